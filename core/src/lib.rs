@@ -1,1 +1,44 @@
-//! core
+//! The vocabulary of logtracer: what a trace context, a span and a log line are, and how each is read and
+//! written.
+//!
+//! ```text
+//!  request headers ──► propagation::TraceHeaders ──► propagation::Extracted ──► TraceContext
+//!                                                                                │     │
+//!  headers of the next hop ◄── propagation::Propagator::inject ◄─────────────────┘     │
+//!                                                                                      │
+//!                     span::Span ──► otlp (bytes for the exporter)  ◄──────────────────┤
+//!                     line::Line    (one JSON object)               ◄──────────────────┘
+//! ```
+//!
+//! The filter, the exporter and the SDK all stand on this crate.
+//! It does no I/O, reads no clock, draws no random number and spawns nothing: time and randomness are passed in.
+//!
+//! ```
+//! use logtracer_core::propagation::{Propagator, TraceHeaders};
+//! use logtracer_core::SpanId;
+//!
+//! let headers = TraceHeaders::collect([("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1")]);
+//! let extracted = Propagator::default().extract(&headers);
+//! let parent = extracted.parent.expect("a valid b3 header");
+//!
+//! // This hop gets a span of its own below the caller's.
+//! let context = parent.child(SpanId::new(0x1234).expect("not zero"));
+//! assert_eq!(context.trace_id.to_string(), "463ac35c9f6413ad48485a3953bb6124");
+//! assert_eq!(context.parent_span_id.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+#![forbid(unsafe_code)]
+
+mod context;
+mod hex;
+mod id;
+pub mod line;
+pub mod propagation;
+
+pub use context::{RemoteContext, Sampling, TraceContext};
+pub use hex::HexError;
+pub use id::{SpanId, TraceId};

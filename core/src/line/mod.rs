@@ -1,0 +1,1 @@
+//! One log line: one JSON object, in one of two formats.
