@@ -1,1 +1,217 @@
-//! Headers to context and back.
+//! Headers to context and back: [`Propagator::extract`] and [`Propagator::inject`].
+//!
+//! One module per format, each with the grammar that it follows.
+//! A header can be missing, malformed, repeated or hostile: nothing here fails, panics or allocates, and the work
+//! is bounded by the caps of [`TraceHeaders`].
+
+mod b3;
+mod cloud_trace;
+mod format;
+mod grpc_trace_bin;
+mod headers;
+mod text;
+mod tracecontext;
+mod tracestate;
+
+pub use format::{Format, FormatSet, Formats, UnknownFormat};
+pub use headers::{Header, HeaderSet, TraceHeaders};
+pub use tracestate::TraceState;
+
+use crate::{RemoteContext, Sampling, TraceContext};
+
+/// Reads the caller's context from headers and writes the context of this hop into them.
+///
+/// ```
+/// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
+///
+/// let headers = TraceHeaders::collect([
+///     ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/1;o=1"),
+///     ("b3", "not a b3 header"),
+/// ]);
+/// let extracted = Propagator::default().extract(&headers);
+/// assert_eq!(extracted.format, Some(Format::CloudTrace)); // the first that is valid, not the first present
+/// assert!(extracted.invalid.contains(Format::B3));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagator {
+    /// The formats that are read, in this order: the first that is valid gives the context.
+    pub extract: Formats,
+    /// The formats that are written; every other known trace header is removed.
+    pub inject: Formats,
+}
+
+impl Default for Propagator {
+    /// Extracts every format, B3 first; injects `b3multi`, `tracecontext` and `cloud-trace`.
+    fn default() -> Self {
+        Self {
+            extract: Formats::of(&[
+                Format::B3,
+                Format::B3Multi,
+                Format::TraceContext,
+                Format::CloudTrace,
+                Format::GrpcTraceBin,
+            ]),
+            inject: Formats::of(&[Format::B3Multi, Format::TraceContext, Format::CloudTrace]),
+        }
+    }
+}
+
+/// What the headers of a request say.
+#[derive(Debug, Clone, Copy)]
+pub struct Extracted<'h> {
+    /// The caller's context, with the decision that holds for it.
+    pub parent: Option<RemoteContext>,
+    /// The format that gave `parent`.
+    pub format: Option<Format>,
+    /// The caller's decision, also where it named no trace (`b3: 0`).
+    pub sampling: Sampling,
+    /// The W3C `tracestate` that belongs to `parent`; empty where another format won.
+    pub tracestate: TraceState<'h>,
+    /// The formats that were present but malformed.
+    pub invalid: FormatSet,
+    /// True where two formats, or two lines of one, name different traces.
+    pub conflict: bool,
+}
+
+/// What one format found in the headers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    context: Option<RemoteContext>,
+    /// A decision without usable ids: B3's `b3: 0`, or only `x-b3-sampled`.
+    sampling: Option<Sampling>,
+    invalid: bool,
+    conflict: bool,
+}
+
+/// Where [`Propagator::inject`] writes: the headers of a request on its way to the next hop.
+pub trait Carrier {
+    /// Sets the header to this one value, whatever lines of it there were.
+    fn set(&mut self, header: Header, value: &str);
+    /// Removes every line of the header.
+    fn remove(&mut self, header: Header);
+}
+
+impl Propagator {
+    /// Finds the caller's context: the first format in order that parses *validly* wins.
+    ///
+    /// A decision without ids (`b3: 0`, or only `x-b3-sampled`) stands over the ids of a later format, and over
+    /// newly made ids where no format has any.
+    pub fn extract<'h>(&self, headers: &'h TraceHeaders<'_>) -> Extracted<'h> {
+        let mut extracted = Extracted {
+            parent: None,
+            format: None,
+            sampling: Sampling::Defer,
+            tracestate: TraceState::default(),
+            invalid: FormatSet::default(),
+            conflict: false,
+        };
+        if headers.is_empty() {
+            return extracted;
+        }
+        let mut decided = None;
+        for format in self.extract.iter() {
+            let found = format.extract(headers);
+            extracted.conflict |= found.conflict;
+            if found.invalid {
+                extracted.invalid.insert(format);
+            }
+            match (found.context, extracted.parent) {
+                (Some(context), None) => {
+                    extracted.parent = Some(context);
+                    extracted.format = Some(format);
+                }
+                (Some(context), Some(winner)) => extracted.conflict |= context.trace_id != winner.trace_id,
+                (None, None) => decided = decided.or(found.sampling),
+                (None, Some(_)) => {}
+            }
+        }
+        if let Some(parent) = &mut extracted.parent {
+            parent.sampling = decided.unwrap_or(parent.sampling);
+            extracted.sampling = parent.sampling;
+        } else {
+            extracted.sampling = decided.unwrap_or_default();
+        }
+        if extracted.format == Some(Format::TraceContext) {
+            extracted.tracestate = TraceState::read(headers);
+        }
+        extracted
+    }
+
+    /// Writes `context` in every format of the inject list: the same trace, span and decision in each.
+    ///
+    /// Every other known trace header is removed, so that no two can disagree further down.
+    /// W3C knows no deferred decision: decide before injecting, or it goes out as "not sampled".
+    pub fn inject(&self, context: &TraceContext, tracestate: &TraceState<'_>, carrier: &mut impl Carrier) {
+        let mut written = HeaderSet::default();
+        for format in self.inject.iter() {
+            let mut set = |header: Header, value: &str| {
+                written.insert(header);
+                carrier.set(header, value);
+            };
+            match format {
+                Format::B3 => b3::inject_single(context, &mut set),
+                Format::B3Multi => b3::inject_multi(context, &mut set),
+                Format::TraceContext => tracecontext::inject(context, tracestate, &mut set),
+                Format::CloudTrace => cloud_trace::inject(context, &mut set),
+                Format::GrpcTraceBin => grpc_trace_bin::inject(context, &mut set),
+            }
+        }
+        for header in Header::ALL {
+            if !written.contains(header) {
+                carrier.remove(header);
+            }
+        }
+    }
+
+    /// Removes every known trace header: what a third party outside the mesh gets.
+    pub fn strip(carrier: &mut impl Carrier) {
+        for header in Header::ALL {
+            carrier.remove(header);
+        }
+    }
+}
+
+impl Format {
+    fn extract(self, headers: &TraceHeaders<'_>) -> Found {
+        match self {
+            Self::B3 => b3::extract_single(headers),
+            Self::B3Multi => b3::extract_multi(headers),
+            Self::TraceContext => tracecontext::extract(headers),
+            Self::CloudTrace => cloud_trace::extract(headers),
+            Self::GrpcTraceBin => grpc_trace_bin::extract(headers),
+        }
+    }
+}
+
+impl Found {
+    const INVALID: Self = Self { context: None, sampling: None, invalid: true, conflict: false };
+
+    /// The first valid one of several candidates wins; a later valid one with another trace is a conflict.
+    fn first_valid<T>(
+        candidates: impl Iterator<Item = T>,
+        parse: impl Fn(T) -> Option<Self>,
+        absent: Self,
+    ) -> Self {
+        let mut first: Option<Self> = None;
+        let mut invalid = false;
+        let mut conflict = false;
+        for candidate in candidates {
+            match (parse(candidate), &first) {
+                (None, _) => invalid = true,
+                (Some(found), None) => first = Some(found),
+                (Some(found), Some(winner)) => {
+                    let trace = |found: &Self| found.context.map(|context| context.trace_id);
+                    conflict |= trace(&found) != trace(winner);
+                }
+            }
+        }
+        let found = first.unwrap_or(absent);
+        Self { invalid: found.invalid || invalid, conflict, ..found }
+    }
+}
+
+impl From<RemoteContext> for Found {
+    fn from(context: RemoteContext) -> Self {
+        Self { context: Some(context), ..Self::default() }
+    }
+}

@@ -1,0 +1,160 @@
+//! B3, Zipkin's format: one header (`b3`) or several (`x-b3-*`).
+//!
+//! ```text
+//! b3                = sampling / ids / ids "-" sampling / ids "-" sampling "-" parent
+//! ids               = trace-id "-" span-id       ; 32 or 16 digits, 16 digits, any case
+//! sampling          = "0" / "1" / "d"
+//! ```
+//!
+//! <https://github.com/openzipkin/b3-propagation>
+
+use super::text::Buffer;
+use super::{Found, Header, TraceHeaders};
+use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
+
+pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
+    Found::first_valid(headers.values(Header::B3), parse_single, Found::default())
+}
+
+fn parse_single(value: &[u8]) -> Option<Found> {
+    if let Some(sampling) = parse_state(value) {
+        return Some(Found { sampling: Some(sampling), ..Found::default() });
+    }
+    let mut fields = value.split(|&byte| byte == b'-');
+    let trace_id = TraceId::from_hex(fields.next()?).ok()?;
+    let span_id = SpanId::from_hex(fields.next()?).ok()?;
+    let sampling = match fields.next() {
+        Some(state) => parse_state(state)?,
+        None => Sampling::Defer,
+    };
+    let parent_span_id = match fields.next() {
+        Some(parent) => parse_parent(parent)?,
+        None => None,
+    };
+    if fields.next().is_some() {
+        return None;
+    }
+    Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id, sampling }.into())
+}
+
+pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
+    let trace = single_value(headers, Header::XB3TraceId, |value| TraceId::from_hex(value).ok());
+    let span = single_value(headers, Header::XB3SpanId, |value| SpanId::from_hex(value).ok());
+    let parent = single_value(headers, Header::XB3ParentSpanId, parse_parent);
+    let sampled = single_value(headers, Header::XB3Sampled, parse_sampled);
+    let flags = single_value(headers, Header::XB3Flags, |value| (value == b"1").then_some(()));
+
+    let decided = match (flags.value, sampled.value) {
+        (Some(()), _) => Some(Sampling::Debug),
+        (None, decided) => decided,
+    };
+    // "0" and other bit sets are legal flags that say nothing here.
+    let invalid = trace.invalid || span.invalid || parent.invalid || sampled.invalid;
+    let conflict = trace.conflict;
+    match (trace.value, span.value) {
+        (Some(trace_id), Some(span_id)) => Found {
+            context: Some(RemoteContext {
+                trace_id,
+                span_id: Some(span_id),
+                parent_span_id: parent.value.flatten(),
+                sampling: decided.unwrap_or_default(),
+            }),
+            sampling: None,
+            invalid,
+            conflict,
+        },
+        // One id without the other is no context, but the decision stands.
+        (Some(_), None) | (None, Some(_)) => {
+            Found { context: None, sampling: decided, invalid: true, conflict }
+        }
+        (None, None) => Found { context: None, sampling: decided, invalid, conflict },
+    }
+}
+
+struct SingleValue<T> {
+    value: Option<T>,
+    invalid: bool,
+    conflict: bool,
+}
+
+/// The first valid value of a header that should stand once.
+fn single_value<T: PartialEq>(
+    headers: &TraceHeaders<'_>,
+    header: Header,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> SingleValue<T> {
+    let mut single = SingleValue { value: None, invalid: false, conflict: false };
+    if !headers.present().contains(header) {
+        return single;
+    }
+    for value in headers.values(header) {
+        match (parse(value), &single.value) {
+            (None, _) => single.invalid = true,
+            (Some(value), None) => single.value = Some(value),
+            (Some(value), Some(first)) => single.conflict |= value != *first,
+        }
+    }
+    single
+}
+
+fn parse_state(value: &[u8]) -> Option<Sampling> {
+    match value {
+        b"1" => Some(Sampling::Accept),
+        b"0" => Some(Sampling::Deny),
+        b"d" => Some(Sampling::Debug),
+        _ => None,
+    }
+}
+
+/// `x-b3-sampled`; the first tracers wrote `true` and `false`.
+fn parse_sampled(value: &[u8]) -> Option<Sampling> {
+    if value == b"1" || value.eq_ignore_ascii_case(b"true") {
+        Some(Sampling::Accept)
+    } else if value == b"0" || value.eq_ignore_ascii_case(b"false") {
+        Some(Sampling::Deny)
+    } else {
+        None
+    }
+}
+
+/// A parent id; all zeros stands for "no parent" in some tracers.
+fn parse_parent(value: &[u8]) -> Option<Option<SpanId>> {
+    match SpanId::from_hex(value) {
+        Ok(parent) => Some(Some(parent)),
+        Err(_) if value == b"0000000000000000" => Some(None),
+        Err(_) => None,
+    }
+}
+
+pub(super) fn inject_single(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
+    let mut value = Buffer::<68>::new();
+    value.push(&context.trace_id.to_hex());
+    value.push("-");
+    value.push(&context.span_id.to_hex());
+    match context.sampling {
+        Sampling::Accept => value.push("-1"),
+        Sampling::Deny => value.push("-0"),
+        Sampling::Debug => value.push("-d"),
+        // The parent is the fourth field: without a decision it cannot be written.
+        Sampling::Defer => return set(Header::B3, value.as_str()),
+    }
+    if let Some(parent) = context.parent_span_id {
+        value.push("-");
+        value.push(&parent.to_hex());
+    }
+    set(Header::B3, value.as_str());
+}
+
+pub(super) fn inject_multi(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
+    set(Header::XB3TraceId, &context.trace_id.to_hex());
+    set(Header::XB3SpanId, &context.span_id.to_hex());
+    if let Some(parent) = context.parent_span_id {
+        set(Header::XB3ParentSpanId, &parent.to_hex());
+    }
+    match context.sampling {
+        Sampling::Accept => set(Header::XB3Sampled, "1"),
+        Sampling::Deny => set(Header::XB3Sampled, "0"),
+        Sampling::Debug => set(Header::XB3Flags, "1"),
+        Sampling::Defer => {}
+    }
+}

@@ -1,0 +1,87 @@
+//! Google's `X-Cloud-Trace-Context`, as its load balancers, App Engine and Cloud Run send it.
+//!
+//! ```text
+//! value   = trace-id [ "/" [ span-id ] ] [ ";o=" [ options ] ]
+//! trace-id = 32 digits, any case        span-id = decimal, unsigned 64 bits; 0 is "none"
+//! options = decimal bit field; bit 0: sampled. Missing: not decided.
+//! ```
+//!
+//! Read leniently, written strictly: the span id is *decimal* on the wire and nowhere else.
+//!
+//! <https://cloud.google.com/trace/docs/trace-context#legacy-http-header>
+
+use core::fmt::Write as _;
+
+use super::text::Buffer;
+use super::{Found, Header, TraceHeaders};
+use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
+
+/// Any legal value is far shorter; a longer one is refused unread.
+const MAX_LENGTH: usize = 128;
+
+pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
+    Found::first_valid(headers.values(Header::XCloudTraceContext), parse, Found::default())
+}
+
+fn parse(value: &[u8]) -> Option<Found> {
+    if value.len() > MAX_LENGTH {
+        return None;
+    }
+    let (ids, options) = split_once(value, b';');
+    let (trace, span) = split_once(ids, b'/');
+    if trace.len() != 32 {
+        return None;
+    }
+    let trace_id = TraceId::from_hex(trace).ok()?;
+    // A span id out of range loses the parent, not the trace.
+    let (span_id, span_invalid) = match span {
+        None | Some(b"") => (None, false),
+        Some(digits) => decimal(digits).map_or((None, true), |number| (SpanId::new(number), false)),
+    };
+    let (sampling, options_invalid) = match options {
+        None => (Sampling::Defer, false),
+        Some(options) => parse_options(options),
+    };
+    let context = RemoteContext { trace_id, span_id, parent_span_id: None, sampling };
+    Some(Found { invalid: span_invalid || options_invalid, ..context.into() })
+}
+
+/// `o=1`; what cannot be read decides nothing.
+fn parse_options(options: &[u8]) -> (Sampling, bool) {
+    match options.strip_prefix(b"o=") {
+        Some(b"") => (Sampling::Defer, false),
+        Some(digits) => match decimal(digits) {
+            Some(bits) => (Sampling::from_sampled(bits & 1 != 0), false),
+            None => (Sampling::Defer, true),
+        },
+        None => (Sampling::Defer, true),
+    }
+}
+
+fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let mut parts = text.splitn(2, |&byte| byte == separator);
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+/// An unsigned decimal of at most 64 bits: digits only, no sign.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+pub(super) fn inject(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
+    let mut value = Buffer::<57>::new(); // 32 + 1 + 20 digits + ";o=1"
+    value.push(&context.trace_id.to_hex());
+    let _ = write!(value, "/{}", context.span_id.get());
+    match context.sampling {
+        Sampling::Accept | Sampling::Debug => value.push(";o=1"),
+        Sampling::Deny => value.push(";o=0"),
+        Sampling::Defer => {}
+    }
+    set(Header::XCloudTraceContext, value.as_str());
+}

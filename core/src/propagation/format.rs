@@ -1,0 +1,132 @@
+//! The names of the formats, and lists and sets of them.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// A way to write a trace context into headers; the names follow OpenTelemetry's propagators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `b3`: Zipkin's single header.
+    B3,
+    /// `b3multi`: Zipkin's `x-b3-*` headers.
+    B3Multi,
+    /// `tracecontext`: W3C `traceparent` and `tracestate`.
+    TraceContext,
+    /// `cloud-trace`: Google's `x-cloud-trace-context`.
+    CloudTrace,
+    /// `grpc-trace-bin`: the binary header of OpenCensus and gRPC.
+    GrpcTraceBin,
+}
+
+impl Format {
+    /// Every format, in the order in which they are extracted by default.
+    pub const ALL: [Self; 5] =
+        [Self::B3, Self::B3Multi, Self::TraceContext, Self::CloudTrace, Self::GrpcTraceBin];
+
+    /// The name in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::B3 => "b3",
+            Self::B3Multi => "b3multi",
+            Self::TraceContext => "tracecontext",
+            Self::CloudTrace => "cloud-trace",
+            Self::GrpcTraceBin => "grpc-trace-bin",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or(UnknownFormat)
+    }
+}
+
+/// A name that is no format's; lists those that are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownFormat;
+
+impl fmt::Display for UnknownFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected one of ")?;
+        for (index, format) in Format::ALL.into_iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            f.write_str(format.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for UnknownFormat {}
+
+/// Formats in an order, each at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats {
+    in_order: [Option<Format>; Format::ALL.len()],
+}
+
+impl Formats {
+    /// The formats in this order; one that is named again counts where it stood first.
+    pub fn of(formats: &[Format]) -> Self {
+        let mut list = Self::default();
+        for &format in formats {
+            list.push(format);
+        }
+        list
+    }
+
+    /// The formats in their order.
+    pub fn iter(self) -> impl Iterator<Item = Format> {
+        self.in_order.into_iter().flatten()
+    }
+
+    fn push(&mut self, format: Format) {
+        for slot in &mut self.in_order {
+            match slot {
+                Some(known) if *known == format => return,
+                Some(_) => {}
+                None => {
+                    *slot = Some(format);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Formats without an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FormatSet(u8);
+
+impl FormatSet {
+    /// Adds the format.
+    pub fn insert(&mut self, format: Format) {
+        self.0 |= format.bit();
+    }
+
+    /// True where the format is in the set.
+    pub const fn contains(self, format: Format) -> bool {
+        self.0 & format.bit() != 0
+    }
+
+    /// True where no format is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The formats of the set.
+    pub fn iter(self) -> impl Iterator<Item = Format> {
+        Format::ALL.into_iter().filter(move |format| self.contains(*format))
+    }
+}

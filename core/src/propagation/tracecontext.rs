@@ -1,0 +1,63 @@
+//! W3C Trace Context: `traceparent`, and `tracestate` as far as it belongs to it.
+//!
+//! ```text
+//! traceparent = version "-" trace-id "-" parent-id "-" flags   ; 2, 32, 16, 2 lower-case digits
+//! ```
+//!
+//! <https://www.w3.org/TR/trace-context-2/>
+
+use super::text::Buffer;
+use super::{Found, Header, TraceHeaders, TraceState};
+use crate::hex;
+use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
+
+const SAMPLED: u128 = 0x01;
+/// Room for fields of a later version; a longer header is refused unread.
+const MAX_LENGTH: usize = 256;
+
+pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
+    let mut lines = headers.lines(Header::Traceparent);
+    match (lines.next(), lines.next()) {
+        (None, _) => Found::default(),
+        (Some(line), None) => parse(line).map_or(Found::INVALID, Found::from),
+        // More than one line: section 3.2 knows only one, and which is the caller's cannot be told.
+        (Some(_), Some(_)) => Found::INVALID,
+    }
+}
+
+fn parse(line: &[u8]) -> Option<RemoteContext> {
+    if line.len() > MAX_LENGTH || !hex::is_lower_case(line.get(..55)?) {
+        return None;
+    }
+    let mut fields = line.splitn(5, |&byte| byte == b'-');
+    let version = field::<2>(fields.next())?;
+    let trace_id = TraceId::new(field::<32>(fields.next())?)?;
+    let span_id = SpanId::new(u64::try_from(field::<16>(fields.next())?).ok()?)?;
+    let flags = field::<2>(fields.next())?;
+    let more = fields.next().is_some();
+    // Section 3.2.4: a later version may add fields, version 00 may not, ff is none.
+    if version == 0xff || (version == 0 && more) {
+        return None;
+    }
+    let sampling = Sampling::from_sampled(flags & SAMPLED != 0);
+    Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id: None, sampling })
+}
+
+fn field<const WIDTH: usize>(digits: Option<&[u8]>) -> Option<u128> {
+    digits.filter(|digits| digits.len() == WIDTH).and_then(hex::decode)
+}
+
+pub(super) fn inject(
+    context: &TraceContext,
+    tracestate: &TraceState<'_>,
+    set: &mut impl FnMut(Header, &str),
+) {
+    let mut value = Buffer::<55>::new();
+    value.push("00-");
+    value.push(&context.trace_id.to_hex());
+    value.push("-");
+    value.push(&context.span_id.to_hex());
+    value.push(if context.sampling.is_sampled() { "-01" } else { "-00" });
+    set(Header::Traceparent, value.as_str());
+    let _ = tracestate.with_line(|line| set(Header::Tracestate, line));
+}

@@ -1,0 +1,3 @@
+//! Tests of the crate from outside, on the tables that all crates share (`tests/data`).
+
+mod propagation;

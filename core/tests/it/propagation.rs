@@ -1,0 +1,228 @@
+//! Headers to context and back: the tables, and the properties that hold for every context.
+
+use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders, TraceState};
+use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+use proptest::prelude::*;
+
+const EXTRACT: &str = include_str!("../../../tests/data/extract.tsv");
+const INJECT: &str = include_str!("../../../tests/data/inject.tsv");
+
+#[test]
+fn every_row_of_extract() {
+    let mut rows = 0;
+    for row in rows_of(EXTRACT) {
+        let &[_rules, case, headers, format, trace, span, parent, sampling, invalid, conflict] = &row[..] else {
+            panic!("a row has ten columns: {row:?}");
+        };
+        let lines = parse_headers(headers);
+        let headers = TraceHeaders::collect(lines.iter().map(|(name, value)| (name, value)));
+        let extracted = Propagator::default().extract(&headers);
+
+        let context = extracted.parent;
+        let got = [
+            text(extracted.format),
+            text(context.map(|context| context.trace_id)),
+            text(context.and_then(|context| context.span_id)),
+            text(context.and_then(|context| context.parent_span_id)),
+            format!("{:?}", extracted.sampling).to_lowercase(),
+            text(Some(extracted.invalid.iter().map(Format::as_str).collect::<Vec<_>>().join(",")))
+                .replace("none", "-"),
+            if extracted.conflict { "yes".into() } else { "-".into() },
+        ];
+        let invalid_set = if got[5].is_empty() { "-" } else { &got[5] };
+        let got = [&got[0], &got[1], &got[2], &got[3], &got[4], invalid_set, &got[6]];
+        assert_eq!(got, [format, trace, span, parent, sampling, invalid, conflict], "{case}");
+        rows += 1;
+    }
+    assert!(rows > 80, "the table was read");
+}
+
+#[test]
+fn every_row_of_inject() {
+    for row in rows_of(INJECT) {
+        let &[_rules, format, trace, span, parent, sampling, headers] = &row[..] else {
+            panic!("a row has seven columns: {row:?}");
+        };
+        let context = TraceContext {
+            trace_id: trace.parse().unwrap(),
+            span_id: span.parse().unwrap(),
+            parent_span_id: (parent != "-").then(|| parent.parse().unwrap()),
+            sampling: sampling_of(sampling),
+        };
+        let written = inject(format.parse().unwrap(), &context, &TraceState::default());
+        let expected: Vec<_> = headers.split(" || ").map(str::to_owned).collect();
+        assert_eq!(written, expected, "{row:?}");
+    }
+}
+
+/// Rule 7 and 36: no known header is left that the inject list does not write.
+#[test]
+fn injection_removes_every_other_trace_header() {
+    let mut carrier = Lines::default();
+    let context = TraceContext::root(TraceId::new(1).unwrap(), SpanId::new(2).unwrap(), Sampling::Accept);
+    Propagator { inject: Formats::of(&[Format::CloudTrace]), ..Propagator::default() }.inject(
+        &context,
+        &TraceState::default(),
+        &mut carrier,
+    );
+    assert_eq!(carrier.removed.len(), Header::ALL.len() - 1);
+    assert!(!carrier.removed.contains(&Header::XCloudTraceContext));
+}
+
+/// Rules 31 and 32: the lines are joined in order; a malformed one discards them all; another format's win, too.
+#[test]
+fn tracestate_goes_with_its_traceparent() {
+    const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let long = format!("k={}", "v".repeat(256));
+    let many: Vec<_> = (0..33).map(|member| format!("k{member}=v")).collect();
+    let too_many = format!("tracestate: {}", many.join(","));
+    let cases = [
+        ("one line", vec![PARENT, "tracestate: a=1,b=2"], Some("a=1,b=2")),
+        ("two lines", vec![PARENT, "tracestate: a=1", "tracestate: b=2,c=3"], Some("a=1,b=2,c=3")),
+        ("spaces and empty members", vec![PARENT, "tracestate: a=1 ,, b=2"], Some("a=1 ,, b=2")),
+        ("an empty line", vec![PARENT, "tracestate: ", "tracestate: a=1"], Some("a=1")),
+        ("tenant", vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"], Some("0te_n-a*n/t@ve=1")),
+        ("longest value", vec![PARENT, &long], None), // not a header line of ours: see below
+        ("upper-case key", vec![PARENT, "tracestate: A=1"], None),
+        ("no value", vec![PARENT, "tracestate: a="], None),
+        ("two equal signs", vec![PARENT, "tracestate: a=b=c"], None),
+        ("not ASCII", vec![PARENT, "tracestate: a=\u{e9}"], None),
+        ("33 members", vec![PARENT, &too_many], None),
+        ("without traceparent", vec!["tracestate: a=1"], None),
+        ("bad traceparent", vec!["traceparent: 00-x", "tracestate: a=1"], None),
+        (
+            "b3 won",
+            vec![PARENT, "tracestate: a=1", "b3: 463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"],
+            None,
+        ),
+    ];
+    for (case, lines, expected) in cases {
+        let lines: Vec<_> = lines.iter().filter_map(|line| line.split_once(": ")).collect();
+        let headers = TraceHeaders::collect(lines.iter().copied());
+        let extracted = Propagator::default().extract(&headers);
+        let line = extracted.tracestate.with_line(str::to_owned);
+        assert_eq!(line.as_deref(), expected, "{case}");
+    }
+    assert!(!TraceState::from_line(&long).is_empty());
+}
+
+proptest! {
+    /// Inject, then extract, is the identity in every format (as far as the format can say it).
+    #[test]
+    fn what_is_injected_is_extracted(context in contexts()) {
+        for format in Format::ALL {
+            let lines = inject(format, &context, &TraceState::default());
+            let lines: Vec<_> = lines.iter().filter_map(|line| line.split_once(": ")).collect();
+            let headers = TraceHeaders::collect(lines);
+            let extracted = Propagator::default().extract(&headers);
+            let parent = extracted.parent.unwrap();
+            prop_assert_eq!(extracted.format, Some(format));
+            prop_assert_eq!(parent.trace_id, context.trace_id);
+            prop_assert_eq!(parent.span_id, Some(context.span_id));
+            prop_assert!(extracted.invalid.is_empty());
+            let expected = match (format, context.sampling) {
+                (Format::B3 | Format::B3Multi, sampling) => sampling,
+                (Format::CloudTrace, Sampling::Defer) => Sampling::Defer,
+                (_, sampling) => Sampling::from_sampled(sampling.is_sampled()),
+            };
+            prop_assert_eq!(parent.sampling, expected);
+        }
+    }
+
+    /// Rule 38: whatever stands in a header, nothing panics, and an id is never zero.
+    #[test]
+    fn no_header_value_panics(values in proptest::collection::vec((0usize..10, proptest::collection::vec(any::<u8>(), 0..200)), 0..40)) {
+        let headers = TraceHeaders::collect(values.iter().map(|(index, value)| (Header::ALL[*index].name(), value)));
+        let extracted = Propagator::default().extract(&headers);
+        let _ = extracted.tracestate.with_line(str::len);
+    }
+
+    /// The same with values that look like the real ones, one byte changed.
+    #[test]
+    fn no_nearly_valid_value_panics(context in contexts(), at in 0usize..60, byte in any::<u8>()) {
+        for format in Format::ALL {
+            for line in inject(format, &context, &TraceState::default()) {
+                let (name, value) = line.split_once(": ").unwrap();
+                let mut value = value.as_bytes().to_vec();
+                let at = at % value.len();
+                value[at] = byte;
+                let headers = TraceHeaders::collect([(name, &value)]);
+                let _ = Propagator::default().extract(&headers);
+            }
+        }
+    }
+}
+
+// === helpers ===
+
+#[derive(Default)]
+struct Lines {
+    set: Vec<String>,
+    removed: Vec<Header>,
+}
+
+impl Carrier for Lines {
+    fn set(&mut self, header: Header, value: &str) {
+        self.set.push(format!("{}: {value}", header.name()));
+    }
+
+    fn remove(&mut self, header: Header) {
+        self.removed.push(header);
+    }
+}
+
+fn inject(format: Format, context: &TraceContext, tracestate: &TraceState<'_>) -> Vec<String> {
+    let mut carrier = Lines::default();
+    Propagator { inject: Formats::of(&[format]), ..Propagator::default() }.inject(
+        context,
+        tracestate,
+        &mut carrier,
+    );
+    carrier.set
+}
+
+fn contexts() -> impl Strategy<Value = TraceContext> {
+    let sampling =
+        prop_oneof![Just(Sampling::Accept), Just(Sampling::Deny), Just(Sampling::Defer), Just(Sampling::Debug)];
+    (1u128.., 1u64.., 0u64.., sampling).prop_map(|(trace, span, parent, sampling)| TraceContext {
+        trace_id: TraceId::new(trace).unwrap(),
+        span_id: SpanId::new(span).unwrap(),
+        parent_span_id: SpanId::new(parent),
+        sampling,
+    })
+}
+
+fn rows_of(table: &str) -> impl Iterator<Item = Vec<&str>> {
+    table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
+}
+
+/// Lines `name: value` between ` || `, with `\xNN` for bytes.
+fn parse_headers(cell: &str) -> Vec<(String, Vec<u8>)> {
+    cell.split(" || ")
+        .map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            let mut bytes = Vec::new();
+            let mut parts = value.split("\\x");
+            bytes.extend_from_slice(parts.next().unwrap().as_bytes());
+            for part in parts {
+                bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            (name.to_owned(), bytes)
+        })
+        .collect()
+}
+
+fn sampling_of(name: &str) -> Sampling {
+    match name {
+        "accept" => Sampling::Accept,
+        "deny" => Sampling::Deny,
+        "defer" => Sampling::Defer,
+        "debug" => Sampling::Debug,
+        other => panic!("not a decision: {other}"),
+    }
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
