@@ -1,1 +1,296 @@
 //! One log line: one JSON object, in one of two formats.
+//!
+//! ```text
+//!  TraceContext, HttpRequest, labels, fields ──► Line ──► json::Text (escape, cut) ──► the caller's buffer
+//!                                                 │
+//!                        keys (the names of both formats)
+//! ```
+//!
+//! This is the one JSON writer of logtracer: the filter's request line, the lines of a service that uses the SDK
+//! and the exporter's own lines all leave through [`Line`].
+//! It appends to a buffer of the caller and allocates nothing else.
+//!
+//! Whatever goes in, the outcome is one valid JSON object without a raw line break:
+//! control characters are escaped, bytes that are not UTF-8 become U+FFFD, and long texts are cut and end in `…`
+//! so that the line stays below [`MAX_LINE_BYTES`].
+//!
+//! ```
+//! use logtracer_core::line::{Format, Line, Severity, Value};
+//! use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+//!
+//! let context = TraceContext::root(
+//!     TraceId::from_hex(b"463ac35c9f6413ad48485a3953bb6124").unwrap(),
+//!     SpanId::from_hex(b"00f067aa0ba902b7").unwrap(),
+//!     Sampling::Accept,
+//! );
+//!
+//! let mut out = Vec::new();
+//! let mut line = Line::new(&mut out, Format::Stackdriver, Some("my-project"));
+//! line.severity(Severity::Info)
+//!     .time(1_532_527_445_499_727_000)
+//!     .message(|text| text.push("shop - basket opened"))
+//!     .trace(&context)
+//!     .field("items", Value::U64(3));
+//! line.finish();
+//!
+//! assert_eq!(
+//!     String::from_utf8(out).unwrap(),
+//!     concat!(
+//!         r#"{"severity":"INFO","time":"2018-07-25T14:04:05.499727000Z","message":"shop - basket opened","#,
+//!         r#""logging.googleapis.com/trace":"projects/my-project/traces/463ac35c9f6413ad48485a3953bb6124","#,
+//!         r#""logging.googleapis.com/spanId":"00f067aa0ba902b7","logging.googleapis.com/trace_sampled":true,"#,
+//!         r#""items":3}"#
+//!     ),
+//! );
+//! ```
+
+mod format;
+mod http_request;
+mod json;
+mod keys;
+mod labels;
+mod severity;
+mod time;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use format::{Format, FormatError};
+pub use http_request::HttpRequest;
+pub use json::Text;
+pub use labels::Labels;
+pub use severity::Severity;
+pub use value::{Value, render_field};
+
+use crate::TraceContext;
+use keys::Keys;
+
+/// A line is never longer than this; Cloud Logging refuses entries above 256 KiB by its own, approximate measure.
+pub const MAX_LINE_BYTES: usize = 192 * 1024;
+
+/// The longest message, in escaped bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The longest text of a field, of a part of `httpRequest` and of a source location, in escaped bytes.
+pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// The longest value of a label, in escaped bytes.
+pub const MAX_LABEL_BYTES: usize = 1024;
+
+/// The longest name of a field or label, in escaped bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// The most labels of a line: Cloud Logging's limit.
+pub const MAX_LABELS: usize = 64;
+
+/// Kept free for what has a bounded length: severity, time, ids and closing braces.
+const RESERVED_BYTES: usize = 4 * 1024;
+
+/// One line under construction: each method appends one member of the JSON object.
+///
+/// The members stand in the order of the calls.
+/// Calling a method twice writes its key twice: the type does not keep count.
+/// See the [module](self) for an example.
+#[derive(Debug)]
+#[must_use = "a line is one JSON object only after `finish`"]
+pub struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    format: Format,
+    keys: &'static Keys,
+    project_id: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    /// Opens the object at the end of `out`.
+    ///
+    /// With the id of a Google Cloud project the `stackdriver` format names the trace `projects/P/traces/T`,
+    /// without it (or with an empty one) by its bare id.
+    pub fn new(out: &'a mut Vec<u8>, format: Format, project_id: Option<&'a str>) -> Self {
+        let start = out.len();
+        out.push(b'{');
+        let project_id = project_id.filter(|id| !id.is_empty());
+        Self {
+            out,
+            start,
+            format,
+            keys: Keys::of(format),
+            project_id,
+        }
+    }
+
+    /// The format that this line is written in.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// `severity`.
+    pub fn severity(&mut self, severity: Severity) -> &mut Self {
+        self.key(self.keys.severity);
+        self.quoted(severity.as_str());
+        self
+    }
+
+    /// `time`: nanoseconds since 1970 in RFC 3339, UTC.
+    pub fn time(&mut self, unix_nanos: u64) -> &mut Self {
+        self.key(self.keys.time);
+        self.out.push(b'"');
+        self.out.extend_from_slice(&time::rfc3339(unix_nanos));
+        self.out.push(b'"');
+        self
+    }
+
+    /// `message`: whatever `write` pushes, up to [`MAX_MESSAGE_BYTES`].
+    pub fn message(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+        self.text(self.keys.message, MAX_MESSAGE_BYTES, write)
+    }
+
+    /// The trace, the span and whether the trace is recorded (always told, also when it is not).
+    pub fn trace(&mut self, context: &TraceContext) -> &mut Self {
+        let trace_id = context.trace_id.to_hex();
+        self.key(self.keys.trace);
+        match (self.format, self.project_id) {
+            (Format::Stackdriver, Some(project_id)) => {
+                json::text(self.out, MAX_NAME_BYTES, |text| {
+                    text.push("projects/");
+                    text.push(project_id);
+                    text.push("/traces/");
+                    text.push(&trace_id);
+                });
+            }
+            _ => self.quoted(&trace_id),
+        }
+        self.key(self.keys.span_id);
+        self.quoted(&context.span_id.to_hex());
+        self.key(self.keys.trace_sampled);
+        self.raw(if context.sampling.is_sampled() {
+            "true"
+        } else {
+            "false"
+        });
+        self
+    }
+
+    /// Where in the source the line comes from.
+    ///
+    /// Google declares `line` as a 64-bit integer, which protobuf's JSON writes as a string; both formats do.
+    pub fn source_location(&mut self, file: &str, line: Option<u32>, function: Option<&str>) -> &mut Self {
+        self.object(self.keys.source_location, |object| {
+            if !file.is_empty() {
+                object.text("file", MAX_TEXT_BYTES, |text| text.push(file));
+            }
+            if let Some(line) = line {
+                object.key("line");
+                json::number_as_text(object.out, line.into());
+            }
+            if let Some(function) = function {
+                object.text("function", MAX_TEXT_BYTES, |text| text.push(function));
+            }
+        })
+    }
+
+    /// `httpRequest`, without what is empty or zero; nothing at all if everything is.
+    pub fn http_request(&mut self, request: &HttpRequest<'_>) -> &mut Self {
+        self.object(self.keys.http_request, |object| request.write(object))
+    }
+
+    /// Labels: names with texts, in Cloud Logging the indexed part of an entry; nothing at all if none is added.
+    pub fn labels(&mut self, add: impl FnOnce(&mut Labels<'_, '_>)) -> &mut Self {
+        self.object(self.keys.labels, |object| add(&mut Labels::new(object)))
+    }
+
+    /// A field of the caller's own.
+    ///
+    /// It cannot overwrite a key that the format itself gives a meaning to (whether this line has that key or
+    /// not): `severity` becomes `fields.severity`. See [`Format::is_reserved`].
+    /// A field for which the line has no room left is left out.
+    pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
+        if let Some(room) = self.room_for(value.min_len()) {
+            self.comma();
+            value::write_field(self.out, self.keys, name, value, room);
+        }
+        self
+    }
+
+    /// A field that [`render_field`] has rendered before, for this format.
+    pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
+        if !rendered.is_empty() && self.room_for(rendered.len()).is_some() {
+            self.comma();
+            self.out.extend_from_slice(rendered);
+        }
+        self
+    }
+
+    /// Closes the object; a line break is left to the caller.
+    pub fn finish(self) {
+        self.out.push(b'}');
+    }
+}
+
+// === parts ===
+
+impl Line<'_> {
+    /// Starts a member with one of our own names, which need no escaping.
+    fn key(&mut self, name: &'static str) {
+        self.comma();
+        self.quoted(name);
+        self.out.push(b':');
+    }
+
+    fn comma(&mut self) {
+        if self.out.last() != Some(&b'{') {
+            self.out.push(b',');
+        }
+    }
+
+    /// A string that needs no escaping.
+    fn quoted(&mut self, text: &str) {
+        self.out.push(b'"');
+        self.raw(text);
+        self.out.push(b'"');
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// A member that is a text of at most `max` bytes, fewer where the line is nearly full.
+    fn text(&mut self, name: &'static str, max: usize, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+        if let Some(room) = self.room_for(0) {
+            self.key(name);
+            json::text(self.out, max.min(room), write);
+        }
+        self
+    }
+
+    /// A member that is an object; gone again if nothing was added to it.
+    fn object(&mut self, name: &'static str, add: impl FnOnce(&mut Line<'_>)) -> &mut Self {
+        let before = self.out.len();
+        self.key(name);
+        self.out.push(b'{');
+        let empty = self.out.len();
+        add(&mut Line {
+            out: self.out,
+            start: self.start,
+            format: self.format,
+            keys: self.keys,
+            project_id: None,
+        });
+        if self.out.len() == empty {
+            self.out.truncate(before);
+        } else {
+            self.out.push(b'}');
+        }
+        self
+    }
+
+    /// How many bytes a value may take next to `needed` bytes that must be there, `None` if there is no room.
+    fn room_for(&self, needed: usize) -> Option<usize> {
+        let written = self.out.len() - self.start;
+        // Names, numbers and punctuation are short enough for RESERVED_BYTES to cover them.
+        (MAX_LINE_BYTES - RESERVED_BYTES)
+            .checked_sub(written + needed)
+            .filter(|room| *room >= json::MIN_TEXT_BYTES)
+    }
+}

@@ -1,0 +1,109 @@
+//! [`HttpRequest`]: what a line tells of the request it is about.
+
+use core::time::Duration;
+
+use super::{Line, MAX_TEXT_BYTES, json};
+
+/// The parts of [`httpRequest`](https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest).
+///
+/// Texts are bytes, for a header need not be UTF-8; a `&str` comes in with `as_bytes()`.
+/// What is empty or zero is left out of the line.
+///
+/// ```
+/// use std::time::Duration;
+/// use logtracer_core::line::{Format, HttpRequest, Line};
+///
+/// let mut out = Vec::new();
+/// let mut line = Line::new(&mut out, Format::Stackdriver, None);
+/// line.http_request(&HttpRequest {
+///     method: b"GET",
+///     url: b"http://shop/basket",
+///     response_size: 512,
+///     status: 200,
+///     latency: Duration::from_micros(12_300),
+///     ..HttpRequest::default()
+/// });
+/// line.finish();
+/// assert_eq!(
+///     String::from_utf8(out).unwrap(),
+///     concat!(
+///         r#"{"httpRequest":{"requestMethod":"GET","requestUrl":"http://shop/basket","status":200,"#,
+///         r#""responseSize":"512","latency":"0.0123s"}}"#
+///     ),
+/// );
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HttpRequest<'a> {
+    /// `GET`, `POST` …
+    pub method: &'a [u8],
+    /// The whole URL: scheme, host, path and (if it may be told) query.
+    pub url: &'a [u8],
+    /// Bytes of the request.
+    pub request_size: u64,
+    /// The HTTP status.
+    pub status: u16,
+    /// Bytes of the response.
+    pub response_size: u64,
+    /// The `user-agent` header.
+    pub user_agent: &'a [u8],
+    /// The address of the caller, with or without a port.
+    pub remote_ip: &'a [u8],
+    /// The address of the server that answered.
+    pub server_ip: &'a [u8],
+    /// The `referer` header.
+    pub referer: &'a [u8],
+    /// From the first byte of the request to the last byte of the response.
+    pub latency: Duration,
+    /// `HTTP/1.1`, `HTTP/2` …
+    pub protocol: &'a [u8],
+}
+
+impl HttpRequest<'_> {
+    pub(super) fn write(&self, object: &mut Line<'_>) {
+        let text = |object: &mut Line<'_>, name, value: &[u8]| {
+            if !value.is_empty() {
+                object.text(name, MAX_TEXT_BYTES, |text| text.push_bytes(value));
+            }
+        };
+        // 64-bit integers are strings in protobuf's JSON.
+        let size = |object: &mut Line<'_>, name, value: u64| {
+            if value > 0 {
+                object.key(name);
+                json::number_as_text(object.out, value);
+            }
+        };
+        text(object, "requestMethod", self.method);
+        text(object, "requestUrl", self.url);
+        size(object, "requestSize", self.request_size);
+        if self.status > 0 {
+            object.key("status");
+            json::integer(object.out, self.status.into());
+        }
+        size(object, "responseSize", self.response_size);
+        text(object, "userAgent", self.user_agent);
+        text(object, "remoteIp", self.remote_ip);
+        text(object, "serverIp", self.server_ip);
+        text(object, "referer", self.referer);
+        if !self.latency.is_zero() {
+            object.key("latency");
+            write_seconds(object.out, self.latency);
+        }
+        text(object, "protocol", self.protocol);
+    }
+}
+
+/// A duration as protobuf's JSON writes it: seconds with up to nine decimal places, and an `s`.
+fn write_seconds(out: &mut Vec<u8>, duration: Duration) {
+    out.push(b'"');
+    json::integer(out, duration.as_secs());
+    let mut nanos = duration.subsec_nanos();
+    if nanos > 0 {
+        let mut places = 9;
+        while nanos % 10 == 0 {
+            nanos /= 10;
+            places -= 1;
+        }
+        json::formatted(out, format_args!(".{nanos:0places$}"));
+    }
+    out.extend_from_slice(b"s\"");
+}

@@ -1,0 +1,121 @@
+//! Nanoseconds since 1970 as RFC 3339 text, without a calendar library.
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// `2018-07-25T14:06:05.499727000Z`.
+pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
+    let seconds = unix_nanos / NANOS_PER_SECOND;
+    let nanos = unix_nanos % NANOS_PER_SECOND;
+    let (year, month, day) = civil_from_days(seconds / SECONDS_PER_DAY);
+    let second_of_day = seconds % SECONDS_PER_DAY;
+
+    // The digit of `value` at this power of ten.
+    let digit = |value: u64, power: u64| b'0' + (value / power % 10) as u8;
+    [
+        digit(year, 1000),
+        digit(year, 100),
+        digit(year, 10),
+        digit(year, 1),
+        b'-',
+        digit(month, 10),
+        digit(month, 1),
+        b'-',
+        digit(day, 10),
+        digit(day, 1),
+        b'T',
+        digit(second_of_day / 3600, 10),
+        digit(second_of_day / 3600, 1),
+        b':',
+        digit(second_of_day / 60 % 60, 10),
+        digit(second_of_day / 60 % 60, 1),
+        b':',
+        digit(second_of_day % 60, 10),
+        digit(second_of_day % 60, 1),
+        b'.',
+        digit(nanos, 100_000_000),
+        digit(nanos, 10_000_000),
+        digit(nanos, 1_000_000),
+        digit(nanos, 100_000),
+        digit(nanos, 10_000),
+        digit(nanos, 1_000),
+        digit(nanos, 100),
+        digit(nanos, 10),
+        digit(nanos, 1),
+        b'Z',
+    ]
+}
+
+/// Year, month and day of a number of days since 1970-01-01.
+///
+/// Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>): years begin in
+/// March, so that the leap day is the last of a year, and 400 of them form an era of 146,097 days.
+fn civil_from_days(days_since_1970: u64) -> (u64, u64, u64) {
+    let days = days_since_1970 + 719_468; // since 0000-03-01
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153; // 0 is March
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(unix_nanos: u64, expected: &str) {
+        assert_eq!(core::str::from_utf8(&rfc3339(unix_nanos)), Ok(expected));
+    }
+
+    #[test]
+    fn known_times() {
+        check(0, "1970-01-01T00:00:00.000000000Z");
+        check(1_532_527_565_499_727_000, "2018-07-25T14:06:05.499727000Z");
+        check(951_782_400 * NANOS_PER_SECOND, "2000-02-29T00:00:00.000000000Z");
+        check(
+            951_868_800 * NANOS_PER_SECOND - 1,
+            "2000-02-29T23:59:59.999999999Z",
+        );
+        check(951_868_800 * NANOS_PER_SECOND, "2000-03-01T00:00:00.000000000Z");
+        check(4_107_542_400 * NANOS_PER_SECOND, "2100-03-01T00:00:00.000000000Z");
+        check(u64::MAX, "2554-07-21T23:34:33.709551615Z");
+    }
+
+    /// Counts the days year by year and month by month, as one would on paper.
+    fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+        let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let years: u64 = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum();
+        let months: u64 = (1..month)
+            .map(|month| match month {
+                2 => 28 + u64::from(is_leap(year)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            })
+            .sum();
+        years + months + day - 1
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_reads_back(unix_nanos: u64) {
+            let text = rfc3339(unix_nanos);
+            let number = |from: usize, to: usize| {
+                core::str::from_utf8(&text[from..to]).unwrap().parse::<u64>().unwrap()
+            };
+            let days = days_since_1970(number(0, 4), number(5, 7), number(8, 10));
+            let seconds = days * SECONDS_PER_DAY + number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19);
+            prop_assert_eq!(seconds * NANOS_PER_SECOND + number(20, 29), unix_nanos);
+            prop_assert!((1..=12).contains(&number(5, 7)) && (1..=31).contains(&number(8, 10)));
+        }
+    }
+}
