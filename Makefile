@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint deny filter exporter clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: filter ## two services behind Envoy, a few requests, and a page that shows them; ONCE=1 shows one trace and ends
+	scripts/demo $(if $(ONCE),--once)
+
+test: filter ## every test; the end-to-end ones run on a real Envoy
+	scripts/test
+
+lint: ## format, clippy, documentation and shell scripts, all without a warning
+	scripts/lint
+
+deny: ## licenses and sources of the dependencies
+	scripts/deny
+
+filter: ## build/plugin.wasm, the module that Envoy loads
+	scripts/wasm-build
+
+exporter: ## target/release/logtracer-exporter
+	cargo build --release -p logtracer-exporter
+
+clean: ## everything that was built
+	cargo clean
+	rm -rf build
