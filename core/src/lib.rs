@@ -37,7 +37,11 @@ mod context;
 mod hex;
 mod id;
 pub mod line;
+pub mod otlp;
 pub mod propagation;
+pub mod request;
+pub mod sampling;
+pub mod span;
 
 pub use context::{RemoteContext, Sampling, TraceContext};
 pub use hex::HexError;

@@ -1,0 +1,265 @@
+//! Spans to OTLP: protobuf bytes, without building a tree of messages first.
+//!
+//! [`write_span`] appends one span to a batch; [`write_request`] puts a batch into an
+//! `ExportTraceServiceRequest` for one resource.
+//! The tests read the bytes back with the messages of `opentelemetry-proto`.
+//!
+//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
+
+use crate::span::{Kind, Span, Status};
+
+/// The longest text of an attribute in bytes; a longer one is cut at a character.
+pub const MAX_TEXT_BYTES: usize = 4096;
+
+/// The attributes of a span or a resource under construction; what is empty or zero is left out.
+#[derive(Debug)]
+pub struct Attributes<'a> {
+    out: &'a mut Vec<u8>,
+    field: u32,
+}
+
+impl Attributes<'_> {
+    /// A text, or bytes that need not be UTF-8 (what is not becomes U+FFFD).
+    pub fn text(&mut self, key: &str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        if !value.is_empty() {
+            self.write(key, |out| write_text(out, any_value::STRING, value));
+        }
+    }
+
+    /// A number above zero.
+    pub fn number(&mut self, key: &str, value: u64) {
+        if value > 0 {
+            self.write(key, |out| {
+                tag(out, any_value::INT, wire::VARINT);
+                varint(out, value);
+            });
+        }
+    }
+
+    /// A number as text, where the conventions want one.
+    pub fn number_as_text(&mut self, key: &str, value: u64) {
+        let mut digits = [0u8; 20];
+        let mut rest = value;
+        let mut start = digits.len();
+        for (index, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            start = index;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.text(key, digits.get(start..).unwrap_or_default());
+    }
+
+    /// A truth; also a false one is written.
+    pub fn truth(&mut self, key: &str, value: bool) {
+        self.write(key, |out| {
+            tag(out, any_value::BOOL, wire::VARINT);
+            varint(out, value.into());
+        });
+    }
+
+    fn write(&mut self, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        message(self.out, self.field, |out| {
+            bytes(out, key_value::KEY, key.as_bytes());
+            message(out, key_value::VALUE, value);
+        });
+    }
+}
+
+/// Appends one span, as an element of `ScopeSpans.spans`.
+pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
+    message(out, scope_spans::SPANS, |out| {
+        bytes(out, field::TRACE_ID, &span.context.trace_id.to_bytes());
+        bytes(out, field::SPAN_ID, &span.context.span_id.to_bytes());
+        if !span.tracestate.is_empty() {
+            bytes(out, field::TRACE_STATE, span.tracestate.as_bytes());
+        }
+        if let Some(parent) = span.context.parent_span_id {
+            bytes(out, field::PARENT_SPAN_ID, &parent.to_bytes());
+        }
+        write_text(out, field::NAME, span.name);
+        tag(out, field::KIND, wire::VARINT);
+        varint(
+            out,
+            match span.kind {
+                Kind::Internal => 1,
+                Kind::Server => 2,
+                Kind::Client => 3,
+            },
+        );
+        fixed64(out, field::START, span.start_unix_nanos);
+        // Rule 81: a clock that was set back makes no negative duration.
+        fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
+        attributes(&mut Attributes { out, field: field::ATTRIBUTES });
+        if span.status == Status::Error {
+            message(out, field::STATUS, |out| {
+                tag(out, status::CODE, wire::VARINT);
+                varint(out, status::CODE_ERROR);
+            });
+        }
+        tag(out, field::FLAGS, wire::FIXED32);
+        let flags = u32::from(span.context.sampling.is_sampled());
+        out.extend_from_slice(&flags.to_le_bytes());
+    });
+}
+
+/// The resource that all spans of a request share, and the library that recorded them.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Name of the library.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+}
+
+/// Appends an `ExportTraceServiceRequest` with the spans that [`write_span`] has appended to `spans`.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    resource: impl FnOnce(&mut Attributes<'_>),
+    scope: Scope<'_>,
+    spans: &[u8],
+) {
+    out.reserve(spans.len() + 256);
+    message(out, request::RESOURCE_SPANS, |out| {
+        message(out, resource_spans::RESOURCE, |out| {
+            resource(&mut Attributes { out, field: resource::ATTRIBUTES });
+        });
+        message(out, resource_spans::SCOPE_SPANS, |out| {
+            message(out, scope_spans::SCOPE, |out| {
+                bytes(out, scope::NAME, scope.name.as_bytes());
+                bytes(out, scope::VERSION, scope.version.as_bytes());
+            });
+            out.extend_from_slice(spans);
+        });
+    });
+}
+
+// === field numbers, by message ===
+
+mod request {
+    pub(super) const RESOURCE_SPANS: u32 = 1;
+}
+mod resource_spans {
+    pub(super) const RESOURCE: u32 = 1;
+    pub(super) const SCOPE_SPANS: u32 = 2;
+}
+mod resource {
+    pub(super) const ATTRIBUTES: u32 = 1;
+}
+mod scope_spans {
+    pub(super) const SCOPE: u32 = 1;
+    pub(super) const SPANS: u32 = 2;
+}
+mod scope {
+    pub(super) const NAME: u32 = 1;
+    pub(super) const VERSION: u32 = 2;
+}
+mod field {
+    pub(super) const TRACE_ID: u32 = 1;
+    pub(super) const SPAN_ID: u32 = 2;
+    pub(super) const TRACE_STATE: u32 = 3;
+    pub(super) const PARENT_SPAN_ID: u32 = 4;
+    pub(super) const NAME: u32 = 5;
+    pub(super) const KIND: u32 = 6;
+    pub(super) const START: u32 = 7;
+    pub(super) const END: u32 = 8;
+    pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const STATUS: u32 = 15;
+    pub(super) const FLAGS: u32 = 16;
+}
+mod status {
+    pub(super) const CODE: u32 = 3;
+    pub(super) const CODE_ERROR: u64 = 2;
+}
+mod key_value {
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+}
+mod any_value {
+    pub(super) const STRING: u32 = 1;
+    pub(super) const BOOL: u32 = 2;
+    pub(super) const INT: u32 = 3;
+}
+
+// === the wire format ===
+
+mod wire {
+    pub(super) const VARINT: u32 = 0;
+    pub(super) const FIXED64: u32 = 1;
+    pub(super) const LENGTH_DELIMITED: u32 = 2;
+    pub(super) const FIXED32: u32 = 5;
+}
+
+fn tag(out: &mut Vec<u8>, field: u32, wire_type: u32) {
+    varint(out, (field << 3 | wire_type).into());
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
+    tag(out, field, wire::FIXED64);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    tag(out, field, wire::LENGTH_DELIMITED);
+    varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+/// A string field: cut to [`MAX_TEXT_BYTES`], and made valid UTF-8, which protobuf demands.
+fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    let value = value.get(..MAX_TEXT_BYTES).unwrap_or(value);
+    match core::str::from_utf8(value) {
+        Ok(text) => bytes(out, field, text.as_bytes()),
+        // What is cut in the middle of a character ends before it.
+        Err(error) if error.error_len().is_none() => {
+            bytes(out, field, value.get(..error.valid_up_to()).unwrap_or_default());
+        }
+        Err(_) => message(out, field, |out| {
+            for chunk in value.utf8_chunks() {
+                out.extend_from_slice(chunk.valid().as_bytes());
+                if !chunk.invalid().is_empty() {
+                    out.extend_from_slice("\u{fffd}".as_bytes());
+                }
+            }
+        }),
+    }
+}
+
+/// A message field: its length is known when its content is written, and is then put before it.
+fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    tag(out, field, wire::LENGTH_DELIMITED);
+    let length_at = out.len();
+    out.push(0);
+    write(out);
+    let length = (out.len() - length_at - 1) as u64;
+    if length < 0x80 {
+        if let Some(byte) = out.get_mut(length_at) {
+            *byte = length as u8;
+        }
+        return;
+    }
+    // Make room for the longer length before the content, then overwrite the placeholder and the room.
+    let content = length_at + 1..out.len();
+    let more = length.ilog2() as usize / 7;
+    out.resize(out.len() + more, 0);
+    out.copy_within(content.clone(), content.start + more);
+    let mut rest = length;
+    for byte in out.iter_mut().skip(length_at).take(more) {
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    if let Some(last) = out.get_mut(length_at + more) {
+        *last = rest as u8;
+    }
+}

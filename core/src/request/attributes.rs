@@ -1,0 +1,55 @@
+//! The attributes of a request's span, by OpenTelemetry's semantic conventions for HTTP and RPC.
+//!
+//! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+
+use super::{Exchange, Outcome, grpc, url};
+use crate::otlp::Attributes;
+use crate::span::{Kind, Status};
+
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+
+impl Exchange<'_> {
+    /// Adds what is known of the request.
+    pub fn write_attributes(&self, kind: Kind, attributes: &mut Attributes<'_>) {
+        // An unknown method is "_OTHER", or anyone could make up new time series.
+        if METHODS.contains(&self.method) {
+            attributes.text("http.request.method", self.method);
+        } else if !self.method.is_empty() {
+            attributes.text("http.request.method", "_OTHER");
+            attributes.text("http.request.method_original", self.method);
+        }
+        if kind == Kind::Client {
+            attributes.text("url.full", self.url);
+        } else {
+            attributes.text("url.scheme", self.scheme);
+            attributes.text("url.path", self.path());
+            attributes.text("url.query", self.query());
+        }
+        let (host, port) = url::split_port(self.authority);
+        attributes.text("server.address", host);
+        attributes.number("server.port", port.map_or(0, u64::from));
+        if kind == Kind::Server {
+            attributes.text("client.address", self.remote_ip);
+        }
+        attributes.text("http.route", self.named_route());
+        if let Some(version) = self.protocol.strip_prefix(b"HTTP/") {
+            attributes.text("network.protocol.version", version);
+        }
+        attributes.text("user_agent.original", self.user_agent);
+        attributes.number("http.response.status_code", u64::from(self.outcome.status()));
+        attributes.number("http.request.size", self.request_size);
+        attributes.number("http.response.size", self.response_size);
+        if let Outcome::Grpc { code, .. } = self.outcome {
+            attributes.text("rpc.system.name", "grpc");
+            attributes.text("rpc.method", self.path().strip_prefix(b"/").unwrap_or_default());
+            attributes.text("rpc.response.status_code", grpc::name(code));
+        }
+        if self.outcome.span_status(kind) == Status::Error {
+            match self.outcome {
+                Outcome::Grpc { code, .. } => attributes.text("error.type", grpc::name(code)),
+                outcome => attributes.number_as_text("error.type", u64::from(outcome.status())),
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The name of a request's span: few names for many requests.
+
+use super::{Exchange, Outcome};
+
+/// The longest name, in bytes: Cloud Trace's limit for a display name.
+const MAX_NAME: usize = 128;
+/// Segments of a path beyond these stay out of the name.
+const MAX_SEGMENTS: usize = 6;
+
+impl Exchange<'_> {
+    /// Appends the name: `METHOD route`, or the method path for gRPC.
+    ///
+    /// Without a named route the path stands in, with `*` for each segment that looks like an id.
+    pub fn write_span_name(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        if matches!(self.outcome, Outcome::Grpc { .. }) {
+            out.extend_from_slice(self.path());
+        } else {
+            out.extend_from_slice(if self.method.is_empty() { b"HTTP" } else { self.method });
+            let route = self.named_route();
+            if !route.is_empty() {
+                out.push(b' ');
+                out.extend_from_slice(route);
+            } else if self.path().starts_with(b"/") {
+                out.push(b' ');
+                write_low_cardinality(out, self.path());
+            }
+        }
+        out.truncate(start + MAX_NAME);
+    }
+
+    /// The route's name, unless it is the one that Istio gives to every route.
+    pub fn named_route(&self) -> &[u8] {
+        if self.route == b"default" { b"" } else { self.route }
+    }
+}
+
+fn write_low_cardinality(out: &mut Vec<u8>, path: &[u8]) {
+    for (index, segment) in path.split(|&byte| byte == b'/').skip(1).enumerate() {
+        out.push(b'/');
+        if index == MAX_SEGMENTS {
+            out.push(b'*');
+            return;
+        }
+        if looks_like_an_id(segment) {
+            out.push(b'*');
+        } else {
+            out.extend_from_slice(segment);
+        }
+    }
+}
+
+/// Numbers, UUIDs, hashes, tokens, and whatever else no route is named by.
+fn looks_like_an_id(segment: &[u8]) -> bool {
+    let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let odd = segment.iter().any(|byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~'));
+    let all_hex = segment.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    segment.len() > 40
+        || odd
+        || (digits > 0 && digits == segment.len())
+        || (digits > 0 && all_hex && segment.len() >= 8)
+        || (digits >= 4 && segment.len() >= 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(exchange: Exchange<'_>, expected: &str) {
+        let mut out = Vec::new();
+        exchange.write_span_name(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn names_have_low_cardinality() {
+        let get = |target: &'static str| Exchange { method: b"GET", target: target.as_bytes(), ..Exchange::default() };
+        check(get("/"), "GET /");
+        check(get("/basket?item=1"), "GET /basket");
+        check(get("/users/42/orders"), "GET /users/*/orders");
+        check(get("/users/0b7e3c6a-9c3c-4c5e-8a1b-111213141516"), "GET /users/*");
+        check(get("/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709"), "GET /blob/*");
+        check(get("/v1/index.html"), "GET /v1/index.html");
+        check(get("/feedbeef/decade"), "GET /feedbeef/decade");
+        check(get("/a/b/c/d/e/f/g/h"), "GET /a/b/c/d/e/f/*");
+        check(get("/files/my%20name"), "GET /files/*");
+        check(get("*"), "GET");
+        check(Exchange { route: b"checkout", ..get("/users/42") }, "GET checkout");
+        check(Exchange { route: b"default", ..get("/users/42") }, "GET /users/*");
+        let outcome = Outcome::Grpc { code: 0, http: 200 };
+        check(Exchange { outcome, ..get("/demo.Shop/Buy") }, "/demo.Shop/Buy");
+    }
+}

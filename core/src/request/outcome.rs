@@ -1,0 +1,93 @@
+//! [`Outcome`]: how a request ended, and what that means for the line's severity and the span's status.
+
+use super::grpc;
+use crate::line::Severity;
+use crate::span::{Kind, Status};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// An HTTP response of this status.
+    Http(u16),
+    /// A gRPC response: its code, and the HTTP status that carried it.
+    Grpc {
+        /// The code of `grpc-status`.
+        code: u32,
+        /// The HTTP status, 200 in all but broken cases.
+        http: u16,
+    },
+    /// The caller went away before there was a response.
+    Aborted,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self::Http(0)
+    }
+}
+
+/// nginx's status for a request whose caller went away; none was sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Outcome {
+    /// The HTTP status to log; 499 where the caller went away.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Http(status) | Self::Grpc { http: status, .. } => status,
+            Self::Aborted => CLIENT_CLOSED_REQUEST,
+        }
+    }
+
+    /// 5xx is ERROR, 4xx WARNING; a caller that went away is neither.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Http(status) => Severity::of_http_status(status),
+            Self::Aborted | Self::Grpc { code: grpc::OK | grpc::CANCELLED, .. } => Severity::Info,
+            Self::Grpc { code, .. } if grpc::is_server_error(code) => Severity::Error,
+            Self::Grpc { .. } => Severity::Warning,
+        }
+    }
+
+    /// The status of a span of this kind: a server is not to blame for what its caller got wrong.
+    pub const fn span_status(self, kind: Kind) -> Status {
+        let of_caller = matches!(kind, Kind::Client);
+        let is_error = match self {
+            Self::Http(status) => status >= 500 || (of_caller && status >= 400 && status != CLIENT_CLOSED_REQUEST),
+            Self::Grpc { code, .. } => grpc::is_server_error(code) || (of_caller && code != grpc::OK),
+            Self::Aborted => false,
+        };
+        if is_error { Status::Error } else { Status::Unset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(outcome: Outcome, severity: Severity, server: Status, client: Status) {
+        assert_eq!(outcome.severity(), severity);
+        assert_eq!(outcome.span_status(Kind::Server), server);
+        assert_eq!(outcome.span_status(Kind::Client), client);
+    }
+
+    /// Rules 55, 57, 59 and 66.
+    #[test]
+    fn severity_and_status() {
+        use Status::{Error, Unset};
+        let grpc = |code| Outcome::Grpc { code, http: 200 };
+        check(Outcome::Http(200), Severity::Info, Unset, Unset);
+        check(Outcome::Http(101), Severity::Info, Unset, Unset);
+        check(Outcome::Http(302), Severity::Info, Unset, Unset);
+        check(Outcome::Http(404), Severity::Warning, Unset, Error);
+        check(Outcome::Http(499), Severity::Info, Unset, Unset);
+        check(Outcome::Http(500), Severity::Error, Error, Error);
+        check(Outcome::Http(503), Severity::Error, Error, Error);
+        check(Outcome::Aborted, Severity::Info, Unset, Unset);
+        check(grpc(0), Severity::Info, Unset, Unset);
+        check(grpc(1), Severity::Info, Unset, Error);
+        check(grpc(5), Severity::Warning, Unset, Error);
+        check(grpc(13), Severity::Error, Error, Error);
+        assert_eq!(Outcome::Aborted.status(), 499);
+    }
+}

@@ -1,0 +1,173 @@
+//! What of a URL may be told: [`Query`].
+
+use core::fmt;
+use core::str::FromStr;
+
+/// What becomes of the query string of a URL in lines and spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Query {
+    /// Names stay, values become `REDACTED`; a part without a name is all value.
+    #[default]
+    Redact,
+    /// The query stays as it came.
+    Keep,
+    /// The query is left out.
+    Drop,
+}
+
+const REDACTED: &[u8] = b"REDACTED";
+
+impl FromStr for Query {
+    type Err = UnknownQuery;
+
+    fn from_str(name: &str) -> Result<Self, UnknownQuery> {
+        match name {
+            "redact" => Ok(Self::Redact),
+            "keep" => Ok(Self::Keep),
+            "drop" => Ok(Self::Drop),
+            _ => Err(UnknownQuery),
+        }
+    }
+}
+
+/// A word that is none of `redact`, `keep` and `drop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownQuery;
+
+impl fmt::Display for UnknownQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected one of redact, keep, drop")
+    }
+}
+
+impl std::error::Error for UnknownQuery {}
+
+/// Appends a path with its query, or a whole URL, as far as `query` lets it be told.
+///
+/// ```
+/// use logtracer_core::request::url::{Query, write_target};
+///
+/// let mut out = Vec::new();
+/// write_target(&mut out, b"/pay?card=4111&cvc=1", Query::Redact);
+/// assert_eq!(out, b"/pay?card=REDACTED&cvc=REDACTED");
+/// ```
+pub fn write_target(out: &mut Vec<u8>, target: &[u8], query: Query) {
+    let mut parts = target.splitn(2, |&byte| byte == b'?');
+    out.extend_from_slice(parts.next().unwrap_or_default());
+    let Some(rest) = parts.next() else { return };
+    match query {
+        Query::Drop => {}
+        Query::Keep => {
+            out.push(b'?');
+            out.extend_from_slice(rest);
+        }
+        Query::Redact => {
+            for (index, pair) in rest.split(|&byte| byte == b'&').enumerate() {
+                out.push(if index == 0 { b'?' } else { b'&' });
+                redact_pair(out, pair);
+            }
+        }
+    }
+}
+
+fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
+    match pair.iter().position(|&byte| byte == b'=') {
+        Some(equals) => {
+            out.extend_from_slice(pair.get(..=equals).unwrap_or_default());
+            if pair.len() > equals + 1 {
+                out.extend_from_slice(REDACTED);
+            }
+        }
+        None if pair.is_empty() => {}
+        None => out.extend_from_slice(REDACTED),
+    }
+}
+
+/// Appends `scheme://authority` and the target, which has been through [`write_target`]; credentials in the
+/// authority are left out. Without an authority only the target stands.
+pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
+    let host = authority.rsplit(|&byte| byte == b'@').next().unwrap_or_default();
+    if !host.is_empty() {
+        out.extend_from_slice(if scheme.is_empty() { b"http" } else { scheme });
+        out.extend_from_slice(b"://");
+        out.extend_from_slice(host);
+    }
+    out.extend_from_slice(target);
+}
+
+/// An authority or socket address without its port: `a:80`, `[::1]:80`, `10.0.0.1:80`.
+pub fn without_port(address: &[u8]) -> &[u8] {
+    split_port(address).0
+}
+
+/// Host and port; an IPv6 host loses its brackets.
+pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
+    let colon = address.iter().rposition(|&byte| byte == b':');
+    let (host, port) = match colon {
+        Some(colon) => (
+            address.get(..colon).unwrap_or_default(),
+            address.get(colon + 1..).and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()),
+        ),
+        None => (address, None),
+    };
+    match host {
+        [b'[', inner @ .., b']'] if port.is_some() => (inner, port),
+        _ => match address {
+            [b'[', inner @ .., b']'] => (inner, None),
+            // A bare IPv6 address has colons but no port.
+            _ if port.is_none() || host.contains(&b':') => (address, None),
+            _ => (host, port),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(target: &str, query: Query, expected: &str) {
+        let mut out = Vec::new();
+        write_target(&mut out, target.as_bytes(), query);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    /// Rule 70.
+    #[test]
+    fn values_are_redacted() {
+        check("/a", Query::Redact, "/a");
+        check("/a?", Query::Redact, "/a?");
+        check("/a?x=1", Query::Redact, "/a?x=REDACTED");
+        check("/a?x=", Query::Redact, "/a?x=");
+        check("/a?x=1&y=2=3&&z=", Query::Redact, "/a?x=REDACTED&y=REDACTED&&z=");
+        check("/a?secret", Query::Redact, "/a?REDACTED");
+        check("/a?x=1;y=secret", Query::Redact, "/a?x=REDACTED");
+        check("/a?x=?y=secret", Query::Redact, "/a?x=REDACTED");
+        check("/a?x=1", Query::Keep, "/a?x=1");
+        check("/a?x=1", Query::Drop, "/a");
+    }
+
+    #[test]
+    fn credentials_are_left_out() {
+        let mut out = Vec::new();
+        write_full(&mut out, b"https", b"me:secret@shop:8443", b"/a");
+        assert_eq!(out, b"https://shop:8443/a");
+    }
+
+    #[test]
+    fn ports() {
+        for (address, host, port) in [
+            ("shop", "shop", None),
+            ("shop:80", "shop", Some(80)),
+            ("10.0.0.1:8080", "10.0.0.1", Some(8080)),
+            ("[::1]:80", "::1", Some(80)),
+            ("[::1]", "::1", None),
+            ("::1", "::1", None),
+            ("fe80::1:80", "fe80::1:80", None),
+            ("shop:", "shop:", None),
+            ("", "", None),
+        ] {
+            assert_eq!(split_port(address.as_bytes()), (host.as_bytes(), port), "{address}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! [`Ratio`]: the share of traces that are recorded, decided by trace id.
+
+use core::fmt;
+
+use crate::TraceId;
+
+/// The share of traces to record, from 0 to 1.
+///
+/// Decided by the low 56 bits of the trace id, which every tracer fills with random bits (W3C Trace Context level
+/// 2, section 4.1), so that all hops decide alike, and what a smaller share records a larger one does, too.
+///
+/// ```
+/// use logtracer_core::TraceId;
+/// use logtracer_core::sampling::Ratio;
+///
+/// let id = TraceId::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736).unwrap();
+/// assert!(Ratio::ALL.keeps(id));
+/// assert!(!Ratio::new(0.0).unwrap().keeps(id));
+/// assert!(Ratio::new(1.5).is_none());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio {
+    /// Ids whose random bits are below this are kept.
+    below: u64,
+}
+
+const RANDOM_BITS: u32 = 56;
+
+impl Ratio {
+    /// Every trace.
+    pub const ALL: Self = Self { below: 1 << RANDOM_BITS };
+
+    /// The ratio of a number from 0 to 1; `None` for every other number.
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self { below: (share * (1u64 << RANDOM_BITS) as f64) as u64 })
+    }
+
+    /// True where a trace of this id is recorded.
+    pub const fn keeps(self, id: TraceId) -> bool {
+        (id.get() as u64) & ((1 << RANDOM_BITS) - 1) < self.below
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.below as f64 / (1u64 << RANDOM_BITS) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rule 45: the same answer on each hop, and a larger share keeps what a smaller one keeps.
+    #[test]
+    fn the_share_is_kept_and_nested() {
+        let ids: Vec<_> = (1u64..=10_000)
+            .map(|n| TraceId::new(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).unwrap())
+            .collect();
+        let kept = |share: f64| {
+            let ratio = Ratio::new(share).unwrap();
+            ids.iter().filter(|id| ratio.keeps(**id)).count()
+        };
+        assert_eq!(kept(0.0), 0);
+        assert_eq!(kept(1.0), ids.len());
+        assert!((2_300..2_700).contains(&kept(0.25)), "{}", kept(0.25));
+        let (small, large) = (Ratio::new(0.1).unwrap(), Ratio::new(0.4).unwrap());
+        assert!(ids.iter().all(|id| !small.keeps(*id) || large.keeps(*id)));
+    }
+
+    #[test]
+    fn only_shares_are_ratios() {
+        for bad in [-0.1, 1.000_001, f64::NAN, f64::INFINITY] {
+            assert_eq!(Ratio::new(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The OTLP bytes, read back with the messages of `opentelemetry-proto`.
+
+use expect_test::expect;
+use logtracer_core::otlp::{self, Attributes, Scope};
+use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1 as proto;
+use proptest::prelude::*;
+use prost::Message;
+
+#[test]
+fn a_span_reads_back() {
+    let request = export(&span(), |attributes| {
+        attributes.text("http.request.method", "GET");
+        attributes.number("http.response.status_code", 503);
+        attributes.number_as_text("error.type", 503);
+        attributes.truth("late", false);
+        attributes.text("empty", "");
+        attributes.number("zero", 0);
+    });
+    expect![[r#"
+        {
+          "resourceSpans": [
+            {
+              "resource": {
+                "attributes": [
+                  {
+                    "key": "service.name",
+                    "value": {
+                      "stringValue": "shop"
+                    }
+                  }
+                ],
+                "droppedAttributesCount": 0,
+                "entityRefs": []
+              },
+              "scopeSpans": [
+                {
+                  "scope": {
+                    "name": "logtracer",
+                    "version": "0.1.0",
+                    "attributes": [],
+                    "droppedAttributesCount": 0
+                  },
+                  "spans": [
+                    {
+                      "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+                      "spanId": "00f067aa0ba902b7",
+                      "traceState": "a=1",
+                      "parentSpanId": "0000000000000042",
+                      "flags": 1,
+                      "name": "GET /basket",
+                      "kind": 2,
+                      "startTimeUnixNano": "1000",
+                      "endTimeUnixNano": "2500",
+                      "attributes": [
+                        {
+                          "key": "http.request.method",
+                          "value": {
+                            "stringValue": "GET"
+                          }
+                        },
+                        {
+                          "key": "http.response.status_code",
+                          "value": {
+                            "intValue": "503"
+                          }
+                        },
+                        {
+                          "key": "error.type",
+                          "value": {
+                            "stringValue": "503"
+                          }
+                        },
+                        {
+                          "key": "late",
+                          "value": {
+                            "boolValue": false
+                          }
+                        }
+                      ],
+                      "droppedAttributesCount": 0,
+                      "events": [],
+                      "droppedEventsCount": 0,
+                      "links": [],
+                      "droppedLinksCount": 0,
+                      "status": {
+                        "message": "",
+                        "code": 2
+                      }
+                    }
+                  ],
+                  "schemaUrl": ""
+                }
+              ],
+              "schemaUrl": ""
+            }
+          ]
+        }"#]].assert_eq(&serde_json::to_string_pretty(&request).unwrap());
+}
+
+/// Rule 81.
+#[test]
+fn the_end_is_never_before_the_start() {
+    let request = export(&Span { end_unix_nanos: 5, ..span() }, |_| ());
+    let read = only_span(&request);
+    assert_eq!(read.end_time_unix_nano, read.start_time_unix_nano);
+}
+
+/// Rule 58: what is cut is cut at a character.
+#[test]
+fn long_texts_are_cut_at_a_character() {
+    let even = "ä".repeat(otlp::MAX_TEXT_BYTES);
+    let odd = format!("x{even}");
+    for (text, expected) in [(&even, otlp::MAX_TEXT_BYTES), (&odd, otlp::MAX_TEXT_BYTES - 1)] {
+        let request = export(&span(), |attributes| attributes.text("k", text));
+        let Some(Value::StringValue(read)) = &only_span(&request).attributes[0].value.as_ref().unwrap().value
+        else {
+            panic!("a text");
+        };
+        assert!(text.starts_with(read));
+        assert_eq!(read.len(), expected);
+    }
+}
+
+proptest! {
+    /// Lengths of every width, and bytes of every kind, stay readable.
+    #[test]
+    fn any_bytes_read_back(
+        name in proptest::collection::vec(any::<u8>(), 0..300),
+        values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..5000), 0..8),
+    ) {
+        let request = export(&Span { name: &name, ..span() }, |attributes| {
+            for value in &values {
+                attributes.text("k", value);
+            }
+        });
+        let read = only_span(&request);
+        prop_assert_eq!(read.attributes.len(), values.len());
+        if let Ok(name) = core::str::from_utf8(&name) {
+            prop_assert_eq!(&read.name, name);
+        }
+    }
+}
+
+// === helpers ===
+
+fn span() -> Span<'static> {
+    Span {
+        context: TraceContext {
+            trace_id: TraceId::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736).unwrap(),
+            span_id: SpanId::new(0x00f0_67aa_0ba9_02b7).unwrap(),
+            parent_span_id: SpanId::new(0x42),
+            sampling: Sampling::Accept,
+        },
+        tracestate: "a=1",
+        name: b"GET /basket",
+        kind: Kind::Server,
+        start_unix_nanos: 1_000,
+        end_unix_nanos: 2_500,
+        status: Status::Error,
+    }
+}
+
+fn export(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) -> ExportTraceServiceRequest {
+    let mut spans = Vec::new();
+    otlp::write_span(&mut spans, span, attributes);
+    let mut out = Vec::new();
+    let resource = |resource: &mut Attributes<'_>| resource.text("service.name", "shop");
+    otlp::write_request(&mut out, resource, Scope { name: "logtracer", version: "0.1.0" }, &spans);
+    ExportTraceServiceRequest::decode(out.as_slice()).expect("valid protobuf")
+}
+
+fn only_span(request: &ExportTraceServiceRequest) -> &proto::Span {
+    let [resource] = &request.resource_spans[..] else { panic!("one resource") };
+    let [scope] = &resource.scope_spans[..] else { panic!("one scope") };
+    let [span] = &scope.spans[..] else { panic!("one span") };
+    span
+}
