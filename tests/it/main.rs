@@ -1,1 +1,35 @@
-fn main() {}
+//! End to end, on a real Envoy with the real filter, exporter and SDK. One file for each story.
+
+mod configuration;
+mod demo;
+mod exporter_down;
+mod lines;
+mod propagation;
+mod spans;
+
+use serde_json::Value;
+
+/// A header as [`logtracer_tests::hop::Hop`] sends it.
+fn header<'a>(name: &'a str, value: &'a str) -> (&'a str, &'a [u8]) {
+    (name, value.as_bytes())
+}
+
+/// The values of a header in the echo's answer.
+fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+    headers
+        .iter()
+        .filter(|(header, _)| header == name)
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
+
+/// A request without a trace header.
+const NONE: [(&str, &[u8]); 0] = [];
+
+/// A value inside a line, by JSON pointer.
+#[track_caller]
+fn text<'a>(line: &'a Value, pointer: &str) -> &'a str {
+    line.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no text at {pointer} of {line}"))
+}

@@ -1,1 +1,29 @@
-//! tests
+//! What the end-to-end tests and the demo stand on: real processes on loopback, and what they leave behind.
+//!
+//! ```text
+//! caller ──► Envoy (plugin.wasm) ──► service        process   one program: start, stdout file, end
+//!              │ stdout │ OTLP                      envoy     Envoy, filled-in configurations
+//!              ▼        ▼                           exporter  the exporter and what its store answers
+//!            lines    exporter ──► store            service   an echo in this process; the demo's service
+//!                                                   hop       one Envoy in front of the echo
+//!                                                   mesh      two services with their sidecars
+//! ```
+//!
+//! Nothing here outlives its owner: each program is ended when its value is dropped, and by the kernel when
+//! the process that started it is killed.
+
+mod error;
+mod os;
+
+pub mod demo;
+pub mod envoy;
+pub mod exporter;
+pub mod hop;
+pub mod lines;
+pub mod mesh;
+pub mod ports;
+pub mod process;
+pub mod service;
+pub mod wait;
+
+pub use error::{Error, Result};

@@ -1,0 +1,59 @@
+//! `make demo` and `make demo ONCE=1`, as someone on a terminal gets them.
+
+use std::process::Command;
+
+use logtracer_tests::process::Process;
+use logtracer_tests::{lines, wait};
+
+const DEMO: &str = env!("CARGO_BIN_EXE_logtracer-demo");
+
+#[test]
+fn once_shows_one_trace_and_ends() {
+    let output = Command::new(DEMO).arg("--once").output().unwrap();
+    let (shown, errors) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{shown}\n{errors}");
+    assert!(!shown.contains('\x1b'), "colours without a terminal");
+
+    // Google's decimal span id is the parent, so the trace is the one of that caller.
+    let trace = "105445aa7843bc8bf206b12000100000";
+    let objects: Vec<_> = shown.lines().filter(|line| line.starts_with('{')).collect();
+    assert!(objects.len() >= 5, "{shown}");
+    for object in objects {
+        let line = lines::parse(object).unwrap();
+        assert_eq!(lines::trace_id(&line), Some(trace), "{object}");
+    }
+
+    let spans: Vec<&str> = shown
+        .lines()
+        .skip_while(|line| !line.starts_with("Spans"))
+        .skip(1)
+        .collect();
+    for (span, words) in spans.iter().zip([
+        ["GET orders", "frontend", "server"],
+        ["└─ GET stock", "frontend", "client"],
+        ["└─ GET stock", "backend", "server"],
+    ]) {
+        assert!(words.iter().all(|word| span.contains(word)), "{span}");
+    }
+    assert_eq!(spans.len(), 3, "{shown}");
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Process::start("demo", Command::new(DEMO), dir.path()).unwrap();
+    let shown = |demo: &Process| std::fs::read_to_string(demo.stdout()).unwrap_or_default();
+    wait::try_until("the demo's page", || {
+        demo.check_running()?;
+        Ok(Some(shown(&demo))
+            .filter(|text| text.contains("Ctrl-C"))
+            .map(drop))
+    })
+    .unwrap();
+
+    let status = demo.stop().unwrap();
+    assert!(status.success(), "{status}: {}", demo.errors());
+}

@@ -1,0 +1,145 @@
+//! From the request to the exporter's store.
+
+use logtracer_tests::exporter::Trace;
+use logtracer_tests::mesh::Mesh;
+use logtracer_tests::{envoy, wait};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+const CALLER: &str = "00f067aa0ba902b7";
+
+fn get(mesh: &Mesh, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let mut request = envoy::client().unwrap().get(mesh.url(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().unwrap().status().as_u16()
+}
+
+/// Caller, frontend's server span, frontend's client span, backend's server span.
+#[track_caller]
+fn check_linked(trace: &Trace, caller: Option<&str>) {
+    let span = |service, kind| {
+        trace
+            .span(service, kind)
+            .unwrap_or_else(|| panic!("no {kind} span of the {service} in {trace:#?}"))
+    };
+    let (inbound, outbound, last) = (
+        span("frontend", "server"),
+        span("frontend", "client"),
+        span("backend", "server"),
+    );
+    assert_eq!(inbound.parent_span_id.as_deref(), caller);
+    assert_eq!(outbound.parent_span_id.as_deref(), Some(inbound.span_id.as_str()));
+    assert_eq!(last.parent_span_id.as_deref(), Some(outbound.span_id.as_str()));
+    for (inner, outer) in [(outbound, inbound), (last, outbound)] {
+        assert!(
+            outer.start() <= inner.start() && inner.end() <= outer.end(),
+            "{inner:?} is not within {outer:?}"
+        );
+    }
+}
+
+#[test]
+fn three_hops_are_one_trace() {
+    let mesh = Mesh::start("127.0.0.1:0").unwrap();
+    let b3 = format!("{TRACE}-{CALLER}-1");
+    assert_eq!(get(&mesh, "/orders/7", &[("b3", &b3)]), 200);
+
+    // 3 lines of proxies, 2 of the frontend, 1 of the backend
+    let trace = mesh.exporter.complete_trace(TRACE, 3, 6).unwrap();
+    assert_eq!(trace.spans.len(), 3);
+    check_linked(&trace, Some(CALLER));
+    assert_eq!(trace.span("frontend", "server").unwrap().name, "GET orders");
+    assert_eq!(trace.span("frontend", "client").unwrap().name, "GET stock");
+    assert_eq!(
+        trace.span("backend", "server").unwrap().attributes["http.response.status_code"],
+        200
+    );
+    assert!(trace.spans.iter().all(|span| span.status.code == "unset"));
+
+    // What a service prints belongs to the span of its own sidecar.
+    let line = trace
+        .logs
+        .iter()
+        .find(|log| log.message.contains("stock counted"))
+        .unwrap();
+    assert_eq!(
+        line.span_id.as_deref(),
+        Some(trace.span("backend", "server").unwrap().span_id.as_str())
+    );
+}
+
+#[test]
+fn a_caller_without_a_trace_gets_one() {
+    let mesh = Mesh::start("127.0.0.1:0").unwrap();
+    assert_eq!(get(&mesh, "/orders/8", &[]), 200);
+
+    let summary = wait::try_until("the trace", || {
+        Ok(mesh
+            .exporter
+            .traces(10)?
+            .into_iter()
+            .find(|trace| trace.span_count == 3))
+    })
+    .unwrap();
+    assert_eq!(summary.root_name, "GET orders");
+    assert_eq!(summary.error_count, 0);
+    let mut services = summary.service_names.clone();
+    services.sort();
+    assert_eq!(services, ["backend", "frontend"]);
+    check_linked(&mesh.exporter.trace(&summary.trace_id).unwrap().unwrap(), None);
+}
+
+#[test]
+fn a_failure_is_one_in_every_hop() {
+    let mesh = Mesh::start("127.0.0.1:0").unwrap();
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
+    assert_eq!(get(&mesh, "/checkout/9", &[("traceparent", &traceparent)]), 502);
+
+    let trace = mesh.exporter.complete_trace(TRACE, 3, 5).unwrap();
+    check_linked(&trace, Some(CALLER));
+    assert_eq!(
+        trace
+            .spans
+            .iter()
+            .filter(|span| span.status.code == "error")
+            .count(),
+        3
+    );
+    let status =
+        |service, kind| trace.span(service, kind).unwrap().attributes["http.response.status_code"].clone();
+    assert_eq!(status("frontend", "server"), 502);
+    assert_eq!(status("frontend", "client"), 503);
+    assert_eq!(status("backend", "server"), 503);
+    assert!(
+        trace.logs.iter().filter(|log| log.severity == "ERROR").count() >= 5,
+        "{:#?}",
+        trace.logs
+    );
+}
+
+#[test]
+fn a_denied_trace_has_lines_and_no_spans() {
+    let mesh = Mesh::start("127.0.0.1:0").unwrap();
+    let denied = format!("{TRACE}/123;o=0");
+    assert_eq!(
+        get(&mesh, "/orders/1", &[("x-cloud-trace-context", &denied)]),
+        200
+    );
+    // Once the spans of a later request are there, those of the first would be, too.
+    let b3 = format!("105445aa7843bc8bf206b12000100000-{CALLER}-1");
+    assert_eq!(get(&mesh, "/orders/2", &[("b3", &b3)]), 200);
+    mesh.exporter
+        .complete_trace("105445aa7843bc8bf206b12000100000", 3, 6)
+        .unwrap();
+
+    let trace = mesh.exporter.complete_trace(TRACE, 0, 6).unwrap();
+    assert_eq!(trace.spans.len(), 0);
+    for log in trace.logs {
+        assert_eq!(
+            log.line["logging.googleapis.com/trace_sampled"], false,
+            "{}",
+            log.line
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! `make demo`: two services with their sidecars, a few requests, and the trace of one of them.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use logtracer_tests::demo::{self, Ending};
+
+/// Two services behind Envoy with logtracer, a few requests, and what becomes visible of them
+#[derive(Parser)]
+struct Options {
+    /// Show one trace and end
+    #[arg(long)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let ending = if options.once {
+        Ending::AtOnce
+    } else {
+        Ending::OnSignal
+    };
+    let mut stdout = std::io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    match demo::run(ending, &mut stdout, colours) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("logtracer-demo: {cause}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A real Envoy.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use reqwest::blocking::Client;
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::{Error, Result, lines, wait};
+
+/// A running Envoy that is ready for requests.
+pub struct Envoy {
+    process: Process,
+    admin: u16,
+}
+
+impl Envoy {
+    /// Starts Envoy with `config`, whose admin interface listens on port `admin`; its files are in `dir`.
+    pub fn start(config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
+        let mut command = command(config, dir)?;
+        command.args(["--concurrency", "1", "--file-flush-interval-msec", "100"]);
+        let mut process = Process::start("envoy", command, dir)?;
+
+        let ready = format!("http://127.0.0.1:{admin}/ready");
+        let client = client()?;
+        wait::try_until("Envoy's readiness", || {
+            process.check_running()?;
+            Ok(client
+                .get(&ready)
+                .send()
+                .ok()
+                .filter(|answer| answer.status() == 200)
+                .map(drop))
+        })?;
+        Ok(Envoy { process, admin })
+    }
+
+    /// Ends it, which makes it print what it still holds back.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// The file of its stdout: the log lines, and nothing else.
+    pub fn stdout(&self) -> &Path {
+        self.process.stdout()
+    }
+
+    /// The log lines so far, at least `count` of them.
+    pub fn lines(&self, count: usize) -> Result<Vec<Value>> {
+        wait::try_until(&format!("{count} lines of Envoy"), || {
+            lines::read(self.stdout()).map(|lines| Some(lines).filter(|lines| lines.len() >= count))
+        })
+    }
+
+    /// What it said on stderr so far.
+    pub fn errors(&self) -> String {
+        self.process.errors()
+    }
+
+    /// A counter or gauge, 0 where there is none.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        let url = format!("http://127.0.0.1:{}/stats?filter=^{name}$", self.admin);
+        let text = client()?
+            .get(url)
+            .send()
+            .and_then(|answer| answer.text())
+            .map_err(Error::when("Envoy's stats"))?;
+        Ok(text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
+            .unwrap_or(0))
+    }
+}
+
+/// What `envoy --mode validate` says of a configuration.
+pub fn validate(config: &str, dir: &Path) -> Result<Output> {
+    command(config, dir)?
+        .args(["--mode", "validate"])
+        .output()
+        .map_err(Error::when("envoy --mode validate"))
+}
+
+fn command(config: &str, dir: &Path) -> Result<Command> {
+    let file = dir.join("envoy.yaml");
+    std::fs::write(&file, config).map_err(Error::when(file.display()))?;
+    let mut command = Command::new(program()?);
+    command
+        .args(["--disable-hot-restart", "--log-level", "warning", "--config-path"])
+        .arg(file);
+    Ok(command)
+}
+
+/// The Envoy that `make` found: `ENVOY`, else the one it left in `build/`.
+fn program() -> Result<PathBuf> {
+    let path = std::env::var_os("ENVOY").map_or_else(|| root().join("build/envoy"), PathBuf::from);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::new(format!(
+        "no Envoy at {}; `make test` gets one, or set ENVOY=/path/to/envoy",
+        path.display()
+    )))
+}
+
+/// The filter: `LOGTRACER_PLUGIN`, else the one that `make filter` builds.
+pub fn plugin() -> Result<PathBuf> {
+    let path =
+        std::env::var_os("LOGTRACER_PLUGIN").map_or_else(|| root().join("build/plugin.wasm"), PathBuf::from);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::new(format!(
+        "no filter at {}; run `make filter`",
+        path.display()
+    )))
+}
+
+/// The folder of the whole project.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Puts values in the place of `${NAME}` in a configuration. A name without a value is an error.
+pub fn fill(template: &str, values: &[(&str, &dyn ToString)]) -> Result<String> {
+    let mut filled = template.to_owned();
+    for (name, value) in values {
+        filled = filled.replace(&format!("${{{name}}}"), &value.to_string());
+    }
+    let is_comment = |line: &&str| line.trim_start().starts_with('#');
+    match filled
+        .lines()
+        .filter(|line| !is_comment(line))
+        .find(|line| line.contains("${"))
+    {
+        None => Ok(filled),
+        Some(line) => Err(Error::new(format!("no value for: {}", line.trim()))),
+    }
+}
+
+/// JSON as a string in YAML.
+pub fn quoted(json: &Value) -> String {
+    format!("'{}'", json.to_string().replace('\'', "''"))
+}
+
+/// A client that keeps to loopback, whatever proxy the environment names.
+pub fn client() -> Result<Client> {
+    Client::builder()
+        .no_proxy()
+        .timeout(wait::PATIENCE)
+        .build()
+        .map_err(Error::when("an HTTP client"))
+}

@@ -1,0 +1,122 @@
+//! Two services with their sidecars and the exporter: `frontend` asks `backend`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::envoy::{self, Envoy, fill};
+use crate::exporter::Exporter;
+use crate::service::DemoService;
+use crate::{Error, Result, ports};
+
+/// The Google Cloud project that the lines of the mesh name.
+pub const PROJECT: &str = "demo-project";
+
+/// A running mesh. Each file of lines is read by the exporter.
+pub struct Mesh {
+    /// The service that gets the requests of the outside.
+    pub frontend: DemoService,
+    /// The service that `frontend` asks.
+    pub backend: DemoService,
+    /// The Envoy that plays all sidecars.
+    pub envoy: Envoy,
+    /// The exporter.
+    pub exporter: Exporter,
+    entrance: u16,
+    _dir: TempDir,
+}
+
+impl Mesh {
+    /// Starts everything; the viewer's page is at `view` (port 0: any).
+    pub fn start(view: &str) -> Result<Mesh> {
+        let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
+        let path = dir.path();
+        let exporter = Exporter::start(view, &tailed(path)?, path)?;
+
+        let ports = Ports::reserve()?;
+        let outbound = SocketAddr::from(([127, 0, 0, 1], ports.frontend_outbound));
+        let frontend = DemoService::start("frontend", PROJECT, Some(outbound), path)?;
+        let backend = DemoService::start("backend", PROJECT, None, path)?;
+
+        let config = configuration(&ports, frontend.address(), backend.address(), exporter.http())?;
+        let envoy = Envoy::start(&config, ports.admin, path)?;
+        Ok(Mesh {
+            frontend,
+            backend,
+            envoy,
+            exporter,
+            entrance: ports.frontend_inbound,
+            _dir: dir,
+        })
+    }
+
+    /// The URL of a path of the frontend, as a caller from outside sees it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.entrance)
+    }
+}
+
+/// The ports of Envoy's listeners.
+pub struct Ports {
+    admin: u16,
+    frontend_inbound: u16,
+    frontend_outbound: u16,
+    backend_inbound: u16,
+}
+
+impl Ports {
+    /// Takes free ones.
+    pub fn reserve() -> Result<Ports> {
+        Ok(Ports {
+            admin: ports::reserve()?,
+            frontend_inbound: ports::reserve()?,
+            frontend_outbound: ports::reserve()?,
+            backend_inbound: ports::reserve()?,
+        })
+    }
+}
+
+/// `envoy/mesh.yaml`, filled in.
+pub fn configuration(
+    ports: &Ports,
+    frontend: SocketAddr,
+    backend: SocketAddr,
+    exporter: SocketAddr,
+) -> Result<String> {
+    let template = envoy::root().join("envoy/mesh.yaml");
+    let template = std::fs::read_to_string(&template).map_err(Error::when(template.display()))?;
+    fill(
+        &template,
+        &[
+            ("ADMIN", &ports.admin),
+            ("FRONTEND_INBOUND", &ports.frontend_inbound),
+            ("FRONTEND_OUTBOUND", &ports.frontend_outbound),
+            ("BACKEND_INBOUND", &ports.backend_inbound),
+            ("FRONTEND", &frontend.port()),
+            ("BACKEND", &backend.port()),
+            ("EXPORTER", &exporter.port()),
+            ("PLUGIN", &envoy::plugin()?.display()),
+            ("FRONTEND_FILTER", &filter("frontend")),
+            ("BACKEND_FILTER", &filter("backend")),
+        ],
+    )
+}
+
+fn filter(service: &str) -> String {
+    envoy::quoted(&json!({
+        "project_id": PROJECT,
+        "service_name": service,
+        "exporter": { "cluster": "logtracer-exporter", "flush_interval": "200ms" },
+    }))
+}
+
+/// The files that the programs will write their lines to, so that the exporter can follow them from the start.
+fn tailed(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = ["frontend.out", "envoy.out", "backend.out"].map(|name| dir.join(name));
+    for file in &files {
+        std::fs::write(file, "").map_err(Error::when(file.display()))?;
+    }
+    Ok(files.to_vec())
+}

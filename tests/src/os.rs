@@ -1,0 +1,52 @@
+//! The two requests to the kernel that the standard library has no safe form of.
+#![allow(
+    unsafe_code,
+    reason = "a child that dies with its parent and a polite end need prctl and kill"
+)]
+
+use std::process::{Child, Command};
+
+/// Has the kernel kill the child when the thread that starts it ends, however it ends.
+#[cfg(target_os = "linux")]
+pub(crate) fn die_with_parent(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    let parent = std::process::id();
+    let ask = move || {
+        // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
+        let (asked, current) = unsafe {
+            (
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
+                libc::getppid(),
+            )
+        };
+        match asked {
+            0 if current.unsigned_abs() == parent => Ok(()),
+            0 => Err(std::io::Error::from_raw_os_error(libc::ESRCH)),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `ask` allocates nothing and takes no lock.
+    unsafe { command.pre_exec(ask) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn die_with_parent(_: &mut Command) {}
+
+/// Sends SIGTERM to the child's process group. The child must not have been waited for yet.
+pub(crate) fn terminate(child: &Child) {
+    signal_group(child, libc::SIGTERM);
+}
+
+/// Sends SIGKILL to the child's process group. The child must not have been waited for yet.
+pub(crate) fn kill(child: &Child) {
+    signal_group(child, libc::SIGKILL);
+}
+
+fn signal_group(child: &Child, signal: i32) {
+    let Ok(group) = i32::try_from(child.id()) else {
+        return;
+    };
+    // SAFETY: kill touches no memory; the id is ours, since the child has not been waited for.
+    unsafe { libc::kill(-group, signal) };
+}
