@@ -1,0 +1,308 @@
+//! [`Section`]: typed access to a JSON object, where every refusal names the key, the value and what was expected.
+
+use core::fmt;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::units;
+
+/// Why a configuration is refused: the key, what was expected there, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    key: String,
+    problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            f.write_str(&self.problem)
+        } else {
+            write!(f, "{}: {}", self.key, self.problem)
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The JSON text as a value.
+pub(super) fn parse(json: &[u8]) -> Result<Value, ConfigError> {
+    serde_json::from_slice(json).map_err(|error| ConfigError {
+        key: String::new(),
+        problem: format!("the configuration is not JSON: {error}"),
+    })
+}
+
+/// One object of the configuration, with the path that leads to it.
+#[derive(Debug)]
+pub(super) struct Section<'v> {
+    path: String,
+    object: &'v Map<String, Value>,
+}
+
+impl<'v> Section<'v> {
+    pub(super) fn root(value: &'v Value) -> Result<Self, ConfigError> {
+        match value {
+            Value::Object(object) => Ok(Self {
+                path: String::new(),
+                object,
+            }),
+            other => Err(ConfigError {
+                key: String::new(),
+                problem: format!(
+                    "expected a JSON object as the configuration, found {}",
+                    shown(other)
+                ),
+            }),
+        }
+    }
+
+    /// Refuses every key that is not among `known`.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
+        match self.object.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(ConfigError {
+                key: self.key(&shortened(key)),
+                problem: format!("unknown key, expected one of {}", known.join(", ")),
+            }),
+        }
+    }
+
+    /// The refusal of a section that lacks a key it cannot do without.
+    pub(super) fn missing(&self, key: &str, expected: &str) -> ConfigError {
+        ConfigError {
+            key: self.key(key),
+            problem: format!("missing, expected {expected}"),
+        }
+    }
+
+    pub(super) fn section(&self, key: &str) -> Result<Option<Section<'v>>, ConfigError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Section {
+                path: self.key(key),
+                object,
+            })),
+            Some(other) => Err(self.refusal(key, "an object", other)),
+        }
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, "a text that is not empty", |text| !text.is_empty())
+    }
+
+    /// One of a few words.
+    pub(super) fn word(
+        &self,
+        key: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, ConfigError> {
+        self.get(key)
+            .map(|value| self.one_of(key, value, words))
+            .transpose()
+    }
+
+    /// A list of a few words.
+    pub(super) fn words(
+        &self,
+        key: &str,
+        words: &[&'static str],
+    ) -> Result<Option<Vec<&'static str>>, ConfigError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Array(items)) => {
+                let named = |(index, item)| self.one_of(&format!("{key}[{index}]"), item, words);
+                items
+                    .iter()
+                    .enumerate()
+                    .map(named)
+                    .collect::<Result<_, _>>()
+                    .map(Some)
+            }
+            Some(other) => Err(self.refusal(
+                key,
+                &format!("a list of words out of {}", words.join(", ")),
+                other,
+            )),
+        }
+    }
+
+    /// A number that `accept` makes something of.
+    pub(super) fn number<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        accept: impl FnOnce(f64) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        value
+            .as_f64()
+            .and_then(accept)
+            .map(Some)
+            .ok_or_else(|| self.refusal(key, expected, value))
+    }
+
+    /// A whole number; Istio hands numbers over as doubles, so that `5.0` is one, too.
+    pub(super) fn count(
+        &self,
+        key: &str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, ConfigError> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.number(key, &expected, |number| {
+            whole(number).filter(|count| range.contains(count))
+        })
+    }
+
+    /// A time such as `500ms`.
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, ConfigError> {
+        const EXPECTED: &str = "a time from 1ms to 1h such as \"500ms\", \"2s\" or \"1m\"";
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+        value
+            .as_str()
+            .and_then(units::duration)
+            .filter(|duration| range.contains(duration))
+            .map(Some)
+            .ok_or_else(|| self.refusal(key, EXPECTED, value))
+    }
+
+    /// A number of bytes, or a text such as `1MiB`.
+    pub(super) fn size(&self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>, ConfigError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let bytes = match value {
+            Value::String(text) => units::size(text),
+            other => other.as_f64().and_then(whole),
+        };
+        bytes
+            .filter(|bytes| range.contains(bytes))
+            .map(Some)
+            .ok_or_else(|| {
+                let expected = format!(
+                    "a size from {} to {} bytes such as \"512KiB\" or \"1MiB\"",
+                    range.start(),
+                    range.end()
+                );
+                self.refusal(key, &expected, value)
+            })
+    }
+
+    /// A path of a URL.
+    pub(super) fn path(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, "a path that begins with /", |text| {
+            text.starts_with('/') && is_visible(text)
+        })
+    }
+
+    /// The name of a header, in lower case.
+    pub(super) fn header_name(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        Ok(self
+            .checked_text(key, "the name of a header", is_header_name)?
+            .map(|name| name.to_ascii_lowercase()))
+    }
+
+    /// An object of header names and values.
+    pub(super) fn headers(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let Some(section) = self.section(key)? else {
+            return Ok(Vec::new());
+        };
+        section
+            .object
+            .iter()
+            .map(|(name, value)| match value.as_str() {
+                Some(text) if is_header_name(name) && is_header_value(text) => {
+                    Ok((name.to_ascii_lowercase(), text.to_owned()))
+                }
+                // The value may be a token: it is not shown.
+                _ => Err(ConfigError {
+                    key: section.key(&shortened(name)),
+                    problem: "expected the name of a header and a text of visible characters".to_owned(),
+                }),
+            })
+            .collect()
+    }
+
+    fn checked_text(
+        &self,
+        key: &str,
+        expected: &str,
+        accept: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, ConfigError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if accept(text) => Ok(Some(text.clone())),
+            Some(other) => Err(self.refusal(key, expected, other)),
+        }
+    }
+
+    fn one_of(&self, key: &str, value: &Value, words: &[&'static str]) -> Result<&'static str, ConfigError> {
+        words
+            .iter()
+            .copied()
+            .find(|word| value.as_str() == Some(word))
+            .ok_or_else(|| self.refusal(key, &format!("one of {}", words.join(", ")), value))
+    }
+
+    /// The value of a key; JSON's `null` is no value.
+    fn get(&self, key: &str) -> Option<&'v Value> {
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    fn refusal(&self, key: &str, expected: &str, found: &Value) -> ConfigError {
+        ConfigError {
+            key: self.key(key),
+            problem: format!("expected {expected}, found {}", shown(found)),
+        }
+    }
+}
+
+fn whole(number: f64) -> Option<usize> {
+    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as usize)
+}
+
+fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(token)
+}
+
+fn is_header_value(value: &str) -> bool {
+    value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A value as JSON, but short: it goes into a log.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        other => shortened(&other.to_string()),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,183 @@
+use super::*;
+
+#[track_caller]
+fn refused(json: &str, expected: &str) {
+    match Config::parse(json.as_bytes()) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(error) => assert_eq!(error.to_string(), expected),
+    }
+}
+
+#[test]
+fn no_configuration_is_all_defaults() {
+    for json in ["", " \n", "{}", r#"{"project_id": null}"#] {
+        assert_eq!(
+            Config::parse(json.as_bytes()).unwrap(),
+            Config::default(),
+            "{json:?}"
+        );
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let json = r#"{
+        "project_id": "shop-prod",
+        "service_name": "basket",
+        "log_format": "local",
+        "propagation": {"extract": ["cloud-trace", "b3"], "inject": ["b3", "grpc-trace-bin"]},
+        "sampling": {"rate": 0.25},
+        "span_kind": "client",
+        "query": "drop",
+        "response_header": "X-Trace-Id",
+        "exporter": {
+            "cluster": "outbound|80||exporter.obs.svc.cluster.local",
+            "authority": "exporter.obs",
+            "path": "/spans",
+            "timeout": "500ms",
+            "flush_interval": "1.5s",
+            "max_batch_spans": 100.0,
+            "max_buffer_bytes": "512KiB",
+            "headers": {"Authorization": "Bearer t0ken"}
+        }
+    }"#;
+    let config = Config::parse(json.as_bytes()).unwrap();
+    let expected = Config {
+        project_id: Some("shop-prod".into()),
+        service_name: Some("basket".into()),
+        log_format: Some(line::Format::Local),
+        propagation: Propagator {
+            extract: Formats::of(&[Format::CloudTrace, Format::B3]),
+            inject: Formats::of(&[Format::B3, Format::GrpcTraceBin]),
+        },
+        sampling_rate: Ratio::new(0.25).unwrap(),
+        span_kind: Some(Kind::Client),
+        query: Query::Drop,
+        response_header: Some("x-trace-id".into()),
+        exporter: Some(Exporter {
+            cluster: "outbound|80||exporter.obs.svc.cluster.local".into(),
+            authority: "exporter.obs".into(),
+            path: "/spans".into(),
+            timeout: Duration::from_millis(500),
+            flush_interval: Duration::from_millis(1500),
+            max_batch_spans: 100,
+            max_buffer_bytes: 512 << 10,
+            headers: vec![("authorization".into(), "Bearer t0ken".into())],
+        }),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn exporter_defaults() {
+    let config = Config::parse(br#"{"exporter": {"cluster": "logtracer"}}"#).unwrap();
+    let expected = Exporter {
+        cluster: "logtracer".into(),
+        authority: "logtracer".into(),
+        path: "/v1/traces".into(),
+        timeout: Duration::from_secs(2),
+        flush_interval: Duration::from_secs(1),
+        max_batch_spans: 512,
+        max_buffer_bytes: 1 << 20,
+        headers: vec![],
+    };
+    assert_eq!(config.exporter, Some(expected));
+}
+
+/// Rule 84: the key, the value and what was expected.
+#[test]
+fn mistakes_are_named() {
+    refused(
+        "{",
+        "the configuration is not JSON: EOF while parsing an object at line 1 column 1",
+    );
+    refused("[1]", "expected a JSON object as the configuration, found a list");
+    refused(
+        r#"{"projectid": "x"}"#,
+        "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, sampling, \
+         span_kind, query, response_header, exporter",
+    );
+    refused(
+        r#"{"project_id": 7}"#,
+        "project_id: expected a text that is not empty, found 7",
+    );
+    refused(
+        r#"{"project_id": ""}"#,
+        "project_id: expected a text that is not empty, found \"\"",
+    );
+    refused(
+        r#"{"log_format": "json"}"#,
+        "log_format: expected one of stackdriver, local, off, found \"json\"",
+    );
+    refused(
+        r#"{"propagation": {"extract": ["b3", "jaeger"]}}"#,
+        "propagation.extract[1]: expected one of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin, \
+         found \"jaeger\"",
+    );
+    refused(
+        r#"{"propagation": {"inject": "b3"}}"#,
+        "propagation.inject: expected a list of words out of b3, b3multi, tracecontext, cloud-trace, \
+         grpc-trace-bin, found \"b3\"",
+    );
+    refused(
+        r#"{"propagation": 1}"#,
+        "propagation: expected an object, found 1",
+    );
+    refused(
+        r#"{"sampling": {"rate": 1.01}}"#,
+        "sampling.rate: expected a number from 0 to 1, found 1.01",
+    );
+    refused(
+        r#"{"sampling": {"rate": "1"}}"#,
+        "sampling.rate: expected a number from 0 to 1, found \"1\"",
+    );
+    refused(
+        r#"{"sampling": {"ratio": 1}}"#,
+        "sampling.ratio: unknown key, expected one of rate",
+    );
+    refused(
+        r#"{"exporter": {}}"#,
+        "exporter.cluster: missing, expected the name of the Envoy cluster of the exporter",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "timeout": "0s"}}"#,
+        "exporter.timeout: expected a time from 1ms to 1h such as \"500ms\", \"2s\" or \"1m\", found \"0s\"",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "timeout": "-1s"}}"#,
+        "exporter.timeout: expected a time from 1ms to 1h such as \"500ms\", \"2s\" or \"1m\", found \"-1s\"",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "max_batch_spans": 1.5}}"#,
+        "exporter.max_batch_spans: expected a whole number from 1 to 10000, found 1.5",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "max_buffer_bytes": "1GiB"}}"#,
+        "exporter.max_buffer_bytes: expected a size from 4096 to 67108864 bytes such as \"512KiB\" or \"1MiB\", \
+         found \"1GiB\"",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "path": "v1"}}"#,
+        "exporter.path: expected a path that begins with /, found \"v1\"",
+    );
+    refused(
+        r#"{"response_header": "x trace"}"#,
+        "response_header: expected the name of a header, found \"x trace\"",
+    );
+}
+
+/// A header value may be a token, and goes into no log.
+#[test]
+fn header_values_are_not_shown() {
+    refused(
+        r#"{"exporter": {"cluster": "c", "headers": {"authorization": "s3cret\n"}}}"#,
+        "exporter.headers.authorization: expected the name of a header and a text of visible characters",
+    );
+}
+
+#[test]
+fn long_values_are_shortened() {
+    let json = format!(r#"{{"log_format": "{}"}}"#, "ü".repeat(1000));
+    let error = Config::parse(json.as_bytes()).unwrap_err().to_string();
+    assert!(error.chars().count() < 130, "{error}");
+}

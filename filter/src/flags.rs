@@ -1,0 +1,44 @@
+//! Envoy's response flags: from the bit mask of `response.flags` to the letters that its documentation uses.
+//!
+//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#response-flags>
+
+const LETTERS: [&str; 30] = [
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX",
+    "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO",
+];
+
+const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
+const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
+
+/// The letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
+pub(crate) fn letters(mask: u64) -> String {
+    let mut text = String::new();
+    for (bit, letters) in LETTERS.into_iter().enumerate() {
+        if mask >> bit & 1 == 1 {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(letters);
+        }
+    }
+    text
+}
+
+/// True where the caller went away.
+pub(crate) const fn caller_went_away(mask: u64) -> bool {
+    mask & (DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_masks() {
+        assert_eq!(letters(0), "");
+        assert_eq!(letters(1 << 5 | 1 << 15), "UF,URX");
+        assert_eq!(letters(DOWNSTREAM_CONNECTION_TERMINATION), "DC");
+        assert_eq!(letters(DOWNSTREAM_REMOTE_RESET), "DR");
+        assert_eq!(letters(1 << 63), "");
+    }
+}

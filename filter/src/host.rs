@@ -1,0 +1,282 @@
+//! Every call into Envoy, none of which panics: what fails, or is not there, is `None` or does nothing.
+//!
+//! The crate `proxy_wasm` dispatches the callbacks and makes the callouts; its other wrappers panic where the host
+//! answers something unexpected or a header is not UTF-8, so that they stand here again without that.
+//!
+//! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
+
+#![allow(
+    unsafe_code,
+    reason = "the ABI of the host is C; each call says why it is sound"
+)]
+
+use core::time::Duration;
+
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
+
+mod abi {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            max_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            value: *mut *mut u8,
+            value_size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_size: usize,
+            value: *mut *mut u8,
+            value_size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_property(
+            path: *const u8,
+            path_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+        pub(super) fn proxy_done() -> u32;
+    }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn random_get(buffer: *mut u8, size: usize) -> u32;
+    }
+}
+
+const OK: u32 = 0;
+
+/// Writes to Envoy's own log; never for each request.
+pub(crate) fn log(level: LogLevel, message: &str) {
+    // SAFETY: the message outlives the call, and the host only reads it.
+    unsafe { abi::proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+/// Nanoseconds since 1970; 0 where the host has no clock.
+pub(crate) fn now_unix_nanos() -> u64 {
+    let mut time = 0;
+    // SAFETY: the host writes eight bytes to `time`, or nothing.
+    unsafe { abi::proxy_get_current_time_nanoseconds(&mut time) };
+    time
+}
+
+/// Calls the root's `on_tick` each time this has passed; zero ends that.
+pub(crate) fn set_tick_period(period: Duration) {
+    let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    // SAFETY: a number goes out, nothing comes back.
+    unsafe { abi::proxy_set_tick_period_milliseconds(millis) };
+}
+
+/// Random bytes from Envoy's generator; `None` where it gives none.
+pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the host writes at most `N` bytes to the array of `N` bytes.
+    let status = unsafe { abi::random_get(bytes.as_mut_ptr(), N) };
+    (status == OK).then_some(bytes)
+}
+
+/// The plugin's configuration; empty where there is none.
+pub(crate) fn plugin_configuration() -> Vec<u8> {
+    received(|data, size| {
+        // SAFETY: see `received`.
+        unsafe {
+            abi::proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, usize::MAX, data, size)
+        }
+    })
+    .unwrap_or_default()
+}
+
+/// All header lines of a map, in the host's own serialisation; read it with [`HeaderLines::iter`].
+pub(crate) fn header_lines(map: MapType) -> HeaderLines {
+    // SAFETY: see `received`.
+    let bytes = received(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
+    HeaderLines(bytes.unwrap_or_default())
+}
+
+/// The first line of one header.
+pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+    received(|data, size| {
+        // SAFETY: the name outlives the call; for the rest see `received`.
+        unsafe { abi::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
+    })
+}
+
+/// Sets a header to one value.
+pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
+    // SAFETY: both outlive the call, and the host only reads them.
+    unsafe {
+        abi::proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    };
+}
+
+/// Removes every line of a header.
+pub(crate) fn remove_header(map: MapType, name: &str) {
+    // SAFETY: the name outlives the call, and the host only reads it.
+    unsafe { abi::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
+}
+
+/// A property as bytes; its path is joined by NULs: `"response\0code"`.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+    received(|data, size| {
+        // SAFETY: the path outlives the call; for the rest see `received`.
+        unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, size) }
+    })
+}
+
+/// A property that is a number, time (nanoseconds since 1970) or duration (nanoseconds).
+pub(crate) fn number_property(path: &str) -> Option<u64> {
+    let bytes = property(path)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Sets a property, which becomes filter state `wasm.<name>` of the stream.
+pub(crate) fn set_property(name: &str, value: &[u8]) {
+    // SAFETY: both outlive the call, and the host only reads them.
+    unsafe { abi::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Makes a statistic known and returns its handle.
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: the name outlives the call, and the host writes four bytes to `id`, or nothing.
+    let status = unsafe { abi::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
+    (status == OK).then_some(id)
+}
+
+/// Adds to a counter, or (also below zero) to a gauge.
+pub(crate) fn increment_metric(id: u32, offset: i64) {
+    // SAFETY: numbers go out, nothing comes back.
+    unsafe { abi::proxy_increment_metric(id, offset) };
+}
+
+/// Sets a gauge.
+#[allow(dead_code, reason = "kept beside its sibling")]
+pub(crate) fn record_metric(id: u32, value: u64) {
+    // SAFETY: numbers go out, nothing comes back.
+    unsafe { abi::proxy_record_metric(id, value) };
+}
+
+/// Tells the host that a root which asked for time at its end needs no more.
+pub(crate) fn done() {
+    // SAFETY: nothing goes out or comes back.
+    unsafe { abi::proxy_done() };
+}
+
+/// Takes over a buffer that the host allocated in our memory.
+fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let mut data = core::ptr::null_mut();
+    let mut size = 0;
+    if call(&mut data, &mut size) != OK || data.is_null() {
+        return None;
+    }
+    // SAFETY: the host got these bytes from `proxy_on_memory_allocate(size)`, which leaks a boxed slice of exactly
+    // `size` bytes from the global allocator, has filled them, and keeps no pointer to them.
+    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Header lines as the host hands them over.
+///
+/// ```text
+/// count u32 | (name length u32, value length u32) * count | (name NUL value NUL) * count
+/// ```
+#[derive(Debug, Default)]
+pub(crate) struct HeaderLines(Vec<u8>);
+
+impl HeaderLines {
+    /// Names and values, in order; ends early where the serialisation is not what it should be.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let bytes = self.0.as_slice();
+        let count = number_at(bytes, 0).unwrap_or(0);
+        let mut sizes = 4;
+        let mut texts = 4usize.saturating_add(count.saturating_mul(8));
+        (0..count).map_while(move |_| {
+            let name = take(bytes, &mut texts, number_at(bytes, sizes)?)?;
+            let value = take(bytes, &mut texts, number_at(bytes, sizes + 4)?)?;
+            sizes += 8;
+            Some((name, value))
+        })
+    }
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(number.try_into().ok()?) as usize)
+}
+
+/// The text of this length at `at`, which moves behind the NUL that ends it.
+fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> {
+    let end = at.checked_add(length)?;
+    let text = bytes.get(*at..end)?;
+    *at = end.checked_add(1)?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serialized(lines: &[(&str, &[u8])]) -> HeaderLines {
+        let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
+        for (name, value) in lines {
+            bytes.extend((name.len() as u32).to_le_bytes());
+            bytes.extend((value.len() as u32).to_le_bytes());
+        }
+        for (name, value) in lines {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(value);
+            bytes.push(0);
+        }
+        HeaderLines(bytes)
+    }
+
+    #[test]
+    fn header_lines_read_back() {
+        let lines: [(&str, &[u8]); 4] = [(":path", b"/a"), ("x", b""), ("x", b"\xff\x00"), ("y", b"1")];
+        let expected: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), *value))
+            .collect();
+        assert_eq!(serialized(&lines).iter().collect::<Vec<_>>(), expected);
+        assert_eq!(HeaderLines::default().iter().count(), 0);
+    }
+
+    #[test]
+    fn broken_header_lines_end_early() {
+        let whole = serialized(&[("a", b"1"), ("b", b"2")]).0;
+        for length in 0..whole.len() {
+            let cut = HeaderLines(whole.get(..length).unwrap().to_vec());
+            assert!(cut.iter().count() <= 2);
+        }
+        assert_eq!(HeaderLines(vec![0xff; 64]).iter().count(), 0);
+    }
+}

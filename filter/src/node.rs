@@ -1,0 +1,28 @@
+//! What Envoy knows of itself: the name of the service it stands before, and on which side of it.
+
+use logtracer_core::span::Kind;
+
+use crate::host;
+
+/// The name of the service: Istio's canonical service, else the cluster that the node belongs to.
+pub(crate) fn service_name() -> Option<String> {
+    const CANONICAL_SERVICE: &str = "xds\0node\0metadata\0LABELS\0service.istio.io/canonical-name";
+    const APP: &str = "xds\0node\0metadata\0LABELS\0app";
+    const CLUSTER: &str = "xds\0node\0cluster";
+    [CANONICAL_SERVICE, APP, CLUSTER]
+        .into_iter()
+        .filter_map(host::property)
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
+        .find(|name| !name.is_empty())
+}
+
+/// The kind of the spans of a listener: calls that leave are the client's side, all others the server's.
+///
+/// Known only inside a stream; the same for all streams of one root.
+pub(crate) fn kind_of_listener() -> Kind {
+    const OUTBOUND: u64 = 2;
+    match host::number_property("xds\0listener_direction") {
+        Some(OUTBOUND) => Kind::Client,
+        _ => Kind::Server,
+    }
+}

@@ -1,0 +1,269 @@
+//! [`Root`]: one plugin configuration in one worker; makes the streams, and takes their spans to the exporter.
+
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use logtracer_core::otlp::{self, Scope};
+use logtracer_core::span::Kind;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{ContextType, LogLevel, MapType};
+
+use crate::batch::Batch;
+use crate::config::{Config, Exporter};
+use crate::metrics::{self, Metric};
+use crate::reporter::{Fate, Reporter};
+use crate::stream::Stream;
+use crate::{host, node};
+
+/// What a root and its streams share.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) config: Config,
+    pub(crate) service_name: String,
+    /// Spans that wait for the next flush.
+    pub(crate) batch: RefCell<Batch>,
+    /// Known with the first request.
+    kind: Cell<Option<Kind>>,
+}
+
+/// One plugin configuration in one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    plugin: Option<Rc<Plugin>>,
+    reporter: Reporter,
+    is_draining: bool,
+}
+
+impl Plugin {
+    fn new(config: Config) -> Self {
+        let service_name = config
+            .service_name
+            .clone()
+            .or_else(node::service_name)
+            .unwrap_or_else(|| "envoy".into());
+        let buffer = config
+            .exporter
+            .as_ref()
+            .map_or(0, |exporter| exporter.max_buffer_bytes);
+        Self {
+            config,
+            service_name,
+            batch: RefCell::new(Batch::new(buffer)),
+            kind: Cell::new(None),
+        }
+    }
+
+    /// The kind of this plugin's spans.
+    pub(crate) fn kind(&self) -> Kind {
+        if let Some(kind) = self.config.span_kind.or(self.kind.get()) {
+            return kind;
+        }
+        let kind = node::kind_of_listener();
+        self.kind.set(Some(kind));
+        kind
+    }
+
+    /// Buffers a span; a full batch is sent without waiting for the interval to pass.
+    pub(crate) fn record(&self, exporter: &Exporter, write: impl FnOnce(&mut Vec<u8>)) {
+        let Ok(mut batch) = self.batch.try_borrow_mut() else {
+            return;
+        };
+        let dropped = batch.push(write);
+        metrics::count(Metric::SpansBuffered);
+        metrics::add(Metric::DroppedBufferFull, dropped as i64);
+        if batch.len() == exporter.max_batch_spans {
+            // A callout of a stream would end with it; the root makes it, at its next tick, which is now.
+            host::set_tick_period(core::time::Duration::from_millis(1));
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        let config = match Config::parse(&host::plugin_configuration()) {
+            Ok(config) => config,
+            Err(error) => {
+                host::log(
+                    LogLevel::Error,
+                    &format!("logtracer: configuration refused: {error}"),
+                );
+                return false;
+            }
+        };
+        metrics::define();
+        let plugin = Plugin::new(config);
+        host::set_tick_period(flush_interval(&plugin));
+        self.plugin = Some(Rc::new(plugin));
+        true
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(self.plugin.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(plugin) = self.plugin.clone() {
+            host::set_tick_period(flush_interval(&plugin));
+            self.send(&plugin);
+        }
+        metrics::flush();
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body_size: usize, _trailers: usize) {
+        // No headers: the connection broke, and there is no map to ask for the status.
+        let status = (num_headers > 0)
+            .then(|| host::header(MapType::HttpCallResponseHeaders, ":status"))
+            .flatten();
+        let status = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
+        let was_failing = self.reporter.is_failing();
+        metrics::add(Metric::CalloutsInFlight, -1);
+        let fate = self
+            .reporter
+            .answered(token, status, host::now_unix_nanos(), random());
+        self.tell(fate, status, was_failing);
+        // A full batch may be waiting behind this one.
+        if let Some(plugin) = self.plugin.clone() {
+            let is_full = plugin.config.exporter.as_ref().is_some_and(|exporter| {
+                plugin
+                    .batch
+                    .try_borrow()
+                    .is_ok_and(|batch| batch.len() >= exporter.max_batch_spans)
+            });
+            if is_full || self.is_draining {
+                self.send(&plugin);
+            }
+        }
+        if self.is_draining && self.reporter.in_flight() == 0 {
+            self.forget_the_rest();
+            host::done();
+        }
+        metrics::flush();
+    }
+
+    /// The configuration was replaced, or the worker ends: what is buffered goes out, while Envoy waits.
+    fn on_done(&mut self) -> bool {
+        self.is_draining = true;
+        if let Some(plugin) = self.plugin.clone() {
+            self.send(&plugin);
+        }
+        let finished = self.reporter.in_flight() == 0;
+        if finished {
+            self.forget_the_rest();
+        }
+        metrics::flush();
+        finished
+    }
+}
+
+impl Root {
+    fn send(&mut self, plugin: &Plugin) {
+        let (Some(exporter), Ok(mut batch)) = (&plugin.config.exporter, plugin.batch.try_borrow_mut()) else {
+            return;
+        };
+        let was_failing = self.reporter.is_failing();
+        let fate = self.reporter.flush(
+            host::now_unix_nanos(),
+            random(),
+            &mut batch,
+            exporter.max_batch_spans,
+            |spans| {
+                let token = dispatch(plugin, exporter, spans);
+                metrics::add(Metric::CalloutsInFlight, token.is_some().into());
+                token
+            },
+        );
+        drop(batch);
+        self.tell(fate, None, was_failing);
+    }
+
+    fn tell(&self, fate: Option<Fate>, status: Option<u16>, was_failing: bool) {
+        match fate {
+            None => {}
+            Some(Fate::Sent(spans)) => {
+                metrics::add(Metric::SpansSent, spans as i64);
+                if was_failing {
+                    host::log(LogLevel::Info, "logtracer: the exporter answers again");
+                }
+            }
+            Some(Fate::Retry(spans)) => {
+                metrics::add(Metric::SpansRetried, spans as i64);
+                if !was_failing {
+                    let reason = status.map_or_else(
+                        || "no connection, or no such cluster".to_owned(),
+                        |status| format!("status {status}"),
+                    );
+                    let message =
+                        format!("logtracer: the exporter does not take spans ({reason}); trying again");
+                    host::log(LogLevel::Warn, &message);
+                }
+            }
+            Some(Fate::Refused(spans)) => {
+                metrics::add(Metric::DroppedRefused, spans as i64);
+                let status = status.unwrap_or_default();
+                let message = format!("logtracer: the exporter refused {spans} spans with status {status}");
+                host::log(LogLevel::Warn, &message);
+            }
+            Some(Fate::Exhausted(spans)) => metrics::add(Metric::DroppedRetriesExhausted, spans as i64),
+        }
+    }
+
+    /// Counts what can no longer be sent.
+    fn forget_the_rest(&mut self) {
+        let mut spans = self.reporter.give_up();
+        if let Some(plugin) = &self.plugin {
+            spans += plugin.batch.try_borrow().map_or(0, |batch| batch.len());
+        }
+        metrics::add(Metric::DroppedShutdown, spans as i64);
+    }
+}
+
+fn flush_interval(plugin: &Plugin) -> core::time::Duration {
+    const WITHOUT_EXPORTER: core::time::Duration = core::time::Duration::from_secs(1);
+    plugin
+        .config
+        .exporter
+        .as_ref()
+        .map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
+}
+
+/// Makes the callout; its own request is never traced (`b3: 0`).
+fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
+    let mut body = Vec::new();
+    let scope = Scope {
+        name: "logtracer",
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let resource = |resource: &mut otlp::Attributes<'_>| {
+        resource.text("service.name", &plugin.service_name);
+        resource.text(
+            "gcp.project_id",
+            plugin.config.project_id.as_deref().unwrap_or_default(),
+        );
+    };
+    otlp::write_request(&mut body, resource, scope, spans);
+    let mut headers = vec![
+        (":method", "POST"),
+        (":path", exporter.path.as_str()),
+        (":authority", exporter.authority.as_str()),
+        ("content-type", "application/x-protobuf"),
+        ("b3", "0"),
+    ];
+    headers.extend(
+        exporter
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    hostcalls::dispatch_http_call(&exporter.cluster, headers, Some(&body), vec![], exporter.timeout).ok()
+}
+
+fn random() -> u64 {
+    host::random().map_or(0, u64::from_le_bytes)
+}
