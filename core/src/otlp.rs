@@ -93,7 +93,10 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
         fixed64(out, field::START, span.start_unix_nanos);
         // Rule 81: a clock that was set back makes no negative duration.
         fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
-        attributes(&mut Attributes { out, field: field::ATTRIBUTES });
+        attributes(&mut Attributes {
+            out,
+            field: field::ATTRIBUTES,
+        });
         if span.status == Status::Error {
             message(out, field::STATUS, |out| {
                 tag(out, status::CODE, wire::VARINT);
@@ -125,7 +128,10 @@ pub fn write_request(
     out.reserve(spans.len() + 256);
     message(out, request::RESOURCE_SPANS, |out| {
         message(out, resource_spans::RESOURCE, |out| {
-            resource(&mut Attributes { out, field: resource::ATTRIBUTES });
+            resource(&mut Attributes {
+                out,
+                field: resource::ATTRIBUTES,
+            });
         });
         message(out, resource_spans::SCOPE_SPANS, |out| {
             message(out, scope_spans::SCOPE, |out| {

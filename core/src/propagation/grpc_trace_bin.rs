@@ -23,7 +23,9 @@ fn parse(value: &[u8]) -> Option<Found> {
     let (trace, rest) = rest.split_first_chunk::<16>()?;
     let (&span_field, rest) = rest.split_first()?;
     let (span, rest) = rest.split_first_chunk::<8>()?;
-    let &[options_field, options] = rest else { return None };
+    let &[options_field, options] = rest else {
+        return None;
+    };
     if (version, trace_field, span_field, options_field) != (0, 0, 1, 2) {
         return None;
     }
@@ -87,7 +89,8 @@ fn sextet(character: u8) -> Option<u8> {
 fn encode(bytes: &[u8; LENGTH]) -> Buffer<39> {
     let mut text = Buffer::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for position in 0..=group.len() {
             let index = bits >> (18 - 6 * position) & 0x3f;
             let character = ALPHABET.get(index as usize).copied().unwrap_or(b'A');

@@ -60,7 +60,10 @@ impl Header {
             21 => &[Self::XCloudTraceContext],
             _ => return None,
         };
-        candidates.iter().copied().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
+        candidates
+            .iter()
+            .copied()
+            .find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
     }
 
     const fn bit(self) -> u16 {

@@ -41,8 +41,11 @@ pub const fn is_server_error(code: u32) -> bool {
 /// True for the content type of gRPC and its variants (`application/grpc+proto`, `application/grpc-web` …).
 pub fn is_content_type(value: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
-    let Some(start) = value.get(..PREFIX.len()) else { return false };
-    start.eq_ignore_ascii_case(PREFIX) && matches!(value.get(PREFIX.len()), None | Some(b'+' | b';' | b'-' | b' '))
+    let Some(start) = value.get(..PREFIX.len()) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(PREFIX)
+        && matches!(value.get(PREFIX.len()), None | Some(b'+' | b';' | b'-' | b' '))
 }
 
 #[cfg(test)]
@@ -51,10 +54,20 @@ mod tests {
 
     #[test]
     fn content_types() {
-        for yes in ["application/grpc", "application/grpc+proto", "application/grpc-web-text", "Application/gRPC"] {
+        for yes in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc-web-text",
+            "Application/gRPC",
+        ] {
             assert!(is_content_type(yes.as_bytes()), "{yes}");
         }
-        for no in ["", "application/json", "application/grpcx", "text/application/grpc"] {
+        for no in [
+            "",
+            "application/json",
+            "application/grpcx",
+            "text/application/grpc",
+        ] {
             assert!(!is_content_type(no.as_bytes()), "{no}");
         }
     }

@@ -61,7 +61,10 @@ impl<'a> Exchange<'a> {
 
     /// The query without its question mark.
     pub fn query(&self) -> &'a [u8] {
-        self.target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default()
+        self.target
+            .splitn(2, |&byte| byte == b'?')
+            .nth(1)
+            .unwrap_or_default()
     }
 
     /// `httpRequest` of the log line.

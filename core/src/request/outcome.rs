@@ -42,7 +42,11 @@ impl Outcome {
     pub fn severity(self) -> Severity {
         match self {
             Self::Http(status) => Severity::of_http_status(status),
-            Self::Aborted | Self::Grpc { code: grpc::OK | grpc::CANCELLED, .. } => Severity::Info,
+            Self::Aborted
+            | Self::Grpc {
+                code: grpc::OK | grpc::CANCELLED,
+                ..
+            } => Severity::Info,
             Self::Grpc { code, .. } if grpc::is_server_error(code) => Severity::Error,
             Self::Grpc { .. } => Severity::Warning,
         }
@@ -52,7 +56,9 @@ impl Outcome {
     pub const fn span_status(self, kind: Kind) -> Status {
         let of_caller = matches!(kind, Kind::Client);
         let is_error = match self {
-            Self::Http(status) => status >= 500 || (of_caller && status >= 400 && status != CLIENT_CLOSED_REQUEST),
+            Self::Http(status) => {
+                status >= 500 || (of_caller && status >= 400 && status != CLIENT_CLOSED_REQUEST)
+            }
             Self::Grpc { code, .. } => grpc::is_server_error(code) || (of_caller && code != grpc::OK),
             Self::Aborted => false,
         };

@@ -98,13 +98,20 @@ fn a_span_reads_back() {
               "schemaUrl": ""
             }
           ]
-        }"#]].assert_eq(&serde_json::to_string_pretty(&request).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&request).unwrap());
 }
 
 /// Rule 81.
 #[test]
 fn the_end_is_never_before_the_start() {
-    let request = export(&Span { end_unix_nanos: 5, ..span() }, |_| ());
+    let request = export(
+        &Span {
+            end_unix_nanos: 5,
+            ..span()
+        },
+        |_| (),
+    );
     let read = only_span(&request);
     assert_eq!(read.end_time_unix_nano, read.start_time_unix_nano);
 }
@@ -169,13 +176,27 @@ fn export(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) -> Expo
     otlp::write_span(&mut spans, span, attributes);
     let mut out = Vec::new();
     let resource = |resource: &mut Attributes<'_>| resource.text("service.name", "shop");
-    otlp::write_request(&mut out, resource, Scope { name: "logtracer", version: "0.1.0" }, &spans);
+    otlp::write_request(
+        &mut out,
+        resource,
+        Scope {
+            name: "logtracer",
+            version: "0.1.0",
+        },
+        &spans,
+    );
     ExportTraceServiceRequest::decode(out.as_slice()).expect("valid protobuf")
 }
 
 fn only_span(request: &ExportTraceServiceRequest) -> &proto::Span {
-    let [resource] = &request.resource_spans[..] else { panic!("one resource") };
-    let [scope] = &resource.scope_spans[..] else { panic!("one scope") };
-    let [span] = &scope.spans[..] else { panic!("one span") };
+    let [resource] = &request.resource_spans[..] else {
+        panic!("one resource")
+    };
+    let [scope] = &resource.scope_spans[..] else {
+        panic!("one scope")
+    };
+    let [span] = &scope.spans[..] else {
+        panic!("one span")
+    };
     span
 }
