@@ -1,0 +1,139 @@
+//! The options, each also an environment variable `LOGTRACER_…`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::sink::SinkName;
+
+/// What the command line and the environment say.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "logtracer-exporter", version, about, max_term_width = 100)]
+pub struct Config {
+    /// Where to take spans: OTLP/HTTP, POST /v1/traces as protobuf or JSON
+    #[arg(long, env = "LOGTRACER_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4318", value_parser = address)]
+    pub http: SocketAddr,
+
+    /// Where to serve the viewer, its JSON API, /metrics, /healthz and /readyz
+    #[arg(long, env = "LOGTRACER_VIEW", value_name = "ADDR", default_value = "127.0.0.1:4380", value_parser = address)]
+    pub view: SocketAddr,
+
+    /// Where the outbox and the store live
+    #[arg(
+        long,
+        env = "LOGTRACER_DATA_DIR",
+        value_name = "DIR",
+        default_value = "./logtracer-data"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where to deliver spans: `store` is the embedded store that the viewer shows [repeatable]
+    #[arg(
+        long = "sink",
+        env = "LOGTRACER_SINK",
+        value_name = "NAME",
+        default_value = "store",
+        value_delimiter = ','
+    )]
+    pub sinks: Vec<SinkName>,
+
+    /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin [repeatable]
+    #[arg(
+        long = "tail",
+        env = "LOGTRACER_TAIL",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub tails: Vec<PathBuf>,
+
+    /// How long the store keeps a trace
+    #[arg(long, env = "LOGTRACER_RETENTION_AGE", value_name = "TIME", default_value = "72h", value_parser = duration)]
+    pub retention_age: Duration,
+
+    /// How large the store may grow; the oldest traces go first
+    #[arg(long, env = "LOGTRACER_RETENTION_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    pub retention_bytes: u64,
+
+    /// How much may wait in the outbox; beyond it requests are answered 429
+    #[arg(long, env = "LOGTRACER_OUTBOX_MAX_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    pub outbox_max_bytes: u64,
+
+    /// How long spans may wait in the outbox for a sink; older ones are dropped and counted
+    #[arg(long, env = "LOGTRACER_OUTBOX_MAX_AGE", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub outbox_max_age: Duration,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:4318 or [::1]:0".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a time above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| expected())?;
+    let signed = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|error| error.to_string())?;
+    Duration::try_from(signed)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(expected)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
+        _ => Err("expected a size above zero, such as 500MB, 1GiB or a number of bytes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("15m", 900),
+            ("72h", 72 * 3600),
+            ("3d", 72 * 3600),
+            ("1h30m", 5400),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "72", "0s", "-1h", "soon", "1 parsec"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_decimal_or_binary() {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("500MB", 500_000_000),
+            ("4096", 4096),
+            ("1 KiB", 1024),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "-1", "big", "1XB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        assert!(address("127.0.0.1:0").is_ok());
+        assert!(address("[::1]:4318").is_ok());
+        assert!(address("127.0.0.1").is_err());
+    }
+}

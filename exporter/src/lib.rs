@@ -1,0 +1,34 @@
+//! The service behind the filter: it takes spans, commits them to disk, and delivers them to each sink.
+//!
+//! ```text
+//!  OTLP/HTTP ──► receive ──► outbox (SQLite, one writer) ──► deliver ──► sink/store ◄── tail ◄── log files
+//!                   ▲           │                        one task for each sink, │
+//!                   └── 200 ◄───┘ committed              its own cursor          ▼
+//!                                                                               view (pages, JSON API, metrics)
+//! ```
+//!
+//! Invariant: a request is answered with success only after its spans are committed to the outbox
+//! (held by `kill_after_acknowledgement_loses_nothing` in `tests/it/`).
+//!
+//! The crate is the program `logtracer-exporter`; [`Config`] are its options and [`run`] is all that it does.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+
+mod clock;
+mod config;
+mod deliver;
+mod log;
+mod metrics;
+mod outbox;
+mod receive;
+mod service;
+mod shutdown;
+mod sink;
+mod sqlite;
+mod tail;
+mod view;
+
+pub use config::Config;
+pub use service::run;
+pub use sink::SinkName;

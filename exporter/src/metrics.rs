@@ -1,0 +1,198 @@
+//! What the exporter counts, for `GET /metrics`.
+//!
+//! Every name starts with `logtracer_exporter_`; counters get `_total`.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Why something was rejected, refused, dropped or skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: &'static str,
+}
+
+/// Which sink.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OfSink {
+    pub(crate) sink: String,
+}
+
+/// Which sink, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SinkReason {
+    pub(crate) sink: String,
+    pub(crate) reason: &'static str,
+}
+
+/// All metrics; each is shared by everything that counts with it.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) spans_received: Counter,
+    pub(crate) spans_rejected: Family<Reason, Counter>,
+    pub(crate) requests_refused: Family<Reason, Counter>,
+    pub(crate) spans_committed: Counter,
+    pub(crate) commits: Counter,
+    pub(crate) batches_per_commit: Histogram,
+    pub(crate) outbox_bytes: Gauge,
+    pub(crate) outbox_oldest_age: Gauge<f64, AtomicU64>,
+    pub(crate) spans_delivered: Family<OfSink, Counter>,
+    pub(crate) spans_dropped: Family<SinkReason, Counter>,
+    pub(crate) delivery_retries: Family<OfSink, Counter>,
+    pub(crate) sink_lag: Family<OfSink, Gauge>,
+    pub(crate) log_lines_tailed: Counter,
+    pub(crate) log_lines_skipped: Family<Reason, Counter>,
+    pub(crate) store_bytes: Gauge,
+    pub(crate) store_traces_expired: Family<Reason, Counter>,
+    registry: Registry,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            spans_received: Counter::default(),
+            spans_rejected: Family::default(),
+            requests_refused: Family::default(),
+            spans_committed: Counter::default(),
+            commits: Counter::default(),
+            batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
+            outbox_bytes: Gauge::default(),
+            outbox_oldest_age: Gauge::default(),
+            spans_delivered: Family::default(),
+            spans_dropped: Family::default(),
+            delivery_retries: Family::default(),
+            sink_lag: Family::default(),
+            log_lines_tailed: Counter::default(),
+            log_lines_skipped: Family::default(),
+            store_bytes: Gauge::default(),
+            store_traces_expired: Family::default(),
+            registry: Registry::with_prefix("logtracer_exporter"),
+        };
+        metrics.register();
+        metrics
+    }
+
+    /// The text of `GET /metrics`.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "spans_received",
+            "Spans in well-formed requests",
+            self.spans_received.clone(),
+        );
+        r.register(
+            "spans_rejected",
+            "Invalid spans, left out of their request",
+            self.spans_rejected.clone(),
+        );
+        r.register(
+            "requests_refused",
+            "Requests answered with an error",
+            self.requests_refused.clone(),
+        );
+        r.register(
+            "spans_committed",
+            "Spans committed to the outbox",
+            self.spans_committed.clone(),
+        );
+        r.register("commits", "Commits of the outbox", self.commits.clone());
+        r.register(
+            "batches_per_commit",
+            "Requests that shared one commit of the outbox",
+            self.batches_per_commit.clone(),
+        );
+        r.register_with_unit(
+            "outbox",
+            "Size of the waiting batches",
+            Unit::Bytes,
+            self.outbox_bytes.clone(),
+        );
+        r.register_with_unit(
+            "outbox_oldest_age",
+            "Age of the oldest waiting batch",
+            Unit::Seconds,
+            self.outbox_oldest_age.clone(),
+        );
+        r.register(
+            "spans_delivered",
+            "Spans that a sink accepted",
+            self.spans_delivered.clone(),
+        );
+        r.register(
+            "spans_dropped",
+            "Spans given up for a sink",
+            self.spans_dropped.clone(),
+        );
+        r.register(
+            "delivery_retries",
+            "Deliveries to be tried again",
+            self.delivery_retries.clone(),
+        );
+        r.register(
+            "sink_lag_batches",
+            "Batches that a sink has not accepted yet",
+            self.sink_lag.clone(),
+        );
+        r.register(
+            "log_lines_tailed",
+            "Log lines read from files",
+            self.log_lines_tailed.clone(),
+        );
+        r.register(
+            "log_lines_skipped",
+            "Log lines that were not stored",
+            self.log_lines_skipped.clone(),
+        );
+        r.register_with_unit(
+            "store",
+            "Used size of the embedded store",
+            Unit::Bytes,
+            self.store_bytes.clone(),
+        );
+        r.register(
+            "store_traces_expired",
+            "Traces that left the embedded store by its retention",
+            self.store_traces_expired.clone(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_prefix_and_their_unit() {
+        let metrics = Metrics::new();
+        metrics.spans_received.inc_by(3);
+        metrics
+            .spans_dropped
+            .get_or_create(&SinkReason {
+                sink: "store".to_owned(),
+                reason: "age",
+            })
+            .inc_by(2);
+        metrics.outbox_bytes.set(7);
+        let text = metrics.render();
+        for line in [
+            "logtracer_exporter_spans_received_total 3",
+            "logtracer_exporter_spans_dropped_total{sink=\"store\",reason=\"age\"} 2",
+            "logtracer_exporter_outbox_bytes 7",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+    }
+}

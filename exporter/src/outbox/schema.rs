@@ -1,0 +1,25 @@
+//! The tables of `outbox.db`.
+
+use crate::sqlite::Kind;
+
+/// Large pages: a batch of 512 spans is about 100 KiB, which small pages would chain through many overflow pages.
+pub(super) const KIND: Kind = Kind {
+    name: "outbox",
+    application_id: 0x6c74_6f62, // "ltob"
+    version: 1,
+    page_size: 16 * 1024,
+    schema: "
+        CREATE TABLE batch(
+            id          INTEGER PRIMARY KEY,  -- ascending, never used again
+            received_ms INTEGER NOT NULL,     -- since 1970
+            spans       INTEGER NOT NULL,     -- how many are in the body
+            body        BLOB NOT NULL         -- ExportTraceServiceRequest as protobuf
+        );
+        CREATE TABLE cursor(
+            sink        TEXT PRIMARY KEY,
+            position    INTEGER NOT NULL      -- the id of the last batch that the sink has passed
+        ) WITHOUT ROWID;
+        CREATE TABLE probe(at_ms INTEGER NOT NULL);
+        INSERT INTO probe VALUES (0);
+    ",
+};

@@ -1,0 +1,226 @@
+//! The whole service: start everything, say where it listens, wait for the end, stop in order.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::clock::unix_millis;
+use crate::log::{self, Severity, Value};
+use crate::metrics::Metrics;
+use crate::outbox::{Limits, Outbox};
+use crate::receive::Receive;
+use crate::shutdown::{self, Shutdown};
+use crate::sink::store::{Retention, Store};
+use crate::view::View;
+use crate::{Config, SinkName, deliver, outbox, receive, tail, view};
+
+/// How long requests in progress may take after the signal.
+const GRACE_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How long the sinks may go on after the last request; what they do not get stays in the outbox.
+const GRACE_SINKS: Duration = Duration::from_secs(3);
+
+/// How often the outbox and the store are held to their bounds.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Runs the exporter until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What keeps it from starting: an address in use, a database that is damaged or not ours, an option that makes no
+/// sense.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    check(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the runtime")?;
+    let result = runtime.block_on(serve(config));
+    // A read of stdin cannot be interrupted; do not wait for it.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    for (index, sink) in config.sinks.iter().enumerate() {
+        if config.sinks.iter().take(index).any(|earlier| earlier == sink) {
+            bail!("--sink {} is given twice", sink.as_str());
+        }
+    }
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let _lock = lock(&config.data_dir)?;
+    let metrics = Arc::new(Metrics::new());
+    let sinks: Vec<String> = config.sinks.iter().map(|sink| sink.as_str().to_owned()).collect();
+    let limits = Limits {
+        max_bytes: config.outbox_max_bytes,
+        max_age: config.outbox_max_age,
+    };
+    let (outbox, writer) = outbox::open(&config.data_dir, &sinks, limits, metrics.clone())?;
+    let store = Store::open(&config.data_dir, metrics.clone())?;
+
+    let http = bind("--http", config.http).await?;
+    let view = bind("--view", config.view).await?;
+    let (http_addr, view_addr) = (http.local_addr()?, view.local_addr()?);
+
+    // Three ends: first no more requests, then no more deliveries, then the outbox.
+    let (stop_serving, serving) = shutdown::channel();
+    let (stop_working, working) = shutdown::channel();
+    let mut servers = JoinSet::new();
+    let mut workers = JoinSet::new();
+    for (index, sink) in config.sinks.iter().enumerate() {
+        let feed = outbox.feed(index)?;
+        let name = sink.as_str().to_owned();
+        match sink {
+            SinkName::Store => {
+                workers.spawn(deliver::run(
+                    name,
+                    store.clone(),
+                    feed,
+                    metrics.clone(),
+                    working.clone(),
+                ));
+            }
+        }
+    }
+    for path in config.tails {
+        workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
+    }
+    let retention = Retention {
+        max_age: config.retention_age,
+        max_bytes: config.retention_bytes,
+    };
+    workers.spawn(keep_house(
+        outbox.clone(),
+        store.clone(),
+        retention,
+        working.clone(),
+    ));
+    let receivers = receive::router(Receive::new(outbox.clone(), metrics.clone()));
+    servers.spawn(listen(http, receivers, serving.clone()));
+    let viewer = View {
+        store,
+        outbox: outbox.clone(),
+        sinks: sinks.into(),
+        metrics,
+    };
+    servers.spawn(listen(view, view::router(viewer), serving));
+
+    let signalled = shutdown::signalled();
+    log::line(
+        Severity::Info,
+        "ready",
+        &[
+            ("http", Value::Fmt(format_args!("{http_addr}"))),
+            ("view", Value::Fmt(format_args!("{view_addr}"))),
+            (
+                "data_dir",
+                Value::Fmt(format_args!("{}", config.data_dir.display())),
+            ),
+        ],
+    );
+    let signal = signalled.await.context("cannot wait for signals")?;
+    log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
+
+    stop_serving.pull();
+    let requests = timeout(GRACE_REQUESTS, async {
+        while servers.join_next().await.is_some() {}
+    })
+    .await;
+    servers.shutdown().await;
+    let delivered = timeout(GRACE_SINKS, outbox.drained()).await;
+    stop_working.pull();
+    while workers.join_next().await.is_some() {}
+    drop(outbox);
+    let flushed = tokio::task::spawn_blocking(move || writer.join());
+    let flushed = timeout(GRACE_REQUESTS, flushed).await;
+    log::line(
+        Severity::Info,
+        "stopped",
+        &[
+            ("requests_finished", Value::Bool(requests.is_ok())),
+            ("delivered", Value::Bool(delivered.is_ok())),
+            ("flushed", Value::Bool(matches!(flushed, Ok(Ok(Ok(())))))),
+        ],
+    );
+    Ok(())
+}
+
+/// Makes the data directory, and keeps other exporters out of it while the file is open.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(data_dir).with_context(|| {
+        format!(
+            "cannot make the data directory {} (--data-dir)",
+            data_dir.display()
+        )
+    })?;
+    let path = data_dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {} (--data-dir)", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!(
+                "the data directory {} is in use by another exporter (--data-dir)",
+                data_dir.display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({option})"))
+}
+
+async fn listen(listener: TcpListener, router: Router, mut stop: Shutdown) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.begun().await });
+    if let Err(error) = served.await {
+        log::line(
+            Severity::Error,
+            "a listener failed",
+            &[("error", Value::Fmt(format_args!("{error}")))],
+        );
+    }
+}
+
+async fn keep_house(outbox: Outbox, store: Store, retention: Retention, mut stop: Shutdown) {
+    let rounds = async {
+        let mut interval = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            interval.tick().await;
+            outbox.expire(unix_millis()).await;
+            let store = store.clone();
+            let enforced = tokio::task::spawn_blocking(move || store.enforce(&retention, unix_millis()));
+            if let Ok(Err(error)) = enforced.await {
+                log::repeated(
+                    Severity::Warning,
+                    "cannot shrink the store",
+                    &[("error", Value::Fmt(format_args!("{error}")))],
+                );
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.begun() => {}
+        () = rounds => {}
+    }
+}

@@ -1,0 +1,40 @@
+//! The end: one flag that every task can wait for, set by SIGTERM or SIGINT.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The side that ends.
+#[derive(Debug)]
+pub(crate) struct Trigger(watch::Sender<bool>);
+
+/// The side that waits for the end.
+#[derive(Debug, Clone)]
+pub(crate) struct Shutdown(watch::Receiver<bool>);
+
+pub(crate) fn channel() -> (Trigger, Shutdown) {
+    let (sender, receiver) = watch::channel(false);
+    (Trigger(sender), Shutdown(receiver))
+}
+
+impl Trigger {
+    pub(crate) fn pull(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Shutdown {
+    /// Returns when the trigger is pulled (or gone).
+    pub(crate) async fn begun(&mut self) {
+        let _ = self.0.wait_for(|begun| *begun).await;
+    }
+}
+
+/// Returns the name of the first signal that asks the process to end.
+pub(crate) async fn signalled() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

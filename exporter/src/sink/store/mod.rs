@@ -1,0 +1,187 @@
+//! The embedded store: spans and log lines in one SQLite file, for the viewer of this machine.
+//!
+//! ```text
+//!  deliver ──► Store::deliver ─► write ─┐
+//!                                       ├──► store.db ──► query ──► view
+//!  tail ──► Store::append_lines ────────┘        ▲
+//!                                  retention ────┘ the oldest traces leave, by age and by size
+//! ```
+//!
+//! Rows of a trace lie together: a trace gets a small ascending number when it is first seen, and spans and lines are
+//! clustered by it. So inserts go to the end of the tables, and retention deletes from their beginning.
+//!
+//! Invariant: a span is stored once, whatever number of times it is delivered (the key is trace id and span id);
+//! a log line is stored once, because the position in its file is committed with it.
+
+mod query;
+mod retention;
+mod schema;
+mod summary;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{DeliveryError, Sink};
+use crate::clock::unix_millis;
+use crate::metrics::Metrics;
+use crate::outbox::Batch;
+use crate::sqlite;
+use write::Origins;
+
+#[cfg(test)]
+pub(crate) use query::Origin;
+pub(crate) use query::{StoredLine, StoredSpan, Trace, TraceSummary};
+pub(crate) use retention::Retention;
+pub(crate) use write::{LogLine, Position, WriteError};
+
+/// The store; clones share it. Its methods block, so they are called where that is allowed.
+#[derive(Debug, Clone)]
+pub(crate) struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    writer: Mutex<StoreWriter>,
+    /// Connections that nobody uses at the moment.
+    readers: Mutex<Vec<Connection>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct StoreWriter {
+    connection: Connection,
+    origins: Origins,
+}
+
+/// More idle connections than this are closed.
+const IDLE_READERS: usize = 4;
+
+impl Store {
+    /// Opens `store.db` in this directory.
+    pub(crate) fn open(dir: &Path, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let path = dir.join("store.db");
+        let connection = sqlite::open(&path, &schema::KIND)?;
+        let writer = StoreWriter {
+            connection,
+            origins: Origins::default(),
+        };
+        Ok(Self(Arc::new(Inner {
+            path,
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            metrics,
+        })))
+    }
+
+    /// Stores the spans of these batches, all or none.
+    pub(crate) fn append_spans(&self, batches: &[Batch]) -> Result<(), WriteError> {
+        let mut writer = self.writer();
+        let StoreWriter { connection, origins } = &mut *writer;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = write::spans(&transaction, origins, batches, unix_millis())
+            .and_then(|()| Ok(transaction.commit()?));
+        if result.is_err() {
+            // They may name rows that were rolled back.
+            origins.clear();
+        }
+        result
+    }
+
+    /// Stores log lines, and the position up to which their file has been read.
+    pub(crate) fn append_lines(
+        &self,
+        lines: &[LogLine],
+        position: Option<&Position>,
+    ) -> rusqlite::Result<()> {
+        let mut writer = self.writer();
+        let transaction = writer
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        write::lines(&transaction, lines, unix_millis())?;
+        if let Some(position) = position {
+            write::position(&transaction, position)?;
+        }
+        transaction.commit()
+    }
+
+    /// The position up to which this file has been read.
+    pub(crate) fn position(&self, file: &str) -> rusqlite::Result<Option<Position>> {
+        write::read_position(&self.writer().connection, file)
+    }
+
+    /// The newest traces.
+    pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
+        self.read(|connection| query::newest(connection, limit))
+    }
+
+    /// Everything about one trace, `None` if nothing is stored of it.
+    pub(crate) fn trace(&self, trace_id: logtracer_core::TraceId) -> rusqlite::Result<Option<Trace>> {
+        self.read(|connection| query::trace(connection, trace_id))
+    }
+
+    /// Deletes the traces that are too old or too many; see [`Retention`].
+    pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
+        loop {
+            // The lock is taken for each step anew, so that spans and lines get in between.
+            let mut writer = self.writer();
+            let step = retention::step(&mut writer.connection, retention, now_ms)?;
+            self.0
+                .metrics
+                .store_bytes
+                .set(i64::try_from(step.used_bytes).unwrap_or(i64::MAX));
+            match step.expired {
+                None => return Ok(()),
+                Some(expired) => {
+                    writer.origins.clear();
+                    expired.count(&self.0.metrics);
+                }
+            }
+        }
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let idle = || self.0.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = idle().pop();
+        let reader = match reader {
+            Some(reader) => reader,
+            None => sqlite::open_reader(&self.0.path)?,
+        };
+        let result = query(&reader);
+        let mut idle = idle();
+        if idle.len() < IDLE_READERS {
+            idle.push(reader);
+        }
+        result
+    }
+
+    fn writer(&self) -> MutexGuard<'_, StoreWriter> {
+        // A panic during a write drops its transaction, which rolls it back.
+        self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Store {
+    async fn deliver(&mut self, batches: &[Batch]) -> Result<(), DeliveryError> {
+        let store = self.clone();
+        let batches = batches.to_vec();
+        let written = tokio::task::spawn_blocking(move || store.append_spans(&batches)).await;
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(WriteError::Undecodable(error))) => Err(DeliveryError::Refused { reason: error }),
+            Ok(Err(WriteError::Database(error))) => Err(DeliveryError::Retry {
+                reason: format!("cannot write the store: {error}"),
+                after: None,
+            }),
+            Err(error) => Err(DeliveryError::Retry {
+                reason: error.to_string(),
+                after: None,
+            }),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Bounding the store: the traces that were seen first leave first.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::clock::millis;
+use crate::log::{self, Severity, Value};
+use crate::metrics::{Metrics, Reason};
+
+/// The bounds of the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    pub(crate) max_age: Duration,
+    pub(crate) max_bytes: u64,
+}
+
+/// What one step did.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// `None` when the store is within its bounds.
+    pub(super) expired: Option<Expired>,
+    /// After the step.
+    pub(super) used_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Expired {
+    traces: usize,
+    reason: &'static str,
+}
+
+/// Traces that leave in one transaction.
+const STEP: i64 = 512;
+
+impl Expired {
+    pub(super) fn count(&self, metrics: &Metrics) {
+        let label = Reason { reason: self.reason };
+        metrics
+            .store_traces_expired
+            .get_or_create(&label)
+            .inc_by(self.traces as u64);
+        log::repeated(
+            Severity::Info,
+            "traces left the store",
+            &[
+                ("reason", Value::Str(self.reason)),
+                ("traces", Value::U64(self.traces as u64)),
+            ],
+        );
+    }
+}
+
+/// Deletes some traces if the store is beyond a bound.
+pub(super) fn step(
+    connection: &mut Connection,
+    retention: &Retention,
+    now_ms: i64,
+) -> rusqlite::Result<Step> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let oldest: Option<(i64, i64)> = tx
+        .query_row("SELECT seq, seen_ms FROM trace ORDER BY seq LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let used = used_bytes(&tx)?;
+    let Some((first, seen_ms)) = oldest else {
+        return Ok(Step {
+            expired: None,
+            used_bytes: used,
+        });
+    };
+
+    let cutoff_ms = now_ms.saturating_sub(millis(retention.max_age));
+    let (reason, last) = if seen_ms < cutoff_ms {
+        let kept: Option<i64> = tx
+            .query_row(
+                "SELECT seq FROM trace WHERE seq < ? AND seen_ms >= ? ORDER BY seq LIMIT 1",
+                [first + STEP, cutoff_ms],
+                |row| row.get(0),
+            )
+            .optional()?;
+        ("age", kept.unwrap_or(first + STEP) - 1)
+    } else if used > retention.max_bytes {
+        // A share of what there is, so that few traces that are large do not all go at once.
+        let count: i64 = tx.query_row(
+            "SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)",
+            [STEP * 16],
+            |row| row.get(0),
+        )?;
+        ("bytes", first + (count / 16).max(1) - 1)
+    } else {
+        return Ok(Step {
+            expired: None,
+            used_bytes: used,
+        });
+    };
+
+    let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
+    tx.execute("DELETE FROM span WHERE trace <= ?", [last])?;
+    tx.execute("DELETE FROM line WHERE trace <= ?", [last])?;
+    tx.execute("DELETE FROM origin WHERE newest_trace <= ?", [last])?;
+    let used_bytes = used_bytes(&tx)?;
+    tx.commit()?;
+    Ok(Step {
+        expired: Some(Expired { traces, reason }),
+        used_bytes,
+    })
+}
+
+/// The pages in use; pages that deleted rows leave behind are used again before the file grows.
+fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
+    Ok((pages * number("PRAGMA page_size")?).max(0).cast_unsigned())
+}

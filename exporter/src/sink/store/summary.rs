@@ -1,0 +1,155 @@
+//! The row of a trace: what the list shows of it, brought up to date span by span.
+
+use logtracer_core::TraceId;
+use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+/// One row of the table `trace`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) seq: i64,
+    start_ns: i64,
+    end_ns: i64,
+    span_count: i64,
+    error_count: i64,
+    log_count: i64,
+    root_name: String,
+    root_rank: i64,
+    root_start_ns: i64,
+    services: Vec<String>,
+}
+
+/// A span without a parent names the trace; until it comes, the earliest span does.
+const RANK_NONE: i64 = 0;
+const RANK_ORPHAN: i64 = 1;
+const RANK_ROOT: i64 = 2;
+
+/// More services than this are not listed.
+const MAX_SERVICES: usize = 64;
+
+/// Names are shown in a list, so they are cut.
+const MAX_NAME_CHARS: usize = 200;
+
+impl Summary {
+    /// Reads the row of a trace, and makes it if this is the first of the trace.
+    pub(super) fn load(tx: &Transaction<'_>, trace_id: TraceId, now_ms: i64) -> rusqlite::Result<Self> {
+        let known = tx
+            .prepare_cached(
+                "SELECT seq, start_ns, end_ns, span_count, error_count, log_count,
+                        root_name, root_rank, root_start_ns, services FROM trace WHERE trace_id = ?",
+            )?
+            .query_row([trace_id.to_bytes()], |row| {
+                Ok(Self {
+                    seq: row.get(0)?,
+                    start_ns: row.get(1)?,
+                    end_ns: row.get(2)?,
+                    span_count: row.get(3)?,
+                    error_count: row.get(4)?,
+                    log_count: row.get(5)?,
+                    root_name: row.get(6)?,
+                    root_rank: row.get(7)?,
+                    root_start_ns: row.get(8)?,
+                    services: parse_services(&row.get::<_, String>(9)?),
+                })
+            })
+            .optional()?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        tx.prepare_cached("INSERT INTO trace VALUES (NULL, ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]')")?
+            .execute(params![trace_id.to_bytes(), now_ms])?;
+        Ok(Self {
+            seq: tx.last_insert_rowid(),
+            start_ns: 0,
+            end_ns: 0,
+            span_count: 0,
+            error_count: 0,
+            log_count: 0,
+            root_name: String::new(),
+            root_rank: RANK_NONE,
+            root_start_ns: 0,
+            services: Vec::new(),
+        })
+    }
+
+    /// Takes in a span that was not known before.
+    pub(super) fn add_span(&mut self, span: &Span, service_name: &str) {
+        let (start, end) = interval(span);
+        if self.span_count == 0 {
+            // Until now only log lines told when the trace was.
+            (self.start_ns, self.end_ns) = (start, end);
+        }
+        self.start_ns = start.min(self.start_ns);
+        self.end_ns = end.max(self.end_ns);
+        self.span_count += 1;
+        if is_error(span) {
+            self.error_count += 1;
+        }
+        let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
+        let rank = if has_parent { RANK_ORPHAN } else { RANK_ROOT };
+        if rank > self.root_rank || (rank == self.root_rank && start < self.root_start_ns) {
+            self.root_rank = rank;
+            self.root_start_ns = start;
+            self.root_name = span.name.chars().take(MAX_NAME_CHARS).collect();
+        }
+        if !self.services.iter().any(|known| known == service_name) && self.services.len() < MAX_SERVICES {
+            self.services
+                .push(service_name.chars().take(MAX_NAME_CHARS).collect());
+        }
+    }
+
+    /// Takes in a log line.
+    pub(super) fn add_line(&mut self, time_ns: i64) {
+        if self.span_count == 0 {
+            let is_first = self.log_count == 0;
+            self.start_ns = if is_first {
+                time_ns
+            } else {
+                time_ns.min(self.start_ns)
+            };
+            self.end_ns = if is_first {
+                time_ns
+            } else {
+                time_ns.max(self.end_ns)
+            };
+        }
+        self.log_count += 1;
+    }
+
+    pub(super) fn save(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        tx.prepare_cached(
+            "UPDATE trace SET start_ns = ?, end_ns = ?, span_count = ?, error_count = ?, log_count = ?,
+                              root_name = ?, root_rank = ?, root_start_ns = ?, services = ? WHERE seq = ?",
+        )?
+        .execute(params![
+            self.start_ns,
+            self.end_ns,
+            self.span_count,
+            self.error_count,
+            self.log_count,
+            self.root_name,
+            self.root_rank,
+            self.root_start_ns,
+            serde_json::Value::from(self.services.clone()).to_string(),
+            self.seq,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Start and end as the database keeps them; an end before the start is taken as the start.
+pub(super) fn interval(span: &Span) -> (i64, i64) {
+    let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+    let start = nanos(span.start_time_unix_nano);
+    (start, nanos(span.end_time_unix_nano).max(start))
+}
+
+pub(super) fn is_error(span: &Span) -> bool {
+    span.status
+        .as_ref()
+        .is_some_and(|status| status.code() == StatusCode::Error)
+}
+
+pub(super) fn parse_services(json: &str) -> Vec<String> {
+    serde_json::from_str(json).unwrap_or_default()
+}

@@ -1,0 +1,179 @@
+//! Opening a SQLite file of ours: the one place that tells a new file, one of ours, a foreign and a damaged one
+//! apart.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rusqlite::{Connection, OpenFlags};
+
+/// What a database file is.
+pub(crate) struct Kind {
+    /// How messages call it: "outbox", "store".
+    pub(crate) name: &'static str,
+    /// Written into the file's header, so that a foreign database is never taken for ours.
+    pub(crate) application_id: i32,
+    /// The version of the schema.
+    pub(crate) version: i32,
+    pub(crate) page_size: u32,
+    pub(crate) schema: &'static str,
+}
+
+/// Opens the file for writing, and makes it if it does not exist.
+///
+/// Every commit on this connection is on disk when it returns (WAL with `synchronous = FULL`).
+pub(crate) fn open(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
+    checked(path, kind).with_context(|| format!("cannot open the {} {}", kind.name, path.display()))
+}
+
+/// Opens one more connection to a file that [`open`] has accepted, for reading only.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+const BUSY: Duration = Duration::from_secs(5);
+
+fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+
+    // Nothing is written before the file is known to be empty or ours.
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let application_id = number("PRAGMA application_id")?;
+    let is_new = application_id == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0;
+    if is_new {
+        connection.pragma_update(None, "page_size", kind.page_size)?;
+    } else if application_id != i64::from(kind.application_id) {
+        bail!("it is the SQLite database of another program (application id {application_id:#x})");
+    }
+    let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if journal != "wal" {
+        bail!("SQLite cannot use a write-ahead log here (journal mode {journal})");
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(32);
+
+    if is_new {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {} PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT;",
+            kind.schema, kind.application_id, kind.version
+        ))?;
+        return Ok(connection);
+    }
+    let version = number("PRAGMA user_version")?;
+    if version != i64::from(kind.version) {
+        bail!(
+            "its layout has version {version}, this program writes version {}",
+            kind.version
+        );
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        bail!("it is damaged: {verdict}");
+    }
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind {
+        name: "outbox",
+        application_id: 0x6c74_0001,
+        version: 1,
+        page_size: 4096,
+        schema: "CREATE TABLE thing(id INTEGER PRIMARY KEY, body BLOB);",
+    };
+
+    #[track_caller]
+    fn refused(path: &Path, kind: &Kind) -> String {
+        format!("{:#}", open(path, kind).expect_err("must be refused"))
+    }
+
+    #[test]
+    fn a_new_file_is_made_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        open(&path, &KIND)
+            .unwrap()
+            .execute("INSERT INTO thing(body) VALUES (x'01')", [])
+            .unwrap();
+        let count: i64 = open(&path, &KIND)
+            .unwrap()
+            .query_row("SELECT count(*) FROM thing", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        std::fs::write(&path, b"").unwrap();
+        open(&path, &KIND).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        let text = b"these are the notes of somebody".repeat(100);
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(
+            refused(&path, &KIND),
+            format!(
+                "cannot open the outbox {}: file is not a database",
+                path.display()
+            )
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_foreign_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE theirs(x);")
+            .unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(refused(&path, &KIND).ends_with("database of another program (application id 0x0)"));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        drop(open(&path, &KIND).unwrap());
+        let newer = Kind { version: 2, ..KIND };
+        assert!(refused(&path, &newer).ends_with("its layout has version 1, this program writes version 2"));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        let connection = open(&path, &KIND).unwrap();
+        for _ in 0..50 {
+            connection
+                .execute("INSERT INTO thing(body) VALUES (randomblob(1000))", [])
+                .unwrap();
+        }
+        drop(connection);
+        let mut bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.len() > 8 * 4096);
+        bytes[4096..3 * 4096].fill(0x55);
+        std::fs::write(&path, bytes).unwrap();
+        let message = refused(&path, &KIND);
+        assert!(
+            message.contains("outbox.db") && message.contains("malformed") || message.contains("damaged"),
+            "{message}"
+        );
+    }
+}

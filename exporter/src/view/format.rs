@@ -1,0 +1,105 @@
+//! Times, durations and counts as people read them.
+
+use jiff::Timestamp;
+
+/// `14:04:05.499` of today, with the date before that of another day; UTC.
+pub(super) fn clock_time(unix_nano: u64, now: u64) -> String {
+    let day = |nanos: u64| nanos / 86_400_000_000_000;
+    let format = if day(unix_nano) == day(now) {
+        "%H:%M:%S.%3f"
+    } else {
+        "%Y-%m-%d %H:%M:%S.%3f"
+    };
+    timestamp(unix_nano).strftime(format).to_string()
+}
+
+/// RFC 3339, UTC.
+pub(super) fn rfc3339(unix_nano: u64) -> String {
+    timestamp(unix_nano).to_string()
+}
+
+/// `just now`, `12 s ago`, `3 min ago` …
+pub(super) fn ago(unix_nano: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(unix_nano) / 1_000_000_000;
+    match seconds {
+        0..=1 => "just now".to_owned(),
+        2..=59 => format!("{seconds} s ago"),
+        60..=3599 => format!("{} min ago", seconds / 60),
+        3600..=86_399 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// Three significant digits with the unit that suits: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`.
+pub(super) fn duration(nanos: u64) -> String {
+    let scaled = |unit: f64, name: &str| {
+        let value = nanos as f64 / unit;
+        let digits = if value >= 99.95 {
+            0
+        } else {
+            usize::from(value < 9.995) + 1
+        };
+        format!("{value:.digits$} {name}")
+    };
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..999_500 => scaled(1e3, "µs"),
+        999_500..999_500_000 => scaled(1e6, "ms"),
+        999_500_000..60_000_000_000 => scaled(1e9, "s"),
+        _ => {
+            let seconds = nanos / 1_000_000_000;
+            format!("{} min {} s", seconds / 60, seconds % 60)
+        }
+    }
+}
+
+/// `1 span`, `2 spans`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
+}
+
+fn timestamp(unix_nano: u64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits() {
+        for (nanos, expected) in [
+            (0, "0 ns"),
+            (850, "850 ns"),
+            (12_345, "12.3 µs"),
+            (1_000, "1.00 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.00 ms"),
+            (9_996_000, "10.0 ms"),
+            (123_456_789, "123 ms"),
+            (1_200_000_000, "1.20 s"),
+            (125_000_000_000, "2 min 5 s"),
+        ] {
+            assert_eq!(duration(nanos), expected, "{nanos}");
+        }
+        duration(u64::MAX);
+    }
+
+    #[test]
+    fn times_of_other_days_have_a_date() {
+        let time = 1_532_527_445_499_727_000;
+        assert_eq!(clock_time(time, time), "14:04:05.499");
+        assert_eq!(
+            clock_time(time, time + 86_400_000_000_000),
+            "2018-07-25 14:04:05.499"
+        );
+        assert_eq!(ago(time, time + 125_000_000_000), "2 min ago");
+        assert_eq!(ago(time, 0), "just now");
+        clock_time(u64::MAX, 0);
+        assert_eq!(rfc3339(time), "2018-07-25T14:04:05.499727Z");
+    }
+}
