@@ -1,1 +1,97 @@
-//! sdk
+//! The current trace of a request anywhere in a Rust service, and JSON logs that carry it.
+//!
+//! ```text
+//!  sidecar ──► server::TraceLayer ──► your handler ──► client: .with_trace() ──► sidecar ──► next service
+//!  (headers)     bind on each poll        │                (headers)
+//!                                         ├── current_trace()
+//!                                         └── tracing::info!(…) ──► Logging ──► one JSON line on stdout
+//! ```
+//!
+//! The proxy in front of a service (Envoy with logtracer's filter) makes the trace and its spans; this crate keeps
+//! the trace at hand while the request is served, writes it into every log line and hands it on to the next hop.
+//! It needs neither the filter nor OpenTelemetry: where there is no trace in the headers, it begins one.
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use logtracer_sdk::prelude::*;
+//! use logtracer_sdk::{Format, Logging, TraceContext, current_trace};
+//!
+//! let lines = Arc::new(Mutex::new(Vec::new()));
+//! let sink = Arc::clone(&lines);
+//! Logging::new("my-project", "shop")
+//!     .format(Format::Local)
+//!     .output(move |line| sink.lock().unwrap().extend_from_slice(line)) // stdout without this
+//!     .install()?;
+//!
+//! // In a service `server::TraceLayer` does this for each request.
+//! let context = TraceContext::new_root();
+//! context.run(|| {
+//!     assert_eq!(current_trace(), Some(context));
+//!     tracing::info!(items = 3, "basket opened");
+//! });
+//!
+//! let line: serde_json::Value = serde_json::from_slice(&lines.lock().unwrap())?;
+//! assert_eq!(line["message"], "shop - basket opened");
+//! assert_eq!(line["trace"], context.trace_id.to_string());
+//! assert_eq!(line["items"], 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How a trace keeps up with the code
+//!
+//! | the code | what keeps the trace |
+//! |---|---|
+//! | awaits | [`server::TraceLayer`] binds it on every poll of the handler and of the response body |
+//! | `tokio::spawn(work().instrument(span))` | the span, see [`CarryTrace`] |
+//! | spawns otherwise | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
+//! | starts a thread | [`TraceContextExt::run`] with [`current_trace()`] of before |
+//!
+//! # Features
+//!
+//! `logging` (default), `server`, `client`, `reqwest`, `tokio`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "logging")]
+mod carry;
+#[cfg(feature = "client")]
+pub mod client;
+mod current;
+mod future;
+mod ids;
+#[cfg(feature = "logging")]
+pub mod logging;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "tokio")]
+mod task;
+
+#[cfg(feature = "logging")]
+pub use carry::CarryTrace;
+pub use current::{TraceContextExt, TraceGuard, current_trace};
+pub use future::{FutureExt, InTrace};
+#[cfg(feature = "logging")]
+pub use logging::{Logging, LoggingError, Project};
+pub use logtracer_core::line::Format;
+pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
+#[cfg(feature = "tokio")]
+pub use task::{spawn, spawn_blocking};
+
+/// The traits whose methods read as if they belonged to what they extend.
+pub mod prelude {
+    pub use crate::current::TraceContextExt;
+    pub use crate::future::FutureExt;
+
+    #[cfg(feature = "reqwest")]
+    pub use crate::client::WithTrace;
+}

@@ -1,0 +1,77 @@
+//! Traces that travel with `tracing` spans: what carries them through code that knows nothing of this crate.
+//!
+//! `tokio::spawn(work().instrument(span))` moves a span to another task; with this layer the trace goes along.
+
+use tracing_core::span::{Attributes, Id};
+use tracing_core::{LevelFilter, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::current::{self, Key, Scope};
+
+/// A `tracing` layer that keeps the current trace in every new span and makes it current again wherever the span
+/// is entered.
+///
+/// [`Logging`](crate::Logging) does this by itself; the layer is for services that have another way to log.
+///
+/// A span that is disabled cannot carry anything.
+/// The layer asks for spans up to `INFO`, the level of `#[instrument]`; add it without a filter, and what other
+/// layers filter does not matter to it.
+/// The trace of the request itself never depends on spans, see [`current_trace`](crate::current_trace).
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{CarryTrace, TraceContext, current_trace};
+/// use tracing_subscriber::prelude::*;
+///
+/// let subscriber = tracing_subscriber::registry().with(CarryTrace::new());
+/// tracing::subscriber::with_default(subscriber, || {
+///     let context = TraceContext::new_root();
+///     let span = context.run(|| tracing::info_span!("work"));
+///     // Later, anywhere:
+///     span.in_scope(|| assert_eq!(current_trace(), Some(context)));
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CarryTrace(());
+
+impl CarryTrace {
+    /// The layer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// True for the spans that carry a trace whatever the log levels are.
+pub(crate) fn carries(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() <= LevelFilter::INFO
+}
+
+impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTrace {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing_core::Interest {
+        if carries(metadata) {
+            tracing_core::Interest::always()
+        } else {
+            tracing_core::Interest::sometimes()
+        }
+    }
+
+    fn on_new_span(&self, _attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        if let (Some(scope), Some(span)) = (Scope::current(), ctx.span(id)) {
+            span.extensions_mut().replace(scope);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
+        let scope = ctx
+            .span(id)
+            .and_then(|span| span.extensions().get::<Scope>().cloned());
+        if let Some(scope) = scope {
+            current::bind(Key::Span(id.into_u64()), scope);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _ctx: Context<'_, S>) {
+        current::unbind(Key::Span(id.into_u64()));
+    }
+}

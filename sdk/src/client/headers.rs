@@ -1,0 +1,71 @@
+//! The current trace as headers.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+
+use crate::current::{carried, current_trace};
+
+/// The headers that hand the current trace on, for any HTTP client; empty without a current trace.
+///
+/// The trace is written as `x-b3-*`, `traceparent` and `x-cloud-trace-context`; with it go the `tracestate` and
+/// the `x-request-id` of the request that is being served.
+///
+/// ```
+/// use logtracer_sdk::client::trace_headers;
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::TraceContext;
+///
+/// assert!(trace_headers().is_empty());
+/// let context = TraceContext::new_root();
+/// let headers = context.run(trace_headers);
+/// assert_eq!(headers["x-b3-traceid"], context.trace_id.to_string());
+/// ```
+pub fn trace_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    inject(&mut headers);
+    headers
+}
+
+/// Writes the current trace into the headers of a request; without a current trace they stay as they are.
+///
+/// Trace headers that were there are replaced or removed, so that no two can disagree; an `x-request-id` that was
+/// there stays.
+///
+/// ```
+/// use logtracer_sdk::client::inject;
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::TraceContext;
+///
+/// let mut request = http::Request::get("/").header("b3", "0").body(()).unwrap();
+/// TraceContext::new_root().run(|| inject(request.headers_mut()));
+/// assert!(request.headers().contains_key("traceparent"));
+/// assert!(!request.headers().contains_key("b3"));
+/// ```
+pub fn inject(headers: &mut HeaderMap) {
+    let Some(context) = current_trace() else { return };
+    let carried = carried().filter(|carried| carried.trace_id == context.trace_id);
+    let (request_id, tracestate) = match &carried {
+        Some(carried) => (carried.request_id.as_deref(), carried.tracestate.as_deref()),
+        None => (None, None),
+    };
+    let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
+    Propagator::default().inject(&context, &tracestate, &mut Headers(headers));
+    if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.entry("x-request-id").or_insert(id);
+    }
+}
+
+struct Headers<'a>(&'a mut HeaderMap);
+
+impl Carrier for Headers<'_> {
+    fn set(&mut self, header: Header, value: &str) {
+        // What core writes is visible ASCII, which a header value can always be.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.insert(HeaderName::from_static(header.name()), value);
+        }
+    }
+
+    fn remove(&mut self, header: Header) {
+        self.0.remove(header.name());
+    }
+}

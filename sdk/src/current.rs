@@ -1,0 +1,340 @@
+//! The current trace of a thread, and how it is bound for a while.
+//!
+//! Two thread-locals hold it: the [`TraceContext`], a plain value that costs a nanosecond to read, and what
+//! travels beside it on the way to the next hop ([`Carried`]), which only clients look at.
+//! They are bound by value around a call or a poll ([`Scope::enter`]), or through a stack for spans and guards,
+//! which may end in another order than they began ([`bind`], [`unbind`]).
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use logtracer_core::{Sampling, TraceContext, TraceId};
+
+use crate::ids;
+
+thread_local! {
+    // Invariant: has no destructor, so that it can be read at any time in the life of a thread.
+    static CONTEXT: Cell<Option<TraceContext>> = const { Cell::new(None) };
+    static CARRIED: Cell<Option<Arc<Carried>>> = const { Cell::new(None) };
+    static BINDINGS: RefCell<Vec<Binding>> = const { RefCell::new(Vec::new()) };
+    static NEXT_GUARD: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The trace that the calling code works for, `None` outside of a request.
+///
+/// It can be called from anywhere at any time, never panics, and costs about a nanosecond.
+/// It does not depend on log levels or on a subscriber.
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// assert_eq!(current_trace(), None);
+/// let context = TraceContext::new_root();
+/// context.run(|| assert_eq!(current_trace(), Some(context)));
+/// assert_eq!(current_trace(), None);
+/// ```
+#[inline]
+pub fn current_trace() -> Option<TraceContext> {
+    CONTEXT.try_with(Cell::get).unwrap_or_default()
+}
+
+/// What a [`TraceContext`] does in a service: begin, go down, and be current for a while.
+pub trait TraceContextExt {
+    /// The root of a new trace, under no decision yet.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{Sampling, TraceContext};
+    ///
+    /// let context = TraceContext::new_root();
+    /// assert_eq!((context.parent_span_id, context.sampling), (None, Sampling::Defer));
+    /// ```
+    fn new_root() -> Self;
+
+    /// A new span below this one.
+    ///
+    /// ```
+    /// use logtracer_sdk::TraceContext;
+    /// use logtracer_sdk::prelude::*;
+    ///
+    /// let parent = TraceContext::new_root();
+    /// let child = parent.new_child();
+    /// assert_eq!((child.trace_id, child.parent_span_id), (parent.trace_id, Some(parent.span_id)));
+    /// ```
+    #[must_use]
+    fn new_child(&self) -> Self;
+
+    /// Runs `f` with this as the current trace of the thread.
+    ///
+    /// Holds only while `f` runs on this thread: a future that `f` returns needs
+    /// [`in_trace`](crate::FutureExt::in_trace).
+    fn run<R>(&self, f: impl FnOnce() -> R) -> R;
+
+    /// Makes this the current trace of the thread until the guard is dropped.
+    ///
+    /// In async code use [`in_trace`](crate::FutureExt::in_trace): a guard that is held over an `.await` stays
+    /// behind on the thread.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{TraceContext, current_trace};
+    ///
+    /// let context = TraceContext::new_root();
+    /// let guard = context.enter();
+    /// assert_eq!(current_trace(), Some(context));
+    /// drop(guard);
+    /// assert_eq!(current_trace(), None);
+    /// ```
+    fn enter(&self) -> TraceGuard;
+}
+
+impl TraceContextExt for TraceContext {
+    fn new_root() -> Self {
+        Self::root(ids::new_trace_id(), ids::new_span_id(), Sampling::Defer)
+    }
+
+    fn new_child(&self) -> Self {
+        self.child(ids::new_span_id())
+    }
+
+    fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut scope = Scope::here(*self);
+        let _entered = scope.enter();
+        f()
+    }
+
+    fn enter(&self) -> TraceGuard {
+        let number = NEXT_GUARD
+            .try_with(|next| next.replace(next.get() + 1))
+            .unwrap_or_default();
+        bind(Key::Guard(number), Scope::here(*self));
+        TraceGuard {
+            number,
+            not_send: PhantomData,
+        }
+    }
+}
+
+/// Keeps a trace current; see [`TraceContextExt::enter`].
+#[derive(Debug)]
+#[must_use = "the trace is current only while the guard lives"]
+pub struct TraceGuard {
+    number: u64,
+    /// The guard belongs to its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for TraceGuard {
+    fn drop(&mut self) {
+        unbind(Key::Guard(self.number));
+    }
+}
+
+// === scopes ===
+
+/// What goes on to the next hop beside the context, unread.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    /// The trace that it belongs to.
+    pub(crate) trace_id: TraceId,
+    /// Envoy's `x-request-id`.
+    pub(crate) request_id: Option<Box<str>>,
+    /// W3C `tracestate`, in one line.
+    pub(crate) tracestate: Option<Box<str>>,
+}
+
+/// A context with what is carried beside it: what is bound, stored and moved to other tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    context: TraceContext,
+    carried: Option<Arc<Carried>>,
+}
+
+impl Scope {
+    pub(crate) fn new(context: TraceContext, carried: Option<Carried>) -> Self {
+        Self {
+            context,
+            carried: carried.map(Arc::new),
+        }
+    }
+
+    pub(crate) fn current() -> Option<Self> {
+        current_trace().map(Self::here)
+    }
+
+    /// The context with what the thread carries for its trace.
+    pub(crate) fn here(context: TraceContext) -> Self {
+        Self {
+            context,
+            carried: carried().filter(|carried| carried.trace_id == context.trace_id),
+        }
+    }
+
+    /// Makes the scope current until `Entered` is dropped, also by a panic.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let previous = CONTEXT
+            .try_with(|current| current.replace(Some(self.context)))
+            .unwrap_or_default();
+        swap_carried(&mut self.carried);
+        Entered {
+            scope: self,
+            previous,
+        }
+    }
+}
+
+/// While it lives the scope is current, and keeps in its `carried` what was carried before.
+pub(crate) struct Entered<'a> {
+    scope: &'a mut Scope,
+    previous: Option<TraceContext>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let _ = CONTEXT.try_with(|current| current.set(self.previous));
+        swap_carried(&mut self.scope.carried);
+    }
+}
+
+/// What is carried beside the current trace.
+pub(crate) fn carried() -> Option<Arc<Carried>> {
+    CARRIED
+        .try_with(|cell| {
+            let carried = cell.take();
+            cell.set(carried.clone());
+            carried
+        })
+        .unwrap_or_default()
+}
+
+fn swap_carried(other: &mut Option<Arc<Carried>>) {
+    let _ = CARRIED.try_with(|cell| *other = cell.replace(other.take()));
+}
+
+// === bindings that may end out of order ===
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Guard(u64),
+    #[cfg_attr(not(feature = "logging"), allow(dead_code))]
+    Span(u64),
+}
+
+/// An open binding, and what was current when it began.
+struct Binding {
+    key: Key,
+    context: Option<TraceContext>,
+    carried: Option<Arc<Carried>>,
+}
+
+/// Makes the scope current until [`unbind`] is called with the same key.
+pub(crate) fn bind(key: Key, scope: Scope) {
+    let _ = BINDINGS.try_with(|bindings| {
+        let context = CONTEXT
+            .try_with(|current| current.replace(Some(scope.context)))
+            .unwrap_or_default();
+        let mut carried = scope.carried;
+        swap_carried(&mut carried);
+        bindings.borrow_mut().push(Binding {
+            key,
+            context,
+            carried,
+        });
+    });
+}
+
+/// Ends the latest binding with this key, if there is one.
+///
+/// The last one to have begun gives way to what it replaced; one that ends earlier leaves that to the one above it.
+pub(crate) fn unbind(key: Key) {
+    let _ = BINDINGS.try_with(|bindings| {
+        let mut bindings = bindings.borrow_mut();
+        let Some(place) = bindings.iter().rposition(|binding| binding.key == key) else {
+            return;
+        };
+        let mut ended = bindings.remove(place);
+        match bindings.get_mut(place) {
+            Some(above) => {
+                above.context = ended.context;
+                above.carried = ended.carried;
+            }
+            None => {
+                let _ = CONTEXT.try_with(|current| current.set(ended.context));
+                swap_carried(&mut ended.carried);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_may_be_dropped_in_any_order() {
+        let contexts = [(); 3].map(|()| TraceContext::new_root());
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [0, 2, 1], [2, 0, 1]] {
+            let mut guards = contexts.map(|context| Some(context.enter()));
+            for place in order {
+                guards[place] = None;
+                let latest = guards.iter().rposition(Option::is_some);
+                assert_eq!(current_trace(), latest.map(|place| contexts[place]), "{order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_restores_what_was_before() {
+        let outer = TraceContext::new_root();
+        outer.run(|| {
+            let caught = std::panic::catch_unwind(|| TraceContext::new_root().run(|| panic!("on purpose")));
+            assert!(caught.is_err());
+            assert_eq!(current_trace(), Some(outer));
+        });
+    }
+
+    #[test]
+    fn what_is_carried_belongs_to_its_trace() {
+        let context = TraceContext::new_root();
+        let request = Carried {
+            trace_id: context.trace_id,
+            request_id: Some("7".into()),
+            tracestate: None,
+        };
+        let mut scope = Scope::new(context, Some(request));
+        let request_id = || carried().and_then(|carried| carried.request_id.clone());
+        let entered = scope.enter();
+        assert_eq!(request_id().as_deref(), Some("7"));
+        context
+            .new_child()
+            .run(|| assert_eq!(request_id().as_deref(), Some("7")));
+        TraceContext::new_root().run(|| assert_eq!(request_id(), None));
+        let guard = TraceContext::new_root().enter();
+        assert_eq!(request_id(), None);
+        drop(guard);
+        assert_eq!(request_id().as_deref(), Some("7"));
+        drop(entered);
+        assert_eq!(request_id(), None);
+    }
+
+    #[test]
+    fn it_can_be_asked_while_a_thread_ends() {
+        struct AsksWhenDropped;
+        impl Drop for AsksWhenDropped {
+            fn drop(&mut self) {
+                let context = TraceContext::new_root();
+                assert_eq!(context.run(current_trace), Some(context));
+                drop(context.enter());
+                let _ = (current_trace(), carried(), Scope::current());
+            }
+        }
+        thread_local!(static LAST: AsksWhenDropped = const { AsksWhenDropped });
+        let thread = std::thread::spawn(|| {
+            LAST.with(|_| TraceContext::new_root().run(current_trace));
+            let _ = (TraceContext::new_root().enter(), carried());
+        });
+        assert!(thread.join().is_ok());
+    }
+}

@@ -1,0 +1,93 @@
+//! A future (or a body) that runs in a trace: bound on every poll, and while it is dropped.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use logtracer_core::TraceContext;
+use pin_project_lite::pin_project;
+
+use crate::current::Scope;
+
+/// Lets every future run in a trace.
+pub trait FutureExt: Future + Sized {
+    /// Runs the future in this trace, whatever is current where it is polled.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{TraceContext, current_trace};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let context = TraceContext::new_root();
+    /// let task = tokio::spawn(async { current_trace() }.in_trace(context));
+    /// assert_eq!(task.await.unwrap(), Some(context));
+    /// # });
+    /// ```
+    fn in_trace(self, context: TraceContext) -> InTrace<Self> {
+        InTrace::new(Some(Scope::here(context)), self)
+    }
+
+    /// Runs the future in the trace that is current now; without one it stays as it is.
+    ///
+    /// This is what a task needs that works on for the request that started it:
+    /// `tokio::spawn(work().in_current_trace())`.
+    fn in_current_trace(self) -> InTrace<Self> {
+        InTrace::new(Scope::current(), self)
+    }
+}
+
+impl<F: Future> FutureExt for F {}
+
+pin_project! {
+    /// A future that runs in a trace; made by [`FutureExt`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct InTrace<T> {
+        scope: Option<Scope>,
+        // Gone only while `InTrace` itself is dropped, so that this can happen within the scope.
+        #[pin]
+        inner: Option<T>,
+    }
+
+    impl<T> PinnedDrop for InTrace<T> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.scope.as_mut().map(Scope::enter);
+            this.inner.set(None);
+        }
+    }
+}
+
+impl<T> InTrace<T> {
+    pub(crate) fn new(scope: Option<Scope>, inner: T) -> Self {
+        Self {
+            scope,
+            inner: Some(inner),
+        }
+    }
+
+    /// Polls the inner future or body within the scope.
+    pub(crate) fn poll_within<R>(self: Pin<&mut Self>, poll: impl FnOnce(Pin<&mut T>) -> Poll<R>) -> Poll<R> {
+        let this = self.project();
+        let _entered = this.scope.as_mut().map(Scope::enter);
+        this.inner.as_pin_mut().map_or(Poll::Pending, poll)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn inner(&self) -> Option<&T> {
+        self.inner.as_ref()
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
+    }
+}
+
+impl<F: Future> Future for InTrace<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.poll_within(|inner| inner.poll(cx))
+    }
+}

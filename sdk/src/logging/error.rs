@@ -1,0 +1,78 @@
+//! [`LoggingError`].
+
+use std::fmt;
+
+use logtracer_core::line::FormatError;
+use tracing_subscriber::filter::ParseError;
+
+/// Why the logging could not be set up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoggingError {
+    /// The environment names a format that does not exist.
+    Format {
+        /// The variable of the environment.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// What was expected.
+        source: FormatError,
+    },
+    /// The log levels cannot be read.
+    Level {
+        /// The variable of the environment, `None` for levels that the code gave.
+        variable: Option<&'static str>,
+        /// What it holds.
+        value: String,
+        /// What was expected.
+        source: ParseError,
+    },
+    /// The process has a `tracing` subscriber already.
+    AlreadyInstalled,
+}
+
+/// As much of a value as an error repeats.
+const MAX_SHOWN_CHARS: usize = 80;
+
+impl fmt::Display for LoggingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format {
+                variable,
+                value,
+                source,
+            } => {
+                write!(f, "{variable} is {:?}: {source}", shortened(value))
+            }
+            Self::Level {
+                variable: Some(variable),
+                value,
+                source,
+            } => {
+                write!(f, "{variable} is {:?}: {source}", shortened(value))
+            }
+            Self::Level {
+                variable: None,
+                value,
+                source,
+            } => {
+                write!(f, "the log levels are {:?}: {source}", shortened(value))
+            }
+            Self::AlreadyInstalled => f.write_str("a tracing subscriber is installed already"),
+        }
+    }
+}
+
+impl std::error::Error for LoggingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Format { source, .. } => Some(source),
+            Self::Level { source, .. } => Some(source),
+            Self::AlreadyInstalled => None,
+        }
+    }
+}
+
+fn shortened(value: &str) -> String {
+    value.chars().take(MAX_SHOWN_CHARS).collect()
+}

@@ -1,0 +1,41 @@
+//! Requests that come in: one tower layer that finds or makes their trace and binds it.
+//!
+//! ```text
+//!  request headers ──► layer/service: extract, join or begin ──► current_trace() in the handler
+//!                                                │
+//!                                                └──► future, body: bound on every poll
+//! ```
+//!
+//! ```
+//! use logtracer_sdk::current_trace;
+//! use logtracer_sdk::server::TraceLayer;
+//! use http_body_util::BodyExt;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let service = ServiceBuilder::new().layer(TraceLayer::new()).service(service_fn(
+//!     async |_request: http::Request<()>| {
+//!         let trace = current_trace().expect("the layer binds one");
+//!         Ok::<_, std::convert::Infallible>(http::Response::new(trace.trace_id.to_string()))
+//!     },
+//! ));
+//!
+//! let request = http::Request::get("/")
+//!     .header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1")
+//!     .body(())
+//!     .unwrap();
+//! let response = service.oneshot(request).await.unwrap();
+//! let body = response.into_body().collect().await.unwrap().to_bytes();
+//! assert_eq!(body, "463ac35c9f6413ad48485a3953bb6124");
+//! # });
+//! ```
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+pub use body::TraceBody;
+pub use future::ResponseFuture;
+pub use layer::TraceLayer;
+pub use service::TraceService;

@@ -1,0 +1,113 @@
+//! Traces that travel with spans.
+
+use logtracer_sdk::prelude::*;
+use logtracer_sdk::{CarryTrace, Format, TraceContext, current_trace};
+use tracing::{Instrument, Level, instrument};
+use tracing_subscriber::prelude::*;
+
+use crate::lines::Lines;
+
+#[instrument(level = "info")]
+async fn instrumented() -> Option<TraceContext> {
+    tokio::task::yield_now().await;
+    current_trace()
+}
+
+#[instrument(level = "debug")]
+async fn instrumented_in_detail() -> Option<TraceContext> {
+    current_trace()
+}
+
+/// `RUST_LOG=warn` and even `off` silence lines, not traces.
+#[tokio::test]
+async fn an_instrumented_task_keeps_its_trace_at_any_level() {
+    for level in ["info", "warn", "off"] {
+        let lines = Lines::default();
+        let subscriber = lines.subscriber(Format::Local, level);
+        let _default = tracing::subscriber::set_default(subscriber);
+        let context = TraceContext::new_root();
+        let task = context.run(|| tokio::spawn(instrumented()));
+        // `#[instrument]` makes its span when it is first polled, outside of the trace …
+        assert_eq!(task.await.unwrap(), None, "{level}");
+        // … a span that is made where the task is spawned knows the trace.
+        let task =
+            context.run(|| tokio::spawn(async { current_trace() }.instrument(tracing::info_span!("task"))));
+        assert_eq!(task.await.unwrap(), Some(context), "{level}");
+        let task = context.run(|| tokio::spawn(instrumented().instrument(tracing::error_span!("task"))));
+        assert_eq!(task.await.unwrap(), Some(context), "{level}");
+        assert_eq!(current_trace(), None);
+    }
+}
+
+/// The documented limit: a span that is disabled carries nothing. The trace of the request itself is not touched.
+#[tokio::test]
+async fn a_disabled_span_carries_nothing() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.subscriber(Format::Local, "info"));
+    let context = TraceContext::new_root();
+    let task =
+        context.run(|| tokio::spawn(async { current_trace() }.instrument(tracing::debug_span!("detail"))));
+    assert_eq!(task.await.unwrap(), None);
+    assert_eq!(instrumented_in_detail().in_trace(context).await, Some(context));
+}
+
+#[test]
+fn a_span_takes_its_trace_to_another_thread() {
+    let lines = Lines::default();
+    let dispatch = tracing::Dispatch::new(lines.subscriber(Format::Local, "info"));
+    tracing::dispatcher::with_default(&dispatch, || {
+        let context = TraceContext::new_root();
+        let span = context.run(|| tracing::info_span!("work", step = 2));
+        let there = dispatch.clone();
+        let thread = std::thread::spawn(move || {
+            tracing::dispatcher::with_default(&there, || {
+                span.in_scope(|| tracing::info!("over there"));
+                current_trace()
+            })
+        });
+        assert_eq!(thread.join().unwrap(), None);
+        let line = &lines.json()[0];
+        assert_eq!(
+            (&line["trace"], &line["step"]),
+            (&context.trace_id.to_string().into(), &2.into())
+        );
+    });
+}
+
+/// The layer alone, beside someone else's logging with its own filter.
+#[test]
+fn the_layer_alone() {
+    let filtered =
+        tracing_subscriber::layer::Identity::new().with_filter(tracing_subscriber::filter::LevelFilter::WARN);
+    let subscriber = tracing_subscriber::registry()
+        .with(filtered)
+        .with(CarryTrace::new());
+    tracing::subscriber::with_default(subscriber, || {
+        let (one, two) = (TraceContext::new_root(), TraceContext::new_root());
+        let span_one = one.run(|| tracing::span!(Level::INFO, "one"));
+        let span_two = two.run(|| tracing::span!(Level::INFO, "two"));
+        let outside = tracing::span!(Level::INFO, "outside");
+
+        // The innermost wins, whatever made it current.
+        span_one.in_scope(|| {
+            assert_eq!(current_trace(), Some(one));
+            span_two.in_scope(|| {
+                assert_eq!(current_trace(), Some(two));
+                one.run(|| assert_eq!(current_trace(), Some(one)));
+                outside.in_scope(|| assert_eq!(current_trace(), Some(two)));
+            });
+            assert_eq!(current_trace(), Some(one));
+        });
+        assert_eq!(current_trace(), None);
+
+        // Entered twice, left in the wrong order.
+        let first = span_one.enter();
+        let again = span_one.enter();
+        let second = span_two.enter();
+        drop(first);
+        assert_eq!(current_trace(), Some(two));
+        drop(again);
+        drop(second);
+        assert_eq!(current_trace(), None);
+    });
+}

@@ -1,0 +1,7 @@
+//! The SDK as a service uses it.
+
+mod carry;
+mod isolation;
+mod lines;
+mod logs;
+mod mesh;
