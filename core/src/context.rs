@@ -55,22 +55,13 @@ pub struct TraceContext {
 impl TraceContext {
     /// The first span of a new trace.
     pub const fn root(trace_id: TraceId, span_id: SpanId, sampling: Sampling) -> Self {
-        Self {
-            trace_id,
-            span_id,
-            parent_span_id: None,
-            sampling,
-        }
+        Self { trace_id, span_id, parent_span_id: None, sampling }
     }
 
     /// A span below this one, in the same trace and under the same decision.
     #[must_use]
     pub const fn child(&self, span_id: SpanId) -> Self {
-        Self {
-            span_id,
-            parent_span_id: Some(self.span_id),
-            ..*self
-        }
+        Self { span_id, parent_span_id: Some(self.span_id), ..*self }
     }
 
     /// The same span under another decision.

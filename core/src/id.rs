@@ -65,9 +65,8 @@ impl TraceId {
 
     /// Reads 32 digits, or the 16 of a 64-bit id, of either case.
     pub fn from_hex(digits: &[u8]) -> Result<Self, HexError> {
-        const EXPECTED: HexError = HexError {
-            expected: "a trace id of 32 (or 16) hexadecimal digits that are not all zero",
-        };
+        const EXPECTED: HexError =
+            HexError { expected: "a trace id of 32 (or 16) hexadecimal digits that are not all zero" };
         if digits.len() != 32 && digits.len() != 16 {
             return Err(EXPECTED);
         }
@@ -106,9 +105,8 @@ impl SpanId {
 
     /// Reads 16 digits of either case.
     pub fn from_hex(digits: &[u8]) -> Result<Self, HexError> {
-        const EXPECTED: HexError = HexError {
-            expected: "a span id of 16 hexadecimal digits that are not all zero",
-        };
+        const EXPECTED: HexError =
+            HexError { expected: "a span id of 16 hexadecimal digits that are not all zero" };
         if digits.len() != 16 {
             return Err(EXPECTED);
         }

@@ -53,6 +53,19 @@ impl Attributes<'_> {
         self.text(key, digits.get(start..).unwrap_or_default());
     }
 
+    /// A list of texts, as the conventions want it for header values; left out where it is empty.
+    pub fn texts<'v>(&mut self, key: &str, values: impl Iterator<Item = &'v [u8]> + Clone) {
+        if values.clone().next().is_some() {
+            self.write(key, |out| {
+                message(out, any_value::ARRAY, |out| {
+                    for value in values {
+                        message(out, array_value::VALUES, |out| write_text(out, any_value::STRING, value));
+                    }
+                });
+            });
+        }
+    }
+
     /// A truth; also a false one is written.
     pub fn truth(&mut self, key: &str, value: bool) {
         self.write(key, |out| {
@@ -93,10 +106,15 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
         fixed64(out, field::START, span.start_unix_nanos);
         // Rule 81: a clock that was set back makes no negative duration.
         fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
-        attributes(&mut Attributes {
-            out,
-            field: field::ATTRIBUTES,
-        });
+        attributes(&mut Attributes { out, field: field::ATTRIBUTES });
+        if let Some(link) = span.link {
+            message(out, field::LINKS, |out| {
+                bytes(out, link::TRACE_ID, &link.trace_id.to_bytes());
+                if let Some(span_id) = link.span_id {
+                    bytes(out, link::SPAN_ID, &span_id.to_bytes());
+                }
+            });
+        }
         if span.status == Status::Error {
             message(out, field::STATUS, |out| {
                 tag(out, status::CODE, wire::VARINT);
@@ -128,10 +146,7 @@ pub fn write_request(
     out.reserve(spans.len() + 256);
     message(out, request::RESOURCE_SPANS, |out| {
         message(out, resource_spans::RESOURCE, |out| {
-            resource(&mut Attributes {
-                out,
-                field: resource::ATTRIBUTES,
-            });
+            resource(&mut Attributes { out, field: resource::ATTRIBUTES });
         });
         message(out, resource_spans::SCOPE_SPANS, |out| {
             message(out, scope_spans::SCOPE, |out| {
@@ -143,8 +158,36 @@ pub fn write_request(
     });
 }
 
+/// The number of spans that an `ExportTraceServiceResponse` says were rejected; 0 for anything else, as a body that
+/// is no such message.
+///
+/// ```
+/// // partial_success { rejected_spans: 3 }
+/// assert_eq!(logtracer_core::otlp::rejected_spans(&[0x0a, 2, 0x08, 3]), 3);
+/// assert_eq!(logtracer_core::otlp::rejected_spans(b"<html>"), 0);
+/// ```
+pub fn rejected_spans(response: &[u8]) -> u64 {
+    let mut fields = Fields(response);
+    let partial_success = fields.find_map(|field| match field {
+        (response::PARTIAL_SUCCESS, FieldValue::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    });
+    Fields(partial_success.unwrap_or_default())
+        .find_map(|field| match field {
+            (partial_success::REJECTED_SPANS, FieldValue::Number(number)) => Some(number),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
 // === field numbers, by message ===
 
+mod response {
+    pub(super) const PARTIAL_SUCCESS: u64 = 1;
+}
+mod partial_success {
+    pub(super) const REJECTED_SPANS: u64 = 1;
+}
 mod request {
     pub(super) const RESOURCE_SPANS: u32 = 1;
 }
@@ -173,8 +216,13 @@ mod field {
     pub(super) const START: u32 = 7;
     pub(super) const END: u32 = 8;
     pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const LINKS: u32 = 13;
     pub(super) const STATUS: u32 = 15;
     pub(super) const FLAGS: u32 = 16;
+}
+mod link {
+    pub(super) const TRACE_ID: u32 = 1;
+    pub(super) const SPAN_ID: u32 = 2;
 }
 mod status {
     pub(super) const CODE: u32 = 3;
@@ -188,6 +236,10 @@ mod any_value {
     pub(super) const STRING: u32 = 1;
     pub(super) const BOOL: u32 = 2;
     pub(super) const INT: u32 = 3;
+    pub(super) const ARRAY: u32 = 5;
+}
+mod array_value {
+    pub(super) const VALUES: u32 = 1;
 }
 
 // === the wire format ===
@@ -267,5 +319,53 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     }
     if let Some(last) = out.get_mut(length_at + more) {
         *last = rest as u8;
+    }
+}
+
+/// The fields of a message, up to the first that cannot be read.
+struct Fields<'m>(&'m [u8]);
+
+enum FieldValue<'m> {
+    Number(u64),
+    Bytes(&'m [u8]),
+}
+
+impl<'m> Fields<'m> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self, length: usize) -> Option<&'m [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+impl<'m> Iterator for Fields<'m> {
+    type Item = (u64, FieldValue<'m>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => FieldValue::Number(self.varint()?),
+            1 => FieldValue::Bytes(self.bytes(8)?),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                FieldValue::Bytes(self.bytes(length)?)
+            }
+            5 => FieldValue::Bytes(self.bytes(4)?),
+            _ => return None,
+        };
+        Some((tag >> 3, value))
     }
 }

@@ -1,6 +1,6 @@
 //! [`Span`]: one piece of work in a trace, as it is exported.
 
-use crate::TraceContext;
+use crate::{RemoteContext, TraceContext};
 
 /// A finished span, borrowed from whoever recorded it; its attributes are written beside it, see
 /// [`otlp::write_span`](crate::otlp::write_span).
@@ -20,6 +20,8 @@ pub struct Span<'a> {
     pub end_unix_nanos: u64,
     /// Whether it failed.
     pub status: Status,
+    /// A span of another trace that this one follows from: the caller's, where its trace was not continued.
+    pub link: Option<RemoteContext>,
 }
 
 /// Which side of which call a span is.

@@ -26,12 +26,7 @@ pub struct Taken {
 impl Batch {
     /// An empty batch that holds at most `max_bytes`.
     pub const fn new(max_bytes: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            start: 0,
-            lengths: VecDeque::new(),
-            max_bytes,
-        }
+        Self { bytes: Vec::new(), start: 0, lengths: VecDeque::new(), max_bytes }
     }
 
     /// How many spans are held.
@@ -70,11 +65,7 @@ impl Batch {
             return None;
         }
         let length: usize = self.lengths.drain(..spans).sum();
-        let bytes = self
-            .bytes
-            .get(self.start..self.start + length)
-            .unwrap_or_default()
-            .to_vec();
+        let bytes = self.bytes.get(self.start..self.start + length).unwrap_or_default().to_vec();
         self.start += length;
         self.compact();
         Some(Taken { bytes, spans })
@@ -116,20 +107,8 @@ mod tests {
         for span in [b"aa".as_slice(), b"b", b"ccc"] {
             assert_eq!(push(&mut batch, span), 0);
         }
-        assert_eq!(
-            batch.take(2),
-            Some(Taken {
-                bytes: b"aab".to_vec(),
-                spans: 2
-            })
-        );
-        assert_eq!(
-            batch.take(2),
-            Some(Taken {
-                bytes: b"ccc".to_vec(),
-                spans: 1
-            })
-        );
+        assert_eq!(batch.take(2), Some(Taken { bytes: b"aab".to_vec(), spans: 2 }));
+        assert_eq!(batch.take(2), Some(Taken { bytes: b"ccc".to_vec(), spans: 1 }));
         assert_eq!(batch.take(2), None);
     }
 
@@ -142,13 +121,7 @@ mod tests {
         assert_eq!(push(&mut batch, b"cccc"), 1);
         assert_eq!(push(&mut batch, b"dddddddddd"), 2);
         assert_eq!(push(&mut batch, b"eeeeeeeeeee"), 1);
-        assert_eq!(
-            batch.take(9),
-            Some(Taken {
-                bytes: b"dddddddddd".to_vec(),
-                spans: 1
-            })
-        );
+        assert_eq!(batch.take(9), Some(Taken { bytes: b"dddddddddd".to_vec(), spans: 1 }));
     }
 
     #[test]

@@ -5,10 +5,7 @@
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
-#![allow(
-    unsafe_code,
-    reason = "the ABI of the host is C; each call says why it is sound"
-)]
+#![allow(unsafe_code, reason = "the ABI of the host is C; each call says why it is sound")]
 
 use core::time::Duration;
 
@@ -262,10 +259,7 @@ mod tests {
     #[test]
     fn header_lines_read_back() {
         let lines: [(&str, &[u8]); 4] = [(":path", b"/a"), ("x", b""), ("x", b"\xff\x00"), ("y", b"1")];
-        let expected: Vec<_> = lines
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), *value))
-            .collect();
+        let expected: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
         assert_eq!(serialized(&lines).iter().collect::<Vec<_>>(), expected);
         assert_eq!(HeaderLines::default().iter().count(), 0);
     }

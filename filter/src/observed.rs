@@ -131,35 +131,21 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
     if let Some(exporter) = &plugin.config.exporter
         && request.context.sampling.is_sampled()
     {
-        plugin.record(exporter, |out| {
-            write_span(plugin, request, &exchange, &properties, out)
-        });
+        plugin.record(exporter, |out| write_span(plugin, request, &exchange, &properties, out));
     }
 }
 
 /// How the request ended; no status at all means that the caller went away before there was one.
 fn outcome(is_grpc: bool, flags: u64) -> Outcome {
-    let http = host::number_property("response\0code")
-        .and_then(|code| u16::try_from(code).ok())
-        .unwrap_or(0);
+    let http = host::number_property("response\0code").and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
     if http == 0 {
-        return if is_grpc {
-            Outcome::Grpc {
-                code: grpc::CANCELLED,
-                http: 499,
-            }
-        } else {
-            Outcome::Aborted
-        };
+        return if is_grpc { Outcome::Grpc { code: grpc::CANCELLED, http: 499 } } else { Outcome::Aborted };
     }
     if is_grpc {
         let code = host::number_property("response\0grpc_status").and_then(|code| u32::try_from(code).ok());
         let aborted = flags::caller_went_away(flags);
         let missing = if aborted { grpc::CANCELLED } else { grpc::UNKNOWN };
-        return Outcome::Grpc {
-            code: code.unwrap_or(missing),
-            http,
-        };
+        return Outcome::Grpc { code: code.unwrap_or(missing), http };
     }
     Outcome::Http(http)
 }
@@ -183,14 +169,7 @@ fn write_line(
         .http_request(&exchange.http_request())
         .trace(&request.context)
         .labels(|labels| {
-            labels.text(
-                "direction",
-                if plugin.kind() == Kind::Client {
-                    "outbound"
-                } else {
-                    "inbound"
-                },
-            );
+            labels.text("direction", if plugin.kind() == Kind::Client { "outbound" } else { "inbound" });
             labels.text("route", exchange.named_route());
             labels.text("upstream_cluster", &properties.cluster);
             labels.text("response_flags", flags::letters(properties.flags));
@@ -233,9 +212,5 @@ fn write_span(
 
 /// The code details, unless they say what nearly all do: that the upstream answered.
 fn remarkable(code_details: &[u8]) -> &[u8] {
-    if code_details == b"via_upstream" {
-        b""
-    } else {
-        code_details
-    }
+    if code_details == b"via_upstream" { b"" } else { code_details }
 }

@@ -83,10 +83,7 @@ impl Reporter {
                 let taken = if room { batch.take(max_spans) } else { None };
                 taken.map(|taken| Sending { taken, attempts: 0 })
             })?;
-            let sending = Sending {
-                attempts: next.attempts + 1,
-                ..next
-            };
+            let sending = Sending { attempts: next.attempts + 1, ..next };
             match dispatch(&sending.taken.bytes) {
                 Some(token) => self.in_flight.push((token, sending)),
                 None => return Some(self.failed(sending, now, random)),
@@ -119,9 +116,7 @@ impl Reporter {
 
     fn failed(&mut self, sending: Sending, now: u64, random: u64) -> Fate {
         self.failures = self.failures.saturating_add(1);
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << (self.failures - 1).min(5))
-            .min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(5)).min(LONGEST_PAUSE);
         let nanos = pause.as_nanos() as u64;
         // Between half and all of the pause.
         self.paused_until = now.saturating_add(nanos / 2 + random % (nanos / 2 + 1));
@@ -174,19 +169,13 @@ mod tests {
     #[test]
     fn no_more_than_a_few_batches_are_out() {
         let (mut reporter, mut batch, mut tokens) = (Reporter::default(), batch_of(100), 0);
-        assert_eq!(
-            flush(&mut reporter, 0, &mut batch, &mut tokens).len(),
-            MAX_BATCHES
-        );
+        assert_eq!(flush(&mut reporter, 0, &mut batch, &mut tokens).len(), MAX_BATCHES);
         for token in 1..=MAX_BATCHES as u32 {
             assert_eq!(reporter.answered(token, None, 0, 0), Some(Fate::Retry(10)));
         }
         // After the pause the same batches go out, and none besides.
         assert_eq!(flush(&mut reporter, 1, &mut batch, &mut tokens).len(), 0);
-        assert_eq!(
-            flush(&mut reporter, 60 * SECOND, &mut batch, &mut tokens).len(),
-            MAX_BATCHES
-        );
+        assert_eq!(flush(&mut reporter, 60 * SECOND, &mut batch, &mut tokens).len(), MAX_BATCHES);
         assert_eq!(batch.len(), 60);
     }
 

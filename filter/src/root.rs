@@ -37,21 +37,10 @@ pub(crate) struct Root {
 
 impl Plugin {
     fn new(config: Config) -> Self {
-        let service_name = config
-            .service_name
-            .clone()
-            .or_else(node::service_name)
-            .unwrap_or_else(|| "envoy".into());
-        let buffer = config
-            .exporter
-            .as_ref()
-            .map_or(0, |exporter| exporter.max_buffer_bytes);
-        Self {
-            config,
-            service_name,
-            batch: RefCell::new(Batch::new(buffer)),
-            kind: Cell::new(None),
-        }
+        let service_name =
+            config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
+        let buffer = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
+        Self { config, service_name, batch: RefCell::new(Batch::new(buffer)), kind: Cell::new(None) }
     }
 
     /// The kind of this plugin's spans.
@@ -84,10 +73,7 @@ impl RootContext for Root {
         let config = match Config::parse(&host::plugin_configuration()) {
             Ok(config) => config,
             Err(error) => {
-                host::log(
-                    LogLevel::Error,
-                    &format!("logtracer: configuration refused: {error}"),
-                );
+                host::log(LogLevel::Error, &format!("logtracer: configuration refused: {error}"));
                 return false;
             }
         };
@@ -118,23 +104,17 @@ impl RootContext for Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body_size: usize, _trailers: usize) {
         // No headers: the connection broke, and there is no map to ask for the status.
-        let status = (num_headers > 0)
-            .then(|| host::header(MapType::HttpCallResponseHeaders, ":status"))
-            .flatten();
+        let status =
+            (num_headers > 0).then(|| host::header(MapType::HttpCallResponseHeaders, ":status")).flatten();
         let status = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
         let was_failing = self.reporter.is_failing();
         metrics::add(Metric::CalloutsInFlight, -1);
-        let fate = self
-            .reporter
-            .answered(token, status, host::now_unix_nanos(), random());
+        let fate = self.reporter.answered(token, status, host::now_unix_nanos(), random());
         self.tell(fate, status, was_failing);
         // A full batch may be waiting behind this one.
         if let Some(plugin) = self.plugin.clone() {
             let is_full = plugin.config.exporter.as_ref().is_some_and(|exporter| {
-                plugin
-                    .batch
-                    .try_borrow()
-                    .is_ok_and(|batch| batch.len() >= exporter.max_batch_spans)
+                plugin.batch.try_borrow().is_ok_and(|batch| batch.len() >= exporter.max_batch_spans)
             });
             if is_full || self.is_draining {
                 self.send(&plugin);
@@ -226,26 +206,16 @@ impl Root {
 
 fn flush_interval(plugin: &Plugin) -> core::time::Duration {
     const WITHOUT_EXPORTER: core::time::Duration = core::time::Duration::from_secs(1);
-    plugin
-        .config
-        .exporter
-        .as_ref()
-        .map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
+    plugin.config.exporter.as_ref().map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
 }
 
 /// Makes the callout; its own request is never traced (`b3: 0`).
 fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
     let mut body = Vec::new();
-    let scope = Scope {
-        name: "logtracer",
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let scope = Scope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
     let resource = |resource: &mut otlp::Attributes<'_>| {
         resource.text("service.name", &plugin.service_name);
-        resource.text(
-            "gcp.project_id",
-            plugin.config.project_id.as_deref().unwrap_or_default(),
-        );
+        resource.text("gcp.project_id", plugin.config.project_id.as_deref().unwrap_or_default());
     };
     otlp::write_request(&mut body, resource, scope, spans);
     let mut headers = vec![
@@ -255,12 +225,7 @@ fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
         ("content-type", "application/x-protobuf"),
         ("b3", "0"),
     ];
-    headers.extend(
-        exporter
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
+    headers.extend(exporter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     hostcalls::dispatch_http_call(&exporter.cluster, headers, Some(&body), vec![], exporter.timeout).ok()
 }
 

@@ -30,10 +30,7 @@ pub(crate) struct Request {
 
 impl Stream {
     pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
-        Self {
-            plugin,
-            request: None,
-        }
+        Self { plugin, request: None }
     }
 }
 
@@ -51,11 +48,7 @@ impl HttpContext for Stream {
         if let (Some(plugin), Some(request)) = (&self.plugin, &self.request)
             && let Some(name) = &plugin.config.response_header
         {
-            host::set_header(
-                MapType::HttpResponseHeaders,
-                name,
-                &request.context.trace_id.to_hex(),
-            );
+            host::set_header(MapType::HttpResponseHeaders, name, &request.context.trace_id.to_hex());
         }
         Action::Continue
     }
@@ -63,10 +56,7 @@ impl HttpContext for Stream {
     fn on_log(&mut self) {
         let Some(plugin) = self.plugin.take() else { return };
         // Rule 54: an earlier filter may have answered before this one saw the request; it is readable still.
-        let request = self
-            .request
-            .take()
-            .unwrap_or_else(|| Request::read(&plugin, None));
+        let request = self.request.take().unwrap_or_else(|| Request::read(&plugin, None));
         observed::log(&plugin, &request);
     }
 }
@@ -92,11 +82,7 @@ impl Request {
             let mut carrier = RequestHeaders { present: &headers };
             propagator.inject(&context, &extracted.tracestate, &mut carrier);
         }
-        Self {
-            context,
-            tracestate: extracted.tracestate.with_line(str::to_owned).unwrap_or_default(),
-            kept,
-        }
+        Self { context, tracestate: extracted.tracestate.with_line(str::to_owned).unwrap_or_default(), kept }
     }
 }
 
@@ -123,11 +109,7 @@ fn count(extracted: &Extracted<'_>, context: &TraceContext) {
     if extracted.conflict {
         metrics::count(Metric::Conflicts);
     }
-    metrics::count(if context.sampling.is_sampled() {
-        Metric::Sampled
-    } else {
-        Metric::Denied
-    });
+    metrics::count(if context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
 }
 
 /// The headers of the request on its way to the next hop.

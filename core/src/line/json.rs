@@ -74,12 +74,8 @@ impl Text<'_> {
             self.left -= run.len();
             return;
         }
-        let end = (0..=self.left)
-            .rev()
-            .find(|at| run.is_char_boundary(*at))
-            .unwrap_or(0);
-        self.out
-            .extend_from_slice(run.get(..end).unwrap_or_default().as_bytes());
+        let end = (0..=self.left).rev().find(|at| run.is_char_boundary(*at)).unwrap_or(0);
+        self.out.extend_from_slice(run.get(..end).unwrap_or_default().as_bytes());
         self.end_here();
     }
 
@@ -111,11 +107,7 @@ impl fmt::Write for Text<'_> {
 /// Writes a string with its quotes: what `write` pushes, in at most `max` bytes between the quotes.
 pub(super) fn text(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
     out.push(b'"');
-    write(&mut Text {
-        out,
-        left: max.saturating_sub(MARKER.len()),
-        cut: false,
-    });
+    write(&mut Text { out, left: max.saturating_sub(MARKER.len()), cut: false });
     out.push(b'"');
 }
 
@@ -158,10 +150,7 @@ struct Escape {
 
 impl Escape {
     fn of(special: char) -> Self {
-        let short = |letter| Self {
-            bytes: [b'\\', letter, 0, 0, 0, 0],
-            len: 2,
-        };
+        let short = |letter| Self { bytes: [b'\\', letter, 0, 0, 0, 0], len: 2 };
         match special {
             '"' => short(b'"'),
             '\\' => short(b'\\'),
@@ -174,10 +163,7 @@ impl Escape {
                 let digit =
                     |nibble: u32| char::from_digit(nibble & 0xf, 16).map_or(b'0', |digit| digit as u8);
                 let code = u32::from(control);
-                Self {
-                    bytes: [b'\\', b'u', b'0', b'0', digit(code >> 4), digit(code)],
-                    len: 6,
-                }
+                Self { bytes: [b'\\', b'u', b'0', b'0', digit(code >> 4), digit(code)], len: 6 }
             }
         }
     }
@@ -211,9 +197,5 @@ fn first_to_escape(bytes: &[u8]) -> Option<usize> {
         }
         at += 8;
     }
-    words
-        .remainder()
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
-        .map(|place| at + place)
+    words.remainder().iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).map(|place| at + place)
 }

@@ -73,9 +73,7 @@ impl Keys {
         ];
         own.contains(&name)
             || self.reserved.contains(&name)
-            || self
-                .reserved_prefix
-                .is_some_and(|prefix| name.starts_with(prefix))
+            || self.reserved_prefix.is_some_and(|prefix| name.starts_with(prefix))
             || name.starts_with(MOVED_PREFIX)
     }
 }

@@ -111,13 +111,7 @@ impl<'a> Line<'a> {
         let start = out.len();
         out.push(b'{');
         let project_id = project_id.filter(|id| !id.is_empty());
-        Self {
-            out,
-            start,
-            format,
-            keys: Keys::of(format),
-            project_id,
-        }
+        Self { out, start, format, keys: Keys::of(format), project_id }
     }
 
     /// The format that this line is written in.
@@ -164,11 +158,7 @@ impl<'a> Line<'a> {
         self.key(self.keys.span_id);
         self.quoted(&context.span_id.to_hex());
         self.key(self.keys.trace_sampled);
-        self.raw(if context.sampling.is_sampled() {
-            "true"
-        } else {
-            "false"
-        });
+        self.raw(if context.sampling.is_sampled() { "true" } else { "false" });
         self
     }
 

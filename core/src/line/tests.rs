@@ -30,11 +30,8 @@ fn line(format: Format, project_id: Option<&str>, write: impl FnOnce(&mut Line<'
 
 #[track_caller]
 fn check(write: impl Fn(&mut Line<'_>), expected: Expect) {
-    let both = [
-        (Format::Stackdriver, Some("my-project")),
-        (Format::Local, Some("my-project")),
-    ]
-    .map(|(format, project_id)| line(format, project_id, &write).0);
+    let both = [(Format::Stackdriver, Some("my-project")), (Format::Local, Some("my-project"))]
+        .map(|(format, project_id)| line(format, project_id, &write).0);
     expected.assert_eq(&both.join("\n"));
 }
 
@@ -137,10 +134,7 @@ fn trace_names() {
 fn latencies() {
     let latency = |latency| {
         line(Format::Local, None, |line| {
-            line.http_request(&HttpRequest {
-                latency,
-                ..HttpRequest::default()
-            });
+            line.http_request(&HttpRequest { latency, ..HttpRequest::default() });
         })
         .1["httpRequest"]["latency"]
             .as_str()
@@ -156,10 +150,7 @@ fn latencies() {
         assert_eq!(latency(Duration::from_nanos(nanos)).as_deref(), Some(expected));
     }
     assert_eq!(latency(Duration::ZERO), None);
-    assert_eq!(
-        latency(Duration::MAX).as_deref(),
-        Some("18446744073709551615.999999999s")
-    );
+    assert_eq!(latency(Duration::MAX).as_deref(), Some("18446744073709551615.999999999s"));
 }
 
 #[test]
@@ -184,18 +175,12 @@ fn a_field_cannot_take_a_reserved_key() {
     check(
         |line| {
             line.severity(Severity::Warning);
-            for name in [
-                "severity",
-                "time",
-                "spanId",
-                "logging.googleapis.com/insertId",
-                "timestamp",
-                "fields.time",
-            ] {
+            for name in
+                ["severity", "time", "spanId", "logging.googleapis.com/insertId", "timestamp", "fields.time"]
+            {
                 line.field(name, Value::U64(1));
             }
-            line.field("Severity", Value::U64(1))
-                .field("with \"quotes\"", Value::U64(1));
+            line.field("Severity", Value::U64(1)).field("with \"quotes\"", Value::U64(1));
         },
         expect![[r#"
             {"severity":"WARNING","fields.severity":1,"fields.time":1,"spanId":1,"fields.logging.googleapis.com/insertId":1,"fields.timestamp":1,"fields.fields.time":1,"Severity":1,"with \"quotes\"":1}
@@ -249,11 +234,7 @@ fn a_line_that_is_full_stays_valid_and_keeps_its_ids() {
                 .rendered_field(format!("\"rendered {number}\":1").as_bytes());
         }
         line.labels(|labels| (0..1_000).for_each(|number| labels.text(&format!("{number}"), &long)))
-            .http_request(&HttpRequest {
-                url: long.as_bytes(),
-                status: 200,
-                ..HttpRequest::default()
-            })
+            .http_request(&HttpRequest { url: long.as_bytes(), status: 200, ..HttpRequest::default() })
             .source_location(&long, Some(1), Some(&long))
             .trace(&context(Sampling::Accept));
     });

@@ -58,11 +58,7 @@ fn civil_from_days(days_since_1970: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153; // 0 is March
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
@@ -82,10 +78,7 @@ mod tests {
         check(0, "1970-01-01T00:00:00.000000000Z");
         check(1_532_527_565_499_727_000, "2018-07-25T14:06:05.499727000Z");
         check(951_782_400 * NANOS_PER_SECOND, "2000-02-29T00:00:00.000000000Z");
-        check(
-            951_868_800 * NANOS_PER_SECOND - 1,
-            "2000-02-29T23:59:59.999999999Z",
-        );
+        check(951_868_800 * NANOS_PER_SECOND - 1, "2000-02-29T23:59:59.999999999Z");
         check(951_868_800 * NANOS_PER_SECOND, "2000-03-01T00:00:00.000000000Z");
         check(4_107_542_400 * NANOS_PER_SECOND, "2100-03-01T00:00:00.000000000Z");
         check(u64::MAX, "2554-07-21T23:34:33.709551615Z");

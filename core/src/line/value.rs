@@ -103,11 +103,7 @@ impl Value<'_> {
                 let _ = fmt::Write::write_fmt(text, value);
             }),
             Self::Json(value) => {
-                out.extend(
-                    value
-                        .bytes()
-                        .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }),
-                );
+                out.extend(value.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
             }
         }
     }

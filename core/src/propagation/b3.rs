@@ -18,10 +18,7 @@ pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
 
 fn parse_single(value: &[u8]) -> Option<Found> {
     if let Some(sampling) = parse_state(value) {
-        return Some(Found {
-            sampling: Some(sampling),
-            ..Found::default()
-        });
+        return Some(Found { sampling: Some(sampling), ..Found::default() });
     }
     let mut fields = value.split(|&byte| byte == b'-');
     let trace_id = TraceId::from_hex(fields.next()?).ok()?;
@@ -37,15 +34,7 @@ fn parse_single(value: &[u8]) -> Option<Found> {
     if fields.next().is_some() {
         return None;
     }
-    Some(
-        RemoteContext {
-            trace_id,
-            span_id: Some(span_id),
-            parent_span_id,
-            sampling,
-        }
-        .into(),
-    )
+    Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id, sampling }.into())
 }
 
 pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
@@ -75,18 +64,10 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
             conflict,
         },
         // One id without the other is no context, but the decision stands.
-        (Some(_), None) | (None, Some(_)) => Found {
-            context: None,
-            sampling: decided,
-            invalid: true,
-            conflict,
-        },
-        (None, None) => Found {
-            context: None,
-            sampling: decided,
-            invalid,
-            conflict,
-        },
+        (Some(_), None) | (None, Some(_)) => {
+            Found { context: None, sampling: decided, invalid: true, conflict }
+        }
+        (None, None) => Found { context: None, sampling: decided, invalid, conflict },
     }
 }
 
@@ -102,11 +83,7 @@ fn single_value<T: PartialEq>(
     header: Header,
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> SingleValue<T> {
-    let mut single = SingleValue {
-        value: None,
-        invalid: false,
-        conflict: false,
-    };
+    let mut single = SingleValue { value: None, invalid: false, conflict: false };
     if !headers.present().contains(header) {
         return single;
     }

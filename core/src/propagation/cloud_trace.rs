@@ -20,11 +20,7 @@ use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 const MAX_LENGTH: usize = 128;
 
 pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
-    Found::first_valid(
-        headers.values(Header::XCloudTraceContext),
-        parse,
-        Found::default(),
-    )
+    Found::first_valid(headers.values(Header::XCloudTraceContext), parse, Found::default())
 }
 
 fn parse(value: &[u8]) -> Option<Found> {
@@ -46,16 +42,8 @@ fn parse(value: &[u8]) -> Option<Found> {
         None => (Sampling::Defer, false),
         Some(options) => parse_options(options),
     };
-    let context = RemoteContext {
-        trace_id,
-        span_id,
-        parent_span_id: None,
-        sampling,
-    };
-    Some(Found {
-        invalid: span_invalid || options_invalid,
-        ..context.into()
-    })
+    let context = RemoteContext { trace_id, span_id, parent_span_id: None, sampling };
+    Some(Found { invalid: span_invalid || options_invalid, ..context.into() })
 }
 
 /// `o=1`; what cannot be read decides nothing.

@@ -20,13 +20,8 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which they are extracted by default.
-    pub const ALL: [Self; 5] = [
-        Self::B3,
-        Self::B3Multi,
-        Self::TraceContext,
-        Self::CloudTrace,
-        Self::GrpcTraceBin,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::B3, Self::B3Multi, Self::TraceContext, Self::CloudTrace, Self::GrpcTraceBin];
 
     /// The name in a configuration.
     pub const fn as_str(self) -> &'static str {
@@ -54,10 +49,7 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.as_str() == name)
-            .ok_or(UnknownFormat)
+        Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or(UnknownFormat)
     }
 }
 
@@ -135,8 +127,6 @@ impl FormatSet {
 
     /// The formats of the set.
     pub fn iter(self) -> impl Iterator<Item = Format> {
-        Format::ALL
-            .into_iter()
-            .filter(move |format| self.contains(*format))
+        Format::ALL.into_iter().filter(move |format| self.contains(*format))
     }
 }

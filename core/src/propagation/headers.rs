@@ -60,10 +60,7 @@ impl Header {
             21 => &[Self::XCloudTraceContext],
             _ => return None,
         };
-        candidates
-            .iter()
-            .copied()
-            .find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
+        candidates.iter().copied().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
     }
 
     const fn bit(self) -> u16 {
@@ -147,11 +144,7 @@ impl<'a> TraceHeaders<'a> {
 
     /// The values of one header, one per line, in order.
     pub(super) fn lines(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
-        self.lines
-            .iter()
-            .take(self.len)
-            .filter(move |(known, _)| *known == header)
-            .map(|(_, value)| *value)
+        self.lines.iter().take(self.len).filter(move |(known, _)| *known == header).map(|(_, value)| *value)
     }
 
     /// The values of one header with lists that a proxy joined by commas taken apart again.

@@ -184,12 +184,7 @@ impl Format {
 }
 
 impl Found {
-    const INVALID: Self = Self {
-        context: None,
-        sampling: None,
-        invalid: true,
-        conflict: false,
-    };
+    const INVALID: Self = Self { context: None, sampling: None, invalid: true, conflict: false };
 
     /// The first valid one of several candidates wins; a later valid one with another trace is a conflict.
     fn first_valid<T>(
@@ -211,19 +206,12 @@ impl Found {
             }
         }
         let found = first.unwrap_or(absent);
-        Self {
-            invalid: found.invalid || invalid,
-            conflict,
-            ..found
-        }
+        Self { invalid: found.invalid || invalid, conflict, ..found }
     }
 }
 
 impl From<RemoteContext> for Found {
     fn from(context: RemoteContext) -> Self {
-        Self {
-            context: Some(context),
-            ..Self::default()
-        }
+        Self { context: Some(context), ..Self::default() }
     }
 }

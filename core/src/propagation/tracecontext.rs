@@ -40,18 +40,11 @@ fn parse(line: &[u8]) -> Option<RemoteContext> {
         return None;
     }
     let sampling = Sampling::from_sampled(flags & SAMPLED != 0);
-    Some(RemoteContext {
-        trace_id,
-        span_id: Some(span_id),
-        parent_span_id: None,
-        sampling,
-    })
+    Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id: None, sampling })
 }
 
 fn field<const WIDTH: usize>(digits: Option<&[u8]>) -> Option<u128> {
-    digits
-        .filter(|digits| digits.len() == WIDTH)
-        .and_then(hex::decode)
+    digits.filter(|digits| digits.len() == WIDTH).and_then(hex::decode)
 }
 
 pub(super) fn inject(
@@ -64,11 +57,7 @@ pub(super) fn inject(
     value.push(&context.trace_id.to_hex());
     value.push("-");
     value.push(&context.span_id.to_hex());
-    value.push(if context.sampling.is_sampled() {
-        "-01"
-    } else {
-        "-00"
-    });
+    value.push(if context.sampling.is_sampled() { "-01" } else { "-00" });
     set(Header::Traceparent, value.as_str());
     let _ = tracestate.with_line(|line| set(Header::Tracestate, line));
 }

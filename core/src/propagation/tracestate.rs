@@ -30,19 +30,13 @@ impl<'h> TraceState<'h> {
         if !headers.present().contains(Header::Tracestate) || !is_valid(headers.lines(Header::Tracestate)) {
             return Self::default();
         }
-        Self {
-            lines: Some(headers),
-            text: None,
-        }
+        Self { lines: Some(headers), text: None }
     }
 
     /// The `tracestate` in one line of text that was read before; none where it is malformed.
     pub fn from_line(line: &'h str) -> Self {
         let valid = is_valid(core::iter::once(line.as_bytes()));
-        Self {
-            lines: None,
-            text: valid.then_some(line),
-        }
+        Self { lines: None, text: valid.then_some(line) }
     }
 
     /// Hands the members of all lines on as one line; `None` where there are none.
@@ -85,11 +79,7 @@ fn is_valid<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
         if length > MAX_LENGTH {
             return false;
         }
-        for member in line
-            .split(|&byte| byte == b',')
-            .map(trim)
-            .filter(|member| !member.is_empty())
-        {
+        for member in line.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty()) {
             members += 1;
             if members > MAX_MEMBERS || !is_member(member) {
                 return false;
@@ -117,19 +107,12 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 fn is_key_part(part: &[u8], longest: usize) -> bool {
-    let starts_well = part
-        .first()
-        .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let starts_well = part.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     starts_well
         && part.len() <= longest
-        && part
-            .iter()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))
+        && part.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))
 }
 
 fn is_value(value: &[u8]) -> bool {
-    (1..=256).contains(&value.len())
-        && value
-            .iter()
-            .all(|byte| matches!(byte, 0x20..=0x7e) && *byte != b'=')
+    (1..=256).contains(&value.len()) && value.iter().all(|byte| matches!(byte, 0x20..=0x7e) && *byte != b'=')
 }

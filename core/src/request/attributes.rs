@@ -6,9 +6,8 @@ use super::{Exchange, Outcome, grpc, url};
 use crate::otlp::Attributes;
 use crate::span::{Kind, Status};
 
-const METHODS: [&[u8]; 9] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-];
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 impl Exchange<'_> {
     /// Adds what is known of the request.

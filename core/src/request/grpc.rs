@@ -54,20 +54,12 @@ mod tests {
 
     #[test]
     fn content_types() {
-        for yes in [
-            "application/grpc",
-            "application/grpc+proto",
-            "application/grpc-web-text",
-            "Application/gRPC",
-        ] {
+        for yes in
+            ["application/grpc", "application/grpc+proto", "application/grpc-web-text", "Application/gRPC"]
+        {
             assert!(is_content_type(yes.as_bytes()), "{yes}");
         }
-        for no in [
-            "",
-            "application/json",
-            "application/grpcx",
-            "text/application/grpc",
-        ] {
+        for no in ["", "application/json", "application/grpcx", "text/application/grpc"] {
             assert!(!is_content_type(no.as_bytes()), "{no}");
         }
     }

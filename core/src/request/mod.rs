@@ -1,16 +1,20 @@
 //! What a request was, once it is over: the one source of its log line and of its span's attributes.
 //!
 //! [`Exchange`] holds what was seen; the modules beside it know what that means: [`url`] (what of a URL may be
-//! told), `name` (of low cardinality), `outcome` (status, severity), `attributes` (semantic conventions).
+//! told), `name` (of low cardinality), `outcome` (status, severity), `attributes` (semantic conventions), `routes` (which
+//! requests are meant).
 
 mod attributes;
 pub mod grpc;
 mod http;
 mod name;
 mod outcome;
+mod routes;
 pub mod url;
 
 pub use outcome::Outcome;
+pub(crate) use routes::contains;
+pub use routes::{HostPattern, Routes};
 
 use core::time::Duration;
 
@@ -61,10 +65,7 @@ impl<'a> Exchange<'a> {
 
     /// The query without its question mark.
     pub fn query(&self) -> &'a [u8] {
-        self.target
-            .splitn(2, |&byte| byte == b'?')
-            .nth(1)
-            .unwrap_or_default()
+        self.target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default()
     }
 
     /// `httpRequest` of the log line.

@@ -16,11 +16,7 @@ impl Exchange<'_> {
         if matches!(self.outcome, Outcome::Grpc { .. }) {
             out.extend_from_slice(self.path());
         } else {
-            out.extend_from_slice(if self.method.is_empty() {
-                b"HTTP"
-            } else {
-                self.method
-            });
+            out.extend_from_slice(if self.method.is_empty() { b"HTTP" } else { self.method });
             let route = self.named_route();
             if !route.is_empty() {
                 out.push(b' ');
@@ -60,9 +56,7 @@ fn looks_like_an_id(segment: &[u8]) -> bool {
     let odd = segment
         .iter()
         .any(|byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~'));
-    let all_hex = segment
-        .iter()
-        .all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    let all_hex = segment.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
     segment.len() > 40
         || odd
         || (digits > 0 && digits == segment.len())
@@ -92,36 +86,15 @@ mod tests {
         check(get("/basket?item=1"), "GET /basket");
         check(get("/users/42/orders"), "GET /users/*/orders");
         check(get("/users/0b7e3c6a-9c3c-4c5e-8a1b-111213141516"), "GET /users/*");
-        check(
-            get("/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709"),
-            "GET /blob/*",
-        );
+        check(get("/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709"), "GET /blob/*");
         check(get("/v1/index.html"), "GET /v1/index.html");
         check(get("/feedbeef/decade"), "GET /feedbeef/decade");
         check(get("/a/b/c/d/e/f/g/h"), "GET /a/b/c/d/e/f/*");
         check(get("/files/my%20name"), "GET /files/*");
         check(get("*"), "GET");
-        check(
-            Exchange {
-                route: b"checkout",
-                ..get("/users/42")
-            },
-            "GET checkout",
-        );
-        check(
-            Exchange {
-                route: b"default",
-                ..get("/users/42")
-            },
-            "GET /users/*",
-        );
+        check(Exchange { route: b"checkout", ..get("/users/42") }, "GET checkout");
+        check(Exchange { route: b"default", ..get("/users/42") }, "GET /users/*");
         let outcome = Outcome::Grpc { code: 0, http: 200 };
-        check(
-            Exchange {
-                outcome,
-                ..get("/demo.Shop/Buy")
-            },
-            "/demo.Shop/Buy",
-        );
+        check(Exchange { outcome, ..get("/demo.Shop/Buy") }, "/demo.Shop/Buy");
     }
 }

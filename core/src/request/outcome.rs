@@ -42,11 +42,7 @@ impl Outcome {
     pub fn severity(self) -> Severity {
         match self {
             Self::Http(status) => Severity::of_http_status(status),
-            Self::Aborted
-            | Self::Grpc {
-                code: grpc::OK | grpc::CANCELLED,
-                ..
-            } => Severity::Info,
+            Self::Aborted | Self::Grpc { code: grpc::OK | grpc::CANCELLED, .. } => Severity::Info,
             Self::Grpc { code, .. } if grpc::is_server_error(code) => Severity::Error,
             Self::Grpc { .. } => Severity::Warning,
         }

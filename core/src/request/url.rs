@@ -106,9 +106,7 @@ pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
     let (host, port) = match colon {
         Some(colon) => (
             address.get(..colon).unwrap_or_default(),
-            address
-                .get(colon + 1..)
-                .and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()),
+            address.get(colon + 1..).and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()),
         ),
         None => (address, None),
     };
@@ -169,11 +167,7 @@ mod tests {
             ("shop:", "shop:", None),
             ("", "", None),
         ] {
-            assert_eq!(
-                split_port(address.as_bytes()),
-                (host.as_bytes(), port),
-                "{address}"
-            );
+            assert_eq!(split_port(address.as_bytes()), (host.as_bytes(), port), "{address}");
         }
     }
 }

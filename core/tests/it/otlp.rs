@@ -3,8 +3,10 @@
 use expect_test::expect;
 use logtracer_core::otlp::{self, Attributes, Scope};
 use logtracer_core::span::{Kind, Span, Status};
-use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use proptest::prelude::*;
@@ -102,16 +104,41 @@ fn a_span_reads_back() {
     .assert_eq(&serde_json::to_string_pretty(&request).unwrap());
 }
 
+/// Rule 41: a trace that was not continued is linked to.
+#[test]
+fn a_link_reads_back() {
+    let link = RemoteContext { parent_span_id: None, ..span().context.into() };
+    let request = export(&Span { link: Some(link), ..span() }, |attributes| {
+        attributes.texts("http.request.header.x-tag", [b"a".as_slice(), b"\xff"].into_iter());
+        attributes.texts("none", core::iter::empty());
+    });
+    let read = only_span(&request);
+    assert_eq!(read.links[0].trace_id, link.trace_id.to_bytes());
+    assert_eq!(read.links[0].span_id, link.span_id.unwrap().to_bytes());
+    assert_eq!(read.attributes.len(), 1);
+    let Some(Value::ArrayValue(values)) = &read.attributes[0].value.as_ref().unwrap().value else {
+        panic!("a list");
+    };
+    let values: Vec<_> = values.values.iter().map(|value| value.value.clone().unwrap()).collect();
+    assert_eq!(values, [Value::StringValue("a".into()), Value::StringValue("\u{fffd}".into())]);
+}
+
+#[test]
+fn rejected_spans_are_read() {
+    let response = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 300,
+            error_message: "too old".into(),
+        }),
+    };
+    assert_eq!(otlp::rejected_spans(&response.encode_to_vec()), 300);
+    assert_eq!(otlp::rejected_spans(&ExportTraceServiceResponse::default().encode_to_vec()), 0);
+}
+
 /// Rule 81.
 #[test]
 fn the_end_is_never_before_the_start() {
-    let request = export(
-        &Span {
-            end_unix_nanos: 5,
-            ..span()
-        },
-        |_| (),
-    );
+    let request = export(&Span { end_unix_nanos: 5, ..span() }, |_| ());
     let read = only_span(&request);
     assert_eq!(read.end_time_unix_nano, read.start_time_unix_nano);
 }
@@ -152,6 +179,14 @@ proptest! {
     }
 }
 
+proptest! {
+    /// An exporter may answer anything.
+    #[test]
+    fn no_response_panics(response in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let _ = otlp::rejected_spans(&response);
+    }
+}
+
 // === helpers ===
 
 fn span() -> Span<'static> {
@@ -168,6 +203,7 @@ fn span() -> Span<'static> {
         start_unix_nanos: 1_000,
         end_unix_nanos: 2_500,
         status: Status::Error,
+        link: None,
     }
 }
 
@@ -176,27 +212,13 @@ fn export(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) -> Expo
     otlp::write_span(&mut spans, span, attributes);
     let mut out = Vec::new();
     let resource = |resource: &mut Attributes<'_>| resource.text("service.name", "shop");
-    otlp::write_request(
-        &mut out,
-        resource,
-        Scope {
-            name: "logtracer",
-            version: "0.1.0",
-        },
-        &spans,
-    );
+    otlp::write_request(&mut out, resource, Scope { name: "logtracer", version: "0.1.0" }, &spans);
     ExportTraceServiceRequest::decode(out.as_slice()).expect("valid protobuf")
 }
 
 fn only_span(request: &ExportTraceServiceRequest) -> &proto::Span {
-    let [resource] = &request.resource_spans[..] else {
-        panic!("one resource")
-    };
-    let [scope] = &resource.scope_spans[..] else {
-        panic!("one scope")
-    };
-    let [span] = &scope.spans[..] else {
-        panic!("one span")
-    };
+    let [resource] = &request.resource_spans[..] else { panic!("one resource") };
+    let [scope] = &resource.scope_spans[..] else { panic!("one scope") };
+    let [span] = &scope.spans[..] else { panic!("one span") };
     span
 }

@@ -11,18 +11,7 @@ const INJECT: &str = include_str!("../../../tests/data/inject.tsv");
 fn every_row_of_extract() {
     let mut rows = 0;
     for row in rows_of(EXTRACT) {
-        let &[
-            _rules,
-            case,
-            headers,
-            format,
-            trace,
-            span,
-            parent,
-            sampling,
-            invalid,
-            conflict,
-        ] = &row[..]
+        let &[_rules, case, headers, format, trace, span, parent, sampling, invalid, conflict] = &row[..]
         else {
             panic!("a row has ten columns: {row:?}");
         };
@@ -37,28 +26,13 @@ fn every_row_of_extract() {
             text(context.and_then(|context| context.span_id)),
             text(context.and_then(|context| context.parent_span_id)),
             format!("{:?}", extracted.sampling).to_lowercase(),
-            text(Some(
-                extracted
-                    .invalid
-                    .iter()
-                    .map(Format::as_str)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            ))
-            .replace("none", "-"),
-            if extracted.conflict {
-                "yes".into()
-            } else {
-                "-".into()
-            },
+            text(Some(extracted.invalid.iter().map(Format::as_str).collect::<Vec<_>>().join(",")))
+                .replace("none", "-"),
+            if extracted.conflict { "yes".into() } else { "-".into() },
         ];
         let invalid_set = if got[5].is_empty() { "-" } else { &got[5] };
         let got = [&got[0], &got[1], &got[2], &got[3], &got[4], invalid_set, &got[6]];
-        assert_eq!(
-            got,
-            [format, trace, span, parent, sampling, invalid, conflict],
-            "{case}"
-        );
+        assert_eq!(got, [format, trace, span, parent, sampling, invalid, conflict], "{case}");
         rows += 1;
     }
     assert!(rows > 80, "the table was read");
@@ -86,16 +60,12 @@ fn every_row_of_inject() {
 #[test]
 fn injection_removes_every_other_trace_header() {
     let mut carrier = Lines::default();
-    let context = TraceContext::root(
-        TraceId::new(1).unwrap(),
-        SpanId::new(2).unwrap(),
-        Sampling::Accept,
+    let context = TraceContext::root(TraceId::new(1).unwrap(), SpanId::new(2).unwrap(), Sampling::Accept);
+    Propagator { inject: Formats::of(&[Format::CloudTrace]), ..Propagator::default() }.inject(
+        &context,
+        &TraceState::default(),
+        &mut carrier,
     );
-    Propagator {
-        inject: Formats::of(&[Format::CloudTrace]),
-        ..Propagator::default()
-    }
-    .inject(&context, &TraceState::default(), &mut carrier);
     assert_eq!(carrier.removed.len(), Header::ALL.len() - 1);
     assert!(!carrier.removed.contains(&Header::XCloudTraceContext));
 }
@@ -109,26 +79,10 @@ fn tracestate_goes_with_its_traceparent() {
     let too_many = format!("tracestate: {}", many.join(","));
     let cases = [
         ("one line", vec![PARENT, "tracestate: a=1,b=2"], Some("a=1,b=2")),
-        (
-            "two lines",
-            vec![PARENT, "tracestate: a=1", "tracestate: b=2,c=3"],
-            Some("a=1,b=2,c=3"),
-        ),
-        (
-            "spaces and empty members",
-            vec![PARENT, "tracestate: a=1 ,, b=2"],
-            Some("a=1 ,, b=2"),
-        ),
-        (
-            "an empty line",
-            vec![PARENT, "tracestate: ", "tracestate: a=1"],
-            Some("a=1"),
-        ),
-        (
-            "tenant",
-            vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"],
-            Some("0te_n-a*n/t@ve=1"),
-        ),
+        ("two lines", vec![PARENT, "tracestate: a=1", "tracestate: b=2,c=3"], Some("a=1,b=2,c=3")),
+        ("spaces and empty members", vec![PARENT, "tracestate: a=1 ,, b=2"], Some("a=1 ,, b=2")),
+        ("an empty line", vec![PARENT, "tracestate: ", "tracestate: a=1"], Some("a=1")),
+        ("tenant", vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"], Some("0te_n-a*n/t@ve=1")),
         ("longest value", vec![PARENT, &long], None), // not a header line of ours: see below
         ("upper-case key", vec![PARENT, "tracestate: A=1"], None),
         ("no value", vec![PARENT, "tracestate: a="], None),
@@ -136,18 +90,10 @@ fn tracestate_goes_with_its_traceparent() {
         ("not ASCII", vec![PARENT, "tracestate: a=\u{e9}"], None),
         ("33 members", vec![PARENT, &too_many], None),
         ("without traceparent", vec!["tracestate: a=1"], None),
-        (
-            "bad traceparent",
-            vec!["traceparent: 00-x", "tracestate: a=1"],
-            None,
-        ),
+        ("bad traceparent", vec!["traceparent: 00-x", "tracestate: a=1"], None),
         (
             "b3 won",
-            vec![
-                PARENT,
-                "tracestate: a=1",
-                "b3: 463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1",
-            ],
+            vec![PARENT, "tracestate: a=1", "b3: 463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"],
             None,
         ),
     ];
@@ -228,11 +174,11 @@ impl Carrier for Lines {
 
 fn inject(format: Format, context: &TraceContext, tracestate: &TraceState<'_>) -> Vec<String> {
     let mut carrier = Lines::default();
-    Propagator {
-        inject: Formats::of(&[format]),
-        ..Propagator::default()
-    }
-    .inject(context, tracestate, &mut carrier);
+    Propagator { inject: Formats::of(&[format]), ..Propagator::default() }.inject(
+        context,
+        tracestate,
+        &mut carrier,
+    );
     carrier.set
 }
 
@@ -252,10 +198,7 @@ fn contexts() -> impl Strategy<Value = TraceContext> {
 }
 
 fn rows_of(table: &str) -> impl Iterator<Item = Vec<&str>> {
-    table
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split('\t').collect())
+    table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
 }
 
 /// Lines `name: value` between ` || `, with `\xNN` for bytes.

@@ -161,9 +161,7 @@ fn sampling_rate(root: &Section<'_>) -> Result<Ratio, ConfigError> {
         return Ok(Ratio::ALL);
     };
     section.only(&["rate"])?;
-    Ok(section
-        .number("rate", "a number from 0 to 1", Ratio::new)?
-        .unwrap_or(Ratio::ALL))
+    Ok(section.number("rate", "a number from 0 to 1", Ratio::new)?.unwrap_or(Ratio::ALL))
 }
 
 fn exporter(root: &Section<'_>) -> Result<Option<Exporter>, ConfigError> {
@@ -183,20 +181,15 @@ fn exporter(root: &Section<'_>) -> Result<Option<Exporter>, ConfigError> {
     let Some(cluster) = section.text("cluster")? else {
         return Err(section.missing("cluster", "the name of the Envoy cluster of the exporter"));
     };
-    let seconds = |key, default| {
-        section
-            .duration(key)
-            .map(|found| found.unwrap_or(Duration::from_secs(default)))
-    };
+    let seconds =
+        |key, default| section.duration(key).map(|found| found.unwrap_or(Duration::from_secs(default)));
     Ok(Some(Exporter {
         authority: section.text("authority")?.unwrap_or_else(|| cluster.clone()),
         path: section.path("path")?.unwrap_or_else(|| "/v1/traces".to_owned()),
         timeout: seconds("timeout", 2)?,
         flush_interval: seconds("flush_interval", 1)?,
         max_batch_spans: section.count("max_batch_spans", 1..=10_000)?.unwrap_or(512),
-        max_buffer_bytes: section
-            .size("max_buffer_bytes", 4 << 10..=64 << 20)?
-            .unwrap_or(1 << 20),
+        max_buffer_bytes: section.size("max_buffer_bytes", 4 << 10..=64 << 20)?.unwrap_or(1 << 20),
         headers: section.headers("headers")?,
         cluster,
     }))

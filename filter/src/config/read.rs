@@ -45,16 +45,10 @@ pub(super) struct Section<'v> {
 impl<'v> Section<'v> {
     pub(super) fn root(value: &'v Value) -> Result<Self, ConfigError> {
         match value {
-            Value::Object(object) => Ok(Self {
-                path: String::new(),
-                object,
-            }),
+            Value::Object(object) => Ok(Self { path: String::new(), object }),
             other => Err(ConfigError {
                 key: String::new(),
-                problem: format!(
-                    "expected a JSON object as the configuration, found {}",
-                    shown(other)
-                ),
+                problem: format!("expected a JSON object as the configuration, found {}", shown(other)),
             }),
         }
     }
@@ -72,19 +66,13 @@ impl<'v> Section<'v> {
 
     /// The refusal of a section that lacks a key it cannot do without.
     pub(super) fn missing(&self, key: &str, expected: &str) -> ConfigError {
-        ConfigError {
-            key: self.key(key),
-            problem: format!("missing, expected {expected}"),
-        }
+        ConfigError { key: self.key(key), problem: format!("missing, expected {expected}") }
     }
 
     pub(super) fn section(&self, key: &str) -> Result<Option<Section<'v>>, ConfigError> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Section {
-                path: self.key(key),
-                object,
-            })),
+            Some(Value::Object(object)) => Ok(Some(Section { path: self.key(key), object })),
             Some(other) => Err(self.refusal(key, "an object", other)),
         }
     }
@@ -100,9 +88,7 @@ impl<'v> Section<'v> {
         key: &str,
         words: &[&'static str],
     ) -> Result<Option<&'static str>, ConfigError> {
-        self.get(key)
-            .map(|value| self.one_of(key, value, words))
-            .transpose()
+        self.get(key).map(|value| self.one_of(key, value, words)).transpose()
     }
 
     /// A list of a few words.
@@ -115,18 +101,11 @@ impl<'v> Section<'v> {
             None => Ok(None),
             Some(Value::Array(items)) => {
                 let named = |(index, item)| self.one_of(&format!("{key}[{index}]"), item, words);
-                items
-                    .iter()
-                    .enumerate()
-                    .map(named)
-                    .collect::<Result<_, _>>()
-                    .map(Some)
+                items.iter().enumerate().map(named).collect::<Result<_, _>>().map(Some)
             }
-            Some(other) => Err(self.refusal(
-                key,
-                &format!("a list of words out of {}", words.join(", ")),
-                other,
-            )),
+            Some(other) => {
+                Err(self.refusal(key, &format!("a list of words out of {}", words.join(", ")), other))
+            }
         }
     }
 
@@ -140,11 +119,7 @@ impl<'v> Section<'v> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        value
-            .as_f64()
-            .and_then(accept)
-            .map(Some)
-            .ok_or_else(|| self.refusal(key, expected, value))
+        value.as_f64().and_then(accept).map(Some).ok_or_else(|| self.refusal(key, expected, value))
     }
 
     /// A whole number; Istio hands numbers over as doubles, so that `5.0` is one, too.
@@ -154,9 +129,7 @@ impl<'v> Section<'v> {
         range: RangeInclusive<usize>,
     ) -> Result<Option<usize>, ConfigError> {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.number(key, &expected, |number| {
-            whole(number).filter(|count| range.contains(count))
-        })
+        self.number(key, &expected, |number| whole(number).filter(|count| range.contains(count)))
     }
 
     /// A time such as `500ms`.
@@ -183,24 +156,19 @@ impl<'v> Section<'v> {
             Value::String(text) => units::size(text),
             other => other.as_f64().and_then(whole),
         };
-        bytes
-            .filter(|bytes| range.contains(bytes))
-            .map(Some)
-            .ok_or_else(|| {
-                let expected = format!(
-                    "a size from {} to {} bytes such as \"512KiB\" or \"1MiB\"",
-                    range.start(),
-                    range.end()
-                );
-                self.refusal(key, &expected, value)
-            })
+        bytes.filter(|bytes| range.contains(bytes)).map(Some).ok_or_else(|| {
+            let expected = format!(
+                "a size from {} to {} bytes such as \"512KiB\" or \"1MiB\"",
+                range.start(),
+                range.end()
+            );
+            self.refusal(key, &expected, value)
+        })
     }
 
     /// A path of a URL.
     pub(super) fn path(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        self.checked_text(key, "a path that begins with /", |text| {
-            text.starts_with('/') && is_visible(text)
-        })
+        self.checked_text(key, "a path that begins with /", |text| text.starts_with('/') && is_visible(text))
     }
 
     /// The name of a header, in lower case.
@@ -258,18 +226,11 @@ impl<'v> Section<'v> {
     }
 
     fn key(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     fn refusal(&self, key: &str, expected: &str, found: &Value) -> ConfigError {
-        ConfigError {
-            key: self.key(key),
-            problem: format!("expected {expected}, found {}", shown(found)),
-        }
+        ConfigError { key: self.key(key), problem: format!("expected {expected}, found {}", shown(found)) }
     }
 }
 

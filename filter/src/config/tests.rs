@@ -11,11 +11,7 @@ fn refused(json: &str, expected: &str) {
 #[test]
 fn no_configuration_is_all_defaults() {
     for json in ["", " \n", "{}", r#"{"project_id": null}"#] {
-        assert_eq!(
-            Config::parse(json.as_bytes()).unwrap(),
-            Config::default(),
-            "{json:?}"
-        );
+        assert_eq!(Config::parse(json.as_bytes()).unwrap(), Config::default(), "{json:?}");
     }
 }
 
@@ -87,24 +83,15 @@ fn exporter_defaults() {
 /// Rule 84: the key, the value and what was expected.
 #[test]
 fn mistakes_are_named() {
-    refused(
-        "{",
-        "the configuration is not JSON: EOF while parsing an object at line 1 column 1",
-    );
+    refused("{", "the configuration is not JSON: EOF while parsing an object at line 1 column 1");
     refused("[1]", "expected a JSON object as the configuration, found a list");
     refused(
         r#"{"projectid": "x"}"#,
         "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, sampling, \
          span_kind, query, response_header, exporter",
     );
-    refused(
-        r#"{"project_id": 7}"#,
-        "project_id: expected a text that is not empty, found 7",
-    );
-    refused(
-        r#"{"project_id": ""}"#,
-        "project_id: expected a text that is not empty, found \"\"",
-    );
+    refused(r#"{"project_id": 7}"#, "project_id: expected a text that is not empty, found 7");
+    refused(r#"{"project_id": ""}"#, "project_id: expected a text that is not empty, found \"\"");
     refused(
         r#"{"log_format": "json"}"#,
         "log_format: expected one of stackdriver, local, off, found \"json\"",
@@ -119,22 +106,10 @@ fn mistakes_are_named() {
         "propagation.inject: expected a list of words out of b3, b3multi, tracecontext, cloud-trace, \
          grpc-trace-bin, found \"b3\"",
     );
-    refused(
-        r#"{"propagation": 1}"#,
-        "propagation: expected an object, found 1",
-    );
-    refused(
-        r#"{"sampling": {"rate": 1.01}}"#,
-        "sampling.rate: expected a number from 0 to 1, found 1.01",
-    );
-    refused(
-        r#"{"sampling": {"rate": "1"}}"#,
-        "sampling.rate: expected a number from 0 to 1, found \"1\"",
-    );
-    refused(
-        r#"{"sampling": {"ratio": 1}}"#,
-        "sampling.ratio: unknown key, expected one of rate",
-    );
+    refused(r#"{"propagation": 1}"#, "propagation: expected an object, found 1");
+    refused(r#"{"sampling": {"rate": 1.01}}"#, "sampling.rate: expected a number from 0 to 1, found 1.01");
+    refused(r#"{"sampling": {"rate": "1"}}"#, "sampling.rate: expected a number from 0 to 1, found \"1\"");
+    refused(r#"{"sampling": {"ratio": 1}}"#, "sampling.ratio: unknown key, expected one of rate");
     refused(
         r#"{"exporter": {}}"#,
         "exporter.cluster: missing, expected the name of the Envoy cluster of the exporter",

@@ -27,17 +27,13 @@ pub(super) fn size(text: &str) -> Option<usize> {
         _ => return None,
     };
     let bytes = number * factor;
-    (0.0..=f64::from(u32::MAX))
-        .contains(&bytes)
-        .then_some(bytes as usize)
+    (0.0..=f64::from(u32::MAX)).contains(&bytes).then_some(bytes as usize)
 }
 
 /// The number before the first letter, and the rest.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let unit_at = text
-        .find(|character: char| character.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let unit_at = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(unit_at)?;
     let number = number.trim_end();
     let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

@@ -28,15 +28,11 @@ const RANDOM_BITS: u32 = 56;
 
 impl Ratio {
     /// Every trace.
-    pub const ALL: Self = Self {
-        below: 1 << RANDOM_BITS,
-    };
+    pub const ALL: Self = Self { below: 1 << RANDOM_BITS };
 
     /// The ratio of a number from 0 to 1; `None` for every other number.
     pub fn new(share: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&share).then_some(Self {
-            below: (share * (1u64 << RANDOM_BITS) as f64) as u64,
-        })
+        (0.0..=1.0).contains(&share).then_some(Self { below: (share * (1u64 << RANDOM_BITS) as f64) as u64 })
     }
 
     /// True where a trace of this id is recorded.
