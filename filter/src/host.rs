@@ -97,11 +97,19 @@ pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
 
 /// The plugin's configuration; empty where there is none.
 pub(crate) fn plugin_configuration() -> Vec<u8> {
+    buffer(BufferType::PluginConfiguration, usize::MAX)
+}
+
+/// The beginning of the body that answers a callout, while that answer is handed over.
+pub(crate) fn callout_body() -> Vec<u8> {
+    const ENOUGH: usize = 4096;
+    buffer(BufferType::HttpCallResponseBody, ENOUGH)
+}
+
+fn buffer(kind: BufferType, max_size: usize) -> Vec<u8> {
     received(|data, size| {
         // SAFETY: see `received`.
-        unsafe {
-            abi::proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, usize::MAX, data, size)
-        }
+        unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) }
     })
     .unwrap_or_default()
 }

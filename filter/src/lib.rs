@@ -20,9 +20,11 @@
 
 pub mod batch;
 pub mod config;
+mod decision;
 mod flags;
 mod host;
 mod ids;
+mod kept;
 mod metrics;
 mod node;
 mod observed;

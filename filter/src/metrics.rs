@@ -20,19 +20,25 @@ pub(crate) enum Metric {
     Conflicts,
     Sampled,
     Denied,
+    DecidedByParent,
+    DecidedByDebug,
+    DecidedByRate,
+    DecidedByRule,
+    DecidedByLimit,
     Lines,
     SpansBuffered,
     SpansSent,
     SpansRetried,
     DroppedBufferFull,
     DroppedRefused,
+    DroppedRejected,
     DroppedRetriesExhausted,
     DroppedShutdown,
     CalloutsInFlight,
 }
 
 impl Metric {
-    const COUNT: usize = 24;
+    const COUNT: usize = 30;
 
     /// The name in Envoy's statistics.
     const fn name(self) -> &'static str {
@@ -52,12 +58,18 @@ impl Metric {
             Self::Conflicts => "logtracer_conflicts",
             Self::Sampled => "logtracer_sampled",
             Self::Denied => "logtracer_denied",
+            Self::DecidedByParent => "logtracer_decided_by_parent",
+            Self::DecidedByDebug => "logtracer_decided_by_debug",
+            Self::DecidedByRate => "logtracer_decided_by_rate",
+            Self::DecidedByRule => "logtracer_decided_by_rule",
+            Self::DecidedByLimit => "logtracer_decided_by_limit",
             Self::Lines => "logtracer_lines",
             Self::SpansBuffered => "logtracer_spans_buffered",
             Self::SpansSent => "logtracer_spans_sent",
             Self::SpansRetried => "logtracer_spans_retried",
             Self::DroppedBufferFull => "logtracer_spans_dropped_buffer_full",
             Self::DroppedRefused => "logtracer_spans_dropped_refused",
+            Self::DroppedRejected => "logtracer_spans_dropped_rejected",
             Self::DroppedRetriesExhausted => "logtracer_spans_dropped_retries_exhausted",
             Self::DroppedShutdown => "logtracer_spans_dropped_shutdown",
             Self::CalloutsInFlight => "logtracer_callouts_in_flight",
@@ -87,8 +99,14 @@ impl Metric {
             Self::DroppedRetriesExhausted => 11,
             Self::DroppedShutdown => 12,
             Self::CalloutsInFlight => 13,
-            Self::Extracted(format) => 14 + format as usize,
-            Self::Invalid(format) => 19 + format as usize,
+            Self::DecidedByParent => 14,
+            Self::DecidedByDebug => 15,
+            Self::DecidedByRate => 16,
+            Self::DecidedByRule => 17,
+            Self::DecidedByLimit => 18,
+            Self::DroppedRejected => 19,
+            Self::Extracted(format) => 20 + format as usize,
+            Self::Invalid(format) => 25 + format as usize,
         }
     }
 
@@ -99,12 +117,18 @@ impl Metric {
             Self::Conflicts,
             Self::Sampled,
             Self::Denied,
+            Self::DecidedByParent,
+            Self::DecidedByDebug,
+            Self::DecidedByRate,
+            Self::DecidedByRule,
+            Self::DecidedByLimit,
             Self::Lines,
             Self::SpansBuffered,
             Self::SpansSent,
             Self::SpansRetried,
             Self::DroppedBufferFull,
             Self::DroppedRefused,
+            Self::DroppedRejected,
             Self::DroppedRetriesExhausted,
             Self::DroppedShutdown,
             Self::CalloutsInFlight,
@@ -175,5 +199,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Metric::COUNT);
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_no_other() {
+        let documented: Vec<_> = include_str!("../../docs/metrics.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        let mut names: Vec<_> = Metric::all().map(Metric::name).collect();
+        names.sort_unstable();
+        let mut sorted = documented.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, names);
     }
 }

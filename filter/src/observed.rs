@@ -2,68 +2,19 @@
 
 use core::time::Duration;
 
-use logtracer_core::line::{self, Line};
+use logtracer_core::line::{self, Line, Severity};
 use logtracer_core::otlp;
-use logtracer_core::request::url::{self, Query};
-use logtracer_core::request::{Exchange, Outcome, grpc};
-use logtracer_core::span::{Kind, Span};
+use logtracer_core::request::{Exchange, Outcome, grpc, url};
+use logtracer_core::span::{Kind, Span, Status};
+use proxy_wasm::types::MapType;
 
+use crate::config::Config;
+use crate::decision::Reason;
+use crate::kept::Protocol;
 use crate::metrics::{self, Metric};
 use crate::root::Plugin;
 use crate::stream::Request;
 use crate::{flags, host};
-
-/// The longest part of a request that is kept while it lasts.
-const MAX_KEPT: usize = 8 * 1024;
-
-/// The parts of a request's headers that its line and span tell, in memory of their own while the request lasts.
-///
-/// While the headers are read they are borrowed ([`Kept::see`]), then copied into one buffer ([`Kept::own`]).
-#[derive(Debug, Default)]
-pub(crate) struct Kept<T = Vec<u8>> {
-    method: T,
-    scheme: T,
-    authority: T,
-    target: T,
-    user_agent: T,
-    referer: T,
-    is_grpc: bool,
-}
-
-impl<'h> Kept<&'h [u8]> {
-    /// Takes note of one header line.
-    pub(crate) fn see(&mut self, name: &[u8], value: &'h [u8]) {
-        let value = value.get(..MAX_KEPT).unwrap_or(value);
-        match name {
-            b":method" => self.method = value,
-            b":scheme" => self.scheme = value,
-            b":authority" => self.authority = value,
-            b":path" => self.target = value,
-            b"user-agent" => self.user_agent = value,
-            b"referer" => self.referer = value,
-            b"content-type" => self.is_grpc = grpc::is_content_type(value),
-            _ => {}
-        }
-    }
-
-    /// A copy that outlives the headers; values of queries do not get that far.
-    pub(crate) fn own(&self, query: Query) -> Kept {
-        let redacted = |target: &[u8]| {
-            let mut out = Vec::with_capacity(target.len());
-            url::write_target(&mut out, target, query);
-            out
-        };
-        Kept {
-            method: self.method.to_vec(),
-            scheme: self.scheme.to_vec(),
-            authority: self.authority.to_vec(),
-            target: redacted(self.target),
-            user_agent: self.user_agent.to_vec(),
-            referer: redacted(self.referer),
-            is_grpc: self.is_grpc,
-        }
-    }
-}
 
 /// What Envoy tells of a request that is over; texts that it does not know are empty.
 struct Properties {
@@ -97,6 +48,10 @@ impl Properties {
             duration: number("request\0duration"),
         }
     }
+
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.duration)
+    }
 }
 
 /// Writes the line of a request that is over to its filter state, and its span to the batch.
@@ -119,95 +74,177 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         request_size: host::number_property("request\0total_size").unwrap_or_default(),
         response_size: host::number_property("response\0total_size").unwrap_or_default(),
         route: &properties.route,
-        outcome: outcome(kept.is_grpc, properties.flags),
+        outcome: outcome(kept.protocol, properties.flags),
         duration: Duration::from_nanos(properties.duration),
     };
-    if let Some(format) = plugin.config.log_format {
+    let recorded = Recorded::read(&plugin.config, request);
+    let observed = Observed { plugin, request, exchange, properties: &properties, recorded };
+    if let Some(format) = plugin.config.log_format
+        && observed.is_logged()
+    {
         let mut bytes = Vec::with_capacity(1024);
-        write_line(plugin, request, format, &exchange, &properties, &mut bytes);
+        observed.write_line(format, &mut bytes);
         host::set_property("logtracer", &bytes);
         metrics::count(Metric::Lines);
     }
     if let Some(exporter) = &plugin.config.exporter
-        && request.context.sampling.is_sampled()
+        && let Some(export) = observed.export()
     {
-        plugin.record(exporter, |out| write_span(plugin, request, &exchange, &properties, out));
+        plugin.record(exporter, |out| observed.write_span(export, out));
     }
 }
 
 /// How the request ended; no status at all means that the caller went away before there was one.
-fn outcome(is_grpc: bool, flags: u64) -> Outcome {
-    let http = host::number_property("response\0code").and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
-    if http == 0 {
-        return if is_grpc { Outcome::Grpc { code: grpc::CANCELLED, http: 499 } } else { Outcome::Aborted };
-    }
-    if is_grpc {
-        let code = host::number_property("response\0grpc_status").and_then(|code| u32::try_from(code).ok());
-        let aborted = flags::caller_went_away(flags);
-        let missing = if aborted { grpc::CANCELLED } else { grpc::UNKNOWN };
-        return Outcome::Grpc { code: code.unwrap_or(missing), http };
-    }
-    Outcome::Http(http)
-}
-
-fn write_line(
-    plugin: &Plugin,
-    request: &Request,
-    format: line::Format,
-    exchange: &Exchange<'_>,
-    properties: &Properties,
-    out: &mut Vec<u8>,
-) {
-    let mut line = Line::new(out, format, plugin.config.project_id.as_deref());
-    line.severity(exchange.outcome.severity())
-        .time(properties.start.saturating_add(properties.duration))
-        .message(|text| {
-            text.push(&plugin.service_name);
-            text.push(" - ");
-            exchange.write_message(text);
-        })
-        .http_request(&exchange.http_request())
-        .trace(&request.context)
-        .labels(|labels| {
-            labels.text("direction", if plugin.kind() == Kind::Client { "outbound" } else { "inbound" });
-            labels.text("route", exchange.named_route());
-            labels.text("upstream_cluster", &properties.cluster);
-            labels.text("response_flags", flags::letters(properties.flags));
-            labels.text("response_code_details", remarkable(&properties.code_details));
-        });
-    line.finish();
-}
-
-fn write_span(
-    plugin: &Plugin,
-    request: &Request,
-    exchange: &Exchange<'_>,
-    properties: &Properties,
-    out: &mut Vec<u8>,
-) {
-    let kind = plugin.kind();
-    let mut name = Vec::with_capacity(64);
-    exchange.write_span_name(&mut name);
-    let span = Span {
-        context: request.context,
-        tracestate: &request.tracestate,
-        name: &name,
-        kind,
-        start_unix_nanos: properties.start,
-        end_unix_nanos: properties.start.saturating_add(properties.duration),
-        status: exchange.outcome.span_status(kind),
-    };
-    otlp::write_span(out, &span, |attributes| {
-        exchange.write_attributes(kind, attributes);
-        // Envoy's own tracers use these names.
-        attributes.text("upstream_cluster", &properties.cluster);
-        attributes.text("upstream_address", &properties.upstream);
-        attributes.text("response_flags", flags::letters(properties.flags));
-        attributes.text("response_code_details", remarkable(&properties.code_details));
-        if properties.attempts > 1 {
-            attributes.number("upstream_request_attempt_count", properties.attempts);
+fn outcome(protocol: Protocol, flags: u64) -> Outcome {
+    let number = |path| host::number_property(path);
+    let http = number("response\0code").and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
+    let grpc_status = || number("response\0grpc_status").and_then(|code| u32::try_from(code).ok());
+    match (protocol, http) {
+        (Protocol::Http, 0) => Outcome::Aborted,
+        (_, 0) => Outcome::Grpc { code: grpc::CANCELLED, http: Outcome::Aborted.status() },
+        (Protocol::Http, http) => Outcome::Http(http),
+        (Protocol::Grpc, http) => {
+            let missing = if flags::caller_went_away(flags) { grpc::CANCELLED } else { grpc::UNKNOWN };
+            Outcome::Grpc { code: grpc_status().unwrap_or(missing), http }
         }
-    });
+        // Its status stands in the body: where Envoy does not know it, only HTTP's is known.
+        (Protocol::GrpcWeb, http) => match grpc_status() {
+            Some(code) if code != grpc::UNKNOWN || http != 200 => Outcome::Grpc { code, http },
+            _ => Outcome::Http(http),
+        },
+    }
+}
+
+/// Headers that are recorded by configuration, with the names of their attributes and labels.
+#[derive(Debug, Default)]
+struct Recorded(Vec<(String, Vec<u8>)>);
+
+impl Recorded {
+    fn read(config: &Config, request: &Request) -> Self {
+        let of_request = request.kept.recorded.iter().filter_map(|(index, value)| {
+            let name = config.request_headers.get(*index)?;
+            Some((format!("http.request.header.{name}"), value.clone()))
+        });
+        let of_response = config.response_headers.iter().filter_map(|name| {
+            let value = host::header(MapType::HttpResponseHeaders, name)?;
+            Some((format!("http.response.header.{name}"), value))
+        });
+        Self(of_request.chain(of_response).collect())
+    }
+}
+
+/// Why a span is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Export {
+    /// Its trace is sampled.
+    Sampled,
+    /// It failed or was slow; the rest of the trace is not recorded.
+    Late,
+}
+
+/// A request that is over, from all sides.
+struct Observed<'o> {
+    plugin: &'o Plugin,
+    request: &'o Request,
+    exchange: Exchange<'o>,
+    properties: &'o Properties,
+    recorded: Recorded,
+}
+
+impl Observed<'_> {
+    /// Rule 69: failures are logged whatever is configured.
+    fn is_logged(&self) -> bool {
+        let is_silent =
+            !self.request.decision.log || (self.request.is_excluded && self.plugin.config.exclude.log);
+        !is_silent || self.exchange.outcome.severity() == Severity::Error
+    }
+
+    fn export(&self) -> Option<Export> {
+        if self.request.is_excluded {
+            return None;
+        }
+        if self.request.decision.context.sampling.is_sampled() {
+            return Some(Export::Sampled);
+        }
+        let sampling = &self.plugin.config.sampling;
+        let failed = || self.exchange.outcome.span_status(self.plugin.kind()) == Status::Error;
+        let is_kept = (sampling.keep_errors && failed())
+            || sampling.keep_slower_than.is_some_and(|longest| self.exchange.duration > longest);
+        is_kept.then_some(Export::Late)
+    }
+
+    fn write_line(&self, format: line::Format, out: &mut Vec<u8>) {
+        let mut line = Line::new(out, format, self.plugin.config.project_id.as_deref());
+        let is_outbound = self.plugin.kind() == Kind::Client;
+        line.severity(self.exchange.outcome.severity())
+            .time(self.properties.end())
+            .message(|text| {
+                text.push(&self.plugin.service_name);
+                text.push(" - ");
+                self.exchange.write_message(text);
+            })
+            .http_request(&self.exchange.http_request())
+            .trace(&self.request.decision.context)
+            .labels(|labels| {
+                labels.text("direction", if is_outbound { "outbound" } else { "inbound" });
+                labels.text("route", self.exchange.named_route());
+                labels.text("upstream_cluster", &self.properties.cluster);
+                labels.text("response_flags", flags::letters(self.properties.flags));
+                labels.text("response_code_details", remarkable(&self.properties.code_details));
+                for (name, value) in &self.recorded.0 {
+                    labels.text(name, value);
+                }
+            });
+        line.finish();
+    }
+
+    fn write_span(&self, export: Export, out: &mut Vec<u8>) {
+        let kind = self.plugin.kind();
+        let decision = &self.request.decision;
+        let mut name = Vec::with_capacity(64);
+        self.exchange.write_span_name(&mut name);
+        let span = Span {
+            context: decision.context,
+            tracestate: &self.request.tracestate,
+            name: &name,
+            kind,
+            start_unix_nanos: self.properties.start,
+            end_unix_nanos: self.properties.end(),
+            status: self.exchange.outcome.span_status(kind),
+            link: decision.link,
+        };
+        otlp::write_span(out, &span, |attributes| {
+            self.exchange.write_attributes(kind, attributes);
+            // Envoy's own tracers use these names.
+            attributes.text("upstream_cluster", &self.properties.cluster);
+            attributes.text("upstream_address", &self.properties.upstream);
+            attributes.text("response_flags", flags::letters(self.properties.flags));
+            attributes.text("response_code_details", remarkable(&self.properties.code_details));
+            if self.properties.attempts > 1 {
+                attributes.number("upstream_request_attempt_count", self.properties.attempts);
+            }
+            if let Some(first_byte) = self.time_to_first_byte() {
+                attributes.number("logtracer.time_to_first_byte_ns", first_byte);
+            }
+            if decision.reason != Reason::Parent {
+                attributes.text("logtracer.sampling.reason", decision.reason.as_str());
+            }
+            if export == Export::Late {
+                attributes.truth("logtracer.late", true);
+            }
+            for (name, value) in &self.recorded.0 {
+                attributes.texts(name, core::iter::once(value.as_slice()));
+            }
+        });
+    }
+
+    /// Rule 56: the duration of a stream is its life; what its caller waited for is the first byte.
+    fn time_to_first_byte(&self) -> Option<u64> {
+        const LONG: Duration = Duration::from_secs(1);
+        let is_tunnel = self.exchange.method == b"CONNECT" || self.exchange.outcome == Outcome::Http(101);
+        let may_stream = is_tunnel || self.exchange.duration >= LONG;
+        may_stream.then(|| host::number_property("response\0backend_latency")).flatten()
+    }
 }
 
 /// The code details, unless they say what nearly all do: that the upstream answered.

@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use logtracer_core::otlp::{self, Scope};
+use logtracer_core::sampling::Limiter;
 use logtracer_core::span::Kind;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -23,6 +24,8 @@ pub(crate) struct Plugin {
     pub(crate) service_name: String,
     /// Spans that wait for the next flush.
     pub(crate) batch: RefCell<Batch>,
+    /// The bound on new sampled traces.
+    pub(crate) limiter: Option<RefCell<Limiter>>,
     /// Known with the first request.
     kind: Cell<Option<Kind>>,
 }
@@ -40,7 +43,8 @@ impl Plugin {
         let service_name =
             config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
         let buffer = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
-        Self { config, service_name, batch: RefCell::new(Batch::new(buffer)), kind: Cell::new(None) }
+        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(Limiter::new(rate)));
+        Self { config, service_name, batch: RefCell::new(Batch::new(buffer)), limiter, kind: Cell::new(None) }
     }
 
     /// The kind of this plugin's spans.
@@ -102,7 +106,7 @@ impl RootContext for Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body_size: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _trailers: usize) {
         // No headers: the connection broke, and there is no map to ask for the status.
         let status =
             (num_headers > 0).then(|| host::header(MapType::HttpCallResponseHeaders, ":status")).flatten();
@@ -111,6 +115,14 @@ impl Context for Root {
         metrics::add(Metric::CalloutsInFlight, -1);
         let fate = self.reporter.answered(token, status, host::now_unix_nanos(), random());
         self.tell(fate, status, was_failing);
+        if let Some(Fate::Sent(spans)) = fate
+            && body_size > 0
+        {
+            // The exporter may have taken the request, but not every span in it.
+            let rejected = otlp::rejected_spans(&host::callout_body()).min(spans as u64) as i64;
+            metrics::add(Metric::SpansSent, -rejected);
+            metrics::add(Metric::DroppedRejected, rejected);
+        }
         // A full batch may be waiting behind this one.
         if let Some(plugin) = self.plugin.clone() {
             let is_full = plugin.config.exporter.as_ref().is_some_and(|exporter| {

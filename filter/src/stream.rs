@@ -2,15 +2,16 @@
 
 use std::rc::Rc;
 
-use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders};
-use logtracer_core::{Sampling, TraceContext};
+use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
+use crate::config::Edge;
+use crate::decision::Decision;
+use crate::kept::Kept;
 use crate::metrics::{self, Metric};
-use crate::observed::{self, Kept};
 use crate::root::Plugin;
-use crate::{host, ids};
+use crate::{host, observed};
 
 /// One request. Any callback may be the first one and none is sure to come: an earlier filter may answer, and the
 /// caller may go away at any time.
@@ -23,9 +24,18 @@ pub(crate) struct Stream {
 /// What is known once the request's headers were seen.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) context: TraceContext,
+    pub(crate) decision: Decision,
     pub(crate) tracestate: String,
     pub(crate) kept: Kept,
+    /// One of those that leave no span.
+    pub(crate) is_excluded: bool,
+}
+
+/// Whether the request is still on its way to the next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Forwarding,
+    Over,
 }
 
 impl Stream {
@@ -39,7 +49,7 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
         if let Some(plugin) = &self.plugin {
-            self.request = Some(Request::read(plugin, Some(&plugin.config.propagation)));
+            self.request = Some(Request::read(plugin, Phase::Forwarding));
         }
         Action::Continue
     }
@@ -48,7 +58,8 @@ impl HttpContext for Stream {
         if let (Some(plugin), Some(request)) = (&self.plugin, &self.request)
             && let Some(name) = &plugin.config.response_header
         {
-            host::set_header(MapType::HttpResponseHeaders, name, &request.context.trace_id.to_hex());
+            let trace_id = request.decision.context.trace_id.to_hex();
+            host::set_header(MapType::HttpResponseHeaders, name, &trace_id);
         }
         Action::Continue
     }
@@ -56,51 +67,53 @@ impl HttpContext for Stream {
     fn on_log(&mut self) {
         let Some(plugin) = self.plugin.take() else { return };
         // Rule 54: an earlier filter may have answered before this one saw the request; it is readable still.
-        let request = self.request.take().unwrap_or_else(|| Request::read(&plugin, None));
+        let request = self.request.take().unwrap_or_else(|| Request::read(&plugin, Phase::Over));
         observed::log(&plugin, &request);
     }
 }
 
 impl Request {
-    /// Reads the request's headers, finds or makes its context, and (while the request is still to be forwarded)
-    /// writes it back.
-    fn read(plugin: &Plugin, inject: Option<&Propagator>) -> Self {
+    /// Reads the request's headers, finds or makes its context, and writes it back for the next hop.
+    fn read(plugin: &Plugin, phase: Phase) -> Self {
+        let config = &plugin.config;
         let lines = host::header_lines(MapType::HttpRequestHeaders);
         let mut headers = TraceHeaders::default();
-        let mut kept = Kept::default();
+        let mut seen = Kept::default();
         for (name, value) in lines.iter() {
             match Header::from_name(name) {
                 Some(header) => headers.push(header, value),
-                None => kept.see(name, value),
+                None => seen.see(name, value, &config.request_headers),
             }
         }
-        let kept = kept.own(plugin.config.query);
-        let extracted = plugin.config.propagation.extract(&headers);
-        let context = context_of(plugin, &extracted);
-        count(&extracted, &context);
-        if let Some(propagator) = inject {
+        let extracted = config.propagation.propagator.extract(&headers);
+        let header =
+            |wanted: &str| lines.iter().find(|(name, _)| *name == wanted.as_bytes()).map(|(_, value)| value);
+        let facts = seen.facts();
+        let decision = Decision::make(config, plugin.limiter.as_ref(), &extracted, facts, header);
+        let is_trusted = config.propagation.edge == Edge::Trust;
+        let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };
+        if phase == Phase::Forwarding {
             let mut carrier = RequestHeaders { present: &headers };
-            propagator.inject(&context, &extracted.tracestate, &mut carrier);
+            if config.propagation.strip_hosts.iter().any(|host| host.matches(facts.authority)) {
+                Propagator::strip(&mut carrier);
+            } else {
+                config.propagation.propagator.inject(&decision.context, &tracestate, &mut carrier);
+            }
+            if !is_trusted {
+                host::remove_header(MapType::HttpRequestHeaders, "baggage");
+            }
         }
-        Self { context, tracestate: extracted.tracestate.with_line(str::to_owned).unwrap_or_default(), kept }
+        count(&extracted, &decision);
+        Self {
+            decision,
+            tracestate: tracestate.with_line(str::to_owned).unwrap_or_default(),
+            is_excluded: config.exclude.matches(facts.path, seen.user_agent),
+            kept: seen.own(config.query),
+        }
     }
 }
 
-/// The span of this hop, below the caller's or at the root of a new trace, with a decision in any case.
-fn context_of(plugin: &Plugin, extracted: &Extracted<'_>) -> TraceContext {
-    let span_id = ids::span_id();
-    let context = match extracted.parent {
-        Some(parent) => parent.child(span_id),
-        None => TraceContext::root(ids::trace_id(), span_id, extracted.sampling),
-    };
-    if context.sampling.is_decided() {
-        return context;
-    }
-    let sampled = plugin.config.sampling_rate.keeps(context.trace_id);
-    context.with_sampling(Sampling::from_sampled(sampled))
-}
-
-fn count(extracted: &Extracted<'_>, context: &TraceContext) {
+fn count(extracted: &Extracted<'_>, decision: &Decision) {
     metrics::count(Metric::Requests);
     metrics::count(extracted.format.map_or(Metric::ExtractedNone, Metric::Extracted));
     for format in extracted.invalid.iter() {
@@ -109,7 +122,8 @@ fn count(extracted: &Extracted<'_>, context: &TraceContext) {
     if extracted.conflict {
         metrics::count(Metric::Conflicts);
     }
-    metrics::count(if context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
+    metrics::count(decision.reason.metric());
+    metrics::count(if decision.context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
 }
 
 /// The headers of the request on its way to the next hop.

@@ -324,7 +324,7 @@ proptest! {
         prop_assert_eq!(json["signed"].as_i64(), Some(signed));
         prop_assert_eq!(json["unsigned"].as_u64(), Some(unsigned));
         if float.is_finite() {
-            prop_assert!((json["float"].as_f64().unwrap() - float).abs() <= float.abs() * 1e-15);
+            prop_assert!((json["float"].as_f64().unwrap() - float).abs() <= float.abs() * 1e-15 + f64::MIN_POSITIVE);
         } else {
             prop_assert!(json["float"].is_string());
         }

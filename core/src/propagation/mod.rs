@@ -71,6 +71,9 @@ pub struct Extracted<'h> {
     pub invalid: FormatSet,
     /// True where two formats, or two lines of one, name different traces.
     pub conflict: bool,
+    /// True where `x-cloud-trace-context` says `;o=0` of this trace, and no format says that it is recorded:
+    /// Google's load balancers often send that for "nobody has asked".
+    pub cloud_trace_zero: bool,
 }
 
 /// What one format found in the headers.
@@ -104,16 +107,21 @@ impl Propagator {
             tracestate: TraceState::default(),
             invalid: FormatSet::default(),
             conflict: false,
+            cloud_trace_zero: false,
         };
         if headers.is_empty() {
             return extracted;
         }
         let mut decided = None;
+        let mut zero = None;
         for format in self.extract.iter() {
             let found = format.extract(headers);
             extracted.conflict |= found.conflict;
             if found.invalid {
                 extracted.invalid.insert(format);
+            }
+            if format == Format::CloudTrace {
+                zero = found.context.filter(|context| context.sampling == Sampling::Deny);
             }
             match (found.context, extracted.parent) {
                 (Some(context), None) => {
@@ -126,6 +134,9 @@ impl Propagator {
             }
         }
         if let Some(parent) = &mut extracted.parent {
+            extracted.cloud_trace_zero = decided.is_none()
+                && parent.sampling == Sampling::Deny
+                && zero.is_some_and(|zero| zero.trace_id == parent.trace_id);
             parent.sampling = decided.unwrap_or(parent.sampling);
             extracted.sampling = parent.sampling;
         } else {

@@ -48,6 +48,12 @@ pub fn is_content_type(value: &[u8]) -> bool {
         && matches!(value.get(PREFIX.len()), None | Some(b'+' | b';' | b'-' | b' '))
 }
 
+/// True for gRPC-Web (`application/grpc-web`, `application/grpc-web-text` …).
+pub fn is_web_content_type(value: &[u8]) -> bool {
+    const WEB: &[u8] = b"application/grpc-web";
+    is_content_type(value) && value.get(..WEB.len()).is_some_and(|start| start.eq_ignore_ascii_case(WEB))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,7 +62,7 @@ impl Rules {
     }
 
     /// True where there is no rule.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

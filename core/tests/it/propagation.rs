@@ -107,6 +107,27 @@ fn tracestate_goes_with_its_traceparent() {
     assert!(!TraceState::from_line(&long).is_empty());
 }
 
+/// Rule 26: the load balancer's `;o=0`, which it also copies into `traceparent`, can be told from a caller's own.
+#[test]
+fn a_zero_of_the_load_balancer_is_told() {
+    const ZERO: (&str, &str) = ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/123;o=0");
+    const PARENT: &str = "105445aa7843bc8bf206b12000100000-00f067aa0ba902b7";
+    let unsampled = format!("00-{PARENT}-00");
+    let other = unsampled.replace("105445aa", "905445aa");
+    let cases: [(&[(&str, &str)], bool); 6] = [
+        (&[ZERO], true),
+        (&[ZERO, ("traceparent", &unsampled)], true),
+        (&[("traceparent", &unsampled)], false),
+        (&[ZERO, ("traceparent", &other)], false),
+        (&[ZERO, ("b3", "0")], false),
+        (&[ZERO, ("b3", &format!("{PARENT}-1"))], false),
+    ];
+    for (lines, expected) in cases {
+        let headers = TraceHeaders::collect(lines.iter().copied());
+        assert_eq!(Propagator::default().extract(&headers).cloud_trace_zero, expected, "{lines:?}");
+    }
+}
+
 proptest! {
     /// Inject, then extract, is the identity in every format (as far as the format can say it).
     #[test]

@@ -4,17 +4,19 @@
 //! What is not understood is refused with the key, the value and what was expected: a setting that does nothing
 //! is worse than a plugin that does not load.
 
+mod exporter;
+mod propagation;
 mod read;
+mod sampling;
 mod units;
 
+pub use exporter::Exporter;
+pub use propagation::{Edge, Propagation};
 pub use read::ConfigError;
-
-use core::time::Duration;
+pub use sampling::{Exclude, Sampling};
 
 use logtracer_core::line;
-use logtracer_core::propagation::{Format, Formats, Propagator};
 use logtracer_core::request::url::Query;
-use logtracer_core::sampling::Ratio;
 use logtracer_core::span::Kind;
 
 use read::Section;
@@ -39,39 +41,24 @@ pub struct Config {
     pub service_name: Option<String>,
     /// The format of the log line, `None` for no line.
     pub log_format: Option<line::Format>,
-    /// The formats that are read and written.
-    pub propagation: Propagator,
-    /// The share of new and of undecided traces that is recorded.
-    pub sampling_rate: Ratio,
+    /// The formats that are read and written, whose context is trusted, and who gets one.
+    pub propagation: Propagation,
+    /// Which traces are recorded.
+    pub sampling: Sampling,
+    /// Which requests leave no span.
+    pub exclude: Exclude,
     /// The kind of the spans, `None` to go by the listener's direction.
     pub span_kind: Option<Kind>,
     /// What of a query string is told.
     pub query: Query,
+    /// Request headers that spans and lines record, in lower case.
+    pub request_headers: Vec<String>,
+    /// Response headers that spans and lines record, in lower case.
+    pub response_headers: Vec<String>,
     /// The response header in which the caller gets the trace id.
     pub response_header: Option<String>,
     /// Where spans go; `None` for nowhere.
     pub exporter: Option<Exporter>,
-}
-
-/// Where spans go, and how many are kept meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exporter {
-    /// The Envoy cluster of the exporter.
-    pub cluster: String,
-    /// The `:authority` of the callout.
-    pub authority: String,
-    /// The `:path` of the callout.
-    pub path: String,
-    /// How long the exporter may take to answer.
-    pub timeout: Duration,
-    /// How long a span waits for others.
-    pub flush_interval: Duration,
-    /// The spans of one callout.
-    pub max_batch_spans: usize,
-    /// The bytes of spans that wait.
-    pub max_buffer_bytes: usize,
-    /// More headers of the callout.
-    pub headers: Vec<(String, String)>,
 }
 
 impl Default for Config {
@@ -80,10 +67,13 @@ impl Default for Config {
             project_id: None,
             service_name: None,
             log_format: Some(line::Format::Stackdriver),
-            propagation: Propagator::default(),
-            sampling_rate: Ratio::ALL,
+            propagation: Propagation::default(),
+            sampling: Sampling::default(),
+            exclude: Exclude::default(),
             span_kind: None,
             query: Query::Redact,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
             response_header: None,
             exporter: None,
         }
@@ -91,6 +81,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Every key on the top level.
+    pub(crate) const KEYS: [&str; 13] = [
+        "project_id",
+        "service_name",
+        "log_format",
+        "propagation",
+        "edge",
+        "sampling",
+        "exclude",
+        "span_kind",
+        "query",
+        "request_headers",
+        "response_headers",
+        "response_header",
+        "exporter",
+    ];
+
     /// Reads the configuration; no bytes at all (an empty `pluginConfig` in Istio) are all defaults.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         if json.trim_ascii().is_empty() {
@@ -98,17 +105,7 @@ impl Config {
         }
         let value = read::parse(json)?;
         let root = Section::root(&value)?;
-        root.only(&[
-            "project_id",
-            "service_name",
-            "log_format",
-            "propagation",
-            "sampling",
-            "span_kind",
-            "query",
-            "response_header",
-            "exporter",
-        ])?;
+        root.only(&Self::KEYS)?;
         let default = Self::default();
         Ok(Self {
             project_id: root.text("project_id")?,
@@ -118,8 +115,9 @@ impl Config {
                 Some(name) => name.parse().ok(),
                 None => default.log_format,
             },
-            propagation: propagation(&root)?,
-            sampling_rate: sampling_rate(&root)?,
+            propagation: Propagation::read(&root)?,
+            sampling: Sampling::read(&root)?,
+            exclude: Exclude::read(&root)?,
             span_kind: match root.word("span_kind", &["auto", "server", "client"])? {
                 Some("server") => Some(Kind::Server),
                 Some("client") => Some(Kind::Client),
@@ -130,69 +128,12 @@ impl Config {
                 Some("drop") => Query::Drop,
                 _ => Query::Redact,
             },
+            request_headers: root.recorded_headers("request_headers")?,
+            response_headers: root.recorded_headers("response_headers")?,
             response_header: root.header_name("response_header")?,
-            exporter: exporter(&root)?,
+            exporter: Exporter::read(&root)?,
         })
     }
-}
-
-fn propagation(root: &Section<'_>) -> Result<Propagator, ConfigError> {
-    let default = Propagator::default();
-    let Some(section) = root.section("propagation")? else {
-        return Ok(default);
-    };
-    section.only(&["extract", "inject"])?;
-    let names = Format::ALL.map(Format::as_str);
-    let formats = |key| -> Result<Option<Formats>, ConfigError> {
-        let Some(words) = section.words(key, &names)? else {
-            return Ok(None);
-        };
-        let formats: Vec<Format> = words.into_iter().filter_map(|name| name.parse().ok()).collect();
-        Ok(Some(Formats::of(&formats)))
-    };
-    Ok(Propagator {
-        extract: formats("extract")?.unwrap_or(default.extract),
-        inject: formats("inject")?.unwrap_or(default.inject),
-    })
-}
-
-fn sampling_rate(root: &Section<'_>) -> Result<Ratio, ConfigError> {
-    let Some(section) = root.section("sampling")? else {
-        return Ok(Ratio::ALL);
-    };
-    section.only(&["rate"])?;
-    Ok(section.number("rate", "a number from 0 to 1", Ratio::new)?.unwrap_or(Ratio::ALL))
-}
-
-fn exporter(root: &Section<'_>) -> Result<Option<Exporter>, ConfigError> {
-    let Some(section) = root.section("exporter")? else {
-        return Ok(None);
-    };
-    section.only(&[
-        "cluster",
-        "authority",
-        "path",
-        "timeout",
-        "flush_interval",
-        "max_batch_spans",
-        "max_buffer_bytes",
-        "headers",
-    ])?;
-    let Some(cluster) = section.text("cluster")? else {
-        return Err(section.missing("cluster", "the name of the Envoy cluster of the exporter"));
-    };
-    let seconds =
-        |key, default| section.duration(key).map(|found| found.unwrap_or(Duration::from_secs(default)));
-    Ok(Some(Exporter {
-        authority: section.text("authority")?.unwrap_or_else(|| cluster.clone()),
-        path: section.path("path")?.unwrap_or_else(|| "/v1/traces".to_owned()),
-        timeout: seconds("timeout", 2)?,
-        flush_interval: seconds("flush_interval", 1)?,
-        max_batch_spans: section.count("max_batch_spans", 1..=10_000)?.unwrap_or(512),
-        max_buffer_bytes: section.size("max_buffer_bytes", 4 << 10..=64 << 20)?.unwrap_or(1 << 20),
-        headers: section.headers("headers")?,
-        cluster,
-    }))
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@ use core::fmt;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use logtracer_core::request::HostPattern;
 use serde_json::{Map, Value};
 
 use super::units;
+
+/// Never recorded, whatever is configured.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
 /// Why a configuration is refused: the key, what was expected there, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,11 @@ impl<'v> Section<'v> {
         }
     }
 
+    /// The refusal of a section that lacks one of several keys.
+    pub(super) fn missing_any(&self, expected: &str) -> ConfigError {
+        ConfigError { key: self.path.clone(), problem: format!("incomplete, expected {expected}") }
+    }
+
     /// The refusal of a section that lacks a key it cannot do without.
     pub(super) fn missing(&self, key: &str, expected: &str) -> ConfigError {
         ConfigError { key: self.key(key), problem: format!("missing, expected {expected}") }
@@ -75,6 +84,72 @@ impl<'v> Section<'v> {
             Some(Value::Object(object)) => Ok(Some(Section { path: self.key(key), object })),
             Some(other) => Err(self.refusal(key, "an object", other)),
         }
+    }
+
+    /// A list of objects.
+    pub(super) fn sections(&self, key: &str) -> Result<Vec<Section<'v>>, ConfigError> {
+        self.list(key, "a list of objects", |key, item| match item {
+            Value::Object(object) => Ok(Section { path: self.key(key), object }),
+            other => Err(self.refusal(key, "an object", other)),
+        })
+        .map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn truth(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.refusal(key, "true or false", value))
+    }
+
+    /// A list of texts that are not empty.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        self.list(key, "a list of texts", |key, item| match item {
+            Value::String(text) if !text.is_empty() => Ok(text.clone()),
+            other => Err(self.refusal(key, "a text that is not empty", other)),
+        })
+    }
+
+    /// A host, or `*.` and a domain.
+    pub(super) fn host(&self, key: &str) -> Result<Option<HostPattern>, ConfigError> {
+        self.get(key).map(|value| self.host_pattern(key, value)).transpose()
+    }
+
+    /// A list of hosts.
+    pub(super) fn hosts(&self, key: &str) -> Result<Vec<HostPattern>, ConfigError> {
+        let expected = "a list of hosts such as \"api.example.com\" or \"*.example.com\"";
+        self.list(key, expected, |key, item| self.host_pattern(key, item)).map(Option::unwrap_or_default)
+    }
+
+    /// Names of headers that may be recorded, in lower case.
+    pub(super) fn recorded_headers(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        self.list(key, "a list of header names", |key, item| {
+            let name = item.as_str().filter(|name| is_header_name(name)).map(str::to_ascii_lowercase);
+            match name {
+                Some(name) if SECRET_HEADERS.contains(&name.as_str()) => {
+                    Err(self.refusal(key, "a header that carries no secret", item))
+                }
+                Some(name) => Ok(name),
+                None => Err(self.refusal(key, "the name of a header", item)),
+            }
+        })
+        .map(Option::unwrap_or_default)
+    }
+
+    /// A header that has to be there (`x-debug`), or to have a value (`x-debug: 1`).
+    pub(super) fn header_condition(
+        &self,
+        key: &str,
+    ) -> Result<Option<(String, Option<String>)>, ConfigError> {
+        const EXPECTED: &str = "the name of a header, or name and value such as \"x-debug: 1\"";
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let text = value.as_str().ok_or_else(|| self.refusal(key, EXPECTED, value))?;
+        let (name, wanted) = match text.split_once(':') {
+            Some((name, wanted)) => (name, Some(wanted.trim().to_owned())),
+            None => (text, None),
+        };
+        if !is_header_name(name) {
+            return Err(self.refusal(key, EXPECTED, value));
+        }
+        Ok(Some((name.to_ascii_lowercase(), wanted)))
     }
 
     /// A text that is not empty.
@@ -97,16 +172,8 @@ impl<'v> Section<'v> {
         key: &str,
         words: &[&'static str],
     ) -> Result<Option<Vec<&'static str>>, ConfigError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Array(items)) => {
-                let named = |(index, item)| self.one_of(&format!("{key}[{index}]"), item, words);
-                items.iter().enumerate().map(named).collect::<Result<_, _>>().map(Some)
-            }
-            Some(other) => {
-                Err(self.refusal(key, &format!("a list of words out of {}", words.join(", ")), other))
-            }
-        }
+        let expected = format!("a list of words out of {}", words.join(", "));
+        self.list(key, &expected, |key, item| self.one_of(key, item, words))
     }
 
     /// A number that `accept` makes something of.
@@ -197,6 +264,36 @@ impl<'v> Section<'v> {
                 }),
             })
             .collect()
+    }
+
+    fn list<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&str, &'v Value) -> Result<T, ConfigError>,
+    ) -> Result<Option<Vec<T>>, ConfigError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Array(items)) => {
+                let read = |(index, item)| read(&format!("{key}[{index}]"), item);
+                items.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
+            }
+            Some(other) => Err(self.refusal(key, expected, other)),
+        }
+    }
+
+    fn host_pattern(&self, key: &str, value: &Value) -> Result<HostPattern, ConfigError> {
+        let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        value
+            .as_str()
+            .filter(|text| {
+                let rest = text.strip_prefix("*.").unwrap_or(text);
+                !rest.is_empty() && rest.bytes().all(host)
+            })
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| {
+                self.refusal(key, "a host such as \"api.example.com\" or \"*.example.com\"", value)
+            })
     }
 
     fn checked_text(

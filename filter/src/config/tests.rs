@@ -1,3 +1,9 @@
+use core::time::Duration;
+
+use logtracer_core::propagation::{Format, Formats, Propagator};
+use logtracer_core::request::Routes;
+use logtracer_core::sampling::{Condition, HeaderCondition, Ratio, Rule, Rules};
+
 use super::*;
 
 #[track_caller]
@@ -21,8 +27,25 @@ fn every_key_is_read() {
         "project_id": "shop-prod",
         "service_name": "basket",
         "log_format": "local",
-        "propagation": {"extract": ["cloud-trace", "b3"], "inject": ["b3", "grpc-trace-bin"]},
-        "sampling": {"rate": 0.25},
+        "propagation": {"extract": ["cloud-trace", "b3"], "inject": ["b3", "grpc-trace-bin"],
+                        "strip_hosts": ["api.example.com", "*.partner.example"]},
+        "edge": "link",
+        "sampling": {
+            "rate": 0.25,
+            "defer_cloud_trace_zero": true,
+            "max_per_second": 10,
+            "keep_errors": true,
+            "keep_slower_than": "750ms",
+            "rules": [
+                {"path_prefix": "/api/", "method": "POST", "rate": 1},
+                {"path": "/a", "path_contains": "b", "host": "*.c", "log": false},
+                {"header": "X-Debug: 1", "rate": 0.5},
+                {"header": "x-any", "rate": 0}
+            ]
+        },
+        "exclude": {"paths": ["/healthz"], "path_contains": ["/app-config/"], "user_agents": ["curl/"], "log": true},
+        "request_headers": ["X-Tenant"],
+        "response_headers": ["x-cache"],
         "span_kind": "client",
         "query": "drop",
         "response_header": "X-Trace-Id",
@@ -42,11 +65,60 @@ fn every_key_is_read() {
         project_id: Some("shop-prod".into()),
         service_name: Some("basket".into()),
         log_format: Some(line::Format::Local),
-        propagation: Propagator {
-            extract: Formats::of(&[Format::CloudTrace, Format::B3]),
-            inject: Formats::of(&[Format::B3, Format::GrpcTraceBin]),
+        propagation: Propagation {
+            propagator: Propagator {
+                extract: Formats::of(&[Format::CloudTrace, Format::B3]),
+                inject: Formats::of(&[Format::B3, Format::GrpcTraceBin]),
+            },
+            strip_hosts: vec!["api.example.com".parse().unwrap(), "*.partner.example".parse().unwrap()],
+            edge: Edge::Link,
         },
-        sampling_rate: Ratio::new(0.25).unwrap(),
+        sampling: Sampling {
+            rate: Ratio::new(0.25).unwrap(),
+            defer_cloud_trace_zero: true,
+            max_per_second: Some(10.0),
+            keep_errors: true,
+            keep_slower_than: Some(Duration::from_millis(750)),
+            rules: Rules::new(vec![
+                Rule {
+                    conditions: vec![Condition::PathPrefix("/api/".into()), Condition::Method("POST".into())],
+                    rate: Some(Ratio::ALL),
+                    log: true,
+                },
+                Rule {
+                    conditions: vec![
+                        Condition::Path("/a".into()),
+                        Condition::PathContains("b".into()),
+                        Condition::Host("*.c".parse().unwrap()),
+                    ],
+                    rate: None,
+                    log: false,
+                },
+                Rule {
+                    conditions: vec![Condition::Header(HeaderCondition {
+                        name: "x-debug".into(),
+                        value: Some("1".into()),
+                    })],
+                    rate: Ratio::new(0.5),
+                    log: true,
+                },
+                Rule {
+                    conditions: vec![Condition::Header(HeaderCondition {
+                        name: "x-any".into(),
+                        value: None,
+                    })],
+                    rate: Ratio::new(0.0),
+                    log: true,
+                },
+            ]),
+        },
+        exclude: Exclude {
+            routes: Routes::new().exact("/healthz").contains("/app-config/"),
+            user_agents: vec!["curl/".into()],
+            log: true,
+        },
+        request_headers: vec!["x-tenant".into()],
+        response_headers: vec!["x-cache".into()],
         span_kind: Some(Kind::Client),
         query: Query::Drop,
         response_header: Some("x-trace-id".into()),
@@ -87,8 +159,8 @@ fn mistakes_are_named() {
     refused("[1]", "expected a JSON object as the configuration, found a list");
     refused(
         r#"{"projectid": "x"}"#,
-        "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, sampling, \
-         span_kind, query, response_header, exporter",
+        "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, edge, \
+         sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter",
     );
     refused(r#"{"project_id": 7}"#, "project_id: expected a text that is not empty, found 7");
     refused(r#"{"project_id": ""}"#, "project_id: expected a text that is not empty, found \"\"");
@@ -109,7 +181,46 @@ fn mistakes_are_named() {
     refused(r#"{"propagation": 1}"#, "propagation: expected an object, found 1");
     refused(r#"{"sampling": {"rate": 1.01}}"#, "sampling.rate: expected a number from 0 to 1, found 1.01");
     refused(r#"{"sampling": {"rate": "1"}}"#, "sampling.rate: expected a number from 0 to 1, found \"1\"");
-    refused(r#"{"sampling": {"ratio": 1}}"#, "sampling.ratio: unknown key, expected one of rate");
+    refused(
+        r#"{"sampling": {"ratio": 1}}"#,
+        "sampling.ratio: unknown key, expected one of rate, defer_cloud_trace_zero, max_per_second, keep_errors, \
+         keep_slower_than, rules",
+    );
+    refused(
+        r#"{"sampling": {"max_per_second": 0}}"#,
+        "sampling.max_per_second: expected a number above 0, found 0",
+    );
+    refused(r#"{"sampling": {"keep_errors": 1}}"#, "sampling.keep_errors: expected true or false, found 1");
+    refused(
+        r#"{"sampling": {"rules": [{"path": "/a", "rate": 1}, {"rate": 1}]}}"#,
+        "sampling.rules[1]: incomplete, expected a condition: path_prefix, path, path_contains, host, method or \
+         header",
+    );
+    refused(
+        r#"{"sampling": {"rules": [{"path": "/a"}]}}"#,
+        "sampling.rules[0]: incomplete, expected what the rule sets: rate or log",
+    );
+    refused(
+        r#"{"sampling": {"rules": [{"pathprefix": "/a"}]}}"#,
+        "sampling.rules[0].pathprefix: unknown key, expected one of path_prefix, path, path_contains, host, method, \
+         header, rate, log",
+    );
+    refused(
+        r#"{"sampling": {"rules": [{"header": "x y", "rate": 1}]}}"#,
+        "sampling.rules[0].header: expected the name of a header, or name and value such as \"x-debug: 1\", \
+         found \"x y\"",
+    );
+    refused(r#"{"edge": "ignore"}"#, "edge: expected one of trust, restart, link, found \"ignore\"");
+    refused(
+        r#"{"propagation": {"strip_hosts": ["https://x"]}}"#,
+        "propagation.strip_hosts[0]: expected a host such as \"api.example.com\" or \"*.example.com\", \
+         found \"https://x\"",
+    );
+    refused(r#"{"exclude": {"paths": "/a"}}"#, "exclude.paths: expected a list of texts, found \"/a\"");
+    refused(
+        r#"{"request_headers": ["Cookie"]}"#,
+        "request_headers[0]: expected a header that carries no secret, found \"Cookie\"",
+    );
     refused(
         r#"{"exporter": {}}"#,
         "exporter.cluster: missing, expected the name of the Envoy cluster of the exporter",
@@ -155,4 +266,12 @@ fn long_values_are_shortened() {
     let json = format!(r#"{{"log_format": "{}"}}"#, "ü".repeat(1000));
     let error = Config::parse(json.as_bytes()).unwrap_err().to_string();
     assert!(error.chars().count() < 130, "{error}");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let documented = include_str!("../../../docs/configuration.md");
+    for key in Config::KEYS {
+        assert!(documented.contains(&format!("| `{key}")), "{key}");
+    }
 }

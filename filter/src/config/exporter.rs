@@ -1,0 +1,58 @@
+//! `exporter`: where spans go, and how many are kept meanwhile.
+
+use core::time::Duration;
+
+use super::ConfigError;
+use super::read::Section;
+
+/// Where spans go, and how many are kept meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exporter {
+    /// The Envoy cluster of the exporter.
+    pub cluster: String,
+    /// The `:authority` of the callout.
+    pub authority: String,
+    /// The `:path` of the callout.
+    pub path: String,
+    /// How long the exporter may take to answer.
+    pub timeout: Duration,
+    /// How long a span waits for others.
+    pub flush_interval: Duration,
+    /// The spans of one callout.
+    pub max_batch_spans: usize,
+    /// The bytes of spans that wait.
+    pub max_buffer_bytes: usize,
+    /// More headers of the callout.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Exporter {
+    pub(super) fn read(root: &Section<'_>) -> Result<Option<Self>, ConfigError> {
+        let Some(section) = root.section("exporter")? else { return Ok(None) };
+        section.only(&[
+            "cluster",
+            "authority",
+            "path",
+            "timeout",
+            "flush_interval",
+            "max_batch_spans",
+            "max_buffer_bytes",
+            "headers",
+        ])?;
+        let Some(cluster) = section.text("cluster")? else {
+            return Err(section.missing("cluster", "the name of the Envoy cluster of the exporter"));
+        };
+        let seconds =
+            |key, default| section.duration(key).map(|found| found.unwrap_or(Duration::from_secs(default)));
+        Ok(Some(Self {
+            authority: section.text("authority")?.unwrap_or_else(|| cluster.clone()),
+            path: section.path("path")?.unwrap_or_else(|| "/v1/traces".to_owned()),
+            timeout: seconds("timeout", 2)?,
+            flush_interval: seconds("flush_interval", 1)?,
+            max_batch_spans: section.count("max_batch_spans", 1..=10_000)?.unwrap_or(512),
+            max_buffer_bytes: section.size("max_buffer_bytes", 4 << 10..=64 << 20)?.unwrap_or(1 << 20),
+            headers: section.headers("headers")?,
+            cluster,
+        }))
+    }
+}

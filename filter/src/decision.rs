@@ -1,0 +1,118 @@
+//! [`Decision`]: which span this request gets, in which trace, and whether it is recorded.
+
+use core::cell::RefCell;
+
+use logtracer_core::propagation::Extracted;
+use logtracer_core::sampling::{Facts, Limiter, Rule};
+use logtracer_core::{RemoteContext, Sampling, TraceContext};
+
+use crate::config::{Config, Edge};
+use crate::metrics::Metric;
+use crate::{host, ids};
+
+/// Which span this request gets, in which trace, and whether it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decision {
+    pub(crate) context: TraceContext,
+    /// Who decided whether it is recorded.
+    pub(crate) reason: Reason,
+    /// The caller's span, where its trace was not continued but is told of.
+    pub(crate) link: Option<RemoteContext>,
+    /// Whether the request is logged though it succeeds.
+    pub(crate) log: bool,
+}
+
+/// Who decided whether a trace is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The caller.
+    Parent,
+    /// The caller, by B3's debug flag.
+    Debug,
+    /// The general share.
+    Rate,
+    /// A rule.
+    Rule,
+    /// The bound on new traces in a second.
+    Limit,
+}
+
+impl Reason {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parent => "parent",
+            Self::Debug => "debug",
+            Self::Rate => "rate",
+            Self::Rule => "rule",
+            Self::Limit => "limit",
+        }
+    }
+
+    pub(crate) const fn metric(self) -> Metric {
+        match self {
+            Self::Parent => Metric::DecidedByParent,
+            Self::Debug => Metric::DecidedByDebug,
+            Self::Rate => Metric::DecidedByRate,
+            Self::Rule => Metric::DecidedByRule,
+            Self::Limit => Metric::DecidedByLimit,
+        }
+    }
+}
+
+impl Decision {
+    /// Continues the caller's trace or makes a new one, and decides where nobody has yet.
+    pub(crate) fn make<'h>(
+        config: &Config,
+        limiter: Option<&RefCell<Limiter>>,
+        extracted: &Extracted<'_>,
+        facts: Facts<'_>,
+        header: impl Fn(&str) -> Option<&'h [u8]>,
+    ) -> Self {
+        let rules = &config.sampling.rules;
+        let rule = if rules.is_empty() { None } else { rules.first_match(facts, header) };
+        let log = rule.is_none_or(|rule| rule.log);
+        let trusted = config.propagation.edge == Edge::Trust;
+        let span_id = ids::span_id();
+        let (context, link) = match extracted.parent {
+            Some(parent) if trusted => (parent.child(span_id), None),
+            Some(parent) if config.propagation.edge == Edge::Link => {
+                (TraceContext::root(ids::trace_id(), span_id, Sampling::Defer), Some(parent))
+            }
+            _ => {
+                let sampling = if trusted { extracted.sampling } else { Sampling::Defer };
+                (TraceContext::root(ids::trace_id(), span_id, sampling), None)
+            }
+        };
+        let is_open = config.sampling.defer_cloud_trace_zero && trusted && extracted.cloud_trace_zero;
+        let reason = match context.sampling {
+            Sampling::Debug => Reason::Debug,
+            Sampling::Accept => Reason::Parent,
+            Sampling::Deny if !is_open => Reason::Parent,
+            Sampling::Deny | Sampling::Defer => {
+                let (sampled, reason) = sample(config, limiter, rule, &context);
+                let context = context.with_sampling(Sampling::from_sampled(sampled));
+                return Self { context, reason, link, log };
+            }
+        };
+        Self { context, reason, link, log }
+    }
+}
+
+fn sample(
+    config: &Config,
+    limiter: Option<&RefCell<Limiter>>,
+    rule: Option<&Rule>,
+    context: &TraceContext,
+) -> (bool, Reason) {
+    let (ratio, reason) = match rule.and_then(|rule| rule.rate) {
+        Some(ratio) => (ratio, Reason::Rule),
+        None => (config.sampling.rate, Reason::Rate),
+    };
+    if !ratio.keeps(context.trace_id) {
+        return (false, reason);
+    }
+    let within_limit = limiter.is_none_or(|limiter| {
+        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.allows(host::now_unix_nanos()))
+    });
+    if within_limit { (true, reason) } else { (false, Reason::Limit) }
+}
