@@ -3,8 +3,8 @@
 //! `tokio::spawn(work().instrument(span))` moves a span to another task; with this layer the trace goes along.
 
 use tracing_core::span::{Attributes, Id};
-use tracing_core::{LevelFilter, Metadata, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_core::{Interest, LevelFilter, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::current::{self, Key, Scope};
@@ -14,17 +14,20 @@ use crate::current::{self, Key, Scope};
 ///
 /// [`Logging`](crate::Logging) does this by itself; the layer is for services that have another way to log.
 ///
+/// Of several traces that are bound the innermost is current: that of a span within its
+/// [`run`](crate::TraceContextExt::run), that of a `run` within its span.
+///
 /// A span that is disabled cannot carry anything.
-/// The layer asks for spans up to `INFO`, the level of `#[instrument]`; add it without a filter, and what other
-/// layers filter does not matter to it.
+/// The layer asks for spans up to `INFO`, the level of `#[instrument]`, whatever the filters of other layers say;
+/// only a filter for the whole subscriber can keep them away.
 /// The trace of the request itself never depends on spans, see [`current_trace`](crate::current_trace).
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;
-/// use logtracer_sdk::{CarryTrace, TraceContext, current_trace};
+/// use logtracer_sdk::{TraceContext, carry_traces, current_trace};
 /// use tracing_subscriber::prelude::*;
 ///
-/// let subscriber = tracing_subscriber::registry().with(CarryTrace::new());
+/// let subscriber = tracing_subscriber::registry().with(carry_traces());
 /// tracing::subscriber::with_default(subscriber, || {
 ///     let context = TraceContext::new_root();
 ///     let span = context.run(|| tracing::info_span!("work"));
@@ -32,14 +35,11 @@ use crate::current::{self, Key, Scope};
 ///     span.in_scope(|| assert_eq!(current_trace(), Some(context)));
 /// });
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CarryTrace(());
-
-impl CarryTrace {
-    /// The layer.
-    pub fn new() -> Self {
-        Self::default()
-    }
+pub fn carry_traces<S>() -> impl Layer<S> + Send + Sync + 'static
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    CarryTraces.with_filter(Carriers)
 }
 
 /// True for the spans that carry a trace whatever the log levels are.
@@ -47,15 +47,10 @@ pub(crate) fn carries(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= LevelFilter::INFO
 }
 
-impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTrace {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing_core::Interest {
-        if carries(metadata) {
-            tracing_core::Interest::always()
-        } else {
-            tracing_core::Interest::sometimes()
-        }
-    }
+/// [`carry_traces`] without its filter.
+pub(crate) struct CarryTraces;
 
+impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTraces {
     fn on_new_span(&self, _attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let (Some(scope), Some(span)) = (Scope::current(), ctx.span(id)) {
             span.extensions_mut().replace(scope);
@@ -63,9 +58,7 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTrace {
     }
 
     fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
-        let scope = ctx
-            .span(id)
-            .and_then(|span| span.extensions().get::<Scope>().cloned());
+        let scope = ctx.span(id).and_then(|span| span.extensions().get::<Scope>().cloned());
         if let Some(scope) = scope {
             current::bind(Key::Span(id.into_u64()), scope);
         }
@@ -73,5 +66,22 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTrace {
 
     fn on_exit(&self, id: &Id, _ctx: Context<'_, S>) {
         current::unbind(Key::Span(id.into_u64()));
+    }
+}
+
+/// Lets the spans through that carry traces, and no events.
+struct Carriers;
+
+impl<S> Filter<S> for Carriers {
+    fn enabled(&self, metadata: &Metadata<'_>, _ctx: &Context<'_, S>) -> bool {
+        carries(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if carries(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
     }
 }

@@ -14,12 +14,15 @@ use logtracer_core::{Sampling, TraceContext, TraceId};
 use crate::ids;
 
 thread_local! {
-    // Invariant: has no destructor, so that it can be read at any time in the life of a thread.
     static CONTEXT: Cell<Option<TraceContext>> = const { Cell::new(None) };
     static CARRIED: Cell<Option<Arc<Carried>>> = const { Cell::new(None) };
     static BINDINGS: RefCell<Vec<Binding>> = const { RefCell::new(Vec::new()) };
     static NEXT_GUARD: Cell<u64> = const { Cell::new(0) };
 }
+
+// Invariant: `CONTEXT` has no destructor, so that it is there at any time in the life of a thread and `with` on it
+// cannot fail. (`try_with` could not either, but copies the value twice.)
+const _: () = assert!(!std::mem::needs_drop::<Cell<Option<TraceContext>>>());
 
 /// The trace that the calling code works for, `None` outside of a request.
 ///
@@ -37,7 +40,7 @@ thread_local! {
 /// ```
 #[inline]
 pub fn current_trace() -> Option<TraceContext> {
-    CONTEXT.try_with(Cell::get).unwrap_or_default()
+    CONTEXT.with(Cell::get)
 }
 
 /// What a [`TraceContext`] does in a service: begin, go down, and be current for a while.
@@ -106,14 +109,9 @@ impl TraceContextExt for TraceContext {
     }
 
     fn enter(&self) -> TraceGuard {
-        let number = NEXT_GUARD
-            .try_with(|next| next.replace(next.get() + 1))
-            .unwrap_or_default();
+        let number = NEXT_GUARD.replace(NEXT_GUARD.get() + 1);
         bind(Key::Guard(number), Scope::here(*self));
-        TraceGuard {
-            number,
-            not_send: PhantomData,
-        }
+        TraceGuard { number, not_send: PhantomData }
     }
 }
 
@@ -135,6 +133,7 @@ impl Drop for TraceGuard {
 // === scopes ===
 
 /// What goes on to the next hop beside the context, unread.
+#[cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code))] // the one fills it, the other reads it
 #[derive(Debug)]
 pub(crate) struct Carried {
     /// The trace that it belongs to.
@@ -153,11 +152,9 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn new(context: TraceContext, carried: Option<Carried>) -> Self {
-        Self {
-            context,
-            carried: carried.map(Arc::new),
-        }
+        Self { context, carried: carried.map(Arc::new) }
     }
 
     pub(crate) fn current() -> Option<Self> {
@@ -166,22 +163,14 @@ impl Scope {
 
     /// The context with what the thread carries for its trace.
     pub(crate) fn here(context: TraceContext) -> Self {
-        Self {
-            context,
-            carried: carried().filter(|carried| carried.trace_id == context.trace_id),
-        }
+        Self { context, carried: carried().filter(|carried| carried.trace_id == context.trace_id) }
     }
 
     /// Makes the scope current until `Entered` is dropped, also by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
-        let previous = CONTEXT
-            .try_with(|current| current.replace(Some(self.context)))
-            .unwrap_or_default();
+        let previous = CONTEXT.replace(Some(self.context));
         swap_carried(&mut self.carried);
-        Entered {
-            scope: self,
-            previous,
-        }
+        Entered { scope: self, previous }
     }
 }
 
@@ -193,12 +182,12 @@ pub(crate) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let _ = CONTEXT.try_with(|current| current.set(self.previous));
+        CONTEXT.set(self.previous);
         swap_carried(&mut self.scope.carried);
     }
 }
 
-/// What is carried beside the current trace.
+/// What is carried on this thread; it counts only for the trace that it names.
 pub(crate) fn carried() -> Option<Arc<Carried>> {
     CARRIED
         .try_with(|cell| {
@@ -232,16 +221,10 @@ struct Binding {
 /// Makes the scope current until [`unbind`] is called with the same key.
 pub(crate) fn bind(key: Key, scope: Scope) {
     let _ = BINDINGS.try_with(|bindings| {
-        let context = CONTEXT
-            .try_with(|current| current.replace(Some(scope.context)))
-            .unwrap_or_default();
+        let context = CONTEXT.replace(Some(scope.context));
         let mut carried = scope.carried;
         swap_carried(&mut carried);
-        bindings.borrow_mut().push(Binding {
-            key,
-            context,
-            carried,
-        });
+        bindings.borrow_mut().push(Binding { key, context, carried });
     });
 }
 
@@ -261,7 +244,7 @@ pub(crate) fn unbind(key: Key) {
                 above.carried = ended.carried;
             }
             None => {
-                let _ = CONTEXT.try_with(|current| current.set(ended.context));
+                CONTEXT.set(ended.context);
                 swap_carried(&mut ended.carried);
             }
         }
@@ -298,18 +281,12 @@ mod tests {
     #[test]
     fn what_is_carried_belongs_to_its_trace() {
         let context = TraceContext::new_root();
-        let request = Carried {
-            trace_id: context.trace_id,
-            request_id: Some("7".into()),
-            tracestate: None,
-        };
+        let request = Carried { trace_id: context.trace_id, request_id: Some("7".into()), tracestate: None };
         let mut scope = Scope::new(context, Some(request));
         let request_id = || carried().and_then(|carried| carried.request_id.clone());
         let entered = scope.enter();
         assert_eq!(request_id().as_deref(), Some("7"));
-        context
-            .new_child()
-            .run(|| assert_eq!(request_id().as_deref(), Some("7")));
+        context.new_child().run(|| assert_eq!(request_id().as_deref(), Some("7")));
         TraceContext::new_root().run(|| assert_eq!(request_id(), None));
         let guard = TraceContext::new_root().enter();
         assert_eq!(request_id(), None);

@@ -60,10 +60,7 @@ pin_project! {
 
 impl<T> InTrace<T> {
     pub(crate) fn new(scope: Option<Scope>, inner: T) -> Self {
-        Self {
-            scope,
-            inner: Some(inner),
-        }
+        Self { scope, inner: Some(inner) }
     }
 
     /// Polls the inner future or body within the scope.

@@ -11,7 +11,8 @@
 //! the trace at hand while the request is served, writes it into every log line and hands it on to the next hop.
 //! It needs neither the filter nor OpenTelemetry: where there is no trace in the headers, it begins one.
 //!
-//! ```
+#![cfg_attr(feature = "logging", doc = "```")]
+#![cfg_attr(not(feature = "logging"), doc = "```ignore")]
 //! use std::sync::{Arc, Mutex};
 //! use logtracer_sdk::prelude::*;
 //! use logtracer_sdk::{Format, Logging, TraceContext, current_trace};
@@ -42,7 +43,7 @@
 //! | the code | what keeps the trace |
 //! |---|---|
 //! | awaits | [`server::TraceLayer`] binds it on every poll of the handler and of the response body |
-//! | `tokio::spawn(work().instrument(span))` | the span, see [`CarryTrace`] |
+//! | `tokio::spawn(work().instrument(span))` | the span, see [`carry_traces`] |
 //! | spawns otherwise | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
 //! | starts a thread | [`TraceContextExt::run`] with [`current_trace()`] of before |
 //!
@@ -53,12 +54,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 #![forbid(unsafe_code)]
 
@@ -77,7 +73,7 @@ pub mod server;
 mod task;
 
 #[cfg(feature = "logging")]
-pub use carry::CarryTrace;
+pub use carry::carry_traces;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
 #[cfg(feature = "logging")]

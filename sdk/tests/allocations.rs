@@ -58,18 +58,13 @@ fn measure(mut work: impl FnMut()) -> (usize, f64) {
         })
         .min()
         .unwrap_or_default();
-    (
-        ALLOCATIONS.get() - before,
-        quickest.as_nanos() as f64 / f64::from(RUNS),
-    )
+    (ALLOCATIONS.get() - before, quickest.as_nanos() as f64 / f64::from(RUNS))
 }
 
 #[test]
 fn nothing_is_allocated_for_a_line() {
-    let logging = Logging::new("my-project", "shop")
-        .format(Format::Stackdriver)
-        .level("info")
-        .output(|line| {
+    let logging =
+        Logging::new("my-project", "shop").format(Format::Stackdriver).level("info").output(|line| {
             black_box(line);
         });
     let subscriber = tracing_subscriber::registry().with(logging.layer().unwrap());

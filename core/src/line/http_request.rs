@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::keys::{Key, key};
 use super::{Line, MAX_TEXT_BYTES, json};
 
 /// The parts of [`httpRequest`](https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest).
@@ -60,35 +61,35 @@ pub struct HttpRequest<'a> {
 
 impl HttpRequest<'_> {
     pub(super) fn write(&self, object: &mut Line<'_>) {
-        let text = |object: &mut Line<'_>, name, value: &[u8]| {
+        let text = |object: &mut Line<'_>, key: Key, value: &[u8]| {
             if !value.is_empty() {
-                object.text(name, MAX_TEXT_BYTES, |text| text.push_bytes(value));
+                object.text(key, MAX_TEXT_BYTES, |text| text.push_bytes(value));
             }
         };
         // 64-bit integers are strings in protobuf's JSON.
-        let size = |object: &mut Line<'_>, name, value: u64| {
+        let size = |object: &mut Line<'_>, key: Key, value: u64| {
             if value > 0 {
-                object.key(name);
+                object.key(key);
                 json::number_as_text(object.out, value);
             }
         };
-        text(object, "requestMethod", self.method);
-        text(object, "requestUrl", self.url);
-        size(object, "requestSize", self.request_size);
+        text(object, key!("requestMethod"), self.method);
+        text(object, key!("requestUrl"), self.url);
+        size(object, key!("requestSize"), self.request_size);
         if self.status > 0 {
-            object.key("status");
+            object.key(key!("status"));
             json::integer(object.out, self.status.into());
         }
-        size(object, "responseSize", self.response_size);
-        text(object, "userAgent", self.user_agent);
-        text(object, "remoteIp", self.remote_ip);
-        text(object, "serverIp", self.server_ip);
-        text(object, "referer", self.referer);
+        size(object, key!("responseSize"), self.response_size);
+        text(object, key!("userAgent"), self.user_agent);
+        text(object, key!("remoteIp"), self.remote_ip);
+        text(object, key!("serverIp"), self.server_ip);
+        text(object, key!("referer"), self.referer);
         if !self.latency.is_zero() {
-            object.key("latency");
+            object.key(key!("latency"));
             write_seconds(object.out, self.latency);
         }
-        text(object, "protocol", self.protocol);
+        text(object, key!("protocol"), self.protocol);
     }
 }
 

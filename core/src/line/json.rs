@@ -39,9 +39,9 @@ impl Text<'_> {
     /// Appends a text.
     pub fn push(&mut self, text: &str) {
         let mut rest = text;
-        while !self.cut && !rest.is_empty() {
-            let run = first_to_escape(rest.as_bytes()).unwrap_or(rest.len());
-            // Invariant: `run` is the place of an ASCII byte or the end, so always a boundary.
+        while !self.cut {
+            let Some(run) = first_to_escape(rest.as_bytes()) else { return self.push_plain(rest) };
+            // Invariant: `run` is the place of an ASCII character, so always a boundary.
             let (plain, tail) = rest.split_at_checked(run).unwrap_or((rest, ""));
             self.push_plain(plain);
             let mut chars = tail.chars();

@@ -64,7 +64,7 @@ pub use severity::Severity;
 pub use value::{Value, render_field};
 
 use crate::TraceContext;
-use keys::Keys;
+use keys::{Key, Keys, key};
 
 /// A line is never longer than this; Cloud Logging refuses entries above 256 KiB by its own, approximate measure.
 pub const MAX_LINE_BYTES: usize = 192 * 1024;
@@ -168,14 +168,14 @@ impl<'a> Line<'a> {
     pub fn source_location(&mut self, file: &str, line: Option<u32>, function: Option<&str>) -> &mut Self {
         self.object(self.keys.source_location, |object| {
             if !file.is_empty() {
-                object.text("file", MAX_TEXT_BYTES, |text| text.push(file));
+                object.text(key!("file"), MAX_TEXT_BYTES, |text| text.push(file));
             }
             if let Some(line) = line {
-                object.key("line");
+                object.key(key!("line"));
                 json::number_as_text(object.out, line.into());
             }
             if let Some(function) = function {
-                object.text("function", MAX_TEXT_BYTES, |text| text.push(function));
+                object.text(key!("function"), MAX_TEXT_BYTES, |text| text.push(function));
             }
         })
     }
@@ -221,11 +221,10 @@ impl<'a> Line<'a> {
 // === parts ===
 
 impl Line<'_> {
-    /// Starts a member with one of our own names, which need no escaping.
-    fn key(&mut self, name: &'static str) {
+    /// Starts a member with one of our own names.
+    fn key(&mut self, key: Key) {
         self.comma();
-        self.quoted(name);
-        self.out.push(b':');
+        self.raw(key.rendered);
     }
 
     fn comma(&mut self) {
@@ -246,18 +245,18 @@ impl Line<'_> {
     }
 
     /// A member that is a text of at most `max` bytes, fewer where the line is nearly full.
-    fn text(&mut self, name: &'static str, max: usize, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+    fn text(&mut self, key: Key, max: usize, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         if let Some(room) = self.room_for(0) {
-            self.key(name);
+            self.key(key);
             json::text(self.out, max.min(room), write);
         }
         self
     }
 
     /// A member that is an object; gone again if nothing was added to it.
-    fn object(&mut self, name: &'static str, add: impl FnOnce(&mut Line<'_>)) -> &mut Self {
+    fn object(&mut self, key: Key, add: impl FnOnce(&mut Line<'_>)) -> &mut Self {
         let before = self.out.len();
-        self.key(name);
+        self.key(key);
         self.out.push(b'{');
         let empty = self.out.len();
         add(&mut Line {

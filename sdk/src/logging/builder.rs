@@ -149,11 +149,7 @@ fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Opti
     };
     match value.parse() {
         Ok(format) => Ok(Some(format)),
-        Err(source) => Err(LoggingError::Format {
-            variable: FORMAT_VARIABLE,
-            value,
-            source,
-        }),
+        Err(source) => Err(LoggingError::Format { variable: FORMAT_VARIABLE, value, source }),
     }
 }
 
@@ -185,9 +181,7 @@ impl Project {
 
     /// The project that `GOOGLE_CLOUD_PROJECT` names, or none.
     pub fn from_env() -> Self {
-        Self {
-            id: variable("GOOGLE_CLOUD_PROJECT"),
-        }
+        Self { id: variable("GOOGLE_CLOUD_PROJECT") }
     }
 
     /// The id of the project.
@@ -210,9 +204,7 @@ impl From<String> for Project {
 
 impl From<Option<String>> for Project {
     fn from(id: Option<String>) -> Self {
-        Self {
-            id: id.filter(|id| !id.is_empty()),
-        }
+        Self { id: id.filter(|id| !id.is_empty()) }
     }
 }
 
@@ -223,47 +215,29 @@ mod tests {
     #[track_caller]
     fn check(logging: Logging, variables: &[(&str, &str)], expected: Result<(), &str>) {
         let variable = |name: &'static str| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        let outcome = logging
-            .layer_with::<tracing_subscriber::Registry>(variable)
-            .map(|_| ());
-        assert_eq!(
-            outcome.map_err(|error| error.to_string()),
-            expected.map_err(str::to_owned)
-        );
+        let outcome = logging.layer_with::<tracing_subscriber::Registry>(variable).map(|_| ());
+        assert_eq!(outcome.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
     }
 
     #[test]
     fn options_and_environment() {
         let logging = || Logging::new(Project::none(), "shop");
         check(logging(), &[], Ok(()));
-        check(
-            logging(),
-            &[("LOGGING_FORMAT", "local"), ("RUST_LOG", "warn,shop=debug")],
-            Ok(()),
-        );
+        check(logging(), &[("LOGGING_FORMAT", "local"), ("RUST_LOG", "warn,shop=debug")], Ok(()));
         check(
             logging(),
             &[("LOGGING_FORMAT", "json\n")],
             Err("LOGGING_FORMAT is \"json\\n\": expected the log format `stackdriver` or `local`"),
         );
         // What the code chooses is not looked up.
-        check(
-            logging().format(Format::Local),
-            &[("LOGGING_FORMAT", "json")],
-            Ok(()),
-        );
+        check(logging().format(Format::Local), &[("LOGGING_FORMAT", "json")], Ok(()));
         check(
             logging().level("shop=loud"),
             &[],
-            Err(
-                "the log levels are \"shop=loud\": error parsing level filter: expected one of \"off\", \
-                 \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
-            ),
+            Err("the log levels are \"shop=loud\": error parsing level filter: expected one of \"off\", \
+                 \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5"),
         );
         check(logging().level("shop=loud"), &[("LOG_LEVEL", "debug")], Ok(()));
         check(

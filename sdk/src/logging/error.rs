@@ -37,25 +37,13 @@ const MAX_SHOWN_CHARS: usize = 80;
 impl fmt::Display for LoggingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Format {
-                variable,
-                value,
-                source,
-            } => {
+            Self::Format { variable, value, source } => {
                 write!(f, "{variable} is {:?}: {source}", shortened(value))
             }
-            Self::Level {
-                variable: Some(variable),
-                value,
-                source,
-            } => {
+            Self::Level { variable: Some(variable), value, source } => {
                 write!(f, "{variable} is {:?}: {source}", shortened(value))
             }
-            Self::Level {
-                variable: None,
-                value,
-                source,
-            } => {
+            Self::Level { variable: None, value, source } => {
                 write!(f, "the log levels are {:?}: {source}", shortened(value))
             }
             Self::AlreadyInstalled => f.write_str("a tracing subscriber is installed already"),

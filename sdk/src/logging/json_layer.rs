@@ -11,10 +11,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::{self, SpanFields};
 use super::output::Output;
-use crate::carry::CarryTrace;
+use crate::carry::CarryTraces;
 use crate::current::current_trace;
 
-/// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as [`CarryTrace`] does.
+/// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
+/// [`carry_traces`](crate::carry_traces) does.
 #[derive(Debug)]
 pub struct JsonLayer {
     format: Format,
@@ -41,17 +42,8 @@ thread_local! {
 
 impl JsonLayer {
     pub(super) fn new(format: Format, project_id: Option<String>, service: &str, output: Output) -> Self {
-        let prefix = if service.is_empty() {
-            String::new()
-        } else {
-            format!("{service} - ")
-        };
-        Self {
-            format,
-            project_id,
-            prefix,
-            output,
-        }
+        let prefix = if service.is_empty() { String::new() } else { format!("{service} - ") };
+        Self { format, project_id, prefix, output }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, buffers: &mut Buffers)
@@ -106,7 +98,7 @@ where
                 span.extensions_mut().replace(fields);
             }
         }
-        CarryTrace::new().on_new_span(attributes, id, ctx);
+        CarryTraces.on_new_span(attributes, id, ctx);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
@@ -124,19 +116,16 @@ where
     }
 
     fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
-        CarryTrace::new().on_enter(id, ctx);
+        CarryTraces.on_enter(id, ctx);
     }
 
     fn on_exit(&self, id: &Id, ctx: Context<'_, S>) {
-        CarryTrace::new().on_exit(id, ctx);
+        CarryTraces.on_exit(id, ctx);
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let written = BUFFERS.try_with(|buffers| {
-            buffers
-                .try_borrow_mut()
-                .map(|mut buffers| self.write(event, &ctx, &mut buffers))
-                .is_ok()
+            buffers.try_borrow_mut().map(|mut buffers| self.write(event, &ctx, &mut buffers)).is_ok()
         });
         // The buffers are gone when the thread ends, and taken when formatting a field logs.
         if !matches!(written, Ok(true)) {
@@ -155,7 +144,5 @@ fn severity(level: Level) -> Severity {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

@@ -14,11 +14,7 @@ use crate::carry::carries;
 pub(super) fn parse(variable: Option<&'static str>, directives: &str) -> Result<Levels, LoggingError> {
     match EnvFilter::builder().parse(directives) {
         Ok(filter) => Ok(Levels(filter)),
-        Err(source) => Err(LoggingError::Level {
-            variable,
-            value: directives.to_owned(),
-            source,
-        }),
+        Err(source) => Err(LoggingError::Level { variable, value: directives.to_owned(), source }),
     }
 }
 
@@ -32,11 +28,7 @@ impl<S: Subscriber> Filter<S> for Levels {
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Asked in any case: it prepares directives for single spans.
         let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
-        if carries(metadata) {
-            Interest::always()
-        } else {
-            interest
-        }
+        if carries(metadata) { Interest::always() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -1,10 +1,12 @@
 //! [`Output`]: where lines go.
 
 use std::fmt;
-use std::io::Write;
+use std::io::Write as _;
+
+type Write = dyn Fn(&[u8]) + Send + Sync;
 
 /// Takes one whole line, with its line break, at a time.
-pub(super) struct Output(Box<dyn Fn(&[u8]) + Send + Sync>);
+pub(super) struct Output(Box<Write>);
 
 impl Output {
     pub(super) fn new(write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {

@@ -20,9 +20,7 @@ pin_project! {
 
 impl<B> TraceBody<B> {
     pub(super) fn new(scope: Option<Scope>, body: B) -> Self {
-        Self {
-            inner: InTrace::new(scope, body),
-        }
+        Self { inner: InTrace::new(scope, body) }
     }
 }
 

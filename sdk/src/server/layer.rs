@@ -49,9 +49,6 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService {
-            inner,
-            propagator: self.propagator,
-        }
+        TraceService { inner, propagator: self.propagator }
     }
 }

@@ -42,9 +42,7 @@ where
             let _entered = scope.enter();
             self.inner.call(request)
         };
-        ResponseFuture {
-            inner: InTrace::new(Some(scope), future),
-        }
+        ResponseFuture { inner: InTrace::new(Some(scope), future) }
     }
 }
 
@@ -63,14 +61,7 @@ fn read(propagator: &Propagator, headers: &HeaderMap) -> (TraceContext, Option<C
         .map(Box::from);
     let tracestate = extracted.tracestate.with_line(|line| Box::from(line));
     let nothing = request_id.is_none() && tracestate.is_none();
-    (
-        context,
-        (!nothing).then_some(Carried {
-            trace_id: context.trace_id,
-            request_id,
-            tracestate,
-        }),
-    )
+    (context, (!nothing).then_some(Carried { trace_id: context.trace_id, request_id, tracestate }))
 }
 
 #[cfg(test)]
@@ -120,13 +111,7 @@ mod tests {
             Some("000000000000004a"),
             Sampling::Accept,
         );
-        check(
-            "x-cloud-trace-context",
-            "463ac35c9f6413ad48485a3953bb6124",
-            TRACE,
-            None,
-            Sampling::Defer,
-        );
+        check("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124", TRACE, None, Sampling::Defer);
     }
 
     #[test]
@@ -144,9 +129,6 @@ mod tests {
     fn a_request_id_is_carried_without_a_trace() {
         let (context, carried) = read_one("x-request-id", "0af76519");
         let carried = carried.unwrap();
-        assert_eq!(
-            (carried.trace_id, carried.request_id.as_deref()),
-            (context.trace_id, Some("0af76519"))
-        );
+        assert_eq!((carried.trace_id, carried.request_id.as_deref()), (context.trace_id, Some("0af76519")));
     }
 }

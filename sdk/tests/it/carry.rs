@@ -1,7 +1,7 @@
 //! Traces that travel with spans.
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::{CarryTrace, Format, TraceContext, current_trace};
+use logtracer_sdk::{Format, TraceContext, carry_traces, current_trace};
 use tracing::{Instrument, Level, instrument};
 use tracing_subscriber::prelude::*;
 
@@ -67,10 +67,7 @@ fn a_span_takes_its_trace_to_another_thread() {
         });
         assert_eq!(thread.join().unwrap(), None);
         let line = &lines.json()[0];
-        assert_eq!(
-            (&line["trace"], &line["step"]),
-            (&context.trace_id.to_string().into(), &2.into())
-        );
+        assert_eq!((&line["trace"], &line["step"]), (&context.trace_id.to_string().into(), &2.into()));
     });
 }
 
@@ -79,9 +76,7 @@ fn a_span_takes_its_trace_to_another_thread() {
 fn the_layer_alone() {
     let filtered =
         tracing_subscriber::layer::Identity::new().with_filter(tracing_subscriber::filter::LevelFilter::WARN);
-    let subscriber = tracing_subscriber::registry()
-        .with(filtered)
-        .with(CarryTrace::new());
+    let subscriber = tracing_subscriber::registry().with(filtered).with(carry_traces());
     tracing::subscriber::with_default(subscriber, || {
         let (one, two) = (TraceContext::new_root(), TraceContext::new_root());
         let span_one = one.run(|| tracing::span!(Level::INFO, "one"));
@@ -109,5 +104,11 @@ fn the_layer_alone() {
         drop(again);
         drop(second);
         assert_eq!(current_trace(), None);
+
+        // Others' levels are not touched.
+        assert!(tracing::event_enabled!(Level::WARN));
+        assert!(!tracing::event_enabled!(Level::INFO));
+        assert!(tracing::span_enabled!(Level::INFO));
+        assert!(!tracing::span_enabled!(Level::DEBUG));
     });
 }

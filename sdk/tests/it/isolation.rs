@@ -67,11 +67,7 @@ fn a_future_is_dropped_in_its_trace() {
         std::future::pending::<()>().await;
     };
     let mut task = Box::pin(never.in_trace(context));
-    assert!(
-        task.as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-    );
+    assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(task);
     assert_eq!(current_trace(), None);
 }

@@ -78,13 +78,7 @@ fn fields_of_spans_are_flat_and_the_inner_one_wins() {
         Format::Local,
         "info",
         || {
-            let outer = info_span!(
-                "outer",
-                a = "outer",
-                b = "outer",
-                late = field::Empty,
-                r#type = "raw"
-            );
+            let outer = info_span!("outer", a = "outer", b = "outer", late = field::Empty, r#type = "raw");
             let _outer = outer.enter();
             let inner = info_span!("inner", b = "inner", c = "inner");
             let _inner = inner.enter();

@@ -31,14 +31,8 @@ fn next_hop() -> Router {
         get(async |headers: HeaderMap| {
             let known = |name: &str| {
                 name.starts_with("x-b3-")
-                    || [
-                        "b3",
-                        "traceparent",
-                        "tracestate",
-                        "x-cloud-trace-context",
-                        "x-request-id",
-                    ]
-                    .contains(&name)
+                    || ["b3", "traceparent", "tracestate", "x-cloud-trace-context", "x-request-id"]
+                        .contains(&name)
             };
             let headers: serde_json::Map<_, _> = headers
                 .iter()
@@ -90,10 +84,7 @@ async fn the_trace_goes_through_at_any_level() {
             .header("x-request-id", "e6aee9a1")
             .body(Body::empty())
             .unwrap();
-        let answer = app
-            .oneshot(request)
-            .with_subscriber(lines.subscriber(Format::Stackdriver, level))
-            .await;
+        let answer = app.oneshot(request).with_subscriber(lines.subscriber(Format::Stackdriver, level)).await;
         let body = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
         let headers: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
@@ -123,18 +114,12 @@ async fn tracestate_goes_with_its_traceparent() {
     let headers = get_json(
         reqwest::Client::new()
             .get(url)
-            .header(
-                "traceparent",
-                "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-00",
-            )
+            .header("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-00")
             .header("tracestate", "vendor=1"),
     )
     .await;
     assert_eq!(headers["tracestate"], "vendor=1");
-    assert_eq!(
-        headers["traceparent"],
-        "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-00"
-    );
+    assert_eq!(headers["traceparent"], "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-00");
     assert_eq!(headers["x-b3-sampled"], "0");
 }
 
@@ -159,10 +144,7 @@ async fn concurrent_requests_keep_their_traces() {
             tokio::spawn(async move {
                 let id = format!("{number:016x}");
                 let b3 = format!("463ac35c9f6413ad48485a3953bb6124-{id}-1");
-                assert_eq!(
-                    get_json(client.get(url).header("b3", b3)).await["x-b3-spanid"],
-                    id
-                );
+                assert_eq!(get_json(client.get(url).header("b3", b3)).await["x-b3-spanid"], id);
             })
         })
         .collect();
@@ -194,20 +176,17 @@ async fn a_streamed_body_is_in_the_trace() {
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let body = Stream(Arc::clone(&seen), 0);
-    let app = tower::ServiceBuilder::new()
-        .layer(TraceLayer::new())
-        .service(tower::service_fn(move |request: axum::http::Request<Body>| {
+    let app = tower::ServiceBuilder::new().layer(TraceLayer::new()).service(tower::service_fn(
+        move |request: axum::http::Request<Body>| {
             let body = Stream(Arc::clone(&body.0), 0);
             let context = request.extensions().get::<TraceContext>().copied();
             async move {
                 body.0.lock().unwrap().push(context);
                 Ok::<_, std::convert::Infallible>(axum::http::Response::new(body))
             }
-        }));
-    let answer = app
-        .oneshot(axum::http::Request::new(Body::empty()))
-        .await
-        .unwrap();
+        },
+    ));
+    let answer = app.oneshot(axum::http::Request::new(Body::empty())).await.unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "xx");
     let mut seen = seen.lock().unwrap().clone();
     // The body that the closure itself holds is dropped with it, outside of any request.
