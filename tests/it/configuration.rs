@@ -12,11 +12,7 @@ use crate::NONE;
 fn check_accepted(config: &str) {
     let dir = tempfile::tempdir().unwrap();
     let output = envoy::validate(config, dir.path()).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -41,13 +37,7 @@ fn no_configuration_works() {
 
     let line = &hop.envoy.lines(1).unwrap()[0];
     assert_eq!(line["httpRequest"]["status"], 200);
-    assert!(
-        line["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("hop-cluster - GET - "),
-        "{line}"
-    );
+    assert!(line["message"].as_str().unwrap().starts_with("hop-cluster - GET - "), "{line}");
 }
 
 #[test]
@@ -55,25 +45,16 @@ fn a_mistake_stops_envoy_and_is_named() {
     check_refused(json!({ "projct_id": "p" }), &["projct_id"]);
     check_refused(json!({ "project_id": 7 }), &["project_id"]);
     check_refused(json!({ "log_format": "xml" }), &["log_format", "stackdriver"]);
-    check_refused(
-        json!({ "propagation": { "extract": ["b4"] } }),
-        &["propagation.extract", "b3multi"],
-    );
+    check_refused(json!({ "propagation": { "extract": ["b4"] } }), &["propagation.extract", "b3multi"]);
     check_refused(json!({ "sampling": { "rate": 2 } }), &["sampling.rate"]);
     check_refused(json!({ "sampling": { "rte": 1 } }), &["sampling.rte"]);
-    check_refused(
-        json!({ "exporter": { "flush_interval": "soon" } }),
-        &["exporter.flush_interval"],
-    );
+    check_refused(json!({ "exporter": { "flush_interval": "soon" } }), &["exporter.flush_interval"]);
     check_refused(json!([1]), &["object"]);
 }
 
 #[track_caller]
 fn check_refused(filter: Value, words: &[&str]) {
-    let options = Options {
-        filter: Some(filter),
-        ..Options::default()
-    };
+    let options = Options { filter: Some(filter), ..Options::default() };
     let config = hop::configuration(&options, 1, 2, 3).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let output = envoy::validate(&config, dir.path()).unwrap();

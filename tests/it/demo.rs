@@ -10,10 +10,8 @@ const DEMO: &str = env!("CARGO_BIN_EXE_logtracer-demo");
 #[test]
 fn once_shows_one_trace_and_ends() {
     let output = Command::new(DEMO).arg("--once").output().unwrap();
-    let (shown, errors) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (shown, errors) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{shown}\n{errors}");
     assert!(!shown.contains('\x1b'), "colours without a terminal");
 
@@ -26,11 +24,7 @@ fn once_shows_one_trace_and_ends() {
         assert_eq!(lines::trace_id(&line), Some(trace), "{object}");
     }
 
-    let spans: Vec<&str> = shown
-        .lines()
-        .skip_while(|line| !line.starts_with("Spans"))
-        .skip(1)
-        .collect();
+    let spans: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("Spans")).skip(1).collect();
     for (span, words) in spans.iter().zip([
         ["GET orders", "frontend", "server"],
         ["└─ GET stock", "frontend", "client"],
@@ -48,9 +42,7 @@ fn a_signal_ends_it_in_order() {
     let shown = |demo: &Process| std::fs::read_to_string(demo.stdout()).unwrap_or_default();
     wait::try_until("the demo's page", || {
         demo.check_running()?;
-        Ok(Some(shown(&demo))
-            .filter(|text| text.contains("Ctrl-C"))
-            .map(drop))
+        Ok(Some(shown(&demo)).filter(|text| text.contains("Ctrl-C")).map(drop))
     })
     .unwrap();
 

@@ -14,35 +14,19 @@ const B3: &str = "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1";
 #[test]
 fn a_line_for_cloud_logging() {
     let hop = Hop::start(json!({ "project_id": "p", "service_name": "shop" })).unwrap();
-    let sent = [
-        header("b3", B3),
-        header("user-agent", "lynx/2.9"),
-        header("referer", "http://example.com/"),
-    ];
+    let sent = [header("b3", B3), header("user-agent", "lynx/2.9"), header("referer", "http://example.com/")];
     let at_service = hop_headers(&hop, "/echo/a?card=4242", sent);
 
     let line = &hop.envoy.lines(1).unwrap()[0];
     assert_eq!(line["severity"], "INFO");
-    assert_eq!(
-        line["logging.googleapis.com/trace"],
-        format!("projects/p/traces/{TRACE}")
-    );
-    assert_eq!(
-        line["logging.googleapis.com/spanId"],
-        values(&at_service, "x-b3-spanid")[0]
-    );
+    assert_eq!(line["logging.googleapis.com/trace"], format!("projects/p/traces/{TRACE}"));
+    assert_eq!(line["logging.googleapis.com/spanId"], values(&at_service, "x-b3-spanid")[0]);
     assert_eq!(line["logging.googleapis.com/trace_sampled"], true);
 
     let message = text(line, "/message");
-    assert!(
-        message.starts_with("shop - GET - ") && message.ends_with(" - 200 OK"),
-        "{message}"
-    );
+    assert!(message.starts_with("shop - GET - ") && message.ends_with(" - 200 OK"), "{message}");
     let time = text(line, "/time");
-    assert!(
-        time.len() > 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z'),
-        "{time}"
-    );
+    assert!(time.len() > 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z'), "{time}");
 
     let request = &line["httpRequest"];
     assert_eq!(request["requestMethod"], "GET");
@@ -51,10 +35,7 @@ fn a_line_for_cloud_logging() {
     assert_eq!(request["referer"], "http://example.com/");
     assert_eq!(request["protocol"], "HTTP/1.1");
     let url = text(request, "/requestUrl");
-    assert!(
-        url.starts_with("http://127.0.0.1:") && url.ends_with("/echo/a?card=REDACTED"),
-        "{url}"
-    );
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/echo/a?card=REDACTED"), "{url}");
     assert!(text(request, "/remoteIp").starts_with("127.0.0.1"));
     assert!(text(request, "/responseSize").parse::<u64>().unwrap() > 0);
     assert!(text(request, "/requestSize").parse::<u64>().unwrap() > 0);
@@ -81,10 +62,7 @@ fn a_line_for_people() {
 fn no_project_no_path() {
     let hop = Hop::start(json!({})).unwrap();
     hop.echo([header("b3", B3)]).unwrap();
-    assert_eq!(
-        hop.envoy.lines(1).unwrap()[0]["logging.googleapis.com/trace"],
-        TRACE
-    );
+    assert_eq!(hop.envoy.lines(1).unwrap()[0]["logging.googleapis.com/trace"], TRACE);
 }
 
 #[test]
@@ -100,20 +78,13 @@ fn every_outcome_has_a_line() {
         ("/down", 503, "ERROR"),      // nobody listens there
     ];
     for (path, status, _) in outcomes {
-        assert_eq!(
-            hop.get(path, [header("b3", B3)]).unwrap().status(),
-            status,
-            "{path}"
-        );
+        assert_eq!(hop.get(path, [header("b3", B3)]).unwrap().status(), status, "{path}");
     }
 
     let lines = hop.envoy.lines(outcomes.len()).unwrap();
     assert_eq!(lines.len(), outcomes.len());
     for (path, status, severity) in outcomes {
-        let line = lines
-            .iter()
-            .find(|line| text(line, "/httpRequest/requestUrl").ends_with(path))
-            .unwrap();
+        let line = lines.iter().find(|line| text(line, "/httpRequest/requestUrl").ends_with(path)).unwrap();
         assert_eq!(line["httpRequest"]["status"], status, "{line}");
         assert_eq!(line["severity"], severity, "{line}");
         assert_eq!(line["logging.googleapis.com/trace"], TRACE, "{line}");
@@ -124,11 +95,7 @@ fn every_outcome_has_a_line() {
 fn a_caller_that_left_is_a_499() {
     let hop = Hop::start(json!({})).unwrap();
     let mut stream = TcpStream::connect(hop.address()).unwrap();
-    write!(
-        stream,
-        "GET /echo/never HTTP/1.1\r\nhost: shop\r\nb3: {B3}\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET /echo/never HTTP/1.1\r\nhost: shop\r\nb3: {B3}\r\n\r\n").unwrap();
     hop.wait_for_request().unwrap();
     drop(stream);
 
@@ -141,33 +108,17 @@ fn a_caller_that_left_is_a_499() {
 #[test]
 fn nothing_in_a_request_breaks_the_line() {
     let hop = Hop::start(json!({ "query": "keep" })).unwrap();
-    let nasty: [&[u8]; 4] = [
-        b"\"}\\\" , \"severity\":\"ALERT",
-        b"\xff\xfe\x80",
-        "häß 💥".as_bytes(),
-        &[b'x'; 20_000],
-    ];
+    let nasty: [&[u8]; 4] =
+        [b"\"}\\\" , \"severity\":\"ALERT", b"\xff\xfe\x80", "häß 💥".as_bytes(), &[b'x'; 20_000]];
     for agent in nasty {
-        assert_eq!(
-            hop.get("/echo/%22?q=%0A\"<", [("user-agent", agent)])
-                .unwrap()
-                .status(),
-            200
-        );
+        assert_eq!(hop.get("/echo/%22?q=%0A\"<", [("user-agent", agent)]).unwrap().status(), 200);
     }
 
     let lines = hop.envoy.lines(nasty.len()).unwrap(); // each parsed
     assert_eq!(lines[0]["severity"], "INFO");
-    assert_eq!(
-        lines[0]["httpRequest"]["userAgent"],
-        "\"}\\\" , \"severity\":\"ALERT"
-    );
+    assert_eq!(lines[0]["httpRequest"]["userAgent"], "\"}\\\" , \"severity\":\"ALERT");
     assert_eq!(lines[2]["httpRequest"]["userAgent"], "häß 💥");
-    assert!(
-        lines[3].to_string().len() < 16_000,
-        "{} bytes",
-        lines[3].to_string().len()
-    );
+    assert!(lines[3].to_string().len() < 16_000, "{} bytes", lines[3].to_string().len());
 }
 
 #[test]

@@ -16,11 +16,7 @@ fn header<'a>(name: &'a str, value: &'a str) -> (&'a str, &'a [u8]) {
 
 /// The values of a header in the echo's answer.
 fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
-    headers
-        .iter()
-        .filter(|(header, _)| header == name)
-        .map(|(_, value)| value.as_str())
-        .collect()
+    headers.iter().filter(|(header, _)| header == name).map(|(_, value)| value.as_str()).collect()
 }
 
 /// A request without a trace header.
@@ -29,7 +25,5 @@ const NONE: [(&str, &[u8]); 0] = [];
 /// A value inside a line, by JSON pointer.
 #[track_caller]
 fn text<'a>(line: &'a Value, pointer: &str) -> &'a str {
-    line.pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no text at {pointer} of {line}"))
+    line.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer} of {line}"))
 }

@@ -16,13 +16,7 @@ fn the_table_of_headers() {
     let rows = rows();
     assert!(rows.len() > 50);
     let failed: Vec<String> = rows.iter().filter_map(|row| check_row(&hop, row).err()).collect();
-    assert!(
-        failed.is_empty(),
-        "{} of {} rows:\n{}",
-        failed.len(),
-        rows.len(),
-        failed.join("\n")
-    );
+    assert!(failed.is_empty(), "{} of {} rows:\n{}", failed.len(), rows.len(), failed.join("\n"));
 }
 
 struct Row {
@@ -34,9 +28,8 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let lines = include_str!("../data/extract.tsv")
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines =
+        include_str!("../data/extract.tsv").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| {
             let columns: Vec<&str> = line.split('\t').collect();
@@ -91,11 +84,7 @@ fn check_row(hop: &Hop, row: &Row) -> Result<(), String> {
         return Err(format!("{}: the caller's span id went on", row.case));
     }
     let parents = values(&headers, "x-b3-parentspanid");
-    check(
-        "the parent",
-        format!("{parents:?}"),
-        format!("{:?}", row.span_id.as_slice()),
-    )?;
+    check("the parent", format!("{parents:?}"), format!("{:?}", row.span_id.as_slice()))?;
 
     // A caller that has not decided leaves it to the rate, which is 1.
     let (b3, bit) = match row.sampling {
@@ -104,23 +93,11 @@ fn check_row(hop: &Hop, row: &Row) -> Result<(), String> {
         _ => (("x-b3-sampled", "1"), 1),
     };
     check(b3.0, one(b3.0)?, b3.1.to_owned())?;
-    check(
-        "traceparent",
-        one("traceparent")?,
-        format!("00-{trace}-{span}-0{bit}"),
-    )?;
+    check("traceparent", one("traceparent")?, format!("00-{trace}-{span}-0{bit}"))?;
     let decimal = u64::from_str_radix(&span, 16).map_err(|error| format!("{}: {span}: {error}", row.case))?;
-    check(
-        "x-cloud-trace-context",
-        one("x-cloud-trace-context")?,
-        format!("{trace}/{decimal};o={bit}"),
-    )?;
+    check("x-cloud-trace-context", one("x-cloud-trace-context")?, format!("{trace}/{decimal};o={bit}"))?;
 
-    let other = if row.sampling == "debug" {
-        "x-b3-sampled"
-    } else {
-        "x-b3-flags"
-    };
+    let other = if row.sampling == "debug" { "x-b3-sampled" } else { "x-b3-flags" };
     for name in ["b3", "grpc-trace-bin", other] {
         check(name, format!("{:?}", values(&headers, name)), "[]".to_owned())?;
     }
@@ -134,28 +111,15 @@ fn only_the_formats_that_are_asked_for() {
     let headers = hop
         .echo([
             header("x-cloud-trace-context", &cloud),
-            header(
-                "traceparent",
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            ),
+            header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             header("tracestate", "a=b"),
             header("x-b3-traceid", "4bf92f3577b34da6a3ce929d0e0e4736"),
         ])
         .unwrap();
 
-    let [b3] = values(&headers, "b3")[..] else {
-        panic!("no b3 in {headers:?}")
-    };
-    assert!(
-        b3.starts_with(TRACE) && b3.ends_with("-1-0000000000000001"),
-        "{b3}"
-    );
-    for removed in [
-        "x-cloud-trace-context",
-        "traceparent",
-        "tracestate",
-        "x-b3-traceid",
-    ] {
+    let [b3] = values(&headers, "b3")[..] else { panic!("no b3 in {headers:?}") };
+    assert!(b3.starts_with(TRACE) && b3.ends_with("-1-0000000000000001"), "{b3}");
+    for removed in ["x-cloud-trace-context", "traceparent", "tracestate", "x-b3-traceid"] {
         assert_eq!(values(&headers, removed), [""; 0], "{removed}");
     }
 }
@@ -164,11 +128,7 @@ fn only_the_formats_that_are_asked_for() {
 fn tracestate_stays_with_its_context() {
     let hop = Hop::start(json!({})).unwrap();
     let traceparent = format!("00-{TRACE}-{SPAN}-01");
-    let w3c = [
-        header("traceparent", &traceparent),
-        header("tracestate", "a=b"),
-        header("tracestate", "c=d"),
-    ];
+    let w3c = [header("traceparent", &traceparent), header("tracestate", "a=b"), header("tracestate", "c=d")];
 
     let headers = hop.echo(w3c).unwrap();
     assert_eq!(values(&headers, "tracestate").join(","), "a=b,c=d");
@@ -184,10 +144,7 @@ fn a_rate_of_zero_denies_what_nobody_decided() {
     assert_eq!(values(&hop.echo(NONE).unwrap(), "x-b3-sampled"), ["0"]);
 
     let decided = format!("{TRACE}-{SPAN}-1");
-    assert_eq!(
-        values(&hop.echo([header("b3", &decided)]).unwrap(), "x-b3-sampled"),
-        ["1"]
-    );
+    assert_eq!(values(&hop.echo([header("b3", &decided)]).unwrap(), "x-b3-sampled"), ["1"]);
 
     let lines = hop.envoy.lines(2).unwrap();
     assert_eq!(lines[0]["logging.googleapis.com/trace_sampled"], false);

@@ -19,15 +19,10 @@ fn get(mesh: &Mesh, path: &str, headers: &[(&str, &str)]) -> u16 {
 #[track_caller]
 fn check_linked(trace: &Trace, caller: Option<&str>) {
     let span = |service, kind| {
-        trace
-            .span(service, kind)
-            .unwrap_or_else(|| panic!("no {kind} span of the {service} in {trace:#?}"))
+        trace.span(service, kind).unwrap_or_else(|| panic!("no {kind} span of the {service} in {trace:#?}"))
     };
-    let (inbound, outbound, last) = (
-        span("frontend", "server"),
-        span("frontend", "client"),
-        span("backend", "server"),
-    );
+    let (inbound, outbound, last) =
+        (span("frontend", "server"), span("frontend", "client"), span("backend", "server"));
     assert_eq!(inbound.parent_span_id.as_deref(), caller);
     assert_eq!(outbound.parent_span_id.as_deref(), Some(inbound.span_id.as_str()));
     assert_eq!(last.parent_span_id.as_deref(), Some(outbound.span_id.as_str()));
@@ -51,22 +46,12 @@ fn three_hops_are_one_trace() {
     check_linked(&trace, Some(CALLER));
     assert_eq!(trace.span("frontend", "server").unwrap().name, "GET orders");
     assert_eq!(trace.span("frontend", "client").unwrap().name, "GET stock");
-    assert_eq!(
-        trace.span("backend", "server").unwrap().attributes["http.response.status_code"],
-        200
-    );
+    assert_eq!(trace.span("backend", "server").unwrap().attributes["http.response.status_code"], 200);
     assert!(trace.spans.iter().all(|span| span.status.code == "unset"));
 
     // What a service prints belongs to the span of its own sidecar.
-    let line = trace
-        .logs
-        .iter()
-        .find(|log| log.message.contains("stock counted"))
-        .unwrap();
-    assert_eq!(
-        line.span_id.as_deref(),
-        Some(trace.span("backend", "server").unwrap().span_id.as_str())
-    );
+    let line = trace.logs.iter().find(|log| log.message.contains("stock counted")).unwrap();
+    assert_eq!(line.span_id.as_deref(), Some(trace.span("backend", "server").unwrap().span_id.as_str()));
 }
 
 #[test]
@@ -75,11 +60,7 @@ fn a_caller_without_a_trace_gets_one() {
     assert_eq!(get(&mesh, "/orders/8", &[]), 200);
 
     let summary = wait::try_until("the trace", || {
-        Ok(mesh
-            .exporter
-            .traces(10)?
-            .into_iter()
-            .find(|trace| trace.span_count == 3))
+        Ok(mesh.exporter.traces(10)?.into_iter().find(|trace| trace.span_count == 3))
     })
     .unwrap();
     assert_eq!(summary.root_name, "GET orders");
@@ -98,48 +79,28 @@ fn a_failure_is_one_in_every_hop() {
 
     let trace = mesh.exporter.complete_trace(TRACE, 3, 5).unwrap();
     check_linked(&trace, Some(CALLER));
-    assert_eq!(
-        trace
-            .spans
-            .iter()
-            .filter(|span| span.status.code == "error")
-            .count(),
-        3
-    );
+    assert_eq!(trace.spans.iter().filter(|span| span.status.code == "error").count(), 3);
     let status =
         |service, kind| trace.span(service, kind).unwrap().attributes["http.response.status_code"].clone();
     assert_eq!(status("frontend", "server"), 502);
     assert_eq!(status("frontend", "client"), 503);
     assert_eq!(status("backend", "server"), 503);
-    assert!(
-        trace.logs.iter().filter(|log| log.severity == "ERROR").count() >= 5,
-        "{:#?}",
-        trace.logs
-    );
+    assert!(trace.logs.iter().filter(|log| log.severity == "ERROR").count() >= 5, "{:#?}", trace.logs);
 }
 
 #[test]
 fn a_denied_trace_has_lines_and_no_spans() {
     let mesh = Mesh::start("127.0.0.1:0").unwrap();
     let denied = format!("{TRACE}/123;o=0");
-    assert_eq!(
-        get(&mesh, "/orders/1", &[("x-cloud-trace-context", &denied)]),
-        200
-    );
+    assert_eq!(get(&mesh, "/orders/1", &[("x-cloud-trace-context", &denied)]), 200);
     // Once the spans of a later request are there, those of the first would be, too.
     let b3 = format!("105445aa7843bc8bf206b12000100000-{CALLER}-1");
     assert_eq!(get(&mesh, "/orders/2", &[("b3", &b3)]), 200);
-    mesh.exporter
-        .complete_trace("105445aa7843bc8bf206b12000100000", 3, 6)
-        .unwrap();
+    mesh.exporter.complete_trace("105445aa7843bc8bf206b12000100000", 3, 6).unwrap();
 
     let trace = mesh.exporter.complete_trace(TRACE, 0, 6).unwrap();
     assert_eq!(trace.spans.len(), 0);
     for log in trace.logs {
-        assert_eq!(
-            log.line["logging.googleapis.com/trace_sampled"], false,
-            "{}",
-            log.line
-        );
+        assert_eq!(log.line["logging.googleapis.com/trace_sampled"], false, "{}", log.line);
     }
 }

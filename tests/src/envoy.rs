@@ -26,12 +26,7 @@ impl Envoy {
         let client = client()?;
         wait::try_until("Envoy's readiness", || {
             process.check_running()?;
-            Ok(client
-                .get(&ready)
-                .send()
-                .ok()
-                .filter(|answer| answer.status() == 200)
-                .map(drop))
+            Ok(client.get(&ready).send().ok().filter(|answer| answer.status() == 200).map(drop))
         })?;
         Ok(Envoy { process, admin })
     }
@@ -75,19 +70,14 @@ impl Envoy {
 
 /// What `envoy --mode validate` says of a configuration.
 pub fn validate(config: &str, dir: &Path) -> Result<Output> {
-    command(config, dir)?
-        .args(["--mode", "validate"])
-        .output()
-        .map_err(Error::when("envoy --mode validate"))
+    command(config, dir)?.args(["--mode", "validate"]).output().map_err(Error::when("envoy --mode validate"))
 }
 
 fn command(config: &str, dir: &Path) -> Result<Command> {
     let file = dir.join("envoy.yaml");
     std::fs::write(&file, config).map_err(Error::when(file.display()))?;
     let mut command = Command::new(program()?);
-    command
-        .args(["--disable-hot-restart", "--log-level", "warning", "--config-path"])
-        .arg(file);
+    command.args(["--disable-hot-restart", "--log-level", "warning", "--config-path"]).arg(file);
     Ok(command)
 }
 
@@ -110,10 +100,7 @@ pub fn plugin() -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(Error::new(format!(
-        "no filter at {}; run `make filter`",
-        path.display()
-    )))
+    Err(Error::new(format!("no filter at {}; run `make filter`", path.display())))
 }
 
 /// The folder of the whole project.
@@ -128,11 +115,7 @@ pub fn fill(template: &str, values: &[(&str, &dyn ToString)]) -> Result<String> 
         filled = filled.replace(&format!("${{{name}}}"), &value.to_string());
     }
     let is_comment = |line: &&str| line.trim_start().starts_with('#');
-    match filled
-        .lines()
-        .filter(|line| !is_comment(line))
-        .find(|line| line.contains("${"))
-    {
+    match filled.lines().filter(|line| !is_comment(line)).find(|line| line.contains("${")) {
         None => Ok(filled),
         Some(line) => Err(Error::new(format!("no value for: {}", line.trim()))),
     }
@@ -145,9 +128,5 @@ pub fn quoted(json: &Value) -> String {
 
 /// A client that keeps to loopback, whatever proxy the environment names.
 pub fn client() -> Result<Client> {
-    Client::builder()
-        .no_proxy()
-        .timeout(wait::PATIENCE)
-        .build()
-        .map_err(Error::when("an HTTP client"))
+    Client::builder().no_proxy().timeout(wait::PATIENCE).build().map_err(Error::when("an HTTP client"))
 }

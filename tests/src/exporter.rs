@@ -28,26 +28,14 @@ impl Exporter {
             None => sibling("logtracer-exporter")?,
         };
         let mut command = Command::new(program);
-        command.args([
-            "--http",
-            "127.0.0.1:0",
-            "--grpc",
-            "127.0.0.1:0",
-            "--view",
-            view,
-            "--data-dir",
-        ]);
+        command.args(["--http", "127.0.0.1:0", "--view", view, "--data-dir"]);
         command.arg(dir.join("data"));
         for file in tail {
             command.arg("--tail").arg(file);
         }
         let mut process = Process::start("exporter", command, dir)?;
         let ready = ready_line(&mut process)?;
-        Ok(Exporter {
-            http: address(&ready, "http")?,
-            view: address(&ready, "view")?,
-            process,
-        })
+        Ok(Exporter { http: address(&ready, "http")?, view: address(&ready, "view")?, process })
     }
 
     /// Where it takes OTLP/HTTP.
@@ -85,9 +73,7 @@ impl Exporter {
         let mut seen = (0, 0);
         wait::try_until("the trace in the store", || {
             let trace = self.trace(id)?;
-            seen = trace
-                .as_ref()
-                .map_or((0, 0), |trace| (trace.spans.len(), trace.logs.len()));
+            seen = trace.as_ref().map_or((0, 0), |trace| (trace.spans.len(), trace.logs.len()));
             Ok(trace.filter(|_| seen.0 >= spans && seen.1 >= lines))
         })
         .map_err(|cause| {
@@ -107,32 +93,23 @@ impl Exporter {
         let status = answer.status();
         let body = answer.text().map_err(Error::when(&url))?;
         let parsed = serde_json::from_str(&body);
-        parsed
-            .map(Some)
-            .map_err(Error::when(format!("{url} answered {status} {body}")))
+        parsed.map(Some).map_err(Error::when(format!("{url} answered {status} {body}")))
     }
 }
 
 /// The first line of a program whose message ends with `ready`.
 pub(crate) fn ready_line(process: &mut Process) -> Result<Value> {
-    wait::try_until(
-        &format!("the first line of {}", process.stdout().display()),
-        || {
-            process.check_running()?;
-            let is_ready = |line: &Value| {
-                line["message"]
-                    .as_str()
-                    .is_some_and(|message| message.ends_with("ready"))
-            };
-            Ok(lines::read(process.stdout())?.into_iter().find(is_ready))
-        },
-    )
+    wait::try_until(&format!("the first line of {}", process.stdout().display()), || {
+        process.check_running()?;
+        let is_ready =
+            |line: &Value| line["message"].as_str().is_some_and(|message| message.ends_with("ready"));
+        Ok(lines::read(process.stdout())?.into_iter().find(is_ready))
+    })
 }
 
 pub(crate) fn address(ready: &Value, field: &str) -> Result<SocketAddr> {
     let text = ready[field].as_str().unwrap_or_default();
-    text.parse()
-        .map_err(Error::when(format!("{field} of the line {ready}")))
+    text.parse().map_err(Error::when(format!("{field} of the line {ready}")))
 }
 
 /// A trace in the list of traces.
@@ -159,9 +136,7 @@ pub struct Trace {
 impl Trace {
     /// The spans of one service and kind.
     pub fn span(&self, service: &str, kind: &str) -> Option<&Span> {
-        self.spans
-            .iter()
-            .find(|span| span.service_name == service && span.kind == kind)
+        self.spans.iter().find(|span| span.service_name == service && span.kind == kind)
     }
 
     /// The spans whose parent is not in the trace, oldest first.

@@ -22,11 +22,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            filter: None,
-            direction: "INBOUND",
-            exporter: None,
-        }
+        Options { filter: None, direction: "INBOUND", exporter: None }
     }
 }
 
@@ -43,10 +39,7 @@ pub struct Hop {
 impl Hop {
     /// Starts an inbound hop with a configuration of the filter.
     pub fn start(filter: Value) -> Result<Hop> {
-        Hop::with(Options {
-            filter: Some(filter),
-            ..Options::default()
-        })
+        Hop::with(Options { filter: Some(filter), ..Options::default() })
     }
 
     /// Starts a hop.
@@ -56,13 +49,7 @@ impl Hop {
         let (port, admin) = (ports::reserve()?, ports::reserve()?);
         let config = configuration(&options, port, admin, echo.address().port())?;
         let envoy = Envoy::start(&config, admin, dir.path())?;
-        Ok(Hop {
-            envoy,
-            port,
-            client: envoy::client()?,
-            _echo: echo,
-            _dir: dir,
-        })
+        Ok(Hop { envoy, port, client: envoy::client()?, _echo: echo, _dir: dir })
     }
 
     /// Where a caller connects.
@@ -73,9 +60,7 @@ impl Hop {
     /// Waits until a request has come as far as the service.
     pub fn wait_for_request(&self) -> Result<()> {
         wait::try_until("a request at the service", || {
-            self.envoy
-                .stat("cluster.service.upstream_rq_total")
-                .map(|count| Some(()).filter(|()| count > 0))
+            self.envoy.stat("cluster.service.upstream_rq_total").map(|count| Some(()).filter(|()| count > 0))
         })
     }
 
@@ -107,10 +92,7 @@ impl Hop {
         struct Answer {
             headers: Vec<(String, String)>,
         }
-        let answer: Answer = self
-            .get("/echo", headers)?
-            .json()
-            .map_err(Error::when("the echo's answer"))?;
+        let answer: Answer = self.get("/echo", headers)?.json().map_err(Error::when("the echo's answer"))?;
         Ok(answer.headers)
     }
 }

@@ -9,10 +9,7 @@ use crate::{Error, Result};
 
 /// Every complete line of `file`, each of which must be one JSON object.
 pub fn read(file: &Path) -> Result<Vec<Value>> {
-    raw(file)?
-        .iter()
-        .map(|line| parse(line).map_err(Error::when(file.display())))
-        .collect()
+    raw(file)?.iter().map(|line| parse(line).map_err(Error::when(file.display()))).collect()
 }
 
 /// Every complete line of `file` as it stands there.
@@ -34,8 +31,6 @@ pub fn parse(line: &str) -> Result<Value> {
 
 /// The trace id of a line of either format, without `projects/…/traces/`.
 pub fn trace_id(line: &Value) -> Option<&str> {
-    let field = line
-        .get("logging.googleapis.com/trace")
-        .or_else(|| line.get("trace"))?;
+    let field = line.get("logging.googleapis.com/trace").or_else(|| line.get("trace"))?;
     field.as_str()?.rsplit('/').next()
 }

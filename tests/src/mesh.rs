@@ -42,14 +42,7 @@ impl Mesh {
 
         let config = configuration(&ports, frontend.address(), backend.address(), exporter.http())?;
         let envoy = Envoy::start(&config, ports.admin, path)?;
-        Ok(Mesh {
-            frontend,
-            backend,
-            envoy,
-            exporter,
-            entrance: ports.frontend_inbound,
-            _dir: dir,
-        })
+        Ok(Mesh { frontend, backend, envoy, exporter, entrance: ports.frontend_inbound, _dir: dir })
     }
 
     /// The URL of a path of the frontend, as a caller from outside sees it.

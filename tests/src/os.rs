@@ -1,8 +1,5 @@
 //! The two requests to the kernel that the standard library has no safe form of.
-#![allow(
-    unsafe_code,
-    reason = "a child that dies with its parent and a polite end need prctl and kill"
-)]
+#![allow(unsafe_code, reason = "a child that dies with its parent and a polite end need prctl and kill")]
 
 use std::process::{Child, Command};
 
@@ -14,12 +11,8 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     let parent = std::process::id();
     let ask = move || {
         // SAFETY: prctl and getppid are async-signal-safe and touch no memory of ours.
-        let (asked, current) = unsafe {
-            (
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
-                libc::getppid(),
-            )
-        };
+        let (asked, current) =
+            unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
         match asked {
             0 if current.unsigned_abs() == parent => Ok(()),
             0 => Err(std::io::Error::from_raw_os_error(libc::ESRCH)),

@@ -28,9 +28,7 @@ pub fn reserve() -> Result<u16> {
         if let Some(lock) = lock(&locks.join(port.to_string()))
             && TcpListener::bind(("127.0.0.1", port)).is_ok()
         {
-            HELD.lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .push(lock);
+            HELD.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(lock);
             return Ok(port);
         }
     }

@@ -24,24 +24,14 @@ impl Process {
     pub fn start(name: &str, mut command: Command, dir: &Path) -> Result<Process> {
         let stdout = dir.join(format!("{name}.out"));
         let stderr = dir.join(format!("{name}.err"));
-        command
-            .stdin(Stdio::null())
-            .stdout(append(&stdout)?)
-            .stderr(append(&stderr)?);
+        command.stdin(Stdio::null()).stdout(append(&stdout)?).stderr(append(&stderr)?);
         // A group of its own: a Ctrl-C on the terminal is for the one who started it, who then ends it in order.
         command.process_group(0);
         os::die_with_parent(&mut command);
 
         let program = Path::new(command.get_program()).display().to_string();
-        let child = command
-            .spawn()
-            .map_err(Error::when(format!("{name}: cannot run {program}")))?;
-        Ok(Process {
-            name: name.to_owned(),
-            child,
-            stdout,
-            stderr,
-        })
+        let child = command.spawn().map_err(Error::when(format!("{name}: cannot run {program}")))?;
+        Ok(Process { name: name.to_owned(), child, stdout, stderr })
     }
 
     /// The process id.
@@ -56,20 +46,16 @@ impl Process {
 
     /// What it printed on stderr so far.
     pub fn errors(&self) -> String {
-        fs::read(&self.stderr)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.stderr).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// An error with what it printed on stderr, if it has ended.
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Error::new(format!(
-                "{} ended with {status}:\n{}",
-                self.name,
-                self.errors()
-            ))),
+            Ok(Some(status)) => {
+                Err(Error::new(format!("{} ended with {status}:\n{}", self.name, self.errors())))
+            }
             Err(cause) => Err(Error::new(format!("{}: {cause}", self.name))),
         }
     }
@@ -118,19 +104,12 @@ pub fn sibling(name: &str) -> Result<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
         .ok_or_else(|| {
-            Error::new(format!(
-                "no {name} beside {}; run `make test` or `make demo`",
-                this.display()
-            ))
+            Error::new(format!("no {name} beside {}; run `make test` or `make demo`", this.display()))
         })
 }
 
 fn append(path: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::when(path.display()))
+    File::options().create(true).append(true).open(path).map_err(Error::when(path.display()))
 }
 
 fn last_lines(text: &str, count: usize) -> String {
@@ -150,12 +129,7 @@ mod tests {
     }
 
     fn alive(id: u32) -> bool {
-        Command::new("kill")
-            .args(["-0", &id.to_string()])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
+        Command::new("kill").args(["-0", &id.to_string()]).stderr(Stdio::null()).status().unwrap().success()
     }
 
     #[test]
@@ -163,12 +137,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut process = sleep(dir.path());
         let id = process.id();
-        wait::until("output", || {
-            fs::read_to_string(process.stdout())
-                .ok()
-                .filter(|out| out == "ready\n")
-        })
-        .unwrap();
+        wait::until("output", || fs::read_to_string(process.stdout()).ok().filter(|out| out == "ready\n"))
+            .unwrap();
         process.check_running().unwrap();
         assert!(alive(id));
 
@@ -183,9 +153,7 @@ mod tests {
         command.args(["-c", "echo out of paper >&2; exit 3"]);
         let mut process = Process::start("printer", command, dir.path()).unwrap();
 
-        let error = wait::until("the end", || process.check_running().err())
-            .unwrap()
-            .to_string();
+        let error = wait::until("the end", || process.check_running().err()).unwrap().to_string();
         assert_eq!(error, "printer ended with exit status: 3:\nout of paper\n");
     }
 
@@ -205,9 +173,7 @@ mod tests {
 
         // The killed child stays a zombie, since nobody waits for it.
         let state = || fs::read_to_string(format!("/proc/{id}/stat")).ok();
-        wait::until("the kernel's SIGKILL", || {
-            state().filter(|stat| stat.contains(") Z ")).map(drop)
-        })
-        .unwrap();
+        wait::until("the kernel's SIGKILL", || state().filter(|stat| stat.contains(") Z ")).map(drop))
+            .unwrap();
     }
 }

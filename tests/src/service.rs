@@ -34,9 +34,7 @@ impl Echo {
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .map_err(Error::when("a port for the echo service"))?;
-        let address = listener
-            .local_addr()
-            .map_err(Error::when("the port of the echo service"))?;
+        let address = listener.local_addr().map_err(Error::when("the port of the echo service"))?;
 
         let status = |PathParameter(status): PathParameter<u16>, headers: HeaderMap| async move {
             (StatusCode::from_u16(status).unwrap_or_default(), echo(&headers))
@@ -46,10 +44,7 @@ impl Echo {
             .route("/echo/never", any(std::future::pending::<StatusCode>))
             .fallback(|headers: HeaderMap| async move { echo(&headers) });
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Ok(Echo {
-            address,
-            _runtime: runtime,
-        })
+        Ok(Echo { address, _runtime: runtime })
     }
 
     /// Where it listens.
@@ -81,10 +76,7 @@ impl DemoService {
         }
         let mut process = Process::start(name, command, dir)?;
         let ready = ready_line(&mut process)?;
-        Ok(DemoService {
-            address: address(&ready, "listen")?,
-            process,
-        })
+        Ok(DemoService { address: address(&ready, "listen")?, process })
     }
 
     /// Where it listens.

@@ -16,11 +16,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let ending = if options.once {
-        Ending::AtOnce
-    } else {
-        Ending::OnSignal
-    };
+    let ending = if options.once { Ending::AtOnce } else { Ending::OnSignal };
     let mut stdout = std::io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match demo::run(ending, &mut stdout, colours) {

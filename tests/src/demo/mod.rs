@@ -32,16 +32,10 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     let ended = signals::listen()?;
     let mut page = Page { out, colours };
 
-    page.title(
-        "logtracer",
-        "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend",
-    )?;
+    page.title("logtracer", "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend")?;
     let mesh = Mesh::start(view(ending))?;
 
-    page.title(
-        "Requests",
-        "four callers, each with the trace headers that it speaks",
-    )?;
+    page.title("Requests", "four callers, each with the trace headers that it speaks")?;
     let mut answers = Vec::new();
     for request in REQUESTS {
         let answer = request.send(&mesh)?;
@@ -72,10 +66,7 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     story.check(&REQUESTS[shown])?;
 
     if ending == Ending::OnSignal {
-        page.title(
-            "Page",
-            &format!("{}   Ctrl-C ends the demo", mesh.exporter.page()),
-        )?;
+        page.title("Page", &format!("{}   Ctrl-C ends the demo", mesh.exporter.page()))?;
         page.out.flush().map_err(Error::when("stdout"))?;
         ended.recv().map_err(Error::when("waiting for a signal"))?;
         page.line("")?;
@@ -85,11 +76,7 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
 
 fn view(ending: Ending) -> &'static str {
     let is_free = || TcpListener::bind(PAGE).is_ok();
-    if ending == Ending::OnSignal && is_free() {
-        PAGE
-    } else {
-        ANY
-    }
+    if ending == Ending::OnSignal && is_free() { PAGE } else { ANY }
 }
 
 struct Page<'a> {
@@ -99,12 +86,8 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn title(&mut self, word: &str, explanation: &str) -> Result<()> {
-        let (bold, dim, plain) = if self.colours {
-            ("\x1b[1m", "\x1b[2m", "\x1b[0m")
-        } else {
-            ("", "", "")
-        };
-        self.line(&format!("\n{bold}{word:<10}{plain}{dim}{explanation}{plain}"))
+        let (bold, dim, plain) = if self.colours { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
+        self.line(&format!("\n{bold}{word:<11}{plain}{dim}{explanation}{plain}"))
     }
 
     fn line(&mut self, text: &str) -> Result<()> {

@@ -41,29 +41,16 @@ pub(super) const REQUESTS: &[Request] = &[
         path: "/orders/42",
         speaks: "x-cloud-trace-context",
         // Google writes span ids as decimal numbers.
-        headers: &[(
-            "x-cloud-trace-context",
-            "105445aa7843bc8bf206b12000100000/67667974448284343;o=1",
-        )],
+        headers: &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/67667974448284343;o=1")],
         status: 200,
         parent: Some("00f067aa0ba902b7"),
         shown: true,
     },
-    Request {
-        path: "/orders/43",
-        speaks: "none",
-        headers: &[],
-        status: 200,
-        parent: None,
-        shown: false,
-    },
+    Request { path: "/orders/43", speaks: "none", headers: &[], status: 200, parent: None, shown: false },
     Request {
         path: "/checkout/44",
         speaks: "traceparent",
-        headers: &[(
-            "traceparent",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        )],
+        headers: &[("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")],
         status: 502,
         parent: Some("00f067aa0ba902b7"),
         shown: false,
@@ -88,10 +75,7 @@ impl Request {
         let json: Value =
             serde_json::from_str(&body).map_err(Error::when(format!("{} answered {body}", self.path)))?;
         match json["trace_id"].as_str() {
-            Some(trace_id) => Ok(Answer {
-                status,
-                trace_id: trace_id.to_owned(),
-            }),
+            Some(trace_id) => Ok(Answer { status, trace_id: trace_id.to_owned() }),
             None => Err(Error::new(format!("{}: the service knew no trace", self.path))),
         }
     }

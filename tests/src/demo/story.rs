@@ -26,38 +26,25 @@ impl Story {
             ("the backend", mesh.backend.stdout(), 1),
             ("the proxies", mesh.envoy.stdout(), HOPS),
         ] {
-            lines.extend(wait::try_until(
-                &format!("{least} lines of {who} in trace {id}"),
-                || {
-                    let found = of_trace(file, id)?;
-                    Ok(Some(found).filter(|found| found.len() >= least))
-                },
-            )?);
+            lines.extend(wait::try_until(&format!("{least} lines of {who} in trace {id}"), || {
+                let found = of_trace(file, id)?;
+                Ok(Some(found).filter(|found| found.len() >= least))
+            })?);
         }
         lines.sort();
         let trace = mesh.exporter.complete_trace(id, HOPS, lines.len())?;
-        Ok(Story {
-            lines: lines.into_iter().map(|(_, line)| line).collect(),
-            trace,
-        })
+        Ok(Story { lines: lines.into_iter().map(|(_, line)| line).collect(), trace })
     }
 
     /// That the spans hang together from the caller to the backend.
     pub(super) fn check(&self, request: &Request) -> Result<()> {
         let hop = |service, kind| {
-            let missing = || {
-                Error::new(format!(
-                    "no {kind} span of the {service} in trace {}",
-                    self.trace.trace_id
-                ))
-            };
+            let missing =
+                || Error::new(format!("no {kind} span of the {service} in trace {}", self.trace.trace_id));
             self.trace.span(service, kind).ok_or_else(missing)
         };
-        let (inbound, outbound, last) = (
-            hop("frontend", "server")?,
-            hop("frontend", "client")?,
-            hop("backend", "server")?,
-        );
+        let (inbound, outbound, last) =
+            (hop("frontend", "server")?, hop("frontend", "client")?, hop("backend", "server")?);
         child_of(inbound, request.parent)?;
         child_of(outbound, Some(&inbound.span_id))?;
         child_of(last, Some(&outbound.span_id))
@@ -80,11 +67,7 @@ fn of_trace(file: &Path, id: &str) -> Result<Vec<(String, String)>> {
     for raw in lines::raw(file)? {
         let line = lines::parse(&raw)?;
         if lines::trace_id(&line) == Some(id) {
-            let time = line["time"]
-                .as_str()
-                .unwrap_or_default()
-                .trim_end_matches('Z')
-                .to_owned();
+            let time = line["time"].as_str().unwrap_or_default().trim_end_matches('Z').to_owned();
             found.push((time, raw));
         }
     }

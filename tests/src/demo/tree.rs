@@ -11,21 +11,13 @@ pub(super) fn render(trace: &Trace) -> Vec<String> {
         walk(trace, root, String::new(), String::new(), &mut rows);
     }
     let widths: [usize; 4] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row: &Row| row.cells[column].chars().count())
-            .max()
-            .unwrap_or(0)
+        rows.iter().map(|row: &Row| row.cells[column].chars().count()).max().unwrap_or(0)
     });
     rows.iter()
-        .map(
-            |Row {
-                 cells: [name, service, kind, duration],
-                 outcome,
-             }| {
-                let [a, b, c, d] = widths;
-                format!("{name:<a$}  {service:<b$}  {kind:<c$}  {duration:>d$}  {outcome}")
-            },
-        )
+        .map(|Row { cells: [name, service, kind, duration], outcome }| {
+            let [a, b, c, d] = widths;
+            format!("{name:<a$}  {service:<b$}  {kind:<c$}  {duration:>d$}  {outcome}")
+        })
         .collect()
 }
 
@@ -50,29 +42,17 @@ fn walk(trace: &Trace, span: &Span, branch: String, indent: String, rows: &mut V
     });
     let children = trace.children(span);
     for (index, child) in children.iter().enumerate() {
-        let (elbow, under) = if index + 1 == children.len() {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
-        };
-        walk(
-            trace,
-            child,
-            format!("{indent}{elbow}"),
-            format!("{indent}{under}"),
-            rows,
-        );
+        let (elbow, under) =
+            if index + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        walk(trace, child, format!("{indent}{elbow}"), format!("{indent}{under}"), rows);
     }
 }
 
 fn outcome(span: &Span) -> String {
-    let status = span
-        .attributes
-        .get("http.response.status_code")
-        .map(|status| match status {
-            Value::String(text) => text.clone(),
-            number => number.to_string(),
-        });
+    let status = span.attributes.get("http.response.status_code").map(|status| match status {
+        Value::String(text) => text.clone(),
+        number => number.to_string(),
+    });
     let word = Some(span.status.code.clone()).filter(|code| code != "unset");
     status.into_iter().chain(word).collect::<Vec<_>>().join(" ")
 }
