@@ -48,7 +48,10 @@ fn a_mistake_stops_envoy_and_is_named() {
     check_refused(json!({ "propagation": { "extract": ["b4"] } }), &["propagation.extract", "b3multi"]);
     check_refused(json!({ "sampling": { "rate": 2 } }), &["sampling.rate"]);
     check_refused(json!({ "sampling": { "rte": 1 } }), &["sampling.rte"]);
-    check_refused(json!({ "exporter": { "flush_interval": "soon" } }), &["exporter.flush_interval"]);
+    check_refused(
+        json!({ "exporter": { "cluster": "c", "flush_interval": "soon" } }),
+        &["exporter.flush_interval"],
+    );
     check_refused(json!([1]), &["object"]);
 }
 
