@@ -107,8 +107,13 @@ impl fmt::Write for Text<'_> {
 /// Writes a string with its quotes: what `write` pushes, in at most `max` bytes between the quotes.
 pub(super) fn text(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
     out.push(b'"');
-    write(&mut Text { out, left: max.saturating_sub(MARKER.len()), cut: false });
+    escaped(out, max, write);
     out.push(b'"');
+}
+
+/// Writes what stands between the quotes of a string.
+pub(super) fn escaped(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
+    write(&mut Text { out, left: max.saturating_sub(MARKER.len()), cut: false });
 }
 
 /// Writes a number in the form that protobuf's JSON gives to 64-bit integers: as a string.
@@ -124,7 +129,7 @@ pub(super) fn integer(out: &mut Vec<u8>, number: u64) {
     let mut rest = number;
     let mut first = digits.len();
     for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
+        *digit = b'0' | (rest % 10) as u8;
         rest /= 10;
         first -= 1;
         if rest == 0 {
@@ -175,27 +180,33 @@ impl Escape {
 
 /// The place of the first byte that JSON wants escaped: a quote, a backslash or a control character.
 ///
-/// Eight bytes at a time: subtracting a small number sets the high bit of the bytes below it.
-/// A borrow can only disturb the bytes after a hit, and only the first hit counts.
+/// Looks at eight bytes at a time, the last eight of a longer text partly for a second time.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTE: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASH: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    const SPACE: u64 = u64::from_ne_bytes([b' '; 8]);
-
-    let mut words = bytes.chunks_exact(8);
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    };
     let mut at = 0;
-    for word in &mut words {
-        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
-        let control = word.wrapping_sub(SPACE) & !word;
-        let quote = (word ^ QUOTE).wrapping_sub(ONES) & !(word ^ QUOTE);
-        let backslash = (word ^ BACKSLASH).wrapping_sub(ONES) & !(word ^ BACKSLASH);
-        let hits = (control | quote | backslash) & HIGH;
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize / 8);
+    for word in bytes.chunks_exact(8) {
+        if let Some(place) = first_in_word(word.try_into().unwrap_or_default()) {
+            return Some(at + place);
         }
         at += 8;
     }
-    words.remainder().iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).map(|place| at + place)
+    first_in_word(*last).map(|place| bytes.len() - 8 + place)
+}
+
+/// Subtracting a small number sets the high bit of the bytes that are smaller.
+/// A borrow can only disturb the bytes after a hit, and only the first hit counts.
+#[inline]
+fn first_in_word(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+
+    let word = u64::from_le_bytes(word);
+    let below = |word: u64, limit: u64| word.wrapping_sub(limit) & !word;
+    let hits = (below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES)) & HIGH;
+    (hits != 0).then(|| hits.trailing_zeros() as usize / 8)
 }

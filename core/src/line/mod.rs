@@ -142,21 +142,19 @@ impl<'a> Line<'a> {
 
     /// The trace, the span and whether the trace is recorded (always told, also when it is not).
     pub fn trace(&mut self, context: &TraceContext) -> &mut Self {
-        let trace_id = context.trace_id.to_hex();
         self.key(self.keys.trace);
-        match (self.format, self.project_id) {
-            (Format::Stackdriver, Some(project_id)) => {
-                json::text(self.out, MAX_NAME_BYTES, |text| {
-                    text.push("projects/");
-                    text.push(project_id);
-                    text.push("/traces/");
-                    text.push(&trace_id);
-                });
-            }
-            _ => self.quoted(&trace_id),
+        self.out.push(b'"');
+        if let (Format::Stackdriver, Some(project_id)) = (self.format, self.project_id) {
+            self.raw("projects/");
+            json::escaped(self.out, MAX_NAME_BYTES, |text| text.push(project_id));
+            self.raw("/traces/");
         }
+        self.out.extend_from_slice(context.trace_id.to_hex().as_bytes());
+        self.out.push(b'"');
         self.key(self.keys.span_id);
-        self.quoted(&context.span_id.to_hex());
+        self.out.push(b'"');
+        self.out.extend_from_slice(context.span_id.to_hex().as_bytes());
+        self.out.push(b'"');
         self.key(self.keys.trace_sampled);
         self.raw(if context.sampling.is_sampled() { "true" } else { "false" });
         self

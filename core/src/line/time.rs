@@ -6,12 +6,13 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// `2018-07-25T14:06:05.499727000Z`.
 pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
     let seconds = unix_nanos / NANOS_PER_SECOND;
-    let nanos = unix_nanos % NANOS_PER_SECOND;
-    let (year, month, day) = civil_from_days(seconds / SECONDS_PER_DAY);
-    let second_of_day = seconds % SECONDS_PER_DAY;
+    let nanos = (unix_nanos % NANOS_PER_SECOND) as u32;
+    let (year, month, day) = civil_from_days((seconds / SECONDS_PER_DAY) as u32);
+    let second_of_day = (seconds % SECONDS_PER_DAY) as u32;
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
 
     // The digit of `value` at this power of ten.
-    let digit = |value: u64, power: u64| b'0' + (value / power % 10) as u8;
+    let digit = |value: u32, power: u32| b'0' | (value / power % 10) as u8;
     [
         digit(year, 1000),
         digit(year, 100),
@@ -24,14 +25,14 @@ pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
         digit(day, 10),
         digit(day, 1),
         b'T',
-        digit(second_of_day / 3600, 10),
-        digit(second_of_day / 3600, 1),
+        digit(hour, 10),
+        digit(hour, 1),
         b':',
-        digit(second_of_day / 60 % 60, 10),
-        digit(second_of_day / 60 % 60, 1),
+        digit(minute, 10),
+        digit(minute, 1),
         b':',
-        digit(second_of_day % 60, 10),
-        digit(second_of_day % 60, 1),
+        digit(second, 10),
+        digit(second, 1),
         b'.',
         digit(nanos, 100_000_000),
         digit(nanos, 10_000_000),
@@ -50,7 +51,7 @@ pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
 ///
 /// Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>): years begin in
 /// March, so that the leap day is the last of a year, and 400 of them form an era of 146,097 days.
-fn civil_from_days(days_since_1970: u64) -> (u64, u64, u64) {
+fn civil_from_days(days_since_1970: u32) -> (u32, u32, u32) {
     let days = days_since_1970 + 719_468; // since 0000-03-01
     let era = days / 146_097;
     let day_of_era = days % 146_097;
@@ -59,7 +60,7 @@ fn civil_from_days(days_since_1970: u64) -> (u64, u64, u64) {
     let shifted_month = (5 * day_of_year + 2) / 153; // 0 is March
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let year = era * 400 + year_of_era + u32::from(month <= 2);
     (year, month, day)
 }
 
