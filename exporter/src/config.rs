@@ -21,12 +21,7 @@ pub struct Config {
     pub view: SocketAddr,
 
     /// Where the outbox and the store live
-    #[arg(
-        long,
-        env = "LOGTRACER_DATA_DIR",
-        value_name = "DIR",
-        default_value = "./logtracer-data"
-    )]
+    #[arg(long, env = "LOGTRACER_DATA_DIR", value_name = "DIR", default_value = "./logtracer-data")]
     pub data_dir: PathBuf,
 
     /// Where to deliver spans: `store` is the embedded store that the viewer shows [repeatable]
@@ -40,12 +35,7 @@ pub struct Config {
     pub sinks: Vec<SinkName>,
 
     /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin [repeatable]
-    #[arg(
-        long = "tail",
-        env = "LOGTRACER_TAIL",
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
+    #[arg(long = "tail", env = "LOGTRACER_TAIL", value_name = "FILE", value_delimiter = ',')]
     pub tails: Vec<PathBuf>,
 
     /// How long the store keeps a trace
@@ -73,13 +63,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a time above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| expected())?;
-    let signed = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|error| error.to_string())?;
-    Duration::try_from(signed)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(expected)
+    let signed =
+        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    Duration::try_from(signed).ok().filter(|duration| !duration.is_zero()).ok_or_else(expected)
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -101,13 +87,9 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("15m", 900),
-            ("72h", 72 * 3600),
-            ("3d", 72 * 3600),
-            ("1h30m", 5400),
-        ] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("72h", 72 * 3600), ("3d", 72 * 3600), ("1h30m", 5400)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "72", "0s", "-1h", "soon", "1 parsec"] {
@@ -117,12 +99,7 @@ mod tests {
 
     #[test]
     fn sizes_are_decimal_or_binary() {
-        for (text, bytes) in [
-            ("1GiB", 1 << 30),
-            ("500MB", 500_000_000),
-            ("4096", 4096),
-            ("1 KiB", 1024),
-        ] {
+        for (text, bytes) in [("1GiB", 1 << 30), ("500MB", 500_000_000), ("4096", 4096), ("1 KiB", 1024)] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "0", "-1", "big", "1XB"] {

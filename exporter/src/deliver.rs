@@ -20,13 +20,7 @@ pub(crate) async fn run<S: Sink>(
     metrics: Arc<Metrics>,
     mut stop: Shutdown,
 ) {
-    let mut delivery = Delivery {
-        name,
-        sink,
-        feed,
-        metrics,
-        backoff: Backoff::default(),
-    };
+    let mut delivery = Delivery { name, sink, feed, metrics, backoff: Backoff::default() };
     tokio::select! {
         () = stop.begun() => {}
         () = delivery.run() => {}
@@ -58,10 +52,7 @@ impl<S: Sink> Delivery<S> {
             match self.sink.deliver(part).await {
                 Ok(()) => {
                     self.backoff.reset();
-                    self.metrics
-                        .spans_delivered
-                        .get_or_create(&self.label())
-                        .inc_by(spans(part));
+                    self.metrics.spans_delivered.get_or_create(&self.label()).inc_by(spans(part));
                     self.advance(part).await;
                 }
                 Err(DeliveryError::Retry { reason, after }) => {
@@ -104,14 +95,8 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn count_refused(&self, part: &[Batch], reason: &str) {
-        let label = SinkReason {
-            sink: self.name.clone(),
-            reason: "refused",
-        };
-        self.metrics
-            .spans_dropped
-            .get_or_create(&label)
-            .inc_by(spans(part));
+        let label = SinkReason { sink: self.name.clone(), reason: "refused" };
+        self.metrics.spans_dropped.get_or_create(&label).inc_by(spans(part));
         log::repeated(
             Severity::Error,
             "spans refused",
@@ -124,9 +109,7 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn label(&self) -> OfSink {
-        OfSink {
-            sink: self.name.clone(),
-        }
+        OfSink { sink: self.name.clone() }
     }
 }
 
@@ -181,20 +164,12 @@ mod tests {
         async fn deliver(&mut self, batches: &[Batch]) -> Result<(), DeliveryError> {
             if self.failures > 0 {
                 self.failures -= 1;
-                return Err(DeliveryError::Retry {
-                    reason: "not yet".to_owned(),
-                    after: None,
-                });
+                return Err(DeliveryError::Retry { reason: "not yet".to_owned(), after: None });
             }
             if batches.iter().any(|batch| batch.body == "bad") {
-                return Err(DeliveryError::Refused {
-                    reason: "bad".to_owned(),
-                });
+                return Err(DeliveryError::Refused { reason: "bad".to_owned() });
             }
-            self.got
-                .lock()
-                .unwrap()
-                .extend(batches.iter().map(|batch| batch.id));
+            self.got.lock().unwrap().extend(batches.iter().map(|batch| batch.id));
             Ok(())
         }
     }
@@ -203,10 +178,7 @@ mod tests {
     async fn retries_and_singles_out_what_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let limits = Limits {
-            max_bytes: 1 << 20,
-            max_age: Duration::from_secs(3600),
-        };
+        let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3600) };
         let (outbox, _thread) =
             outbox::open(dir.path(), &["picky".to_owned()], limits, metrics.clone()).unwrap();
         for body in ["one", "two", "bad", "four", "five"] {
@@ -214,54 +186,27 @@ mod tests {
         }
         let got = Arc::new(Mutex::new(Vec::new()));
         let (trigger, stop) = shutdown::channel();
-        let sink = Picky {
-            failures: 2,
-            got: got.clone(),
-        };
+        let sink = Picky { failures: 2, got: got.clone() };
         let feed = outbox.feed(0).unwrap();
         let task = tokio::spawn(run("picky".to_owned(), sink, feed, metrics.clone(), stop));
-        tokio::time::timeout(Duration::from_secs(20), outbox.drained())
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(20), outbox.drained()).await.unwrap();
         trigger.pull();
         task.await.unwrap();
 
         assert_eq!(*got.lock().unwrap(), [1, 2, 4, 5]);
         let picky = || "picky".to_owned();
-        assert_eq!(
-            metrics
-                .spans_delivered
-                .get_or_create(&OfSink { sink: picky() })
-                .get(),
-            40
-        );
-        let refused = SinkReason {
-            sink: picky(),
-            reason: "refused",
-        };
+        assert_eq!(metrics.spans_delivered.get_or_create(&OfSink { sink: picky() }).get(), 40);
+        let refused = SinkReason { sink: picky(), reason: "refused" };
         assert_eq!(metrics.spans_dropped.get_or_create(&refused).get(), 10);
-        assert_eq!(
-            metrics
-                .delivery_retries
-                .get_or_create(&OfSink { sink: picky() })
-                .get(),
-            2
-        );
-        assert_eq!(
-            metrics.outbox_bytes.get(),
-            0,
-            "what every sink has passed is deleted"
-        );
+        assert_eq!(metrics.delivery_retries.get_or_create(&OfSink { sink: picky() }).get(), 2);
+        assert_eq!(metrics.outbox_bytes.get(), 0, "what every sink has passed is deleted");
     }
 
     #[test]
     fn pauses_grow_and_are_bounded() {
         let mut backoff = Backoff::default();
         let pauses: Vec<u128> = (0..10).map(|_| backoff.next(1023).as_millis()).collect();
-        assert_eq!(
-            pauses,
-            [199, 399, 799, 1599, 3198, 6396, 12793, 25587, 29985, 29985]
-        );
+        assert_eq!(pauses, [199, 399, 799, 1599, 3198, 6396, 12793, 25587, 29985, 29985]);
         backoff.reset();
         assert_eq!(backoff.next(0), FIRST / 2);
     }

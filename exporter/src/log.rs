@@ -59,9 +59,7 @@ impl Repeats {
             }
             Some((last, left_out)) => {
                 *last = now;
-                Verdict::Tell {
-                    left_out: std::mem::take(left_out),
-                }
+                Verdict::Tell { left_out: std::mem::take(left_out) }
             }
             None => {
                 self.0.insert(message, (now, 0));
@@ -98,13 +96,7 @@ mod tests {
     fn a_line_is_one_object() {
         let mut out = Vec::new();
         let fields = [("http", Value::Str("127.0.0.1:4318")), ("spans", Value::U64(3))];
-        render(
-            &mut out,
-            1_532_527_445_499_727_000,
-            Severity::Info,
-            "ready",
-            &fields,
-        );
+        render(&mut out, 1_532_527_445_499_727_000, Severity::Info, "ready", &fields);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
@@ -121,10 +113,7 @@ mod tests {
         let start = Instant::now();
         assert_eq!(repeats.note("a", start), Verdict::Tell { left_out: 0 });
         assert_eq!(repeats.note("a", start + Duration::from_secs(1)), Verdict::Quiet);
-        assert_eq!(
-            repeats.note("b", start + Duration::from_secs(1)),
-            Verdict::Tell { left_out: 0 }
-        );
+        assert_eq!(repeats.note("b", start + Duration::from_secs(1)), Verdict::Tell { left_out: 0 });
         assert_eq!(repeats.note("a", start + Duration::from_secs(59)), Verdict::Quiet);
         assert_eq!(repeats.note("a", start + INTERVAL), Verdict::Tell { left_out: 2 });
     }

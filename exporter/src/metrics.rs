@@ -88,74 +88,29 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register(
-            "spans_received",
-            "Spans in well-formed requests",
-            self.spans_received.clone(),
-        );
-        r.register(
-            "spans_rejected",
-            "Invalid spans, left out of their request",
-            self.spans_rejected.clone(),
-        );
-        r.register(
-            "requests_refused",
-            "Requests answered with an error",
-            self.requests_refused.clone(),
-        );
-        r.register(
-            "spans_committed",
-            "Spans committed to the outbox",
-            self.spans_committed.clone(),
-        );
+        r.register("spans_received", "Spans in well-formed requests", self.spans_received.clone());
+        r.register("spans_rejected", "Invalid spans, left out of their request", self.spans_rejected.clone());
+        r.register("requests_refused", "Requests answered with an error", self.requests_refused.clone());
+        r.register("spans_committed", "Spans committed to the outbox", self.spans_committed.clone());
         r.register("commits", "Commits of the outbox", self.commits.clone());
         r.register(
             "batches_per_commit",
             "Requests that shared one commit of the outbox",
             self.batches_per_commit.clone(),
         );
-        r.register_with_unit(
-            "outbox",
-            "Size of the waiting batches",
-            Unit::Bytes,
-            self.outbox_bytes.clone(),
-        );
+        r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
         r.register_with_unit(
             "outbox_oldest_age",
             "Age of the oldest waiting batch",
             Unit::Seconds,
             self.outbox_oldest_age.clone(),
         );
-        r.register(
-            "spans_delivered",
-            "Spans that a sink accepted",
-            self.spans_delivered.clone(),
-        );
-        r.register(
-            "spans_dropped",
-            "Spans given up for a sink",
-            self.spans_dropped.clone(),
-        );
-        r.register(
-            "delivery_retries",
-            "Deliveries to be tried again",
-            self.delivery_retries.clone(),
-        );
-        r.register(
-            "sink_lag_batches",
-            "Batches that a sink has not accepted yet",
-            self.sink_lag.clone(),
-        );
-        r.register(
-            "log_lines_tailed",
-            "Log lines read from files",
-            self.log_lines_tailed.clone(),
-        );
-        r.register(
-            "log_lines_skipped",
-            "Log lines that were not stored",
-            self.log_lines_skipped.clone(),
-        );
+        r.register("spans_delivered", "Spans that a sink accepted", self.spans_delivered.clone());
+        r.register("spans_dropped", "Spans given up for a sink", self.spans_dropped.clone());
+        r.register("delivery_retries", "Deliveries to be tried again", self.delivery_retries.clone());
+        r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());
+        r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
+        r.register("log_lines_skipped", "Log lines that were not stored", self.log_lines_skipped.clone());
         r.register_with_unit(
             "store",
             "Used size of the embedded store",
@@ -180,10 +135,7 @@ mod tests {
         metrics.spans_received.inc_by(3);
         metrics
             .spans_dropped
-            .get_or_create(&SinkReason {
-                sink: "store".to_owned(),
-                reason: "age",
-            })
+            .get_or_create(&SinkReason { sink: "store".to_owned(), reason: "age" })
             .inc_by(2);
         metrics.outbox_bytes.set(7);
         let text = metrics.render();

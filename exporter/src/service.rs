@@ -62,10 +62,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let sinks: Vec<String> = config.sinks.iter().map(|sink| sink.as_str().to_owned()).collect();
-    let limits = Limits {
-        max_bytes: config.outbox_max_bytes,
-        max_age: config.outbox_max_age,
-    };
+    let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
     let (outbox, writer) = outbox::open(&config.data_dir, &sinks, limits, metrics.clone())?;
     let store = Store::open(&config.data_dir, metrics.clone())?;
 
@@ -83,37 +80,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let name = sink.as_str().to_owned();
         match sink {
             SinkName::Store => {
-                workers.spawn(deliver::run(
-                    name,
-                    store.clone(),
-                    feed,
-                    metrics.clone(),
-                    working.clone(),
-                ));
+                workers.spawn(deliver::run(name, store.clone(), feed, metrics.clone(), working.clone()));
             }
         }
     }
     for path in config.tails {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
     }
-    let retention = Retention {
-        max_age: config.retention_age,
-        max_bytes: config.retention_bytes,
-    };
-    workers.spawn(keep_house(
-        outbox.clone(),
-        store.clone(),
-        retention,
-        working.clone(),
-    ));
+    let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
+    workers.spawn(keep_house(outbox.clone(), store.clone(), retention, working.clone()));
     let receivers = receive::router(Receive::new(outbox.clone(), metrics.clone()));
     servers.spawn(listen(http, receivers, serving.clone()));
-    let viewer = View {
-        store,
-        outbox: outbox.clone(),
-        sinks: sinks.into(),
-        metrics,
-    };
+    let viewer = View { store, outbox: outbox.clone(), sinks: sinks.into(), metrics };
     servers.spawn(listen(view, view::router(viewer), serving));
 
     let signalled = shutdown::signalled();
@@ -123,20 +101,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         &[
             ("http", Value::Fmt(format_args!("{http_addr}"))),
             ("view", Value::Fmt(format_args!("{view_addr}"))),
-            (
-                "data_dir",
-                Value::Fmt(format_args!("{}", config.data_dir.display())),
-            ),
+            ("data_dir", Value::Fmt(format_args!("{}", config.data_dir.display()))),
         ],
     );
     let signal = signalled.await.context("cannot wait for signals")?;
     log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
 
     stop_serving.pull();
-    let requests = timeout(GRACE_REQUESTS, async {
-        while servers.join_next().await.is_some() {}
-    })
-    .await;
+    let requests = timeout(GRACE_REQUESTS, async { while servers.join_next().await.is_some() {} }).await;
     servers.shutdown().await;
     let delivered = timeout(GRACE_SINKS, outbox.drained()).await;
     stop_working.pull();
@@ -158,12 +130,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Makes the data directory, and keeps other exporters out of it while the file is open.
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(data_dir).with_context(|| {
-        format!(
-            "cannot make the data directory {} (--data-dir)",
-            data_dir.display()
-        )
-    })?;
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot make the data directory {} (--data-dir)", data_dir.display()))?;
     let path = data_dir.join("lock");
     let file = File::options()
         .create(true)
@@ -174,10 +142,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            bail!(
-                "the data directory {} is in use by another exporter (--data-dir)",
-                data_dir.display()
-            )
+            bail!("the data directory {} is in use by another exporter (--data-dir)", data_dir.display())
         }
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
@@ -186,19 +151,13 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 }
 
 async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ({option})"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({option})"))
 }
 
 async fn listen(listener: TcpListener, router: Router, mut stop: Shutdown) {
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.begun().await });
     if let Err(error) = served.await {
-        log::line(
-            Severity::Error,
-            "a listener failed",
-            &[("error", Value::Fmt(format_args!("{error}")))],
-        );
+        log::line(Severity::Error, "a listener failed", &[("error", Value::Fmt(format_args!("{error}")))]);
     }
 }
 

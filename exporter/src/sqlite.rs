@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rusqlite::{Connection, OpenFlags};
 
 /// What a database file is.
@@ -23,7 +23,10 @@ pub(crate) struct Kind {
 ///
 /// Every commit on this connection is on disk when it returns (WAL with `synchronous = FULL`).
 pub(crate) fn open(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
-    checked(path, kind).with_context(|| format!("cannot open the {} {}", kind.name, path.display()))
+    checked(path, kind)
+        // SQLite's errors name their cause in their text already.
+        .map_err(|error| anyhow!(error.to_string()))
+        .with_context(|| format!("cannot open the {} {}", kind.name, path.display()))
 }
 
 /// Opens one more connection to a file that [`open`] has accepted, for reading only.
@@ -65,10 +68,7 @@ fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
     }
     let version = number("PRAGMA user_version")?;
     if version != i64::from(kind.version) {
-        bail!(
-            "its layout has version {version}, this program writes version {}",
-            kind.version
-        );
+        bail!("its layout has version {version}, this program writes version {}", kind.version);
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
@@ -98,10 +98,7 @@ mod tests {
     fn a_new_file_is_made_and_opens_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.db");
-        open(&path, &KIND)
-            .unwrap()
-            .execute("INSERT INTO thing(body) VALUES (x'01')", [])
-            .unwrap();
+        open(&path, &KIND).unwrap().execute("INSERT INTO thing(body) VALUES (x'01')", []).unwrap();
         let count: i64 = open(&path, &KIND)
             .unwrap()
             .query_row("SELECT count(*) FROM thing", [], |row| row.get(0))
@@ -125,10 +122,7 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         assert_eq!(
             refused(&path, &KIND),
-            format!(
-                "cannot open the outbox {}: file is not a database",
-                path.display()
-            )
+            format!("cannot open the outbox {}: file is not a database", path.display())
         );
         assert_eq!(std::fs::read(&path).unwrap(), text);
     }
@@ -137,10 +131,7 @@ mod tests {
     fn a_foreign_database_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("CREATE TABLE theirs(x);")
-            .unwrap();
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs(x);").unwrap();
         let before = std::fs::read(&path).unwrap();
         assert!(refused(&path, &KIND).ends_with("database of another program (application id 0x0)"));
         assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -161,9 +152,7 @@ mod tests {
         let path = dir.path().join("outbox.db");
         let connection = open(&path, &KIND).unwrap();
         for _ in 0..50 {
-            connection
-                .execute("INSERT INTO thing(body) VALUES (randomblob(1000))", [])
-                .unwrap();
+            connection.execute("INSERT INTO thing(body) VALUES (randomblob(1000))", []).unwrap();
         }
         drop(connection);
         let mut bytes = std::fs::read(&path).unwrap();

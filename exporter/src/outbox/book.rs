@@ -35,52 +35,33 @@ impl Book {
             .collect::<Result<_, _>>()?;
         let last_batch: i64 =
             connection.query_row("SELECT coalesce(max(id), 0) FROM batch", [], |row| row.get(0))?;
-        let last_id = known
-            .iter()
-            .map(|(_, position)| *position)
-            .fold(last_batch, i64::max);
+        let last_id = known.iter().map(|(_, position)| *position).fold(last_batch, i64::max);
 
         let mut orphaned = Vec::new();
         for (sink, position) in &known {
             if !sinks.contains(sink) {
                 let spans = spans_between(connection, *position, last_id)?;
-                orphaned.push(Orphaned {
-                    sink: sink.clone(),
-                    spans,
-                });
+                orphaned.push(Orphaned { sink: sink.clone(), spans });
                 connection.execute("DELETE FROM cursor WHERE sink = ?", [sink])?;
             }
         }
         let mut cursors = Vec::new();
         for sink in sinks {
-            let position = known
-                .iter()
-                .find(|(name, _)| name == sink)
-                .map_or(0, |(_, position)| *position);
-            connection.execute(
-                "INSERT OR IGNORE INTO cursor VALUES (?, ?)",
-                params![sink, position],
-            )?;
+            let position = known.iter().find(|(name, _)| name == sink).map_or(0, |(_, position)| *position);
+            connection.execute("INSERT OR IGNORE INTO cursor VALUES (?, ?)", params![sink, position])?;
             cursors.push(position);
         }
-        let mut book = Self {
-            last_id,
-            bytes: 0,
-            oldest_ms: None,
-            cursors,
-        };
+        let mut book = Self { last_id, bytes: 0, oldest_ms: None, cursors };
         book.delete_passed(connection)?;
-        book.bytes = connection.query_row("SELECT coalesce(sum(length(body)), 0) FROM batch", [], |row| {
-            row.get::<_, i64>(0)
-        })? as u64;
+        book.bytes = connection
+            .query_row("SELECT coalesce(sum(length(body)), 0) FROM batch", [], |row| row.get::<_, i64>(0))?
+            as u64;
         book.read_oldest(connection)?;
 
         // A cursor before the oldest batch stands for the same place as one right before it.
         let oldest: Option<i64> = connection.query_row("SELECT min(id) FROM batch", [], |row| row.get(0))?;
         let before = oldest.map_or(book.last_id, |id| id - 1);
-        book.cursors
-            .iter_mut()
-            .for_each(|cursor| *cursor = before.max(*cursor));
+        book.cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
         Ok((book, orphaned))
     }
 
@@ -97,9 +78,7 @@ impl Book {
         let bytes: i64 = connection
             .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id <= ?")?
             .query_row([id], |row| row.get(0))?;
-        connection
-            .prepare_cached("DELETE FROM batch WHERE id <= ?")?
-            .execute([id])?;
+        connection.prepare_cached("DELETE FROM batch WHERE id <= ?")?.execute([id])?;
         self.bytes = self.bytes.saturating_sub(bytes as u64);
         self.read_oldest(connection)
     }

@@ -35,12 +35,7 @@ impl Feed {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
         let reader = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
         let committed = outbox.state.committed.subscribe();
-        Ok(Self {
-            outbox,
-            sink,
-            reader,
-            committed,
-        })
+        Ok(Self { outbox, sink, reader, committed })
     }
 
     /// The next batches, at least one; waits until there are some.
@@ -53,10 +48,8 @@ impl Feed {
             let read = tokio::task::spawn_blocking(move || {
                 read(&reader.lock().unwrap_or_else(PoisonError::into_inner), cursor)
             });
-            let batches = read
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| error.to_string())?;
+            let batches =
+                read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
             if !batches.is_empty() {
                 return Ok(batches);
             }
@@ -71,23 +64,13 @@ impl Feed {
     pub(crate) async fn advance(&self, to: i64) -> Result<(), String> {
         let closed = |_| "the outbox is closed".to_owned();
         let (reply, done) = oneshot::channel();
-        let command = Command::Advance {
-            sink: self.sink,
-            to,
-            reply,
-        };
+        let command = Command::Advance { sink: self.sink, to, reply };
         self.outbox.commands.send(command).await.map_err(|_| closed(()))?;
         done.await.map_err(|_| closed(()))?
     }
 
     fn cursor(&self) -> i64 {
-        self.outbox
-            .state
-            .cursors
-            .borrow()
-            .get(self.sink)
-            .copied()
-            .unwrap_or(0)
+        self.outbox.state.cursors.borrow().get(self.sink).copied().unwrap_or(0)
     }
 }
 
@@ -102,11 +85,7 @@ fn read(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Batch>> {
     {
         let body = Bytes::from(row.get::<_, Vec<u8>>(2)?);
         bytes += body.len();
-        batches.push(Batch {
-            id: row.get(0)?,
-            spans: row.get(1)?,
-            body,
-        });
+        batches.push(Batch { id: row.get(0)?, spans: row.get(1)?, body });
     }
     Ok(batches)
 }

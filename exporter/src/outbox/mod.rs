@@ -108,10 +108,7 @@ impl Outbox {
     pub(crate) async fn append(&self, body: Bytes, spans: u32) -> Result<(), AppendError> {
         let (reply, done) = oneshot::channel();
         let command = Command::Append { body, spans, reply };
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| AppendError::Closed)?;
+        self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?
     }
 
@@ -133,10 +130,7 @@ impl Outbox {
             return Ok(());
         }
         let (reply, done) = oneshot::channel();
-        self.commands
-            .send(Command::Probe { reply })
-            .await
-            .map_err(|_| closed())?;
+        self.commands.send(Command::Probe { reply }).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())?
     }
 
@@ -151,36 +145,21 @@ impl Outbox {
         let target = *self.state.committed.borrow();
         let mut cursors = self.state.cursors.subscribe();
         // The sender lives in `self.state`, so waiting cannot fail.
-        let _ = cursors
-            .wait_for(|cursors| cursors.iter().all(|cursor| *cursor >= target))
-            .await;
+        let _ = cursors.wait_for(|cursors| cursors.iter().all(|cursor| *cursor >= target)).await;
     }
 
     /// When the oldest waiting batch was received, in milliseconds since 1970.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
-        *self
-            .state
-            .oldest_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For each sink how many batches it has not accepted yet.
     pub(crate) fn lags(&self) -> Vec<i64> {
         let committed = *self.state.committed.borrow();
-        self.state
-            .cursors
-            .borrow()
-            .iter()
-            .map(|cursor| (committed - cursor).max(0))
-            .collect()
+        self.state.cursors.borrow().iter().map(|cursor| (committed - cursor).max(0)).collect()
     }
 
     fn problem(&self) -> Option<String> {
-        self.state
-            .problem
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,1 +1,177 @@
+//! The outbox as its users see it: append, feed, advance, bounds, restarts.
 
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::clock::unix_millis;
+use crate::metrics::SinkReason;
+
+const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60) };
+
+fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let sinks: Vec<String> = sinks.iter().map(|sink| (*sink).to_owned()).collect();
+    let (outbox, thread) = open(dir, &sinks, LIMITS, metrics.clone()).unwrap();
+    (outbox, thread, metrics)
+}
+
+fn batch(byte: u8) -> Bytes {
+    Bytes::from(vec![byte; 100])
+}
+
+fn ids(batches: &[Batch]) -> Vec<i64> {
+    batches.iter().map(|batch| batch.id).collect()
+}
+
+fn dropped(metrics: &Metrics, sink: &str, reason: &'static str) -> u64 {
+    metrics.spans_dropped.get_or_create(&SinkReason { sink: sink.to_owned(), reason }).get()
+}
+
+#[tokio::test]
+async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
+    for byte in 1..=3 {
+        outbox.append(batch(byte), 5).await.unwrap();
+    }
+    let (mut a, mut b) = (outbox.feed(0).unwrap(), outbox.feed(1).unwrap());
+    let batches = a.next().await.unwrap();
+    assert_eq!(ids(&batches), [1, 2, 3]);
+    assert_eq!((batches[1].spans, &batches[1].body), (5, &batch(2)));
+    a.advance(3).await.unwrap();
+    assert_eq!((metrics.outbox_bytes.get(), outbox.lags()), (300, vec![0, 3]));
+    b.advance(2).await.unwrap();
+    assert_eq!((metrics.outbox_bytes.get(), outbox.lags()), (100, vec![0, 1]));
+    assert_eq!(ids(&b.next().await.unwrap()), [3]);
+    b.advance(3).await.unwrap();
+    assert_eq!((metrics.outbox_bytes.get(), outbox.oldest_ms()), (0, None));
+    outbox.drained().await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_each_sink_was() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
+        for byte in 1..=3 {
+            outbox.append(batch(byte), 5).await.unwrap();
+        }
+        outbox.feed(0).unwrap().advance(3).await.unwrap();
+        outbox.feed(1).unwrap().advance(1).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    // "a" is gone, "new" starts with what waits; ids are not used again.
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["b", "new"]);
+    assert_eq!(metrics.outbox_bytes.get(), 200);
+    outbox.append(batch(4), 5).await.unwrap();
+    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [2, 3, 4]);
+    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2, 3, 4]);
+    assert_eq!(dropped(&metrics, "a", "sink removed"), 0, "a had everything");
+}
+
+#[tokio::test]
+async fn what_a_removed_sink_had_not_got_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
+    outbox.append(batch(1), 5).await.unwrap();
+    drop(outbox);
+    thread.join().unwrap();
+    let (_outbox, _thread, metrics) = open_with(dir.path(), &["b"]);
+    assert_eq!(dropped(&metrics, "a", "sink removed"), 5);
+}
+
+#[tokio::test]
+async fn a_new_sink_beside_an_empty_outbox_has_nothing_to_wait_for() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_with(dir.path(), &["a"]);
+        outbox.append(batch(1), 5).await.unwrap();
+        outbox.feed(0).unwrap().advance(1).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    let (outbox, _thread, _) = open_with(dir.path(), &["a", "new"]);
+    assert_eq!(outbox.lags(), [0, 0]);
+    outbox.append(batch(2), 5).await.unwrap();
+    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2]);
+}
+
+#[tokio::test]
+async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["quick", "down"]);
+    for byte in 0..10 {
+        outbox.append(batch(byte), 5).await.unwrap();
+    }
+    assert_eq!(outbox.append(batch(10), 5).await, Err(AppendError::Full { waiting_bytes: 1000 }));
+
+    // As soon as one sink has the oldest, the other no longer holds up new spans.
+    outbox.feed(0).unwrap().advance(4).await.unwrap();
+    outbox.append(batch(11), 5).await.unwrap();
+    assert_eq!(dropped(&metrics, "down", "outbox full"), 5);
+    assert_eq!(dropped(&metrics, "quick", "outbox full"), 0);
+    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()).first(), Some(&2));
+    assert!(metrics.outbox_bytes.get() <= 1000);
+}
+
+#[tokio::test]
+async fn what_waits_too_long_is_dropped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
+    for byte in 1..=3 {
+        outbox.append(batch(byte), 5).await.unwrap();
+    }
+    outbox.feed(0).unwrap().advance(2).await.unwrap();
+    outbox.expire(unix_millis()).await;
+    outbox.append(batch(4), 5).await.unwrap();
+    assert_eq!(metrics.outbox_bytes.get(), 400, "nothing is old yet");
+
+    outbox.expire(unix_millis() + 61_000).await;
+    outbox.append(batch(5), 5).await.unwrap();
+    assert_eq!(metrics.outbox_bytes.get(), 100);
+    assert_eq!((dropped(&metrics, "a", "age"), dropped(&metrics, "b", "age")), (10, 20));
+    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_appends_share_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
+    let (outbox, _thread) = open(dir.path(), &["a".to_owned()], limits, metrics.clone()).unwrap();
+    let mut senders = tokio::task::JoinSet::new();
+    for byte in 0..200 {
+        let outbox = outbox.clone();
+        senders.spawn(async move { outbox.append(batch(byte), 1).await });
+    }
+    while let Some(appended) = senders.join_next().await {
+        appended.unwrap().unwrap();
+    }
+    assert_eq!(metrics.spans_committed.get(), 200);
+    assert!(metrics.commits.get() < 100, "{} commits", metrics.commits.get());
+}
+
+#[tokio::test]
+async fn a_failed_commit_is_told_and_readiness_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
+    assert_eq!(outbox.writable().await, Ok(()));
+    // Another process cannot lock the table away for long, but a trigger can stand for any failure.
+    let other = rusqlite::Connection::open(dir.path().join("outbox.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'disk on fire'); END;
+                   CREATE TRIGGER np BEFORE UPDATE ON probe BEGIN SELECT RAISE(ABORT, 'still on fire'); END;";
+    other.execute_batch(trigger).unwrap();
+    let error = outbox.append(batch(1), 5).await.unwrap_err();
+    assert_eq!(error, AppendError::Unwritable("disk on fire".to_owned()));
+    assert_eq!(outbox.writable().await, Err("still on fire".to_owned()));
+    assert_eq!((metrics.outbox_bytes.get(), metrics.spans_committed.get()), (0, 0));
+    other.execute_batch("DROP TRIGGER no; DROP TRIGGER np;").unwrap();
+    assert_eq!(outbox.writable().await, Ok(()));
+    outbox.append(batch(1), 5).await.unwrap();
+    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [1]);
+}

@@ -17,22 +17,10 @@ use crate::metrics::{Metrics, SinkReason};
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
 #[derive(Debug)]
 pub(super) enum Command {
-    Append {
-        body: Bytes,
-        spans: u32,
-        reply: oneshot::Sender<Result<(), AppendError>>,
-    },
-    Advance {
-        sink: usize,
-        to: i64,
-        reply: oneshot::Sender<Result<(), String>>,
-    },
-    Expire {
-        now_ms: i64,
-    },
-    Probe {
-        reply: oneshot::Sender<Result<(), String>>,
-    },
+    Append { body: Bytes, spans: u32, reply: oneshot::Sender<Result<(), AppendError>> },
+    Advance { sink: usize, to: i64, reply: oneshot::Sender<Result<(), String>> },
+    Expire { now_ms: i64 },
+    Probe { reply: oneshot::Sender<Result<(), String>> },
 }
 
 /// A commit takes at most about this much, so that a burst does not make the first of it wait for all of it.
@@ -78,14 +66,7 @@ impl Writer {
                 count_dropped(&metrics, &gone.sink, "sink removed", gone.spans);
             }
         }
-        let writer = Self {
-            connection,
-            sinks: sinks.to_vec(),
-            limits,
-            book,
-            state,
-            metrics,
-        };
+        let writer = Self { connection, sinks: sinks.to_vec(), limits, book, state, metrics };
         writer.show();
         Ok(writer)
     }
@@ -119,9 +100,7 @@ impl Writer {
                 self.metrics.commits.inc();
                 self.metrics.spans_committed.inc_by(spans);
                 if !outcome.appended.is_empty() {
-                    self.metrics
-                        .batches_per_commit
-                        .observe(outcome.appended.len() as f64);
+                    self.metrics.batches_per_commit.observe(outcome.appended.len() as f64);
                 }
                 for dropped in &outcome.dropped {
                     let sink = self.sinks.get(dropped.sink).map_or("?", String::as_str);
@@ -129,14 +108,8 @@ impl Writer {
                 }
                 self.show();
                 // A receiver that is gone no longer wants the answer.
-                outcome
-                    .appended
-                    .into_iter()
-                    .for_each(|reply| drop(reply.send(Ok(()))));
-                outcome
-                    .done
-                    .into_iter()
-                    .for_each(|reply| drop(reply.send(Ok(()))));
+                outcome.appended.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                outcome.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -144,21 +117,12 @@ impl Writer {
                 log::repeated(
                     Severity::Error,
                     "cannot write the outbox",
-                    &[
-                        ("path", Value::Fmt(format_args!("{path}"))),
-                        ("error", Value::Str(&reason)),
-                    ],
+                    &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(&reason))],
                 );
                 self.set_problem(Some(reason.clone()));
                 let unwritable = || AppendError::Unwritable(reason.clone());
-                outcome
-                    .appended
-                    .into_iter()
-                    .for_each(|reply| drop(reply.send(Err(unwritable()))));
-                outcome
-                    .done
-                    .into_iter()
-                    .for_each(|reply| drop(reply.send(Err(reason.clone()))));
+                outcome.appended.into_iter().for_each(|reply| drop(reply.send(Err(unwritable()))));
+                outcome.done.into_iter().for_each(|reply| drop(reply.send(Err(reason.clone()))));
                 // Those that the transaction did not come to.
                 for command in group.drain(..) {
                     match command {
@@ -172,10 +136,7 @@ impl Writer {
             }
         }
         let waiting_bytes = self.book.bytes;
-        outcome
-            .full
-            .into_iter()
-            .for_each(|reply| drop(reply.send(Err(AppendError::Full { waiting_bytes }))));
+        outcome.full.into_iter().for_each(|reply| drop(reply.send(Err(AppendError::Full { waiting_bytes }))));
     }
 
     fn apply(
@@ -185,9 +146,7 @@ impl Writer {
         outcome: &mut Outcome,
     ) -> rusqlite::Result<()> {
         let limits = self.limits;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = unix_millis();
         let mut advanced = false;
         while let Some(command) = group.pop_front() {
@@ -199,9 +158,12 @@ impl Writer {
                         outcome.full.extend(outcome.appended.pop());
                         continue;
                     }
-                    transaction
-                        .prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?)")?
-                        .execute(params![book.last_id + 1, now_ms, spans, &body[..]])?;
+                    transaction.prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?)")?.execute(params![
+                        book.last_id + 1,
+                        now_ms,
+                        spans,
+                        &body[..]
+                    ])?;
                     book.last_id += 1;
                     book.bytes += needed;
                     book.oldest_ms.get_or_insert(now_ms);
@@ -234,14 +196,8 @@ impl Writer {
 
     /// Lets the handles see what is committed.
     fn show(&self) {
-        self.metrics
-            .outbox_bytes
-            .set(i64::try_from(self.book.bytes).unwrap_or(i64::MAX));
-        *self
-            .state
-            .oldest_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = self.book.oldest_ms;
+        self.metrics.outbox_bytes.set(i64::try_from(self.book.bytes).unwrap_or(i64::MAX));
+        *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner) = self.book.oldest_ms;
         self.state
             .committed
             .send_if_modified(|last| mem::replace(last, self.book.last_id) != self.book.last_id);
@@ -346,20 +302,10 @@ fn give_up(
 }
 
 fn count_dropped(metrics: &Metrics, sink: &str, reason: &'static str, spans: u64) {
-    metrics
-        .spans_dropped
-        .get_or_create(&SinkReason {
-            sink: sink.to_owned(),
-            reason,
-        })
-        .inc_by(spans);
+    metrics.spans_dropped.get_or_create(&SinkReason { sink: sink.to_owned(), reason }).inc_by(spans);
     log::repeated(
         Severity::Error,
         "spans given up",
-        &[
-            ("sink", Value::Str(sink)),
-            ("reason", Value::Str(reason)),
-            ("spans", Value::U64(spans)),
-        ],
+        &[("sink", Value::Str(sink)), ("reason", Value::Str(reason)), ("spans", Value::U64(spans))],
     );
 }

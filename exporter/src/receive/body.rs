@@ -22,9 +22,7 @@ impl Packing {
         let Some(value) = headers.get(header::CONTENT_ENCODING) else {
             return Ok(Self::None);
         };
-        let value = String::from_utf8_lossy(value.as_bytes())
-            .trim()
-            .to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
         match value.as_str() {
             "" | "identity" => Ok(Self::None),
             "gzip" => Ok(Self::Gzip),
@@ -76,28 +74,21 @@ fn broken_off(error: &axum::Error) -> Refusal {
 
 /// The length that a gzip member says it has, in its last four bytes.
 fn unpacked_length(wire: &[u8]) -> Result<usize, Refusal> {
-    let trailer = wire
-        .last_chunk::<4>()
-        .ok_or_else(|| Refusal::Gzip("it is too short".to_owned()))?;
-    let length = u32::from_le_bytes(*trailer) as usize;
-    if length > MAX_BODY_BYTES {
-        Err(Refusal::TooLongUnpacked)
-    } else {
-        Ok(length)
+    if !wire.starts_with(&[0x1f, 0x8b]) {
+        return Err(Refusal::Gzip("it does not begin like gzip".to_owned()));
     }
+    let trailer = wire.last_chunk::<4>().ok_or_else(|| Refusal::Gzip("it is too short".to_owned()))?;
+    let length = u32::from_le_bytes(*trailer) as usize;
+    if length > MAX_BODY_BYTES { Err(Refusal::TooLongUnpacked) } else { Ok(length) }
 }
 
 /// Unpacks exactly this many bytes: a body that is longer than it says takes no more memory than it said.
 fn unpack(wire: &[u8], length: usize) -> Result<Bytes, Refusal> {
     let mut body = Vec::with_capacity(length + 1);
     let mut reader = GzDecoder::new(wire).take(length as u64 + 1);
-    reader
-        .read_to_end(&mut body)
-        .map_err(|error| Refusal::Gzip(error.to_string()))?;
+    reader.read_to_end(&mut body).map_err(|error| Refusal::Gzip(error.to_string()))?;
     if body.len() != length {
-        return Err(Refusal::Gzip(
-            "it does not have the length that it says".to_owned(),
-        ));
+        return Err(Refusal::Gzip("it does not have the length that it says".to_owned()));
     }
     Ok(Bytes::from(body))
 }
@@ -115,9 +106,7 @@ mod tests {
     }
 
     async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, Refusal> {
-        read(&Budget::default(), Packing::Gzip, Body::from(wire))
-            .await
-            .map(|(bytes, _)| bytes)
+        read(&Budget::default(), Packing::Gzip, Body::from(wire)).await.map(|(bytes, _)| bytes)
     }
 
     #[tokio::test]
@@ -141,10 +130,7 @@ mod tests {
         assert!(matches!(read_gzip(lie).await, Err(Refusal::Gzip(_))));
         for broken in [&b""[..], b"abc", b"not gzip at all", &gzip(b"spans")[..12]] {
             let refusal = read_gzip(broken.to_vec()).await.unwrap_err();
-            assert!(
-                matches!(refusal, Refusal::Gzip(_) | Refusal::TooLongUnpacked),
-                "{refusal:?}"
-            );
+            assert!(matches!(refusal, Refusal::Gzip(_) | Refusal::TooLongUnpacked), "{refusal:?}");
         }
     }
 
@@ -152,9 +138,7 @@ mod tests {
     async fn a_long_body_is_refused_with_and_without_a_length() {
         let budget = Budget::default();
         let long = vec![0; MAX_WIRE_BYTES + 1];
-        let refusal = read(&budget, Packing::None, Body::from(long.clone()))
-            .await
-            .unwrap_err();
+        let refusal = read(&budget, Packing::None, Body::from(long.clone())).await.unwrap_err();
         assert_eq!(refusal, Refusal::TooLong);
         assert_eq!(
             broken_off(&to_bytes(Body::from(long), MAX_WIRE_BYTES).await.unwrap_err()),
@@ -173,9 +157,6 @@ mod tests {
         assert_eq!(of("identity"), Ok(Packing::None));
         assert_eq!(of("GZIP"), Ok(Packing::Gzip));
         assert_eq!(of("zstd"), Err(Refusal::ContentEncoding("zstd".to_owned())));
-        assert_eq!(
-            of("gzip, gzip"),
-            Err(Refusal::ContentEncoding("gzip, gzip".to_owned()))
-        );
+        assert_eq!(of("gzip, gzip"), Err(Refusal::ContentEncoding("gzip, gzip".to_owned())));
     }
 }

@@ -69,11 +69,7 @@ pub(super) fn traces(encoding: Encoding, body: Bytes) -> Result<Decoded, Refusal
     let malformed = |error: String| Refusal::Malformed { encoding, error };
     match encoding {
         Encoding::Protobuf => match scan::traces(&body) {
-            Some(spans) => Ok(Decoded {
-                body,
-                spans,
-                invalid: BTreeMap::new(),
-            }),
+            Some(spans) => Ok(Decoded { body, spans, invalid: BTreeMap::new() }),
             None => {
                 let request =
                     ExportTraceServiceRequest::decode(body).map_err(|e| malformed(e.to_string()))?;
@@ -111,11 +107,7 @@ fn encode(mut request: ExportTraceServiceRequest) -> Decoded {
             scope_spans.spans.retain(&mut is_valid);
         }
     }
-    Decoded {
-        body: request.encode_to_vec().into(),
-        spans,
-        invalid,
-    }
+    Decoded { body: request.encode_to_vec().into(), spans, invalid }
 }
 
 #[cfg(test)]
@@ -127,14 +119,7 @@ mod tests {
     fn a_valid_protobuf_body_goes_on_as_it_came() {
         let body = Bytes::from(request(3).encode_to_vec());
         let decoded = traces(Encoding::Protobuf, body.clone()).unwrap();
-        assert_eq!(
-            decoded,
-            Decoded {
-                body: body.clone(),
-                spans: 3,
-                invalid: BTreeMap::new()
-            }
-        );
+        assert_eq!(decoded, Decoded { body: body.clone(), spans: 3, invalid: BTreeMap::new() });
         assert_eq!(decoded.body.as_ptr(), body.as_ptr(), "not copied");
     }
 
@@ -172,11 +157,7 @@ mod tests {
         let request = ExportTraceServiceRequest::decode(decoded.body).unwrap();
         let span = &request.resource_spans[0].scope_spans[0].spans[0];
         assert_eq!(
-            (
-                span.name.as_str(),
-                span.start_time_unix_nano,
-                span.end_time_unix_nano
-            ),
+            (span.name.as_str(), span.start_time_unix_nano, span.end_time_unix_nano),
             ("GET /", 1000, 2000)
         );
     }
@@ -189,26 +170,17 @@ mod tests {
             (Encoding::Json, b""),
             (Encoding::Json, b"[]["),
             (Encoding::Json, br#"{"resourceSpans":7}"#),
-            (
-                Encoding::Json,
-                br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}"#,
-            ),
+            (Encoding::Json, br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}"#),
         ] {
             let refusal = traces(encoding, Bytes::from_static(body)).unwrap_err();
-            assert!(
-                matches!(&refusal, Refusal::Malformed { error, .. } if !error.is_empty()),
-                "{refusal:?}"
-            );
+            assert!(matches!(&refusal, Refusal::Malformed { error, .. } if !error.is_empty()), "{refusal:?}");
         }
     }
 
     #[test]
     fn an_empty_request_is_fine() {
         assert_eq!(traces(Encoding::Protobuf, Bytes::new()).unwrap().spans, 0);
-        assert_eq!(
-            traces(Encoding::Json, Bytes::from_static(b"{}")).unwrap().spans,
-            0
-        );
+        assert_eq!(traces(Encoding::Json, Bytes::from_static(b"{}")).unwrap().spans, 0);
     }
 
     #[test]

@@ -32,40 +32,26 @@ pub(crate) struct Receive {
 
 impl Receive {
     pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>) -> Self {
-        Self {
-            outbox,
-            metrics,
-            budget: Arc::new(Budget::default()),
-        }
+        Self { outbox, metrics, budget: Arc::new(Budget::default()) }
     }
 
     /// Commits what is valid; returns how many spans were not, by reason.
     async fn commit(&self, decoded: Decoded) -> Result<BTreeMap<Invalid, u32>, Refusal> {
         let Decoded { body, spans, invalid } = decoded;
         let rejected: u32 = invalid.values().sum();
-        self.metrics
-            .spans_received
-            .inc_by(u64::from(spans) + u64::from(rejected));
+        self.metrics.spans_received.inc_by(u64::from(spans) + u64::from(rejected));
         for (reason, count) in &invalid {
-            let label = Reason {
-                reason: reason.as_str(),
-            };
-            self.metrics
-                .spans_rejected
-                .get_or_create(&label)
-                .inc_by(u64::from(*count));
+            let label = Reason { reason: reason.as_str() };
+            self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
         }
         if spans > 0 {
-            self.outbox
-                .append(body, spans)
-                .await
-                .map_err(|error| match error {
-                    AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
-                    AppendError::Unwritable(reason) => {
-                        Refusal::Unavailable(format!("cannot write the outbox: {reason}"))
-                    }
-                    AppendError::Closed => Refusal::Unavailable("the exporter is shutting down".to_owned()),
-                })?;
+            self.outbox.append(body, spans).await.map_err(|error| match error {
+                AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
+                AppendError::Unwritable(reason) => {
+                    Refusal::Unavailable(format!("cannot write the outbox: {reason}"))
+                }
+                AppendError::Closed => Refusal::Unavailable("the exporter is shutting down".to_owned()),
+            })?;
         }
         Ok(invalid)
     }

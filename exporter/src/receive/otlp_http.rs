@@ -20,12 +20,7 @@ pub(crate) fn router(receive: Receive) -> Router {
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "only POST is possible here\n")
         })
-        .fallback(async || {
-            (
-                StatusCode::NOT_FOUND,
-                "nothing is here: spans go to POST /v1/traces\n",
-            )
-        })
+        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here: spans go to POST /v1/traces\n"))
         .with_state(receive)
 }
 
@@ -40,9 +35,7 @@ async fn traces(State(receive): State<Receive>, request: Request) -> Response {
     match result {
         Ok(invalid) => accepted(answered_in, &invalid),
         Err(refusal) => {
-            let label = Reason {
-                reason: refusal.reason(),
-            };
+            let label = Reason { reason: refusal.reason() };
             receive.metrics.requests_refused.get_or_create(&label).inc();
             refusal.response(answered_in).into_response()
         }
@@ -61,9 +54,7 @@ async fn commit(
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let value = value.unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     for encoding in [Encoding::Protobuf, Encoding::Json] {
@@ -87,13 +78,7 @@ mod tests {
         };
         assert_eq!(of("application/x-protobuf"), Ok(Encoding::Protobuf));
         assert_eq!(of("Application/JSON; charset=utf-8"), Ok(Encoding::Json));
-        assert_eq!(
-            of("text/plain"),
-            Err(Refusal::ContentType("text/plain".to_owned()))
-        );
-        assert_eq!(
-            encoding_of(&HeaderMap::new()),
-            Err(Refusal::ContentType(String::new()))
-        );
+        assert_eq!(of("text/plain"), Err(Refusal::ContentType("text/plain".to_owned())));
+        assert_eq!(encoding_of(&HeaderMap::new()), Err(Refusal::ContentType(String::new())));
     }
 }

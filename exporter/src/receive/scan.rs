@@ -37,21 +37,13 @@ enum Field {
 use Field::{Any, Bytes, Fixed32, Fixed64, Text, Varint};
 
 const fn shape(fields: &'static [Field]) -> Shape {
-    Shape {
-        fields,
-        is_span: false,
-    }
+    Shape { fields, is_span: false }
 }
 
 // From opentelemetry/proto/{collector/trace,trace,resource,common}/v1; index 0 is no field.
 static REQUEST: Shape = shape(&[Any, Field::Message(&RESOURCE_SPANS)]);
 static RESOURCE_SPANS: Shape = shape(&[Any, Field::Message(&RESOURCE), Field::Message(&SCOPE_SPANS), Text]);
-static RESOURCE: Shape = shape(&[
-    Any,
-    Field::Message(&KEY_VALUE),
-    Varint,
-    Field::Message(&ENTITY_REF),
-]);
+static RESOURCE: Shape = shape(&[Any, Field::Message(&KEY_VALUE), Varint, Field::Message(&ENTITY_REF)]);
 static ENTITY_REF: Shape = shape(&[Any, Text, Text, Text, Text]);
 static SCOPE_SPANS: Shape = shape(&[Any, Field::Message(&SCOPE), Field::Message(&SPAN), Text]);
 static SCOPE: Shape = shape(&[Any, Text, Text, Field::Message(&KEY_VALUE), Varint]);
@@ -78,15 +70,7 @@ static SPAN: Shape = Shape {
     ],
 };
 static EVENT: Shape = shape(&[Any, Fixed64, Text, Field::Message(&KEY_VALUE), Varint]);
-static LINK: Shape = shape(&[
-    Any,
-    Bytes,
-    Bytes,
-    Text,
-    Field::Message(&KEY_VALUE),
-    Varint,
-    Fixed32,
-]);
+static LINK: Shape = shape(&[Any, Bytes, Bytes, Text, Field::Message(&KEY_VALUE), Varint, Fixed32]);
 static STATUS: Shape = shape(&[Any, Any, Text, Varint]);
 static KEY_VALUE: Shape = shape(&[Any, Text, Field::Message(&ANY_VALUE), Varint]);
 static ANY_VALUE: Shape = shape(&[
@@ -207,17 +191,9 @@ pub(super) mod tests {
             Value::BytesValue(vec![0xff, 0]),
         ];
         let any = |value| AnyValue { value: Some(value) };
-        let key = |value| KeyValue {
-            key: "key".to_owned(),
-            value: Some(any(value)),
-            key_strindex: 0,
-        };
-        let list = Value::KvlistValue(KeyValueList {
-            values: values.clone().map(key).into(),
-        });
-        let array = Value::ArrayValue(ArrayValue {
-            values: values.clone().map(any).into(),
-        });
+        let key = |value| KeyValue { key: "key".to_owned(), value: Some(any(value)), key_strindex: 0 };
+        let list = Value::KvlistValue(KeyValueList { values: values.clone().map(key).into() });
+        let array = Value::ArrayValue(ArrayValue { values: values.clone().map(any).into() });
         values.into_iter().chain([list, array]).map(key).collect()
     }
 
@@ -250,18 +226,12 @@ pub(super) mod tests {
                 ..Default::default()
             }],
             dropped_links_count: 1,
-            status: Some(Status {
-                code: 2,
-                message: "no".to_owned(),
-            }),
+            status: Some(Status { code: 2, message: "no".to_owned() }),
         };
         let resource = Resource {
             attributes: attributes(),
             dropped_attributes_count: 1,
-            entity_refs: vec![EntityRef {
-                id_keys: vec!["a".to_owned()],
-                ..Default::default()
-            }],
+            entity_refs: vec![EntityRef { id_keys: vec!["a".to_owned()], ..Default::default() }],
         };
         let scope = InstrumentationScope {
             name: "scope".to_owned(),
@@ -296,11 +266,7 @@ pub(super) mod tests {
         let mut check = |mutant: &[u8]| {
             if let Some(spans) = traces(mutant) {
                 let decoded = ExportTraceServiceRequest::decode(mutant).expect("prost must decode it");
-                let all = decoded
-                    .resource_spans
-                    .iter()
-                    .flat_map(|r| &r.scope_spans)
-                    .flat_map(|s| &s.spans);
+                let all = decoded.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
                 assert_eq!(all.count(), spans as usize);
                 passed += 1;
             }
@@ -311,10 +277,7 @@ pub(super) mod tests {
         // Every byte with every bit flipped and with some special values.
         for index in 0..body.len() {
             let mut mutant = body.clone();
-            for value in (0..8)
-                .map(|bit| body[index] ^ (1 << bit))
-                .chain([0, 0x7f, 0x80, 0xff])
-            {
+            for value in (0..8).map(|bit| body[index] ^ (1 << bit)).chain([0, 0x7f, 0x80, 0xff]) {
                 mutant[index] = value;
                 check(&mutant);
             }
@@ -324,13 +287,9 @@ pub(super) mod tests {
 
     #[test]
     fn deep_nesting_is_left_to_the_thorough_way() {
-        let mut value = AnyValue {
-            value: Some(Value::IntValue(1)),
-        };
+        let mut value = AnyValue { value: Some(Value::IntValue(1)) };
         for _ in 0..1000 {
-            value = AnyValue {
-                value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })),
-            };
+            value = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })) };
         }
         let mut deep = request(1);
         deep.resource_spans[0].scope_spans[0].spans[0].attributes[0].value = Some(value);

@@ -112,16 +112,10 @@ impl Refusal {
             Self::Timeout => format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             Self::Aborted(error) => format!("the body broke off: {error}"),
             Self::Gzip(error) => format!("the body is not valid gzip: {error}"),
-            Self::Malformed {
-                encoding: Encoding::Protobuf,
-                error,
-            } => {
+            Self::Malformed { encoding: Encoding::Protobuf, error } => {
                 format!("the body is not an ExportTraceServiceRequest in protobuf: {error}")
             }
-            Self::Malformed {
-                encoding: Encoding::Json,
-                error,
-            } => {
+            Self::Malformed { encoding: Encoding::Json, error } => {
                 format!("the body is not an ExportTraceServiceRequest in JSON: {error}")
             }
             Self::Busy => "too many requests at once: try again later".to_owned(),
@@ -137,21 +131,14 @@ impl Refusal {
         let message: String = self.message().chars().take(MAX_MESSAGE_CHARS).collect();
         let body = match encoding {
             Encoding::Protobuf => Status { code, message }.encode_to_vec(),
-            Encoding::Json => json!({ "code": code, "message": message })
-                .to_string()
-                .into_bytes(),
+            Encoding::Json => json!({ "code": code, "message": message }).to_string().into_bytes(),
         };
         let mut response = (http, content_type(encoding), body).into_response();
-        if matches!(
-            http,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        ) {
+        if matches!(http, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            response
-                .headers_mut()
-                .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
     }
@@ -179,10 +166,7 @@ fn partial_success(invalid: &BTreeMap<Invalid, u32>) -> Option<ExportTracePartia
     if invalid.is_empty() {
         return None;
     }
-    let reasons: Vec<String> = invalid
-        .iter()
-        .map(|(reason, count)| format!("{reason} ({count})"))
-        .collect();
+    let reasons: Vec<String> = invalid.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
     Some(ExportTracePartialSuccess {
         rejected_spans: invalid.values().copied().map(i64::from).sum(),
         error_message: format!("spans rejected: {}", reasons.join(", ")),

@@ -55,13 +55,7 @@ impl Follow {
     /// Goes on at this offset, if the file still begins with the head, else from the beginning.
     pub(super) fn resume(path: PathBuf, position: Option<(u64, Vec<u8>)>) -> Self {
         let (offset, head) = position.unwrap_or_default();
-        Self {
-            path,
-            file: None,
-            offset,
-            head,
-            skipping: false,
-        }
+        Self { path, file: None, offset, head, skipping: false }
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -74,11 +68,7 @@ impl Follow {
 
     /// Reads the lines that have been completed since the last look. A file that does not exist has none.
     pub(super) fn read(&mut self) -> io::Result<Read> {
-        let Some(open) = self
-            .file
-            .take()
-            .map_or_else(|| self.open(), |open| Ok(Some(open)))?
-        else {
+        let Some(open) = self.file.take().map_or_else(|| self.open(), |open| Ok(Some(open)))? else {
             return Ok(Read::default());
         };
         let length = open.file.metadata()?.len();
@@ -106,11 +96,7 @@ impl Follow {
         if metadata.is_dir() {
             return Err(io::Error::other("it is a directory"));
         }
-        Ok(Some(Open {
-            file,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }))
+        Ok(Some(Open { file, device: metadata.dev(), inode: metadata.ino() }))
     }
 
     fn restart(&mut self) {
@@ -134,16 +120,12 @@ impl Follow {
     }
 
     fn read_lines(&mut self, file: &File, length: u64) -> io::Result<Read> {
-        let wanted = usize::try_from(length.saturating_sub(self.offset))
-            .unwrap_or(usize::MAX)
-            .min(READ_BYTES);
+        let wanted =
+            usize::try_from(length.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(READ_BYTES);
         let mut buffer = vec![0; wanted];
         let length = read_at(file, &mut buffer, self.offset)?;
         buffer.truncate(length);
-        let mut read = Read {
-            more: length == READ_BYTES,
-            ..Read::default()
-        };
+        let mut read = Read { more: length == READ_BYTES, ..Read::default() };
         let mut used = 0;
         for line in buffer.split_inclusive(|byte| *byte == b'\n') {
             if line.last() == Some(&b'\n') {
@@ -163,8 +145,7 @@ impl Follow {
         let taken = buffer.get(..used).unwrap_or_default();
         if self.offset == self.head.len() as u64 {
             let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(taken.len());
-            self.head
-                .extend_from_slice(taken.get(..wanted).unwrap_or_default());
+            self.head.extend_from_slice(taken.get(..wanted).unwrap_or_default());
         }
         self.offset += used as u64;
         read.moved = used > 0;
@@ -194,13 +175,7 @@ mod tests {
     use std::path::Path;
 
     fn append(path: &Path, bytes: &[u8]) {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap()
-            .write_all(bytes)
-            .unwrap();
+        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
     }
 
     #[track_caller]
@@ -247,10 +222,7 @@ mod tests {
 
         // Another file by the same name, longer than the old one.
         write(&path, b"a\nb\nc\nd\ne\nf\ng\nh\ni\n").unwrap();
-        check(
-            &mut Follow::resume(path, position),
-            &["a", "b", "c", "d", "e", "f", "g", "h", "i"],
-        );
+        check(&mut Follow::resume(path, position), &["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
     }
 
     #[test]

@@ -77,10 +77,7 @@ fn time(object: &Map<String, Value>) -> Option<u64> {
 fn rfc3339(text: &str) -> Option<u64> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<jiff::civil::DateTime>().ok()?;
-        civil
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .ok()
-            .map(|zoned| zoned.timestamp())
+        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     })?;
     u64::try_from(timestamp.as_nanosecond()).ok()
 }
@@ -110,15 +107,9 @@ mod tests {
         for text in [&stackdriver, &local] {
             let line = parse(text.as_bytes(), 0).unwrap();
             assert_eq!(line.trace_id.to_string(), TRACE);
-            assert_eq!(
-                line.span_id.map(|id| id.to_string()).as_deref(),
-                Some("00f067aa0ba902b7")
-            );
+            assert_eq!(line.span_id.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
             assert_eq!(line.time_unix_nano, 1_532_527_445_499_727_000);
-            assert_eq!(
-                (line.severity.as_str(), line.message.as_str()),
-                ("ERROR", "shop - no")
-            );
+            assert_eq!((line.severity.as_str(), line.message.as_str()), ("ERROR", "shop - no"));
             assert_eq!(line.line, text.trim());
         }
     }
@@ -140,11 +131,7 @@ mod tests {
             (r#""a":1"#, 7),
         ] {
             let text = format!(r#"{{"trace":"{TRACE}",{member}}}"#);
-            assert_eq!(
-                parse(text.as_bytes(), 7).unwrap().time_unix_nano,
-                expected,
-                "{member}"
-            );
+            assert_eq!(parse(text.as_bytes(), 7).unwrap().time_unix_nano, expected, "{member}");
         }
     }
 

@@ -84,21 +84,15 @@ impl Tail {
         let mut follow = match follow {
             Some(follow) => follow,
             None => {
-                let position = self
-                    .store
-                    .position(&key)
-                    .map_err(|e| format!("cannot read the store: {e}"))?;
+                let position =
+                    self.store.position(&key).map_err(|e| format!("cannot read the store: {e}"))?;
                 Follow::resume(file, position.map(|position| (position.offset, position.head)))
             }
         };
         let read = follow.read().map_err(|error| error.to_string())?;
         if read.moved {
             let lines = self.parse(&read.pieces);
-            let position = Position {
-                file: key,
-                offset: follow.offset(),
-                head: follow.head().to_vec(),
-            };
+            let position = Position { file: key, offset: follow.offset(), head: follow.head().to_vec() };
             self.append(&lines, Some(&position))?;
         }
         Ok((follow, read.more))
@@ -147,9 +141,7 @@ impl Tail {
             match parsed {
                 Ok(line) => lines.push(line),
                 Err(skip) => {
-                    let label = Reason {
-                        reason: skip.as_str(),
-                    };
+                    let label = Reason { reason: skip.as_str() };
                     self.metrics.log_lines_skipped.get_or_create(&label).inc();
                 }
             }
@@ -161,9 +153,7 @@ impl Tail {
         if lines.is_empty() && position.is_none() {
             return Ok(());
         }
-        self.store
-            .append_lines(lines, position)
-            .map_err(|error| format!("cannot write the store: {error}"))
+        self.store.append_lines(lines, position).map_err(|error| format!("cannot write the store: {error}"))
     }
 
     fn problem(&self, error: &str) {
@@ -171,10 +161,7 @@ impl Tail {
         log::repeated(
             Severity::Warning,
             "cannot tail a file",
-            &[
-                ("file", Value::Fmt(format_args!("{path}"))),
-                ("error", Value::Str(error)),
-            ],
+            &[("file", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
         );
     }
 }

@@ -17,25 +17,16 @@ pub(super) async fn health() -> &'static str {
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     match view.outbox.writable().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
-        Err(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("cannot write the outbox: {reason}"),
-        ),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("cannot write the outbox: {reason}")),
     }
 }
 
 /// `GET /metrics`, for Prometheus.
 pub(super) async fn metrics(State(view): State<View>) -> impl IntoResponse {
-    let age_ms = view
-        .outbox
-        .oldest_ms()
-        .map_or(0, |oldest| (unix_millis() - oldest).max(0));
+    let age_ms = view.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
     view.metrics.outbox_oldest_age.set(age_ms as f64 / 1000.);
     for (sink, lag) in view.sinks.iter().zip(view.outbox.lags()) {
-        view.metrics
-            .sink_lag
-            .get_or_create(&OfSink { sink: sink.clone() })
-            .set(lag);
+        view.metrics.sink_lag.get_or_create(&OfSink { sink: sink.clone() }).set(lag);
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], view.metrics.render())

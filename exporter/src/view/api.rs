@@ -53,10 +53,7 @@ pub(super) async fn trace(State(view): State<View>, Path(id): Path<String>) -> R
     };
     match query(&view, move |store| store.trace(trace_id)).await? {
         Some(trace) => Ok(answer(&JsonTrace::from(&trace))),
-        None => Ok(error(
-            StatusCode::NOT_FOUND,
-            &format!("there is no trace {trace_id}"),
-        )),
+        None => Ok(error(StatusCode::NOT_FOUND, &format!("there is no trace {trace_id}"))),
     }
 }
 

@@ -5,16 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 const FILES: [(&str, &str, &str); 3] = [
-    (
-        "style.css",
-        "text/css; charset=utf-8",
-        include_str!("assets/style.css"),
-    ),
-    (
-        "page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("assets/page.js"),
-    ),
+    ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
+    ("page.js", "text/javascript; charset=utf-8", include_str!("assets/page.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
@@ -23,10 +15,7 @@ pub(super) async fn get(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|(file, _, _)| *file == name) {
         Some((_, content_type, text)) => {
             // Checked again with each page load: an update of the program must show at once.
-            let headers = [
-                (header::CONTENT_TYPE, *content_type),
-                (header::CACHE_CONTROL, "no-cache"),
-            ];
+            let headers = [(header::CONTENT_TYPE, *content_type), (header::CACHE_CONTROL, "no-cache")];
             (headers, *text).into_response()
         }
         None => (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),

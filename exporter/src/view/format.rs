@@ -5,11 +5,7 @@ use jiff::Timestamp;
 /// `14:04:05.499` of today, with the date before that of another day; UTC.
 pub(super) fn clock_time(unix_nano: u64, now: u64) -> String {
     let day = |nanos: u64| nanos / 86_400_000_000_000;
-    let format = if day(unix_nano) == day(now) {
-        "%H:%M:%S.%3f"
-    } else {
-        "%Y-%m-%d %H:%M:%S.%3f"
-    };
+    let format = if day(unix_nano) == day(now) { "%H:%M:%S.%3f" } else { "%Y-%m-%d %H:%M:%S.%3f" };
     timestamp(unix_nano).strftime(format).to_string()
 }
 
@@ -34,11 +30,7 @@ pub(super) fn ago(unix_nano: u64, now: u64) -> String {
 pub(super) fn duration(nanos: u64) -> String {
     let scaled = |unit: f64, name: &str| {
         let value = nanos as f64 / unit;
-        let digits = if value >= 99.95 {
-            0
-        } else {
-            usize::from(value < 9.995) + 1
-        };
+        let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };
         format!("{value:.digits$} {name}")
     };
     match nanos {
@@ -55,11 +47,7 @@ pub(super) fn duration(nanos: u64) -> String {
 
 /// `1 span`, `2 spans`.
 pub(super) fn count(number: u64, thing: &str) -> String {
-    if number == 1 {
-        format!("1 {thing}")
-    } else {
-        format!("{number} {thing}s")
-    }
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 fn timestamp(unix_nano: u64) -> Timestamp {
@@ -93,10 +81,7 @@ mod tests {
     fn times_of_other_days_have_a_date() {
         let time = 1_532_527_445_499_727_000;
         assert_eq!(clock_time(time, time), "14:04:05.499");
-        assert_eq!(
-            clock_time(time, time + 86_400_000_000_000),
-            "2018-07-25 14:04:05.499"
-        );
+        assert_eq!(clock_time(time, time + 86_400_000_000_000), "2018-07-25 14:04:05.499");
         assert_eq!(ago(time, time + 125_000_000_000), "2 min ago");
         assert_eq!(ago(time, 0), "just now");
         clock_time(u64::MAX, 0);

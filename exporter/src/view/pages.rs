@@ -42,9 +42,7 @@ pub(super) async fn list(
     State(view): State<View>,
     parameters: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, QueryError> {
-    let find = parameters
-        .map(|Query(parameters)| parameters.find)
-        .unwrap_or_default();
+    let find = parameters.map(|Query(parameters)| parameters.find).unwrap_or_default();
     if let Some(trace_id) = id_in(&find) {
         return Ok(Redirect::to(&format!("/trace/{trace_id}")).into_response());
     }
@@ -63,19 +61,13 @@ pub(super) async fn trace(
         let text = "A trace id has 32 hexadecimal digits that are not all zero.";
         return Ok((StatusCode::BAD_REQUEST, sorry("This is no trace id", text)).into_response());
     };
-    let open = parameters
-        .ok()
-        .and_then(|Query(parameters)| parameters.span.parse::<SpanId>().ok());
+    let open = parameters.ok().and_then(|Query(parameters)| parameters.span.parse::<SpanId>().ok());
     Ok(match query(&view, move |store| store.trace(trace_id)).await? {
         Some(found) => trace::page(&found, open, clock::unix_nanos()).into_response(),
         None => {
             let text =
                 "Nothing is stored of it: it has not arrived yet, was not sampled, or has left the store.";
-            (
-                StatusCode::NOT_FOUND,
-                sorry(&format!("Trace {trace_id} is not here"), text),
-            )
-                .into_response()
+            (StatusCode::NOT_FOUND, sorry(&format!("Trace {trace_id} is not here"), text)).into_response()
         }
     })
 }
@@ -97,9 +89,7 @@ fn sorry(title: &str, text: &str) -> Markup {
 /// The first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header.
 fn id_in(text: &str) -> Option<logtracer_core::TraceId> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit());
-    words
-        .filter(|word| word.len() == 32)
-        .find_map(|word| word.parse().ok())
+    words.filter(|word| word.len() == 32).find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]
@@ -117,11 +107,7 @@ mod tests {
             format!("projects/p/traces/{ID}"),
             format!("b3={ID}-00f067aa0ba902b7-1"),
         ] {
-            assert_eq!(
-                id_in(&text).map(|id| id.to_string()).as_deref(),
-                Some(ID),
-                "{text}"
-            );
+            assert_eq!(id_in(&text).map(|id| id.to_string()).as_deref(), Some(ID), "{text}");
         }
         for text in ["", "463ac3", "GET /basket", "00000000000000000000000000000000"] {
             assert_eq!(id_in(text), None, "{text}");

@@ -6,9 +6,7 @@ use serde_json::{Map, Value};
 
 /// Attributes as one JSON object.
 pub(super) fn object(attributes: &[KeyValue]) -> Value {
-    let members = attributes
-        .iter()
-        .map(|attribute| (attribute.key.clone(), json(attribute.value.as_ref())));
+    let members = attributes.iter().map(|attribute| (attribute.key.clone(), json(attribute.value.as_ref())));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
@@ -61,9 +59,7 @@ mod tests {
             (Any::DoubleValue(f64::NEG_INFINITY), r#""-inf""#),
             (Any::BytesValue(vec![0, 255]), r#""00ff""#),
             (
-                Any::ArrayValue(ArrayValue {
-                    values: vec![any(Any::IntValue(1)), AnyValue { value: None }],
-                }),
+                Any::ArrayValue(ArrayValue { values: vec![any(Any::IntValue(1)), AnyValue { value: None }] }),
                 "[1,null]",
             ),
         ] {

@@ -20,12 +20,8 @@ pub(super) struct Row<'a> {
 
 /// All spans of the trace, each once, whatever their parents say.
 pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
-    let known: HashMap<SpanId, usize> = trace
-        .spans
-        .iter()
-        .enumerate()
-        .map(|(index, span)| (span.span_id, index))
-        .collect();
+    let known: HashMap<SpanId, usize> =
+        trace.spans.iter().enumerate().map(|(index, span)| (span.span_id, index)).collect();
     let parent = |span: &StoredSpan| span.parent_span_id.and_then(|id| known.get(&id)).copied();
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); trace.spans.len()];
     let mut roots = Vec::new();
@@ -35,12 +31,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
             None => roots.push(index),
         }
     }
-    let mut drawing = Drawing {
-        trace,
-        children,
-        drawn: vec![false; trace.spans.len()],
-        rows: Vec::new(),
-    };
+    let mut drawing = Drawing { trace, children, drawn: vec![false; trace.spans.len()], rows: Vec::new() };
     for root in roots {
         drawing.draw(root);
     }
@@ -79,19 +70,10 @@ impl Drawing<'_> {
 
 fn row<'a>(trace: &'a Trace, span: &'a StoredSpan, depth: usize) -> Row<'a> {
     let total = trace.summary.duration_nano.max(1) as f64;
-    let offset = span
-        .span
-        .start_time_unix_nano
-        .saturating_sub(trace.summary.start_unix_nano);
+    let offset = span.span.start_time_unix_nano.saturating_sub(trace.summary.start_unix_nano);
     let start = (offset as f64 / total).clamp(0., 1.);
     let length = (span.duration_nano() as f64 / total).clamp(0., 1. - start);
-    Row {
-        span,
-        depth,
-        is_parent_missing: depth == 0 && span.parent_span_id.is_some(),
-        start,
-        length,
-    }
+    Row { span, depth, is_parent_missing: depth == 0 && span.parent_span_id.is_some(), start, length }
 }
 
 #[cfg(test)]
@@ -139,10 +121,8 @@ mod tests {
     fn check(spans: &[(u64, u64)], expected: &[(u64, usize, bool)]) {
         let trace = trace(spans);
         let rows = rows(&trace);
-        let got: Vec<_> = rows
-            .iter()
-            .map(|row| (row.span.span_id.get(), row.depth, row.is_parent_missing))
-            .collect();
+        let got: Vec<_> =
+            rows.iter().map(|row| (row.span.span_id.get(), row.depth, row.is_parent_missing)).collect();
         assert_eq!(got, expected);
     }
 
@@ -156,18 +136,12 @@ mod tests {
 
     #[test]
     fn a_missing_parent_is_marked() {
-        check(
-            &[(1, 0), (2, 9), (3, 2)],
-            &[(1, 0, false), (2, 0, true), (3, 1, false)],
-        );
+        check(&[(1, 0), (2, 9), (3, 2)], &[(1, 0, false), (2, 0, true), (3, 1, false)]);
     }
 
     #[test]
     fn rings_are_drawn_once() {
-        check(
-            &[(1, 1), (2, 3), (3, 2)],
-            &[(1, 0, true), (2, 0, true), (3, 1, false)],
-        );
+        check(&[(1, 1), (2, 3), (3, 2)], &[(1, 0, true), (2, 0, true), (3, 1, false)]);
     }
 
     #[test]

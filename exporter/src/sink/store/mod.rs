@@ -67,16 +67,8 @@ impl Store {
     pub(crate) fn open(dir: &Path, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
         let connection = sqlite::open(&path, &schema::KIND)?;
-        let writer = StoreWriter {
-            connection,
-            origins: Origins::default(),
-        };
-        Ok(Self(Arc::new(Inner {
-            path,
-            writer: Mutex::new(writer),
-            readers: Mutex::default(),
-            metrics,
-        })))
+        let writer = StoreWriter { connection, origins: Origins::default() };
+        Ok(Self(Arc::new(Inner { path, writer: Mutex::new(writer), readers: Mutex::default(), metrics })))
     }
 
     /// Stores the spans of these batches, all or none.
@@ -100,9 +92,7 @@ impl Store {
         position: Option<&Position>,
     ) -> rusqlite::Result<()> {
         let mut writer = self.writer();
-        let transaction = writer
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         write::lines(&transaction, lines, unix_millis())?;
         if let Some(position) = position {
             write::position(&transaction, position)?;
@@ -131,10 +121,7 @@ impl Store {
             // The lock is taken for each step anew, so that spans and lines get in between.
             let mut writer = self.writer();
             let step = retention::step(&mut writer.connection, retention, now_ms)?;
-            self.0
-                .metrics
-                .store_bytes
-                .set(i64::try_from(step.used_bytes).unwrap_or(i64::MAX));
+            self.0.metrics.store_bytes.set(i64::try_from(step.used_bytes).unwrap_or(i64::MAX));
             match step.expired {
                 None => return Ok(()),
                 Some(expired) => {
@@ -174,14 +161,10 @@ impl Sink for Store {
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(WriteError::Undecodable(error))) => Err(DeliveryError::Refused { reason: error }),
-            Ok(Err(WriteError::Database(error))) => Err(DeliveryError::Retry {
-                reason: format!("cannot write the store: {error}"),
-                after: None,
-            }),
-            Err(error) => Err(DeliveryError::Retry {
-                reason: error.to_string(),
-                after: None,
-            }),
+            Ok(Err(WriteError::Database(error))) => {
+                Err(DeliveryError::Retry { reason: format!("cannot write the store: {error}"), after: None })
+            }
+            Err(error) => Err(DeliveryError::Retry { reason: error.to_string(), after: None }),
         }
     }
 }

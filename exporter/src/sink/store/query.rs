@@ -71,9 +71,7 @@ impl StoredSpan {
     }
 
     pub(crate) fn duration_nano(&self) -> u64 {
-        self.span
-            .end_time_unix_nano
-            .saturating_sub(self.span.start_time_unix_nano)
+        self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano)
     }
 }
 
@@ -82,12 +80,8 @@ const SUMMARY: &str =
 
 pub(super) fn newest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {SUMMARY} ORDER BY start_ns DESC, seq DESC LIMIT ?"
-        ))?
-        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(summary(row)?.1)
-        })?
+        .prepare_cached(&format!("SELECT {SUMMARY} ORDER BY start_ns DESC, seq DESC LIMIT ?"))?
+        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| Ok(summary(row)?.1))?
         .collect()
 }
 
@@ -104,11 +98,7 @@ pub(super) fn trace(connection: &Connection, trace_id: TraceId) -> rusqlite::Res
     let mut spans = spans(&tx, seq)?;
     spans.sort_by_key(|stored| (stored.span.start_time_unix_nano, stored.span_id));
     let lines = lines(&tx, seq)?;
-    Ok(Some(Trace {
-        summary,
-        spans,
-        lines,
-    }))
+    Ok(Some(Trace { summary, spans, lines }))
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<(i64, TraceSummary)> {
@@ -149,28 +139,17 @@ fn spans(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<StoredSpan>>
         let Some(own) = span_id(&span.span_id) else {
             continue;
         };
-        spans.push(StoredSpan {
-            span_id: own,
-            parent_span_id: span_id(&span.parent_span_id),
-            span,
-            origin,
-        });
+        spans.push(StoredSpan { span_id: own, parent_span_id: span_id(&span.parent_span_id), span, origin });
     }
     Ok(spans)
 }
 
 fn read_origin(connection: &Connection, id: i64) -> rusqlite::Result<Origin> {
-    connection
-        .prepare_cached("SELECT resource, scope FROM origin WHERE id = ?")?
-        .query_row([id], |row| {
-            let resource = decode::<Resource>(0, row.get_ref(0)?.as_blob()?)?;
-            let scope = decode(1, row.get_ref(1)?.as_blob()?)?;
-            Ok(Origin {
-                service_name: service_name(Some(&resource)).to_owned(),
-                resource,
-                scope,
-            })
-        })
+    connection.prepare_cached("SELECT resource, scope FROM origin WHERE id = ?")?.query_row([id], |row| {
+        let resource = decode::<Resource>(0, row.get_ref(0)?.as_blob()?)?;
+        let scope = decode(1, row.get_ref(1)?.as_blob()?)?;
+        Ok(Origin { service_name: service_name(Some(&resource)).to_owned(), resource, scope })
+    })
 }
 
 fn lines(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<StoredLine>> {
@@ -183,9 +162,7 @@ fn lines(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<StoredLine>>
                 time_unix_nano: row.get::<_, i64>(0)?.max(0).cast_unsigned(),
                 severity: row.get(1)?,
                 message: row.get(2)?,
-                span_id: row
-                    .get::<_, Option<i64>>(3)?
-                    .and_then(|id| SpanId::new(id.cast_unsigned())),
+                span_id: row.get::<_, Option<i64>>(3)?.and_then(|id| SpanId::new(id.cast_unsigned())),
                 line: row.get(4)?,
             })
         })?

@@ -36,17 +36,11 @@ const STEP: i64 = 512;
 impl Expired {
     pub(super) fn count(&self, metrics: &Metrics) {
         let label = Reason { reason: self.reason };
-        metrics
-            .store_traces_expired
-            .get_or_create(&label)
-            .inc_by(self.traces as u64);
+        metrics.store_traces_expired.get_or_create(&label).inc_by(self.traces as u64);
         log::repeated(
             Severity::Info,
             "traces left the store",
-            &[
-                ("reason", Value::Str(self.reason)),
-                ("traces", Value::U64(self.traces as u64)),
-            ],
+            &[("reason", Value::Str(self.reason)), ("traces", Value::U64(self.traces as u64))],
         );
     }
 }
@@ -65,10 +59,7 @@ pub(super) fn step(
         .optional()?;
     let used = used_bytes(&tx)?;
     let Some((first, seen_ms)) = oldest else {
-        return Ok(Step {
-            expired: None,
-            used_bytes: used,
-        });
+        return Ok(Step { expired: None, used_bytes: used });
     };
 
     let cutoff_ms = now_ms.saturating_sub(millis(retention.max_age));
@@ -83,17 +74,13 @@ pub(super) fn step(
         ("age", kept.unwrap_or(first + STEP) - 1)
     } else if used > retention.max_bytes {
         // A share of what there is, so that few traces that are large do not all go at once.
-        let count: i64 = tx.query_row(
-            "SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)",
-            [STEP * 16],
-            |row| row.get(0),
-        )?;
+        let count: i64 =
+            tx.query_row("SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)", [STEP * 16], |row| {
+                row.get(0)
+            })?;
         ("bytes", first + (count / 16).max(1) - 1)
     } else {
-        return Ok(Step {
-            expired: None,
-            used_bytes: used,
-        });
+        return Ok(Step { expired: None, used_bytes: used });
     };
 
     let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
@@ -102,10 +89,7 @@ pub(super) fn step(
     tx.execute("DELETE FROM origin WHERE newest_trace <= ?", [last])?;
     let used_bytes = used_bytes(&tx)?;
     tx.commit()?;
-    Ok(Step {
-        expired: Some(Expired { traces, reason }),
-        used_bytes,
-    })
+    Ok(Step { expired: Some(Expired { traces, reason }), used_bytes })
 }
 
 /// The pages in use; pages that deleted rows leave behind are used again before the file grows.

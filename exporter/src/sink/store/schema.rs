@@ -2,11 +2,12 @@
 
 use crate::sqlite::Kind;
 
+/// Large pages: a row of a clustered table goes to a page of its own when it is longer than a quarter of one.
 pub(super) const KIND: Kind = Kind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
     version: 1,
-    page_size: 8 * 1024,
+    page_size: 16 * 1024,
     schema: "
         -- One row for each trace, kept up to date with every span and line.
         CREATE TABLE trace(

@@ -93,8 +93,7 @@ impl Summary {
             self.root_name = span.name.chars().take(MAX_NAME_CHARS).collect();
         }
         if !self.services.iter().any(|known| known == service_name) && self.services.len() < MAX_SERVICES {
-            self.services
-                .push(service_name.chars().take(MAX_NAME_CHARS).collect());
+            self.services.push(service_name.chars().take(MAX_NAME_CHARS).collect());
         }
     }
 
@@ -102,16 +101,8 @@ impl Summary {
     pub(super) fn add_line(&mut self, time_ns: i64) {
         if self.span_count == 0 {
             let is_first = self.log_count == 0;
-            self.start_ns = if is_first {
-                time_ns
-            } else {
-                time_ns.min(self.start_ns)
-            };
-            self.end_ns = if is_first {
-                time_ns
-            } else {
-                time_ns.max(self.end_ns)
-            };
+            self.start_ns = if is_first { time_ns } else { time_ns.min(self.start_ns) };
+            self.end_ns = if is_first { time_ns } else { time_ns.max(self.end_ns) };
         }
         self.log_count += 1;
     }
@@ -145,9 +136,7 @@ pub(super) fn interval(span: &Span) -> (i64, i64) {
 }
 
 pub(super) fn is_error(span: &Span) -> bool {
-    span.status
-        .as_ref()
-        .is_some_and(|status| status.code() == StatusCode::Error)
+    span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
 pub(super) fn parse_services(json: &str) -> Vec<String> {

@@ -1,1 +1,190 @@
+//! The store as the sink, the tail and the viewer see it.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use logtracer_core::{SpanId, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+
+use super::*;
+
+fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::open(dir.path(), metrics.clone()).unwrap();
+    (dir, store, metrics)
+}
+
+fn trace_id(n: u64) -> TraceId {
+    TraceId::new(n.into()).unwrap()
+}
+
+fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> Span {
+    Span {
+        trace_id: trace_id(trace).to_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        parent_span_id: if parent == 0 { vec![] } else { parent.to_be_bytes().to_vec() },
+        name: name.to_owned(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: end,
+        ..Default::default()
+    }
+}
+
+fn batch(service: &str, spans: Vec<Span>) -> Batch {
+    let name = AnyValue { value: Some(Any::StringValue(service.to_owned())) };
+    let service = KeyValue { key: "service.name".to_owned(), value: Some(name), key_strindex: 0 };
+    let count = spans.len() as u32;
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource { attributes: vec![service], ..Default::default() }),
+            scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    Batch { id: 1, spans: count, body: request.encode_to_vec().into() }
+}
+
+fn line(trace: u64, time: u64, message: &str) -> LogLine {
+    LogLine {
+        trace_id: trace_id(trace),
+        span_id: SpanId::new(1),
+        time_unix_nano: time,
+        severity: "INFO".to_owned(),
+        message: message.to_owned(),
+        line: format!("{{\"message\":\"{message}\"}}"),
+    }
+}
+
+#[test]
+fn the_summary_follows_the_spans_in_whatever_order_they_come() {
+    let (_dir, store, _) = open();
+    store.append_spans(&[batch("b", vec![span(1, 2, 1, "child", 20, 30)])]).unwrap();
+    let summary = |store: &Store| store.newest(10).unwrap().remove(0);
+    assert_eq!((summary(&store).root_name.as_str(), summary(&store).duration_nano), ("child", 10));
+
+    let mut failed = span(1, 3, 2, "deeper", 5, 8);
+    failed.status = Some(Status { code: 2, message: String::new() });
+    store.append_spans(&[batch("a", vec![span(1, 1, 0, "root", 10, 40), failed])]).unwrap();
+    assert_eq!(
+        summary(&store),
+        TraceSummary {
+            trace_id: trace_id(1),
+            root_name: "root".to_owned(),
+            service_names: vec!["b".to_owned(), "a".to_owned()],
+            span_count: 3,
+            log_count: 0,
+            error_count: 1,
+            start_unix_nano: 5,
+            duration_nano: 35,
+        }
+    );
+}
+
+#[test]
+fn spans_come_back_as_they_were_sent() {
+    let (_dir, store, _) = open();
+    let sent = vec![span(1, u64::MAX, 0, "root", 10, 40), span(1, 1, u64::MAX, "child", 12, 30)];
+    for _ in 0..2 {
+        store.append_spans(&[batch("a", sent.clone())]).unwrap();
+    }
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let got: Vec<Span> = trace.spans.iter().map(|stored| stored.span.clone()).collect();
+    assert_eq!(got, sent);
+    assert_eq!(trace.spans[1].parent_span_id, SpanId::new(u64::MAX));
+    assert_eq!(trace.spans[0].origin.service_name, "a");
+    assert_eq!(store.trace(trace_id(2)).unwrap(), None);
+}
+
+#[test]
+fn odd_times_do_no_harm() {
+    let (_dir, store, _) = open();
+    store
+        .append_spans(&[batch("a", vec![span(1, 1, 0, "back", 50, 10), span(1, 2, 0, "far", u64::MAX, 3)])])
+        .unwrap();
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    assert_eq!((trace.summary.start_unix_nano, trace.spans[0].duration_nano()), (50, 0));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_is_refused_whole() {
+    let (_dir, store, _) = open();
+    let bad = Batch { id: 2, spans: 1, body: Bytes::from_static(b"\xff") };
+    let good = batch("a", vec![span(1, 1, 0, "root", 1, 2)]);
+    let error = store.append_spans(&[good.clone(), bad]).unwrap_err();
+    assert!(matches!(error, WriteError::Undecodable(reason) if reason.starts_with("batch 2: ")));
+    assert_eq!(store.trace(trace_id(1)).unwrap(), None);
+    store.append_spans(&[good]).unwrap();
+    assert!(store.trace(trace_id(1)).unwrap().is_some());
+}
+
+#[test]
+fn lines_stand_by_time_and_keep_their_order_within_it() {
+    let (_dir, store, _) = open();
+    store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let messages: Vec<&str> = trace.lines.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(messages, ["a", "b", "c"]);
+    assert_eq!((trace.summary.start_unix_nano, trace.summary.duration_nano), (10, 20));
+    assert_eq!((trace.summary.log_count, trace.summary.span_count), (3, 0));
+
+    // Spans know better when the trace was.
+    store.append_spans(&[batch("a", vec![span(1, 1, 0, "root", 15, 18)])]).unwrap();
+    let summary = store.trace(trace_id(1)).unwrap().unwrap().summary;
+    assert_eq!((summary.start_unix_nano, summary.duration_nano), (15, 3));
+}
+
+#[test]
+fn a_position_is_kept_with_its_lines() {
+    let (dir, store, metrics) = open();
+    assert_eq!(store.position("/log").unwrap(), None);
+    let position = Position { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
+    store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), metrics).unwrap();
+    assert_eq!(store.position("/log").unwrap(), Some(position));
+}
+
+#[test]
+fn old_traces_leave() {
+    let (_dir, store, metrics) = open();
+    for n in 1..=3 {
+        store.append_spans(&[batch("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
+    }
+    store.append_lines(&[line(1, 1, "a")], None).unwrap();
+    let retention = Retention { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
+    store.enforce(&retention, unix_millis()).unwrap();
+    assert_eq!(store.newest(10).unwrap().len(), 3);
+    store.enforce(&retention, unix_millis() + 61_000).unwrap();
+    assert_eq!(store.newest(10).unwrap(), []);
+    assert_eq!(
+        metrics.store_traces_expired.get_or_create(&crate::metrics::Reason { reason: "age" }).get(),
+        3
+    );
+    // The resource was deleted with the last trace that used it, and comes back.
+    store.append_spans(&[batch("a", vec![span(9, 1, 0, "root", 1, 2)])]).unwrap();
+    assert_eq!(store.trace(trace_id(9)).unwrap().unwrap().spans[0].origin.service_name, "a");
+}
+
+#[test]
+fn the_store_keeps_its_size_and_the_newest_traces() {
+    let (_dir, store, metrics) = open();
+    let retention = Retention { max_age: Duration::from_secs(3600), max_bytes: 800_000 };
+    let name = "x".repeat(2000);
+    for n in 1..=500 {
+        let service = format!("service-{n}");
+        store.append_spans(&[batch(&service, vec![span(n, 1, 0, &name, n, n + 1)])]).unwrap();
+    }
+    store.enforce(&retention, unix_millis()).unwrap();
+    assert!(metrics.store_bytes.get() <= 800_000, "{}", metrics.store_bytes.get());
+    let left = store.newest(1000).unwrap();
+    assert!(left.len() > 50, "{} are left", left.len());
+    let newest: Vec<TraceId> = (0..left.len() as u64).map(|n| trace_id(500 - n)).collect();
+    assert_eq!(left.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), newest);
+    let last = store.trace(trace_id(500)).unwrap().unwrap();
+    assert_eq!(last.spans[0].origin.service_name, "service-500");
+}

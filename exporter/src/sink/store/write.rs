@@ -80,16 +80,9 @@ impl Origins {
 
 /// The name of the service that a resource describes.
 pub(super) fn service_name(resource: Option<&Resource>) -> &str {
-    let attributes = resource
-        .map(|resource| &resource.attributes[..])
-        .unwrap_or_default();
-    let value = attributes
-        .iter()
-        .find(|attribute| attribute.key == "service.name");
-    match value
-        .and_then(|attribute| attribute.value.as_ref())
-        .and_then(|value| value.value.as_ref())
-    {
+    let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
+    let value = attributes.iter().find(|attribute| attribute.key == "service.name");
+    match value.and_then(|attribute| attribute.value.as_ref()).and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(name)) if !name.is_empty() => name,
         _ => "unknown_service",
     }
@@ -113,11 +106,7 @@ pub(super) fn spans(
             let service = service_name(resource);
             let resource = resource.map(Message::encode_to_vec).unwrap_or_default();
             for scope_spans in resource_spans.scope_spans {
-                let scope = scope_spans
-                    .scope
-                    .as_ref()
-                    .map(Message::encode_to_vec)
-                    .unwrap_or_default();
+                let scope = scope_spans.scope.as_ref().map(Message::encode_to_vec).unwrap_or_default();
                 let origin = origins.id(tx, resource.clone(), scope)?;
                 for span in scope_spans.spans {
                     let Some((trace_id, span_id)) = ids(&span.trace_id, &span.span_id) else {
@@ -162,14 +151,7 @@ pub(super) fn lines(tx: &Transaction<'_>, lines: &[LogLine], now_ms: i64) -> rus
         let summary = summary(tx, &mut summaries, line.trace_id, now_ms)?;
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
         let span_id = line.span_id.map(|id| id.get().cast_signed());
-        insert.execute(params![
-            summary.seq,
-            time_ns,
-            span_id,
-            line.severity,
-            line.message,
-            line.line
-        ])?;
+        insert.execute(params![summary.seq, time_ns, span_id, line.severity, line.message, line.line])?;
         summary.add_line(time_ns);
     }
     for summary in summaries.values() {
@@ -180,25 +162,20 @@ pub(super) fn lines(tx: &Transaction<'_>, lines: &[LogLine], now_ms: i64) -> rus
 
 pub(super) fn position(tx: &Transaction<'_>, position: &Position) -> rusqlite::Result<()> {
     let offset = i64::try_from(position.offset).unwrap_or(i64::MAX);
-    tx.prepare_cached("INSERT OR REPLACE INTO position VALUES (?, ?, ?)")?
-        .execute(params![position.file, offset, position.head])?;
+    tx.prepare_cached("INSERT OR REPLACE INTO position VALUES (?, ?, ?)")?.execute(params![
+        position.file,
+        offset,
+        position.head
+    ])?;
     Ok(())
 }
 
 pub(super) fn read_position(connection: &Connection, file: &str) -> rusqlite::Result<Option<Position>> {
     connection
-        .query_row(
-            "SELECT offset, head FROM position WHERE file = ?",
-            [file],
-            |row| {
-                let offset: i64 = row.get(0)?;
-                Ok(Position {
-                    file: file.to_owned(),
-                    offset: offset.max(0).cast_unsigned(),
-                    head: row.get(1)?,
-                })
-            },
-        )
+        .query_row("SELECT offset, head FROM position WHERE file = ?", [file], |row| {
+            let offset: i64 = row.get(0)?;
+            Ok(Position { file: file.to_owned(), offset: offset.max(0).cast_unsigned(), head: row.get(1)? })
+        })
         .optional()
 }
 

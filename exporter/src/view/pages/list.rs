@@ -68,7 +68,7 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
             td {
                 div.services {
                     @for service in trace.service_names.iter().take(SERVICES) {
-                        span.service class=(palette.class(service)) { i {} (service) }
+                        span class={ "service " (palette.class(service)) } { i {} (service) }
                     }
                     @if let Some(more) = trace.service_names.len().checked_sub(SERVICES).filter(|more| *more > 0) {
                         span.muted { "+" (more) }

@@ -19,10 +19,7 @@ impl Palette {
             }
             let own = preferred(service);
             let is_free = |colour: &usize| !palette.services.iter().any(|(_, taken)| taken == colour);
-            let colour = (own..own + COLOURS)
-                .map(|n| n % COLOURS)
-                .find(is_free)
-                .unwrap_or(own);
+            let colour = (own..own + COLOURS).map(|n| n % COLOURS).find(is_free).unwrap_or(own);
             palette.services.push((service.to_owned(), colour));
         }
         palette
@@ -31,10 +28,7 @@ impl Palette {
     /// The class of a service.
     pub(super) fn class(&self, service: &str) -> String {
         let known = self.services.iter().find(|(known, _)| known == service);
-        format!(
-            "c{}",
-            known.map_or_else(|| preferred(service), |(_, colour)| *colour)
-        )
+        format!("c{}", known.map_or_else(|| preferred(service), |(_, colour)| *colour))
     }
 }
 
@@ -62,9 +56,6 @@ mod tests {
 
     #[test]
     fn a_name_keeps_its_colour() {
-        assert_eq!(
-            Palette::default().class("shop"),
-            Palette::of_trace(["shop"]).class("shop")
-        );
+        assert_eq!(Palette::default().class("shop"), Palette::of_trace(["shop"]).class("shop"));
     }
 }

@@ -41,11 +41,7 @@ pub(super) fn page(trace: &Trace, open: Option<SpanId>, now: u64) -> Markup {
     let page = Page {
         trace,
         palette: Palette::of_trace(trace.summary.service_names.iter().map(String::as_str)),
-        services: trace
-            .spans
-            .iter()
-            .map(|span| (span.span_id, &span.origin.service_name[..]))
-            .collect(),
+        services: trace.spans.iter().map(|span| (span.span_id, &span.origin.service_name[..])).collect(),
         lines,
         open,
     };
@@ -85,7 +81,7 @@ impl Page<'_> {
                 @if !trace.service_names.is_empty() {
                     div { dt { "Services" } dd.services {
                         @for service in &trace.service_names {
-                            span.service class=(self.palette.class(service)) { i {} (service) }
+                            span class={ "service " (self.palette.class(service)) } { i {} (service) }
                         }
                     } }
                 }
@@ -100,7 +96,7 @@ impl Page<'_> {
             section.card.waterfall aria-label="Spans" {
                 div.axis {
                     span.label { "Span" }
-                    div.ticks { @for quarter in 0..=4 { span { (duration(total / 4 * quarter)) } } }
+                    div.ticks { span { "0" } @for quarter in 1..=4 { span { (duration(total / 4 * quarter)) } } }
                 }
                 @for row in rows.iter().take(MAX_ROWS) { (self.row(row)) }
                 @if rows.len() > MAX_ROWS {
@@ -115,7 +111,7 @@ impl Page<'_> {
         let service = &span.origin.service_name;
         let has_failed = span.is_error();
         html! {
-            details.span.failed[has_failed] id={ "s-" (span.span_id) } class=(self.palette.class(service)) open[self.open == Some(span.span_id)] {
+            details class={ "span " @if has_failed { "failed " } (self.palette.class(service)) } id={ "s-" (span.span_id) } open[self.open == Some(span.span_id)] {
                 summary {
                     div class={ "name in" (row.depth.min(MAX_INDENT)) } {
                         i.dot {}
@@ -139,14 +135,10 @@ impl Page<'_> {
         let end = row.start + row.length;
         let length = row.length.max(0.002);
         let took = duration(row.span.duration_nano());
-        let marks = self
-            .lines
-            .get(&row.span.span_id)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let marks = self.lines.get(&row.span.span_id).map(Vec::as_slice).unwrap_or_default();
         html! {
             svg width="100%" height="22" aria-hidden="true" {
-                rect.bar x=(percent(row.start.min(0.998))) y="5" width=(percent(length)) height="12" rx="3" {}
+                rect x=(percent(row.start.min(0.998))) y="5" width=(percent(length)) height="12" rx="3" {}
                 @if end <= 0.85 {
                     text x=(percent(end.max(row.start + length))) y="15" dx="6" { (took) }
                 } @else if row.start >= 0.15 {
@@ -182,12 +174,12 @@ impl Page<'_> {
         };
         let service = line.span_id.and_then(|id| self.services.get(&id)).copied();
         html! {
-            details.line class=(severity_class(&line.severity)) {
+            details class={ "line " (severity_class(&line.severity)) } {
                 summary {
                     time datetime=(rfc3339(line.time_unix_nano)) title=(rfc3339(line.time_unix_nano)) { (offset) }
                     span.severity { (line.severity) }
                     @match service {
-                        Some(service) => { span.service class=(self.palette.class(service)) { i {} (service) } }
+                        Some(service) => { span class={ "service " (self.palette.class(service)) } { i {} (service) } }
                         None => { span.service.muted { "–" } }
                     }
                     span.message { (line.message) }
@@ -217,9 +209,7 @@ impl Page<'_> {
 
 /// The object with one member a line, in the order in which it was written.
 fn indented(json: &str) -> Markup {
-    let members = serde_json::from_str::<Members<'_>>(json)
-        .map(|members| members.0)
-        .unwrap_or_default();
+    let members = serde_json::from_str::<Members<'_>>(json).map(|members| members.0).unwrap_or_default();
     if members.is_empty() {
         return html! { (json) };
     }

@@ -1,0 +1,97 @@
+//! What was acknowledged is never lost.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::harness::{Exporter, eventually, request, span};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+/// Spans in one request.
+const SPANS: u64 = 25;
+
+/// Several clients send as fast as they can; in the midst of it the process is killed. Three times over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_after_acknowledgement_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    for round in 1..=3u128 {
+        let exporter = Exporter::start(dir.path());
+        let url = format!("{}/v1/traces", exporter.http);
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 1..=8u128 {
+            let (url, acknowledged) = (url.clone(), acknowledged.clone());
+            senders.spawn(async move {
+                let client = reqwest::Client::new();
+                for n in 1.. {
+                    let trace = format!("{:032x}", (round << 96) | (sender << 64) | n);
+                    let spans = (1..=SPANS).map(|id| span(&trace, id, id - 1, "work", 0, 1)).collect();
+                    let body = request("shop", spans).encode_to_vec();
+                    let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
+                    match post.send().await {
+                        Ok(response) if response.status() == 200 => acknowledged.lock().unwrap().push(trace),
+                        _ => return,
+                    }
+                }
+            });
+        }
+        let enough = 150 * round as usize;
+        eventually("acknowledgements", async || (acknowledged.lock().unwrap().len() >= enough).then_some(()))
+            .await;
+        exporter.kill();
+        while senders.join_next().await.is_some() {}
+    }
+
+    let exporter = Exporter::start(dir.path());
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    assert!(acknowledged.len() >= 450);
+    for trace in &acknowledged {
+        exporter.trace(trace, SPANS as usize, 0).await;
+    }
+    let waiting = async || (exporter.metric("logtracer_exporter_outbox_bytes").await == 0.).then_some(());
+    eventually("an empty outbox", waiting).await;
+}
+
+#[tokio::test]
+async fn sigterm_flushes_and_ends_with_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut exporter = Exporter::start(dir.path());
+    for id in 1..=40 {
+        exporter.send(&request("shop", vec![span(TRACE, id, 0, "work", id, 1)])).await;
+    }
+    exporter.terminate();
+    let stopped = exporter.line("logtracer-exporter - stopped");
+    assert_eq!((&stopped["delivered"], &stopped["flushed"]), (&true.into(), &true.into()));
+    assert_eq!(exporter.ended().await.code(), Some(0));
+
+    let exporter = Exporter::start(dir.path());
+    exporter.trace(TRACE, 40, 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_open_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut exporter = Exporter::start(dir.path());
+    let address = exporter.http.strip_prefix("http://").unwrap().to_owned();
+    let idle = tokio::net::TcpStream::connect(&address).await.unwrap();
+    exporter.terminate();
+    assert_eq!(exporter.ended().await.code(), Some(0));
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_batch_that_came_twice_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let batch = request("shop", vec![span(TRACE, 1, 0, "work", 0, 1), span(TRACE, 2, 1, "part", 0, 1)]);
+    for _ in 0..3 {
+        exporter.send(&batch).await;
+    }
+    let delivered = "logtracer_exporter_spans_delivered_total{sink=\"store\"}";
+    eventually("delivery", async || (exporter.metric(delivered).await == 6.).then_some(())).await;
+    tokio::time::timeout(Duration::from_secs(30), exporter.trace(TRACE, 2, 0)).await.unwrap();
+    assert_eq!(exporter.json("/api/traces").await["traces"][0]["span_count"], 2);
+}

@@ -1,0 +1,207 @@
+//! Starting and stopping the exporter, sending to it, asking it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use reqwest::Response;
+use serde_json::Value;
+
+/// Long enough for a machine that is busy with other things.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
+
+/// A running exporter; killed when dropped.
+pub(crate) struct Exporter {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    pub(crate) http: String,
+    pub(crate) view: String,
+    client: reqwest::Client,
+}
+
+/// The program with free ports and this data directory.
+pub(crate) fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
+    command
+        .args(["--http", "127.0.0.1:0", "--view", "127.0.0.1:0", "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Exporter {
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::spawn(command(data_dir))
+    }
+
+    /// Starts it, and waits for the line that says where it listens.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::inherit()).spawn().expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut exporter =
+            Self { child, lines, http: String::new(), view: String::new(), client: reqwest::Client::new() };
+        let ready = exporter.line("logtracer-exporter - ready");
+        exporter.http = format!("http://{}", ready["http"].as_str().expect("an address"));
+        exporter.view = format!("http://{}", ready["view"].as_str().expect("an address"));
+        exporter
+    }
+
+    /// Waits for the line with this message; every line must be a JSON object.
+    #[track_caller]
+    pub(crate) fn line(&mut self, message: &str) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(wait).unwrap_or_else(|_| panic!("no line {message:?}"));
+            let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            assert!(object["severity"].is_string() && object["time"].is_string(), "{line}");
+            if object["message"] == message {
+                return object;
+            }
+        }
+    }
+
+    pub(crate) async fn post(&self, content_type: &str, body: Vec<u8>) -> reqwest::Result<Response> {
+        self.post_with(content_type, None, body).await
+    }
+
+    pub(crate) async fn post_with(
+        &self,
+        content_type: &str,
+        encoding: Option<&str>,
+        body: Vec<u8>,
+    ) -> reqwest::Result<Response> {
+        let mut request = self
+            .client
+            .post(format!("{}/v1/traces", self.http))
+            .header("content-type", content_type)
+            .body(body);
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
+        request.send().await
+    }
+
+    /// Sends spans, which must be accepted.
+    pub(crate) async fn send(&self, request: &ExportTraceServiceRequest) {
+        let response = self.post("application/x-protobuf", request.encode_to_vec()).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{:?}", response.bytes().await);
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.view)).send().await.expect("an answer")
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let text = self.get(path).await.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
+
+    /// Waits until the trace has so many spans and log lines.
+    pub(crate) async fn trace(&self, trace_id: &str, spans: usize, logs: usize) -> Value {
+        let path = format!("/api/traces/{trace_id}");
+        eventually(&format!("{spans} spans and {logs} lines of {trace_id}"), async || {
+            let trace = self.json(&path).await;
+            let count = |part: &str| trace[part].as_array().map_or(0, Vec::len);
+            (count("spans") == spans && count("logs") == logs).then_some(trace)
+        })
+        .await
+    }
+
+    /// The value of a metric, 0 if it was never counted.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.expect("a body");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0., |value| value.parse().expect("a number"))
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    }
+
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the end of the exporter", async || child.try_wait().expect("a child")).await
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) fn string(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Any::StringValue(value.to_owned())) });
+    KeyValue { key: key.to_owned(), value, key_strindex: 0 }
+}
+
+/// A span that starts `after` milliseconds after [`START`] and takes `took`.
+pub(crate) fn span(trace_id: &str, span_id: u64, parent: u64, name: &str, after: u64, took: u64) -> Span {
+    let trace_id = u128::from_str_radix(trace_id, 16).expect("hexadecimal digits");
+    Span {
+        trace_id: trace_id.to_be_bytes().to_vec(),
+        span_id: span_id.to_be_bytes().to_vec(),
+        parent_span_id: if parent == 0 { vec![] } else { parent.to_be_bytes().to_vec() },
+        name: name.to_owned(),
+        kind: 2,
+        start_time_unix_nano: START + after * 1_000_000,
+        end_time_unix_nano: START + (after + took) * 1_000_000,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn failed(mut span: Span, message: &str) -> Span {
+    span.status = Some(Status { code: 2, message: message.to_owned() });
+    span
+}
+
+/// A request with the spans of one service.
+pub(crate) fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![string("service.name", service)],
+                ..Default::default()
+            }),
+            scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+            ..Default::default()
+        }],
+    }
+}

@@ -1,0 +1,8 @@
+//! The real program, started as a user starts it, on free ports of the loopback interface.
+
+mod durability;
+mod harness;
+mod ingest;
+mod startup;
+mod tailing;
+mod viewer;

@@ -1,0 +1,119 @@
+//! Starting: what keeps the exporter from it is told in one line that names the culprit.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::harness::{Exporter, command};
+
+/// Runs the program to its end; the exit code and stderr.
+fn ends(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the program starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn health_and_readiness() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    for path in ["/healthz", "/readyz"] {
+        let response = exporter.get(path).await;
+        assert_eq!(
+            (response.status().as_u16(), response.text().await.unwrap().as_str()),
+            (200, "ok"),
+            "{path}"
+        );
+    }
+    assert!(
+        exporter.get("/metrics").await.text().await.unwrap().contains("logtracer_exporter_outbox_bytes 0")
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named_and_left_alone() {
+    for (file, name) in [("outbox.db", "outbox"), ("store.db", "store")] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(file);
+        let content = b"this is no database, and somebody may need it".repeat(50);
+        std::fs::write(&path, &content).unwrap();
+        let (code, stderr) = ends(command(dir.path()));
+        assert_eq!(code, Some(1));
+        let expected = format!(
+            "logtracer-exporter: cannot open the {name} {}: file is not a database\n",
+            path.display()
+        );
+        assert_eq!(stderr, expected);
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+    }
+}
+
+#[test]
+fn an_unknown_sink_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--sink", "kafka"]);
+    let (code, stderr) = ends(command);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("'kafka' for '--sink <NAME>': there is no sink \"kafka\"; what exists: store"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn bad_values_are_refused_with_what_was_expected() {
+    for (option, value, expected) in [
+        ("--http", "localhost", "expected an IP address and a port"),
+        ("--retention-age", "72", "expected a time above zero with its unit"),
+        ("--outbox-max-bytes", "much", "expected a size above zero"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
+        command.arg("--data-dir").arg(dir.path()).args([option, value]);
+        let (code, stderr) = ends(command);
+        assert_eq!(code, Some(2));
+        assert!(stderr.contains(option) && stderr.contains(value) && stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn options_come_from_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.env("LOGTRACER_SINK", "pigeon");
+    let (code, stderr) = ends(command);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("there is no sink \"pigeon\""), "{stderr}");
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (option, other) in [("--http", "--view"), ("--view", "--http")] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
+        command.arg("--data-dir").arg(dir.path()).args([option, &address, other, "127.0.0.1:0"]);
+        let (code, stderr) = ends(command);
+        assert_eq!(code, Some(1));
+        let expected =
+            format!("logtracer-exporter: cannot listen on {address} ({option}): Address already in use");
+        assert!(stderr.starts_with(&expected), "{stderr}");
+    }
+}
+
+#[test]
+fn two_exporters_do_not_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = Exporter::start(dir.path());
+    let (code, stderr) = ends(command(dir.path()));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is in use by another exporter (--data-dir)"), "{stderr}");
+}
+
+#[test]
+fn the_same_sink_twice_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--sink", "store", "--sink", "store"]);
+    assert_eq!(ends(command), (Some(1), "logtracer-exporter: --sink store is given twice\n".to_owned()));
+}

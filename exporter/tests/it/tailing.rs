@@ -1,0 +1,132 @@
+//! Log lines from files, as they grow, beside the spans of their trace.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::harness::{Exporter, START, command, eventually, request, span};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+fn append(path: &Path, text: &str) {
+    OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn tailing(data_dir: &Path, files: &[&Path]) -> Command {
+    let mut command = command(data_dir);
+    for file in files {
+        command.arg("--tail").arg(file);
+    }
+    command
+}
+
+fn stackdriver(second: u32, message: &str) -> String {
+    format!(
+        r#"{{"severity":"WARNING","message":"{message}","time":"2023-11-14T22:13:{second:02}Z","logging.googleapis.com/trace":"projects/p/traces/{TRACE}","logging.googleapis.com/spanId":"0000000000000001","logging.googleapis.com/trace_sampled":true}}"#
+    )
+}
+
+fn local(second: u32, message: &str) -> String {
+    format!(
+        r#"{{"severity":"INFO","message":"{message}","time":"2023-11-14T22:13:{second:02}.500Z","trace":"{TRACE}","spanId":"0000000000000002","traceSampled":true}}"#
+    )
+}
+
+fn messages(trace: &serde_json::Value) -> Vec<&str> {
+    trace["logs"].as_array().unwrap().iter().map(|log| log["message"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn lines_of_all_files_stand_in_one_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (envoy, shop) = (dir.path().join("envoy.log"), dir.path().join("shop.log"));
+    // One file exists when the exporter starts, the other comes later.
+    append(
+        &envoy,
+        &format!("{}\nstarting, not JSON\n{{\"message\":\"of no trace\"}}\n", stackdriver(20, "first")),
+    );
+    let exporter = Exporter::spawn(tailing(&data, &[&envoy, &shop]));
+    exporter.trace(TRACE, 0, 1).await;
+
+    append(&shop, &format!("{}\n{}\n", local(22, "third"), local(21, "second")));
+    let trace = exporter.trace(TRACE, 0, 3).await;
+    assert_eq!(messages(&trace), ["first", "second", "third"]);
+    let log = &trace["logs"][0];
+    assert_eq!(log["severity"], "WARNING");
+    assert_eq!(log["span_id"], "0000000000000001");
+    assert_eq!(log["time_unix_nano"], START.to_string());
+    assert_eq!(log["line"]["logging.googleapis.com/trace"], format!("projects/p/traces/{TRACE}"));
+
+    // A trace of lines only is listed; its spans join it.
+    let listed = exporter.json("/api/traces").await;
+    assert_eq!(listed["traces"][0]["log_count"], 3);
+    assert_eq!(listed["traces"][0]["root_name"], "");
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "GET /", 0, 5000)])).await;
+    exporter.trace(TRACE, 1, 3).await;
+    let listed = exporter.json("/api/traces").await;
+    assert_eq!(
+        (&listed["traces"][0]["root_name"], &listed["traces"][0]["duration_nano"]),
+        (&json!("GET /"), &json!("5000000000"))
+    );
+
+    for (reason, count) in [("not json", 1.), ("no trace", 1.)] {
+        let name = format!("logtracer_exporter_log_lines_skipped_total{{reason=\"{reason}\"}}");
+        assert_eq!(exporter.metric(&name).await, count, "{reason}");
+    }
+    assert_eq!(exporter.metric("logtracer_exporter_log_lines_tailed_total").await, 5.);
+}
+
+#[tokio::test]
+async fn a_line_counts_when_it_is_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("shop.log");
+    let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
+    let line = local(30, "in two parts");
+    let (start, end) = line.split_at(40);
+    append(&log, &format!("{}\n{start}", local(20, "whole")));
+    exporter.trace(TRACE, 0, 1).await;
+    append(&log, &format!("{end}\n"));
+    assert_eq!(messages(&exporter.trace(TRACE, 0, 2).await), ["whole", "in two parts"]);
+}
+
+#[tokio::test]
+async fn a_restart_neither_loses_nor_repeats() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let log = dir.path().join("shop.log");
+    for round in 0..3u32 {
+        let before = round as usize * 20;
+        for n in 0..10 {
+            append(&log, &format!("{}\n", local(n, &format!("{round}/{n}"))));
+        }
+        let exporter = Exporter::spawn(tailing(&data, &[&log]));
+        exporter.trace(TRACE, 0, before + 10).await;
+        for n in 10..20 {
+            append(&log, &format!("{}\n", local(n, &format!("{round}/{n}"))));
+        }
+        exporter.trace(TRACE, 0, before + 20).await;
+        exporter.kill();
+    }
+    // A rotated file is another one.
+    std::fs::rename(&log, dir.path().join("shop.log.1")).unwrap();
+    append(&log, &format!("{}\n", stackdriver(59, "after the rotation")));
+    let exporter = Exporter::spawn(tailing(&data, &[&log]));
+    assert_eq!(messages(&exporter.trace(TRACE, 0, 61).await).last(), Some(&"after the rotation"));
+}
+
+#[tokio::test]
+async fn stdin_is_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input");
+    append(&input, &format!("{}\nnoise\n{}", stackdriver(1, "one"), local(2, "without a line break")));
+    let mut command = tailing(&dir.path().join("data"), &[Path::new("-")]);
+    command.stdin(Stdio::from(std::fs::File::open(&input).unwrap()));
+    let exporter = Exporter::spawn(command);
+    assert_eq!(messages(&exporter.trace(TRACE, 0, 2).await), ["one", "without a line break"]);
+    let skipped = "logtracer_exporter_log_lines_skipped_total{reason=\"not json\"}";
+    eventually("the skipped line", async || (exporter.metric(skipped).await == 1.).then_some(())).await;
+}

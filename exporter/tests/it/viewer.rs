@@ -1,0 +1,101 @@
+//! The pages and the edges of the JSON API.
+
+use std::fs::write;
+
+use serde_json::json;
+
+use crate::harness::{Exporter, command, failed, request, span, string};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+#[tokio::test]
+async fn ids_that_are_not_there_or_not_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    assert_eq!(exporter.json("/api/traces").await, json!({ "traces": [] }));
+    for (id, status) in [(TRACE, 404), ("xyz", 400), (&"0".repeat(32), 400), ("..%2f..%2fetc", 400)] {
+        let response = exporter.get(&format!("/api/traces/{id}")).await;
+        assert_eq!(response.status(), status, "{id}");
+        let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert!(body["error"].is_string(), "{body}");
+        assert_eq!(exporter.get(&format!("/trace/{id}")).await.status(), status, "{id}");
+    }
+    assert_eq!(exporter.get("/api/traces?limit=many").await.status(), 400);
+    assert_eq!(exporter.get("/nowhere").await.status(), 404);
+    assert!(exporter.get("/").await.text().await.unwrap().contains("No traces yet"));
+}
+
+#[tokio::test]
+async fn the_pages_show_the_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let mut root = span(TRACE, 1, 0, "GET /basket", 0, 100);
+    root.attributes = vec![string("url.path", "/basket/7")];
+    exporter.send(&request("shop", vec![root])).await;
+    exporter
+        .send(&request("items", vec![failed(span(TRACE, 2, 1, "GET /items", 10, 50), "gone away")]))
+        .await;
+    exporter.send(&request("lost", vec![span(TRACE, 3, 99, "orphan", 20, 5)])).await;
+    exporter.trace(TRACE, 3, 0).await;
+
+    let list = exporter.get("/").await.text().await.unwrap();
+    for part in ["GET /basket", "shop", "items", "1 error", "100 ms", TRACE] {
+        assert!(list.contains(part), "{part}");
+    }
+    let page = exporter.get(&format!("/trace/{TRACE}?span=0000000000000002")).await.text().await.unwrap();
+    for part in ["GET /items", "gone away", "/basket/7", "no parent", "id=\"s-0000000000000002\""] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(page.matches(" open>").count(), 1, "the span of the link is open");
+
+    let found = exporter.get(&format!("/?find=00-{TRACE}-00f067aa0ba902b7-01")).await;
+    assert_eq!(found.url().path(), format!("/trace/{TRACE}"));
+}
+
+#[tokio::test]
+async fn nothing_in_a_span_or_line_is_markup() {
+    const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>";
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let line = json!({ "trace": TRACE, "spanId": "0000000000000001", "severity": EVIL, "message": EVIL, EVIL: { EVIL: EVIL } });
+    write(&log, format!("{line}\n")).unwrap();
+    let mut command = command(&dir.path().join("data"));
+    command.arg("--tail").arg(&log);
+    let exporter = Exporter::spawn(command);
+    let mut evil = failed(span(TRACE, 1, 0, EVIL, 0, 1), EVIL);
+    evil.attributes = vec![string(EVIL, EVIL)];
+    evil.trace_state = EVIL.to_owned();
+    exporter.send(&request(EVIL, vec![evil])).await;
+    exporter.trace(TRACE, 1, 1).await;
+
+    let trace = format!("/trace/{TRACE}");
+    for path in ["/", &trace, "/?find=%3Cscript%3Ealert(1)%3C/script%3E"] {
+        let response = exporter.get(path).await;
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        let page = response.text().await.unwrap();
+        assert!(page.contains("&lt;script&gt;alert(1)"), "{path}");
+        assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path}");
+        assert_eq!(page.matches("<script").count(), 1, "only the script of the page itself");
+        assert!(!page.contains(" style=") && !page.contains(" onerror=alert(2)>\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn assets_are_part_of_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    for (name, content_type) in [
+        ("style.css", "text/css; charset=utf-8"),
+        ("page.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
+        let response = exporter.get(&format!("/assets/{name}")).await;
+        assert_eq!(response.headers()["content-type"], content_type);
+        let text = response.text().await.unwrap();
+        assert!(!text.contains("http://") || name == "icon.svg", "no other host is needed");
+        assert!(!text.contains("https://"));
+    }
+    assert_eq!(exporter.get("/assets/none").await.status(), 404);
+}
