@@ -49,7 +49,8 @@ fn table(traces: &[TraceSummary], now: u64) -> Markup {
 }
 
 fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
-    let palette = Palette::default();
+    // As on the page of the trace.
+    let palette = Palette::of_trace(trace.service_names.iter().map(String::as_str));
     let share = trace.duration_nano as f64 / longest.max(1) as f64 * 100.;
     let started = trace.start_unix_nano;
     html! {
@@ -75,7 +76,7 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
                     }
                 }
             }
-            td.num { (trace.span_count) }
+            td.num { @if trace.span_count == 0 { span.muted { "–" } } @else { (trace.span_count) } }
             td.num { @if trace.log_count == 0 { span.muted { "–" } } @else { (trace.log_count) } }
             td.took {
                 @if trace.span_count > 0 {

@@ -32,12 +32,13 @@ impl Palette {
     }
 }
 
-/// By FNV-1a of the name.
+/// By FNV-1a of the name, whose upper bits differ most between short names.
 fn preferred(service: &str) -> usize {
     let hash = service.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    (hash % COLOURS as u64) as usize
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 32) % COLOURS as u64) as usize
 }
 
 #[cfg(test)]

@@ -138,16 +138,16 @@ impl Page<'_> {
         let marks = self.lines.get(&row.span.span_id).map(Vec::as_slice).unwrap_or_default();
         html! {
             svg width="100%" height="22" aria-hidden="true" {
-                rect x=(percent(row.start.min(0.998))) y="5" width=(percent(length)) height="12" rx="3" {}
+                rect x=(percent(row.start.min(0.998))) y="4" width=(percent(length)) height="12" rx="3" {}
                 @if end <= 0.85 {
-                    text x=(percent(end.max(row.start + length))) y="15" dx="6" { (took) }
+                    text x=(percent(end.max(row.start + length))) y="14" dx="6" { (took) }
                 } @else if row.start >= 0.15 {
-                    text.before x=(percent(row.start)) y="15" dx="-6" { (took) }
+                    text.before x=(percent(row.start)) y="14" dx="-6" { (took) }
                 } @else {
-                    text.inside x=(percent(row.start)) y="15" dx="7" { (took) }
+                    text.inside x=(percent(row.start)) y="14" dx="7" { (took) }
                 }
                 @for line in marks.iter().take(MAX_MARKS) {
-                    circle class={ "mark " (severity_class(&line.severity)) } cx=(percent(self.share(line.time_unix_nano))) cy="11" r="3" {}
+                    circle class={ "mark " (severity_class(&line.severity)) } cx=(percent(self.share(line.time_unix_nano))) cy="18" r="2.5" {}
                 }
             }
         }
