@@ -1,7 +1,6 @@
 //! Every call into Envoy, none of which panics: what fails, or is not there, is `None` or does nothing.
 //!
-//! The crate `proxy_wasm` dispatches the callbacks and makes the callouts; its other wrappers panic where the host
-//! answers something unexpected or a header is not UTF-8, so that they stand here again without that.
+//! What Envoy calls in turn stands in [`crate::vm`].
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
@@ -9,7 +8,36 @@
 
 use core::time::Duration;
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
+/// How grave a message in Envoy's own log is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LogLevel {
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+}
+
+/// A map of headers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+    /// The headers that answer a callout, while that answer is handed over.
+    CalloutResponse = 6,
+}
+
+/// A statistic that only grows, or one that goes up and down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// A piece of memory of the host.
+#[derive(Debug, Clone, Copy)]
+enum Buffer {
+    CalloutResponse = 4,
+    PluginConfiguration = 7,
+}
 
 mod abi {
     #[link(wasm_import_module = "env")]
@@ -54,7 +82,18 @@ mod abi {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
-        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+        pub(super) fn proxy_http_call(
+            cluster: *const u8,
+            cluster_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            body: *const u8,
+            body_size: usize,
+            trailers: *const u8,
+            trailers_size: usize,
+            timeout_millis: u32,
+            token: *mut u32,
+        ) -> u32;
         pub(super) fn proxy_done() -> u32;
     }
 
@@ -97,16 +136,16 @@ pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
 
 /// The plugin's configuration; empty where there is none.
 pub(crate) fn plugin_configuration() -> Vec<u8> {
-    buffer(BufferType::PluginConfiguration, usize::MAX)
+    buffer(Buffer::PluginConfiguration, usize::MAX)
 }
 
 /// The beginning of the body that answers a callout, while that answer is handed over.
 pub(crate) fn callout_body() -> Vec<u8> {
     const ENOUGH: usize = 4096;
-    buffer(BufferType::HttpCallResponseBody, ENOUGH)
+    buffer(Buffer::CalloutResponse, ENOUGH)
 }
 
-fn buffer(kind: BufferType, max_size: usize) -> Vec<u8> {
+fn buffer(kind: Buffer, max_size: usize) -> Vec<u8> {
     received(|data, size| {
         // SAFETY: see `received`.
         unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) }
@@ -115,14 +154,14 @@ fn buffer(kind: BufferType, max_size: usize) -> Vec<u8> {
 }
 
 /// All header lines of a map, in the host's own serialisation; read it with [`HeaderLines::iter`].
-pub(crate) fn header_lines(map: MapType) -> HeaderLines {
+pub(crate) fn header_lines(map: Map) -> HeaderLines {
     // SAFETY: see `received`.
     let bytes = received(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
     HeaderLines(bytes.unwrap_or_default())
 }
 
 /// The first line of one header.
-pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
     received(|data, size| {
         // SAFETY: the name outlives the call; for the rest see `received`.
         unsafe { abi::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
@@ -130,7 +169,7 @@ pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Sets a header to one value.
-pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
+pub(crate) fn set_header(map: Map, name: &str, value: &str) {
     // SAFETY: both outlive the call, and the host only reads them.
     unsafe {
         abi::proxy_replace_header_map_value(
@@ -144,7 +183,7 @@ pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
 }
 
 /// Removes every line of a header.
-pub(crate) fn remove_header(map: MapType, name: &str) {
+pub(crate) fn remove_header(map: Map, name: &str) {
     // SAFETY: the name outlives the call, and the host only reads it.
     unsafe { abi::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
 }
@@ -170,7 +209,7 @@ pub(crate) fn set_property(name: &str, value: &[u8]) {
 }
 
 /// Makes a statistic known and returns its handle.
-pub(crate) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
+pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: the name outlives the call, and the host writes four bytes to `id`, or nothing.
     let status = unsafe { abi::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
@@ -183,11 +222,29 @@ pub(crate) fn increment_metric(id: u32, offset: i64) {
     unsafe { abi::proxy_increment_metric(id, offset) };
 }
 
-/// Sets a gauge.
-#[allow(dead_code, reason = "kept beside its sibling")]
-pub(crate) fn record_metric(id: u32, value: u64) {
-    // SAFETY: numbers go out, nothing comes back.
-    unsafe { abi::proxy_record_metric(id, value) };
+/// Sends a request to a cluster, from a root's callback, and returns the token that its answer will have; `None`
+/// where there is no such cluster, or none of its hosts can be reached.
+pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Option<u32> {
+    let headers = serialized(headers);
+    let trailers = serialized(&[]);
+    let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: all texts outlive the call, and the host only reads them; it writes four bytes to `token`, or nothing.
+    let status = unsafe {
+        abi::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            millis,
+            &mut token,
+        )
+    };
+    (status == OK).then_some(token)
 }
 
 /// Tells the host that a root which asked for time at its end needs no more.
@@ -232,6 +289,19 @@ impl HeaderLines {
     }
 }
 
+fn serialized(lines: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in lines {
+        bytes.extend((name.len() as u32).to_le_bytes());
+        bytes.extend((value.len() as u32).to_le_bytes());
+    }
+    for text in lines.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
 fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
     let number = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(number.try_into().ok()?) as usize)
@@ -249,32 +319,18 @@ fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> 
 mod tests {
     use super::*;
 
-    fn serialized(lines: &[(&str, &[u8])]) -> HeaderLines {
-        let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
-        for (name, value) in lines {
-            bytes.extend((name.len() as u32).to_le_bytes());
-            bytes.extend((value.len() as u32).to_le_bytes());
-        }
-        for (name, value) in lines {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.push(0);
-            bytes.extend_from_slice(value);
-            bytes.push(0);
-        }
-        HeaderLines(bytes)
-    }
-
     #[test]
     fn header_lines_read_back() {
-        let lines: [(&str, &[u8]); 4] = [(":path", b"/a"), ("x", b""), ("x", b"\xff\x00"), ("y", b"1")];
-        let expected: Vec<_> = lines.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
-        assert_eq!(serialized(&lines).iter().collect::<Vec<_>>(), expected);
+        let lines = [(":path", "/a"), ("x", ""), ("x", "1\x002"), ("y", "\u{e9}")];
+        let expected: Vec<_> =
+            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        assert_eq!(HeaderLines(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
         assert_eq!(HeaderLines::default().iter().count(), 0);
     }
 
     #[test]
     fn broken_header_lines_end_early() {
-        let whole = serialized(&[("a", b"1"), ("b", b"2")]).0;
+        let whole = serialized(&[("a", "1"), ("b", "2")]);
         for length in 0..whole.len() {
             let cut = HeaderLines(whole.get(..length).unwrap().to_vec());
             assert!(cut.iter().count() <= 2);

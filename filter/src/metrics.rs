@@ -5,10 +5,8 @@
 
 use core::cell::Cell;
 
+use crate::host::{self, MetricKind};
 use logtracer_core::propagation::Format;
-use proxy_wasm::types::MetricType;
-
-use crate::host;
 
 /// One statistic; [`Metric::name`] says what it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +74,10 @@ impl Metric {
         }
     }
 
-    const fn kind(self) -> MetricType {
+    const fn kind(self) -> MetricKind {
         match self {
-            Self::CalloutsInFlight => MetricType::Gauge,
-            _ => MetricType::Counter,
+            Self::CalloutsInFlight => MetricKind::Gauge,
+            _ => MetricKind::Counter,
         }
     }
 

@@ -6,15 +6,15 @@ use logtracer_core::line::{self, Line, Severity};
 use logtracer_core::otlp;
 use logtracer_core::request::{Exchange, Outcome, grpc, url};
 use logtracer_core::span::{Kind, Span, Status};
-use proxy_wasm::types::MapType;
 
 use crate::config::Config;
 use crate::decision::Reason;
+use crate::flags;
+use crate::host::{self, Map};
 use crate::kept::Protocol;
 use crate::metrics::{self, Metric};
 use crate::root::Plugin;
 use crate::stream::Request;
-use crate::{flags, host};
 
 /// What Envoy tells of a request that is over; texts that it does not know are empty.
 struct Properties {
@@ -126,7 +126,7 @@ impl Recorded {
             Some((format!("http.request.header.{name}"), value.clone()))
         });
         let of_response = config.response_headers.iter().filter_map(|name| {
-            let value = host::header(MapType::HttpResponseHeaders, name)?;
+            let value = host::header(Map::Response, name)?;
             Some((format!("http.response.header.{name}"), value))
         });
         Self(of_request.chain(of_response).collect())

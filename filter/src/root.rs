@@ -6,16 +6,13 @@ use std::rc::Rc;
 use logtracer_core::otlp::{self, Scope};
 use logtracer_core::sampling::Limiter;
 use logtracer_core::span::Kind;
-use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{ContextType, LogLevel, MapType};
 
 use crate::batch::Batch;
 use crate::config::{Config, Exporter};
+use crate::host::{self, LogLevel, Map};
 use crate::metrics::{self, Metric};
+use crate::node;
 use crate::reporter::{Fate, Reporter};
-use crate::stream::Stream;
-use crate::{host, node};
 
 /// What a root and its streams share.
 #[derive(Debug)]
@@ -72,8 +69,14 @@ impl Plugin {
     }
 }
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
+impl Root {
+    /// What the streams below this root share; `None` before it is configured.
+    pub(crate) fn plugin(&self) -> Option<Rc<Plugin>> {
+        self.plugin.clone()
+    }
+
+    /// Takes the configuration; false refuses it, and Envoy with it.
+    pub(crate) fn on_configure(&mut self) -> bool {
         let config = match Config::parse(&host::plugin_configuration()) {
             Ok(config) => config,
             Err(error) => {
@@ -88,34 +91,26 @@ impl RootContext for Root {
         true
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.plugin.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn on_tick(&mut self) {
+    /// The flush interval has passed, or a batch is full.
+    pub(crate) fn on_tick(&mut self) {
         if let Some(plugin) = self.plugin.clone() {
             host::set_tick_period(flush_interval(&plugin));
             self.send(&plugin);
         }
         metrics::flush();
     }
-}
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _trailers: usize) {
-        // No headers: the connection broke, and there is no map to ask for the status.
-        let status =
-            (num_headers > 0).then(|| host::header(MapType::HttpCallResponseHeaders, ":status")).flatten();
+    /// The exporter has answered a callout, or (without headers) the connection broke.
+    pub(crate) fn on_http_call_response(&mut self, token: u32, has_headers: bool, body_size: usize) {
+        let status = has_headers.then(|| host::header(Map::CalloutResponse, ":status")).flatten();
         let status = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
         let was_failing = self.reporter.is_failing();
+        let Some(fate) = self.reporter.answered(token, status, host::now_unix_nanos(), random()) else {
+            return;
+        };
         metrics::add(Metric::CalloutsInFlight, -1);
-        let fate = self.reporter.answered(token, status, host::now_unix_nanos(), random());
         self.tell(fate, status, was_failing);
-        if let Some(Fate::Sent(spans)) = fate
+        if let Fate::Sent(spans) = fate
             && body_size > 0
         {
             // The exporter may have taken the request, but not every span in it.
@@ -139,8 +134,9 @@ impl Context for Root {
         metrics::flush();
     }
 
-    /// The configuration was replaced, or the worker ends: what is buffered goes out, while Envoy waits.
-    fn on_done(&mut self) -> bool {
+    /// The configuration was replaced, or the worker ends: what is buffered goes out, while Envoy waits for
+    /// [`host::done`] if this is false.
+    pub(crate) fn on_done(&mut self) -> bool {
         self.is_draining = true;
         if let Some(plugin) = self.plugin.clone() {
             self.send(&plugin);
@@ -152,9 +148,7 @@ impl Context for Root {
         metrics::flush();
         finished
     }
-}
 
-impl Root {
     fn send(&mut self, plugin: &Plugin) {
         let (Some(exporter), Ok(mut batch)) = (&plugin.config.exporter, plugin.batch.try_borrow_mut()) else {
             return;
@@ -172,19 +166,20 @@ impl Root {
             },
         );
         drop(batch);
-        self.tell(fate, None, was_failing);
+        if let Some(fate) = fate {
+            self.tell(fate, None, was_failing);
+        }
     }
 
-    fn tell(&self, fate: Option<Fate>, status: Option<u16>, was_failing: bool) {
+    fn tell(&self, fate: Fate, status: Option<u16>, was_failing: bool) {
         match fate {
-            None => {}
-            Some(Fate::Sent(spans)) => {
+            Fate::Sent(spans) => {
                 metrics::add(Metric::SpansSent, spans as i64);
                 if was_failing {
                     host::log(LogLevel::Info, "logtracer: the exporter answers again");
                 }
             }
-            Some(Fate::Retry(spans)) => {
+            Fate::Retry(spans) => {
                 metrics::add(Metric::SpansRetried, spans as i64);
                 if !was_failing {
                     let reason = status.map_or_else(
@@ -196,13 +191,13 @@ impl Root {
                     host::log(LogLevel::Warn, &message);
                 }
             }
-            Some(Fate::Refused(spans)) => {
+            Fate::Refused(spans) => {
                 metrics::add(Metric::DroppedRefused, spans as i64);
                 let status = status.unwrap_or_default();
                 let message = format!("logtracer: the exporter refused {spans} spans with status {status}");
                 host::log(LogLevel::Warn, &message);
             }
-            Some(Fate::Exhausted(spans)) => metrics::add(Metric::DroppedRetriesExhausted, spans as i64),
+            Fate::Exhausted(spans) => metrics::add(Metric::DroppedRetriesExhausted, spans as i64),
         }
     }
 
@@ -238,7 +233,7 @@ fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
         ("b3", "0"),
     ];
     headers.extend(exporter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    hostcalls::dispatch_http_call(&exporter.cluster, headers, Some(&body), vec![], exporter.timeout).ok()
+    host::call(&exporter.cluster, &headers, &body, exporter.timeout)
 }
 
 fn random() -> u64 {

@@ -3,21 +3,20 @@
 use std::rc::Rc;
 
 use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
 
 use crate::config::Edge;
 use crate::decision::Decision;
+use crate::host::{self, Map};
 use crate::kept::Kept;
 use crate::metrics::{self, Metric};
+use crate::observed;
 use crate::root::Plugin;
-use crate::{host, observed};
 
 /// One request. Any callback may be the first one and none is sure to come: an earlier filter may answer, and the
 /// caller may go away at any time.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    plugin: Option<Rc<Plugin>>,
+    plugin: Rc<Plugin>,
     request: Option<Request>,
 }
 
@@ -39,36 +38,27 @@ enum Phase {
 }
 
 impl Stream {
-    pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
+    pub(crate) const fn new(plugin: Rc<Plugin>) -> Self {
         Self { plugin, request: None }
     }
-}
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        if let Some(plugin) = &self.plugin {
-            self.request = Some(Request::read(plugin, Phase::Forwarding));
-        }
-        Action::Continue
+    /// The request is on its way to the next hop.
+    pub(crate) fn on_request_headers(&mut self) {
+        self.request = Some(Request::read(&self.plugin, Phase::Forwarding));
     }
 
-    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        if let (Some(plugin), Some(request)) = (&self.plugin, &self.request)
-            && let Some(name) = &plugin.config.response_header
-        {
-            let trace_id = request.decision.context.trace_id.to_hex();
-            host::set_header(MapType::HttpResponseHeaders, name, &trace_id);
+    /// The response is on its way back to the caller.
+    pub(crate) fn on_response_headers(&mut self) {
+        if let (Some(name), Some(request)) = (&self.plugin.config.response_header, &self.request) {
+            host::set_header(Map::Response, name, &request.decision.context.trace_id.to_hex());
         }
-        Action::Continue
     }
 
-    fn on_log(&mut self) {
-        let Some(plugin) = self.plugin.take() else { return };
+    /// The request is over.
+    pub(crate) fn on_log(&mut self) {
         // Rule 54: an earlier filter may have answered before this one saw the request; it is readable still.
-        let request = self.request.take().unwrap_or_else(|| Request::read(&plugin, Phase::Over));
-        observed::log(&plugin, &request);
+        let request = self.request.take().unwrap_or_else(|| Request::read(&self.plugin, Phase::Over));
+        observed::log(&self.plugin, &request);
     }
 }
 
@@ -76,7 +66,7 @@ impl Request {
     /// Reads the request's headers, finds or makes its context, and writes it back for the next hop.
     fn read(plugin: &Plugin, phase: Phase) -> Self {
         let config = &plugin.config;
-        let lines = host::header_lines(MapType::HttpRequestHeaders);
+        let lines = host::header_lines(Map::Request);
         let mut headers = TraceHeaders::default();
         let mut seen = Kept::default();
         for (name, value) in lines.iter() {
@@ -100,7 +90,7 @@ impl Request {
                 config.propagation.propagator.inject(&decision.context, &tracestate, &mut carrier);
             }
             if !is_trusted {
-                host::remove_header(MapType::HttpRequestHeaders, "baggage");
+                host::remove_header(Map::Request, "baggage");
             }
         }
         count(&extracted, &decision);
@@ -135,14 +125,14 @@ impl Carrier for RequestHeaders<'_> {
     fn set(&mut self, header: Header, value: &str) {
         // Replacing changes the first line only.
         if self.present.repeated().contains(header) {
-            host::remove_header(MapType::HttpRequestHeaders, header.name());
+            host::remove_header(Map::Request, header.name());
         }
-        host::set_header(MapType::HttpRequestHeaders, header.name(), value);
+        host::set_header(Map::Request, header.name(), value);
     }
 
     fn remove(&mut self, header: Header) {
         if self.present.present().contains(header) {
-            host::remove_header(MapType::HttpRequestHeaders, header.name());
+            host::remove_header(Map::Request, header.name());
         }
     }
 }

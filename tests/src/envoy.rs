@@ -31,6 +31,11 @@ impl Envoy {
         Ok(Envoy { process, admin })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it, which makes it print what it still holds back.
     pub fn stop(&mut self) {
         self.process.stop();

@@ -15,6 +15,7 @@
 mod error;
 mod os;
 
+pub mod bench;
 pub mod demo;
 pub mod envoy;
 pub mod exporter;

@@ -1,0 +1,160 @@
+//! [`Vm`]: what Envoy calls, and whom that concerns.
+//!
+//! The functions at the end are the filter's side of the ABI.
+//! Only what is needed is exported, for Envoy enters the VM for each callback that a module exports: without those
+//! for bodies and trailers, a stream of any length costs the filter nothing.
+//!
+//! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
+
+use core::cell::RefCell;
+use core::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::root::{Plugin, Root};
+use crate::stream::Stream;
+
+/// The contexts of one worker: roots (one for each plugin configuration) and streams (one for each request).
+///
+/// Invariant: an id that is not known is ignored, whatever the callback; nothing here can fail.
+#[derive(Debug, Default)]
+pub(crate) struct Vm {
+    roots: HashMap<u32, Root, BuildHasherDefault<IdHasher>>,
+    streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
+}
+
+impl Vm {
+    fn create(&mut self, id: u32, root: u32) {
+        if root == 0 {
+            self.roots.insert(id, Root::default());
+        } else if let Some(plugin) = self.plugin(root) {
+            self.streams.insert(id, Stream::new(plugin));
+        }
+    }
+
+    fn plugin(&self, root: u32) -> Option<Rc<Plugin>> {
+        self.roots.get(&root)?.plugin()
+    }
+
+    fn delete(&mut self, id: u32) {
+        if self.streams.remove(&id).is_none() {
+            self.roots.remove(&id);
+        }
+    }
+}
+
+/// The ids of contexts count up: they are hashes good enough.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // The table looks at the high bits, too.
+        self.0 = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+thread_local! {
+    static VM: RefCell<Vm> = RefCell::default();
+}
+
+/// Runs one callback. Envoy never calls back while a call is under way; if it did, the inner one would be lost
+/// rather than the VM.
+fn with<R: Default>(run: impl FnOnce(&mut Vm) -> R) -> R {
+    VM.with(|vm| vm.try_borrow_mut().map(|mut vm| run(&mut vm)).unwrap_or_default())
+}
+
+fn with_root<R: Default>(id: u32, run: impl FnOnce(&mut Root) -> R) -> R {
+    with(|vm| vm.roots.get_mut(&id).map(run).unwrap_or_default())
+}
+
+fn with_stream(id: u32, run: impl FnOnce(&mut Stream)) {
+    with(|vm| {
+        if let Some(stream) = vm.streams.get_mut(&id) {
+            run(stream);
+        }
+    });
+}
+
+/// The functions that Envoy calls.
+mod exports {
+    #![allow(unsafe_code, reason = "Envoy finds the functions by their names")]
+
+    use super::{with, with_root, with_stream};
+
+    /// Go on with the request; the filter knows no other answer.
+    const CONTINUE: u32 = 0;
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_abi_version_0_2_1() {}
+
+    /// Room for what a host call returns; [`crate::host`] takes it over.
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+        Box::into_raw(vec![0u8; size].into_boxed_slice()).cast()
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_context_create(id: u32, root: u32) {
+        with(|vm| vm.create(id, root));
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_configure(root: u32, _size: usize) -> u32 {
+        with_root(root, |root| root.on_configure()).into()
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_tick(root: u32) {
+        with_root(root, |root| root.on_tick());
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_http_call_response(
+        root: u32,
+        token: u32,
+        headers: usize,
+        body_size: usize,
+        _trailers: usize,
+    ) {
+        with_root(root, |root| root.on_http_call_response(token, headers > 0, body_size));
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
+        with_stream(stream, |stream| stream.on_request_headers());
+        CONTINUE
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_response_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
+        with_stream(stream, |stream| stream.on_response_headers());
+        CONTINUE
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_log(stream: u32) {
+        with_stream(stream, |stream| stream.on_log());
+    }
+
+    /// Of streams, nothing is left to do; a root may ask for time to send what it holds.
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_done(id: u32) -> u32 {
+        with(|vm| vm.roots.get_mut(&id).is_none_or(|root| root.on_done())).into()
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_delete(id: u32) {
+        with(|vm| vm.delete(id));
+    }
+}

@@ -1,0 +1,30 @@
+//! Load by `h2load`: a fixed number of HTTP/1.1 requests over a few connections that stay open.
+
+use std::process::Command;
+
+use crate::{Error, Result};
+
+/// Sends `requests` requests, each with a B3 context and the headers of a browser, and waits for their answers.
+pub(super) fn send(port: u16, requests: u64) -> Result<()> {
+    const HEADERS: [&str; 7] = [
+        "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124",
+        "x-b3-spanid: 00f067aa0ba902b7",
+        "x-b3-sampled: 1",
+        "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "accept: application/json",
+        "accept-language: en-GB,en;q=0.5",
+        "referer: https://shop.example/items",
+    ];
+    let mut command = Command::new("h2load");
+    command.args(["--h1", "-c", "4", "-t", "1", "-n", &requests.to_string()]);
+    for header in HEADERS {
+        command.args(["-H", header]);
+    }
+    command.arg(format!("http://127.0.0.1:{port}/items/42?page=2"));
+    let output = command.output().map_err(Error::when("h2load (apt-get install nghttp2-client)"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && text.contains(&format!("{requests} succeeded, 0 failed, 0 errored")) {
+        return Ok(());
+    }
+    Err(Error::new(format!("h2load: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr))))
+}

@@ -1,0 +1,117 @@
+//! The set-ups that are compared: plain Envoy, and what can be added to it.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::Result;
+use crate::envoy::{self, fill};
+
+/// One thing to add to Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setup {
+    Plain,
+    JsonLog,
+    EmptyFilter,
+    Filter,
+    OpenTelemetry,
+    Zipkin,
+}
+
+impl Setup {
+    pub(super) const ALL: [Setup; 6] = [
+        Setup::Plain,
+        Setup::JsonLog,
+        Setup::EmptyFilter,
+        Setup::Filter,
+        Setup::OpenTelemetry,
+        Setup::Zipkin,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Setup::Plain => "plain",
+            Setup::JsonLog => "JSON access log",
+            Setup::EmptyFilter => "an empty wasm filter",
+            Setup::Filter => "logtracer: context, line, span",
+            Setup::OpenTelemetry => "OpenTelemetry tracer, JSON log",
+            Setup::Zipkin => "Zipkin tracer, JSON log",
+        }
+    }
+
+    pub(super) fn configuration(
+        self,
+        port: u16,
+        admin: u16,
+        service: u16,
+        empty_filter: &Path,
+    ) -> Result<String> {
+        let (tracing, filter, access_log) = match self {
+            Setup::Plain => (String::new(), String::new(), String::new()),
+            Setup::JsonLog => (String::new(), String::new(), JSON_LOG.to_owned()),
+            Setup::EmptyFilter => (String::new(), wasm(empty_filter, None), String::new()),
+            Setup::Filter => {
+                let config = json!({"project_id": "bench", "exporter": {"cluster": "collector"}});
+                (String::new(), wasm(&envoy::plugin()?, Some(&config)), LINE.to_owned())
+            }
+            Setup::OpenTelemetry => (OPEN_TELEMETRY.to_owned(), String::new(), JSON_LOG.to_owned()),
+            Setup::Zipkin => (ZIPKIN.to_owned(), String::new(), JSON_LOG.to_owned()),
+        };
+        fill(
+            include_str!("bench.yaml"),
+            &[
+                ("TRACING", &tracing),
+                ("FILTER", &filter),
+                ("ACCESS_LOG", &access_log),
+                ("ADMIN", &admin),
+                ("LISTENER", &port),
+                ("SERVICE", &service),
+            ],
+        )
+    }
+}
+
+fn wasm(module: &Path, config: Option<&serde_json::Value>) -> String {
+    let configuration = config.map_or_else(String::new, |config| {
+        let value = envoy::quoted(config);
+        format!(", configuration: {{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: {value} }}")
+    });
+    format!(
+        "- {{ name: logtracer, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, \
+         config: {{ name: logtracer, failure_policy: FAIL_OPEN, vm_config: {{ \
+         runtime: envoy.wasm.runtime.v8, code: {{ local: {{ filename: \"{}\" }} }} }}{configuration} }} }} }}",
+        module.display()
+    )
+}
+
+/// What Envoy itself can tell in the shape of the filter's line.
+const JSON_LOG: &str = r#"access_log: [{ name: json, typed_config: {
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,
+    log_format: { json_format: {
+      time: "%START_TIME%", severity: INFO, message: "bench - %REQ(:METHOD)% - %RESPONSE_CODE%",
+      "logging.googleapis.com/trace": "projects/bench/traces/%TRACE_ID%",
+      httpRequest: {
+        requestMethod: "%REQ(:METHOD)%", requestUrl: "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%REQ(:PATH)%",
+        status: "%RESPONSE_CODE%", requestSize: "%BYTES_RECEIVED%", responseSize: "%BYTES_SENT%",
+        userAgent: "%REQ(USER-AGENT)%", referer: "%REQ(REFERER)%",
+        remoteIp: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        serverIp: "%UPSTREAM_HOST%", latency: "%DURATION%", protocol: "%PROTOCOL%" },
+      labels: { route: "%ROUTE_NAME%", upstream_cluster: "%UPSTREAM_CLUSTER%", flags: "%RESPONSE_FLAGS%" } } } } }]"#;
+
+/// The filter's own line.
+const LINE: &str = r#"access_log: [{ name: logtracer,
+    filter: { extension_filter: { name: has-line, typed_config: {
+      "@type": type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter,
+      expression: "'wasm.logtracer' in filter_state" } } },
+    typed_config: {
+      "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,
+      log_format: { text_format_source: { inline_string: "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } } } }]"#;
+
+const OPEN_TELEMETRY: &str = r#"tracing: { random_sampling: { value: 100 }, provider: { name: otel, typed_config: {
+    "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig, service_name: bench,
+    http_service: { http_uri: { uri: "http://collector/v1/traces", cluster: collector, timeout: 2s } } } } }"#;
+
+const ZIPKIN: &str = r#"tracing: { random_sampling: { value: 100 }, provider: { name: zipkin, typed_config: {
+    "@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector,
+    collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON, trace_id_128bit: true } } }"#;
