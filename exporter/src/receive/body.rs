@@ -1,11 +1,13 @@
 //! From the wire to the bytes of the message: bounded in size, time and memory, and unpacked.
 
 use std::io::Read;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use http_body_util::BodyExt;
 
 use super::limits::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
 use super::status::Refusal;
@@ -39,6 +41,7 @@ pub(super) async fn read(
 ) -> Result<(Bytes, Permit<'_>), Refusal> {
     let hint = body.size_hint();
     if hint.lower() > MAX_WIRE_BYTES as u64 {
+        drain(body).await;
         return Err(Refusal::TooLong);
     }
     let expected = hint.exact().map_or(MAX_WIRE_BYTES, |bytes| bytes as usize);
@@ -58,6 +61,23 @@ pub(super) async fn read(
             Ok((unpack(&wire, length)?, permit))
         }
     }
+}
+
+/// Takes the rest of a refused body in, within bounds: a client that is still sending does not read the answer, and
+/// would see no more of it than a broken connection.
+async fn drain(mut body: Body) {
+    const MOST: usize = 2 * MAX_WIRE_BYTES;
+    const LONGEST: Duration = Duration::from_secs(2);
+    let take_in = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+            if taken > MOST {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LONGEST, take_in).await;
 }
 
 fn broken_off(error: &axum::Error) -> Refusal {
