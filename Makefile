@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny filter exporter clean
+.PHONY: help demo test lint deny bench filter exporter clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -15,6 +15,9 @@ lint: ## format, clippy, documentation and shell scripts, all without a warning
 
 deny: ## licenses and sources of the dependencies
 	scripts/deny
+
+bench: filter ## the CPU that Envoy spends on a request, plain, with the filter, and with its own tracers
+	scripts/bench
 
 filter: ## build/plugin.wasm, the module that Envoy loads
 	scripts/wasm-build
