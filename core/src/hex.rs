@@ -28,14 +28,29 @@ pub(crate) fn decode(digits: &[u8]) -> Option<u128> {
     Some(value)
 }
 
-/// The `N` lower-case digits of the low `4 * N` bits of `value`.
+/// The two digits of each byte.
+static PAIRS: [[u8; 2]; 256] = pairs();
+
+// Runs in the compiler only, where an index that is out of bounds is an error of the build.
+#[allow(clippy::indexing_slicing)]
+const fn pairs() -> [[u8; 2]; 256] {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+}
+
+/// The `N` lower-case digits of the low `4 * N` bits of `value`; `N` is even.
 pub(crate) fn encode<const N: usize>(value: u128) -> HexText<N> {
     let mut digits = [b'0'; N];
-    let mut rest = value;
-    for digit in digits.iter_mut().rev() {
-        let low = (rest & 0xf) as u8;
-        *digit = if low < 10 { b'0' + low } else { b'a' + low - 10 };
-        rest >>= 4;
+    let bytes = value.to_be_bytes();
+    let low_bytes = bytes.iter().skip(bytes.len() - N / 2);
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(low_bytes) {
+        pair.copy_from_slice(PAIRS.get(usize::from(*byte)).unwrap_or(b"00"));
     }
     HexText(digits)
 }

@@ -142,6 +142,8 @@ pub(crate) struct Carried {
     pub(crate) request_id: Option<Box<str>>,
     /// W3C `tracestate`, in one line.
     pub(crate) tracestate: Option<Box<str>>,
+    /// W3C `baggage`, in one line.
+    pub(crate) baggage: Option<Box<str>>,
 }
 
 /// A context with what is carried beside it: what is bound, stored and moved to other tasks.
@@ -164,6 +166,18 @@ impl Scope {
     /// The context with what the thread carries for its trace.
     pub(crate) fn here(context: TraceContext) -> Self {
         Self { context, carried: carried().filter(|carried| carried.trace_id == context.trace_id) }
+    }
+
+    #[cfg(any(feature = "server", feature = "client"))]
+    pub(crate) fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// Runs `f` in the scope.
+    #[cfg(any(feature = "server", feature = "client"))]
+    pub(crate) fn entered<R>(mut self, f: impl FnOnce() -> R) -> R {
+        let _entered = self.enter();
+        f()
     }
 
     /// Makes the scope current until `Entered` is dropped, also by a panic.
@@ -281,7 +295,12 @@ mod tests {
     #[test]
     fn what_is_carried_belongs_to_its_trace() {
         let context = TraceContext::new_root();
-        let request = Carried { trace_id: context.trace_id, request_id: Some("7".into()), tracestate: None };
+        let request = Carried {
+            trace_id: context.trace_id,
+            request_id: Some("7".into()),
+            tracestate: None,
+            baggage: None,
+        };
         let mut scope = Scope::new(context, Some(request));
         let request_id = || carried().and_then(|carried| carried.request_id.clone());
         let entered = scope.enter();

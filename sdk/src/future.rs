@@ -34,6 +34,21 @@ pub trait FutureExt: Future + Sized {
     fn in_current_trace(self) -> InTrace<Self> {
         InTrace::new(Scope::current(), self)
     }
+
+    /// Runs the future in a span of this name, see [`spans::span`](crate::spans::span).
+    ///
+    /// ```
+    /// use logtracer_sdk::current_trace;
+    /// use logtracer_sdk::prelude::*;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// assert!(async { current_trace() }.in_span("prices").await.is_some());
+    /// # });
+    /// ```
+    #[cfg(feature = "spans")]
+    fn in_span(self, name: impl Into<std::borrow::Cow<'static, str>>) -> crate::spans::InSpan<Self> {
+        crate::spans::span(name).around(self)
+    }
 }
 
 impl<F: Future> FutureExt for F {}
@@ -70,12 +85,12 @@ impl<T> InTrace<T> {
         this.inner.as_pin_mut().map_or(Poll::Pending, poll)
     }
 
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "client"))]
     pub(crate) fn inner(&self) -> Option<&T> {
         self.inner.as_ref()
     }
 
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "client"))]
     pub(crate) fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }

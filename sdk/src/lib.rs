@@ -62,22 +62,34 @@
 mod carry;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "logging", feature = "spans"))]
+mod clock;
 mod current;
+#[cfg(any(feature = "server", feature = "client"))]
+mod events;
+#[cfg(any(feature = "server", feature = "client"))]
+mod exchange;
 mod future;
 mod ids;
 #[cfg(feature = "logging")]
 pub mod logging;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "spans")]
+pub mod spans;
+#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+mod targets;
 #[cfg(feature = "tokio")]
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "logging")]
 pub use carry::carry_traces;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
 #[cfg(feature = "logging")]
-pub use logging::{Logging, LoggingError, Project};
+pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;
 pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
 #[cfg(feature = "tokio")]

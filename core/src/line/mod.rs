@@ -49,6 +49,7 @@ mod http_request;
 mod json;
 mod keys;
 mod labels;
+mod report;
 mod severity;
 mod time;
 mod value;
@@ -60,6 +61,7 @@ pub use format::{Format, FormatError};
 pub use http_request::HttpRequest;
 pub use json::Text;
 pub use labels::Labels;
+pub use report::ErrorReport;
 pub use severity::Severity;
 pub use value::{Value, render_field};
 
@@ -100,6 +102,7 @@ pub struct Line<'a> {
     format: Format,
     keys: &'static Keys,
     project_id: Option<&'a str>,
+    is_report: bool,
 }
 
 impl<'a> Line<'a> {
@@ -111,7 +114,7 @@ impl<'a> Line<'a> {
         let start = out.len();
         out.push(b'{');
         let project_id = project_id.filter(|id| !id.is_empty());
-        Self { out, start, format, keys: Keys::of(format), project_id }
+        Self { out, start, format, keys: Keys::of(format), project_id, is_report: false }
     }
 
     /// The format that this line is written in.
@@ -183,6 +186,18 @@ impl<'a> Line<'a> {
         self.object(self.keys.http_request, |object| request.write(object))
     }
 
+    /// Makes the line an event of Error Reporting, in which the fields after it cannot take its keys.
+    pub fn error_report(&mut self, report: &ErrorReport<'_>) -> &mut Self {
+        report.write(self);
+        self.is_report = true;
+        self
+    }
+
+    /// `stack_trace`: where an error came from; Error Reporting looks at it first.
+    pub fn stack_trace(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
+        self.text(keys::key!("stack_trace"), MAX_TEXT_BYTES, write)
+    }
+
     /// Labels: names with texts, in Cloud Logging the indexed part of an entry; nothing at all if none is added.
     pub fn labels(&mut self, add: impl FnOnce(&mut Labels<'_, '_>)) -> &mut Self {
         self.object(self.keys.labels, |object| add(&mut Labels::new(object)))
@@ -196,7 +211,8 @@ impl<'a> Line<'a> {
     pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
         if let Some(room) = self.room_for(value.min_len()) {
             self.comma();
-            value::write_field(self.out, self.keys, name, value, room);
+            let is_taken = self.keys.is_reserved(name) || (self.is_report && report::TAKEN.contains(&name));
+            value::write_field(self.out, is_taken, name, value, room);
         }
         self
     }
@@ -205,7 +221,14 @@ impl<'a> Line<'a> {
     pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
         if !rendered.is_empty() && self.room_for(rendered.len()).is_some() {
             self.comma();
-            self.out.extend_from_slice(rendered);
+            match rendered.strip_prefix(b"\"") {
+                Some(rest) if self.is_report && report::is_taken(rendered) => {
+                    self.out.push(b'"');
+                    self.raw(keys::MOVED_PREFIX);
+                    self.out.extend_from_slice(rest);
+                }
+                _ => self.out.extend_from_slice(rendered),
+            }
         }
         self
     }
@@ -263,6 +286,7 @@ impl Line<'_> {
             format: self.format,
             keys: self.keys,
             project_id: None,
+            is_report: false,
         });
         if self.out.len() == empty {
             self.out.truncate(before);

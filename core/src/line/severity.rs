@@ -34,6 +34,31 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every severity, from the least to the most severe.
+    pub const ALL: [Self; 9] = [
+        Self::Default,
+        Self::Debug,
+        Self::Info,
+        Self::Notice,
+        Self::Warning,
+        Self::Error,
+        Self::Critical,
+        Self::Alert,
+        Self::Emergency,
+    ];
+
+    /// The severity that is spelled like this, exactly.
+    ///
+    /// ```
+    /// use logtracer_core::line::Severity;
+    ///
+    /// assert_eq!(Severity::from_name("NOTICE"), Some(Severity::Notice));
+    /// assert_eq!(Severity::from_name("notice"), None);
+    /// ```
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == name)
+    }
+
     /// Google's exact spelling.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -48,12 +48,13 @@ pub enum Value<'a> {
 /// Writes one field, `"name":value`, for [`Line::rendered_field`](super::Line::rendered_field) to add to many lines
 /// of this format.
 pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<'_>) {
-    write_field(out, Keys::of(format), name, value, MAX_TEXT_BYTES);
+    write_field(out, Keys::of(format).is_reserved(name), name, value, MAX_TEXT_BYTES);
 }
 
-pub(super) fn write_field(out: &mut Vec<u8>, keys: &Keys, name: &str, value: Value<'_>, room: usize) {
+/// Writes a field; with `is_taken` under another name.
+pub(super) fn write_field(out: &mut Vec<u8>, is_taken: bool, name: &str, value: Value<'_>, room: usize) {
     json::text(out, MAX_NAME_BYTES, |text| {
-        if keys.is_reserved(name) {
+        if is_taken {
             text.push(MOVED_PREFIX);
         }
         text.push(name);

@@ -7,8 +7,8 @@ use crate::current::{carried, current_trace};
 
 /// The headers that hand the current trace on, for any HTTP client; empty without a current trace.
 ///
-/// The trace is written as `x-b3-*`, `traceparent` and `x-cloud-trace-context`; with it go the `tracestate` and
-/// the `x-request-id` of the request that is being served.
+/// The trace is written as `x-b3-*`, `traceparent` and `x-cloud-trace-context`; with it go the `tracestate`,
+/// the `baggage` and the `x-request-id` of the request that is being served.
 ///
 /// ```
 /// use logtracer_sdk::client::trace_headers;
@@ -28,8 +28,8 @@ pub fn trace_headers() -> HeaderMap {
 
 /// Writes the current trace into the headers of a request; without a current trace they stay as they are.
 ///
-/// Trace headers that were there are replaced or removed, so that no two can disagree; an `x-request-id` that was
-/// there stays.
+/// Trace headers that were there are replaced or removed, so that no two can disagree; an `x-request-id`
+/// or `baggage` that was there stays.
 ///
 /// ```
 /// use logtracer_sdk::client::inject;
@@ -44,14 +44,17 @@ pub fn trace_headers() -> HeaderMap {
 pub fn inject(headers: &mut HeaderMap) {
     let Some(context) = current_trace() else { return };
     let carried = carried().filter(|carried| carried.trace_id == context.trace_id);
-    let (request_id, tracestate) = match &carried {
-        Some(carried) => (carried.request_id.as_deref(), carried.tracestate.as_deref()),
-        None => (None, None),
-    };
+    let carried = carried.as_deref();
+    let request_id = carried.and_then(|carried| carried.request_id.as_deref());
+    let tracestate = carried.and_then(|carried| carried.tracestate.as_deref());
+    let baggage = carried.and_then(|carried| carried.baggage.as_deref());
     let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
     Propagator::default().inject(&context, &tracestate, &mut Headers(headers));
-    if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-        headers.entry("x-request-id").or_insert(id);
+    // What the request itself says of these stands.
+    for (name, value) in [("x-request-id", request_id), ("baggage", baggage)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.entry(name).or_insert(value);
+        }
     }
 }
 

@@ -1,8 +1,14 @@
-//! reqwest: `.with_trace()`.
+//! reqwest: `.with_trace()` and `.send_traced()`.
 
-use reqwest::RequestBuilder;
+use std::future::Future;
 
-use super::trace_headers;
+use http::Uri;
+use reqwest::{Request, RequestBuilder, Response};
+
+use super::{RequestLog, call, trace_headers};
+use crate::current::Scope;
+use crate::exchange::{Seen, Side, Telling};
+use crate::future::InTrace;
 
 /// Hands the current trace on with a request of [`reqwest`].
 ///
@@ -24,10 +30,43 @@ pub trait WithTrace {
     /// A header of the same name that was set before is replaced.
     #[must_use]
     fn with_trace(self) -> Self;
+
+    /// Sends the request with the trace, and logs it as the original's `tracer.requests` did: `OUTBOUND GET - <url>`
+    /// and `200 OK - <url>`.
+    fn send_traced(self) -> impl Future<Output = reqwest::Result<Response>> + Send;
 }
 
 impl WithTrace for RequestBuilder {
     fn with_trace(self) -> Self {
         self.headers(trace_headers())
+    }
+
+    async fn send_traced(self) -> reqwest::Result<Response> {
+        let (client, request) = self.build_split();
+        let mut request = request?;
+        let telling = Telling { requests: RequestLog::Pair, ..Telling::of(Side::Client) };
+        let (scope, mut seen) = start(telling, &mut request);
+        let response = InTrace::new(scope, client.execute(request)).await;
+        end(seen.as_deref_mut(), response.as_ref().ok());
+        response
+    }
+}
+
+pub(super) fn start(telling: Telling, request: &mut Request) -> (Option<Scope>, Option<Box<Seen>>) {
+    let method = request.method().clone();
+    let uri = request.url().as_str().parse::<Uri>().unwrap_or_default();
+    let version = request.version();
+    call::start(telling, &method, &uri, version, request.headers_mut())
+}
+
+/// The call counts as over when the headers are there: the body is reqwest's own.
+pub(super) fn end(seen: Option<&mut Seen>, response: Option<&Response>) {
+    match (seen, response) {
+        (Some(seen), Some(response)) => {
+            seen.response(response.status(), response.headers());
+            seen.is_complete();
+        }
+        (Some(seen), None) => seen.failed(),
+        (None, _) => {}
     }
 }

@@ -1,20 +1,20 @@
 //! [`Logging`]: the options, and where they come from.
 
+use std::sync::Arc;
+
 use logtracer_core::line::Format;
-use tracing_core::{Dispatch, Subscriber, dispatcher};
+use tracing_core::{Dispatch, Level, Subscriber, dispatcher};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::environment::{LEVEL_VARIABLES, read_format, variable};
+use super::levels::Levels;
 use super::output::Output;
-use super::{JsonLayer, LoggingError, levels};
+use super::service::Service;
+use super::{JsonLayer, LoggerNames, LoggingError, LoggingHandle, Project};
 
-/// The variable that chooses the format where the code does not.
-const FORMAT_VARIABLE: &str = "LOGGING_FORMAT";
-/// The variables that choose the levels, the first that is set.
-const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "LOG_LEVEL"];
-
-/// Writes all events of `tracing` to stdout as JSON lines that carry the current trace.
+/// Writes all events of `tracing` and records of `log` to stdout as JSON lines that carry the current trace.
 ///
 /// ```no_run
 /// use logtracer_sdk::{Logging, Project};
@@ -36,6 +36,13 @@ pub struct Logging {
     format: Option<Format>,
     level: String,
     output: Output,
+    queued_lines: Option<usize>,
+    logger_names: LoggerNames,
+    version: String,
+    labels: Vec<(String, String)>,
+    report_errors: Option<Level>,
+    log_panics: bool,
+    ignores_environment: bool,
 }
 
 impl Logging {
@@ -47,6 +54,13 @@ impl Logging {
             format: None,
             level: "info".to_owned(),
             output: Output::stdout(),
+            queued_lines: None,
+            logger_names: LoggerNames::default(),
+            version: String::new(),
+            labels: Vec::new(),
+            report_errors: None,
+            log_panics: false,
+            ignores_environment: false,
         }
     }
 
@@ -92,14 +106,96 @@ impl Logging {
         self
     }
 
-    /// Makes this the logging of the whole process.
+    /// Lets a thread of its own write the lines, so that a slow reader of stdout holds up no request.
+    ///
+    /// What it can lose: lines that find `max_lines` waiting already are dropped and counted
+    /// ([`LoggingHandle::lost_lines`], and a WARNING line tells how many); lines that wait when the process ends are
+    /// gone, unless [`LoggingHandle::flush`] has waited for them.
+    /// Without this every line is written before the call that logs it returns, and none is lost.
+    pub fn non_blocking(mut self, max_lines: usize) -> Self {
+        self.queued_lines = Some(max_lines);
+        self
+    }
+
+    /// The name that messages begin with: the service's, or that of each module.
+    ///
+    /// ```
+    /// use logtracer_sdk::Logging;
+    /// use logtracer_sdk::logging::LoggerNames;
+    ///
+    /// let logging = Logging::new("my-project", "shop").logger_names(LoggerNames::PerModule);
+    /// assert!(format!("{logging:?}").contains("PerModule"));
+    /// ```
+    pub fn logger_names(mut self, names: LoggerNames) -> Self {
+        self.logger_names = names;
+        self
+    }
+
+    /// The version of the service, for Error Reporting: `.version(env!("CARGO_PKG_VERSION"))`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// A label that every line has; a field `labels.<name>` of an event does not overwrite it.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// Makes lines of this level or worse events of Error Reporting.
+    ///
+    /// They say so by `@type`, and name the service and the place in the source.
+    ///
+    /// ```
+    /// use logtracer_sdk::Logging;
+    /// use std::sync::{Arc, Mutex};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let lines = Arc::new(Mutex::new(String::new()));
+    /// let sink = Arc::clone(&lines);
+    /// let logging = Logging::new("my-project", "shop")
+    ///     .version("1.2")
+    ///     .report_errors(tracing::Level::ERROR)
+    ///     .output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()));
+    /// let subscriber = tracing_subscriber::registry().with(logging.layer()?);
+    /// tracing::subscriber::with_default(subscriber, || tracing::error!("no room left"));
+    /// assert!(lines.lock().unwrap().contains(r#""serviceContext":{"service":"shop","version":"1.2"}"#));
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    pub fn report_errors(mut self, level: Level) -> Self {
+        self.report_errors = Some(level);
+        self
+    }
+
+    /// Writes one line for each panic, an event of Error Reporting, instead of what Rust prints to stderr.
+    ///
+    /// It carries the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
+    /// [`install`](Self::install) sets the hook; a hook of before is replaced.
+    pub fn log_panics(mut self, log: bool) -> Self {
+        self.log_panics = log;
+        self
+    }
+
+    /// Makes this the logging of the whole process, for `tracing` and (with the feature `log`) for `log`.
     ///
     /// # Errors
     ///
-    /// When the format or the levels of the environment cannot be read, and when a subscriber is installed already.
-    pub fn install(self) -> Result<(), LoggingError> {
-        let subscriber = tracing_subscriber::registry().with(self.layer()?);
-        dispatcher::set_global_default(Dispatch::new(subscriber)).map_err(|_| LoggingError::AlreadyInstalled)
+    /// When the format or the levels of the environment cannot be read, and when a subscriber or a logger is
+    /// installed already.
+    pub fn install(self) -> Result<LoggingHandle, LoggingError> {
+        let log_panics = self.log_panics;
+        let (layer, mut handle, service) = self.parts(variable)?;
+        let subscriber = tracing_subscriber::registry().with(layer);
+        dispatcher::set_global_default(Dispatch::new(subscriber))
+            .map_err(|_| LoggingError::AlreadyInstalled)?;
+        #[cfg(feature = "log")]
+        super::log_bridge::install(&handle.levels)?;
+        if log_panics {
+            super::panic::install_hook(service);
+        }
+        handle.is_installed = true;
+        Ok(handle)
     }
 
     /// The layer alone, to be combined with others. It filters for itself only.
@@ -111,100 +207,62 @@ impl Logging {
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
-        self.layer_with(variable)
+        self.build().map(|(layer, _)| layer)
     }
 
-    fn layer_with<S>(
-        self,
-        variable: impl Fn(&'static str) -> Option<String>,
-    ) -> Result<impl Layer<S> + Send + Sync + 'static, LoggingError>
+    /// The layer, and the handle that changes its levels; see [`LoggingHandle`] for an example.
+    ///
+    /// # Errors
+    ///
+    /// When the format or the levels of the environment cannot be read.
+    pub fn build<S>(self) -> Result<(impl Layer<S> + Send + Sync + 'static, LoggingHandle), LoggingError>
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
+        self.parts(variable).map(|(layer, handle, _)| (layer, handle))
+    }
+
+    /// A test gets what it asks for, whatever the developer has in the environment.
+    #[cfg(feature = "testing")]
+    pub(crate) fn ignore_environment(mut self) -> Self {
+        self.ignores_environment = true;
+        self
+    }
+
+    #[allow(clippy::type_complexity)] // one private function, and the layer has no name
+    fn parts<S>(
+        self,
+        variable: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<(impl Layer<S> + Send + Sync + 'static, LoggingHandle, Arc<Service>), LoggingError>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        let variable = |name| if self.ignores_environment { None } else { variable(name) };
         let format = match self.format {
             Some(format) => format,
-            None => read_format(&variable)?.unwrap_or_default(),
+            None => read_format(variable)?.unwrap_or_default(),
         };
         let levels = LEVEL_VARIABLES
             .into_iter()
             .find_map(|name| Some((Some(name), variable(name)?)))
             .unwrap_or((None, self.level));
-        let filter = levels::parse(levels.0, &levels.1)?;
-        Ok(JsonLayer::new(format, self.project.id, &self.service, self.output).with_filter(filter))
-    }
-}
-
-/// The format that `LOGGING_FORMAT` names, `None` where it is not set.
-///
-/// # Errors
-///
-/// When it names neither `stackdriver` nor `local`.
-pub fn format_from_env() -> Result<Option<Format>, LoggingError> {
-    read_format(variable)
-}
-
-fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Format>, LoggingError> {
-    let Some(value) = variable(FORMAT_VARIABLE) else {
-        return Ok(None);
-    };
-    match value.parse() {
-        Ok(format) => Ok(Some(format)),
-        Err(source) => Err(LoggingError::Format { variable: FORMAT_VARIABLE, value, source }),
-    }
-}
-
-/// A variable of the environment; an empty one counts as not set.
-fn variable(name: &'static str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// The Google Cloud project that the traces are in.
-///
-/// With it a line names its trace `projects/P/traces/T`, without it by the bare id.
-///
-/// ```
-/// use logtracer_sdk::Project;
-///
-/// assert_eq!(Project::from("my-project").id(), Some("my-project"));
-/// assert_eq!(Project::none().id(), None);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Project {
-    id: Option<String>,
-}
-
-impl Project {
-    /// No project.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// The project that `GOOGLE_CLOUD_PROJECT` names, or none.
-    pub fn from_env() -> Self {
-        Self { id: variable("GOOGLE_CLOUD_PROJECT") }
-    }
-
-    /// The id of the project.
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-}
-
-impl From<&str> for Project {
-    fn from(id: &str) -> Self {
-        Self::from(id.to_owned())
-    }
-}
-
-impl From<String> for Project {
-    fn from(id: String) -> Self {
-        Self::from(Some(id))
-    }
-}
-
-impl From<Option<String>> for Project {
-    fn from(id: Option<String>) -> Self {
-        Self { id: id.filter(|id| !id.is_empty()) }
+        let levels = Levels::parse(levels.0, &levels.1)?;
+        let output = match self.queued_lines {
+            Some(max_lines) => self.output.queued(max_lines).map_err(LoggingError::Thread)?,
+            None => self.output,
+        };
+        let service = Arc::new(Service {
+            format,
+            project_id: self.project.id().map(str::to_owned),
+            name: self.service,
+            version: self.version,
+            logger_names: self.logger_names,
+            labels: self.labels,
+            report_errors: self.report_errors,
+            output: output.clone(),
+        });
+        let layer = JsonLayer::new(Arc::clone(&service)).with_filter(levels.clone());
+        Ok((layer, LoggingHandle { levels, output, is_installed: false }, service))
     }
 }
 
@@ -217,7 +275,7 @@ mod tests {
         let variable = |name: &'static str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        let outcome = logging.layer_with::<tracing_subscriber::Registry>(variable).map(|_| ());
+        let outcome = logging.parts::<tracing_subscriber::Registry>(variable).map(|_| ());
         assert_eq!(outcome.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
     }
 

@@ -27,8 +27,10 @@ pub enum LoggingError {
         /// What was expected.
         source: ParseError,
     },
-    /// The process has a `tracing` subscriber already.
+    /// The process has a `tracing` subscriber or a logger of `log` already.
     AlreadyInstalled,
+    /// There is no thread to be had for [`Logging::non_blocking`](crate::Logging::non_blocking).
+    Thread(std::io::Error),
 }
 
 /// As much of a value as an error repeats.
@@ -46,7 +48,8 @@ impl fmt::Display for LoggingError {
             Self::Level { variable: None, value, source } => {
                 write!(f, "the log levels are {:?}: {source}", shortened(value))
             }
-            Self::AlreadyInstalled => f.write_str("a tracing subscriber is installed already"),
+            Self::AlreadyInstalled => f.write_str("a tracing subscriber or a logger is installed already"),
+            Self::Thread(source) => write!(f, "cannot start the thread that writes lines: {source}"),
         }
     }
 }
@@ -56,6 +59,7 @@ impl std::error::Error for LoggingError {
         match self {
             Self::Format { source, .. } => Some(source),
             Self::Level { source, .. } => Some(source),
+            Self::Thread(source) => Some(source),
             Self::AlreadyInstalled => None,
         }
     }

@@ -7,6 +7,8 @@ use std::ops::Range;
 use logtracer_core::line::{Format, Line, Text, Value, render_field};
 use tracing_core::field::{Field, Visit};
 
+use super::special::Special;
+
 /// The field that holds the text of an event.
 const MESSAGE: &str = "message";
 
@@ -16,8 +18,8 @@ pub(super) fn name_of(field: &Field) -> &'static str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 
-/// Calls `take` for each field with its value.
-struct Each<F>(F);
+/// Calls a function for each field with its value.
+pub(super) struct Each<F>(pub(super) F);
 
 impl<F: FnMut(&Field, Value<'_>)> Visit for Each<F> {
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -97,14 +99,15 @@ pub(super) fn write_message(event: &tracing_core::Event<'_>, text: &mut Text<'_>
     found
 }
 
-/// Writes the fields of an event but its text, and notes their names.
+/// Writes the fields of an event but its text and the special ones, and notes their names.
 pub(super) fn write_event(
     event: &tracing_core::Event<'_>,
     line: &mut Line<'_>,
     names: &mut Vec<&'static str>,
+    special: Special,
 ) {
     event.record(&mut Each(|field: &Field, value: Value<'_>| {
-        if field.name() != MESSAGE {
+        if field.name() != MESSAGE && !special.takes(field.name()) {
             let name = name_of(field);
             line.field(name, value);
             names.push(name);

@@ -1,76 +1,96 @@
 //! [`JsonLayer`]: one event, one line, one write.
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
-use logtracer_core::line::{Format, Line, Severity};
+use logtracer_core::line::{ErrorReport, Line, Severity};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::{self, SpanFields};
-use super::output::Output;
+use super::service::{Place, Service};
+use super::special::{RequestFields, Special};
 use crate::carry::CarryTraces;
 use crate::current::current_trace;
+use crate::targets;
 
 /// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
 /// [`carry_traces`](crate::carry_traces) does.
 #[derive(Debug)]
-pub struct JsonLayer {
-    format: Format,
-    project_id: Option<String>,
-    /// What messages begin with: `<service> - `.
-    prefix: String,
-    output: Output,
-}
+pub struct JsonLayer(Arc<Service>);
 
 /// Reused from line to line.
-#[derive(Default)]
 struct Buffers {
     line: Vec<u8>,
     /// The names of the fields that the line has.
     names: Vec<&'static str>,
+    request: RequestFields,
+}
+
+impl Buffers {
+    const fn new() -> Self {
+        Self { line: Vec::new(), names: Vec::new(), request: RequestFields::new() }
+    }
 }
 
 /// A buffer that one long line has made larger than this is given back.
 const MAX_KEPT_BYTES: usize = 32 * 1024;
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers { line: Vec::new(), names: Vec::new() }) };
+    static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers::new()) };
 }
 
 impl JsonLayer {
-    pub(super) fn new(format: Format, project_id: Option<String>, service: &str, output: Output) -> Self {
-        let prefix = if service.is_empty() { String::new() } else { format!("{service} - ") };
-        Self { format, project_id, prefix, output }
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self(service)
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, buffers: &mut Buffers)
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
-        let Buffers { line: out, names } = buffers;
+        let service = &*self.0;
+        let Buffers { line: out, names, request } = buffers;
         out.clear();
         names.clear();
-        let metadata = event.metadata();
+        #[cfg(feature = "log")]
+        let normalized = tracing_log::NormalizeEvent::normalized_metadata(event);
+        #[cfg(not(feature = "log"))]
+        let normalized: Option<tracing_core::Metadata<'_>> = None;
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let special = Special::of(event.metadata(), normalized.is_some());
+        let place = Place {
+            target: metadata.target(),
+            // Lines about requests come from nowhere in the service's own source.
+            file: metadata.file().filter(|_| !targets::is_own(metadata.target())),
+            line: metadata.line(),
+        };
 
-        let mut line = Line::new(out, self.format, self.project_id.as_deref());
-        line.severity(severity(*metadata.level()))
+        let mut line = Line::new(out, service.format, service.project_id.as_deref());
+        line.severity(special.severity(event).unwrap_or_else(|| severity(*metadata.level())))
             .message(|text| {
-                text.push(&self.prefix);
+                service.write_name(place.target, text);
                 if !fields::write_message(event, text) {
                     text.push(metadata.target());
                 }
             })
-            .time(now());
-        if let Some(file) = metadata.file() {
-            line.source_location(file, metadata.line(), None);
-        }
+            .time(crate::clock::unix_nanos());
+        place.write(&mut line);
         if let Some(context) = current_trace() {
             line.trace(&context);
         }
-        fields::write_event(event, &mut line, names);
+        if service.reports(metadata) {
+            line.error_report(&ErrorReport {
+                service: &service.name,
+                version: &service.version,
+                file: place.file.unwrap_or_default(),
+                line: place.line,
+            });
+        }
+        special.write(event, &mut line, request, &service.labels);
+        fields::write_event(event, &mut line, names, special);
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<SpanFields>() {
                 fields.write(&mut line, names);
@@ -79,7 +99,7 @@ impl JsonLayer {
         line.finish();
 
         out.push(b'\n');
-        self.output.write(out);
+        service.output.write(out);
         if out.capacity() > MAX_KEPT_BYTES {
             *out = Vec::new();
         }
@@ -93,7 +113,7 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
             let mut fields = SpanFields::default();
-            fields.record(self.format, |visit| attributes.record(visit));
+            fields.record(self.0.format, |visit| attributes.record(visit));
             if !fields.is_empty() {
                 span.extensions_mut().replace(fields);
             }
@@ -105,10 +125,10 @@ where
         if let Some(span) = ctx.span(id) {
             let mut extensions = span.extensions_mut();
             match extensions.get_mut::<SpanFields>() {
-                Some(fields) => fields.record(self.format, |visit| values.record(visit)),
+                Some(fields) => fields.record(self.0.format, |visit| values.record(visit)),
                 None => {
                     let mut fields = SpanFields::default();
-                    fields.record(self.format, |visit| values.record(visit));
+                    fields.record(self.0.format, |visit| values.record(visit));
                     extensions.insert(fields);
                 }
             }
@@ -129,7 +149,7 @@ where
         });
         // The buffers are gone when the thread ends, and taken when formatting a field logs.
         if !matches!(written, Ok(true)) {
-            self.write(event, &ctx, &mut Buffers::default());
+            self.write(event, &ctx, &mut Buffers::new());
         }
     }
 }
@@ -141,8 +161,4 @@ fn severity(level: Level) -> Severity {
         Level::INFO => Severity::Info,
         Level::DEBUG | Level::TRACE => Severity::Debug,
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

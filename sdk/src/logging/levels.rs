@@ -2,56 +2,102 @@
 //!
 //! Invariant: levels choose lines, never the trace. Spans that can carry a trace are kept whatever the levels are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Interest, LevelFilter, Metadata, Subscriber};
+use tracing_core::{Interest, LevelFilter, Metadata, Subscriber, callsite};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::LoggingError;
 use crate::carry::carries;
 
-/// Reads directives that came from a variable of the environment or from the code.
-pub(super) fn parse(variable: Option<&'static str>, directives: &str) -> Result<Levels, LoggingError> {
-    match EnvFilter::builder().parse(directives) {
-        Ok(filter) => Ok(Levels(filter)),
-        Err(source) => Err(LoggingError::Level { variable, value: directives.to_owned(), source }),
+/// The levels of a logging, which can be exchanged while it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Levels(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    filter: RwLock<EnvFilter>,
+    /// Only directives like `[span]=debug` want to hear of spans.
+    looks_at_spans: AtomicBool,
+}
+
+impl Levels {
+    /// Reads directives that came from a variable of the environment or from the code.
+    pub(super) fn parse(variable: Option<&'static str>, directives: &str) -> Result<Self, LoggingError> {
+        let filter = read(variable, directives)?;
+        let looks_at_spans = AtomicBool::new(directives.contains('['));
+        Ok(Self(Arc::new(Shared { filter: RwLock::new(filter), looks_at_spans })))
+    }
+
+    /// Puts other directives in their place, from now on and for all threads.
+    pub(super) fn set(&self, directives: &str) -> Result<(), LoggingError> {
+        let filter = read(None, directives)?;
+        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
+        self.0.looks_at_spans.store(directives.contains('['), Ordering::Relaxed);
+        callsite::rebuild_interest_cache();
+        Ok(())
+    }
+
+    /// The most verbose level that any directive lets through.
+    #[cfg(feature = "log")]
+    pub(super) fn most_verbose(&self) -> LevelFilter {
+        self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+    }
+
+    fn filter(&self) -> RwLockReadGuard<'_, EnvFilter> {
+        self.0.filter.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn about_spans(&self, tell: impl FnOnce(&EnvFilter)) {
+        if self.0.looks_at_spans.load(Ordering::Relaxed) {
+            tell(&self.filter());
+        }
     }
 }
 
-pub(super) struct Levels(EnvFilter);
+fn read(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::builder().parse(directives).map_err(|source| LoggingError::Level {
+        variable,
+        value: directives.to_owned(),
+        source,
+    })
+}
 
 impl<S: Subscriber> Filter<S> for Levels {
     fn enabled(&self, metadata: &Metadata<'_>, ctx: &Context<'_, S>) -> bool {
-        carries(metadata) || Filter::enabled(&self.0, metadata, ctx)
+        carries(metadata) || Filter::enabled(&*self.filter(), metadata, ctx)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Asked in any case: it prepares directives for single spans.
-        let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
+        let interest = Filter::<S>::callsite_enabled(&*self.filter(), metadata);
         if carries(metadata) { Interest::always() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Filter::<S>::max_level_hint(&self.0).map(|level| level.max(LevelFilter::INFO))
+        Filter::<S>::max_level_hint(&*self.filter()).map(|level| level.max(LevelFilter::INFO))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        Filter::on_new_span(&self.0, attributes, id, ctx);
+        self.about_spans(|filter| Filter::on_new_span(filter, attributes, id, ctx));
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
-        Filter::on_record(&self.0, id, values, ctx);
+        self.about_spans(|filter| Filter::on_record(filter, id, values, ctx));
     }
 
     fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
-        Filter::on_enter(&self.0, id, ctx);
+        self.about_spans(|filter| Filter::on_enter(filter, id, ctx));
     }
 
     fn on_exit(&self, id: &Id, ctx: Context<'_, S>) {
-        Filter::on_exit(&self.0, id, ctx);
+        self.about_spans(|filter| Filter::on_exit(filter, id, ctx));
     }
 
     fn on_close(&self, id: Id, ctx: Context<'_, S>) {
-        Filter::on_close(&self.0, id, ctx);
+        self.about_spans(|filter| Filter::on_close(filter, id, ctx));
     }
 }

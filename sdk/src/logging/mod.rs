@@ -1,17 +1,59 @@
 //! Log lines: one JSON object each, with the trace of the request that they belong to.
 //!
 //! ```text
-//!  Logging (builder) ──► JsonLayer: event, span fields, current_trace() ──► core's Line ──► Output, one write
-//!     └── levels: which events become lines, which spans are kept
+//!  log records ──► log_bridge ──┐
+//!  tracing events ──────────────┴─► JsonLayer: event, span fields, current_trace() ──► core's Line ──► Output
+//!     └── levels: which events become lines, which spans are kept                       one write, now or queued
+//! ```
+//!
+//! # Fields with a meaning
+//!
+//! | field of an event | becomes |
+//! |---|---|
+//! | `http_request.request_method`, `.request_url`, `.status`, `.latency` … | `httpRequest` of the entry |
+//! | `labels.team` | a label of the entry |
+//! | `logtracer.severity = "NOTICE"` | a severity that `tracing` has no level for |
+//! | `error = &error as &dyn std::error::Error` | the error and what caused it: `outer: inner` |
+//!
+#![cfg_attr(feature = "testing", doc = "```")]
+#![cfg_attr(not(feature = "testing"), doc = "```ignore")]
+//! use logtracer_sdk::{Format, testing::capture_with};
+//! use std::time::Duration;
+//!
+//! let lines = capture_with(|logging| logging.format(Format::Local), || {
+//!     tracing::info!(
+//!         http_request.request_method = "GET",
+//!         http_request.status = 200,
+//!         http_request.latency = ?Duration::from_millis(12),
+//!         labels.team = "data",
+//!         logtracer.severity = "NOTICE",
+//!         "fetched",
+//!     );
+//! });
+//! assert_eq!(lines[0]["httpRequest"]["latency"], "0.012s");
+//! assert_eq!(lines[0]["labels"]["team"], "data");
+//! assert_eq!(lines[0]["severity"], "NOTICE");
 //! ```
 
 mod builder;
+mod environment;
 mod error;
 mod fields;
+mod handle;
 mod json_layer;
 mod levels;
+#[cfg(feature = "log")]
+mod log_bridge;
 mod output;
+pub(crate) mod panic;
+mod project;
+mod service;
+mod special;
 
-pub use builder::{Logging, Project, format_from_env};
+pub use builder::Logging;
+pub use environment::format_from_env;
 pub use error::LoggingError;
+pub use handle::LoggingHandle;
 pub use json_layer::JsonLayer;
+pub use project::Project;
+pub use service::LoggerNames;

@@ -1,9 +1,16 @@
 //! [`TraceLayer`]: the configuration.
 
-use logtracer_core::propagation::Propagator;
-use tower_layer::Layer;
+use std::sync::Arc;
 
-use super::TraceService;
+use http::HeaderName;
+use logtracer_core::propagation::Propagator;
+use logtracer_core::request::Routes;
+use logtracer_core::request::url::Query;
+use tower_layer::Layer;
+use tracing::Level;
+
+use super::{RequestLog, TraceService};
+use crate::exchange::{Side, Telling};
 
 /// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server.
 ///
@@ -12,6 +19,7 @@ use super::TraceService;
 /// The service *joins* the span that the headers name: the sidecar in front of the service has recorded it, and
 /// the logs of the service belong to it.
 /// A trace without a span gets one, and a request without a trace begins one.
+/// Where the service sends spans itself (feature `spans`), it makes a child of its own instead.
 ///
 /// The [`TraceContext`](crate::TraceContext) of the request is then
 /// * [`current_trace()`](crate::current_trace) wherever the handler runs, and while the response body is polled,
@@ -19,29 +27,132 @@ use super::TraceService;
 ///
 /// No other layer has to stand in a certain order to it, but only what is inside of it sees the trace.
 ///
+/// A panic of the handler gets one line for Error Reporting and goes on.
+///
 /// ```
 /// use axum::{Router, routing::get};
-/// use logtracer_sdk::{current_trace, server::TraceLayer};
+/// use logtracer_sdk::current_trace;
+/// use logtracer_sdk::server::{RequestLog, Routes, TraceLayer};
 ///
 /// let app: Router = Router::new()
 ///     .route("/", get(async || format!("{:?}", current_trace())))
-///     .layer(TraceLayer::new());
+///     .layer(
+///         TraceLayer::new()
+///             .requests(RequestLog::Single)
+///             .exclude(Routes::new().exact("/healthz").contains("/app-config/")),
+///     );
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TraceLayer {
-    propagator: Propagator,
+    options: Arc<Options>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) propagator: Propagator,
+    pub(super) exclude: Routes,
+    pub(super) excluded: Excluded,
+    pub(super) response_header: Option<HeaderName>,
+    pub(super) telling: Telling,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            propagator: Propagator::default(),
+            exclude: Routes::new(),
+            excluded: Excluded::default(),
+            response_header: None,
+            telling: Telling::of(Side::Server),
+        }
+    }
+}
+
+/// What an excluded request goes without; it has its trace in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Excluded {
+    /// The span of the service (feature `spans`), as in the original.
+    #[default]
+    Spans,
+    /// The lines of [`RequestLog`].
+    Logs,
+    /// Both.
+    Both,
 }
 
 impl TraceLayer {
-    /// A layer that reads all dialects, B3 first.
+    /// A layer that reads all dialects, B3 first, and writes no line.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A layer for a gRPC server, such as tonic's.
+    ///
+    /// Its requests are logged by their method path, and end with the status of the trailers (or, where a response
+    /// has nothing but trailers, of the headers).
+    /// [`TraceLayer::new`] does the same for requests whose content type is gRPC's, so that one layer serves both;
+    /// this one takes every request for one.
+    /// Messages are not logged: a handler that wants to does it with [`Redacted`](super::Redacted).
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    ///
+    /// let layer = TraceLayer::grpc().requests(RequestLog::Pair);
+    /// # let server = tonic::transport::Server::builder().layer(layer);
+    /// ```
+    pub fn grpc() -> Self {
+        Self::default().with(|options| options.telling.grpc = true)
     }
 
     /// Reads the formats that this propagator extracts, in its order.
     #[must_use]
     pub fn propagator(self, propagator: Propagator) -> Self {
-        Self { propagator }
+        self.with(|options| options.propagator = propagator)
+    }
+
+    /// Which lines are written for a request; none by default.
+    ///
+    /// They are events of `tracing` with the target `logtracer::server`: what fails by the server's fault is an
+    /// `ERROR`, by the caller's a `WARN` (see [`client_errors`](Self::client_errors)), all else is `INFO`.
+    #[must_use]
+    pub fn requests(self, requests: RequestLog) -> Self {
+        self.with(|options| options.telling.requests = requests)
+    }
+
+    /// Leaves these paths out, as [`exclude_from`](Self::exclude_from) says.
+    #[must_use]
+    pub fn exclude(self, routes: Routes) -> Self {
+        self.with(|options| options.exclude = routes)
+    }
+
+    /// What excluded paths are left out of; the spans by default.
+    #[must_use]
+    pub fn exclude_from(self, excluded: Excluded) -> Self {
+        self.with(|options| options.excluded = excluded)
+    }
+
+    /// The level of requests that failed by the caller's fault, 4xx and its like in gRPC; `WARN` by default.
+    #[must_use]
+    pub fn client_errors(self, level: Level) -> Self {
+        self.with(|options| options.telling.client_errors = level)
+    }
+
+    /// What becomes of query strings in lines and spans; their values are redacted by default.
+    #[must_use]
+    pub fn query(self, query: Query) -> Self {
+        self.with(|options| options.telling.query = query)
+    }
+
+    /// Tells the caller the trace id in this header of the response.
+    #[must_use]
+    pub fn response_header(self, name: HeaderName) -> Self {
+        self.with(|options| options.response_header = Some(name))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
+        set(Arc::make_mut(&mut self.options));
+        self
     }
 }
 
@@ -49,6 +160,6 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService { inner, propagator: self.propagator }
+        TraceService { inner, options: Arc::clone(&self.options) }
     }
 }

@@ -1,9 +1,9 @@
 //! Requests that come in: one tower layer that finds or makes their trace and binds it.
 //!
 //! ```text
-//!  request headers ──► layer/service: extract, join or begin ──► current_trace() in the handler
-//!                                                │
-//!                                                └──► future, body: bound on every poll
+//!  request headers ──► caller: extract, join or begin ──► current_trace() in the handler
+//!                        │                                  future, body: bound on every poll
+//!                        └──► seen: what is known of it ──► lines, span (when the body has ended)
 //! ```
 //!
 //! ```
@@ -30,12 +30,14 @@
 //! # });
 //! ```
 
-mod body;
-mod future;
+mod caller;
 mod layer;
+mod redacted;
 mod service;
 
-pub use body::TraceBody;
-pub use future::ResponseFuture;
-pub use layer::TraceLayer;
+pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
+pub use layer::{Excluded, TraceLayer};
+pub use logtracer_core::request::Routes;
+pub use logtracer_core::request::url::Query;
+pub use redacted::Redacted;
 pub use service::TraceService;

@@ -1,0 +1,78 @@
+//! [`ResponseFuture`]: the future of a handler or of a call, bound on every poll.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderName, HeaderValue, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::seen::{Seen, watch};
+use super::{Side, TraceBody};
+use crate::InTrace;
+use crate::current::Scope;
+
+pin_project! {
+    /// The response of a service within a layer of this crate.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: InTrace<F>,
+        side: Side,
+        seen: Option<Box<Seen>>,
+        response_header: Option<HeaderName>,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(crate) fn new(
+        side: Side,
+        scope: Option<Scope>,
+        future: F,
+        seen: Option<Box<Seen>>,
+        response_header: Option<HeaderName>,
+    ) -> Self {
+        Self { inner: InTrace::new(scope, future), side, seen, response_header }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<TraceBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
+        let scope = inner.scope().cloned();
+        let response = ready!(watch(*this.side, scope.clone(), this.seen, || inner.poll(cx)));
+        let mut seen = this.seen.take();
+        Poll::Ready(match response {
+            Ok(mut response) => {
+                if let (Some(name), Some(scope)) = (this.response_header.take(), &scope)
+                    && let Ok(id) = HeaderValue::from_str(&scope.context().trace_id.to_hex())
+                {
+                    response.headers_mut().insert(name, id);
+                }
+                if let Some(seen) = &mut seen {
+                    seen.response(response.status(), response.headers());
+                    if response.body().is_end_stream() {
+                        seen.is_complete();
+                    }
+                }
+                let side = *this.side;
+                Ok(response.map(|body| TraceBody::new(scope, body, side, seen)))
+            }
+            Err(error) => {
+                if let Some(seen) = &mut seen {
+                    seen.failed();
+                }
+                Err(error)
+            }
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! The lines about a request: events of `tracing`, so that levels and subscribers apply as to all others.
+
+use std::any::Any;
+use std::fmt;
+
+use http::StatusCode;
+use logtracer_core::line::Severity;
+use logtracer_core::request::{Exchange, Outcome, grpc};
+use tracing::Level;
+
+use super::{RequestLog, Side, Telling};
+use crate::events::at_level;
+use crate::targets;
+
+pub(super) fn begin(telling: &Telling, exchange: &Exchange<'_>, is_grpc: bool) {
+    if telling.requests != RequestLog::Pair {
+        return;
+    }
+    let (method, url) = (Lossy(exchange.method), Lossy(exchange.url));
+    let path = Lossy(exchange.path());
+    match (telling.side, is_grpc) {
+        (Side::Server, false) => tracing::info!(target: targets::SERVER, "{method} - {url}"),
+        (Side::Server, true) => tracing::info!(target: targets::SERVER, "{path} - received gRPC call"),
+        (Side::Client, false) => tracing::info!(target: targets::CLIENT, "OUTBOUND {method} - {url}"),
+        (Side::Client, true) => tracing::info!(target: targets::CLIENT, "{path} - outbound gRPC call"),
+    }
+}
+
+pub(super) fn end(telling: &Telling, exchange: &Exchange<'_>) {
+    let level = level_of(telling, exchange.outcome);
+    match (telling.requests, telling.side) {
+        (RequestLog::Off, _) => {}
+        (RequestLog::Pair, Side::Server) => at_level!(level, targets::SERVER, "{}", Returned(exchange)),
+        (RequestLog::Pair, Side::Client) => at_level!(level, targets::CLIENT, "{}", Answered(exchange)),
+        (RequestLog::Single, side) => single(level, side, exchange),
+    }
+}
+
+fn single(level: Level, side: Side, exchange: &Exchange<'_>) {
+    let request = exchange.http_request();
+    let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let number = |number: u64| (number > 0).then_some(number);
+    macro_rules! line {
+        ($target:expr, $prefix:literal) => {
+            at_level!(
+                level,
+                $target,
+                {
+                    http_request.request_method = text(request.method),
+                    http_request.request_url = text(request.url),
+                    http_request.request_size = number(request.request_size),
+                    http_request.status = number(request.status.into()),
+                    http_request.response_size = number(request.response_size),
+                    http_request.user_agent = text(request.user_agent),
+                    http_request.remote_ip = text(request.remote_ip),
+                    http_request.referer = text(request.referer),
+                    http_request.latency = request.latency.as_secs_f64(),
+                    http_request.protocol = text(request.protocol),
+                    labels.route = text(exchange.named_route()),
+                },
+                concat!($prefix, "{}"),
+                Summary(exchange)
+            )
+        };
+    }
+    match side {
+        Side::Server => line!(targets::SERVER, ""),
+        Side::Client => line!(targets::CLIENT, "OUTBOUND "),
+    }
+}
+
+/// The panics of this thread that have their line from the hook already.
+pub(super) fn panics_written() -> u64 {
+    #[cfg(feature = "logging")]
+    let written = crate::logging::panic::written();
+    #[cfg(not(feature = "logging"))]
+    let written = 0;
+    written
+}
+
+pub(super) fn panicked(payload: &(dyn Any + Send)) {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
+    tracing::error!(target: targets::PANIC, "panicked: {text}");
+}
+
+fn level_of(telling: &Telling, outcome: Outcome) -> Level {
+    match (outcome.severity(), telling.side) {
+        // What another service got wrong is not yet an error of this one.
+        (Severity::Error, Side::Client) => Level::WARN,
+        _ if outcome.status() == 0 => Level::WARN,
+        (Severity::Error, Side::Server) => Level::ERROR,
+        (Severity::Warning, _) => telling.client_errors,
+        _ => Level::INFO,
+    }
+}
+
+/// `GET - http://shop/basket - 200 OK`, or `/demo.Shop/Buy - OK`.
+struct Summary<'a>(&'a Exchange<'a>);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.0;
+        match exchange.outcome {
+            Outcome::Grpc { code, .. } => write!(f, "{} - {}", Lossy(exchange.path()), grpc::name(code)),
+            outcome => {
+                write!(
+                    f,
+                    "{} - {} - {}",
+                    Lossy(exchange.method),
+                    Lossy(exchange.url),
+                    Reason(outcome.status())
+                )
+            }
+        }
+    }
+}
+
+/// `200 OK - http://shop/basket`, or `/demo.Shop/Buy - OK - returning gRPC call`.
+struct Returned<'a>(&'a Exchange<'a>);
+
+impl fmt::Display for Returned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.0;
+        match exchange.outcome {
+            Outcome::Grpc { code, .. } => {
+                write!(f, "{} - {} - returning gRPC call", Lossy(exchange.path()), grpc::name(code))
+            }
+            outcome => write!(f, "{} - {}", Reason(outcome.status()), Lossy(exchange.url)),
+        }
+    }
+}
+
+/// `200 OK - http://shop/basket`, or `Response received from /demo.Shop/Buy - OK`.
+struct Answered<'a>(&'a Exchange<'a>);
+
+impl fmt::Display for Answered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.0;
+        match exchange.outcome {
+            Outcome::Grpc { code, .. } => {
+                write!(f, "Response received from {} - {}", Lossy(exchange.path()), grpc::name(code))
+            }
+            _ => Returned(exchange).fmt(f),
+        }
+    }
+}
+
+/// `200 OK`.
+struct Reason(u16);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("no response");
+        }
+        let phrase = match self.0 {
+            // nginx's, which no RFC knows.
+            499 => Some("Client Closed Request"),
+            status => StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()),
+        };
+        match phrase {
+            Some(phrase) => write!(f, "{} {phrase}", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// Bytes as text.
+struct Lossy<'a>(&'a [u8]);
+
+impl fmt::Display for Lossy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.0))
+    }
+}

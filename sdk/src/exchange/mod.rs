@@ -1,0 +1,80 @@
+//! A request and its response on their way, in or out: what is seen of them, and the lines and spans that come of it.
+//!
+//! ```text
+//!  Seen::new ──► ResponseFuture: status, headers ──► TraceBody: sizes, trailers ──► drop: line, span
+//! ```
+
+mod body;
+mod future;
+mod lines;
+mod seen;
+
+pub use body::TraceBody;
+pub use future::ResponseFuture;
+use logtracer_core::request::url::Query;
+#[cfg(feature = "server")]
+pub(crate) use seen::watch;
+pub(crate) use seen::{Parts, Seen};
+use tracing::Level;
+
+/// Which side of the request this service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    Server,
+    #[cfg_attr(not(feature = "client"), allow(dead_code))]
+    Client,
+}
+
+impl Side {
+    #[cfg(feature = "spans")]
+    pub(crate) fn kind(self) -> logtracer_core::span::Kind {
+        match self {
+            Self::Server => logtracer_core::span::Kind::Server,
+            Self::Client => logtracer_core::span::Kind::Client,
+        }
+    }
+}
+
+/// How a request is told of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Telling {
+    pub(crate) side: Side,
+    pub(crate) requests: RequestLog,
+    /// The level of failures that are the caller's fault.
+    pub(crate) client_errors: Level,
+    pub(crate) query: Query,
+    /// gRPC by configuration, and not only where the content type says so.
+    pub(crate) grpc: bool,
+}
+
+impl Telling {
+    pub(crate) const fn of(side: Side) -> Self {
+        Self {
+            side,
+            requests: RequestLog::Off,
+            client_errors: Level::WARN,
+            query: Query::Redact,
+            grpc: false,
+        }
+    }
+}
+
+/// The lines that a layer writes for each request.
+///
+/// ```
+/// use logtracer_sdk::server::RequestLog;
+///
+/// assert_eq!(RequestLog::default(), RequestLog::Off);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RequestLog {
+    /// None: the sidecar writes one.
+    #[default]
+    Off,
+    /// One when the response is over, with `httpRequest` and the latency.
+    Single,
+    /// The two of the original: `GET - <url>` and `200 OK - <url>`, or `OUTBOUND GET - <url>` for a client.
+    Pair,
+}

@@ -1,0 +1,269 @@
+//! [`Seen`]: what is seen of one request, until its lines and its span are written.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
+
+use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use http_body::Frame;
+use logtracer_core::request::{Exchange, Outcome, grpc, url};
+
+use super::{Side, Telling, lines};
+use crate::current::Scope;
+#[cfg(feature = "spans")]
+use crate::spans::RequestSpan;
+
+/// A request on its way; when it is dropped, its line is written and its span is recorded.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    telling: Telling,
+    scope: Option<Scope>,
+    start: Instant,
+    #[cfg(feature = "spans")]
+    span: Option<RequestSpan>,
+    method: Method,
+    scheme: String,
+    authority: String,
+    target: Vec<u8>,
+    url: Vec<u8>,
+    protocol: &'static [u8],
+    user_agent: Vec<u8>,
+    referer: Vec<u8>,
+    remote_ip: Vec<u8>,
+    request_size: u64,
+    route: String,
+    response_size: u64,
+    is_grpc: bool,
+    end: End,
+    /// The bytes that the response has promised.
+    promised: Option<u64>,
+}
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// No response yet; if it stays so the caller went away.
+    None,
+    /// Headers are out; the body is on its way.
+    Sending {
+        status: StatusCode,
+        grpc: Option<u32>,
+    },
+    Complete {
+        status: StatusCode,
+        grpc: Option<u32>,
+    },
+    /// A panic, an error of the service or of the body.
+    Failed,
+}
+
+/// The parts of a request that are told of.
+pub(crate) struct Parts<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: &'a HeaderMap,
+    /// The route that the framework has matched.
+    pub(crate) route: &'a str,
+}
+
+impl Seen {
+    /// Begins to look at a request, and writes the first of its lines.
+    pub(crate) fn new(
+        telling: Telling,
+        scope: Option<Scope>,
+        parts: &Parts<'_>,
+        #[cfg(feature = "spans")] span: Option<RequestSpan>,
+    ) -> Box<Self> {
+        let Parts { method, uri, version, headers, route } = *parts;
+        let text = |name| headers.get(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let authority = uri.authority().map(|it| it.as_str()).or(host).unwrap_or_default().to_owned();
+        let forwarded = headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok());
+        let scheme = forwarded.or(uri.scheme_str()).unwrap_or("http").to_owned();
+        let mut target = Vec::new();
+        let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
+        url::write_target(&mut target, path_and_query.as_bytes(), telling.query);
+        let mut url = Vec::new();
+        url::write_full(&mut url, scheme.as_bytes(), authority.as_bytes(), &target);
+        let mut referer = Vec::new();
+        url::write_target(&mut referer, &text(header::REFERER), telling.query);
+        let seen = Box::new(Self {
+            telling,
+            scope,
+            start: Instant::now(),
+            #[cfg(feature = "spans")]
+            span,
+            method: method.clone(),
+            scheme,
+            authority,
+            target,
+            url,
+            protocol: protocol(version),
+            user_agent: text(header::USER_AGENT),
+            referer,
+            remote_ip: match telling.side {
+                Side::Server => {
+                    first_address(&text(header::HeaderName::from_static("x-forwarded-for"))).to_vec()
+                }
+                Side::Client => Vec::new(),
+            },
+            request_size: content_length(headers).unwrap_or(0),
+            route: route.to_owned(),
+            response_size: 0,
+            is_grpc: telling.grpc || is_grpc(headers),
+            end: End::None,
+            promised: None,
+        });
+        seen.within_scope(|| lines::begin(&seen.telling, &seen.exchange(), seen.is_grpc));
+        seen
+    }
+
+    fn within_scope(&self, f: impl FnOnce()) {
+        match self.scope.clone() {
+            Some(scope) => scope.entered(f),
+            None => f(),
+        }
+    }
+
+    pub(crate) fn response(&mut self, status: StatusCode, headers: &HeaderMap) {
+        // Trailers-only: a gRPC response that has its status among its headers.
+        let grpc = self.is_grpc.then(|| grpc_status(headers)).flatten();
+        self.end = End::Sending { status, grpc };
+        self.promised = content_length(headers);
+        let has_no_body = self.method == Method::HEAD
+            || status.is_informational()
+            || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        if has_no_body {
+            self.is_complete();
+        }
+    }
+
+    pub(crate) fn frame<D: bytes::Buf>(&mut self, frame: &Frame<D>) {
+        if let Some(data) = frame.data_ref() {
+            self.response_size += data.remaining() as u64;
+            // The server stops where it has sent what it has promised.
+            if self.promised.is_some_and(|promised| self.response_size >= promised) {
+                self.is_complete();
+            }
+        }
+        if let Some(code) = frame.trailers_ref().filter(|_| self.is_grpc).and_then(grpc_status)
+            && let End::Sending { grpc, .. } | End::Complete { grpc, .. } = &mut self.end
+        {
+            *grpc = Some(code);
+        }
+    }
+
+    pub(crate) fn is_complete(&mut self) {
+        if let End::Sending { status, grpc } = self.end {
+            self.end = End::Complete { status, grpc };
+        }
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.end = End::Failed;
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.end {
+            End::None | End::Sending { .. } => Outcome::Aborted,
+            End::Complete { status, grpc } if self.is_grpc => {
+                Outcome::Grpc { code: grpc.unwrap_or(grpc::UNKNOWN), http: status.as_u16() }
+            }
+            End::Complete { status, .. } => Outcome::Http(status.as_u16()),
+            // Nobody has answered.
+            End::Failed if self.telling.side == Side::Client => Outcome::Http(0),
+            End::Failed if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },
+            End::Failed => Outcome::Http(500),
+        }
+    }
+
+    fn exchange(&self) -> Exchange<'_> {
+        Exchange {
+            method: self.method.as_str().as_bytes(),
+            scheme: self.scheme.as_bytes(),
+            authority: self.authority.as_bytes(),
+            target: &self.target,
+            url: &self.url,
+            protocol: self.protocol,
+            user_agent: &self.user_agent,
+            referer: &self.referer,
+            remote_ip: &self.remote_ip,
+            server_ip: b"",
+            request_size: self.request_size,
+            response_size: self.response_size,
+            route: self.route.as_bytes(),
+            outcome: self.outcome(),
+            duration: self.start.elapsed(),
+        }
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let exchange = self.exchange();
+        self.within_scope(|| {
+            lines::end(&self.telling, &exchange);
+            #[cfg(feature = "spans")]
+            if let Some(span) = &self.span {
+                span.end(&exchange, self.end == End::Failed);
+            }
+        });
+    }
+}
+
+/// Runs a poll of the handler or of its body; a panic in it gets its line and goes on.
+///
+/// Only a server reports it: the code that calls a client runs in a server as well.
+pub(crate) fn watch<R>(
+    side: Side,
+    scope: Option<Scope>,
+    seen: &mut Option<Box<Seen>>,
+    poll: impl FnOnce() -> R,
+) -> R {
+    if side == Side::Client {
+        return poll();
+    }
+    let written_before = lines::panics_written();
+    catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
+        if lines::panics_written() == written_before {
+            match scope {
+                Some(scope) => scope.entered(|| lines::panicked(&*payload)),
+                None => lines::panicked(&*payload),
+            }
+        }
+        if let Some(mut seen) = seen.take() {
+            seen.failed();
+        }
+        resume_unwind(payload)
+    })
+}
+
+// === what is read from headers ===
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_content_type(value.as_bytes()))
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The first of a list, which is what the first proxy took for the caller.
+fn first_address(forwarded_for: &[u8]) -> &[u8] {
+    forwarded_for.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
+}
+
+fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_09 => b"HTTP/0.9",
+        Version::HTTP_10 => b"HTTP/1.0",
+        Version::HTTP_11 => b"HTTP/1.1",
+        Version::HTTP_2 => b"HTTP/2",
+        Version::HTTP_3 => b"HTTP/3",
+        _ => b"",
+    }
+}

@@ -1,0 +1,90 @@
+//! [`LoggingHandle`]: what can be asked of a logging that runs.
+
+use std::time::Duration;
+
+use super::LoggingError;
+use super::levels::Levels;
+use super::output::Output;
+
+/// A logging that runs: its levels can change, and what waits to be written can be waited for.
+///
+/// It can be dropped; the logging goes on without it.
+///
+/// ```
+/// use logtracer_sdk::{Format, Logging};
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+/// use tracing_subscriber::prelude::*;
+///
+/// let lines = Arc::new(AtomicUsize::new(0));
+/// let counter = Arc::clone(&lines);
+/// let logging = Logging::new("my-project", "shop").level("info").output(move |_line| {
+///     counter.fetch_add(1, Ordering::Relaxed);
+/// });
+/// let (layer, handle) = logging.build()?;
+/// let subscriber = tracing_subscriber::registry().with(layer);
+/// tracing::subscriber::with_default(subscriber, || -> Result<(), logtracer_sdk::LoggingError> {
+///     for level in ["info", "debug", "off"] {
+///         handle.set_level(level)?;
+///         tracing::debug!("seen at one of three levels");
+///     }
+///     Ok(())
+/// })?;
+/// assert_eq!(lines.load(Ordering::Relaxed), 1);
+/// assert!(handle.set_level("shop=loud").is_err());
+/// # Ok::<(), logtracer_sdk::LoggingError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LoggingHandle {
+    pub(super) levels: Levels,
+    pub(super) output: Output,
+    /// Whether the levels of the `log` crate go with these.
+    #[cfg_attr(not(feature = "log"), allow(dead_code))]
+    pub(super) is_installed: bool,
+}
+
+impl LoggingHandle {
+    /// Logs what these directives choose from now on, `info,shop::db=debug`.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read; then everything stays as it was.
+    pub fn set_level(&self, directives: &str) -> Result<(), LoggingError> {
+        self.levels.set(directives)?;
+        #[cfg(feature = "log")]
+        if self.is_installed {
+            super::log_bridge::follow(&self.levels);
+        }
+        Ok(())
+    }
+
+    /// Waits until all lines are written, at most this long; false when some were not.
+    ///
+    /// Only lines behind a queue ([`Logging::non_blocking`](crate::Logging::non_blocking)) have to be waited for;
+    /// `main` does that before it ends.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let lines = Arc::new(Mutex::new(Vec::new()));
+    /// let sink = Arc::clone(&lines);
+    /// let logging = Logging::new("my-project", "shop").non_blocking(1000).output(move |line| {
+    ///     sink.lock().unwrap().push(line.to_vec());
+    /// });
+    /// let (layer, handle) = logging.build()?;
+    /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || tracing::info!("hi"));
+    /// assert!(handle.flush(Duration::from_secs(10)));
+    /// assert_eq!((lines.lock().unwrap().len(), handle.lost_lines()), (1, 0));
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    pub fn flush(&self, patience: Duration) -> bool {
+        self.output.flush(patience)
+    }
+
+    /// The lines that were dropped because the queue was full; always zero without one.
+    pub fn lost_lines(&self) -> u64 {
+        self.output.lost()
+    }
+}

@@ -1,0 +1,80 @@
+//! Panics as lines: the hook, and the memory of what it has written.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+
+use logtracer_core::line::{ErrorReport, Line, Severity};
+
+use super::service::{Place, Service};
+use crate::current::current_trace;
+use crate::targets;
+
+thread_local! {
+    /// How many panics of this thread have their line.
+    static WRITTEN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The panics of this thread that the hook has written a line for.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub(crate) fn written() -> u64 {
+    WRITTEN.get()
+}
+
+/// Writes one line for each panic of the process, instead of what Rust prints to stderr.
+///
+/// It writes to the output itself: a subscriber may be what panicked.
+pub(super) fn install_hook(service: Arc<Service>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        write(&service, panic);
+        WRITTEN.set(WRITTEN.get() + 1);
+    }));
+}
+
+fn write(service: &Service, panic: &PanicHookInfo<'_>) {
+    let mut out = Vec::new();
+    let place = Place {
+        target: targets::PANIC,
+        file: panic.location().map(|location| location.file()),
+        line: panic.location().map(|location| location.line()),
+    };
+    let message = text_of(panic.payload());
+    let mut line = Line::new(&mut out, service.format, service.project_id.as_deref());
+    line.severity(Severity::Error)
+        .message(|text| {
+            service.write_name(place.target, text);
+            text.push("panicked: ");
+            text.push(message);
+        })
+        .time(crate::clock::unix_nanos());
+    place.write(&mut line);
+    if let Some(context) = current_trace() {
+        line.trace(&context);
+    }
+    line.error_report(&ErrorReport {
+        service: &service.name,
+        version: &service.version,
+        file: place.file.unwrap_or_default(),
+        line: place.line,
+    });
+    // Taken only where RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        line.stack_trace(|text| {
+            let _ = std::fmt::Write::write_fmt(text, format_args!("{panic}\n{backtrace}"));
+        });
+    }
+    if !service.labels.is_empty() {
+        line.labels(|labels| service.labels.iter().for_each(|(name, value)| labels.text(name, value)));
+    }
+    line.finish();
+    out.push(b'\n');
+    service.output.write(&out);
+}
+
+/// What was said with `panic!`, which is a text in nearly all cases.
+pub(crate) fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}

@@ -1,0 +1,162 @@
+//! [`Caller`]: what the headers of a request say of its trace.
+
+use http::{HeaderMap, header::HeaderValue};
+use logtracer_core::propagation::{Propagator, TraceHeaders};
+use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
+
+use crate::current::{Carried, TraceContextExt};
+use crate::ids;
+
+/// The longest `x-request-id` that is passed on, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 256;
+
+/// The bounds of `baggage`, those that W3C asks everyone to support.
+const MAX_BAGGAGE_BYTES: usize = 8192;
+const MAX_BAGGAGE_MEMBERS: usize = 64;
+
+/// What the caller says, and what goes on to the next hop unread.
+pub(super) struct Caller {
+    parent: Option<RemoteContext>,
+    sampling: Sampling,
+    request_id: Option<Box<str>>,
+    tracestate: Option<Box<str>>,
+    baggage: Option<Box<str>>,
+}
+
+impl Caller {
+    pub(super) fn read(propagator: &Propagator, headers: &HeaderMap) -> Self {
+        let lines = TraceHeaders::collect(headers);
+        let extracted = propagator.extract(&lines);
+        let request_id = headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES)
+            .map(Box::from);
+        Self {
+            parent: extracted.parent,
+            sampling: extracted.sampling,
+            request_id,
+            tracestate: extracted.tracestate.with_line(|line| Box::from(line)),
+            baggage: baggage(headers),
+        }
+    }
+
+    /// The caller's span, which is the sidecar's; a trace without a span gets one, and no trace begins one.
+    pub(super) fn context(&self) -> TraceContext {
+        match self.parent {
+            Some(parent) => parent.join().unwrap_or_else(|| parent.child(ids::new_span_id())),
+            None => TraceContext::new_root().with_sampling(self.sampling),
+        }
+    }
+
+    /// True where [`context`](Self::context) is the caller's own span.
+    #[cfg(feature = "spans")]
+    pub(super) fn names_a_span(&self) -> bool {
+        self.parent.is_some_and(|parent| parent.span_id.is_some())
+    }
+
+    /// What goes on beside the trace.
+    pub(super) fn carried(self, trace_id: TraceId) -> Option<Carried> {
+        let Self { request_id, tracestate, baggage, .. } = self;
+        let nothing = request_id.is_none() && tracestate.is_none() && baggage.is_none();
+        (!nothing).then_some(Carried { trace_id, request_id, tracestate, baggage })
+    }
+}
+
+/// All lines of `baggage` as one, as many members as the bounds allow.
+fn baggage(headers: &HeaderMap) -> Option<Box<str>> {
+    let lines = headers.get_all("baggage").iter().map(HeaderValue::to_str).filter_map(Result::ok);
+    let members = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty());
+    let mut joined = String::new();
+    for member in members.take(MAX_BAGGAGE_MEMBERS) {
+        if joined.len() + member.len() + 1 > MAX_BAGGAGE_BYTES {
+            break;
+        }
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(member);
+    }
+    (!joined.is_empty()).then(|| joined.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
+        let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+        let caller = Caller::read(&Propagator::default(), &headers);
+        let context = caller.context();
+        (context, caller.carried(context.trace_id))
+    }
+
+    #[track_caller]
+    fn check(name: &'static str, value: &'static str, trace: &str, span: Option<&str>, sampling: Sampling) {
+        let (context, _) = read_one(name, value);
+        assert_eq!(context.trace_id.to_string(), trace);
+        assert_eq!(context.sampling, sampling);
+        match span {
+            Some(span) => assert_eq!(context.span_id.to_string(), span),
+            None => assert_eq!(context.parent_span_id, None),
+        }
+    }
+
+    #[test]
+    fn every_dialect_is_joined() {
+        const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+        check(
+            "b3",
+            "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1",
+            TRACE,
+            Some("00f067aa0ba902b7"),
+            Sampling::Accept,
+        );
+        check(
+            "traceparent",
+            "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-00",
+            TRACE,
+            Some("00f067aa0ba902b7"),
+            Sampling::Deny,
+        );
+        check(
+            "x-cloud-trace-context",
+            "463ac35c9f6413ad48485a3953bb6124/74;o=1",
+            TRACE,
+            Some("000000000000004a"),
+            Sampling::Accept,
+        );
+        check("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124", TRACE, None, Sampling::Defer);
+    }
+
+    #[test]
+    fn missing_ids_are_made() {
+        let (first, _) = read_one("b3", "0");
+        let (second, _) = read_one("b3", "0");
+        assert_eq!((first.parent_span_id, first.sampling), (None, Sampling::Deny));
+        assert_ne!(first.trace_id, second.trace_id);
+        let (root, carried) = read_one("traceparent", "nonsense");
+        assert_eq!((root.parent_span_id, root.sampling), (None, Sampling::Defer));
+        assert!(carried.is_none());
+    }
+
+    #[test]
+    fn a_request_id_is_carried_without_a_trace() {
+        let (context, carried) = read_one("x-request-id", "0af76519");
+        let carried = carried.unwrap();
+        assert_eq!((carried.trace_id, carried.request_id.as_deref()), (context.trace_id, Some("0af76519")));
+    }
+
+    #[test]
+    fn baggage_is_bounded() {
+        let carried = |line: &str| {
+            let headers =
+                HeaderMap::from_iter([("baggage".parse().unwrap(), HeaderValue::from_str(line).unwrap())]);
+            baggage(&headers).as_deref().map(str::to_owned)
+        };
+        assert_eq!(carried(""), None);
+        assert_eq!(carried("a=1, b=2,,"), Some("a=1,b=2".to_owned()));
+        assert_eq!(carried(&"a=1,".repeat(100)).unwrap().split(',').count(), 64);
+        assert_eq!(carried(&format!("a=1,b={}", "x".repeat(9000))), Some("a=1".to_owned()));
+    }
+}

@@ -1,0 +1,117 @@
+//! The thread that sends batches, with a small runtime of its own: it works in programs without tokio, too.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use logtracer_core::otlp::{self, Scope};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::queue::Queue;
+
+/// How long spans wait for others to go with them.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Waits after the first failure, then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// With these the pauses come to about a minute; the queue takes what ends in the meantime.
+const MAX_ATTEMPTS: u32 = 10;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Where spans are sent.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) address: (String, u16),
+    pub(super) authority: String,
+    pub(super) path: String,
+}
+
+pub(super) fn start(queue: &'static Queue, target: Target, service: String) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name("logtracer-spans".into())
+        .spawn(move || runtime.block_on(run(queue, &target, &service)))
+        .map(|_| ())
+}
+
+async fn run(queue: &Queue, target: &Target, service: &str) {
+    loop {
+        if !queue.is_hurried() {
+            let _ = timeout(FLUSH_INTERVAL, queue.wake.notified()).await;
+        }
+        while let Some((spans, count)) = queue.take_batch() {
+            let mut body = Vec::new();
+            let scope = Scope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+            otlp::write_request(&mut body, |resource| resource.text("service.name", service), scope, &spans);
+            let dropped = deliver(queue, target, body.into(), count as u64).await;
+            queue.count_dropped(dropped);
+            queue.batch_is_done();
+        }
+        queue.batch_is_done();
+        if queue.is_closed() {
+            return;
+        }
+        if queue.is_hurried() {
+            // Someone waits for others who flush at the same time: not in a tight loop.
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Sends a batch until it is taken, refused for good, or given up; returns how many spans of it are lost.
+async fn deliver(queue: &Queue, target: &Target, body: Bytes, count: u64) -> u64 {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..MAX_ATTEMPTS {
+        match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
+            Ok(Ok(Answer::Taken { rejected })) => return rejected.min(count),
+            Ok(Ok(Answer::Refused)) => return count,
+            Ok(Ok(Answer::Later) | Err(_)) | Err(_) => {}
+        }
+        if queue.is_closed() {
+            break;
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+    count
+}
+
+enum Answer {
+    Taken { rejected: u64 },
+    Refused,
+    Later,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn post(target: &Target, body: Bytes) -> Result<Answer, Failure> {
+    let stream = TcpStream::connect((target.address.0.as_str(), target.address.1)).await?;
+    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(&target.path)
+        .header(header::HOST, &target.authority)
+        .header(header::CONTENT_TYPE, "application/x-protobuf")
+        .body(Full::new(body))?;
+    let exchange = async {
+        let response = client.send_request(request).await?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes();
+        Ok::<_, Failure>((status, answer))
+    };
+    tokio::pin!(exchange);
+    let (status, answer) = tokio::select! {
+        answered = &mut exchange => answered?,
+        // The answer may be complete when the connection is.
+        _ = connection => exchange.await?,
+    };
+    Ok(match status {
+        status if status.is_success() => Answer::Taken { rejected: otlp::rejected_spans(&answer) },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Answer::Later,
+        status if status.is_server_error() => Answer::Later,
+        _ => Answer::Refused,
+    })
+}

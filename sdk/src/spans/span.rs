@@ -1,0 +1,173 @@
+//! [`span`]: a span around a block or a future.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use logtracer_core::TraceContext;
+use logtracer_core::span::{Kind, Span, Status};
+use pin_project_lite::pin_project;
+
+use super::queue;
+use crate::clock;
+use crate::current::{Scope, TraceContextExt, TraceGuard, carried, current_trace};
+use crate::future::InTrace;
+
+/// A span of this name below the current one, or at the root of a new trace where there is none.
+///
+/// The name says what is done, not with what: few names for many spans.
+///
+/// ```
+/// use logtracer_sdk::current_trace;
+/// use logtracer_sdk::spans::span;
+///
+/// let guard = span("nightly").attribute("batch", "7").enter();
+/// assert!(current_trace().is_some());
+/// drop(guard);
+/// assert!(current_trace().is_none());
+/// ```
+pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
+    SpanBuilder { name: name.into(), kind: Kind::Internal, attributes: Vec::new() }
+}
+
+/// A span that has not begun; made by [`span`].
+#[derive(Debug, Clone)]
+#[must_use = "a span begins with `enter`"]
+pub struct SpanBuilder {
+    name: Cow<'static, str>,
+    kind: Kind,
+    attributes: Vec<(Cow<'static, str>, String)>,
+}
+
+impl SpanBuilder {
+    /// Adds an attribute.
+    pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+
+    /// Makes it the span of a call to another service.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))]
+    pub(crate) fn client(mut self) -> Self {
+        self.kind = Kind::Client;
+        self
+    }
+
+    /// Begins the span; it ends when the guard is dropped, and fails when that happens in a panic.
+    ///
+    /// In async code use [`in_span`](crate::FutureExt::in_span).
+    pub fn enter(self) -> SpanGuard {
+        let (context, open) = self.open();
+        SpanGuard { _trace: context.map(|context| context.enter()), open }
+    }
+
+    /// Runs a future in the span.
+    pub(crate) fn around<F>(self, future: F) -> InSpan<F> {
+        let (context, open) = self.open();
+        InSpan { inner: InTrace::new(context.map(Scope::here).or_else(Scope::current), future), open }
+    }
+
+    /// The context to bind, if it is another one than the current, and what is recorded.
+    fn open(self) -> (Option<TraceContext>, Option<Open>) {
+        let parent = current_trace();
+        let context = match parent {
+            Some(parent) => queue::decided(parent),
+            None => queue::decided(TraceContext::new_root()),
+        };
+        if !queue::records(&context) {
+            return (parent.is_none().then_some(context), None);
+        }
+        let context = if parent.is_some() { context.new_child() } else { context };
+        let open = Open {
+            builder: self,
+            context,
+            start_unix_nanos: clock::unix_nanos(),
+            start: Instant::now(),
+            failed: false,
+        };
+        (Some(context), Some(open))
+    }
+}
+
+/// A span that is recorded when it is dropped.
+#[derive(Debug)]
+struct Open {
+    builder: SpanBuilder,
+    context: TraceContext,
+    start_unix_nanos: u64,
+    start: Instant,
+    failed: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let carried = carried().filter(|carried| carried.trace_id == self.context.trace_id);
+        let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
+        let failed = self.failed || std::thread::panicking();
+        let span = Span {
+            context: self.context,
+            tracestate: tracestate.unwrap_or_default(),
+            name: self.builder.name.as_bytes(),
+            kind: self.builder.kind,
+            start_unix_nanos: self.start_unix_nanos,
+            // The wall clock may be set while the span is open.
+            end_unix_nanos: self.start_unix_nanos.saturating_add(self.start.elapsed().as_nanos() as u64),
+            status: if failed { Status::Error } else { Status::Unset },
+            link: None,
+        };
+        queue::record(&span, |attributes| {
+            for (key, value) in &self.builder.attributes {
+                attributes.text(key, value);
+            }
+        });
+    }
+}
+
+/// A span that lasts as long as this lives; made by [`SpanBuilder::enter`].
+#[derive(Debug)]
+#[must_use = "the span ends when the guard is dropped"]
+pub struct SpanGuard {
+    // Dropped first, so that the span's own end is not in it.
+    _trace: Option<TraceGuard>,
+    open: Option<Open>,
+}
+
+impl SpanGuard {
+    /// Adds an attribute that was not known at the start.
+    pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        if let Some(open) = &mut self.open {
+            open.builder.attributes.push((key.into(), value.into()));
+        }
+    }
+
+    /// Says that the work failed.
+    pub fn fail(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.failed = true;
+        }
+    }
+}
+
+pin_project! {
+    /// A future in a span; made by [`in_span`](crate::FutureExt::in_span).
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct InSpan<F> {
+        #[pin]
+        inner: InTrace<F>,
+        open: Option<Open>,
+    }
+}
+
+impl<F: Future> Future for InSpan<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let output = ready!(this.inner.poll(cx));
+        *this.open = None;
+        Poll::Ready(output)
+    }
+}
