@@ -31,21 +31,27 @@ struct Properties {
 }
 
 impl Properties {
+    /// Each one is a call into the host and back for its memory, the dearest thing that a filter does: what can be
+    /// told without one is not asked for.
     fn read() -> Self {
         let text = |path| host::property(path).unwrap_or_default();
         let number = |path| host::number_property(path).unwrap_or_default();
-        let start = number("request\0time");
+        let upstream = text("upstream\0address");
+        let flags = number("response\0flags");
+        // An upstream that answered without a flag is "via_upstream", which `remarkable` would leave out.
+        let is_remarkable = flags != 0 || upstream.is_empty();
+        let duration = number("request\0duration");
         Self {
             protocol: text("request\0protocol"),
             remote: text("source\0address"),
-            upstream: text("upstream\0address"),
             cluster: text("xds\0cluster_name"),
             route: text("xds\0route_name"),
-            code_details: text("response\0code_details"),
-            flags: number("response\0flags"),
+            code_details: if is_remarkable { text("response\0code_details") } else { Vec::new() },
             attempts: number("upstream\0request_attempt_count"),
-            start: if start == 0 { host::now_unix_nanos() } else { start },
-            duration: number("request\0duration"),
+            start: host::now_unix_nanos().saturating_sub(duration),
+            upstream,
+            flags,
+            duration,
         }
     }
 
@@ -56,6 +62,9 @@ impl Properties {
 
 /// Writes the line of a request that is over to its filter state, and its span to the batch.
 pub(crate) fn log(plugin: &Plugin, request: &Request) {
+    if plugin.config.log_format.is_none() && plugin.config.exporter.is_none() {
+        return;
+    }
     let properties = Properties::read();
     let kept = &request.kept;
     let mut full = Vec::with_capacity(16 + kept.authority.len() + kept.target.len());
