@@ -65,7 +65,8 @@ pub struct Extracted<'h> {
     pub format: Option<Format>,
     /// The caller's decision, also where it named no trace (`b3: 0`).
     pub sampling: Sampling,
-    /// The W3C `tracestate` that belongs to `parent`; empty where another format won.
+    /// The W3C `tracestate` that belongs to `parent`: that of a valid `traceparent` of the same trace, whichever
+    /// format won.
     pub tracestate: TraceState<'h>,
     /// The formats that were present but malformed.
     pub invalid: FormatSet,
@@ -114,6 +115,7 @@ impl Propagator {
         }
         let mut decided = None;
         let mut zero = None;
+        let mut traceparent = None;
         for format in self.extract.iter() {
             let found = format.extract(headers);
             extracted.conflict |= found.conflict;
@@ -122,6 +124,9 @@ impl Propagator {
             }
             if format == Format::CloudTrace {
                 zero = found.context.filter(|context| context.sampling == Sampling::Deny);
+            }
+            if format == Format::TraceContext {
+                traceparent = found.context.map(|context| context.trace_id);
             }
             match (found.context, extracted.parent) {
                 (Some(context), None) => {
@@ -142,7 +147,8 @@ impl Propagator {
         } else {
             extracted.sampling = decided.unwrap_or_default();
         }
-        if extracted.format == Some(Format::TraceContext) {
+        // The hop before this one wrote the same context in several formats, and any of them may have won.
+        if traceparent.is_some() && traceparent == extracted.parent.map(|parent| parent.trace_id) {
             extracted.tracestate = TraceState::read(headers);
         }
         extracted

@@ -3,7 +3,7 @@
 //! ```text
 //! tracestate = member *31( OWS "," OWS member )      ; over all lines, in order; empty members are allowed
 //! member     = key "=" value
-//! key        = [ tenant "@" ] system                 ; lower-case letters, digits, _ - * /
+//! key        = 1*256 of lower-case letters, digits, _ - * / @, the first a letter or a digit
 //! value      = 1*256 printable ASCII but "," and "=", not ending in a space
 //! ```
 //!
@@ -98,19 +98,10 @@ fn is_member(member: &[u8]) -> bool {
 }
 
 fn is_key(key: &[u8]) -> bool {
-    let mut parts = key.split(|&byte| byte == b'@');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(simple), None, None) => is_key_part(simple, 256),
-        (Some(tenant), Some(system), None) => is_key_part(tenant, 241) && is_key_part(system, 14),
-        _ => false,
-    }
-}
-
-fn is_key_part(part: &[u8], longest: usize) -> bool {
-    let starts_well = part.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let starts_well = key.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     starts_well
-        && part.len() <= longest
-        && part.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))
+        && key.len() <= 256
+        && key.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
 }
 
 fn is_value(value: &[u8]) -> bool {

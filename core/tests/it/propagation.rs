@@ -77,6 +77,8 @@ fn tracestate_goes_with_its_traceparent() {
     let long = format!("k={}", "v".repeat(256));
     let many: Vec<_> = (0..33).map(|member| format!("k{member}=v")).collect();
     let too_many = format!("tracestate: {}", many.join(","));
+    let (longest_key, too_long_key) =
+        (format!("tracestate: {}=1", "z".repeat(256)), format!("tracestate: {}=1", "z".repeat(257)));
     let cases = [
         ("one line", vec![PARENT, "tracestate: a=1,b=2"], Some("a=1,b=2")),
         ("two lines", vec![PARENT, "tracestate: a=1", "tracestate: b=2,c=3"], Some("a=1,b=2,c=3")),
@@ -84,6 +86,10 @@ fn tracestate_goes_with_its_traceparent() {
         ("an empty line", vec![PARENT, "tracestate: ", "tracestate: a=1"], Some("a=1")),
         ("tenant", vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"], Some("0te_n-a*n/t@ve=1")),
         ("longest value", vec![PARENT, &long], None), // not a header line of ours: see below
+        ("signs anywhere in a key", vec![PARENT, "tracestate: a@=1,b@@c@d=2"], Some("a@=1,b@@c@d=2")),
+        ("a sign first", vec![PARENT, "tracestate: @a=1"], None),
+        ("longest key", vec![PARENT, &longest_key], Some(&longest_key[12..])),
+        ("too long a key", vec![PARENT, &too_long_key], None),
         ("upper-case key", vec![PARENT, "tracestate: A=1"], None),
         ("no value", vec![PARENT, "tracestate: a="], None),
         ("two equal signs", vec![PARENT, "tracestate: a=b=c"], None),
@@ -92,7 +98,12 @@ fn tracestate_goes_with_its_traceparent() {
         ("without traceparent", vec!["tracestate: a=1"], None),
         ("bad traceparent", vec!["traceparent: 00-x", "tracestate: a=1"], None),
         (
-            "b3 won",
+            "b3 won with the same trace",
+            vec![PARENT, "tracestate: a=1", "b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1"],
+            Some("a=1"),
+        ),
+        (
+            "b3 won with another trace",
             vec![PARENT, "tracestate: a=1", "b3: 463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"],
             None,
         ),
