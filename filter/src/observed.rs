@@ -113,8 +113,14 @@ fn outcome(protocol: Protocol, flags: u64) -> Outcome {
         (_, 0) => Outcome::Grpc { code: grpc::CANCELLED, http: Outcome::Aborted.status() },
         (Protocol::Http, http) => Outcome::Http(http),
         (Protocol::Grpc, http) => {
-            let missing = if flags::caller_went_away(flags) { grpc::CANCELLED } else { grpc::UNKNOWN };
-            Outcome::Grpc { code: grpc_status().unwrap_or(missing), http }
+            // Envoy, too, calls a status that never came unknown.
+            match grpc_status().unwrap_or(grpc::UNKNOWN) {
+                grpc::UNKNOWN if flags::caller_went_away(flags) => {
+                    Outcome::Grpc { code: grpc::CANCELLED, http }
+                }
+                grpc::UNKNOWN if http == 200 && was_translated_to_web() => Outcome::Http(http),
+                code => Outcome::Grpc { code, http },
+            }
         }
         // Its status stands in the body: where Envoy does not know it, only HTTP's is known.
         (Protocol::GrpcWeb, http) => match grpc_status() {
@@ -124,19 +130,29 @@ fn outcome(protocol: Protocol, flags: u64) -> Outcome {
     }
 }
 
-/// Headers that are recorded by configuration, with the names of their attributes and labels.
+/// True where Envoy's filter for gRPC-Web stands before this one, and has moved the trailers into the body.
+fn was_translated_to_web() -> bool {
+    host::header(Map::Response, "content-type").is_some_and(|value| grpc::is_web_content_type(&value))
+}
+
+/// Headers that are recorded by configuration: the names of their attributes and labels, and a value for each line.
 #[derive(Debug, Default)]
-struct Recorded(Vec<(String, Vec<u8>)>);
+struct Recorded(Vec<(String, Vec<Vec<u8>>)>);
 
 impl Recorded {
     fn read(config: &Config, request: &Request) -> Self {
-        let of_request = request.kept.recorded.iter().filter_map(|(index, value)| {
-            let name = config.request_headers.get(*index)?;
-            Some((format!("http.request.header.{name}"), value.clone()))
-        });
-        let of_response = config.response_headers.iter().filter_map(|name| {
-            let value = host::header(Map::Response, name)?;
-            Some((format!("http.response.header.{name}"), value))
+        let values_of = |wanted| {
+            let lines = request.kept.recorded.iter().filter(move |(index, _)| *index == wanted);
+            lines.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        let of_request = config
+            .request_headers
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (format!("http.request.header.{name}"), values_of(index)));
+        let of_response = config.response_headers.iter().map(|name| {
+            let value = host::header(Map::Response, name);
+            (format!("http.response.header.{name}"), value.into_iter().collect())
         });
         Self(of_request.chain(of_response).collect())
     }
@@ -200,8 +216,8 @@ impl Observed<'_> {
                 labels.text("upstream_cluster", &self.properties.cluster);
                 labels.text("response_flags", flags::letters(self.properties.flags));
                 labels.text("response_code_details", remarkable(&self.properties.code_details));
-                for (name, value) in &self.recorded.0 {
-                    labels.text(name, value);
+                for (name, values) in &self.recorded.0 {
+                    labels.text(name, values.join(b", ".as_slice()));
                 }
             });
         line.finish();
@@ -241,8 +257,8 @@ impl Observed<'_> {
             if export == Export::Late {
                 attributes.truth("logtracer.late", true);
             }
-            for (name, value) in &self.recorded.0 {
-                attributes.texts(name, core::iter::once(value.as_slice()));
+            for (name, values) in &self.recorded.0 {
+                attributes.texts(name, values.iter().map(Vec::as_slice));
             }
         });
     }
