@@ -3,9 +3,12 @@
 mod configuration;
 mod demo;
 mod exporter_down;
+mod keys;
 mod lines;
+mod lives;
 mod propagation;
 mod spans;
+mod w3c;
 
 use serde_json::Value;
 
@@ -13,6 +16,9 @@ use serde_json::Value;
 fn header<'a>(name: &'a str, value: &'a str) -> (&'a str, &'a [u8]) {
     (name, value.as_bytes())
 }
+
+/// Headers as a table of cases writes them.
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 /// The values of a header in the echo's answer.
 fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {

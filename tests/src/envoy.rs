@@ -19,7 +19,7 @@ impl Envoy {
     /// Starts Envoy with `config`, whose admin interface listens on port `admin`; its files are in `dir`.
     pub fn start(config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
         let mut command = command(config, dir)?;
-        command.args(["--concurrency", "1", "--file-flush-interval-msec", "100"]);
+        command.args(["--concurrency", "1", "--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command, dir)?;
 
         let ready = format!("http://127.0.0.1:{admin}/ready");

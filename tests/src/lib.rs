@@ -7,6 +7,10 @@
 //!            lines    exporter ──► store            service   an echo in this process; the demo's service
 //!                                                   hop       one Envoy in front of the echo
 //!                                                   mesh      two services with their sidecars
+//!                                                   proxy     one Envoy, many listeners, for tables of cases,
+//!                                                             between an origin that behaves by path and a
+//!                                                             collector that answers as it is told (wire: HTTP
+//!                                                             by hand)
 //! ```
 //!
 //! Nothing here outlives its owner: each program is ended when its value is dropped, and by the kernel when
@@ -16,15 +20,20 @@ mod error;
 mod os;
 
 pub mod bench;
+pub mod collector;
 pub mod demo;
 pub mod envoy;
 pub mod exporter;
 pub mod hop;
+pub mod http2;
 pub mod lines;
 pub mod mesh;
+pub mod origin;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod service;
 pub mod wait;
+pub mod wire;
 
 pub use error::{Error, Result};

@@ -1,0 +1,118 @@
+//! A caller that speaks HTTP/2 without TLS, and may change its mind.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest, handshake};
+use h2::{Reason, SendStream};
+use http::{HeaderMap, Request};
+use tokio::runtime::Runtime;
+
+use crate::{Error, Result, wait};
+
+/// A connection.
+pub struct Http2 {
+    runtime: Runtime,
+    sender: SendRequest<Bytes>,
+}
+
+/// A response with all that came.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The trailers, empty where there were none.
+    pub trailers: HeaderMap,
+}
+
+/// When a caller goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Before there is a response; `then` has to say when.
+    BeforeResponse,
+    /// After the response's headers and its first bytes.
+    InTheMiddle,
+}
+
+impl Http2 {
+    /// Connects with prior knowledge.
+    pub fn open(address: SocketAddr) -> Result<Http2> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(Error::when("a runtime for HTTP/2"))?;
+        let sender = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.map_err(Error::when("connecting"))?;
+            let (sender, connection) = handshake(stream).await.map_err(Error::when("HTTP/2"))?;
+            tokio::spawn(connection);
+            sender.ready().await.map_err(Error::when("HTTP/2"))
+        })?;
+        Ok(Http2 { runtime, sender })
+    }
+
+    /// Sends a request and reads its response to the end.
+    pub fn send(&self, request: Request<()>, body: &'static [u8]) -> Result<Answer> {
+        self.in_time(async {
+            let (response, _) = self.start(request, body).await?;
+            let (head, mut stream) = response.await.map_err(Error::when("a response"))?.into_parts();
+            let mut body = Vec::new();
+            while let Some(bytes) = stream.data().await {
+                let bytes = bytes.map_err(Error::when("a body"))?;
+                let _ = stream.flow_control().release_capacity(bytes.len());
+                body.extend(bytes);
+            }
+            let trailers = stream.trailers().await.map_err(Error::when("trailers"))?.unwrap_or_default();
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body, trailers })
+        })
+    }
+
+    /// Sends a request and cancels it; `then` is waited for before that.
+    pub fn cancel(
+        &self,
+        request: Request<()>,
+        body: &'static [u8],
+        leave: Leave,
+        then: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let (response, mut stream) = self.in_time(self.start(request, body))?;
+        // Kept, so that it is this reset and no drop that ends it.
+        let _response = self.in_time(async {
+            match leave {
+                Leave::BeforeResponse => Ok((Some(response), None)),
+                Leave::InTheMiddle => {
+                    let mut response = response.await.map_err(Error::when("a response"))?;
+                    let _ = response.body_mut().data().await;
+                    Ok((None, Some(response)))
+                }
+            }
+        })?;
+        then()?;
+        stream.send_reset(Reason::CANCEL);
+        Ok(())
+    }
+
+    async fn start(
+        &self,
+        request: Request<()>,
+        body: &'static [u8],
+    ) -> Result<(ResponseFuture, SendStream<Bytes>)> {
+        let mut sender = self.sender.clone().ready().await.map_err(Error::when("HTTP/2"))?;
+        let (response, mut stream) =
+            sender.send_request(request, body.is_empty()).map_err(Error::when("a request"))?;
+        if !body.is_empty() {
+            stream.send_data(Bytes::from_static(body), true).map_err(Error::when("a body"))?;
+        }
+        Ok((response, stream))
+    }
+
+    fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(async {
+            tokio::time::timeout(wait::PATIENCE, work).await.map_err(Error::when("HTTP/2"))?
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! One Envoy with several listeners, each with a configuration of the filter of its own, before an [`Origin`] and
+//! a [`Collector`]: a table of cases needs one Envoy only.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::collector::{Collector, Span};
+use crate::envoy::{self, Envoy};
+use crate::origin::Origin;
+use crate::{Error, Result, lines, ports, wait};
+
+/// A listener and its filter.
+#[derive(Clone)]
+pub struct Listener {
+    /// Its name.
+    pub name: &'static str,
+    /// The filter's configuration; `None` gives it none at all.
+    pub filter: Option<Value>,
+    /// Envoy's `traffic_direction`.
+    pub direction: &'static str,
+}
+
+impl Listener {
+    /// An inbound one.
+    pub fn new(name: &'static str, filter: Value) -> Listener {
+        Listener { name, filter: Some(filter), direction: "INBOUND" }
+    }
+}
+
+/// The running Envoy and what is around it.
+pub struct Proxy {
+    /// The Envoy.
+    pub envoy: Envoy,
+    /// The service behind it.
+    pub origin: Origin,
+    ports: BTreeMap<&'static str, u16>,
+    listeners_file: PathBuf,
+    _dir: TempDir,
+}
+
+/// What a request leaves behind.
+#[derive(Debug)]
+pub struct Traces {
+    /// Its log lines.
+    pub lines: Vec<Value>,
+    /// Its spans.
+    pub spans: Vec<Span>,
+}
+
+impl Proxy {
+    /// Starts Envoy as the node `node`, with these listeners; `exporter` is the port of `logtracer-exporter`.
+    pub fn start(node: Value, listeners: &[Listener], exporter: u16) -> Result<Proxy> {
+        let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
+        let origin = Origin::start()?;
+        let ports = listeners
+            .iter()
+            .map(|listener| ports::reserve().map(|port| (listener.name, port)))
+            .collect::<Result<_>>()?;
+        let admin = ports::reserve()?;
+        let listeners_file = dir.path().join("listeners.json");
+        let config = json!({
+            "node": node,
+            "admin": { "address": address(admin) },
+            "dynamic_resources": { "lds_config": { "path_config_source": { "path": listeners_file } } },
+            "static_resources": { "clusters": clusters(&origin, exporter)? },
+        });
+        write_listeners(&listeners_file, listeners, &ports)?;
+        let envoy = Envoy::start(&config.to_string(), admin, dir.path())?;
+        Ok(Proxy { envoy, origin, ports, listeners_file, _dir: dir })
+    }
+
+    /// Gives the running Envoy other listeners; those that stay the same stay.
+    pub fn replace(&self, listeners: &[Listener]) -> Result<()> {
+        write_listeners(&self.listeners_file, listeners, &self.ports)
+    }
+
+    /// Where a caller connects.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports.get(listener).copied().unwrap_or(0)))
+    }
+
+    /// The log lines of one trace so far.
+    pub fn lines(&self, trace_id: &str) -> Result<Vec<Value>> {
+        let mut lines = lines::read(self.envoy.stdout())?;
+        lines.retain(|line| lines::trace_id(line) == Some(trace_id));
+        Ok(lines)
+    }
+
+    /// What one trace left behind, once it is at least one line and one span.
+    pub fn traces(&self, collector: &Collector, trace_id: &str) -> Result<Traces> {
+        wait::try_until(&format!("a line and a span of {trace_id}"), || {
+            let lines = self.lines(trace_id)?;
+            let mut spans = collector.spans();
+            spans.retain(|span| span.trace_id == trace_id);
+            Ok(Some(Traces { lines, spans })
+                .filter(|found| !found.lines.is_empty() && !found.spans.is_empty()))
+        })
+    }
+}
+
+/// In one step, so that Envoy never reads half of it.
+fn write_listeners(
+    file: &PathBuf,
+    listeners: &[Listener],
+    ports: &BTreeMap<&'static str, u16>,
+) -> Result<()> {
+    let resources = listeners
+        .iter()
+        .map(|listener| configuration(listener, ports.get(listener.name).copied().unwrap_or(0)))
+        .collect::<Result<Vec<_>>>()?;
+    let new = file.with_extension("new");
+    std::fs::write(&new, json!({ "resources": resources }).to_string())
+        .and_then(|()| std::fs::rename(&new, file))
+        .map_err(Error::when(file.display()))
+}
+
+fn address(port: u16) -> Value {
+    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+}
+
+fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
+    let down = ports::reserve()?; // nobody listens there
+    let cluster = |name: &str, port: u16| {
+        json!({
+            "name": name,
+            "connect_timeout": "1s",
+            "load_assignment": {
+                "cluster_name": name,
+                "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }],
+            },
+        })
+    };
+    let mut grpc = cluster("grpc", origin.grpc().port());
+    grpc["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": {} },
+        },
+    });
+    Ok(json!([
+        cluster("service", origin.http().port()),
+        grpc,
+        cluster("down", down),
+        cluster("logtracer-exporter", exporter),
+    ]))
+}
+
+fn configuration(listener: &Listener, port: u16) -> Result<Value> {
+    let mut plugin = json!({
+        "name": listener.name,
+        "vm_config": {
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": envoy::plugin()? } },
+        },
+        "failure_policy": "FAIL_OPEN",
+    });
+    if let Some(filter) = &listener.filter {
+        plugin["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
+    }
+    let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
+    let http_filters = json!([
+        // Answers before the filter has seen the request.
+        filter(
+            "envoy.filters.http.rbac",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                "rules": { "action": "DENY", "policies": { "nobody": {
+                    "permissions": [{ "url_path": { "path": { "prefix": "/forbidden" } } }],
+                    "principals": [{ "any": true }],
+                } } },
+            })
+        ),
+        filter(
+            "envoy.filters.http.grpc_web",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+            })
+        ),
+        filter(
+            "logtracer",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "config": plugin,
+            })
+        ),
+        filter(
+            "envoy.filters.http.router",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            })
+        ),
+    ]);
+    let connection_manager = json!({
+        "@type":
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": listener.name,
+        "http_protocol_options": { "accept_http_10": true, "default_host_for_http_10": "old.example.com" },
+        "http2_protocol_options": { "allow_connect": true },
+        "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
+        "max_request_headers_kb": 96,
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes() }] },
+        "http_filters": http_filters,
+        "access_log": [{
+            "name": "logtracer",
+            "filter": { "extension_filter": filter("has-line", json!({
+                "@type":
+                    "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": "'wasm.logtracer' in filter_state",
+            })) },
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                "log_format": { "text_format_source":
+                    { "inline_string": "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } },
+            },
+        }],
+    });
+    Ok(json!({
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": listener.name,
+        "address": address(port),
+        "traffic_direction": listener.direction,
+        "filter_chains": [{ "filters": [
+            filter("envoy.filters.network.http_connection_manager", connection_manager),
+        ] }],
+    }))
+}
+
+/// A route for each thing that Envoy itself may do; what none of them matches is its own 404.
+fn routes() -> Value {
+    json!([
+        { "name": "down", "match": { "path": "/down" }, "route": { "cluster": "down" } },
+        { "name": "limited", "match": { "path": "/limited" }, "direct_response": { "status": 429 } },
+        { "name": "moved", "match": { "path": "/moved" }, "redirect": { "path_redirect": "/elsewhere" } },
+        {
+            "name": "impatient",
+            "match": { "path": "/origin/never" },
+            "route": { "cluster": "service", "timeout": "0.3s" },
+        },
+        {
+            "name": "retried",
+            "match": { "path": "/origin/retry" },
+            "route": { "cluster": "service", "retry_policy": {
+                "retry_on": "5xx",
+                "num_retries": 3,
+                "retry_back_off": { "base_interval": "0.01s", "max_interval": "0.02s" },
+            } },
+        },
+        {
+            "name": "redirected",
+            "match": { "path": "/origin/internal" },
+            "route": { "cluster": "service", "internal_redirect_policy":
+                { "max_internal_redirects": 1, "redirect_response_codes": [302] } },
+        },
+        {
+            "name": "tunnel",
+            "match": { "connect_matcher": {} },
+            "route": { "cluster": "service", "timeout": "0s", "upgrade_configs":
+                [{ "upgrade_type": "CONNECT", "connect_config": {} }] },
+        },
+        { "match": { "prefix": "/demo.Shop/" }, "route": { "cluster": "grpc", "timeout": "0s" } },
+        { "match": { "prefix": "/origin/" }, "route": { "cluster": "service", "timeout": "0s" } },
+    ])
+}
