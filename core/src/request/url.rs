@@ -62,14 +62,20 @@ pub fn write_target(out: &mut Vec<u8>, target: &[u8], query: Query) {
             out.extend_from_slice(rest);
         }
         Query::Redact => {
-            for (index, pair) in rest.split(|&byte| byte == b'&').enumerate() {
-                out.push(if index == 0 { b'?' } else { b'&' });
+            out.push(b'?');
+            let mut pairs = rest;
+            while let Some(end) = pairs.iter().position(|byte| matches!(byte, b'&' | b'?')) {
+                let (pair, more) = pairs.split_at(end);
                 redact_pair(out, pair);
+                out.extend(more.first());
+                pairs = more.get(1..).unwrap_or_default();
             }
+            redact_pair(out, pairs);
         }
     }
 }
 
+/// One part of a query; a second question mark ends one, too, for what stands before it is no name.
 fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
     match pair.iter().position(|&byte| byte == b'=') {
         Some(equals) => {
@@ -142,7 +148,8 @@ mod tests {
         check("/a?x=1&y=2=3&&z=", Query::Redact, "/a?x=REDACTED&y=REDACTED&&z=");
         check("/a?secret", Query::Redact, "/a?REDACTED");
         check("/a?x=1;y=secret", Query::Redact, "/a?x=REDACTED");
-        check("/a?x=?y=secret", Query::Redact, "/a?x=REDACTED");
+        check("/a?x=1?y=secret", Query::Redact, "/a?x=REDACTED?y=REDACTED");
+        check("/a?secret?y=1", Query::Redact, "/a?REDACTED?y=REDACTED");
         check("/a?x=1", Query::Keep, "/a?x=1");
         check("/a?x=1", Query::Drop, "/a");
     }
