@@ -8,6 +8,7 @@ mod lines;
 mod lives;
 mod propagation;
 mod spans;
+mod trouble;
 mod w3c;
 
 use serde_json::Value;

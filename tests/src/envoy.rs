@@ -1,5 +1,6 @@
 //! A real Envoy.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -58,18 +59,30 @@ impl Envoy {
         self.process.errors()
     }
 
+    /// All statistics as Prometheus reads them.
+    pub fn prometheus(&self) -> Result<String> {
+        self.admin_page("stats/prometheus")
+    }
+
     /// A counter or gauge, 0 where there is none.
     pub fn stat(&self, name: &str) -> Result<u64> {
-        let url = format!("http://127.0.0.1:{}/stats?filter=^{name}$", self.admin);
-        let text = client()?
-            .get(url)
-            .send()
-            .and_then(|answer| answer.text())
-            .map_err(Error::when("Envoy's stats"))?;
-        Ok(text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
-            .unwrap_or(0))
+        Ok(self.stats(&format!("^{name}$"))?.remove(name).unwrap_or(0))
+    }
+
+    /// The counters and gauges whose names match a regular expression, all as of one moment.
+    pub fn stats(&self, pattern: &str) -> Result<BTreeMap<String, u64>> {
+        let text = self.admin_page(&format!("stats?filter={pattern}"))?;
+        let parse = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Ok(text.lines().filter_map(parse).collect())
+    }
+
+    fn admin_page(&self, path: &str) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/{path}", self.admin);
+        let answer = client()?.get(url).send().and_then(|answer| answer.text());
+        answer.map_err(Error::when("Envoy's statistics"))
     }
 }
 

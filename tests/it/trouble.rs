@@ -1,0 +1,294 @@
+//! An exporter on a bad day: what becomes of the spans, and that no request notices.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use logtracer_tests::collector::{Answer, Collector};
+use logtracer_tests::proxy::{Listener, Proxy};
+use logtracer_tests::wire::Connection;
+use logtracer_tests::{envoy, ports, wait};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// Far below every timeout of a callout: a request that waits for one takes longer.
+const QUICK: Duration = Duration::from_millis(900);
+
+fn trace(number: u128) -> String {
+    format!("{:032x}", 0x9000_0000_0000_0000_0000_0000_0000_u128 + number)
+}
+
+fn start(exporter: Value, port: u16) -> Proxy {
+    let listener = Listener::new("inbound", with_exporter(exporter));
+    Proxy::start(json!({ "id": "n", "cluster": "shop" }), &[listener], port).unwrap()
+}
+
+fn with_exporter(mut exporter: Value) -> Value {
+    exporter["cluster"] = "logtracer-exporter".into();
+    json!({ "exporter": exporter })
+}
+
+/// Sends a request that is part of its own trace.
+#[track_caller]
+fn send(proxy: &Proxy, number: u128) {
+    let begin = Instant::now();
+    let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+    let b3 = format!("{}-{CALLER}-1", trace(number));
+    connection.send(format!("GET /origin/ok HTTP/1.1\r\nhost: shop\r\nb3: {b3}\r\n\r\n")).unwrap();
+    assert_eq!(connection.response().unwrap().status(), 200);
+    assert!(begin.elapsed() < QUICK, "{:?}", begin.elapsed());
+}
+
+const SPANS: &str = "wasmcustom.logtracer_spans_";
+
+/// The counters of spans, without their common prefix.
+fn spans(proxy: &Proxy) -> BTreeMap<String, u64> {
+    let counters = proxy.envoy.stats(&format!("^{SPANS}")).unwrap();
+    counters.into_iter().map(|(name, count)| (name[SPANS.len()..].to_owned(), count)).collect()
+}
+
+/// Waits until the counters say this, and the others nothing.
+#[track_caller]
+fn wait_for(proxy: &Proxy, what: &str, expected: &[(&'static str, u64)]) {
+    let expected: BTreeMap<_, _> = expected.iter().map(|(name, count)| (name.to_string(), *count)).collect();
+    let mut found = BTreeMap::new();
+    let waited = wait::until(what, || {
+        found = spans(proxy);
+        found.retain(|_, count| *count > 0);
+        Some(()).filter(|()| found == expected)
+    });
+    assert!(waited.is_ok(), "{what}: {found:?}, not {expected:?}");
+}
+
+/// Rules 72, 73 and 77: what did not arrive goes out again as it was, and counts once it has.
+#[test]
+fn what_fails_is_sent_again() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "50ms", "timeout": "200ms" }), collector.port());
+    let failures = [
+        Answer::Status(503),
+        Answer::Status(429),
+        Answer::Status(408),
+        Answer::Cut,
+        Answer::Late(Duration::from_millis(500)),
+    ];
+    for (index, failure) in failures.into_iter().enumerate() {
+        let (number, done) = (index as u128, index as u64);
+        collector.answer_next([failure.clone()]);
+        send(&proxy, number);
+
+        // Nothing counts as sent before the exporter has said so.
+        wait::until("the failure", || {
+            let found = spans(&proxy);
+            assert!(found["sent"] <= collector.spans().len() as u64, "{failure:?}: {found:?}");
+            Some(()).filter(|()| found["retried"] == done + 1)
+        })
+        .unwrap_or_else(|error| panic!("{failure:?}: {error}"));
+        wait_for(
+            &proxy,
+            "the recovery",
+            &[("buffered", done + 1), ("retried", done + 1), ("sent", done + 1)],
+        );
+        let batches: Vec<_> = collector
+            .batches()
+            .into_iter()
+            .filter(|batch| batch.spans.iter().any(|span| span.trace_id == trace(number)))
+            .collect();
+        let [first, second] = &batches[..] else { panic!("{failure:?}: {batches:#?}") };
+        assert_eq!(first.answer, failure);
+        assert_eq!(first.spans, second.spans, "{failure:?}");
+    }
+    let errors = proxy.envoy.errors();
+    assert!(errors.contains("the exporter does not take spans (status 503)"), "{errors}");
+}
+
+/// Rules 72 and 78: a refusal is final, and what was taken only in part is not all sent.
+#[test]
+fn what_is_refused_is_counted() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "50ms" }), collector.port());
+
+    collector.answer_next([Answer::Status(400)]);
+    send(&proxy, 1);
+    wait_for(&proxy, "a refusal", &[("buffered", 1), ("dropped_refused", 1)]);
+
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 1,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    collector.answer_next([Answer::Body(partial.encode_to_vec())]);
+    send(&proxy, 2);
+    wait_for(&proxy, "a rejection", &[("buffered", 2), ("dropped_refused", 1), ("dropped_rejected", 1)]);
+
+    // A body that says nothing takes nothing back, whatever it is.
+    let enormous = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: -7,
+            error_message: "x".repeat(10_000),
+        }),
+    };
+    let bodies = [b"<html>404</html>".to_vec(), vec![0xff; 5000], b"\x0a".to_vec(), enormous.encode_to_vec()];
+    for (index, body) in bodies.into_iter().enumerate() {
+        collector.answer_next([Answer::Body(body)]);
+        send(&proxy, 3 + index as u128);
+        let sent = index as u64 + 1;
+        wait_for(
+            &proxy,
+            "the acknowledgement",
+            &[("buffered", 2 + sent), ("dropped_refused", 1), ("dropped_rejected", 1), ("sent", sent)],
+        );
+    }
+    send(&proxy, 100);
+    proxy.traces(&collector, &trace(100)).unwrap();
+    assert_eq!(collector.batches().len(), 7); // none was sent twice
+}
+
+/// Rule 72: while nobody takes spans the oldest make room, and all that is left arrives in the end.
+#[test]
+fn an_absent_exporter_costs_the_oldest_spans() {
+    let port = ports::reserve().unwrap();
+    let exporter = json!({ "flush_interval": "50ms", "max_batch_spans": 5, "max_buffer_bytes": 4096 });
+    let proxy = start(exporter, port);
+    const ALL: u64 = 80;
+    for number in 0..ALL {
+        send(&proxy, number.into());
+    }
+    let full = wait::until("a full buffer", || {
+        let found = spans(&proxy);
+        Some(found).filter(|found| found["buffered"] == ALL && found["dropped_buffer_full"] > 0)
+    })
+    .unwrap();
+    assert_eq!(full["sent"], 0);
+    assert_eq!(proxy.envoy.lines(ALL as usize).unwrap().len(), ALL as usize);
+
+    let collector = Collector::at(port).unwrap();
+    let end = wait::until("the rest", || {
+        let found = spans(&proxy);
+        Some(found).filter(|found| found["sent"] + found["dropped_buffer_full"] == ALL)
+    })
+    .unwrap();
+    let arrived = collector.spans();
+    assert_eq!(arrived.len() as u64, end["sent"]);
+    assert!(arrived.iter().any(|span| span.trace_id == trace(u128::from(ALL) - 1)), "the newest is there");
+    let mut ids: Vec<_> = arrived.iter().map(|span| &span.span_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), arrived.len(), "none twice");
+    wait::until("an end of callouts", || {
+        Some(()).filter(|()| proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap() == 0)
+    })
+    .unwrap();
+}
+
+/// Rule 75: the spans of a configuration that is replaced are delivered, or counted as lost.
+#[test]
+fn a_new_configuration_flushes_the_old_one() {
+    let collector = Collector::start().unwrap();
+    let patient = |name: &str| json!({ "flush_interval": "30m", "authority": name });
+    let proxy = start(patient("first"), collector.port());
+    for number in 0..3 {
+        send(&proxy, number);
+    }
+    assert_eq!(collector.batches().len(), 0);
+
+    proxy.replace(&[Listener::new("inbound", with_exporter(patient("second")))]).unwrap();
+    wait::until("the spans of the old configuration", || Some(()).filter(|()| collector.spans().len() == 3))
+        .unwrap();
+    assert_eq!(collector.batches()[0].header("host"), Some("first"));
+    // The answer reached the old root before it was gone.
+    wait_for(&proxy, "the count", &[("buffered", 3), ("sent", 3)]);
+
+    // The new one works, and has an exporter that refuses at the worst moment.
+    wait::until("the new listener", || {
+        send(&proxy, 10);
+        let lines = proxy.lines(&trace(10)).unwrap_or_default().len();
+        Some(()).filter(|()| lines > 0)
+    })
+    .unwrap();
+    collector.answer(Answer::Status(503));
+    let soon = json!({ "flush_interval": "50ms" });
+    proxy.replace(&[Listener::new("inbound", with_exporter(soon))]).unwrap();
+    wait::until("the loss", || Some(()).filter(|()| spans(&proxy)["dropped_shutdown"] > 0)).unwrap();
+    assert_eq!(spans(&proxy)["sent"], 3);
+}
+
+/// Rule 82: every name of `docs/metrics.md` is there from the start, and no other.
+#[test]
+fn metrics_have_their_documented_names() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "50ms" }), collector.port());
+    let documented = std::fs::read_to_string(envoy::root().join("docs/metrics.md")).unwrap();
+    let mut documented: Vec<&str> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .collect();
+    documented.sort_unstable();
+    assert!(documented.len() >= 30, "{documented:?}");
+
+    let shown = || {
+        let text = proxy.envoy.prometheus().unwrap();
+        let mut shown = BTreeMap::new();
+        for line in text.lines().filter(|line| line.starts_with("logtracer_")) {
+            let name = line.split(['{', ' ']).next().unwrap().to_owned();
+            let value: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+            assert_eq!(shown.insert(name, value), None, "{line}");
+        }
+        shown
+    };
+    let at_start = shown();
+    assert_eq!(at_start.keys().map(String::as_str).collect::<Vec<_>>(), documented);
+    assert!(at_start.values().all(|value| *value == 0), "{at_start:?}");
+
+    let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+    for headers in [
+        format!("b3: {}-{CALLER}-1\r\n", trace(1)),
+        format!("x-b3-traceid: {}\r\nx-b3-spanid: {CALLER}\r\nx-b3-sampled: 0\r\n", trace(2)),
+        format!("traceparent: 00-{}-{CALLER}-01\r\nb3: no\r\n", trace(3)),
+        format!("x-cloud-trace-context: {}/1;o=1\r\ntraceparent: 00-no\r\n", trace(4)),
+        "grpc-trace-bin: AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE\r\nx-b3-traceid: no\r\n".to_owned(),
+        format!("b3: {}-{CALLER}-d\r\ntraceparent: 00-{}-{CALLER}-01\r\n", trace(5), trace(6)),
+        "x-cloud-trace-context: no\r\ngrpc-trace-bin: no\r\n".to_owned(),
+    ] {
+        connection.send(format!("GET /origin/ok HTTP/1.1\r\nhost: shop\r\n{headers}\r\n")).unwrap();
+        assert_eq!(connection.response().unwrap().status(), 200);
+    }
+    let expected = [
+        ("requests", 7),
+        ("extracted_b3", 2),
+        ("extracted_b3multi", 1),
+        ("extracted_tracecontext", 1),
+        ("extracted_cloud_trace", 1),
+        ("extracted_grpc_trace_bin", 1),
+        ("extracted_none", 1),
+        ("invalid_b3", 1),
+        ("invalid_b3multi", 1),
+        ("invalid_tracecontext", 1),
+        ("invalid_cloud_trace", 1),
+        ("invalid_grpc_trace_bin", 1),
+        ("conflicts", 1),
+        ("sampled", 6),
+        ("denied", 1),
+        ("decided_by_parent", 5),
+        ("decided_by_debug", 1),
+        ("decided_by_rate", 1),
+        ("lines", 7),
+        ("spans_buffered", 6),
+        ("spans_sent", 6),
+    ];
+    let expected: BTreeMap<String, u64> =
+        expected.into_iter().map(|(name, count)| (format!("logtracer_{name}"), count)).collect();
+    let mut found = BTreeMap::new();
+    let waited = wait::until("the counts", || {
+        found = shown();
+        found.retain(|_, count| *count > 0);
+        Some(()).filter(|()| found == expected)
+    });
+    assert!(waited.is_ok(), "{found:#?}");
+}
