@@ -37,6 +37,9 @@ pub trait FutureExt: Future + Sized {
 
     /// Runs the future in a span of this name, see [`spans::span`](crate::spans::span).
     ///
+    /// The span begins now, below the trace that is current now, so that `tokio::spawn(work().in_span("work"))`
+    /// belongs to the request; it ends with the future.
+    ///
     /// ```
     /// use logtracer_sdk::current_trace;
     /// use logtracer_sdk::prelude::*;

@@ -2,16 +2,22 @@
 
 use std::sync::{Arc, Mutex};
 
-use logtracer_sdk::{Format, Logging, LoggingError, Project};
+use logtracer_sdk::prelude::*;
+use logtracer_sdk::{Format, Logging, LoggingError, Project, TraceContext};
 
 #[test]
 fn the_logging_of_a_process() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
-    let logging = Logging::new(Project::none(), "").format(Format::Local).output(move |line| {
-        sink.lock().unwrap().push(serde_json::from_slice::<serde_json::Value>(line).unwrap());
-    });
-    logging.install().unwrap();
+    let logging = Logging::new(Project::none(), "")
+        .format(Format::Local)
+        .level("info,chatty=off")
+        .log_panics(true)
+        .output(move |line| {
+            sink.lock().unwrap().push(serde_json::from_slice::<serde_json::Value>(line).unwrap());
+        });
+    let handle = logging.install().unwrap();
+    let take = || std::mem::take(&mut *lines.lock().unwrap());
 
     let again = Logging::new(Project::none(), "shop").format(Format::Local).install();
     assert!(matches!(again, Err(LoggingError::AlreadyInstalled)));
@@ -25,8 +31,38 @@ fn the_logging_of_a_process() {
         }
     }
     tracing::info!(field = ?Chatty, "outer");
-    let lines = lines.lock().unwrap();
-    assert_eq!(lines.len(), 2);
-    assert_eq!(lines[0]["message"], "inner");
-    assert_eq!((&lines[1]["message"], &lines[1]["field"]), (&"outer".into(), &"chatty".into()));
+    let written = take();
+    assert_eq!(written.len(), 2);
+    assert_eq!(written[0]["message"], "inner");
+    assert_eq!((&written[1]["message"], &written[1]["field"]), (&"outer".into(), &"chatty".into()));
+
+    // Records of `log` are lines like all others, with their own place, the trace and the fields of the span.
+    let context = TraceContext::new_root();
+    context.run(|| {
+        let _span = tracing::info_span!("request", user = "ada").entered();
+        log::warn!(target: "legacy::db", "slow {}", "query");
+        log::debug!("not written");
+        log::error!(target: "chatty", "not written");
+    });
+    let written = take();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let line = &written[0];
+    assert_eq!((&line["severity"], &line["message"]), (&"WARNING".into(), &"slow query".into()));
+    assert_eq!((&line["trace"], &line["user"]), (&context.trace_id.to_string().into(), &"ada".into()));
+    assert_eq!(line["sourceLocation"]["file"], "sdk/tests/installed.rs");
+    assert!(line.as_object().unwrap().keys().all(|key| !key.starts_with("log.")), "{line}");
+    handle.set_level("debug").unwrap();
+    log::debug!("written now");
+    assert_eq!(take().len(), 1);
+
+    // A panic is one line, wherever it happens, with the trace it happened in.
+    let caught = std::panic::catch_unwind(|| context.run(|| panic!("out of {}", "eggs")));
+    assert!(caught.is_err());
+    let written = take();
+    assert_eq!(written.len(), 1);
+    let line = &written[0];
+    assert_eq!((&line["severity"], &line["message"]), (&"ERROR".into(), &"panicked: out of eggs".into()));
+    assert_eq!(line["trace"], context.trace_id.to_string());
+    assert_eq!(line["context"]["reportLocation"]["filePath"], "sdk/tests/installed.rs");
+    let _ = std::panic::take_hook();
 }

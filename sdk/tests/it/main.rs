@@ -1,7 +1,13 @@
 //! The SDK as a service uses it.
 
 mod carry;
+mod events;
+mod grpc;
 mod isolation;
 mod lines;
 mod logs;
 mod mesh;
+mod outbound;
+mod requests;
+#[path = "../../examples/shop_rpc/mod.rs"]
+mod shop_rpc;

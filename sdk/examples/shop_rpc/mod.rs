@@ -1,0 +1,101 @@
+//! `demo.Shop`, a gRPC service with one method: what tonic's generator would write, by hand so that no protoc is
+//! needed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::{Service, StdError, http};
+use tonic::server::{NamedService, UnaryService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// `/demo.Shop/Buy`
+pub(crate) const BUY: &str = "/demo.Shop/Buy";
+
+/// What is bought, and with what.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct BuyRequest {
+    /// The thing.
+    #[prost(string, tag = "1")]
+    pub(crate) item: String,
+    /// The number of the card, which no log shall have.
+    #[prost(string, tag = "2")]
+    pub(crate) card: String,
+}
+
+/// That it was bought.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct BuyReply {
+    /// The number of the order.
+    #[prost(uint64, tag = "1")]
+    pub(crate) order: u64,
+}
+
+/// The service, with a function for its method.
+#[derive(Clone)]
+pub(crate) struct ShopServer<H>(pub(crate) H);
+
+impl<H> NamedService for ShopServer<H> {
+    const NAME: &'static str = "demo.Shop";
+}
+
+impl<H, F> Service<http::Request<Body>> for ShopServer<H>
+where
+    H: Fn(Request<BuyRequest>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<BuyReply>, Status>> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = Method(self.0.clone());
+        Box::pin(async move {
+            if request.uri().path() != BUY {
+                return Ok(Status::unimplemented("no such method").into_http());
+            }
+            Ok(tonic::server::Grpc::new(ProstCodec::default()).unary(method, request).await)
+        })
+    }
+}
+
+struct Method<H>(H);
+
+impl<H, F> UnaryService<BuyRequest> for Method<H>
+where
+    H: Fn(Request<BuyRequest>) -> F,
+    F: Future<Output = Result<Response<BuyReply>, Status>>,
+{
+    type Response = BuyReply;
+    type Future = F;
+
+    fn call(&mut self, request: Request<BuyRequest>) -> F {
+        (self.0)(request)
+    }
+}
+
+/// Calls the method through any client of tonic's kind.
+pub(crate) async fn buy<C>(client: C, item: &str, card: &str) -> Result<BuyReply, Status>
+where
+    C: GrpcService<Body>,
+    C::ResponseBody: tonic::codegen::Body + Send + 'static,
+    <C::ResponseBody as tonic::codegen::Body>::Error: Into<StdError>,
+    <C::ResponseBody as tonic::codegen::Body>::Data: Into<tonic::codegen::Bytes>,
+    C::ResponseBody: tonic::codegen::Body<Data = tonic::codegen::Bytes>,
+{
+    let mut grpc = tonic::client::Grpc::new(client);
+    if let Err(error) = grpc.ready().await {
+        return Err(Status::unavailable(error.into().to_string()));
+    }
+    let request = BuyRequest { item: item.to_owned(), card: card.to_owned() };
+    let path = http::uri::PathAndQuery::from_static(BUY);
+    Ok(grpc.unary(Request::new(request), path, ProstCodec::default()).await?.into_inner())
+}

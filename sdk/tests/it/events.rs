@@ -1,0 +1,154 @@
+//! What events can ask for: `httpRequest`, labels, severities, reports, names, levels.
+
+use std::time::Duration;
+
+use logtracer_sdk::logging::LoggerNames;
+use logtracer_sdk::testing::{capture, capture_with};
+use logtracer_sdk::{Format, Logging};
+use serde_json::json;
+use tracing::{error, info, warn};
+use tracing_subscriber::prelude::*;
+
+#[test]
+fn an_http_request_of_the_application() {
+    let lines = capture(|| {
+        info!(
+            http_request.request_method = "GET",
+            http_request.request_url = "http://x/\"q\"",
+            http_request.status = 503,
+            http_request.request_size = 12_u64,
+            http_request.response_size = "34",
+            http_request.latency = ?Duration::from_micros(12_300),
+            http_request.userAgent = %"curl",
+            http_request.unknown = 1,
+            other = 2,
+            "fetched"
+        );
+        info!(http_request.latency = 0.25, "seconds");
+        info!(http_request.status = -1, "nonsense");
+    });
+    assert_eq!(
+        lines[0]["httpRequest"],
+        json!({
+            "requestMethod": "GET", "requestUrl": "http://x/\"q\"", "requestSize": "12", "status": 503,
+            "responseSize": "34", "userAgent": "curl", "latency": "0.0123s",
+        })
+    );
+    assert_eq!(lines[0]["other"], 2);
+    assert_eq!(lines[1]["httpRequest"], json!({ "latency": "0.25s" }));
+    assert!(lines[2].get("httpRequest").is_none());
+}
+
+#[test]
+fn labels_and_severities() {
+    let lines = capture_with(
+        |logging| logging.label("team", "data").format(Format::Stackdriver),
+        || {
+            info!(labels.step = 3, labels.team = "not this", labels.ok = true, "one");
+            for severity in ["NOTICE", "CRITICAL", "ALERT", "EMERGENCY", "DEFAULT", "loud"] {
+                warn!(logtracer.severity = severity, "two");
+            }
+        },
+    );
+    assert_eq!(
+        lines[0]["logging.googleapis.com/labels"],
+        json!({ "team": "data", "step": "3", "ok": "true" })
+    );
+    let severities: Vec<_> = lines[1..].iter().map(|line| line["severity"].as_str().unwrap()).collect();
+    assert_eq!(severities, ["NOTICE", "CRITICAL", "ALERT", "EMERGENCY", "DEFAULT", "WARNING"]);
+}
+
+#[test]
+fn reports() {
+    let report = |logging: Logging| logging.report_errors(tracing::Level::ERROR).version("1.2");
+    let lines = capture_with(report, || {
+        let span = tracing::info_span!("span", context = "of the span");
+        let error = std::fmt::Error;
+        span.in_scope(|| error!(serviceContext = "mine", error = &error as &dyn std::error::Error, "failed"));
+        warn!(context = "stays", "no report");
+    });
+    assert_eq!(
+        lines[0]["@type"],
+        "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+    );
+    assert_eq!(lines[0]["serviceContext"], json!({ "service": "test", "version": "1.2" }));
+    assert_eq!(lines[0]["context"]["reportLocation"]["filePath"], "sdk/tests/it/events.rs");
+    assert_eq!(lines[0]["fields.serviceContext"], "mine");
+    assert_eq!(lines[0]["fields.context"], "of the span");
+    assert_eq!(lines[0]["error"], std::fmt::Error.to_string());
+    assert_eq!(lines[1]["context"], "stays");
+    assert!(lines[1].get("@type").is_none());
+}
+
+#[test]
+fn names_of_loggers() {
+    let names = |logging: Logging| logging.logger_names(LoggerNames::PerModule);
+    let lines = capture_with(names, || {
+        info!("here");
+        info!(target: "shop::db", "there");
+    });
+    assert_eq!(lines[0]["message"], "test.it::events - here");
+    assert_eq!(lines[1]["message"], "test.shop::db - there");
+}
+
+#[test]
+fn what_json_cannot_hold() {
+    let huge = "x".repeat(1 << 20);
+    let lines = capture(|| {
+        info!(nan = f64::NAN, infinite = f64::INFINITY, huge, control = "\u{0}\u{1b}[31m\u{7f}\n", "numbers");
+    });
+    assert_eq!((&lines[0]["nan"], &lines[0]["infinite"]), (&json!("NaN"), &json!("Infinity")));
+    assert_eq!(lines[0]["control"], "\u{0}\u{1b}[31m\u{7f}\n");
+    let kept = lines[0]["huge"].as_str().unwrap();
+    assert!(kept.len() < 20_000 && kept.ends_with('…'));
+}
+
+#[test]
+fn levels_change_while_it_runs() {
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&lines);
+    let logging = Logging::new("p", "shop").level("info").output(move |line| {
+        sink.lock().unwrap().push(serde_json::from_slice::<serde_json::Value>(line).unwrap());
+    });
+    let (layer, handle) = logging.build().unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let log = |step: u32| {
+            tracing::debug!(step, "debug");
+            tracing::info!(step, "info");
+        };
+        log(1);
+        handle.set_level("debug").unwrap();
+        log(2);
+        handle.set_level("warn").unwrap();
+        log(3);
+        assert!(handle.set_level("it=loud").is_err());
+        log(4);
+    });
+    let steps: Vec<_> = lines.lock().unwrap().iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [1, 2, 2]);
+}
+
+/// A writer that hangs holds up nobody, and what is lost is told.
+#[test]
+fn a_slow_writer() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&lines);
+    let logging = Logging::new("p", "shop").level("info").non_blocking(4).output(move |line| {
+        let _ = gate.lock().unwrap().recv();
+        sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+    });
+    let (layer, handle) = logging.build().unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        (0..20).for_each(|step| info!(step, "line"));
+    });
+    assert!(!handle.flush(Duration::from_millis(5)));
+    let lost = handle.lost_lines();
+    assert!((15..=16).contains(&lost), "{lost}");
+    drop(release);
+    assert!(handle.flush(Duration::from_secs(10)));
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len() as u64, 20 - lost + 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains(&format!("lost {lost} log lines"))), "{lines:?}");
+}

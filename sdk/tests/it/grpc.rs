@@ -1,0 +1,80 @@
+//! A gRPC service and its client, both of tonic, over a real connection.
+
+use std::net::SocketAddr;
+
+use logtracer_sdk::prelude::*;
+use logtracer_sdk::server::{Redacted, RequestLog, TraceLayer};
+use logtracer_sdk::testing::Capture;
+use logtracer_sdk::{TraceContext, client, current_trace};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::shop_rpc::{BuyReply, BuyRequest, ShopServer, buy};
+
+async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Status> {
+    assert!(current_trace().is_some());
+    let request = request.into_inner();
+    tracing::info!(request = %Redacted::new(&request, &["card"]), "buying");
+    match request.item.as_str() {
+        "bread" => Ok(Response::new(BuyReply { order: 7 })),
+        "eggs" => Err(Status::not_found("out of eggs")),
+        _ => Err(Status::internal("no such thing")),
+    }
+}
+
+async fn serve(requests: RequestLog) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder()
+        .layer(TraceLayer::grpc().requests(requests))
+        .add_service(ShopServer(handle))
+        .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
+    tokio::spawn(server);
+    address
+}
+
+/// Calls the service in a trace, and returns what both sides have logged.
+async fn lines_of(item: &str, requests: RequestLog) -> Vec<(String, String)> {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let address = serve(requests).await;
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let traced =
+        tower::ServiceBuilder::new().layer(client::TraceLayer::new().requests(requests)).service(channel);
+    let context = TraceContext::new_root();
+    let _ = buy(traced, item, "4111").in_trace(context).await;
+    // The server's line is written when its side of the stream is over.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let lines = capture.lines();
+    assert!(lines.iter().all(|line| line["trace"] == context.trace_id.to_string()), "{lines:?}");
+    let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap().to_owned();
+    lines.iter().map(|line| (text(line, "severity"), text(line, "message"))).collect()
+}
+
+#[tokio::test]
+async fn the_status_of_the_trailers() {
+    let pair = lines_of("bread", RequestLog::Pair).await;
+    for expected in [
+        ("INFO", "test - /demo.Shop/Buy - outbound gRPC call"),
+        ("INFO", "test - /demo.Shop/Buy - received gRPC call"),
+        ("INFO", "test - buying"),
+        ("INFO", "test - /demo.Shop/Buy - OK - returning gRPC call"),
+        ("INFO", "test - Response received from /demo.Shop/Buy - OK"),
+    ] {
+        assert!(pair.contains(&(expected.0.into(), expected.1.into())), "{expected:?} in {pair:?}");
+    }
+    assert_eq!(pair.len(), 5, "{pair:?}");
+}
+
+/// An error is a response that has nothing but trailers.
+#[tokio::test]
+async fn the_status_of_a_response_without_a_body() {
+    for (item, severity, code) in [("eggs", "WARNING", "NOT_FOUND"), ("gold", "ERROR", "INTERNAL")] {
+        let lines = lines_of(item, RequestLog::Single).await;
+        let server = (severity.into(), format!("test - /demo.Shop/Buy - {code}"));
+        let client = ("WARNING".into(), format!("test - OUTBOUND /demo.Shop/Buy - {code}"));
+        assert!(lines.contains(&server) && lines.contains(&client), "{lines:?}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The lines about requests that come in.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderName, Request, StatusCode};
+use axum::routing::get;
+use http_body_util::BodyExt;
+use logtracer_sdk::Format;
+use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
+use logtracer_sdk::testing::Capture;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tracing::Level;
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+fn shop(layer: TraceLayer) -> Router {
+    Router::new()
+        .route("/users/{id}", get(async || "hello"))
+        .route("/missing", get(async || StatusCode::NOT_FOUND))
+        .route("/broken", get(async || StatusCode::INTERNAL_SERVER_ERROR))
+        .route("/panics", get(async || -> &'static str { panic!("out of eggs") }))
+        .route("/healthz", get(async || "ok"))
+        .route("/v1/app-config/x", get(async || "ok"))
+        .layer(layer)
+}
+
+fn request(target: &str) -> Request<Body> {
+    Request::get(target)
+        .header("host", "shop:8080")
+        .header("b3", format!("{TRACE}-00f067aa0ba902b7-1"))
+        .header("user-agent", "curl/8")
+        .header("x-forwarded-for", "10.1.2.3, 10.0.0.1")
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// Sends a request, reads its whole response, and returns what was logged.
+async fn lines_of(layer: TraceLayer, target: &str) -> Vec<Value> {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let response = shop(layer).oneshot(request(target)).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    capture.lines()
+}
+
+fn texts(lines: &[Value]) -> Vec<(&str, &str)> {
+    lines.iter().map(|line| (line["severity"].as_str().unwrap(), line["message"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn one_line_for_a_request() {
+    let lines = lines_of(TraceLayer::new().requests(RequestLog::Single), "/users/7?token=secret").await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let mut line = lines[0].clone();
+    let latency = line["httpRequest"]["latency"].take();
+    assert!(latency.as_str().unwrap().ends_with('s'), "{latency}");
+    line["time"].take();
+    assert_eq!(
+        line,
+        json!({
+            "severity": "INFO",
+            "message": "test - GET - http://shop:8080/users/7?token=REDACTED - 200 OK",
+            "time": null,
+            "trace": TRACE,
+            "spanId": "00f067aa0ba902b7",
+            "traceSampled": true,
+            "httpRequest": {
+                "requestMethod": "GET",
+                "requestUrl": "http://shop:8080/users/7?token=REDACTED",
+                "status": 200,
+                "responseSize": "5",
+                "userAgent": "curl/8",
+                "remoteIp": "10.1.2.3",
+                "latency": null,
+                "protocol": "HTTP/1.1",
+            },
+            "labels": { "route": "/users/{id}" },
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_pair_of_the_original() {
+    let pair = || TraceLayer::new().requests(RequestLog::Pair);
+    let lines = lines_of(pair(), "/missing").await;
+    assert_eq!(
+        texts(&lines),
+        [
+            ("INFO", "test - GET - http://shop:8080/missing"),
+            ("WARNING", "test - 404 Not Found - http://shop:8080/missing")
+        ]
+    );
+    let lines = lines_of(pair().client_errors(Level::ERROR), "/missing").await;
+    assert_eq!(lines[1]["severity"], "ERROR");
+    let lines = lines_of(pair(), "/broken").await;
+    assert_eq!(texts(&lines)[1], ("ERROR", "test - 500 Internal Server Error - http://shop:8080/broken"));
+    assert!(lines.iter().all(|line| line["trace"] == TRACE));
+    assert_eq!(lines_of(TraceLayer::new(), "/missing").await.len(), 0);
+}
+
+#[tokio::test]
+async fn excluded_paths() {
+    let routes = || Routes::new().exact("/healthz").contains("/app-config/");
+    for (excluded, target, expected) in [
+        (Excluded::Spans, "/healthz", 1),
+        (Excluded::Logs, "/healthz", 0),
+        (Excluded::Both, "/v1/app-config/x?y", 0),
+        (Excluded::Both, "/users/7", 1),
+    ] {
+        let layer = TraceLayer::new().requests(RequestLog::Single).exclude(routes()).exclude_from(excluded);
+        assert_eq!(lines_of(layer, target).await.len(), expected, "{excluded:?} {target}");
+    }
+}
+
+#[tokio::test]
+async fn the_caller_is_told_the_trace() {
+    let layer = TraceLayer::new().response_header(HeaderName::from_static("x-trace-id"));
+    let response = shop(layer).oneshot(request("/users/7")).await.unwrap();
+    assert_eq!(response.headers()["x-trace-id"], TRACE);
+}
+
+/// One line for Error Reporting, one for the request, and the panic goes on.
+#[tokio::test]
+async fn a_panic_is_reported_and_goes_on() {
+    let capture = Capture::with(|logging| logging.version("1.2"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let app = shop(TraceLayer::new().requests(RequestLog::Single));
+    let outcome = tokio::spawn(app.oneshot(request("/panics"))).await;
+    assert!(outcome.unwrap_err().is_panic());
+    assert_eq!(logtracer_sdk::current_trace(), None);
+    let lines = capture.lines();
+    assert_eq!(
+        texts(&lines),
+        [
+            ("ERROR", "test - panicked: out of eggs"),
+            ("ERROR", "test - GET - http://shop:8080/panics - 500 Internal Server Error"),
+        ]
+    );
+    assert_eq!(lines[0]["serviceContext"], json!({ "service": "test", "version": "1.2" }));
+    assert_eq!(lines[0]["trace"], TRACE);
+    assert!(lines[1].get("@type").is_none());
+}
+
+/// A body of this many frames, which then fails or ends.
+struct Frames(u8, bool);
+
+impl http_body::Body for Frames {
+    type Data = axum::body::Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Ready(match self.0 {
+            0 => self.1.then_some(Err("lost")),
+            _ => {
+                self.0 -= 1;
+                Some(Ok(http_body::Frame::data("12345".into())))
+            }
+        })
+    }
+}
+
+/// The line comes when the body is over, and tells how that came about.
+#[tokio::test]
+async fn streamed_bodies() {
+    for (fails, read, expected) in [
+        (false, 3, ("INFO", "test - GET - http://shop:8080/ - 200 OK")),
+        (true, 3, ("ERROR", "test - GET - http://shop:8080/ - 500 Internal Server Error")),
+        (false, 1, ("INFO", "test - GET - http://shop:8080/ - 499 Client Closed Request")),
+    ] {
+        let capture = Capture::new();
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let layer = TraceLayer::new().requests(RequestLog::Single);
+        let service =
+            tower::ServiceBuilder::new().layer(layer).service_fn(move |_: Request<Body>| async move {
+                Ok::<_, Infallible>(http::Response::new(Frames(2, fails)))
+            });
+        let mut body = service.oneshot(request("/")).await.unwrap().into_body();
+        for _ in 0..read {
+            assert_eq!(capture.lines().len(), 0);
+            let _ = body.frame().await;
+        }
+        drop(body);
+        assert_eq!(texts(&capture.lines()), [expected]);
+        if !fails {
+            let size = if read == 3 { "10" } else { "5" };
+            assert_eq!(capture.lines()[0]["httpRequest"]["responseSize"], size);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_before_the_response() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let layer = TraceLayer::new().requests(RequestLog::Pair);
+    let service = tower::ServiceBuilder::new()
+        .layer(layer)
+        .service_fn(|_: Request<Body>| std::future::pending::<Result<http::Response<Body>, Infallible>>());
+    let waiting = service.oneshot(request("/"));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1), waiting).await.is_err());
+    let lines = capture.lines();
+    assert_eq!(texts(&lines)[1], ("INFO", "test - 499 Client Closed Request - http://shop:8080/"));
+    assert_eq!(lines[1]["spanId"], "00f067aa0ba902b7");
+}
+
+/// `logtracer=off` silences requests and nothing else.
+#[tokio::test]
+async fn requests_have_a_level_of_their_own() {
+    let capture = Capture::with(|logging| logging.level("info,logtracer=off").format(Format::Local));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let app = shop(TraceLayer::new().requests(RequestLog::Single));
+    app.oneshot(request("/users/7")).await.unwrap();
+    tracing::info!("still here");
+    assert_eq!(texts(&capture.lines()), [("INFO", "test - still here")]);
+}
