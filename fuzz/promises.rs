@@ -10,7 +10,7 @@ use logtracer_core::request::url::{self, Query};
 use logtracer_filter::config::Config;
 
 /// Lines `name: value`: nothing panics, and what is injected again is extracted as the same context.
-pub fn headers(input: &[u8]) {
+pub(crate) fn headers(input: &[u8]) {
     let lines: Vec<(&[u8], &[u8])> = input
         .split(|byte| *byte == b'\n')
         .filter_map(|line| {
@@ -39,7 +39,7 @@ pub fn headers(input: &[u8]) {
 }
 
 /// A configuration is taken or refused with a short reason.
-pub fn config(input: &[u8]) {
+pub(crate) fn config(input: &[u8]) {
     if let Err(error) = Config::parse(input) {
         let message = error.to_string();
         assert!(!message.is_empty() && message.len() < 1000, "{message}");
@@ -47,7 +47,7 @@ pub fn config(input: &[u8]) {
 }
 
 /// No value of a redacted query is left, and a dropped one leaves nothing.
-pub fn url(input: &[u8]) {
+pub(crate) fn url(input: &[u8]) {
     let mut redacted = Vec::new();
     url::write_target(&mut redacted, input, Query::Redact);
     for pair in
@@ -63,7 +63,7 @@ pub fn url(input: &[u8]) {
 }
 
 /// Whatever is put in, a line is one JSON object without a line break.
-pub fn line(input: &[u8]) {
+pub(crate) fn line(input: &[u8]) {
     for format in [LineFormat::Stackdriver, LineFormat::Local] {
         let mut out = Vec::new();
         let mut line = Line::new(&mut out, format, Some("p"));
@@ -80,7 +80,7 @@ pub fn line(input: &[u8]) {
 }
 
 /// An exporter may answer anything.
-pub fn otlp_response(input: &[u8]) {
+pub(crate) fn otlp_response(input: &[u8]) {
     let _ = otlp::rejected_spans(input);
 }
 

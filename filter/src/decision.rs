@@ -76,7 +76,9 @@ impl Decision {
         let (context, link) = match extracted.parent {
             Some(parent) if trusted => (parent.child(span_id), None),
             Some(parent) if config.propagation.edge == Edge::Link => {
-                (TraceContext::root(ids::trace_id(), span_id, Sampling::Defer), Some(parent))
+                // A link points to a span; a caller may have named a trace only.
+                let link = Some(parent).filter(|parent| parent.span_id.is_some());
+                (TraceContext::root(ids::trace_id(), span_id, Sampling::Defer), link)
             }
             _ => {
                 let sampling = if trusted { extracted.sampling } else { Sampling::Defer };

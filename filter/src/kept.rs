@@ -41,7 +41,7 @@ impl<'h> Kept<&'h [u8]> {
         match name {
             b":method" => self.method = value,
             b":scheme" => self.scheme = value,
-            b":authority" => self.authority = value,
+            b":authority" => self.authority = url::without_credentials(value),
             b":path" => self.target = value,
             b"user-agent" => self.user_agent = value,
             b"referer" => self.referer = value,
@@ -60,20 +60,20 @@ impl<'h> Kept<&'h [u8]> {
         Facts { path, authority: self.authority, method: self.method }
     }
 
-    /// A copy that outlives the headers; values of queries do not get that far.
+    /// A copy that outlives the headers; values of queries and credentials do not get that far.
     pub(crate) fn own(&self, query: Query) -> Kept {
-        let redacted = |target: &[u8]| {
-            let mut out = Vec::with_capacity(target.len());
-            url::write_target(&mut out, target, query);
+        let redacted = |write: fn(&mut Vec<u8>, &[u8], Query), text: &[u8]| {
+            let mut out = Vec::with_capacity(text.len());
+            write(&mut out, text, query);
             out
         };
         Kept {
             method: self.method.to_vec(),
             scheme: self.scheme.to_vec(),
             authority: self.authority.to_vec(),
-            target: redacted(self.target),
+            target: redacted(url::write_target, self.target),
             user_agent: self.user_agent.to_vec(),
-            referer: redacted(self.referer),
+            referer: redacted(url::write_url, self.referer),
             protocol: self.protocol,
             recorded: self.recorded.iter().map(|(index, value)| (*index, value.to_vec())).collect(),
         }

@@ -26,6 +26,7 @@ mod flags;
 mod host;
 mod ids;
 mod kept;
+mod losses;
 mod metrics;
 mod node;
 mod observed;

@@ -18,11 +18,15 @@ pub(crate) fn service_name() -> Option<String> {
 
 /// The kind of the spans of a listener: calls that leave are the client's side, all others the server's.
 ///
+/// Istio calls the listeners of its gateways outbound, too, but a gateway serves those who come from outside.
 /// Known only inside a stream; the same for all streams of one root.
 pub(crate) fn kind_of_listener() -> Kind {
     const OUTBOUND: u64 = 2;
-    match host::number_property("xds\0listener_direction") {
-        Some(OUTBOUND) => Kind::Client,
-        _ => Kind::Server,
-    }
+    let is_outbound = host::number_property("xds\0listener_direction") == Some(OUTBOUND);
+    if is_outbound && !is_gateway() { Kind::Client } else { Kind::Server }
+}
+
+/// Istio's node ids are `sidecar~<ip>~<pod>~<domain>` and `router~…`.
+fn is_gateway() -> bool {
+    host::property("xds\0node\0id").is_some_and(|id| id.starts_with(b"router~"))
 }

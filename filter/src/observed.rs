@@ -96,10 +96,10 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         host::set_property("logtracer", &bytes);
         metrics::count(Metric::Lines);
     }
-    if let Some(exporter) = &plugin.config.exporter
+    if plugin.config.exporter.is_some()
         && let Some(export) = observed.export()
     {
-        plugin.record(exporter, |out| observed.write_span(export, out));
+        plugin.record(|out| observed.write_span(export, out));
     }
 }
 

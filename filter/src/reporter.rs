@@ -73,14 +73,13 @@ impl Reporter {
         now: u64,
         random: u64,
         batch: &mut Batch,
-        max_spans: usize,
         mut dispatch: impl FnMut(&[u8]) -> Option<u32>,
     ) -> Option<Fate> {
         while now >= self.paused_until && self.in_flight.len() < MAX_BATCHES {
             // A batch may only be taken where there is room for it to wait in.
             let room = self.in_flight.len() + self.waiting.len() < MAX_BATCHES;
             let next = self.waiting.pop_front().or_else(|| {
-                let taken = if room { batch.take(max_spans) } else { None };
+                let taken = if room { batch.take() } else { None };
                 taken.map(|taken| Sending { taken, attempts: 0 })
             })?;
             let sending = Sending { attempts: next.attempts + 1, ..next };
@@ -132,11 +131,12 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Bounds;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn batch_of(spans: usize) -> Batch {
-        let mut batch = Batch::new(1 << 20);
+        let mut batch = Batch::new(Bounds { bytes: 1 << 20, spans_together: 10 });
         for _ in 0..spans {
             batch.push(|out| out.push(b'x'));
         }
@@ -146,7 +146,7 @@ mod tests {
     /// Sends as much as it may; returns the sizes of what was dispatched.
     fn flush(reporter: &mut Reporter, now: u64, batch: &mut Batch, tokens: &mut u32) -> Vec<usize> {
         let mut sizes = Vec::new();
-        reporter.flush(now, 0, batch, 10, |bytes| {
+        reporter.flush(now, 0, batch, |bytes| {
             sizes.push(bytes.len());
             *tokens += 1;
             Some(*tokens)
@@ -184,7 +184,7 @@ mod tests {
         let (mut reporter, mut batch, mut now) = (Reporter::default(), batch_of(1), 0);
         let mut pauses = Vec::new();
         loop {
-            let fate = reporter.flush(now, u64::MAX, &mut batch, 10, |_| None);
+            let fate = reporter.flush(now, u64::MAX, &mut batch, |_| None);
             match fate {
                 Some(Fate::Retry(1)) => pauses.push((reporter.paused_until - now) / (SECOND / 2)),
                 other => {

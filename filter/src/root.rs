@@ -1,15 +1,17 @@
 //! [`Root`]: one plugin configuration in one worker; makes the streams, and takes their spans to the exporter.
 
 use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use std::rc::Rc;
 
 use logtracer_core::otlp::{self, Scope};
 use logtracer_core::sampling::Limiter;
 use logtracer_core::span::Kind;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Bounds};
 use crate::config::{Config, Exporter};
 use crate::host::{self, LogLevel, Map};
+use crate::losses::Losses;
 use crate::metrics::{self, Metric};
 use crate::node;
 use crate::reporter::{Fate, Reporter};
@@ -32,6 +34,7 @@ pub(crate) struct Plugin {
 pub(crate) struct Root {
     plugin: Option<Rc<Plugin>>,
     reporter: Reporter,
+    losses: Losses,
     is_draining: bool,
 }
 
@@ -39,9 +42,11 @@ impl Plugin {
     fn new(config: Config) -> Self {
         let service_name =
             config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
-        let buffer = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
+        let bounds = config.exporter.as_ref().map_or(Bounds { bytes: 0, spans_together: 0 }, |exporter| {
+            Bounds { bytes: exporter.max_buffer_bytes, spans_together: exporter.max_batch_spans }
+        });
         let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(Limiter::new(rate)));
-        Self { config, service_name, batch: RefCell::new(Batch::new(buffer)), limiter, kind: Cell::new(None) }
+        Self { config, service_name, batch: RefCell::new(Batch::new(bounds)), limiter, kind: Cell::new(None) }
     }
 
     /// The kind of this plugin's spans.
@@ -54,18 +59,21 @@ impl Plugin {
         kind
     }
 
-    /// Buffers a span; a full batch is sent without waiting for the interval to pass.
-    pub(crate) fn record(&self, exporter: &Exporter, write: impl FnOnce(&mut Vec<u8>)) {
-        let Ok(mut batch) = self.batch.try_borrow_mut() else {
-            return;
-        };
+    /// Buffers a span; where that makes enough to send, it is sent without waiting for the interval to pass.
+    pub(crate) fn record(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let Ok(mut batch) = self.batch.try_borrow_mut() else { return };
+        let was_due = batch.is_due();
         let dropped = batch.push(write);
         metrics::count(Metric::SpansBuffered);
         metrics::add(Metric::DroppedBufferFull, dropped as i64);
-        if batch.len() == exporter.max_batch_spans {
+        if batch.is_due() && !was_due {
             // A callout of a stream would end with it; the root makes it, at its next tick, which is now.
-            host::set_tick_period(core::time::Duration::from_millis(1));
+            host::set_tick_period(Duration::from_millis(1));
         }
+    }
+
+    fn is_due(&self) -> bool {
+        self.batch.try_borrow().is_ok_and(|batch| batch.is_due())
     }
 }
 
@@ -86,7 +94,8 @@ impl Root {
         };
         metrics::define();
         let plugin = Plugin::new(config);
-        host::set_tick_period(flush_interval(&plugin));
+        // Rule 76: workers and proxies that get a configuration at one time do not flush at one time.
+        host::set_tick_period(flush_interval(&plugin).mul_f64(0.5 + (random() % 512) as f64 / 1024.0));
         self.plugin = Some(Rc::new(plugin));
         true
     }
@@ -109,23 +118,20 @@ impl Root {
             return;
         };
         metrics::add(Metric::CalloutsInFlight, -1);
-        self.tell(fate, status, was_failing);
-        if let Fate::Sent(spans) = fate
-            && body_size > 0
-        {
+        match fate {
             // The exporter may have taken the request, but not every span in it.
-            let rejected = otlp::rejected_spans(&host::callout_body()).min(spans as u64) as i64;
-            metrics::add(Metric::SpansSent, -rejected);
-            metrics::add(Metric::DroppedRejected, rejected);
-        }
-        // A full batch may be waiting behind this one.
-        if let Some(plugin) = self.plugin.clone() {
-            let is_full = plugin.config.exporter.as_ref().is_some_and(|exporter| {
-                plugin.batch.try_borrow().is_ok_and(|batch| batch.len() >= exporter.max_batch_spans)
-            });
-            if is_full || self.is_draining {
-                self.send(&plugin);
+            Fate::Sent(spans) if body_size > 0 => {
+                let rejected = otlp::rejected_spans(&host::callout_body()).min(spans as u64) as usize;
+                metrics::add(Metric::DroppedRejected, rejected as i64);
+                self.tell(Fate::Sent(spans - rejected), status, was_failing);
             }
+            fate => self.tell(fate, status, was_failing),
+        }
+        // More may be waiting behind this.
+        if let Some(plugin) = self.plugin.clone()
+            && (plugin.is_due() || self.is_draining)
+        {
+            self.send(&plugin);
         }
         if self.is_draining && self.reporter.in_flight() == 0 {
             self.forget_the_rest();
@@ -154,24 +160,18 @@ impl Root {
             return;
         };
         let was_failing = self.reporter.is_failing();
-        let fate = self.reporter.flush(
-            host::now_unix_nanos(),
-            random(),
-            &mut batch,
-            exporter.max_batch_spans,
-            |spans| {
-                let token = dispatch(plugin, exporter, spans);
-                metrics::add(Metric::CalloutsInFlight, token.is_some().into());
-                token
-            },
-        );
+        let fate = self.reporter.flush(host::now_unix_nanos(), random(), &mut batch, |spans| {
+            let token = dispatch(plugin, exporter, spans);
+            metrics::add(Metric::CalloutsInFlight, token.is_some().into());
+            token
+        });
         drop(batch);
         if let Some(fate) = fate {
             self.tell(fate, None, was_failing);
         }
     }
 
-    fn tell(&self, fate: Fate, status: Option<u16>, was_failing: bool) {
+    fn tell(&mut self, fate: Fate, status: Option<u16>, was_failing: bool) {
         match fate {
             Fate::Sent(spans) => {
                 metrics::add(Metric::SpansSent, spans as i64);
@@ -194,10 +194,18 @@ impl Root {
             Fate::Refused(spans) => {
                 metrics::add(Metric::DroppedRefused, spans as i64);
                 let status = status.unwrap_or_default();
-                let message = format!("logtracer: the exporter refused {spans} spans with status {status}");
-                host::log(LogLevel::Warn, &message);
+                self.lost(spans, &format!("the exporter refuses them with status {status}"));
             }
-            Fate::Exhausted(spans) => metrics::add(Metric::DroppedRetriesExhausted, spans as i64),
+            Fate::Exhausted(spans) => {
+                metrics::add(Metric::DroppedRetriesExhausted, spans as i64);
+                self.lost(spans, "the exporter did not take them in six tries");
+            }
+        }
+    }
+
+    fn lost(&mut self, spans: usize, why: &str) {
+        if let Some(spans) = self.losses.count(spans, host::now_unix_nanos()) {
+            host::log(LogLevel::Warn, &format!("logtracer: {spans} spans are lost: {why}"));
         }
     }
 
@@ -211,8 +219,8 @@ impl Root {
     }
 }
 
-fn flush_interval(plugin: &Plugin) -> core::time::Duration {
-    const WITHOUT_EXPORTER: core::time::Duration = core::time::Duration::from_secs(1);
+fn flush_interval(plugin: &Plugin) -> Duration {
+    const WITHOUT_EXPORTER: Duration = Duration::from_secs(1);
     plugin.config.exporter.as_ref().map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
 }
 

@@ -89,10 +89,36 @@ fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
     }
 }
 
+/// Appends a whole URL as far as `query` lets it be told, without the credentials in its authority.
+///
+/// ```
+/// use logtracer_core::request::url::{Query, write_url};
+///
+/// let mut out = Vec::new();
+/// write_url(&mut out, b"https://me:secret@shop/pay?card=4111", Query::Redact);
+/// assert_eq!(out, b"https://shop/pay?card=REDACTED");
+/// ```
+pub fn write_url(out: &mut Vec<u8>, url: &[u8], query: Query) {
+    const MARK: &[u8] = b"://";
+    let authority_at =
+        url.windows(MARK.len()).position(|window| window == MARK).map_or(0, |at| at + MARK.len());
+    let (scheme, rest) = url.split_at_checked(authority_at).unwrap_or((url, b""));
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, b""));
+    out.extend_from_slice(scheme);
+    out.extend_from_slice(without_credentials(authority));
+    write_target(out, target, query);
+}
+
+/// An authority without the credentials before its `@`.
+pub fn without_credentials(authority: &[u8]) -> &[u8] {
+    authority.rsplit(|&byte| byte == b'@').next().unwrap_or_default()
+}
+
 /// Appends `scheme://authority` and the target, which has been through [`write_target`]; credentials in the
 /// authority are left out. Without an authority only the target stands.
 pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
-    let host = authority.rsplit(|&byte| byte == b'@').next().unwrap_or_default();
+    let host = without_credentials(authority);
     if !host.is_empty() {
         out.extend_from_slice(if scheme.is_empty() { b"http" } else { scheme });
         out.extend_from_slice(b"://");
@@ -159,6 +185,19 @@ mod tests {
         let mut out = Vec::new();
         write_full(&mut out, b"https", b"me:secret@shop:8443", b"/a");
         assert_eq!(out, b"https://shop:8443/a");
+
+        for (url, expected) in [
+            ("https://me:secret@shop/a?x=1", "https://shop/a?x=REDACTED"),
+            ("https://shop?x=a@b", "https://shop?x=REDACTED"),
+            ("https://shop/a@b", "https://shop/a@b"),
+            ("/a?x=1", "/a?x=REDACTED"),
+            ("me:secret@shop", "shop"),
+            ("", ""),
+        ] {
+            let mut out = Vec::new();
+            write_url(&mut out, url.as_bytes(), Query::Redact);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]

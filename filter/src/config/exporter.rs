@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::ConfigError;
-use super::read::Section;
+use super::read::{Section, is_authority};
 
 /// Where spans go, and how many are kept meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub struct Exporter {
     pub headers: Vec<(String, String)>,
 }
 
+/// The authority that a cluster's name tells: Istio's are `outbound|<port>|<subset>|<host>`, and `|` stands in no
+/// authority.
+fn authority_of(cluster: &str) -> String {
+    let mut parts = cluster.split('|');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(port), Some(_), Some(host)) => format!("{host}:{port}"),
+        _ if is_authority(cluster) => cluster.to_owned(),
+        _ => "logtracer-exporter".to_owned(),
+    }
+}
+
 impl Exporter {
     pub(super) fn read(root: &Section<'_>) -> Result<Option<Self>, ConfigError> {
         let Some(section) = root.section("exporter")? else { return Ok(None) };
@@ -45,7 +56,7 @@ impl Exporter {
         let seconds =
             |key, default| section.duration(key).map(|found| found.unwrap_or(Duration::from_secs(default)));
         Ok(Some(Self {
-            authority: section.text("authority")?.unwrap_or_else(|| cluster.clone()),
+            authority: section.authority("authority")?.unwrap_or_else(|| authority_of(&cluster)),
             path: section.path("path")?.unwrap_or_else(|| "/v1/traces".to_owned()),
             timeout: seconds("timeout", 2)?,
             flush_interval: seconds("flush_interval", 1)?,

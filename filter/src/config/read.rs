@@ -238,6 +238,11 @@ impl<'v> Section<'v> {
         self.checked_text(key, "a path that begins with /", |text| text.starts_with('/') && is_visible(text))
     }
 
+    /// A host, maybe with a port.
+    pub(super) fn authority(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, "a host, maybe with a port, such as \"exporter.example:4318\"", is_authority)
+    }
+
     /// The name of a header, in lower case.
     pub(super) fn header_name(&self, key: &str) -> Result<Option<String>, ConfigError> {
         Ok(self
@@ -333,6 +338,11 @@ impl<'v> Section<'v> {
 
 fn whole(number: f64) -> Option<usize> {
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as usize)
+}
+
+/// Letters, digits and what else stands in hosts, ports and IPv6 addresses.
+pub(super) fn is_authority(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
 }
 
 fn is_header_name(name: &str) -> bool {

@@ -152,6 +152,20 @@ fn exporter_defaults() {
     assert_eq!(config.exporter, Some(expected));
 }
 
+#[test]
+fn the_authority_of_a_cluster() {
+    for (cluster, expected) in [
+        ("logtracer", "logtracer"),
+        ("outbound|4318||exporter.obs.svc.cluster.local", "exporter.obs.svc.cluster.local:4318"),
+        ("outbound|80|v1|exporter.obs", "exporter.obs:80"),
+        ("a/b c", "logtracer-exporter"),
+    ] {
+        let json = format!(r#"{{"exporter": {{"cluster": "{cluster}"}}}}"#);
+        let exporter = Config::parse(json.as_bytes()).unwrap().exporter.unwrap();
+        assert_eq!(exporter.authority, expected, "{cluster}");
+    }
+}
+
 /// Rule 84: the key, the value and what was expected.
 #[test]
 fn mistakes_are_named() {
@@ -245,6 +259,10 @@ fn mistakes_are_named() {
     refused(
         r#"{"exporter": {"cluster": "c", "path": "v1"}}"#,
         "exporter.path: expected a path that begins with /, found \"v1\"",
+    );
+    refused(
+        r#"{"exporter": {"cluster": "c", "authority": "a|b"}}"#,
+        "exporter.authority: expected a host, maybe with a port, such as \"exporter.example:4318\", found \"a|b\"",
     );
     refused(
         r#"{"response_header": "x trace"}"#,
