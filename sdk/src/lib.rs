@@ -38,6 +38,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Coming from bbc/logtracer, tracing-stackdriver or OpenTelemetry? `docs/migrating.md` in the repository tells what
+//! becomes of what.
+//!
 //! # How a trace keeps up with the code
 //!
 //! | the code | what keeps the trace |
@@ -49,7 +52,19 @@
 //!
 //! # Features
 //!
-//! `logging` (default), `server`, `client`, `reqwest`, `tokio`.
+//! | feature | what it adds |
+//! |---|---|
+//! | `logging` (default) | [`Logging`], [`carry_traces`] |
+//! | `log` (default) | records of the `log` crate in the same lines |
+//! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
+//! | `axum` | the route that axum has matched, in lines and spans |
+//! | `client` | [`client::TraceLayer`] for hyper and tonic, [`client::trace_headers`] for all others |
+//! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`, `client::TraceMiddleware` |
+//! | `tokio` | [`spawn`], [`spawn_blocking`] |
+//! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
+//! | `testing` | [`testing`]: log lines captured as JSON |
+//!
+//! Rust 1.85 or later; `spans` and `tokio` bring tokio, nothing else does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

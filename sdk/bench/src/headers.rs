@@ -52,7 +52,7 @@ pub(crate) fn run() {
         .collect::<HeaderMap>();
     let mut outgoing = HeaderMap::new();
     let multi = Formats::of(&[Format::B3Multi]);
-    let propagator = Propagator { extract: multi, inject: multi, ..Propagator::default() };
+    let propagator = Propagator { extract: multi, inject: multi };
     let mut number = 1;
     let mut hop = |carrier: &mut dyn FnMut(&Propagator, &logtracer_core::TraceContext)| {
         number += 1;

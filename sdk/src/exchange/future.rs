@@ -53,10 +53,11 @@ where
         let mut seen = this.seen.take();
         Poll::Ready(match response {
             Ok(mut response) => {
-                if let (Some(name), Some(scope)) = (this.response_header.take(), &scope)
-                    && let Ok(id) = HeaderValue::from_str(&scope.context().trace_id.to_hex())
-                {
-                    response.headers_mut().insert(name, id);
+                if let (Some(name), Some(scope)) = (this.response_header.take(), &scope) {
+                    // Digits are always a valid value.
+                    if let Ok(id) = HeaderValue::from_str(&scope.context().trace_id.to_hex()) {
+                        response.headers_mut().insert(name, id);
+                    }
                 }
                 if let Some(seen) = &mut seen {
                     seen.response(response.status(), response.headers());

@@ -146,9 +146,8 @@ impl Seen {
                 self.is_complete();
             }
         }
-        if let Some(code) = frame.trailers_ref().filter(|_| self.is_grpc).and_then(grpc_status)
-            && let End::Sending { grpc, .. } | End::Complete { grpc, .. } = &mut self.end
-        {
+        let code = frame.trailers_ref().filter(|_| self.is_grpc).and_then(grpc_status);
+        if let (Some(code), End::Sending { grpc, .. } | End::Complete { grpc, .. }) = (code, &mut self.end) {
             *grpc = Some(code);
         }
     }

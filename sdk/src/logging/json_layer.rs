@@ -55,8 +55,11 @@ impl JsonLayer {
         let Buffers { line: out, names, request } = buffers;
         out.clear();
         names.clear();
+        // Records of `log` all come with this target, and tell their own in fields.
         #[cfg(feature = "log")]
-        let normalized = tracing_log::NormalizeEvent::normalized_metadata(event);
+        let normalized = (event.metadata().target() == "log")
+            .then(|| tracing_log::NormalizeEvent::normalized_metadata(event))
+            .flatten();
         #[cfg(not(feature = "log"))]
         let normalized: Option<tracing_core::Metadata<'_>> = None;
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());

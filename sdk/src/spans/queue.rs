@@ -94,9 +94,8 @@ impl Queue {
         waiting.bytes += span.len();
         waiting.spans.push_back(span);
         let mut dropped = 0;
-        while waiting.bytes > self.max_bytes
-            && let Some(oldest) = waiting.spans.pop_front()
-        {
+        while waiting.bytes > self.max_bytes {
+            let Some(oldest) = waiting.spans.pop_front() else { break };
             waiting.bytes -= oldest.len();
             dropped += 1;
         }
