@@ -186,6 +186,23 @@ fn an_absent_exporter_costs_the_oldest_spans() {
     .unwrap();
 }
 
+/// Rule 72: what fills half a buffer goes out at once, long before the interval has passed.
+#[test]
+fn a_buffer_that_fills_by_bytes_loses_nothing() {
+    let collector = Collector::start().unwrap();
+    let exporter = json!({ "flush_interval": "10m", "max_buffer_bytes": 8192 });
+    let proxy = start(exporter, collector.port());
+    const ALL: u64 = 60;
+    for number in 0..ALL {
+        send(&proxy, number.into());
+    }
+    let end =
+        wait::until("most of the spans", || Some(spans(&proxy)).filter(|found| found["sent"] > ALL / 2))
+            .unwrap();
+    assert_eq!(end["dropped_buffer_full"], 0);
+    assert!(collector.spans().len() as u64 > ALL / 2);
+}
+
 /// Rule 75: the spans of a configuration that is replaced are delivered, or counted as lost.
 #[test]
 fn a_new_configuration_flushes_the_old_one() {
