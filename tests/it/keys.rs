@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use logtracer_tests::collector::{Batch, Collector, Span};
-use logtracer_tests::proxy::{Listener, Proxy};
+use logtracer_tests::proxy::{ISTIO_EXPORTER, Listener, Proxy};
 use logtracer_tests::wait;
 use logtracer_tests::wire::{Connection, Message};
 use serde_json::{Value, json};
@@ -532,6 +532,23 @@ fn as_istio_configures_it() {
         assert_eq!(batch.resource, expected);
     }
     assert!(!keys.proxy.envoy.errors().contains("hush"));
+}
+
+/// Rule 59: Istio calls the listeners of its gateways outbound, but their callers come from outside.
+#[test]
+fn as_a_gateway_of_istio() {
+    let collector = Collector::start().unwrap();
+    let node = json!({ "id": "router~10.0.0.2~gate-5c~istio-system.svc.cluster.local", "cluster": "gate" });
+    let filter = json!({ "exporter": { "cluster": ISTIO_EXPORTER, "flush_interval": "100ms" } });
+    let listener = Listener { direction: "OUTBOUND", ..Listener::new("gate", filter) };
+    let keys = Keys { proxy: Proxy::start(node, &[listener], collector.port()).unwrap(), collector };
+
+    keys.get("gate", "/origin/ok", &[("b3", &format!("{}-{CALLER}-1", trace(1)))]);
+    let (line, span) = keys.left(&trace(1));
+    assert_eq!((span.kind, span.service_name.as_str()), ("server", "gate"));
+    assert_eq!(line.pointer(LABELS).unwrap()["direction"], "inbound");
+    // No authority may look like the name of this cluster.
+    assert_eq!(keys.collector.batches()[0].header("host"), Some("exporter.obs.svc.cluster.local:4318"));
 }
 
 /// Where nothing better is known the label `app` names the service.

@@ -13,6 +13,9 @@ use crate::envoy::{self, Envoy};
 use crate::origin::Origin;
 use crate::{Error, Result, lines, ports, wait};
 
+/// The exporter's cluster once more, as Istio would name it.
+pub const ISTIO_EXPORTER: &str = "outbound|4318||exporter.obs.svc.cluster.local";
+
 /// A listener and its filter.
 #[derive(Clone)]
 pub struct Listener {
@@ -146,6 +149,7 @@ fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
         grpc,
         cluster("down", down),
         cluster("logtracer-exporter", exporter),
+        cluster(ISTIO_EXPORTER, exporter),
     ]))
 }
 
