@@ -2,6 +2,7 @@
 
 mod configuration;
 mod demo;
+mod documents;
 mod exporter_down;
 mod keys;
 mod lines;
