@@ -130,3 +130,26 @@ async fn stdin_is_read_to_its_end() {
     let skipped = "logtracer_exporter_log_lines_skipped_total{reason=\"not json\"}";
     eventually("the skipped line", async || (exporter.metric(skipped).await == 1.).then_some(())).await;
 }
+
+#[tokio::test]
+async fn many_lines_of_stdin_are_stored_together() {
+    const LINES: usize = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input");
+    let text: String = (0..LINES).map(|n| local(n as u32 % 60, &n.to_string()) + "\n").collect();
+    append(&input, &text);
+    let mut command = tailing(&dir.path().join("data"), &[Path::new("-")]);
+    command.stdin(Stdio::from(std::fs::File::open(&input).unwrap()));
+    let exporter = Exporter::spawn(command);
+    let begin = std::time::Instant::now();
+    eventually("all lines", async || {
+        let list = exporter.json("/api/traces").await;
+        (list["traces"][0]["log_count"] == LINES).then_some(())
+    })
+    .await;
+    assert!(
+        begin.elapsed().as_secs() < 15,
+        "a commit for each line would take longer: {:?}",
+        begin.elapsed()
+    );
+}
