@@ -92,7 +92,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let receivers = receive::router(Receive::new(outbox.clone(), metrics.clone()));
     servers.spawn(listen(http, receivers, serving.clone()));
     let viewer = View { store, outbox: outbox.clone(), sinks: sinks.into(), metrics };
-    servers.spawn(listen(view, view::router(viewer), serving));
+    servers.spawn(listen(view, view::router(viewer, view_addr.ip()), serving));
 
     let signalled = shutdown::signalled();
     log::line(

@@ -19,11 +19,14 @@ mod pages;
 mod value;
 mod waterfall;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -40,9 +43,9 @@ pub(crate) struct View {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The routes of `--view`.
-pub(crate) fn router(view: View) -> Router {
-    Router::new()
+/// The routes of `--view`, which listens on this address.
+pub(crate) fn router(view: View, address: IpAddr) -> Router {
+    let router = Router::new()
         .route("/", get(pages::list))
         .route("/trace/{trace_id}", get(pages::trace))
         .route("/api/traces", get(api::list))
@@ -51,9 +54,34 @@ pub(crate) fn router(view: View) -> Router {
         .route("/readyz", get(admin::ready))
         .route("/metrics", get(admin::metrics))
         .route("/assets/{name}", get(assets::get))
-        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here\n"))
-        .layer(map_response(secured))
-        .with_state(view)
+        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here\n"));
+    let router = if address.is_loopback() { router.layer(from_fn(only_local)) } else { router };
+    router.layer(map_response(secured)).with_state(view)
+}
+
+/// A page of another host whose name has been pointed at this machine must not read what is here: it asks for that
+/// name, which is not one of this machine.
+async fn only_local(request: Request, next: Next) -> Response {
+    if asks_for_local(&request) {
+        return next.run(request).await;
+    }
+    let text = "this viewer listens on a loopback address and answers only to the hosts localhost, 127.0.0.1 and \
+                [::1]; to reach it by another name, bind --view to another address\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+fn asks_for_local(request: &Request) -> bool {
+    let named = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let asked = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    (named.is_some() || asked.is_some()) && named.is_none_or(is_local) && asked.is_none_or(is_local)
+}
+
+fn is_local(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else {
+        return false;
+    };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Everything that a page may load comes from here, and nothing that it shows may run.

@@ -99,3 +99,32 @@ async fn assets_are_part_of_the_program() {
     }
     assert_eq!(exporter.get("/assets/none").await.status(), 404);
 }
+
+#[tokio::test]
+async fn a_viewer_on_loopback_answers_only_to_local_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let client = reqwest::Client::new();
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:4380", 200),
+        ("127.0.0.1", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]", 200),
+        ("[::1]:4380", 200),
+        ("evil.example", 403),
+        ("evil.example:4380", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("192.168.0.1", 403),
+    ] {
+        for path in ["/", "/api/traces", "/metrics"] {
+            let get = client.get(format!("{}{path}", exporter.view)).header("host", host);
+            let response = get.send().await.unwrap();
+            assert_eq!(response.status(), status, "{host} {path}");
+            if status == 403 {
+                assert!(response.text().await.unwrap().contains("only to the hosts localhost"));
+            }
+        }
+    }
+}
