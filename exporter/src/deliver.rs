@@ -1,10 +1,13 @@
 //! From the outbox to one sink: read, hand over, advance the cursor; wait and try again when the sink cannot.
 //!
-//! Invariant: a cursor advances only after the sink has accepted, or after what it refused is counted as dropped.
+//! Invariant: a cursor advances only after the sink has accepted, or after it has refused; what it passed is counted
+//! with that commit, as delivered or as dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
 
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, OfSink, SinkReason};
@@ -52,8 +55,8 @@ impl<S: Sink> Delivery<S> {
             match self.sink.deliver(part).await {
                 Ok(()) => {
                     self.backoff.reset();
-                    self.metrics.spans_delivered.get_or_create(&self.label()).inc_by(spans(part));
-                    self.advance(part).await;
+                    let counter = Counter::clone(&self.metrics.spans_delivered.get_or_create(&self.label()));
+                    self.pass(part, &counter).await;
                 }
                 Err(DeliveryError::Retry { reason, after }) => {
                     self.wait("cannot deliver", &reason, after).await;
@@ -65,16 +68,17 @@ impl<S: Sink> Delivery<S> {
                     parts.push_front(first);
                 }
                 Err(DeliveryError::Refused { reason }) => {
-                    self.count_refused(part, &reason);
-                    self.advance(part).await;
+                    self.tell_refused(part, &reason);
+                    let label = SinkReason { sink: self.name.clone(), reason: "refused" };
+                    let counter = Counter::clone(&self.metrics.spans_dropped.get_or_create(&label));
+                    self.pass(part, &counter).await;
                 }
             }
         }
     }
 
-    async fn advance(&mut self, part: &[Batch]) {
-        let Some(last) = part.last() else { return };
-        while let Err(reason) = self.feed.advance(last.id).await {
+    async fn pass(&mut self, part: &[Batch], counter: &Counter) {
+        while let Err(reason) = self.feed.pass(part, counter).await {
             self.wait("cannot note a delivery", &reason, None).await;
         }
     }
@@ -94,9 +98,7 @@ impl<S: Sink> Delivery<S> {
         tokio::time::sleep(pause).await;
     }
 
-    fn count_refused(&self, part: &[Batch], reason: &str) {
-        let label = SinkReason { sink: self.name.clone(), reason: "refused" };
-        self.metrics.spans_dropped.get_or_create(&label).inc_by(spans(part));
+    fn tell_refused(&self, part: &[Batch], reason: &str) {
         log::repeated(
             Severity::Error,
             "spans refused",

@@ -1,8 +1,10 @@
 //! Reading the outbox for one sink, in order, from where the sink's cursor stands.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, params};
 use tokio::sync::{oneshot, watch};
 
@@ -31,6 +33,9 @@ pub(crate) struct Feed {
 const READ_BYTES: usize = 4 << 20;
 const READ_BATCHES: usize = 256;
 
+/// The writer shows a cursor at once after its commit.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+
 impl Feed {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
         let reader = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
@@ -53,18 +58,36 @@ impl Feed {
             if !batches.is_empty() {
                 return Ok(batches);
             }
-            // What was there has been given up between the look at the cursor and the read.
-            if self.cursor() == cursor {
+            // What was there has been given up between the look at the cursor and the read; the writer commits that
+            // before it shows the cursor.
+            let mut cursors = self.outbox.state.cursors.subscribe();
+            let sink = self.sink;
+            let moved = cursors.wait_for(|cursors| cursors.get(sink).is_none_or(|now| *now != cursor));
+            if tokio::time::timeout(SHOWN_WITHIN, moved).await.is_err() {
                 return Err(format!("batches after {cursor} are missing"));
             }
         }
     }
 
+    /// Notes that the sink has passed these batches, and counts their spans.
+    ///
+    /// What has been given up in the meantime is counted as that, and not here.
+    pub(crate) async fn pass(&self, batches: &[Batch], counter: &Counter) -> Result<(), String> {
+        let Some(last) = batches.last() else { return Ok(()) };
+        let spans = batches.iter().map(|batch| (batch.id, u64::from(batch.spans))).collect();
+        self.send(last.id, spans, counter).await
+    }
+
     /// Notes that the sink has passed the batches up to this id.
+    #[cfg(test)]
     pub(crate) async fn advance(&self, to: i64) -> Result<(), String> {
+        self.send(to, Vec::new(), &Counter::default()).await
+    }
+
+    async fn send(&self, to: i64, spans: Vec<(i64, u64)>, counter: &Counter) -> Result<(), String> {
         let closed = |_| "the outbox is closed".to_owned();
         let (reply, done) = oneshot::channel();
-        let command = Command::Advance { sink: self.sink, to, reply };
+        let command = Command::Advance { sink: self.sink, to, spans, counter: counter.clone(), reply };
         self.outbox.commands.send(command).await.map_err(|_| closed(()))?;
         done.await.map_err(|_| closed(()))?
     }

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 
 use super::*;
 use crate::clock::unix_millis;
@@ -136,6 +137,40 @@ async fn what_waits_too_long_is_dropped_and_counted() {
     assert_eq!(metrics.outbox_bytes.get(), 100);
     assert_eq!((dropped(&metrics, "a", "age"), dropped(&metrics, "b", "age")), (10, 20));
     assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [5]);
+}
+
+#[tokio::test]
+async fn what_expires_during_its_delivery_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
+    outbox.append(batch(1), 5).await.unwrap();
+    let mut feed = outbox.feed(0).unwrap();
+    let mut batches = feed.next().await.unwrap();
+    outbox.expire(unix_millis() + 61_000).await;
+    outbox.append(batch(2), 7).await.unwrap();
+    batches.extend(feed.next().await.unwrap());
+    assert_eq!(ids(&batches), [1, 2]);
+    let delivered = Counter::default();
+    feed.pass(&batches, &delivered).await.unwrap();
+    assert_eq!((dropped(&metrics, "a", "age"), delivered.get()), (5, 7));
+}
+
+/// The writer commits what it gives up before it shows the cursors.
+#[tokio::test]
+async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, _) = open_with(dir.path(), &["a"]);
+    outbox.append(batch(1), 5).await.unwrap();
+    let mut feed = outbox.feed(0).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("outbox.db")).unwrap();
+    other.execute("DELETE FROM batch", []).unwrap();
+    assert_eq!(feed.next().await, Err("batches after 0 are missing".to_owned()), "nothing moves the cursor");
+
+    let next = tokio::spawn(async move { feed.next().await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    outbox.state.cursors.send_replace(vec![1]);
+    outbox.append(batch(2), 5).await.unwrap();
+    assert_eq!(ids(&next.await.unwrap().unwrap()), [2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

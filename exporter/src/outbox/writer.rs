@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,10 +18,25 @@ use crate::metrics::{Metrics, SinkReason};
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
 #[derive(Debug)]
 pub(super) enum Command {
-    Append { body: Bytes, spans: u32, reply: oneshot::Sender<Result<(), AppendError>> },
-    Advance { sink: usize, to: i64, reply: oneshot::Sender<Result<(), String>> },
-    Expire { now_ms: i64 },
-    Probe { reply: oneshot::Sender<Result<(), String>> },
+    Append {
+        body: Bytes,
+        spans: u32,
+        reply: oneshot::Sender<Result<(), AppendError>>,
+    },
+    Advance {
+        sink: usize,
+        to: i64,
+        /// The ids of what has been passed, each with its spans, which the counter counts.
+        spans: Vec<(i64, u64)>,
+        counter: Counter,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    Expire {
+        now_ms: i64,
+    },
+    Probe {
+        reply: oneshot::Sender<Result<(), String>>,
+    },
 }
 
 /// A commit takes at most about this much, so that a burst does not make the first of it wait for all of it.
@@ -44,6 +60,7 @@ struct Outcome {
     full: Vec<oneshot::Sender<Result<(), AppendError>>>,
     done: Vec<oneshot::Sender<Result<(), String>>>,
     dropped: Vec<Dropped>,
+    passed: Vec<(Counter, u64)>,
 }
 
 struct Dropped {
@@ -105,6 +122,9 @@ impl Writer {
                 for dropped in &outcome.dropped {
                     let sink = self.sinks.get(dropped.sink).map_or("?", String::as_str);
                     count_dropped(&self.metrics, sink, dropped.reason, dropped.spans);
+                }
+                for (counter, spans) in &outcome.passed {
+                    counter.inc_by(*spans);
                 }
                 self.show();
                 // A receiver that is gone no longer wants the answer.
@@ -169,9 +189,12 @@ impl Writer {
                     book.oldest_ms.get_or_insert(now_ms);
                     outcome.spans += u64::from(spans);
                 }
-                Command::Advance { sink, to, reply } => {
+                Command::Advance { sink, to, spans, counter, reply } => {
                     outcome.done.push(reply);
                     if let (Some(cursor), Some(name)) = (book.cursors.get_mut(sink), self.sinks.get(sink)) {
+                        // What is before the cursor has been given up, and counted, during the delivery.
+                        let anew = spans.iter().filter(|(id, _)| id > cursor).map(|(_, spans)| spans).sum();
+                        outcome.passed.push((counter, anew));
                         *cursor = to.max(*cursor);
                         transaction
                             .prepare_cached("UPDATE cursor SET position = ? WHERE sink = ?")?
