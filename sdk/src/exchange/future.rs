@@ -65,6 +65,8 @@ where
                         seen.is_complete();
                     }
                 }
+                // Told at once, for nobody may ever look at an empty body.
+                let seen = seen.filter(|_| !response.body().is_end_stream());
                 let side = *this.side;
                 Ok(response.map(|body| TraceBody::new(scope, body, side, seen)))
             }

@@ -138,6 +138,14 @@ impl Logging {
     }
 
     /// A label that every line has; a field `labels.<name>` of an event does not overwrite it.
+    ///
+    #[cfg_attr(feature = "testing", doc = "```")]
+    #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
+    /// use logtracer_sdk::testing::capture_with;
+    ///
+    /// let lines = capture_with(|logging| logging.label("team", "data"), || tracing::info!("hi"));
+    /// assert_eq!(lines[0]["labels"]["team"], "data");
+    /// ```
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((name.into(), value.into()));
         self

@@ -69,6 +69,12 @@ impl Default for Options {
 }
 
 /// What an excluded request goes without; it has its trace in any case.
+///
+/// ```
+/// use logtracer_sdk::server::Excluded;
+///
+/// assert_eq!(Excluded::default(), Excluded::Spans);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Excluded {
@@ -133,6 +139,23 @@ impl TraceLayer {
     }
 
     /// The level of requests that failed by the caller's fault, 4xx and its like in gRPC; `WARN` by default.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let layer = TraceLayer::new().requests(RequestLog::Pair).client_errors(tracing::Level::INFO);
+    /// let service = ServiceBuilder::new().layer(layer).service(service_fn(async |_: http::Request<()>| {
+    ///     http::Response::builder().status(404).body(String::new())
+    /// }));
+    /// let request = http::Request::get("http://shop/?token=7").body(()).unwrap();
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert_eq!(lines[0]["message"], "test - GET - http://shop/?token=REDACTED");
+    /// assert_eq!(lines[1]["severity"], "INFO");
+    /// # });
+    /// ```
     #[must_use]
     pub fn client_errors(self, level: Level) -> Self {
         self.with(|options| options.telling.client_errors = level)
@@ -145,6 +168,20 @@ impl TraceLayer {
     }
 
     /// Tells the caller the trace id in this header of the response.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::TraceLayer;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let layer = TraceLayer::new().response_header(http::HeaderName::from_static("x-trace-id"));
+    /// let service = ServiceBuilder::new().layer(layer).service(service_fn(async |_: http::Request<()>| {
+    ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    /// }));
+    /// let response = service.oneshot(http::Request::new(())).await.unwrap();
+    /// assert_eq!(response.headers()["x-trace-id"].len(), 32);
+    /// # });
+    /// ```
     #[must_use]
     pub fn response_header(self, name: HeaderName) -> Self {
         self.with(|options| options.response_header = Some(name))

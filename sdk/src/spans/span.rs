@@ -57,6 +57,16 @@ impl SpanBuilder {
 
     /// Begins the span; it ends when the guard is dropped, and fails when that happens in a panic.
     ///
+    /// ```
+    /// use logtracer_sdk::spans::span;
+    ///
+    /// let mut guard = span("load-config").enter();
+    /// guard.attribute("files", "3");
+    /// if std::env::var_os("NO_SUCH_VARIABLE").is_some() {
+    ///     guard.fail();
+    /// }
+    /// ```
+    ///
     /// In async code use [`in_span`](crate::FutureExt::in_span).
     pub fn enter(self) -> SpanGuard {
         let (context, open) = self.open();
