@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::scan;
+use super::scan::{self, Verdict};
 use super::status::{Encoding, Refusal};
 
 /// What goes into the outbox.
@@ -67,24 +67,25 @@ impl fmt::Display for Invalid {
 /// Reads a request to `/v1/traces`.
 pub(super) fn traces(encoding: Encoding, body: Bytes) -> Result<Decoded, Refusal> {
     let malformed = |error: String| Refusal::Malformed { encoding, error };
-    match encoding {
+    let too_deep = || malformed("values are nested too deeply".to_owned());
+    let decoded = match encoding {
         Encoding::Protobuf => match scan::traces(&body) {
-            Some(spans) => Ok(Decoded { body, spans, invalid: BTreeMap::new() }),
-            None => {
-                let request =
-                    ExportTraceServiceRequest::decode(body).map_err(|e| malformed(e.to_string()))?;
-                Ok(encode(request))
+            Verdict::InOrder { spans } => return Ok(Decoded { body, spans, invalid: BTreeMap::new() }),
+            Verdict::TooLarge => return Err(Refusal::TooLargeDecoded),
+            Verdict::TooDeep => return Err(too_deep()),
+            // The decoder stops where the scan did, and says why.
+            Verdict::Odd | Verdict::Malformed => {
+                encode(ExportTraceServiceRequest::decode(body).map_err(|e| malformed(e.to_string()))?)
             }
         },
-        Encoding::Json => {
-            let request = serde_json::from_slice(&body).map_err(|e| malformed(e.to_string()))?;
-            let decoded = encode(request);
-            // JSON can nest deeper than a reader of protobuf goes.
-            match scan::traces(&decoded.body) {
-                Some(_) => Ok(decoded),
-                None => Err(malformed("values are nested too deeply".to_owned())),
-            }
-        }
+        Encoding::Json if scan::json_is_too_large(&body) => return Err(Refusal::TooLargeDecoded),
+        Encoding::Json => encode(serde_json::from_slice(&body).map_err(|e| malformed(e.to_string()))?),
+    };
+    // JSON can nest deeper than a reader of protobuf goes.
+    match scan::traces(&decoded.body) {
+        Verdict::InOrder { .. } => Ok(decoded),
+        Verdict::TooLarge => Err(Refusal::TooLargeDecoded),
+        Verdict::TooDeep | Verdict::Odd | Verdict::Malformed => Err(too_deep()),
     }
 }
 
@@ -113,7 +114,7 @@ fn encode(mut request: ExportTraceServiceRequest) -> Decoded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receive::scan::tests::request;
+    use crate::receive::scan::tests::{bombs, request};
 
     #[test]
     fn a_valid_protobuf_body_goes_on_as_it_came() {
@@ -175,6 +176,20 @@ mod tests {
             let refusal = traces(encoding, Bytes::from_static(body)).unwrap_err();
             assert!(matches!(&refusal, Refusal::Malformed { error, .. } if !error.is_empty()), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn what_grows_too_much_is_refused_on_every_way() {
+        for mut bomb in bombs() {
+            assert_eq!(traces(Encoding::Protobuf, bomb.clone().into()), Err(Refusal::TooLargeDecoded));
+            // With an invalid span before it, which is left to the thorough way.
+            let mut bad = request(1);
+            bad.resource_spans[0].scope_spans[0].spans[0].trace_id.clear();
+            bomb.splice(0..0, bad.encode_to_vec());
+            assert_eq!(traces(Encoding::Protobuf, bomb.into()), Err(Refusal::TooLargeDecoded));
+        }
+        let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(1 << 20));
+        assert_eq!(traces(Encoding::Json, json.into()), Err(Refusal::TooLargeDecoded));
     }
 
     #[test]

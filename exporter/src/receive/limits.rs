@@ -12,6 +12,11 @@ pub(super) const MAX_WIRE_BYTES: usize = 8 << 20;
 /// The longest body after decompression.
 pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
 
+/// The largest request when decoded: its bytes, the elements of its lists and the allocations of its texts.
+///
+/// Two bytes on the wire can stand for an element of a hundred, so the length of a body alone bounds nothing.
+pub(super) const MAX_DECODED_BYTES: usize = 64 << 20;
+
 /// How long a body may take to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -22,6 +22,12 @@ use decode::{Decoded, Invalid};
 use limits::Budget;
 use status::Refusal;
 
+/// Whether a body takes too much memory to be decoded. The outbox gets no such body from here, but a version without
+/// this bound may have left one.
+pub(crate) fn is_too_large(body: &[u8]) -> bool {
+    scan::traces(body) == scan::Verdict::TooLarge
+}
+
 /// What every receiver needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Receive {

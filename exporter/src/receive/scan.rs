@@ -1,25 +1,110 @@
-//! Checking an OTLP request without building it: the shape of every message, the UTF-8 of every text, and the ids
-//! of every span.
+//! Checking an OTLP request without building it: the shape of every message, the UTF-8 of every text, the ids of
+//! every span, and what it would take in memory.
 //!
 //! This is what makes it possible to keep a request as it came: a body that passes is one that a later reader can
 //! decode. It costs a fraction of decoding, for it allocates nothing.
 //!
-//! Invariant: what [`traces`] accepts, prost decodes (held by `what_passes_can_be_decoded` below).
-//! The reverse need not hold: what is odd (groups, an invalid span) is left to the thorough way in [`super::decode`].
+//! Invariants: what [`traces`] finds in order, prost decodes (held by `what_passes_can_be_decoded` below).
+//! What it does not find too large takes no more than a small multiple of [`MAX_DECODED_BYTES`] to decode: it stops
+//! where prost would stop, or earlier.
+//! What is odd (groups, an invalid span) is left to the thorough way in [`super::decode`].
+
+use std::mem::size_of;
+
+use opentelemetry_proto::tonic::common::v1 as common;
+use opentelemetry_proto::tonic::trace::v1 as trace;
 
 use super::decode::Invalid;
+use super::limits::MAX_DECODED_BYTES;
 
-/// How many spans the request holds, if it is in order and each span is valid.
-pub(super) fn traces(body: &[u8]) -> Option<u32> {
-    let mut spans = 0;
-    message(&REQUEST, body, 0, &mut spans)?;
-    Some(spans)
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Each span is valid; so many there are.
+    InOrder { spans: u32 },
+    /// It can be decoded in bounded memory, but not kept as it is.
+    Odd,
+    /// It cannot be decoded.
+    Malformed,
+    /// Its values are nested too deeply.
+    TooDeep,
+    /// Decoded it would be larger than [`MAX_DECODED_BYTES`].
+    TooLarge,
+}
+
+/// Looks at a request to `/v1/traces`.
+pub(super) fn traces(body: &[u8]) -> Verdict {
+    let mut seen = Seen { decoded_bytes: body.len(), ..Seen::default() };
+    match message(&REQUEST, body, 0, &mut seen) {
+        Ok(()) if seen.is_odd => Verdict::Odd,
+        Ok(()) => Verdict::InOrder { spans: seen.spans },
+        Err(Fault::Malformed) => Verdict::Malformed,
+        Err(Fault::TooDeep) => Verdict::TooDeep,
+        Err(Fault::TooLarge) => Verdict::TooLarge,
+    }
+}
+
+/// Whether a request in JSON takes too much memory to decode.
+///
+/// Every member and element but the first of its object or array comes after a comma, and every object that is not
+/// the value of a member is an element, a span at most; deep nesting the decoder refuses. What is no JSON is left to
+/// the decoder, too.
+pub(super) fn json_is_too_large(body: &[u8]) -> bool {
+    /// A value in the buffer of the decoder, or a text with its allocation.
+    const VALUE_BYTES: usize = 64;
+    let mut decoded_bytes = body.len();
+    let mut bytes = body.iter();
+    let mut last = b' ';
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            b',' => decoded_bytes += VALUE_BYTES,
+            b'{' if last != b':' => decoded_bytes += size_of::<trace::Span>(),
+            _ => {}
+        }
+        if !byte.is_ascii_whitespace() {
+            last = *byte;
+        }
+    }
+    decoded_bytes > MAX_DECODED_BYTES
+}
+
+/// What the walk has met so far.
+#[derive(Default)]
+struct Seen {
+    spans: u32,
+    /// The sizes of the body, of the elements of all lists, and of what each text takes beside its bytes.
+    decoded_bytes: usize,
+    is_odd: bool,
+}
+
+impl Seen {
+    fn add(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.decoded_bytes += bytes;
+        if self.decoded_bytes > MAX_DECODED_BYTES { Err(Fault::TooLarge) } else { Ok(()) }
+    }
+}
+
+enum Fault {
+    Malformed,
+    TooDeep,
+    TooLarge,
 }
 
 /// A message: what each field holds, by its number.
 struct Shape {
     fields: &'static [Field],
     is_span: bool,
+    /// What one takes in a list; nothing for what is part of the message that holds it.
+    size: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -37,18 +122,29 @@ enum Field {
 use Field::{Any, Bytes, Fixed32, Fixed64, Text, Varint};
 
 const fn shape(fields: &'static [Field]) -> Shape {
-    Shape { fields, is_span: false }
+    Shape { fields, is_span: false, size: 0 }
 }
+
+/// A message that is an element of a list.
+const fn element<T>(fields: &'static [Field]) -> Shape {
+    Shape { fields, is_span: false, size: size_of::<T>() }
+}
+
+/// An allocation of few bytes, or a text as an element of a list.
+const TEXT_BYTES: usize = 32;
 
 // From opentelemetry/proto/{collector/trace,trace,resource,common}/v1; index 0 is no field.
 static REQUEST: Shape = shape(&[Any, Field::Message(&RESOURCE_SPANS)]);
-static RESOURCE_SPANS: Shape = shape(&[Any, Field::Message(&RESOURCE), Field::Message(&SCOPE_SPANS), Text]);
+static RESOURCE_SPANS: Shape =
+    element::<trace::ResourceSpans>(&[Any, Field::Message(&RESOURCE), Field::Message(&SCOPE_SPANS), Text]);
 static RESOURCE: Shape = shape(&[Any, Field::Message(&KEY_VALUE), Varint, Field::Message(&ENTITY_REF)]);
-static ENTITY_REF: Shape = shape(&[Any, Text, Text, Text, Text]);
-static SCOPE_SPANS: Shape = shape(&[Any, Field::Message(&SCOPE), Field::Message(&SPAN), Text]);
+static ENTITY_REF: Shape = element::<common::EntityRef>(&[Any, Text, Text, Text, Text]);
+static SCOPE_SPANS: Shape =
+    element::<trace::ScopeSpans>(&[Any, Field::Message(&SCOPE), Field::Message(&SPAN), Text]);
 static SCOPE: Shape = shape(&[Any, Text, Text, Field::Message(&KEY_VALUE), Varint]);
 static SPAN: Shape = Shape {
     is_span: true,
+    size: size_of::<trace::Span>(),
     fields: &[
         Any,
         Bytes,                      // 1 trace_id
@@ -69,11 +165,15 @@ static SPAN: Shape = Shape {
         Fixed32,                    // 16 flags
     ],
 };
-static EVENT: Shape = shape(&[Any, Fixed64, Text, Field::Message(&KEY_VALUE), Varint]);
-static LINK: Shape = shape(&[Any, Bytes, Bytes, Text, Field::Message(&KEY_VALUE), Varint, Fixed32]);
+static EVENT: Shape =
+    element::<trace::span::Event>(&[Any, Fixed64, Text, Field::Message(&KEY_VALUE), Varint]);
+static LINK: Shape =
+    element::<trace::span::Link>(&[Any, Bytes, Bytes, Text, Field::Message(&KEY_VALUE), Varint, Fixed32]);
 static STATUS: Shape = shape(&[Any, Any, Text, Varint]);
-static KEY_VALUE: Shape = shape(&[Any, Text, Field::Message(&ANY_VALUE), Varint]);
-static ANY_VALUE: Shape = shape(&[
+static KEY_VALUE: Shape = element::<common::KeyValue>(&[Any, Text, Field::Message(&ANY_VALUE), Varint]);
+static ANY_VALUE: Shape = shape(ANY_VALUE_FIELDS);
+static ARRAY_ELEMENT: Shape = element::<common::AnyValue>(ANY_VALUE_FIELDS);
+static ANY_VALUE_FIELDS: &[Field] = &[
     Any,
     Text,
     Varint,
@@ -83,8 +183,8 @@ static ANY_VALUE: Shape = shape(&[
     Field::Message(&KEY_VALUE_LIST),
     Bytes,
     Varint,
-]);
-static ARRAY_VALUE: Shape = shape(&[Any, Field::Message(&ANY_VALUE)]);
+];
+static ARRAY_VALUE: Shape = shape(&[Any, Field::Message(&ARRAY_ELEMENT)]);
 static KEY_VALUE_LIST: Shape = shape(&[Any, Field::Message(&KEY_VALUE)]);
 
 /// Well below the 100 of prost.
@@ -98,55 +198,88 @@ struct Ids<'a> {
     parent_span_id: &'a [u8],
 }
 
-fn message(shape: &Shape, mut rest: &[u8], depth: u32, spans: &mut u32) -> Option<()> {
+fn message(shape: &Shape, mut rest: &[u8], depth: u32, seen: &mut Seen) -> Result<(), Fault> {
     if depth > MAX_DEPTH {
-        return None;
+        return Err(Fault::TooDeep);
     }
     let mut ids = Ids::default();
     while !rest.is_empty() {
-        let key = u32::try_from(varint(&mut rest)?).ok()?;
-        let number = key >> 3;
-        if number == 0 {
-            return None;
-        }
+        let (number, wire_type) = key(&mut rest).ok_or(Fault::Malformed)?;
         let field = shape.fields.get(number as usize).copied().unwrap_or(Any);
-        match (key & 7, field) {
-            (0, Varint | Any) => {
-                varint(&mut rest)?;
-            }
-            (1, Fixed64 | Any) => {
-                take(&mut rest, 8)?;
-            }
-            (5, Fixed32 | Any) => {
-                take(&mut rest, 4)?;
+        match (wire_type, field) {
+            (0, Varint | Any) | (1, Fixed64 | Any) | (5, Fixed32 | Any) => {
+                skip(&mut rest, number, wire_type, depth)?;
             }
             (2, Bytes | Text | Field::Message(_) | Any) => {
-                let length = usize::try_from(varint(&mut rest)?).ok()?;
-                let bytes = take(&mut rest, length)?;
+                let bytes = delimited(&mut rest).ok_or(Fault::Malformed)?;
                 match field {
                     Text => {
-                        std::str::from_utf8(bytes).ok()?;
+                        std::str::from_utf8(bytes).map_err(|_| Fault::Malformed)?;
+                        seen.add(TEXT_BYTES)?;
                     }
-                    Field::Message(inner) => message(inner, bytes, depth + 1, spans)?,
-                    _ if shape.is_span => match number {
+                    Field::Message(inner) => {
+                        seen.add(inner.size)?;
+                        message(inner, bytes, depth + 1, seen)?;
+                    }
+                    Bytes => seen.add(TEXT_BYTES)?,
+                    _ => {}
+                }
+                if shape.is_span {
+                    match number {
                         1 => ids.trace_id = bytes,
                         2 => ids.span_id = bytes,
                         4 => ids.parent_span_id = bytes,
                         _ => {}
-                    },
-                    _ => {}
+                    }
                 }
             }
-            _ => return None,
+            (3, Any) => {
+                seen.is_odd = true;
+                skip(&mut rest, number, wire_type, depth)?;
+            }
+            _ => return Err(Fault::Malformed),
         }
     }
     if shape.is_span {
-        if Invalid::check(ids.trace_id, ids.span_id, ids.parent_span_id).is_some() {
-            return None;
-        }
-        *spans = spans.checked_add(1)?;
+        seen.is_odd |= Invalid::check(ids.trace_id, ids.span_id, ids.parent_span_id).is_some();
+        seen.spans = seen.spans.checked_add(1).ok_or(Fault::TooLarge)?;
     }
-    Some(())
+    Ok(())
+}
+
+/// Goes past the value of a field; a group ends with its number.
+fn skip(rest: &mut &[u8], number: u32, wire_type: u32, depth: u32) -> Result<(), Fault> {
+    if depth > MAX_DEPTH {
+        return Err(Fault::TooDeep);
+    }
+    let skipped = match wire_type {
+        0 => varint(rest).map(drop),
+        1 => take(rest, 8).map(drop),
+        2 => delimited(rest).map(drop),
+        3 => loop {
+            match key(rest).ok_or(Fault::Malformed)? {
+                (end, 4) if end == number => break Some(()),
+                (_, 4) => break None,
+                (inner, wire_type) => skip(rest, inner, wire_type, depth + 1)?,
+            }
+        },
+        5 => take(rest, 4).map(drop),
+        _ => None,
+    };
+    skipped.ok_or(Fault::Malformed)
+}
+
+/// The number and the wire type of a field.
+#[inline]
+fn key(rest: &mut &[u8]) -> Option<(u32, u32)> {
+    let key = u32::try_from(varint(rest)?).ok()?;
+    if key >> 3 == 0 { None } else { Some((key >> 3, key & 7)) }
+}
+
+#[inline]
+fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(rest)?).ok()?;
+    take(rest, length)
 }
 
 #[inline]
@@ -255,21 +388,23 @@ pub(super) mod tests {
 
     #[test]
     fn every_field_is_known() {
-        assert_eq!(traces(&request(4).encode_to_vec()), Some(4));
-        assert_eq!(traces(b""), Some(0));
+        assert_eq!(traces(&request(4).encode_to_vec()), Verdict::InOrder { spans: 4 });
+        assert_eq!(traces(b""), Verdict::InOrder { spans: 0 });
     }
 
     #[test]
     fn what_passes_can_be_decoded() {
         let body = request(2).encode_to_vec();
         let mut passed = 0;
-        let mut check = |mutant: &[u8]| {
-            if let Some(spans) = traces(mutant) {
-                let decoded = ExportTraceServiceRequest::decode(mutant).expect("prost must decode it");
+        let mut check = |mutant: &[u8]| match (traces(mutant), ExportTraceServiceRequest::decode(mutant)) {
+            (Verdict::InOrder { spans }, decoded) => {
+                let decoded = decoded.expect("prost must decode it");
                 let all = decoded.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
                 assert_eq!(all.count(), spans as usize);
                 passed += 1;
             }
+            (Verdict::Odd, decoded) => assert!(decoded.is_ok()),
+            (_, decoded) => assert!(decoded.is_err(), "prost would go on where the walk has stopped"),
         };
         for length in 0..body.len() {
             check(&body[..length]);
@@ -294,7 +429,54 @@ pub(super) mod tests {
         let mut deep = request(1);
         deep.resource_spans[0].scope_spans[0].spans[0].attributes[0].value = Some(value);
         let body = deep.encode_to_vec();
-        assert_eq!(traces(&body), None);
+        assert_eq!(traces(&body), Verdict::TooDeep);
         assert!(ExportTraceServiceRequest::decode(&body[..]).is_err());
+    }
+
+    /// A valid span, and then very many messages of two bytes: four ways to take far more memory than bytes.
+    pub(in crate::receive) fn bombs() -> [Vec<u8>; 4] {
+        let wrapped = |field: u8, inner: &[u8]| {
+            let mut outer = vec![field << 3 | 2];
+            prost::encoding::encode_varint(inner.len() as u64, &mut outer);
+            outer.extend_from_slice(inner);
+            outer
+        };
+        let many = |field: u8| [field << 3 | 2, 0].repeat(4 << 20);
+        let bomb = |inner: Vec<u8>| [request(1).encode_to_vec(), inner].concat();
+        [
+            bomb(many(1)),
+            bomb(wrapped(1, &many(2))),
+            bomb(wrapped(1, &wrapped(2, &many(2)))),
+            bomb(wrapped(1, &wrapped(1, &wrapped(3, &many(3))))),
+        ]
+    }
+
+    #[test]
+    fn what_grows_too_much_is_found() {
+        for bomb in bombs() {
+            assert_eq!(traces(&bomb), Verdict::TooLarge);
+        }
+        // What clients send is far from the bound.
+        let body = request(4000).encode_to_vec();
+        assert!(body.len() > 3 << 20, "{}", body.len());
+        assert_eq!(traces(&body), Verdict::InOrder { spans: 4000 });
+        assert!(!json_is_too_large(&serde_json::to_vec(&request(1000)).unwrap()));
+        for element in ["{}", "1", "\"\"", "[]", "{\"a\":1}"] {
+            let json = format!("{{\"resourceSpans\":[{}]}}", vec![element; 2 << 20].join(" , "));
+            assert!(json_is_too_large(json.as_bytes()), "{element}");
+        }
+        let text = format!("{{\"a\":\"{}\"}}", "{,\\\",{".repeat(1 << 20));
+        assert!(!json_is_too_large(text.as_bytes()), "all of it is one text");
+    }
+
+    #[test]
+    fn groups_are_skipped() {
+        let mut body = request(1).encode_to_vec();
+        let group = [15 << 3 | 3, 8, 1, 15 << 3 | 3, 15 << 3 | 4, 15 << 3 | 4];
+        body.extend_from_slice(&group);
+        assert_eq!(traces(&body), Verdict::Odd);
+        assert!(ExportTraceServiceRequest::decode(&body[..]).is_ok());
+        body.pop();
+        assert_eq!(traces(&body), Verdict::Malformed);
     }
 }

@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::decode::Invalid;
-use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_WIRE_BYTES};
+use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_DECODED_BYTES, MAX_WIRE_BYTES};
 
 /// How an OTLP body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(super) enum Refusal {
     ContentEncoding(String),
     TooLong,
     TooLongUnpacked,
+    TooLargeDecoded,
     Timeout,
     Aborted(String),
     Gzip(String),
@@ -67,6 +68,7 @@ impl Refusal {
             Self::ContentType(_) => "content type",
             Self::ContentEncoding(_) => "content encoding",
             Self::TooLong | Self::TooLongUnpacked => "too long",
+            Self::TooLargeDecoded => "too large decoded",
             Self::Timeout => "timeout",
             Self::Aborted(_) => "aborted",
             Self::Gzip(_) => "gzip",
@@ -87,7 +89,9 @@ impl Refusal {
             Self::ContentType(_) | Self::ContentEncoding(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT)
             }
-            Self::TooLong | Self::TooLongUnpacked => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_ARGUMENT),
+            Self::TooLong | Self::TooLongUnpacked | Self::TooLargeDecoded => {
+                (StatusCode::PAYLOAD_TOO_LARGE, INVALID_ARGUMENT)
+            }
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, DEADLINE_EXCEEDED),
             Self::Aborted(_) | Self::Gzip(_) | Self::Malformed { .. } => {
                 (StatusCode::BAD_REQUEST, INVALID_ARGUMENT)
@@ -109,6 +113,12 @@ impl Refusal {
             }
             Self::TooLong => format!("the body is longer than {} MiB", MAX_WIRE_BYTES >> 20),
             Self::TooLongUnpacked => format!("the unpacked body is longer than {} MiB", MAX_BODY_BYTES >> 20),
+            Self::TooLargeDecoded => {
+                format!(
+                    "decoded the body takes more than {} MiB: send fewer spans, attributes, events and links at once",
+                    MAX_DECODED_BYTES >> 20
+                )
+            }
             Self::Timeout => format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             Self::Aborted(error) => format!("the body broke off: {error}"),
             Self::Gzip(error) => format!("the body is not valid gzip: {error}"),

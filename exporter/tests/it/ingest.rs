@@ -190,6 +190,30 @@ async fn refusals_say_what_and_why() {
 }
 
 #[tokio::test]
+async fn a_request_that_grows_when_decoded_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let good = request("shop", vec![span(TRACE, 1, 0, "good", 0, 1)]);
+    let mut bomb = good.encode_to_vec();
+    bomb.extend([0x0a, 0].repeat(15_500_000));
+    let bomb = gzip(&bomb);
+    assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+    let response = exporter.post_with(PROTOBUF, Some("gzip"), bomb).await.unwrap();
+    assert_eq!(response.status(), 413);
+    let status = Status::decode(response.bytes().await.unwrap()).unwrap();
+    assert!(status.message.starts_with("decoded the body takes more than 64 MiB"), "{}", status.message);
+
+    let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(10 << 20));
+    let response = exporter.post_with(JSON, Some("gzip"), gzip(json.as_bytes())).await.unwrap();
+    assert_eq!(response.status(), 413);
+    let refused = "logtracer_exporter_requests_refused_total{reason=\"too large decoded\"}";
+    assert_eq!(exporter.metric(refused).await, 2.);
+
+    exporter.send(&good).await;
+    exporter.trace(TRACE, 1, 0).await;
+}
+
+#[tokio::test]
 async fn a_full_outbox_is_answered_429() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());

@@ -123,6 +123,19 @@ fn a_batch_that_cannot_be_read_is_refused_whole() {
 }
 
 #[test]
+fn a_batch_that_takes_too_much_memory_is_refused() {
+    let (_dir, store, _) = open();
+    let good = batch("a", vec![span(1, 1, 0, "root", 1, 2)]);
+    let body = [&good.body[..], &[0x0a, 0].repeat(15_500_000)[..]].concat();
+    let bomb = Batch { id: 2, spans: 1, body: body.into() };
+    let error = store.append_spans(&[good, bomb]).unwrap_err();
+    assert!(
+        matches!(error, WriteError::Undecodable(reason) if reason.starts_with("batch 2: it takes too much"))
+    );
+    assert_eq!(store.trace(trace_id(1)).unwrap(), None);
+}
+
+#[test]
 fn lines_stand_by_time_and_keep_their_order_within_it() {
     let (_dir, store, _) = open();
     store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::summary::{Summary, interval};
 use crate::outbox::Batch;
+use crate::receive;
 
 /// A log line that belongs to a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,12 @@ pub(super) fn spans(
     let mut newest_traces: HashMap<i64, i64> = HashMap::new();
     let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
     for batch in batches {
+        if receive::is_too_large(&batch.body) {
+            return Err(WriteError::Undecodable(format!(
+                "batch {}: it takes too much memory to decode",
+                batch.id
+            )));
+        }
         let request = ExportTraceServiceRequest::decode(&batch.body[..])
             .map_err(|error| WriteError::Undecodable(format!("batch {}: {error}", batch.id)))?;
         for resource_spans in request.resource_spans {
@@ -106,6 +113,9 @@ pub(super) fn spans(
             let service = service_name(resource);
             let resource = resource.map(Message::encode_to_vec).unwrap_or_default();
             for scope_spans in resource_spans.scope_spans {
+                if scope_spans.spans.is_empty() {
+                    continue;
+                }
                 let scope = scope_spans.scope.as_ref().map(Message::encode_to_vec).unwrap_or_default();
                 let origin = origins.id(tx, resource.clone(), scope)?;
                 for span in scope_spans.spans {
