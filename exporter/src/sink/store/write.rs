@@ -51,20 +51,29 @@ impl From<rusqlite::Error> for WriteError {
 
 /// The ids of the rows of `origin` that were used lately.
 #[derive(Debug, Default)]
-pub(super) struct Origins(HashMap<(Vec<u8>, Vec<u8>), i64>);
+pub(super) struct Origins {
+    ids: HashMap<(Vec<u8>, Vec<u8>), i64>,
+    /// The size of the keys.
+    bytes: usize,
+}
 
 const MAX_ORIGINS: usize = 1024;
 
+/// One resource with many scopes is here many times.
+const MAX_ORIGIN_BYTES: usize = 16 << 20;
+
 impl Origins {
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.ids.clear();
+        self.bytes = 0;
     }
 
     fn id(&mut self, tx: &Transaction<'_>, resource: Vec<u8>, scope: Vec<u8>) -> rusqlite::Result<i64> {
-        if self.0.len() >= MAX_ORIGINS {
-            self.0.clear();
+        let bytes = resource.len() + scope.len();
+        if self.ids.len() >= MAX_ORIGINS || self.bytes + bytes > MAX_ORIGIN_BYTES {
+            self.clear();
         }
-        match self.0.entry((resource, scope)) {
+        match self.ids.entry((resource, scope)) {
             Entry::Occupied(known) => Ok(*known.get()),
             Entry::Vacant(new) => {
                 let (resource, scope) = new.key();
@@ -73,6 +82,7 @@ impl Origins {
                 let id = tx
                     .prepare_cached("SELECT id FROM origin WHERE resource = ? AND scope = ?")?
                     .query_row(params![resource, scope], |row| row.get(0))?;
+                self.bytes += bytes;
                 Ok(*new.insert(id))
             }
         }
