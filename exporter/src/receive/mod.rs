@@ -28,6 +28,11 @@ pub(crate) fn is_too_large(body: &[u8]) -> bool {
     scan::traces(body) == scan::Verdict::TooLarge
 }
 
+/// What one span takes in memory when decoded.
+pub(crate) fn decoded_span_bytes(span: &[u8]) -> usize {
+    scan::span_bytes(span)
+}
+
 /// What every receiver needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Receive {

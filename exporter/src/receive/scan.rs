@@ -44,6 +44,14 @@ pub(super) fn traces(body: &[u8]) -> Verdict {
     }
 }
 
+/// What one span takes when decoded; something above the bound, if that is more than the bound.
+pub(super) fn span_bytes(body: &[u8]) -> usize {
+    let mut seen = Seen { decoded_bytes: body.len(), ..Seen::default() };
+    // What is malformed is not decoded any further than it has been counted here.
+    let _ = message(&SPAN, body, 0, &mut seen);
+    seen.decoded_bytes
+}
+
 /// Whether a request in JSON takes too much memory to decode.
 ///
 /// Every member and element but the first of its object or array comes after a comma, and every object that is not

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{QueryError, View, query, value};
-use crate::sink::store::{StoredLine, StoredSpan, Trace, TraceSummary};
+use crate::sink::store::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
 
 /// The parameters of the list.
 #[derive(Debug, Deserialize)]
@@ -24,6 +24,9 @@ pub(super) struct ListQuery {
 }
 
 const MAX_LIMIT: usize = 1000;
+
+/// What is told of one trace; what is cut says so.
+const BOUNDS: Bounds = Bounds { rows: 20_000, bytes: 64 << 20 };
 
 const fn default_limit() -> usize {
     100
@@ -51,7 +54,7 @@ pub(super) async fn trace(State(view): State<View>, Path(id): Path<String>) -> R
             "a trace id has 32 hexadecimal digits that are not all zero",
         ));
     };
-    match query(&view, move |store| store.trace(trace_id)).await? {
+    match query(&view, move |store| store.trace_within(trace_id, BOUNDS)).await? {
         Some(trace) => Ok(answer(&JsonTrace::from(&trace))),
         None => Ok(error(StatusCode::NOT_FOUND, &format!("there is no trace {trace_id}"))),
     }
@@ -106,6 +109,8 @@ struct JsonTrace<'a> {
     trace_id: String,
     spans: Vec<JsonSpan<'a>>,
     logs: Vec<JsonLine<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
 }
 
 impl<'a> From<&'a Trace> for JsonTrace<'a> {
@@ -114,6 +119,7 @@ impl<'a> From<&'a Trace> for JsonTrace<'a> {
             trace_id: trace.summary.trace_id.to_string(),
             spans: trace.spans.iter().map(JsonSpan::from).collect(),
             logs: trace.lines.iter().map(JsonLine::from).collect(),
+            truncated: trace.is_truncated,
         }
     }
 }

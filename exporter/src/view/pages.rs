@@ -62,7 +62,7 @@ pub(super) async fn trace(
         return Ok((StatusCode::BAD_REQUEST, sorry("This is no trace id", text)).into_response());
     };
     let open = parameters.ok().and_then(|Query(parameters)| parameters.span.parse::<SpanId>().ok());
-    Ok(match query(&view, move |store| store.trace(trace_id)).await? {
+    Ok(match query(&view, move |store| store.trace_within(trace_id, trace::BOUNDS)).await? {
         Some(found) => trace::page(&found, open, clock::unix_nanos()).into_response(),
         None => {
             let text =

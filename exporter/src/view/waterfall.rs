@@ -113,6 +113,7 @@ mod tests {
             },
             spans: spans.iter().enumerate().map(span).collect(),
             lines: vec![],
+            is_truncated: false,
         }
     }
 

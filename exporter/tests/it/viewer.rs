@@ -128,3 +128,20 @@ async fn a_viewer_on_loopback_answers_only_to_local_names() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_very_long_trace_is_cut_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let spans = |from, to| (from..to).map(|id| span(TRACE, id, 0, "work", id, 1)).collect();
+    exporter.send(&request("shop", spans(1, 3002))).await;
+    let trace = exporter.trace(TRACE, 3001, 0).await;
+    assert_eq!(trace.get("truncated"), None);
+    let page = exporter.get(&format!("/trace/{TRACE}")).await.text().await.unwrap();
+    assert!(page.contains("Only the first 3000 of 3001 spans are shown"));
+    assert_eq!(page.matches("<details").count(), 3000);
+
+    exporter.send(&request("shop", spans(3002, 20_002))).await;
+    let trace = exporter.trace(TRACE, 20_000, 0).await;
+    assert_eq!(trace["truncated"], true);
+}

@@ -36,7 +36,7 @@ use write::Origins;
 
 #[cfg(test)]
 pub(crate) use query::Origin;
-pub(crate) use query::{StoredLine, StoredSpan, Trace, TraceSummary};
+pub(crate) use query::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, Position, WriteError};
 
@@ -110,9 +110,19 @@ impl Store {
         self.read(|connection| query::newest(connection, limit))
     }
 
-    /// Everything about one trace, `None` if nothing is stored of it.
+    /// One trace within these bounds, `None` if nothing is stored of it.
+    pub(crate) fn trace_within(
+        &self,
+        trace_id: logtracer_core::TraceId,
+        bounds: Bounds,
+    ) -> rusqlite::Result<Option<Trace>> {
+        self.read(|connection| query::trace(connection, trace_id, bounds))
+    }
+
+    /// Everything about one trace.
+    #[cfg(test)]
     pub(crate) fn trace(&self, trace_id: logtracer_core::TraceId) -> rusqlite::Result<Option<Trace>> {
-        self.read(|connection| query::trace(connection, trace_id))
+        self.trace_within(trace_id, Bounds { rows: usize::MAX, bytes: usize::MAX })
     }
 
     /// Deletes the traces that are too old or too many; see [`Retention`].

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::summary::{is_error, parse_services};
 use super::write::service_name;
+use crate::receive;
 
 /// A trace as one row of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,14 @@ pub(crate) struct TraceSummary {
     pub(crate) duration_nano: u64,
 }
 
-/// Everything about one trace.
+/// How much of a trace is read: so many spans, so many lines, and so many bytes of each when decoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+}
+
+/// One trace: all of it, or its beginning.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trace {
     pub(crate) summary: TraceSummary,
@@ -35,6 +43,8 @@ pub(crate) struct Trace {
     pub(crate) spans: Vec<StoredSpan>,
     /// By time.
     pub(crate) lines: Vec<StoredLine>,
+    /// There are more spans or lines than the bounds let in.
+    pub(crate) is_truncated: bool,
 }
 
 /// A span and where it comes from.
@@ -85,7 +95,11 @@ pub(super) fn newest(connection: &Connection, limit: usize) -> rusqlite::Result<
         .collect()
 }
 
-pub(super) fn trace(connection: &Connection, trace_id: TraceId) -> rusqlite::Result<Option<Trace>> {
+pub(super) fn trace(
+    connection: &Connection,
+    trace_id: TraceId,
+    bounds: Bounds,
+) -> rusqlite::Result<Option<Trace>> {
     // One transaction, so that the parts belong together.
     let tx = connection.unchecked_transaction()?;
     let found = tx
@@ -95,10 +109,10 @@ pub(super) fn trace(connection: &Connection, trace_id: TraceId) -> rusqlite::Res
     let Some((seq, summary)) = found else {
         return Ok(None);
     };
-    let mut spans = spans(&tx, seq)?;
+    let (mut spans, more_spans) = spans(&tx, seq, bounds)?;
     spans.sort_by_key(|stored| (stored.span.start_time_unix_nano, stored.span_id));
-    let lines = lines(&tx, seq)?;
-    Ok(Some(Trace { summary, spans, lines }))
+    let (lines, more_lines) = lines(&tx, seq, bounds)?;
+    Ok(Some(Trace { summary, spans, lines, is_truncated: more_spans || more_lines }))
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<(i64, TraceSummary)> {
@@ -119,54 +133,85 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<(i64, TraceSummary)> {
     Ok((row.get(0)?, summary))
 }
 
-fn spans(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<StoredSpan>> {
-    let mut origins: HashMap<i64, Arc<Origin>> = HashMap::new();
-    let mut statement = connection.prepare_cached("SELECT origin, body FROM span WHERE trace = ?")?;
-    let mut rows = statement.query([seq])?;
+/// The earliest spans, and whether there are more.
+fn spans(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredSpan>, bool)> {
+    let ids: Vec<i64> = connection
+        .prepare_cached("SELECT span_id FROM span WHERE trace = ? ORDER BY start_ns, span_id LIMIT ?")?
+        .query_map([seq, limit(bounds)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut origins: HashMap<i64, (Arc<Origin>, usize)> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached("SELECT origin, body FROM span WHERE trace = ? AND span_id = ?")?;
     let mut spans = Vec::new();
-    while let Some(row) = rows.next()? {
+    let mut bytes = 0;
+    for id in ids {
+        let mut rows = statement.query([seq, id])?;
+        let Some(row) = rows.next()? else { continue };
         let id: i64 = row.get(0)?;
-        let origin = match origins.get(&id) {
-            Some(origin) => origin.clone(),
+        let (origin, origin_bytes) = match origins.get(&id) {
+            Some(known) => known.clone(),
             None => {
-                let origin = Arc::new(read_origin(connection, id)?);
-                origins.insert(id, origin.clone());
-                origin
+                let read = read_origin(connection, id)?;
+                origins.insert(id, read.clone());
+                read
             }
         };
-        let span = decode::<Span>(1, row.get_ref(1)?.as_blob()?)?;
+        let body = row.get_ref(1)?.as_blob()?;
+        // The origin is shown, and written to the JSON, with each span.
+        bytes += receive::decoded_span_bytes(body) + origin_bytes;
+        if spans.len() == bounds.rows || (bytes > bounds.bytes && !spans.is_empty()) {
+            return Ok((spans, true));
+        }
+        let span = decode::<Span>(1, body)?;
         let span_id = |bytes: &[u8]| bytes.try_into().ok().and_then(SpanId::from_bytes);
         let Some(own) = span_id(&span.span_id) else {
             continue;
         };
         spans.push(StoredSpan { span_id: own, parent_span_id: span_id(&span.parent_span_id), span, origin });
     }
-    Ok(spans)
+    Ok((spans, false))
 }
 
-fn read_origin(connection: &Connection, id: i64) -> rusqlite::Result<Origin> {
+/// One more than what is shown, to know whether there are more.
+fn limit(bounds: Bounds) -> i64 {
+    i64::try_from(bounds.rows).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// The origin, and the bytes of it.
+fn read_origin(connection: &Connection, id: i64) -> rusqlite::Result<(Arc<Origin>, usize)> {
     connection.prepare_cached("SELECT resource, scope FROM origin WHERE id = ?")?.query_row([id], |row| {
-        let resource = decode::<Resource>(0, row.get_ref(0)?.as_blob()?)?;
-        let scope = decode(1, row.get_ref(1)?.as_blob()?)?;
-        Ok(Origin { service_name: service_name(Some(&resource)).to_owned(), resource, scope })
+        let (resource, scope) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+        let bytes = resource.len() + scope.len();
+        let resource = decode::<Resource>(0, resource)?;
+        let scope = decode(1, scope)?;
+        let service_name = service_name(Some(&resource)).to_owned();
+        Ok((Arc::new(Origin { service_name, resource, scope }), bytes))
     })
 }
 
-fn lines(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<StoredLine>> {
-    connection
-        .prepare_cached(
-            "SELECT time_ns, severity, message, span_id, line FROM line WHERE trace = ? ORDER BY time_ns, n",
-        )?
-        .query_map([seq], |row| {
-            Ok(StoredLine {
-                time_unix_nano: row.get::<_, i64>(0)?.max(0).cast_unsigned(),
-                severity: row.get(1)?,
-                message: row.get(2)?,
-                span_id: row.get::<_, Option<i64>>(3)?.and_then(|id| SpanId::new(id.cast_unsigned())),
-                line: row.get(4)?,
-            })
-        })?
-        .collect()
+/// The earliest lines, and whether there are more.
+fn lines(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredLine>, bool)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT time_ns, severity, message, span_id, line FROM line WHERE trace = ? ORDER BY time_ns, n LIMIT ?",
+    )?;
+    let mut rows = statement.query([seq, limit(bounds)])?;
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let line = StoredLine {
+            time_unix_nano: row.get::<_, i64>(0)?.max(0).cast_unsigned(),
+            severity: row.get(1)?,
+            message: row.get(2)?,
+            span_id: row.get::<_, Option<i64>>(3)?.and_then(|id| SpanId::new(id.cast_unsigned())),
+            line: row.get(4)?,
+        };
+        bytes += line.severity.len() + line.message.len() + line.line.len();
+        if lines.len() == bounds.rows || (bytes > bounds.bytes && !lines.is_empty()) {
+            return Ok((lines, true));
+        }
+        lines.push(line);
+    }
+    Ok((lines, false))
 }
 
 fn decode<M: Message + Default>(column: usize, bytes: &[u8]) -> rusqlite::Result<M> {

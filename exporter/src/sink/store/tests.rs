@@ -136,6 +136,27 @@ fn a_batch_that_takes_too_much_memory_is_refused() {
 }
 
 #[test]
+fn a_long_trace_is_read_within_bounds() {
+    let (_dir, store, _) = open();
+    let name = "x".repeat(1000);
+    let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
+    store.append_spans(&[batch("a", spans)]).unwrap();
+    let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
+    store.append_lines(&lines, None).unwrap();
+    let read = |rows, bytes| store.trace_within(trace_id(1), Bounds { rows, bytes }).unwrap().unwrap();
+    let counts = |trace: &Trace| (trace.spans.len(), trace.lines.len(), trace.is_truncated);
+
+    assert_eq!(counts(&read(50, 1 << 20)), (50, 50, false));
+    let some = read(10, 1 << 20);
+    assert_eq!(counts(&some), (10, 10, true));
+    assert_eq!((some.spans[0].span.start_time_unix_nano, some.lines[9].time_unix_nano), (950, 10));
+    assert_eq!((some.summary.span_count, some.summary.log_count), (50, 50));
+    let (spans, lines, is_truncated) = counts(&read(50, 20_000));
+    assert!((5..20).contains(&spans) && (5..20).contains(&lines) && is_truncated, "{spans}, {lines}");
+    assert_eq!(counts(&read(50, 1)), (1, 1, true), "something is shown of everything");
+}
+
+#[test]
 fn lines_stand_by_time_and_keep_their_order_within_it() {
     let (_dir, store, _) = open();
     store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();

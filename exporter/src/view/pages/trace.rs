@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use super::detail;
 use super::layout::{self, Refresh};
 use super::palette::Palette;
-use crate::sink::store::{StoredLine, Trace};
+use crate::sink::store::{Bounds, StoredLine, Trace};
 use crate::view::format::{clock_time, count, duration, rfc3339};
 use crate::view::waterfall::{Row, rows};
 
-/// What a browser can still show; the JSON has everything.
-const MAX_ROWS: usize = 3000;
+/// What a browser can still show; the JSON has more.
+pub(super) const BOUNDS: Bounds = Bounds { rows: 3000, bytes: 32 << 20 };
 
 /// Marks of log lines on one bar.
 const MAX_MARKS: usize = 40;
@@ -98,9 +98,9 @@ impl Page<'_> {
                     span.label { "Span" }
                     div.ticks { span { "0" } @for quarter in 1..=4 { span { (duration(total / 4 * quarter)) } } }
                 }
-                @for row in rows.iter().take(MAX_ROWS) { (self.row(row)) }
-                @if rows.len() > MAX_ROWS {
-                    p.notice { "Only the first " (MAX_ROWS) " of " (rows.len()) " spans are shown; the JSON has all." }
+                @for row in &rows { (self.row(row)) }
+                @if (rows.len() as u64) < self.trace.summary.span_count {
+                    p.notice { "Only the first " (rows.len()) " of " (self.trace.summary.span_count) " spans are shown; the JSON has more." }
                 }
             }
         }
@@ -158,9 +158,9 @@ impl Page<'_> {
         html! {
             section.card.log aria-label="Log lines" {
                 h2 { "Log lines " span.muted { "of all services, by time" } }
-                @for line in lines.iter().take(MAX_ROWS) { (self.line(line)) }
-                @if lines.len() > MAX_ROWS {
-                    p.notice { "Only the first " (MAX_ROWS) " of " (lines.len()) " lines are shown; the JSON has all." }
+                @for line in lines { (self.line(line)) }
+                @if (lines.len() as u64) < self.trace.summary.log_count {
+                    p.notice { "Only the first " (lines.len()) " of " (self.trace.summary.log_count) " lines are shown; the JSON has more." }
                 }
             }
         }
