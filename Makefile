@@ -16,7 +16,7 @@ lint: ## format, clippy, documentation and shell scripts, all without a warning
 deny: ## licenses and sources of the dependencies
 	scripts/deny
 
-bench: filter ## the CPU that Envoy spends on a request, plain, with the filter, and with its own tracers
+bench: filter ## what a line costs beside other crates, and a request beside Envoy's own tracers
 	scripts/bench
 
 filter: ## build/plugin.wasm, the module that Envoy loads

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::{get, post};
 use logtracer_sdk::client::traced;
 use logtracer_sdk::prelude::*;
@@ -24,7 +24,8 @@ struct Received(Arc<Mutex<(u32, Vec<Span>)>>);
 impl Received {
     async fn serve(&self) -> String {
         let received = self.clone();
-        let take = async move |body: Bytes| {
+        let take = async move |headers: HeaderMap, body: Bytes| {
+            assert_eq!(headers["b3"], "0", "what takes spans away is not traced");
             let mut received = received.0.lock().unwrap();
             received.0 += 1;
             if received.0 == 1 {
