@@ -24,7 +24,7 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_DATA_DIR", value_name = "DIR", default_value = "./logtracer-data")]
     pub data_dir: PathBuf,
 
-    /// Where to deliver spans: `store` is the embedded store that the viewer shows [repeatable]
+    /// Where to deliver spans: `store` is the embedded store that the viewer shows (repeatable)
     #[arg(
         long = "sink",
         env = "LOGTRACER_SINK",
@@ -34,7 +34,7 @@ pub struct Config {
     )]
     pub sinks: Vec<SinkName>,
 
-    /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin [repeatable]
+    /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin (repeatable)
     #[arg(long = "tail", env = "LOGTRACER_TAIL", value_name = "FILE", value_delimiter = ',')]
     pub tails: Vec<PathBuf>,
 
