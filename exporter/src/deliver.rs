@@ -7,11 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
-
 use crate::log::{self, Severity, Value};
-use crate::metrics::{Metrics, OfSink, SinkReason};
-use crate::outbox::{Batch, Feed};
+use crate::metrics::{Metrics, OfSink, Tally};
+use crate::outbox::{Batch, Feed, Items};
 use crate::shutdown::Shutdown;
 use crate::sink::{DeliveryError, Sink};
 
@@ -48,15 +46,28 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Delivers all of these; what the sink refuses is halved until the culprit stands alone.
+    /// Delivers all of these that the sink takes, and passes over the others.
     async fn deliver(&mut self, batches: Vec<Batch>) {
-        let mut parts = VecDeque::from([&batches[..]]);
-        while let Some(part) = parts.pop_front() {
+        let (taken, others): (Vec<_>, Vec<_>) =
+            batches.into_iter().partition(|batch| self.feed.takes(batch.signal));
+        self.deliver_taken(&taken).await;
+        // Those before the last one that was taken, its cursor has passed.
+        if let Some(last) = others.last()
+            && taken.last().is_none_or(|taken| taken.id < last.id)
+        {
+            self.pass(std::slice::from_ref(last), &Tally::default()).await;
+        }
+    }
+
+    /// What the sink refuses is halved until the culprit stands alone.
+    async fn deliver_taken(&mut self, batches: &[Batch]) {
+        let mut parts = VecDeque::from([batches]);
+        while let Some(part) = parts.pop_front().filter(|part| !part.is_empty()) {
             match self.sink.deliver(part).await {
                 Ok(()) => {
                     self.backoff.reset();
-                    let counter = Counter::clone(&self.metrics.spans_delivered.get_or_create(&self.label()));
-                    self.pass(part, &counter).await;
+                    let tally = self.metrics.delivered(&self.name);
+                    self.pass(part, &tally).await;
                 }
                 Err(DeliveryError::Retry { reason, after }) => {
                     self.wait("cannot deliver", &reason, after).await;
@@ -69,16 +80,15 @@ impl<S: Sink> Delivery<S> {
                 }
                 Err(DeliveryError::Refused { reason }) => {
                     self.tell_refused(part, &reason);
-                    let label = SinkReason { sink: self.name.clone(), reason: "refused" };
-                    let counter = Counter::clone(&self.metrics.spans_dropped.get_or_create(&label));
-                    self.pass(part, &counter).await;
+                    let tally = self.metrics.dropped(&self.name, "refused");
+                    self.pass(part, &tally).await;
                 }
             }
         }
     }
 
-    async fn pass(&mut self, part: &[Batch], counter: &Counter) {
-        while let Err(reason) = self.feed.pass(part, counter).await {
+    async fn pass(&mut self, part: &[Batch], tally: &Tally) {
+        while let Err(reason) = self.feed.pass(part, tally).await {
             self.wait("cannot note a delivery", &reason, None).await;
         }
     }
@@ -99,13 +109,16 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn tell_refused(&self, part: &[Batch], reason: &str) {
+        let mut items = Items::default();
+        part.iter().for_each(|batch| items.add(batch.signal, u64::from(batch.items)));
         log::repeated(
             Severity::Error,
             "spans refused",
             &[
                 ("sink", Value::Str(&self.name)),
                 ("error", Value::Str(reason)),
-                ("spans", Value::U64(spans(part))),
+                ("spans", Value::U64(items.spans)),
+                ("log_records", Value::U64(items.log_records)),
             ],
         );
     }
@@ -113,10 +126,6 @@ impl<S: Sink> Delivery<S> {
     fn label(&self) -> OfSink {
         OfSink { sink: self.name.clone() }
     }
-}
-
-fn spans(batches: &[Batch]) -> u64 {
-    batches.iter().map(|batch| u64::from(batch.spans)).sum()
 }
 
 /// Exponential pauses, each between half and all of its length.
@@ -151,7 +160,7 @@ fn jitter() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::{self, Limits};
+    use crate::outbox::{self, Limits, Signal, Subscription};
     use crate::shutdown;
     use bytes::Bytes;
     use std::sync::Mutex;
@@ -181,11 +190,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
         let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3600) };
-        let (outbox, _thread) =
-            outbox::open(dir.path(), &["picky".to_owned()], limits, metrics.clone()).unwrap();
+        let subscription = Subscription { sink: "picky".to_owned(), takes_logs: false };
+        let (outbox, _thread) = outbox::open(dir.path(), &[subscription], limits, metrics.clone()).unwrap();
         for body in ["one", "two", "bad", "four", "five"] {
-            outbox.append(Bytes::from(body), 10).await.unwrap();
+            outbox.append(Signal::Traces, Bytes::from(body), 10).await.unwrap();
         }
+        outbox.append(Signal::Logs, Bytes::from("passed over"), 10).await.unwrap();
         let got = Arc::new(Mutex::new(Vec::new()));
         let (trigger, stop) = shutdown::channel();
         let sink = Picky { failures: 2, got: got.clone() };
@@ -196,11 +206,10 @@ mod tests {
         task.await.unwrap();
 
         assert_eq!(*got.lock().unwrap(), [1, 2, 4, 5]);
-        let picky = || "picky".to_owned();
-        assert_eq!(metrics.spans_delivered.get_or_create(&OfSink { sink: picky() }).get(), 40);
-        let refused = SinkReason { sink: picky(), reason: "refused" };
-        assert_eq!(metrics.spans_dropped.get_or_create(&refused).get(), 10);
-        assert_eq!(metrics.delivery_retries.get_or_create(&OfSink { sink: picky() }).get(), 2);
+        let (delivered, refused) = (metrics.delivered("picky"), metrics.dropped("picky", "refused"));
+        assert_eq!((delivered.spans.get(), delivered.log_records.get()), (40, 0));
+        assert_eq!((refused.spans.get(), refused.log_records.get()), (10, 0));
+        assert_eq!(metrics.delivery_retries.get_or_create(&OfSink { sink: "picky".to_owned() }).get(), 2);
         assert_eq!(metrics.outbox_bytes.get(), 0, "what every sink has passed is deleted");
     }
 

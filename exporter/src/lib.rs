@@ -27,6 +27,7 @@ mod shutdown;
 mod sink;
 mod sqlite;
 mod tail;
+mod value;
 mod view;
 
 pub use config::Config;

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::outbox::Items;
+
 /// Why something was rejected, refused, dropped or skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Reason {
@@ -31,19 +33,35 @@ pub(crate) struct SinkReason {
     pub(crate) reason: &'static str,
 }
 
+/// One outcome, counted for spans and for log records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    pub(crate) spans: Counter,
+    pub(crate) log_records: Counter,
+}
+
+impl Tally {
+    pub(crate) fn add(&self, items: Items) {
+        self.spans.inc_by(items.spans);
+        self.log_records.inc_by(items.log_records);
+    }
+}
+
 /// All metrics; each is shared by everything that counts with it.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) spans_received: Counter,
+    pub(crate) received: Tally,
     pub(crate) spans_rejected: Family<Reason, Counter>,
     pub(crate) requests_refused: Family<Reason, Counter>,
-    pub(crate) spans_committed: Counter,
+    pub(crate) committed: Tally,
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) outbox_oldest_age: Gauge<f64, AtomicU64>,
-    pub(crate) spans_delivered: Family<OfSink, Counter>,
-    pub(crate) spans_dropped: Family<SinkReason, Counter>,
+    spans_delivered: Family<OfSink, Counter>,
+    log_records_delivered: Family<OfSink, Counter>,
+    spans_dropped: Family<SinkReason, Counter>,
+    log_records_dropped: Family<SinkReason, Counter>,
     pub(crate) delivery_retries: Family<OfSink, Counter>,
     pub(crate) sink_lag: Family<OfSink, Gauge>,
     pub(crate) log_lines_tailed: Counter,
@@ -56,16 +74,18 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
-            spans_received: Counter::default(),
+            received: Tally::default(),
             spans_rejected: Family::default(),
             requests_refused: Family::default(),
-            spans_committed: Counter::default(),
+            committed: Tally::default(),
             commits: Counter::default(),
             batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
             outbox_bytes: Gauge::default(),
             outbox_oldest_age: Gauge::default(),
             spans_delivered: Family::default(),
+            log_records_delivered: Family::default(),
             spans_dropped: Family::default(),
+            log_records_dropped: Family::default(),
             delivery_retries: Family::default(),
             sink_lag: Family::default(),
             log_lines_tailed: Counter::default(),
@@ -78,6 +98,24 @@ impl Metrics {
         metrics
     }
 
+    /// What this sink accepted.
+    pub(crate) fn delivered(&self, sink: &str) -> Tally {
+        let label = OfSink { sink: sink.to_owned() };
+        Tally {
+            spans: Counter::clone(&self.spans_delivered.get_or_create(&label)),
+            log_records: Counter::clone(&self.log_records_delivered.get_or_create(&label)),
+        }
+    }
+
+    /// What was given up for this sink.
+    pub(crate) fn dropped(&self, sink: &str, reason: &'static str) -> Tally {
+        let label = SinkReason { sink: sink.to_owned(), reason };
+        Tally {
+            spans: Counter::clone(&self.spans_dropped.get_or_create(&label)),
+            log_records: Counter::clone(&self.log_records_dropped.get_or_create(&label)),
+        }
+    }
+
     /// The text of `GET /metrics`.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
@@ -88,10 +126,20 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register("spans_received", "Spans in well-formed requests", self.spans_received.clone());
+        r.register("spans_received", "Spans in well-formed requests", self.received.spans.clone());
+        r.register(
+            "log_records_received",
+            "Log records in well-formed requests",
+            self.received.log_records.clone(),
+        );
         r.register("spans_rejected", "Invalid spans, left out of their request", self.spans_rejected.clone());
         r.register("requests_refused", "Requests answered with an error", self.requests_refused.clone());
-        r.register("spans_committed", "Spans committed to the outbox", self.spans_committed.clone());
+        r.register("spans_committed", "Spans committed to the outbox", self.committed.spans.clone());
+        r.register(
+            "log_records_committed",
+            "Log records committed to the outbox",
+            self.committed.log_records.clone(),
+        );
         r.register("commits", "Commits of the outbox", self.commits.clone());
         r.register(
             "batches_per_commit",
@@ -106,7 +154,17 @@ impl Metrics {
             self.outbox_oldest_age.clone(),
         );
         r.register("spans_delivered", "Spans that a sink accepted", self.spans_delivered.clone());
+        r.register(
+            "log_records_delivered",
+            "Log records that a sink accepted",
+            self.log_records_delivered.clone(),
+        );
         r.register("spans_dropped", "Spans given up for a sink", self.spans_dropped.clone());
+        r.register(
+            "log_records_dropped",
+            "Log records given up for a sink",
+            self.log_records_dropped.clone(),
+        );
         r.register("delivery_retries", "Deliveries to be tried again", self.delivery_retries.clone());
         r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());
         r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
@@ -132,15 +190,13 @@ mod tests {
     #[test]
     fn names_have_the_prefix_and_their_unit() {
         let metrics = Metrics::new();
-        metrics.spans_received.inc_by(3);
-        metrics
-            .spans_dropped
-            .get_or_create(&SinkReason { sink: "store".to_owned(), reason: "age" })
-            .inc_by(2);
+        metrics.received.add(Items { spans: 3, log_records: 4 });
+        metrics.dropped("store", "age").add(Items { spans: 2, log_records: 0 });
         metrics.outbox_bytes.set(7);
         let text = metrics.render();
         for line in [
             "logtracer_exporter_spans_received_total 3",
+            "logtracer_exporter_log_records_received_total 4",
             "logtracer_exporter_spans_dropped_total{sink=\"store\",reason=\"age\"} 2",
             "logtracer_exporter_outbox_bytes 7",
         ] {

@@ -62,8 +62,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let sinks: Vec<String> = config.sinks.iter().map(|sink| sink.as_str().to_owned()).collect();
+    let subscriptions: Vec<_> = config.sinks.iter().map(SinkName::subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
-    let (outbox, writer) = outbox::open(&config.data_dir, &sinks, limits, metrics.clone())?;
+    let (outbox, writer) = outbox::open(&config.data_dir, &subscriptions, limits, metrics.clone())?;
     let store = Store::open(&config.data_dir, metrics.clone())?;
 
     let http = bind("--http", config.http).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// What a database file is.
 pub(crate) struct Kind {
@@ -17,6 +17,8 @@ pub(crate) struct Kind {
     pub(crate) version: i32,
     pub(crate) page_size: u32,
     pub(crate) schema: &'static str,
+    /// What makes each version the next one, from version 1 on.
+    pub(crate) upgrades: &'static [&'static str],
 }
 
 /// Opens the file for writing, and makes it if it does not exist.
@@ -40,7 +42,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 const BUSY: Duration = Duration::from_secs(5);
 
 fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
 
     // Nothing is written before the file is known to be empty or ours.
@@ -67,14 +69,26 @@ fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
         return Ok(connection);
     }
     let version = number("PRAGMA user_version")?;
-    if version != i64::from(kind.version) {
-        bail!("its layout has version {version}, this program writes version {}", kind.version);
+    if version < 1 || version > i64::from(kind.version) {
+        bail!("its layout has version {version}, this program knows those up to {}", kind.version);
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         bail!("it is damaged: {verdict}");
     }
+    upgrade(&mut connection, kind, version)?;
     Ok(connection)
+}
+
+/// Brings a file that an earlier version has written to the layout of this one, or leaves it as it was.
+fn upgrade(connection: &mut Connection, kind: &Kind, version: i64) -> anyhow::Result<()> {
+    let passed = usize::try_from(version - 1).unwrap_or(0);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in kind.upgrades.iter().skip(passed) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", kind.version)?;
+    Ok(transaction.commit()?)
 }
 
 #[cfg(test)]
@@ -87,6 +101,7 @@ mod tests {
         version: 1,
         page_size: 4096,
         schema: "CREATE TABLE thing(id INTEGER PRIMARY KEY, body BLOB);",
+        upgrades: &[],
     };
 
     #[track_caller]
@@ -138,12 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused() {
+    fn an_earlier_version_is_upgraded_and_a_later_one_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.db");
-        drop(open(&path, &KIND).unwrap());
-        let newer = Kind { version: 2, ..KIND };
-        assert!(refused(&path, &newer).ends_with("its layout has version 1, this program writes version 2"));
+        open(&path, &KIND).unwrap().execute("INSERT INTO thing(body) VALUES (x'01')", []).unwrap();
+        let newer =
+            Kind { version: 2, upgrades: &["ALTER TABLE thing ADD COLUMN size INTEGER DEFAULT 7"], ..KIND };
+        for _ in 0..2 {
+            let connection = open(&path, &newer).unwrap();
+            let size: i64 = connection.query_row("SELECT size FROM thing", [], |row| row.get(0)).unwrap();
+            assert_eq!(size, 7);
+        }
+        assert!(
+            refused(&path, &KIND).ends_with("its layout has version 2, this program knows those up to 1")
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::batch::{Items, Subscription};
+
 /// The totals of what is committed.
 ///
 /// A commit works on a copy, which takes the place of the original only if the commit succeeds.
@@ -21,14 +23,17 @@ pub(super) struct Book {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Orphaned {
     pub(super) sink: String,
-    pub(super) spans: u64,
+    pub(super) items: Items,
 }
 
 impl Book {
     /// Reads the totals, and gives each sink a cursor: a new one starts with what still waits.
     ///
     /// Cursors of sinks that are not in the list are removed, and returned with what they had not passed.
-    pub(super) fn open(connection: &Connection, sinks: &[String]) -> rusqlite::Result<(Self, Vec<Orphaned>)> {
+    pub(super) fn open(
+        connection: &Connection,
+        subscriptions: &[Subscription],
+    ) -> rusqlite::Result<(Self, Vec<Orphaned>)> {
         let known: Vec<(String, i64)> = connection
             .prepare("SELECT sink, position FROM cursor")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -39,14 +44,14 @@ impl Book {
 
         let mut orphaned = Vec::new();
         for (sink, position) in &known {
-            if !sinks.contains(sink) {
-                let spans = spans_between(connection, *position, last_id)?;
-                orphaned.push(Orphaned { sink: sink.clone(), spans });
+            if !subscriptions.iter().any(|subscription| subscription.sink == *sink) {
+                let items = items_between(connection, *position, last_id)?;
+                orphaned.push(Orphaned { sink: sink.clone(), items });
                 connection.execute("DELETE FROM cursor WHERE sink = ?", [sink])?;
             }
         }
         let mut cursors = Vec::new();
-        for sink in sinks {
+        for Subscription { sink, .. } in subscriptions {
             let position = known.iter().find(|(name, _)| name == sink).map_or(0, |(_, position)| *position);
             connection.execute("INSERT OR IGNORE INTO cursor VALUES (?, ?)", params![sink, position])?;
             cursors.push(position);
@@ -92,10 +97,14 @@ impl Book {
     }
 }
 
-/// The spans of the batches after the first id, up to and with the second.
-pub(super) fn spans_between(connection: &Connection, after: i64, until: i64) -> rusqlite::Result<u64> {
-    let spans: i64 = connection
-        .prepare_cached("SELECT coalesce(sum(spans), 0) FROM batch WHERE id > ? AND id <= ?")?
-        .query_row([after, until], |row| row.get(0))?;
-    Ok(spans as u64)
+/// What is in the batches after the first id, up to and with the second.
+pub(super) fn items_between(connection: &Connection, after: i64, until: i64) -> rusqlite::Result<Items> {
+    let mut items = Items::default();
+    let mut statement = connection
+        .prepare_cached("SELECT signal, sum(items) FROM batch WHERE id > ? AND id <= ? GROUP BY signal")?;
+    let mut rows = statement.query([after, until])?;
+    while let Some(row) = rows.next()? {
+        items.add(row.get(0)?, row.get::<_, i64>(1)?.max(0).cast_unsigned());
+    }
+    Ok(items)
 }

@@ -3,28 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
-use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, params};
 use tokio::sync::{oneshot, watch};
 
 use super::Outbox;
+use super::batch::{Batch, Signal, Subscription};
 use super::writer::Command;
+use crate::metrics::Tally;
 use crate::sqlite;
-
-/// One request's spans, as committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) id: i64,
-    pub(crate) spans: u32,
-    /// `ExportTraceServiceRequest` as protobuf.
-    pub(crate) body: Bytes,
-}
 
 /// The batches that one sink has not passed yet.
 pub(crate) struct Feed {
     outbox: Outbox,
     sink: usize,
+    subscription: Subscription,
     reader: Arc<Mutex<Connection>>,
     committed: watch::Receiver<i64>,
 }
@@ -40,7 +34,13 @@ impl Feed {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
         let reader = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
         let committed = outbox.state.committed.subscribe();
-        Ok(Self { outbox, sink, reader, committed })
+        let subscription = outbox.state.subscriptions.get(sink).cloned().context("no such sink")?;
+        Ok(Self { outbox, sink, subscription, reader, committed })
+    }
+
+    /// Whether the sink takes batches of this signal; others it passes over.
+    pub(crate) fn takes(&self, signal: Signal) -> bool {
+        self.subscription.takes(signal)
     }
 
     /// The next batches, at least one; waits until there are some.
@@ -49,9 +49,9 @@ impl Feed {
             let cursor = self.cursor();
             // Fails only when the outbox is gone, and this holds it.
             let _ = self.committed.wait_for(|last| *last > cursor).await;
-            let reader = self.reader.clone();
+            let (reader, subscription) = (self.reader.clone(), self.subscription.clone());
             let read = tokio::task::spawn_blocking(move || {
-                read(&reader.lock().unwrap_or_else(PoisonError::into_inner), cursor)
+                read(&reader.lock().unwrap_or_else(PoisonError::into_inner), cursor, &subscription)
             });
             let batches =
                 read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -69,25 +69,26 @@ impl Feed {
         }
     }
 
-    /// Notes that the sink has passed these batches, and counts their spans.
+    /// Notes that the sink has passed these batches, and counts what is in them and the sink takes.
     ///
     /// What has been given up in the meantime is counted as that, and not here.
-    pub(crate) async fn pass(&self, batches: &[Batch], counter: &Counter) -> Result<(), String> {
+    pub(crate) async fn pass(&self, batches: &[Batch], tally: &Tally) -> Result<(), String> {
         let Some(last) = batches.last() else { return Ok(()) };
-        let spans = batches.iter().map(|batch| (batch.id, u64::from(batch.spans))).collect();
-        self.send(last.id, spans, counter).await
+        let taken = batches.iter().filter(|batch| self.takes(batch.signal));
+        let items = taken.map(|batch| (batch.id, batch.signal, u64::from(batch.items))).collect();
+        self.send(last.id, items, tally).await
     }
 
     /// Notes that the sink has passed the batches up to this id.
     #[cfg(test)]
     pub(crate) async fn advance(&self, to: i64) -> Result<(), String> {
-        self.send(to, Vec::new(), &Counter::default()).await
+        self.send(to, Vec::new(), &Tally::default()).await
     }
 
-    async fn send(&self, to: i64, spans: Vec<(i64, u64)>, counter: &Counter) -> Result<(), String> {
+    async fn send(&self, to: i64, items: Vec<(i64, Signal, u64)>, tally: &Tally) -> Result<(), String> {
         let closed = |_| "the outbox is closed".to_owned();
         let (reply, done) = oneshot::channel();
-        let command = Command::Advance { sink: self.sink, to, spans, counter: counter.clone(), reply };
+        let command = Command::Advance { sink: self.sink, to, items, tally: tally.clone(), reply };
         self.outbox.commands.send(command).await.map_err(|_| closed(()))?;
         done.await.map_err(|_| closed(()))?
     }
@@ -97,18 +98,19 @@ impl Feed {
     }
 }
 
-fn read(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Batch>> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, spans, body FROM batch WHERE id > ? ORDER BY id LIMIT ?")?;
+fn read(connection: &Connection, after: i64, subscription: &Subscription) -> rusqlite::Result<Vec<Batch>> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, signal, items, body FROM batch WHERE id > ? ORDER BY id LIMIT ?")?;
     let mut rows = statement.query(params![after, READ_BATCHES as i64])?;
     let mut batches = Vec::new();
     let mut bytes = 0;
     while bytes < READ_BYTES
         && let Some(row) = rows.next()?
     {
-        let body = Bytes::from(row.get::<_, Vec<u8>>(2)?);
+        let signal = row.get(1)?;
+        let body = if subscription.takes(signal) { row.get(3)? } else { Vec::new() };
         bytes += body.len();
-        batches.push(Batch { id: row.get(0)?, spans: row.get(1)?, body });
+        batches.push(Batch { id: row.get(0)?, signal, items: row.get(2)?, body: Bytes::from(body) });
     }
     Ok(batches)
 }

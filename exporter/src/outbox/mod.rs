@@ -1,4 +1,4 @@
-//! The outbox: batches of spans on disk, from the moment a request is acknowledged until every sink has them.
+//! The outbox: batches of spans and of log records on disk, from the moment a request is acknowledged until every sink has them.
 //!
 //! ```text
 //!  receive ──► Outbox::append ──► writer thread: many appends, one commit ──► outbox.db
@@ -8,11 +8,12 @@
 //! ```
 //!
 //! A batch is the body of one request as protobuf, a blob that nothing here looks into.
-//! Batches have ascending ids; a cursor for each sink tells the last batch that the sink has accepted; what every
-//! sink has passed is deleted.
+//! Batches have ascending ids; a cursor for each sink tells the last batch that the sink has accepted, or passed
+//! over because it does not take logs; what every sink has passed is deleted.
 //!
 //! Invariant: only the writer thread writes `outbox.db`, and an append is answered after the commit that holds it.
 
+mod batch;
 mod book;
 mod feed;
 mod schema;
@@ -32,7 +33,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::sqlite;
-pub(crate) use feed::{Batch, Feed};
+pub(crate) use batch::{Batch, Items, Signal, Subscription};
+pub(crate) use feed::Feed;
 use writer::{Command, Writer};
 
 /// The bounds of the outbox.
@@ -64,6 +66,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     path: PathBuf,
+    subscriptions: Box<[Subscription]>,
     /// The id of the last committed batch.
     committed: watch::Sender<i64>,
     /// For each sink the id of the last batch that it has passed.
@@ -80,7 +83,7 @@ const QUEUE: usize = 1024;
 /// Opens the outbox and starts its writer thread, which ends when the last [`Outbox`] is dropped.
 pub(crate) fn open(
     dir: &Path,
-    sinks: &[String],
+    subscriptions: &[Subscription],
     limits: Limits,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
@@ -89,12 +92,13 @@ pub(crate) fn open(
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {
         path,
+        subscriptions: subscriptions.into(),
         committed: watch::Sender::new(0),
-        cursors: watch::Sender::new(vec![0; sinks.len()]),
+        cursors: watch::Sender::new(vec![0; subscriptions.len()]),
         problem: Mutex::new(None),
         oldest_ms: Mutex::new(None),
     });
-    let writer = Writer::new(connection, sinks, limits, state.clone(), metrics)
+    let writer = Writer::new(connection, limits, state.clone(), metrics)
         .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
@@ -105,14 +109,14 @@ pub(crate) fn open(
 
 impl Outbox {
     /// Adds a batch; returns after it is on disk.
-    pub(crate) async fn append(&self, body: Bytes, spans: u32) -> Result<(), AppendError> {
+    pub(crate) async fn append(&self, signal: Signal, body: Bytes, items: u32) -> Result<(), AppendError> {
         let (reply, done) = oneshot::channel();
-        let command = Command::Append { body, spans, reply };
+        let command = Command::Append { signal, body, items, reply };
         self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?
     }
 
-    /// The batches of one sink, by its place in the list that [`open`] got.
+    /// The batches of one sink, by the place of its subscription in the list that [`open`] got.
     pub(crate) fn feed(&self, sink: usize) -> anyhow::Result<Feed> {
         Feed::open(self.clone(), sink)
             .with_context(|| format!("cannot read the outbox {}", self.state.path.display()))

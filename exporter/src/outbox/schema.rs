@@ -6,14 +6,15 @@ use crate::sqlite::Kind;
 pub(super) const KIND: Kind = Kind {
     name: "outbox",
     application_id: 0x6c74_6f62, // "ltob"
-    version: 1,
+    version: 2,
     page_size: 16 * 1024,
     schema: "
         CREATE TABLE batch(
             id          INTEGER PRIMARY KEY,  -- ascending, never used again
             received_ms INTEGER NOT NULL,     -- since 1970
-            spans       INTEGER NOT NULL,     -- how many are in the body
-            body        BLOB NOT NULL         -- ExportTraceServiceRequest as protobuf
+            signal      INTEGER NOT NULL,     -- 1: traces, 2: logs
+            items       INTEGER NOT NULL,     -- how many spans or log records are in the body
+            body        BLOB NOT NULL         -- the Export…ServiceRequest of the signal as protobuf
         );
         CREATE TABLE cursor(
             sink        TEXT PRIMARY KEY,
@@ -22,4 +23,8 @@ pub(super) const KIND: Kind = Kind {
         CREATE TABLE probe(at_ms INTEGER NOT NULL);
         INSERT INTO probe VALUES (0);
     ",
+    upgrades: &["
+        ALTER TABLE batch RENAME COLUMN spans TO items;
+        ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
+    "],
 };

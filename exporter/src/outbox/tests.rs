@@ -5,19 +5,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prometheus_client::metrics::counter::Counter;
 
 use super::*;
 use crate::clock::unix_millis;
-use crate::metrics::SinkReason;
+use crate::metrics::Tally;
 
 const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60) };
 
 fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let sinks: Vec<String> = sinks.iter().map(|sink| (*sink).to_owned()).collect();
+    let sinks: Vec<_> = sinks.iter().map(|sink| subscription(sink)).collect();
     let (outbox, thread) = open(dir, &sinks, LIMITS, metrics.clone()).unwrap();
     (outbox, thread, metrics)
+}
+
+/// A sink that takes everything.
+fn subscription(sink: &str) -> Subscription {
+    Subscription { sink: sink.to_owned(), takes_logs: true }
 }
 
 fn batch(byte: u8) -> Bytes {
@@ -29,7 +33,7 @@ fn ids(batches: &[Batch]) -> Vec<i64> {
 }
 
 fn dropped(metrics: &Metrics, sink: &str, reason: &'static str) -> u64 {
-    metrics.spans_dropped.get_or_create(&SinkReason { sink: sink.to_owned(), reason }).get()
+    metrics.dropped(sink, reason).spans.get()
 }
 
 #[tokio::test]
@@ -37,12 +41,12 @@ async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
     for byte in 1..=3 {
-        outbox.append(batch(byte), 5).await.unwrap();
+        outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
     let (mut a, mut b) = (outbox.feed(0).unwrap(), outbox.feed(1).unwrap());
     let batches = a.next().await.unwrap();
     assert_eq!(ids(&batches), [1, 2, 3]);
-    assert_eq!((batches[1].spans, &batches[1].body), (5, &batch(2)));
+    assert_eq!((batches[1].items, &batches[1].body), (5, &batch(2)));
     a.advance(3).await.unwrap();
     assert_eq!((metrics.outbox_bytes.get(), outbox.lags()), (300, vec![0, 3]));
     b.advance(2).await.unwrap();
@@ -59,7 +63,7 @@ async fn a_restart_goes_on_where_each_sink_was() {
     {
         let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
         for byte in 1..=3 {
-            outbox.append(batch(byte), 5).await.unwrap();
+            outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
         }
         outbox.feed(0).unwrap().advance(3).await.unwrap();
         outbox.feed(1).unwrap().advance(1).await.unwrap();
@@ -69,7 +73,7 @@ async fn a_restart_goes_on_where_each_sink_was() {
     // "a" is gone, "new" starts with what waits; ids are not used again.
     let (outbox, _thread, metrics) = open_with(dir.path(), &["b", "new"]);
     assert_eq!(metrics.outbox_bytes.get(), 200);
-    outbox.append(batch(4), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
     assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [2, 3, 4]);
     assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2, 3, 4]);
     assert_eq!(dropped(&metrics, "a", "sink removed"), 0, "a had everything");
@@ -79,7 +83,7 @@ async fn a_restart_goes_on_where_each_sink_was() {
 async fn what_a_removed_sink_had_not_got_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
-    outbox.append(batch(1), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     drop(outbox);
     thread.join().unwrap();
     let (_outbox, _thread, metrics) = open_with(dir.path(), &["b"]);
@@ -91,14 +95,14 @@ async fn a_new_sink_beside_an_empty_outbox_has_nothing_to_wait_for() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (outbox, thread, _) = open_with(dir.path(), &["a"]);
-        outbox.append(batch(1), 5).await.unwrap();
+        outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
         outbox.feed(0).unwrap().advance(1).await.unwrap();
         drop(outbox);
         thread.join().unwrap();
     }
     let (outbox, _thread, _) = open_with(dir.path(), &["a", "new"]);
     assert_eq!(outbox.lags(), [0, 0]);
-    outbox.append(batch(2), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
     assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2]);
 }
 
@@ -107,13 +111,16 @@ async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() 
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["quick", "down"]);
     for byte in 0..10 {
-        outbox.append(batch(byte), 5).await.unwrap();
+        outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
-    assert_eq!(outbox.append(batch(10), 5).await, Err(AppendError::Full { waiting_bytes: 1000 }));
+    assert_eq!(
+        outbox.append(Signal::Traces, batch(10), 5).await,
+        Err(AppendError::Full { waiting_bytes: 1000 })
+    );
 
     // As soon as one sink has the oldest, the other no longer holds up new spans.
     outbox.feed(0).unwrap().advance(4).await.unwrap();
-    outbox.append(batch(11), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(11), 5).await.unwrap();
     assert_eq!(dropped(&metrics, "down", "outbox full"), 5);
     assert_eq!(dropped(&metrics, "quick", "outbox full"), 0);
     assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()).first(), Some(&2));
@@ -125,34 +132,63 @@ async fn what_waits_too_long_is_dropped_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
     for byte in 1..=3 {
-        outbox.append(batch(byte), 5).await.unwrap();
+        outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
     outbox.feed(0).unwrap().advance(2).await.unwrap();
     outbox.expire(unix_millis()).await;
-    outbox.append(batch(4), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
     assert_eq!(metrics.outbox_bytes.get(), 400, "nothing is old yet");
 
     outbox.expire(unix_millis() + 61_000).await;
-    outbox.append(batch(5), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(5), 5).await.unwrap();
     assert_eq!(metrics.outbox_bytes.get(), 100);
     assert_eq!((dropped(&metrics, "a", "age"), dropped(&metrics, "b", "age")), (10, 20));
     assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [5]);
 }
 
 #[tokio::test]
+async fn logs_pass_a_sink_that_does_not_take_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
+    let (outbox, _thread) =
+        open(dir.path(), &[subscription("all"), spans_only], LIMITS, metrics.clone()).unwrap();
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
+    outbox.append(Signal::Logs, batch(2), 7).await.unwrap();
+    assert_eq!((metrics.committed.spans.get(), metrics.committed.log_records.get()), (5, 7));
+
+    let (mut all, mut spans_only) = (outbox.feed(0).unwrap(), outbox.feed(1).unwrap());
+    let batches = all.next().await.unwrap();
+    assert_eq!((batches[1].signal, &batches[1].body), (Signal::Logs, &batch(2)));
+    let passed = Tally::default();
+    all.pass(&batches, &passed).await.unwrap();
+    assert_eq!((passed.spans.get(), passed.log_records.get()), (5, 7));
+
+    let batches = spans_only.next().await.unwrap();
+    assert_eq!((batches[1].signal, batches[1].body.len()), (Signal::Logs, 0));
+    assert!(!spans_only.takes(Signal::Logs));
+    // Nobody loses what nobody wanted.
+    outbox.expire(unix_millis() + 61_000).await;
+    spans_only.pass(&batches, &passed).await.unwrap();
+    assert_eq!((passed.spans.get(), passed.log_records.get()), (5, 7));
+    let given_up = metrics.dropped("spans only", "age");
+    assert_eq!((given_up.spans.get(), given_up.log_records.get()), (5, 0));
+}
+
+#[tokio::test]
 async fn what_expires_during_its_delivery_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
-    outbox.append(batch(1), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     let mut feed = outbox.feed(0).unwrap();
     let mut batches = feed.next().await.unwrap();
     outbox.expire(unix_millis() + 61_000).await;
-    outbox.append(batch(2), 7).await.unwrap();
+    outbox.append(Signal::Traces, batch(2), 7).await.unwrap();
     batches.extend(feed.next().await.unwrap());
     assert_eq!(ids(&batches), [1, 2]);
-    let delivered = Counter::default();
+    let delivered = Tally::default();
     feed.pass(&batches, &delivered).await.unwrap();
-    assert_eq!((dropped(&metrics, "a", "age"), delivered.get()), (5, 7));
+    assert_eq!((dropped(&metrics, "a", "age"), delivered.spans.get()), (5, 7));
 }
 
 /// The writer commits what it gives up before it shows the cursors.
@@ -160,7 +196,7 @@ async fn what_expires_during_its_delivery_is_counted_once() {
 async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, _) = open_with(dir.path(), &["a"]);
-    outbox.append(batch(1), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     let mut feed = outbox.feed(0).unwrap();
     let other = rusqlite::Connection::open(dir.path().join("outbox.db")).unwrap();
     other.execute("DELETE FROM batch", []).unwrap();
@@ -169,7 +205,7 @@ async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
     let next = tokio::spawn(async move { feed.next().await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     outbox.state.cursors.send_replace(vec![1]);
-    outbox.append(batch(2), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
     assert_eq!(ids(&next.await.unwrap().unwrap()), [2]);
 }
 
@@ -178,16 +214,16 @@ async fn many_appends_share_commits() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
-    let (outbox, _thread) = open(dir.path(), &["a".to_owned()], limits, metrics.clone()).unwrap();
+    let (outbox, _thread) = open(dir.path(), &[subscription("a")], limits, metrics.clone()).unwrap();
     let mut senders = tokio::task::JoinSet::new();
     for byte in 0..200 {
         let outbox = outbox.clone();
-        senders.spawn(async move { outbox.append(batch(byte), 1).await });
+        senders.spawn(async move { outbox.append(Signal::Traces, batch(byte), 1).await });
     }
     while let Some(appended) = senders.join_next().await {
         appended.unwrap().unwrap();
     }
-    assert_eq!(metrics.spans_committed.get(), 200);
+    assert_eq!(metrics.committed.spans.get(), 200);
     assert!(metrics.commits.get() < 100, "{} commits", metrics.commits.get());
 }
 
@@ -201,12 +237,12 @@ async fn a_failed_commit_is_told_and_readiness_recovers() {
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'disk on fire'); END;
                    CREATE TRIGGER np BEFORE UPDATE ON probe BEGIN SELECT RAISE(ABORT, 'still on fire'); END;";
     other.execute_batch(trigger).unwrap();
-    let error = outbox.append(batch(1), 5).await.unwrap_err();
+    let error = outbox.append(Signal::Traces, batch(1), 5).await.unwrap_err();
     assert_eq!(error, AppendError::Unwritable("disk on fire".to_owned()));
     assert_eq!(outbox.writable().await, Err("still on fire".to_owned()));
-    assert_eq!((metrics.outbox_bytes.get(), metrics.spans_committed.get()), (0, 0));
+    assert_eq!((metrics.outbox_bytes.get(), metrics.committed.spans.get()), (0, 0));
     other.execute_batch("DROP TRIGGER no; DROP TRIGGER np;").unwrap();
     assert_eq!(outbox.writable().await, Ok(()));
-    outbox.append(batch(1), 5).await.unwrap();
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [1]);
 }

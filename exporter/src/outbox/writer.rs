@@ -5,30 +5,31 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::book::{Book, spans_between};
+use super::batch::{Items, Signal};
+use super::book::{Book, items_between};
 use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Severity, Value};
-use crate::metrics::{Metrics, SinkReason};
+use crate::metrics::{Metrics, Tally};
 
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
 #[derive(Debug)]
 pub(super) enum Command {
     Append {
+        signal: Signal,
         body: Bytes,
-        spans: u32,
+        items: u32,
         reply: oneshot::Sender<Result<(), AppendError>>,
     },
     Advance {
         sink: usize,
         to: i64,
-        /// The ids of what has been passed, each with its spans, which the counter counts.
-        spans: Vec<(i64, u64)>,
-        counter: Counter,
+        /// The ids of what has been passed, each with its items, which the tally counts.
+        items: Vec<(i64, Signal, u64)>,
+        tally: Tally,
         reply: oneshot::Sender<Result<(), String>>,
     },
     Expire {
@@ -45,7 +46,6 @@ const GROUP_COMMANDS: usize = 512;
 
 pub(super) struct Writer {
     connection: Connection,
-    sinks: Vec<String>,
     limits: Limits,
     book: Book,
     state: Arc<State>,
@@ -56,34 +56,31 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Outcome {
     appended: Vec<oneshot::Sender<Result<(), AppendError>>>,
-    spans: u64,
+    items: Items,
     full: Vec<oneshot::Sender<Result<(), AppendError>>>,
     done: Vec<oneshot::Sender<Result<(), String>>>,
     dropped: Vec<Dropped>,
-    passed: Vec<(Counter, u64)>,
+    passed: Vec<(Tally, Items)>,
 }
 
 struct Dropped {
     sink: usize,
     reason: &'static str,
-    spans: u64,
+    items: Items,
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        sinks: &[String],
         limits: Limits,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
-        let (book, orphaned) = Book::open(&connection, sinks)?;
+        let (book, orphaned) = Book::open(&connection, &state.subscriptions)?;
         for gone in orphaned {
-            if gone.spans > 0 {
-                count_dropped(&metrics, &gone.sink, "sink removed", gone.spans);
-            }
+            count_dropped(&metrics, &gone.sink, "sink removed", gone.items);
         }
-        let writer = Self { connection, sinks: sinks.to_vec(), limits, book, state, metrics };
+        let writer = Self { connection, limits, book, state, metrics };
         writer.show();
         Ok(writer)
     }
@@ -109,22 +106,23 @@ impl Writer {
         let mut outcome = Outcome::default();
         let mut book = self.book.clone();
         let result = self.apply(group, &mut book, &mut outcome);
-        let spans = mem::take(&mut outcome.spans);
         match result {
             Ok(()) => {
                 self.book = book;
                 self.set_problem(None);
                 self.metrics.commits.inc();
-                self.metrics.spans_committed.inc_by(spans);
+                self.metrics.committed.add(outcome.items);
                 if !outcome.appended.is_empty() {
                     self.metrics.batches_per_commit.observe(outcome.appended.len() as f64);
                 }
                 for dropped in &outcome.dropped {
-                    let sink = self.sinks.get(dropped.sink).map_or("?", String::as_str);
-                    count_dropped(&self.metrics, sink, dropped.reason, dropped.spans);
+                    if let Some(subscription) = self.state.subscriptions.get(dropped.sink) {
+                        let items = dropped.items.wanted_by(subscription);
+                        count_dropped(&self.metrics, &subscription.sink, dropped.reason, items);
+                    }
                 }
-                for (counter, spans) in &outcome.passed {
-                    counter.inc_by(*spans);
+                for (tally, items) in &outcome.passed {
+                    tally.add(*items);
                 }
                 self.show();
                 // A receiver that is gone no longer wants the answer.
@@ -171,34 +169,38 @@ impl Writer {
         let mut advanced = false;
         while let Some(command) = group.pop_front() {
             match command {
-                Command::Append { body, spans, reply } => {
+                Command::Append { signal, body, items, reply } => {
                     let needed = body.len() as u64;
                     outcome.appended.push(reply);
                     if !make_room(&transaction, book, outcome, needed, limits.max_bytes)? {
                         outcome.full.extend(outcome.appended.pop());
                         continue;
                     }
-                    transaction.prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?)")?.execute(params![
-                        book.last_id + 1,
-                        now_ms,
-                        spans,
-                        &body[..]
-                    ])?;
+                    transaction
+                        .prepare_cached(
+                            "INSERT INTO batch(id, received_ms, signal, items, body) VALUES (?, ?, ?, ?, ?)",
+                        )?
+                        .execute(params![book.last_id + 1, now_ms, signal, items, &body[..]])?;
                     book.last_id += 1;
                     book.bytes += needed;
                     book.oldest_ms.get_or_insert(now_ms);
-                    outcome.spans += u64::from(spans);
+                    outcome.items.add(signal, u64::from(items));
                 }
-                Command::Advance { sink, to, spans, counter, reply } => {
+                Command::Advance { sink, to, items, tally, reply } => {
                     outcome.done.push(reply);
-                    if let (Some(cursor), Some(name)) = (book.cursors.get_mut(sink), self.sinks.get(sink)) {
+                    if let (Some(cursor), Some(subscription)) =
+                        (book.cursors.get_mut(sink), self.state.subscriptions.get(sink))
+                    {
                         // What is before the cursor has been given up, and counted, during the delivery.
-                        let anew = spans.iter().filter(|(id, _)| id > cursor).map(|(_, spans)| spans).sum();
-                        outcome.passed.push((counter, anew));
+                        let mut anew = Items::default();
+                        for (_, signal, count) in items.iter().filter(|(id, ..)| id > cursor) {
+                            anew.add(*signal, *count);
+                        }
+                        outcome.passed.push((tally, anew));
                         *cursor = to.max(*cursor);
                         transaction
                             .prepare_cached("UPDATE cursor SET position = ? WHERE sink = ?")?
-                            .execute(params![*cursor, name])?;
+                            .execute(params![*cursor, subscription.sink])?;
                         advanced = true;
                     }
                 }
@@ -314,8 +316,8 @@ fn give_up(
 ) -> rusqlite::Result<()> {
     for (sink, cursor) in book.cursors.iter().enumerate() {
         if *cursor < until {
-            let spans = spans_between(transaction, *cursor, until)?;
-            outcome.dropped.push(Dropped { sink, reason, spans });
+            let items = items_between(transaction, *cursor, until)?;
+            outcome.dropped.push(Dropped { sink, reason, items });
         }
     }
     for cursor in &mut book.cursors {
@@ -324,11 +326,19 @@ fn give_up(
     book.delete_until(transaction, until)
 }
 
-fn count_dropped(metrics: &Metrics, sink: &str, reason: &'static str, spans: u64) {
-    metrics.spans_dropped.get_or_create(&SinkReason { sink: sink.to_owned(), reason }).inc_by(spans);
+fn count_dropped(metrics: &Metrics, sink: &str, reason: &'static str, items: Items) {
+    if items.is_none() {
+        return;
+    }
+    metrics.dropped(sink, reason).add(items);
     log::repeated(
         Severity::Error,
         "spans given up",
-        &[("sink", Value::Str(sink)), ("reason", Value::Str(reason)), ("spans", Value::U64(spans))],
+        &[
+            ("sink", Value::Str(sink)),
+            ("reason", Value::Str(reason)),
+            ("spans", Value::U64(items.spans)),
+            ("log_records", Value::U64(items.log_records)),
+        ],
     );
 }

@@ -13,6 +13,7 @@ use prost::Message;
 
 use super::scan::{self, Verdict};
 use super::status::{Encoding, Refusal};
+use crate::outbox::Signal;
 
 /// What goes into the outbox.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,8 +70,11 @@ pub(super) fn traces(encoding: Encoding, body: Bytes) -> Result<Decoded, Refusal
     let malformed = |error: String| Refusal::Malformed { encoding, error };
     let too_deep = || malformed("values are nested too deeply".to_owned());
     let decoded = match encoding {
-        Encoding::Protobuf => match scan::traces(&body) {
-            Verdict::InOrder { spans } => return Ok(Decoded { body, spans, invalid: BTreeMap::new() }),
+        Encoding::Protobuf => match scan::check(Signal::Traces, &body) {
+            Verdict::InOrder { items } => {
+                return Ok(Decoded { body, spans: items, invalid: BTreeMap::new() });
+            }
+            Verdict::TooMany => return Err(Refusal::TooMany),
             Verdict::TooLarge => return Err(Refusal::TooLargeDecoded),
             Verdict::TooDeep => return Err(too_deep()),
             // The decoder stops where the scan did, and says why.
@@ -82,8 +86,9 @@ pub(super) fn traces(encoding: Encoding, body: Bytes) -> Result<Decoded, Refusal
         Encoding::Json => encode(serde_json::from_slice(&body).map_err(|e| malformed(e.to_string()))?),
     };
     // JSON can nest deeper than a reader of protobuf goes.
-    match scan::traces(&decoded.body) {
+    match scan::check(Signal::Traces, &decoded.body) {
         Verdict::InOrder { .. } => Ok(decoded),
+        Verdict::TooMany => Err(Refusal::TooMany),
         Verdict::TooLarge => Err(Refusal::TooLargeDecoded),
         Verdict::TooDeep | Verdict::Odd | Verdict::Malformed => Err(too_deep()),
     }
@@ -180,13 +185,14 @@ mod tests {
 
     #[test]
     fn what_grows_too_much_is_refused_on_every_way() {
+        let is_too_much = |result| matches!(result, Err(Refusal::TooLargeDecoded | Refusal::TooMany));
         for mut bomb in bombs() {
-            assert_eq!(traces(Encoding::Protobuf, bomb.clone().into()), Err(Refusal::TooLargeDecoded));
+            assert!(is_too_much(traces(Encoding::Protobuf, bomb.clone().into())));
             // With an invalid span before it, which is left to the thorough way.
             let mut bad = request(1);
             bad.resource_spans[0].scope_spans[0].spans[0].trace_id.clear();
             bomb.splice(0..0, bad.encode_to_vec());
-            assert_eq!(traces(Encoding::Protobuf, bomb.into()), Err(Refusal::TooLargeDecoded));
+            assert!(is_too_much(traces(Encoding::Protobuf, bomb.into())));
         }
         let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(1 << 20));
         assert_eq!(traces(Encoding::Json, json.into()), Err(Refusal::TooLargeDecoded));

@@ -17,6 +17,9 @@ pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
 /// Two bytes on the wire can stand for an element of a hundred, so the length of a body alone bounds nothing.
 pub(super) const MAX_DECODED_BYTES: usize = 64 << 20;
 
+/// The most spans or log records in one request.
+pub(super) const MAX_ITEMS: u32 = 50_000;
+
 /// How long a body may take to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 

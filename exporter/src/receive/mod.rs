@@ -17,15 +17,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::metrics::{Metrics, Reason};
-use crate::outbox::{AppendError, Outbox};
+use crate::outbox::{AppendError, Outbox, Signal};
 use decode::{Decoded, Invalid};
 use limits::Budget;
 use status::Refusal;
 
 /// Whether a body takes too much memory to be decoded. The outbox gets no such body from here, but a version without
 /// this bound may have left one.
-pub(crate) fn is_too_large(body: &[u8]) -> bool {
-    scan::traces(body) == scan::Verdict::TooLarge
+pub(crate) fn is_too_large(signal: Signal, body: &[u8]) -> bool {
+    matches!(scan::check(signal, body), scan::Verdict::TooLarge | scan::Verdict::TooMany)
 }
 
 /// What one span takes in memory when decoded.
@@ -50,13 +50,13 @@ impl Receive {
     async fn commit(&self, decoded: Decoded) -> Result<BTreeMap<Invalid, u32>, Refusal> {
         let Decoded { body, spans, invalid } = decoded;
         let rejected: u32 = invalid.values().sum();
-        self.metrics.spans_received.inc_by(u64::from(spans) + u64::from(rejected));
+        self.metrics.received.spans.inc_by(u64::from(spans) + u64::from(rejected));
         for (reason, count) in &invalid {
             let label = Reason { reason: reason.as_str() };
             self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
         }
         if spans > 0 {
-            self.outbox.append(body, spans).await.map_err(|error| match error {
+            self.outbox.append(Signal::Traces, body, spans).await.map_err(|error| match error {
                 AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
                 AppendError::Unwritable(reason) => {
                     Refusal::Unavailable(format!("cannot write the outbox: {reason}"))

@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::decode::Invalid;
-use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_DECODED_BYTES, MAX_WIRE_BYTES};
+use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_DECODED_BYTES, MAX_ITEMS, MAX_WIRE_BYTES};
 
 /// How an OTLP body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(super) enum Refusal {
     ContentEncoding(String),
     TooLong,
     TooLongUnpacked,
+    TooMany,
     TooLargeDecoded,
     Timeout,
     Aborted(String),
@@ -68,6 +69,7 @@ impl Refusal {
             Self::ContentType(_) => "content type",
             Self::ContentEncoding(_) => "content encoding",
             Self::TooLong | Self::TooLongUnpacked => "too long",
+            Self::TooMany => "too many",
             Self::TooLargeDecoded => "too large decoded",
             Self::Timeout => "timeout",
             Self::Aborted(_) => "aborted",
@@ -89,7 +91,7 @@ impl Refusal {
             Self::ContentType(_) | Self::ContentEncoding(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT)
             }
-            Self::TooLong | Self::TooLongUnpacked | Self::TooLargeDecoded => {
+            Self::TooLong | Self::TooLongUnpacked | Self::TooMany | Self::TooLargeDecoded => {
                 (StatusCode::PAYLOAD_TOO_LARGE, INVALID_ARGUMENT)
             }
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, DEADLINE_EXCEEDED),
@@ -113,6 +115,9 @@ impl Refusal {
             }
             Self::TooLong => format!("the body is longer than {} MiB", MAX_WIRE_BYTES >> 20),
             Self::TooLongUnpacked => format!("the unpacked body is longer than {} MiB", MAX_BODY_BYTES >> 20),
+            Self::TooMany => {
+                format!("the request has more than {MAX_ITEMS} spans or log records: send fewer at once")
+            }
             Self::TooLargeDecoded => {
                 format!(
                     "decoded the body takes more than {} MiB: send fewer spans, attributes, events and links at once",

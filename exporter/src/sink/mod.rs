@@ -1,4 +1,4 @@
-//! Where spans go: each sink is a folder here, and all that [`crate::deliver`] knows of it is this trait.
+//! Where spans and log records go: each sink is a folder here, and all that [`crate::deliver`] knows of it is this trait.
 
 pub(crate) mod store;
 
@@ -6,7 +6,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outbox::Batch;
+use crate::outbox::{Batch, Subscription};
 
 /// A destination of spans.
 pub(crate) trait Sink: Send + 'static {
@@ -40,6 +40,14 @@ impl SinkName {
         match self {
             Self::Store => "store",
         }
+    }
+
+    /// What the sink wants of the outbox.
+    pub(crate) fn subscription(&self) -> Subscription {
+        let takes_logs = match self {
+            Self::Store => true,
+        };
+        Subscription { sink: self.as_str().to_owned(), takes_logs }
     }
 }
 

@@ -16,7 +16,6 @@ mod api;
 mod assets;
 mod format;
 mod pages;
-mod value;
 mod waterfall;
 
 use std::net::IpAddr;
@@ -33,6 +32,7 @@ use axum::routing::get;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::sink::store::Store;
+use crate::value;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]

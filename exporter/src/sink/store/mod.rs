@@ -1,7 +1,7 @@
 //! The embedded store: spans and log lines in one SQLite file, for the viewer of this machine.
 //!
 //! ```text
-//!  deliver ──► Store::deliver ─► write ─┐
+//!  deliver ──► Store::deliver ─► write ─┐       (records: log records become lines)
 //!                                       ├──► store.db ──► query ──► view
 //!  tail ──► Store::append_lines ────────┘        ▲
 //!                                  retention ────┘ the oldest traces leave, by age and by size
@@ -11,9 +11,11 @@
 //! clustered by it. So inserts go to the end of the tables, and retention deletes from their beginning.
 //!
 //! Invariant: a span is stored once, whatever number of times it is delivered (the key is trace id and span id);
-//! a log line is stored once, because the position in its file is committed with it.
+//! a log line of a file is stored once, because the position in its file is committed with it; a log record is stored
+//! once, because one that equals a stored line of its trace in all that it says, to the nanosecond, is taken for the same.
 
 mod query;
+mod records;
 mod retention;
 mod schema;
 mod summary;
@@ -32,7 +34,7 @@ use crate::clock::unix_millis;
 use crate::metrics::Metrics;
 use crate::outbox::Batch;
 use crate::sqlite;
-use write::Origins;
+use write::{Origins, Source};
 
 #[cfg(test)]
 pub(crate) use query::Origin;
@@ -71,13 +73,16 @@ impl Store {
         Ok(Self(Arc::new(Inner { path, writer: Mutex::new(writer), readers: Mutex::default(), metrics })))
     }
 
-    /// Stores the spans of these batches, all or none.
-    pub(crate) fn append_spans(&self, batches: &[Batch]) -> Result<(), WriteError> {
+    /// Stores the spans and the log records of these batches, all or none.
+    pub(crate) fn append(&self, batches: &[Batch]) -> Result<(), WriteError> {
         let mut writer = self.writer();
         let StoreWriter { connection, origins } = &mut *writer;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = write::spans(&transaction, origins, batches, unix_millis())
-            .and_then(|()| Ok(transaction.commit()?));
+        let result = records::lines(batches, &self.0.metrics).and_then(|lines| {
+            write::spans(&transaction, origins, batches, unix_millis())?;
+            write::lines(&transaction, &lines, Source::Batches, unix_millis())?;
+            Ok(transaction.commit()?)
+        });
         if result.is_err() {
             // They may name rows that were rolled back.
             origins.clear();
@@ -93,7 +98,7 @@ impl Store {
     ) -> rusqlite::Result<()> {
         let mut writer = self.writer();
         let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        write::lines(&transaction, lines, unix_millis())?;
+        write::lines(&transaction, lines, Source::File, unix_millis())?;
         if let Some(position) = position {
             write::position(&transaction, position)?;
         }
@@ -167,7 +172,7 @@ impl Sink for Store {
     async fn deliver(&mut self, batches: &[Batch]) -> Result<(), DeliveryError> {
         let store = self.clone();
         let batches = batches.to_vec();
-        let written = tokio::task::spawn_blocking(move || store.append_spans(&batches)).await;
+        let written = tokio::task::spawn_blocking(move || store.append(&batches)).await;
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(WriteError::Undecodable(error))) => Err(DeliveryError::Refused { reason: error }),

@@ -62,4 +62,5 @@ pub(super) const KIND: Kind = Kind {
             head          BLOB NOT NULL         -- the first bytes of the file, to know it again
         ) WITHOUT ROWID;
     ",
+    upgrades: &[],
 };

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
+use crate::outbox::Signal;
 
 fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     let dir = tempfile::tempdir().unwrap();
@@ -46,7 +47,7 @@ fn batch(service: &str, spans: Vec<Span>) -> Batch {
             ..Default::default()
         }],
     };
-    Batch { id: 1, spans: count, body: request.encode_to_vec().into() }
+    Batch { id: 1, signal: Signal::Traces, items: count, body: request.encode_to_vec().into() }
 }
 
 fn line(trace: u64, time: u64, message: &str) -> LogLine {
@@ -63,13 +64,13 @@ fn line(trace: u64, time: u64, message: &str) -> LogLine {
 #[test]
 fn the_summary_follows_the_spans_in_whatever_order_they_come() {
     let (_dir, store, _) = open();
-    store.append_spans(&[batch("b", vec![span(1, 2, 1, "child", 20, 30)])]).unwrap();
+    store.append(&[batch("b", vec![span(1, 2, 1, "child", 20, 30)])]).unwrap();
     let summary = |store: &Store| store.newest(10).unwrap().remove(0);
     assert_eq!((summary(&store).root_name.as_str(), summary(&store).duration_nano), ("child", 10));
 
     let mut failed = span(1, 3, 2, "deeper", 5, 8);
     failed.status = Some(Status { code: 2, message: String::new() });
-    store.append_spans(&[batch("a", vec![span(1, 1, 0, "root", 10, 40), failed])]).unwrap();
+    store.append(&[batch("a", vec![span(1, 1, 0, "root", 10, 40), failed])]).unwrap();
     assert_eq!(
         summary(&store),
         TraceSummary {
@@ -90,7 +91,7 @@ fn spans_come_back_as_they_were_sent() {
     let (_dir, store, _) = open();
     let sent = vec![span(1, u64::MAX, 0, "root", 10, 40), span(1, 1, u64::MAX, "child", 12, 30)];
     for _ in 0..2 {
-        store.append_spans(&[batch("a", sent.clone())]).unwrap();
+        store.append(&[batch("a", sent.clone())]).unwrap();
     }
     let trace = store.trace(trace_id(1)).unwrap().unwrap();
     let got: Vec<Span> = trace.spans.iter().map(|stored| stored.span.clone()).collect();
@@ -104,7 +105,7 @@ fn spans_come_back_as_they_were_sent() {
 fn odd_times_do_no_harm() {
     let (_dir, store, _) = open();
     store
-        .append_spans(&[batch("a", vec![span(1, 1, 0, "back", 50, 10), span(1, 2, 0, "far", u64::MAX, 3)])])
+        .append(&[batch("a", vec![span(1, 1, 0, "back", 50, 10), span(1, 2, 0, "far", u64::MAX, 3)])])
         .unwrap();
     let trace = store.trace(trace_id(1)).unwrap().unwrap();
     assert_eq!((trace.summary.start_unix_nano, trace.spans[0].duration_nano()), (50, 0));
@@ -113,12 +114,12 @@ fn odd_times_do_no_harm() {
 #[test]
 fn a_batch_that_cannot_be_read_is_refused_whole() {
     let (_dir, store, _) = open();
-    let bad = Batch { id: 2, spans: 1, body: Bytes::from_static(b"\xff") };
+    let bad = Batch { id: 2, signal: Signal::Traces, items: 1, body: Bytes::from_static(b"\xff") };
     let good = batch("a", vec![span(1, 1, 0, "root", 1, 2)]);
-    let error = store.append_spans(&[good.clone(), bad]).unwrap_err();
+    let error = store.append(&[good.clone(), bad]).unwrap_err();
     assert!(matches!(error, WriteError::Undecodable(reason) if reason.starts_with("batch 2: ")));
     assert_eq!(store.trace(trace_id(1)).unwrap(), None);
-    store.append_spans(&[good]).unwrap();
+    store.append(&[good]).unwrap();
     assert!(store.trace(trace_id(1)).unwrap().is_some());
 }
 
@@ -127,8 +128,8 @@ fn a_batch_that_takes_too_much_memory_is_refused() {
     let (_dir, store, _) = open();
     let good = batch("a", vec![span(1, 1, 0, "root", 1, 2)]);
     let body = [&good.body[..], &[0x0a, 0].repeat(15_500_000)[..]].concat();
-    let bomb = Batch { id: 2, spans: 1, body: body.into() };
-    let error = store.append_spans(&[good, bomb]).unwrap_err();
+    let bomb = Batch { id: 2, signal: Signal::Traces, items: 1, body: body.into() };
+    let error = store.append(&[good, bomb]).unwrap_err();
     assert!(
         matches!(error, WriteError::Undecodable(reason) if reason.starts_with("batch 2: it takes too much"))
     );
@@ -140,7 +141,7 @@ fn a_long_trace_is_read_within_bounds() {
     let (_dir, store, _) = open();
     let name = "x".repeat(1000);
     let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
-    store.append_spans(&[batch("a", spans)]).unwrap();
+    store.append(&[batch("a", spans)]).unwrap();
     let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
     store.append_lines(&lines, None).unwrap();
     let read = |rows, bytes| store.trace_within(trace_id(1), Bounds { rows, bytes }).unwrap().unwrap();
@@ -167,7 +168,7 @@ fn lines_stand_by_time_and_keep_their_order_within_it() {
     assert_eq!((trace.summary.log_count, trace.summary.span_count), (3, 0));
 
     // Spans know better when the trace was.
-    store.append_spans(&[batch("a", vec![span(1, 1, 0, "root", 15, 18)])]).unwrap();
+    store.append(&[batch("a", vec![span(1, 1, 0, "root", 15, 18)])]).unwrap();
     let summary = store.trace(trace_id(1)).unwrap().unwrap().summary;
     assert_eq!((summary.start_unix_nano, summary.duration_nano), (15, 3));
 }
@@ -187,7 +188,7 @@ fn a_position_is_kept_with_its_lines() {
 fn old_traces_leave() {
     let (_dir, store, metrics) = open();
     for n in 1..=3 {
-        store.append_spans(&[batch("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
+        store.append(&[batch("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
     }
     store.append_lines(&[line(1, 1, "a")], None).unwrap();
     let retention = Retention { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
@@ -200,7 +201,7 @@ fn old_traces_leave() {
         3
     );
     // The resource was deleted with the last trace that used it, and comes back.
-    store.append_spans(&[batch("a", vec![span(9, 1, 0, "root", 1, 2)])]).unwrap();
+    store.append(&[batch("a", vec![span(9, 1, 0, "root", 1, 2)])]).unwrap();
     assert_eq!(store.trace(trace_id(9)).unwrap().unwrap().spans[0].origin.service_name, "a");
 }
 
@@ -211,7 +212,7 @@ fn the_store_keeps_its_size_and_the_newest_traces() {
     let name = "x".repeat(2000);
     for n in 1..=500 {
         let service = format!("service-{n}");
-        store.append_spans(&[batch(&service, vec![span(n, 1, 0, &name, n, n + 1)])]).unwrap();
+        store.append(&[batch(&service, vec![span(n, 1, 0, &name, n, n + 1)])]).unwrap();
     }
     store.enforce(&retention, unix_millis()).unwrap();
     assert!(metrics.store_bytes.get() <= 800_000, "{}", metrics.store_bytes.get());
@@ -221,4 +222,39 @@ fn the_store_keeps_its_size_and_the_newest_traces() {
     assert_eq!(left.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), newest);
     let last = store.trace(trace_id(500)).unwrap().unwrap();
     assert_eq!(last.spans[0].origin.service_name, "service-500");
+}
+
+#[test]
+fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+
+    let (_dir, store, metrics) = open();
+    let record = |trace: Vec<u8>, time_unix_nano| LogRecord {
+        trace_id: trace,
+        time_unix_nano,
+        body: Some(AnyValue { value: Some(Any::StringValue("said".to_owned())) }),
+        ..Default::default()
+    };
+    let trace = || trace_id(1).to_bytes().to_vec();
+    let log_records = vec![record(trace(), 5), record(trace(), 6), record(vec![], 7)];
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs { log_records, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let logs = Batch { id: 3, signal: Signal::Logs, items: 3, body: request.encode_to_vec().into() };
+    for _ in 0..3 {
+        store.append(std::slice::from_ref(&logs)).unwrap();
+    }
+    let stored = store.trace(trace_id(1)).unwrap().unwrap();
+    let times: Vec<u64> = stored.lines.iter().map(|line| line.time_unix_nano).collect();
+    assert_eq!((times, stored.summary.log_count), (vec![5, 6], 2));
+    let skipped = metrics.log_lines_skipped.get_or_create(&crate::metrics::Reason { reason: "no trace" });
+    assert_eq!(skipped.get(), 3);
+
+    let lines = [line(1, 9, "twice"), line(1, 9, "twice")];
+    store.append_lines(&lines, None).unwrap();
+    assert_eq!(store.trace(trace_id(1)).unwrap().unwrap().lines.len(), 4);
 }

@@ -11,7 +11,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::summary::{Summary, interval};
-use crate::outbox::Batch;
+use crate::outbox::{Batch, Signal};
 use crate::receive;
 
 /// A log line that belongs to a trace.
@@ -109,15 +109,8 @@ pub(super) fn spans(
     let mut summaries: HashMap<TraceId, Summary> = HashMap::new();
     let mut newest_traces: HashMap<i64, i64> = HashMap::new();
     let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
-    for batch in batches {
-        if receive::is_too_large(&batch.body) {
-            return Err(WriteError::Undecodable(format!(
-                "batch {}: it takes too much memory to decode",
-                batch.id
-            )));
-        }
-        let request = ExportTraceServiceRequest::decode(&batch.body[..])
-            .map_err(|error| WriteError::Undecodable(format!("batch {}: {error}", batch.id)))?;
+    for batch in batches.iter().filter(|batch| batch.signal == Signal::Traces) {
+        let request: ExportTraceServiceRequest = decode(batch)?;
         for resource_spans in request.resource_spans {
             let resource = resource_spans.resource.as_ref();
             let service = service_name(resource);
@@ -160,17 +153,44 @@ pub(super) fn spans(
     Ok(())
 }
 
+/// Decodes the request of a batch, if that takes a bounded amount of memory.
+pub(super) fn decode<T: Message + Default>(batch: &Batch) -> Result<T, WriteError> {
+    let undecodable = |reason: String| WriteError::Undecodable(format!("batch {}: {reason}", batch.id));
+    if receive::is_too_large(batch.signal, &batch.body) {
+        return Err(undecodable("it takes too much memory to decode".to_owned()));
+    }
+    T::decode(&batch.body[..]).map_err(|error| undecodable(error.to_string()))
+}
+
+/// Where log lines come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A file, each line of which is read once: equal lines are several.
+    File,
+    /// Batches, each of which may come again: equal lines are one.
+    Batches,
+}
+
 /// Stores log lines.
-pub(super) fn lines(tx: &Transaction<'_>, lines: &[LogLine], now_ms: i64) -> rusqlite::Result<()> {
+pub(super) fn lines(
+    tx: &Transaction<'_>,
+    lines: &[LogLine],
+    source: Source,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
     let mut summaries: HashMap<TraceId, Summary> = HashMap::new();
     let mut insert = tx.prepare_cached(
         "INSERT INTO line VALUES (?1, ?2,
             (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6)",
     )?;
+    let mut known = tx.prepare_cached("SELECT 1 FROM line WHERE trace = ? AND time_ns = ? AND line = ?")?;
     for line in lines {
         let summary = summary(tx, &mut summaries, line.trace_id, now_ms)?;
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
         let span_id = line.span_id.map(|id| id.get().cast_signed());
+        if source == Source::Batches && known.exists(params![summary.seq, time_ns, line.line])? {
+            continue;
+        }
         insert.execute(params![summary.seq, time_ns, span_id, line.severity, line.message, line.line])?;
         summary.add_line(time_ns);
     }

@@ -5,13 +5,13 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use serde_json::{Map, Value};
 
 /// Attributes as one JSON object.
-pub(super) fn object(attributes: &[KeyValue]) -> Value {
+pub(crate) fn object(attributes: &[KeyValue]) -> Value {
     let members = attributes.iter().map(|attribute| (attribute.key.clone(), json(attribute.value.as_ref())));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
 /// A value as JSON; bytes as hexadecimal digits, the numbers that JSON does not know as texts.
-pub(super) fn json(value: Option<&AnyValue>) -> Value {
+pub(crate) fn json(value: Option<&AnyValue>) -> Value {
     match value.and_then(|value| value.value.as_ref()) {
         None => Value::Null,
         Some(Any::StringValue(text)) => text.as_str().into(),
@@ -29,7 +29,7 @@ pub(super) fn json(value: Option<&AnyValue>) -> Value {
 }
 
 /// A value as text: a string without quotes, anything else as JSON.
-pub(super) fn text(value: Option<&AnyValue>) -> String {
+pub(crate) fn text(value: Option<&AnyValue>) -> String {
     match json(value) {
         Value::String(text) => text,
         Value::Null => String::new(),
@@ -38,7 +38,7 @@ pub(super) fn text(value: Option<&AnyValue>) -> String {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,0 +1,68 @@
+//! Checking an OTLP request without building it: the shape of every message, the UTF-8 of every text, the ids of
+//! every span, and what it would take in memory.
+//!
+//! ```text
+//!  walk (the wire format, one pass) ──► shapes (what each field of each message is)
+//!  json (an estimate for JSON)
+//! ```
+//!
+//! This is what makes it possible to keep a request as it came: a body that passes is one that a later reader can
+//! decode. It costs a fraction of decoding, for it allocates nothing.
+//!
+//! Invariants: what [`check`] finds in order, prost decodes (held by `what_passes_can_be_decoded` in the tests).
+//! What it does not find too large takes no more than a small multiple of [`MAX_DECODED_BYTES`](super::limits::MAX_DECODED_BYTES) to decode: it stops
+//! where prost would stop, or earlier.
+//! What is odd (groups, an invalid span) is left to the thorough way in [`super::decode`].
+
+mod json;
+mod shapes;
+mod walk;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use crate::outbox::Signal;
+pub(super) use json::is_too_large as json_is_too_large;
+use walk::{Fault, Seen};
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Each span is valid; so many spans or log records there are.
+    InOrder { items: u32 },
+    /// It can be decoded in bounded memory, but not kept as it is.
+    Odd,
+    /// It cannot be decoded.
+    Malformed,
+    /// Its values are nested too deeply.
+    TooDeep,
+    /// It has more than [`MAX_ITEMS`](super::limits::MAX_ITEMS) spans or log records.
+    TooMany,
+    /// Decoded it would be larger than [`MAX_DECODED_BYTES`](super::limits::MAX_DECODED_BYTES).
+    TooLarge,
+}
+
+/// Looks at the export request of a signal.
+pub(super) fn check(signal: Signal, body: &[u8]) -> Verdict {
+    let shape = match signal {
+        Signal::Traces => &shapes::TRACES,
+        Signal::Logs => &shapes::LOGS,
+    };
+    let mut seen = Seen::new(body);
+    match walk::message(shape, body, 0, &mut seen) {
+        Ok(()) if seen.is_odd => Verdict::Odd,
+        Ok(()) => Verdict::InOrder { items: seen.items },
+        Err(Fault::Malformed) => Verdict::Malformed,
+        Err(Fault::TooDeep) => Verdict::TooDeep,
+        Err(Fault::TooMany) => Verdict::TooMany,
+        Err(Fault::TooLarge) => Verdict::TooLarge,
+    }
+}
+
+/// What one span takes when decoded; something above the bound, if that is more than the bound.
+pub(super) fn span_bytes(body: &[u8]) -> usize {
+    let mut seen = Seen::new(body);
+    // What is malformed is not decoded any further than it has been counted here.
+    let _ = walk::message(&shapes::SPAN, body, 0, &mut seen);
+    seen.decoded_bytes
+}
