@@ -22,35 +22,23 @@ pub(crate) fn decode(digits: &[u8]) -> Option<u128> {
         return None;
     }
     let mut value = 0u128;
-    for &digit in digits {
-        value = value << 4 | u128::from(nibble(digit)?);
+    let mut words = digits.chunks_exact(8);
+    for word in &mut words {
+        value = value << 32 | u128::from(decode_word(word.try_into().ok()?)?);
+    }
+    for &digit in words.remainder() {
+        value = value << 4 | u128::from(char::from(digit).to_digit(16)?);
     }
     Some(value)
 }
 
-/// The two digits of each byte.
-static PAIRS: [[u8; 2]; 256] = pairs();
-
-// Runs in the compiler only, where an index that is out of bounds is an error of the build.
-#[allow(clippy::indexing_slicing)]
-const fn pairs() -> [[u8; 2]; 256] {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 0xf]];
-        byte += 1;
-    }
-    pairs
-}
-
-/// The `N` lower-case digits of the low `4 * N` bits of `value`; `N` is even.
+/// The `N` lower-case digits of the low `4 * N` bits of `value`; `N` is a multiple of eight.
 pub(crate) fn encode<const N: usize>(value: u128) -> HexText<N> {
     let mut digits = [b'0'; N];
-    let bytes = value.to_be_bytes();
-    let low_bytes = bytes.iter().skip(bytes.len() - N / 2);
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(low_bytes) {
-        pair.copy_from_slice(PAIRS.get(usize::from(*byte)).unwrap_or(b"00"));
+    let mut rest = value;
+    for word in digits.rchunks_exact_mut(8) {
+        word.copy_from_slice(&encode_word(rest as u32));
+        rest >>= 32;
     }
     HexText(digits)
 }
@@ -58,15 +46,6 @@ pub(crate) fn encode<const N: usize>(value: u128) -> HexText<N> {
 /// True where no digit is an upper-case letter, as W3C demands.
 pub(crate) fn is_lower_case(digits: &[u8]) -> bool {
     !digits.iter().any(u8::is_ascii_uppercase)
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// `N` lower-case hexadecimal digits on the stack.
@@ -97,5 +76,81 @@ impl<const N: usize> core::ops::Deref for HexText<N> {
 impl<const N: usize> fmt::Debug for HexText<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+// === eight digits at a time, each in a byte of a word, the first in the highest ===
+
+const fn each_byte(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Sets the high bit of each byte that is at least `limit`; bytes and limit are below 0x80.
+const fn at_least(bytes: u64, limit: u8) -> u64 {
+    // No byte carries into the next: the sums are below 0x100.
+    bytes.wrapping_add(each_byte(0x80 - limit))
+}
+
+fn decode_word(digits: [u8; 8]) -> Option<u32> {
+    const HIGH: u64 = each_byte(0x80);
+    let word = u64::from_be_bytes(digits);
+    let ascii = word & !HIGH;
+    let lower = ascii | each_byte(0x20);
+    let is_digit = at_least(ascii, b'0') & !at_least(ascii, b'9' + 1);
+    let is_letter = at_least(lower, b'a') & !at_least(lower, b'f' + 1);
+    if word & HIGH != 0 || (is_digit | is_letter) & HIGH != HIGH {
+        return None;
+    }
+    // The low bits of a digit are its value; those of a letter, which has bit 6, are 9 less.
+    let values = (word & each_byte(0x0f)) + (word >> 6 & each_byte(1)) * 9;
+    let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    Some((pairs | pairs >> 16) as u32)
+}
+
+fn encode_word(value: u32) -> [u8; 8] {
+    let pairs = u64::from(value);
+    let pairs = (pairs | pairs << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    let values = (bytes | bytes << 4) & each_byte(0x0f);
+    // Bit 4 of the sum tells the values from 10 on, which are letters.
+    let is_letter = (values + each_byte(6)) >> 4 & each_byte(1);
+    (values + each_byte(b'0') + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every byte at every place, against the standard library.
+    #[test]
+    fn every_byte_at_every_place() {
+        for byte in 0..=255u8 {
+            for place in 0..16 {
+                let mut digits = *b"0123456789abcdef";
+                digits[place] = byte;
+                let text = std::str::from_utf8(&digits).ok();
+                let expected = text
+                    .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                    .and_then(|text| u128::from_str_radix(text, 16).ok());
+                assert_eq!(decode(&digits), expected, "{byte:#x} at {place}");
+            }
+        }
+        assert_eq!(decode(b""), None);
+        assert_eq!(decode(&[b'0'; 33]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(value: u128) {
+            prop_assert_eq!(encode::<32>(value).to_string(), format!("{value:032x}"));
+            prop_assert_eq!(encode::<16>(value).to_string(), format!("{:016x}", value as u64));
+            for width in 1..=32 {
+                let value = value >> (128 - 4 * width);
+                let digits = format!("{value:0width$X}");
+                prop_assert_eq!(decode(digits.as_bytes()), Some(value));
+            }
+        }
     }
 }

@@ -32,14 +32,9 @@ pub(super) struct Keys {
     /// Further names that the readers of this format take for their own.
     reserved: &'static [&'static str],
     reserved_prefix: Option<&'static str>,
-    /// The names of all the above, for a quick look; filled by [`Keys::indexed`].
-    taken: [&'static str; MAX_TAKEN],
-    /// Bit `n` is set where a name of `n` bytes is taken.
-    taken_lengths: u64,
+    /// Bit `n` is set where one of all these names has `n` bytes; filled by [`Keys::measured`].
+    lengths: u64,
 }
-
-/// Room for our own nine keys and the further ones.
-const MAX_TAKEN: usize = 12;
 
 /// <https://cloud.google.com/logging/docs/structured-logging#structured_logging_special_fields>
 static STACKDRIVER: Keys = Keys {
@@ -54,10 +49,9 @@ static STACKDRIVER: Keys = Keys {
     labels: key!("logging.googleapis.com/labels"),
     reserved: &["timestamp", "timestampSeconds", "timestampNanos"],
     reserved_prefix: Some("logging.googleapis.com/"),
-    taken: [""; MAX_TAKEN],
-    taken_lengths: 0,
+    lengths: 0,
 }
-.indexed();
+.measured();
 
 static LOCAL: Keys = Keys {
     severity: key!("severity"),
@@ -71,10 +65,9 @@ static LOCAL: Keys = Keys {
     labels: key!("labels"),
     reserved: &[],
     reserved_prefix: None,
-    taken: [""; MAX_TAKEN],
-    taken_lengths: 0,
+    lengths: 0,
 }
-.indexed();
+.measured();
 
 /// Where a field goes whose name is reserved.
 pub(super) const MOVED_PREFIX: &str = "fields.";
@@ -96,32 +89,37 @@ impl Keys {
 
     pub(super) fn is_reserved(&self, name: &str) -> bool {
         // Most names are ruled out by their length.
-        (self.taken_lengths >> name.len().min(63) & 1 == 1 && self.taken.contains(&name))
+        (self.lengths >> name.len().min(63) & 1 == 1
+            && (self.own_names().contains(&name) || self.reserved.contains(&name)))
             || self.reserved_prefix.is_some_and(|prefix| name.starts_with(prefix))
             || name.starts_with(MOVED_PREFIX)
     }
 
-    // Runs in the compiler only, where an index that is out of bounds is an error of the build.
-    #[allow(clippy::indexing_slicing)]
-    const fn indexed(mut self) -> Self {
-        let own = [
-            self.severity,
-            self.message,
-            self.time,
-            self.http_request,
-            self.source_location,
-            self.trace,
-            self.span_id,
-            self.trace_sampled,
-            self.labels,
-        ];
-        let mut index = 0;
-        while index < own.len() + self.reserved.len() {
-            let name = if index < own.len() { own[index].name } else { self.reserved[index - own.len()] };
-            self.taken[index] = name;
-            self.taken_lengths |= 1 << name.len();
-            index += 1;
-        }
-        self
+    const fn own_names(&self) -> [&'static str; 9] {
+        [
+            self.severity.name,
+            self.message.name,
+            self.time.name,
+            self.http_request.name,
+            self.source_location.name,
+            self.trace.name,
+            self.span_id.name,
+            self.trace_sampled.name,
+            self.labels.name,
+        ]
     }
+
+    const fn measured(self) -> Self {
+        let lengths = lengths_of(&self.own_names()) | lengths_of(self.reserved);
+        Self { lengths, ..self }
+    }
+}
+
+const fn lengths_of(mut names: &[&str]) -> u64 {
+    let mut lengths = 0;
+    while let [name, rest @ ..] = names {
+        lengths |= 1 << name.len();
+        names = rest;
+    }
+    lengths
 }

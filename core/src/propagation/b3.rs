@@ -13,7 +13,7 @@ use super::{Found, Header, TraceHeaders};
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
 pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
-    Found::first_valid(headers.values(Header::B3), parse_single, Found::default())
+    Found::first_valid(headers, Header::B3, parse_single)
 }
 
 fn parse_single(value: &[u8]) -> Option<Found> {
@@ -85,6 +85,11 @@ fn single_value<T: PartialEq>(
 ) -> SingleValue<T> {
     let mut single = SingleValue { value: None, invalid: false, conflict: false };
     if !headers.present().contains(header) {
+        return single;
+    }
+    // Nearly always there is one line, and no list in it.
+    single.value = headers.only_line(header).and_then(&parse);
+    if single.value.is_some() {
         return single;
     }
     for value in headers.values(header) {

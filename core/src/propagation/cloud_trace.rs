@@ -20,7 +20,7 @@ use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 const MAX_LENGTH: usize = 128;
 
 pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
-    Found::first_valid(headers.values(Header::XCloudTraceContext), parse, Found::default())
+    Found::first_valid(headers, Header::XCloudTraceContext, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Found> {

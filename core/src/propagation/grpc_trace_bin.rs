@@ -14,7 +14,7 @@ const LENGTH: usize = 29;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
-    Found::first_valid(headers.values(Header::GrpcTraceBin), parse, Found::default())
+    Found::first_valid(headers, Header::GrpcTraceBin, parse)
 }
 
 fn parse(value: &[u8]) -> Option<Found> {

@@ -48,19 +48,30 @@ impl Header {
     }
 
     /// The known trace header of this name, in any case.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::Header;
+    ///
+    /// assert_eq!(Header::from_name(b"X-B3-TraceId"), Some(Header::XB3TraceId));
+    /// assert_eq!(Header::from_name(b"x-b3"), None);
+    /// ```
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        // The length tells all but four apart, and most other headers are ruled out by it.
-        let candidates: &[Self] = match name.len() {
-            2 => &[Self::B3],
-            10 => &[Self::Tracestate, Self::XB3Flags],
-            11 => &[Self::Traceparent, Self::XB3SpanId],
-            12 => &[Self::XB3TraceId, Self::XB3Sampled],
-            14 => &[Self::GrpcTraceBin],
-            17 => &[Self::XB3ParentSpanId],
-            21 => &[Self::XCloudTraceContext],
+        // The length tells all but six apart, and most other headers are ruled out by it.
+        let (one, other) = match name.len() {
+            2 => (Self::B3, None),
+            10 => (Self::Tracestate, Some(Self::XB3Flags)),
+            11 => (Self::Traceparent, Some(Self::XB3SpanId)),
+            12 => (Self::XB3TraceId, Some(Self::XB3Sampled)),
+            14 => (Self::GrpcTraceBin, None),
+            17 => (Self::XB3ParentSpanId, None),
+            21 => (Self::XCloudTraceContext, None),
             _ => return None,
         };
-        candidates.iter().copied().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
+        let is = |header: Self| {
+            let known = header.name().as_bytes();
+            name == known || name.eq_ignore_ascii_case(known)
+        };
+        if is(one) { Some(one) } else { other.filter(|header| is(*header)) }
     }
 
     const fn bit(self) -> u16 {
@@ -84,23 +95,42 @@ impl HeaderSet {
     }
 }
 
-/// The number of header lines that are read.
-const MAX_LINES: usize = 24;
+/// The lines that are read of headers that stand more than once, in all.
+const MAX_MORE: usize = 14;
 
 /// The lines of a request's trace headers, borrowed.
 ///
-/// Keeps the first 24 lines; a request that has more is not a tracer's work, and the rest
-/// is not looked at (but removed on injection like all others).
+/// Keeps the first line of each header and 14 more of those that are repeated; a request that has more is not a
+/// tracer's work, and the rest is not looked at (but removed on injection like all others).
+///
+/// ```
+/// use logtracer_core::propagation::{Header, TraceHeaders};
+///
+/// let headers = TraceHeaders::collect([("Host", "shop"), ("B3", "0"), ("b3", "1")]);
+/// assert!(headers.present().contains(Header::B3));
+/// assert!(headers.repeated().contains(Header::B3));
+/// assert!(!headers.present().contains(Header::Traceparent));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct TraceHeaders<'a> {
-    lines: [(Header, &'a [u8]); MAX_LINES],
-    len: usize,
+    /// The first line of each header, by its number.
+    first: [&'a [u8]; Header::ALL.len()],
+    /// Further lines, in order.
+    more: [Option<(Header, &'a [u8])>; MAX_MORE],
+    more_len: usize,
     present: HeaderSet,
     repeated: HeaderSet,
 }
 
 impl<'a> TraceHeaders<'a> {
     /// Picks the trace headers out of all header lines of a request.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::TraceHeaders;
+    ///
+    /// assert!(TraceHeaders::collect([("host", "shop"), ("accept", "*/*")]).is_empty());
+    /// assert!(!TraceHeaders::collect([("host", "shop"), ("b3", "0")]).is_empty());
+    /// ```
     pub fn collect<N, V>(lines: impl IntoIterator<Item = (N, &'a V)>) -> Self
     where
         N: AsRef<[u8]>,
@@ -117,7 +147,7 @@ impl<'a> TraceHeaders<'a> {
 
     /// True where the request has no trace header at all.
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.present.0 == 0
     }
 
     /// The headers that the request has.
@@ -131,20 +161,40 @@ impl<'a> TraceHeaders<'a> {
     }
 
     /// Adds one header line.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, TraceHeaders};
+    ///
+    /// let mut headers = TraceHeaders::default();
+    /// headers.push(Header::XB3Sampled, b"1");
+    /// assert!(headers.present().contains(Header::XB3Sampled));
+    /// ```
     pub fn push(&mut self, header: Header, value: &'a [u8]) {
-        if self.present.contains(header) {
-            self.repeated.insert(header);
+        if !self.present.contains(header) {
+            self.present.insert(header);
+            if let Some(first) = self.first.get_mut(header as usize) {
+                *first = value;
+            }
+            return;
         }
-        self.present.insert(header);
-        if let Some(line) = self.lines.get_mut(self.len) {
-            *line = (header, value);
-            self.len += 1;
+        self.repeated.insert(header);
+        if let Some(line) = self.more.get_mut(self.more_len) {
+            *line = Some((header, value));
+            self.more_len += 1;
         }
+    }
+
+    /// The value of a header that the request has on one line.
+    pub(super) fn only_line(&self, header: Header) -> Option<&'a [u8]> {
+        let is_only = self.present.contains(header) && !self.repeated.contains(header);
+        if is_only { self.first.get(header as usize).copied() } else { None }
     }
 
     /// The values of one header, one per line, in order.
     pub(super) fn lines(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
-        self.lines.iter().take(self.len).filter(move |(known, _)| *known == header).map(|(_, value)| *value)
+        let first = self.first.get(header as usize).filter(|_| self.present.contains(header));
+        let more = self.more.iter().flatten().filter(move |(known, _)| *known == header);
+        first.copied().into_iter().chain(more.map(|(_, value)| *value))
     }
 
     /// The values of one header with lists that a proxy joined by commas taken apart again.
@@ -160,8 +210,9 @@ impl<'a> TraceHeaders<'a> {
 impl Default for TraceHeaders<'_> {
     fn default() -> Self {
         Self {
-            lines: [(Header::B3, &[]); MAX_LINES],
-            len: 0,
+            first: [&[]; Header::ALL.len()],
+            more: [None; MAX_MORE],
+            more_len: 0,
             present: HeaderSet::default(),
             repeated: HeaderSet::default(),
         }

@@ -203,16 +203,23 @@ impl Format {
 impl Found {
     const INVALID: Self = Self { context: None, sampling: None, invalid: true, conflict: false };
 
-    /// The first valid one of several candidates wins; a later valid one with another trace is a conflict.
-    fn first_valid<T>(
-        candidates: impl Iterator<Item = T>,
-        parse: impl Fn(T) -> Option<Self>,
-        absent: Self,
+    /// The first valid value of a header wins; a later valid one with another trace is a conflict.
+    fn first_valid(
+        headers: &TraceHeaders<'_>,
+        header: Header,
+        parse: impl Fn(&[u8]) -> Option<Self>,
     ) -> Self {
+        if !headers.present().contains(header) {
+            return Self::default();
+        }
+        // Nearly always there is one line, and no list in it.
+        if let Some(found) = headers.only_line(header).and_then(&parse) {
+            return found;
+        }
         let mut first: Option<Self> = None;
         let mut invalid = false;
         let mut conflict = false;
-        for candidate in candidates {
+        for candidate in headers.values(header) {
             match (parse(candidate), &first) {
                 (None, _) => invalid = true,
                 (Some(found), None) => first = Some(found),
@@ -222,7 +229,7 @@ impl Found {
                 }
             }
         }
-        let found = first.unwrap_or(absent);
+        let found = first.unwrap_or_default();
         Self { invalid: found.invalid || invalid, conflict, ..found }
     }
 }
