@@ -58,12 +58,6 @@ impl TraceContext {
         Self { trace_id, span_id, parent_span_id: None, sampling }
     }
 
-    /// A span below this one, in the same trace and under the same decision.
-    #[must_use]
-    pub const fn child(&self, span_id: SpanId) -> Self {
-        Self { span_id, parent_span_id: Some(self.span_id), ..*self }
-    }
-
     /// The same span under another decision.
     #[must_use]
     pub const fn with_sampling(self, sampling: Sampling) -> Self {

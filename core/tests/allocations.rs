@@ -1,35 +1,10 @@
 //! Extracting and injecting allocate nothing, whatever the headers.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 
+use logtracer_allocations::count;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
 use logtracer_core::{SpanId, TraceContext, TraceId};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-#[allow(unsafe_code, reason = "counting allocations takes an allocator, and that is an unsafe trait")]
-// SAFETY: everything is handed to the system's allocator as it comes.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Takes note of nothing but how much was written.
 #[derive(Default)]
@@ -63,17 +38,18 @@ fn extract_and_inject_allocate_nothing() {
     let propagator = Propagator { inject: Formats::of(&Format::ALL), ..Propagator::default() };
     let (trace_id, span_id) = (TraceId::new(9).unwrap(), SpanId::new(7).unwrap());
 
-    let before = ALLOCATIONS.get();
-    for row in rows.iter().chain([&two_lines]) {
-        let headers = TraceHeaders::collect(row.iter().copied());
-        let extracted = propagator.extract(&headers);
-        let context = extracted.parent.map_or_else(
-            || TraceContext::root(trace_id, span_id, extracted.sampling),
-            |parent| parent.child(span_id),
-        );
-        let mut carrier = Length::default();
-        propagator.inject(&context, &extracted.tracestate, &mut carrier);
-        assert!(black_box(carrier.0) > 0);
-    }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    let allocations = count(|| {
+        for row in rows.iter().chain([&two_lines]) {
+            let headers = TraceHeaders::collect(row.iter().copied());
+            let extracted = propagator.extract(&headers);
+            let context = extracted.parent.map_or_else(
+                || TraceContext::root(trace_id, span_id, extracted.sampling),
+                |parent| parent.child(span_id),
+            );
+            let mut carrier = Length::default();
+            propagator.inject(&context, &extracted.tracestate, &mut carrier);
+            assert!(black_box(carrier.0) > 0);
+        }
+    });
+    assert_eq!(allocations, 0);
 }

@@ -3,10 +3,10 @@
 use std::hint::black_box;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use logtracer_allocations::measure;
 use logtracer_core::SpanId;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
 
-use crate::allocations::measure;
 use crate::report;
 
 const LINES: [(&str, &str); 6] = [

@@ -4,12 +4,12 @@ use std::hint::black_box;
 #[cfg(feature = "peers")]
 use std::io;
 
+use logtracer_allocations::measure;
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::{Format, Logging, TraceContext};
 use tracing::Subscriber;
 use tracing_subscriber::prelude::*;
 
-use crate::allocations::measure;
 use crate::report;
 
 /// A writer that looks at what it gets and forgets it.

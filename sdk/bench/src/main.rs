@@ -2,19 +2,18 @@
 //!
 //! `cargo run --release -p logtracer-sdk-bench --features peers`; without the feature only our own figures.
 
-mod allocations;
 mod headers;
 mod lines;
 mod requests;
 
 use std::hint::black_box;
 
-use allocations::measure;
+use logtracer_allocations::{Cost, measure};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::{TraceContext, current_trace};
 
 #[allow(clippy::print_stdout)] // it is what the program is for
-fn report(what: &str, (allocations, nanos): (f64, f64)) {
+fn report(what: &str, Cost { allocations, nanos }: Cost) {
     println!("{what:<58} {nanos:>8.1} ns {allocations:>6.1} allocations");
 }
 

@@ -8,12 +8,12 @@ use std::task::{Context, Waker};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use logtracer_allocations::measure;
 use logtracer_sdk::Logging;
 use logtracer_sdk::server::{RequestLog, TraceLayer};
 use tower::{Layer, Service};
 use tracing_subscriber::prelude::*;
 
-use crate::allocations::measure;
 use crate::report;
 
 type Body = Full<&'static [u8]>;
