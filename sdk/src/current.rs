@@ -56,18 +56,18 @@ pub trait TraceContextExt {
     /// ```
     fn new_root() -> Self;
 
-    /// A new span below this one.
+    /// A new span below this one, in the same trace and under the same decision.
     ///
     /// ```
     /// use logtracer_sdk::TraceContext;
     /// use logtracer_sdk::prelude::*;
     ///
     /// let parent = TraceContext::new_root();
-    /// let child = parent.new_child();
+    /// let child = parent.child();
     /// assert_eq!((child.trace_id, child.parent_span_id), (parent.trace_id, Some(parent.span_id)));
     /// ```
     #[must_use]
-    fn new_child(&self) -> Self;
+    fn child(&self) -> Self;
 
     /// Runs `f` with this as the current trace of the thread.
     ///
@@ -98,8 +98,8 @@ impl TraceContextExt for TraceContext {
         Self::root(ids::new_trace_id(), ids::new_span_id(), Sampling::Defer)
     }
 
-    fn new_child(&self) -> Self {
-        self.child(ids::new_span_id())
+    fn child(&self) -> Self {
+        Self { span_id: ids::new_span_id(), parent_span_id: Some(self.span_id), ..*self }
     }
 
     fn run<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -305,7 +305,7 @@ mod tests {
         let request_id = || carried().and_then(|carried| carried.request_id.clone());
         let entered = scope.enter();
         assert_eq!(request_id().as_deref(), Some("7"));
-        context.new_child().run(|| assert_eq!(request_id().as_deref(), Some("7")));
+        context.child().run(|| assert_eq!(request_id().as_deref(), Some("7")));
         TraceContext::new_root().run(|| assert_eq!(request_id(), None));
         let guard = TraceContext::new_root().enter();
         assert_eq!(request_id(), None);

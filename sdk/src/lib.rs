@@ -117,4 +117,6 @@ pub mod prelude {
 
     #[cfg(feature = "reqwest")]
     pub use crate::client::WithTrace;
+    #[cfg(feature = "logging")]
+    pub use crate::logging::FormatExt;
 }

@@ -2,46 +2,27 @@
 
 use http::{HeaderMap, Method, Uri, Version};
 
-use super::{RequestLog, inject};
+use super::{TraceLayer, inject_with};
 use crate::current::Scope;
-use crate::exchange::{Parts, Seen, Telling};
-#[cfg(feature = "spans")]
-use crate::spans::RequestSpan;
+use crate::exchange::{Begun, Parts, RequestSpan};
 
 /// Begins a call: writes the trace into its headers, and says what it runs in and who looks at it.
 pub(super) fn start(
-    telling: Telling,
+    layer: &TraceLayer,
     method: &Method,
     uri: &Uri,
     version: Version,
     headers: &mut HeaderMap,
-) -> (Option<Scope>, Option<Box<Seen>>) {
-    let scope = Scope::current();
-    #[cfg(feature = "spans")]
-    let (scope, span) = match scope.map(|scope| scope.context()) {
-        Some(context) => {
-            let (context, span) = RequestSpan::start(telling.side.kind(), context, true, true);
+) -> Begun {
+    let (scope, span) = match Scope::current() {
+        Some(scope) => {
+            let (context, span) = RequestSpan::start(layer.telling.side.kind(), scope.context(), true, true);
             (Some(Scope::here(context)), span)
         }
         None => (None, None),
     };
-    match scope.clone() {
-        Some(scope) => scope.entered(|| inject(headers)),
-        None => inject(headers),
+    if let Some(scope) = scope.clone() {
+        scope.entered(|| inject_with(&layer.propagator, headers));
     }
-    #[cfg(feature = "spans")]
-    let is_told = telling.requests != RequestLog::Off || span.is_some();
-    #[cfg(not(feature = "spans"))]
-    let is_told = telling.requests != RequestLog::Off;
-    let seen = is_told.then(|| {
-        let parts = Parts { method, uri, version, headers, route: "" };
-        Seen::new(
-            telling,
-            scope.clone(),
-            &parts,
-            #[cfg(feature = "spans")]
-            span,
-        )
-    });
-    (scope, seen)
+    Begun::new(layer.telling, scope, span, &Parts { method, uri, version, headers, route: "" })
 }

@@ -42,6 +42,23 @@ pub fn trace_headers() -> HeaderMap {
 /// assert!(!request.headers().contains_key("b3"));
 /// ```
 pub fn inject(headers: &mut HeaderMap) {
+    inject_with(&Propagator::default(), headers);
+}
+
+/// [`inject`] in the formats that this propagator injects, and no other.
+///
+/// ```
+/// use logtracer_sdk::client::inject_with;
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::TraceContext;
+/// use logtracer_sdk::propagation::{Format, Formats, Propagator};
+///
+/// let propagator = Propagator { inject: Formats::of(&[Format::B3]), ..Propagator::default() };
+/// let mut headers = http::HeaderMap::new();
+/// TraceContext::new_root().run(|| inject_with(&propagator, &mut headers));
+/// assert!(headers.contains_key("b3") && !headers.contains_key("traceparent"));
+/// ```
+pub fn inject_with(propagator: &Propagator, headers: &mut HeaderMap) {
     let Some(context) = current_trace() else { return };
     let carried = carried().filter(|carried| carried.trace_id == context.trace_id);
     let carried = carried.as_deref();
@@ -49,7 +66,7 @@ pub fn inject(headers: &mut HeaderMap) {
     let tracestate = carried.and_then(|carried| carried.tracestate.as_deref());
     let baggage = carried.and_then(|carried| carried.baggage.as_deref());
     let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
-    Propagator::default().inject(&context, &tracestate, &mut Headers(headers));
+    propagator.inject(&context, &tracestate, &mut Headers(headers));
     // What the request itself says of these stands.
     for (name, value) in [("x-request-id", request_id), ("baggage", baggage)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
+use logtracer_core::propagation::Propagator;
 use logtracer_core::request::url::Query;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -35,27 +36,36 @@ use crate::exchange::{Side, Telling};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct TraceLayer {
-    telling: Telling,
+    pub(super) telling: Telling,
+    pub(super) propagator: Propagator,
 }
 
 impl TraceLayer {
     /// A layer that writes no line.
-    pub const fn new() -> Self {
-        Self { telling: Telling::of(Side::Client) }
+    pub fn new() -> Self {
+        Self { telling: Telling::of(Side::Client), propagator: Propagator::default() }
+    }
+
+    /// Writes the formats that this propagator injects, and no other; the default's are B3 in several headers,
+    /// W3C's and Google's.
+    #[must_use]
+    pub fn propagator(mut self, propagator: Propagator) -> Self {
+        self.propagator = propagator;
+        self
     }
 
     /// Which lines are written for a request; none by default.
     ///
     /// They are events of `tracing` with the target `logtracer::client`, `INFO` unless the call failed (`WARN`).
     #[must_use]
-    pub const fn requests(mut self, requests: RequestLog) -> Self {
+    pub fn requests(mut self, requests: RequestLog) -> Self {
         self.telling.requests = requests;
         self
     }
 
     /// What becomes of query strings in lines and spans; their values are redacted by default.
     #[must_use]
-    pub const fn query(mut self, query: Query) -> Self {
+    pub fn query(mut self, query: Query) -> Self {
         self.telling.query = query;
         self
     }
@@ -71,7 +81,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService { inner, telling: self.telling }
+        TraceService { inner, layer: *self }
     }
 }
 
@@ -79,7 +89,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Debug, Clone)]
 pub struct TraceService<S> {
     inner: S,
-    telling: Telling,
+    layer: TraceLayer,
 }
 
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for TraceService<S>
@@ -97,11 +107,7 @@ where
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
-        let (scope, seen) = call::start(self.telling, &method, &uri, version, request.headers_mut());
-        let future = match scope.clone() {
-            Some(scope) => scope.entered(|| self.inner.call(request)),
-            None => self.inner.call(request),
-        };
-        ResponseFuture::new(Side::Client, scope, future, seen, None)
+        let begun = call::start(&self.layer, &method, &uri, version, request.headers_mut());
+        begun.call(None, || self.inner.call(request))
     }
 }

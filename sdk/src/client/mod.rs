@@ -4,7 +4,7 @@
 //! |---|---|
 //! | reqwest | `client.get(url).with_trace()`, or `.send_traced()` with the original's two lines |
 //! | hyper, tonic, tower | [`TraceLayer`] |
-//! | reqwest-middleware | `TraceMiddleware` (feature `reqwest-middleware`) |
+//! | reqwest-middleware | [`TraceLayer`], too (feature `reqwest-middleware`) |
 //! | any other | [`trace_headers`], [`inject`] |
 //! | a peer that knows nothing of tracing | [`traced`] |
 
@@ -20,9 +20,7 @@ mod traced;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::WithTrace;
 pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
-pub use headers::{inject, trace_headers};
+pub use headers::{inject, inject_with, trace_headers};
 pub use layer::{TraceLayer, TraceService};
 pub use logtracer_core::request::url::Query;
-#[cfg(feature = "reqwest-middleware")]
-pub use middleware::TraceMiddleware;
 pub use traced::traced;

@@ -5,9 +5,7 @@ use std::future::Future;
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
 
-use super::{RequestLog, call, trace_headers};
-use crate::current::Scope;
-use crate::exchange::{Seen, Side, Telling};
+use super::{RequestLog, TraceLayer, call, trace_headers};
 use crate::future::InTrace;
 
 /// Hands the current trace on with a request of [`reqwest`].
@@ -43,30 +41,35 @@ impl WithTrace for RequestBuilder {
 
     async fn send_traced(self) -> reqwest::Result<Response> {
         let (client, request) = self.build_split();
-        let mut request = request?;
-        let telling = Telling { requests: RequestLog::Pair, ..Telling::of(Side::Client) };
-        let (scope, mut seen) = start(telling, &mut request);
-        let response = InTrace::new(scope, client.execute(request)).await;
-        end(seen.as_deref_mut(), response.as_ref().ok());
-        response
+        let layer = TraceLayer::new().requests(RequestLog::Pair);
+        exchange(&layer, request?, |request| client.execute(request)).await
     }
 }
 
-pub(super) fn start(telling: Telling, request: &mut Request) -> (Option<Scope>, Option<Box<Seen>>) {
+/// Sends a request with the trace. It counts as over when the headers are there: the body is reqwest's own.
+pub(super) async fn exchange<F, E>(
+    layer: &TraceLayer,
+    mut request: Request,
+    send: impl FnOnce(Request) -> F,
+) -> Result<Response, E>
+where
+    F: Future<Output = Result<Response, E>>,
+{
     let method = request.method().clone();
     let uri = request.url().as_str().parse::<Uri>().unwrap_or_default();
     let version = request.version();
-    call::start(telling, &method, &uri, version, request.headers_mut())
-}
-
-/// The call counts as over when the headers are there: the body is reqwest's own.
-pub(super) fn end(seen: Option<&mut Seen>, response: Option<&Response>) {
-    match (seen, response) {
-        (Some(seen), Some(response)) => {
-            seen.response(response.status(), response.headers());
-            seen.is_complete();
+    let begun = call::start(layer, &method, &uri, version, request.headers_mut());
+    // Kept here, so that the line of a call that is given up is written when this future is dropped.
+    let mut seen = begun.seen;
+    let response = InTrace::new(begun.scope, send(request)).await;
+    if let Some(seen) = &mut seen {
+        match &response {
+            Ok(response) => {
+                seen.response(response.status(), response.headers());
+                seen.is_complete();
+            }
+            Err(_) => seen.failed(),
         }
-        (Some(seen), None) => seen.failed(),
-        (None, _) => {}
     }
+    response
 }

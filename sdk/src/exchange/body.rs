@@ -41,7 +41,8 @@ impl<B: Body> Body for TraceBody<B> {
         let inner = this.inner.as_mut();
         let scope = inner.scope().cloned();
         let frame =
-            ready!(watch(*this.side, scope, this.seen, || inner.poll_within(|body| body.poll_frame(cx))));
+            ready!(watch(*this.side, scope.as_ref(), this.seen, || inner
+                .poll_within(|body| body.poll_frame(cx))));
         if let Some(seen) = this.seen {
             match &frame {
                 Some(Ok(frame)) => seen.frame(frame),

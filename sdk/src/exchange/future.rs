@@ -9,9 +9,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::seen::{Seen, watch};
-use super::{Side, TraceBody};
+use super::{Begun, Side, TraceBody};
 use crate::InTrace;
-use crate::current::Scope;
 
 pin_project! {
     /// The response of a service within a layer of this crate.
@@ -27,13 +26,8 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(crate) fn new(
-        side: Side,
-        scope: Option<Scope>,
-        future: F,
-        seen: Option<Box<Seen>>,
-        response_header: Option<HeaderName>,
-    ) -> Self {
+    pub(super) fn new(begun: Begun, future: F, response_header: Option<HeaderName>) -> Self {
+        let Begun { side, scope, seen } = begun;
         Self { inner: InTrace::new(scope, future), side, seen, response_header }
     }
 }
@@ -49,7 +43,7 @@ where
         let mut this = self.project();
         let inner = this.inner.as_mut();
         let scope = inner.scope().cloned();
-        let response = ready!(watch(*this.side, scope.clone(), this.seen, || inner.poll(cx)));
+        let response = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll(cx)));
         let mut seen = this.seen.take();
         Poll::Ready(match response {
             Ok(mut response) => {

@@ -1,20 +1,21 @@
 //! A request and its response on their way, in or out: what is seen of them, and the lines and spans that come of it.
 //!
 //! ```text
-//!  Seen::new ──► ResponseFuture: status, headers ──► TraceBody: sizes, trailers ──► drop: line, span
+//!  Begun ──► ResponseFuture: status, headers ──► TraceBody: sizes, trailers ──► drop: line, span
 //! ```
 
+mod begin;
 mod body;
 mod future;
 mod lines;
 mod seen;
 
+pub(crate) use begin::{Begun, RequestSpan};
 pub use body::TraceBody;
 pub use future::ResponseFuture;
 use logtracer_core::request::url::Query;
-#[cfg(feature = "server")]
-pub(crate) use seen::watch;
-pub(crate) use seen::{Parts, Seen};
+use logtracer_core::span::Kind;
+pub(crate) use seen::Parts;
 use tracing::Level;
 
 /// Which side of the request this service is.
@@ -27,11 +28,10 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    #[cfg(feature = "spans")]
-    pub(crate) fn kind(self) -> logtracer_core::span::Kind {
+    pub(crate) fn kind(self) -> Kind {
         match self {
-            Self::Server => logtracer_core::span::Kind::Server,
-            Self::Client => logtracer_core::span::Kind::Client,
+            Self::Server => Kind::Server,
+            Self::Client => Kind::Client,
         }
     }
 }

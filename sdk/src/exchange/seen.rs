@@ -7,10 +7,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Frame;
 use logtracer_core::request::{Exchange, Outcome, grpc, url};
 
-use super::{Side, Telling, lines};
+use super::{RequestSpan, Side, Telling, lines};
 use crate::current::Scope;
-#[cfg(feature = "spans")]
-use crate::spans::RequestSpan;
 
 /// A request on its way; when it is dropped, its line is written and its span is recorded.
 #[derive(Debug)]
@@ -18,7 +16,6 @@ pub(crate) struct Seen {
     telling: Telling,
     scope: Option<Scope>,
     start: Instant,
-    #[cfg(feature = "spans")]
     span: Option<RequestSpan>,
     method: Method,
     scheme: String,
@@ -71,8 +68,8 @@ impl Seen {
     pub(crate) fn new(
         telling: Telling,
         scope: Option<Scope>,
+        span: Option<RequestSpan>,
         parts: &Parts<'_>,
-        #[cfg(feature = "spans")] span: Option<RequestSpan>,
     ) -> Box<Self> {
         let Parts { method, uri, version, headers, route } = *parts;
         let text = |name| headers.get(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
@@ -91,7 +88,6 @@ impl Seen {
             telling,
             scope,
             start: Instant::now(),
-            #[cfg(feature = "spans")]
             span,
             method: method.clone(),
             scheme,
@@ -202,7 +198,6 @@ impl Drop for Seen {
         let exchange = self.exchange();
         self.within_scope(|| {
             lines::end(&self.telling, &exchange);
-            #[cfg(feature = "spans")]
             if let Some(span) = &self.span {
                 span.end(&exchange, self.end == End::Failed);
             }
@@ -215,7 +210,7 @@ impl Drop for Seen {
 /// Only a server reports it: the code that calls a client runs in a server as well.
 pub(crate) fn watch<R>(
     side: Side,
-    scope: Option<Scope>,
+    scope: Option<&Scope>,
     seen: &mut Option<Box<Seen>>,
     poll: impl FnOnce() -> R,
 ) -> R {
@@ -225,7 +220,7 @@ pub(crate) fn watch<R>(
     let written_before = lines::panics_written();
     catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
         if lines::panics_written() == written_before {
-            match scope {
+            match scope.cloned() {
                 Some(scope) => scope.entered(|| lines::panicked(&*payload)),
                 None => lines::panicked(&*payload),
             }

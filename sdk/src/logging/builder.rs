@@ -248,7 +248,7 @@ impl Logging {
         let variable = |name| if self.ignores_environment { None } else { variable(name) };
         let format = match self.format {
             Some(format) => format,
-            None => read_format(variable)?.unwrap_or_default(),
+            None => read_format(variable)?,
         };
         let levels = LEVEL_VARIABLES
             .into_iter()

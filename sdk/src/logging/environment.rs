@@ -9,32 +9,38 @@ const FORMAT_VARIABLE: &str = "LOGGING_FORMAT";
 /// The variables that choose the levels, the first that is set.
 pub(super) const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "LOG_LEVEL"];
 
-/// The format that `LOGGING_FORMAT` names, `None` where it is not set.
-///
-/// ```
-/// use logtracer_sdk::logging::format_from_env;
-///
-/// // The variable is not set here.
-/// assert!(matches!(format_from_env(), Ok(None)));
-/// ```
-///
-/// # Errors
-///
-/// When it names neither `stackdriver` nor `local`.
-pub fn format_from_env() -> Result<Option<Format>, LoggingError> {
-    read_format(variable)
+/// [`Format`] as the environment names it.
+pub trait FormatExt: Sized {
+    /// The format that `LOGGING_FORMAT` names, `stackdriver` where it is not set.
+    ///
+    /// [`Logging`](crate::Logging) looks there by itself; this is for those who want to know.
+    ///
+    /// ```
+    /// use logtracer_sdk::Format;
+    /// use logtracer_sdk::prelude::*;
+    ///
+    /// // The variable is not set here.
+    /// assert_eq!(Format::from_env()?, Format::Stackdriver);
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it names neither `stackdriver` nor `local`.
+    fn from_env() -> Result<Self, LoggingError>;
 }
 
-pub(super) fn read_format(
-    variable: impl Fn(&'static str) -> Option<String>,
-) -> Result<Option<Format>, LoggingError> {
-    let Some(value) = variable(FORMAT_VARIABLE) else {
-        return Ok(None);
-    };
-    match value.parse() {
-        Ok(format) => Ok(Some(format)),
-        Err(source) => Err(LoggingError::Format { variable: FORMAT_VARIABLE, value, source }),
+impl FormatExt for Format {
+    fn from_env() -> Result<Self, LoggingError> {
+        read_format(variable)
     }
+}
+
+pub(super) fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> Result<Format, LoggingError> {
+    let Some(value) = variable(FORMAT_VARIABLE) else {
+        return Ok(Format::default());
+    };
+    value.parse().map_err(|source| LoggingError::Format { variable: FORMAT_VARIABLE, value, source })
 }
 
 /// A variable of the environment; an empty one counts as not set.

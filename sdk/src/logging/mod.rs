@@ -51,7 +51,7 @@ mod service;
 mod special;
 
 pub use builder::Logging;
-pub use environment::format_from_env;
+pub use environment::FormatExt;
 pub use error::LoggingError;
 pub use handle::LoggingHandle;
 pub use json_layer::JsonLayer;

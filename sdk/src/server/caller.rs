@@ -50,7 +50,6 @@ impl Caller {
     }
 
     /// True where [`context`](Self::context) is the caller's own span.
-    #[cfg(feature = "spans")]
     pub(super) fn names_a_span(&self) -> bool {
         self.parent.is_some_and(|parent| parent.span_id.is_some())
     }

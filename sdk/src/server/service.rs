@@ -11,9 +11,7 @@ use super::caller::Caller;
 use super::layer::Options;
 use super::{Excluded, RequestLog};
 use crate::current::Scope;
-use crate::exchange::{Parts, ResponseFuture, Seen, Side, Telling, TraceBody, watch};
-#[cfg(feature = "spans")]
-use crate::spans::RequestSpan;
+use crate::exchange::{Begun, Parts, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
 
 /// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
 #[derive(Debug, Clone)]
@@ -42,43 +40,25 @@ where
             Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
             _ => options.telling.requests,
         };
+        let wants_span = !(is_excluded && matches!(options.excluded, Excluded::Spans | Excluded::Both));
 
         let caller = Caller::read(&options.propagator, request.headers());
-        let context = caller.context();
-        #[cfg(feature = "spans")]
-        let (context, span) = {
-            let wants_span = !(is_excluded && matches!(options.excluded, Excluded::Spans | Excluded::Both));
-            RequestSpan::start(Side::Server.kind(), context, wants_span, caller.names_a_span())
+        let names_a_span = caller.names_a_span();
+        let (context, span) =
+            RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span);
+        let scope = Scope::new(context, caller.carried(context.trace_id));
+        let parts = Parts {
+            method: request.method(),
+            uri: original_uri(&request),
+            version: request.version(),
+            headers: request.headers(),
+            route: route(&request),
         };
-        let mut scope = Scope::new(context, caller.carried(context.trace_id));
-
-        #[cfg(feature = "spans")]
-        let is_told = requests != RequestLog::Off || span.is_some();
-        #[cfg(not(feature = "spans"))]
-        let is_told = requests != RequestLog::Off;
-        let mut seen = is_told.then(|| {
-            let parts = Parts {
-                method: request.method(),
-                uri: original_uri(&request),
-                version: request.version(),
-                headers: request.headers(),
-                route: route(&request),
-            };
-            Seen::new(
-                Telling { requests, ..options.telling },
-                Some(scope.clone()),
-                &parts,
-                #[cfg(feature = "spans")]
-                span,
-            )
-        });
+        let telling = Telling { requests, ..options.telling };
+        let begun = Begun::new(telling, Some(scope), span, &parts);
         request.extensions_mut().insert(context);
         let inner = &mut self.inner;
-        let future = watch(Side::Server, Some(scope.clone()), &mut seen, || {
-            let _entered = scope.enter();
-            inner.call(request)
-        });
-        ResponseFuture::new(Side::Server, Some(scope), future, seen, options.response_header.clone())
+        begun.call(options.response_header.clone(), || inner.call(request))
     }
 }
 

@@ -30,7 +30,7 @@ impl RequestSpan {
         if !wanted || !queue::records(&context) {
             return (context, None);
         }
-        let context = if is_of_another { context.new_child() } else { context };
+        let context = if is_of_another { context.child() } else { context };
         (context, Some(Self { context, kind, start_unix_nanos: clock::unix_nanos() }))
     }
 

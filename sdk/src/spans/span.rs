@@ -89,7 +89,7 @@ impl SpanBuilder {
         if !queue::records(&context) {
             return (parent.is_none().then_some(context), None);
         }
-        let context = if parent.is_some() { context.new_child() } else { context };
+        let context = if parent.is_some() { context.child() } else { context };
         let open = Open {
             builder: self,
             context,

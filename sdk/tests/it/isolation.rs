@@ -24,7 +24,7 @@ async fn concurrent_tasks_on_several_threads() {
             tokio::spawn(
                 async move {
                     keeps(context).await;
-                    let child = context.new_child();
+                    let child = context.child();
                     let nested = keeps(child).in_trace(child);
                     tokio::join!(nested, keeps(context));
                     spawn(keeps(context)).await.unwrap();

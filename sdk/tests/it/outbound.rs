@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use logtracer_sdk::TraceContext;
-use logtracer_sdk::client::{RequestLog, TraceMiddleware};
+use logtracer_sdk::client::{RequestLog, TraceLayer as ClientLayer};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
@@ -60,7 +60,7 @@ async fn a_middleware_client() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new())
-        .with(TraceMiddleware::new().requests(RequestLog::Single))
+        .with(ClientLayer::new().requests(RequestLog::Single))
         .build();
     let context = TraceContext::new_root();
     let answer = client.get(&url).send().in_trace(context).await.unwrap();
