@@ -51,6 +51,31 @@ fn the_logging_of_a_process() {
     assert_eq!((&line["trace"], &line["user"]), (&context.trace_id.to_string().into(), &"ada".into()));
     assert_eq!(line["sourceLocation"]["file"], "sdk/tests/installed.rs");
     assert!(line.as_object().unwrap().keys().all(|key| !key.starts_with("log.")), "{line}");
+
+    // Their key-values are fields, before those of the span, and special ones are taken for what they are.
+    let error = std::io::Error::other("disk full");
+    tracing::info_span!("request", user = "of the span", path = "/").in_scope(|| {
+        log::info!(
+            user = "ada", items = 3, ratio = 0.5, cached = true, big = u128::MAX, list:? = [1, 2], none:? = None::<u8>,
+            severity = "mine", user = "again", "labels.team" = "data", "logtracer.severity" = "NOTICE", err:err = error;
+            "with {}", "pairs"
+        );
+        log::info!("without");
+    });
+    let written = take();
+    let [line, without] = written.as_slice() else { panic!("{written:?}") };
+    let mut line = line.clone();
+    for changing in ["time", "sourceLocation"] {
+        line.as_object_mut().unwrap().remove(changing);
+    }
+    let expected = serde_json::json!({
+        "severity": "NOTICE", "message": "with pairs", "user": "ada", "items": 3, "ratio": 0.5, "cached": true,
+        "big": u128::MAX.to_string(), "list": "[1, 2]", "none": "None", "fields.severity": "mine",
+        "labels": { "team": "data" }, "err": "disk full", "path": "/",
+    });
+    assert_eq!(line, expected);
+    assert_eq!((&without["user"], without.get("items")), (&"of the span".into(), None));
+
     handle.set_level("debug").unwrap();
     log::debug!("written now");
     assert_eq!(take().len(), 1);

@@ -4,10 +4,12 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-use logtracer_core::line::{Format, Line, Text, Value, render_field};
+use logtracer_core::line::{Format, Line, MAX_LABEL_BYTES, Text, Value, render_field};
 use tracing_core::field::{Field, Visit};
 
-use super::special::Special;
+use super::labels::LabelFields;
+use super::said::{Said, write_value};
+use super::special::{LABELS, Special};
 
 /// The field that holds the text of an event.
 const MESSAGE: &str = "message";
@@ -60,7 +62,7 @@ impl<F: FnMut(&Field, Value<'_>)> Visit for Each<F> {
 }
 
 /// An error and what it came from: `cannot open basket: no such file`.
-struct Chain<'a>(&'a (dyn Error + 'static));
+pub(super) struct Chain<'a>(pub(super) &'a (dyn Error + 'static));
 
 /// The errors of a chain that are written: a chain may be a circle.
 const MAX_CAUSES: usize = 16;
@@ -101,18 +103,21 @@ pub(super) fn write_message(event: &tracing_core::Event<'_>, text: &mut Text<'_>
 
 /// Writes the fields of an event but its text and the special ones, and notes their names.
 pub(super) fn write_event(
-    event: &tracing_core::Event<'_>,
+    said: Said<'_>,
     line: &mut Line<'_>,
     names: &mut Vec<&'static str>,
     special: Special,
 ) {
-    event.record(&mut Each(|field: &Field, value: Value<'_>| {
-        if field.name() != MESSAGE && !special.takes(field.name()) {
-            let name = name_of(field);
+    said.event.record(&mut Each(|field: &Field, value: Value<'_>| {
+        let name = name_of(field);
+        if field.name() != MESSAGE && !special.takes(name) {
             line.field(name, value);
             names.push(name);
         }
     }));
+    for pair in said.key_values.iter().filter(|pair| !special.takes(&pair.name)) {
+        line.field(&pair.name, pair.value());
+    }
 }
 
 /// The fields of a span, rendered once for all the lines within it.
@@ -120,6 +125,7 @@ pub(super) fn write_event(
 pub(super) struct SpanFields {
     rendered: Vec<u8>,
     places: Vec<(&'static str, Range<usize>)>,
+    labels: Vec<(&'static str, String)>,
 }
 
 impl SpanFields {
@@ -127,27 +133,56 @@ impl SpanFields {
     pub(super) fn record(&mut self, format: Format, record: impl FnOnce(&mut dyn Visit)) {
         record(&mut Each(|field: &Field, value: Value<'_>| {
             let name = name_of(field);
+            if let Some(label) = name.strip_prefix(LABELS) {
+                self.set_label(label, value);
+                return;
+            }
+            let at = self.forget(name).unwrap_or(self.places.len());
             let start = self.rendered.len();
             render_field(&mut self.rendered, format, name, value);
-            let place = start..self.rendered.len();
-            match self.places.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, old)) => *old = place,
-                None => self.places.push((name, place)),
-            }
+            self.places.insert(at, (name, start..self.rendered.len()));
         }));
     }
 
+    fn set_label(&mut self, label: &'static str, value: Value<'_>) {
+        let mut text = String::new();
+        write_value(&mut text, MAX_LABEL_BYTES, value);
+        match self.labels.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, old)) => *old = text,
+            None => self.labels.push((label, text)),
+        }
+    }
+
+    /// Takes a field out, so that one that is recorded often does not add up; tells where it stood.
+    fn forget(&mut self, name: &str) -> Option<usize> {
+        let at = self.places.iter().position(|(known, _)| *known == name)?;
+        let (_, old) = self.places.remove(at);
+        for (_, place) in &mut self.places {
+            if place.start >= old.end {
+                *place = place.start - old.len()..place.end - old.len();
+            }
+        }
+        self.rendered.drain(old);
+        Some(at)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.places.is_empty() && self.labels.is_empty()
     }
 
     /// Adds the fields whose names are not taken, and takes them.
-    pub(super) fn write(&self, line: &mut Line<'_>, names: &mut Vec<&'static str>) {
+    pub(super) fn write(&self, said: Said<'_>, line: &mut Line<'_>, names: &mut Vec<&'static str>) {
         for (name, place) in &self.places {
-            if !names.contains(name) {
+            if !names.contains(name) && !said.key_values.iter().any(|pair| pair.name == *name) {
                 names.push(name);
                 line.rendered_field(self.rendered.get(place.clone()).unwrap_or_default());
             }
+        }
+    }
+
+    pub(super) fn take_labels(&self, labels: &mut LabelFields) {
+        for (name, value) in &self.labels {
+            labels.take(name, Value::Str(value));
         }
     }
 }

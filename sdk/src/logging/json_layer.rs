@@ -1,6 +1,8 @@
 //! [`JsonLayer`]: one event, one line, one write.
 
 use std::cell::RefCell;
+#[cfg(not(feature = "log"))]
+use std::rc::Rc;
 use std::sync::Arc;
 
 use logtracer_core::line::{ErrorReport, Line, Severity};
@@ -10,8 +12,15 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::{self, SpanFields};
+use super::http_request::RequestFields;
+#[cfg(not(feature = "log"))]
+use super::key_values::KeyValue;
+use super::labels::LabelFields;
+#[cfg(feature = "log")]
+use super::log_bridge;
+use super::said::Said;
 use super::service::{Place, Service};
-use super::special::{RequestFields, Special};
+use super::special::Special;
 use crate::carry::CarryTraces;
 use crate::current::current_trace;
 use crate::targets;
@@ -27,11 +36,17 @@ struct Buffers {
     /// The names of the fields that the line has.
     names: Vec<&'static str>,
     request: RequestFields,
+    labels: LabelFields,
 }
 
 impl Buffers {
     const fn new() -> Self {
-        Self { line: Vec::new(), names: Vec::new(), request: RequestFields::new() }
+        Self {
+            line: Vec::new(),
+            names: Vec::new(),
+            request: RequestFields::new(),
+            labels: LabelFields::new(),
+        }
     }
 }
 
@@ -52,18 +67,21 @@ impl JsonLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let service = &*self.0;
-        let Buffers { line: out, names, request } = buffers;
+        let Buffers { line: out, names, request, labels } = buffers;
         out.clear();
         names.clear();
+        labels.clear();
         // Records of `log` all come with this target, and tell their own in fields.
         #[cfg(feature = "log")]
-        let normalized = (event.metadata().target() == "log")
-            .then(|| tracing_log::NormalizeEvent::normalized_metadata(event))
-            .flatten();
+        let (normalized, key_values) = match event.metadata().target() {
+            "log" => (tracing_log::NormalizeEvent::normalized_metadata(event), log_bridge::key_values()),
+            _ => (None, None),
+        };
         #[cfg(not(feature = "log"))]
-        let normalized: Option<tracing_core::Metadata<'_>> = None;
+        let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let special = Special::of(event.metadata(), normalized.is_some());
+        let said = Said { event, key_values: key_values.as_deref().unwrap_or_default() };
+        let special = Special::of(event.metadata(), normalized.is_some(), said.key_values);
         let place = Place {
             target: metadata.target(),
             // Lines about requests come from nowhere in the service's own source.
@@ -72,7 +90,7 @@ impl JsonLayer {
         };
 
         let mut line = Line::new(out, service.format, service.project_id.as_deref());
-        line.severity(special.severity(event).unwrap_or_else(|| severity(*metadata.level())))
+        line.severity(special.severity(said).unwrap_or_else(|| severity(*metadata.level())))
             .message(|text| {
                 service.write_name(place.target, text);
                 if !fields::write_message(event, text) {
@@ -92,13 +110,16 @@ impl JsonLayer {
                 line: place.line,
             });
         }
-        special.write(event, &mut line, request, &service.labels);
-        fields::write_event(event, &mut line, names, special);
+        special.write_http_request(said, &mut line, request);
+        special.take_labels(said, labels);
+        fields::write_event(said, &mut line, names, special);
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<SpanFields>() {
-                fields.write(&mut line, names);
+                fields.write(said, &mut line, names);
+                fields.take_labels(labels);
             }
         }
+        labels.write(&mut line, &service.labels);
         line.finish();
 
         out.push(b'\n');

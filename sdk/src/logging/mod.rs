@@ -8,10 +8,10 @@
 //!
 //! # Fields with a meaning
 //!
-//! | field of an event | becomes |
+//! | field of an event, or key-value of a record of `log` | becomes |
 //! |---|---|
 //! | `http_request.request_method`, `.request_url`, `.status`, `.latency` … | `httpRequest` of the entry |
-//! | `labels.team` | a label of the entry |
+//! | `labels.team`, also of a span | a label of the entry |
 //! | `logtracer.severity = "NOTICE"` | a severity that `tracing` has no level for |
 //! | `error = &error as &dyn std::error::Error` | the error and what caused it: `outer: inner` |
 //!
@@ -40,13 +40,18 @@ mod environment;
 mod error;
 mod fields;
 mod handle;
+mod http_request;
 mod json_layer;
+#[cfg_attr(not(feature = "log"), allow(dead_code))] // nobody makes them
+mod key_values;
+mod labels;
 mod levels;
 #[cfg(feature = "log")]
 mod log_bridge;
 mod output;
 pub(crate) mod panic;
 mod project;
+mod said;
 mod service;
 mod special;
 

@@ -58,6 +58,46 @@ fn labels_and_severities() {
     assert_eq!(severities, ["NOTICE", "CRITICAL", "ALERT", "EMERGENCY", "DEFAULT", "WARNING"]);
 }
 
+/// A label of a span is on every line within it; of two with the same name the inner one counts.
+#[test]
+fn labels_of_spans() {
+    let lines = capture_with(
+        |logging| logging.label("team", "data"),
+        || {
+            let outer =
+                tracing::info_span!("outer", labels.team = "x", labels.job = 7, labels.step = "outer", a = 1);
+            let _outer = outer.enter();
+            let inner = tracing::info_span!("inner", labels.step = tracing::field::Empty, labels.empty = "");
+            info!("one");
+            let _inner = inner.enter();
+            for step in ["first", "second"] {
+                inner.record("labels.step", step);
+                info!("two");
+            }
+            info!(labels.step = "of the event", "three");
+        },
+    );
+    let labels: Vec<_> = lines.iter().map(|line| line["labels"].clone()).collect();
+    let with = |step: &str| json!({ "team": "data", "job": "7", "step": step });
+    assert_eq!(labels, [with("outer"), with("first"), with("second"), with("of the event")]);
+    assert!(lines.iter().all(|line| line["a"] == 1 && line.get("labels.job").is_none()), "{lines:?}");
+}
+
+#[test]
+fn a_field_that_is_recorded_often_has_its_last_value() {
+    let lines = capture(|| {
+        let span = tracing::info_span!("span", a = "first", count = 0, z = "last");
+        let _entered = span.enter();
+        for count in [1, 1000, 20] {
+            span.record("count", count);
+            span.record("a", "changed");
+        }
+        info!("counted");
+    });
+    let line = &lines[0];
+    assert_eq!((&line["a"], &line["count"], &line["z"]), (&json!("changed"), &json!(20), &json!("last")));
+}
+
 #[test]
 fn reports() {
     let report = |logging: Logging| logging.report_errors(tracing::Level::ERROR).version("1.2");

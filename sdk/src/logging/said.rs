@@ -1,0 +1,64 @@
+//! [`Said`]: all that an event says, whether it comes from `tracing` or from `log`.
+
+use std::fmt::{self, Write};
+
+use logtracer_core::line::Value;
+use tracing_core::Event;
+use tracing_core::field::Field;
+
+use super::fields::{Each, name_of};
+use super::key_values::KeyValue;
+
+/// The fields of an event, and the key-values of the record of `log` that it stands for.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) event: &'a Event<'a>,
+    pub(super) key_values: &'a [KeyValue],
+}
+
+impl Said<'_> {
+    /// Calls a function with the name and the value of each.
+    pub(super) fn each(self, mut take: impl FnMut(&str, Value<'_>)) {
+        self.event.record(&mut Each(|field: &Field, value: Value<'_>| take(name_of(field), value)));
+        for pair in self.key_values {
+            take(&pair.name, pair.value());
+        }
+    }
+}
+
+/// Writes a value as plain text, at most so many bytes of it and a few more, so that the line can see that it was
+/// longer.
+pub(super) fn write_value(out: &mut String, max: usize, value: Value<'_>) {
+    let mut out = Bounded { left: max.saturating_add(4), out };
+    let _ = match value {
+        Value::Str(value) => out.write_str(value),
+        Value::Fmt(value) => out.write_fmt(value),
+        Value::Bool(value) => write!(out, "{value}"),
+        Value::I64(value) => write!(out, "{value}"),
+        Value::U64(value) => write!(out, "{value}"),
+        Value::I128(value) => write!(out, "{value}"),
+        Value::U128(value) => write!(out, "{value}"),
+        Value::F64(value) => write!(out, "{value}"),
+        other => write!(out, "{other:?}"),
+    };
+}
+
+/// Takes as much text as there is room for.
+struct Bounded<'a> {
+    out: &'a mut String,
+    left: usize,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = (0..=text.len().min(self.left)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        self.out.push_str(text.get(..end).unwrap_or_default());
+        self.left -= end;
+        // What follows a cut would not belong there.
+        if end < text.len() {
+            self.left = 0;
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
