@@ -1,21 +1,21 @@
-//! A gRPC service and its client, with the lines of both and a field that no line may have.
+//! A gRPC service and its client, with the lines of both, request messages, and a field that no line may have.
 //!
 //! `cargo run -p logtracer-sdk --example tonic` calls itself twice and ends.
 
 mod shop_rpc;
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::server::{Redacted, RequestLog, TraceLayer};
+use logtracer_sdk::server::{Messages, RequestLog, TraceLayer};
 use logtracer_sdk::{Format, Logging, Project, TraceContext, client};
-use shop_rpc::{BuyReply, BuyRequest, ShopServer, buy};
+use shop_rpc::{BuyReply, BuyRequest, ShopServer, buy, descriptors};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
 async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Status> {
-    let request = request.into_inner();
-    tracing::info!(request = %Redacted::new(&request, &["card"]), "buying");
-    match request.item.as_str() {
+    let item = request.into_inner().item;
+    tracing::info!(item, "buying");
+    match item.as_str() {
         "bread" => Ok(Response::new(BuyReply { order: 7 })),
         _ => Err(Status::not_found("we have only bread")),
     }
@@ -27,8 +27,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let address = incoming.local_addr()?;
+    let messages = Messages::new(&descriptors())?.redact(["card"])?;
     let server = Server::builder()
-        .layer(TraceLayer::grpc().requests(RequestLog::Pair))
+        .layer(TraceLayer::grpc().requests(RequestLog::Pair).messages(messages))
         .add_service(ShopServer(handle))
         .serve_with_incoming(incoming);
     tokio::spawn(server);

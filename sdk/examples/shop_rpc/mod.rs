@@ -6,6 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
+use prost_reflect::prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+    ServiceDescriptorProto,
+};
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::codegen::{Service, StdError, http};
@@ -33,6 +39,46 @@ pub(crate) struct BuyReply {
     /// The number of the order.
     #[prost(uint64, tag = "1")]
     pub(crate) order: u64,
+}
+
+/// What protoc writes with `--descriptor_set_out`.
+#[allow(dead_code)] // not every example logs messages
+pub(crate) fn descriptors() -> Vec<u8> {
+    let field = |name: &str, number, kind: Type| FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        r#type: Some(kind.into()),
+        label: Some(Label::Optional.into()),
+        ..FieldDescriptorProto::default()
+    };
+    let message = |name: &str, field| DescriptorProto {
+        name: Some(name.to_owned()),
+        field,
+        ..DescriptorProto::default()
+    };
+    let method = MethodDescriptorProto {
+        name: Some("Buy".to_owned()),
+        input_type: Some(".demo.BuyRequest".to_owned()),
+        output_type: Some(".demo.BuyReply".to_owned()),
+        ..MethodDescriptorProto::default()
+    };
+    let service = ServiceDescriptorProto {
+        name: Some("Shop".to_owned()),
+        method: vec![method],
+        ..ServiceDescriptorProto::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("shop.proto".to_owned()),
+        package: Some("demo".to_owned()),
+        syntax: Some("proto3".to_owned()),
+        message_type: vec![
+            message("BuyRequest", vec![field("item", 1, Type::String), field("card", 2, Type::String)]),
+            message("BuyReply", vec![field("order", 1, Type::Uint64)]),
+        ],
+        service: vec![service],
+        ..FileDescriptorProto::default()
+    };
+    FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
 /// The service, with a function for its method.

@@ -2,6 +2,9 @@
 
 use http::HeaderName;
 
+use std::sync::Arc;
+
+use super::received::Received;
 use super::seen::{Parts, Seen, watch};
 use super::{RequestLog, ResponseFuture, Side, Telling};
 use crate::current::Scope;
@@ -16,15 +19,17 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Begins to look at a request, and writes the first of its lines.
+    /// Begins to look at a request, and writes the first of its lines; with `received` that is left to whoever reads
+    /// the message.
     pub(crate) fn new(
         telling: Telling,
         scope: Option<Scope>,
         span: Option<RequestSpan>,
+        received: Option<Arc<Received>>,
         parts: &Parts<'_>,
     ) -> Self {
         let is_told = telling.requests != RequestLog::Off || span.is_some();
-        let seen = is_told.then(|| Seen::new(telling, scope.clone(), span, parts));
+        let seen = is_told.then(|| Seen::new(telling, scope.clone(), span, received, parts));
         Self { side: telling.side, scope, seen }
     }
 

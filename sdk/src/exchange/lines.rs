@@ -20,23 +20,28 @@ pub(super) fn begin(telling: &Telling, exchange: &Exchange<'_>, is_grpc: bool) {
     let path = Lossy(exchange.path());
     match (telling.side, is_grpc) {
         (Side::Server, false) => tracing::info!(target: targets::SERVER, "{method} - {url}"),
-        (Side::Server, true) => tracing::info!(target: targets::SERVER, "{path} - received gRPC call"),
+        (Side::Server, true) => received(&path, None),
         (Side::Client, false) => tracing::info!(target: targets::CLIENT, "OUTBOUND {method} - {url}"),
         (Side::Client, true) => tracing::info!(target: targets::CLIENT, "{path} - outbound gRPC call"),
     }
 }
 
-pub(super) fn end(telling: &Telling, exchange: &Exchange<'_>) {
+/// The first line of a call, with its message where that is told.
+pub(super) fn received(path: impl fmt::Display, message: Option<&str>) {
+    tracing::info!(target: targets::SERVER, request = message, "{path} - received gRPC call");
+}
+
+pub(super) fn end(telling: &Telling, exchange: &Exchange<'_>, message: Option<&str>) {
     let level = level_of(telling, exchange.outcome);
     match (telling.requests, telling.side) {
         (RequestLog::Off, _) => {}
         (RequestLog::Pair, Side::Server) => at_level!(level, targets::SERVER, "{}", Returned(exchange)),
         (RequestLog::Pair, Side::Client) => at_level!(level, targets::CLIENT, "{}", Answered(exchange)),
-        (RequestLog::Single, side) => single(level, side, exchange),
+        (RequestLog::Single, side) => single(level, side, exchange, message),
     }
 }
 
-fn single(level: Level, side: Side, exchange: &Exchange<'_>) {
+fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&str>) {
     let request = exchange.http_request();
     let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
     let number = |number: u64| (number > 0).then_some(number);
@@ -57,6 +62,7 @@ fn single(level: Level, side: Side, exchange: &Exchange<'_>) {
                     http_request.latency = request.latency.as_secs_f64(),
                     http_request.protocol = text(request.protocol),
                     labels.route = text(exchange.named_route()),
+                    request = message,
                 },
                 concat!($prefix, "{}"),
                 Summary(exchange)

@@ -8,6 +8,7 @@ mod begin;
 mod body;
 mod future;
 mod lines;
+mod received;
 mod seen;
 
 pub(crate) use begin::{Begun, RequestSpan};
@@ -15,6 +16,8 @@ pub use body::TraceBody;
 pub use future::ResponseFuture;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::Kind;
+#[cfg(feature = "server")]
+pub(crate) use received::Received;
 pub(crate) use seen::Parts;
 use tracing::Level;
 

@@ -1,12 +1,14 @@
 //! [`Seen`]: what is seen of one request, until its lines and its span are written.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Frame;
 use logtracer_core::request::{Exchange, Outcome, grpc, url};
 
+use super::received::Received;
 use super::{RequestSpan, Side, Telling, lines};
 use crate::current::Scope;
 
@@ -17,6 +19,7 @@ pub(crate) struct Seen {
     scope: Option<Scope>,
     start: Instant,
     span: Option<RequestSpan>,
+    received: Option<Arc<Received>>,
     method: Method,
     scheme: String,
     authority: String,
@@ -69,6 +72,7 @@ impl Seen {
         telling: Telling,
         scope: Option<Scope>,
         span: Option<RequestSpan>,
+        received: Option<Arc<Received>>,
         parts: &Parts<'_>,
     ) -> Box<Self> {
         let Parts { method, uri, version, headers, route } = *parts;
@@ -89,6 +93,7 @@ impl Seen {
             scope,
             start: Instant::now(),
             span,
+            received,
             method: method.clone(),
             scheme,
             authority,
@@ -110,7 +115,9 @@ impl Seen {
             end: End::None,
             promised: None,
         });
-        seen.within_scope(|| lines::begin(&seen.telling, &seen.exchange(), seen.is_grpc));
+        if seen.received.is_none() {
+            seen.within_scope(|| lines::begin(&seen.telling, &seen.exchange(), seen.is_grpc));
+        }
         seen
     }
 
@@ -197,7 +204,9 @@ impl Drop for Seen {
     fn drop(&mut self) {
         let exchange = self.exchange();
         self.within_scope(|| {
-            lines::end(&self.telling, &exchange);
+            // Nobody may have come as far as to read the message.
+            let received = self.received.as_deref().inspect(|received| received.tell(None));
+            lines::end(&self.telling, &exchange, received.and_then(Received::message));
             if let Some(span) = &self.span {
                 span.end(&exchange, self.end == End::Failed);
             }

@@ -54,6 +54,8 @@ pub(super) struct Options {
     pub(super) excluded: Excluded,
     pub(super) response_header: Option<HeaderName>,
     pub(super) telling: Telling,
+    /// True where a [`MessageLayer`](super::MessageLayer) stands within.
+    pub(super) reads_messages: bool,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             excluded: Excluded::default(),
             response_header: None,
             telling: Telling::of(Side::Server),
+            reads_messages: false,
         }
     }
 }
@@ -99,7 +102,7 @@ impl TraceLayer {
     /// has nothing but trailers, of the headers).
     /// [`TraceLayer::new`] does the same for requests whose content type is gRPC's, so that one layer serves both;
     /// this one takes every request for one.
-    /// Messages are not logged: a handler that wants to does it with [`Redacted`](super::Redacted).
+    /// Messages are not logged unless [`messages`](Self::messages) says so.
     ///
     /// ```
     /// use logtracer_sdk::server::{RequestLog, TraceLayer};
@@ -185,6 +188,29 @@ impl TraceLayer {
     #[must_use]
     pub fn response_header(self, name: HeaderName) -> Self {
         self.with(|options| options.response_header = Some(name))
+    }
+
+    /// Logs the first message of each gRPC request, without the fields that [`Messages`](super::Messages) names: in
+    /// the field `request` of the line that a call was received ([`RequestLog::Pair`]) or of its one line
+    /// ([`RequestLog::Single`]).
+    ///
+    /// The message is read along while the handler reads it; nothing waits for it.
+    /// It is the last option, for it makes two layers of one.
+    ///
+    /// ```no_run
+    /// use logtracer_sdk::server::{Messages, RequestLog, TraceLayer};
+    ///
+    /// # fn descriptors() -> &'static [u8] { &[] }
+    /// // What `tonic_prost_build`'s `file_descriptor_set_path` has written.
+    /// let messages = Messages::new(descriptors())?.redact(["card", "buyer.email"])?;
+    /// let layer = TraceLayer::grpc().requests(RequestLog::Pair).messages(messages);
+    /// # let server = tonic::transport::Server::builder().layer(layer);
+    /// # Ok::<(), logtracer_sdk::server::MessagesError>(())
+    /// ```
+    #[cfg(feature = "tonic")]
+    pub fn messages(self, messages: super::Messages) -> tower_layer::Stack<super::MessageLayer, TraceLayer> {
+        let outer = self.with(|options| options.reads_messages = true);
+        tower_layer::Stack::new(super::MessageLayer(messages), outer)
     }
 
     fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {

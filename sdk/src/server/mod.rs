@@ -32,6 +32,12 @@
 
 mod caller;
 mod layer;
+#[cfg(feature = "tonic")]
+mod message_layer;
+#[cfg(feature = "tonic")]
+mod message_text;
+#[cfg(feature = "tonic")]
+mod messages;
 mod redacted;
 mod service;
 
@@ -39,5 +45,9 @@ pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
 pub use layer::{Excluded, TraceLayer};
 pub use logtracer_core::request::Routes;
 pub use logtracer_core::request::url::Query;
+#[cfg(feature = "tonic")]
+pub use message_layer::{MessageBody, MessageLayer, MessageService};
+#[cfg(feature = "tonic")]
+pub use messages::{Messages, MessagesError};
 pub use redacted::Redacted;
 pub use service::TraceService;

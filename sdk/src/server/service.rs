@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::layer::Options;
 use super::{Excluded, RequestLog};
 use crate::current::Scope;
-use crate::exchange::{Begun, Parts, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
+use crate::exchange::{Begun, Parts, Received, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
 
 /// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
 #[derive(Debug, Clone)]
@@ -55,8 +55,13 @@ where
             route: route(&request),
         };
         let telling = Telling { requests, ..options.telling };
-        let begun = Begun::new(telling, Some(scope), span, &parts);
+        let received = (options.reads_messages && requests != RequestLog::Off)
+            .then(|| Arc::new(Received::new(requests, request.uri().path())));
+        let begun = Begun::new(telling, Some(scope), span, received.clone(), &parts);
         request.extensions_mut().insert(context);
+        if let Some(received) = received {
+            request.extensions_mut().insert(received);
+        }
         let inner = &mut self.inner;
         begun.call(options.response_header.clone(), || inner.call(request))
     }

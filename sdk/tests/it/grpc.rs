@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::server::{Redacted, RequestLog, TraceLayer};
+use logtracer_sdk::server::{Messages, Redacted, RequestLog, TraceLayer};
 use logtracer_sdk::testing::Capture;
 use logtracer_sdk::{TraceContext, client, current_trace};
+use serde_json::Value;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::shop_rpc::{BuyReply, BuyRequest, ShopServer, buy};
+use crate::shop_rpc::{BuyReply, BuyRequest, ShopServer, buy, descriptors};
 
 async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Status> {
     assert!(current_trace().is_some());
@@ -25,8 +26,9 @@ async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Stat
 async fn serve(requests: RequestLog) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let messages = Messages::new(&descriptors()).unwrap().redact(["card"]).unwrap();
     let server = tonic::transport::Server::builder()
-        .layer(TraceLayer::grpc().requests(requests))
+        .layer(TraceLayer::grpc().requests(requests).messages(messages))
         .add_service(ShopServer(handle))
         .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
     tokio::spawn(server);
@@ -34,7 +36,7 @@ async fn serve(requests: RequestLog) -> SocketAddr {
 }
 
 /// Calls the service in a trace, and returns what both sides have logged.
-async fn lines_of(item: &str, requests: RequestLog) -> Vec<(String, String)> {
+async fn lines_of(item: &str, requests: RequestLog) -> Vec<Value> {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let address = serve(requests).await;
@@ -49,13 +51,18 @@ async fn lines_of(item: &str, requests: RequestLog) -> Vec<(String, String)> {
     }
     let lines = capture.lines();
     assert!(lines.iter().all(|line| line["trace"] == context.trace_id.to_string()), "{lines:?}");
-    let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap().to_owned();
+    assert!(!format!("{lines:?}").contains("4111"), "{lines:?}");
+    lines
+}
+
+fn texts(lines: &[Value]) -> Vec<(String, String)> {
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
     lines.iter().map(|line| (text(line, "severity"), text(line, "message"))).collect()
 }
 
 #[tokio::test]
 async fn the_status_of_the_trailers() {
-    let pair = lines_of("bread", RequestLog::Pair).await;
+    let pair = texts(&lines_of("bread", RequestLog::Pair).await);
     for expected in [
         ("INFO", "test - /demo.Shop/Buy - outbound gRPC call"),
         ("INFO", "test - /demo.Shop/Buy - received gRPC call"),
@@ -72,9 +79,25 @@ async fn the_status_of_the_trailers() {
 #[tokio::test]
 async fn the_status_of_a_response_without_a_body() {
     for (item, severity, code) in [("eggs", "WARNING", "NOT_FOUND"), ("gold", "ERROR", "INTERNAL")] {
-        let lines = lines_of(item, RequestLog::Single).await;
+        let lines = texts(&lines_of(item, RequestLog::Single).await);
         let server = (severity.into(), format!("test - /demo.Shop/Buy - {code}"));
         let client = ("WARNING".into(), format!("test - OUTBOUND /demo.Shop/Buy - {code}"));
         assert!(lines.contains(&server) && lines.contains(&client), "{lines:?}");
+    }
+}
+
+/// As the original's interceptor had them: with the line that a call was received.
+#[tokio::test]
+async fn the_message_of_a_request() {
+    for (requests, message) in [
+        (RequestLog::Pair, "test - /demo.Shop/Buy - received gRPC call"),
+        (RequestLog::Single, "test - /demo.Shop/Buy - OK"),
+    ] {
+        let lines = lines_of("bread", requests).await;
+        let told: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
+        assert_eq!(told.len(), 1, "{lines:?}");
+        assert_eq!(told[0]["request"], "item: \"bread\" card: REDACTED");
+        let with_requests = lines.iter().filter(|line| line.get("request").is_some()).count();
+        assert_eq!(with_requests, 2, "that line and the handler's own: {lines:?}");
     }
 }

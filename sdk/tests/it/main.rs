@@ -7,6 +7,7 @@ mod isolation;
 mod lines;
 mod logs;
 mod mesh;
+mod messages;
 mod outbound;
 mod requests;
 #[path = "../../examples/shop_rpc/mod.rs"]
