@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::dead_letters::command::DeadLetters;
 use crate::sink::SinkName;
 
 /// What the command line and the environment say.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "logtracer-exporter", version, about, max_term_width = 100)]
 pub struct Config {
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where to take spans: OTLP/HTTP, POST /v1/traces as protobuf or JSON
     #[arg(long, env = "LOGTRACER_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4318", value_parser = address)]
     pub http: SocketAddr,
@@ -21,10 +26,17 @@ pub struct Config {
     pub view: SocketAddr,
 
     /// Where the outbox and the store live
-    #[arg(long, env = "LOGTRACER_DATA_DIR", value_name = "DIR", default_value = "./logtracer-data")]
+    #[arg(
+        long,
+        env = "LOGTRACER_DATA_DIR",
+        value_name = "DIR",
+        default_value = "./logtracer-data",
+        global = true
+    )]
     pub data_dir: PathBuf,
 
-    /// Where to deliver spans: `store` is the embedded store that the viewer shows (repeatable)
+    /// Where to deliver spans (repeatable): `store` (the embedded store, which the viewer shows), `cloud-trace`,
+    /// `telemetry`, `otlp=URL` (http, https, grpc or grpcs), `zipkin=URL`, `stdout`
     #[arg(
         long = "sink",
         env = "LOGTRACER_SINK",
@@ -53,6 +65,19 @@ pub struct Config {
     /// How long spans may wait in the outbox for a sink; older ones are dropped and counted
     #[arg(long, env = "LOGTRACER_OUTBOX_MAX_AGE", value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub outbox_max_age: Duration,
+
+    /// How much of what sinks have refused for good is kept as dead letters; the oldest go first
+    #[arg(long, env = "LOGTRACER_DEAD_LETTERS_MAX_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub dead_letters_max_bytes: u64,
+}
+
+/// What the program can do instead of serving.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// List, retry or discard what sinks have refused for good
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

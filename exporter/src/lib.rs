@@ -17,7 +17,9 @@
 
 mod clock;
 mod config;
+mod dead_letters;
 mod deliver;
+mod envelope;
 mod log;
 mod metrics;
 mod outbox;
@@ -27,9 +29,11 @@ mod shutdown;
 mod sink;
 mod sqlite;
 mod tail;
+mod text;
 mod value;
 mod view;
 
-pub use config::Config;
+pub use config::{Command, Config};
+pub use dead_letters::command::{DeadLetters, Which};
 pub use service::run;
 pub use sink::SinkName;

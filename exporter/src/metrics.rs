@@ -62,7 +62,9 @@ pub(crate) struct Metrics {
     log_records_delivered: Family<OfSink, Counter>,
     spans_dropped: Family<SinkReason, Counter>,
     log_records_dropped: Family<SinkReason, Counter>,
-    pub(crate) delivery_retries: Family<OfSink, Counter>,
+    delivery_retries: Family<OfSink, Counter>,
+    dead_letters: Family<OfSink, Gauge>,
+    dead_letters_discarded: Family<OfSink, Counter>,
     pub(crate) sink_lag: Family<OfSink, Gauge>,
     pub(crate) log_lines_tailed: Counter,
     pub(crate) log_lines_skipped: Family<Reason, Counter>,
@@ -87,6 +89,8 @@ impl Metrics {
             spans_dropped: Family::default(),
             log_records_dropped: Family::default(),
             delivery_retries: Family::default(),
+            dead_letters: Family::default(),
+            dead_letters_discarded: Family::default(),
             sink_lag: Family::default(),
             log_lines_tailed: Counter::default(),
             log_lines_skipped: Family::default(),
@@ -114,6 +118,21 @@ impl Metrics {
             spans: Counter::clone(&self.spans_dropped.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_dropped.get_or_create(&label)),
         }
+    }
+
+    /// Counts a call to this sink that is to be made again.
+    pub(crate) fn count_retry(&self, sink: &str) {
+        self.delivery_retries.get_or_create(&OfSink { sink: sink.to_owned() }).inc();
+    }
+
+    /// Says how many dead letters this sink has.
+    pub(crate) fn set_dead_letters(&self, sink: &str, count: i64) {
+        self.dead_letters.get_or_create(&OfSink { sink: sink.to_owned() }).set(count);
+    }
+
+    /// Counts spans or log records of dead letters that had to make room for others.
+    pub(crate) fn count_discarded(&self, sink: &str, items: u64) {
+        self.dead_letters_discarded.get_or_create(&OfSink { sink: sink.to_owned() }).inc_by(items);
     }
 
     /// The text of `GET /metrics`.
@@ -166,6 +185,16 @@ impl Metrics {
             self.log_records_dropped.clone(),
         );
         r.register("delivery_retries", "Deliveries to be tried again", self.delivery_retries.clone());
+        r.register(
+            "dead_letters",
+            "Requests, or pieces of them, that a sink has refused",
+            self.dead_letters.clone(),
+        );
+        r.register(
+            "dead_letters_discarded",
+            "Spans and log records of dead letters that had to make room",
+            self.dead_letters_discarded.clone(),
+        );
         r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());
         r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
         r.register("log_lines_skipped", "Log lines that were not stored", self.log_lines_skipped.clone());

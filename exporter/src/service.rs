@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::clock::unix_millis;
+use crate::config::Command;
+use crate::dead_letters::{self, DeadLetters};
+use crate::deliver::Source;
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Outbox};
@@ -20,7 +23,7 @@ use crate::receive::Receive;
 use crate::shutdown::{self, Shutdown};
 use crate::sink::store::{Retention, Store};
 use crate::view::View;
-use crate::{Config, SinkName, deliver, outbox, receive, tail, view};
+use crate::{Config, SinkName, outbox, receive, sink, tail, view};
 
 /// How long requests in progress may take after the signal.
 const GRACE_REQUESTS: Duration = Duration::from_secs(5);
@@ -31,13 +34,16 @@ const GRACE_SINKS: Duration = Duration::from_secs(3);
 /// How often the outbox and the store are held to their bounds.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
-/// Runs the exporter until SIGTERM or SIGINT.
+/// Runs the exporter until SIGTERM or SIGINT, or does what the command says.
 ///
 /// # Errors
 ///
 /// What keeps it from starting: an address in use, a database that is damaged or not ours, an option that makes no
 /// sense.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    if let Some(Command::DeadLetters(command)) = &config.command {
+        return dead_letters::command::run(command, &config.data_dir, &mut std::io::stdout().lock());
+    }
     check(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,8 +57,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 fn check(config: &Config) -> anyhow::Result<()> {
     for (index, sink) in config.sinks.iter().enumerate() {
-        if config.sinks.iter().take(index).any(|earlier| earlier == sink) {
-            bail!("--sink {} is given twice", sink.as_str());
+        // Two with the same name would share a cursor.
+        if config.sinks.iter().take(index).any(|earlier| earlier.to_string() == sink.to_string()) {
+            bail!("--sink {sink} is given twice");
         }
     }
     Ok(())
@@ -61,11 +68,12 @@ fn check(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
-    let sinks: Vec<String> = config.sinks.iter().map(|sink| sink.as_str().to_owned()).collect();
+    let sinks: Vec<String> = config.sinks.iter().map(SinkName::to_string).collect();
     let subscriptions: Vec<_> = config.sinks.iter().map(SinkName::subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
     let (outbox, writer) = outbox::open(&config.data_dir, &subscriptions, limits, metrics.clone())?;
     let store = Store::open(&config.data_dir, metrics.clone())?;
+    let letters = DeadLetters::open(&config.data_dir, config.dead_letters_max_bytes, metrics.clone())?;
 
     let http = bind("--http", config.http).await?;
     let view = bind("--view", config.view).await?;
@@ -77,13 +85,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     let mut workers = JoinSet::new();
     for (index, sink) in config.sinks.iter().enumerate() {
-        let feed = outbox.feed(index)?;
-        let name = sink.as_str().to_owned();
-        match sink {
-            SinkName::Store => {
-                workers.spawn(deliver::run(name, store.clone(), feed, metrics.clone(), working.clone()));
-            }
-        }
+        let (name, feed) = (sink.to_string(), outbox.feed(index)?);
+        let source = Source { name, feed, letters: letters.clone(), metrics: metrics.clone() };
+        sink::start(sink, &store, source, &working, &mut workers)?;
     }
     for path in config.tails {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));

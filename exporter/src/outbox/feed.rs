@@ -6,12 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use rusqlite::{Connection, params};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::Outbox;
-use super::batch::{Batch, Signal, Subscription};
-use super::writer::Command;
-use crate::metrics::Tally;
+use super::batch::{Batch, Subscription};
+use super::cursor::Cursor;
 use crate::sqlite;
 
 /// The batches that one sink has not passed yet.
@@ -21,10 +20,12 @@ pub(crate) struct Feed {
     subscription: Subscription,
     reader: Arc<Mutex<Connection>>,
     committed: watch::Receiver<i64>,
+    /// The id of the last batch that has been read.
+    position: i64,
 }
 
 /// A read ends with the batch that reaches one of these.
-const READ_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 1 << 20;
 const READ_BATCHES: usize = 256;
 
 /// The writer shows a cursor at once after its commit.
@@ -35,66 +36,39 @@ impl Feed {
         let reader = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
         let committed = outbox.state.committed.subscribe();
         let subscription = outbox.state.subscriptions.get(sink).cloned().context("no such sink")?;
-        Ok(Self { outbox, sink, subscription, reader, committed })
+        Ok(Self { outbox, sink, subscription, reader, committed, position: 0 })
     }
 
-    /// Whether the sink takes batches of this signal; others it passes over.
-    pub(crate) fn takes(&self, signal: Signal) -> bool {
-        self.subscription.takes(signal)
+    /// The sink's cursor.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor::new(self.outbox.clone(), self.sink, self.subscription.clone())
     }
 
-    /// The next batches, at least one; waits until there are some.
+    /// The batches after those that were read before, at least one; waits until there are some.
     pub(crate) async fn next(&mut self) -> Result<Vec<Batch>, String> {
         loop {
-            let cursor = self.cursor();
+            let after = self.cursor().position().max(self.position);
             // Fails only when the outbox is gone, and this holds it.
-            let _ = self.committed.wait_for(|last| *last > cursor).await;
+            let _ = self.committed.wait_for(|last| *last > after).await;
             let (reader, subscription) = (self.reader.clone(), self.subscription.clone());
             let read = tokio::task::spawn_blocking(move || {
-                read(&reader.lock().unwrap_or_else(PoisonError::into_inner), cursor, &subscription)
+                read(&reader.lock().unwrap_or_else(PoisonError::into_inner), after, &subscription)
             });
             let batches =
                 read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            if !batches.is_empty() {
+            if let Some(last) = batches.last() {
+                self.position = last.id;
                 return Ok(batches);
             }
             // What was there has been given up between the look at the cursor and the read; the writer commits that
             // before it shows the cursor.
             let mut cursors = self.outbox.state.cursors.subscribe();
             let sink = self.sink;
-            let moved = cursors.wait_for(|cursors| cursors.get(sink).is_none_or(|now| *now != cursor));
+            let moved = cursors.wait_for(|cursors| cursors.get(sink).is_none_or(|now| *now > after));
             if tokio::time::timeout(SHOWN_WITHIN, moved).await.is_err() {
-                return Err(format!("batches after {cursor} are missing"));
+                return Err(format!("batches after {after} are missing"));
             }
         }
-    }
-
-    /// Notes that the sink has passed these batches, and counts what is in them and the sink takes.
-    ///
-    /// What has been given up in the meantime is counted as that, and not here.
-    pub(crate) async fn pass(&self, batches: &[Batch], tally: &Tally) -> Result<(), String> {
-        let Some(last) = batches.last() else { return Ok(()) };
-        let taken = batches.iter().filter(|batch| self.takes(batch.signal));
-        let items = taken.map(|batch| (batch.id, batch.signal, u64::from(batch.items))).collect();
-        self.send(last.id, items, tally).await
-    }
-
-    /// Notes that the sink has passed the batches up to this id.
-    #[cfg(test)]
-    pub(crate) async fn advance(&self, to: i64) -> Result<(), String> {
-        self.send(to, Vec::new(), &Tally::default()).await
-    }
-
-    async fn send(&self, to: i64, items: Vec<(i64, Signal, u64)>, tally: &Tally) -> Result<(), String> {
-        let closed = |_| "the outbox is closed".to_owned();
-        let (reply, done) = oneshot::channel();
-        let command = Command::Advance { sink: self.sink, to, items, tally: tally.clone(), reply };
-        self.outbox.commands.send(command).await.map_err(|_| closed(()))?;
-        done.await.map_err(|_| closed(()))?
-    }
-
-    fn cursor(&self) -> i64 {
-        self.outbox.state.cursors.borrow().get(self.sink).copied().unwrap_or(0)
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod batch;
 mod book;
+mod cursor;
 mod feed;
 mod schema;
 mod writer;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::metrics::Metrics;
 use crate::sqlite;
 pub(crate) use batch::{Batch, Items, Signal, Subscription};
+pub(crate) use cursor::{Cursor, Passed};
 pub(crate) use feed::Feed;
 use writer::{Command, Writer};
 

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Items, Signal};
 use super::book::{Book, items_between};
+use super::cursor::Passed;
 use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Severity, Value};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::Metrics;
 
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
 #[derive(Debug)]
@@ -27,9 +28,8 @@ pub(super) enum Command {
     Advance {
         sink: usize,
         to: i64,
-        /// The ids of what has been passed, each with its items, which the tally counts.
-        items: Vec<(i64, Signal, u64)>,
-        tally: Tally,
+        /// What has become of the items up to there.
+        passed: Vec<Passed>,
         reply: oneshot::Sender<Result<(), String>>,
     },
     Expire {
@@ -60,7 +60,7 @@ struct Outcome {
     full: Vec<oneshot::Sender<Result<(), AppendError>>>,
     done: Vec<oneshot::Sender<Result<(), String>>>,
     dropped: Vec<Dropped>,
-    passed: Vec<(Tally, Items)>,
+    passed: Vec<Passed>,
 }
 
 struct Dropped {
@@ -121,8 +121,10 @@ impl Writer {
                         count_dropped(&self.metrics, &subscription.sink, dropped.reason, items);
                     }
                 }
-                for (tally, items) in &outcome.passed {
-                    tally.add(*items);
+                for passed in &outcome.passed {
+                    let mut items = Items::default();
+                    items.add(passed.signal, passed.items);
+                    passed.tally.add(items);
                 }
                 self.show();
                 // A receiver that is gone no longer wants the answer.
@@ -186,17 +188,13 @@ impl Writer {
                     book.oldest_ms.get_or_insert(now_ms);
                     outcome.items.add(signal, u64::from(items));
                 }
-                Command::Advance { sink, to, items, tally, reply } => {
+                Command::Advance { sink, to, passed, reply } => {
                     outcome.done.push(reply);
                     if let (Some(cursor), Some(subscription)) =
                         (book.cursors.get_mut(sink), self.state.subscriptions.get(sink))
                     {
                         // What is before the cursor has been given up, and counted, during the delivery.
-                        let mut anew = Items::default();
-                        for (_, signal, count) in items.iter().filter(|(id, ..)| id > cursor) {
-                            anew.add(*signal, *count);
-                        }
-                        outcome.passed.push((tally, anew));
+                        outcome.passed.extend(passed.into_iter().filter(|passed| passed.id > *cursor));
                         *cursor = to.max(*cursor);
                         transaction
                             .prepare_cached("UPDATE cursor SET position = ? WHERE sink = ?")?

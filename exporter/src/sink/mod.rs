@@ -1,63 +1,107 @@
-//! Where spans and log records go: each sink is a folder here, and all that [`crate::deliver`] knows of it is this trait.
+//! Where spans go: each sink is a folder here, and all that [`crate::deliver`] knows of it is the trait [`Sink`].
+//!
+//! ```text
+//!  deliver ──► Part ──► store        write: rows of the embedded store
+//!                   ├─► stdout       lines of JSON
+//!                   ├─► otlp         http or grpc, as it is
+//!                   ├─► zipkin       span: a span of Zipkin ──► http
+//!                   ├─► cloud_trace  span, labels, text: a span of Cloud Trace ──► http, with a token
+//!                   └─► telemetry    resource: the project ──► http, with a token
+//! ```
 
+pub(crate) mod http;
+mod name;
+pub(crate) mod otlp;
+pub(crate) mod stdout;
 pub(crate) mod store;
+pub(crate) mod zipkin;
+
+pub use name::SinkName;
 
 use std::future::Future;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outbox::{Batch, Subscription};
+use tokio::task::JoinSet;
+
+use crate::deliver::{self, Part, Source};
+use crate::shutdown::Shutdown;
+use otlp::Otlp;
+use stdout::Stdout;
+use store::Store;
+use zipkin::Zipkin;
 
 /// A destination of spans.
-pub(crate) trait Sink: Send + 'static {
-    /// Hands batches over, in order; `Ok` means that the sink has all of them.
+pub(crate) trait Sink: Send + Sync + 'static {
+    /// How it wants to be served.
+    fn pace(&self) -> Pace;
+
+    /// Hands a part over; `Ok` means that the sink has it.
     ///
-    /// The same batch can come again (after a crash, or when only a part was accepted): a sink dedups or tolerates
-    /// that. The future may be dropped at shutdown, which counts as not accepted.
-    fn deliver(&mut self, batches: &[Batch]) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+    /// The same spans can come again (after a crash, or when the answer was lost): a sink dedups or tolerates that.
+    /// The future may be dropped at shutdown, which counts as not accepted.
+    fn deliver(&self, part: &Part) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send;
 }
 
-/// Why a sink did not take batches.
+/// How a sink wants to be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// How many calls may be out at one time.
+    pub(crate) calls: usize,
+    /// What one call carries at most; a single item can be larger.
+    pub(crate) items: u32,
+    pub(crate) bytes: usize,
+    /// How long the first of a call waits for more.
+    pub(crate) linger: Duration,
+}
+
+/// What became of an accepted part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Accepted {
+    /// Some of it was not taken, and the sink does not say which.
+    pub(crate) rejected: Option<Rejected>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) items: u32,
+    pub(crate) reason: String,
+}
+
+/// Why a sink did not take a part.
+#[allow(dead_code)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryError {
-    /// Later may be better; not before `after`, if the sink said so.
-    Retry { reason: String, after: Option<Duration> },
-    /// These batches, as they are, will never be accepted.
+    /// The sink cannot take anything at the moment; not before `after`, if it said so.
+    Unavailable { reason: String, after: Option<Duration> },
+    /// Something went wrong inside of the sink, perhaps because of what it was given.
+    Failed { reason: String, after: Option<Duration> },
+    /// This part, as it is, will never be accepted; a half of it may be.
     Refused { reason: String },
+    /// Nothing of this part will be accepted before something is changed.
+    Unwanted { reason: String },
+    /// Nothing was sent: these parts of it have to go separately.
+    Divided { parts: Vec<Part> },
 }
 
-/// The value of `--sink`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SinkName {
-    /// The embedded store, which the viewer shows.
-    Store,
-}
-
-impl SinkName {
-    /// The name in options, metrics and the outbox.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Store => "store",
-        }
-    }
-
-    /// What the sink wants of the outbox.
-    pub(crate) fn subscription(&self) -> Subscription {
-        let takes_logs = match self {
-            Self::Store => true,
-        };
-        Subscription { sink: self.as_str().to_owned(), takes_logs }
-    }
-}
-
-impl FromStr for SinkName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "store" => Ok(Self::Store),
-            _ => Err(format!("there is no sink {text:?}; what exists: store")),
-        }
-    }
+/// Starts the delivery to a sink.
+///
+/// # Errors
+///
+/// What keeps the sink from ever working: an address, a header or credentials that make no sense.
+pub(crate) fn start(
+    name: &SinkName,
+    store: &Store,
+    source: Source,
+    stop: &Shutdown,
+    workers: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let stop = stop.clone();
+    match name {
+        SinkName::Store => workers.spawn(deliver::run(store.clone(), source, stop)),
+        SinkName::Stdout => workers.spawn(deliver::run(Stdout, source, stop)),
+        SinkName::Otlp(url) => workers.spawn(deliver::run(Otlp::new(url)?, source, stop)),
+        SinkName::Zipkin(url) => workers.spawn(deliver::run(Zipkin::new(url)?, source, stop)),
+        SinkName::CloudTrace | SinkName::Telemetry => anyhow::bail!("the sink {name} is not in this version"),
+    };
+    Ok(())
 }

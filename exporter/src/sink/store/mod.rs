@@ -26,11 +26,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{DeliveryError, Sink};
+use super::{Accepted, DeliveryError, Pace, Sink};
 use crate::clock::unix_millis;
+use crate::deliver::{Part, Piece, Place};
 use crate::metrics::Metrics;
 use crate::outbox::Batch;
 use crate::sqlite;
@@ -169,17 +171,31 @@ impl Store {
 }
 
 impl Sink for Store {
-    async fn deliver(&mut self, batches: &[Batch]) -> Result<(), DeliveryError> {
+    /// One writer, one call.
+    fn pace(&self) -> Pace {
+        Pace { calls: 1, items: u32::MAX, bytes: 4 << 20, linger: Duration::ZERO }
+    }
+
+    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
         let store = self.clone();
-        let batches = batches.to_vec();
+        let batches = batches(part);
         let written = tokio::task::spawn_blocking(move || store.append(&batches)).await;
+        let failed = |reason| DeliveryError::Unavailable { reason, after: None };
         match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(WriteError::Undecodable(error))) => Err(DeliveryError::Refused { reason: error }),
-            Ok(Err(WriteError::Database(error))) => {
-                Err(DeliveryError::Retry { reason: format!("cannot write the store: {error}"), after: None })
-            }
-            Err(error) => Err(DeliveryError::Retry { reason: error.to_string(), after: None }),
+            Ok(Ok(())) => Ok(Accepted::default()),
+            Ok(Err(WriteError::Undecodable(reason))) => Err(DeliveryError::Refused { reason }),
+            Ok(Err(WriteError::Database(error))) => Err(failed(format!("cannot write the store: {error}"))),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+/// A dead letter is no batch any more, but read like one.
+fn batches(part: &Part) -> Vec<Batch> {
+    let signal = part.signal();
+    let batch = |piece: &Piece| {
+        let (Place::Batch(id) | Place::DeadLetter(id)) = piece.place;
+        Batch { id, signal, items: piece.items, body: piece.body.clone() }
+    };
+    part.pieces().iter().map(batch).collect()
 }

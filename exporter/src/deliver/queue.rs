@@ -1,0 +1,198 @@
+//! Parts that wait for a call: those that are being filled, and those that are ready.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::part::{Part, Piece, Place, cut};
+use crate::outbox::Signal;
+use crate::sink::Pace;
+
+/// A part, and how it has fared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) part: Part,
+    /// How many calls with it have failed.
+    pub(super) failures: u32,
+    /// How many calls had been accepted when its first call failed.
+    pub(super) accepted_before: u64,
+}
+
+impl From<Part> for Attempt {
+    fn from(part: Part) -> Self {
+        Self { part, failures: 0, accepted_before: 0 }
+    }
+}
+
+/// Which pieces may share a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lane {
+    signal: Signal,
+    is_dead_letter: bool,
+}
+
+/// A part that has room for more.
+#[derive(Debug)]
+struct Open {
+    lane: Lane,
+    part: Part,
+    since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pace: Pace,
+    ready: VecDeque<Attempt>,
+    /// What has failed.
+    again: VecDeque<Attempt>,
+    /// At most one for each lane.
+    open: Vec<Open>,
+    last_was_again: bool,
+}
+
+impl Queue {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace, ready: VecDeque::new(), again: VecDeque::new(), open: Vec::new(), last_was_again: false }
+    }
+
+    /// Adds what has been read; what is too large for one call is cut.
+    pub(super) fn add(&mut self, signal: Signal, piece: Piece, now: Instant) {
+        if piece.items <= self.pace.items && piece.body.len() <= self.pace.bytes {
+            self.gather(signal, piece, now);
+            return;
+        }
+        match cut(signal, &piece, self.pace.items, self.pace.bytes) {
+            Some(pieces) => pieces.into_iter().for_each(|piece| self.gather(signal, piece, now)),
+            None => self.ready.push_back(Part::new(signal, piece).into()),
+        }
+    }
+
+    fn gather(&mut self, signal: Signal, piece: Piece, now: Instant) {
+        let lane = Lane { signal, is_dead_letter: matches!(piece.place, Place::DeadLetter(_)) };
+        let Some(index) = self.open.iter().position(|open| open.lane == lane) else {
+            self.open.push(Open { lane, part: Part::new(signal, piece), since: now });
+            return;
+        };
+        let Some(open) = self.open.get_mut(index) else { return };
+        let fits = open.part.items().saturating_add(piece.items) <= self.pace.items
+            && open.part.bytes() + piece.body.len() <= self.pace.bytes;
+        if fits {
+            open.part.push(piece);
+        } else {
+            let full = std::mem::replace(open, Open { lane, part: Part::new(signal, piece), since: now });
+            self.ready.push_back(full.part.into());
+        }
+    }
+
+    /// Puts back what is to be tried again; it takes turns with what has not been tried yet.
+    pub(super) fn again(&mut self, attempt: Attempt) {
+        self.again.push_back(attempt);
+    }
+
+    /// Puts in front what a part has been divided into.
+    pub(super) fn divided(&mut self, parts: impl DoubleEndedIterator<Item = Part>) {
+        parts.rev().for_each(|part| self.ready.push_front(part.into()));
+    }
+
+    /// What is to be sent now, if anything: what is full, and what has waited for long enough.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
+        let again = if self.last_was_again { None } else { self.again.pop_front() };
+        self.last_was_again = again.is_some();
+        again.or_else(|| self.next_fresh(now)).or_else(|| self.again.pop_front())
+    }
+
+    fn next_fresh(&mut self, now: Instant) -> Option<Attempt> {
+        if let Some(attempt) = self.ready.pop_front() {
+            return Some(attempt);
+        }
+        let due = self.open.iter().position(|open| self.due(open) <= now)?;
+        Some(self.open.remove(due).part.into())
+    }
+
+    /// When [`next`](Self::next) will have something, if nothing is added.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        if self.ready.is_empty() && self.again.is_empty() {
+            self.open.iter().map(|open| self.due(open)).min()
+        } else {
+            Some(Instant::now())
+        }
+    }
+
+    fn due(&self, open: &Open) -> Instant {
+        let is_full = open.part.items() >= self.pace.items || open.part.bytes() >= self.pace.bytes;
+        open.since + if is_full { Duration::ZERO } else { self.pace.linger }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::part::tests::{body, names};
+    use super::*;
+
+    const PACE: Pace = Pace { calls: 1, items: 3, bytes: 1 << 20, linger: Duration::from_secs(1) };
+
+    fn piece(place: Place, names: &[&str]) -> Piece {
+        Piece { place, items: u32::try_from(names.len()).unwrap(), body: body(names) }
+    }
+
+    fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.next(now)).map(|attempt| names(&attempt.part).join(" ")).collect()
+    }
+
+    #[test]
+    fn small_batches_share_a_part_and_large_ones_are_cut() {
+        let now = Instant::now();
+        let mut queue = Queue::new(PACE);
+        let batches: [&[&str]; 5] = [&["a"], &["b", "c"], &["d"], &["e", "f", "g", "h"], &["i"]];
+        for (id, names) in (1..).zip(batches) {
+            queue.add(Signal::Traces, piece(Place::Batch(id), names), now);
+        }
+        assert_eq!(drain(&mut queue, now), ["a b c", "d", "e f g"], "the last one may still grow");
+        assert_eq!(queue.next_at(), Some(now + PACE.linger));
+        assert_eq!(drain(&mut queue, now + PACE.linger), ["h i"]);
+        assert_eq!(queue.next_at(), None);
+    }
+
+    #[test]
+    fn what_is_full_does_not_wait() {
+        let now = Instant::now();
+        let mut queue = Queue::new(PACE);
+        queue.add(Signal::Traces, piece(Place::Batch(1), &["a", "b", "c"]), now);
+        assert_eq!(drain(&mut queue, now), ["a b c"]);
+    }
+
+    #[test]
+    fn dead_letters_go_apart() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Pace { linger: Duration::ZERO, ..PACE });
+        queue.add(Signal::Traces, piece(Place::Batch(1), &["a"]), now);
+        queue.add(Signal::Traces, piece(Place::DeadLetter(1), &["x"]), now);
+        queue.add(Signal::Traces, piece(Place::DeadLetter(2), &["y"]), now);
+        assert_eq!(drain(&mut queue, now), ["a", "x y"]);
+    }
+
+    #[test]
+    fn what_cannot_be_cut_goes_whole() {
+        let now = Instant::now();
+        let mut queue = Queue::new(PACE);
+        let damaged = Piece { place: Place::Batch(1), items: 9, body: body(&["a"]) };
+        queue.add(Signal::Traces, damaged, now);
+        assert_eq!(drain(&mut queue, now), ["a"]);
+    }
+
+    #[test]
+    fn halves_come_first_and_retries_take_turns() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Pace { items: 1, ..PACE });
+        for (id, name) in (1..).zip(["a", "b", "c", "d"]) {
+            queue.add(Signal::Traces, piece(Place::Batch(id), &[name]), now);
+        }
+        let (a, b) = (queue.next(now).unwrap(), queue.next(now).unwrap());
+        queue.again(a);
+        queue.again(b);
+        let part = |name| Part::new(Signal::Traces, piece(Place::Batch(9), &[name]));
+        queue.divided([part("x"), part("y")].into_iter());
+        assert_eq!(drain(&mut queue, now), ["a", "x", "b", "y", "c", "d"]);
+    }
+}

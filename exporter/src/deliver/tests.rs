@@ -1,0 +1,345 @@
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Barrier, Semaphore};
+use tokio::time::timeout;
+
+use super::part::tests::{body, names};
+use super::*;
+use crate::outbox::{self, Limits, Outbox, Signal, Subscription};
+use crate::shutdown;
+use crate::sink::{Pace, Rejected};
+
+const PACE: Pace = Pace { calls: 8, items: 4, bytes: 1 << 20, linger: Duration::ZERO };
+const LONG: Duration = Duration::from_secs(30);
+
+/// A sink that does what a function says of the names of the spans, and keeps what it accepts.
+struct Fake<F> {
+    pace: Pace,
+    answer: F,
+    got: Arc<Mutex<Vec<String>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl<F> Sink for Fake<F>
+where
+    F: AsyncAnswer,
+{
+    fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let names = names(part);
+        let answer = self.answer.answer(&names).await;
+        if answer.is_ok() {
+            self.got.lock().unwrap().extend(names);
+        }
+        answer
+    }
+}
+
+/// What a fake sink answers.
+trait AsyncAnswer: Send + Sync + 'static {
+    fn answer(&self, names: &[String]) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send;
+}
+
+impl<F, A> AsyncAnswer for F
+where
+    F: Fn(Vec<String>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Accepted, DeliveryError>> + Send,
+{
+    fn answer(&self, names: &[String]) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send {
+        self(names.to_vec())
+    }
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    outbox: Outbox,
+    _thread: JoinHandle<()>,
+    metrics: Arc<Metrics>,
+    letters: DeadLetters,
+    got: Arc<Mutex<Vec<String>>>,
+    calls: Arc<AtomicUsize>,
+    stop: Option<shutdown::Trigger>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
+        let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
+        let (outbox, thread) = outbox::open(dir.path(), &[subscription], limits, metrics.clone()).unwrap();
+        let letters = DeadLetters::open(dir.path(), 1 << 20, metrics.clone()).unwrap();
+        let (got, calls) = Default::default();
+        Self { dir, outbox, _thread: thread, metrics, letters, got, calls, stop: None }
+    }
+
+    async fn append(&self, names: &[&str]) {
+        let items = u32::try_from(names.len()).unwrap();
+        self.outbox.append(Signal::Traces, body(names), items).await.unwrap();
+    }
+
+    fn deliver(&mut self, pace: Pace, answer: impl AsyncAnswer) {
+        let (trigger, stop) = shutdown::channel();
+        let sink = Fake { pace, answer, got: self.got.clone(), calls: self.calls.clone() };
+        let source = Source {
+            name: "fake".to_owned(),
+            feed: self.outbox.feed(0).unwrap(),
+            letters: self.letters.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(run(sink, source, stop));
+        self.stop = Some(trigger);
+    }
+
+    async fn drained(&self) {
+        timeout(LONG, self.outbox.drained()).await.expect("everything is passed");
+    }
+
+    fn got(&self) -> Vec<String> {
+        let mut got = self.got.lock().unwrap().clone();
+        got.sort();
+        got
+    }
+
+    fn dead(&self) -> Vec<String> {
+        let connection = rusqlite::Connection::open(self.dir.path().join("dead-letters.db")).unwrap();
+        let mut statement = connection.prepare("SELECT items, reason FROM letter ORDER BY reason").unwrap();
+        let rows = statement
+            .query_map([], |row| Ok(format!("{} {}", row.get::<_, u32>(0)?, row.get::<_, String>(1)?)))
+            .unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// Spans delivered, and spans dropped.
+    fn counted(&self) -> (u64, u64) {
+        (self.metrics.delivered("fake").spans.get(), self.metrics.dropped("fake", "refused").spans.get())
+    }
+}
+
+fn refused(reason: &str) -> Result<Accepted, DeliveryError> {
+    Err(DeliveryError::Refused { reason: reason.to_owned() })
+}
+
+fn unavailable(after: Option<Duration>) -> Result<Accepted, DeliveryError> {
+    Err(DeliveryError::Unavailable { reason: "not yet".to_owned(), after })
+}
+
+#[tokio::test]
+async fn a_bad_span_is_singled_out_within_its_batch() {
+    let mut world = World::new();
+    world.append(&["a", "b", "bad1", "c", "d", "e", "f"]).await;
+    world.append(&["g", "bad2"]).await;
+    world.append(&["h"]).await;
+    world.deliver(PACE, |names: Vec<String>| async move {
+        match names.iter().find(|name| name.starts_with("bad")) {
+            Some(bad) => refused(bad),
+            None => Ok(Accepted::default()),
+        }
+    });
+    world.drained().await;
+    assert_eq!(world.got(), ["a", "b", "c", "d", "e", "f", "g", "h"]);
+    assert_eq!(world.dead(), ["1 bad1", "1 bad2"]);
+    assert_eq!(world.counted(), (8, 2));
+    assert_eq!(world.metrics.outbox_bytes.get(), 0, "what every sink has passed is deleted");
+}
+
+#[tokio::test]
+async fn many_calls_are_out_at_one_time() {
+    let mut world = World::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        world.append(&[name]).await;
+    }
+    // Nothing is answered before there are eight calls.
+    let barrier = Arc::new(Barrier::new(8));
+    world.deliver(Pace { items: 1, ..PACE }, move |_| {
+        let barrier = barrier.clone();
+        async move {
+            barrier.wait().await;
+            Ok(Accepted::default())
+        }
+    });
+    world.drained().await;
+    assert_eq!(world.calls.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test]
+async fn the_cursor_waits_for_the_first_that_is_open() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.append(&[name]).await;
+    }
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    world.deliver(Pace { items: 1, ..PACE }, move |names: Vec<String>| {
+        let held = held.clone();
+        async move {
+            if names == ["a"] {
+                held.acquire().await.unwrap().forget();
+            }
+            Ok(Accepted::default())
+        }
+    });
+    let others = async {
+        while world.got() != ["b", "c"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, others).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((world.outbox.lags(), world.counted()), (vec![3], (0, 0)));
+    gate.add_permits(1);
+    world.drained().await;
+    assert_eq!(world.counted(), (3, 0));
+}
+
+#[tokio::test]
+async fn a_sink_that_asks_for_a_pause_gets_it() {
+    let mut world = World::new();
+    world.append(&["a"]).await;
+    let start = Instant::now();
+    let calls = world.calls.clone();
+    world.deliver(PACE, move |_| {
+        let is_first = calls.load(Ordering::Relaxed) == 1;
+        async move { if is_first { unavailable(Some(Duration::from_secs(1))) } else { Ok(Accepted::default()) } }
+    });
+    world.drained().await;
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert!(world.metrics.render().contains("delivery_retries_total{sink=\"fake\"} 1"));
+}
+
+#[tokio::test]
+async fn what_fails_while_others_pass_is_taken_for_the_cause() {
+    let mut world = World::new();
+    world.append(&["a", "poison", "b"]).await;
+    world.append(&["c"]).await;
+    world.deliver(Pace { items: 1, calls: 1, ..PACE }, |names: Vec<String>| async move {
+        if names.iter().any(|name| name == "poison") {
+            return Err(DeliveryError::Failed { reason: "crash".to_owned(), after: None });
+        }
+        Ok(Accepted::default())
+    });
+    timeout(2 * LONG, world.outbox.drained()).await.unwrap();
+    assert_eq!(world.got(), ["a", "b", "c"]);
+    assert_eq!(world.dead(), ["1 it fails while others are accepted: crash"]);
+}
+
+#[tokio::test]
+async fn what_is_rejected_in_part_is_counted_and_kept() {
+    let mut world = World::new();
+    world.append(&["a", "b", "c"]).await;
+    world.deliver(PACE, |_| async {
+        Ok(Accepted { rejected: Some(Rejected { items: 1, reason: "too old".to_owned() }) })
+    });
+    world.drained().await;
+    assert_eq!(world.counted(), (2, 1));
+    assert_eq!(world.dead(), ["3 1 of 3 were rejected: too old"]);
+    assert_eq!(world.calls.load(Ordering::Relaxed), 1, "it is not sent again");
+}
+
+#[tokio::test]
+async fn a_sink_that_refuses_everything_is_not_asked_for_every_span() {
+    let mut world = World::new();
+    let many: Vec<&str> = std::iter::repeat_n("a", 4000).collect();
+    world.append(&many).await;
+    world.deliver(Pace { items: 500, ..PACE }, |_| async { refused("no") });
+    world.drained().await;
+    assert_eq!(world.counted(), (0, 4000));
+    let calls = world.calls.load(Ordering::Relaxed);
+    assert!(calls < 400, "{calls} calls");
+}
+
+#[tokio::test]
+async fn parts_that_have_to_go_apart_are_divided() {
+    let mut world = World::new();
+    world.append(&["a1", "b1", "a2"]).await;
+    let parts = Arc::new(Mutex::new(Vec::new()));
+    world.deliver(PACE, {
+        let parts = parts.clone();
+        move |names: Vec<String>| {
+            parts.lock().unwrap().push(names.clone());
+            async move {
+                if names.iter().all(|name| name.starts_with(&names[0][..1])) {
+                    return Ok(Accepted::default());
+                }
+                let of = |letter: &str| {
+                    let names: Vec<&str> =
+                        names.iter().filter(|name| name.starts_with(letter)).map(String::as_str).collect();
+                    let items = u32::try_from(names.len()).unwrap();
+                    Part::new(Signal::Traces, Piece { place: Place::Batch(1), items, body: body(&names) })
+                };
+                Err(DeliveryError::Divided { parts: vec![of("a"), of("b")] })
+            }
+        }
+    });
+    world.drained().await;
+    assert_eq!(*parts.lock().unwrap(), [vec!["a1", "b1", "a2"], vec!["a1", "a2"], vec!["b1"]]);
+    assert_eq!(world.counted(), (3, 0));
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_asked_for_is_delivered() {
+    let mut world = World::new();
+    world.append(&["a", "b"]).await;
+    let is_mended = Arc::new(AtomicUsize::new(0));
+    let mended = is_mended.clone();
+    world.deliver(PACE, move |_| {
+        let works = mended.load(Ordering::Relaxed) == 1;
+        async move {
+            if works {
+                Ok(Accepted::default())
+            } else {
+                Err(DeliveryError::Unwanted { reason: "no access".to_owned() })
+            }
+        }
+    });
+    world.drained().await;
+    assert_eq!(world.dead(), ["2 no access"], "not halved");
+    assert_eq!(world.calls.load(Ordering::Relaxed), 1);
+
+    is_mended.store(1, Ordering::Relaxed);
+    ask_for_all(world.dir.path());
+    let gone = async {
+        while !world.dead().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, gone).await.unwrap();
+    assert_eq!(world.got(), ["a", "b"]);
+    assert_eq!(world.counted(), (0, 2), "it was counted when it was given up");
+}
+
+fn ask_for_all(dir: &Path) {
+    let connection = rusqlite::Connection::open(dir.join("dead-letters.db")).unwrap();
+    connection.execute("UPDATE letter SET is_asked = 1", []).unwrap();
+}
+
+#[tokio::test]
+async fn no_more_is_read_than_the_window_holds() {
+    let mut world = World::new();
+    let name = "x".repeat(500_000);
+    for _ in 0..60 {
+        world.append(&[&name]).await;
+    }
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    world.deliver(Pace { calls: 1000, ..PACE }, move |_| {
+        let held = held.clone();
+        async move {
+            held.acquire().await.unwrap().forget();
+            Ok(Accepted::default())
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let calls = world.calls.load(Ordering::Relaxed);
+    assert!(calls > 8 && calls * 500_000 <= WINDOW_BYTES + (2 << 20), "{calls} calls");
+    gate.add_permits(1000);
+    world.drained().await;
+    assert_eq!(world.counted(), (60, 0));
+}

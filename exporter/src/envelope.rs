@@ -1,0 +1,174 @@
+//! A request of OTLP down to its spans or log records, which stay bytes.
+//!
+//! The messages of both signals have the same shape and the same field numbers
+//! (`opentelemetry/proto/{trace,logs}/v1`), so that one type divides either without decoding what it holds.
+
+use bytes::Bytes;
+use prost::{DecodeError, Message};
+
+/// `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Envelope {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) resources: Vec<OfResource>,
+}
+
+/// `ResourceSpans` or `ResourceLogs`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OfResource {
+    /// A `Resource`.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(crate) resource: Option<Bytes>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) scopes: Vec<OfScope>,
+    #[prost(string, tag = "3")]
+    pub(crate) schema_url: String,
+}
+
+/// `ScopeSpans` or `ScopeLogs`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OfScope {
+    /// An `InstrumentationScope`.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(crate) scope: Option<Bytes>,
+    /// Each a `Span` or a `LogRecord`.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(crate) items: Vec<Bytes>,
+    #[prost(string, tag = "3")]
+    pub(crate) schema_url: String,
+}
+
+impl Envelope {
+    /// Reads a body as it is in the outbox; what is in it is not copied.
+    pub(crate) fn open(body: &Bytes) -> Result<Self, DecodeError> {
+        Self::decode(body.clone())
+    }
+
+    pub(crate) fn close(&self) -> Bytes {
+        self.encode_to_vec().into()
+    }
+
+    /// How many spans or log records there are.
+    pub(crate) fn items(&self) -> u32 {
+        let scopes = self.resources.iter().flat_map(|resource| &resource.scopes);
+        scopes.map(|scope| u32::try_from(scope.items.len()).unwrap_or(u32::MAX)).fold(0, u32::saturating_add)
+    }
+
+    /// Cuts it into pieces of at most so many items and about so many bytes each; an item that is larger is a piece
+    /// of its own. Nothing is in two pieces, and an envelope without items has none.
+    pub(crate) fn pieces(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
+        let mut pieces: Vec<Self> = Vec::new();
+        let (mut items, mut bytes) = (0, 0);
+        for of_resource in self.resources {
+            let resource = OfResource { scopes: Vec::new(), ..of_resource };
+            let resource_bytes = resource.encoded_len();
+            let mut is_new_resource = true;
+            for of_scope in of_resource.scopes {
+                let scope = OfScope { items: Vec::new(), ..of_scope };
+                let scope_bytes = scope.encoded_len();
+                let mut is_new_scope = true;
+                for item in of_scope.items {
+                    let is_full = items >= max_items || bytes + item.len() > max_bytes;
+                    if pieces.is_empty() || (is_full && items > 0) {
+                        pieces.push(Self::default());
+                        (items, bytes) = (0, 0);
+                        (is_new_resource, is_new_scope) = (true, true);
+                    }
+                    let Some(piece) = pieces.last_mut() else { continue };
+                    if is_new_resource {
+                        piece.resources.push(resource.clone());
+                        bytes += resource_bytes;
+                        (is_new_resource, is_new_scope) = (false, true);
+                    }
+                    let Some(resource) = piece.resources.last_mut() else { continue };
+                    if is_new_scope {
+                        resource.scopes.push(scope.clone());
+                        bytes += scope_bytes;
+                        is_new_scope = false;
+                    }
+                    let Some(scope) = resource.scopes.last_mut() else { continue };
+                    items += 1;
+                    bytes += item.len() + ITEM_OVERHEAD;
+                    scope.items.push(item);
+                }
+            }
+        }
+        pieces
+    }
+}
+
+/// The tag and the length before an item.
+const ITEM_OVERHEAD: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    /// Two resources with two scopes of three spans each.
+    fn request() -> ExportTraceServiceRequest {
+        let span = |n: u8| Span { span_id: vec![n; 8], name: format!("span {n}"), ..Default::default() };
+        let scope = |n: u8| ScopeSpans {
+            spans: (n..n + 3).map(span).collect(),
+            schema_url: format!("scope {n}"),
+            ..Default::default()
+        };
+        let resource = |n: u8| ResourceSpans {
+            resource: Some(Resource { dropped_attributes_count: n.into(), ..Default::default() }),
+            scope_spans: vec![scope(n), scope(n + 3)],
+            schema_url: "schema".to_owned(),
+        };
+        ExportTraceServiceRequest { resource_spans: vec![resource(1), resource(7)] }
+    }
+
+    #[test]
+    fn it_is_the_request() {
+        let body = Bytes::from(request().encode_to_vec());
+        let envelope = Envelope::open(&body).unwrap();
+        assert_eq!(envelope.items(), 12);
+        assert_eq!(envelope.close(), body);
+    }
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let body = Bytes::from(request().encode_to_vec());
+        for (max_items, max_bytes, count) in [
+            (100, 1 << 20, 1),
+            (12, 1 << 20, 1),
+            (6, 1 << 20, 2),
+            (5, 1 << 20, 3),
+            (1, 1 << 20, 12),
+            (100, 1, 12),
+        ] {
+            let pieces = Envelope::open(&body).unwrap().pieces(max_items, max_bytes);
+            assert_eq!(pieces.len(), count, "{max_items} items, {max_bytes} bytes");
+            let mut names = Vec::new();
+            for piece in pieces {
+                let part = ExportTraceServiceRequest::decode(piece.close()).unwrap();
+                assert!(piece.items() <= max_items);
+                for resource in part.resource_spans {
+                    let number = resource.resource.unwrap().dropped_attributes_count;
+                    for scope in resource.scope_spans {
+                        for span in scope.spans {
+                            names.push((number, scope.schema_url.clone(), span.name));
+                        }
+                    }
+                }
+            }
+            let expected: Vec<_> = (1..=12)
+                .map(|n: u32| {
+                    (if n < 7 { 1 } else { 7 }, format!("scope {}", (n - 1) / 3 * 3 + 1), format!("span {n}"))
+                })
+                .collect();
+            assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_has_no_pieces() {
+        assert_eq!(Envelope::open(&Bytes::new()).unwrap().pieces(1, 1), []);
+        assert_eq!(Envelope { resources: vec![OfResource::default()] }.pieces(1, 1), []);
+    }
+}

@@ -1,0 +1,183 @@
+//! What the sinks that speak HTTP share: the client, and what its answers mean.
+
+use std::error::Error;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use prost::Message;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+
+use super::DeliveryError;
+use crate::text;
+
+/// How long a call may take, and a connection to come about.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) const USER_AGENT: &str = concat!("logtracer-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// Of an answer no more than this is read.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Of what an answer says no more than this is told.
+const MAX_REASON_BYTES: usize = 500;
+
+/// A client with its own connections.
+pub(crate) fn client() -> anyhow::Result<Client> {
+    install_crypto();
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        // A body that is sent to another place may be told to somebody else.
+        .redirect(Policy::none())
+        .build()
+        .context("cannot start the HTTP client of a sink")
+}
+
+/// Says which cryptography the process uses for TLS; the libraries leave that open.
+pub(crate) fn install_crypto() {
+    // An error says that it is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Sends a request; the body of its answer if that is a success.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Bytes, DeliveryError> {
+    let unavailable = |reason| DeliveryError::Unavailable { reason, after: None };
+    let response = request.send().await.map_err(|error| unavailable(told(error)))?;
+    let status = response.status();
+    let after = retry_after(response.headers(), Timestamp::now());
+    let is_protobuf = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
+    let body = read(response).await.map_err(|error| unavailable(told(error)))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let said = if is_protobuf {
+        tonic_types::Status::decode(&body[..]).map(|status| status.message).unwrap_or_default()
+    } else {
+        String::from_utf8_lossy(&body).into_owned()
+    };
+    Err(judge(status, after, &said))
+}
+
+/// What a status that is no success means, by RFC 9110 and the specification of OTLP/HTTP.
+fn judge(status: StatusCode, after: Option<Duration>, said: &str) -> DeliveryError {
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = text::cut(&said, MAX_REASON_BYTES);
+    let reason = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
+    match status.as_u16() {
+        408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
+        // The address, the access or the method is wrong, whatever is sent; somebody has to change that.
+        300..=399 | 401 | 403..=407 | 410 | 411 | 415 | 501 | 505 => {
+            DeliveryError::Unavailable { reason, after }
+        }
+        400..=499 => DeliveryError::Refused { reason },
+        _ => DeliveryError::Failed { reason, after },
+    }
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+async fn read(mut response: Response) -> reqwest::Result<Bytes> {
+    let mut body = BytesMut::new();
+    while body.len() < MAX_ANSWER_BYTES
+        && let Some(chunk) = response.chunk().await?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(MAX_ANSWER_BYTES);
+    Ok(body.freeze())
+}
+
+/// An error with its causes, without the URL, which can have secrets.
+pub(crate) fn told(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    causes(&error)
+}
+
+/// An error with its causes.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_told_apart() {
+        let after = Some(Duration::from_secs(3));
+        for (codes, kind) in [
+            (&[408, 429, 502, 503, 504][..], "later"),
+            (&[301, 308, 401, 403, 404, 405, 407, 415, 501], "later"),
+            (&[400, 409, 413, 414, 422, 431, 451], "never"),
+            (&[500, 507, 520], "perhaps"),
+        ] {
+            for code in codes {
+                let error = judge(StatusCode::from_u16(*code).unwrap(), after, " it\nsaid ");
+                let (told, reason) = match error {
+                    DeliveryError::Unavailable { reason, after: Some(_) } => ("later", reason),
+                    DeliveryError::Failed { reason, after: Some(_) } => ("perhaps", reason),
+                    DeliveryError::Refused { reason } => ("never", reason),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(told, kind, "{code}");
+                assert!(
+                    reason.starts_with(&format!("HTTP {code}")) && reason.ends_with(": it said"),
+                    "{reason}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2015-10-21T07:27:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:26:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_long_answer_is_cut_at_a_character() {
+        let DeliveryError::Refused { reason } = judge(StatusCode::BAD_REQUEST, None, &"ä".repeat(5000))
+        else {
+            panic!("refused")
+        };
+        assert!(reason.len() < 600 && reason.ends_with('ä'));
+    }
+}

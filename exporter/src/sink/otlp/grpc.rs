@@ -1,0 +1,179 @@
+//! OTLP/gRPC: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::{Buf, BufMut, Bytes};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use reqwest::Url;
+use reqwest::header::HeaderMap;
+use tonic::client::Grpc as Client;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, causes, install_crypto};
+use super::super::{Accepted, DeliveryError};
+use super::http::accepted;
+use crate::deliver::Part;
+
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+#[derive(Debug)]
+pub(crate) struct Grpc {
+    channel: Channel,
+    headers: HeaderMap,
+}
+
+impl Grpc {
+    pub(super) fn new(url: &Url, headers: HeaderMap) -> anyhow::Result<Self> {
+        install_crypto();
+        let is_secure = url.scheme() == "grpcs";
+        let port = url.port().unwrap_or(if is_secure { 443 } else { 4317 });
+        let host = url.host_str().unwrap_or_default();
+        let scheme = if is_secure { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}:{port}"))
+            .context("that is no address of a gRPC server")?
+            .user_agent(USER_AGENT)?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .http2_adaptive_window(true);
+        if is_secure {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        Ok(Self { channel: endpoint.connect_lazy(), headers })
+    }
+
+    pub(super) async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+        let mut client = Client::new(self.channel.clone());
+        client
+            .ready()
+            .await
+            .map_err(|error| DeliveryError::Unavailable { reason: causes(&error), after: None })?;
+        let mut request = Request::new(part.body());
+        *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = client
+            .unary(request, PathAndQuery::from_static(EXPORT), Raw)
+            .await
+            .map_err(|status| judge(&status))?;
+        Ok(accepted(ExportTraceServiceResponse::decode(answer.into_inner()).unwrap_or_default()))
+    }
+}
+
+/// What a status means, by the specification of OTLP/gRPC.
+fn judge(status: &Status) -> DeliveryError {
+    let name = format!("{:?}", status.code());
+    let mut reason = if status.message().is_empty() {
+        format!("gRPC {name}")
+    } else {
+        format!("gRPC {name}: {}", status.message())
+    };
+    if let Some(source) = std::error::Error::source(status) {
+        reason = format!("{reason}: {}", causes(source));
+    }
+    let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    match status.code() {
+        // Both say that a message is too large, in some servers; a smaller one may pass.
+        Code::ResourceExhausted | Code::OutOfRange if after.is_none() && is_too_large(status.message()) => {
+            DeliveryError::Refused { reason }
+        }
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => DeliveryError::Unavailable { reason, after },
+        // The address or the access is wrong, whatever is sent; somebody has to change that.
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
+            DeliveryError::Unavailable { reason, after }
+        }
+        Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
+            DeliveryError::Refused { reason }
+        }
+        Code::Ok | Code::Unknown | Code::Internal => DeliveryError::Failed { reason, after },
+    }
+}
+
+fn is_too_large(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["larger than max", "too large", "message size", "exceeds limit"]
+        .iter()
+        .any(|part| message.contains(part))
+}
+
+/// Messages as bytes: what is sent is encoded already.
+#[derive(Debug, Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn codes_are_told_apart() {
+        let told = |status: &Status| match judge(status) {
+            DeliveryError::Unavailable { after, .. } => ("later", after),
+            DeliveryError::Failed { after, .. } => ("perhaps", after),
+            DeliveryError::Refused { .. } => ("never", None),
+            other => panic!("{other:?}"),
+        };
+        for (code, message, kind) in [
+            (Code::Unavailable, "", "later"),
+            (Code::ResourceExhausted, "quota", "later"),
+            (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", "never"),
+            (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes", "never"),
+            (Code::PermissionDenied, "", "later"),
+            (Code::Unimplemented, "", "later"),
+            (Code::InvalidArgument, "", "never"),
+            (Code::Internal, "", "perhaps"),
+            (Code::Unknown, "", "perhaps"),
+        ] {
+            assert_eq!(told(&Status::new(code, message)), (kind, None), "{code:?} {message}");
+        }
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(7)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "message size quota", details);
+        assert_eq!(told(&status), ("later", Some(Duration::from_secs(7))));
+    }
+}

@@ -1,0 +1,59 @@
+//! Any receiver of Zipkin v2 JSON: `POST /api/v2/spans` (<https://zipkin.io/zipkin-api/>).
+
+mod span;
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Url};
+
+use super::{Accepted, DeliveryError, Pace, Sink, http};
+use crate::deliver::Part;
+use span::ZipkinSpan;
+
+/// A receiver of Zipkin spans.
+#[derive(Debug)]
+pub(crate) struct Zipkin {
+    client: Client,
+    url: Url,
+}
+
+impl Zipkin {
+    pub(crate) fn new(url: &Url) -> anyhow::Result<Self> {
+        let mut url = url.clone();
+        if url.path().trim_end_matches('/').is_empty() {
+            url.set_path("/api/v2/spans");
+        }
+        Ok(Self { client: http::client()?, url })
+    }
+}
+
+impl Sink for Zipkin {
+    fn pace(&self) -> Pace {
+        Pace { calls: 16, items: 1024, bytes: 1 << 20, linger: Duration::from_millis(50) }
+    }
+
+    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+        let body = body(&part.body()).map_err(|reason| DeliveryError::Refused { reason })?;
+        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        http::send(request).await?;
+        Ok(Accepted::default())
+    }
+}
+
+/// The spans of a request of OTLP as a list of Zipkin's.
+fn body(request: &[u8]) -> Result<Vec<u8>, String> {
+    let request = ExportTraceServiceRequest::decode(request).map_err(|error| error.to_string())?;
+    let spans: Vec<ZipkinSpan> = request
+        .resource_spans
+        .iter()
+        .flat_map(|of_resource| of_resource.scope_spans.iter().map(move |of_scope| (of_resource, of_scope)))
+        .flat_map(|(of_resource, of_scope)| {
+            let resource = of_resource.resource.as_ref();
+            of_scope.spans.iter().map(move |span| ZipkinSpan::new(span, resource, of_scope.scope.as_ref()))
+        })
+        .collect();
+    serde_json::to_vec(&spans).map_err(|error| error.to_string())
+}

@@ -1,0 +1,28 @@
+//! Cutting texts.
+
+/// The longest beginning that is no longer than this and ends with a whole character.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    let end = (0..=max_bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_characters() {
+        for (text, max_bytes, expected) in [
+            ("", 0, ""),
+            ("", 5, ""),
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("aä", 2, "a"),
+            ("ä", 1, ""),
+            ("a😀b", 4, "a"),
+            ("a😀b", 5, "a😀"),
+        ] {
+            assert_eq!(cut(text, max_bytes), expected, "{text} {max_bytes}");
+        }
+    }
+}
