@@ -3,6 +3,13 @@
 use core::fmt;
 
 /// Why a text is not an id: says what was expected, without repeating the (foreign) text.
+///
+/// ```
+/// use logtracer_core::SpanId;
+///
+/// let error = "secret".parse::<SpanId>().unwrap_err();
+/// assert_eq!(error.to_string(), "expected a span id of 16 hexadecimal digits that are not all zero");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HexError {
     pub(crate) expected: &'static str,
@@ -49,17 +56,36 @@ pub(crate) fn is_lower_case(digits: &[u8]) -> bool {
 }
 
 /// `N` lower-case hexadecimal digits on the stack.
+///
+/// ```
+/// use logtracer_core::SpanId;
+///
+/// let digits = SpanId::new(74).unwrap().to_hex();
+/// assert_eq!(&*digits, "000000000000004a");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HexText<const N: usize>([u8; N]);
 
 impl<const N: usize> HexText<N> {
     /// The digits as text.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert_eq!(SpanId::new(74).unwrap().to_hex().as_str(), "000000000000004a");
+    /// ```
     pub fn as_str(&self) -> &str {
         // Invariant: only ASCII digits are ever stored.
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The digits as bytes.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert_eq!(SpanId::new(74).unwrap().to_hex().as_bytes(), b"000000000000004a");
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -36,6 +36,13 @@ pub struct SpanId(NonZeroU64);
 
 impl TraceId {
     /// The id with this number, or `None` for zero.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// assert!(TraceId::new(7).is_some());
+    /// assert_eq!(TraceId::new(0), None);
+    /// ```
     pub const fn new(value: u128) -> Option<Self> {
         match NonZeroU128::new(value) {
             Some(value) => Some(Self(value)),
@@ -44,26 +51,59 @@ impl TraceId {
     }
 
     /// The id as a number.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// assert_eq!(TraceId::new(7).map(TraceId::get), Some(7));
+    /// ```
     pub const fn get(self) -> u128 {
         self.0.get()
     }
 
     /// The id of 16 big-endian bytes, as OTLP carries it.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// assert!(TraceId::from_bytes([1; 16]).is_some());
+    /// assert_eq!(TraceId::from_bytes([0; 16]), None);
+    /// ```
     pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         Self::new(u128::from_be_bytes(bytes))
     }
 
     /// The id as 16 big-endian bytes, as OTLP carries it.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// let id = TraceId::new(7).unwrap();
+    /// assert_eq!(TraceId::from_bytes(id.to_bytes()), Some(id));
+    /// ```
     pub const fn to_bytes(self) -> [u8; 16] {
         self.get().to_be_bytes()
     }
 
     /// 32 lower-case digits, without allocation.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// assert_eq!(TraceId::new(7).unwrap().to_hex().as_str(), "00000000000000000000000000000007");
+    /// ```
     pub fn to_hex(self) -> HexText<32> {
         hex::encode(self.get())
     }
 
     /// Reads 32 digits, or the 16 of a 64-bit id, of either case.
+    ///
+    /// ```
+    /// use logtracer_core::TraceId;
+    ///
+    /// assert_eq!(TraceId::from_hex(b"48485A3953bb6124").map(TraceId::get), Ok(0x48485a3953bb6124));
+    /// assert!(TraceId::from_hex(b"48485a39").is_err());
+    /// ```
     pub fn from_hex(digits: &[u8]) -> Result<Self, HexError> {
         const EXPECTED: HexError =
             HexError { expected: "a trace id of 32 (or 16) hexadecimal digits that are not all zero" };
@@ -76,6 +116,13 @@ impl TraceId {
 
 impl SpanId {
     /// The id with this number, or `None` for zero.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert!(SpanId::new(7).is_some());
+    /// assert_eq!(SpanId::new(0), None);
+    /// ```
     pub const fn new(value: u64) -> Option<Self> {
         match NonZeroU64::new(value) {
             Some(value) => Some(Self(value)),
@@ -84,26 +131,59 @@ impl SpanId {
     }
 
     /// The id as a number.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert_eq!(SpanId::new(7).map(SpanId::get), Some(7));
+    /// ```
     pub const fn get(self) -> u64 {
         self.0.get()
     }
 
     /// The id of 8 big-endian bytes, as OTLP carries it.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert!(SpanId::from_bytes([1; 8]).is_some());
+    /// assert_eq!(SpanId::from_bytes([0; 8]), None);
+    /// ```
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         Self::new(u64::from_be_bytes(bytes))
     }
 
     /// The id as 8 big-endian bytes, as OTLP carries it.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// let id = SpanId::new(7).unwrap();
+    /// assert_eq!(SpanId::from_bytes(id.to_bytes()), Some(id));
+    /// ```
     pub const fn to_bytes(self) -> [u8; 8] {
         self.get().to_be_bytes()
     }
 
     /// 16 lower-case digits, without allocation.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert_eq!(SpanId::new(7).unwrap().to_hex().as_str(), "0000000000000007");
+    /// ```
     pub fn to_hex(self) -> HexText<16> {
         hex::encode(u128::from(self.get()))
     }
 
     /// Reads 16 digits of either case.
+    ///
+    /// ```
+    /// use logtracer_core::SpanId;
+    ///
+    /// assert_eq!(SpanId::from_hex(b"00F067aa0ba902b7").map(SpanId::get), Ok(67667974448284343));
+    /// assert!(SpanId::from_hex(b"f067aa0ba902b7").is_err());
+    /// ```
     pub fn from_hex(digits: &[u8]) -> Result<Self, HexError> {
         const EXPECTED: HexError =
             HexError { expected: "a span id of 16 hexadecimal digits that are not all zero" };

@@ -44,6 +44,15 @@ pub fn current_trace() -> Option<TraceContext> {
 }
 
 /// What a [`TraceContext`] does in a service: begin, go down, and be current for a while.
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// let root = TraceContext::new_root();
+/// let child = root.run(|| current_trace().map(|trace| trace.child()));
+/// assert_eq!(child.map(|child| child.trace_id), Some(root.trace_id));
+/// ```
 pub trait TraceContextExt {
     /// The root of a new trace, under no decision yet.
     ///
@@ -73,6 +82,16 @@ pub trait TraceContextExt {
     ///
     /// Holds only while `f` runs on this thread: a future that `f` returns needs
     /// [`in_trace`](crate::FutureExt::in_trace).
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{TraceContext, current_trace};
+    ///
+    /// let context = TraceContext::new_root();
+    /// let thread = std::thread::spawn(move || context.run(current_trace));
+    /// assert_eq!(thread.join().unwrap(), Some(context));
+    /// assert_eq!(current_trace(), None);
+    /// ```
     fn run<R>(&self, f: impl FnOnce() -> R) -> R;
 
     /// Makes this the current trace of the thread until the guard is dropped.
@@ -116,6 +135,18 @@ impl TraceContextExt for TraceContext {
 }
 
 /// Keeps a trace current; see [`TraceContextExt::enter`].
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// let (outer, inner) = (TraceContext::new_root(), TraceContext::new_root());
+/// let (first, second) = (outer.enter(), inner.enter());
+/// drop(first); // guards may end in any order
+/// assert_eq!(current_trace(), Some(inner));
+/// drop(second);
+/// assert_eq!(current_trace(), None);
+/// ```
 #[derive(Debug)]
 #[must_use = "the trace is current only while the guard lives"]
 pub struct TraceGuard {

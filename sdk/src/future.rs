@@ -10,6 +10,20 @@ use pin_project_lite::pin_project;
 use crate::current::Scope;
 
 /// Lets every future run in a trace.
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let context = TraceContext::new_root();
+/// let work = async {
+///     tokio::task::yield_now().await;
+///     current_trace()
+/// };
+/// assert_eq!(work.in_trace(context).await, Some(context));
+/// # });
+/// ```
 pub trait FutureExt: Future + Sized {
     /// Runs the future in this trace, whatever is current where it is polled.
     ///
@@ -31,6 +45,17 @@ pub trait FutureExt: Future + Sized {
     ///
     /// This is what a task needs that works on for the request that started it:
     /// `tokio::spawn(work().in_current_trace())`.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{TraceContext, current_trace};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let context = TraceContext::new_root();
+    /// let task = context.run(|| tokio::spawn(async { current_trace() }.in_current_trace()));
+    /// assert_eq!(task.await.unwrap(), Some(context));
+    /// # });
+    /// ```
     fn in_current_trace(self) -> InTrace<Self> {
         InTrace::new(Scope::current(), self)
     }
@@ -58,6 +83,17 @@ impl<F: Future> FutureExt for F {}
 
 pin_project! {
     /// A future that runs in a trace; made by [`FutureExt`].
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{InTrace, TraceContext, current_trace};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let context = TraceContext::new_root();
+    /// let work: InTrace<_> = async { current_trace() }.in_trace(context);
+    /// assert_eq!(tokio::spawn(work).await.unwrap(), Some(context));
+    /// # });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct InTrace<T> {

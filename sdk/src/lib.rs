@@ -57,9 +57,11 @@
 //! | `logging` (default) | [`Logging`], [`carry_traces`] |
 //! | `log` (default) | records of the `log` crate in the same lines |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
-//! | `axum` | the route that axum has matched, in lines and spans |
+//! | `hyper` | `server` and `client` |
+//! | `axum` | `server`, and the route that axum has matched in lines and spans |
+//! | `tonic` | `server` and `client`, and the messages of requests in their lines, redacted |
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`client::trace_headers`] for all others |
-//! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`, `client::TraceMiddleware` |
+//! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
 //! | `testing` | [`testing`]: log lines captured as JSON |
@@ -111,6 +113,14 @@ pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
 pub use task::{spawn, spawn_blocking};
 
 /// The traits whose methods read as if they belonged to what they extend.
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// let context = TraceContext::new_root();
+/// assert_eq!(context.run(current_trace), Some(context));
+/// ```
 pub mod prelude {
     pub use crate::current::TraceContextExt;
     pub use crate::future::FutureExt;

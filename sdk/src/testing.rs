@@ -23,6 +23,13 @@ use crate::{Format, Logging, Project};
 
 /// What `work` logs on this thread, each line read as JSON: all levels, format `local`, service `test`.
 ///
+/// ```
+/// use logtracer_sdk::testing::capture;
+///
+/// let lines = capture(|| tracing::debug!(user = 7, "hi"));
+/// assert_eq!((&lines[0]["severity"], &lines[0]["user"]), (&"DEBUG".into(), &7.into()));
+/// ```
+///
 /// # Panics
 ///
 /// When a line is no JSON object, which would be an error of this crate.
@@ -101,6 +108,14 @@ pub struct Capture {
 impl Capture {
     /// All levels, format `local`, service `test`.
     ///
+    /// ```
+    /// use logtracer_sdk::testing::Capture;
+    ///
+    /// let capture = Capture::new();
+    /// tracing::dispatcher::with_default(&capture.dispatch(), || tracing::trace!("all levels"));
+    /// assert_eq!(capture.lines().len(), 1);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`capture`].
@@ -110,6 +125,17 @@ impl Capture {
     }
 
     /// With other options; for the output it has its own.
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::Capture;
+    ///
+    /// let capture = Capture::with(|logging| logging.level("warn").label("team", "data"));
+    /// tracing::dispatcher::with_default(&capture.dispatch(), || {
+    ///     tracing::info!("not captured");
+    ///     tracing::warn!("captured");
+    /// });
+    /// assert_eq!(capture.lines()[0]["labels"]["team"], "data");
+    /// ```
     ///
     /// # Panics
     ///
@@ -127,11 +153,30 @@ impl Capture {
     }
 
     /// For [`WithSubscriber::with_subscriber`] and [`tracing::dispatcher::with_default`].
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::Capture;
+    ///
+    /// let capture = Capture::new();
+    /// let dispatch = capture.dispatch();
+    /// let thread = std::thread::spawn(move || {
+    ///     tracing::dispatcher::with_default(&dispatch, || tracing::info!("over there"));
+    /// });
+    /// thread.join().unwrap();
+    /// assert_eq!(capture.lines()[0]["message"], "test - over there");
+    /// ```
     pub fn dispatch(&self) -> Dispatch {
         self.dispatch.clone()
     }
 
     /// The lines so far, each read as JSON.
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::Capture;
+    ///
+    /// let capture = Capture::new();
+    /// assert!(capture.lines().is_empty());
+    /// ```
     ///
     /// # Panics
     ///

@@ -28,6 +28,12 @@ pub enum Format {
 
 impl Format {
     /// The name of the format in configurations.
+    ///
+    /// ```
+    /// use logtracer_core::line::Format;
+    ///
+    /// assert_eq!(Format::Local.as_str(), "local");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stackdriver => "stackdriver",
@@ -73,6 +79,12 @@ impl FromStr for Format {
 }
 
 /// A text is not the name of a [`Format`]; names the two that are.
+///
+/// ```
+/// use logtracer_core::line::Format;
+///
+/// assert!("json".parse::<Format>().unwrap_err().to_string().starts_with("expected the log format"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormatError(());
 

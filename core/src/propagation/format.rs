@@ -4,6 +4,12 @@ use core::fmt;
 use core::str::FromStr;
 
 /// A way to write a trace context into headers; the names follow OpenTelemetry's propagators.
+///
+/// ```
+/// use logtracer_core::propagation::Format;
+///
+/// assert_eq!("b3multi".parse(), Ok(Format::B3Multi));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// `b3`: Zipkin's single header.
@@ -24,6 +30,12 @@ impl Format {
         [Self::B3, Self::B3Multi, Self::TraceContext, Self::CloudTrace, Self::GrpcTraceBin];
 
     /// The name in a configuration.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::Format;
+    ///
+    /// assert_eq!(Format::TraceContext.as_str(), "tracecontext");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::B3 => "b3",
@@ -54,6 +66,15 @@ impl FromStr for Format {
 }
 
 /// A name that is no format's; lists those that are.
+///
+/// ```
+/// use logtracer_core::propagation::Format;
+///
+/// assert_eq!(
+///     "jaeger".parse::<Format>().unwrap_err().to_string(),
+///     "expected one of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin",
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownFormat;
 
@@ -71,6 +92,13 @@ impl fmt::Display for UnknownFormat {
 impl std::error::Error for UnknownFormat {}
 
 /// Formats in an order, each at most once.
+///
+/// ```
+/// use logtracer_core::propagation::{Format, Formats};
+///
+/// assert_eq!(Formats::of(&[Format::B3, Format::B3]), Formats::of(&[Format::B3]));
+/// assert_ne!(Formats::default(), Formats::of(&Format::ALL));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Formats {
     in_order: [Option<Format>; Format::ALL.len()],
@@ -78,6 +106,13 @@ pub struct Formats {
 
 impl Formats {
     /// The formats in this order; one that is named again counts where it stood first.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, Formats};
+    ///
+    /// let formats = Formats::of(&[Format::TraceContext, Format::B3, Format::TraceContext]);
+    /// assert_eq!(formats.iter().collect::<Vec<_>>(), [Format::TraceContext, Format::B3]);
+    /// ```
     pub fn of(formats: &[Format]) -> Self {
         let mut list = Self::default();
         for &format in formats {
@@ -87,6 +122,12 @@ impl Formats {
     }
 
     /// The formats in their order.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, Formats};
+    ///
+    /// assert_eq!(Formats::of(&Format::ALL).iter().count(), 5);
+    /// ```
     pub fn iter(self) -> impl Iterator<Item = Format> {
         self.in_order.into_iter().flatten()
     }
@@ -106,26 +147,69 @@ impl Formats {
 }
 
 /// Formats without an order.
+///
+/// ```
+/// use logtracer_core::propagation::{Format, FormatSet};
+///
+/// let mut set = FormatSet::default();
+/// set.insert(Format::CloudTrace);
+/// set.insert(Format::B3);
+/// assert_eq!(set.iter().collect::<Vec<_>>(), [Format::B3, Format::CloudTrace]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FormatSet(u8);
 
 impl FormatSet {
     /// Adds the format.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, FormatSet};
+    ///
+    /// let mut set = FormatSet::default();
+    /// set.insert(Format::B3);
+    /// assert!(set.contains(Format::B3));
+    /// ```
     pub fn insert(&mut self, format: Format) {
         self.0 |= format.bit();
     }
 
     /// True where the format is in the set.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, FormatSet};
+    ///
+    /// let mut set = FormatSet::default();
+    /// assert!(!set.contains(Format::B3));
+    /// set.insert(Format::B3);
+    /// assert!(set.contains(Format::B3));
+    /// ```
     pub const fn contains(self, format: Format) -> bool {
         self.0 & format.bit() != 0
     }
 
     /// True where no format is in the set.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, FormatSet};
+    ///
+    /// let mut set = FormatSet::default();
+    /// assert!(set.is_empty());
+    /// set.insert(Format::B3);
+    /// assert!(!set.is_empty());
+    /// ```
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// The formats of the set.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Format, FormatSet};
+    ///
+    /// let mut set = FormatSet::default();
+    /// set.insert(Format::GrpcTraceBin);
+    /// assert_eq!(set.iter().next(), Some(Format::GrpcTraceBin));
+    /// ```
     pub fn iter(self) -> impl Iterator<Item = Format> {
         Format::ALL.into_iter().filter(move |format| self.contains(*format))
     }

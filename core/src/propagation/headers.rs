@@ -1,6 +1,12 @@
 //! [`TraceHeaders`]: the trace headers of a request, picked out in one pass over all its header lines.
 
 /// A header that carries trace context in one of the known formats.
+///
+/// ```
+/// use logtracer_core::propagation::Header;
+///
+/// assert!(Header::ALL.iter().all(|header| Header::from_name(header.name().as_bytes()) == Some(*header)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // each is the header of its name
 pub enum Header {
@@ -32,6 +38,12 @@ impl Header {
     ];
 
     /// The name on the wire, in lower case.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::Header;
+    ///
+    /// assert_eq!(Header::XB3TraceId.name(), "x-b3-traceid");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Self::B3 => "b3",
@@ -80,16 +92,39 @@ impl Header {
 }
 
 /// A set of trace headers.
+///
+/// ```
+/// use logtracer_core::propagation::{Header, HeaderSet};
+///
+/// let mut set = HeaderSet::default();
+/// set.insert(Header::B3);
+/// assert_ne!(set, HeaderSet::default());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeaderSet(u16);
 
 impl HeaderSet {
     /// Adds the header.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, HeaderSet};
+    ///
+    /// let mut set = HeaderSet::default();
+    /// set.insert(Header::Traceparent);
+    /// assert!(set.contains(Header::Traceparent));
+    /// ```
     pub fn insert(&mut self, header: Header) {
         self.0 |= header.bit();
     }
 
     /// True where the header is in the set.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, HeaderSet};
+    ///
+    /// let mut set = HeaderSet::default();
+    /// assert!(!set.contains(Header::B3));
+    /// ```
     pub const fn contains(self, header: Header) -> bool {
         self.0 & header.bit() != 0
     }
@@ -146,16 +181,38 @@ impl<'a> TraceHeaders<'a> {
     }
 
     /// True where the request has no trace header at all.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, TraceHeaders};
+    ///
+    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
+    /// assert!(!headers.is_empty());
+    /// assert!(TraceHeaders::default().is_empty());
+    /// ```
     pub const fn is_empty(&self) -> bool {
         self.present.0 == 0
     }
 
     /// The headers that the request has.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, TraceHeaders};
+    ///
+    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
+    /// assert!(headers.present().contains(Header::B3));
+    /// ```
     pub const fn present(&self) -> HeaderSet {
         self.present
     }
 
     /// The headers that the request has on more than one line.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, TraceHeaders};
+    ///
+    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
+    /// assert!(!headers.repeated().contains(Header::B3));
+    /// ```
     pub const fn repeated(&self) -> HeaderSet {
         self.repeated
     }

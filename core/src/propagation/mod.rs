@@ -57,6 +57,22 @@ impl Default for Propagator {
 }
 
 /// What the headers of a request say.
+///
+/// ```
+/// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
+///
+/// let headers = TraceHeaders::collect([
+///     ("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"),
+///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
+///     ("tracestate", "vendor=1"),
+///     ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/1"),
+/// ]);
+/// let extracted = Propagator::default().extract(&headers);
+/// assert_eq!(extracted.format, Some(Format::B3));
+/// assert_eq!(extracted.tracestate.with_line(str::len), Some(8));
+/// assert!(extracted.conflict); // Google's header names another trace
+/// assert!(extracted.invalid.is_empty());
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Extracted<'h> {
     /// The caller's context, with the decision that holds for it.
@@ -88,10 +104,78 @@ struct Found {
 }
 
 /// Where [`Propagator::inject`] writes: the headers of a request on its way to the next hop.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+/// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+///
+/// #[derive(Default)]
+/// struct Headers(BTreeMap<&'static str, String>);
+///
+/// impl Carrier for Headers {
+///     fn set(&mut self, header: Header, value: &str) {
+///         self.0.insert(header.name(), value.to_owned());
+///     }
+///     fn remove(&mut self, header: Header) {
+///         self.0.remove(header.name());
+///     }
+/// }
+///
+/// let context = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Accept);
+/// let mut headers = Headers::default();
+/// Propagator::default().inject(&context, &TraceState::default(), &mut headers);
+/// assert_eq!(headers.0["x-cloud-trace-context"], "00000000000000000000000000000007/74;o=1");
+/// assert_eq!(headers.0["x-b3-sampled"], "1");
+/// ```
 pub trait Carrier {
     /// Sets the header to this one value, whatever lines of it there were.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    /// #
+    /// # #[derive(Default)]
+    /// # struct Headers(BTreeMap<&'static str, String>);
+    /// #
+    /// # impl Carrier for Headers {
+    /// #     fn set(&mut self, header: Header, value: &str) {
+    /// #         self.0.insert(header.name(), value.to_owned());
+    /// #     }
+    /// #     fn remove(&mut self, header: Header) {
+    /// #         self.0.remove(header.name());
+    /// #     }
+    /// # }
+    /// let mut headers = Headers::default();
+    /// headers.set(Header::B3, "1");
+    /// headers.set(Header::B3, "0");
+    /// assert_eq!(headers.0["b3"], "0");
+    /// ```
     fn set(&mut self, header: Header, value: &str);
     /// Removes every line of the header.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    /// #
+    /// # #[derive(Default)]
+    /// # struct Headers(BTreeMap<&'static str, String>);
+    /// #
+    /// # impl Carrier for Headers {
+    /// #     fn set(&mut self, header: Header, value: &str) {
+    /// #         self.0.insert(header.name(), value.to_owned());
+    /// #     }
+    /// #     fn remove(&mut self, header: Header) {
+    /// #         self.0.remove(header.name());
+    /// #     }
+    /// # }
+    /// let mut headers = Headers::default();
+    /// headers.set(Header::B3, "1");
+    /// headers.remove(Header::B3);
+    /// assert!(headers.0.is_empty());
+    /// ```
     fn remove(&mut self, header: Header);
 }
 
@@ -100,6 +184,18 @@ impl Propagator {
     ///
     /// A decision without ids (`b3: 0`, or only `x-b3-sampled`) stands over the ids of a later format, and over
     /// newly made ids where no format has any.
+    ///
+    /// ```
+    /// use logtracer_core::Sampling;
+    /// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
+    ///
+    /// let headers = TraceHeaders::collect([
+    ///     ("b3", "0"),
+    ///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
+    /// ]);
+    /// let extracted = Propagator::default().extract(&headers);
+    /// assert_eq!((extracted.format, extracted.sampling), (Some(Format::TraceContext), Sampling::Deny));
+    /// ```
     pub fn extract<'h>(&self, headers: &'h TraceHeaders<'_>) -> Extracted<'h> {
         let mut extracted = Extracted {
             parent: None,
@@ -158,6 +254,30 @@ impl Propagator {
     ///
     /// Every other known trace header is removed, so that no two can disagree further down.
     /// W3C knows no deferred decision: decide before injecting, or it goes out as "not sampled".
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    /// #
+    /// # #[derive(Default)]
+    /// # struct Headers(BTreeMap<&'static str, String>);
+    /// #
+    /// # impl Carrier for Headers {
+    /// #     fn set(&mut self, header: Header, value: &str) {
+    /// #         self.0.insert(header.name(), value.to_owned());
+    /// #     }
+    /// #     fn remove(&mut self, header: Header) {
+    /// #         self.0.remove(header.name());
+    /// #     }
+    /// # }
+    /// let context = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Accept);
+    /// let mut headers = Headers::default();
+    /// headers.set(Header::B3, "0"); // of before
+    /// Propagator::default().inject(&context, &TraceState::default(), &mut headers);
+    /// assert_eq!(headers.0["traceparent"], "00-00000000000000000000000000000007-000000000000004a-01");
+    /// assert!(!headers.0.contains_key("b3"));
+    /// ```
     pub fn inject(&self, context: &TraceContext, tracestate: &TraceState<'_>, carrier: &mut impl Carrier) {
         let mut written = HeaderSet::default();
         for format in self.inject.iter() {
@@ -181,6 +301,28 @@ impl Propagator {
     }
 
     /// Removes every known trace header: what a third party outside the mesh gets.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    /// #
+    /// # #[derive(Default)]
+    /// # struct Headers(BTreeMap<&'static str, String>);
+    /// #
+    /// # impl Carrier for Headers {
+    /// #     fn set(&mut self, header: Header, value: &str) {
+    /// #         self.0.insert(header.name(), value.to_owned());
+    /// #     }
+    /// #     fn remove(&mut self, header: Header) {
+    /// #         self.0.remove(header.name());
+    /// #     }
+    /// # }
+    /// let mut headers = Headers::default();
+    /// headers.set(Header::Traceparent, "00-…");
+    /// Propagator::strip(&mut headers);
+    /// assert!(headers.0.is_empty());
+    /// ```
     pub fn strip(carrier: &mut impl Carrier) {
         for header in Header::ALL {
             carrier.remove(header);

@@ -18,6 +18,18 @@ const MAX_MEMBERS: usize = 32;
 const MAX_LENGTH: usize = 8192;
 
 /// A valid `tracestate`, borrowed from the request's headers; or none.
+///
+/// ```
+/// use logtracer_core::propagation::{Propagator, TraceHeaders};
+///
+/// let headers = TraceHeaders::collect([
+///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
+///     ("tracestate", "a=1"),
+///     ("tracestate", "b=2"),
+/// ]);
+/// let tracestate = Propagator::default().extract(&headers).tracestate;
+/// assert_eq!(tracestate.with_line(str::to_owned).as_deref(), Some("a=1,b=2"));
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TraceState<'h> {
     lines: Option<&'h TraceHeaders<'h>>,
@@ -34,6 +46,13 @@ impl<'h> TraceState<'h> {
     }
 
     /// The `tracestate` in one line of text that was read before; none where it is malformed.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::TraceState;
+    ///
+    /// assert!(!TraceState::from_line("vendor=1").is_empty());
+    /// assert!(TraceState::from_line("no member").is_empty());
+    /// ```
     pub fn from_line(line: &'h str) -> Self {
         let valid = is_valid(core::iter::once(line.as_bytes()));
         Self { lines: None, text: valid.then_some(line) }
@@ -42,6 +61,13 @@ impl<'h> TraceState<'h> {
     /// Hands the members of all lines on as one line; `None` where there are none.
     ///
     /// Borrowed where the request had one line, which is nearly always, and joined on the stack otherwise.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::TraceState;
+    ///
+    /// assert_eq!(TraceState::from_line("vendor=1").with_line(str::len), Some(8));
+    /// assert_eq!(TraceState::default().with_line(str::len), None);
+    /// ```
     pub fn with_line<R>(&self, hand_on: impl FnOnce(&str) -> R) -> Option<R> {
         if let Some(text) = self.text {
             return (!text.is_empty()).then(|| hand_on(text));
@@ -66,6 +92,12 @@ impl<'h> TraceState<'h> {
     }
 
     /// True where there is nothing to pass on.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::TraceState;
+    ///
+    /// assert!(TraceState::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.lines.is_none() && self.text.is_none()
     }

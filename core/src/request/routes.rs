@@ -23,11 +23,25 @@ pub struct Routes {
 
 impl Routes {
     /// No path at all.
+    ///
+    /// ```
+    /// use logtracer_core::request::Routes;
+    ///
+    /// assert!(!Routes::new().matches(b"/"));
+    /// ```
     pub const fn new() -> Self {
         Self { exact: Vec::new(), contains: Vec::new() }
     }
 
     /// And this path.
+    ///
+    /// ```
+    /// use logtracer_core::request::Routes;
+    ///
+    /// let routes = Routes::new().exact("/healthz");
+    /// assert!(routes.matches(b"/healthz"));
+    /// assert!(!routes.matches(b"/healthz/"));
+    /// ```
     #[must_use]
     pub fn exact(mut self, path: impl Into<String>) -> Self {
         self.exact.push(path.into());
@@ -35,6 +49,12 @@ impl Routes {
     }
 
     /// And every path that contains this.
+    ///
+    /// ```
+    /// use logtracer_core::request::Routes;
+    ///
+    /// assert!(Routes::new().contains("/app-config/").matches(b"/v1/app-config/x"));
+    /// ```
     #[must_use]
     pub fn contains(mut self, part: impl Into<String>) -> Self {
         self.contains.push(part.into());
@@ -42,6 +62,14 @@ impl Routes {
     }
 
     /// True where the path (without a query) is one of these.
+    ///
+    /// ```
+    /// use logtracer_core::request::Routes;
+    ///
+    /// let routes = Routes::new().exact("/healthz").contains("internal");
+    /// assert!(routes.matches(b"/internal/x"));
+    /// assert!(!routes.matches(b"/users/7"));
+    /// ```
     pub fn matches(&self, path: &[u8]) -> bool {
         self.exact.iter().any(|exact| path == exact.as_bytes())
             || self.contains.iter().any(|part| contains(path, part.as_bytes()))

@@ -4,6 +4,13 @@ use core::fmt;
 use core::str::FromStr;
 
 /// What becomes of the query string of a URL in lines and spans.
+///
+/// ```
+/// use logtracer_core::request::url::Query;
+///
+/// assert_eq!(Query::default(), Query::Redact);
+/// assert_eq!("keep".parse(), Ok(Query::Keep));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Query {
     /// Names stay, values become `REDACTED`; a part without a name is all value.
@@ -31,6 +38,12 @@ impl FromStr for Query {
 }
 
 /// A word that is none of `redact`, `keep` and `drop`.
+///
+/// ```
+/// use logtracer_core::request::url::Query;
+///
+/// assert!("hide".parse::<Query>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownQuery;
 

@@ -7,6 +7,17 @@
 //! | reqwest-middleware | [`TraceLayer`], too (feature `reqwest-middleware`) |
 //! | any other | [`trace_headers`], [`inject`] |
 //! | a peer that knows nothing of tracing | [`traced()`] |
+//!
+//! ```
+//! use logtracer_sdk::prelude::*;
+//! use logtracer_sdk::{TraceContext, client};
+//!
+//! // Within a request the headers of the next one carry its trace, in each dialect the same.
+//! let headers = TraceContext::new_root().run(client::trace_headers);
+//! let trace = headers["x-b3-traceid"].to_str().unwrap();
+//! assert!(headers["traceparent"].to_str().unwrap().contains(trace));
+//! assert!(headers["x-cloud-trace-context"].to_str().unwrap().starts_with(trace));
+//! ```
 
 mod call;
 mod headers;

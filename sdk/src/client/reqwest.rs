@@ -26,11 +26,38 @@ pub trait WithTrace {
     /// Adds the headers of [`trace_headers`]; without a current trace the request stays as it is.
     ///
     /// A header of the same name that was set before is replaced.
+    ///
+    /// ```
+    /// use logtracer_sdk::TraceContext;
+    /// use logtracer_sdk::prelude::*;
+    ///
+    /// let client = reqwest::Client::new();
+    /// let outside = client.get("http://next.hop/").with_trace().build()?;
+    /// assert!(outside.headers().is_empty());
+    /// let inside = TraceContext::new_root().run(|| client.get("http://next.hop/").with_trace().build())?;
+    /// assert!(inside.headers().contains_key("traceparent"));
+    /// # Ok::<(), reqwest::Error>(())
+    /// ```
     #[must_use]
     fn with_trace(self) -> Self;
 
     /// Sends the request with the trace, and logs it as the original's `tracer.requests` did: `OUTBOUND GET - <url>`
     /// and `200 OK - <url>`.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::testing::capture_async;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// // Nobody listens there.
+    /// let call = reqwest::Client::new().get("http://127.0.0.1:1/stock?key=7").send_traced();
+    /// let (answer, lines) = capture_async(call).await;
+    /// assert!(answer.is_err());
+    /// let messages: Vec<_> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+    /// assert_eq!(messages[0], "test - OUTBOUND GET - http://127.0.0.1:1/stock?key=REDACTED");
+    /// assert_eq!(messages.last(), Some(&"test - no response - http://127.0.0.1:1/stock?key=REDACTED"));
+    /// # });
+    /// ```
     fn send_traced(self) -> impl Future<Output = reqwest::Result<Response>> + Send;
 }
 

@@ -13,6 +13,19 @@ use crate::current::Scope;
 
 pin_project! {
     /// The body of a response that goes through a layer of this crate: a stream in it sees the trace, too.
+    ///
+    /// ```
+    /// use http_body_util::BodyExt;
+    /// use logtracer_sdk::server::{TraceBody, TraceLayer};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned())));
+    /// let service = TraceLayer::new().layer(handler);
+    /// let body: TraceBody<String> = service.oneshot(http::Request::new(())).await.unwrap().into_body();
+    /// assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+    /// # });
+    /// ```
     #[derive(Debug)]
     pub struct TraceBody<B> {
         #[pin]

@@ -14,6 +14,18 @@ use crate::InTrace;
 
 pin_project! {
     /// The response of a service within a layer of this crate.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{ResponseFuture, TraceLayer};
+    /// use tower::{Layer, Service, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned())));
+    /// let mut service = TraceLayer::new().layer(handler);
+    /// let response: ResponseFuture<_> = service.call(http::Request::new(()));
+    /// assert_eq!(response.await.unwrap().status(), 200);
+    /// # });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F> {

@@ -16,12 +16,16 @@ use super::{JsonLayer, LoggerNames, LoggingError, LoggingHandle, Project};
 
 /// Writes all events of `tracing` and records of `log` to stdout as JSON lines that carry the current trace.
 ///
-/// ```no_run
-/// use logtracer_sdk::{Logging, Project};
+/// ```
+/// use logtracer_sdk::{Logging, testing::capture_with};
 ///
-/// Logging::new(Project::from_env(), "shop").level("info,shop=debug").install()?;
-/// tracing::info!(items = 3, "basket opened");
-/// # Ok::<(), logtracer_sdk::LoggingError>(())
+/// let logging = Logging::new("my-project", "shop").level("info,shop=debug");
+/// // In `main` this is `logging.install()?`.
+/// let lines = capture_with(|_| logging, || {
+///     tracing::info!(items = 3, severity = "mine", "basket opened");
+/// });
+/// assert_eq!(lines[0]["message"], "shop - basket opened");
+/// assert_eq!((&lines[0]["severity"], &lines[0]["fields.severity"]), (&"INFO".into(), &"mine".into()));
 /// ```
 ///
 /// A line has the message with the name of the service before it, the time, the place in the source, the current
@@ -47,6 +51,13 @@ pub struct Logging {
 
 impl Logging {
     /// Logs of this service, in a Google Cloud project or (with `None`, [`Project::none`]) in none.
+    ///
+    /// ```
+    /// use logtracer_sdk::{Logging, Project, testing::capture_with};
+    ///
+    /// let lines = capture_with(|_| Logging::new(Project::none(), "shop"), || tracing::warn!("nearly full"));
+    /// assert_eq!(lines[0]["message"], "shop - nearly full");
+    /// ```
     pub fn new(project: impl Into<Project>, service: impl Into<String>) -> Self {
         Self {
             project: project.into(),
@@ -67,6 +78,17 @@ impl Logging {
     /// Chooses the format, whatever the environment says.
     ///
     /// Without this it is that of `LOGGING_FORMAT` (`stackdriver` or `local`), else `stackdriver`.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{Format, Logging, TraceContext, testing::capture_with};
+    ///
+    /// let logging = Logging::new("my-project", "shop").format(Format::Stackdriver);
+    /// let context = TraceContext::new_root();
+    /// let lines = capture_with(|_| logging, || context.run(|| tracing::info!("hi")));
+    /// let name = format!("projects/my-project/traces/{}", context.trace_id);
+    /// assert_eq!(lines[0]["logging.googleapis.com/trace"], name);
+    /// ```
     pub fn format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
@@ -77,6 +99,16 @@ impl Logging {
     /// Both are read as directives, `info,shop::db=debug`: see
     /// [`EnvFilter`](tracing_subscriber::filter::EnvFilter#directives).
     /// They choose lines; spans up to `INFO` keep carrying traces and fields whatever they say.
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::capture_with;
+    ///
+    /// let lines = capture_with(|logging| logging.level("warn,shop::db=debug"), || {
+    ///     tracing::info!("not written");
+    ///     tracing::debug!(target: "shop::db", "written");
+    /// });
+    /// assert_eq!(lines.len(), 1);
+    /// ```
     pub fn level(mut self, directives: impl Into<String>) -> Self {
         self.level = directives.into();
         self
@@ -112,6 +144,27 @@ impl Logging {
     /// ([`LoggingHandle::lost_lines`], and a WARNING line tells how many); lines that wait when the process ends are
     /// gone, unless [`LoggingHandle::flush`] has waited for them.
     /// Without this every line is written before the call that logs it returns, and none is lost.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let written = Arc::new(AtomicUsize::new(0));
+    /// let counter = Arc::clone(&written);
+    /// let logging = Logging::new("my-project", "shop").non_blocking(1000).output(move |_line| {
+    ///     counter.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// let (layer, handle) = logging.build()?;
+    /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+    ///     (0..10).for_each(|step| tracing::info!(step, "working"));
+    /// });
+    /// assert!(handle.flush(Duration::from_secs(10)));
+    /// assert_eq!(written.load(Ordering::Relaxed), 10);
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
     pub fn non_blocking(mut self, max_lines: usize) -> Self {
         self.queued_lines = Some(max_lines);
         self
@@ -132,6 +185,15 @@ impl Logging {
     }
 
     /// The version of the service, for Error Reporting: `.version(env!("CARGO_PKG_VERSION"))`.
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::capture_with;
+    ///
+    /// let lines = capture_with(|logging| logging.version("1.2").report_errors(tracing::Level::ERROR), || {
+    ///     tracing::error!("no room left");
+    /// });
+    /// assert_eq!(lines[0]["serviceContext"]["version"], "1.2");
+    /// ```
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
@@ -180,12 +242,37 @@ impl Logging {
     ///
     /// It carries the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
     /// [`install`](Self::install) sets the hook; a hook of before is replaced.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use logtracer_sdk::Logging;
+    ///
+    /// let lines = Arc::new(Mutex::new(String::new()));
+    /// let sink = Arc::clone(&lines);
+    /// Logging::new("my-project", "shop")
+    ///     .log_panics(true)
+    ///     .output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()))
+    ///     .install()?;
+    /// assert!(std::panic::catch_unwind(|| panic!("out of eggs")).is_err());
+    /// assert!(lines.lock().unwrap().contains(r#""message":"shop - panicked: out of eggs""#));
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
     pub fn log_panics(mut self, log: bool) -> Self {
         self.log_panics = log;
         self
     }
 
     /// Makes this the logging of the whole process, for `tracing` and (with the feature `log`) for `log`.
+    ///
+    /// ```
+    /// use logtracer_sdk::{Logging, LoggingError};
+    ///
+    /// let handle = Logging::new("my-project", "shop").install()?;
+    /// assert_eq!(handle.lost_lines(), 0);
+    /// let again = Logging::new("my-project", "shop").install();
+    /// assert!(matches!(again, Err(LoggingError::AlreadyInstalled)));
+    /// # Ok::<(), LoggingError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -208,6 +295,26 @@ impl Logging {
 
     /// The layer alone, to be combined with others. It filters for itself only.
     ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::sync::Arc;
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let lines = Arc::new(AtomicUsize::new(0));
+    /// let counter = Arc::clone(&lines);
+    /// let logging = Logging::new("my-project", "shop").level("warn").output(move |_line| {
+    ///     counter.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// let subscriber = tracing_subscriber::registry().with(logging.layer()?); // and others
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     tracing::info!("for the others only");
+    ///     tracing::warn!("for all");
+    /// });
+    /// assert_eq!(lines.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the format or the levels of the environment cannot be read.
@@ -218,7 +325,18 @@ impl Logging {
         self.build().map(|(layer, _)| layer)
     }
 
-    /// The layer, and the handle that changes its levels; see [`LoggingHandle`] for an example.
+    /// The layer, and the handle that changes its levels.
+    ///
+    /// ```
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (layer, handle) = Logging::new("my-project", "shop").build()?;
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// # let _ = subscriber;
+    /// assert!(handle.set_level("debug").is_ok());
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
     ///
     /// # Errors
     ///

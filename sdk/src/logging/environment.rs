@@ -10,6 +10,13 @@ const FORMAT_VARIABLE: &str = "LOGGING_FORMAT";
 pub(super) const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "LOG_LEVEL"];
 
 /// [`Format`] as the environment names it.
+///
+/// ```
+/// use logtracer_sdk::Format;
+/// use logtracer_sdk::prelude::*;
+///
+/// assert!(Format::from_env().is_ok()); // the variable is not set here
+/// ```
 pub trait FormatExt: Sized {
     /// The format that `LOGGING_FORMAT` names, `stackdriver` where it is not set.
     ///

@@ -6,6 +6,15 @@ use logtracer_core::line::FormatError;
 use tracing_subscriber::filter::ParseError;
 
 /// Why the logging could not be set up.
+///
+/// ```
+/// use logtracer_sdk::Logging;
+/// use tracing_subscriber::Registry;
+///
+/// let wrong = Logging::new("my-project", "shop").level("shop=loud").layer::<Registry>();
+/// let error = wrong.map(|_| ()).unwrap_err().to_string();
+/// assert!(error.starts_with("the log levels are \"shop=loud\": "), "{error}");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoggingError {

@@ -45,6 +45,17 @@ pub struct LoggingHandle {
 impl LoggingHandle {
     /// Logs what these directives choose from now on, `info,shop::db=debug`.
     ///
+    /// ```
+    /// use logtracer_sdk::Logging;
+    ///
+    /// let handle = Logging::new("my-project", "shop").output(|_line| {}).install()?;
+    /// assert!(!tracing::enabled!(tracing::Level::DEBUG));
+    /// handle.set_level("debug")?;
+    /// assert!(tracing::enabled!(tracing::Level::DEBUG));
+    /// assert!(handle.set_level("shop=loud").is_err());
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When they cannot be read; then everything stays as it was.
@@ -84,6 +95,23 @@ impl LoggingHandle {
     }
 
     /// The lines that were dropped because the queue was full; always zero without one.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use std::sync::mpsc::channel;
+    /// use logtracer_sdk::Logging;
+    ///
+    /// let (release, gate) = channel::<()>();
+    /// let gate = Mutex::new(gate);
+    /// let logging = Logging::new("my-project", "shop").non_blocking(1).output(move |_line| {
+    ///     let _ = gate.lock().unwrap().recv(); // a reader that hangs
+    /// });
+    /// let handle = logging.install()?;
+    /// (0..10).for_each(|step| tracing::info!(step, "working on"));
+    /// assert!(handle.lost_lines() >= 8);
+    /// # drop(release);
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
     pub fn lost_lines(&self) -> u64 {
         self.output.lost()
     }

@@ -28,7 +28,7 @@ use crate::targets;
 /// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
 /// [`carry_traces`](crate::carry_traces) does.
 #[derive(Debug)]
-pub struct JsonLayer(Arc<Service>);
+pub(super) struct JsonLayer(Arc<Service>);
 
 /// Reused from line to line.
 struct Buffers {

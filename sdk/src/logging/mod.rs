@@ -59,6 +59,6 @@ pub use builder::Logging;
 pub use environment::FormatExt;
 pub use error::LoggingError;
 pub use handle::LoggingHandle;
-pub use json_layer::JsonLayer;
+use json_layer::JsonLayer;
 pub use project::Project;
 pub use service::LoggerNames;

@@ -19,6 +19,12 @@ pub struct Project {
 
 impl Project {
     /// No project.
+    ///
+    /// ```
+    /// use logtracer_sdk::Project;
+    ///
+    /// assert_eq!(Project::none(), Project::from(""));
+    /// ```
     pub fn none() -> Self {
         Self::default()
     }
@@ -36,6 +42,12 @@ impl Project {
     }
 
     /// The id of the project.
+    ///
+    /// ```
+    /// use logtracer_sdk::Project;
+    ///
+    /// assert_eq!(Project::from("my-project").id(), Some("my-project"));
+    /// ```
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }

@@ -30,17 +30,25 @@ use crate::exchange::{Side, Telling};
 /// A panic of the handler gets one line for Error Reporting and goes on.
 ///
 /// ```
-/// use axum::{Router, routing::get};
+/// use axum::{Router, body::Body, routing::get};
 /// use logtracer_sdk::current_trace;
 /// use logtracer_sdk::server::{RequestLog, Routes, TraceLayer};
+/// use tower::ServiceExt;
 ///
 /// let app: Router = Router::new()
-///     .route("/", get(async || format!("{:?}", current_trace())))
+///     .route("/", get(async || current_trace().map(|it| it.trace_id.to_string()).unwrap_or_default()))
 ///     .layer(
 ///         TraceLayer::new()
 ///             .requests(RequestLog::Single)
 ///             .exclude(Routes::new().exact("/healthz").contains("/app-config/")),
 ///     );
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let request = http::Request::get("/").header("x-b3-traceid", "463ac35c9f6413ad48485a3953bb6124");
+/// let request = request.header("x-b3-spanid", "00f067aa0ba902b7").body(Body::empty()).unwrap();
+/// let answer = app.oneshot(request).await.unwrap().into_body();
+/// let text = axum::body::to_bytes(answer, 100).await.unwrap();
+/// assert_eq!(text, "463ac35c9f6413ad48485a3953bb6124");
+/// # });
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct TraceLayer {
@@ -92,6 +100,20 @@ pub enum Excluded {
 
 impl TraceLayer {
     /// A layer that reads all dialects, B3 first, and writes no line.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::TraceLayer;
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
+    /// let service = TraceLayer::new().layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert!(lines.is_empty());
+    /// # });
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -106,15 +128,40 @@ impl TraceLayer {
     ///
     /// ```
     /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
     ///
-    /// let layer = TraceLayer::grpc().requests(RequestLog::Pair);
-    /// # let server = tonic::transport::Server::builder().layer(layer);
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/demo.Shop/Buy").body(()).unwrap();
+    /// let service = TraceLayer::grpc().requests(RequestLog::Pair).layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert_eq!(lines[0]["message"], "test - /demo.Shop/Buy - received gRPC call");
+    /// # });
     /// ```
     pub fn grpc() -> Self {
         Self::default().with(|options| options.telling.grpc = true)
     }
 
     /// Reads the formats that this propagator extracts, in its order.
+    ///
+    /// ```
+    /// use logtracer_sdk::propagation::{Format, Formats, Propagator};
+    /// use logtracer_sdk::server::TraceLayer;
+    /// use logtracer_sdk::current_trace;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let only_w3c = Propagator { extract: Formats::of(&[Format::TraceContext]), ..Propagator::default() };
+    /// let service = TraceLayer::new().propagator(only_w3c).layer(service_fn(async |_: http::Request<()>| {
+    ///     let trace = current_trace().map(|trace| trace.trace_id.to_string());
+    ///     assert_ne!(trace.as_deref(), Some("463ac35c9f6413ad48485a3953bb6124"));
+    ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    /// }));
+    /// let b3 = http::Request::get("/").header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1");
+    /// service.oneshot(b3.body(()).unwrap()).await.unwrap();
+    /// # });
+    /// ```
     #[must_use]
     pub fn propagator(self, propagator: Propagator) -> Self {
         self.with(|options| options.propagator = propagator)
@@ -124,18 +171,69 @@ impl TraceLayer {
     ///
     /// They are events of `tracing` with the target `logtracer::server`: what fails by the server's fault is an
     /// `ERROR`, by the caller's a `WARN` (see [`client_errors`](Self::client_errors)), all else is `INFO`.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
+    /// let service = TraceLayer::new().requests(RequestLog::Single).layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert_eq!(lines[0]["message"], "test - GET - http://shop/basket?token=REDACTED - 200 OK");
+    /// assert_eq!(lines[0]["httpRequest"]["status"], 200);
+    /// # });
+    /// ```
     #[must_use]
     pub fn requests(self, requests: RequestLog) -> Self {
         self.with(|options| options.telling.requests = requests)
     }
 
     /// Leaves these paths out, as [`exclude_from`](Self::exclude_from) says.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/healthz").body(()).unwrap();
+    /// let service = TraceLayer::new()
+    ///     .requests(RequestLog::Single)
+    ///     .exclude(Routes::new().exact("/healthz"))
+    ///     .exclude_from(Excluded::Both)
+    ///     .layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert!(lines.is_empty());
+    /// # });
+    /// ```
     #[must_use]
     pub fn exclude(self, routes: Routes) -> Self {
         self.with(|options| options.exclude = routes)
     }
 
     /// What excluded paths are left out of; the spans by default.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/v1/app-config/x").body(()).unwrap();
+    /// let service = TraceLayer::new()
+    ///     .requests(RequestLog::Single)
+    ///     .exclude(Routes::new().contains("/app-config/"))
+    ///     .exclude_from(Excluded::Logs)
+    ///     .layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert!(lines.is_empty());
+    /// # });
+    /// ```
     #[must_use]
     pub fn exclude_from(self, excluded: Excluded) -> Self {
         self.with(|options| options.excluded = excluded)
@@ -165,6 +263,20 @@ impl TraceLayer {
     }
 
     /// What becomes of query strings in lines and spans; their values are redacted by default.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{Query, RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
+    /// let service = TraceLayer::new().requests(RequestLog::Single).query(Query::Keep).layer(handler);
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert_eq!(lines[0]["httpRequest"]["requestUrl"], "http://shop/basket?token=7");
+    /// # });
+    /// ```
     #[must_use]
     pub fn query(self, query: Query) -> Self {
         self.with(|options| options.telling.query = query)
@@ -197,15 +309,24 @@ impl TraceLayer {
     /// The message is read along while the handler reads it; nothing waits for it.
     /// It is the last option, for it makes two layers of one.
     ///
-    /// ```no_run
-    /// use logtracer_sdk::server::{Messages, RequestLog, TraceLayer};
+    /// ```
+    /// use http_body_util::{BodyExt, Full};
+    /// use logtracer_sdk::server::{MessageBody, Messages, RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
     ///
-    /// # fn descriptors() -> &'static [u8] { &[] }
-    /// // What `tonic_prost_build`'s `file_descriptor_set_path` has written.
-    /// let messages = Messages::new(descriptors())?.redact(["card", "buyer.email"])?;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// // In a service: include_bytes!(concat!(env!("OUT_DIR"), "/shop.bin")), and `.redact(["card"])?`.
+    /// let messages = Messages::new(b"").unwrap();
     /// let layer = TraceLayer::grpc().requests(RequestLog::Pair).messages(messages);
-    /// # let server = tonic::transport::Server::builder().layer(layer);
-    /// # Ok::<(), logtracer_sdk::server::MessagesError>(())
+    /// # let handler = service_fn(async |request: http::Request<MessageBody<Full<bytes::Bytes>>>| {
+    /// #     let body = request.into_body().collect().await.unwrap().to_bytes();
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body)))
+    /// # });
+    /// # let request = http::Request::post("http://shop/demo.Shop/Buy").body(Full::new(bytes::Bytes::from("?"))).unwrap();
+    /// let (_, lines) = capture_async(layer.layer(handler).oneshot(request)).await;
+    /// assert_eq!(lines[0]["message"], "test - /demo.Shop/Buy - received gRPC call");
+    /// # });
     /// ```
     #[cfg(feature = "tonic")]
     pub fn messages(self, messages: super::Messages) -> tower_layer::Stack<super::MessageLayer, TraceLayer> {

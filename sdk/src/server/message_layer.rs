@@ -28,6 +28,25 @@ const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 const PREFIX_BYTES: usize = 5;
 
 /// The part of a layer that reads request messages; made by [`TraceLayer::messages`](super::TraceLayer::messages).
+///
+/// ```
+/// use http_body_util::{BodyExt, Full};
+/// use logtracer_sdk::server::{MessageBody, MessageLayer, Messages, TraceLayer};
+/// use logtracer_sdk::testing::capture_async;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let layers = TraceLayer::grpc().messages(Messages::new(b"").unwrap());
+/// let layers: tower_layer::Stack<MessageLayer, TraceLayer> = layers;
+/// # let handler = service_fn(async |request: http::Request<MessageBody<Full<bytes::Bytes>>>| {
+/// #     let body = request.into_body().collect().await.unwrap().to_bytes();
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body)))
+/// # });
+/// # let request = http::Request::post("http://shop/demo.Shop/Buy").body(Full::new(bytes::Bytes::from("?"))).unwrap();
+/// let (response, _) = capture_async(layers.layer(handler).oneshot(request)).await;
+/// assert_eq!(response.unwrap().status(), 200);
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct MessageLayer(pub(super) Messages);
 
@@ -40,6 +59,25 @@ impl<S> Layer<S> for MessageLayer {
 }
 
 /// A service whose first request messages are read along; made by [`MessageLayer`].
+///
+/// ```
+/// use http_body_util::{BodyExt, Full};
+/// use logtracer_sdk::server::{MessageBody, MessageService, Messages, TraceLayer, TraceService};
+/// use logtracer_sdk::testing::capture_async;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let layers = TraceLayer::grpc().messages(Messages::new(b"").unwrap());
+/// # let handler = service_fn(async |request: http::Request<MessageBody<Full<bytes::Bytes>>>| {
+/// #     let body = request.into_body().collect().await.unwrap().to_bytes();
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body)))
+/// # });
+/// # let request = http::Request::post("http://shop/demo.Shop/Buy").body(Full::new(bytes::Bytes::from("?"))).unwrap();
+/// let service: TraceService<MessageService<_>> = layers.layer(handler);
+/// let (response, _) = capture_async(service.oneshot(request)).await;
+/// assert!(response.is_ok());
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct MessageService<S> {
     inner: S,
@@ -75,6 +113,25 @@ where
 
 pin_project! {
     /// The body of a gRPC request whose first message is read along.
+    ///
+    /// ```
+    /// use http_body_util::{BodyExt, Full};
+    /// use logtracer_sdk::server::{MessageBody, Messages, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// // The handler gets its bytes as they came.
+    /// let layers = TraceLayer::grpc().messages(Messages::new(b"").unwrap());
+    /// # let handler = service_fn(async |request: http::Request<MessageBody<Full<bytes::Bytes>>>| {
+    /// #     let body = request.into_body().collect().await.unwrap().to_bytes();
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body)))
+    /// # });
+    /// # let request = http::Request::post("http://shop/demo.Shop/Buy").body(Full::new(bytes::Bytes::from("?"))).unwrap();
+    /// let (response, _) = capture_async(layers.layer(handler).oneshot(request)).await;
+    /// assert_eq!(response.unwrap().into_body().collect().await.unwrap().to_bytes(), "?");
+    /// # });
+    /// ```
     #[derive(Debug)]
     pub struct MessageBody<B> {
         #[pin]

@@ -66,6 +66,13 @@ pub struct Messages {
 impl Messages {
     /// The messages of all services in an encoded `FileDescriptorSet`.
     ///
+    /// ```
+    /// use logtracer_sdk::server::Messages;
+    ///
+    /// assert!(Messages::new(b"").is_ok()); // of no service at all
+    /// assert!(Messages::new(b"nonsense").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the bytes are none, or one that does not hold together.
@@ -84,6 +91,14 @@ impl Messages {
     ///
     /// One list for all methods, as in the original. Items of lists and of maps do not count in a path, and a whole
     /// message or list is left out by its own name.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::Messages;
+    ///
+    /// let wrong = Messages::new(b"")?.redact(["card"]).unwrap_err();
+    /// assert_eq!(wrong.to_string(), "no request message has the field \"card\"");
+    /// # Ok::<(), logtracer_sdk::server::MessagesError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -36,6 +36,17 @@ pub struct Redacted<'a, T: ?Sized> {
 
 impl<'a, T: fmt::Debug + ?Sized> Redacted<'a, T> {
     /// The message without these fields.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::Redacted;
+    ///
+    /// # #[allow(dead_code)]
+    /// #[derive(Debug)]
+    /// struct Login { name: &'static str, password: &'static str }
+    ///
+    /// let login = Login { name: "ada", password: "1815" };
+    /// assert_eq!(format!("{}", Redacted::new(&login, &["password"])), "Login { name: \"ada\", password: REDACTED }");
+    /// ```
     pub const fn new(message: &'a T, fields: &'a [&'a str]) -> Self {
         Self { message, fields }
     }

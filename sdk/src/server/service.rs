@@ -14,6 +14,17 @@ use crate::current::Scope;
 use crate::exchange::{Begun, Parts, Received, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
 
 /// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
+///
+/// ```
+/// use logtracer_sdk::server::{TraceLayer, TraceService};
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned())));
+/// let service: TraceService<_> = TraceLayer::new().layer(handler);
+/// assert_eq!(service.oneshot(http::Request::new(())).await.unwrap().status(), 200);
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct TraceService<S> {
     pub(super) inner: S,

@@ -16,6 +16,21 @@ const PATIENCE_AT_EXIT: Duration = Duration::from_secs(2);
 ///
 /// A thread of its own sends a batch every second, or when 512 spans wait.
 /// What does not fit in the buffer is dropped, the oldest first, and counted.
+///
+/// ```
+/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::spans::{SpanExport, span};
+/// use logtracer_sdk::{TraceContext, current_trace};
+///
+/// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+/// let request = TraceContext::new_root();
+/// request.run(|| {
+///     let _span = span("prices").enter();
+///     assert_eq!(current_trace().and_then(|trace| trace.parent_span_id), Some(request.span_id));
+/// });
+/// # std::mem::forget(exporter); // nobody listens there
+/// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent before `install`"]
 pub struct SpanExport {
@@ -39,18 +54,51 @@ impl SpanExport {
     }
 
     /// The share of traces to record, from 0 to 1, where the caller has not decided; all by default.
+    ///
+    /// ```
+    /// use logtracer_sdk::current_trace;
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    ///
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").sampling_rate(0.0).install()?;
+    /// let _span = span("nightly").enter();
+    /// assert_eq!(current_trace().map(|trace| trace.sampling.is_sampled()), Some(false));
+    ///
+    /// let wrong = SpanExport::new("shop", "http://127.0.0.1:4318").sampling_rate(1.5).install();
+    /// assert_eq!(wrong.unwrap_err().to_string(), "expected a sampling rate from 0 to 1");
+    /// # drop(exporter);
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn sampling_rate(mut self, share: f64) -> Self {
         self.share = share;
         self
     }
 
     /// What may wait in memory, in bytes of OTLP; 1 MiB by default.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    ///
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").max_buffer_bytes(10).install()?;
+    /// drop(span("longer than that").enter());
+    /// assert_eq!(exporter.dropped_spans(), 1);
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn max_buffer_bytes(mut self, bytes: usize) -> Self {
         self.max_buffer_bytes = bytes;
         self
     }
 
     /// Starts the thread that sends, once in a process.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::{SpanExport, SpanExportError};
+    ///
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let again = SpanExport::new("shop", "http://127.0.0.1:4318").install();
+    /// assert!(matches!(again, Err(SpanExportError::AlreadyInstalled)));
+    /// # drop(exporter);
+    /// # Ok::<(), SpanExportError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,6 +133,17 @@ fn target(endpoint: &str) -> Option<Target> {
 /// Spans that are being sent; when it is dropped it sends what is left, for two seconds at most.
 ///
 /// `main` keeps it to its end.
+///
+/// ```
+/// use logtracer_sdk::spans::{SpanExport, SpanExporter};
+///
+/// fn main() -> Result<(), logtracer_sdk::spans::SpanExportError> {
+///     let exporter: SpanExporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+///     // … the service …
+///     assert_eq!(exporter.dropped_spans(), 0);
+///     Ok(()) // what is left is sent here
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the spans that are left are sent when this is dropped"]
 pub struct SpanExporter {
@@ -95,11 +154,28 @@ impl SpanExporter {
     /// Waits until all spans that have ended are sent, at most this long; false when some were not.
     ///
     /// It blocks; from async code call it in `spawn_blocking`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use logtracer_sdk::spans::SpanExport;
+    ///
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// assert!(exporter.flush(Duration::from_secs(5))); // there was nothing to send
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn flush(&self, patience: Duration) -> bool {
         self.queue.flush(patience)
     }
 
     /// The spans that were dropped: no room, refused for good, or not taken by an exporter for too long.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::SpanExport;
+    ///
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// assert_eq!(exporter.dropped_spans(), 0);
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn dropped_spans(&self) -> u64 {
         self.queue.dropped()
     }
@@ -113,6 +189,13 @@ impl Drop for SpanExporter {
 }
 
 /// Why spans cannot be sent.
+///
+/// ```
+/// use logtracer_sdk::spans::{SpanExport, SpanExportError};
+///
+/// let wrong = SpanExport::new("shop", "127.0.0.1:4318").install();
+/// assert!(matches!(wrong, Err(SpanExportError::Endpoint)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpanExportError {

@@ -11,20 +11,22 @@
 //! Without [`SpanExport::install`], and for requests that are not sampled, there is no span: the context stays that
 //! of the sidecar, so that no line and no other span hangs under one that nobody has.
 //!
-//! ```no_run
+//! ```
 //! use logtracer_sdk::prelude::*;
+//! use logtracer_sdk::current_trace;
 //! use logtracer_sdk::spans::{SpanExport, span};
 //!
-//! # async fn prices() {}
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
 //! {
 //!     let _span = span("load-config").enter();
 //! }
-//! prices().in_span("prices").await;
-//! drop(exporter); // at the end of `main`: sends what is left
-//! # Ok(())
-//! # }
+//! let prices = async { current_trace() }.in_span("prices").await;
+//! assert!(prices.is_some_and(|trace| trace.sampling.is_sampled()));
+//! // At the end of `main` it is dropped, and sends what is left.
+//! # std::mem::forget(exporter); // nobody listens there
+//! # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+//! # }).unwrap();
 //! ```
 
 mod export;

@@ -33,6 +33,14 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
 }
 
 /// A span that has not begun; made by [`span`].
+///
+/// ```
+/// use logtracer_sdk::current_trace;
+/// use logtracer_sdk::spans::{SpanBuilder, span};
+///
+/// let nightly: SpanBuilder = span("nightly").attribute("batch", "7");
+/// assert!(current_trace().is_none()); // not yet begun
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a span begins with `enter`"]
 pub struct SpanBuilder {
@@ -43,6 +51,13 @@ pub struct SpanBuilder {
 
 impl SpanBuilder {
     /// Adds an attribute.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::span;
+    ///
+    /// let builder = span("count").attribute("rows", "42");
+    /// assert!(format!("{builder:?}").contains(r#"[("rows", "42")]"#));
+    /// ```
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.attributes.push((key.into(), value.into()));
         self
@@ -57,17 +72,20 @@ impl SpanBuilder {
 
     /// Begins the span; it ends when the guard is dropped, and fails when that happens in a panic.
     ///
-    /// ```
-    /// use logtracer_sdk::spans::span;
-    ///
-    /// let mut guard = span("load-config").enter();
-    /// guard.attribute("files", "3");
-    /// if std::env::var_os("NO_SUCH_VARIABLE").is_some() {
-    ///     guard.fail();
-    /// }
-    /// ```
-    ///
     /// In async code use [`in_span`](crate::FutureExt::in_span).
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    /// # use logtracer_sdk::current_trace;
+    ///
+    /// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let guard = span("load-config").enter();
+    /// let inside = current_trace();
+    /// drop(guard);
+    /// assert!(inside.is_some() && current_trace().is_none());
+    /// # std::mem::forget(exporter); // nobody listens there
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn enter(self) -> SpanGuard {
         let (context, open) = self.open();
         SpanGuard { _trace: context.map(|context| context.enter()), open }
@@ -136,6 +154,20 @@ impl Drop for Open {
 }
 
 /// A span that lasts as long as this lives; made by [`SpanBuilder::enter`].
+///
+/// ```
+/// use logtracer_sdk::spans::{SpanExport, span};
+/// # use logtracer_sdk::current_trace;
+///
+/// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+/// let outer = span("nightly").enter();
+/// let parent = current_trace().map(|trace| trace.span_id);
+/// let inner = span("step").enter();
+/// assert_eq!(current_trace().and_then(|trace| trace.parent_span_id), parent);
+/// # drop((inner, outer));
+/// # std::mem::forget(exporter); // nobody listens there
+/// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the span ends when the guard is dropped"]
 pub struct SpanGuard {
@@ -146,6 +178,19 @@ pub struct SpanGuard {
 
 impl SpanGuard {
     /// Adds an attribute that was not known at the start.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    /// # use logtracer_sdk::current_trace;
+    ///
+    /// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let mut guard = span("load-config").enter();
+    /// guard.attribute("files", "3");
+    /// assert!(format!("{guard:?}").contains(r#"("files", "3")"#));
+    /// # drop(guard);
+    /// # std::mem::forget(exporter); // nobody listens there
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         if let Some(open) = &mut self.open {
             open.builder.attributes.push((key.into(), value.into()));
@@ -153,6 +198,21 @@ impl SpanGuard {
     }
 
     /// Says that the work failed.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    /// # use logtracer_sdk::current_trace;
+    ///
+    /// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let mut guard = span("load-config").enter();
+    /// if std::fs::metadata("no such file").is_err() {
+    ///     guard.fail();
+    /// }
+    /// assert!(format!("{guard:?}").contains("failed: true"));
+    /// # drop(guard);
+    /// # std::mem::forget(exporter); // nobody listens there
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
     pub fn fail(&mut self) {
         if let Some(open) = &mut self.open {
             open.failed = true;
@@ -162,6 +222,17 @@ impl SpanGuard {
 
 pin_project! {
     /// A future in a span; made by [`in_span`](crate::FutureExt::in_span).
+    ///
+    /// ```
+    /// use logtracer_sdk::current_trace;
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::spans::InSpan;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let prices: InSpan<_> = async { current_trace() }.in_span("prices");
+    /// assert!(prices.await.is_some());
+    /// # });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct InSpan<F> {

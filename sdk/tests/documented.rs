@@ -1,0 +1,111 @@
+//! Every public item has an example that asserts something.
+//!
+//! The compiler's lint `unreachable_pub` sees to it that `pub` means public, so that the source can be read line by
+//! line. Constants are left out, as rustdoc's own count of examples does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What this crate takes from core and shows as its own.
+const OF_CORE: [&str; 5] = ["context.rs", "hex.rs", "id.rs", "line/format.rs", "propagation"];
+
+#[test]
+fn every_public_item_has_an_example_that_asserts() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
+    let mut files = vec![];
+    sources(&sdk, &mut files);
+    OF_CORE.iter().for_each(|part| sources(&core.join(part), &mut files));
+
+    let (mut items, mut missing) = (0, vec![]);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for (line, item, docs) in public_items(&text) {
+            items += 1;
+            let has_example = |docs: &str| docs.contains("```") && docs.contains("assert");
+            let is_documented = match item.strip_prefix("pub mod ").and_then(|name| name.strip_suffix(';')) {
+                Some(module) => has_example(&docs_of_module(&file, module)),
+                None => has_example(&docs),
+            };
+            if !is_documented {
+                missing.push(format!("{}:{line}: {item}", file.display()));
+            }
+        }
+    }
+    assert!(items > 150, "only {items} public items were found");
+    assert!(missing.is_empty(), "no example that asserts:\n{}", missing.join("\n"));
+}
+
+/// All Rust files of a folder, or a single one.
+fn sources(place: &Path, into: &mut Vec<PathBuf>) {
+    if place.is_file() {
+        into.push(place.to_owned());
+        return;
+    }
+    for entry in fs::read_dir(place).unwrap_or_else(|error| panic!("{}: {error}", place.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() || path.extension().is_some_and(|extension| extension == "rs") {
+            sources(&path, into);
+        }
+    }
+}
+
+/// The public items of a file, each with its line and its documentation.
+fn public_items(text: &str) -> Vec<(usize, &str, String)> {
+    const KINDS: [&str; 8] = ["fn ", "const fn ", "async fn ", "struct ", "enum ", "trait ", "type ", "mod "];
+    let mut items = vec![];
+    let (mut docs, mut is_in_trait, mut is_in_tests) = (String::new(), false, false);
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.trim();
+        is_in_tests |= code == "#[cfg(test)]";
+        if line == "}" {
+            (is_in_trait, is_in_tests) = (false, false);
+        }
+        if code.starts_with("///") {
+            docs.push_str(code);
+            continue;
+        }
+        if code.starts_with("#[") || code.starts_with("#![") {
+            // Fences can be attributes, where an example needs a feature.
+            docs.push_str(code);
+            continue;
+        }
+        let public = code.strip_prefix("pub ").filter(|rest| KINDS.iter().any(|kind| rest.starts_with(kind)));
+        is_in_trait |= code.starts_with("pub trait ");
+        let is_method = is_in_trait && (code.starts_with("fn ") || code.starts_with("async fn "));
+        if !is_in_tests && (public.is_some() || is_method) {
+            items.push((number, code, std::mem::take(&mut docs)));
+        }
+        docs.clear();
+        // A `mod tests;` has no brace to end at.
+        is_in_tests &= !code.ends_with(';');
+    }
+    items
+}
+
+/// What stands at the beginning of the file of a module.
+fn docs_of_module(declared_in: &Path, module: &str) -> String {
+    let folder = declared_in.parent().unwrap();
+    let file = [folder.join(format!("{module}.rs")), folder.join(module).join("mod.rs")];
+    let file = file.iter().find(|file| file.exists()).unwrap();
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().filter(|line| line.starts_with("//!") || line.starts_with("#![cfg_attr")).collect()
+}
+
+#[test]
+fn an_item_without_an_example_is_found() {
+    let text = "/// One.\n///\n/// ```\n/// assert!(true);\n/// ```\n#[must_use]\npub fn one() {}\n\
+                /// Two.\npub(crate) fn two() {}\n\
+                pub trait Three {\n    /// Four.\n    fn four();\n}\n\
+                #[cfg(test)]\nmod tests {\n    pub fn five() {}\n}\npub struct Six;\n";
+    let items = public_items(text);
+    let found: Vec<_> =
+        items.iter().map(|(line, item, docs)| (*line, *item, docs.contains("assert"))).collect();
+    let expected = [
+        (7, "pub fn one() {}", true),
+        (10, "pub trait Three {", false),
+        (12, "fn four();", false),
+        (18, "pub struct Six;", false),
+    ];
+    assert_eq!(found, expected);
+}
