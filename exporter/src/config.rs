@@ -17,13 +17,32 @@ pub struct Config {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Where to take spans: OTLP/HTTP, POST /v1/traces as protobuf or JSON
+    /// Where to take spans and log records over HTTP: OTLP (POST /v1/traces and /v1/logs, protobuf or JSON) and
+    /// Zipkin v2 (POST /api/v2/spans)
     #[arg(long, env = "LOGTRACER_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4318", value_parser = address)]
     pub http: SocketAddr,
+
+    /// Where to take spans and log records over gRPC: OTLP
+    #[arg(long, env = "LOGTRACER_GRPC", value_name = "ADDR", default_value = "127.0.0.1:4317", value_parser = address)]
+    pub grpc: SocketAddr,
 
     /// Where to serve the viewer, its JSON API, /metrics, /healthz and /readyz
     #[arg(long, env = "LOGTRACER_VIEW", value_name = "ADDR", default_value = "127.0.0.1:4380", value_parser = address)]
     pub view: SocketAddr,
+
+    /// Demand one of the bearer tokens in this file, one a line, of whoever sends to --http or --grpc; a changed
+    /// file is read anew
+    #[arg(long, env = "LOGTRACER_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Serve all addresses with TLS, with the certificates in this file (PEM, the own one first); changed files are
+    /// read anew
+    #[arg(long, env = "LOGTRACER_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert (PEM)
+    #[arg(long, env = "LOGTRACER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 
     /// Where the outbox and the store live
     #[arg(
@@ -69,6 +88,10 @@ pub struct Config {
     /// How much of what sinks have refused for good is kept as dead letters; the oldest go first
     #[arg(long, env = "LOGTRACER_DEAD_LETTERS_MAX_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub dead_letters_max_bytes: u64,
+
+    /// How long to go on after SIGTERM or SIGINT: answering the requests in progress, then delivering what waits
+    #[arg(long, env = "LOGTRACER_GRACE", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub grace: Duration,
 }
 
 /// What the program can do instead of serving.

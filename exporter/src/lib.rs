@@ -1,10 +1,10 @@
-//! The service behind the filter: it takes spans, commits them to disk, and delivers them to each sink.
+//! The service behind the filter: it takes spans and log records, commits them to disk, and delivers them to each sink.
 //!
 //! ```text
-//!  OTLP/HTTP ──► receive ──► outbox (SQLite, one writer) ──► deliver ──► sink/store ◄── tail ◄── log files
-//!                   ▲           │                        one task for each sink, │
-//!                   └── 200 ◄───┘ committed              its own cursor          ▼
-//!                                                                               view (pages, JSON API, metrics)
+//!  OTLP, Zipkin ──► receive ──► outbox (SQLite, one writer) ──► deliver ──► sink/store ◄── tail ◄── log files
+//!                      ▲           │                        one task for each sink, │
+//!                      └── 200 ◄───┘ committed              its own cursor          ▼
+//!                                                                                  view (pages, JSON API, metrics)
 //! ```
 //!
 //! Invariant: a request is answered with success only after its spans are committed to the outbox
@@ -20,6 +20,7 @@ mod config;
 mod dead_letters;
 mod deliver;
 mod envelope;
+mod listen;
 mod log;
 mod metrics;
 mod outbox;
@@ -32,6 +33,7 @@ mod tail;
 mod text;
 mod value;
 mod view;
+mod watched;
 
 pub use config::{Command, Config};
 pub use dead_letters::command::{DeadLetters, Which};

@@ -1,35 +1,30 @@
 //! The whole service: start everything, say where it listens, wait for the end, stop in order.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::Router;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::unix_millis;
 use crate::config::Command;
 use crate::dead_letters::{self, DeadLetters};
 use crate::deliver::Source;
+use crate::listen::Tls;
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Outbox};
-use crate::receive::Receive;
+use crate::receive::{Receive, TokenFile};
 use crate::shutdown::{self, Shutdown};
 use crate::sink::store::{Retention, Store};
 use crate::view::View;
-use crate::{Config, SinkName, outbox, receive, sink, tail, view};
+use crate::{Config, SinkName, listen, outbox, receive, sink, tail, view};
 
-/// How long requests in progress may take after the signal.
-const GRACE_REQUESTS: Duration = Duration::from_secs(5);
-
-/// How long the sinks may go on after the last request; what they do not get stays in the outbox.
-const GRACE_SINKS: Duration = Duration::from_secs(3);
+/// How long the last commit may take after that: what is acknowledged is committed already.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// How often the outbox and the store are held to their bounds.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -75,9 +70,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::open(&config.data_dir, metrics.clone())?;
     let letters = DeadLetters::open(&config.data_dir, config.dead_letters_max_bytes, metrics.clone())?;
 
-    let http = bind("--http", config.http).await?;
-    let view = bind("--view", config.view).await?;
-    let (http_addr, view_addr) = (http.local_addr()?, view.local_addr()?);
+    let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
+        _ => None,
+    };
+    let http = listen::bind("--http", config.http).await?;
+    let grpc = listen::bind("--grpc", config.grpc).await?;
+    let view = listen::bind("--view", config.view).await?;
+    let (http_addr, grpc_addr, view_addr) = (http.local_addr()?, grpc.local_addr()?, view.local_addr()?);
+    if token.is_none() && !(http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback()) {
+        log::line(
+            Severity::Warning,
+            "whoever reaches --http or --grpc can send: there is no --token-file",
+            &[],
+        );
+    }
 
     // Three ends: first no more requests, then no more deliveries, then the outbox.
     let (stop_serving, serving) = shutdown::channel();
@@ -94,10 +102,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
     workers.spawn(keep_house(outbox.clone(), store.clone(), retention, working.clone()));
-    let receivers = receive::router(Receive::new(outbox.clone(), metrics.clone()));
-    servers.spawn(listen(http, receivers, serving.clone()));
+    let receive = Receive::new(outbox.clone(), metrics.clone(), token);
+    servers.spawn(listen::serve(http, receive::router(receive.clone()), tls.clone(), serving.clone()));
+    servers.spawn(listen::serve(grpc, receive::services(receive), tls.clone(), serving.clone()));
     let viewer = View { store, outbox: outbox.clone(), sinks: sinks.into(), metrics };
-    servers.spawn(listen(view, view::router(viewer, view_addr.ip()), serving));
+    servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
 
     let signalled = shutdown::signalled();
     log::line(
@@ -105,6 +114,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         "ready",
         &[
             ("http", Value::Fmt(format_args!("{http_addr}"))),
+            ("grpc", Value::Fmt(format_args!("{grpc_addr}"))),
             ("view", Value::Fmt(format_args!("{view_addr}"))),
             ("data_dir", Value::Fmt(format_args!("{}", config.data_dir.display()))),
         ],
@@ -113,14 +123,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
 
     stop_serving.pull();
-    let requests = timeout(GRACE_REQUESTS, async { while servers.join_next().await.is_some() {} }).await;
+    let deadline = Instant::now() + config.grace;
+    let requests = timeout_at(deadline, async { while servers.join_next().await.is_some() {} }).await;
     servers.shutdown().await;
-    let delivered = timeout(GRACE_SINKS, outbox.drained()).await;
+    let delivered = timeout_at(deadline, outbox.drained()).await;
     stop_working.pull();
     while workers.join_next().await.is_some() {}
     drop(outbox);
     let flushed = tokio::task::spawn_blocking(move || writer.join());
-    let flushed = timeout(GRACE_REQUESTS, flushed).await;
+    let flushed = timeout(LAST_COMMIT, flushed).await;
     log::line(
         Severity::Info,
         "stopped",
@@ -152,17 +163,6 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
-    }
-}
-
-async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({option})"))
-}
-
-async fn listen(listener: TcpListener, router: Router, mut stop: Shutdown) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.begun().await });
-    if let Err(error) = served.await {
-        log::line(Severity::Error, "a listener failed", &[("error", Value::Fmt(format_args!("{error}")))]);
     }
 }
 

@@ -28,7 +28,7 @@ impl Exporter {
             None => sibling("logtracer-exporter")?,
         };
         let mut command = Command::new(program);
-        command.args(["--http", "127.0.0.1:0", "--view", view, "--data-dir"]);
+        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", view, "--data-dir"]);
         command.arg(dir.join("data"));
         for file in tail {
             command.arg("--tail").arg(file);

@@ -118,6 +118,11 @@ impl Outbox {
         done.await.map_err(|_| AppendError::Closed)?
     }
 
+    /// Whether any sink takes this signal.
+    pub(crate) fn is_wanted(&self, signal: Signal) -> bool {
+        self.state.subscriptions.iter().any(|subscription| subscription.takes(signal))
+    }
+
     /// The batches of one sink, by the place of its subscription in the list that [`open`] got.
     pub(crate) fn feed(&self, sink: usize) -> anyhow::Result<Feed> {
         Feed::open(self.clone(), sink)

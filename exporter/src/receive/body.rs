@@ -3,14 +3,22 @@
 use std::io::Read;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody, to_bytes};
-use axum::http::{HeaderMap, header};
-use bytes::Bytes;
+use axum::body::{Body, HttpBody};
+use axum::http::HeaderMap;
+use axum::http::header::AsHeaderName;
+use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 
 use super::limits::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
-use super::status::Refusal;
+use super::refusal::Refusal;
+
+/// A body in memory, with the permit that stands for what it takes.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    pub(super) permit: Permit,
+}
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +28,9 @@ pub(super) enum Packing {
 }
 
 impl Packing {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
+    /// What this header says.
+    pub(super) fn of(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Self, Refusal> {
+        let Some(value) = headers.get(name) else {
             return Ok(Self::None);
         };
         let value = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
@@ -33,39 +42,88 @@ impl Packing {
     }
 }
 
-/// Reads and unpacks a body; the permit stands for the memory that it takes.
-pub(super) async fn read(
-    budget: &Budget,
-    packing: Packing,
-    body: Body,
-) -> Result<(Bytes, Permit<'_>), Refusal> {
+/// Work on fewer bytes than this is done at once; more of it would hold up the other requests of the thread.
+const AT_ONCE_BYTES: usize = 256 << 10;
+
+/// What is taken from the budget for a body that does not say how long it is, to begin with.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// Reads a body as it is on the wire.
+pub(super) async fn read(budget: &Budget, body: Body) -> Result<Held, Refusal> {
     let hint = body.size_hint();
     if hint.lower() > MAX_WIRE_BYTES as u64 {
         drain(body).await;
         return Err(Refusal::TooLong);
     }
-    let expected = hint.exact().map_or(MAX_WIRE_BYTES, |bytes| bytes as usize);
-    let permit = budget.take(expected).await?;
-    let wire = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_WIRE_BYTES)).await {
-        Err(_) => return Err(Refusal::Timeout),
-        Ok(Ok(wire)) => wire,
-        Ok(Err(error)) => return Err(broken_off(&error)),
-    };
-    match packing {
-        Packing::None => Ok((wire, permit)),
-        Packing::Gzip => {
-            let length = unpacked_length(&wire)?;
-            // What the packed form holds is given back first: two that wait for each other would never get on.
-            drop(permit);
-            let permit = budget.take(length).await?;
-            Ok((unpack(&wire, length)?, permit))
+    let expected = hint.exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let permit = budget.take(expected.unwrap_or(FIRST_BYTES)).await?;
+    match tokio::time::timeout(BODY_TIMEOUT, collect(budget, body, expected, permit)).await {
+        Ok(result) => result,
+        Err(_) => Err(Refusal::Timeout),
+    }
+}
+
+async fn collect(
+    budget: &Budget,
+    mut body: Body,
+    expected: Option<usize>,
+    mut permit: Permit,
+) -> Result<Held, Refusal> {
+    let mut held = expected.unwrap_or(FIRST_BYTES);
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| Refusal::Aborted(error.to_string()))?.into_data() else {
+            continue;
+        };
+        if bytes.is_empty() && expected == Some(data.len()) {
+            return Ok(Held { bytes: data, permit });
         }
+        let length = bytes.len() + data.len();
+        if length > MAX_WIRE_BYTES {
+            drain(body).await;
+            return Err(Refusal::TooLong);
+        }
+        if length > held {
+            let more = held.max(length - held);
+            permit.merge(budget.take(more).await?);
+            held += more;
+        }
+        if bytes.capacity() < length {
+            bytes.reserve(held - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Held { bytes: bytes.freeze(), permit })
+}
+
+/// Unpacks what is packed with gzip.
+pub(super) async fn unpack(budget: &Budget, packed: Held) -> Result<Held, Refusal> {
+    let length = unpacked_length(&packed.bytes)?;
+    // What the packed form holds is given back first: two that wait for each other would never get on.
+    let Held { bytes, permit } = packed;
+    drop(permit);
+    let permit = budget.take(length).await?;
+    blocking(length, move || Ok(Held { bytes: gunzip(&bytes, length)?, permit })).await
+}
+
+/// Does work on so many bytes, on a thread of its own if they are many.
+pub(super) async fn blocking<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if bytes < AT_ONCE_BYTES {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The runtime is going away.
+        Err(_) => Err(Refusal::Closing),
     }
 }
 
 /// Takes the rest of a refused body in, within bounds: a client that is still sending does not read the answer, and
 /// would see no more of it than a broken connection.
-async fn drain(mut body: Body) {
+pub(super) async fn drain(mut body: Body) {
     const MOST: usize = 2 * MAX_WIRE_BYTES;
     const LONGEST: Duration = Duration::from_secs(2);
     let take_in = async {
@@ -80,18 +138,6 @@ async fn drain(mut body: Body) {
     let _ = tokio::time::timeout(LONGEST, take_in).await;
 }
 
-fn broken_off(error: &axum::Error) -> Refusal {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        // The one way to tell the limit of `to_bytes` from a broken connection.
-        if error.to_string().contains("length limit exceeded") {
-            return Refusal::TooLong;
-        }
-        cause = error.source();
-    }
-    Refusal::Aborted(error.to_string())
-}
-
 /// The length that a gzip member says it has, in its last four bytes.
 fn unpacked_length(wire: &[u8]) -> Result<usize, Refusal> {
     if !wire.starts_with(&[0x1f, 0x8b]) {
@@ -103,7 +149,7 @@ fn unpacked_length(wire: &[u8]) -> Result<usize, Refusal> {
 }
 
 /// Unpacks exactly this many bytes: a body that is longer than it says takes no more memory than it said.
-fn unpack(wire: &[u8], length: usize) -> Result<Bytes, Refusal> {
+fn gunzip(wire: &[u8], length: usize) -> Result<Bytes, Refusal> {
     let mut body = Vec::with_capacity(length + 1);
     let mut reader = GzDecoder::new(wire).take(length as u64 + 1);
     reader.read_to_end(&mut body).map_err(|error| Refusal::Gzip(error.to_string()))?;
@@ -116,6 +162,7 @@ fn unpack(wire: &[u8], length: usize) -> Result<Bytes, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::header;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
 
@@ -126,13 +173,17 @@ mod tests {
     }
 
     async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, Refusal> {
-        read(&Budget::default(), Packing::Gzip, Body::from(wire)).await.map(|(bytes, _)| bytes)
+        let budget = Budget::default();
+        let packed = read(&budget, Body::from(wire)).await?;
+        unpack(&budget, packed).await.map(|held| held.bytes)
     }
 
     #[tokio::test]
     async fn gzip_is_unpacked() {
         assert_eq!(read_gzip(gzip(b"spans")).await.unwrap(), "spans");
         assert_eq!(read_gzip(gzip(b"")).await.unwrap(), "");
+        let long = vec![7; 3 * AT_ONCE_BYTES];
+        assert_eq!(read_gzip(gzip(&long)).await.unwrap(), long, "on another thread");
     }
 
     #[tokio::test]
@@ -154,16 +205,44 @@ mod tests {
         }
     }
 
+    /// A body in pieces, which does not say how long it is.
+    fn pieces(length: usize, size: usize) -> Body {
+        let bytes = Bytes::from(vec![9; length]);
+        let pieces = (0..length).step_by(size).map(move |from| bytes.slice(from..length.min(from + size)));
+        let frames = pieces.map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
+        Body::new(http_body_util::StreamBody::new(Frames(frames)))
+    }
+
+    struct Frames<I>(I);
+
+    impl<I: Iterator + Unpin> futures_core::Stream for Frames<I> {
+        type Item = I::Item;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<I::Item>> {
+            std::task::Poll::Ready(self.0.next())
+        }
+    }
+
     #[tokio::test]
     async fn a_long_body_is_refused_with_and_without_a_length() {
         let budget = Budget::default();
-        let long = vec![0; MAX_WIRE_BYTES + 1];
-        let refusal = read(&budget, Packing::None, Body::from(long.clone())).await.unwrap_err();
+        let refusal = read(&budget, Body::from(vec![0; MAX_WIRE_BYTES + 1])).await.unwrap_err();
         assert_eq!(refusal, Refusal::TooLong);
-        assert_eq!(
-            broken_off(&to_bytes(Body::from(long), MAX_WIRE_BYTES).await.unwrap_err()),
-            Refusal::TooLong
-        );
+        let refusal = read(&budget, pieces(MAX_WIRE_BYTES + 1, 100_000)).await.unwrap_err();
+        assert_eq!(refusal, Refusal::TooLong);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_holds_what_it_takes() {
+        let budget = Budget::default();
+        for (length, size) in [(0, 1), (10, 1), (FIRST_BYTES, 1000), (MAX_WIRE_BYTES, 70_000)] {
+            let held = read(&budget, pieces(length, size)).await.unwrap();
+            assert_eq!(held.bytes, vec![9; length]);
+            assert!(held.permit.num_permits() * 1024 >= length);
+        }
     }
 
     #[test]
@@ -171,9 +250,9 @@ mod tests {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_ENCODING, value.parse().unwrap());
-            Packing::of(&headers)
+            Packing::of(&headers, header::CONTENT_ENCODING)
         };
-        assert_eq!(Packing::of(&HeaderMap::new()), Ok(Packing::None));
+        assert_eq!(Packing::of(&HeaderMap::new(), "grpc-encoding"), Ok(Packing::None));
         assert_eq!(of("identity"), Ok(Packing::None));
         assert_eq!(of("GZIP"), Ok(Packing::Gzip));
         assert_eq!(of("zstd"), Err(Refusal::ContentEncoding("zstd".to_owned())));

@@ -1,56 +1,77 @@
 //! What one request, and all of them together, may take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::status::Refusal;
+use super::refusal::Refusal;
 
 /// The longest body on the wire.
 pub(super) const MAX_WIRE_BYTES: usize = 8 << 20;
 
 /// The longest body after decompression.
-pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
+pub(super) const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// The largest request when decoded: its bytes, the elements of its lists and the allocations of its texts.
 ///
 /// Two bytes on the wire can stand for an element of a hundred, so the length of a body alone bounds nothing.
-pub(super) const MAX_DECODED_BYTES: usize = 64 << 20;
+pub(super) const MAX_DECODED_BYTES: usize = 32 << 20;
 
 /// The most spans or log records in one request.
 pub(super) const MAX_ITEMS: u32 = 50_000;
+
+/// All header lines of a request together.
+pub(super) const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// How long a body may take to arrive.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All bodies that are in memory at one time, in KiB: those being read and those waiting for their commit.
-const BUDGET_KIB: usize = 64 << 10;
+const BODIES_KIB: usize = 32 << 10;
+
+/// All requests that are being decoded at one time, in KiB: JSON, and protobuf that cannot be kept as it came.
+const DECODED_KIB: usize = MAX_DECODED_BYTES >> 10;
 
 /// How long a request waits for memory before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The memory that all requests share.
 ///
-/// Invariant: a body is read and unpacked only under a permit for its size, and the permit is held until the commit.
+/// Invariant: a body is read, unpacked and decoded only under permits for its size; that of the body is held until the
+/// commit. A permit to decode is taken after that of the body and given back before it, so that no two requests can
+/// wait for each other.
 #[derive(Debug)]
-pub(super) struct Budget(Semaphore);
+pub(super) struct Budget {
+    bodies: Arc<Semaphore>,
+    decoded: Arc<Semaphore>,
+}
 
 /// A part of the budget, given back when dropped.
-pub(super) type Permit<'a> = SemaphorePermit<'a>;
+pub(super) type Permit = OwnedSemaphorePermit;
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Semaphore::new(BUDGET_KIB))
+        Self { bodies: Arc::new(Semaphore::new(BODIES_KIB)), decoded: Arc::new(Semaphore::new(DECODED_KIB)) }
     }
 }
 
 impl Budget {
-    /// Waits until this many bytes are free.
-    pub(super) async fn take(&self, bytes: usize) -> Result<Permit<'_>, Refusal> {
-        let kib = u32::try_from(bytes.div_ceil(1024).min(BUDGET_KIB)).unwrap_or(u32::MAX);
-        match tokio::time::timeout(PATIENCE, self.0.acquire_many(kib)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Refusal::Busy),
-        }
+    /// Waits until this many bytes are free for a body.
+    pub(super) async fn take(&self, bytes: usize) -> Result<Permit, Refusal> {
+        take(&self.bodies, bytes, BODIES_KIB).await
+    }
+
+    /// Waits until this many bytes are free to decode a body.
+    pub(super) async fn take_decoded(&self, bytes: usize) -> Result<Permit, Refusal> {
+        take(&self.decoded, bytes, DECODED_KIB).await
+    }
+}
+
+async fn take(semaphore: &Arc<Semaphore>, bytes: usize, all_kib: usize) -> Result<Permit, Refusal> {
+    let kib = u32::try_from(bytes.div_ceil(1024).min(all_kib)).unwrap_or(u32::MAX);
+    match tokio::time::timeout(PATIENCE, semaphore.clone().acquire_many_owned(kib)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Refusal::Busy),
     }
 }

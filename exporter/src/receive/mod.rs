@@ -1,26 +1,40 @@
 //! The way in: a request becomes one batch in the outbox, or an answer that says what was wrong with it.
 //!
 //! ```text
-//!  body (limits: size, time, memory) ──► decode (scan; JSON becomes protobuf) ──► outbox ──► status (the answer)
+//!  otlp_http ─┐
+//!  otlp_grpc ─┼─► admit (headers, token) ──► body (size, time, memory, gzip) ──► decode ──► outbox ──► the answer
+//!  zipkin    ─┘                                  protobuf is scanned and kept; JSON becomes protobuf
 //! ```
+//!
+//! Whatever is wrong is a [`Refusal`](refusal::Refusal), which each protocol answers in its own way.
 
+mod answer;
 mod body;
 mod decode;
 mod limits;
+mod otlp_grpc;
 mod otlp_http;
+mod refusal;
 mod scan;
-mod status;
+mod token;
+mod zipkin;
 
-pub(crate) use otlp_http::router;
+pub(crate) use otlp_grpc::services;
+pub(crate) use token::TokenFile;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::post;
+
 use crate::metrics::{Metrics, Reason};
-use crate::outbox::{AppendError, Outbox, Signal};
-use decode::{Decoded, Invalid};
-use limits::Budget;
-use status::Refusal;
+use crate::outbox::{AppendError, Items, Outbox, Signal};
+use body::{Held, Packing};
+use decode::{Decoded, Format, Rejected};
+use limits::{Budget, MAX_HEADER_BYTES};
+use refusal::Refusal;
 
 /// Whether a body takes too much memory to be decoded. The outbox gets no such body from here, but a version without
 /// this bound may have left one.
@@ -33,37 +47,94 @@ pub(crate) fn decoded_span_bytes(span: &[u8]) -> usize {
     scan::span_bytes(span)
 }
 
+/// The routes of `--http`.
+pub(crate) fn router(receive: Receive) -> Router {
+    Router::new()
+        .route("/v1/traces", post(otlp_http::traces))
+        .route("/v1/logs", post(otlp_http::logs))
+        .route("/api/v2/spans", post(zipkin::spans))
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, "only POST is possible here\n")
+        })
+        .fallback(async || {
+            let text =
+                "nothing is here: OTLP goes to POST /v1/traces and /v1/logs, Zipkin v2 to /api/v2/spans\n";
+            (StatusCode::NOT_FOUND, text)
+        })
+        .with_state(receive)
+}
+
 /// What every receiver needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Receive {
     outbox: Outbox,
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
+    token: Option<Arc<TokenFile>>,
 }
 
 impl Receive {
-    pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>) -> Self {
-        Self { outbox, metrics, budget: Arc::new(Budget::default()) }
+    pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>, token: Option<TokenFile>) -> Self {
+        Self { outbox, metrics, budget: Arc::new(Budget::default()), token: token.map(Arc::new) }
     }
 
-    /// Commits what is valid; returns how many spans were not, by reason.
-    async fn commit(&self, decoded: Decoded) -> Result<BTreeMap<Invalid, u32>, Refusal> {
-        let Decoded { body, spans, invalid } = decoded;
-        let rejected: u32 = invalid.values().sum();
-        self.metrics.received.spans.inc_by(u64::from(spans) + u64::from(rejected));
+    /// The way of a request over HTTP, from its headers to the commit; returns the spans that were left out.
+    async fn http(&self, request: Request, format: Result<Format, Refusal>) -> Result<Rejected, Refusal> {
+        let (head, body) = request.into_parts();
+        let admitted = self
+            .admit(&head.headers)
+            .and_then(|()| Ok((format?, Packing::of(&head.headers, header::CONTENT_ENCODING)?)));
+        let (format, packing) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                body::drain(body).await;
+                return Err(refusal);
+            }
+        };
+        let held = body::read(&self.budget, body).await?;
+        let held = match packing {
+            Packing::None => held,
+            Packing::Gzip => body::unpack(&self.budget, held).await?,
+        };
+        self.commit(format, held).await
+    }
+
+    /// Whether a request may be read at all.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.token.as_ref().is_some_and(|token| !token.admits(headers)) {
+            return Err(Refusal::Unauthorized);
+        }
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if bytes > MAX_HEADER_BYTES { Err(Refusal::HeadersTooLong) } else { Ok(()) }
+    }
+
+    /// Commits what is valid of a body; returns the spans that were left out.
+    async fn commit(&self, format: Format, held: Held) -> Result<Rejected, Refusal> {
+        if !self.outbox.is_wanted(format.signal()) {
+            return Err(Refusal::NoSinkForLogs);
+        }
+        let (decoded, _until_the_commit) = decode::decode(&self.budget, format, held).await?;
+        let Decoded { signal, body, items, invalid } = decoded;
+        let mut received = Items::default();
+        received.add(signal, u64::from(items) + u64::from(invalid.values().sum::<u32>()));
+        self.metrics.received.add(received);
         for (reason, count) in &invalid {
             let label = Reason { reason: reason.as_str() };
             self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
         }
-        if spans > 0 {
-            self.outbox.append(Signal::Traces, body, spans).await.map_err(|error| match error {
+        if items > 0 {
+            self.outbox.append(signal, body, items).await.map_err(|error| match error {
                 AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
-                AppendError::Unwritable(reason) => {
-                    Refusal::Unavailable(format!("cannot write the outbox: {reason}"))
-                }
-                AppendError::Closed => Refusal::Unavailable("the exporter is shutting down".to_owned()),
+                AppendError::Unwritable(reason) => Refusal::Unwritable(reason),
+                AppendError::Closed => Refusal::Closing,
             })?;
         }
         Ok(invalid)
+    }
+
+    fn counted<'a>(&self, refusal: &'a Refusal) -> &'a Refusal {
+        let label = Reason { reason: refusal.reason() };
+        self.metrics.requests_refused.get_or_create(&label).inc();
+        refusal
     }
 }

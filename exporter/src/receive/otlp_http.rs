@@ -1,84 +1,33 @@
-//! OTLP/HTTP: `POST /v1/traces`.
+//! OTLP/HTTP: `POST /v1/traces` and `POST /v1/logs`.
+//!
+//! See <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
-use std::collections::BTreeMap;
-
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::response::Response;
 
-use super::body::{self, Packing};
-use super::decode::{self, Invalid};
-use super::status::{Encoding, Refusal, accepted};
-use super::{Reason, Receive};
+use super::Receive;
+use super::answer::{Encoding, accepted, refused};
+use super::decode::Format;
+use crate::outbox::Signal;
 
-/// The routes of `--http`.
-pub(crate) fn router(receive: Receive) -> Router {
-    Router::new()
-        .route("/v1/traces", post(traces))
-        .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "only POST is possible here\n")
-        })
-        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here: spans go to POST /v1/traces\n"))
-        .with_state(receive)
+pub(super) async fn traces(State(receive): State<Receive>, request: Request) -> Response {
+    export(&receive, Signal::Traces, request).await
 }
 
-async fn traces(State(receive): State<Receive>, request: Request) -> Response {
+pub(super) async fn logs(State(receive): State<Receive>, request: Request) -> Response {
+    export(&receive, Signal::Logs, request).await
+}
+
+async fn export(receive: &Receive, signal: Signal, request: Request) -> Response {
+    let encoding = Encoding::of(request.headers());
     // An unknown encoding is answered in JSON, which everybody can read.
-    let encoding = encoding_of(request.headers());
     let answered_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
-    let result = match encoding {
-        Ok(encoding) => commit(&receive, encoding, request).await,
-        Err(refusal) => Err(refusal),
-    };
-    match result {
-        Ok(invalid) => accepted(answered_in, &invalid),
-        Err(refusal) => {
-            let label = Reason { reason: refusal.reason() };
-            receive.metrics.requests_refused.get_or_create(&label).inc();
-            refusal.response(answered_in).into_response()
-        }
-    }
-}
-
-async fn commit(
-    receive: &Receive,
-    encoding: Encoding,
-    request: Request,
-) -> Result<BTreeMap<Invalid, u32>, Refusal> {
-    let packing = Packing::of(request.headers())?;
-    let (body, _permit) = body::read(&receive.budget, packing, request.into_body()).await?;
-    let decoded = decode::traces(encoding, body)?;
-    receive.commit(decoded).await
-}
-
-fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let value = value.unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    for encoding in [Encoding::Protobuf, Encoding::Json] {
-        if essence.eq_ignore_ascii_case(encoding.content_type()) {
-            return Ok(encoding);
-        }
-    }
-    Err(Refusal::ContentType(essence.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_content_type_may_have_parameters() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            encoding_of(&headers)
-        };
-        assert_eq!(of("application/x-protobuf"), Ok(Encoding::Protobuf));
-        assert_eq!(of("Application/JSON; charset=utf-8"), Ok(Encoding::Json));
-        assert_eq!(of("text/plain"), Err(Refusal::ContentType("text/plain".to_owned())));
-        assert_eq!(encoding_of(&HeaderMap::new()), Err(Refusal::ContentType(String::new())));
+    let format = encoding.map(|encoding| match encoding {
+        Encoding::Protobuf => Format::Protobuf(signal),
+        Encoding::Json => Format::Json(signal),
+    });
+    match receive.http(request, format).await {
+        Ok(rejected) => accepted(signal, answered_in, &rejected),
+        Err(refusal) => refused(answered_in, receive.counted(&refusal)),
     }
 }

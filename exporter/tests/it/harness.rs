@@ -24,6 +24,7 @@ pub(crate) struct Exporter {
     child: Child,
     lines: mpsc::Receiver<String>,
     pub(crate) http: String,
+    pub(crate) grpc: String,
     pub(crate) view: String,
     client: reqwest::Client,
 }
@@ -32,7 +33,7 @@ pub(crate) struct Exporter {
 pub(crate) fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
     command
-        .args(["--http", "127.0.0.1:0", "--view", "127.0.0.1:0", "--data-dir"])
+        .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -53,10 +54,17 @@ impl Exporter {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut exporter =
-            Self { child, lines, http: String::new(), view: String::new(), client: reqwest::Client::new() };
+        let mut exporter = Self {
+            child,
+            lines,
+            http: String::new(),
+            grpc: String::new(),
+            view: String::new(),
+            client: reqwest::Client::new(),
+        };
         let ready = exporter.line("logtracer-exporter - ready");
         exporter.http = format!("http://{}", ready["http"].as_str().expect("an address"));
+        exporter.grpc = format!("http://{}", ready["grpc"].as_str().expect("an address"));
         exporter.view = format!("http://{}", ready["view"].as_str().expect("an address"));
         exporter
     }

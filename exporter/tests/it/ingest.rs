@@ -155,8 +155,15 @@ async fn refusals_say_what_and_why() {
         ),
         (JSON, None, b"{".to_vec(), 400, 3, "the body is not an ExportTraceServiceRequest in JSON: EOF"),
         (PROTOBUF, Some("gzip"), b"no gzip".to_vec(), 400, 3, "the body is not valid gzip: "),
-        (PROTOBUF, Some("gzip"), gzip(&vec![0; 33 << 20]), 413, 3, "the unpacked body is longer than 32 MiB"),
-        (PROTOBUF, Some("br"), vec![], 415, 3, "content encoding \"br\" is not supported: send gzip or none"),
+        (PROTOBUF, Some("gzip"), gzip(&vec![0; 17 << 20]), 413, 3, "the unpacked body is longer than 16 MiB"),
+        (
+            PROTOBUF,
+            Some("br"),
+            vec![],
+            415,
+            12,
+            "content encoding \"br\" is not supported: send gzip or none",
+        ),
         (JSON, None, too_long, 413, 3, "the body is longer than 8 MiB"),
         (
             "text/plain",
@@ -195,15 +202,15 @@ async fn a_request_that_grows_when_decoded_is_refused() {
     let exporter = Exporter::start(dir.path());
     let good = request("shop", vec![span(TRACE, 1, 0, "good", 0, 1)]);
     let mut bomb = good.encode_to_vec();
-    bomb.extend([0x0a, 0].repeat(15_500_000));
+    bomb.extend([0x0a, 0].repeat(8_000_000));
     let bomb = gzip(&bomb);
     assert!(bomb.len() < 64 << 10, "{}", bomb.len());
     let response = exporter.post_with(PROTOBUF, Some("gzip"), bomb).await.unwrap();
     assert_eq!(response.status(), 413);
     let status = Status::decode(response.bytes().await.unwrap()).unwrap();
-    assert!(status.message.starts_with("decoded the body takes more than 64 MiB"), "{}", status.message);
+    assert!(status.message.starts_with("decoded the body takes more than 32 MiB"), "{}", status.message);
 
-    let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(10 << 20));
+    let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(5 << 20));
     let response = exporter.post_with(JSON, Some("gzip"), gzip(json.as_bytes())).await.unwrap();
     assert_eq!(response.status(), 413);
     let refused = "logtracer_exporter_requests_refused_total{reason=\"too large decoded\"}";

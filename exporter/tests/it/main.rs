@@ -3,6 +3,8 @@
 mod durability;
 mod harness;
 mod ingest;
+mod listening;
+mod protocols;
 mod startup;
 mod tailing;
 mod viewer;

@@ -89,10 +89,14 @@ fn options_come_from_the_environment() {
 fn an_address_in_use_is_named_with_its_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for (option, other) in [("--http", "--view"), ("--view", "--http")] {
+    let all = ["--http", "--grpc", "--view"];
+    for option in all {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
-        command.arg("--data-dir").arg(dir.path()).args([option, &address, other, "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(dir.path()).args([option, &address]);
+        for other in all.into_iter().filter(|other| *other != option) {
+            command.args([other, "127.0.0.1:0"]);
+        }
         let (code, stderr) = ends(command);
         assert_eq!(code, Some(1));
         let expected =

@@ -5,14 +5,12 @@ use std::mem::size_of;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use crate::receive::limits::MAX_DECODED_BYTES;
-
-/// Whether a request in JSON takes too much memory to decode.
+/// What a request in JSON takes in memory when decoded, at most.
 ///
 /// Every member and element but the first of its object or array comes after a comma, and every object that is not
 /// the value of a member is an element, a span or a log record at most; deep nesting the decoder refuses. What is no JSON is left to
 /// the decoder, too.
-pub(in crate::receive) fn is_too_large(body: &[u8]) -> bool {
+pub(in crate::receive) fn decoded_bytes(body: &[u8]) -> usize {
     /// A value in the buffer of the decoder, or a text with its allocation.
     const VALUE_BYTES: usize = 64;
     const ELEMENT_BYTES: usize = size_of::<Span>();
@@ -39,5 +37,5 @@ pub(in crate::receive) fn is_too_large(body: &[u8]) -> bool {
             last = *byte;
         }
     }
-    decoded_bytes > MAX_DECODED_BYTES
+    decoded_bytes
 }

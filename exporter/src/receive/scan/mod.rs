@@ -22,7 +22,7 @@ mod walk;
 pub(super) mod tests;
 
 use crate::outbox::Signal;
-pub(super) use json::is_too_large as json_is_too_large;
+pub(super) use json::decoded_bytes as json_decoded_bytes;
 use walk::{Fault, Seen};
 
 /// What a body is.
@@ -30,10 +30,10 @@ use walk::{Fault, Seen};
 pub(super) enum Verdict {
     /// Each span is valid; so many spans or log records there are.
     InOrder { items: u32 },
-    /// It can be decoded in bounded memory, but not kept as it is.
-    Odd,
-    /// It cannot be decoded.
-    Malformed,
+    /// It can be decoded in this much memory, but not kept as it is.
+    Odd { decoded_bytes: usize },
+    /// It cannot be decoded; an attempt takes this much memory.
+    Malformed { decoded_bytes: usize },
     /// Its values are nested too deeply.
     TooDeep,
     /// It has more than [`MAX_ITEMS`](super::limits::MAX_ITEMS) spans or log records.
@@ -50,9 +50,9 @@ pub(super) fn check(signal: Signal, body: &[u8]) -> Verdict {
     };
     let mut seen = Seen::new(body);
     match walk::message(shape, body, 0, &mut seen) {
-        Ok(()) if seen.is_odd => Verdict::Odd,
+        Ok(()) if seen.is_odd => Verdict::Odd { decoded_bytes: seen.decoded_bytes },
         Ok(()) => Verdict::InOrder { items: seen.items },
-        Err(Fault::Malformed) => Verdict::Malformed,
+        Err(Fault::Malformed) => Verdict::Malformed { decoded_bytes: seen.decoded_bytes },
         Err(Fault::TooDeep) => Verdict::TooDeep,
         Err(Fault::TooMany) => Verdict::TooMany,
         Err(Fault::TooLarge) => Verdict::TooLarge,

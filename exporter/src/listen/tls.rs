@@ -1,0 +1,52 @@
+//! `--tls-cert` and `--tls-key`: TLS for all listeners, with rustls.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::watched::Watched;
+
+/// A certificate and its key, which are read anew when they change.
+#[derive(Debug)]
+pub(crate) struct Tls(Watched<ServerConfig>);
+
+impl Tls {
+    /// # Errors
+    ///
+    /// A file cannot be read, is not PEM, or the key is not that of the certificate.
+    pub(crate) fn open(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let paths = vec![certificate.to_owned(), key.to_owned()];
+        Watched::open("--tls-cert and --tls-key", paths, read).map(Self)
+    }
+
+    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.0.current()).accept(stream).await
+    }
+}
+
+fn read(paths: &[PathBuf]) -> anyhow::Result<ServerConfig> {
+    let [certificate, key] = paths else { bail!("a certificate and a key are needed") };
+    let named = |path: &Path| path.display().to_string();
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| named(certificate))?;
+    if chain.is_empty() {
+        bail!("{} has no certificate in PEM", certificate.display());
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .with_context(|| format!("{} and {}", certificate.display(), key.display()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
