@@ -59,6 +59,7 @@
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
 //! | `hyper` | `server` and `client` |
 //! | `axum` | `server`, and the route that axum has matched in lines and spans |
+//! | `actix` | `server`, and [`server::TraceLayer`] as a middleware of Actix |
 //! | `tonic` | `server` and `client`, and the messages of requests in their lines, redacted |
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`client::trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |

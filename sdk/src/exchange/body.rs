@@ -37,8 +37,40 @@ pin_project! {
 }
 
 impl<B> TraceBody<B> {
-    pub(super) fn new(scope: Option<Scope>, body: B, side: Side, seen: Option<Box<Seen>>) -> Self {
+    pub(crate) fn new(scope: Option<Scope>, body: B, side: Side, seen: Option<Box<Seen>>) -> Self {
         Self { inner: InTrace::new(scope, body), side, seen }
+    }
+
+    pub(crate) fn inner(&self) -> Option<&B> {
+        self.inner.inner()
+    }
+
+    /// Polls for the next piece of the body within the scope, and looks at it.
+    pub(crate) fn poll_piece<T, E>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut B>) -> Poll<Option<Result<T, E>>>,
+        look: impl FnOnce(&mut Seen, &T),
+        is_over: impl FnOnce(&B) -> bool,
+    ) -> Poll<Option<Result<T, E>>> {
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
+        let scope = inner.scope().cloned();
+        let piece = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll_within(poll)));
+        if let Some(seen) = this.seen {
+            match &piece {
+                Some(Ok(piece)) => look(seen, piece),
+                Some(Err(_)) => seen.failed(),
+                None => {}
+            }
+            if piece.is_none() || this.inner.inner().is_none_or(is_over) {
+                seen.is_complete();
+            }
+        }
+        // What is over is told at once; whoever polls on may keep the body for long.
+        if piece.is_none() {
+            *this.seen = None;
+        }
+        Poll::Ready(piece)
     }
 }
 
@@ -50,35 +82,14 @@ impl<B: Body> Body for TraceBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        let inner = this.inner.as_mut();
-        let scope = inner.scope().cloned();
-        let frame =
-            ready!(watch(*this.side, scope.as_ref(), this.seen, || inner
-                .poll_within(|body| body.poll_frame(cx))));
-        if let Some(seen) = this.seen {
-            match &frame {
-                Some(Ok(frame)) => seen.frame(frame),
-                Some(Err(_)) => seen.failed(),
-                None => {}
-            }
-            let is_last = frame.is_none() || this.inner.inner().is_none_or(Body::is_end_stream);
-            if is_last {
-                seen.is_complete();
-            }
-        }
-        // What is over is told at once; whoever polls on may keep the body for long.
-        if frame.is_none() {
-            *this.seen = None;
-        }
-        Poll::Ready(frame)
+        self.poll_piece(|body| body.poll_frame(cx), Seen::frame, Body::is_end_stream)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.inner().is_none_or(Body::is_end_stream)
+        self.inner().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.inner().map(Body::size_hint).unwrap_or_default()
+        self.inner().map(Body::size_hint).unwrap_or_default()
     }
 }

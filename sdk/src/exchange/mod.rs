@@ -19,6 +19,8 @@ use logtracer_core::span::Kind;
 #[cfg(feature = "server")]
 pub(crate) use received::Received;
 pub(crate) use seen::Parts;
+#[cfg(feature = "actix")]
+pub(crate) use seen::{Seen, watch};
 use tracing::Level;
 
 /// Which side of the request this service is.

@@ -141,13 +141,17 @@ impl Seen {
         }
     }
 
+    pub(crate) fn data(&mut self, bytes: usize) {
+        self.response_size += bytes as u64;
+        // The server stops where it has sent what it has promised.
+        if self.promised.is_some_and(|promised| self.response_size >= promised) {
+            self.is_complete();
+        }
+    }
+
     pub(crate) fn frame<D: bytes::Buf>(&mut self, frame: &Frame<D>) {
         if let Some(data) = frame.data_ref() {
-            self.response_size += data.remaining() as u64;
-            // The server stops where it has sent what it has promised.
-            if self.promised.is_some_and(|promised| self.response_size >= promised) {
-                self.is_complete();
-            }
+            self.data(data.remaining());
         }
         let code = frame.trailers_ref().filter(|_| self.is_grpc).and_then(grpc_status);
         if let (Some(code), End::Sending { grpc, .. } | End::Complete { grpc, .. }) = (code, &mut self.end) {

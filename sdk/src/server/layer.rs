@@ -12,7 +12,8 @@ use tracing::Level;
 use super::{RequestLog, TraceService};
 use crate::exchange::{Side, Telling};
 
-/// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server.
+/// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server, and a middleware of
+/// Actix (feature `actix`): `App::new().wrap(TraceLayer::new())`.
 ///
 /// The caller's context is read from whatever dialect it speaks (B3, Google's `X-Cloud-Trace-Context`, W3C
 /// `traceparent`, `grpc-trace-bin`).
@@ -52,7 +53,7 @@ use crate::exchange::{Side, Telling};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct TraceLayer {
-    options: Arc<Options>,
+    pub(super) options: Arc<Options>,
 }
 
 #[derive(Debug, Clone)]

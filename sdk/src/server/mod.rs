@@ -30,6 +30,8 @@
 //! # });
 //! ```
 
+#[cfg(feature = "actix")]
+mod actix;
 mod caller;
 mod layer;
 #[cfg(feature = "tonic")]
@@ -42,6 +44,8 @@ mod redacted;
 mod service;
 
 pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
+#[cfg(feature = "actix")]
+pub use actix::ActixResponse;
 pub use layer::{Excluded, TraceLayer};
 pub use logtracer_core::request::Routes;
 pub use logtracer_core::request::url::Query;

@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::caller::Caller;
 use super::layer::Options;
 use super::{Excluded, RequestLog};
+use crate::TraceContext;
 use crate::current::Scope;
 use crate::exchange::{Begun, Parts, Received, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
 
@@ -45,19 +46,6 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let options = &self.options;
-        let is_excluded = options.exclude.matches(original_uri(&request).path().as_bytes());
-        let requests = match options.excluded {
-            Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
-            _ => options.telling.requests,
-        };
-        let wants_span = !(is_excluded && matches!(options.excluded, Excluded::Spans | Excluded::Both));
-
-        let caller = Caller::read(&options.propagator, request.headers());
-        let names_a_span = caller.names_a_span();
-        let (context, span) =
-            RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span);
-        let scope = Scope::new(context, caller.carried(context.trace_id));
         let parts = Parts {
             method: request.method(),
             uri: original_uri(&request),
@@ -65,16 +53,43 @@ where
             headers: request.headers(),
             route: route(&request),
         };
-        let telling = Telling { requests, ..options.telling };
-        let received = (options.reads_messages && requests != RequestLog::Off)
-            .then(|| Arc::new(Received::new(requests, request.uri().path())));
-        let begun = Begun::new(telling, Some(scope), span, received.clone(), &parts);
+        let Started { begun, context, received } = self.options.begin(&parts);
         request.extensions_mut().insert(context);
         if let Some(received) = received {
             request.extensions_mut().insert(received);
         }
         let inner = &mut self.inner;
-        begun.call(options.response_header.clone(), || inner.call(request))
+        begun.call(self.options.response_header.clone(), || inner.call(request))
+    }
+}
+
+/// A request that has begun, and what its extensions get.
+pub(super) struct Started {
+    pub(super) begun: Begun,
+    pub(super) context: TraceContext,
+    received: Option<Arc<Received>>,
+}
+
+impl Options {
+    /// Finds or makes the trace of a request, and begins to look at it.
+    pub(super) fn begin(&self, parts: &Parts<'_>) -> Started {
+        let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
+        let requests = match self.excluded {
+            Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
+            _ => self.telling.requests,
+        };
+        let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
+
+        let caller = Caller::read(&self.propagator, parts.headers);
+        let names_a_span = caller.names_a_span();
+        let (context, span) =
+            RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span);
+        let scope = Scope::new(context, caller.carried(context.trace_id));
+        let received = (self.reads_messages && requests != RequestLog::Off)
+            .then(|| Arc::new(Received::new(requests, parts.uri.path())));
+        let telling = Telling { requests, ..self.telling };
+        let begun = Begun::new(telling, Some(scope), span, received.clone(), parts);
+        Started { begun, context, received }
     }
 }
 

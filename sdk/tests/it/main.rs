@@ -1,5 +1,6 @@
 //! The SDK as a service uses it.
 
+mod actix;
 mod carry;
 mod events;
 mod grpc;

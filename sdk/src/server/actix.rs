@@ -1,0 +1,189 @@
+//! Actix: [`TraceLayer`] is a middleware of its own kind, too.
+//!
+//! Actix has its own requests, bodies and services, and an older `http`. What is different stands here; what a trace
+//! is and what is told of a request is the same as for all other servers.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::header as actix_header;
+use actix_web::{Error, HttpMessage, web};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use pin_project_lite::pin_project;
+
+use super::service::Started;
+use super::{TraceBody, TraceLayer, TraceService};
+use crate::InTrace;
+use crate::current::Scope;
+use crate::exchange::{Begun, Parts, Seen, Side, watch};
+
+impl<S, B> Transform<S, ServiceRequest> for TraceLayer
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<TraceBody<B>>;
+    type Error = Error;
+    type Transform = TraceService<S>;
+    type InitError = ();
+    type Future = Ready<Result<TraceService<S>, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        ready(Ok(TraceService { inner, options: Arc::clone(&self.options) }))
+    }
+}
+
+impl<S, B> Service<ServiceRequest> for TraceService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<TraceBody<B>>;
+    type Error = Error;
+    type Future = ActixResponse<S::Future>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
+        let uri = request.uri().to_string().parse::<Uri>().unwrap_or_default();
+        let headers: HeaderMap = request.headers().iter().filter_map(newer).collect();
+        let parts = Parts {
+            method: &method,
+            uri: &uri,
+            version: version(request.version()),
+            headers: &headers,
+            route: &request.match_pattern().unwrap_or_default(),
+        };
+        let Started { begun: Begun { side, scope, mut seen }, context, .. } = self.options.begin(&parts);
+        request.extensions_mut().insert(context);
+        let inner = watch(side, scope.as_ref(), &mut seen, || match scope.clone() {
+            Some(scope) => scope.entered(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        });
+        let response_header = self.options.response_header.as_ref().map(|name| name.as_str().to_owned());
+        ActixResponse { inner: InTrace::new(scope, inner), seen, response_header }
+    }
+}
+
+pin_project! {
+    /// The response of a service of Actix within [`TraceLayer`].
+    ///
+    /// ```
+    /// use actix_web::{App, test, web};
+    /// use logtracer_sdk::current_trace;
+    /// use logtracer_sdk::server::TraceLayer;
+    ///
+    /// actix_web::rt::System::new().block_on(async {
+    ///     let answer = async || current_trace().map(|trace| trace.trace_id.to_string()).unwrap_or_default();
+    ///     let app = App::new().route("/", web::get().to(answer)).wrap(TraceLayer::new());
+    ///     let app = test::init_service(app).await;
+    ///     let response = test::call_service(&app, test::TestRequest::get().uri("/").to_request()).await;
+    ///     assert_eq!(test::read_body(response).await.len(), 32);
+    /// });
+    /// ```
+    #[derive(Debug)]
+    pub struct ActixResponse<F> {
+        #[pin]
+        inner: InTrace<F>,
+        seen: Option<Box<Seen>>,
+        response_header: Option<String>,
+    }
+}
+
+impl<F, B> Future for ActixResponse<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody,
+{
+    type Output = Result<ServiceResponse<TraceBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
+        let scope = inner.scope().cloned();
+        let response = ready!(watch(Side::Server, scope.as_ref(), this.seen, || inner.poll(cx)));
+        let mut seen = this.seen.take();
+        Poll::Ready(match response {
+            Ok(mut response) => {
+                if let Some(name) = this.response_header.take() {
+                    tell_trace(&mut response, &name, scope.as_ref());
+                }
+                let size = response.response().body().size();
+                let is_empty = matches!(size, BodySize::None | BodySize::Sized(0));
+                if let Some(seen) = &mut seen {
+                    see_status(seen, response.status(), size);
+                    if is_empty {
+                        seen.is_complete();
+                    }
+                }
+                // Told at once, for nobody may ever look at an empty body.
+                let seen = seen.filter(|_| !is_empty);
+                Ok(response.map_body(|_, body| TraceBody::new(scope, body, Side::Server, seen)))
+            }
+            // Actix makes a response of it further out.
+            Err(error) => {
+                if let Some(seen) = &mut seen {
+                    see_status(seen, error.as_response_error().status_code(), BodySize::None);
+                    seen.is_complete();
+                }
+                Err(error)
+            }
+        })
+    }
+}
+
+fn see_status(seen: &mut Seen, status: actix_web::http::StatusCode, size: BodySize) {
+    let mut headers = HeaderMap::new();
+    if let BodySize::Sized(bytes) = size {
+        headers.insert(header::CONTENT_LENGTH, bytes.into());
+    }
+    seen.response(StatusCode::from_u16(status.as_u16()).unwrap_or_default(), &headers);
+}
+
+fn tell_trace<B>(response: &mut ServiceResponse<B>, name: &str, scope: Option<&Scope>) {
+    let name = actix_header::HeaderName::from_bytes(name.as_bytes());
+    let id = scope.map(|scope| scope.context().trace_id.to_hex());
+    let id = id.and_then(|id| actix_header::HeaderValue::from_str(&id).ok());
+    if let (Ok(name), Some(id)) = (name, id) {
+        response.headers_mut().insert(name, id);
+    }
+}
+
+impl<B: MessageBody> MessageBody for TraceBody<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.inner().map_or(BodySize::None, MessageBody::size)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<web::Bytes, B::Error>>> {
+        self.poll_piece(|body| body.poll_next(cx), |seen, piece| seen.data(piece.len()), |_| false)
+    }
+}
+
+// === the older `http` in terms of the newer ===
+
+fn newer(
+    (name, value): (&actix_header::HeaderName, &actix_header::HeaderValue),
+) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+    Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+}
+
+fn version(version: actix_web::http::Version) -> Version {
+    use actix_web::http::Version as Older;
+    match version {
+        Older::HTTP_09 => Version::HTTP_09,
+        Older::HTTP_10 => Version::HTTP_10,
+        Older::HTTP_2 => Version::HTTP_2,
+        Older::HTTP_3 => Version::HTTP_3,
+        _ => Version::HTTP_11,
+    }
+}

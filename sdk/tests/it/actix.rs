@@ -1,0 +1,144 @@
+//! The server layer as a middleware of Actix.
+
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use actix_web::rt::System;
+use actix_web::web::{Bytes, Path};
+use actix_web::{App, HttpResponse, HttpServer, test, web};
+use futures_util::StreamExt as _;
+use logtracer_sdk::current_trace;
+use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
+use logtracer_sdk::testing::Capture;
+use serde_json::Value;
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+fn trace() -> String {
+    current_trace().map(|trace| format!("{}-{}", trace.trace_id, trace.span_id)).unwrap_or_default()
+}
+
+async fn user(id: Path<u32>) -> String {
+    actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+    tracing::info!(user = id.into_inner(), "looking up");
+    trace()
+}
+
+/// A body that is made while it is sent.
+async fn streamed() -> HttpResponse {
+    let pieces = (0..3).map(|_| async { Ok::<_, std::io::Error>(Bytes::from(trace())) });
+    HttpResponse::Ok().streaming(futures_util::stream::iter(pieces).then(|piece| piece))
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/users/{id}", web::get().to(user))
+        .route("/streamed", web::get().to(streamed))
+        .route("/empty", web::get().to(async || HttpResponse::NoContent()))
+        .route("/panics", web::get().to(async || -> String { panic!("out of eggs") }))
+        .route("/healthz", web::get().to(async || "ok"));
+}
+
+fn layer() -> TraceLayer {
+    TraceLayer::new()
+        .requests(RequestLog::Single)
+        .exclude(Routes::new().exact("/healthz"))
+        .exclude_from(Excluded::Both)
+        .response_header(http::HeaderName::from_static("x-trace-id"))
+}
+
+/// Asks for a path: the headers and the body of the answer, and what was logged.
+fn ask(path: &str) -> (HeaderMap, Bytes, Vec<Value>) {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let (headers, body) = System::new().block_on(async {
+        let app = test::init_service(App::new().configure(routes).wrap(layer())).await;
+        let request = test::TestRequest::get()
+            .uri(path)
+            .insert_header(("host", "shop"))
+            .insert_header(("b3", format!("{TRACE}-00f067aa0ba902b7-1")))
+            .insert_header(("x-forwarded-for", "10.1.2.3"));
+        let response = test::call_service(&app, request.to_request()).await;
+        (response.headers().clone(), test::read_body(response).await)
+    });
+    assert_eq!(current_trace(), None);
+    (headers, body, capture.lines())
+}
+
+fn texts(lines: &[Value]) -> Vec<(&str, &str)> {
+    lines.iter().map(|line| (line["severity"].as_str().unwrap(), line["message"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_request_has_its_trace_and_its_line() {
+    let (headers, body, lines) = ask("/users/7?token=secret");
+    assert_eq!(headers.get("x-trace-id").unwrap(), TRACE);
+    assert_eq!(body, format!("{TRACE}-00f067aa0ba902b7"));
+    let request = ("INFO", "test - GET - http://shop/users/7?token=REDACTED - 200 OK");
+    assert_eq!(texts(&lines), [("INFO", "test - looking up"), request]);
+    assert!(lines.iter().all(|line| line["trace"] == TRACE));
+    assert_eq!(lines[1]["labels"]["route"], "/users/{id}");
+    assert_eq!(lines[1]["httpRequest"]["responseSize"], body.len().to_string());
+    assert_eq!(lines[1]["httpRequest"]["remoteIp"], "10.1.2.3");
+}
+
+#[test]
+fn all_kinds_of_answers() {
+    let (_, body, lines) = ask("/streamed");
+    assert_eq!(body, format!("{TRACE}-00f067aa0ba902b7").repeat(3));
+    assert_eq!(texts(&lines), [("INFO", "test - GET - http://shop/streamed - 200 OK")]);
+    assert_eq!(lines[0]["httpRequest"]["responseSize"], body.len().to_string());
+    assert_eq!(texts(&ask("/empty").2), [("INFO", "test - GET - http://shop/empty - 204 No Content")]);
+    assert_eq!(texts(&ask("/missing").2), [("WARNING", "test - GET - http://shop/missing - 404 Not Found")]);
+    // Extractors that refuse, as a handler that fails.
+    assert_eq!(
+        texts(&ask("/users/ada").2),
+        [("WARNING", "test - GET - http://shop/users/ada - 404 Not Found")]
+    );
+    assert!(ask("/healthz").2.is_empty());
+}
+
+#[test]
+fn a_panic_is_reported_and_goes_on() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let caught = std::panic::catch_unwind(|| {
+        System::new().block_on(async {
+            let app = test::init_service(App::new().configure(routes).wrap(layer())).await;
+            let request = test::TestRequest::get().uri("/panics").insert_header(("host", "shop"));
+            test::call_service(&app, request.to_request()).await;
+        });
+    });
+    assert!(caught.is_err());
+    assert_eq!(current_trace(), None);
+    let expected = [
+        ("ERROR", "test - panicked: out of eggs"),
+        ("ERROR", "test - GET - http://shop/panics - 500 Internal Server Error"),
+    ];
+    assert_eq!(texts(&capture.lines()), expected);
+}
+
+/// Many requests at once on one thread of a real server, each with its own trace.
+#[test]
+fn concurrent_requests_keep_their_traces() {
+    System::new().block_on(async {
+        let server = HttpServer::new(|| App::new().configure(routes).wrap(layer())).workers(1);
+        let server = server.bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/users/7", server.addrs()[0]);
+        let server = server.disable_signals().run();
+        let handle = server.handle();
+        let serving = actix_web::rt::spawn(server);
+        let client = reqwest::Client::new();
+        let requests = (1..=100u64).map(|number| {
+            let id = format!("{number:016x}");
+            let request = client.get(&url).header("b3", format!("{TRACE}-{id}-1"));
+            async move {
+                let answer = request.send().await.unwrap().text().await.unwrap();
+                assert_eq!(answer, format!("{TRACE}-{id}"));
+            }
+        });
+        futures_util::future::join_all(requests).await;
+        handle.stop(false).await;
+        serving.await.unwrap().unwrap();
+    });
+}
