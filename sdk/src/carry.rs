@@ -39,12 +39,26 @@ pub fn carry_traces<S>() -> impl Layer<S> + Send + Sync + 'static
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
-    CarryTraces.with_filter(Carriers)
+    CarryTraces.with_filter(Carriers::default())
 }
 
-/// True for the spans that carry a trace whatever the log levels are.
-pub(crate) fn carries(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && *metadata.level() <= LevelFilter::INFO
+/// The spans that carry a trace whatever the log levels are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Carriers {
+    /// Up to this level; that of `#[instrument]` unless someone wants more.
+    pub(crate) max_level: LevelFilter,
+}
+
+impl Default for Carriers {
+    fn default() -> Self {
+        Self { max_level: LevelFilter::INFO }
+    }
+}
+
+impl Carriers {
+    pub(crate) fn has(self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span() && *metadata.level() <= self.max_level
+    }
 }
 
 /// [`carry_traces`] without its filter.
@@ -69,19 +83,17 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTraces {
     }
 }
 
-/// Lets the spans through that carry traces, and no events.
-struct Carriers;
-
+/// Lets these spans through, and no events.
 impl<S> Filter<S> for Carriers {
     fn enabled(&self, metadata: &Metadata<'_>, _ctx: &Context<'_, S>) -> bool {
-        carries(metadata)
+        self.has(metadata)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if carries(metadata) { Interest::always() } else { Interest::never() }
+        if self.has(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(self.max_level)
     }
 }

@@ -61,7 +61,7 @@
 //! | `axum` | `server`, and the route that axum has matched in lines and spans |
 //! | `actix` | `server`, and [`server::TraceLayer`] as a middleware of Actix |
 //! | `tonic` | `server` and `client`, and the messages of requests in their lines, redacted |
-//! | `client` | [`client::TraceLayer`] for hyper and tonic, [`client::trace_headers`] for all others |
+//! | `client` | [`client::TraceLayer`] for hyper and tonic, [`trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
@@ -104,6 +104,8 @@ pub mod testing;
 
 #[cfg(feature = "logging")]
 pub use carry::carry_traces;
+#[cfg(feature = "client")]
+pub use client::trace_headers;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
 #[cfg(feature = "logging")]

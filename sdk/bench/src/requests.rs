@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use logtracer_allocations::measure;
+use logtracer_allocations::{Cost, measure};
 use logtracer_sdk::Logging;
 use logtracer_sdk::server::{RequestLog, TraceLayer};
 use tower::{Layer, Service};
@@ -57,17 +57,21 @@ where
 }
 
 pub(crate) fn run() {
-    let mut plain = Answers;
-    report("a tower service that answers, with its request", measure(|| serve(&mut plain)));
+    let plain = measure(|| serve(&mut Answers));
+    report("a tower service that answers, with its request", plain);
+    let adds = |what: &str, cost: Cost| {
+        let allocations = cost.allocations - plain.allocations;
+        report(what, Cost { allocations, nanos: cost.nanos - plain.nanos });
+    };
     let mut traced = TraceLayer::new().layer(Answers);
-    report("the same with server::TraceLayer", measure(|| serve(&mut traced)));
+    adds("server::TraceLayer adds to it", measure(|| serve(&mut traced)));
     let logging = Logging::new("my-project", "shop").level("info").output(|line| {
         black_box(line);
     });
     if let Ok(layer) = logging.layer() {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let mut logged = TraceLayer::new().requests(RequestLog::Single).layer(Answers);
-            report("the same with a line for the request", measure(|| serve(&mut logged)));
+            adds("server::TraceLayer with a line for the request adds", measure(|| serve(&mut logged)));
         });
     }
 }

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::seen::{Seen, watch};
 use super::{Begun, Side, TraceBody};
 use crate::InTrace;
+use crate::current::Scope;
 
 pin_project! {
     /// The response of a service within a layer of this crate.
@@ -44,6 +45,32 @@ impl<F> ResponseFuture<F> {
     }
 }
 
+/// What a service has answered, and what is left to be done about it.
+pub(crate) struct Answered<T> {
+    pub(crate) answer: T,
+    pub(crate) side: Side,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) seen: Option<Box<Seen>>,
+    pub(crate) response_header: Option<HeaderName>,
+}
+
+impl<F: Future> ResponseFuture<F> {
+    /// Polls the service within the scope.
+    pub(crate) fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered<F::Output>> {
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
+        let scope = inner.scope().cloned();
+        let answer = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll(cx)));
+        Poll::Ready(Answered {
+            answer,
+            side: *this.side,
+            scope,
+            seen: this.seen.take(),
+            response_header: this.response_header.take(),
+        })
+    }
+}
+
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -52,14 +79,10 @@ where
     type Output = Result<Response<TraceBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let inner = this.inner.as_mut();
-        let scope = inner.scope().cloned();
-        let response = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll(cx)));
-        let mut seen = this.seen.take();
-        Poll::Ready(match response {
+        let Answered { answer, side, scope, mut seen, response_header } = ready!(self.poll_answer(cx));
+        Poll::Ready(match answer {
             Ok(mut response) => {
-                if let (Some(name), Some(scope)) = (this.response_header.take(), &scope) {
+                if let (Some(name), Some(scope)) = (response_header, &scope) {
                     // Digits are always a valid value.
                     if let Ok(id) = HeaderValue::from_str(&scope.context().trace_id.to_hex()) {
                         response.headers_mut().insert(name, id);
@@ -73,7 +96,6 @@ where
                 }
                 // Told at once, for nobody may ever look at an empty body.
                 let seen = seen.filter(|_| !response.body().is_end_stream());
-                let side = *this.side;
                 Ok(response.map(|body| TraceBody::new(scope, body, side, seen)))
             }
             Err(error) => {

@@ -13,6 +13,8 @@ mod seen;
 
 pub(crate) use begin::{Begun, RequestSpan};
 pub use body::TraceBody;
+#[cfg(feature = "actix")]
+pub(crate) use future::Answered;
 pub use future::ResponseFuture;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::Kind;
@@ -20,7 +22,7 @@ use logtracer_core::span::Kind;
 pub(crate) use received::Received;
 pub(crate) use seen::Parts;
 #[cfg(feature = "actix")]
-pub(crate) use seen::{Seen, watch};
+pub(crate) use seen::Seen;
 use tracing::Level;
 
 /// Which side of the request this service is.

@@ -13,6 +13,7 @@ use super::levels::Levels;
 use super::output::Output;
 use super::service::Service;
 use super::{JsonLayer, LoggerNames, LoggingError, LoggingHandle, Project};
+use crate::carry::Carriers;
 
 /// Writes all events of `tracing` and records of `log` to stdout as JSON lines that carry the current trace.
 ///
@@ -46,6 +47,7 @@ pub struct Logging {
     labels: Vec<(String, String)>,
     report_errors: Option<Level>,
     log_panics: bool,
+    carriers: Carriers,
     ignores_environment: bool,
 }
 
@@ -71,6 +73,7 @@ impl Logging {
             labels: Vec::new(),
             report_errors: None,
             log_panics: false,
+            carriers: Carriers::default(),
             ignores_environment: false,
         }
     }
@@ -98,7 +101,8 @@ impl Logging {
     ///
     /// Both are read as directives, `info,shop::db=debug`: see
     /// [`EnvFilter`](tracing_subscriber::filter::EnvFilter#directives).
-    /// They choose lines; spans up to `INFO` keep carrying traces and fields whatever they say.
+    /// They choose lines; spans up to `INFO` keep carrying traces and fields whatever they say, see
+    /// [`carry_spans`](Self::carry_spans).
     ///
     /// ```
     /// use logtracer_sdk::testing::capture_with;
@@ -111,6 +115,27 @@ impl Logging {
     /// ```
     pub fn level(mut self, directives: impl Into<String>) -> Self {
         self.level = directives.into();
+        self
+    }
+
+    /// The level up to which spans carry traces (and their fields) whatever the levels of lines say; `INFO` by
+    /// default, the level of `#[instrument]`.
+    ///
+    /// Spans below are carriers only while they are logged. To have them always costs what a span costs, also for
+    /// the many of libraries such as h2.
+    ///
+    /// ```
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::{TraceContext, current_trace, testing::capture_with};
+    ///
+    /// capture_with(|logging| logging.level("warn").carry_spans(tracing::Level::DEBUG), || {
+    ///     let context = TraceContext::new_root();
+    ///     let span = context.run(|| tracing::debug_span!("work"));
+    ///     assert_eq!(span.in_scope(current_trace), Some(context));
+    /// });
+    /// ```
+    pub fn carry_spans(mut self, level: Level) -> Self {
+        self.carriers.max_level = level.into();
         self
     }
 
@@ -372,7 +397,7 @@ impl Logging {
             .into_iter()
             .find_map(|name| Some((Some(name), variable(name)?)))
             .unwrap_or((None, self.level));
-        let levels = Levels::parse(levels.0, &levels.1)?;
+        let levels = Levels::parse(levels.0, &levels.1, self.carriers)?;
         let output = match self.queued_lines {
             Some(max_lines) => self.output.queued(max_lines).map_err(LoggingError::Thread)?,
             None => self.output,

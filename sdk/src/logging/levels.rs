@@ -11,7 +11,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::LoggingError;
-use crate::carry::carries;
+use crate::carry::Carriers;
 
 /// The levels of a logging, which can be exchanged while it runs.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(super) struct Levels(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    carriers: Carriers,
     filter: RwLock<EnvFilter>,
     /// Only directives like `[span]=debug` want to hear of spans.
     looks_at_spans: AtomicBool,
@@ -26,10 +27,14 @@ struct Shared {
 
 impl Levels {
     /// Reads directives that came from a variable of the environment or from the code.
-    pub(super) fn parse(variable: Option<&'static str>, directives: &str) -> Result<Self, LoggingError> {
+    pub(super) fn parse(
+        variable: Option<&'static str>,
+        directives: &str,
+        carriers: Carriers,
+    ) -> Result<Self, LoggingError> {
         let filter = read(variable, directives)?;
         let looks_at_spans = AtomicBool::new(directives.contains('['));
-        Ok(Self(Arc::new(Shared { filter: RwLock::new(filter), looks_at_spans })))
+        Ok(Self(Arc::new(Shared { carriers, filter: RwLock::new(filter), looks_at_spans })))
     }
 
     /// Puts other directives in their place, from now on and for all threads.
@@ -68,17 +73,17 @@ fn read(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, L
 
 impl<S: Subscriber> Filter<S> for Levels {
     fn enabled(&self, metadata: &Metadata<'_>, ctx: &Context<'_, S>) -> bool {
-        carries(metadata) || Filter::enabled(&*self.filter(), metadata, ctx)
+        self.0.carriers.has(metadata) || Filter::enabled(&*self.filter(), metadata, ctx)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Asked in any case: it prepares directives for single spans.
         let interest = Filter::<S>::callsite_enabled(&*self.filter(), metadata);
-        if carries(metadata) { Interest::always() } else { interest }
+        if self.0.carriers.has(metadata) { Interest::always() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Filter::<S>::max_level_hint(&*self.filter()).map(|level| level.max(LevelFilter::INFO))
+        Filter::<S>::max_level_hint(&*self.filter()).map(|level| level.max(self.0.carriers.max_level))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {

@@ -16,10 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use pin_project_lite::pin_project;
 
 use super::service::Started;
-use super::{TraceBody, TraceLayer, TraceService};
-use crate::InTrace;
+use super::{ResponseFuture, TraceBody, TraceLayer, TraceService};
 use crate::current::Scope;
-use crate::exchange::{Begun, Parts, Seen, Side, watch};
+use crate::exchange::{Answered, Parts, Seen};
 
 impl<S, B> Transform<S, ServiceRequest> for TraceLayer
 where
@@ -61,14 +60,10 @@ where
             headers: &headers,
             route: &request.match_pattern().unwrap_or_default(),
         };
-        let Started { begun: Begun { side, scope, mut seen }, context, .. } = self.options.begin(&parts);
+        let Started { begun, context, .. } = self.options.begin(&parts);
         request.extensions_mut().insert(context);
-        let inner = watch(side, scope.as_ref(), &mut seen, || match scope.clone() {
-            Some(scope) => scope.entered(|| self.inner.call(request)),
-            None => self.inner.call(request),
-        });
-        let response_header = self.options.response_header.as_ref().map(|name| name.as_str().to_owned());
-        ActixResponse { inner: InTrace::new(scope, inner), seen, response_header }
+        let response_header = self.options.response_header.clone();
+        ActixResponse { inner: begun.call(response_header, || self.inner.call(request)) }
     }
 }
 
@@ -91,9 +86,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct ActixResponse<F> {
         #[pin]
-        inner: InTrace<F>,
-        seen: Option<Box<Seen>>,
-        response_header: Option<String>,
+        inner: ResponseFuture<F>,
     }
 }
 
@@ -105,15 +98,12 @@ where
     type Output = Result<ServiceResponse<TraceBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let inner = this.inner.as_mut();
-        let scope = inner.scope().cloned();
-        let response = ready!(watch(Side::Server, scope.as_ref(), this.seen, || inner.poll(cx)));
-        let mut seen = this.seen.take();
-        Poll::Ready(match response {
+        let answered = ready!(self.project().inner.poll_answer(cx));
+        let Answered { answer, side, scope, mut seen, response_header } = answered;
+        Poll::Ready(match answer {
             Ok(mut response) => {
-                if let Some(name) = this.response_header.take() {
-                    tell_trace(&mut response, &name, scope.as_ref());
+                if let (Some(name), Some(scope)) = (response_header, &scope) {
+                    tell_trace(&mut response, &name, scope);
                 }
                 let size = response.response().body().size();
                 let is_empty = matches!(size, BodySize::None | BodySize::Sized(0));
@@ -125,7 +115,7 @@ where
                 }
                 // Told at once, for nobody may ever look at an empty body.
                 let seen = seen.filter(|_| !is_empty);
-                Ok(response.map_body(|_, body| TraceBody::new(scope, body, Side::Server, seen)))
+                Ok(response.map_body(|_, body| TraceBody::new(scope, body, side, seen)))
             }
             // Actix makes a response of it further out.
             Err(error) => {
@@ -147,11 +137,10 @@ fn see_status(seen: &mut Seen, status: actix_web::http::StatusCode, size: BodySi
     seen.response(StatusCode::from_u16(status.as_u16()).unwrap_or_default(), &headers);
 }
 
-fn tell_trace<B>(response: &mut ServiceResponse<B>, name: &str, scope: Option<&Scope>) {
-    let name = actix_header::HeaderName::from_bytes(name.as_bytes());
-    let id = scope.map(|scope| scope.context().trace_id.to_hex());
-    let id = id.and_then(|id| actix_header::HeaderValue::from_str(&id).ok());
-    if let (Ok(name), Some(id)) = (name, id) {
+fn tell_trace<B>(response: &mut ServiceResponse<B>, name: &HeaderName, scope: &Scope) {
+    let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
+    let id = actix_header::HeaderValue::from_str(&scope.context().trace_id.to_hex());
+    if let (Ok(name), Ok(id)) = (name, id) {
         response.headers_mut().insert(name, id);
     }
 }

@@ -4,6 +4,7 @@ mod actix;
 mod carry;
 mod events;
 mod grpc;
+mod hyper;
 mod isolation;
 mod lines;
 mod logs;
@@ -11,5 +12,6 @@ mod mesh;
 mod messages;
 mod outbound;
 mod requests;
+mod serving;
 #[path = "../../examples/shop_rpc/mod.rs"]
 mod shop_rpc;

@@ -16,13 +16,7 @@ use tower::ServiceExt;
 use tracing::instrument::WithSubscriber;
 
 use crate::lines::Lines;
-
-async fn serve(app: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    url
-}
+use crate::serving::serve;
 
 /// The next hop: answers with the trace headers that it got.
 fn next_hop() -> Router {

@@ -9,12 +9,7 @@ use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
 
-async fn serve(app: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    url
-}
+use crate::serving::serve;
 
 fn next_hop() -> Router {
     let trace = |headers: HeaderMap| headers["x-b3-traceid"].to_str().unwrap().to_owned();
