@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use reqwest::Url;
 
 use crate::dead_letters::command::DeadLetters;
-use crate::sink::SinkName;
+use crate::sink::{Auth, ProjectId, SinkName, google};
 
 /// What the command line and the environment say.
 #[derive(Debug, Clone, clap::Parser)]
@@ -64,6 +65,34 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub sinks: Vec<SinkName>,
+
+    /// The project of Google Cloud for spans that name no other [default: from the credentials or the metadata server]
+    #[arg(long, env = "LOGTRACER_PROJECT", value_name = "ID")]
+    pub project: Option<ProjectId>,
+
+    /// How the sinks of Google Cloud get their tokens
+    #[arg(long, env = "LOGTRACER_AUTH", value_name = "HOW", default_value = "adc", value_enum)]
+    pub auth: Auth,
+
+    /// Where Cloud Trace is, for the sink `cloud-trace`
+    #[arg(
+        long,
+        env = "LOGTRACER_CLOUD_TRACE_ENDPOINT",
+        value_name = "URL",
+        default_value = "https://cloudtrace.googleapis.com",
+        value_parser = google::endpoint
+    )]
+    pub cloud_trace_endpoint: Url,
+
+    /// Where the Telemetry API is, for the sink `telemetry`
+    #[arg(
+        long,
+        env = "LOGTRACER_TELEMETRY_ENDPOINT",
+        value_name = "URL",
+        default_value = "https://telemetry.googleapis.com",
+        value_parser = google::endpoint
+    )]
+    pub telemetry_endpoint: Url,
 
     /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin (repeatable)
     #[arg(long = "tail", env = "LOGTRACER_TAIL", value_name = "FILE", value_delimiter = ',')]

@@ -38,4 +38,4 @@ mod watched;
 pub use config::{Command, Config};
 pub use dead_letters::command::{DeadLetters, Which};
 pub use service::run;
-pub use sink::SinkName;
+pub use sink::{Auth, ProjectId, SinkName};

@@ -95,7 +95,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for (index, sink) in config.sinks.iter().enumerate() {
         let (name, feed) = (sink.to_string(), outbox.feed(index)?);
         let source = Source { name, feed, letters: letters.clone(), metrics: metrics.clone() };
-        sink::start(sink, &store, source, &working, &mut workers)?;
+        sink::start(sink, &config, &store, source, &working, &mut workers)
+            .await
+            .with_context(|| format!("cannot start the sink {sink}"))?;
     }
     for path in config.tails {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));

@@ -101,7 +101,6 @@ impl Part {
         }
     }
 
-    #[allow(dead_code)]
     /// Divides it by something that is told by the resource; the resource is a `Resource` as protobuf.
     pub(crate) fn by_resource<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut parts: BTreeMap<K, Self> = BTreeMap::new();

@@ -8,8 +8,10 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
 
 use super::DeliveryError;
 use crate::text;
@@ -51,20 +53,65 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Bytes, DeliveryError
     let response = request.send().await.map_err(|error| unavailable(told(error)))?;
     let status = response.status();
     let after = retry_after(response.headers(), Timestamp::now());
-    let is_protobuf = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_protobuf =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
     let body = read(response).await.map_err(|error| unavailable(told(error)))?;
     if status.is_success() {
         return Ok(body);
     }
-    let said = if is_protobuf {
-        tonic_types::Status::decode(&body[..]).map(|status| status.message).unwrap_or_default()
-    } else {
-        String::from_utf8_lossy(&body).into_owned()
-    };
-    Err(judge(status, after, &said))
+    let said = if is_protobuf { Said::read_protobuf(&body) } else { Said::read(&body) };
+    Err(judge(status, after.or(said.after), &said.message))
+}
+
+/// What an answer says of a failure, in whatever way.
+struct Said {
+    message: String,
+    after: Option<Duration>,
+}
+
+impl Said {
+    /// Reads an error of Google's APIs; anything else is taken for text.
+    fn read(body: &[u8]) -> Self {
+        if let Ok(GoogleError { error }) = serde_json::from_slice(body) {
+            let mut details = error.details.iter();
+            let after = details.find_map(|detail| seconds(detail.retry_delay.as_deref()?));
+            return Self { message: error.message, after };
+        }
+        Self { message: String::from_utf8_lossy(body).into_owned(), after: None }
+    }
+
+    /// Reads `google.rpc.Status`, which receivers of OTLP answer.
+    fn read_protobuf(body: &[u8]) -> Self {
+        let status = tonic_types::Status::decode(body).unwrap_or_default();
+        Self { message: status.message, after: None }
+    }
+}
+
+/// The body of a failed call to an API of Google.
+#[derive(Deserialize)]
+struct GoogleError {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+/// One of `google.rpc`; of interest is `RetryInfo`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    retry_delay: Option<String>,
+}
+
+/// A `google.protobuf.Duration` in JSON: `"3.5s"`.
+fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()
 }
 
 /// What a status that is no success means, by RFC 9110 and the specification of OTLP/HTTP.
@@ -170,6 +217,22 @@ mod tests {
             assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn google_says_when_to_come_back() {
+        let body = r#"{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED","details":[
+            {"@type":"type.googleapis.com/google.rpc.Help"},
+            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3.5s"}]}}"#;
+        let said = Said::read(body.as_bytes());
+        assert_eq!(
+            (said.message.as_str(), said.after),
+            ("Quota exceeded", Some(Duration::from_millis(3500)))
+        );
+        for body in ["", "oops", "{}", r#"{"error":"oops"}"#] {
+            let said = Said::read(body.as_bytes());
+            assert_eq!((said.message.as_str(), said.after), (body, None));
+        }
     }
 
     #[test]

@@ -9,13 +9,18 @@
 //!                   └─► telemetry    resource: the project ──► http, with a token
 //! ```
 
-pub(crate) mod http;
+mod cloud_trace;
+pub(crate) mod google;
+mod http;
 mod name;
-pub(crate) mod otlp;
-pub(crate) mod stdout;
+mod otlp;
+mod stdout;
 pub(crate) mod store;
-pub(crate) mod zipkin;
+mod telemetry;
+mod zipkin;
 
+pub use google::credentials::Auth;
+pub use google::project::ProjectId;
 pub use name::SinkName;
 
 use std::future::Future;
@@ -23,11 +28,14 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::config::Config;
 use crate::deliver::{self, Part, Source};
 use crate::shutdown::Shutdown;
+use cloud_trace::CloudTrace;
 use otlp::Otlp;
 use stdout::Stdout;
 use store::Store;
+use telemetry::Telemetry;
 use zipkin::Zipkin;
 
 /// A destination of spans.
@@ -68,7 +76,6 @@ pub(crate) struct Rejected {
 }
 
 /// Why a sink did not take a part.
-#[allow(dead_code)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryError {
     /// The sink cannot take anything at the moment; not before `after`, if it said so.
@@ -88,8 +95,9 @@ pub(crate) enum DeliveryError {
 /// # Errors
 ///
 /// What keeps the sink from ever working: an address, a header or credentials that make no sense.
-pub(crate) fn start(
+pub(crate) async fn start(
     name: &SinkName,
+    config: &Config,
     store: &Store,
     source: Source,
     stop: &Shutdown,
@@ -101,7 +109,8 @@ pub(crate) fn start(
         SinkName::Stdout => workers.spawn(deliver::run(Stdout, source, stop)),
         SinkName::Otlp(url) => workers.spawn(deliver::run(Otlp::new(url)?, source, stop)),
         SinkName::Zipkin(url) => workers.spawn(deliver::run(Zipkin::new(url)?, source, stop)),
-        SinkName::CloudTrace | SinkName::Telemetry => anyhow::bail!("the sink {name} is not in this version"),
+        SinkName::CloudTrace => workers.spawn(deliver::run(CloudTrace::open(config).await?, source, stop)),
+        SinkName::Telemetry => workers.spawn(deliver::run(Telemetry::open(config).await?, source, stop)),
     };
     Ok(())
 }

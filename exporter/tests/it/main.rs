@@ -1,10 +1,14 @@
 //! The real program, started as a user starts it, on free ports of the loopback interface.
 
+mod cloud_trace;
 mod durability;
+mod google;
 mod harness;
 mod ingest;
 mod listening;
 mod protocols;
+mod receiver;
+mod sinks;
 mod startup;
 mod tailing;
 mod viewer;

@@ -1,0 +1,247 @@
+//! Attributes as labels: under the names that the console of Cloud Trace knows, and no more than it takes.
+//!
+//! The conventions of OpenTelemetry had other names for HTTP before 2023; both are mapped.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use super::ProjectId;
+use super::model::{Attributes, Value};
+use super::text::{MAX_VALUE, is_key, truncated, value};
+
+const MAX_ATTRIBUTES: usize = 32;
+
+const AGENT: &str = concat!("logtracer-exporter ", env!("CARGO_PKG_VERSION"));
+const AGENT_LABEL: &str = "g.co/agent";
+
+/// What the console calls this attribute of a span; the place in the order of what counts more.
+///
+/// The first of two names for one thing is today's.
+fn label(key: &str, is_http: bool) -> Option<(u8, &'static str)> {
+    let known = match key {
+        "http.request.method" | "http.method" => (0, "/http/method"),
+        "http.response.status_code" | "http.status_code" => (1, "/http/status_code"),
+        "url.full" | "http.url" if is_http => (2, "/http/url"),
+        "url.path" | "http.path" | "http.target" if is_http => (3, "/http/path"),
+        "http.route" => (4, "/http/route"),
+        "server.address" | "http.host" | "net.host.name" if is_http => (5, "/http/host"),
+        "user_agent.original" | "http.user_agent" => (6, "/http/user_agent"),
+        "http.request.body.size" | "http.request.size" | "http.request_content_length" => {
+            (7, "/http/request/size")
+        }
+        "http.response.body.size" | "http.response.size" | "http.response_content_length" => {
+            (8, "/http/response/size")
+        }
+        "network.protocol.version" | "http.flavor" if is_http => (9, "/http/client_protocol"),
+        "error.type" => (10, "/error/name"),
+        "thread.id" => (11, "/tid"),
+        _ => return None,
+    };
+    Some(known)
+}
+
+fn is_http(span: &Span) -> bool {
+    span.attributes
+        .iter()
+        .any(|attribute| matches!(attribute.key.as_str(), "http.request.method" | "http.method"))
+}
+
+/// The labels of a resource, made once for all of its spans.
+#[derive(Debug)]
+pub(super) struct OfResource {
+    /// What counts more than the attributes of a span that have no name in the console.
+    first: Vec<(String, Value)>,
+    last: Vec<(String, Value)>,
+    /// Attributes that Cloud Trace does not take.
+    dropped: u32,
+    has_agent: bool,
+}
+
+impl OfResource {
+    pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
+        let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
+        let mut of_resource =
+            Self { first: monitored(attributes, project), last: Vec::new(), dropped: 0, has_agent: false };
+        for attribute in attributes {
+            let value = value(attribute.value.as_ref());
+            match attribute.key.as_str() {
+                "service.name" => {
+                    of_resource.first.insert(0, ("service.name".to_owned(), value.clone()));
+                    of_resource.first.insert(1, ("/component".to_owned(), value));
+                }
+                "process.pid" => of_resource.last.push(("/pid".to_owned(), value)),
+                // It is in the name of each span.
+                super::project::ATTRIBUTE => {}
+                key if is_key(key) => {
+                    of_resource.has_agent |= key == AGENT_LABEL;
+                    of_resource.last.push((key.to_owned(), value));
+                }
+                _ => of_resource.dropped += 1,
+            }
+        }
+        of_resource
+    }
+}
+
+/// The labels by which the console finds what a span ran on: `g.co/r/{type}/{label}`, as Google's exporters write them
+/// (<https://cloud.google.com/monitoring/api/resources>).
+fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value)> {
+    let find = |key: &str| {
+        let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+        match attribute.value.as_ref()?.value.as_ref()? {
+            Any::StringValue(text) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        }
+    };
+    let place = find("cloud.availability_zone").or_else(|| find("cloud.region"));
+    let (kind, labels): (&str, &[(&str, Option<&str>)]) = if find("k8s.pod.name").is_some() {
+        (
+            "k8s_container",
+            &[
+                ("location", place),
+                ("cluster_name", find("k8s.cluster.name")),
+                ("namespace_name", find("k8s.namespace.name")),
+                ("pod_name", find("k8s.pod.name")),
+                ("container_name", find("k8s.container.name")),
+            ],
+        )
+    } else if find("cloud.platform") == Some("gcp_cloud_run") {
+        (
+            "cloud_run_revision",
+            &[
+                ("location", place),
+                ("service_name", find("faas.name")),
+                ("revision_name", find("faas.version")),
+            ],
+        )
+    } else if find("cloud.platform") == Some("gcp_compute_engine") {
+        ("gce_instance", &[("zone", place), ("instance_id", find("host.id"))])
+    } else {
+        return Vec::new();
+    };
+    let account = ("project_id", Some(find("cloud.account.id").unwrap_or(project.as_str())));
+    let labels = std::iter::once(&account).chain(labels);
+    labels
+        .filter_map(|(label, text)| {
+            Some((format!("g.co/r/{kind}/{label}"), Value::Text(truncated((*text)?, MAX_VALUE))))
+        })
+        .collect()
+}
+
+/// The labels of a span, the more important ones first.
+pub(super) fn of(span: &Span, resource: &OfResource, scope: Option<&InstrumentationScope>) -> Attributes {
+    let mut labels = Labels {
+        map: BTreeMap::new(),
+        dropped: span.dropped_attributes_count.saturating_add(resource.dropped),
+    };
+    let is_http = is_http(span);
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    let mut has_agent = resource.has_agent;
+    for attribute in &span.attributes {
+        has_agent |= attribute.key == AGENT_LABEL;
+        match label(&attribute.key, is_http) {
+            Some((place, label)) => named.push((place, is_old(&attribute.key), label, attribute)),
+            None => others.push(attribute),
+        }
+    }
+    named.sort_by_key(|(place, is_old, ..)| (*place, *is_old));
+
+    if !has_agent {
+        labels.add(AGENT_LABEL, || Value::Text(truncated(AGENT, MAX_VALUE)));
+    }
+    for (_, _, label, attribute) in named {
+        labels.add(label, || shown(label, attribute));
+    }
+    for (label, value) in exception(span) {
+        labels.add(label, || value);
+    }
+    for (label, value) in &resource.first {
+        labels.add(label, || value.clone());
+    }
+    for attribute in others {
+        labels.add(&attribute.key, || value(attribute.value.as_ref()));
+    }
+    if let Some(scope) = scope {
+        for (label, text) in [("otel.scope.name", &scope.name), ("otel.scope.version", &scope.version)] {
+            if !text.is_empty() {
+                labels.add(label, || Value::Text(truncated(text, MAX_VALUE)));
+            }
+        }
+    }
+    for (label, value) in &resource.last {
+        labels.add(label, || value.clone());
+    }
+    Attributes { attribute_map: labels.map, dropped_attributes_count: labels.dropped.min(i32::MAX as u32) }
+}
+
+/// Whether it is the name of something that has another name today.
+fn is_old(key: &str) -> bool {
+    matches!(
+        key,
+        "http.method"
+            | "http.status_code"
+            | "http.url"
+            | "http.path"
+            | "http.target"
+            | "http.host"
+            | "net.host.name"
+            | "http.user_agent"
+            | "http.request.size"
+            | "http.request_content_length"
+            | "http.response.size"
+            | "http.response_content_length"
+            | "http.flavor"
+    )
+}
+
+/// A value as the console shows it under this label.
+fn shown(label: &str, attribute: &KeyValue) -> Value {
+    let value = value(attribute.value.as_ref());
+    match (label, &value) {
+        ("/http/client_protocol", Value::Text(text)) if !text.value.starts_with("HTTP") => {
+            Value::Text(truncated(&format!("HTTP/{}", text.value), MAX_VALUE))
+        }
+        ("/http/path", Value::Text(text)) if text.value.contains('?') => {
+            let path = text.value.split('?').next().unwrap_or_default();
+            Value::Text(truncated(path, MAX_VALUE))
+        }
+        _ => value,
+    }
+}
+
+/// What the first exception of a span says.
+fn exception(span: &Span) -> impl Iterator<Item = (&'static str, Value)> {
+    let event = span.events.iter().find(|event| event.name == "exception");
+    let attributes = event.map(|event| &event.attributes[..]).unwrap_or_default();
+    attributes.iter().filter_map(|attribute| {
+        let label = match attribute.key.as_str() {
+            "exception.type" => "/error/name",
+            "exception.message" => "/error/message",
+            _ => return None,
+        };
+        Some((label, value(attribute.value.as_ref())))
+    })
+}
+
+struct Labels {
+    map: BTreeMap<String, Value>,
+    dropped: u32,
+}
+
+impl Labels {
+    /// Adds a label if there is room for it; one that is there already says the same.
+    fn add(&mut self, key: &str, value: impl FnOnce() -> Value) {
+        if self.map.contains_key(key) {
+            return;
+        }
+        if self.map.len() < MAX_ATTRIBUTES && is_key(key) {
+            self.map.insert(key.to_owned(), value());
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Google Cloud Trace, API v2: `projects.traces.batchWrite`
+//! (<https://cloud.google.com/trace/docs/reference/v2/rest/v2/projects.traces/batchWrite>).
+//!
+//! ```text
+//!  Part ──► one project? ──► span (ids, times, events, links, status) ──► JSON ──► http, with a token
+//!              │ no: divided         └► labels (32 of them, by priority) ─► text (lengths)
+//! ```
+
+mod event;
+mod labels;
+mod model;
+mod span;
+mod status;
+mod text;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use reqwest::header::CONTENT_TYPE;
+
+use super::google::project::{self, ProjectId};
+use super::google::{Google, Service};
+use super::{Accepted, DeliveryError, Pace, Sink, http};
+use crate::config::Config;
+use crate::deliver::Part;
+
+/// The sink.
+#[derive(Debug)]
+pub(crate) struct CloudTrace(Google);
+
+/// All that is needed to write spans.
+const SCOPE: &str = "https://www.googleapis.com/auth/trace.append";
+
+impl CloudTrace {
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let service = Service { endpoint: &config.cloud_trace_endpoint, scope: SCOPE };
+        Google::open(config, service).await.map(Self)
+    }
+}
+
+impl Sink for CloudTrace {
+    /// The quota is 4,800 calls a minute for a project, whatever they carry, and a call takes seconds when it is
+    /// large: hence many calls, none of them small without need.
+    fn pace(&self) -> Pace {
+        Pace { calls: 32, items: 1000, bytes: 1 << 20, linger: Duration::from_millis(500) }
+    }
+
+    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+        let undecodable = |error: prost::DecodeError| DeliveryError::Refused { reason: error.to_string() };
+        let request = ExportTraceServiceRequest::decode(part.body()).map_err(undecodable)?;
+        let project = match only_project(&request, &self.0.project) {
+            Some(project) => project,
+            None => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
+        };
+        let body = body(&request, &project).map_err(|reason| DeliveryError::Refused { reason })?;
+        let path = format!("/v2/projects/{project}/traces:batchWrite");
+        let call = self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(body);
+        match http::send(call).await {
+            Ok(_) => Ok(Accepted::default()),
+            Err(error) => Err(self.0.judge(&project, error)),
+        }
+    }
+}
+
+/// The project of all resources, if they have the same.
+fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Option<ProjectId> {
+    let of = |resource: Option<_>| resource.and_then(project::named).unwrap_or_else(|| default.clone());
+    let projects: BTreeSet<ProjectId> =
+        request.resource_spans.iter().map(|of_resource| of(of_resource.resource.as_ref())).collect();
+    match projects.len() {
+        0 => Some(default.clone()),
+        1 => projects.into_iter().next(),
+        _ => None,
+    }
+}
+
+/// A part for each project.
+pub(in crate::sink) fn divide(part: &Part, default: &ProjectId) -> Vec<Part> {
+    let key = |resource: &[u8]| project::of_resource(resource).unwrap_or_else(|| default.clone());
+    part.by_resource(key).into_values().collect()
+}
+
+/// The body of a call.
+fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
+    let mut spans = Vec::new();
+    for of_resource in &request.resource_spans {
+        let resource = labels::OfResource::new(of_resource.resource.as_ref(), project);
+        for of_scope in &of_resource.scope_spans {
+            let scope = of_scope.scope.as_ref();
+            spans.extend(of_scope.spans.iter().map(|span| span::convert(span, &resource, scope, project)));
+        }
+    }
+    serde_json::to_vec(&model::Request { spans }).map_err(|error| error.to_string())
+}

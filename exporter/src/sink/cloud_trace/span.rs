@@ -1,0 +1,92 @@
+//! One span of OTLP as one of Cloud Trace.
+
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use super::labels::{self, OfResource};
+use super::model::{Link, Links, Span, Text, Time};
+use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
+use super::{ProjectId, event, status};
+use crate::value::hex;
+
+const MAX_LINKS: usize = 128;
+const MAX_LINK_ATTRIBUTES: usize = 32;
+
+/// Bits of the flags in OTLP: whether it is known where the parent is, and whether it is elsewhere.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+pub(super) fn convert(
+    span: &OtlpSpan,
+    resource: &OfResource,
+    scope: Option<&InstrumentationScope>,
+    project: &ProjectId,
+) -> Span {
+    let span_id = hex(&span.span_id);
+    // A parent of zeros is none, and nobody is their own parent.
+    let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0) && span.parent_span_id != span.span_id;
+    Span {
+        name: format!("projects/{project}/traces/{}/spans/{span_id}", hex(&span.trace_id)),
+        span_id,
+        parent_span_id: if has_parent { hex(&span.parent_span_id) } else { String::new() },
+        display_name: display_name(&span.name),
+        start_time: Time(span.start_time_unix_nano),
+        // Clocks are set back.
+        end_time: Time(span.end_time_unix_nano.max(span.start_time_unix_nano)),
+        attributes: labels::of(span, resource, scope),
+        time_events: event::of(span),
+        links: links(span),
+        status: status::of(span),
+        same_process_as_parent_span: if has_parent { same_process(span) } else { None },
+        span_kind: kind(span.kind()),
+    }
+}
+
+/// A name is required.
+fn display_name(name: &str) -> Text {
+    truncated(if name.is_empty() { "unnamed" } else { name }, MAX_DISPLAY_NAME)
+}
+
+fn kind(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Unspecified => "",
+        SpanKind::Internal => "INTERNAL",
+        SpanKind::Server => "SERVER",
+        SpanKind::Client => "CLIENT",
+        SpanKind::Producer => "PRODUCER",
+        SpanKind::Consumer => "CONSUMER",
+    }
+}
+
+/// Whether the parent is in the same process; nothing where that is not known.
+fn same_process(span: &OtlpSpan) -> Option<bool> {
+    if span.flags & HAS_IS_REMOTE != 0 {
+        return Some(span.flags & IS_REMOTE == 0);
+    }
+    // What serves was called by somebody else.
+    matches!(span.kind(), SpanKind::Server | SpanKind::Consumer).then_some(false)
+}
+
+fn links(span: &OtlpSpan) -> Option<Links> {
+    let is_valid = |id: &[u8], len: usize| id.len() == len && id.iter().any(|byte| *byte != 0);
+    let link: Vec<Link> = span
+        .links
+        .iter()
+        .filter(|link| is_valid(&link.trace_id, 16) && is_valid(&link.span_id, 8))
+        .take(MAX_LINKS)
+        .map(|link| Link {
+            trace_id: hex(&link.trace_id),
+            span_id: hex(&link.span_id),
+            r#type: "TYPE_UNSPECIFIED",
+            attributes: attributes(
+                link.attributes.iter(),
+                MAX_LINK_ATTRIBUTES,
+                link.dropped_attributes_count,
+            ),
+        })
+        .collect();
+    let gone = u32::try_from(span.links.len() - link.len()).unwrap_or(u32::MAX);
+    let dropped_links_count = gone.saturating_add(span.dropped_links_count).min(i32::MAX as u32);
+    (!link.is_empty() || dropped_links_count > 0).then_some(Links { link, dropped_links_count })
+}

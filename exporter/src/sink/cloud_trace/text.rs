@@ -1,0 +1,105 @@
+//! Texts and values within Google's limits (<https://cloud.google.com/trace/docs/quotas>).
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+use super::model::{Attributes, Text, Value};
+use crate::{text, value};
+
+/// In bytes.
+pub(super) const MAX_DISPLAY_NAME: usize = 128;
+pub(super) const MAX_KEY: usize = 128;
+pub(super) const MAX_VALUE: usize = 256;
+
+/// Cuts a text at a character, and says how much is gone.
+pub(super) fn truncated(text: &str, max_bytes: usize) -> Text {
+    let kept = text::cut(text, max_bytes);
+    let gone = u32::try_from(text.len() - kept.len()).unwrap_or(u32::MAX);
+    Text { value: kept.to_owned(), truncated_byte_count: gone.min(i32::MAX as u32) }
+}
+
+/// A value as Cloud Trace knows them: what is neither a text nor an integer nor a truth becomes a text.
+pub(super) fn value(value: Option<&AnyValue>) -> Value {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(Any::IntValue(number)) => Value::Int(*number),
+        Some(Any::BoolValue(truth)) => Value::Bool(*truth),
+        Some(Any::StringValue(text)) => Value::Text(truncated(text, MAX_VALUE)),
+        _ => Value::Text(truncated(&value::text(value), MAX_VALUE)),
+    }
+}
+
+/// Whether Cloud Trace takes this key.
+pub(super) fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.len() <= MAX_KEY
+}
+
+/// The first attributes that fit.
+pub(super) fn attributes<'a>(
+    given: impl Iterator<Item = &'a KeyValue>,
+    max: usize,
+    dropped_before: u32,
+) -> Attributes {
+    let mut attributes = Attributes {
+        attribute_map: Default::default(),
+        dropped_attributes_count: dropped_before.min(i32::MAX as u32),
+    };
+    for attribute in given {
+        if attributes.attribute_map.len() < max && is_key(&attribute.key) {
+            attributes
+                .attribute_map
+                .entry(attribute.key.clone())
+                .or_insert_with(|| value(attribute.value.as_ref()));
+        } else {
+            attributes.dropped_attributes_count += 1;
+        }
+    }
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_say_how_much_is_gone() {
+        for (given, kept, gone) in
+            [("", "", 0), ("äöü", "äöü", 0), ("äöüa", "äöü", 1), ("aäöü", "aäö", 2), ("😀😀", "😀", 4)]
+        {
+            let expected = Text { value: kept.to_owned(), truncated_byte_count: gone };
+            assert_eq!(truncated(given, 6), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn values_are_texts_integers_and_truths() {
+        let any = |value| AnyValue { value: Some(value) };
+        let text = |text: &str| Value::Text(Text { value: text.to_owned(), truncated_byte_count: 0 });
+        for (given, expected) in [
+            (Any::StringValue("a".to_owned()), text("a")),
+            (Any::IntValue(i64::MIN), Value::Int(i64::MIN)),
+            (Any::BoolValue(false), Value::Bool(false)),
+            (Any::DoubleValue(0.5), text("0.5")),
+            (Any::BytesValue(vec![1, 255]), text("01ff")),
+        ] {
+            assert_eq!(value(Some(&any(given))), expected);
+        }
+        assert_eq!(value(None), text(""));
+        let Value::Text(long) = value(Some(&any(Any::StringValue("x".repeat(300))))) else {
+            panic!("a text")
+        };
+        assert_eq!((long.value.len(), long.truncated_byte_count), (256, 44));
+    }
+
+    #[test]
+    fn keys_that_are_too_long_are_dropped_and_counted() {
+        let attribute = |key: String| KeyValue { key, value: None, key_strindex: 0 };
+        let given = [
+            attribute("k".repeat(128)),
+            attribute("k".repeat(129)),
+            attribute(String::new()),
+            attribute("b".to_owned()),
+        ];
+        let attributes = attributes(given.iter(), 1, 7);
+        assert_eq!((attributes.attribute_map.len(), attributes.dropped_attributes_count), (1, 10));
+    }
+}

@@ -1,0 +1,116 @@
+//! Tokens for Google Cloud: Application Default Credentials, by Google's own crate.
+//!
+//! The crate finds them (<https://google.aip.dev/auth/4110>), and fetches a new token in the background some minutes
+//! before the old one expires. It gives up for good after an error that it takes for permanent, which a wrong clock or
+//! a token file that comes late can be; so after such an error the credentials are opened anew.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials as Adc};
+use google_cloud_auth::errors::CredentialsError;
+use reqwest::header::HeaderMap;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::super::DeliveryError;
+use super::super::http::{causes, install_crypto};
+use super::project::{self, ProjectId};
+use crate::log::{self, Severity, Value};
+
+/// The value of `--auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Auth {
+    /// Application Default Credentials
+    Adc,
+    /// No credentials: for endpoints that want none
+    None,
+}
+
+/// Gives the headers that let a call in.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// `None` if no credentials are wanted.
+    source: Option<Source>,
+}
+
+#[derive(Debug)]
+struct Source {
+    scope: &'static str,
+    /// Whom the calls are charged to, where the credentials do not say.
+    quota_project: ProjectId,
+    adc: Mutex<Adc>,
+}
+
+/// How long the first token may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const WHAT_TO_DO: &str = "run where Google Cloud has a metadata server (GKE with Workload Identity, Cloud Run, \
+     Compute Engine), or set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials (a service account's key, or \
+     the configuration of Workload Identity Federation), or run `gcloud auth application-default login`; \
+     --auth none is for endpoints that want no credentials";
+
+impl Credentials {
+    /// Finds the credentials and fetches a first token.
+    ///
+    /// A token that does not come at the moment is no error if there is a file with credentials: what is to be
+    /// delivered waits.
+    pub(crate) async fn open(
+        auth: Auth,
+        scope: &'static str,
+        quota_project: &ProjectId,
+    ) -> anyhow::Result<Self> {
+        if auth.is_none() {
+            return Ok(Self { source: None });
+        }
+        install_crypto();
+        let quota_project = quota_project.clone();
+        let missing = |error: String| anyhow!("no credentials for Google Cloud: {error}; {WHAT_TO_DO}");
+        let adc = build(scope, &quota_project).map_err(missing)?;
+        match timeout(PATIENCE, adc.headers(Default::default())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if error.is_transient() && project::has_credentials_file() => {
+                tell(&causes(&error));
+            }
+            Err(_) if project::has_credentials_file() => tell("no token came in time"),
+            Ok(Err(error)) => bail!(missing(causes(&error))),
+            Err(_) => bail!(missing(format!("no token within {} s", PATIENCE.as_secs()))),
+        }
+        Ok(Self { source: Some(Source { scope, quota_project, adc: Mutex::new(adc) }) })
+    }
+
+    /// The headers for a call that is made now.
+    pub(crate) async fn headers(&self) -> Result<HeaderMap, DeliveryError> {
+        let Some(source) = &self.source else { return Ok(HeaderMap::new()) };
+        let adc = source.adc.lock().await.clone();
+        let error = match adc.headers(Default::default()).await {
+            Ok(CacheableResource::New { data, .. }) => return Ok(data),
+            Ok(CacheableResource::NotModified) => CredentialsError::from_msg(true, "no new token"),
+            Err(error) => error,
+        };
+        if !error.is_transient()
+            && let Ok(anew) = build(source.scope, &source.quota_project)
+        {
+            *source.adc.lock().await = anew;
+        }
+        let reason = format!("no token for Google Cloud: {}", causes(&error));
+        Err(DeliveryError::Unavailable { reason, after: None })
+    }
+}
+
+/// Finds the credentials; has to be called inside of the runtime.
+fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> {
+    let builder = Builder::default().with_scopes([scope]);
+    // A quota project is for the credentials of people; for a service account it costs a permission more.
+    let builder = if project::are_credentials_of_a_user() {
+        builder.with_quota_project_id(quota_project.as_str())
+    } else {
+        builder
+    };
+    builder.build().map_err(|error| causes(&error))
+}
+
+fn tell(error: &str) {
+    log::line(Severity::Warning, "no token for Google Cloud yet", &[("error", Value::Str(error))]);
+}

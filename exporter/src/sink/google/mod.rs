@@ -1,0 +1,84 @@
+//! What the sinks of Google Cloud share: credentials, the project, and what answers mean.
+
+pub(crate) mod credentials;
+pub(crate) mod project;
+
+use reqwest::{Client, RequestBuilder, Url};
+
+use super::{DeliveryError, http};
+use crate::config::Config;
+use credentials::{Auth, Credentials};
+use project::ProjectId;
+
+/// A service of Google Cloud, to be called for one project or for several.
+#[derive(Debug)]
+pub(crate) struct Google {
+    client: Client,
+    endpoint: Url,
+    credentials: Credentials,
+    /// The project of what does not name another.
+    pub(crate) project: ProjectId,
+}
+
+/// Which service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service<'a> {
+    pub(crate) endpoint: &'a Url,
+    /// What the token has to be good for.
+    pub(crate) scope: &'static str,
+}
+
+impl Google {
+    /// Finds the credentials and the project.
+    ///
+    /// # Errors
+    ///
+    /// There are none, and what to do about it.
+    pub(crate) async fn open(config: &Config, service: Service<'_>) -> anyhow::Result<Self> {
+        let client = http::client()?;
+        let project = project::find(config.project.as_ref(), config.auth, &client).await?;
+        let credentials = Credentials::open(config.auth, service.scope, &project).await?;
+        Ok(Self { client, endpoint: service.endpoint.clone(), credentials, project })
+    }
+
+    /// A `POST` to this path, with a token.
+    pub(crate) async fn post(&self, path: &str) -> Result<RequestBuilder, DeliveryError> {
+        let mut url = self.endpoint.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        Ok(self.client.post(url).headers(self.credentials.headers().await?))
+    }
+
+    /// What a failure means that is not about what was sent but about the access to a project.
+    ///
+    /// What is not allowed in the exporter's own project waits, for somebody will mend that; another project must not
+    /// hold up everything else, so that what is for it goes to the dead letters.
+    pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
+        match error {
+            DeliveryError::Unavailable { reason, after: None }
+                if *project != self.project && is_about_access(&reason) =>
+            {
+                DeliveryError::Unwanted { reason: format!("project {project}: {reason}") }
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_about_access(reason: &str) -> bool {
+    ["HTTP 401", "HTTP 403", "HTTP 404"].iter().any(|status| reason.starts_with(status))
+}
+
+/// Reads the URL of an endpoint.
+pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("that is no URL ({error})"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() && url.query().is_none() => Ok(url),
+        _ => Err("expected http://HOST or https://HOST, perhaps with a port".to_owned()),
+    }
+}
+
+impl Auth {
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::None
+    }
+}

@@ -1,0 +1,179 @@
+//! Which project of Google Cloud.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use reqwest::Client;
+use serde::Deserialize;
+
+use super::credentials::Auth;
+
+/// The id of a project: what is in it is safe in a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProjectId(String);
+
+impl ProjectId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ProjectId {
+    type Err = String;
+
+    /// Lower-case letters, digits and hyphens, perhaps after a domain and a colon; a project number will do, too.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':');
+        let ends = text.bytes().next().zip(text.bytes().last());
+        let is_name =
+            ends.is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric());
+        if is_name && text.len() <= 100 && text.bytes().all(is_valid) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected the id of a project, such as my-project-1".to_owned())
+        }
+    }
+}
+
+/// The attribute of a resource that names a project.
+pub(crate) const ATTRIBUTE: &str = "gcp.project_id";
+
+/// The project that a resource names, a `Resource` as protobuf.
+pub(crate) fn of_resource(resource: &[u8]) -> Option<ProjectId> {
+    Resource::decode(resource).ok().and_then(|resource| named(&resource))
+}
+
+/// The project that a resource names.
+pub(crate) fn named(resource: &Resource) -> Option<ProjectId> {
+    let attribute = resource.attributes.iter().find(|attribute| attribute.key == ATTRIBUTE)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Any::StringValue(name) => name.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Finds the project: the option, the environment, the file with credentials, the metadata server.
+pub(super) async fn find(
+    option: Option<&ProjectId>,
+    auth: Auth,
+    client: &Client,
+) -> anyhow::Result<ProjectId> {
+    if let Some(project) = option {
+        return Ok(project.clone());
+    }
+    for name in ["GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"] {
+        if let Ok(value) = std::env::var(name)
+            && !value.is_empty()
+        {
+            return value.parse().map_err(anyhow::Error::msg).with_context(|| format!("cannot take {name}"));
+        }
+    }
+    const UNKNOWN: &str = "which project of Google Cloud? give --project ID";
+    if auth.is_none() {
+        bail!(UNKNOWN);
+    }
+    let in_file = file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
+    match in_file {
+        Some(project) => Ok(project),
+        None => ask_metadata_server(client).await.context(UNKNOWN),
+    }
+}
+
+/// <https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>
+async fn ask_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
+    let host = std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned());
+    let response = client
+        .get(format!("http://{host}/computeMetadata/v1/project/project-id"))
+        .header("metadata-flavor", "Google")
+        .timeout(Duration::from_secs(5))
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .context("there is no metadata server")?;
+    if response.headers().get("metadata-flavor").is_none_or(|value| value != "Google") {
+        bail!("what answers at {host} is no metadata server");
+    }
+    let text = response.text().await.context("cannot read the answer of the metadata server")?;
+    text.trim().parse().map_err(anyhow::Error::msg)
+}
+
+/// What is of interest in a file with credentials.
+#[derive(Debug, Deserialize)]
+struct CredentialsFile {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    project_id: Option<String>,
+    quota_project_id: Option<String>,
+}
+
+/// Where Application Default Credentials look for a file (<https://google.aip.dev/auth/4110>).
+fn file() -> Option<CredentialsFile> {
+    let path = match std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(std::env::var_os("HOME")?)
+            .join(".config/gcloud/application_default_credentials.json"),
+    };
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+pub(super) fn has_credentials_file() -> bool {
+    file().is_some()
+}
+
+/// Whether they are those of a person, who has no project.
+pub(super) fn are_credentials_of_a_user() -> bool {
+    file().is_some_and(|file| {
+        file.kind.as_deref() == Some("authorized_user") && file.quota_project_id.is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+    #[test]
+    fn ids_are_checked() {
+        for text in ["my-project-1", "example.com:shop", "123456789"] {
+            assert_eq!(text.parse::<ProjectId>().unwrap().as_str(), text);
+        }
+        for text in ["", "-", "My-Project", "a/b", "a b", "..", "a?b", "a-"] {
+            assert!(text.parse::<ProjectId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resource_names_its_project() {
+        let resource = |key: &str, value| Resource {
+            attributes: vec![KeyValue {
+                key: key.to_owned(),
+                value: Some(AnyValue { value: Some(value) }),
+                key_strindex: 0,
+            }],
+            ..Default::default()
+        };
+        let text = |text: &str| Any::StringValue(text.to_owned());
+        for (resource, project) in [
+            (resource(ATTRIBUTE, text("shop-1")), Some("shop-1")),
+            (resource(ATTRIBUTE, text("../shop")), None),
+            (resource(ATTRIBUTE, Any::IntValue(5)), None),
+            (resource("service.name", text("shop-1")), None),
+        ] {
+            let found = of_resource(&resource.encode_to_vec());
+            assert_eq!(found.as_ref().map(ProjectId::as_str), project);
+        }
+        assert_eq!(of_resource(b"\xff"), None);
+    }
+}

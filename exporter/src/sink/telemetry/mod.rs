@@ -1,0 +1,110 @@
+//! Google Cloud's Telemetry API: OTLP/HTTP with a token, to `/v1/traces`
+//! (<https://docs.cloud.google.com/stackdriver/docs/reference/telemetry/overview>).
+//!
+//! Each resource has to name its project in `gcp.project_id`; where it does not, it gets the exporter's. Spans stay
+//! the bytes that they are.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+
+use super::cloud_trace::divide;
+use super::google::project::{self, ProjectId};
+use super::google::{Google, Service};
+use super::{Accepted, DeliveryError, Pace, Sink, otlp};
+use crate::config::Config;
+use crate::deliver::Part;
+use crate::envelope::{Envelope, OfResource};
+
+/// The sink.
+#[derive(Debug)]
+pub(crate) struct Telemetry(Google);
+
+/// The API knows no narrower one for traces of all kinds of credentials.
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+impl Telemetry {
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let service = Service { endpoint: &config.telemetry_endpoint, scope: SCOPE };
+        Google::open(config, service).await.map(Self)
+    }
+}
+
+impl Sink for Telemetry {
+    /// A message may have 16 MiB.
+    fn pace(&self) -> Pace {
+        Pace { calls: 32, items: 2000, bytes: 1 << 20, linger: Duration::from_millis(200) }
+    }
+
+    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+        let undecodable = |error: prost::DecodeError| DeliveryError::Refused { reason: error.to_string() };
+        let mut envelope = Envelope::open(&part.body()).map_err(undecodable)?;
+        let mut project = None;
+        for of_resource in &mut envelope.resources {
+            let named = complete(of_resource, &self.0.project).map_err(undecodable)?;
+            match &project {
+                None => project = Some(named),
+                Some(project) if *project == named => {}
+                // Access to one project must not decide about spans of another.
+                Some(_) => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
+            }
+        }
+        let project = project.unwrap_or_else(|| self.0.project.clone());
+        let call = self.0.post("/v1/traces").await?;
+        otlp::http::send(call, envelope.close()).await.map_err(|error| self.0.judge(&project, error))
+    }
+}
+
+/// Lets the resource name a project; which it is.
+fn complete(of_resource: &mut OfResource, default: &ProjectId) -> Result<ProjectId, prost::DecodeError> {
+    let mut resource = match &of_resource.resource {
+        Some(resource) => Resource::decode(resource.clone())?,
+        None => Resource::default(),
+    };
+    if let Some(project) = project::named(&resource) {
+        return Ok(project);
+    }
+    resource.attributes.retain(|attribute| attribute.key != project::ATTRIBUTE);
+    resource.attributes.push(KeyValue {
+        key: project::ATTRIBUTE.to_owned(),
+        value: Some(AnyValue { value: Some(Any::StringValue(default.to_string())) }),
+        key_strindex: 0,
+    });
+    of_resource.resource = Some(resource.encode_to_vec().into());
+    Ok(default.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_resource_names_a_project() {
+        let default: ProjectId = "shop-1".parse().unwrap();
+        let attribute = |value| KeyValue {
+            key: project::ATTRIBUTE.to_owned(),
+            value: Some(AnyValue { value: Some(value) }),
+            key_strindex: 0,
+        };
+        let text = |text: &str| Any::StringValue(text.to_owned());
+        for (given, expected) in [
+            (vec![], "shop-1"),
+            (vec![attribute(text("other"))], "other"),
+            (vec![attribute(text("not valid!"))], "shop-1"),
+            (vec![attribute(Any::IntValue(7))], "shop-1"),
+        ] {
+            let resource = Resource { attributes: given, ..Default::default() };
+            let mut of_resource =
+                OfResource { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
+            assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), expected);
+            let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
+            assert_eq!(completed.attributes, [attribute(text(expected))]);
+        }
+        let mut none = OfResource::default();
+        complete(&mut none, &default).unwrap();
+        assert!(none.resource.is_some());
+    }
+}

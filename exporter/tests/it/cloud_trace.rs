@@ -1,0 +1,541 @@
+//! The sinks of Google Cloud against a Cloud Trace that refuses what Google's documentation forbids.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use expect_test::expect;
+use google_cloud_trace_v2::model::Span as Written;
+use google_cloud_trace_v2::model::attribute_value::Value as Attribute;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use serde_json::Value;
+
+use crate::google::{MetadataServer, batch_write, error};
+use crate::harness::{Exporter, command, eventually, request, string};
+use crate::receiver::{Answer, Receiver, Request, otlp};
+use crate::sinks::dead_letters;
+
+/// A Cloud Trace that takes what is right.
+async fn cloud_trace() -> Receiver {
+    Receiver::start(strict).await
+}
+
+fn strict(request: &Request) -> Answer {
+    match batch_write(request) {
+        Ok(_) => Answer::new(200, "{}"),
+        Err(mistake) => error(400, "INVALID_ARGUMENT", &mistake),
+    }
+}
+
+/// What the receiver has taken: each span with its project, by span id.
+fn written(receiver: &Receiver) -> BTreeMap<String, (String, Written)> {
+    let mut written = BTreeMap::new();
+    for request in receiver.accepted() {
+        let (project, spans) = batch_write(&request).unwrap();
+        written.extend(spans.into_iter().map(|span| (span.span_id.clone(), (project.clone(), span))));
+    }
+    written
+}
+
+fn to_cloud_trace(dir: &Path, receiver: &Receiver) -> Command {
+    let mut command = command(dir);
+    command
+        .args(["--sink", "cloud-trace", "--auth", "none", "--project", "mesh-project"])
+        .args(["--cloud-trace-endpoint", &receiver.url]);
+    command
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
+}
+
+fn span(id: u64, name: &str) -> Span {
+    Span {
+        trace_id: vec![0x46; 16],
+        span_id: id.to_be_bytes().to_vec(),
+        name: name.to_owned(),
+        kind: 2,
+        start_time_unix_nano: now(),
+        end_time_unix_nano: now() + 5_000_000,
+        ..Default::default()
+    }
+}
+
+fn attribute(key: &str, value: Any) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
+}
+
+/// Spans at every limit, and beyond.
+fn odd_spans() -> Vec<Span> {
+    let long = "ä😀".repeat(300);
+    let many = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), &long)).collect::<Vec<_>>();
+    let short = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), "ä")).collect::<Vec<_>>();
+    let event = |name: &str, time: u64| Event {
+        name: name.to_owned(),
+        time_unix_nano: time,
+        attributes: short(9),
+        ..Default::default()
+    };
+    let values = vec![AnyValue { value: Some(Any::IntValue(1)) }];
+    let message = Event {
+        attributes: vec![string("message.type", "SENT"), attribute("message.id", Any::IntValue(7))],
+        ..event("message", now())
+    };
+    let mut spans: Vec<Span> = (1..=12).map(|id| span(id, "odd")).collect();
+    spans[0].name = long.clone();
+    spans[1].name = String::new();
+    spans[2].end_time_unix_nano = 0;
+    spans[3].attributes = many(100);
+    spans[4].attributes = vec![
+        attribute("float", Any::DoubleValue(f64::NAN)),
+        attribute("list", Any::ArrayValue(ArrayValue { values })),
+        attribute("bytes", Any::BytesValue(vec![0, 159])),
+        attribute("nothing", Any::StringValue(String::new())),
+        string(&"k".repeat(200), "long key"),
+        string("control", "\u{0}\u{1b}\r\n"),
+    ];
+    spans[5].events = (0..100).map(|n| event("event", n)).chain([event("exception", 0)]).collect();
+    spans[6].events = (0..200).map(|_| message.clone()).collect();
+    spans[7].links = (0..200)
+        .map(|n| Link {
+            trace_id: [n, 1].repeat(8),
+            span_id: vec![1; 8],
+            attributes: short(40),
+            ..Default::default()
+        })
+        .chain([Link { trace_id: vec![0; 16], span_id: vec![1; 8], ..Default::default() }])
+        .collect();
+    spans[8].parent_span_id = spans[8].span_id.clone();
+    spans[9].parent_span_id = vec![0; 8];
+    spans[10].dropped_attributes_count = u32::MAX;
+    spans[10].dropped_events_count = u32::MAX;
+    spans[10].dropped_links_count = u32::MAX;
+    spans[11].kind = 99;
+    spans
+}
+
+#[tokio::test]
+async fn what_is_sent_is_within_googles_limits() {
+    let receiver = cloud_trace().await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    exporter.send(&request(&"shop".repeat(200), odd_spans())).await;
+    let written = eventually("12 spans", async || {
+        let written = written(&receiver);
+        (written.len() == 12).then_some(written)
+    })
+    .await;
+    assert_eq!(
+        (receiver.answered(400), dead_letters(dir.path(), &["list"])),
+        (0, "no dead letters\n".to_owned())
+    );
+    let of = |id: u64| &written[&format!("{id:016x}")].1;
+
+    let name = of(1).display_name.as_ref().unwrap();
+    assert_eq!((name.value.len(), name.truncated_byte_count), (128, 1800 - 128));
+    assert_eq!(of(3).end_time, of(3).start_time);
+    let attributes = of(4).attributes.as_ref().unwrap();
+    // The agent, the name of the service twice, and 29 of the span's hundred.
+    assert_eq!((attributes.attribute_map.len(), attributes.dropped_attributes_count), (32, 71));
+    let Some(Attribute::StringValue(text)) = &attributes.attribute_map["key.000"].value else {
+        panic!("a text")
+    };
+    assert_eq!((text.value.len(), text.truncated_byte_count), (254, 1800 - 254));
+    let events = of(6).time_events.as_ref().unwrap();
+    assert_eq!((events.time_event.len(), events.dropped_annotations_count), (32, 69));
+    assert!(format!("{events:?}").contains("exception"), "the exception is kept");
+    let messages = of(7).time_events.as_ref().unwrap();
+    assert_eq!((messages.time_event.len(), messages.dropped_message_events_count), (128, 72));
+    let links = of(8).links.as_ref().unwrap();
+    assert_eq!((links.link.len(), links.dropped_links_count), (128, 73));
+    assert_eq!((&of(9).parent_span_id, &of(10).parent_span_id), (&String::new(), &String::new()));
+}
+
+#[tokio::test]
+async fn both_generations_of_http_attributes_have_the_same_labels() {
+    let receiver = cloud_trace().await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    let number = |key: &str, number| attribute(key, Any::IntValue(number));
+    let (mut today, mut before) = (span(1, "GET /orders/{id}"), span(2, "GET /orders/{id}"));
+    today.attributes = vec![
+        string("http.request.method", "GET"),
+        number("http.response.status_code", 200),
+        string("url.full", "https://shop.example/orders/1"),
+        string("url.path", "/orders/1"),
+        string("server.address", "shop.example"),
+        string("http.route", "/orders/{id}"),
+        string("user_agent.original", "curl/8"),
+        number("http.request.body.size", 5),
+        number("http.response.body.size", 77),
+        string("network.protocol.version", "1.1"),
+    ];
+    before.attributes = vec![
+        string("http.method", "GET"),
+        number("http.status_code", 200),
+        string("http.url", "https://shop.example/orders/1"),
+        string("http.target", "/orders/1?page=2"),
+        string("http.host", "shop.example"),
+        string("http.route", "/orders/{id}"),
+        string("http.user_agent", "curl/8"),
+        number("http.request_content_length", 5),
+        number("http.response_content_length", 77),
+        string("http.flavor", "1.1"),
+    ];
+    for span in [&mut today, &mut before] {
+        span.attributes.push(string("upstream_cluster", "orders"));
+    }
+    exporter.send(&request("shop", vec![today, before])).await;
+    eventually("2 spans", async || (written(&receiver).len() == 2).then_some(())).await;
+    let body: Value = serde_json::from_slice(&receiver.accepted()[0].body).unwrap();
+    assert_eq!(body["spans"][0]["attributes"], body["spans"][1]["attributes"]);
+    let labels = serde_json::to_string_pretty(&body["spans"][0]["attributes"]["attributeMap"]).unwrap();
+    expect![[r#"
+        {
+          "/component": {
+            "stringValue": {
+              "value": "shop"
+            }
+          },
+          "/http/client_protocol": {
+            "stringValue": {
+              "value": "HTTP/1.1"
+            }
+          },
+          "/http/host": {
+            "stringValue": {
+              "value": "shop.example"
+            }
+          },
+          "/http/method": {
+            "stringValue": {
+              "value": "GET"
+            }
+          },
+          "/http/path": {
+            "stringValue": {
+              "value": "/orders/1"
+            }
+          },
+          "/http/request/size": {
+            "intValue": "5"
+          },
+          "/http/response/size": {
+            "intValue": "77"
+          },
+          "/http/route": {
+            "stringValue": {
+              "value": "/orders/{id}"
+            }
+          },
+          "/http/status_code": {
+            "intValue": "200"
+          },
+          "/http/url": {
+            "stringValue": {
+              "value": "https://shop.example/orders/1"
+            }
+          },
+          "/http/user_agent": {
+            "stringValue": {
+              "value": "curl/8"
+            }
+          },
+          "g.co/agent": {
+            "stringValue": {
+              "value": "logtracer-exporter 0.1.0"
+            }
+          },
+          "service.name": {
+            "stringValue": {
+              "value": "shop"
+            }
+          },
+          "upstream_cluster": {
+            "stringValue": {
+              "value": "orders"
+            }
+          }
+        }"#]]
+    .assert_eq(&labels);
+}
+
+#[tokio::test]
+async fn spans_of_several_projects_go_to_their_own() {
+    let receiver = Receiver::start(|request: &Request| match batch_write(request) {
+        Ok((project, _)) if project == "locked-project" => error(403, "PERMISSION_DENIED", "no access"),
+        _ => strict(request),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    let mut all = request("shop", vec![span(1, "a"), span(2, "b")]);
+    for (id, project) in [(3, "other-project"), (4, "locked-project"), (5, "not a project")] {
+        let mut one = request("shop", vec![span(id, "c")]);
+        let resource = one.resource_spans[0].resource.as_mut().unwrap();
+        resource.attributes.push(string("gcp.project_id", project));
+        all.resource_spans.append(&mut one.resource_spans);
+    }
+    exporter.send(&all).await;
+    let written = eventually("4 spans", async || {
+        let written = written(&receiver);
+        (written.len() == 4).then_some(written)
+    })
+    .await;
+    let projects: Vec<&str> = written.values().map(|(project, _)| project.as_str()).collect();
+    assert_eq!(projects, ["mesh-project", "mesh-project", "other-project", "mesh-project"]);
+    let list = eventually("a dead letter", async || {
+        Some(dead_letters(dir.path(), &["list"])).filter(|list| list.contains("locked-project"))
+    })
+    .await;
+    assert!(list.contains("project locked-project: HTTP 403 Forbidden: no access"), "{list}");
+}
+
+#[tokio::test]
+async fn a_span_that_google_refuses_does_not_sink_its_batch() {
+    let receiver = cloud_trace().await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    let mut spans: Vec<Span> = (1..=100).map(|id| span(id, "fine")).collect();
+    spans[41].start_time_unix_nano = 1_000_000_000;
+    exporter.send(&request("shop", spans)).await;
+    eventually("99 spans", async || (written(&receiver).len() == 99).then_some(())).await;
+    let list = eventually("a dead letter", async || {
+        Some(dead_letters(dir.path(), &["list"]))
+            .filter(|list| list.lines().count() == 1 && list.contains('/'))
+    })
+    .await;
+    assert!(list.contains("it starts too long ago or too late"), "{list}");
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_waited_for_and_a_missing_permission_too() {
+    let count = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |request: &Request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            let details = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"Quota exceeded","details":[
+                {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.2s"}]}}"#;
+            Answer::new(429, details)
+        }
+        1 => error(403, "PERMISSION_DENIED", "not yet"),
+        2 => error(503, "UNAVAILABLE", "later"),
+        _ => strict(request),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    let start = std::time::Instant::now();
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert!(start.elapsed() >= Duration::from_millis(1200), "{:?}", start.elapsed());
+    assert_eq!(dead_letters(dir.path(), &["list"]), "no dead letters\n");
+}
+
+/// An environment without credentials but those that a test gives.
+fn with_credentials(dir: &Path, receiver: &Receiver, home: &Path) -> Command {
+    let mut command = command(dir);
+    command
+        .args(["--sink", "cloud-trace", "--cloud-trace-endpoint", &receiver.url])
+        .env("HOME", home)
+        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+        .env_remove("GOOGLE_CLOUD_PROJECT")
+        .env_remove("GOOGLE_CLOUD_QUOTA_PROJECT")
+        .env("GCE_METADATA_HOST", "127.0.0.1:9");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_come_from_the_metadata_server_and_are_renewed() {
+    let metadata_server = MetadataServer::start(1).await;
+    let valid = Arc::new(Mutex::new("Bearer token-1".to_owned()));
+    let expected = valid.clone();
+    let receiver = Receiver::start(move |request: &Request| {
+        let token = request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        if token.as_ref().is_none_or(|token| *token < *expected.lock().unwrap()) {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.env("GCE_METADATA_HOST", metadata_server.host());
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert_eq!(
+        written(&receiver)["0000000000000001"].0,
+        "mesh-project",
+        "the metadata server tells the project"
+    );
+    assert_eq!(
+        *metadata_server.scopes.lock().unwrap(),
+        "scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Ftrace.append"
+    );
+
+    // From now on only later tokens are good.
+    *valid.lock().unwrap() = format!("Bearer token-{}", metadata_server.given() + 1);
+    exporter.send(&request("shop", vec![span(2, "b")])).await;
+    eventually("another span", async || (written(&receiver).len() == 2).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_credentials_of_a_user_are_exchanged_for_a_token() {
+    let token_server = Receiver::start(|request: &Request| {
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        if !form.contains("refresh-1") {
+            return Answer::new(400, "that is no refresh token");
+        }
+        let answer =
+            Answer::new(200, r#"{"access_token":"token-u","expires_in":3600,"token_type":"Bearer"}"#);
+        Answer { headers: vec![("content-type", "application/json".to_owned())], ..answer }
+    })
+    .await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-u") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        if request.headers.get("x-goog-user-project").is_none_or(|value| value != "mesh-project") {
+            return error(403, "PERMISSION_DENIED", "a quota project is needed");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = home.path().join(".config/gcloud/application_default_credentials.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let content = serde_json::json!({
+        "type": "authorized_user", "client_id": "id", "client_secret": "hush", "refresh_token": "refresh-1",
+        "token_uri": token_server.url,
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.args(["--project", "mesh-project"]);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workload_identity_federation_exchanges_the_token_of_a_file() {
+    let token_server = Receiver::start(|request: &Request| {
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        if !form.contains("subject_token=from-elsewhere") {
+            return Answer::new(400, "that is no subject token");
+        }
+        let answer = Answer::new(
+            200,
+            r#"{"access_token":"token-w","expires_in":3600,"token_type":"Bearer",
+                "issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#,
+        );
+        Answer { headers: vec![("content-type", "application/json".to_owned())], ..answer }
+    })
+    .await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-w") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (file, token) = (home.path().join("federation.json"), home.path().join("token"));
+    std::fs::write(&token, "from-elsewhere").unwrap();
+    let content = serde_json::json!({
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": token_server.url,
+        "credential_source": { "file": token },
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.args(["--project", "mesh-project"]).env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn missing_credentials_are_told_at_the_start() {
+    let receiver = cloud_trace().await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |arguments: &[&str], file: Option<&str>| {
+        let mut command = with_credentials(dir.path(), &receiver, home.path());
+        command.args(arguments);
+        if let Some(file) = file {
+            command.env("GOOGLE_APPLICATION_CREDENTIALS", file);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, message) = run(&[], None);
+    assert_eq!(code, Some(1));
+    assert!(
+        message
+            .contains("cannot start the sink cloud-trace: which project of Google Cloud? give --project ID"),
+        "{message}"
+    );
+    let (code, message) = run(&["--project", "mesh-project"], None);
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("no credentials for Google Cloud: ")
+            && message.contains("gcloud auth application-default login"),
+        "{message}"
+    );
+    let (code, message) = run(&["--project", "mesh-project"], Some("/nowhere/key.json"));
+    assert_eq!(code, Some(1));
+    assert!(message.contains("/nowhere/key.json"), "{message}");
+    let (code, message) = run(&["--auth", "none"], None);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("give --project ID"), "{message}");
+    let (code, message) = run(&["--project", "No Project"], None);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("expected the id of a project"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_telemetry_api_gets_otlp_with_a_project_and_a_token() {
+    let metadata_server = MetadataServer::start(3600).await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-1") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        let decoded = match otlp(request) {
+            Ok(decoded) => decoded,
+            Err(mistake) => return error(400, "INVALID_ARGUMENT", &mistake),
+        };
+        let has_project = decoded.resource_spans.iter().all(|of_resource| {
+            let attributes = of_resource.resource.iter().flat_map(|resource| &resource.attributes);
+            attributes.filter(|attribute| attribute.key == "gcp.project_id").count() == 1
+        });
+        if has_project { Answer::ok() } else { error(400, "INVALID_ARGUMENT", "gcp.project_id is missing") }
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = command(dir.path());
+    command
+        .args(["--sink", "telemetry", "--telemetry-endpoint", &receiver.url])
+        .env("HOME", home.path())
+        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+        .env("GCE_METADATA_HOST", metadata_server.host());
+    let exporter = Exporter::spawn(command);
+    let mut all = request("shop", vec![span(1, "a")]);
+    let mut other = request("shop", vec![span(2, "b")]);
+    other.resource_spans[0]
+        .resource
+        .as_mut()
+        .unwrap()
+        .attributes
+        .push(string("gcp.project_id", "other-project"));
+    all.resource_spans.append(&mut other.resource_spans);
+    exporter.send(&all).await;
+    eventually("2 spans", async || (crate::receiver::arrived(&receiver.accepted()).len() == 2).then_some(()))
+        .await;
+    assert_eq!((receiver.accepted().len(), receiver.answered(400)), (2, 0), "a call for each project");
+}

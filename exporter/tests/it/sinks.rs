@@ -1,0 +1,372 @@
+//! Sinks against receivers that are strict, slow, failing, or not there.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use serde_json::Value;
+
+use crate::harness::{Exporter, command, eventually, failed, request, span, string};
+use crate::receiver::{Answer, Receiver, Request, arrived, strict_otlp};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+/// An exporter with these sinks.
+pub(crate) fn exporter(dir: &Path, sinks: &[&str]) -> Exporter {
+    let mut command = command(dir);
+    for sink in sinks {
+        command.args(["--sink", sink]);
+    }
+    Exporter::spawn(command)
+}
+
+/// What `logtracer-exporter dead-letters …` says.
+pub(crate) fn dead_letters(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"))
+        .args(["dead-letters", "--data-dir"])
+        .arg(dir)
+        .args(args)
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn send(exporter: &Exporter, spans: u64) {
+    for id in 1..=spans {
+        exporter.send(&request("shop", vec![span(TRACE, id, 0, "work", id, 1)])).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sinks_do_not_hold_up_each_other() {
+    let good = Receiver::start(strict_otlp).await;
+    let slow =
+        Receiver::start(|request: &Request| Answer { delay: Duration::from_secs(1), ..strict_otlp(request) })
+            .await;
+    let dir = tempfile::tempdir().unwrap();
+    let (good_name, slow_name) = (format!("otlp={}", good.url), format!("otlp={}", slow.url));
+    let down_name = "zipkin=http://127.0.0.1:9";
+    let exporter = exporter(dir.path(), &["store", &good_name, &slow_name, down_name]);
+    let start = Instant::now();
+    for n in 1..=20u128 {
+        let trace = format!("{n:032x}");
+        let spans = (1..=1000).map(|id| span(&trace, id, 0, "work", id, 1)).collect();
+        exporter.send(&request("shop", spans)).await;
+    }
+    let everywhere = async |receiver: &Receiver| {
+        eventually("20000 spans", async || (arrived(&receiver.accepted()).len() == 20_000).then_some(()))
+            .await;
+    };
+    everywhere(&good).await;
+    everywhere(&slow).await;
+    // One call at a time would have taken several answers of a second.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    let metric = |name: &str, sink: &str| {
+        let name = format!("logtracer_exporter_{name}{{sink=\"{sink}\"}}");
+        let exporter = &exporter;
+        async move { exporter.metric(&name).await }
+    };
+    for name in ["store", &good_name, &slow_name] {
+        let delivered = async || (metric("spans_delivered_total", name).await == 20_000.).then_some(());
+        eventually(name, delivered).await;
+    }
+    assert_eq!(metric("spans_delivered_total", down_name).await, 0.);
+    assert_eq!(metric("sink_lag_batches", down_name).await, 20.);
+    assert!(metric("delivery_retries_total", down_name).await >= 1.);
+}
+
+#[tokio::test]
+async fn a_bad_span_is_listed_and_tried_again() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = is_mended.clone();
+    let receiver = Receiver::start(move |request: &Request| {
+        let body = String::from_utf8_lossy(&request.body);
+        if body.contains("bad") && !mended.load(Ordering::Relaxed) {
+            return Answer::new(400, "this name is not allowed");
+        }
+        strict_otlp(request)
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let sink = format!("otlp={}", receiver.url);
+    let exporter = exporter(dir.path(), &[&sink]);
+    let spans =
+        (1..=200).map(|id| span(TRACE, id, 0, if id == 77 { "bad" } else { "good" }, id, 1)).collect();
+    exporter.send(&request("shop", spans)).await;
+    let arrives = async |count: usize| {
+        eventually("spans", async || (arrived(&receiver.accepted()).len() == count).then_some(())).await;
+    };
+    arrives(199).await;
+    let dropped = format!("logtracer_exporter_spans_dropped_total{{sink=\"{sink}\",reason=\"refused\"}}");
+    eventually("the count", async || (exporter.metric(&dropped).await == 1.).then_some(())).await;
+
+    let list = dead_letters(dir.path(), &["list"]);
+    assert!(
+        list.contains(&format!(
+            "{TRACE}/000000000000004d \"bad\"  HTTP 400 Bad Request: this name is not allowed"
+        )),
+        "{list}"
+    );
+    let object: Value = serde_json::from_str(&dead_letters(dir.path(), &["list", "--json"])).unwrap();
+    let resource = &object["request"]["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "shop");
+    let letters = format!("logtracer_exporter_dead_letters{{sink=\"{sink}\"}}");
+    eventually("the metric", async || (exporter.metric(&letters).await == 1.).then_some(())).await;
+
+    is_mended.store(true, Ordering::Relaxed);
+    assert_eq!(dead_letters(dir.path(), &["retry", "--all"]), "1 to be tried again\n");
+    arrives(200).await;
+    eventually("no letters", async || {
+        (dead_letters(dir.path(), &["list"]) == "no dead letters\n").then_some(())
+    })
+    .await;
+}
+
+/// Kills the exporter three times while it is sent to and while its sinks fail in several ways.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_with_failing_sinks_loses_nothing() {
+    let count = AtomicUsize::new(0);
+    let failing = Receiver::start(move |request: &Request| match count.fetch_add(1, Ordering::Relaxed) % 4 {
+        0 => Answer::new(503, "busy"),
+        1 => Answer { headers: vec![("retry-after", "0".to_owned())], ..Answer::new(429, "slow down") },
+        2 => Answer { delay: Duration::from_millis(30), ..strict_otlp(request) },
+        _ => Answer::new(502, "oops"),
+    })
+    .await;
+    let good = Receiver::start(strict_otlp).await;
+    let dir = tempfile::tempdir().unwrap();
+    let sinks = [format!("otlp={}", failing.url), format!("otlp={}", good.url)];
+    let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    for round in 1..=3u128 {
+        let exporter = exporter(dir.path(), &sinks);
+        let url = format!("{}/v1/traces", exporter.http);
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 1..=4u128 {
+            let (url, acknowledged) = (url.clone(), acknowledged.clone());
+            senders.spawn(async move {
+                let client = reqwest::Client::new();
+                for n in 1.. {
+                    let trace = format!("{:032x}", (round << 96) | (sender << 64) | n);
+                    let spans = (1..=10).map(|id| span(&trace, id, 0, "work", 0, 1)).collect();
+                    let body = request("shop", spans).encode_to_vec();
+                    let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
+                    match post.send().await {
+                        Ok(response) if response.status() == 200 => acknowledged.lock().unwrap().push(trace),
+                        _ => return,
+                    }
+                }
+            });
+        }
+        let enough = 100 * round as usize;
+        eventually("acknowledgements", async || (acknowledged.lock().unwrap().len() >= enough).then_some(()))
+            .await;
+        exporter.kill();
+        while senders.join_next().await.is_some() {}
+    }
+
+    let exporter = exporter(dir.path(), &sinks);
+    let drained = async || (exporter.metric("logtracer_exporter_outbox_bytes").await == 0.).then_some(());
+    eventually("an empty outbox", drained).await;
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    assert!(acknowledged.len() >= 300);
+    let letters = dead_letters(dir.path(), &["list"]);
+    for receiver in [&failing, &good] {
+        let arrived = arrived(&receiver.accepted());
+        for trace in &acknowledged {
+            for id in 1..=10u64 {
+                let key = (trace.clone(), format!("{id:016x}"));
+                assert!(arrived.contains_key(&key), "{key:?} is lost; {letters}");
+            }
+        }
+    }
+    assert_eq!(letters, "no dead letters\n");
+}
+
+#[tokio::test]
+async fn another_exporter_takes_what_the_sink_otlp_sends() {
+    for scheme in ["http", "grpc"] {
+        let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let second = Exporter::start(second_dir.path());
+        let address = if scheme == "http" { &second.http } else { &second.grpc };
+        let address = address.strip_prefix("http://").unwrap();
+        let first = exporter(first_dir.path(), &[&format!("otlp={scheme}://{address}")]);
+        send(&first, 40).await;
+        second.trace(TRACE, 40, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_of_grpc_that_wants_a_token_gets_it() {
+    let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tokens = second_dir.path().join("tokens");
+    std::fs::write(&tokens, "a-good-token-of-32-characters-xy\n").unwrap();
+    let mut wants = command(second_dir.path());
+    wants.arg("--token-file").arg(&tokens);
+    let second = Exporter::spawn(wants);
+    let address = second.grpc.strip_prefix("http://").unwrap();
+    let mut has = command(first_dir.path());
+    has.args(["--sink", &format!("otlp=grpc://{address}")]);
+    has.env("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20a-good-token-of-32-characters-xy");
+    let first = Exporter::spawn(has);
+    send(&first, 5).await;
+    second.trace(TRACE, 5, 0).await;
+}
+
+#[tokio::test]
+async fn headers_and_passwords_go_with_the_call_and_nowhere_else() {
+    let receiver = Receiver::start(strict_otlp).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    let address = receiver.url.strip_prefix("http://").unwrap();
+    command.args(["--sink", &format!("otlp=http://user:secret@{address}?key=secret")]);
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret%20key");
+    let exporter = Exporter::spawn(command);
+    send(&exporter, 1).await;
+    eventually("a span", async || (!receiver.accepted().is_empty()).then_some(())).await;
+    let request = &receiver.accepted()[0];
+    assert_eq!(request.headers["api-key"], "secret key");
+    assert_eq!(request.headers["authorization"], "Basic dXNlcjpzZWNyZXQ=");
+    assert_eq!(request.uri.query(), Some("key=secret"));
+    assert!(!exporter.get("/metrics").await.text().await.unwrap().contains("secret"));
+}
+
+#[tokio::test]
+async fn stdout_has_a_line_for_each_span() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = command(dir.path()).args(["--sink", "stdout"]).spawn().unwrap();
+    let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    let lines = tokio::task::spawn_blocking(move || {
+        use std::io::BufRead;
+        let mut spans = Vec::new();
+        for line in stdout.lines() {
+            let object: Value = serde_json::from_str(&line.unwrap()).expect("JSON");
+            if let Some(address) = object["http"].as_str() {
+                post(
+                    address,
+                    &request("shop", (1..=3).map(|id| span(TRACE, id, 0, "work", id, 1)).collect()),
+                );
+            }
+            let span = &object["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+            if let Some(id) = span["spanId"].as_str() {
+                spans.push(id.to_owned());
+            }
+            if spans.len() == 3 {
+                break;
+            }
+        }
+        spans
+    });
+    let spans = tokio::time::timeout(crate::harness::DEADLINE, lines).await.unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(spans, ["0000000000000001", "0000000000000002", "0000000000000003"]);
+}
+
+/// Sends without a runtime.
+fn post(address: &str, request: &impl Message) {
+    use std::io::{Read, Write};
+    let body = request.encode_to_vec();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// What Zipkin's own schema demands of a list of spans (zipkin-api/zipkin2-api.yaml).
+fn zipkin_mistake(request: &Request) -> Option<String> {
+    let is_hex = |value: &Value, lengths: &[usize]| {
+        value.as_str().is_some_and(|text| {
+            lengths.contains(&text.len())
+                && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    };
+    if request.uri.path() != "/api/v2/spans" || request.headers["content-type"] != "application/json" {
+        return Some(format!("{} {:?}", request.uri, request.headers));
+    }
+    let Ok(Value::Array(spans)) = serde_json::from_slice(&request.body) else {
+        return Some("no list".to_owned());
+    };
+    const KNOWN: [&str; 11] = [
+        "traceId",
+        "parentId",
+        "id",
+        "kind",
+        "name",
+        "timestamp",
+        "duration",
+        "localEndpoint",
+        "remoteEndpoint",
+        "annotations",
+        "tags",
+    ];
+    for span in &spans {
+        let object = span.as_object()?;
+        let optional = |key: &str, is_valid: &dyn Fn(&Value) -> bool| object.get(key).is_none_or(is_valid);
+        let is_text_map =
+            |value: &Value| value.as_object().is_some_and(|map| map.values().all(Value::is_string));
+        let is_endpoint = |value: &Value| {
+            value["serviceName"].is_string() && optional("port", &|port| port.as_u64() <= Some(65535))
+        };
+        let is_kind =
+            |value: &Value| matches!(value.as_str(), Some("CLIENT" | "SERVER" | "PRODUCER" | "CONSUMER"));
+        let is_fine = is_hex(&span["traceId"], &[16, 32])
+            && is_hex(&span["id"], &[16])
+            && optional("parentId", &|id| is_hex(id, &[16]))
+            && optional("kind", &is_kind)
+            && optional("name", &Value::is_string)
+            && optional("timestamp", &|time| time.as_u64() > Some(0))
+            && optional("duration", &|time| time.as_u64() > Some(0))
+            && optional("localEndpoint", &is_endpoint)
+            && optional("remoteEndpoint", &is_endpoint)
+            && optional("tags", &is_text_map)
+            && object.keys().all(|key| KNOWN.contains(&key.as_str()));
+        if !is_fine {
+            return Some(span.to_string());
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn zipkin_gets_spans_as_its_schema_wants_them() {
+    let receiver = Receiver::start(|request: &Request| match zipkin_mistake(request) {
+        None => Answer::new(202, ""),
+        Some(mistake) => Answer::new(400, mistake),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = exporter(dir.path(), &[&format!("zipkin={}", receiver.url)]);
+    let mut spans: Vec<_> = (1..=50).map(|id| span(TRACE, id, id - 1, "work", id, 0)).collect();
+    spans[0].attributes = vec![string("http.route", "/a"), string("peer.service", "b")];
+    spans[0].kind = 3;
+    spans[1] = failed(spans[1].clone(), "no");
+    spans[2].end_time_unix_nano = 0;
+    spans[3].name.clear();
+    exporter.send(&request("shop", spans)).await;
+    let received = eventually("50 spans", async || {
+        let spans: Vec<Value> = receiver
+            .accepted()
+            .iter()
+            .flat_map(|request| serde_json::from_slice::<Vec<Value>>(&request.body).unwrap())
+            .collect();
+        (spans.len() == 50).then_some(spans)
+    })
+    .await;
+    assert_eq!(receiver.answered(400), 0);
+    assert_eq!(received[0]["remoteEndpoint"]["serviceName"], "b");
+    assert_eq!(
+        (&received[1]["tags"]["error"], &received[1]["parentId"]),
+        (&"no".into(), &"0000000000000001".into())
+    );
+}
