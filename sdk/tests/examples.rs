@@ -1,25 +1,37 @@
 //! The examples, run as a reader would run them.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-/// Runs an example that was built with the tests, and reads its lines.
-fn lines_of(example: &str) -> Vec<Value> {
+/// An example that was built with the tests.
+fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
-    let built: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join(example);
-    let output = Command::new(&built)
-        .env_remove("RUST_LOG")
-        .env_remove("LOG_LEVEL")
-        .env_remove("LOGGING_FORMAT")
-        .env_remove("RUST_BACKTRACE")
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    let built: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    let mut command = Command::new(built);
+    for variable in ["RUST_LOG", "LOG_LEVEL", "LOGGING_FORMAT", "RUST_BACKTRACE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn stdout_of(name: &str) -> String {
+    let output = example(name).output().unwrap_or_else(|error| panic!("{name}: {error}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{example}: {stderr}");
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    assert!(output.status.success() && stderr.is_empty(), "{name}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs an example and reads its lines.
+fn lines_of(name: &str) -> Vec<Value> {
+    stdout_of(name)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect()
 }
 
 fn find<'l>(lines: &'l [Value], message: &str) -> &'l Value {
@@ -83,4 +95,64 @@ fn worker() {
     assert!(second.iter().all(|line| line["trace"] == second[0]["trace"]));
     assert_ne!(first[0]["trace"], second[0]["trace"]);
     find(first, "worker - 42 rows, told by");
+}
+
+/// Every line that the README shows is printed, but for its times, ids, ports and line numbers.
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = include_str!("../README.md");
+    let mut shown = 0;
+    for name in ["axum", "tonic", "mixed", "worker"] {
+        let heading = format!("`cargo run -p logtracer-sdk --example {name}`");
+        let (_, section) = readme.split_once(&heading).unwrap_or_else(|| panic!("no {heading}"));
+        let (_, block) = section.split_once("```json\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let printed: Vec<_> = stdout_of(name).lines().map(masked).collect();
+        for line in block.lines() {
+            assert!(printed.contains(&masked(line)), "{name} does not print {line}\n{printed:#?}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 12, "{shown}");
+}
+
+/// What differs from run to run are numbers: decimal ones and hexadecimal ids.
+fn masked(line: &str) -> String {
+    let mut masked = String::new();
+    for word in line.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let is_number = word.contains(|c: char| c.is_ascii_digit());
+        masked += if is_number { "#" } else { word };
+        masked += if is_number { word.trim_start_matches(|c: char| c.is_ascii_alphanumeric()) } else { "" };
+    }
+    masked
+}
+
+/// A line is one write: each arrives as a datagram of its own, whole.
+#[test]
+fn one_write_for_a_line() {
+    for name in ["tonic", "axum"] {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let mut child = example(name)
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut buffer = vec![0; 1 << 17];
+        let mut written = vec![];
+        loop {
+            // Whether it has ended is asked first, so that what it wrote last is read.
+            let has_ended = child.try_wait().unwrap().is_some();
+            match ours.recv(&mut buffer) {
+                Ok(0) | Err(_) if has_ended => break,
+                Ok(length) => written.push(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+                Err(_) => {}
+            }
+        }
+        assert!(written.len() > 5, "{written:?}");
+        for line in written {
+            let json = line.strip_suffix('\n').unwrap_or_else(|| panic!("{line:?} is no whole line"));
+            let value: Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("{line:?}"));
+            assert!(value.is_object());
+        }
+    }
 }
