@@ -57,7 +57,7 @@ fn the_logging_of_a_process() {
     tracing::info_span!("request", user = "of the span", path = "/").in_scope(|| {
         log::info!(
             user = "ada", items = 3, ratio = 0.5, cached = true, big = u128::MAX, list:? = [1, 2], none:? = None::<u8>,
-            severity = "mine", user = "again", "labels.team" = "data", "logtracer.severity" = "NOTICE", err:err = error;
+            severity = "mine", user = "again", "log.source" = "kept", "labels.team" = "data", "logtracer.severity" = "NOTICE", err:err = error;
             "with {}", "pairs"
         );
         log::info!("without");
@@ -71,7 +71,7 @@ fn the_logging_of_a_process() {
     let expected = serde_json::json!({
         "severity": "NOTICE", "message": "with pairs", "user": "ada", "items": 3, "ratio": 0.5, "cached": true,
         "big": u128::MAX.to_string(), "list": "[1, 2]", "none": "None", "fields.severity": "mine",
-        "labels": { "team": "data" }, "err": "disk full", "path": "/",
+        "log.source": "kept", "labels": { "team": "data" }, "err": "disk full", "path": "/",
     });
     assert_eq!(line, expected);
     assert_eq!((&without["user"], without.get("items")), (&"of the span".into(), None));

@@ -16,6 +16,8 @@ pub use body::TraceBody;
 #[cfg(feature = "actix")]
 pub(crate) use future::Answered;
 pub use future::ResponseFuture;
+use http::{HeaderMap, header};
+use logtracer_core::request::grpc;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::Kind;
 #[cfg(feature = "server")]
@@ -64,6 +66,12 @@ impl Telling {
             query: Query::Redact,
             grpc: false,
         }
+    }
+
+    /// True for a gRPC call.
+    pub(crate) fn is_grpc(&self, headers: &HeaderMap) -> bool {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        self.grpc || content_type.is_some_and(|value| grpc::is_content_type(value.as_bytes()))
     }
 }
 

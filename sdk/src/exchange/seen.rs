@@ -111,7 +111,7 @@ impl Seen {
             request_size: content_length(headers).unwrap_or(0),
             route: route.to_owned(),
             response_size: 0,
-            is_grpc: telling.grpc || is_grpc(headers),
+            is_grpc: telling.is_grpc(headers),
             end: End::None,
             promised: None,
         });
@@ -246,10 +246,6 @@ pub(crate) fn watch<R>(
 }
 
 // === what is read from headers ===
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_content_type(value.as_bytes()))
-}
 
 fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()

@@ -115,7 +115,7 @@ pub(super) fn write_event(
             names.push(name);
         }
     }));
-    for pair in said.key_values.iter().filter(|pair| !special.takes(&pair.name)) {
+    for pair in said.key_values.iter().filter(|pair| !special.takes_pair(&pair.name)) {
         line.field(&pair.name, pair.value());
     }
 }

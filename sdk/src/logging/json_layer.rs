@@ -73,10 +73,11 @@ impl JsonLayer {
         labels.clear();
         // Records of `log` all come with this target, and tell their own in fields.
         #[cfg(feature = "log")]
-        let (normalized, key_values) = match event.metadata().target() {
-            "log" => (tracing_log::NormalizeEvent::normalized_metadata(event), log_bridge::key_values()),
-            _ => (None, None),
-        };
+        let normalized = (event.metadata().target() == "log")
+            .then(|| tracing_log::NormalizeEvent::normalized_metadata(event))
+            .flatten();
+        #[cfg(feature = "log")]
+        let key_values = normalized.as_ref().and_then(|_| log_bridge::key_values());
         #[cfg(not(feature = "log"))]
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());

@@ -41,12 +41,16 @@ impl Special {
         }
     }
 
-    /// True where the field is not written among the others.
+    /// True where the field of the event is not written among the others.
     pub(super) fn takes(self, name: &str) -> bool {
+        self.takes_pair(name) || (self.is_log_record && name.starts_with(LOG_RECORD))
+    }
+
+    /// True where the key-value is not written among the fields.
+    pub(super) fn takes_pair(self, name: &str) -> bool {
         (self.http_request && name.starts_with(HTTP_REQUEST))
             || (self.labels && name.starts_with(LABELS))
             || (self.severity && name == SEVERITY)
-            || (self.is_log_record && name.starts_with(LOG_RECORD))
     }
 
     /// The severity that the event asks for by name, if it is one.

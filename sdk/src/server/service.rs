@@ -85,9 +85,9 @@ impl Options {
         let (context, span) =
             RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span);
         let scope = Scope::new(context, caller.carried(context.trace_id));
-        let received = (self.reads_messages && requests != RequestLog::Off)
-            .then(|| Arc::new(Received::new(requests, parts.uri.path())));
         let telling = Telling { requests, ..self.telling };
+        let received = (self.reads_messages && requests != RequestLog::Off && telling.is_grpc(parts.headers))
+            .then(|| Arc::new(Received::new(requests, parts.uri.path())));
         let begun = Begun::new(telling, Some(scope), span, received.clone(), parts);
         Started { begun, context, received }
     }

@@ -259,6 +259,36 @@ async fn a_call_is_told_whoever_reads_its_message() {
     assert_eq!(lines.iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["test - handling"]);
 }
 
+/// One layer for both: a request that is no gRPC is told as any other.
+#[tokio::test]
+async fn a_request_of_http_beside_it() {
+    let messages = Messages::new(&descriptors()).unwrap();
+    let layer = TraceLayer::new().requests(RequestLog::Pair).messages(messages);
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let service =
+        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Pieces>>| {
+            request.into_body().collect().await.unwrap();
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+    let body = || Pieces([Bytes::from(framed(0, &order().encode_to_vec()))].into());
+    for content_type in ["application/json", "application/grpc+proto"] {
+        let request = Request::post(format!("http://shop{BUY}")).header("content-type", content_type);
+        service.clone().oneshot(request.body(body()).unwrap()).await.unwrap();
+    }
+    let messages: Vec<_> =
+        capture.lines().iter().map(|line| (line["message"].clone(), line["request"].is_string())).collect();
+    assert_eq!(
+        messages,
+        [
+            ("test - POST - http://shop/demo.Shop/Buy".into(), false),
+            ("test - 200 OK - http://shop/demo.Shop/Buy".into(), false),
+            ("test - /demo.Shop/Buy - received gRPC call".into(), true),
+            ("test - /demo.Shop/Buy - UNKNOWN - returning gRPC call".into(), false),
+        ]
+    );
+}
+
 #[test]
 fn fields_that_no_message_has_are_refused() {
     let messages = Messages::new(&descriptors()).unwrap();
