@@ -109,3 +109,13 @@ fn an_item_without_an_example_is_found() {
     ];
     assert_eq!(found, expected);
 }
+
+/// What is no dependency cannot be in the API; the tests read spans back with OpenTelemetry's own types.
+#[test]
+fn no_type_of_opentelemetry_is_public() {
+    let manifest = include_str!("../Cargo.toml");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, for_tests) = dependencies.split_once("\n[dev-dependencies]\n").unwrap();
+    assert!(!dependencies.contains("opentelemetry"));
+    assert!(for_tests.contains("opentelemetry"));
+}
