@@ -26,9 +26,9 @@ fn eight_digits(number: u32) -> [u8; 8] {
     // Each division by a power of ten is a multiplication that is exact for the numbers of its lane.
     let (high, low) = (u64::from(number / 10_000), u64::from(number % 10_000));
     let fours = high | low << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     let ones = tens | (twos - tens * 10) << 8;
     (ones | u64::from_ne_bytes([b'0'; 8])).to_le_bytes()
 }
