@@ -60,6 +60,8 @@ pub struct Config {
     #[arg(
         long = "sink",
         env = "LOGTRACER_SINK",
+        // A URL can have a password.
+        hide_env_values = true,
         value_name = "NAME",
         default_value = "store",
         value_delimiter = ','

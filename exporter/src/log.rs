@@ -19,14 +19,14 @@ pub(crate) fn line(severity: Severity, message: &str, fields: &[(&str, Value<'_>
 }
 
 /// Writes a line about a problem that may come again and again: the same message at most once a minute, with the
-/// number of those that were left out.
+/// number of those that were left out. Each sink has a minute of its own.
 pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&str, Value<'_>)]) {
     static SEEN: Mutex<Option<Repeats>> = Mutex::new(None);
     let verdict = SEEN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert_with(Repeats::default)
-        .note(message, Instant::now());
+        .note(message, sink(fields), Instant::now());
     match verdict {
         Verdict::Quiet => {}
         Verdict::Tell { left_out: 0 } => line(severity, message, fields),
@@ -40,9 +40,18 @@ pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&st
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When each message was last written. Messages are literals, so there are few.
+/// The sink that a line is about.
+fn sink<'a>(fields: &[(&str, Value<'a>)]) -> &'a str {
+    let of_sink = |(name, value): &(&str, Value<'a>)| match value {
+        Value::Str(sink) if *name == "sink" => Some(*sink),
+        _ => None,
+    };
+    fields.iter().find_map(of_sink).unwrap_or_default()
+}
+
+/// When each message was last written, for each sink. Messages are literals, and sinks are options, so there are few.
 #[derive(Default)]
-struct Repeats(HashMap<&'static str, (Instant, u64)>);
+struct Repeats(HashMap<(&'static str, String), (Instant, u64)>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -51,8 +60,9 @@ enum Verdict {
 }
 
 impl Repeats {
-    fn note(&mut self, message: &'static str, now: Instant) -> Verdict {
-        match self.0.get_mut(message) {
+    fn note(&mut self, message: &'static str, sink: &str, now: Instant) -> Verdict {
+        let key = (message, sink.to_owned());
+        match self.0.get_mut(&key) {
             Some((last, left_out)) if now.duration_since(*last) < INTERVAL => {
                 *left_out += 1;
                 Verdict::Quiet
@@ -62,7 +72,7 @@ impl Repeats {
                 Verdict::Tell { left_out: std::mem::take(left_out) }
             }
             None => {
-                self.0.insert(message, (now, 0));
+                self.0.insert(key, (now, 0));
                 Verdict::Tell { left_out: 0 }
             }
         }
@@ -108,13 +118,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_can_be_about_a_sink() {
+        assert_eq!(sink(&[("error", Value::Str("no")), ("sink", Value::Str("zipkin"))]), "zipkin");
+        assert_eq!(sink(&[("error", Value::Str("no"))]), "");
+    }
+
+    #[test]
     fn a_repeated_problem_is_told_once_a_minute() {
         let mut repeats = Repeats::default();
         let start = Instant::now();
-        assert_eq!(repeats.note("a", start), Verdict::Tell { left_out: 0 });
-        assert_eq!(repeats.note("a", start + Duration::from_secs(1)), Verdict::Quiet);
-        assert_eq!(repeats.note("b", start + Duration::from_secs(1)), Verdict::Tell { left_out: 0 });
-        assert_eq!(repeats.note("a", start + Duration::from_secs(59)), Verdict::Quiet);
-        assert_eq!(repeats.note("a", start + INTERVAL), Verdict::Tell { left_out: 2 });
+        assert_eq!(repeats.note("a", "", start), Verdict::Tell { left_out: 0 });
+        assert_eq!(repeats.note("a", "", start + Duration::from_secs(1)), Verdict::Quiet);
+        assert_eq!(repeats.note("b", "", start + Duration::from_secs(1)), Verdict::Tell { left_out: 0 });
+        assert_eq!(
+            repeats.note("a", "zipkin", start + Duration::from_secs(1)),
+            Verdict::Tell { left_out: 0 }
+        );
+        assert_eq!(repeats.note("a", "", start + Duration::from_secs(59)), Verdict::Quiet);
+        assert_eq!(repeats.note("a", "", start + INTERVAL), Verdict::Tell { left_out: 2 });
     }
 }

@@ -24,6 +24,12 @@ const CANNOT_KEEP: &str = "cannot keep a dead letter";
 /// The longest pause that a sink can ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
 
+/// Whether these are smaller than the part that was divided, and nothing has been left out.
+fn are_the_whole(parts: &[Part], part: &Part) -> bool {
+    parts.len() > 1
+        && parts.iter().map(|part| u64::from(part.items())).sum::<u64>() == u64::from(part.items())
+}
+
 impl<S: Sink> Delivery<S> {
     /// Takes note of the end of a call that was started in this round.
     pub(super) async fn judge(
@@ -34,7 +40,7 @@ impl<S: Sink> Delivery<S> {
     ) {
         match result {
             Ok(accepted) => self.accept(attempt, round, accepted).await,
-            Err(DeliveryError::Divided { parts }) if !parts.is_empty() => {
+            Err(DeliveryError::Divided { parts }) if are_the_whole(&parts, &attempt.part) => {
                 self.queue.divided(parts.into_iter());
             }
             Err(DeliveryError::Divided { .. }) => {

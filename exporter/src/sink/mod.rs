@@ -26,10 +26,14 @@ pub use name::SinkName;
 use std::future::Future;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::deliver::{self, Part, Source};
+use crate::outbox::Signal;
+use crate::receive;
 use crate::shutdown::Shutdown;
 use cloud_trace::CloudTrace;
 use otlp::Otlp;
@@ -88,6 +92,16 @@ pub(crate) enum DeliveryError {
     Unwanted { reason: String },
     /// Nothing was sent: these parts of it have to go separately.
     Divided { parts: Vec<Part> },
+}
+
+/// Reads the spans of a part, if that takes a bounded amount of memory: a half of it may.
+fn decode(part: &Part) -> Result<ExportTraceServiceRequest, DeliveryError> {
+    let body = part.body();
+    let refused = |reason: String| DeliveryError::Refused { reason };
+    if receive::is_too_large(Signal::Traces, &body) {
+        return Err(refused("it takes too much memory to decode".to_owned()));
+    }
+    ExportTraceServiceRequest::decode(body).map_err(|error| refused(format!("cannot be decoded: {error}")))
 }
 
 /// Starts the delivery to a sink.

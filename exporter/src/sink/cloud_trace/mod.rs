@@ -17,12 +17,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 use reqwest::header::CONTENT_TYPE;
 
 use super::google::project::{self, ProjectId};
 use super::google::{Google, Service};
-use super::{Accepted, DeliveryError, Pace, Sink, http};
+use super::{Accepted, DeliveryError, Pace, Sink, decode, http};
 use crate::config::Config;
 use crate::deliver::Part;
 
@@ -48,8 +47,7 @@ impl Sink for CloudTrace {
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let undecodable = |error: prost::DecodeError| DeliveryError::Refused { reason: error.to_string() };
-        let request = ExportTraceServiceRequest::decode(part.body()).map_err(undecodable)?;
+        let request = decode(part)?;
         let project = match only_project(&request, &self.0.project) {
             Some(project) => project,
             None => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, TracesData};
-use prost::Message;
 
-use super::{Accepted, DeliveryError, Pace, Sink};
+use super::{Accepted, DeliveryError, Pace, Sink, decode};
 use crate::deliver::Part;
 
 /// The standard output.
@@ -23,10 +22,10 @@ impl Sink for Stdout {
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let body = part.body();
+        let request = decode(part)?;
         // A pipe that nobody reads blocks.
         let written = tokio::task::spawn_blocking(move || {
-            let lines = lines(&body).map_err(|reason| DeliveryError::Refused { reason })?;
+            let lines = lines(request).map_err(|reason| DeliveryError::Refused { reason })?;
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(&lines).and_then(|()| stdout.flush()).map_err(|error| {
                 DeliveryError::Unavailable { reason: format!("cannot write to stdout: {error}"), after: None }
@@ -39,9 +38,8 @@ impl Sink for Stdout {
     }
 }
 
-fn lines(body: &[u8]) -> Result<Vec<u8>, String> {
-    let request = ExportTraceServiceRequest::decode(body).map_err(|error| error.to_string())?;
-    let mut out = Vec::with_capacity(2 * body.len());
+fn lines(request: ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
     for of_resource in request.resource_spans {
         for of_scope in of_resource.scope_spans {
             for span in of_scope.spans {
@@ -80,8 +78,8 @@ mod tests {
         };
         let scope_spans = vec![ScopeSpans { spans: vec![span(1), span(2)], ..Default::default() }];
         let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
-        let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        let lines = String::from_utf8(lines(&body).unwrap()).unwrap();
+        let request = ExportTraceServiceRequest { resource_spans };
+        let lines = String::from_utf8(lines(request).unwrap()).unwrap();
         assert_eq!(lines.lines().count(), 2);
         for (line, id) in lines.lines().zip(["0101010101010101", "0202020202020202"]) {
             let object: serde_json::Value = serde_json::from_str(line).unwrap();

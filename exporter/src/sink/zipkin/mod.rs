@@ -5,11 +5,10 @@ mod span;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
-use super::{Accepted, DeliveryError, Pace, Sink, http};
+use super::{Accepted, DeliveryError, Pace, Sink, decode, http};
 use crate::deliver::Part;
 use span::ZipkinSpan;
 
@@ -36,7 +35,7 @@ impl Sink for Zipkin {
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let body = body(&part.body()).map_err(|reason| DeliveryError::Refused { reason })?;
+        let body = body(&decode(part)?).map_err(|reason| DeliveryError::Refused { reason })?;
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         http::send(request).await?;
         Ok(Accepted::default())
@@ -44,8 +43,7 @@ impl Sink for Zipkin {
 }
 
 /// The spans of a request of OTLP as a list of Zipkin's.
-fn body(request: &[u8]) -> Result<Vec<u8>, String> {
-    let request = ExportTraceServiceRequest::decode(request).map_err(|error| error.to_string())?;
+fn body(request: &ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
     let spans: Vec<ZipkinSpan> = request
         .resource_spans
         .iter()
