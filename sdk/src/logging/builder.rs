@@ -1,18 +1,10 @@
-//! [`Logging`]: the options, and where they come from.
-
-use std::sync::Arc;
+//! [`Logging`]: the options.
 
 use logtracer_core::line::Format;
-use tracing_core::{Dispatch, Level, Subscriber, dispatcher};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_core::Level;
 
-use super::environment::{LEVEL_VARIABLES, read_format, variable};
-use super::levels::Levels;
 use super::output::Output;
-use super::service::Service;
-use super::{JsonLayer, LoggerNames, LoggingError, LoggingHandle, Project};
+use super::{LoggerNames, Project};
 use crate::carry::Carriers;
 
 /// Writes all events of `tracing` and records of `log` to stdout as JSON lines that carry the current trace.
@@ -36,19 +28,19 @@ use crate::carry::Carriers;
 #[derive(Debug)]
 #[must_use = "nothing is logged before `install`"]
 pub struct Logging {
-    project: Project,
-    service: String,
-    format: Option<Format>,
-    level: String,
-    output: Output,
-    queued_lines: Option<usize>,
-    logger_names: LoggerNames,
-    version: String,
-    labels: Vec<(String, String)>,
-    report_errors: Option<Level>,
-    log_panics: bool,
-    carriers: Carriers,
-    ignores_environment: bool,
+    pub(super) project: Project,
+    pub(super) service: String,
+    pub(super) format: Option<Format>,
+    pub(super) level: String,
+    pub(super) output: Output,
+    pub(super) queued_lines: Option<usize>,
+    pub(super) logger_names: LoggerNames,
+    pub(super) version: String,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) report_errors: Option<Level>,
+    pub(super) log_panics: bool,
+    pub(super) carriers: Carriers,
+    pub(super) ignores_environment: bool,
 }
 
 impl Logging {
@@ -287,172 +279,10 @@ impl Logging {
         self
     }
 
-    /// Makes this the logging of the whole process, for `tracing` and (with the feature `log`) for `log`.
-    ///
-    /// ```
-    /// use logtracer_sdk::{Logging, LoggingError};
-    ///
-    /// let handle = Logging::new("my-project", "shop").install()?;
-    /// assert_eq!(handle.lost_lines(), 0);
-    /// let again = Logging::new("my-project", "shop").install();
-    /// assert!(matches!(again, Err(LoggingError::AlreadyInstalled)));
-    /// # Ok::<(), LoggingError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When the format or the levels of the environment cannot be read, and when a subscriber or a logger is
-    /// installed already.
-    pub fn install(self) -> Result<LoggingHandle, LoggingError> {
-        let log_panics = self.log_panics;
-        let (layer, mut handle, service) = self.parts(variable)?;
-        let subscriber = tracing_subscriber::registry().with(layer);
-        dispatcher::set_global_default(Dispatch::new(subscriber))
-            .map_err(|_| LoggingError::AlreadyInstalled)?;
-        #[cfg(feature = "log")]
-        super::log_bridge::install(&handle.levels)?;
-        if log_panics {
-            super::panic::install_hook(service);
-        }
-        handle.is_installed = true;
-        Ok(handle)
-    }
-
-    /// The layer alone, to be combined with others. It filters for itself only.
-    ///
-    /// ```
-    /// use std::sync::atomic::{AtomicUsize, Ordering};
-    /// use std::sync::Arc;
-    /// use logtracer_sdk::Logging;
-    /// use tracing_subscriber::prelude::*;
-    ///
-    /// let lines = Arc::new(AtomicUsize::new(0));
-    /// let counter = Arc::clone(&lines);
-    /// let logging = Logging::new("my-project", "shop").level("warn").output(move |_line| {
-    ///     counter.fetch_add(1, Ordering::Relaxed);
-    /// });
-    /// let subscriber = tracing_subscriber::registry().with(logging.layer()?); // and others
-    /// tracing::subscriber::with_default(subscriber, || {
-    ///     tracing::info!("for the others only");
-    ///     tracing::warn!("for all");
-    /// });
-    /// assert_eq!(lines.load(Ordering::Relaxed), 1);
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When the format or the levels of the environment cannot be read.
-    pub fn layer<S>(self) -> Result<impl Layer<S> + Send + Sync + 'static, LoggingError>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        self.build().map(|(layer, _)| layer)
-    }
-
-    /// The layer, and the handle that changes its levels.
-    ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    /// use tracing_subscriber::prelude::*;
-    ///
-    /// let (layer, handle) = Logging::new("my-project", "shop").build()?;
-    /// let subscriber = tracing_subscriber::registry().with(layer);
-    /// # let _ = subscriber;
-    /// assert!(handle.set_level("debug").is_ok());
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When the format or the levels of the environment cannot be read.
-    pub fn build<S>(self) -> Result<(impl Layer<S> + Send + Sync + 'static, LoggingHandle), LoggingError>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        self.parts(variable).map(|(layer, handle, _)| (layer, handle))
-    }
-
     /// A test gets what it asks for, whatever the developer has in the environment.
     #[cfg(feature = "testing")]
     pub(crate) fn ignore_environment(mut self) -> Self {
         self.ignores_environment = true;
         self
-    }
-
-    #[allow(clippy::type_complexity)] // one private function, and the layer has no name
-    fn parts<S>(
-        self,
-        variable: impl Fn(&'static str) -> Option<String>,
-    ) -> Result<(impl Layer<S> + Send + Sync + 'static, LoggingHandle, Arc<Service>), LoggingError>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        let variable = |name| if self.ignores_environment { None } else { variable(name) };
-        let format = match self.format {
-            Some(format) => format,
-            None => read_format(variable)?,
-        };
-        let levels = LEVEL_VARIABLES
-            .into_iter()
-            .find_map(|name| Some((Some(name), variable(name)?)))
-            .unwrap_or((None, self.level));
-        let levels = Levels::parse(levels.0, &levels.1, self.carriers)?;
-        let output = match self.queued_lines {
-            Some(max_lines) => self.output.queued(max_lines).map_err(LoggingError::Thread)?,
-            None => self.output,
-        };
-        let service = Arc::new(Service {
-            format,
-            project_id: self.project.id().map(str::to_owned),
-            name: self.service,
-            version: self.version,
-            logger_names: self.logger_names,
-            labels: self.labels,
-            report_errors: self.report_errors,
-            output: output.clone(),
-        });
-        let layer = JsonLayer::new(Arc::clone(&service)).with_filter(levels.clone());
-        Ok((layer, LoggingHandle { levels, output, is_installed: false }, service))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(logging: Logging, variables: &[(&str, &str)], expected: Result<(), &str>) {
-        let variable = |name: &'static str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
-        let outcome = logging.parts::<tracing_subscriber::Registry>(variable).map(|_| ());
-        assert_eq!(outcome.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
-    }
-
-    #[test]
-    fn options_and_environment() {
-        let logging = || Logging::new(Project::none(), "shop");
-        check(logging(), &[], Ok(()));
-        check(logging(), &[("LOGGING_FORMAT", "local"), ("RUST_LOG", "warn,shop=debug")], Ok(()));
-        check(
-            logging(),
-            &[("LOGGING_FORMAT", "json\n")],
-            Err("LOGGING_FORMAT is \"json\\n\": expected the log format `stackdriver` or `local`"),
-        );
-        // What the code chooses is not looked up.
-        check(logging().format(Format::Local), &[("LOGGING_FORMAT", "json")], Ok(()));
-        check(
-            logging().level("shop=loud"),
-            &[],
-            Err("the log levels are \"shop=loud\": error parsing level filter: expected one of \"off\", \
-                 \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5"),
-        );
-        check(logging().level("shop=loud"), &[("LOG_LEVEL", "debug")], Ok(()));
-        check(
-            logging(),
-            &[("RUST_LOG", "shop[=debug"), ("LOG_LEVEL", "debug")],
-            Err("RUST_LOG is \"shop[=debug\": invalid filter directive"),
-        );
     }
 }

@@ -54,7 +54,8 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
+        // Most have no pairs, and the others are asked for first: no pair is copied in vain.
+        if record.key_values().count() == 0 || self.enabled(record.metadata()) {
             let _on_its_way = OnItsWay::of(record);
             self.0.log(record);
         }

@@ -41,6 +41,7 @@ mod error;
 mod fields;
 mod handle;
 mod http_request;
+mod install;
 mod json_layer;
 #[cfg_attr(not(feature = "log"), allow(dead_code))] // nobody makes them
 mod key_values;
