@@ -1,6 +1,7 @@
 //! The lines about a request: events of `tracing`, so that levels and subscribers apply as to all others.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
@@ -43,7 +44,6 @@ pub(super) fn end(telling: &Telling, exchange: &Exchange<'_>, message: Option<&s
 
 fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&str>) {
     let request = exchange.http_request();
-    let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
     let number = |number: u64| (number > 0).then_some(number);
     macro_rules! line {
         ($target:expr, $prefix:literal) => {
@@ -51,17 +51,17 @@ fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&st
                 level,
                 $target,
                 {
-                    http_request.request_method = text(request.method),
-                    http_request.request_url = text(request.url),
+                    http_request.request_method = text(request.method).as_deref(),
+                    http_request.request_url = text(request.url).as_deref(),
                     http_request.request_size = number(request.request_size),
                     http_request.status = number(request.status.into()),
                     http_request.response_size = number(request.response_size),
-                    http_request.user_agent = text(request.user_agent),
-                    http_request.remote_ip = text(request.remote_ip),
-                    http_request.referer = text(request.referer),
+                    http_request.user_agent = text(request.user_agent).as_deref(),
+                    http_request.remote_ip = text(request.remote_ip).as_deref(),
+                    http_request.referer = text(request.referer).as_deref(),
                     http_request.latency = request.latency.as_secs_f64(),
-                    http_request.protocol = text(request.protocol),
-                    labels.route = text(exchange.named_route()),
+                    http_request.protocol = text(request.protocol).as_deref(),
+                    labels.route = text(exchange.named_route()).as_deref(),
                     request = message,
                 },
                 concat!($prefix, "{}"),
@@ -170,6 +170,11 @@ impl fmt::Display for Reason {
             None => write!(f, "{}", self.0),
         }
     }
+}
+
+/// Bytes as text, if there are any.
+fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes))
 }
 
 /// Bytes as text.
