@@ -112,6 +112,8 @@ pub use future::{FutureExt, InTrace};
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;
 pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
+#[cfg(feature = "spans")]
+pub use spans::span;
 #[cfg(feature = "tokio")]
 pub use task::{spawn, spawn_blocking};
 

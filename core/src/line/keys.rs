@@ -32,7 +32,9 @@ pub(super) struct Keys {
     /// Further names that the readers of this format take for their own.
     reserved: &'static [&'static str],
     reserved_prefix: Option<&'static str>,
-    /// Bit `n` is set where one of all these names has `n` bytes; filled by [`Keys::measured`].
+    /// All names of our own; filled by [`Keys::indexed`], like what follows.
+    own: [&'static str; 9],
+    /// Bit `n` is set where one of all these names has `n` bytes.
     lengths: u64,
 }
 
@@ -49,9 +51,10 @@ static STACKDRIVER: Keys = Keys {
     labels: key!("logging.googleapis.com/labels"),
     reserved: &["timestamp", "timestampSeconds", "timestampNanos"],
     reserved_prefix: Some("logging.googleapis.com/"),
+    own: [""; 9],
     lengths: 0,
 }
-.measured();
+.indexed();
 
 static LOCAL: Keys = Keys {
     severity: key!("severity"),
@@ -65,9 +68,10 @@ static LOCAL: Keys = Keys {
     labels: key!("labels"),
     reserved: &[],
     reserved_prefix: None,
+    own: [""; 9],
     lengths: 0,
 }
-.measured();
+.indexed();
 
 /// Where a field goes whose name is reserved.
 pub(super) const MOVED_PREFIX: &str = "fields.";
@@ -90,13 +94,13 @@ impl Keys {
     pub(super) fn is_reserved(&self, name: &str) -> bool {
         // Most names are ruled out by their length.
         (self.lengths >> name.len().min(63) & 1 == 1
-            && (self.own_names().contains(&name) || self.reserved.contains(&name)))
+            && (self.own.contains(&name) || self.reserved.contains(&name)))
             || self.reserved_prefix.is_some_and(|prefix| name.starts_with(prefix))
             || name.starts_with(MOVED_PREFIX)
     }
 
-    const fn own_names(&self) -> [&'static str; 9] {
-        [
+    const fn indexed(self) -> Self {
+        let own = [
             self.severity.name,
             self.message.name,
             self.time.name,
@@ -106,12 +110,8 @@ impl Keys {
             self.span_id.name,
             self.trace_sampled.name,
             self.labels.name,
-        ]
-    }
-
-    const fn measured(self) -> Self {
-        let lengths = lengths_of(&self.own_names()) | lengths_of(self.reserved);
-        Self { lengths, ..self }
+        ];
+        Self { own, lengths: lengths_of(&own) | lengths_of(self.reserved), ..self }
     }
 }
 

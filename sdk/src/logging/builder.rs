@@ -158,8 +158,9 @@ impl Logging {
     /// Lets a thread of its own write the lines, so that a slow reader of stdout holds up no request.
     ///
     /// What it can lose: lines that find `max_lines` waiting already are dropped and counted
-    /// ([`LoggingHandle::lost_lines`], and a WARNING line tells how many); lines that wait when the process ends are
-    /// gone, unless [`LoggingHandle::flush`] has waited for them.
+    /// ([`lost_lines`](crate::LoggingHandle::lost_lines), and a WARNING line tells how many); lines that wait when the
+    /// process ends are gone, unless [`flush`](crate::LoggingHandle::flush) has waited for them.
+    /// What waits takes as much memory as `max_lines` lines do, of 192 KiB each at most.
     /// Without this every line is written before the call that logs it returns, and none is lost.
     ///
     /// ```

@@ -78,12 +78,16 @@ impl RequestFields {
     fn number(&mut self, value: Value<'_>) -> u64 {
         match value {
             Value::U64(value) => value,
+            Value::I64(value) => value.try_into().unwrap_or(0),
             other => self.as_text(other).trim_matches('"').parse().unwrap_or(0),
         }
     }
 
     /// Seconds as a number, or what `Duration` prints: `1.5s`, `12.3ms`.
     fn duration(&mut self, value: Value<'_>) -> Duration {
+        if let Value::F64(seconds) = value {
+            return Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        }
         let text = self.as_text(value).trim_matches('"');
         let (number, unit) = text.split_at(text.trim_end_matches(|c: char| !c.is_ascii_digit()).len());
         let seconds = number.parse::<f64>().unwrap_or(0.0)
