@@ -1,8 +1,8 @@
 //! [`Begun`]: the start of an exchange, the same for all servers and clients.
 
-use http::HeaderName;
-
 use std::sync::Arc;
+
+use http::HeaderName;
 
 use super::received::Received;
 use super::seen::{Parts, Seen, watch};

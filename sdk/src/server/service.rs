@@ -87,7 +87,7 @@ impl Options {
         let scope = Scope::new(context, caller.carried(context.trace_id));
         let telling = Telling { requests, ..self.telling };
         let received = (self.reads_messages && requests != RequestLog::Off && telling.is_grpc(parts.headers))
-            .then(|| Arc::new(Received::new(requests, parts.uri.path())));
+            .then(|| Arc::new(Received::new(requests, scope.clone(), parts.uri.path())));
         let begun = Begun::new(telling, Some(scope), span, received.clone(), parts);
         Started { begun, context, received }
     }

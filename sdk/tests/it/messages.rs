@@ -259,6 +259,50 @@ async fn a_call_is_told_whoever_reads_its_message() {
     assert_eq!(lines.iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["test - handling"]);
 }
 
+/// A handler may leave the reading to another task, which does not have the trace.
+#[tokio::test]
+async fn a_body_that_is_read_elsewhere() {
+    let messages = Messages::new(&descriptors()).unwrap();
+    let layer = TraceLayer::grpc().requests(RequestLog::Pair).messages(messages);
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let service =
+        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Pieces>>| {
+            tokio::spawn(request.into_body().collect()).await.unwrap().unwrap();
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+    let body = Pieces([Bytes::from(framed(0, &order().encode_to_vec()))].into());
+    service.oneshot(Request::post(format!("http://shop{BUY}")).body(body).unwrap()).await.unwrap();
+    let lines = capture.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0]["request"].is_string() && lines[0]["trace"].is_string());
+    assert_eq!(lines[0]["trace"], lines[1]["trace"]);
+}
+
+/// At a level that leaves out what went well, the one line of a failed call has its message.
+#[tokio::test]
+async fn the_message_of_a_call_that_failed() {
+    let messages = Messages::new(&descriptors()).unwrap().redact(["item"]).unwrap();
+    let layer = TraceLayer::grpc().requests(RequestLog::Single).messages(messages);
+    let capture = Capture::with(|logging| logging.level("warn"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    for (status, expected) in [("0", 0), ("13", 1)] {
+        let service = ServiceBuilder::new().layer(layer.clone()).service_fn(
+            async |request: Request<MessageBody<Pieces>>| {
+                request.into_body().collect().await.unwrap();
+                let response = Response::builder().header("grpc-status", status).body(String::new());
+                Ok::<_, Infallible>(response.unwrap())
+            },
+        );
+        let message = Order { item: "bread".into(), ..Order::default() }.encode_to_vec();
+        let body = Pieces([Bytes::from(framed(0, &message))].into());
+        service.oneshot(Request::post(format!("http://shop{BUY}")).body(body).unwrap()).await.unwrap();
+        assert_eq!(capture.lines().len(), expected);
+    }
+    assert_eq!(capture.lines()[0]["message"], "test - /demo.Shop/Buy - INTERNAL");
+    assert_eq!(capture.lines()[0]["request"], "item: REDACTED");
+}
+
 /// One layer for both: a request that is no gRPC is told as any other.
 #[tokio::test]
 async fn a_request_of_http_beside_it() {
