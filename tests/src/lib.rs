@@ -26,6 +26,7 @@ pub mod envoy;
 pub mod exporter;
 pub mod hop;
 pub mod http2;
+pub mod ingest;
 pub mod lines;
 pub mod mesh;
 pub mod origin;

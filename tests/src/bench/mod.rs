@@ -77,7 +77,7 @@ fn folder(dir: &Path, name: &str) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

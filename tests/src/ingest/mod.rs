@@ -1,0 +1,171 @@
+//! `make bench`: what it costs to take spans in, beside `rotel`, which acknowledges what it holds in memory only.
+//!
+//! ```text
+//! two connections, batches of 512 spans ──► one of the programs ──► nothing, or a backend that takes everything
+//! ```
+//!
+//! The programs get their load in turns, round after round, so that whatever else the machine does falls on all
+//! alike; of the rounds the median counts.
+
+mod load;
+mod receiver;
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::exporter::{address, ready_line};
+use crate::process::{Process, sibling};
+use crate::{Error, Result, ports, wait};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// How long each program gets load in each round.
+    pub time: Duration,
+    /// Rounds; the median of them counts.
+    pub rounds: usize,
+}
+
+/// What a program did with the load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// The name of the set-up.
+    pub name: &'static str,
+    /// Acknowledged spans in a second.
+    pub rate: f64,
+    /// CPU time of a span, user and system, in microseconds.
+    pub micros: f64,
+    /// The most memory that it ever had, in MiB.
+    pub peak_mib: f64,
+}
+
+struct Candidate {
+    name: &'static str,
+    process: Process,
+    address: SocketAddr,
+    rates: Vec<f64>,
+    micros: Vec<f64>,
+}
+
+/// Runs all programs; `rotel` is the path of its agent, `progress` hears of each round.
+pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Result<Vec<Figures>> {
+    let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
+    let backend = receiver::start()?;
+    let nobody = ports::reserve()?;
+    let mut candidates = vec![
+        start_rotel("rotel, to nothing", rotel, &["--exporter", "blackhole"], dir.path())?,
+        start_exporter("exporter, on disk", &format!("otlp=http://127.0.0.1:{nobody}"), dir.path())?,
+        start_rotel(
+            "rotel, to a backend",
+            rotel,
+            &[
+                "--exporter",
+                "otlp",
+                "--otlp-exporter-endpoint",
+                &format!("http://{backend}"),
+                "--otlp-exporter-protocol",
+                "http",
+            ],
+            dir.path(),
+        )?,
+        start_exporter("exporter, on disk and to it", &format!("otlp=http://{backend}"), dir.path())?,
+    ];
+    let request = load::request();
+    for candidate in &candidates {
+        load::send(candidate.address, &request, effort.time / 10)?; // connections, caches, files
+    }
+    for round in 0..effort.rounds {
+        progress(round);
+        for candidate in &mut candidates {
+            let (before, start) = (cpu(candidate.process.id())?, Instant::now());
+            let spans = load::send(candidate.address, &request, effort.time)?;
+            let seconds = start.elapsed().as_secs_f64();
+            // What it has taken and not dealt with yet is its work, too.
+            let spent = settled(candidate.process.id(), before)?;
+            candidate.rates.push(spans as f64 / seconds);
+            candidate.micros.push(spent.as_secs_f64() * 1e6 / spans as f64);
+        }
+    }
+    candidates.iter().map(Candidate::figures).collect()
+}
+
+impl Candidate {
+    fn figures(&self) -> Result<Figures> {
+        Ok(Figures {
+            name: self.name,
+            rate: crate::bench::median(&self.rates),
+            micros: crate::bench::median(&self.micros),
+            peak_mib: peak_mib(self.process.id())?,
+        })
+    }
+}
+
+fn start_rotel(name: &'static str, program: &Path, exporter: &[&str], dir: &Path) -> Result<Candidate> {
+    let (http, grpc) = (ports::reserve()?, ports::reserve()?);
+    let mut command = Command::new(program);
+    command.arg("start").args(exporter);
+    command.args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")]);
+    command.args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")]);
+    let mut process = Process::start(&name.replace([' ', ','], "-"), command, dir)?;
+    let address = SocketAddr::from(([127, 0, 0, 1], http));
+    wait::try_until("rotel's address", || {
+        process.check_running()?;
+        Ok(TcpStream::connect(address).ok())
+    })?;
+    Ok(Candidate { name, process, address, rates: Vec::new(), micros: Vec::new() })
+}
+
+fn start_exporter(name: &'static str, sink: &str, dir: &Path) -> Result<Candidate> {
+    let program = match std::env::var_os("LOGTRACER_EXPORTER") {
+        Some(path) => PathBuf::from(path),
+        None => sibling("logtracer-exporter")?,
+    };
+    let folder = name.replace([' ', ','], "-");
+    let mut command = Command::new(program);
+    command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", "127.0.0.1:0"]);
+    command.args(["--sink", sink, "--outbox-max-bytes", "64GiB", "--data-dir"]).arg(dir.join(&folder));
+    let mut process = Process::start(&folder, command, dir)?;
+    let ready = ready_line(&mut process)?;
+    let address = address(&ready, "http")?;
+    Ok(Candidate { name, process, address, rates: Vec::new(), micros: Vec::new() })
+}
+
+/// The CPU time since `before`, once the program is at rest again.
+fn settled(process: u32, before: Duration) -> Result<Duration> {
+    const LOOK: Duration = Duration::from_millis(200);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut last = cpu(process)?;
+    loop {
+        std::thread::sleep(LOOK);
+        let now = cpu(process)?;
+        // A program at rest still looks at its clock.
+        if now - last <= LOOK / 20 || Instant::now() > deadline {
+            return Ok(now - before);
+        }
+        last = now;
+    }
+}
+
+/// The CPU time of a process so far, with that of threads that have ended, in steps of a hundredth of a second.
+fn cpu(process: u32) -> Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
+    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it.
+    let after = text.rsplit(')').next().unwrap_or_default();
+    let ticks: Vec<u64> = after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
+    match ticks[..] {
+        [user, system] => Ok(Duration::from_millis((user + system) * 10)),
+        _ => Err(Error::new(format!("{path}: {text:?}"))),
+    }
+}
+
+fn peak_mib(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/status");
+    let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+    kib.map(|kib: f64| kib / 1024.).ok_or_else(|| Error::new(format!("{path} has no VmHWM")))
+}
