@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use logtracer_core::line::{Format, Line};
@@ -35,6 +36,33 @@ pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&st
             fields.push(("repeats_left_out", Value::U64(left_out)));
             line(severity, message, &fields);
         }
+    }
+}
+
+/// Work at the start that may take long: a line every five seconds tells that it goes on.
+pub(crate) struct SlowWork(#[allow(dead_code, reason = "the end of the work drops it")] mpsc::Sender<()>);
+
+impl SlowWork {
+    pub(crate) fn watch(what: &'static str, path: &Path) -> Self {
+        const STEP: Duration = Duration::from_secs(5);
+        let (work, end) = mpsc::channel::<()>();
+        let (path, start) = (path.to_owned(), Instant::now());
+        // Without the thread it is only told less.
+        let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
+            while end.recv_timeout(STEP) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                line(
+                    Severity::Info,
+                    what,
+                    &[
+                        ("path", Value::Fmt(format_args!("{}", path.display()))),
+                        ("bytes", Value::U64(bytes)),
+                        ("seconds", Value::U64(start.elapsed().as_secs())),
+                    ],
+                );
+            }
+        });
+        Self(work)
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
     pub(crate) outbox_bytes: Gauge,
+    pub(crate) outbox_damaged: Counter,
+    pub(crate) outbox_batches_lost: Counter,
     pub(crate) outbox_oldest_age: Gauge<f64, AtomicU64>,
     spans_delivered: Family<OfSink, Counter>,
     log_records_delivered: Family<OfSink, Counter>,
@@ -83,6 +85,8 @@ impl Metrics {
             commits: Counter::default(),
             batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
             outbox_bytes: Gauge::default(),
+            outbox_damaged: Counter::default(),
+            outbox_batches_lost: Counter::default(),
             outbox_oldest_age: Gauge::default(),
             spans_delivered: Family::default(),
             log_records_delivered: Family::default(),
@@ -166,6 +170,16 @@ impl Metrics {
             self.batches_per_commit.clone(),
         );
         r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
+        r.register(
+            "outbox_damaged",
+            "Times that a damaged outbox was set aside for a new one",
+            self.outbox_damaged.clone(),
+        );
+        r.register(
+            "outbox_batches_lost",
+            "Batches that could not be read of a damaged outbox",
+            self.outbox_batches_lost.clone(),
+        );
         r.register_with_unit(
             "outbox_oldest_age",
             "Age of the oldest waiting batch",

@@ -1,11 +1,14 @@
 //! Opening a SQLite file of ours: the one place that tells a new file, one of ours, a foreign and a damaged one
 //! apart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use anyhow::{Context, anyhow};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::clock;
+use crate::log::{self, Severity, SlowWork, Value};
 
 /// What a database file is.
 pub(crate) struct Kind {
@@ -25,10 +28,102 @@ pub(crate) struct Kind {
 ///
 /// Every commit on this connection is on disk when it returns (WAL with `synchronous = FULL`).
 pub(crate) fn open(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
-    checked(path, kind)
-        // SQLite's errors name their cause in their text already.
-        .map_err(|error| anyhow!(error.to_string()))
-        .with_context(|| format!("cannot open the {} {}", kind.name, path.display()))
+    checked(path, kind).map_err(Fault::into_error).with_context(|| about(path, kind))
+}
+
+/// What [`open_or_replace`] came to.
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    /// Where the file is now that was damaged; what was opened in its place is new.
+    pub(crate) set_aside: Option<PathBuf>,
+}
+
+/// Opens the file as [`open`] does; one that is damaged, or no database at all, is set aside for a new one.
+///
+/// A database of another program, or of a later version, is an error: the directory is the wrong one.
+pub(crate) fn open_or_replace(path: &Path, kind: &Kind) -> anyhow::Result<Opened> {
+    match checked(path, kind) {
+        Ok(connection) => Ok(Opened { connection, set_aside: None }),
+        Err(Fault::Damaged(reason)) => replace(path, kind, &reason),
+        Err(fault) => Err(fault.into_error()).with_context(|| about(path, kind)),
+    }
+}
+
+/// Sets a damaged file aside, which nobody has open any more for writing, and makes a new one.
+pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<Opened> {
+    let aside = set_aside(path)
+        .with_context(|| format!("cannot set {} aside, which is damaged ({reason})", path.display()))?;
+    log::line(
+        Severity::Error,
+        "a database is damaged and was set aside, a new one takes its place",
+        &[
+            ("database", Value::Str(kind.name)),
+            ("path", Value::Fmt(format_args!("{}", path.display()))),
+            ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
+            ("error", Value::Str(reason)),
+        ],
+    );
+    Ok(Opened { connection: open(path, kind)?, set_aside: Some(aside) })
+}
+
+/// Renames the file and its log to a name that is free.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let with = |path: &Path, end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let seconds = clock::unix_millis() / 1000;
+    let aside = (0..u32::MAX)
+        .map(|n| {
+            with(path, &format!(".damaged-{seconds}{}", if n == 0 { String::new() } else { format!("-{n}") }))
+        })
+        .find(|aside| !aside.exists())
+        .ok_or(std::io::ErrorKind::AlreadyExists)?;
+    std::fs::rename(path, &aside)?;
+    if with(path, "-wal").exists() {
+        std::fs::rename(with(path, "-wal"), with(&aside, "-wal"))?;
+    }
+    if with(path, "-shm").exists() {
+        std::fs::remove_file(with(path, "-shm"))?;
+    }
+    Ok(aside)
+}
+
+/// Whether the file is damaged, or not a database any more.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether the disk is full.
+pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Why a file was not opened.
+enum Fault {
+    Damaged(String),
+    Other(anyhow::Error),
+}
+
+impl Fault {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Damaged(reason) => anyhow!(reason),
+            // SQLite's errors name their cause in their text already.
+            Self::Other(error) => anyhow!(error.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) { Self::Damaged(error.to_string()) } else { Self::Other(error.into()) }
+    }
+}
+
+fn about(path: &Path, kind: &Kind) -> String {
+    format!("cannot open the {} {}", kind.name, path.display())
 }
 
 /// Opens one more connection to a file that [`open`] has accepted, for reading only.
@@ -41,7 +136,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 const BUSY: Duration = Duration::from_secs(5);
 
-fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
+fn checked(path: &Path, kind: &Kind) -> Result<Connection, Fault> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
 
@@ -51,12 +146,17 @@ fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
     let is_new = application_id == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0;
     if is_new {
         connection.pragma_update(None, "page_size", kind.page_size)?;
+        // Pages that are free can be given back, when somebody asks for it.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     } else if application_id != i64::from(kind.application_id) {
-        bail!("it is the SQLite database of another program (application id {application_id:#x})");
+        let reason =
+            anyhow!("it is the SQLite database of another program (application id {application_id:#x})");
+        return Err(Fault::Other(reason));
     }
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if journal != "wal" {
-        bail!("SQLite cannot use a write-ahead log here (journal mode {journal})");
+        let reason = anyhow!("SQLite cannot use a write-ahead log here (journal mode {journal})");
+        return Err(Fault::Other(reason));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -70,25 +170,40 @@ fn checked(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
     }
     let version = number("PRAGMA user_version")?;
     if version < 1 || version > i64::from(kind.version) {
-        bail!("its layout has version {version}, this program knows those up to {}", kind.version);
+        let reason =
+            anyhow!("its layout has version {version}, this program knows those up to {}", kind.version);
+        return Err(Fault::Other(reason));
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        bail!("it is damaged: {verdict}");
-    }
+    let slow = SlowWork::watch("checking a database", path);
+    check(&connection)?;
+    drop(slow);
     upgrade(&mut connection, kind, version)?;
     Ok(connection)
 }
 
+/// Looks for damage in the whole file.
+fn check(connection: &Connection) -> Result<(), Fault> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(Fault::Damaged(format!("it is damaged: {verdict}"))) }
+}
+
+/// What is wrong with a file that is open, if it is damaged.
+pub(crate) fn damage(connection: &Connection) -> Option<String> {
+    match check(connection) {
+        Err(Fault::Damaged(reason)) => Some(reason),
+        _ => None,
+    }
+}
+
 /// Brings a file that an earlier version has written to the layout of this one, or leaves it as it was.
-fn upgrade(connection: &mut Connection, kind: &Kind, version: i64) -> anyhow::Result<()> {
+fn upgrade(connection: &mut Connection, kind: &Kind, version: i64) -> rusqlite::Result<()> {
     let passed = usize::try_from(version - 1).unwrap_or(0);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in kind.upgrades.iter().skip(passed) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", kind.version)?;
-    Ok(transaction.commit()?)
+    transaction.commit()
 }
 
 #[cfg(test)]

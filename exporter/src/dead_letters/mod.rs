@@ -69,7 +69,7 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 impl DeadLetters {
     /// Opens `dead-letters.db` in this directory.
     pub(crate) fn open(dir: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let connection = Mutex::new(sqlite::open(&path(dir), &schema::KIND)?);
+        let connection = Mutex::new(sqlite::open_or_replace(&path(dir), &schema::KIND)?.connection);
         Ok(Self(Arc::new(Inner { connection, max_bytes, metrics })))
     }
 

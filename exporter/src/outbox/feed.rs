@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use super::Outbox;
 use super::batch::{Batch, Subscription};
 use super::cursor::Cursor;
+use super::packing::unpack;
+use super::writer::Command;
 use crate::sqlite;
 
 /// The batches that one sink has not passed yet.
@@ -20,6 +22,8 @@ pub(crate) struct Feed {
     subscription: Subscription,
     reader: Arc<Mutex<Connection>>,
     committed: watch::Receiver<i64>,
+    /// Which file the reader reads.
+    file: watch::Receiver<u64>,
     /// The id of the last batch that has been read.
     position: i64,
 }
@@ -35,8 +39,9 @@ impl Feed {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
         let reader = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
         let committed = outbox.state.committed.subscribe();
+        let file = outbox.state.file.subscribe();
         let subscription = outbox.state.subscriptions.get(sink).cloned().context("no such sink")?;
-        Ok(Self { outbox, sink, subscription, reader, committed, position: 0 })
+        Ok(Self { outbox, sink, subscription, reader, committed, file, position: 0 })
     }
 
     /// The sink's cursor.
@@ -50,12 +55,26 @@ impl Feed {
             let after = self.cursor().position().max(self.position);
             // Fails only when the outbox is gone, and this holds it.
             let _ = self.committed.wait_for(|last| *last > after).await;
+            if self.file.has_changed().unwrap_or(false) {
+                self.file.mark_unchanged();
+                let reader =
+                    sqlite::open_reader(&self.outbox.state.path).map_err(|error| error.to_string())?;
+                self.reader = Arc::new(Mutex::new(reader));
+            }
             let (reader, subscription) = (self.reader.clone(), self.subscription.clone());
             let read = tokio::task::spawn_blocking(move || {
                 read(&reader.lock().unwrap_or_else(PoisonError::into_inner), after, &subscription)
             });
-            let batches =
-                read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            let batches = match read.await.map_err(|error| error.to_string())? {
+                Ok(batches) => batches,
+                Err(error) => {
+                    if sqlite::is_damage(&error) {
+                        // The writer looks for itself; a closed outbox has nobody to tell.
+                        let _ = self.outbox.commands.send(Command::Examine).await;
+                    }
+                    return Err(error.to_string());
+                }
+            };
             if let Some(last) = batches.last() {
                 self.position = last.id;
                 return Ok(batches);
@@ -73,8 +92,9 @@ impl Feed {
 }
 
 fn read(connection: &Connection, after: i64, subscription: &Subscription) -> rusqlite::Result<Vec<Batch>> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, signal, items, body FROM batch WHERE id > ? ORDER BY id LIMIT ?")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, signal, items, unpacked_len, body FROM batch WHERE id > ? ORDER BY id LIMIT ?",
+    )?;
     let mut rows = statement.query(params![after, READ_BATCHES as i64])?;
     let mut batches = Vec::new();
     let mut bytes = 0;
@@ -82,9 +102,9 @@ fn read(connection: &Connection, after: i64, subscription: &Subscription) -> rus
         && let Some(row) = rows.next()?
     {
         let signal = row.get(1)?;
-        let body = if subscription.takes(signal) { row.get(3)? } else { Vec::new() };
+        let body = if subscription.takes(signal) { unpack(row.get(4)?, row.get(3)?) } else { Bytes::new() };
         bytes += body.len();
-        batches.push(Batch { id: row.get(0)?, signal, items: row.get(2)?, body: Bytes::from(body) });
+        batches.push(Batch { id: row.get(0)?, signal, items: row.get(2)?, body });
     }
     Ok(batches)
 }

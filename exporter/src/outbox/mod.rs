@@ -17,7 +17,11 @@ mod batch;
 mod book;
 mod cursor;
 mod feed;
+mod packing;
+mod rescue;
+mod reserve;
 mod schema;
+mod upkeep;
 mod writer;
 
 #[cfg(test)]
@@ -37,6 +41,8 @@ use crate::sqlite;
 pub(crate) use batch::{Batch, Items, Signal, Subscription};
 pub(crate) use cursor::{Cursor, Passed};
 pub(crate) use feed::Feed;
+use packing::Packed;
+use reserve::Reserve;
 use writer::{Command, Writer};
 
 /// The bounds of the outbox.
@@ -77,6 +83,8 @@ struct State {
     problem: Mutex<Option<String>>,
     /// When the oldest waiting batch was received, in milliseconds since 1970.
     oldest_ms: Mutex<Option<i64>>,
+    /// How many times the file has been replaced: whoever reads opens it again.
+    file: watch::Sender<u64>,
 }
 
 /// Appends and other commands that may wait for the writer.
@@ -90,7 +98,12 @@ pub(crate) fn open(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
     let path = dir.join("outbox.db");
-    let connection = sqlite::open(&path, &schema::KIND)?;
+    let sqlite::Opened { mut connection, set_aside } = sqlite::open_or_replace(&path, &schema::KIND)?;
+    if let Some(aside) = set_aside {
+        metrics.outbox_damaged.inc();
+        rescue::carry_over(&aside, &mut connection, 0)
+            .with_context(|| format!("cannot write the outbox {}", path.display()))?;
+    }
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {
         path,
@@ -99,8 +112,9 @@ pub(crate) fn open(
         cursors: watch::Sender::new(vec![0; subscriptions.len()]),
         problem: Mutex::new(None),
         oldest_ms: Mutex::new(None),
+        file: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, limits, state.clone(), metrics)
+    let writer = Writer::new(connection, limits, Reserve::open(dir), state.clone(), metrics)
         .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
@@ -113,6 +127,7 @@ impl Outbox {
     /// Adds a batch; returns after it is on disk.
     pub(crate) async fn append(&self, signal: Signal, body: Bytes, items: u32) -> Result<(), AppendError> {
         let (reply, done) = oneshot::channel();
+        let body = Packed::new(body).await;
         let command = Command::Append { signal, body, items, reply };
         self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?

@@ -14,6 +14,7 @@ pub(super) const KIND: Kind = Kind {
             received_ms INTEGER NOT NULL,     -- since 1970
             signal      INTEGER NOT NULL,     -- 1: traces, 2: logs
             items       INTEGER NOT NULL,     -- how many spans or log records are in the body
+            unpacked_len INTEGER NOT NULL,    -- the length of the body if it is packed with LZ4, else 0
             body        BLOB NOT NULL         -- the Export…ServiceRequest of the signal as protobuf
         );
         CREATE TABLE cursor(
@@ -26,5 +27,6 @@ pub(super) const KIND: Kind = Kind {
     upgrades: &["
         ALTER TABLE batch RENAME COLUMN spans TO items;
         ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE batch ADD COLUMN unpacked_len INTEGER NOT NULL DEFAULT 0;
     "],
 };

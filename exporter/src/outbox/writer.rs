@@ -4,24 +4,26 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Items, Signal};
 use super::book::{Book, items_between};
 use super::cursor::Passed;
+use super::packing::Packed;
+use super::reserve::Reserve;
 use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
+use crate::sqlite;
 
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
 #[derive(Debug)]
 pub(super) enum Command {
     Append {
         signal: Signal,
-        body: Bytes,
+        body: Packed,
         items: u32,
         reply: oneshot::Sender<Result<(), AppendError>>,
     },
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Probe {
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// Somebody has read what cannot be right.
+    Examine,
 }
 
 /// A commit takes at most about this much, so that a burst does not make the first of it wait for all of it.
@@ -45,11 +49,14 @@ const GROUP_BYTES: usize = 16 << 20;
 const GROUP_COMMANDS: usize = 512;
 
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
     limits: Limits,
-    book: Book,
-    state: Arc<State>,
-    metrics: Arc<Metrics>,
+    pub(super) reserve: Reserve,
+    /// What is wrong with the file, until there is another one.
+    pub(super) damage: Option<String>,
+    pub(super) book: Book,
+    pub(super) state: Arc<State>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// The replies and counts of one group, made before the commit and told after it.
@@ -61,6 +68,7 @@ struct Outcome {
     done: Vec<oneshot::Sender<Result<(), String>>>,
     dropped: Vec<Dropped>,
     passed: Vec<Passed>,
+    is_suspect: bool,
 }
 
 struct Dropped {
@@ -73,6 +81,7 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         limits: Limits,
+        reserve: Reserve,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
@@ -80,7 +89,7 @@ impl Writer {
         for gone in orphaned {
             count_dropped(&metrics, &gone.sink, "sink removed", gone.items);
         }
-        let writer = Self { connection, limits, book, state, metrics };
+        let writer = Self { connection, limits, reserve, damage: None, book, state, metrics };
         writer.show();
         Ok(writer)
     }
@@ -97,7 +106,17 @@ impl Writer {
                 bytes += next.bytes();
                 group.push_back(next);
             }
+            let is_time_to_tidy = group.iter().any(|command| matches!(command, Command::Expire { .. }));
+            if let Some(damage) = self.damage.take() {
+                self.replace(damage);
+            }
+            if !self.reserve.is_there() {
+                self.refuse_without_room(&mut group);
+            }
             self.commit(&mut group);
+            if is_time_to_tidy {
+                self.give_back();
+            }
         }
     }
 
@@ -109,7 +128,9 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.book = book;
-                self.set_problem(None);
+                if self.reserve.is_there() {
+                    self.set_problem(None);
+                }
                 self.metrics.commits.inc();
                 self.metrics.committed.add(outcome.items);
                 if !outcome.appended.is_empty() {
@@ -130,9 +151,17 @@ impl Writer {
                 // A receiver that is gone no longer wants the answer.
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 outcome.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                if outcome.is_suspect
+                    && let Some(damage) = sqlite::damage(&self.connection)
+                {
+                    self.replace(damage);
+                }
             }
             Err(error) => {
                 let reason = error.to_string();
+                if sqlite::is_disk_full(&error) {
+                    self.reserve.release();
+                }
                 let path = self.state.path.display();
                 log::repeated(
                     Severity::Error,
@@ -150,8 +179,11 @@ impl Writer {
                         Command::Advance { reply, .. } | Command::Probe { reply } => {
                             drop(reply.send(Err(reason.clone())));
                         }
-                        Command::Expire { .. } => {}
+                        Command::Expire { .. } | Command::Examine => {}
                     }
+                }
+                if sqlite::is_damage(&error) {
+                    self.replace(reason);
                 }
             }
         }
@@ -172,7 +204,7 @@ impl Writer {
         while let Some(command) = group.pop_front() {
             match command {
                 Command::Append { signal, body, items, reply } => {
-                    let needed = body.len() as u64;
+                    let needed = body.bytes.len() as u64;
                     outcome.appended.push(reply);
                     if !make_room(&transaction, book, outcome, needed, limits.max_bytes)? {
                         outcome.full.extend(outcome.appended.pop());
@@ -180,9 +212,17 @@ impl Writer {
                     }
                     transaction
                         .prepare_cached(
-                            "INSERT INTO batch(id, received_ms, signal, items, body) VALUES (?, ?, ?, ?, ?)",
+                            "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body)
+                             VALUES (?, ?, ?, ?, ?, ?)",
                         )?
-                        .execute(params![book.last_id + 1, now_ms, signal, items, &body[..]])?;
+                        .execute(params![
+                            book.last_id + 1,
+                            now_ms,
+                            signal,
+                            items,
+                            body.unpacked_len,
+                            &body.bytes[..]
+                        ])?;
                     book.last_id += 1;
                     book.bytes += needed;
                     book.oldest_ms.get_or_insert(now_ms);
@@ -205,6 +245,7 @@ impl Writer {
                 Command::Expire { now_ms } => {
                     expire(&transaction, book, outcome, now_ms - millis(limits.max_age))?;
                 }
+                Command::Examine => outcome.is_suspect = true,
                 Command::Probe { reply } => {
                     outcome.done.push(reply);
                     transaction.execute("UPDATE probe SET at_ms = ?", [now_ms])?;
@@ -218,7 +259,7 @@ impl Writer {
     }
 
     /// Lets the handles see what is committed.
-    fn show(&self) {
+    pub(super) fn show(&self) {
         self.metrics.outbox_bytes.set(i64::try_from(self.book.bytes).unwrap_or(i64::MAX));
         *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner) = self.book.oldest_ms;
         self.state
@@ -231,7 +272,7 @@ impl Writer {
         });
     }
 
-    fn set_problem(&self, problem: Option<String>) {
+    pub(super) fn set_problem(&self, problem: Option<String>) {
         *self.state.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
@@ -239,7 +280,7 @@ impl Writer {
 impl Command {
     fn bytes(&self) -> usize {
         match self {
-            Self::Append { body, .. } => body.len(),
+            Self::Append { body, .. } => body.bytes.len(),
             _ => 0,
         }
     }

@@ -1,5 +1,6 @@
 //! The real program, started as a user starts it, on free ports of the loopback interface.
 
+mod bad_disks;
 mod cloud_trace;
 mod durability;
 mod google;

@@ -29,24 +29,6 @@ async fn health_and_readiness() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_named_and_left_alone() {
-    for (file, name) in [("outbox.db", "outbox"), ("store.db", "store")] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(file);
-        let content = b"this is no database, and somebody may need it".repeat(50);
-        std::fs::write(&path, &content).unwrap();
-        let (code, stderr) = ends(command(dir.path()));
-        assert_eq!(code, Some(1));
-        let expected = format!(
-            "logtracer-exporter: cannot open the {name} {}: file is not a database\n",
-            path.display()
-        );
-        assert_eq!(stderr, expected);
-        assert_eq!(std::fs::read(&path).unwrap(), content);
-    }
-}
-
-#[test]
 fn an_unknown_sink_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());

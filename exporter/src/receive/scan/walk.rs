@@ -68,7 +68,7 @@ pub(super) fn message(shape: &Shape, mut rest: &[u8], depth: u32, seen: &mut See
                 let bytes = delimited(&mut rest).ok_or(Fault::Malformed)?;
                 match field {
                     Text => {
-                        std::str::from_utf8(bytes).map_err(|_| Fault::Malformed)?;
+                        check_text(bytes)?;
                         seen.add(TEXT_BYTES)?;
                     }
                     Field::Message(inner) => {
@@ -103,6 +103,12 @@ pub(super) fn message(shape: &Shape, mut rest: &[u8], depth: u32, seen: &mut See
         Role::LogRecord => seen.count_item()?,
     }
     Ok(())
+}
+
+/// Texts are short and ASCII, most of them.
+#[inline]
+fn check_text(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(Fault::Malformed) }
 }
 
 /// Goes past the value of a field; a group ends with its number.
@@ -142,6 +148,17 @@ fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    // Nearly every key and length is a single byte.
+    match rest.split_first() {
+        Some((&byte, after)) if byte < 0x80 => {
+            *rest = after;
+            Some(byte.into())
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (index, byte) in rest.iter().enumerate().take(10) {
         if index == 9 && *byte > 1 {

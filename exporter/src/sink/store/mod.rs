@@ -70,7 +70,7 @@ impl Store {
     /// Opens `store.db` in this directory.
     pub(crate) fn open(dir: &Path, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
-        let connection = sqlite::open(&path, &schema::KIND)?;
+        let connection = sqlite::open_or_replace(&path, &schema::KIND)?.connection;
         let writer = StoreWriter { connection, origins: Origins::default() };
         Ok(Self(Arc::new(Inner { path, writer: Mutex::new(writer), readers: Mutex::default(), metrics })))
     }

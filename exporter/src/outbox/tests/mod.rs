@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod bad_days;
+
 use super::*;
 use crate::clock::unix_millis;
 use crate::metrics::Tally;

@@ -1,0 +1,141 @@
+//! Damage, and room that nobody needs any more. A full disk is in `tests/it/`, for it takes a real one.
+
+use super::*;
+
+const LARGE: Limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
+
+/// Bytes that do not get shorter, and tell by their first which batch they are of.
+fn noise(batch: u8, length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(batch);
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    let rest: Vec<u8> = std::iter::repeat_with(next).take(length - 1).collect();
+    [vec![batch], rest].concat().into()
+}
+
+fn open_large(dir: &Path) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let (outbox, thread) = open(dir, &[subscription("a")], LARGE, metrics.clone()).unwrap();
+    (outbox, thread, metrics)
+}
+
+/// Moves the log into the file, and overwrites what is in the middle of it.
+fn damage(dir: &Path) {
+    let path = dir.join("outbox.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(other);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (from, to) = (bytes.len() / 3, bytes.len() / 2);
+    bytes[from..to].fill(0x55);
+    // In place, as a disk would do it.
+    use std::os::unix::fs::FileExt;
+    std::fs::File::options().write(true).open(&path).unwrap().write_all_at(&bytes, 0).unwrap();
+}
+
+fn set_aside(dir: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| {
+            name.starts_with("outbox.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm")
+        })
+        .collect()
+}
+
+/// Reads everything that there is, as a sink would that starts anew after an error.
+async fn read_all(outbox: &Outbox, until: i64) -> Vec<Batch> {
+    let mut feed = outbox.feed(0).unwrap();
+    let mut batches: Vec<Batch> = Vec::new();
+    for _ in 0..100 {
+        match tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap() {
+            Ok(next) => batches.extend(next),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+        if batches.last().is_some_and(|last| last.id >= until) {
+            return batches;
+        }
+    }
+    panic!("only {} batches", batches.len());
+}
+
+#[tokio::test]
+async fn a_file_found_damaged_at_the_start_is_set_aside_and_what_is_left_of_it_carried_over() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_large(dir.path());
+        for byte in 1..=60 {
+            outbox.append(Signal::Traces, noise(byte, 40_000), 5).await.unwrap();
+        }
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    damage(dir.path());
+    let (outbox, _thread, metrics) = open_large(dir.path());
+    assert_eq!(metrics.outbox_damaged.get(), 1);
+    assert_eq!(set_aside(dir.path()).len(), 1);
+    outbox.append(Signal::Traces, batch(61), 5).await.unwrap();
+    let batches = read_all(&outbox, 61).await;
+    let last = batches.last().unwrap();
+    assert_eq!((last.id, &last.body), (61, &batch(61)));
+    assert!(batches.len() > 30, "most of it is in order: {}", batches.len());
+    for carried in &batches[..batches.len() - 1] {
+        assert_eq!(carried.body, noise(carried.id as u8, 40_000), "batch {}", carried.id);
+    }
+}
+
+#[tokio::test]
+async fn a_file_found_damaged_while_running_is_replaced_and_the_loss_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_large(dir.path());
+    for byte in 1..=60 {
+        outbox.append(Signal::Traces, noise(byte, 40_000), 5).await.unwrap();
+    }
+    outbox.feed(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
+    damage(dir.path());
+
+    let batches = read_all(&outbox, 60).await;
+    assert_eq!(metrics.outbox_damaged.get(), 1);
+    assert_eq!(set_aside(dir.path()).len(), 1);
+    let lost = metrics.outbox_batches_lost.get();
+    assert!(lost > 0, "a third of it was overwritten");
+    let full = batches.iter().filter(|batch| batch.items > 0);
+    // What was read before the damage was found may come twice.
+    let ids: std::collections::BTreeSet<i64> = full.map(|batch| batch.id).collect();
+    assert_eq!(ids.len() as u64 + lost, 58, "what is not lost is there");
+    for batch in batches.iter().filter(|batch| batch.items > 0) {
+        assert_eq!(batch.body, noise(batch.id as u8, 40_000), "batch {}", batch.id);
+    }
+
+    // And it goes on.
+    outbox.append(Signal::Traces, batch(61), 5).await.unwrap();
+    assert_eq!(read_all(&outbox, 61).await.last().unwrap().body, batch(61));
+    assert_eq!(outbox.writable().await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_file_of_a_drained_outbox_gets_small_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, _) = open_large(dir.path());
+    for byte in 0..100 {
+        outbox.append(Signal::Traces, noise(byte, 1 << 20), 5).await.unwrap();
+    }
+    let size = || std::fs::metadata(dir.path().join("outbox.db")).unwrap().len();
+    outbox.feed(0).unwrap().cursor().advance(100, Vec::new()).await.unwrap();
+    let before = size();
+    assert!(before > 64 << 20, "{before}");
+    outbox.expire(unix_millis()).await;
+    for _ in 0..500 {
+        if size() < 4 << 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
+    assert!(size() < 4 << 20, "{} of {before}", size());
+    assert_eq!(outbox.lags(), [1]);
+}
