@@ -79,8 +79,13 @@ struct Headers<'a>(&'a mut HeaderMap);
 
 impl Carrier for Headers<'_> {
     fn set(&mut self, header: Header, value: &str) {
-        // What core writes is visible ASCII, which a header value can always be.
-        if let Ok(value) = HeaderValue::from_str(value) {
+        let value = match value {
+            "0" => Ok(HeaderValue::from_static("0")),
+            "1" => Ok(HeaderValue::from_static("1")),
+            // What core writes is visible ASCII, which a header value can always be.
+            other => HeaderValue::from_str(other),
+        };
+        if let Ok(value) = value {
             self.0.insert(HeaderName::from_static(header.name()), value);
         }
     }
