@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
+use http_body_util::Full;
 use jiff::Timestamp;
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
 use super::DeliveryError;
@@ -45,6 +46,12 @@ pub(crate) fn client() -> anyhow::Result<Client> {
 pub(crate) fn install_crypto() {
     // An error says that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A body that is let go of as soon as it is sent: others are kept for a second try until the answer comes, which is
+/// much memory where many calls wait for theirs.
+pub(crate) fn body(bytes: Bytes) -> Body {
+    Body::wrap(Full::new(bytes))
 }
 
 /// Sends a request; the body of its answer if that is a success.

@@ -422,6 +422,41 @@ async fn the_credentials_of_a_user_are_exchanged_for_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_service_account_signs_tokens() {
+    // header.payload.signature, each base64url of at least some bytes.
+    let is_signed = |token: &str| {
+        let parts: Vec<&str> = token.split('.').collect();
+        parts.len() == 3 && parts[0].starts_with("eyJ") && parts[1].starts_with("eyJ") && parts[2].len() > 300
+    };
+    let receiver = Receiver::start(move |request: &Request| {
+        let token = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if token.is_some_and(is_signed) { strict(request) } else { error(401, "UNAUTHENTICATED", "no token") }
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let file = home.path().join("key.json");
+    let content = serde_json::json!({
+        "type": "service_account",
+        "project_id": "key-project",
+        "private_key_id": "1",
+        "private_key": key.serialize_pem(),
+        "client_email": "exporter@key-project.iam.gserviceaccount.com",
+        "client_id": "1",
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert_eq!(written(&receiver)["0000000000000001"].0, "key-project", "the file tells the project");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workload_identity_federation_exchanges_the_token_of_a_file() {
     let token_server = Receiver::start(|request: &Request| {
         let form = String::from_utf8_lossy(&request.body).into_owned();

@@ -138,8 +138,13 @@ async fn kill_with_failing_sinks_loses_nothing() {
     })
     .await;
     let good = Receiver::start(strict_otlp).await;
+    let picky = Receiver::start(|request: &Request| {
+        let has_bad = request.body.windows(3).any(|bytes| bytes == b"bad");
+        if has_bad { Answer::new(400, "bad") } else { strict_otlp(request) }
+    })
+    .await;
     let dir = tempfile::tempdir().unwrap();
-    let sinks = [format!("otlp={}", failing.url), format!("otlp={}", good.url)];
+    let sinks = [&failing, &good, &picky].map(|receiver| format!("otlp={}", receiver.url));
     let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     for round in 1..=3u128 {
@@ -152,7 +157,8 @@ async fn kill_with_failing_sinks_loses_nothing() {
                 let client = reqwest::Client::new();
                 for n in 1.. {
                     let trace = format!("{:032x}", (round << 96) | (sender << 64) | n);
-                    let spans = (1..=10).map(|id| span(&trace, id, 0, "work", 0, 1)).collect();
+                    let name = |id| if n % 5 == 0 && id == 7 { "bad" } else { "work" };
+                    let spans = (1..=10).map(|id| span(&trace, id, 0, name(id), 0, 1)).collect();
                     let body = request("shop", spans).encode_to_vec();
                     let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
                     match post.send().await {
@@ -174,17 +180,34 @@ async fn kill_with_failing_sinks_loses_nothing() {
     eventually("an empty outbox", drained).await;
     let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
     assert!(acknowledged.len() >= 300);
-    let letters = dead_letters(dir.path(), &["list"]);
-    for receiver in [&failing, &good] {
+    let dead = spans_of_dead_letters(dir.path());
+    assert!(!dead.is_empty());
+    for (receiver, has_letters) in [(&failing, false), (&good, false), (&picky, true)] {
         let arrived = arrived(&receiver.accepted());
         for trace in &acknowledged {
             for id in 1..=10u64 {
                 let key = (trace.clone(), format!("{id:016x}"));
-                assert!(arrived.contains_key(&key), "{key:?} is lost; {letters}");
+                let is_dead = has_letters && dead.contains(&key);
+                assert!(
+                    arrived.contains_key(&key) != is_dead,
+                    "{key:?} has to be in one place: dead: {is_dead}"
+                );
             }
         }
     }
-    assert_eq!(letters, "no dead letters\n");
+}
+
+/// Trace and span id of all dead letters, each of which has to be a single span.
+fn spans_of_dead_letters(dir: &Path) -> Vec<(String, String)> {
+    let list = dead_letters(dir, &["list", "--json"]);
+    let ids = list.lines().map(|line| {
+        let letter: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(letter["items"], 1, "{letter}");
+        let span = &letter["request"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+        let text = |key: &str| span[key].as_str().unwrap().to_owned();
+        (text("traceId"), text("spanId"))
+    });
+    ids.collect()
 }
 
 #[tokio::test]

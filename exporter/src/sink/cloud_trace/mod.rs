@@ -54,7 +54,8 @@ impl Sink for CloudTrace {
         };
         let body = body(&request, &project).map_err(|reason| DeliveryError::Refused { reason })?;
         let path = format!("/v2/projects/{project}/traces:batchWrite");
-        let call = self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(body);
+        let call =
+            self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
         match http::send(call).await {
             Ok(_) => Ok(Accepted::default()),
             Err(error) => Err(self.0.judge(&project, error)),

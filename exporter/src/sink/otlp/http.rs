@@ -29,7 +29,7 @@ impl Http {
 
 /// Sends a request to export spans, and reads what became of it.
 pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepted, DeliveryError> {
-    let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(body);
+    let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(http::body(body));
     let answer = http::send(request).await?;
     // An answer that is something else than it should be is a success all the same.
     Ok(accepted(ExportTraceServiceResponse::decode(answer).unwrap_or_default()))

@@ -36,7 +36,11 @@ impl Sink for Zipkin {
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
         let body = body(&decode(part)?).map_err(|reason| DeliveryError::Refused { reason })?;
-        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(http::body(body.into()));
         http::send(request).await?;
         Ok(Accepted::default())
     }
