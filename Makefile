@@ -16,7 +16,7 @@ lint: ## format, clippy, documentation and shell scripts, all without a warning
 deny: ## licenses and sources of the dependencies
 	scripts/deny
 
-bench: filter ## what a line costs beside other crates, and a request beside Envoy's own tracers
+bench: filter ## what a line, a span and a request cost, beside other crates, rotel, and Envoy's own tracers
 	scripts/bench
 
 filter: ## build/plugin.wasm, the module that Envoy loads

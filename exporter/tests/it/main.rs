@@ -1,6 +1,7 @@
 //! The real program, started as a user starts it, on free ports of the loopback interface.
 
 mod bad_disks;
+mod clients;
 mod cloud_trace;
 mod durability;
 mod google;
