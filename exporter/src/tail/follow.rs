@@ -1,9 +1,12 @@
 //! Following a file: its complete lines, once each, through growth, truncation and rotation.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+
+use super::rotated;
 
 /// A line that is longer is skipped.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
@@ -18,6 +21,8 @@ const HEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Follow {
     path: PathBuf,
+    /// What was rotated away and is to be read first; the first of it is the one that is open.
+    rotated: VecDeque<PathBuf>,
     file: Option<Open>,
     /// Everything before it has been read: the start of a line, or a place inside a line that is too long.
     offset: u64,
@@ -52,10 +57,12 @@ pub(super) struct Read {
 }
 
 impl Follow {
-    /// Goes on at this offset, if the file still begins with the head, else from the beginning.
+    /// Goes on at this offset, in the file that begins with the head: the one of this name, or a rotated one beside
+    /// it, and then those that came after. Where there is none, from the beginning.
     pub(super) fn resume(path: PathBuf, position: Option<(u64, Vec<u8>)>) -> Self {
         let (offset, head) = position.unwrap_or_default();
-        Self { path, file: None, offset, head, skipping: false }
+        let rotated = rotated::before(&path, offset, &head);
+        Self { path, rotated, file: None, offset, head, skipping: false }
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -78,6 +85,7 @@ impl Follow {
         let mut read = self.read_lines(&open.file, length)?;
         if !read.moved && self.has_been_replaced(&open)? {
             // The old file is read to its end; the next look opens the new one.
+            self.rotated.pop_front();
             self.restart();
             read.more = true;
         } else {
@@ -87,7 +95,7 @@ impl Follow {
     }
 
     fn open(&self) -> io::Result<Option<Open>> {
-        let file = match File::open(&self.path) {
+        let file = match File::open(self.rotated.front().unwrap_or(&self.path)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -112,6 +120,9 @@ impl Follow {
     }
 
     fn has_been_replaced(&self, open: &Open) -> io::Result<bool> {
+        if !self.rotated.is_empty() {
+            return Ok(true);
+        }
         match std::fs::metadata(&self.path) {
             Ok(now) => Ok((now.dev(), now.ino()) != (open.device, open.inode)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

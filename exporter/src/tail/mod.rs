@@ -6,10 +6,11 @@
 //!
 //! A line that is not JSON, or belongs to no trace, is counted and skipped.
 //! The position of a file is committed together with its lines, so a restart neither loses nor repeats one.
-//! What was written to a file that was rotated away while the exporter was down is not looked for.
+//! A file that was rotated away while the exporter was down is found beside the new one and read to its end first.
 
 mod follow;
 mod line;
+mod rotated;
 
 use std::path::PathBuf;
 use std::sync::Arc;

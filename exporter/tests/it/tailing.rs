@@ -111,11 +111,13 @@ async fn a_restart_neither_loses_nor_repeats() {
         exporter.trace(TRACE, 0, before + 20).await;
         exporter.kill();
     }
-    // A rotated file is another one.
+    // What is written before and after a rotation, while nobody is looking.
+    append(&log, &format!("{}\n", stackdriver(58, "before the rotation")));
     std::fs::rename(&log, dir.path().join("shop.log.1")).unwrap();
     append(&log, &format!("{}\n", stackdriver(59, "after the rotation")));
     let exporter = Exporter::spawn(tailing(&data, &[&log]));
-    assert_eq!(messages(&exporter.trace(TRACE, 0, 61).await).last(), Some(&"after the rotation"));
+    let trace = exporter.trace(TRACE, 0, 62).await;
+    assert_eq!(messages(&trace)[60..], ["before the rotation", "after the rotation"]);
 }
 
 #[tokio::test]
