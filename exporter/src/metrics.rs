@@ -246,4 +246,37 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
     }
+
+    /// Every metric stands in the table of docs/exporter.md under the name that a reader sees, and no other.
+    #[test]
+    fn the_document_names_every_metric() {
+        let metrics = Metrics::new();
+        // A metric with labels is shown once it has been counted.
+        for family in [
+            &metrics.spans_rejected,
+            &metrics.requests_refused,
+            &metrics.log_lines_skipped,
+            &metrics.store_traces_expired,
+        ] {
+            family.get_or_create(&Reason { reason: "a" }).inc();
+        }
+        metrics.delivered("a");
+        metrics.dropped("a", "b");
+        metrics.count_retry("a");
+        metrics.set_dead_letters("a", 1);
+        metrics.count_discarded("a", 1);
+        metrics.sink_lag.get_or_create(&OfSink { sink: "a".to_owned() }).set(1);
+        let text = metrics.render();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.rsplit_once(' '));
+        let mut names: Vec<String> = names
+            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+            .collect();
+        let document = include_str!("../../docs/exporter.md");
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `logtracer_exporter_"));
+        let mut told: Vec<String> =
+            rows.filter_map(|row| Some(format!("logtracer_exporter_{}", row.split_once('`')?.0))).collect();
+        names.sort();
+        told.sort();
+        assert_eq!(told, names);
+    }
 }

@@ -6,7 +6,7 @@
 //!  zipkin    ─┘                                  protobuf is scanned and kept; JSON becomes protobuf
 //! ```
 //!
-//! Whatever is wrong is a [`Refusal`](refusal::Refusal), which each protocol answers in its own way.
+//! Whatever is wrong is a [`Refusal`], which each protocol answers in its own way.
 
 mod answer;
 mod body;
