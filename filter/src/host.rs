@@ -60,6 +60,13 @@ mod abi {
             value: *mut *mut u8,
             value_size: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_add_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
         pub(super) fn proxy_replace_header_map_value(
             map: u32,
             key: *const u8,
@@ -95,6 +102,14 @@ mod abi {
             token: *mut u32,
         ) -> u32;
         pub(super) fn proxy_done() -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_size: usize,
+            argument: *const u8,
+            argument_size: usize,
+            result: *mut *mut u8,
+            result_size: *mut usize,
+        ) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -153,11 +168,11 @@ fn buffer(kind: Buffer, max_size: usize) -> Vec<u8> {
     .unwrap_or_default()
 }
 
-/// All header lines of a map, in the host's own serialisation; read it with [`HeaderLines::iter`].
-pub(crate) fn header_lines(map: Map) -> HeaderLines {
+/// All header lines of a map, names with values.
+pub(crate) fn header_lines(map: Map) -> Pairs {
     // SAFETY: see `received`.
     let bytes = received(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
-    HeaderLines(bytes.unwrap_or_default())
+    Pairs(bytes.unwrap_or_default())
 }
 
 /// The first line of one header.
@@ -166,6 +181,14 @@ pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
         // SAFETY: the name outlives the call; for the rest see `received`.
         unsafe { abi::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
     })
+}
+
+/// Adds a header that is not there yet, without the search for it that [`set_header`] costs.
+pub(crate) fn add_header(map: Map, name: &str, value: &str) {
+    // SAFETY: both outlive the call, and the host only reads them.
+    unsafe {
+        abi::proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
 }
 
 /// Sets a header to one value.
@@ -198,14 +221,56 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
 
 /// A property that is a number, time (nanoseconds since 1970) or duration (nanoseconds).
 pub(crate) fn number_property(path: &str) -> Option<u64> {
-    let bytes = property(path)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    number(&property(path)?)
+}
+
+/// The value of a property that is a number.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(value.try_into().ok()?))
 }
 
 /// Sets a property, which becomes filter state `wasm.<name>` of the stream.
 pub(crate) fn set_property(name: &str, value: &[u8]) {
     // SAFETY: both outlive the call, and the host only reads them.
     unsafe { abi::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// An expression of the Common Expression Language, compiled by the host; it belongs to the root that is current.
+///
+/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>
+#[derive(Debug)]
+pub(crate) struct Expression {
+    token: [u8; 4],
+}
+
+impl Expression {
+    /// `None` where the host cannot compile it, or knows no expressions.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let token = call_foreign("expr_create", text.as_bytes())?;
+        Some(Self { token: token.try_into().ok()? })
+    }
+
+    /// The values of an expression that is a list, each as a name without a value, for the request at hand; `None`
+    /// where one of them is not there.
+    pub(crate) fn evaluate_list(&self) -> Option<Pairs> {
+        call_foreign("expr_evaluate", &self.token).map(Pairs)
+    }
+}
+
+fn call_foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
+    received(|data, size| {
+        // SAFETY: both texts outlive the call; for the rest see `received`.
+        unsafe {
+            abi::proxy_call_foreign_function(
+                name.as_ptr(),
+                name.len(),
+                argument.as_ptr(),
+                argument.len(),
+                data,
+                size,
+            )
+        }
+    })
 }
 
 /// Makes a statistic known and returns its handle.
@@ -265,15 +330,15 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Header lines as the host hands them over.
+/// Names with values, as the host hands them over.
 ///
 /// ```text
 /// count u32 | (name length u32, value length u32) * count | (name NUL value NUL) * count
 /// ```
 #[derive(Debug, Default)]
-pub(crate) struct HeaderLines(Vec<u8>);
+pub(crate) struct Pairs(Vec<u8>);
 
-impl HeaderLines {
+impl Pairs {
     /// Names and values, in order; ends early where the serialisation is not what it should be.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let bytes = self.0.as_slice();
@@ -320,21 +385,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_lines_read_back() {
+    fn pairs_read_back() {
         let lines = [(":path", "/a"), ("x", ""), ("x", "1\x002"), ("y", "\u{e9}")];
         let expected: Vec<_> =
             lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        assert_eq!(HeaderLines(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
-        assert_eq!(HeaderLines::default().iter().count(), 0);
+        assert_eq!(Pairs(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
+        assert_eq!(Pairs::default().iter().count(), 0);
     }
 
     #[test]
-    fn broken_header_lines_end_early() {
+    fn broken_pairs_end_early() {
         let whole = serialized(&[("a", "1"), ("b", "2")]);
         for length in 0..whole.len() {
-            let cut = HeaderLines(whole.get(..length).unwrap().to_vec());
+            let cut = Pairs(whole.get(..length).unwrap().to_vec());
             assert!(cut.iter().count() <= 2);
         }
-        assert_eq!(HeaderLines(vec![0xff; 64]).iter().count(), 0);
+        assert_eq!(Pairs(vec![0xff; 64]).iter().count(), 0);
     }
 }

@@ -30,6 +30,7 @@ mod losses;
 mod metrics;
 mod node;
 mod observed;
+mod properties;
 mod reporter;
 mod root;
 mod stream;

@@ -13,59 +13,16 @@ use crate::flags;
 use crate::host::{self, Map};
 use crate::kept::Protocol;
 use crate::metrics::{self, Metric};
+use crate::properties::Properties;
 use crate::root::Plugin;
 use crate::stream::Request;
 
-/// What Envoy tells of a request that is over; texts that it does not know are empty.
-struct Properties {
-    protocol: Vec<u8>,
-    remote: Vec<u8>,
-    upstream: Vec<u8>,
-    cluster: Vec<u8>,
-    route: Vec<u8>,
-    code_details: Vec<u8>,
-    flags: u64,
-    attempts: u64,
-    start: u64,
-    duration: u64,
-}
-
-impl Properties {
-    /// Each one is a call into the host and back for its memory, the dearest thing that a filter does: what can be
-    /// told without one is not asked for.
-    fn read() -> Self {
-        let text = |path| host::property(path).unwrap_or_default();
-        let number = |path| host::number_property(path).unwrap_or_default();
-        let upstream = text("upstream\0address");
-        let flags = number("response\0flags");
-        // An upstream that answered without a flag is "via_upstream", which `remarkable` would leave out.
-        let is_remarkable = flags != 0 || upstream.is_empty();
-        let duration = number("request\0duration");
-        Self {
-            protocol: text("request\0protocol"),
-            remote: text("source\0address"),
-            cluster: text("xds\0cluster_name"),
-            route: text("xds\0route_name"),
-            code_details: if is_remarkable { text("response\0code_details") } else { Vec::new() },
-            attempts: number("upstream\0request_attempt_count"),
-            start: host::now_unix_nanos().saturating_sub(duration),
-            upstream,
-            flags,
-            duration,
-        }
-    }
-
-    fn end(&self) -> u64 {
-        self.start.saturating_add(self.duration)
-    }
-}
-
 /// Writes the line of a request that is over to its filter state, and its span to the batch.
 pub(crate) fn log(plugin: &Plugin, request: &Request) {
-    if plugin.config.log_format.is_none() && plugin.config.exporter.is_none() {
+    if plugin.config.log_format.is_none() && !may_be_exported(&plugin.config, request) {
         return;
     }
-    let properties = Properties::read();
+    let properties = Properties::read(plugin.properties.as_ref());
     let kept = &request.kept;
     let mut full = Vec::with_capacity(16 + kept.authority.len() + kept.target.len());
     url::write_full(&mut full, &kept.scheme, &kept.authority, &kept.target);
@@ -80,10 +37,10 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         referer: &kept.referer,
         remote_ip: url::without_port(&properties.remote),
         server_ip: url::without_port(&properties.upstream),
-        request_size: host::number_property("request\0total_size").unwrap_or_default(),
-        response_size: host::number_property("response\0total_size").unwrap_or_default(),
+        request_size: properties.request_size,
+        response_size: properties.response_size,
         route: &properties.route,
-        outcome: outcome(kept.protocol, properties.flags),
+        outcome: outcome(kept.protocol, &properties),
         duration: Duration::from_nanos(properties.duration),
     };
     let recorded = Recorded::read(&plugin.config, request);
@@ -96,18 +53,24 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         host::set_property("logtracer", &bytes);
         metrics::count(Metric::Lines);
     }
-    if plugin.config.exporter.is_some()
+    if may_be_exported(&plugin.config, request)
         && let Some(export) = observed.export()
     {
         plugin.record(|out| observed.write_span(export, out));
     }
 }
 
+/// Whether a span can come of the request, however it ended.
+fn may_be_exported(config: &Config, request: &Request) -> bool {
+    let is_sampled = request.decision.context.sampling.is_sampled();
+    let may_be_late = config.sampling.keep_errors || config.sampling.keep_slower_than.is_some();
+    config.exporter.is_some() && !request.is_excluded && (is_sampled || may_be_late)
+}
+
 /// How the request ended; no status at all means that the caller went away before there was one.
-fn outcome(protocol: Protocol, flags: u64) -> Outcome {
-    let number = |path| host::number_property(path);
-    let http = number("response\0code").and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
-    let grpc_status = || number("response\0grpc_status").and_then(|code| u32::try_from(code).ok());
+fn outcome(protocol: Protocol, properties: &Properties) -> Outcome {
+    let http = u16::try_from(properties.status).unwrap_or(0);
+    let grpc_status = || u32::try_from(host::number_property("response\0grpc_status")?).ok();
     match (protocol, http) {
         (Protocol::Http, 0) => Outcome::Aborted,
         (_, 0) => Outcome::Grpc { code: grpc::CANCELLED, http: Outcome::Aborted.status() },
@@ -115,7 +78,7 @@ fn outcome(protocol: Protocol, flags: u64) -> Outcome {
         (Protocol::Grpc, http) => {
             // Envoy, too, calls a status that never came unknown.
             match grpc_status().unwrap_or(grpc::UNKNOWN) {
-                grpc::UNKNOWN if flags::caller_went_away(flags) => {
+                grpc::UNKNOWN if flags::caller_went_away(properties.flags) => {
                     Outcome::Grpc { code: grpc::CANCELLED, http }
                 }
                 grpc::UNKNOWN if http == 200 && was_translated_to_web() => Outcome::Http(http),
@@ -185,9 +148,6 @@ impl Observed<'_> {
     }
 
     fn export(&self) -> Option<Export> {
-        if self.request.is_excluded {
-            return None;
-        }
         if self.request.decision.context.sampling.is_sampled() {
             return Some(Export::Sampled);
         }

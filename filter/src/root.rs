@@ -10,10 +10,11 @@ use logtracer_core::span::Kind;
 
 use crate::batch::{Batch, Bounds};
 use crate::config::{Config, Exporter};
-use crate::host::{self, LogLevel, Map};
+use crate::host::{self, Expression, LogLevel, Map};
 use crate::losses::Losses;
 use crate::metrics::{self, Metric};
 use crate::node;
+use crate::properties::Properties;
 use crate::reporter::{Fate, Reporter};
 
 /// What a root and its streams share.
@@ -25,6 +26,8 @@ pub(crate) struct Plugin {
     pub(crate) batch: RefCell<Batch>,
     /// The bound on new sampled traces.
     pub(crate) limiter: Option<RefCell<Limiter>>,
+    /// Asks the host for all properties of a request at once; `None` where it cannot.
+    pub(crate) properties: Option<Expression>,
     /// Known with the first request.
     kind: Cell<Option<Kind>>,
 }
@@ -46,7 +49,14 @@ impl Plugin {
             Bounds { bytes: exporter.max_buffer_bytes, spans_together: exporter.max_batch_spans }
         });
         let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(Limiter::new(rate)));
-        Self { config, service_name, batch: RefCell::new(Batch::new(bounds)), limiter, kind: Cell::new(None) }
+        Self {
+            config,
+            service_name,
+            batch: RefCell::new(Batch::new(bounds)),
+            limiter,
+            properties: Properties::together(),
+            kind: Cell::new(None),
+        }
     }
 
     /// The kind of this plugin's spans.

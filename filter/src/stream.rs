@@ -123,11 +123,16 @@ struct RequestHeaders<'h> {
 
 impl Carrier for RequestHeaders<'_> {
     fn set(&mut self, header: Header, value: &str) {
-        // Replacing changes the first line only.
-        if self.present.repeated().contains(header) {
-            host::remove_header(Map::Request, header.name());
+        let name = header.name();
+        match self.present.only_line(header) {
+            Some(present) if present == value.as_bytes() => {}
+            Some(_) => host::set_header(Map::Request, name, value),
+            None => {
+                // Replacing would change the first of several lines only.
+                self.remove(header);
+                host::add_header(Map::Request, name, value);
+            }
         }
-        host::set_header(Map::Request, header.name(), value);
     }
 
     fn remove(&mut self, header: Header) {

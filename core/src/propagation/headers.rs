@@ -242,7 +242,7 @@ impl<'a> TraceHeaders<'a> {
     }
 
     /// The value of a header that the request has on one line.
-    pub(super) fn only_line(&self, header: Header) -> Option<&'a [u8]> {
+    pub fn only_line(&self, header: Header) -> Option<&'a [u8]> {
         let is_only = self.present.contains(header) && !self.repeated.contains(header);
         if is_only { self.first.get(header as usize).copied() } else { None }
     }
