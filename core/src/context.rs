@@ -72,7 +72,7 @@ impl Sampling {
 /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 ///
 /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-/// let root = TraceContext { trace_id, span_id, parent_span_id: None, sampling: Sampling::Accept };
+/// let root = TraceContext { trace_id, span_id, parent_span_id: None, sampling: Sampling::Accept, random_trace_id: false };
 /// assert_eq!(root, TraceContext::root(trace_id, span_id, Sampling::Accept));
 /// assert_eq!(std::mem::size_of::<Option<TraceContext>>(), 48);
 /// ```
@@ -86,6 +86,8 @@ pub struct TraceContext {
     pub parent_span_id: Option<SpanId>,
     /// The decision that goes down with the ids.
     pub sampling: Sampling,
+    /// True where the caller's `traceparent` says that the low 56 bits of the trace id are random.
+    pub random_trace_id: bool,
 }
 
 impl TraceContext {
@@ -98,7 +100,7 @@ impl TraceContext {
     /// assert_eq!(TraceContext::root(trace_id, span_id, Sampling::Defer).parent_span_id, None);
     /// ```
     pub const fn root(trace_id: TraceId, span_id: SpanId, sampling: Sampling) -> Self {
-        Self { trace_id, span_id, parent_span_id: None, sampling }
+        Self { trace_id, span_id, parent_span_id: None, sampling, random_trace_id: false }
     }
 
     /// The same span under another decision.
@@ -139,6 +141,8 @@ pub struct RemoteContext {
     pub parent_span_id: Option<SpanId>,
     /// The caller's decision.
     pub sampling: Sampling,
+    /// True where its `traceparent` says that the low 56 bits of the trace id are random.
+    pub random_trace_id: bool,
 }
 
 impl RemoteContext {
@@ -159,6 +163,7 @@ impl RemoteContext {
             span_id,
             parent_span_id: self.span_id,
             sampling: self.sampling,
+            random_trace_id: self.random_trace_id,
         }
     }
 
@@ -180,6 +185,7 @@ impl RemoteContext {
             span_id: self.span_id?,
             parent_span_id: self.parent_span_id,
             sampling: self.sampling,
+            random_trace_id: self.random_trace_id,
         })
     }
 }
@@ -191,6 +197,7 @@ impl From<TraceContext> for RemoteContext {
             span_id: Some(context.span_id),
             parent_span_id: context.parent_span_id,
             sampling: context.sampling,
+            random_trace_id: context.random_trace_id,
         }
     }
 }

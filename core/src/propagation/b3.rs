@@ -34,7 +34,10 @@ fn parse_single(value: &[u8]) -> Option<Found> {
     if fields.next().is_some() {
         return None;
     }
-    Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id, sampling }.into())
+    Some(
+        RemoteContext { trace_id, span_id: Some(span_id), parent_span_id, sampling, random_trace_id: false }
+            .into(),
+    )
 }
 
 pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
@@ -58,6 +61,7 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
                 span_id: Some(span_id),
                 parent_span_id: parent.value.flatten(),
                 sampling: decided.unwrap_or_default(),
+                random_trace_id: false,
             }),
             sampling: None,
             invalid,

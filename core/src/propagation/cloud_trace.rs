@@ -42,7 +42,7 @@ fn parse(value: &[u8]) -> Option<Found> {
         None => (Sampling::Defer, false),
         Some(options) => parse_options(options),
     };
-    let context = RemoteContext { trace_id, span_id, parent_span_id: None, sampling };
+    let context = RemoteContext { trace_id, span_id, parent_span_id: None, sampling, random_trace_id: false };
     Some(Found { invalid: span_invalid || options_invalid, ..context.into() })
 }
 

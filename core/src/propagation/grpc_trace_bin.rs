@@ -34,6 +34,7 @@ fn parse(value: &[u8]) -> Option<Found> {
         span_id: Some(SpanId::from_bytes(*span)?),
         parent_span_id: None,
         sampling: Sampling::from_sampled(options & 1 != 0),
+        random_trace_id: false,
     };
     Some(context.into())
 }

@@ -222,7 +222,7 @@ impl Propagator {
                 zero = found.context.filter(|context| context.sampling == Sampling::Deny);
             }
             if format == Format::TraceContext {
-                traceparent = found.context.map(|context| context.trace_id);
+                traceparent = found.context;
             }
             match (found.context, extracted.parent) {
                 (Some(context), None) => {
@@ -244,7 +244,10 @@ impl Propagator {
             extracted.sampling = decided.unwrap_or_default();
         }
         // The hop before this one wrote the same context in several formats, and any of them may have won.
-        if traceparent.is_some() && traceparent == extracted.parent.map(|parent| parent.trace_id) {
+        if let (Some(traceparent), Some(parent)) = (traceparent, &mut extracted.parent)
+            && traceparent.trace_id == parent.trace_id
+        {
+            parent.random_trace_id = traceparent.random_trace_id;
             extracted.tracestate = TraceState::read(headers);
         }
         extracted

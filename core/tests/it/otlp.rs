@@ -11,6 +11,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use proptest::prelude::*;
 use prost::Message;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
 fn a_span_reads_back() {
@@ -196,6 +198,7 @@ fn span() -> Span<'static> {
             span_id: SpanId::new(0x00f0_67aa_0ba9_02b7).unwrap(),
             parent_span_id: SpanId::new(0x42),
             sampling: Sampling::Accept,
+            random_trace_id: false,
         },
         tracestate: "a=1",
         name: b"GET /basket",

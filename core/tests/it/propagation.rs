@@ -3,6 +3,8 @@
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders, TraceState};
 use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 use proptest::prelude::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const EXTRACT: &str = include_str!("../../../tests/data/extract.tsv");
 const INJECT: &str = include_str!("../../../tests/data/inject.tsv");
@@ -49,10 +51,29 @@ fn every_row_of_inject() {
             span_id: span.parse().unwrap(),
             parent_span_id: (parent != "-").then(|| parent.parse().unwrap()),
             sampling: sampling_of(sampling),
+            random_trace_id: false,
         };
         let written = inject(format.parse().unwrap(), &context, &TraceState::default());
         let expected: Vec<_> = headers.split(" || ").map(str::to_owned).collect();
         assert_eq!(written, expected, "{row:?}");
+    }
+}
+
+/// Rule 29, level 2: what the caller's `traceparent` says of its trace id goes on with that trace, whichever format won.
+#[test]
+fn a_random_trace_id_stays_one() {
+    let random = "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-03";
+    let same = "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1";
+    let other = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
+    for (b3, flags) in [(None, "03"), (Some(same), "03"), (Some(other), "01")] {
+        let lines = [("traceparent", Some(random)), ("b3", b3)];
+        let headers =
+            TraceHeaders::collect(lines.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        let context = Propagator::default().extract(&headers).parent.unwrap().child(SpanId::new(9).unwrap());
+        let [written] = &inject(Format::TraceContext, &context, &TraceState::default())[..] else {
+            panic!("one header")
+        };
+        assert!(written.ends_with(&format!("-0000000000000009-{flags}")), "{b3:?}: {written}");
     }
 }
 
@@ -221,11 +242,14 @@ fn contexts() -> impl Strategy<Value = TraceContext> {
         Just(Sampling::Defer),
         Just(Sampling::Debug)
     ];
-    (1u128.., 1u64.., 0u64.., sampling).prop_map(|(trace, span, parent, sampling)| TraceContext {
-        trace_id: TraceId::new(trace).unwrap(),
-        span_id: SpanId::new(span).unwrap(),
-        parent_span_id: SpanId::new(parent),
-        sampling,
+    (1u128.., 1u64.., 0u64.., sampling, any::<bool>()).prop_map(|(trace, span, parent, sampling, random)| {
+        TraceContext {
+            trace_id: TraceId::new(trace).unwrap(),
+            span_id: SpanId::new(span).unwrap(),
+            parent_span_id: SpanId::new(parent),
+            sampling,
+            random_trace_id: random,
+        }
     })
 }
 
