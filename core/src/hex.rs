@@ -149,6 +149,8 @@ fn encode_word(value: u32) -> [u8; 8] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// Every byte at every place, against the standard library.
     #[test]

@@ -5,6 +5,8 @@ use std::hint::black_box;
 use logtracer_allocations::count;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
 use logtracer_core::{SpanId, TraceContext, TraceId};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Takes note of nothing but how much was written.
 #[derive(Default)]

@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::{Sampling, SpanId, TraceId};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn context(sampling: Sampling) -> TraceContext {
     TraceContext::root(

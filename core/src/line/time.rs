@@ -54,6 +54,8 @@ fn civil_from_days(days_since_1970: u32) -> (u32, u32, u32) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(unix_nanos: u64, expected: &str) {

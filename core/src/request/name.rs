@@ -67,6 +67,8 @@ fn looks_like_an_id(segment: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(exchange: Exchange<'_>, expected: &str) {

@@ -65,6 +65,8 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(outcome: Outcome, severity: Severity, server: Status, client: Status) {

@@ -169,6 +169,8 @@ pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
     fn check(target: &str, query: Query, expected: &str) {

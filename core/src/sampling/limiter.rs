@@ -41,6 +41,8 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn no_more_than_the_rate_pass() {

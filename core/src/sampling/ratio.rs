@@ -50,6 +50,8 @@ impl fmt::Display for Ratio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// Rule 45: the same answer on each hop, and a larger share keeps what a smaller one keeps.
     #[test]

@@ -93,6 +93,8 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn rule(conditions: Vec<Condition>, rate: f64) -> Rule {
         Rule { conditions, rate: Ratio::new(rate), log: true }
