@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny bench filter exporter clean
+.PHONY: help demo test lint deny bench soak filter exporter clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -18,6 +18,9 @@ deny: ## licenses and sources of the dependencies
 
 bench: filter ## what a line, a span and a request cost, beside other crates, rotel, and Envoy's own tracers
 	scripts/bench
+
+soak: filter ## ten million requests through an Envoy with the filter, and its memory meanwhile
+	scripts/soak
 
 filter: ## build/plugin.wasm, the module that Envoy loads
 	scripts/wasm-build

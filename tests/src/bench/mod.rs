@@ -11,6 +11,7 @@
 mod cpu;
 mod load;
 mod setup;
+mod soak;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use crate::envoy::{Envoy, fill};
 use crate::{Error, Result, ports};
 
 use setup::Setup;
+pub use soak::{Sample, soak};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]

@@ -13,16 +13,22 @@ pub(super) enum Setup {
     Plain,
     JsonLog,
     EmptyFilter,
+    /// The filter with neither line nor span.
+    Context,
+    /// The filter without spans.
+    Line,
     Filter,
     OpenTelemetry,
     Zipkin,
 }
 
 impl Setup {
-    pub(super) const ALL: [Setup; 6] = [
+    pub(super) const ALL: [Setup; 8] = [
         Setup::Plain,
         Setup::JsonLog,
         Setup::EmptyFilter,
+        Setup::Context,
+        Setup::Line,
         Setup::Filter,
         Setup::OpenTelemetry,
         Setup::Zipkin,
@@ -33,6 +39,8 @@ impl Setup {
             Setup::Plain => "plain",
             Setup::JsonLog => "JSON access log",
             Setup::EmptyFilter => "an empty wasm filter",
+            Setup::Context => "logtracer: context",
+            Setup::Line => "logtracer: context, line",
             Setup::Filter => "logtracer: context, line, span",
             Setup::OpenTelemetry => "OpenTelemetry tracer, JSON log",
             Setup::Zipkin => "Zipkin tracer, JSON log",
@@ -50,9 +58,11 @@ impl Setup {
             Setup::Plain => (String::new(), String::new(), String::new()),
             Setup::JsonLog => (String::new(), String::new(), JSON_LOG.to_owned()),
             Setup::EmptyFilter => (String::new(), wasm(empty_filter, None), String::new()),
+            Setup::Context => logtracer(&json!({"log_format": "off"}), String::new())?,
+            Setup::Line => logtracer(&json!({"project_id": "bench"}), LINE.to_owned())?,
             Setup::Filter => {
                 let config = json!({"project_id": "bench", "exporter": {"cluster": "collector"}});
-                (String::new(), wasm(&envoy::plugin()?, Some(&config)), LINE.to_owned())
+                logtracer(&config, LINE.to_owned())?
             }
             Setup::OpenTelemetry => (OPEN_TELEMETRY.to_owned(), String::new(), JSON_LOG.to_owned()),
             Setup::Zipkin => (ZIPKIN.to_owned(), String::new(), JSON_LOG.to_owned()),
@@ -69,6 +79,11 @@ impl Setup {
             ],
         )
     }
+}
+
+/// The filter with a configuration: what stands for tracing, filter and access log.
+fn logtracer(config: &serde_json::Value, access_log: String) -> Result<(String, String, String)> {
+    Ok((String::new(), wasm(&envoy::plugin()?, Some(config)), access_log))
 }
 
 fn wasm(module: &Path, config: Option<&serde_json::Value>) -> String {
