@@ -11,6 +11,7 @@ mod propagation;
 mod spans;
 mod trouble;
 mod w3c;
+mod workers;
 
 use serde_json::Value;
 

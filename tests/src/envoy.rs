@@ -19,8 +19,14 @@ pub struct Envoy {
 impl Envoy {
     /// Starts Envoy with `config`, whose admin interface listens on port `admin`; its files are in `dir`.
     pub fn start(config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
+        Self::start_with_workers(1, config, admin, dir)
+    }
+
+    /// The same with so many worker threads, each of which has a VM of its own.
+    pub fn start_with_workers(workers: u8, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
         let mut command = command(config, dir)?;
-        command.args(["--concurrency", "1", "--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
+        command.args(["--concurrency", &workers.to_string()]);
+        command.args(["--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command, dir)?;
 
         let ready = format!("http://127.0.0.1:{admin}/ready");

@@ -57,6 +57,16 @@ pub struct Traces {
 impl Proxy {
     /// Starts Envoy as the node `node`, with these listeners; `exporter` is the port of `logtracer-exporter`.
     pub fn start(node: Value, listeners: &[Listener], exporter: u16) -> Result<Proxy> {
+        Self::start_with_workers(1, node, listeners, exporter)
+    }
+
+    /// The same with an Envoy of so many worker threads.
+    pub fn start_with_workers(
+        workers: u8,
+        node: Value,
+        listeners: &[Listener],
+        exporter: u16,
+    ) -> Result<Proxy> {
         let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let origin = Origin::start()?;
         let ports = listeners
@@ -72,7 +82,7 @@ impl Proxy {
             "static_resources": { "clusters": clusters(&origin, exporter)? },
         });
         write_listeners(&listeners_file, listeners, &ports)?;
-        let envoy = Envoy::start(&config.to_string(), admin, dir.path())?;
+        let envoy = Envoy::start_with_workers(workers, &config.to_string(), admin, dir.path())?;
         Ok(Proxy { envoy, origin, ports, listeners_file, _dir: dir })
     }
 
