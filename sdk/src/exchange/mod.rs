@@ -10,6 +10,7 @@ mod future;
 mod lines;
 mod received;
 mod seen;
+mod texts;
 
 pub(crate) use begin::{Begun, RequestSpan};
 pub use body::TraceBody;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Frame;
-use logtracer_core::request::{Exchange, Outcome, grpc, url};
+use logtracer_core::request::{Exchange, Outcome, grpc};
 
 use super::received::Received;
+use super::texts::Texts;
 use super::{RequestSpan, Side, Telling, lines};
 use crate::current::Scope;
 
@@ -21,16 +22,9 @@ pub(crate) struct Seen {
     span: Option<RequestSpan>,
     received: Option<Arc<Received>>,
     method: Method,
-    scheme: String,
-    authority: String,
-    target: Vec<u8>,
-    url: Vec<u8>,
     protocol: &'static [u8],
-    user_agent: Vec<u8>,
-    referer: Vec<u8>,
-    remote_ip: Vec<u8>,
+    texts: Texts,
     request_size: u64,
-    route: String,
     response_size: u64,
     is_grpc: bool,
     end: End,
@@ -75,19 +69,7 @@ impl Seen {
         received: Option<Arc<Received>>,
         parts: &Parts<'_>,
     ) -> Box<Self> {
-        let Parts { method, uri, version, headers, route } = *parts;
-        let text = |name| headers.get(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let authority = uri.authority().map(|it| it.as_str()).or(host).unwrap_or_default().to_owned();
-        let forwarded = headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok());
-        let scheme = forwarded.or(uri.scheme_str()).unwrap_or("http").to_owned();
-        let mut target = Vec::new();
-        let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
-        url::write_target(&mut target, path_and_query.as_bytes(), telling.query);
-        let mut url = Vec::new();
-        url::write_full(&mut url, scheme.as_bytes(), authority.as_bytes(), &target);
-        let mut referer = Vec::new();
-        url::write_target(&mut referer, &text(header::REFERER), telling.query);
+        let Parts { method, version, headers, .. } = *parts;
         let seen = Box::new(Self {
             telling,
             scope,
@@ -95,21 +77,9 @@ impl Seen {
             span,
             received,
             method: method.clone(),
-            scheme,
-            authority,
-            target,
-            url,
             protocol: protocol(version),
-            user_agent: text(header::USER_AGENT),
-            referer,
-            remote_ip: match telling.side {
-                Side::Server => {
-                    first_address(&text(header::HeaderName::from_static("x-forwarded-for"))).to_vec()
-                }
-                Side::Client => Vec::new(),
-            },
+            texts: Texts::of(&telling, parts),
             request_size: content_length(headers).unwrap_or(0),
-            route: route.to_owned(),
             response_size: 0,
             is_grpc: telling.is_grpc(headers),
             end: End::None,
@@ -184,20 +154,21 @@ impl Seen {
     }
 
     fn exchange(&self) -> Exchange<'_> {
+        let texts = &self.texts;
         Exchange {
             method: self.method.as_str().as_bytes(),
-            scheme: self.scheme.as_bytes(),
-            authority: self.authority.as_bytes(),
-            target: &self.target,
-            url: &self.url,
+            scheme: texts.at(&texts.scheme),
+            authority: texts.at(&texts.authority),
+            target: texts.at(&texts.target),
+            url: texts.at(&texts.url),
             protocol: self.protocol,
-            user_agent: &self.user_agent,
-            referer: &self.referer,
-            remote_ip: &self.remote_ip,
+            user_agent: texts.at(&texts.user_agent),
+            referer: texts.at(&texts.referer),
+            remote_ip: texts.at(&texts.remote_ip),
             server_ip: b"",
             request_size: self.request_size,
             response_size: self.response_size,
-            route: self.route.as_bytes(),
+            route: texts.at(&texts.route),
             outcome: self.outcome(),
             duration: self.start.elapsed(),
         }
@@ -253,11 +224,6 @@ fn grpc_status(headers: &HeaderMap) -> Option<u32> {
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The first of a list, which is what the first proxy took for the caller.
-fn first_address(forwarded_for: &[u8]) -> &[u8] {
-    forwarded_for.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
 }
 
 fn protocol(version: Version) -> &'static [u8] {

@@ -209,6 +209,25 @@ async fn a_caller_that_goes_away_before_the_response() {
     assert_eq!(lines[1]["spanId"], "00f067aa0ba902b7");
 }
 
+/// What callers say of themselves may hold secrets, and may be no text at all.
+#[tokio::test]
+async fn texts_of_the_caller() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let mut request = request("http://me:secret@shop/users/7?token=secret");
+    let headers = request.headers_mut();
+    headers.insert("referer", "https://me:secret@shop/pay?card=secret".parse().unwrap());
+    headers.insert("x-forwarded-proto", "https".parse().unwrap());
+    headers.insert("user-agent", http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
+    let app = shop(TraceLayer::new().requests(RequestLog::Single));
+    app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+    let told = &capture.lines()[0]["httpRequest"];
+    assert_eq!(told["requestUrl"], "https://shop/users/7?token=REDACTED");
+    assert_eq!(told["referer"], "https://shop/pay?card=REDACTED");
+    assert_eq!(told["userAgent"], "caf\u{fffd}");
+    assert!(!format!("{:?}", capture.lines()).contains("secret"));
+}
+
 /// `logtracer=off` silences requests and nothing else.
 #[tokio::test]
 async fn requests_have_a_level_of_their_own() {
