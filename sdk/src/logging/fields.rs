@@ -7,9 +7,10 @@ use std::ops::Range;
 use logtracer_core::line::{Format, Line, MAX_LABEL_BYTES, Text, Value, render_field};
 use tracing_core::field::{Field, Visit};
 
+use super::http_request::RequestFields;
 use super::labels::LabelFields;
 use super::said::{Said, write_value};
-use super::special::{LABELS, Special};
+use super::special::{Fate, LABELS, Special};
 
 /// The field that holds the text of an event.
 const MESSAGE: &str = "message";
@@ -101,22 +102,41 @@ pub(super) fn write_message(event: &tracing_core::Event<'_>, text: &mut Text<'_>
     found
 }
 
-/// Writes the fields of an event but its text and the special ones, and notes their names.
+/// What is gathered of one event before it can be written.
+pub(super) struct Gathered<'a> {
+    /// The names of the fields that the line has.
+    pub(super) names: &'a mut Vec<&'static str>,
+    pub(super) request: &'a mut RequestFields,
+    pub(super) labels: &'a mut LabelFields,
+}
+
+/// Writes the fields of an event but its text, and gathers those that belong in another place.
 pub(super) fn write_event(
     said: Said<'_>,
     line: &mut Line<'_>,
-    names: &mut Vec<&'static str>,
     special: Special,
+    gathered: &mut Gathered<'_>,
 ) {
+    let Gathered { names, request, labels } = gathered;
     said.event.record(&mut Each(|field: &Field, value: Value<'_>| {
         let name = name_of(field);
-        if field.name() != MESSAGE && !special.takes(name) {
-            line.field(name, value);
-            names.push(name);
+        match special.fate_of(name) {
+            Fate::Field if field.name() != MESSAGE => {
+                line.field(name, value);
+                names.push(name);
+            }
+            Fate::Field | Fate::Told => {}
+            Fate::HttpRequest(part) => request.take(part, value),
+            Fate::Label(label) => labels.take(label, value),
         }
     }));
-    for pair in said.key_values.iter().filter(|pair| !special.takes_pair(&pair.name)) {
-        line.field(&pair.name, pair.value());
+    for pair in said.key_values {
+        match special.fate_of_pair(&pair.name) {
+            Fate::Field => _ = line.field(&pair.name, pair.value()),
+            Fate::HttpRequest(part) => request.take(part, pair.value()),
+            Fate::Label(label) => labels.take(label, pair.value()),
+            Fate::Told => {}
+        }
     }
 }
 

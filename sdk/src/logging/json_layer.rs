@@ -11,7 +11,7 @@ use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::fields::{self, SpanFields};
+use super::fields::{self, Gathered, SpanFields};
 use super::http_request::RequestFields;
 #[cfg(not(feature = "log"))]
 use super::key_values::KeyValue;
@@ -111,9 +111,13 @@ impl JsonLayer {
                 line: place.line,
             });
         }
-        special.write_http_request(said, &mut line, request);
-        special.take_labels(said, labels);
-        fields::write_event(said, &mut line, names, special);
+        if special.has_http_request() {
+            request.clear();
+        }
+        fields::write_event(said, &mut line, special, &mut Gathered { names, request, labels });
+        if special.has_http_request() {
+            line.http_request(&request.as_request());
+        }
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<SpanFields>() {
                 fields.write(said, &mut line, names);

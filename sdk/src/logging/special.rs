@@ -1,11 +1,9 @@
 //! Fields that have a place of their own in a line: `http_request.*`, `labels.*` and `logtracer.severity`.
 
-use logtracer_core::line::{Line, Severity, Value};
+use logtracer_core::line::{Severity, Value};
 use tracing_core::Metadata;
 
-use super::http_request::RequestFields;
 use super::key_values::KeyValue;
-use super::labels::LabelFields;
 use super::said::Said;
 
 const HTTP_REQUEST: &str = "http_request.";
@@ -41,16 +39,29 @@ impl Special {
         }
     }
 
-    /// True where the field of the event is not written among the others.
-    pub(super) fn takes(self, name: &str) -> bool {
-        self.takes_pair(name) || (self.is_log_record && name.starts_with(LOG_RECORD))
+    /// What becomes of a field of the event.
+    pub(super) fn fate_of(self, name: &str) -> Fate<'_> {
+        if self.is_log_record && name.starts_with(LOG_RECORD) { Fate::Told } else { self.fate_of_pair(name) }
     }
 
-    /// True where the key-value is not written among the fields.
-    pub(super) fn takes_pair(self, name: &str) -> bool {
-        (self.http_request && name.starts_with(HTTP_REQUEST))
-            || (self.labels && name.starts_with(LABELS))
-            || (self.severity && name == SEVERITY)
+    /// What becomes of a key-value.
+    pub(super) fn fate_of_pair(self, name: &str) -> Fate<'_> {
+        if self.http_request {
+            if let Some(part) = name.strip_prefix(HTTP_REQUEST) {
+                return Fate::HttpRequest(part);
+            }
+        }
+        if self.labels {
+            if let Some(label) = name.strip_prefix(LABELS) {
+                return Fate::Label(label);
+            }
+        }
+        if self.severity && name == SEVERITY { Fate::Told } else { Fate::Field }
+    }
+
+    /// True where the line has an `httpRequest` of the event's.
+    pub(super) fn has_http_request(self) -> bool {
+        self.http_request
     }
 
     /// The severity that the event asks for by name, if it is one.
@@ -65,28 +76,16 @@ impl Special {
         }
         severity
     }
+}
 
-    /// Writes `httpRequest`, if any part of it is told.
-    pub(super) fn write_http_request(self, said: Said<'_>, line: &mut Line<'_>, request: &mut RequestFields) {
-        if self.http_request {
-            request.clear();
-            said.each(|name, value| {
-                if let Some(part) = name.strip_prefix(HTTP_REQUEST) {
-                    request.take(part, value);
-                }
-            });
-            line.http_request(&request.as_request());
-        }
-    }
-
-    /// Takes the labels of the event.
-    pub(super) fn take_labels(self, said: Said<'_>, labels: &mut LabelFields) {
-        if self.labels {
-            said.each(|name, value| {
-                if let Some(label) = name.strip_prefix(LABELS) {
-                    labels.take(label, value);
-                }
-            });
-        }
-    }
+/// What becomes of a field.
+pub(super) enum Fate<'n> {
+    /// One of its own.
+    Field,
+    /// A part of `httpRequest`, by its name there.
+    HttpRequest(&'n str),
+    /// A label of this name.
+    Label(&'n str),
+    /// Nothing more: the line tells it in another place.
+    Told,
 }
