@@ -53,12 +53,27 @@ impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = (0..=text.len().min(self.left)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.out.push_str(text.get(..end).unwrap_or_default());
-        self.left -= end;
-        // What follows a cut would not belong there.
-        if end < text.len() {
-            self.left = 0;
-            return Err(fmt::Error);
-        }
+        // What follows a cut would not belong there; it is no error of whoever writes it.
+        self.left = if end < text.len() { 0 } else { self.left - end };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_is_cut_at_a_character() {
+        let written = |value: Value<'_>| {
+            let mut out = String::new();
+            write_value(&mut out, 4, value);
+            out
+        };
+        assert_eq!(written(Value::Str("12345678")), "12345678");
+        assert_eq!(written(Value::Str("1234567é9")), "1234567");
+        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "123456", "éé", "0"))), "123456é");
+        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "1234567", "é", "0"))), "1234567");
+        assert_eq!(written(Value::F64(0.5)), "0.5");
     }
 }
