@@ -8,6 +8,7 @@ mod keys;
 mod lines;
 mod lives;
 mod propagation;
+mod sinks;
 mod spans;
 mod trouble;
 mod w3c;

@@ -20,22 +20,35 @@ pub struct Exporter {
 
 impl Exporter {
     /// Starts the exporter with its viewer at `view` (port 0: any), reading the log lines of `tail`.
-    ///
-    /// The program is `LOGTRACER_EXPORTER`, else the one that was built with this one.
     pub fn start(view: &str, tail: &[PathBuf], dir: &Path) -> Result<Exporter> {
+        let tail = tail.iter().flat_map(|file| ["--tail".into(), file.display().to_string()]);
+        let options: Vec<String> = ["--view".into(), view.to_owned()].into_iter().chain(tail).collect();
+        Exporter::spawn(&options, dir)
+    }
+
+    /// Starts the exporter with these options, on free ports.
+    pub fn start_with(options: &[String], dir: &Path) -> Result<Exporter> {
+        let view = ["--view", "127.0.0.1:0"].map(str::to_owned);
+        Exporter::spawn(&[&view[..], options].concat(), dir)
+    }
+
+    /// The program is `LOGTRACER_EXPORTER`, else the one that was built with this one.
+    fn spawn(options: &[String], dir: &Path) -> Result<Exporter> {
         let program = match std::env::var_os("LOGTRACER_EXPORTER") {
             Some(path) => PathBuf::from(path),
             None => sibling("logtracer-exporter")?,
         };
         let mut command = Command::new(program);
-        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", view, "--data-dir"]);
-        command.arg(dir.join("data"));
-        for file in tail {
-            command.arg("--tail").arg(file);
-        }
+        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir"]);
+        command.arg(dir.join("data")).args(options);
         let mut process = Process::start("exporter", command, dir)?;
         let ready = ready_line(&mut process)?;
         Ok(Exporter { http: address(&ready, "http")?, view: address(&ready, "view")?, process })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where it takes OTLP/HTTP.

@@ -21,6 +21,7 @@ mod os;
 
 pub mod bench;
 pub mod collector;
+pub mod delivery;
 pub mod demo;
 pub mod envoy;
 pub mod exporter;
@@ -33,6 +34,7 @@ pub mod origin;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod rotel;
 pub mod service;
 pub mod wait;
 pub mod wire;

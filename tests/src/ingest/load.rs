@@ -14,7 +14,7 @@ use prost::Message;
 use crate::{Error, Result};
 
 /// Spans in a request.
-pub(super) const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 512;
 
 /// Connections, each with one request at a time.
 pub(super) const CONNECTIONS: usize = 2;
@@ -23,7 +23,7 @@ pub(super) const CONNECTIONS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A request as bytes: a batch of server spans with the attributes of an HTTP request.
-pub(super) fn request() -> Vec<u8> {
+pub(crate) fn request() -> Vec<u8> {
     let text = |key: &str, value: &str| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }),
@@ -68,7 +68,7 @@ pub(super) fn request() -> Vec<u8> {
 }
 
 /// Sends for so long over all connections; returns the spans that were acknowledged.
-pub(super) fn send(address: SocketAddr, request: &[u8], time: Duration) -> Result<u64> {
+pub(crate) fn send(address: SocketAddr, request: &[u8], time: Duration) -> Result<u64> {
     let until = Instant::now() + time;
     std::thread::scope(|scope| {
         let senders: Vec<_> =

@@ -7,18 +7,17 @@
 //! The programs get their load in turns, round after round, so that whatever else the machine does falls on all
 //! alike; of the rounds the median counts.
 
-mod load;
+pub(crate) mod load;
 mod receiver;
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::exporter::{address, ready_line};
-use crate::process::{Process, sibling};
-use crate::{Error, Result, ports, wait};
+use crate::exporter::Exporter;
+use crate::rotel::Rotel;
+use crate::{Error, Result, ports};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +41,24 @@ pub struct Figures {
     pub peak_mib: f64,
 }
 
+/// What runs as long as it is measured.
+enum Program {
+    Rotel(Rotel),
+    Exporter(Exporter),
+}
+
+impl Program {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Rotel(rotel) => rotel.id(),
+            Self::Exporter(exporter) => exporter.id(),
+        }
+    }
+}
+
 struct Candidate {
     name: &'static str,
-    process: Process,
+    program: Program,
     address: SocketAddr,
     rates: Vec<f64>,
     micros: Vec<f64>,
@@ -80,11 +94,11 @@ pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Res
     for round in 0..effort.rounds {
         progress(round);
         for candidate in &mut candidates {
-            let (before, start) = (cpu(candidate.process.id())?, Instant::now());
+            let (before, start) = (cpu(candidate.program.id())?, Instant::now());
             let spans = load::send(candidate.address, &request, effort.time)?;
             let seconds = start.elapsed().as_secs_f64();
             // What it has taken and not dealt with yet is its work, too.
-            let spent = settled(candidate.process.id(), before)?;
+            let spent = settled(candidate.program.id(), before)?;
             candidate.rates.push(spans as f64 / seconds);
             candidate.micros.push(spent.as_secs_f64() * 1e6 / spans as f64);
         }
@@ -98,39 +112,35 @@ impl Candidate {
             name: self.name,
             rate: crate::bench::median(&self.rates),
             micros: crate::bench::median(&self.micros),
-            peak_mib: peak_mib(self.process.id())?,
+            peak_mib: peak_mib(self.program.id())?,
         })
     }
 }
 
-fn start_rotel(name: &'static str, program: &Path, exporter: &[&str], dir: &Path) -> Result<Candidate> {
-    let (http, grpc) = (ports::reserve()?, ports::reserve()?);
-    let mut command = Command::new(program);
-    command.arg("start").args(exporter);
-    command.args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")]);
-    command.args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")]);
-    let mut process = Process::start(&name.replace([' ', ','], "-"), command, dir)?;
-    let address = SocketAddr::from(([127, 0, 0, 1], http));
-    wait::try_until("rotel's address", || {
-        process.check_running()?;
-        Ok(TcpStream::connect(address).ok())
-    })?;
-    Ok(Candidate { name, process, address, rates: Vec::new(), micros: Vec::new() })
+fn start_rotel(name: &'static str, program: &Path, options: &[&str], dir: &Path) -> Result<Candidate> {
+    let rotel = Rotel::start(&name.replace([' ', ','], "-"), program, options, dir)?;
+    Ok(Candidate {
+        name,
+        address: rotel.http(),
+        program: Program::Rotel(rotel),
+        rates: Vec::new(),
+        micros: Vec::new(),
+    })
 }
 
 fn start_exporter(name: &'static str, sink: &str, dir: &Path) -> Result<Candidate> {
-    let program = match std::env::var_os("LOGTRACER_EXPORTER") {
-        Some(path) => PathBuf::from(path),
-        None => sibling("logtracer-exporter")?,
-    };
-    let folder = name.replace([' ', ','], "-");
-    let mut command = Command::new(program);
-    command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", "127.0.0.1:0"]);
-    command.args(["--sink", sink, "--outbox-max-bytes", "64GiB", "--data-dir"]).arg(dir.join(&folder));
-    let mut process = Process::start(&folder, command, dir)?;
-    let ready = ready_line(&mut process)?;
-    let address = address(&ready, "http")?;
-    Ok(Candidate { name, process, address, rates: Vec::new(), micros: Vec::new() })
+    let folder = dir.join(name.replace([' ', ','], "-"));
+    fs::create_dir(&folder).map_err(Error::when(folder.display()))?;
+    let options = ["--sink", sink, "--outbox-max-bytes", "64GiB"].map(str::to_owned);
+    let exporter = Exporter::start_with(&options, &folder)?;
+    let address = exporter.http();
+    Ok(Candidate {
+        name,
+        address,
+        program: Program::Exporter(exporter),
+        rates: Vec::new(),
+        micros: Vec::new(),
+    })
 }
 
 /// The CPU time since `before`, once the program is at rest again.
@@ -162,7 +172,7 @@ fn cpu(process: u32) -> Result<Duration> {
     }
 }
 
-fn peak_mib(process: u32) -> Result<f64> {
+pub(crate) fn peak_mib(process: u32) -> Result<f64> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
     let kib =
