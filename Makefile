@@ -10,7 +10,7 @@ demo: filter ## two services behind Envoy, a few requests, and a page that shows
 test: filter ## every test; the end-to-end ones run on a real Envoy
 	scripts/test
 
-lint: ## format, clippy, documentation and shell scripts, all without a warning
+lint: ## format, clippy, documentation and shell scripts, all without a warning; the SDK with its oldest Rust
 	scripts/lint
 
 deny: ## licenses and sources of the dependencies

@@ -37,6 +37,16 @@ pub struct Text<'a> {
 
 impl Text<'_> {
     /// Appends a text.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.message(|text| text.push("a\tb"));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"message":"a\tb"}"#);
+    /// ```
     pub fn push(&mut self, text: &str) {
         let mut rest = text;
         while !self.cut {
@@ -53,6 +63,16 @@ impl Text<'_> {
     }
 
     /// Appends bytes that may not be UTF-8; each part that is not becomes U+FFFD.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.message(|text| text.push_bytes(b"caf\xe9"));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), "{\"message\":\"caf\u{fffd}\"}");
+    /// ```
     pub fn push_bytes(&mut self, bytes: &[u8]) {
         if let Ok(text) = core::str::from_utf8(bytes) {
             return self.push(text);

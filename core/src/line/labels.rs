@@ -32,6 +32,16 @@ impl<'l, 'a> Labels<'l, 'a> {
     }
 
     /// A label; its value may be text or bytes that are not UTF-8.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.labels(|labels| labels.text("route", b"basket"));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"route":"basket"}}"#);
+    /// ```
     pub fn text(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         if !value.is_empty() {
@@ -40,6 +50,16 @@ impl<'l, 'a> Labels<'l, 'a> {
     }
 
     /// A label whose value is a number.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.labels(|labels| labels.number("attempts", 2));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"attempts":"2"}}"#);
+    /// ```
     pub fn number(&mut self, name: &str, value: u64) {
         self.write(name, |text| {
             let _ = core::fmt::Write::write_fmt(text, format_args!("{value}"));
@@ -47,6 +67,21 @@ impl<'l, 'a> Labels<'l, 'a> {
     }
 
     /// A label whose value is what `write` pushes.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.labels(|labels| {
+    ///     labels.write("flags", |text| {
+    ///         text.push("UF");
+    ///         text.push(",URX");
+    ///     });
+    /// });
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"flags":"UF,URX"}}"#);
+    /// ```
     pub fn write(&mut self, name: &str, write: impl FnOnce(&mut Text<'_>)) {
         let Some(room) = self.object.room_for(0) else {
             return;

@@ -94,6 +94,16 @@ const RESERVED_BYTES: usize = 4 * 1024;
 /// The members stand in the order of the calls.
 /// Calling a method twice writes its key twice: the type does not keep count.
 /// See the [module](self) for an example.
+///
+/// ```
+/// use logtracer_core::line::{Format, Line, Value};
+///
+/// let mut out = Vec::new();
+/// let mut line = Line::new(&mut out, Format::Local, None);
+/// line.field("items", Value::U64(3));
+/// line.finish();
+/// assert_eq!(String::from_utf8(out).unwrap(), r#"{"items":3}"#);
+/// ```
 #[derive(Debug)]
 #[must_use = "a line is one JSON object only after `finish`"]
 pub struct Line<'a> {
@@ -110,6 +120,14 @@ impl<'a> Line<'a> {
     ///
     /// With the id of a Google Cloud project the `stackdriver` format names the trace `projects/P/traces/T`,
     /// without it (or with an empty one) by its bare id.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = b"before ".to_vec();
+    /// Line::new(&mut out, Format::Local, None).finish();
+    /// assert_eq!(out, b"before {}");
+    /// ```
     pub fn new(out: &'a mut Vec<u8>, format: Format, project_id: Option<&'a str>) -> Self {
         let start = out.len();
         out.push(b'{');
@@ -118,11 +136,27 @@ impl<'a> Line<'a> {
     }
 
     /// The format that this line is written in.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// assert_eq!(Line::new(&mut Vec::new(), Format::Local, None).format(), Format::Local);
+    /// ```
     pub fn format(&self) -> Format {
         self.format
     }
 
     /// `severity`.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line, Severity};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.severity(Severity::Notice);
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"severity":"NOTICE"}"#);
+    /// ```
     pub fn severity(&mut self, severity: Severity) -> &mut Self {
         self.key(self.keys.severity);
         self.quoted(severity.as_str());
@@ -130,6 +164,16 @@ impl<'a> Line<'a> {
     }
 
     /// `time`: nanoseconds since 1970 in RFC 3339, UTC.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.time(0);
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"time":"1970-01-01T00:00:00.000000000Z"}"#);
+    /// ```
     pub fn time(&mut self, unix_nanos: u64) -> &mut Self {
         self.key(self.keys.time);
         self.out.push(b'"');
@@ -139,11 +183,35 @@ impl<'a> Line<'a> {
     }
 
     /// `message`: whatever `write` pushes, up to [`MAX_MESSAGE_BYTES`].
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.message(|text| text.push("said \"hi\""));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"message":"said \"hi\""}"#);
+    /// ```
     pub fn message(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         self.text(self.keys.message, MAX_MESSAGE_BYTES, write)
     }
 
     /// The trace, the span and whether the trace is recorded (always told, also when it is not).
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    ///
+    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.trace(&TraceContext::root(trace_id, span_id, Sampling::Deny));
+    /// line.finish();
+    /// let expected =
+    ///     r#"{"trace":"00000000000000000000000000000007","spanId":"000000000000004a","traceSampled":false}"#;
+    /// assert_eq!(String::from_utf8(out).unwrap(), expected);
+    /// ```
     pub fn trace(&mut self, context: &TraceContext) -> &mut Self {
         self.key(self.keys.trace);
         self.out.push(b'"');
@@ -166,6 +234,16 @@ impl<'a> Line<'a> {
     /// Where in the source the line comes from.
     ///
     /// Google declares `line` as a 64-bit integer, which protobuf's JSON writes as a string; both formats do.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.source_location("src/db.rs", Some(7), None);
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"sourceLocation":{"file":"src/db.rs","line":"7"}}"#);
+    /// ```
     pub fn source_location(&mut self, file: &str, line: Option<u32>, function: Option<&str>) -> &mut Self {
         self.object(self.keys.source_location, |object| {
             if !file.is_empty() {
@@ -182,11 +260,32 @@ impl<'a> Line<'a> {
     }
 
     /// `httpRequest`, without what is empty or zero; nothing at all if everything is.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, HttpRequest, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.http_request(&HttpRequest { method: b"GET", status: 200, ..HttpRequest::default() });
+    /// line.http_request(&HttpRequest::default()); // nothing
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"httpRequest":{"requestMethod":"GET","status":200}}"#);
+    /// ```
     pub fn http_request(&mut self, request: &HttpRequest<'_>) -> &mut Self {
         self.object(self.keys.http_request, |object| request.write(object))
     }
 
     /// Makes the line an event of Error Reporting, in which the fields after it cannot take its keys.
+    ///
+    /// ```
+    /// use logtracer_core::line::{ErrorReport, Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.error_report(&ErrorReport { service: "shop", ..ErrorReport::default() });
+    /// line.finish();
+    /// assert!(String::from_utf8(out).unwrap().ends_with(r#","serviceContext":{"service":"shop"}}"#));
+    /// ```
     pub fn error_report(&mut self, report: &ErrorReport<'_>) -> &mut Self {
         report.write(self);
         self.is_report = true;
@@ -194,11 +293,31 @@ impl<'a> Line<'a> {
     }
 
     /// `stack_trace`: where an error came from; Error Reporting looks at it first.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.stack_trace(|text| text.push("panicked\n   0: main"));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"stack_trace":"panicked\n   0: main"}"#);
+    /// ```
     pub fn stack_trace(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         self.text(keys::key!("stack_trace"), MAX_TEXT_BYTES, write)
     }
 
     /// Labels: names with texts, in Cloud Logging the indexed part of an entry; nothing at all if none is added.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.labels(|labels| labels.text("team", "data"));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"team":"data"}}"#);
+    /// ```
     pub fn labels(&mut self, add: impl FnOnce(&mut Labels<'_, '_>)) -> &mut Self {
         self.object(self.keys.labels, |object| add(&mut Labels::new(object)))
     }
@@ -208,6 +327,16 @@ impl<'a> Line<'a> {
     /// It cannot overwrite a key that the format itself gives a meaning to (whether this line has that key or
     /// not): `severity` becomes `fields.severity`. See [`Format::is_reserved`].
     /// A field for which the line has no room left is left out.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line, Value};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.field("user", Value::Str("ada")).field("severity", Value::Bool(true));
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"user":"ada","fields.severity":true}"#);
+    /// ```
     pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
         if let Some(room) = self.room_for(value.min_len()) {
             self.comma();
@@ -218,6 +347,18 @@ impl<'a> Line<'a> {
     }
 
     /// A field that [`render_field`] has rendered before, for this format.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line, Value, render_field};
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// let mut rendered = Vec::new();
+    /// render_field(&mut rendered, Format::Local, "user", Value::Str("ada"));
+    /// line.rendered_field(&rendered);
+    /// line.finish();
+    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"user":"ada"}"#);
+    /// ```
     pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
         if !rendered.is_empty() && self.room_for(rendered.len()).is_some() {
             self.comma();
@@ -234,6 +375,14 @@ impl<'a> Line<'a> {
     }
 
     /// Closes the object; a line break is left to the caller.
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line};
+    ///
+    /// let mut out = Vec::new();
+    /// Line::new(&mut out, Format::Stackdriver, None).finish();
+    /// assert_eq!(out, b"{}");
+    /// ```
     pub fn finish(self) {
         self.out.push(b'}');
     }

@@ -60,6 +60,12 @@ impl Severity {
     }
 
     /// Google's exact spelling.
+    ///
+    /// ```
+    /// use logtracer_core::line::Severity;
+    ///
+    /// assert_eq!(Severity::Emergency.as_str(), "EMERGENCY");
+    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Default => "DEFAULT",
@@ -76,6 +82,13 @@ impl Severity {
 
     /// The severity of a request that ended with this status: 5xx are errors of the server, 4xx warnings;
     /// 499 (the client went away) is nobody's fault and informs.
+    ///
+    /// ```
+    /// use logtracer_core::line::Severity;
+    ///
+    /// let severities = [200, 404, 499, 503].map(Severity::of_http_status);
+    /// assert_eq!(severities, [Severity::Info, Severity::Warning, Severity::Info, Severity::Error]);
+    /// ```
     pub const fn of_http_status(status: u16) -> Self {
         match status {
             499 => Self::Info,

@@ -47,6 +47,14 @@ pub enum Value<'a> {
 
 /// Writes one field, `"name":value`, for [`Line::rendered_field`](super::Line::rendered_field) to add to many lines
 /// of this format.
+///
+/// ```
+/// use logtracer_core::line::{Format, Value, render_field};
+///
+/// let mut out = Vec::new();
+/// render_field(&mut out, Format::Local, "time", Value::I64(-1)); // a key of the line's own
+/// assert_eq!(out, br#""fields.time":-1"#);
+/// ```
 pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<'_>) {
     write_field(out, Keys::of(format).is_reserved(name), name, value, MAX_TEXT_BYTES);
 }

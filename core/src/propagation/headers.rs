@@ -242,6 +242,14 @@ impl<'a> TraceHeaders<'a> {
     }
 
     /// The value of a header that the request has on one line.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::{Header, TraceHeaders};
+    ///
+    /// let headers = TraceHeaders::collect([("b3", "0"), ("traceparent", "one"), ("traceparent", "two")]);
+    /// assert_eq!(headers.only_line(Header::B3), Some(&b"0"[..]));
+    /// assert_eq!(headers.only_line(Header::Traceparent), None);
+    /// ```
     pub fn only_line(&self, header: Header) -> Option<&'a [u8]> {
         let is_only = self.present.contains(header) && !self.repeated.contains(header);
         if is_only { self.first.get(header as usize).copied() } else { None }
