@@ -1,11 +1,11 @@
-//! Load by `h2load`: a fixed number of HTTP/1.1 requests over a few connections that stay open.
+//! Load by `h2load`: a fixed number of HTTP/1.1 requests over connections that stay open.
 
 use std::process::Command;
 
 use crate::{Error, Result};
 
-/// Sends `requests` requests, each with a B3 context and the headers of a browser, and waits for their answers.
-pub(super) fn send(port: u16, requests: u64) -> Result<()> {
+/// Sends `requests` requests over `connections` connections, each with a B3 context and the headers of a browser, and waits for their answers.
+pub(super) fn send(port: u16, connections: u16, requests: u64) -> Result<()> {
     const HEADERS: [&str; 7] = [
         "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124",
         "x-b3-spanid: 00f067aa0ba902b7",
@@ -16,7 +16,7 @@ pub(super) fn send(port: u16, requests: u64) -> Result<()> {
         "referer: https://shop.example/items",
     ];
     let mut command = Command::new("h2load");
-    command.args(["--h1", "-c", "4", "-t", "1", "-n", &requests.to_string()]);
+    command.args(["--h1", "-c", &connections.to_string(), "-t", "1", "-n", &requests.to_string()]);
     for header in HEADERS {
         command.args(["-H", header]);
     }

@@ -21,6 +21,9 @@ use crate::{Error, Result, ports};
 use setup::Setup;
 pub use soak::{Sample, soak};
 
+/// Connections of the load, few as between two proxies.
+const CONNECTIONS: u16 = 4;
+
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
@@ -58,14 +61,14 @@ pub fn run(effort: Effort, empty_filter: &Path, mut progress: impl FnMut(usize))
         let (port, admin) = (ports::reserve()?, ports::reserve()?);
         let config = setup.configuration(port, admin, service, empty_filter)?;
         let envoy = Envoy::start(&config, admin, &folder(dir.path(), &format!("{setup:?}"))?)?;
-        load::send(port, effort.requests / 4)?; // connections, caches, compiled code
+        load::send(port, CONNECTIONS, effort.requests / 4)?; // connections, caches, compiled code
         benches.push(Bench { setup, envoy, port, rounds: Vec::new() });
     }
     for round in 0..effort.rounds {
         progress(round);
         for bench in &mut benches {
             let before = cpu::nanos(bench.envoy.id())?;
-            load::send(bench.port, effort.requests)?;
+            load::send(bench.port, CONNECTIONS, effort.requests)?;
             let spent = cpu::nanos(bench.envoy.id())? - before;
             bench.rounds.push(spent as f64 / 1e3 / effort.requests as f64);
         }
