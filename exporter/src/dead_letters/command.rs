@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Letter, SELECT, letter, path, schema};
 use crate::outbox::Signal;
-use crate::sqlite;
+use crate::{sqlite, value};
 
 /// What to do with what sinks have refused for good
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
@@ -143,16 +143,12 @@ fn what(letter: &Letter) -> String {
             .find_map(|scope| scope.spans.first())
     {
         let name = span.name.chars().take(80).collect::<String>();
-        return format!("{}/{} {:?}", hex(&span.trace_id), hex(&span.span_id), name);
+        return format!("{}/{} {:?}", value::hex(&span.trace_id), value::hex(&span.span_id), name);
     }
     match letter.signal {
         Signal::Traces => format!("{} spans", letter.items),
         Signal::Logs => format!("{} log records", letter.items),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn object(letter: &Letter) -> Value {

@@ -87,7 +87,9 @@ impl<S: Sink> Delivery<S> {
         self.throttle.succeeded();
         if round == self.round {
             self.backoff.reset();
-            self.paused_until = None;
+            if self.paused_until.take().is_some() {
+                log::repeated(Severity::Info, "delivering again", &[("sink", Value::Str(&self.name))]);
+            }
         }
     }
 

@@ -53,7 +53,7 @@ async fn a_token_is_demanded_of_everybody_who_sends() {
 }
 
 /// A certificate for `localhost` and its key, in PEM.
-fn certificate() -> (String, String) {
+pub(crate) fn certificate() -> (String, String) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (pair.cert.pem(), pair.signing_key.serialize_pem())
 }

@@ -10,6 +10,7 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::harness::{Exporter, command, eventually, failed, request, span, string};
+use crate::listening::certificate;
 use crate::receiver::{Answer, Receiver, Request, arrived, strict_otlp};
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
@@ -238,6 +239,35 @@ async fn a_receiver_of_grpc_that_wants_a_token_gets_it() {
     let first = Exporter::spawn(has);
     send(&first, 5).await;
     second.trace(TRACE, 5, 0).await;
+}
+
+#[tokio::test]
+async fn a_receiver_with_tls_has_to_have_a_certificate_that_is_trusted() {
+    let second_dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate();
+    let file = |name: &str| second_dir.path().join(name);
+    std::fs::write(file("cert.pem"), certificate).unwrap();
+    std::fs::write(file("key.pem"), key).unwrap();
+    let mut with_tls = command(&file("data"));
+    with_tls.arg("--tls-cert").arg(file("cert.pem")).arg("--tls-key").arg(file("key.pem"));
+    let second = Exporter::spawn(with_tls);
+    for (scheme, address) in [("https", &second.http), ("grpcs", &second.grpc)] {
+        let sink = address.replace("http://127.0.0.1", &format!("otlp={scheme}://localhost"));
+        let delivered = format!("logtracer_exporter_spans_delivered_total{{sink=\"{sink}\"}}");
+        let retries = format!("logtracer_exporter_delivery_retries_total{{sink=\"{sink}\"}}");
+        let dir = tempfile::tempdir().unwrap();
+        let stranger = exporter(dir.path(), &[&sink]);
+        send(&stranger, 5).await;
+        eventually("a refused certificate", async || (stranger.metric(&retries).await >= 1.).then_some(()))
+            .await;
+        assert_eq!(stranger.metric(&delivered).await, 0.);
+        stranger.kill();
+
+        let mut trusting = command(dir.path());
+        trusting.args(["--sink", &sink]).env("SSL_CERT_FILE", file("cert.pem"));
+        let trusting = Exporter::spawn(trusting);
+        eventually("5 spans", async || (trusting.metric(&delivered).await == 5.).then_some(())).await;
+    }
 }
 
 #[tokio::test]

@@ -245,3 +245,99 @@ impl Labels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::AnyValue;
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+
+    fn text(key: &str, value: &str) -> KeyValue {
+        let value = Some(AnyValue { value: Some(Any::StringValue(value.to_owned())) });
+        KeyValue { key: key.to_owned(), value, key_strindex: 0 }
+    }
+
+    /// The labels as `key=value`, without that of the agent.
+    fn labels(span: Vec<KeyValue>, resource: Vec<KeyValue>) -> Vec<String> {
+        let exception = Event {
+            name: "exception".to_owned(),
+            attributes: vec![text("exception.type", "Gone"), text("exception.message", "it is gone")],
+            ..Default::default()
+        };
+        let has_events = span.is_empty() && resource.is_empty();
+        let span = Span {
+            attributes: span,
+            events: has_events.then_some(exception).into_iter().collect(),
+            ..Default::default()
+        };
+        let resource = Resource { attributes: resource, ..Default::default() };
+        let project = "mesh-project".parse().unwrap();
+        let labels = of(&span, &OfResource::new(Some(&resource), &project), None);
+        assert_eq!(labels.dropped_attributes_count, 0);
+        let shown =
+            labels.attribute_map.into_iter().filter(|(key, _)| key != AGENT_LABEL).map(|(key, value)| {
+                match value {
+                    Value::Text(text) => format!("{key}={}", text.value),
+                    other => format!("{key}={other:?}"),
+                }
+            });
+        shown.collect()
+    }
+
+    #[test]
+    fn what_only_http_means_is_left_alone_elsewhere() {
+        let attributes = || vec![text("server.address", "db"), text("url.path", "/x")];
+        assert_eq!(labels(attributes(), vec![]), ["server.address=db", "url.path=/x"]);
+        let http = [vec![text("http.method", "GET")], attributes()].concat();
+        assert_eq!(labels(http, vec![]), ["/http/host=db", "/http/method=GET", "/http/path=/x"]);
+    }
+
+    #[test]
+    fn todays_name_counts_more_than_the_old_one() {
+        let both = vec![text("http.method", "_OTHER"), text("http.request.method", "GET")];
+        assert_eq!(labels(both, vec![]), ["/http/method=GET"]);
+    }
+
+    #[test]
+    fn exceptions_name_the_error() {
+        assert_eq!(labels(vec![], vec![]), ["/error/message=it is gone", "/error/name=Gone"]);
+    }
+
+    #[test]
+    fn resources_say_where_a_span_ran() {
+        let pod = vec![
+            text("k8s.pod.name", "shop-1"),
+            text("k8s.namespace.name", "default"),
+            text("k8s.cluster.name", "c1"),
+            text("cloud.availability_zone", "europe-west1-b"),
+        ];
+        let found: Vec<String> =
+            labels(vec![], pod).into_iter().filter(|label| label.starts_with("g.co")).collect();
+        let expected = [
+            "g.co/r/k8s_container/cluster_name=c1",
+            "g.co/r/k8s_container/location=europe-west1-b",
+            "g.co/r/k8s_container/namespace_name=default",
+            "g.co/r/k8s_container/pod_name=shop-1",
+            "g.co/r/k8s_container/project_id=mesh-project",
+        ];
+        assert_eq!(found, expected);
+        let run = vec![
+            text("cloud.platform", "gcp_cloud_run"),
+            text("faas.name", "shop"),
+            text("cloud.account.id", "p2"),
+        ];
+        let found: Vec<String> =
+            labels(vec![], run).into_iter().filter(|label| label.starts_with("g.co")).collect();
+        assert_eq!(
+            found,
+            ["g.co/r/cloud_run_revision/project_id=p2", "g.co/r/cloud_run_revision/service_name=shop"]
+        );
+    }
+
+    #[test]
+    fn an_agent_that_is_there_stays() {
+        let span = Span { attributes: vec![text(AGENT_LABEL, "other 1")], ..Default::default() };
+        let labels = of(&span, &OfResource::new(None, &"mesh-project".parse().unwrap()), None);
+        assert_eq!(labels.attribute_map[AGENT_LABEL], Value::Text(truncated("other 1", MAX_VALUE)));
+    }
+}

@@ -90,3 +90,29 @@ fn links(span: &OtlpSpan) -> Option<Links> {
     let dropped_links_count = gone.saturating_add(span.dropped_links_count).min(i32::MAX as u32);
     (!link.is_empty() || dropped_links_count > 0).then_some(Links { link, dropped_links_count })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_the_parent_is_in_the_same_process() {
+        for (flags, kind, expected) in [
+            (HAS_IS_REMOTE, SpanKind::Server, Some(true)),
+            (HAS_IS_REMOTE | IS_REMOTE, SpanKind::Internal, Some(false)),
+            (IS_REMOTE | 1, SpanKind::Internal, None),
+            (1, SpanKind::Server, Some(false)),
+            (1, SpanKind::Consumer, Some(false)),
+            (1, SpanKind::Client, None),
+        ] {
+            let span =
+                OtlpSpan { flags, kind: kind.into(), parent_span_id: vec![1; 8], ..Default::default() };
+            let project: ProjectId = "mesh-project".parse().unwrap();
+            let written = convert(&span, &OfResource::new(None, &project), None, &project);
+            assert_eq!(written.same_process_as_parent_span, expected, "{flags:#x} {kind:?}");
+            let root = OtlpSpan { parent_span_id: Vec::new(), ..span };
+            let written = convert(&root, &OfResource::new(None, &project), None, &project);
+            assert_eq!(written.same_process_as_parent_span, None, "a root has no parent");
+        }
+    }
+}
