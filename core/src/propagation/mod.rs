@@ -244,11 +244,12 @@ impl Propagator {
             extracted.sampling = decided.unwrap_or_default();
         }
         // The hop before this one wrote the same context in several formats, and any of them may have won.
-        if let (Some(traceparent), Some(parent)) = (traceparent, &mut extracted.parent)
-            && traceparent.trace_id == parent.trace_id
-        {
-            parent.random_trace_id = traceparent.random_trace_id;
-            extracted.tracestate = TraceState::read(headers);
+        match (traceparent, &mut extracted.parent) {
+            (Some(traceparent), Some(parent)) if traceparent.trace_id == parent.trace_id => {
+                parent.random_trace_id = traceparent.random_trace_id;
+                extracted.tracestate = TraceState::read(headers);
+            }
+            _ => {}
         }
         extracted
     }
