@@ -233,7 +233,7 @@ impl<S: Sink> Delivery<S> {
         match self.letters.remove(&self.letters_settled).await {
             Ok(()) => self.letters_settled.clear(),
             // They would be delivered again.
-            Err(_) => return,
+            Err(error) => return tell(&self.name, "cannot remove what was a dead letter", &error),
         }
         if let Some(count) = self.letters.count(&self.name).await {
             self.metrics.set_dead_letters(&self.name, count);

@@ -1,12 +1,9 @@
 //! What was acknowledged is never lost.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use prost::Message;
-
 use crate::harness::{Exporter, eventually, request, span};
+use crate::load::Sent;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
@@ -17,36 +14,17 @@ const SPANS: u64 = 25;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_acknowledgement_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    for round in 1..=3u128 {
+    let sent = Sent::default();
+    for round in 1..=3 {
         let exporter = Exporter::start(dir.path());
-        let url = format!("{}/v1/traces", exporter.http);
-        let mut senders = tokio::task::JoinSet::new();
-        for sender in 1..=8u128 {
-            let (url, acknowledged) = (url.clone(), acknowledged.clone());
-            senders.spawn(async move {
-                let client = reqwest::Client::new();
-                for n in 1.. {
-                    let trace = format!("{:032x}", (round << 96) | (sender << 64) | n);
-                    let spans = (1..=SPANS).map(|id| span(&trace, id, id - 1, "work", 0, 1)).collect();
-                    let body = request("shop", spans).encode_to_vec();
-                    let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
-                    match post.send().await {
-                        Ok(response) if response.status() == 200 => acknowledged.lock().unwrap().push(trace),
-                        _ => return,
-                    }
-                }
-            });
-        }
-        let enough = 150 * round as usize;
-        eventually("acknowledgements", async || (acknowledged.lock().unwrap().len() >= enough).then_some(()))
-            .await;
-        exporter.kill();
-        while senders.join_next().await.is_some() {}
+        sent.until_killed(exporter, (round, 8), 150 * round as usize, |trace| {
+            (1..=SPANS).map(|id| span(trace, id, id - 1, "work", 0, 1)).collect()
+        })
+        .await;
     }
 
     let exporter = Exporter::start(dir.path());
-    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    let acknowledged = sent.acknowledged();
     assert!(acknowledged.len() >= 450);
     for trace in &acknowledged {
         exporter.trace(trace, SPANS as usize, 0).await;

@@ -3,14 +3,17 @@
 mod bad_disks;
 mod clients;
 mod cloud_trace;
+mod credentials;
 mod durability;
 mod google;
 mod harness;
 mod ingest;
 mod listening;
+mod load;
 mod protocols;
 mod receiver;
 mod sinks;
 mod startup;
 mod tailing;
 mod viewer;
+mod zipkin;

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use serde_json::Value;
 
-use crate::harness::{Exporter, command, eventually, failed, request, span, string};
+use crate::harness::{Exporter, command, eventually, request, span};
 use crate::listening::certificate;
+use crate::load::Sent;
 use crate::receiver::{Answer, Receiver, Request, arrived, strict_otlp};
 
-const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+pub(crate) const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
 /// An exporter with these sinks.
 pub(crate) fn exporter(dir: &Path, sinks: &[&str]) -> Exporter {
@@ -147,39 +148,19 @@ async fn kill_with_failing_sinks_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let sinks = [&failing, &good, &picky].map(|receiver| format!("otlp={}", receiver.url));
     let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
-    let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    for round in 1..=3u128 {
-        let exporter = exporter(dir.path(), &sinks);
-        let url = format!("{}/v1/traces", exporter.http);
-        let mut senders = tokio::task::JoinSet::new();
-        for sender in 1..=4u128 {
-            let (url, acknowledged) = (url.clone(), acknowledged.clone());
-            senders.spawn(async move {
-                let client = reqwest::Client::new();
-                for n in 1.. {
-                    let trace = format!("{:032x}", (round << 96) | (sender << 64) | n);
-                    let name = |id| if n % 5 == 0 && id == 7 { "bad" } else { "work" };
-                    let spans = (1..=10).map(|id| span(&trace, id, 0, name(id), 0, 1)).collect();
-                    let body = request("shop", spans).encode_to_vec();
-                    let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
-                    match post.send().await {
-                        Ok(response) if response.status() == 200 => acknowledged.lock().unwrap().push(trace),
-                        _ => return,
-                    }
-                }
-            });
-        }
-        let enough = 100 * round as usize;
-        eventually("acknowledgements", async || (acknowledged.lock().unwrap().len() >= enough).then_some(()))
-            .await;
-        exporter.kill();
-        while senders.join_next().await.is_some() {}
+    let sent = Sent::default();
+    for round in 1..=3 {
+        sent.until_killed(exporter(dir.path(), &sinks), (round, 4), 100 * round as usize, |trace| {
+            let name = |id| if trace.ends_with(['0', '5', 'a', 'f']) && id == 7 { "bad" } else { "work" };
+            (1..=10).map(|id| span(trace, id, 0, name(id), 0, 1)).collect()
+        })
+        .await;
     }
 
     let exporter = exporter(dir.path(), &sinks);
     let drained = async || (exporter.metric("logtracer_exporter_outbox_bytes").await == 0.).then_some(());
     eventually("an empty outbox", drained).await;
-    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    let acknowledged = sent.acknowledged();
     assert!(acknowledged.len() >= 300);
     let dead = spans_of_dead_letters(dir.path());
     assert!(!dead.is_empty());
@@ -334,92 +315,4 @@ fn post(address: &str, request: &impl Message) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-/// What Zipkin's own schema demands of a list of spans (zipkin-api/zipkin2-api.yaml).
-fn zipkin_mistake(request: &Request) -> Option<String> {
-    let is_hex = |value: &Value, lengths: &[usize]| {
-        value.as_str().is_some_and(|text| {
-            lengths.contains(&text.len())
-                && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    };
-    if request.uri.path() != "/api/v2/spans" || request.headers["content-type"] != "application/json" {
-        return Some(format!("{} {:?}", request.uri, request.headers));
-    }
-    let Ok(Value::Array(spans)) = serde_json::from_slice(&request.body) else {
-        return Some("no list".to_owned());
-    };
-    const KNOWN: [&str; 11] = [
-        "traceId",
-        "parentId",
-        "id",
-        "kind",
-        "name",
-        "timestamp",
-        "duration",
-        "localEndpoint",
-        "remoteEndpoint",
-        "annotations",
-        "tags",
-    ];
-    for span in &spans {
-        let object = span.as_object()?;
-        let optional = |key: &str, is_valid: &dyn Fn(&Value) -> bool| object.get(key).is_none_or(is_valid);
-        let is_text_map =
-            |value: &Value| value.as_object().is_some_and(|map| map.values().all(Value::is_string));
-        let is_endpoint = |value: &Value| {
-            value["serviceName"].is_string() && optional("port", &|port| port.as_u64() <= Some(65535))
-        };
-        let is_kind =
-            |value: &Value| matches!(value.as_str(), Some("CLIENT" | "SERVER" | "PRODUCER" | "CONSUMER"));
-        let is_fine = is_hex(&span["traceId"], &[16, 32])
-            && is_hex(&span["id"], &[16])
-            && optional("parentId", &|id| is_hex(id, &[16]))
-            && optional("kind", &is_kind)
-            && optional("name", &Value::is_string)
-            && optional("timestamp", &|time| time.as_u64() > Some(0))
-            && optional("duration", &|time| time.as_u64() > Some(0))
-            && optional("localEndpoint", &is_endpoint)
-            && optional("remoteEndpoint", &is_endpoint)
-            && optional("tags", &is_text_map)
-            && object.keys().all(|key| KNOWN.contains(&key.as_str()));
-        if !is_fine {
-            return Some(span.to_string());
-        }
-    }
-    None
-}
-
-#[tokio::test]
-async fn zipkin_gets_spans_as_its_schema_wants_them() {
-    let receiver = Receiver::start(|request: &Request| match zipkin_mistake(request) {
-        None => Answer::new(202, ""),
-        Some(mistake) => Answer::new(400, mistake),
-    })
-    .await;
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = exporter(dir.path(), &[&format!("zipkin={}", receiver.url)]);
-    let mut spans: Vec<_> = (1..=50).map(|id| span(TRACE, id, id - 1, "work", id, 0)).collect();
-    spans[0].attributes = vec![string("http.route", "/a"), string("peer.service", "b")];
-    spans[0].kind = 3;
-    spans[1] = failed(spans[1].clone(), "no");
-    spans[2].end_time_unix_nano = 0;
-    spans[3].name.clear();
-    exporter.send(&request("shop", spans)).await;
-    let received = eventually("50 spans", async || {
-        let spans: Vec<Value> = receiver
-            .accepted()
-            .iter()
-            .flat_map(|request| serde_json::from_slice::<Vec<Value>>(&request.body).unwrap())
-            .collect();
-        (spans.len() == 50).then_some(spans)
-    })
-    .await;
-    assert_eq!(receiver.answered(400), 0);
-    assert_eq!(received[0]["remoteEndpoint"]["serviceName"], "b");
-    assert_eq!(
-        (&received[1]["tags"]["error"], &received[1]["parentId"]),
-        (&"no".into(), &"0000000000000001".into())
-    );
 }

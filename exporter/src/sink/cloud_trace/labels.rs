@@ -4,19 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::ProjectId;
 use super::model::{Attributes, Value};
+use super::resource::OfResource;
 use super::text::{MAX_VALUE, is_key, truncated, value};
 
 const MAX_ATTRIBUTES: usize = 32;
 
 const AGENT: &str = concat!("logtracer-exporter ", env!("CARGO_PKG_VERSION"));
-const AGENT_LABEL: &str = "g.co/agent";
+pub(super) const AGENT_LABEL: &str = "g.co/agent";
 
 /// What the console calls this attribute of a span; the place in the order of what counts more.
 ///
@@ -48,88 +46,6 @@ fn is_http(span: &Span) -> bool {
     span.attributes
         .iter()
         .any(|attribute| matches!(attribute.key.as_str(), "http.request.method" | "http.method"))
-}
-
-/// The labels of a resource, made once for all of its spans.
-#[derive(Debug)]
-pub(super) struct OfResource {
-    /// What counts more than the attributes of a span that have no name in the console.
-    first: Vec<(String, Value)>,
-    last: Vec<(String, Value)>,
-    /// Attributes that Cloud Trace does not take.
-    dropped: u32,
-    has_agent: bool,
-}
-
-impl OfResource {
-    pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
-        let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-        let mut of_resource =
-            Self { first: monitored(attributes, project), last: Vec::new(), dropped: 0, has_agent: false };
-        for attribute in attributes {
-            let value = value(attribute.value.as_ref());
-            match attribute.key.as_str() {
-                "service.name" => {
-                    of_resource.first.insert(0, ("service.name".to_owned(), value.clone()));
-                    of_resource.first.insert(1, ("/component".to_owned(), value));
-                }
-                "process.pid" => of_resource.last.push(("/pid".to_owned(), value)),
-                // It is in the name of each span.
-                super::project::ATTRIBUTE => {}
-                key if is_key(key) => {
-                    of_resource.has_agent |= key == AGENT_LABEL;
-                    of_resource.last.push((key.to_owned(), value));
-                }
-                _ => of_resource.dropped += 1,
-            }
-        }
-        of_resource
-    }
-}
-
-/// The labels by which the console finds what a span ran on: `g.co/r/{type}/{label}`, as Google's exporters write them
-/// (<https://cloud.google.com/monitoring/api/resources>).
-fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value)> {
-    let find = |key: &str| {
-        let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
-        match attribute.value.as_ref()?.value.as_ref()? {
-            Any::StringValue(text) if !text.is_empty() => Some(text.as_str()),
-            _ => None,
-        }
-    };
-    let place = find("cloud.availability_zone").or_else(|| find("cloud.region"));
-    let (kind, labels): (&str, &[(&str, Option<&str>)]) = if find("k8s.pod.name").is_some() {
-        (
-            "k8s_container",
-            &[
-                ("location", place),
-                ("cluster_name", find("k8s.cluster.name")),
-                ("namespace_name", find("k8s.namespace.name")),
-                ("pod_name", find("k8s.pod.name")),
-                ("container_name", find("k8s.container.name")),
-            ],
-        )
-    } else if find("cloud.platform") == Some("gcp_cloud_run") {
-        (
-            "cloud_run_revision",
-            &[
-                ("location", place),
-                ("service_name", find("faas.name")),
-                ("revision_name", find("faas.version")),
-            ],
-        )
-    } else if find("cloud.platform") == Some("gcp_compute_engine") {
-        ("gce_instance", &[("zone", place), ("instance_id", find("host.id"))])
-    } else {
-        return Vec::new();
-    };
-    let account = ("project_id", Some(find("cloud.account.id").unwrap_or(project.as_str())));
-    let labels = std::iter::once(&account).chain(labels);
-    labels
-        .filter_map(|(label, text)| {
-            Some((format!("g.co/r/{kind}/{label}"), Value::Text(truncated((*text)?, MAX_VALUE))))
-        })
-        .collect()
 }
 
 /// The labels of a span, the more important ones first.
@@ -250,6 +166,8 @@ impl Labels {
 mod tests {
     use super::*;
     use opentelemetry_proto::tonic::common::v1::AnyValue;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::span::Event;
 
     fn text(key: &str, value: &str) -> KeyValue {

@@ -9,6 +9,7 @@
 mod event;
 mod labels;
 mod model;
+mod resource;
 mod span;
 mod status;
 mod text;
@@ -85,7 +86,7 @@ pub(in crate::sink) fn divide(part: &Part, default: &ProjectId) -> Vec<Part> {
 fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
     let mut spans = Vec::new();
     for of_resource in &request.resource_spans {
-        let resource = labels::OfResource::new(of_resource.resource.as_ref(), project);
+        let resource = resource::OfResource::new(of_resource.resource.as_ref(), project);
         for of_scope in &of_resource.scope_spans {
             let scope = of_scope.scope.as_ref();
             spans.extend(of_scope.spans.iter().map(|span| span::convert(span, &resource, scope, project)));

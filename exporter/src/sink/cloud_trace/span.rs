@@ -4,10 +4,10 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::labels::{self, OfResource};
 use super::model::{Link, Links, Span, Text, Time};
+use super::resource::OfResource;
 use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
-use super::{ProjectId, event, status};
+use super::{ProjectId, event, labels, status};
 use crate::value::hex;
 
 const MAX_LINKS: usize = 128;

@@ -1,0 +1,248 @@
+//! Tokens for Google Cloud, from every place that Application Default Credentials know.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use crate::cloud_trace::{cloud_trace, span, strict, written};
+use crate::google::{MetadataServer, error};
+use crate::harness::{Exporter, command, eventually, request, string};
+use crate::receiver::{Answer, Receiver, Request, arrived, otlp};
+
+/// An environment without credentials but those that a test gives.
+fn with_credentials(dir: &Path, receiver: &Receiver, home: &Path) -> Command {
+    let mut command = command(dir);
+    command
+        .args(["--sink", "cloud-trace", "--cloud-trace-endpoint", &receiver.url])
+        .env("HOME", home)
+        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+        .env_remove("GOOGLE_CLOUD_PROJECT")
+        .env_remove("GOOGLE_CLOUD_QUOTA_PROJECT")
+        .env("GCE_METADATA_HOST", "127.0.0.1:9");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_come_from_the_metadata_server_and_are_renewed() {
+    let metadata_server = MetadataServer::start(1).await;
+    let valid = Arc::new(Mutex::new("Bearer token-1".to_owned()));
+    let expected = valid.clone();
+    let receiver = Receiver::start(move |request: &Request| {
+        let token = request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        if token.as_ref().is_none_or(|token| *token < *expected.lock().unwrap()) {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.env("GCE_METADATA_HOST", metadata_server.host());
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert_eq!(
+        written(&receiver)["0000000000000001"].0,
+        "mesh-project",
+        "the metadata server tells the project"
+    );
+    assert_eq!(
+        *metadata_server.scopes.lock().unwrap(),
+        "scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Ftrace.append"
+    );
+
+    // From now on only later tokens are good.
+    *valid.lock().unwrap() = format!("Bearer token-{}", metadata_server.given() + 1);
+    exporter.send(&request("shop", vec![span(2, "b")])).await;
+    eventually("another span", async || (written(&receiver).len() == 2).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_credentials_of_a_user_are_exchanged_for_a_token() {
+    let token_server = Receiver::start(|request: &Request| {
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        if !form.contains("refresh-1") {
+            return Answer::new(400, "that is no refresh token");
+        }
+        let answer =
+            Answer::new(200, r#"{"access_token":"token-u","expires_in":3600,"token_type":"Bearer"}"#);
+        Answer { headers: vec![("content-type", "application/json".to_owned())], ..answer }
+    })
+    .await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-u") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        if request.headers.get("x-goog-user-project").is_none_or(|value| value != "mesh-project") {
+            return error(403, "PERMISSION_DENIED", "a quota project is needed");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = home.path().join(".config/gcloud/application_default_credentials.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let content = serde_json::json!({
+        "type": "authorized_user", "client_id": "id", "client_secret": "hush", "refresh_token": "refresh-1",
+        "token_uri": token_server.url,
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.args(["--project", "mesh-project"]);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_service_account_signs_tokens() {
+    // header.payload.signature, each base64url of at least some bytes.
+    let is_signed = |token: &str| {
+        let parts: Vec<&str> = token.split('.').collect();
+        parts.len() == 3 && parts[0].starts_with("eyJ") && parts[1].starts_with("eyJ") && parts[2].len() > 300
+    };
+    let receiver = Receiver::start(move |request: &Request| {
+        let token = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if token.is_some_and(is_signed) { strict(request) } else { error(401, "UNAUTHENTICATED", "no token") }
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let file = home.path().join("key.json");
+    let content = serde_json::json!({
+        "type": "service_account",
+        "project_id": "key-project",
+        "private_key_id": "1",
+        "private_key": key.serialize_pem(),
+        "client_email": "exporter@key-project.iam.gserviceaccount.com",
+        "client_id": "1",
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert_eq!(written(&receiver)["0000000000000001"].0, "key-project", "the file tells the project");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workload_identity_federation_exchanges_the_token_of_a_file() {
+    let token_server = Receiver::start(|request: &Request| {
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        if !form.contains("subject_token=from-elsewhere") {
+            return Answer::new(400, "that is no subject token");
+        }
+        let answer = Answer::new(
+            200,
+            r#"{"access_token":"token-w","expires_in":3600,"token_type":"Bearer",
+                "issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#,
+        );
+        Answer { headers: vec![("content-type", "application/json".to_owned())], ..answer }
+    })
+    .await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-w") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        strict(request)
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (file, token) = (home.path().join("federation.json"), home.path().join("token"));
+    std::fs::write(&token, "from-elsewhere").unwrap();
+    let content = serde_json::json!({
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": token_server.url,
+        "credential_source": { "file": token },
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    let mut command = with_credentials(dir.path(), &receiver, home.path());
+    command.args(["--project", "mesh-project"]).env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn missing_credentials_are_told_at_the_start() {
+    let receiver = cloud_trace().await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |arguments: &[&str], file: Option<&str>| {
+        let mut command = with_credentials(dir.path(), &receiver, home.path());
+        command.args(arguments);
+        if let Some(file) = file {
+            command.env("GOOGLE_APPLICATION_CREDENTIALS", file);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, message) = run(&[], None);
+    assert_eq!(code, Some(1));
+    assert!(
+        message
+            .contains("cannot start the sink cloud-trace: which project of Google Cloud? give --project ID"),
+        "{message}"
+    );
+    let (code, message) = run(&["--project", "mesh-project"], None);
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("no credentials for Google Cloud: ")
+            && message.contains("gcloud auth application-default login"),
+        "{message}"
+    );
+    let (code, message) = run(&["--project", "mesh-project"], Some("/nowhere/key.json"));
+    assert_eq!(code, Some(1));
+    assert!(message.contains("/nowhere/key.json"), "{message}");
+    let (code, message) = run(&["--auth", "none"], None);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("give --project ID"), "{message}");
+    let (code, message) = run(&["--project", "No Project"], None);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("expected the id of a project"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_telemetry_api_gets_otlp_with_a_project_and_a_token() {
+    let metadata_server = MetadataServer::start(3600).await;
+    let receiver = Receiver::start(|request: &Request| {
+        if request.headers.get("authorization").is_none_or(|value| value != "Bearer token-1") {
+            return error(401, "UNAUTHENTICATED", "the token is not valid");
+        }
+        let decoded = match otlp(request) {
+            Ok(decoded) => decoded,
+            Err(mistake) => return error(400, "INVALID_ARGUMENT", &mistake),
+        };
+        let has_project = decoded.resource_spans.iter().all(|of_resource| {
+            let attributes = of_resource.resource.iter().flat_map(|resource| &resource.attributes);
+            attributes.filter(|attribute| attribute.key == "gcp.project_id").count() == 1
+        });
+        if has_project { Answer::ok() } else { error(400, "INVALID_ARGUMENT", "gcp.project_id is missing") }
+    })
+    .await;
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = command(dir.path());
+    command
+        .args(["--sink", "telemetry", "--telemetry-endpoint", &receiver.url])
+        .env("HOME", home.path())
+        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+        .env("GCE_METADATA_HOST", metadata_server.host());
+    let exporter = Exporter::spawn(command);
+    let mut all = request("shop", vec![span(1, "a")]);
+    let mut other = request("shop", vec![span(2, "b")]);
+    other.resource_spans[0]
+        .resource
+        .as_mut()
+        .unwrap()
+        .attributes
+        .push(string("gcp.project_id", "other-project"));
+    all.resource_spans.append(&mut other.resource_spans);
+    exporter.send(&all).await;
+    eventually("2 spans", async || (arrived(&receiver.accepted()).len() == 2).then_some(())).await;
+    assert_eq!((receiver.accepted().len(), receiver.answered(400)), (2, 0), "a call for each project");
+}
