@@ -127,11 +127,9 @@ fn judge(status: StatusCode, after: Option<Duration>, said: &str) -> DeliveryErr
     let said = text::cut(&said, MAX_REASON_BYTES);
     let reason = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
     match status.as_u16() {
-        408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
-        // The address, the access or the method is wrong, whatever is sent; somebody has to change that.
-        300..=399 | 401 | 403..=407 | 410 | 411 | 415 | 501 | 505 => {
-            DeliveryError::Unavailable { reason, after }
-        }
+        // A token is renewed.
+        401 | 408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
+        300..=399 | 403..=407 | 410 | 411 | 415 | 501 | 505 => DeliveryError::Denied { reason, after },
         400..=499 => DeliveryError::Refused { reason },
         _ => DeliveryError::Failed { reason, after },
     }
@@ -187,8 +185,8 @@ mod tests {
     fn statuses_are_told_apart() {
         let after = Some(Duration::from_secs(3));
         for (codes, kind) in [
-            (&[408, 429, 502, 503, 504][..], "later"),
-            (&[301, 308, 401, 403, 404, 405, 407, 415, 501], "later"),
+            (&[401, 408, 429, 502, 503, 504][..], "later"),
+            (&[301, 308, 403, 404, 405, 407, 415, 501], "denied"),
             (&[400, 409, 413, 414, 422, 431, 451], "never"),
             (&[500, 507, 520], "perhaps"),
         ] {
@@ -196,6 +194,7 @@ mod tests {
                 let error = judge(StatusCode::from_u16(*code).unwrap(), after, " it\nsaid ");
                 let (told, reason) = match error {
                     DeliveryError::Unavailable { reason, after: Some(_) } => ("later", reason),
+                    DeliveryError::Denied { reason, after: Some(_) } => ("denied", reason),
                     DeliveryError::Failed { reason, after: Some(_) } => ("perhaps", reason),
                     DeliveryError::Refused { reason } => ("never", reason),
                     other => panic!("{other:?}"),

@@ -84,6 +84,8 @@ pub(crate) struct Rejected {
 pub(crate) enum DeliveryError {
     /// The sink cannot take anything at the moment; not before `after`, if it said so.
     Unavailable { reason: String, after: Option<Duration> },
+    /// The address or the access is wrong, whatever is sent; somebody has to change that.
+    Denied { reason: String, after: Option<Duration> },
     /// Something went wrong inside of the sink, perhaps because of what it was given.
     Failed { reason: String, after: Option<Duration> },
     /// This part, as it is, will never be accepted; a half of it may be.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{eventually, failed, request, span, string};
+use crate::harness::{Exporter, eventually, failed, request, span, string};
 use crate::receiver::{Answer, Receiver, Request};
 use crate::sinks::{TRACE, exporter};
 
@@ -92,4 +92,20 @@ async fn zipkin_gets_spans_as_its_schema_wants_them() {
         (&received[1]["tags"]["error"], &received[1]["parentId"]),
         (&"no".into(), &"0000000000000001".into())
     );
+}
+
+#[tokio::test]
+async fn another_exporter_takes_what_the_sink_zipkin_sends() {
+    let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let second = Exporter::start(second_dir.path());
+    let first = exporter(first_dir.path(), &[&format!("zipkin={}", second.http)]);
+    let mut child = failed(span(TRACE, 2, 1, "GET /b", 1, 3), "no");
+    child.kind = 3;
+    child.attributes = vec![string("http.route", "/b")];
+    first.send(&request("shop", vec![span(TRACE, 1, 0, "GET /a", 0, 5), child])).await;
+    let trace = second.trace(TRACE, 2, 0).await;
+    let child = trace["spans"].as_array().unwrap().iter().find(|span| span["name"] == "GET /b").unwrap();
+    assert_eq!((&child["parent_span_id"], &child["kind"]), (&"0000000000000001".into(), &"client".into()));
+    assert_eq!((&child["service_name"], &child["attributes"]["http.route"]), (&"shop".into(), &"/b".into()));
+    assert_eq!(child["status"]["code"], "error");
 }

@@ -54,18 +54,12 @@ impl Google {
     /// hold up everything else, so that what is for it goes to the dead letters.
     pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
-            DeliveryError::Unavailable { reason, after: None }
-                if *project != self.project && is_about_access(&reason) =>
-            {
+            DeliveryError::Denied { reason, .. } if *project != self.project => {
                 DeliveryError::Unwanted { reason: format!("project {project}: {reason}") }
             }
             other => other,
         }
     }
-}
-
-fn is_about_access(reason: &str) -> bool {
-    ["HTTP 401", "HTTP 403", "HTTP 404"].iter().any(|status| reason.starts_with(status))
 }
 
 /// Reads the URL of an endpoint.

@@ -88,11 +88,11 @@ fn judge(status: &Status) -> DeliveryError {
         | Code::ResourceExhausted
         | Code::Aborted
         | Code::OutOfRange
+        | Code::Unauthenticated
         | Code::Unavailable
         | Code::DataLoss => DeliveryError::Unavailable { reason, after },
-        // The address or the access is wrong, whatever is sent; somebody has to change that.
-        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
-            DeliveryError::Unavailable { reason, after }
+        Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
+            DeliveryError::Denied { reason, after }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
             DeliveryError::Refused { reason }
@@ -155,6 +155,7 @@ mod tests {
     fn codes_are_told_apart() {
         let told = |status: &Status| match judge(status) {
             DeliveryError::Unavailable { after, .. } => ("later", after),
+            DeliveryError::Denied { after, .. } => ("denied", after),
             DeliveryError::Failed { after, .. } => ("perhaps", after),
             DeliveryError::Refused { .. } => ("never", None),
             other => panic!("{other:?}"),
@@ -164,8 +165,8 @@ mod tests {
             (Code::ResourceExhausted, "quota", "later"),
             (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", "never"),
             (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes", "never"),
-            (Code::PermissionDenied, "", "later"),
-            (Code::Unimplemented, "", "later"),
+            (Code::PermissionDenied, "", "denied"),
+            (Code::Unimplemented, "", "denied"),
             (Code::InvalidArgument, "", "never"),
             (Code::Internal, "", "perhaps"),
             (Code::Unknown, "", "perhaps"),
