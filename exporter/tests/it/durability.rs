@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Exporter, eventually, request, span};
+use crate::harness::{Exporter, command, eventually, request, span};
 use crate::load::Sent;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
@@ -10,7 +10,7 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 /// Spans in one request.
 const SPANS: u64 = 25;
 
-/// Several clients send as fast as they can; in the midst of it the process is killed. Three times over.
+/// Several clients send as fast as they can, in all protocols; in the midst of it the process is killed. Three times over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_acknowledgement_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -47,6 +47,23 @@ async fn sigterm_flushes_and_ends_with_success() {
 
     let exporter = Exporter::start(dir.path());
     exporter.trace(TRACE, 40, 0).await;
+}
+
+/// What a sink that is down does not get in the time stays for the next start, and the end does not wait for longer.
+#[tokio::test]
+async fn the_end_waits_for_a_sink_as_long_as_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--grace", "1s", "--sink", "store", "--sink", &format!("otlp=http://{nobody}")]);
+    let mut exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "work", 0, 1)])).await;
+    let begin = std::time::Instant::now();
+    exporter.terminate();
+    let stopped = exporter.line("logtracer-exporter - stopped");
+    assert_eq!((&stopped["delivered"], &stopped["flushed"]), (&false.into(), &true.into()));
+    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use serde_json::json;
+use tonic::transport::Channel;
 
 use crate::harness::{Exporter, eventually, request};
 
@@ -24,27 +27,80 @@ impl Sent {
         let mut senders = tokio::task::JoinSet::new();
         for sender in 1..=clients {
             let traces = (1..).map(move |n| (round << 96) | (sender << 64) | n);
-            senders.spawn(self.clone().send(format!("{}/v1/traces", exporter.http), traces, spans));
+            let client = Client::new(sender, &exporter).await;
+            senders.spawn(self.clone().send(client, traces, spans));
         }
         eventually("acknowledgements", async || (self.0.lock().unwrap().len() >= enough).then_some(())).await;
         exporter.kill();
         while senders.join_next().await.is_some() {}
     }
 
-    async fn send(self, url: String, traces: impl Iterator<Item = u128>, spans: fn(&str) -> Vec<Span>) {
-        let client = reqwest::Client::new();
+    async fn send(
+        self,
+        mut client: Client,
+        traces: impl Iterator<Item = u128>,
+        spans: fn(&str) -> Vec<Span>,
+    ) {
         for trace in traces {
             let trace = format!("{trace:032x}");
-            let body = request("shop", spans(&trace)).encode_to_vec();
-            let post = client.post(&url).header("content-type", "application/x-protobuf").body(body);
-            match post.send().await {
-                Ok(response) if response.status() == 200 => self.0.lock().unwrap().push(trace),
-                _ => return,
+            if !client.send(spans(&trace)).await {
+                return;
             }
+            self.0.lock().unwrap().push(trace);
         }
     }
 
     pub(crate) fn acknowledged(self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
+}
+
+/// One of the ways into the exporter.
+enum Client {
+    Http(reqwest::Client, String),
+    Grpc(TraceServiceClient<Channel>),
+    Zipkin(reqwest::Client, String),
+}
+
+impl Client {
+    async fn new(n: u128, exporter: &Exporter) -> Self {
+        let url = |path: &str| format!("{}{path}", exporter.http);
+        match n % 3 {
+            0 => Self::Grpc(TraceServiceClient::connect(exporter.grpc.clone()).await.expect("it listens")),
+            1 => Self::Zipkin(reqwest::Client::new(), url("/api/v2/spans")),
+            _ => Self::Http(reqwest::Client::new(), url("/v1/traces")),
+        }
+    }
+
+    /// Whether all of the spans were acknowledged.
+    async fn send(&mut self, spans: Vec<Span>) -> bool {
+        match self {
+            Self::Http(client, url) => {
+                let body = request("shop", spans).encode_to_vec();
+                let post = client.post(&*url).header("content-type", "application/x-protobuf").body(body);
+                post.send().await.is_ok_and(|response| response.status() == 200)
+            }
+            Self::Grpc(client) => client.export(request("shop", spans)).await.is_ok(),
+            Self::Zipkin(client, url) => {
+                let spans: Vec<_> = spans.iter().map(zipkin).collect();
+                let body = serde_json::to_vec(&spans).expect("JSON");
+                let post = client.post(&*url).body(body);
+                post.send().await.is_ok_and(|response| response.status() == 202)
+            }
+        }
+    }
+}
+
+/// What a test needs of a span.
+fn zipkin(span: &Span) -> serde_json::Value {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    json!({
+        "traceId": hex(&span.trace_id),
+        "id": hex(&span.span_id),
+        "parentId": hex(&span.parent_span_id),
+        "name": span.name,
+        "kind": "SERVER",
+        "timestamp": span.start_time_unix_nano / 1000,
+        "localEndpoint": { "serviceName": "shop" },
+    })
 }
