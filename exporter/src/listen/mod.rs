@@ -23,7 +23,7 @@ use crate::shutdown::Shutdown;
 pub(crate) use tls::Tls;
 
 /// Connections of one listener; more of them wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 512;
 
 /// How long the headers of a request, or a TLS handshake, may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,8 +33,7 @@ const MAX_HEAD_BYTES: u32 = 64 << 10;
 
 /// Requests at once on one HTTP/2 connection, and what it may send ahead.
 const MAX_STREAMS: u32 = 128;
-const STREAM_WINDOW: u32 = 512 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const WINDOW: u32 = 256 << 10;
 
 /// How often an HTTP/2 client that says nothing is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -125,8 +124,8 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
