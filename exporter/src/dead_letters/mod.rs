@@ -21,6 +21,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -37,9 +38,16 @@ pub(crate) struct DeadLetters(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connection: Mutex<Connection>,
+    file: Mutex<File>,
     max_bytes: u64,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct File {
+    connection: Connection,
+    /// The size of all bodies, or more: what the command discards is not noticed before it matters.
+    bytes: u64,
 }
 
 /// A request, or a piece of one, that a sink has refused.
@@ -69,22 +77,28 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 impl DeadLetters {
     /// Opens `dead-letters.db` in this directory.
     pub(crate) fn open(dir: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let connection = Mutex::new(sqlite::open_or_replace(&path(dir), &schema::KIND)?.connection);
-        Ok(Self(Arc::new(Inner { connection, max_bytes, metrics })))
+        let connection = sqlite::open_or_replace(&path(dir), &schema::KIND)?.connection;
+        let bytes = bytes(&connection).context("cannot read the dead letters")?;
+        Ok(Self(Arc::new(Inner { file: Mutex::new(File { connection, bytes }), max_bytes, metrics })))
     }
 
     /// Keeps what this sink has refused; it is on disk after that. What is there already is not kept twice.
     pub(crate) async fn keep(&self, sink: &str, part: &Part, reason: &str) -> Result<(), String> {
         let (sink, part, reason) =
             (sink.to_owned(), part.clone(), text::cut(reason, MAX_REASON_BYTES).to_owned());
-        self.with(move |inner, connection| {
+        self.with(move |inner, file| {
             let now_ms = unix_millis();
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for piece in part.pieces() {
                 insert(&tx, &sink, part.signal(), piece, &reason, now_ms)?;
             }
-            let discarded = make_room(&tx, inner.max_bytes)?;
+            let mut all = file.bytes + part.bytes() as u64;
+            let mut discarded = Vec::new();
+            if all > inner.max_bytes {
+                (all, discarded) = make_room(&tx, inner.max_bytes)?;
+            }
             tx.commit()?;
+            file.bytes = all;
             for (sink, items) in discarded {
                 inner.metrics.count_discarded(&sink, items);
                 log::repeated(
@@ -101,7 +115,7 @@ impl DeadLetters {
     /// Some of this sink's letters that are to be tried again.
     pub(crate) async fn asked(&self, sink: &str) -> Vec<Letter> {
         let sink = sink.to_owned();
-        let read = self.with(move |_, connection| {
+        let read = self.with(move |_, File { connection, .. }| {
             let mut bytes = 0;
             let mut letters = Vec::new();
             let sql = format!("{SELECT} WHERE sink = ? AND is_asked = 1 ORDER BY id");
@@ -132,7 +146,7 @@ impl DeadLetters {
             return Ok(());
         }
         let ids = ids.to_vec();
-        self.with(move |_, connection| {
+        self.with(move |_, File { connection, .. }| {
             let tx = connection.transaction()?;
             for id in ids {
                 tx.prepare_cached("DELETE FROM letter WHERE id = ?")?.execute([id])?;
@@ -145,7 +159,7 @@ impl DeadLetters {
     /// How many letters this sink has.
     pub(crate) async fn count(&self, sink: &str) -> Option<i64> {
         let sink = sink.to_owned();
-        let count = self.with(move |_, connection| {
+        let count = self.with(move |_, File { connection, .. }| {
             connection
                 .prepare_cached("SELECT count(*) FROM letter WHERE sink = ?")?
                 .query_row([sink], |row| row.get(0))
@@ -155,12 +169,12 @@ impl DeadLetters {
 
     async fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner, &mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Inner, &mut File) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, String> {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&inner, &mut connection)
+            let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&inner, &mut file)
         });
         done.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
@@ -210,24 +224,33 @@ fn insert(
     Ok(())
 }
 
-/// Discards the oldest letters until the bound is kept: what was discarded, by sink.
-fn make_room(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<Vec<(String, u64)>> {
-    let bytes: i64 = tx
-        .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM letter")?
-        .query_row([], |row| row.get(0))?;
-    let mut excess = bytes.saturating_sub(i64::try_from(max_bytes).unwrap_or(i64::MAX));
+/// Discards the oldest letters if the bound is passed, some more than needed, so that this is not done again for the
+/// next letter; how much is left, and what was discarded, by sink.
+fn make_room(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<(u64, Vec<(String, u64)>)> {
+    let mut left = bytes(tx)?;
     let mut discarded = Vec::new();
-    while excess > 0 {
-        let (id, sink, items, bytes) = tx
-            .prepare_cached("SELECT id, sink, items, length(body) FROM letter ORDER BY id LIMIT 1")?
-            .query_row([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, u32>(2)?, row.get::<_, i64>(3)?))
-            })?;
-        tx.prepare_cached("DELETE FROM letter WHERE id = ?")?.execute([id])?;
-        discarded.push((sink, u64::from(items)));
-        excess -= bytes;
+    if left > max_bytes {
+        let wanted = max_bytes - max_bytes / 64;
+        let mut oldest = tx.prepare_cached("SELECT id, sink, items, length(body) FROM letter ORDER BY id")?;
+        let mut rows = oldest.query([])?;
+        let mut until = 0;
+        while left > wanted
+            && let Some(row) = rows.next()?
+        {
+            until = row.get(0)?;
+            left = left.saturating_sub(row.get::<_, u32>(3)?.into());
+            discarded.push((row.get(1)?, row.get::<_, u32>(2)?.into()));
+        }
+        tx.prepare_cached("DELETE FROM letter WHERE id <= ?")?.execute([until])?;
     }
-    Ok(discarded)
+    Ok((left, discarded))
+}
+
+/// The size of all bodies.
+fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM letter")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)?.max(0).cast_unsigned()))
 }
 
 /// Tells bodies apart well enough to look them up; an index of whole bodies would double the file.

@@ -14,7 +14,7 @@ fn part(ids: &[u8]) -> Part {
     let span = |id: &u8| Span {
         trace_id: vec![1; 16],
         span_id: vec![*id; 8],
-        name: format!("GET /{id}\n"),
+        name: format!("GET /{id:02}\n"),
         ..Default::default()
     };
     let scope_spans = vec![ScopeSpans { spans: ids.iter().map(span).collect(), ..Default::default() }];
@@ -54,7 +54,7 @@ async fn they_are_listed_retried_and_discarded() {
     let ids = "01010101010101010101010101010101/0101010101010101";
     assert!(
         lines[0].starts_with("1  2")
-            && lines[0].ends_with(&format!("Z  zipkin  {ids} \"GET /1\\n\"  bad\\u{{7}} name")),
+            && lines[0].ends_with(&format!("Z  zipkin  {ids} \"GET /01\\n\"  bad\\u{{7}} name")),
         "{list}"
     );
     assert!(lines[1].ends_with("cloud-trace  2 spans  no access"), "{list}");
@@ -95,14 +95,19 @@ async fn a_letter_that_is_refused_again_stays() {
 async fn the_oldest_go_when_there_are_too_many() {
     let dir = tempfile::tempdir().unwrap();
     let size = part(&[1]).bytes() as u64;
-    let (letters, metrics) = open(dir.path(), 3 * size);
-    for id in 1..=5 {
+    let (letters, metrics) = open(dir.path(), 64 * size);
+    for id in 1..=9 {
         letters.keep("zipkin", &part(&[id]), "bad").await.unwrap();
     }
-    assert_eq!(letters.count("zipkin").await, Some(3));
-    assert!(metrics.render().contains("logtracer_exporter_dead_letters_discarded_total{sink=\"zipkin\"} 2"));
+    say(dir.path(), &["discard", "1", "2", "3", "4", "5"]).unwrap();
+    for id in 10..=75 {
+        letters.keep("zipkin", &part(&[id]), "bad").await.unwrap();
+    }
+    // 70 since the command, of which a few more than 6 had to go.
+    assert_eq!(letters.count("zipkin").await, Some(64));
+    assert!(metrics.render().contains("logtracer_exporter_dead_letters_discarded_total{sink=\"zipkin\"} 6"));
     let list = say(dir.path(), &["list"]).unwrap();
-    assert!(list.starts_with("3 ") && list.contains("GET /5"), "{list}");
+    assert!(list.starts_with("12 ") && list.contains("GET /75"), "{list}");
 }
 
 #[test]
