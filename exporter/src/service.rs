@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::clock::unix_millis;
 use crate::config::Command;
 use crate::dead_letters::{self, DeadLetters};
-use crate::deliver::Source;
+use crate::deliver::{self, Source};
 use crate::listen::Tls;
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
@@ -94,7 +94,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut workers = JoinSet::new();
     for (index, sink) in config.sinks.iter().enumerate() {
         let (name, feed) = (sink.to_string(), outbox.feed(index)?);
-        let source = Source { name, feed, letters: letters.clone(), metrics: metrics.clone() };
+        let window = deliver::window(config.sinks.len());
+        let source = Source { name, window, feed, letters: letters.clone(), metrics: metrics.clone() };
         sink::start(sink, &config, &store, source, &working, &mut workers)
             .await
             .with_context(|| format!("cannot start the sink {sink}"))?;

@@ -10,7 +10,7 @@
 //!
 //! Invariant: a cursor advances only over what the sink has accepted or the dead letters hold, without a gap; what it
 //! passes is counted with that commit, as delivered or as dropped.
-//! Invariant: what has been read and is not passed yet is bounded by [`WINDOW_BYTES`] (and one read).
+//! Invariant: what has been read and is not passed yet is bounded by the [`window`] (and one read).
 
 mod backoff;
 mod fate;
@@ -41,9 +41,15 @@ use backoff::{Backoff, Throttle, jitter};
 use ledger::Ledger;
 use queue::{Attempt, Queue};
 
-/// Nothing more is read while the bodies that are not passed yet take this much.
-const WINDOW_BYTES: usize = 12 << 20;
+/// Nothing more is read while there are so many batches that are not passed yet.
 const WINDOW_BATCHES: usize = 4096;
+
+/// Nothing more is read for a sink while the bodies that it has not passed yet take so many bytes, where there are so
+/// many sinks: they share what there is.
+pub(crate) fn window(sinks: usize) -> usize {
+    const ALL: usize = 16 << 20;
+    (ALL / sinks.max(1)).clamp(4 << 20, 12 << 20)
+}
 
 /// How often the dead letters are looked at.
 const LETTERS_EVERY: Duration = Duration::from_secs(2);
@@ -51,6 +57,8 @@ const LETTERS_EVERY: Duration = Duration::from_secs(2);
 /// What a sink's delivery needs beside the sink.
 pub(crate) struct Source {
     pub(crate) name: String,
+    /// See [`window`].
+    pub(crate) window: usize,
     pub(crate) feed: Feed,
     pub(crate) letters: DeadLetters,
     pub(crate) metrics: Arc<Metrics>,
@@ -58,7 +66,7 @@ pub(crate) struct Source {
 
 /// Delivers to one sink until the shutdown.
 pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
-    let Source { name, feed, letters, metrics } = source;
+    let Source { name, window, feed, letters, metrics } = source;
     let cursor = feed.cursor();
     // One read waits while the window is full.
     let (sender, batches) = mpsc::channel(1);
@@ -66,6 +74,7 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
     let pace = sink.pace();
     let mut delivery = Delivery {
         name,
+        window,
         sink: Arc::new(sink),
         cursor,
         letters,
@@ -116,6 +125,7 @@ fn tell(sink: &str, what: &'static str, reason: &str) {
 
 struct Delivery<S> {
     name: String,
+    window: usize,
     sink: Arc<S>,
     cursor: Cursor,
     letters: DeadLetters,
@@ -146,7 +156,7 @@ impl<S: Sink> Delivery<S> {
         letters.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_calls();
-            let has_room = self.ledger.bytes() < WINDOW_BYTES && self.ledger.len() < WINDOW_BATCHES;
+            let has_room = self.ledger.bytes() < self.window && self.ledger.len() < WINDOW_BATCHES;
             let wake = self.wakes_at();
             tokio::select! {
                 Some(ended) = self.calls.join_next_with_id() => self.ended(ended).await,

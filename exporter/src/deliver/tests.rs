@@ -90,6 +90,7 @@ impl World {
         let sink = Fake { pace, answer, got: self.got.clone(), calls: self.calls.clone() };
         let source = Source {
             name: "fake".to_owned(),
+            window: window(4),
             feed: self.outbox.feed(0).unwrap(),
             letters: self.letters.clone(),
             metrics: self.metrics.clone(),
@@ -320,6 +321,11 @@ fn ask_for_all(dir: &Path) {
     connection.execute("UPDATE letter SET is_asked = 1", []).unwrap();
 }
 
+#[test]
+fn sinks_share_the_window() {
+    assert_eq!([1, 2, 4, 9].map(|sinks| window(sinks) >> 20), [12, 8, 4, 4]);
+}
+
 #[tokio::test]
 async fn no_more_is_read_than_the_window_holds() {
     let mut world = World::new();
@@ -338,7 +344,7 @@ async fn no_more_is_read_than_the_window_holds() {
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let calls = world.calls.load(Ordering::Relaxed);
-    assert!(calls > 8 && calls * 500_000 <= WINDOW_BYTES + (2 << 20), "{calls} calls");
+    assert!(calls > 4 && calls * 500_000 <= window(4) + (2 << 20), "{calls} calls");
     gate.add_permits(1000);
     world.drained().await;
     assert_eq!(world.counted(), (60, 0));

@@ -32,7 +32,7 @@ pub struct Figures {
     pub sink: &'static str,
     /// Spans of the backlog.
     pub spans: u64,
-    /// Delivered spans in a second.
+    /// Spans delivered in a second, to each sink.
     pub rate: f64,
     /// The most memory while the backlog grew, in MiB.
     pub peak_filling_mib: f64,
@@ -40,8 +40,10 @@ pub struct Figures {
     pub peak_draining_mib: f64,
 }
 
-/// The sinks that are measured; each speaks HTTP.
-pub const SINKS: [&str; 4] = ["otlp", "zipkin", "cloud-trace", "telemetry"];
+/// What is measured: sinks that speak HTTP, and all of them at once.
+pub const SINKS: [&str; 5] = ["otlp", "zipkin", "cloud-trace", "telemetry", ALL];
+
+const ALL: &str = "all four";
 
 /// After each of these it is looked whether the backlog is large enough.
 const SLICE: Duration = Duration::from_millis(500);
@@ -54,13 +56,18 @@ pub fn run(sink: &'static str, effort: Effort) -> Result<Figures> {
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let backend = Backend::start(effort.answer_after)?;
     let url = format!("http://{}", backend.address());
-    let mut options: Vec<String> = ["--outbox-max-bytes", "64GiB", "--sink"].map(str::to_owned).to_vec();
-    match sink {
-        "cloud-trace" | "telemetry" => {
-            options.extend([sink, "--auth", "none", "--project", "bench-project"].map(str::to_owned));
-            options.extend([format!("--{sink}-endpoint"), url]);
+    let sinks = if sink == ALL { &SINKS[..4] } else { &[sink][..] };
+    let mut options: Vec<String> =
+        ["--outbox-max-bytes", "64GiB", "--auth", "none", "--project", "bench-project"]
+            .map(str::to_owned)
+            .to_vec();
+    for sink in sinks {
+        options.push("--sink".to_owned());
+        if matches!(*sink, "cloud-trace" | "telemetry") {
+            options.extend([(*sink).to_owned(), format!("--{sink}-endpoint"), url.clone()]);
+        } else {
+            options.push(format!("{sink}={url}"));
         }
-        _ => options.push(format!("{sink}={url}")),
     }
     let exporter = Exporter::start_with(&options, dir.path())?;
 
@@ -74,15 +81,16 @@ pub fn run(sink: &'static str, effort: Effort) -> Result<Figures> {
 
     backend.come_back();
     // The pause after the last refusal is not a part of the delivery.
+    let deliveries = spans * sinks.len() as u64;
     wait_for(&exporter, 1)?;
     let (before, start) = (delivered(&exporter)?, Instant::now());
-    wait_for(&exporter, spans)?;
-    let rate = (spans - before) as f64 / start.elapsed().as_secs_f64();
+    wait_for(&exporter, deliveries)?;
+    let rate = (deliveries - before) as f64 / sinks.len() as f64 / start.elapsed().as_secs_f64();
     let peak_draining_mib = peak_mib(exporter.id())?;
     Ok(Figures { sink, spans, rate, peak_filling_mib, peak_draining_mib })
 }
 
-/// Waits until so many spans are delivered.
+/// Waits until so many spans are delivered, each sink for itself.
 fn wait_for(exporter: &Exporter, spans: u64) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
