@@ -47,8 +47,8 @@ const WINDOW_BATCHES: usize = 4096;
 /// Nothing more is read for a sink while the bodies that it has not passed yet take so many bytes, where there are so
 /// many sinks: they share what there is.
 pub(crate) fn window(sinks: usize) -> usize {
-    const ALL: usize = 16 << 20;
-    (ALL / sinks.max(1)).clamp(4 << 20, 12 << 20)
+    const ALL: usize = 12 << 20;
+    (ALL / sinks.max(1)).clamp(2 << 20, 12 << 20)
 }
 
 /// How often the dead letters are looked at.
