@@ -7,6 +7,7 @@ mod exporter_down;
 mod keys;
 mod lines;
 mod lives;
+mod manifests;
 mod propagation;
 mod sinks;
 mod spans;

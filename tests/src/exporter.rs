@@ -32,13 +32,8 @@ impl Exporter {
         Exporter::spawn(&[&view[..], options].concat(), dir)
     }
 
-    /// The program is `LOGTRACER_EXPORTER`, else the one that was built with this one.
     fn spawn(options: &[String], dir: &Path) -> Result<Exporter> {
-        let program = match std::env::var_os("LOGTRACER_EXPORTER") {
-            Some(path) => PathBuf::from(path),
-            None => sibling("logtracer-exporter")?,
-        };
-        let mut command = Command::new(program);
+        let mut command = Command::new(program()?);
         command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir"]);
         command.arg(dir.join("data")).args(options);
         let mut process = Process::start("exporter", command, dir)?;
@@ -108,6 +103,12 @@ impl Exporter {
         let parsed = serde_json::from_str(&body);
         parsed.map(Some).map_err(Error::when(format!("{url} answered {status} {body}")))
     }
+}
+
+/// The program: `LOGTRACER_EXPORTER`, else the one that was built with this one.
+pub fn program() -> Result<PathBuf> {
+    std::env::var_os("LOGTRACER_EXPORTER")
+        .map_or_else(|| sibling("logtracer-exporter"), |path| Ok(path.into()))
 }
 
 /// The first line of a program whose message ends with `ready`.

@@ -1,0 +1,109 @@
+//! Reads manifests from files, and puts together what a kustomization names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use logtracer_tests::envoy::root;
+use serde_json::Value;
+
+/// The folder of the manifests.
+pub(super) fn folder() -> PathBuf {
+    root().join("istio")
+}
+
+/// Every YAML file below a folder, in order.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|cause| panic!("{}: {cause}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The documents of a file.
+pub(super) fn read(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()));
+    parse(&text).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()))
+}
+
+/// The documents of a text.
+pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
+    serde_saphyr::from_multiple(text).map_err(|cause| cause.to_string())
+}
+
+/// What `kubectl kustomize FOLDER` prints.
+///
+/// Resources, components and JSON patches with a kind and a name as their target: all that the overlays need. Anything
+/// else in a kustomization is an error.
+pub(super) fn build(folder: &Path) -> Result<Vec<Value>, String> {
+    let mut documents = Vec::new();
+    add(folder, &mut documents)?;
+    Ok(documents)
+}
+
+fn add(folder: &Path, documents: &mut Vec<Value>) -> Result<(), String> {
+    let file = folder.join("kustomization.yaml");
+    let at = |cause: &str| format!("{}: {cause}", file.display());
+    let text = fs::read_to_string(&file).map_err(|cause| at(&cause.to_string()))?;
+    let kustomization = parse(&text).map_err(|cause| at(&cause))?.pop().ok_or_else(|| at("is empty"))?;
+
+    for key in kustomization.as_object().into_iter().flat_map(|keys| keys.keys()) {
+        if !["apiVersion", "kind", "resources", "components", "patches"].contains(&key.as_str()) {
+            return Err(at(&format!("{key} is more than the check understands")));
+        }
+    }
+    for resource in list(&kustomization, "resources") {
+        let path = folder.join(resource.as_str().ok_or_else(|| at("a resource is no text"))?);
+        if path.is_dir() {
+            add(&path, documents)?;
+        } else {
+            let text =
+                fs::read_to_string(&path).map_err(|cause| at(&format!("{}: {cause}", path.display())))?;
+            documents.extend(parse(&text)?);
+        }
+    }
+    for component in list(&kustomization, "components") {
+        add(&folder.join(component.as_str().ok_or_else(|| at("a component is no text"))?), documents)?;
+    }
+    list(&kustomization, "patches")
+        .iter()
+        .try_for_each(|entry| patch(entry, documents).map_err(|cause| at(&cause)))
+}
+
+fn patch(entry: &Value, documents: &mut [Value]) -> Result<(), String> {
+    let (kind, name) = (&entry["target"]["kind"], &entry["target"]["name"]);
+    let operations = entry["patch"].as_str().ok_or("a patch has no text")?;
+    let operations: json_patch::Patch =
+        serde_saphyr::from_str(operations).map_err(|cause| cause.to_string())?;
+
+    let mut targets =
+        documents.iter_mut().filter(|it| it["kind"] == *kind && it["metadata"]["name"] == *name).peekable();
+    if targets.peek().is_none() {
+        return Err(format!("no {kind} {name} to patch"));
+    }
+    for target in targets {
+        json_patch::patch(target, &operations).map_err(|cause| format!("{kind} {name}: {cause}"))?;
+    }
+    Ok(())
+}
+
+/// The list behind a key, empty where there is none.
+pub(super) fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+    of[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The one document of a kind and a name.
+#[track_caller]
+pub(super) fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let mut found = documents.iter().filter(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    match (found.next(), found.next()) {
+        (Some(document), None) => document,
+        _ => panic!("not one {kind} {name}"),
+    }
+}

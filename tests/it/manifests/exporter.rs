@@ -1,0 +1,157 @@
+//! The exporter in a cluster: its options are the program's, and the objects around it belong together.
+
+use std::path::Path;
+use std::process::Command;
+
+use logtracer_tests::exporter;
+use serde_json::{Value, json};
+
+use super::documents::{build, folder, list, one, read};
+
+const NAME: &str = "logtracer-exporter";
+
+/// Every overlay, and the sink that it is for.
+const OVERLAYS: [(&str, &str); 2] = [("plain", "--sink=store"), ("gke", "--sink=cloud-trace")];
+
+fn overlay(name: &str) -> Vec<Value> {
+    build(&folder().join("exporter").join(name)).unwrap()
+}
+
+fn container(documents: &[Value]) -> &Value {
+    &one(documents, "StatefulSet", NAME)["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn args(documents: &[Value]) -> Vec<String> {
+    list(container(documents), "args").iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn its_options_are_known_to_the_program() {
+    for (name, sink) in OVERLAYS {
+        let args = args(&overlay(name));
+        assert!(args.iter().any(|arg| arg == sink), "{name}: {args:?}");
+        let answer = answer_to(&args);
+        assert!(answer.contains("no exporter has worked in"), "{name}: {answer}");
+    }
+    let misspelt = answer_to(&["--snik=store".to_owned()]);
+    assert!(misspelt.contains("unexpected argument '--snik'"), "{misspelt}");
+}
+
+/// What the program says on stderr. It reads all options before it looks for dead letters, where it finds none.
+fn answer_to(args: &[String]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let here = |arg: &&String| !arg.starts_with("--data-dir=");
+    let mut command = Command::new(exporter::program().unwrap());
+    command.args(args.iter().filter(here)).arg("--data-dir").arg(dir.path());
+    let output = command.args(["dead-letters", "list"]).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_listens_where_the_service_and_the_probes_look() {
+    for (name, _) in OVERLAYS {
+        let documents = overlay(name);
+        let (container, args) = (container(&documents), args(&documents));
+        for (option, port, number) in
+            [("--http", "http-otlp", 4318), ("--grpc", "grpc-otlp", 4317), ("--view", "http-view", 4380)]
+        {
+            assert!(args.contains(&format!("{option}=0.0.0.0:{number}")), "{name}: {args:?}");
+            let of_container = json!({ "name": port, "containerPort": number });
+            assert!(list(container, "ports").contains(&of_container), "{name}: {port}");
+
+            let ports = list(&one(&documents, "Service", NAME)["spec"], "ports");
+            let of_service = ports.iter().find(|it| it["port"] == number).unwrap();
+            assert_eq!(of_service["targetPort"], port, "{name}");
+
+            let rules = list(&one(&documents, "NetworkPolicy", NAME)["spec"], "ingress");
+            let is_open = rules.iter().any(|rule| list(rule, "ports").iter().any(|it| it["port"] == number));
+            assert!(is_open, "{name}: {number}");
+        }
+        for (probe, path) in
+            [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
+        {
+            assert_eq!(container[probe]["httpGet"], json!({ "path": path, "port": "http-view" }), "{name}");
+        }
+    }
+}
+
+#[test]
+fn its_outbox_is_on_a_volume_and_has_time_to_empty() {
+    for (name, _) in OVERLAYS {
+        let documents = overlay(name);
+        let (container, args) = (container(&documents), args(&documents));
+        let spec = &one(&documents, "StatefulSet", NAME)["spec"];
+
+        let mount = &list(container, "volumeMounts")[0];
+        assert_eq!(mount["name"], spec["volumeClaimTemplates"][0]["metadata"]["name"], "{name}");
+        let data_dir = value(&args, "--data-dir");
+        assert!(Path::new(data_dir).starts_with(mount["mountPath"].as_str().unwrap()), "{name}: {data_dir}");
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
+
+        let grace: u64 = value(&args, "--grace").strip_suffix('s').unwrap().parse().unwrap();
+        let longest = spec["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+        assert!(grace < longest, "{name}: {grace} of {longest} s");
+    }
+}
+
+fn value<'a>(args: &'a [String], option: &str) -> &'a str {
+    args.iter().find_map(|arg| arg.strip_prefix(option)?.strip_prefix('=')).unwrap()
+}
+
+#[test]
+fn its_objects_belong_together() {
+    for (name, _) in OVERLAYS {
+        let documents = overlay(name);
+        let namespace = &one(&documents, "Namespace", "logtracer")["metadata"]["name"];
+        for document in documents.iter().filter(|it| it["kind"] != "Namespace") {
+            assert_eq!(document["metadata"]["namespace"], *namespace, "{name}: {}", document["kind"]);
+        }
+
+        let spec = &one(&documents, "StatefulSet", NAME)["spec"];
+        let app = &spec["selector"]["matchLabels"];
+        let labels = &spec["template"]["metadata"]["labels"];
+        assert_eq!(labels["app"], app["app"], "{name}");
+        // Its own traffic goes through no proxy that would trace it.
+        assert_eq!(labels["sidecar.istio.io/inject"], "false", "{name}");
+        assert_eq!(one(&documents, "Service", NAME)["spec"]["selector"], *app, "{name}");
+        assert_eq!(one(&documents, "PodDisruptionBudget", NAME)["spec"]["selector"]["matchLabels"], *app);
+        for policy in documents.iter().filter(|it| it["kind"] == "NetworkPolicy") {
+            assert_eq!(policy["spec"]["podSelector"]["matchLabels"], *app, "{name}");
+        }
+        one(&documents, "ServiceAccount", spec["template"]["spec"]["serviceAccountName"].as_str().unwrap());
+    }
+}
+
+/// The embedded store is one replica's own; what is scaled has a sink that all replicas share.
+#[test]
+fn replicas_are_scaled_where_they_share_their_sink() {
+    let plain = overlay("plain");
+    assert_eq!(one(&plain, "StatefulSet", NAME)["spec"]["replicas"], 1);
+    assert!(plain.iter().all(|it| it["kind"] != "HorizontalPodAutoscaler"));
+
+    let gke = overlay("gke");
+    let scaler = &one(&gke, "HorizontalPodAutoscaler", NAME)["spec"]["scaleTargetRef"];
+    assert_eq!(*scaler, json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": NAME }));
+    assert_eq!(one(&gke, "StatefulSet", NAME)["spec"]["replicas"], Value::Null);
+    let account = &one(&gke, "ServiceAccount", NAME)["metadata"]["annotations"];
+    assert!(account["iam.gke.io/gcp-service-account"].as_str().unwrap().starts_with("logtracer-exporter@"));
+}
+
+/// Proxies name it by its Service, and know that Service.
+#[test]
+fn proxies_find_it() {
+    let documents = overlay("plain");
+    let service = &one(&documents, "Service", NAME)["metadata"];
+    let host = format!("{NAME}.{}.svc.cluster.local", service["namespace"].as_str().unwrap());
+    let cluster = format!("outbound|4318||{host}");
+
+    let plugin = &read(&folder().join("wasmplugin.yaml"))[0];
+    assert_eq!(plugin["spec"]["pluginConfig"]["exporter"]["cluster"], *cluster);
+    let filter = &read(&folder().join("envoyfilter.yaml"))[0]["spec"]["configPatches"][0]["patch"]["value"];
+    let configuration = filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap();
+    let configuration: Value = serde_json::from_str(configuration).unwrap();
+    assert_eq!(configuration["exporter"]["cluster"], *cluster);
+    let sidecar = &read(&folder().join("sidecar.yaml"))[0]["spec"]["egress"][0];
+    let known = format!("{}/{host}", service["namespace"].as_str().unwrap());
+    assert!(list(sidecar, "hosts").contains(&json!(known)));
+}

@@ -1,0 +1,88 @@
+//! What is in `istio/`: known to Kubernetes and Istio field by field, taken by Envoy and the exporter, and of one piece.
+
+mod documents;
+mod exporter;
+mod proxy;
+mod schemas;
+
+use documents::{build, files, folder, parse, read};
+use schemas::problems;
+use serde_json::{Value, json};
+
+/// Kinds whose schemas are in no package. Their parts are loaded into Envoy in `proxy.rs`.
+const WITHOUT_SCHEMA: [&str; 3] = ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyProxy"];
+
+#[test]
+fn every_manifest_keeps_to_its_schema() {
+    let mut documents: Vec<Value> = files(&folder())
+        .iter()
+        .filter(|file| !file.ends_with("kustomization.yaml"))
+        .flat_map(|file| read(file))
+        .collect();
+    for overlay in ["plain", "gke"] {
+        documents.extend(build(&folder().join("exporter").join(overlay)).unwrap());
+    }
+    documents.retain(|it| !WITHOUT_SCHEMA.iter().any(|kind| it["kind"] == *kind));
+
+    for (document, problem) in documents.iter().zip(problems(&documents)) {
+        assert_eq!(problem, None, "{}", document["kind"]);
+    }
+    for kind in ["WasmPlugin", "Telemetry", "EnvoyFilter", "Sidecar", "StatefulSet", "NetworkPolicy"] {
+        assert!(documents.iter().any(|it| it["kind"] == kind), "no {kind} was read");
+    }
+}
+
+/// A check that takes everything would pass, too.
+#[test]
+fn a_misspelt_field_is_found() {
+    let cases = [
+        ("wasmplugin.yaml", "/spec/phase", json!("AUTH"), "phase"),
+        ("wasmplugin.yaml", "/spec/failStrateggy", json!("FAIL_OPEN"), "failStrateggy"),
+        ("wasmplugin.yaml", "/spec/match/0/mdoe", json!("CLIENT"), "mdoe"),
+        ("telemetry.yaml", "/spec/accessLogging/0/filter/expresion", json!(""), "expresion"),
+        ("sidecar.yaml", "/spec/egress/0/hosts", json!("./*"), "hosts"),
+        ("envoyfilter.yaml", "/spec/configPatches/0/applyTo", json!("HTTP_FILTERS"), "applyTo"),
+        ("envoyfilter.yaml", "/kind", json!("EnvoyFilters"), "EnvoyFilters"),
+        ("exporter/base/service.yaml", "/spec/ports/0/targetport", json!(1), "targetport"),
+        ("exporter/base/statefulset.yaml", "/spec/template/spec/container", json!([]), "container"),
+        ("exporter/base/statefulset.yaml", "/apiVersion", json!("apps/v2"), "apps/v2"),
+        ("exporter/autoscaling/horizontalpodautoscaler.yaml", "/spec/minReplicas", json!("2"), "minReplicas"),
+    ];
+    let documents: Vec<Value> = cases.iter().map(|(file, at, value, _)| changed(file, at, value)).collect();
+    for ((file, at, _, word), problem) in cases.iter().zip(problems(&documents)) {
+        let problem = problem.unwrap_or_else(|| panic!("{file}: nothing is wrong with {at}"));
+        assert!(problem.contains(word), "{file}: {problem}");
+    }
+}
+
+/// The document of a file with a value put at a place.
+fn changed(file: &str, at: &str, value: &Value) -> Value {
+    let mut document = read(&folder().join(file)).remove(0);
+    let patch: json_patch::Patch =
+        serde_json::from_value(json!([{ "op": "add", "path": at, "value": value }])).unwrap();
+    json_patch::patch(&mut document, &patch).unwrap();
+    document
+}
+
+#[test]
+fn a_kustomization_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |kustomization: &str, word: &str| {
+        std::fs::write(dir.path().join("kustomization.yaml"), kustomization).unwrap();
+        let error = build(dir.path()).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    };
+    std::fs::write(dir.path().join("account.yaml"), "kind: ServiceAccount\nmetadata: { name: a }\n").unwrap();
+    let account = "resources: [account.yaml]\n";
+    let patch = |kind: &str, operation: &str| {
+        format!("{account}patches:\n- target: {{ kind: {kind}, name: a }}\n  patch: '[{operation}]'\n")
+    };
+
+    check("resources: [missing.yaml]\n", "missing.yaml");
+    check("namePrefix: b\n", "namePrefix");
+    check("resources: {\n", "kustomization.yaml");
+    check(&patch("Service", "{ op: remove, path: /kind }"), "no \"Service\"");
+    check(&patch("ServiceAccount", "{ op: replace, path: /metadata/nam, value: b }"), "ServiceAccount");
+    std::fs::write(dir.path().join("kustomization.yaml"), account).unwrap();
+    assert_eq!(build(dir.path()).unwrap(), parse("kind: ServiceAccount\nmetadata: { name: a }\n").unwrap());
+}

@@ -1,0 +1,162 @@
+//! What the manifests make of a proxy's configuration, loaded into Envoy as Istio and Envoy Gateway hand it over.
+
+use logtracer_tests::envoy;
+use logtracer_tests::hop::{self, Options};
+use serde_json::{Value, json};
+
+use super::documents::{folder, one, parse, read};
+
+/// A configuration of Envoy with the filter's JSON; nothing of it is ever listened to.
+fn hop(filter: Option<Value>) -> Value {
+    let text = hop::configuration(&Options { filter, ..Options::default() }, 1, 2, 3).unwrap();
+    parse(&text).unwrap().remove(0)
+}
+
+/// Where the HTTP connection manager stands in it.
+fn manager(config: &mut Value) -> &mut Value {
+    &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+/// What Envoy says of it: nothing where it takes it.
+fn refusal(config: &Value) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = envoy::validate(&config.to_string(), dir.path()).unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A value that has been a `google.protobuf.Struct`, whose numbers are doubles, as JSON again: 1.0 has become 1.
+fn through_struct(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap();
+            // Below 2^53, so that the integer is the same number.
+            let is_integer = number.fract() == 0.0 && number.abs() < 9e15;
+            if is_integer { json!(number as i64) } else { json!(number) }
+        }
+        Value::Array(items) => items.iter().map(through_struct).collect(),
+        Value::Object(keys) => {
+            Value::Object(keys.iter().map(|(key, value)| (key.clone(), through_struct(value))).collect())
+        }
+        _ => value.clone(),
+    }
+}
+
+fn plugin_config() -> Value {
+    read(&folder().join("wasmplugin.yaml"))[0]["spec"]["pluginConfig"].clone()
+}
+
+#[test]
+fn envoy_takes_the_plugin_config() {
+    let config = through_struct(&plugin_config());
+    assert_eq!(config["sampling"]["rate"].to_string(), "1");
+    assert_eq!(refusal(&hop(Some(config))), None);
+
+    let mut misspelt = plugin_config();
+    misspelt["sampling"]["rte"] = json!(1);
+    let refusal = refusal(&hop(Some(through_struct(&misspelt)))).expect("sampling.rte was accepted");
+    assert!(refusal.contains("sampling.rte"), "{refusal}");
+}
+
+/// Every number of the filter's keys arrives as a double; without `pluginConfig` there is an empty text.
+#[test]
+fn envoy_takes_numbers_that_were_doubles_and_no_plugin_config() {
+    let all = json!({
+        "sampling": { "rate": 0.25, "max_per_second": 100, "rules": [{ "path": "/", "rate": 1.0 }] },
+        "exporter": { "cluster": "logtracer-exporter", "max_batch_spans": 512, "max_buffer_bytes": 1_048_576 },
+    });
+    assert_eq!(refusal(&hop(Some(through_struct(&all)))), None);
+
+    let mut none = hop(Some(json!({})));
+    let filter = &mut manager(&mut none)["http_filters"][0]["typed_config"]["config"];
+    filter["configuration"]["value"] = json!("");
+    assert_eq!(refusal(&none), None);
+}
+
+#[test]
+fn envoy_takes_the_envoyfilter() {
+    let document = read(&folder().join("envoyfilter.yaml")).remove(0);
+    let mut filter = document["spec"]["configPatches"][0]["patch"]["value"].clone();
+    let code = &mut filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"];
+    assert_eq!(*code, "/etc/logtracer/plugin.wasm");
+    *code = json!(envoy::plugin().unwrap());
+
+    let mut config = hop(None);
+    manager(&mut config)["http_filters"][0] = filter;
+    assert_eq!(refusal(&config), None);
+
+    let filter = &mut manager(&mut config)["http_filters"][0]["typed_config"]["config"];
+    filter["configuration"]["value"] = json!("{ \"edge\": \"x\" }");
+    let refusal = refusal(&config).expect("edge: x was accepted");
+    assert!(refusal.contains("edge"), "{refusal}");
+}
+
+/// The logger that Istio makes of the provider and of the filter's expression is the one of all other tests.
+#[test]
+fn the_line_is_printed_as_it_is() {
+    let mesh = &read(&folder().join("mesh.yaml"))[0]["spec"]["meshConfig"];
+    let telemetry = &read(&folder().join("telemetry.yaml"))[0]["spec"]["accessLogging"][0];
+    let provider = &mesh["extensionProviders"][0];
+    assert_eq!(provider["name"], telemetry["providers"][0]["name"]);
+    assert_eq!(mesh["accessLogFile"], "");
+    assert_eq!(mesh["enableTracing"], false);
+
+    let file = &provider["envoyFileAccessLog"];
+    check_logger(&file["path"], &file["logFormat"]["text"], &telemetry["filter"]["expression"], hop(None));
+}
+
+#[track_caller]
+fn check_logger(path: &Value, text: &Value, expression: &Value, mut config: Value) {
+    let logger = &mut manager(&mut config)["access_log"][0];
+    assert_eq!(*expression, logger["filter"]["extension_filter"]["typed_config"]["expression"]);
+    assert_eq!(*text, logger["typed_config"]["log_format"]["text_format_source"]["inline_string"]);
+    logger["typed_config"] = json!({
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": path,
+        "log_format": { "text_format_source": { "inline_string": text } },
+    });
+    assert_eq!(*path, "/dev/stdout");
+    assert_eq!(refusal(&config), None);
+}
+
+#[test]
+fn envoy_takes_what_envoy_gateway_makes_of_it() {
+    let documents = read(&folder().join("envoy-gateway.yaml"));
+    let wasm = &one(&documents, "EnvoyExtensionPolicy", "logtracer")["spec"]["wasm"][0];
+    let proxy = &one(&documents, "EnvoyProxy", "logtracer")["spec"];
+
+    let mut config = hop(Some(wasm["config"].clone()));
+    let bootstrap = parse(proxy["bootstrap"]["value"].as_str().unwrap()).unwrap().remove(0);
+    let cluster = &bootstrap["static_resources"]["clusters"][0];
+    assert_eq!(cluster["name"], wasm["config"]["exporter"]["cluster"]);
+    let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
+    clusters.retain(|it| it["name"] != cluster["name"]);
+    clusters.push(cluster.clone());
+
+    let setting = &proxy["telemetry"]["accessLog"]["settings"][0];
+    check_logger(
+        &setting["sinks"][0]["file"]["path"],
+        &setting["format"]["text"],
+        &setting["matches"][0],
+        config,
+    );
+}
+
+/// What keeps a mesh going whatever becomes of the filter.
+#[test]
+fn the_filter_is_pinned_and_never_costs_a_request() {
+    let plugin = &read(&folder().join("wasmplugin.yaml"))[0]["spec"];
+    assert_eq!(plugin["failStrategy"], "FAIL_OPEN");
+    assert_eq!(plugin["phase"], "AUTHN");
+    assert_eq!(plugin["match"], json!([{ "mode": "CLIENT_AND_SERVER" }]));
+    check_pinned(&plugin["url"]);
+
+    let gateway = &read(&folder().join("envoy-gateway.yaml"))[0]["spec"]["wasm"][0];
+    assert_eq!(gateway["failOpen"], true);
+    check_pinned(&gateway["code"]["image"]["url"]);
+}
+
+#[track_caller]
+fn check_pinned(url: &Value) {
+    let (_, digest) = url.as_str().unwrap().split_once("@sha256:").expect("a digest");
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{url}");
+}

@@ -1,0 +1,61 @@
+"""Reads manifests as Kubernetes and Istio do, and tells what they would refuse or not know.
+
+Takes a JSON list of manifests on stdin; prints a JSON list with what is wrong, in the same order, null for nothing.
+"""
+
+import importlib
+import json
+import sys
+
+import kubernetes_validate
+from kubernetes_validate.utils import SchemaNotFoundError
+
+# The newest Kubernetes of the oldest Istio, and the newest that there is.
+VERSIONS = ["1.31", kubernetes_validate.latest_version()]
+
+
+def first_difference(given, known, path=""):
+    """Where a document is not what its schema has made of it: a field that is not known does not come back."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for key in given:
+            if key not in known:
+                return f"{path}.{key} is not known"
+            difference = first_difference(given[key], known[key], f"{path}.{key}")
+            if difference:
+                return difference
+        return None
+    if isinstance(given, list) and isinstance(known, list) and len(given) == len(known):
+        pairs = enumerate(zip(given, known))
+        return next(filter(None, (first_difference(a, b, f"{path}[{i}]") for i, (a, b) in pairs)), None)
+    return None if given == known else f"{path} is read as {known!r}"
+
+
+def istio(manifest):
+    group, version = manifest["apiVersion"].split("/")
+    try:
+        module = importlib.import_module(f"cloudcoil.models.istio.{group.removesuffix('.istio.io')}.{version}")
+        model = getattr(module, manifest["kind"])
+    except (ImportError, AttributeError):
+        return f"no schema for {manifest['kind']} of {manifest['apiVersion']}"
+    read = model.model_validate(manifest)
+    return first_difference(manifest, read.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+def kubernetes(manifest):
+    for version in VERSIONS:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def problem(manifest):
+    try:
+        group = manifest["apiVersion"].partition("/")[0]
+        return istio(manifest) if group.endswith(".istio.io") else kubernetes(manifest)
+    except kubernetes_validate.ValidationError as error:
+        return f"{'.'.join(str(step) for step in error.path)}: {error.message}"
+    except SchemaNotFoundError as error:
+        return error.message
+    except ValueError as error:  # what Istio's models raise
+        return str(error)
+
+
+json.dump([problem(manifest) for manifest in json.load(sys.stdin)], sys.stdout)
