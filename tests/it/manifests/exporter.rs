@@ -155,3 +155,22 @@ fn proxies_find_it() {
     let known = format!("{}/{host}", service["namespace"].as_str().unwrap());
     assert!(list(sidecar, "hosts").contains(&json!(known)));
 }
+
+/// The README's folder of one's own, beside the ones that it names.
+#[test]
+fn the_example_of_the_readme_is_put_together() {
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["base", "autoscaling"] {
+        std::os::unix::fs::symlink(folder().join("exporter").join(name), dir.path().join(name)).unwrap();
+    }
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("kustomization.yaml"), example).unwrap();
+
+    let documents = build(&own).unwrap();
+    assert!(container(&documents)["image"].as_str().unwrap().contains("@sha256:"));
+    assert!(answer_to(&args(&documents)).contains("no exporter has worked in"));
+    one(&documents, "HorizontalPodAutoscaler", NAME);
+}
