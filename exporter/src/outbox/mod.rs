@@ -101,8 +101,7 @@ pub(crate) fn open(
     let sqlite::Opened { mut connection, set_aside } = sqlite::open_or_replace(&path, &schema::KIND)?;
     if let Some(aside) = set_aside {
         metrics.outbox_damaged.inc();
-        rescue::carry_over(&aside, &mut connection, 0)
-            .with_context(|| format!("cannot write the outbox {}", path.display()))?;
+        rescue::carry_over(&aside, &mut connection, 0);
     }
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {

@@ -9,55 +9,65 @@ use crate::log::{self, Severity, SlowWork, Value};
 /// Batches that are carried over in one commit.
 const STEP: usize = 64;
 
-/// Carries over the batches after this id that can be read; tells how many that were.
-pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) -> rusqlite::Result<u64> {
-    let _slow = SlowWork::watch("carrying over a damaged outbox", aside);
-    // Not for reading only: the log beside it has to be taken in.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Carries over the batches after this id that can be read, and the cursors; tells how far that went.
+///
+/// What is there already stays as it is, so that this can be done again.
+pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) {
+    let slow = SlowWork::watch("carrying over a damaged outbox", aside);
     let mut carried = 0;
-    if let Ok(from) = Connection::open_with_flags(aside, flags) {
-        let (forward, last) = copy(&from, into, "id > ?1 AND id < ?2 ORDER BY id", after, i64::MAX)?;
-        // From the other end to the place where it is damaged; what is still in order is there already.
-        let (backward, _) = copy(&from, into, "id > ?1 AND id < ?2 ORDER BY id DESC", last, i64::MAX)?;
-        carried = forward + backward;
-        copy_cursors(&from, into)?;
-    }
+    let result = copy_all(aside, into, after, &mut carried);
+    drop(slow);
+    let error = result.map_or_else(|error| error.to_string(), |()| "none".to_owned());
     log::line(
         Severity::Warning,
         "carried over what could be read of a damaged outbox",
-        &[("set_aside", Value::Fmt(format_args!("{}", aside.display()))), ("batches", Value::U64(carried))],
+        &[
+            ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
+            ("batches", Value::U64(carried)),
+            ("error", Value::Str(&error)),
+        ],
     );
-    Ok(carried)
 }
 
-/// Copies batches until one cannot be read; tells how many, and the id of the last one.
+fn copy_all(aside: &Path, into: &mut Connection, after: i64, carried: &mut u64) -> rusqlite::Result<()> {
+    // Not for reading only: the log beside it has to be taken in.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = Connection::open_with_flags(aside, flags)?;
+    let last = copy(&from, into, "ORDER BY id", after, carried)?;
+    // From the other end to the place where it is damaged.
+    copy(&from, into, "ORDER BY id DESC", last, carried)?;
+    copy_cursors(&from, into)
+}
+
+/// Copies the batches after this id until one cannot be read; returns the id of the last one.
 fn copy(
     from: &Connection,
     into: &mut Connection,
-    which: &str,
+    order: &str,
     after: i64,
-    before: i64,
-) -> rusqlite::Result<(u64, i64)> {
-    let select =
-        format!("SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE {which}");
-    let (mut copied, mut last) = (0, after);
+    copied: &mut u64,
+) -> rusqlite::Result<i64> {
+    let select = "SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE id > ?";
+    let mut last = after;
     // What goes wrong on this side is the end of what can be read.
-    let Ok(mut statement) = from.prepare(&select) else { return Ok((copied, last)) };
-    let Ok(mut rows) = statement.query([after, before]) else { return Ok((copied, last)) };
+    let Ok(mut statement) = from.prepare(&format!("{select} {order}")) else { return Ok(last) };
+    let Ok(mut rows) = statement.query([after]) else { return Ok(last) };
     let mut at_end = false;
     while !at_end {
         let transaction = into.transaction()?;
+        let mut written = 0;
         for _ in 0..STEP {
             let Ok(Some(batch)) = rows.next().map(|row| row.and_then(|row| Batch::read(row).ok())) else {
                 at_end = true;
                 break;
             };
-            copied += batch.write(&transaction)?;
+            written += batch.write(&transaction)?;
             last = batch.id;
         }
         transaction.commit()?;
+        *copied += written;
     }
-    Ok((copied, last))
+    Ok(last)
 }
 
 struct Batch {

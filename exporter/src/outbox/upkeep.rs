@@ -1,14 +1,35 @@
 //! What the writer does beside its commits: a full disk, a damaged file, and room that nobody needs any more.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use rusqlite::{Connection, params};
 
+use super::batch::Signal;
 use super::book::Book;
 use super::writer::{Command, Writer};
 use super::{AppendError, rescue, schema};
+use crate::clock::unix_millis;
 use crate::log::{self, Severity, Value};
 use crate::sqlite::{self, Opened};
+
+/// A file that has to be replaced.
+#[derive(Debug)]
+pub(super) struct Damage {
+    reason: String,
+    /// Where it is, once it is out of the way.
+    set_aside: Option<PathBuf>,
+}
+
+impl Damage {
+    pub(super) fn new(reason: String) -> Self {
+        Self { reason, set_aside: None }
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
 
 /// Free pages are kept for what comes next, up to this many bytes and as much as is in use.
 const KEPT_BYTES: i64 = 16 << 20;
@@ -53,60 +74,58 @@ impl Writer {
 
     /// Puts a new file in the place of a damaged one, with what can be read of it.
     ///
-    /// Where that fails it is tried again with the next commit.
-    pub(super) fn replace(&mut self, reason: String) {
-        match self.try_replace(&reason) {
-            Ok(()) => self.damage = None,
-            Err(error) => {
-                self.tell("cannot replace the damaged outbox", &format!("{error:#}"));
-                self.damage = Some(reason);
-            }
+    /// Until that has worked it is tried again with each group, and nothing else is done.
+    pub(super) fn replace(&mut self, damage: Damage) {
+        self.damage = Some(damage);
+        if let Err(error) = self.try_replace() {
+            self.tell("cannot replace the damaged outbox", &format!("{error:#}"));
         }
     }
 
-    fn try_replace(&mut self, reason: &str) -> anyhow::Result<()> {
-        let damaged = std::mem::replace(&mut self.connection, Connection::open_in_memory()?);
-        drop(damaged);
-        let path = self.state.path.clone();
-        let Opened { connection, set_aside } = sqlite::replace(&path, &schema::KIND, reason)?;
-        self.connection = connection;
-        self.metrics.outbox_damaged.inc();
-        let passed = self.book.cursors.iter().copied().min().unwrap_or(0);
-        if let Some(aside) = set_aside {
-            rescue::carry_over(&aside, &mut self.connection, passed)?;
+    fn try_replace(&mut self) -> anyhow::Result<()> {
+        let Some(damage) = &mut self.damage else { return Ok(()) };
+        if damage.set_aside.is_none() {
+            // Nobody may have the file open when it is renamed.
+            self.connection = Connection::open_in_memory()?;
+            let Opened { connection, set_aside } =
+                sqlite::replace(&self.state.path, &schema::KIND, &damage.reason)?;
+            self.connection = connection;
+            damage.set_aside = set_aside;
+            self.metrics.outbox_damaged.inc();
         }
+        let passed = self.book.cursors.iter().copied().min().unwrap_or(0);
+        if let Some(aside) = &damage.set_aside {
+            rescue::carry_over(aside, &mut self.connection, passed);
+        }
+        let transaction = self.connection.transaction()?;
         // What this process knows is newer than what the file said.
         for (subscription, cursor) in self.state.subscriptions.iter().zip(&self.book.cursors) {
-            self.connection
+            transaction
                 .execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![subscription.sink, cursor])?;
         }
         let last_id = self.book.last_id;
-        let count = |connection: &Connection| -> rusqlite::Result<(i64, i64)> {
-            connection.query_row(
-                "SELECT count(*), coalesce(max(id), 0) FROM batch WHERE id > ?",
-                [passed],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-        };
-        let (kept, newest) = count(&self.connection)?;
-        let lost = (last_id - passed - kept).max(0);
+        let (kept, newest): (i64, i64) = transaction.query_row(
+            "SELECT count(*), coalesce(max(id), 0) FROM batch WHERE id > ?",
+            [passed],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         if newest < last_id {
             // An empty request stands for what was lost at the end, so that no id is given again.
-            self.connection.execute(
-                "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, 1, 0, 0, x'')",
-                params![last_id, crate::clock::unix_millis()],
+            transaction.execute(
+                "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
+                params![last_id, unix_millis(), Signal::Traces],
             )?;
         }
+        transaction.commit()?;
         let (book, _) = Book::open(&self.connection, &self.state.subscriptions)?;
         self.book = book;
-        self.metrics.outbox_batches_lost.inc_by(lost.unsigned_abs());
+        let lost = (last_id - passed - kept).max(0);
         if lost > 0 {
-            log::line(
-                Severity::Error,
-                "batches of a damaged outbox are lost",
-                &[("batches", Value::I64(lost)), ("reason", Value::Str(reason))],
-            );
+            self.metrics.outbox_batches_lost.inc_by(lost.unsigned_abs());
+            let fields = [("batches", Value::I64(lost)), ("error", Value::Str(&damage.reason))];
+            log::line(Severity::Error, "batches of a damaged outbox are lost", &fields);
         }
+        self.damage = None;
         self.state.file.send_modify(|file| *file += 1);
         self.show();
         Ok(())

@@ -12,6 +12,7 @@ use super::book::{Book, items_between};
 use super::cursor::Passed;
 use super::packing::Packed;
 use super::reserve::Reserve;
+use super::upkeep::Damage;
 use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Severity, Value};
@@ -53,7 +54,7 @@ pub(super) struct Writer {
     limits: Limits,
     pub(super) reserve: Reserve,
     /// What is wrong with the file, until there is another one.
-    pub(super) damage: Option<String>,
+    pub(super) damage: Option<Damage>,
     pub(super) book: Book,
     pub(super) state: Arc<State>,
     pub(super) metrics: Arc<Metrics>,
@@ -110,6 +111,10 @@ impl Writer {
             if let Some(damage) = self.damage.take() {
                 self.replace(damage);
             }
+            if let Some(damage) = &self.damage {
+                refuse(&mut group, damage.reason());
+                continue;
+            }
             if !self.reserve.is_there() {
                 self.refuse_without_room(&mut group);
             }
@@ -154,7 +159,7 @@ impl Writer {
                 if outcome.is_suspect
                     && let Some(damage) = sqlite::damage(&self.connection)
                 {
-                    self.replace(damage);
+                    self.replace(Damage::new(damage));
                 }
             }
             Err(error) => {
@@ -173,17 +178,9 @@ impl Writer {
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Err(unwritable()))));
                 outcome.done.into_iter().for_each(|reply| drop(reply.send(Err(reason.clone()))));
                 // Those that the transaction did not come to.
-                for command in group.drain(..) {
-                    match command {
-                        Command::Append { reply, .. } => drop(reply.send(Err(unwritable()))),
-                        Command::Advance { reply, .. } | Command::Probe { reply } => {
-                            drop(reply.send(Err(reason.clone())));
-                        }
-                        Command::Expire { .. } | Command::Examine => {}
-                    }
-                }
+                refuse(group, &reason);
                 if sqlite::is_damage(&error) {
-                    self.replace(reason);
+                    self.replace(Damage::new(reason));
                 }
             }
         }
@@ -282,6 +279,22 @@ impl Command {
         match self {
             Self::Append { body, .. } => body.bytes.len(),
             _ => 0,
+        }
+    }
+}
+
+/// Tells everybody in the group that nothing comes of it.
+fn refuse(group: &mut VecDeque<Command>, reason: &str) {
+    for command in group.drain(..) {
+        // A receiver that is gone no longer wants the answer.
+        match command {
+            Command::Append { reply, .. } => {
+                drop(reply.send(Err(AppendError::Unwritable(reason.to_owned()))));
+            }
+            Command::Advance { reply, .. } | Command::Probe { reply } => {
+                drop(reply.send(Err(reason.to_owned())));
+            }
+            Command::Expire { .. } | Command::Examine => {}
         }
     }
 }
