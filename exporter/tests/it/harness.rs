@@ -138,6 +138,11 @@ impl Exporter {
         line.map_or(0., |value| value.parse().expect("a number"))
     }
 
+    /// Waits until a metric has this value: deliveries are counted after what they deliver can be seen.
+    pub(crate) async fn counted(&self, name: &str, value: f64) {
+        eventually(name, async || (self.metric(name).await == value).then_some(())).await;
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
