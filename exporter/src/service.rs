@@ -111,7 +111,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let viewer = View { store, outbox: outbox.clone(), sinks: sinks.into(), metrics };
     servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
 
-    let signalled = shutdown::signalled();
+    let signalled = shutdown::signalled().context("cannot wait for signals")?;
     log::line(
         Severity::Info,
         "ready",
@@ -122,7 +122,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("data_dir", Value::Fmt(format_args!("{}", config.data_dir.display()))),
         ],
     );
-    let signal = signalled.await.context("cannot wait for signals")?;
+    let signal = signalled.await;
     log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
 
     stop_serving.pull();

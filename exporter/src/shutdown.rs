@@ -29,12 +29,15 @@ impl Shutdown {
     }
 }
 
-/// Returns the name of the first signal that asks the process to end.
-pub(crate) async fn signalled() -> std::io::Result<&'static str> {
+/// The name of the first signal that asks the process to end; from this call on, not from the first poll, no signal
+/// ends it otherwise.
+pub(crate) fn signalled() -> std::io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     })
 }
