@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny bench soak filter exporter clean
+.PHONY: help demo test envoy-test lint deny bench soak filter exporter image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -9,6 +9,9 @@ demo: filter ## two services behind Envoy, a few requests, and a page that shows
 
 test: filter ## every test; the end-to-end ones run on a real Envoy
 	scripts/test
+
+envoy-test: filter ## the compose stack of envoy/ in containers: what goes through it, and what is lost when a part goes away (nothing)
+	scripts/envoy-test
 
 lint: ## format, clippy, documentation and shell scripts, all without a warning; the SDK with its oldest Rust
 	scripts/lint
@@ -27,6 +30,9 @@ filter: ## build/plugin.wasm, the module that Envoy loads
 
 exporter: ## target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
+
+image: filter ## container images: logtracer-exporter, and logtracer-plugin for Istio's WasmPlugin
+	scripts/image
 
 clean: ## everything that was built
 	cargo clean

@@ -15,6 +15,7 @@ mod trouble;
 mod w3c;
 mod workers;
 
+use logtracer_tests::cases::values;
 use serde_json::Value;
 
 /// A header as [`logtracer_tests::hop::Hop`] sends it.
@@ -24,11 +25,6 @@ fn header<'a>(name: &'a str, value: &'a str) -> (&'a str, &'a [u8]) {
 
 /// Headers as a table of cases writes them.
 type Headers<'a> = &'a [(&'a str, &'a str)];
-
-/// The values of a header in the echo's answer.
-fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
-    headers.iter().filter(|(header, _)| header == name).map(|(_, value)| value.as_str()).collect()
-}
 
 /// A request without a trace header.
 const NONE: [(&str, &[u8]); 0] = [];

@@ -1,7 +1,7 @@
 //! From the request to the exporter's store.
 
-use logtracer_tests::exporter::Trace;
 use logtracer_tests::mesh::Mesh;
+use logtracer_tests::store::Trace;
 use logtracer_tests::{envoy, wait};
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";

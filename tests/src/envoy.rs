@@ -13,8 +13,12 @@ use crate::{Error, Result, lines, wait};
 /// A running Envoy that is ready for requests.
 pub struct Envoy {
     process: Process,
-    admin: u16,
+    admin: Admin,
 }
+
+/// The admin interface of an Envoy on a port of 127.0.0.1.
+#[derive(Clone, Copy)]
+pub struct Admin(pub u16);
 
 impl Envoy {
     /// Starts Envoy with `config`, whose admin interface listens on port `admin`; its files are in `dir`.
@@ -29,11 +33,10 @@ impl Envoy {
         command.args(["--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command, dir)?;
 
-        let ready = format!("http://127.0.0.1:{admin}/ready");
-        let client = client()?;
+        let admin = Admin(admin);
         wait::try_until("Envoy's readiness", || {
             process.check_running()?;
-            Ok(client.get(&ready).send().ok().filter(|answer| answer.status() == 200).map(drop))
+            Ok(admin.is_ready()?.then_some(()))
         })?;
         Ok(Envoy { process, admin })
     }
@@ -67,7 +70,7 @@ impl Envoy {
 
     /// All statistics as Prometheus reads them.
     pub fn prometheus(&self) -> Result<String> {
-        self.admin_page("stats/prometheus")
+        self.admin.page("stats/prometheus")
     }
 
     /// A counter or gauge, 0 where there is none.
@@ -77,7 +80,20 @@ impl Envoy {
 
     /// The counters and gauges whose names match a regular expression, all as of one moment.
     pub fn stats(&self, pattern: &str) -> Result<BTreeMap<String, u64>> {
-        let text = self.admin_page(&format!("stats?filter={pattern}"))?;
+        self.admin.stats(pattern)
+    }
+}
+
+impl Admin {
+    /// Whether the Envoy answers, and is ready for requests.
+    pub fn is_ready(self) -> Result<bool> {
+        let answer = client()?.get(format!("http://127.0.0.1:{}/ready", self.0)).send();
+        Ok(answer.is_ok_and(|answer| answer.status() == 200))
+    }
+
+    /// The counters and gauges whose names match a regular expression, all as of one moment.
+    pub fn stats(self, pattern: &str) -> Result<BTreeMap<String, u64>> {
+        let text = self.page(&format!("stats?filter={pattern}"))?;
         let parse = |line: &str| {
             let (name, value) = line.split_once(": ")?;
             Some((name.to_owned(), value.parse().ok()?))
@@ -85,8 +101,8 @@ impl Envoy {
         Ok(text.lines().filter_map(parse).collect())
     }
 
-    fn admin_page(&self, path: &str) -> Result<String> {
-        let url = format!("http://127.0.0.1:{}/{path}", self.admin);
+    fn page(self, path: &str) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/{path}", self.0);
         let answer = client()?.get(url).send().and_then(|answer| answer.text());
         answer.map_err(Error::when("Envoy's statistics"))
     }

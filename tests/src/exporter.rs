@@ -1,15 +1,14 @@
-//! The exporter, and what its store answers.
+//! The exporter as a program.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::process::{Process, sibling};
-use crate::{Error, Result, envoy, lines, wait};
+use crate::store::{Store, Trace, TraceSummary};
+use crate::{Error, Result, lines, wait};
 
 /// A running exporter with the embedded store.
 pub struct Exporter {
@@ -61,47 +60,24 @@ impl Exporter {
         self.process.errors()
     }
 
+    /// What its store answers.
+    pub fn store(&self) -> Store {
+        Store { page: self.page() }
+    }
+
     /// The newest traces.
     pub fn traces(&self, limit: usize) -> Result<Vec<TraceSummary>> {
-        #[derive(Deserialize)]
-        struct Answer {
-            traces: Vec<TraceSummary>,
-        }
-        let answer: Option<Answer> = self.get(&format!("api/traces?limit={limit}"))?;
-        Ok(answer.map_or_else(Vec::new, |answer| answer.traces))
+        self.store().traces(limit)
     }
 
     /// A trace, if the store has anything of it.
     pub fn trace(&self, id: &str) -> Result<Option<Trace>> {
-        self.get(&format!("api/traces/{id}"))
+        self.store().trace(id)
     }
 
     /// A trace once it has at least so many spans and lines.
     pub fn complete_trace(&self, id: &str, spans: usize, lines: usize) -> Result<Trace> {
-        let mut seen = (0, 0);
-        wait::try_until("the trace in the store", || {
-            let trace = self.trace(id)?;
-            seen = trace.as_ref().map_or((0, 0), |trace| (trace.spans.len(), trace.logs.len()));
-            Ok(trace.filter(|_| seen.0 >= spans && seen.1 >= lines))
-        })
-        .map_err(|cause| {
-            let (got_spans, got_lines) = seen;
-            Error::new(format!(
-                "{cause}; trace {id} has {got_spans} of {spans} spans and {got_lines} of {lines} lines"
-            ))
-        })
-    }
-
-    fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<Option<T>> {
-        let url = format!("{}{path}", self.page());
-        let answer = envoy::client()?.get(&url).send().map_err(Error::when(&url))?;
-        if answer.status() == 404 {
-            return Ok(None);
-        }
-        let status = answer.status();
-        let body = answer.text().map_err(Error::when(&url))?;
-        let parsed = serde_json::from_str(&body);
-        parsed.map(Some).map_err(Error::when(format!("{url} answered {status} {body}")))
+        self.store().complete_trace(id, spans, lines)
     }
 }
 
@@ -124,96 +100,4 @@ pub(crate) fn ready_line(process: &mut Process) -> Result<Value> {
 pub(crate) fn address(ready: &Value, field: &str) -> Result<SocketAddr> {
     let text = ready[field].as_str().unwrap_or_default();
     text.parse().map_err(Error::when(format!("{field} of the line {ready}")))
-}
-
-/// A trace in the list of traces.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub struct TraceSummary {
-    pub trace_id: String,
-    pub root_name: String,
-    pub service_names: Vec<String>,
-    pub span_count: u64,
-    pub log_count: u64,
-    pub error_count: u64,
-}
-
-/// A trace with its spans and log lines.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub struct Trace {
-    pub trace_id: String,
-    pub spans: Vec<Span>,
-    pub logs: Vec<Log>,
-}
-
-impl Trace {
-    /// The spans of one service and kind.
-    pub fn span(&self, service: &str, kind: &str) -> Option<&Span> {
-        self.spans.iter().find(|span| span.service_name == service && span.kind == kind)
-    }
-
-    /// The spans whose parent is not in the trace, oldest first.
-    pub fn roots(&self) -> Vec<&Span> {
-        let is_known = |id: &String| self.spans.iter().any(|span| span.span_id == *id);
-        self.sorted(|span| !span.parent_span_id.as_ref().is_some_and(is_known))
-    }
-
-    /// The spans that `parent` caused, oldest first.
-    pub fn children(&self, parent: &Span) -> Vec<&Span> {
-        self.sorted(|span| span.parent_span_id.as_deref() == Some(&parent.span_id))
-    }
-
-    fn sorted(&self, filter: impl Fn(&Span) -> bool) -> Vec<&Span> {
-        let mut spans: Vec<&Span> = self.spans.iter().filter(|span| filter(span)).collect();
-        spans.sort_by_key(|span| span.start());
-        spans
-    }
-}
-
-/// A span of the store. Times are nanoseconds since 1970 in decimal.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub struct Span {
-    pub span_id: String,
-    pub parent_span_id: Option<String>,
-    pub name: String,
-    pub kind: String,
-    pub service_name: String,
-    pub start_time_unix_nano: String,
-    pub end_time_unix_nano: String,
-    pub status: Status,
-    #[serde(default)]
-    pub attributes: BTreeMap<String, Value>,
-}
-
-impl Span {
-    /// Start, in nanoseconds since 1970.
-    pub fn start(&self) -> u64 {
-        self.start_time_unix_nano.parse().unwrap_or(0)
-    }
-
-    /// End, in nanoseconds since 1970.
-    pub fn end(&self) -> u64 {
-        self.end_time_unix_nano.parse().unwrap_or(0)
-    }
-}
-
-/// How a span ended: `unset`, `ok` or `error`.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub struct Status {
-    pub code: String,
-    #[serde(default)]
-    pub message: Option<String>,
-}
-
-/// A log line of the store.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs, reason = "the names are the API's own")]
-pub struct Log {
-    pub severity: String,
-    pub message: String,
-    pub span_id: Option<String>,
-    pub line: Value,
 }

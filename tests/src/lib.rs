@@ -3,10 +3,12 @@
 //! ```text
 //! caller ──► Envoy (plugin.wasm) ──► service        process   one program: start, stdout file, end
 //!              │ stdout │ OTLP                      envoy     Envoy, filled-in configurations
-//!              ▼        ▼                           exporter  the exporter and what its store answers
+//!              ▼        ▼                           exporter  the exporter; store: what it answers
 //!            lines    exporter ──► store            service   an echo in this process; the demo's service
+//!                                                   cases     the table of headers, as both ends see it
 //!                                                   hop       one Envoy in front of the echo
 //!                                                   mesh      two services with their sidecars
+//!                                                   compose   the same in containers
 //!                                                   proxy     one Envoy, many listeners, for tables of cases,
 //!                                                             between an origin that behaves by path and a
 //!                                                             collector that answers as it is told (wire: HTTP
@@ -20,7 +22,9 @@ mod error;
 mod os;
 
 pub mod bench;
+pub mod cases;
 pub mod collector;
+pub mod compose;
 pub mod delivery;
 pub mod demo;
 pub mod envoy;
@@ -36,6 +40,7 @@ pub mod process;
 pub mod proxy;
 pub mod rotel;
 pub mod service;
+pub mod store;
 pub mod wait;
 pub mod wire;
 

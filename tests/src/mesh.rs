@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use tempfile::TempDir;
 
-use crate::envoy::{self, Envoy, fill};
+use crate::envoy::{self, Envoy};
 use crate::exporter::Exporter;
 use crate::service::DemoService;
 use crate::{Error, Result, ports};
 
-/// The Google Cloud project that the lines of the mesh name.
+/// The Google Cloud project that the lines of the mesh name, in `envoy/mesh.yaml` too.
 pub const PROJECT: &str = "demo-project";
 
 /// A running mesh. Each file of lines is read by the exporter.
@@ -71,38 +70,36 @@ impl Ports {
     }
 }
 
-/// `envoy/mesh.yaml`, filled in.
+/// `envoy/mesh.yaml` with programs on 127.0.0.1 in the place of containers.
 pub fn configuration(
     ports: &Ports,
     frontend: SocketAddr,
     backend: SocketAddr,
     exporter: SocketAddr,
 ) -> Result<String> {
-    let template = envoy::root().join("envoy/mesh.yaml");
-    let template = std::fs::read_to_string(&template).map_err(Error::when(template.display()))?;
-    fill(
-        &template,
-        &[
-            ("ADMIN", &ports.admin),
-            ("FRONTEND_INBOUND", &ports.frontend_inbound),
-            ("FRONTEND_OUTBOUND", &ports.frontend_outbound),
-            ("BACKEND_INBOUND", &ports.backend_inbound),
-            ("FRONTEND", &frontend.port()),
-            ("BACKEND", &backend.port()),
-            ("EXPORTER", &exporter.port()),
-            ("PLUGIN", &envoy::plugin()?.display()),
-            ("FRONTEND_FILTER", &filter("frontend")),
-            ("BACKEND_FILTER", &filter("backend")),
-        ],
-    )
+    let file = envoy::root().join("envoy/mesh.yaml");
+    let mut filled = std::fs::read_to_string(&file).map_err(Error::when(file.display()))?;
+    let plugin = format!("\"{}\"", envoy::plugin()?.display());
+    for (in_container, here) in [
+        ("0.0.0.0, port_value: 9901", loopback(ports.admin)),
+        ("0.0.0.0, port_value: 8080", loopback(ports.frontend_inbound)),
+        ("0.0.0.0, port_value: 8081", loopback(ports.frontend_outbound)),
+        ("127.0.0.1, port_value: 8082", loopback(ports.backend_inbound)),
+        ("frontend, port_value: 3000", loopback(frontend.port())),
+        ("backend, port_value: 3000", loopback(backend.port())),
+        ("exporter, port_value: 4318", loopback(exporter.port())),
+        ("/etc/logtracer/plugin.wasm", plugin),
+    ] {
+        if !filled.contains(in_container) {
+            return Err(Error::new(format!("{} has no {in_container}", file.display())));
+        }
+        filled = filled.replace(in_container, &here);
+    }
+    Ok(filled)
 }
 
-fn filter(service: &str) -> String {
-    envoy::quoted(&json!({
-        "project_id": PROJECT,
-        "service_name": service,
-        "exporter": { "cluster": "logtracer-exporter", "flush_interval": "200ms" },
-    }))
+fn loopback(port: u16) -> String {
+    format!("127.0.0.1, port_value: {port}")
 }
 
 /// The files that the programs will write their lines to, so that the exporter can follow them from the start.

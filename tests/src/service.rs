@@ -53,7 +53,8 @@ impl Echo {
     }
 }
 
-fn echo(headers: &HeaderMap) -> Json<Value> {
+/// `{"headers": [["name", "value"], …]}`, in order.
+pub fn echo(headers: &HeaderMap) -> Json<Value> {
     let pair = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
         json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
     };

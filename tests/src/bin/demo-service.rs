@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
 use logtracer_sdk::client::WithTrace;
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::{Format, Logging, current_trace};
+use logtracer_tests::service;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
@@ -41,7 +42,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     info!(listen = %listener.local_addr()?, "ready");
-    axum::serve(listener, router.layer(TraceLayer::new())).await?;
+    // A probe has no trace and no line: its route is added outside the layer.
+    let router = router.layer(TraceLayer::new()).route("/healthz", get(async || "ok"));
+    axum::serve(listener, router).await?;
     Ok(())
 }
 
@@ -63,7 +66,11 @@ impl Backend {
 type Answer = (StatusCode, Json<Value>);
 
 fn front(backend: Backend) -> Router {
-    Router::new().route("/orders/{id}", get(order)).route("/checkout/{id}", get(checkout)).with_state(backend)
+    Router::new()
+        .route("/orders/{id}", get(order))
+        .route("/checkout/{id}", get(checkout))
+        .route("/echo", get(async |headers: HeaderMap| service::echo(&headers)))
+        .with_state(backend)
 }
 
 async fn order(Path(id): Path<u32>, State(backend): State<Backend>) -> Answer {

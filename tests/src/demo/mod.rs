@@ -1,9 +1,9 @@
 //! The demo: a mesh of two services, a few requests in the headers of different callers, and one trace of them
 //! with all that belongs to it.
 
-mod requests;
-mod signals;
-mod story;
+pub(crate) mod requests;
+pub(crate) mod signals;
+pub(crate) mod story;
 mod tree;
 
 use std::io::Write;
@@ -38,7 +38,7 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     page.title("Requests", "four callers, each with the trace headers that it speaks")?;
     let mut answers = Vec::new();
     for request in REQUESTS {
-        let answer = request.send(&mesh)?;
+        let answer = request.send(&mesh.url(""))?;
         page.line(&format!(
             "  GET {:<13} {}   {:<22} {}",
             request.path, answer.status, request.speaks, answer.trace_id

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use crate::mesh::Mesh;
 use crate::{Error, Result, envoy};
 
 /// A request of a caller from outside.
-pub(super) struct Request {
+pub(crate) struct Request {
     pub path: &'static str,
     /// What kind of trace header the caller speaks.
     pub speaks: &'static str,
@@ -19,12 +18,12 @@ pub(super) struct Request {
 }
 
 /// What came back.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub trace_id: String,
 }
 
-pub(super) const REQUESTS: &[Request] = &[
+pub(crate) const REQUESTS: &[Request] = &[
     Request {
         path: "/orders/41",
         speaks: "x-b3-traceid, …",
@@ -58,8 +57,9 @@ pub(super) const REQUESTS: &[Request] = &[
 ];
 
 impl Request {
-    pub(super) fn send(&self, mesh: &Mesh) -> Result<Answer> {
-        let mut request = envoy::client()?.get(mesh.url(self.path));
+    /// Sends it to an entrance, such as `http://127.0.0.1:8080`.
+    pub(crate) fn send(&self, entrance: &str) -> Result<Answer> {
+        let mut request = envoy::client()?.get(format!("{entrance}{}", self.path));
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }

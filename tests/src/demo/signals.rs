@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{Error, Result, wait};
 
 /// Tells of the first signal. A wait that is under way then ends with an error.
-pub(super) fn listen() -> Result<Receiver<()>> {
+pub(crate) fn listen() -> Result<Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::requests::{Answer, Request};
-use crate::exporter::{Span, Trace};
 use crate::mesh::Mesh;
+use crate::store::{Span, Trace};
 use crate::{Error, Result, lines, wait};
 
 /// frontend in, frontend out, backend in.
-const HOPS: usize = 3;
+pub(crate) const HOPS: usize = 3;
 
 pub(super) struct Story {
     /// The raw lines of the trace, in the order of their times.
@@ -38,17 +38,21 @@ impl Story {
 
     /// That the spans hang together from the caller to the backend.
     pub(super) fn check(&self, request: &Request) -> Result<()> {
-        let hop = |service, kind| {
-            let missing =
-                || Error::new(format!("no {kind} span of the {service} in trace {}", self.trace.trace_id));
-            self.trace.span(service, kind).ok_or_else(missing)
-        };
-        let (inbound, outbound, last) =
-            (hop("frontend", "server")?, hop("frontend", "client")?, hop("backend", "server")?);
-        child_of(inbound, request.parent)?;
-        child_of(outbound, Some(&inbound.span_id))?;
-        child_of(last, Some(&outbound.span_id))
+        check_linked(&self.trace, request.parent)
     }
+}
+
+/// That the three spans of a trace hang together, from the caller's span to the backend.
+pub(crate) fn check_linked(trace: &Trace, caller: Option<&str>) -> Result<()> {
+    let hop = |service, kind| {
+        let missing = || Error::new(format!("no {kind} span of the {service} in trace {}", trace.trace_id));
+        trace.span(service, kind).ok_or_else(missing)
+    };
+    let (inbound, outbound, last) =
+        (hop("frontend", "server")?, hop("frontend", "client")?, hop("backend", "server")?);
+    child_of(inbound, caller)?;
+    child_of(outbound, Some(&inbound.span_id))?;
+    child_of(last, Some(&outbound.span_id))
 }
 
 fn child_of(span: &Span, parent: Option<&str>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::exporter::{Span, Trace};
+use crate::store::{Span, Trace};
 
 /// One line for each span, under the span that caused it; the columns stand below each other.
 pub(super) fn render(trace: &Trace) -> Vec<String> {

@@ -1,0 +1,85 @@
+//! `make envoy-test`: the stack of `envoy/docker-compose.yaml` in containers, what goes through it, and what becomes of
+//! spans when a part of it goes away.
+
+mod docker;
+mod load;
+mod losses;
+mod scenarios;
+mod stack;
+
+use std::io::Write;
+use std::time::Instant;
+
+use crate::demo::signals;
+use crate::{Error, Result};
+use stack::Stack;
+
+/// What a check says when all is well, in a few words.
+type Said = Result<String>;
+
+struct Check {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Stack) -> Said,
+}
+
+const CHECKS: &[Check] = &[
+    Check { name: "containers", what: "healthy, not root, nothing to write to", run: scenarios::containers },
+    Check { name: "spans", what: "four callers, the spans of each linked", run: scenarios::spans },
+    Check { name: "page", what: "the page lists the traces and shows each", run: scenarios::page },
+    Check {
+        name: "headers",
+        what: "the table of headers, as the service gets them",
+        run: scenarios::headers,
+    },
+    Check {
+        name: "exporter stopped",
+        what: "and started under load, no span is lost",
+        run: losses::exporter_stopped,
+    },
+    Check {
+        name: "exporter killed",
+        what: "and started under load, no span is lost",
+        run: losses::exporter_killed,
+    },
+    Check {
+        name: "network cut",
+        what: "between Envoy and exporter, no request waits",
+        run: losses::network_cut,
+    },
+    Check {
+        name: "service killed",
+        what: "requests tell of it, and go on after it",
+        run: losses::service_killed,
+    },
+    Check { name: "lines", what: "all that was printed, each one JSON object", run: scenarios::lines },
+];
+
+/// Brings the stack up, checks it, prints a line for each check, and takes everything down. An error says how many
+/// checks failed.
+pub fn run(out: &mut dyn Write) -> Result<()> {
+    let _ended = signals::listen()?;
+    let mut say = |text: &str| writeln!(out, "{text}").map_err(Error::when("stdout"));
+
+    say("envoy-test: bringing the stack up")?;
+    let stack = Stack::start()?;
+    let mut failed = 0;
+    for check in CHECKS {
+        let start = Instant::now();
+        let outcome = (check.run)(&stack);
+        let (word, said) = match outcome {
+            Ok(said) => ("ok", said),
+            Err(cause) => {
+                failed += 1;
+                ("FAILED", cause.to_string())
+            }
+        };
+        let took = start.elapsed().as_secs_f64();
+        say(&format!("  {word:<6}  {:<16}  {took:>5.1} s  {}: {said}", check.name, check.what))?;
+    }
+    if failed == 0 {
+        return say(&format!("envoy-test: {} checks passed", CHECKS.len()));
+    }
+    say(&stack.tail())?;
+    Err(Error::new(format!("{failed} of {} checks failed", CHECKS.len())))
+}

@@ -1,0 +1,115 @@
+//! What goes through the stack on a good day.
+
+use serde_json::{Value, json};
+
+use super::Said;
+use super::docker::docker;
+use super::stack::{SERVICES, Stack};
+use crate::cases;
+use crate::demo::requests::REQUESTS;
+use crate::demo::story::{HOPS, check_linked};
+use crate::{Error, Result, envoy, wait};
+
+/// How each container runs.
+pub(super) fn containers(stack: &Stack) -> Said {
+    for service in SERVICES {
+        let container = stack.container(service)?;
+        let text = docker(&["inspect", &container])?;
+        let inspected: Value = serde_json::from_str(&text).map_err(Error::when("docker inspect"))?;
+        let of = |pointer: &str| inspected.pointer(pointer).unwrap_or(&Value::Null);
+        for (pointer, expected) in [
+            ("/0/Config/User", json!("65532:65532")),
+            ("/0/HostConfig/ReadonlyRootfs", json!(true)),
+            ("/0/HostConfig/Privileged", json!(false)),
+        ] {
+            if *of(pointer) != expected {
+                return Err(Error::new(format!("{pointer} of {service} is {}, not {expected}", of(pointer))));
+            }
+        }
+        let health = of("/0/State/Health/Status");
+        if service != "envoy" && health != "healthy" {
+            return Err(Error::new(format!("{service} is {health}")));
+        }
+    }
+    Ok(format!("{} of them", SERVICES.len()))
+}
+
+/// Every row of the shared table, sent by a caller from outside.
+pub(super) fn headers(stack: &Stack) -> Said {
+    #[derive(serde::Deserialize)]
+    struct Echo {
+        headers: Vec<(String, String)>,
+    }
+    let cases = cases::all()?;
+    let client = envoy::client()?;
+    for case in &cases {
+        let mut request = client.get(format!("{}/echo", stack.entrance()));
+        for (name, value) in case.sent() {
+            request = request.header(name, value);
+        }
+        let answer = request.send().and_then(|answer| answer.json());
+        let echo: Echo = answer.map_err(Error::when(case.name))?;
+        case.check(&echo.headers)?;
+    }
+    Ok(format!("{} rows", cases.len()))
+}
+
+/// The callers of the demo: the answer, the spans of every hop and how they hang together, the lines of every program.
+/// First of what sends, since the callers name traces of their own.
+pub(super) fn spans(stack: &Stack) -> Said {
+    for request in REQUESTS {
+        let answer = request.send(&stack.entrance())?;
+        let trace = stack.store().complete_trace(&answer.trace_id, HOPS, 0)?;
+        check_linked(&trace, request.parent).map_err(Error::when(request.path))?;
+        for (service, least) in [("envoy", HOPS), ("frontend", 1), ("backend", 1)] {
+            wait::try_until(&format!("{least} lines of {service} in trace {}", answer.trace_id), || {
+                let of_trace = |line: &Value| crate::lines::trace_id(line) == Some(answer.trace_id.as_str());
+                let found = stack.lines(service)?.iter().filter(|line| of_trace(line)).count();
+                Ok((found >= least).then_some(()))
+            })?;
+        }
+    }
+    Ok(format!("{} requests, {} spans, the lines of each", REQUESTS.len(), REQUESTS.len() * HOPS))
+}
+
+/// The list names the traces of the callers, and the page of each trace its services.
+pub(super) fn page(stack: &Stack) -> Said {
+    let store = stack.store();
+    let client = envoy::client()?;
+    let get = |path: &str| -> Result<String> {
+        let url = format!("{}{path}", store.page);
+        let answer = client.get(&url).send().and_then(|answer| answer.error_for_status()?.text());
+        answer.map_err(Error::when(url))
+    };
+    let traces = store.traces(REQUESTS.len())?;
+    if traces.len() < REQUESTS.len() {
+        return Err(Error::new(format!("the store lists {} traces of {}", traces.len(), REQUESTS.len())));
+    }
+    let list = get("")?;
+    for trace in &traces {
+        let path = format!("trace/{}", trace.trace_id);
+        if !list.contains(&path) {
+            return Err(Error::new(format!("the list has no {path}")));
+        }
+        let shown = get(&path)?;
+        for text in [trace.trace_id.as_str(), "frontend", "backend"] {
+            if !shown.contains(text) {
+                return Err(Error::new(format!("{path} has no {text}")));
+            }
+        }
+    }
+    Ok(format!("{} traces", traces.len()))
+}
+
+/// Everything that was printed until now, by all containers.
+pub(super) fn lines(stack: &Stack) -> Said {
+    let mut counts = Vec::new();
+    for service in SERVICES {
+        let lines = stack.lines(service).map_err(Error::when(service))?;
+        if lines.is_empty() {
+            return Err(Error::new(format!("{service} has printed nothing")));
+        }
+        counts.push(format!("{service} {}", lines.len()));
+    }
+    Ok(counts.join(", "))
+}

@@ -1,0 +1,127 @@
+//! The stack of `envoy/docker-compose.yaml`, on free ports of this host.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::docker::{compose, docker, logs, run};
+use crate::envoy::{self, Admin};
+use crate::store::Store;
+use crate::{Result, lines, ports, wait};
+
+/// The services of the file.
+pub(super) const SERVICES: [&str; 4] = ["envoy", "frontend", "backend", "exporter"];
+
+/// A running stack, which is taken down when the value is dropped.
+pub(super) struct Stack {
+    project: String,
+    entrance: u16,
+    admin: u16,
+    page: u16,
+}
+
+impl Stack {
+    /// Brings it up, under a name of its own, and waits until requests come through.
+    pub(super) fn start() -> Result<Stack> {
+        let stack = Stack {
+            project: format!("logtracer-test-{}", std::process::id()),
+            entrance: ports::reserve()?,
+            admin: ports::reserve()?,
+            page: ports::reserve()?,
+        };
+        envoy::plugin()?;
+        run(stack.compose()?.args(["up", "--detach", "--no-build"]))?;
+        stack.wait_until_ready()?;
+        Ok(stack)
+    }
+
+    fn compose(&self) -> Result<Command> {
+        let mut command = compose()?;
+        command.arg("--file").arg(envoy::root().join("envoy/docker-compose.yaml"));
+        command.args(["--project-name", &self.project]);
+        for (name, port) in [("ENTRANCE", self.entrance), ("ADMIN", self.admin), ("PAGE", self.page)] {
+            command.env(name, port.to_string());
+        }
+        Ok(command)
+    }
+
+    /// Waits until Envoy and exporter are ready.
+    pub(super) fn wait_until_ready(&self) -> Result<()> {
+        wait::try_until("Envoy's readiness", || Ok(self.admin().is_ready()?.then_some(())))?;
+        let ready = format!("{}readyz", self.store().page);
+        let client = envoy::client()?;
+        wait::until("the exporter's readiness", || {
+            client.get(&ready).send().ok().filter(|answer| answer.status() == 200).map(drop)
+        })
+    }
+
+    /// Where callers connect: a URL without a slash at its end.
+    pub(super) fn entrance(&self) -> String {
+        format!("http://127.0.0.1:{}", self.entrance)
+    }
+
+    /// Envoy's statistics.
+    pub(super) fn admin(&self) -> Admin {
+        Admin(self.admin)
+    }
+
+    /// The exporter's store.
+    pub(super) fn store(&self) -> Store {
+        Store { page: format!("http://127.0.0.1:{}/", self.page) }
+    }
+
+    /// The id of a service's container.
+    pub(super) fn container(&self, service: &str) -> Result<String> {
+        let of = |label: &str, value: &str| format!("label=com.docker.compose.{label}={value}");
+        let (project, service) = (of("project", &self.project), of("service", service));
+        docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &project, "--filter", &service])
+    }
+
+    /// The network over which Envoy reaches the exporter.
+    pub(super) fn telemetry(&self) -> String {
+        format!("{}_telemetry", self.project)
+    }
+
+    /// What a service has printed: each line as one JSON object.
+    pub(super) fn lines(&self, service: &str) -> Result<Vec<Value>> {
+        let (stdout, _) = logs(&self.container(service)?)?;
+        stdout.lines().map(lines::parse).collect()
+    }
+
+    /// The last lines of all services, for someone who looks for a cause.
+    pub(super) fn tail(&self) -> String {
+        const LAST: usize = 25;
+        let mut text = String::new();
+        for service in SERVICES {
+            let (stdout, stderr) = match self.container(service).and_then(|container| logs(&container)) {
+                Ok(printed) => printed,
+                Err(cause) => (String::new(), cause.to_string()),
+            };
+            for (stream, printed) in [("stdout", stdout), ("stderr", stderr)] {
+                let lines: Vec<&str> = printed.lines().collect();
+                let skipped = lines.len().saturating_sub(LAST);
+                text.push_str(&format!(
+                    "\n--- {service}, {stream}: {} of {} lines\n",
+                    lines.len() - skipped,
+                    lines.len()
+                ));
+                for line in &lines[skipped..] {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let down = self.compose().and_then(|mut command| {
+            run(command.args(["down", "--volumes", "--remove-orphans", "--timeout", "5"]))
+        });
+        if let Err(cause) = down {
+            eprintln!("logtracer-envoy-test: left behind: {cause}");
+        }
+    }
+}
