@@ -31,7 +31,7 @@ filter: ## build/plugin.wasm, the module that Envoy loads
 exporter: ## target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
 
-image: filter ## container images: logtracer-exporter, and logtracer-plugin for Istio's WasmPlugin
+image: filter ## container images: logtracer-exporter, and logtracer-filter for Istio's WasmPlugin
 	scripts/image
 
 clean: ## everything that was built
