@@ -76,6 +76,24 @@ fn the_logging_of_a_process() {
     assert_eq!(line, expected);
     assert_eq!((&without["user"], without.get("items")), (&"of the span".into(), None));
 
+    // Whoever asks whether a line is wanted takes nothing from the line or the span that comes next.
+    let asked = || log::log_enabled!(target: "chatty", log::Level::Info);
+    assert!(log::log_enabled!(target: "legacy::db", log::Level::Info));
+    assert!(!asked());
+    tracing::info!("after a question");
+    assert!(!asked());
+    log::info!("after another");
+    assert!(!asked());
+    let span = context.run(|| tracing::info_span!("after a third", user = "ada"));
+    span.in_scope(|| tracing::info!("in a span"));
+    let written = take();
+    let messages: Vec<_> = written.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["after a question", "after another", "in a span"]);
+    assert_eq!(
+        (&written[2]["user"], &written[2]["trace"]),
+        (&"ada".into(), &context.trace_id.to_string().into())
+    );
+
     handle.set_level("debug").unwrap();
     log::debug!("written now");
     assert_eq!(take().len(), 1);

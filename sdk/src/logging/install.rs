@@ -32,6 +32,7 @@ impl Logging {
     pub fn install(self) -> Result<LoggingHandle, LoggingError> {
         let log_panics = self.log_panics;
         let (layer, mut handle, service) = self.parts(variable)?;
+        handle.levels.are_alone();
         let subscriber = tracing_subscriber::registry().with(layer);
         dispatcher::set_global_default(Dispatch::new(subscriber))
             .map_err(|_| LoggingError::AlreadyInstalled)?;

@@ -71,11 +71,8 @@ impl JsonLayer {
         out.clear();
         names.clear();
         labels.clear();
-        // Records of `log` all come with this target, and tell their own in fields.
         #[cfg(feature = "log")]
-        let normalized = (event.metadata().target() == "log")
-            .then(|| tracing_log::NormalizeEvent::normalized_metadata(event))
-            .flatten();
+        let normalized = log_bridge::normalized(event);
         #[cfg(feature = "log")]
         let key_values = normalized.as_ref().and_then(|_| log_bridge::key_values());
         #[cfg(not(feature = "log"))]

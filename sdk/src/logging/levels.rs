@@ -1,17 +1,36 @@
 //! Which events become lines, and which spans are kept.
 //!
 //! Invariant: levels choose lines, never the trace. Spans that can carry a trace are kept whatever the levels are.
+//!
+//! Invariant: an event is refused only where it happens (`event_enabled`), never where someone asks for it
+//! (`enabled`). `tracing-subscriber` keeps the answer `no` for what happens next on the thread, and nothing of the
+//! kind need follow: after `log_enabled!` or `tracing::enabled!` it would swallow another line, or a span's trace.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Interest, LevelFilter, Metadata, Subscriber, callsite};
+use tracing_core::{Event, Interest, LevelFilter, Metadata, Subscriber, callsite};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::LoggingError;
 use crate::carry::Carriers;
+
+thread_local! {
+    /// While the bridge of `log` asks whether a record is wanted: the answer so far.
+    static ASKED: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Asks a subscriber whether it wants something. Many say yes to all that any of their layers may want; the levels of
+/// a logging that is the only layer know better.
+#[cfg(feature = "log")]
+pub(super) fn ask(subscriber: impl FnOnce() -> bool) -> bool {
+    let before = ASKED.replace(Some(true));
+    let may_be_wanted = subscriber();
+    may_be_wanted && ASKED.replace(before) != Some(false)
+}
 
 /// The levels of a logging, which can be exchanged while it runs.
 #[derive(Debug, Clone)]
@@ -23,6 +42,8 @@ struct Shared {
     filter: RwLock<EnvFilter>,
     /// Only directives like `[span]=debug` want to hear of spans.
     looks_at_spans: AtomicBool,
+    /// There is no other layer that may want what these levels do not.
+    is_alone: AtomicBool,
 }
 
 impl Levels {
@@ -34,7 +55,12 @@ impl Levels {
     ) -> Result<Self, LoggingError> {
         let filter = read(variable, directives)?;
         let looks_at_spans = AtomicBool::new(directives.contains('['));
-        Ok(Self(Arc::new(Shared { carriers, filter: RwLock::new(filter), looks_at_spans })))
+        Ok(Self(Arc::new(Shared {
+            carriers,
+            filter: RwLock::new(filter),
+            looks_at_spans,
+            is_alone: AtomicBool::new(false),
+        })))
     }
 
     /// Puts other directives in their place, from now on and for all threads.
@@ -50,6 +76,11 @@ impl Levels {
     #[cfg(feature = "log")]
     pub(super) fn most_verbose(&self) -> LevelFilter {
         self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+    }
+
+    /// Says that what these levels do not want is wanted by nobody.
+    pub(super) fn are_alone(&self) {
+        self.0.is_alone.store(true, Ordering::Relaxed);
     }
 
     fn filter(&self) -> RwLockReadGuard<'_, EnvFilter> {
@@ -73,7 +104,23 @@ fn read(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, L
 
 impl<S: Subscriber> Filter<S> for Levels {
     fn enabled(&self, metadata: &Metadata<'_>, ctx: &Context<'_, S>) -> bool {
-        self.0.carriers.has(metadata) || Filter::enabled(&*self.filter(), metadata, ctx)
+        let is_wanted = || Filter::enabled(&*self.filter(), metadata, ctx);
+        if metadata.is_span() {
+            return self.0.carriers.has(metadata) || is_wanted();
+        }
+        if ASKED.get().is_some() && self.0.is_alone.load(Ordering::Relaxed) {
+            ASKED.set(Some(is_wanted()));
+        }
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, ctx: &Context<'_, S>) -> bool {
+        // Records of `log` tell their own target in a field.
+        #[cfg(feature = "log")]
+        if let Some(normalized) = super::log_bridge::normalized(event) {
+            return Filter::enabled(&*self.filter(), &normalized, ctx);
+        }
+        Filter::enabled(&*self.filter(), event.metadata(), ctx)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {

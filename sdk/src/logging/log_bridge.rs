@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use log::kv::{self, VisitSource, VisitValue};
 use logtracer_core::line::Value;
-use tracing_core::LevelFilter;
-use tracing_log::LogTracer;
+use tracing_core::{Event, LevelFilter, Metadata};
+use tracing_log::{LogTracer, NormalizeEvent};
 
 use super::LoggingError;
 use super::fields::Chain;
 use super::key_values::KeyValue;
-use super::levels::Levels;
+use super::levels::{self, Levels};
 
 /// The pairs of a record that are kept.
 const MAX_PAIRS: usize = 64;
@@ -50,11 +50,11 @@ struct Bridge(LogTracer);
 
 impl log::Log for Bridge {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+        levels::ask(|| self.0.enabled(metadata))
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Most have no pairs, and the others are asked for first: no pair is copied in vain.
+        // Most have no pairs, and the others are asked for first, so that few pairs are copied in vain.
         if record.key_values().count() == 0 || self.enabled(record.metadata()) {
             let _on_its_way = OnItsWay::of(record);
             self.0.log(record);
@@ -62,6 +62,11 @@ impl log::Log for Bridge {
     }
 
     fn flush(&self) {}
+}
+
+/// The metadata of a record of `log`; they all come with the same target, and tell their own in fields.
+pub(super) fn normalized<'e>(event: &'e Event<'_>) -> Option<Metadata<'e>> {
+    (event.metadata().target() == "log").then(|| event.normalized_metadata()).flatten()
 }
 
 /// The key-values of the record of `log` that is being written, if it has any.

@@ -143,6 +143,26 @@ fn what_json_cannot_hold() {
     assert!(kept.len() < 20_000 && kept.ends_with('…'));
 }
 
+/// A question that is followed by no event changes nothing for the event that comes next.
+#[test]
+fn a_question_takes_nothing_from_the_next_line() {
+    // A directive for a span makes the answer one that is asked for each time.
+    let lines = capture_with(
+        |logging| logging.level("info,it::events[job]=debug"),
+        || {
+            tracing::enabled!(tracing::Level::DEBUG);
+            info!("one");
+            tracing::enabled!(tracing::Level::DEBUG);
+            let span = tracing::info_span!("job", user = "ada");
+            span.in_scope(|| tracing::debug!("two"));
+            tracing::debug!("not written");
+        },
+    );
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["test - one", "test - two"]);
+    assert_eq!(lines[1]["user"], "ada");
+}
+
 #[test]
 fn levels_change_while_it_runs() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
