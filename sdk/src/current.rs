@@ -2,8 +2,11 @@
 //!
 //! Two thread-locals hold it: the [`TraceContext`], a plain value that costs a nanosecond to read, and what
 //! travels beside it on the way to the next hop ([`Carried`]), which only clients look at.
-//! They are bound by value around a call or a poll ([`Scope::enter`]), or through a stack for spans and guards,
-//! which may end in another order than they began ([`bind`], [`unbind`]).
+//! What they held before stands on a stack: for calls and polls ([`Scope::enter`]), which end in the order in which
+//! they began, and for spans and guards, which may end in any ([`bind`], [`unbind`]).
+//!
+//! Invariant: no binding outlives the scope that it began in, so that a guard that is held over an `.await` reaches
+//! no other task of the thread.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -17,7 +20,7 @@ thread_local! {
     static CONTEXT: Cell<Option<TraceContext>> = const { Cell::new(None) };
     static CARRIED: Cell<Option<Arc<Carried>>> = const { Cell::new(None) };
     static BINDINGS: RefCell<Vec<Binding>> = const { RefCell::new(Vec::new()) };
-    static NEXT_GUARD: Cell<u64> = const { Cell::new(0) };
+    static NEXT_NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
 // Invariant: `CONTEXT` has no destructor, so that it is there at any time in the life of a thread and `with` on it
@@ -128,7 +131,7 @@ impl TraceContextExt for TraceContext {
     }
 
     fn enter(&self) -> TraceGuard {
-        let number = NEXT_GUARD.replace(NEXT_GUARD.get() + 1);
+        let number = next_number();
         bind(Key::Guard(number), Scope::here(*self));
         TraceGuard { number, not_send: PhantomData }
     }
@@ -213,22 +216,43 @@ impl Scope {
 
     /// Makes the scope current until `Entered` is dropped, also by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let number = next_number();
         let previous = CONTEXT.replace(Some(self.context));
         swap_carried(&mut self.carried);
-        Entered { scope: self, previous }
+        let _ = BINDINGS.try_with(|bindings| {
+            let carried = self.carried.take();
+            bindings.borrow_mut().push(Binding { key: Key::Scope(number), context: previous, carried });
+        });
+        Entered { scope: self, number, previous }
     }
 }
 
-/// While it lives the scope is current, and keeps in its `carried` what was carried before.
+/// While it lives the scope is current.
 pub(crate) struct Entered<'a> {
     scope: &'a mut Scope,
+    number: u64,
+    /// What was current before, for a thread that ends and has no stack any more.
     previous: Option<TraceContext>,
 }
 
 impl Drop for Entered<'_> {
+    /// Ends the bindings that were left open within the scope, too, and takes back what the scope carries.
     fn drop(&mut self) {
-        CONTEXT.set(self.previous);
-        swap_carried(&mut self.scope.carried);
+        let ended = BINDINGS.try_with(|bindings| {
+            let mut bindings = bindings.borrow_mut();
+            let key = Key::Scope(self.number);
+            let place = bindings.iter().rposition(|binding| binding.key == key)?;
+            let left_open = bindings.drain(place + 1..).next();
+            bindings.pop().map(|ended| (ended, left_open))
+        });
+        let Ok(Some((mut ended, left_open))) = ended else {
+            CONTEXT.set(self.previous);
+            return swap_carried(&mut self.scope.carried);
+        };
+        CONTEXT.set(ended.context);
+        swap_carried(&mut ended.carried);
+        // The first binding within the scope has put aside what the scope itself carries.
+        self.scope.carried = left_open.map_or(ended.carried, |binding| binding.carried);
     }
 }
 
@@ -247,10 +271,15 @@ fn swap_carried(other: &mut Option<Arc<Carried>>) {
     let _ = CARRIED.try_with(|cell| *other = cell.replace(other.take()));
 }
 
-// === bindings that may end out of order ===
+fn next_number() -> u64 {
+    NEXT_NUMBER.replace(NEXT_NUMBER.get() + 1)
+}
+
+// === bindings, of which guards and spans may end out of order ===
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
+    Scope(u64),
     Guard(u64),
     #[cfg_attr(not(feature = "logging"), allow(dead_code))]
     Span(u64),
@@ -275,7 +304,8 @@ pub(crate) fn bind(key: Key, scope: Scope) {
 
 /// Ends the latest binding with this key, if there is one.
 ///
-/// The last one to have begun gives way to what it replaced; one that ends earlier leaves that to the one above it.
+/// The last one to have begun gives way to what it replaced; one that ends earlier leaves that to the one above it,
+/// which may be a scope.
 pub(crate) fn unbind(key: Key) {
     let _ = BINDINGS.try_with(|bindings| {
         let mut bindings = bindings.borrow_mut();
@@ -310,6 +340,39 @@ mod tests {
                 let latest = guards.iter().rposition(Option::is_some);
                 assert_eq!(current_trace(), latest.map(|place| contexts[place]), "{order:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_guard_may_be_dropped_in_a_scope_above_it() {
+        let (outer, inner) = (TraceContext::new_root(), TraceContext::new_root());
+        let guard = outer.enter();
+        inner.run(|| {
+            drop(guard);
+            assert_eq!(current_trace(), Some(inner));
+        });
+        assert_eq!(current_trace(), None);
+    }
+
+    #[test]
+    fn a_guard_does_not_outlive_its_scope() {
+        let context = TraceContext::new_root();
+        let request = Carried {
+            trace_id: context.trace_id,
+            request_id: Some("7".into()),
+            tracestate: None,
+            baggage: None,
+        };
+        let mut scope = Scope::new(context, Some(request));
+        for _ in 0..2 {
+            let entered = scope.enter();
+            assert!(carried().is_some());
+            let guard = TraceContext::new_root().enter();
+            assert!(carried().is_none());
+            drop(entered);
+            assert_eq!((current_trace(), carried().is_none()), (None, true));
+            drop(guard);
+            assert_eq!((current_trace(), carried().is_none()), (None, true));
         }
     }
 

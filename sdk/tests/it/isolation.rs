@@ -97,6 +97,31 @@ fn a_guard_stays_within_the_poll() {
     assert_eq!(current_trace(), None);
 }
 
+/// Nor does it reach another task of the same thread that holds one of its own.
+#[test]
+fn guards_of_two_tasks_on_one_thread() {
+    let traces = [(); 2].map(|()| TraceContext::new_root());
+    let mut tasks = traces.map(|trace| {
+        let work = async move {
+            let guard = trace.child().enter();
+            tokio::task::yield_now().await;
+            assert_eq!(current_trace(), Some(trace));
+            drop(guard);
+            assert_eq!(current_trace(), Some(trace));
+            tokio::task::yield_now().await;
+            assert_eq!(current_trace(), Some(trace));
+        };
+        Box::pin(work.in_trace(trace))
+    });
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        for task in &mut tasks {
+            let _ = task.as_mut().poll(&mut cx);
+            assert_eq!(current_trace(), None);
+        }
+    }
+}
+
 #[test]
 fn threads_have_their_own() {
     let context = TraceContext::new_root();
