@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request, Response, StatusCode};
 use axum::routing::{get, post};
-use logtracer_sdk::client::traced;
+use logtracer_sdk::client::{self, traced};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::{Routes, TraceLayer};
 use logtracer_sdk::spans::{SpanExport, SpanExportError, span};
@@ -15,7 +15,7 @@ use logtracer_sdk::{Sampling, TraceContext, current_trace};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 /// The exporter's end: keeps spans, and refuses the first batch once.
 #[derive(Clone, Default)]
@@ -136,6 +136,18 @@ async fn the_spans_of_a_process() {
         (spans[0].kind, spans[0].parent_span_id.as_slice()),
         (2, &[0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 2, 0xb7][..])
     );
+
+    // Credentials of a URL are in no attribute.
+    let answer = |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
+    let client = client::TraceLayer::new().layer(tower::service_fn(answer));
+    let call = client.oneshot(Request::get("http://me:secret@shop:81/x").body(Body::empty()).unwrap());
+    call.in_trace(context).await.unwrap();
+    flush().await;
+    let spans = received.take();
+    assert_eq!(names(&spans), ["GET /x"]);
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
+    let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
+    assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
 
     // What is left when the process ends is sent by dropping the handle.
     drop(span("last").enter());

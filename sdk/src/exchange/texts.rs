@@ -48,7 +48,7 @@ impl Texts {
         let target = add(&mut |out| url::write_target(out, path_and_query.as_bytes(), telling.query));
         Self {
             scheme: add(&mut |out| out.extend_from_slice(scheme)),
-            authority: add(&mut |out| out.extend_from_slice(host)),
+            authority: add(&mut |out| out.extend_from_slice(url::without_credentials(host))),
             url: add(&mut |out| {
                 url::write_full(out, scheme, host, b"");
                 out.extend_from_within(target.clone());
