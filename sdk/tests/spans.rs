@@ -1,5 +1,6 @@
 //! Spans of an application, sent to an exporter that this test plays; in a process of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,18 +18,19 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tower::{Layer, ServiceExt};
 
-/// The exporter's end: keeps spans, and refuses the first batch once.
+/// The exporter's end: keeps spans, and refuses the first batch once, and all while it is down.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<(u32, Vec<Span>)>>);
+struct Received(Arc<Mutex<(u32, Vec<Span>)>>, Arc<AtomicBool>);
 
 impl Received {
     async fn serve(&self) -> String {
         let received = self.clone();
+        let is_down = Arc::clone(&self.1);
         let take = async move |headers: HeaderMap, body: Bytes| {
             assert_eq!(headers["b3"], "0", "what takes spans away is not traced");
             let mut received = received.0.lock().unwrap();
             received.0 += 1;
-            if received.0 == 1 {
+            if received.0 == 1 || is_down.load(Ordering::Relaxed) {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
             let request = ExportTraceServiceRequest::decode(body).unwrap();
@@ -148,6 +150,17 @@ async fn the_spans_of_a_process() {
     assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
     let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
+
+    // Whoever waits for the spans does not wait for the end of a pause that an outage has made long.
+    received.1.store(true, Ordering::Relaxed);
+    drop(span("during an outage").enter());
+    tokio::time::sleep(Duration::from_millis(2600)).await;
+    received.1.store(false, Ordering::Relaxed);
+    let waiting = Arc::clone(&exporter);
+    let flushed = tokio::task::spawn_blocking(move || waiting.flush(Duration::from_millis(900)));
+    assert!(flushed.await.unwrap());
+    assert_eq!(names(&received.take()), ["during an outage"]);
+    assert!(exporter.flush(Duration::MAX));
 
     // What is left when the process ends is sent by dropping the handle.
     drop(span("last").enter());

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Write = dyn Fn(&[u8]) + Send + Sync;
 
@@ -69,17 +69,23 @@ impl Output {
             return true;
         };
         let (done, written) = sync_channel(1);
-        let until = std::time::Instant::now() + patience;
+        // None is later than any clock goes.
+        let until = Instant::now().checked_add(patience);
         let mut message = Message::Flush(done);
         // The queue may be full, which is no reason to wait longer than asked for.
         while let Err(error) = queue.try_send(message) {
             match error {
-                TrySendError::Full(back) if std::time::Instant::now() < until => message = back,
+                TrySendError::Full(back) if until.is_none_or(|until| Instant::now() < until) => {
+                    message = back;
+                }
                 _ => return false,
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        written.recv_timeout(until.saturating_duration_since(std::time::Instant::now())).is_ok()
+        match until {
+            Some(until) => written.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok(),
+            None => written.recv().is_ok(),
+        }
     }
 
     /// The lines that found the queue full.

@@ -147,12 +147,13 @@ impl Queue {
 
     /// Waits until all spans are sent, at most this long; false when some were not.
     pub(super) fn flush(&self, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
+        // None is later than any clock goes.
+        let until = Instant::now().checked_add(patience);
         let mut waiting = self.lock();
         waiting.flushes += 1;
         self.wake.notify_one();
         while !waiting.spans.is_empty() || waiting.in_flight > 0 {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
