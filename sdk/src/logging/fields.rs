@@ -154,19 +154,34 @@ impl SpanFields {
         record(&mut Each(|field: &Field, value: Value<'_>| {
             let name = name_of(field);
             if let Some(label) = name.strip_prefix(LABELS) {
-                self.set_label(label, value);
-                return;
+                let mut text = String::new();
+                write_value(&mut text, MAX_LABEL_BYTES, value);
+                self.set_label(label, text);
+            } else {
+                self.set_field(name, |out| render_field(out, format, name, value));
             }
-            let at = self.forget(name).unwrap_or(self.places.len());
-            let start = self.rendered.len();
-            render_field(&mut self.rendered, format, name, value);
-            self.places.insert(at, (name, start..self.rendered.len()));
         }));
     }
 
-    fn set_label(&mut self, label: &'static str, value: Value<'_>) {
-        let mut text = String::new();
-        write_value(&mut text, MAX_LABEL_BYTES, value);
+    /// Takes over fields that were recorded later.
+    pub(super) fn merge(&mut self, newer: Self) {
+        for (name, place) in newer.places {
+            let rendered = newer.rendered.get(place).unwrap_or_default();
+            self.set_field(name, |out| out.extend_from_slice(rendered));
+        }
+        for (label, text) in newer.labels {
+            self.set_label(label, text);
+        }
+    }
+
+    fn set_field(&mut self, name: &'static str, render: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.forget(name).unwrap_or(self.places.len());
+        let start = self.rendered.len();
+        render(&mut self.rendered);
+        self.places.insert(at, (name, start..self.rendered.len()));
+    }
+
+    fn set_label(&mut self, label: &'static str, text: String) {
         match self.labels.iter_mut().find(|(known, _)| *known == label) {
             Some((_, old)) => *old = text,
             None => self.labels.push((label, text)),

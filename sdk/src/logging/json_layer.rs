@@ -149,14 +149,13 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
+            // Before the span is locked: formatting a value may log, and a line looks at the span's fields.
+            let mut newer = SpanFields::default();
+            newer.record(self.0.format, |visit| values.record(visit));
             let mut extensions = span.extensions_mut();
             match extensions.get_mut::<SpanFields>() {
-                Some(fields) => fields.record(self.0.format, |visit| values.record(visit)),
-                None => {
-                    let mut fields = SpanFields::default();
-                    fields.record(self.0.format, |visit| values.record(visit));
-                    extensions.insert(fields);
-                }
+                Some(fields) => fields.merge(newer),
+                None => extensions.insert(newer),
             }
         }
     }

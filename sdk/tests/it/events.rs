@@ -98,6 +98,35 @@ fn a_field_that_is_recorded_often_has_its_last_value() {
     assert_eq!((&line["a"], &line["count"], &line["z"]), (&json!("changed"), &json!(20), &json!("last")));
 }
 
+/// Formatting a value that is recorded may log within the same span.
+#[test]
+fn a_recorded_value_that_logs() {
+    struct Chatty;
+    impl std::fmt::Debug for Chatty {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            info!("inner");
+            f.write_str("chatty")
+        }
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    // On a thread of its own, which would hang.
+    std::thread::spawn(move || {
+        let lines = capture(|| {
+            let span = tracing::info_span!("span", a = 1, value = tracing::field::Empty);
+            let _entered = span.enter();
+            span.record("value", tracing::field::debug(Chatty));
+            info!("outer");
+        });
+        done.send(lines)
+    });
+    let lines = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(
+        (&lines[0]["message"], &lines[1]["message"]),
+        (&json!("test - inner"), &json!("test - outer"))
+    );
+    assert_eq!((&lines[1]["a"], &lines[1]["value"]), (&json!(1), &json!("chatty")));
+}
+
 #[test]
 fn reports() {
     let report = |logging: Logging| logging.report_errors(tracing::Level::ERROR).version("1.2");
@@ -207,7 +236,7 @@ fn a_slow_writer() {
     let lost = handle.lost_lines();
     assert!((15..=16).contains(&lost), "{lost}");
     drop(release);
-    assert!(handle.flush(Duration::from_secs(10)));
+    assert!(handle.flush(Duration::MAX));
     let lines = lines.lock().unwrap();
     assert_eq!(lines.len() as u64, 20 - lost + 1, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains(&format!("lost {lost} log lines"))), "{lines:?}");
