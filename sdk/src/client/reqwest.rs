@@ -5,8 +5,10 @@ use std::future::Future;
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
 
-use super::{RequestLog, TraceLayer, call, trace_headers};
+use super::{RequestLog, TraceLayer, call, inject};
+use crate::current::current_trace;
 use crate::future::InTrace;
+use crate::targets;
 
 /// Hands the current trace on with a request of [`reqwest`].
 ///
@@ -23,9 +25,11 @@ use crate::future::InTrace;
 /// # Ok::<(), reqwest::Error>(())
 /// ```
 pub trait WithTrace {
-    /// Adds the headers of [`trace_headers`]; without a current trace the request stays as it is.
+    /// Adds the headers of [`trace_headers`](super::trace_headers); without a current trace the request stays as it
+    /// is.
     ///
-    /// A header of the same name that was set before is replaced.
+    /// Trace headers that were set before are replaced or removed, as [`inject`](super::inject) does.
+    /// What is wrong with a request is told in a line then, and sending it fails with another error of the builder.
     ///
     /// ```
     /// use logtracer_sdk::TraceContext;
@@ -63,7 +67,21 @@ pub trait WithTrace {
 
 impl WithTrace for RequestBuilder {
     fn with_trace(self) -> Self {
-        self.headers(trace_headers())
+        if current_trace().is_none() {
+            return self;
+        }
+        let (client, request) = self.build_split();
+        match request {
+            Ok(mut request) => {
+                inject(request.headers_mut());
+                Self::from_parts(client, request)
+            }
+            // A builder cannot be given its error back; the one of this URL is of the same kind.
+            Err(error) => {
+                tracing::warn!(target: targets::CLIENT, "cannot build a request: {}", error.without_url());
+                client.get("")
+            }
+        }
     }
 
     async fn send_traced(self) -> reqwest::Result<Response> {

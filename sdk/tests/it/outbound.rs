@@ -49,6 +49,28 @@ async fn the_lines_of_the_original() {
     );
 }
 
+/// Whoever hands the headers on that came in has none of them beside those of the trace.
+#[test]
+fn stale_headers_are_removed() {
+    let client = reqwest::Client::new();
+    let with_stale = |url: &str| {
+        client
+            .get(url)
+            .header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1")
+            .header("x-b3-flags", "1")
+            .header("x-request-id", "its own")
+    };
+    let context = TraceContext::new_root();
+    let request = context.run(|| with_stale("http://next.hop/").with_trace()).build().unwrap();
+    assert_eq!(request.headers()["x-b3-traceid"], context.trace_id.to_string());
+    assert_eq!(request.headers()["x-request-id"], "its own");
+    for stale in ["b3", "x-b3-flags"] {
+        assert!(!request.headers().contains_key(stale), "{stale}");
+    }
+    let wrong = context.run(|| with_stale("no url").with_trace()).build();
+    assert!(wrong.unwrap_err().is_builder());
+}
+
 #[tokio::test]
 async fn a_middleware_client() {
     let url = serve(next_hop()).await;
