@@ -5,8 +5,8 @@ use std::fmt::{self, Write};
 /// A message whose named fields are printed as `REDACTED`: for logging the request of an RPC.
 ///
 /// It prints what `#[derive(Debug)]` prints, which all messages of prost have, and leaves out the values of the
-/// fields that are named by their path from the message: `card`, `buyer.email`; list items and options do not
-/// count in a path.
+/// fields that are named by their path from the message: `card`, `buyer.email`; list items, options and the keys of
+/// maps do not count in a path.
 /// A whole message or list is redacted by its own name.
 ///
 /// What it cannot do: a type with a hand-written `Debug` may print a field without its name, and is then printed as
@@ -60,6 +60,9 @@ impl<T: fmt::Debug + ?Sized> fmt::Display for Redacted<'_, T> {
             path: Vec::new(),
             word: String::new(),
             depth: 0,
+            structs: Vec::new(),
+            previous: ' ',
+            name_may_follow: false,
             hidden: None,
             quote: None,
             is_escaped: false,
@@ -84,6 +87,13 @@ struct Filter<'a, 'f> {
     /// What may become the name of a field.
     word: String,
     depth: usize,
+    /// Which of the open brackets belong to structs: what stands before a colon in others is a key of a map, which is
+    /// a value and does not count in a path.
+    structs: Vec<bool>,
+    /// The last character that is no space.
+    previous: char,
+    /// A brace of a struct, or a comma in one, and nothing after it.
+    name_may_follow: bool,
     /// The depth of the field that is left out.
     hidden: Option<usize>,
     quote: Option<char>,
@@ -108,7 +118,11 @@ impl Filter<'_, '_> {
             }
             '{' | '[' | '(' => {
                 self.depth += 1;
-                self.put(c)
+                let is_struct = c == '{' && is_of_name(self.previous);
+                self.structs.push(is_struct);
+                self.put(c)?;
+                self.name_may_follow = is_struct;
+                Ok(())
             }
             '}' | ']' | ')' => {
                 let was_hidden = self.hidden.is_some();
@@ -117,14 +131,18 @@ impl Filter<'_, '_> {
                     self.out.write_char(' ')?;
                 }
                 self.depth = self.depth.saturating_sub(1);
+                self.structs.pop();
                 self.put(c)
             }
             ',' => {
                 self.end_of_field()?;
-                self.put(c)
+                self.put(c)?;
+                self.name_may_follow = self.structs.last() == Some(&true);
+                Ok(())
             }
-            ':' => self.name_of_field(),
-            _ if c.is_alphanumeric() || c == '_' => {
+            ':' if self.name_may_follow && !self.word.is_empty() => self.name_of_field(),
+            ':' => self.put(c),
+            _ if is_of_name(c) => {
                 if self.hidden.is_none() {
                     self.word.push(c);
                 }
@@ -165,6 +183,7 @@ impl Filter<'_, '_> {
 
     fn put(&mut self, c: char) -> fmt::Result {
         self.flush()?;
+        self.name_may_follow &= c.is_whitespace();
         match self.hidden {
             Some(_) => Ok(()),
             None => self.out.write_char(c),
@@ -175,6 +194,7 @@ impl Filter<'_, '_> {
         if self.hidden.is_none() {
             self.out.write_str(&self.word)?;
         }
+        self.name_may_follow &= self.word.is_empty();
         self.word.clear();
         Ok(())
     }
@@ -182,6 +202,73 @@ impl Filter<'_, '_> {
 
 impl Write for Filter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| self.take(c))
+        text.chars().try_for_each(|c| {
+            self.take(c)?;
+            if !c.is_whitespace() {
+                self.previous = c;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    enum Key {
+        Email,
+    }
+
+    #[allow(dead_code)] // read by `Debug`
+    #[derive(Debug, Clone)]
+    struct Buyer {
+        email: &'static str,
+        age: u8,
+    }
+
+    #[allow(dead_code)]
+    #[derive(Debug)]
+    struct Order {
+        by_name: BTreeMap<&'static str, Buyer>,
+        by_number: BTreeMap<u8, Vec<Buyer>>,
+        by_key: BTreeMap<Key, Buyer>,
+        nested: BTreeMap<u8, BTreeMap<Key, Option<Buyer>>>,
+        last: u8,
+    }
+
+    #[track_caller]
+    fn check(fields: &[&str], expected: &str) {
+        let buyer = Buyer { email: "a: {secret", age: 7 };
+        let order = Order {
+            by_name: [("ada", buyer.clone()), ("bob, x", buyer.clone())].into(),
+            by_number: [(1, vec![buyer.clone()])].into(),
+            by_key: [(Key::Email, buyer.clone())].into(),
+            nested: [(1, [(Key::Email, Some(buyer))].into())].into(),
+            last: 9,
+        };
+        assert_eq!(Redacted::new(&order, fields).to_string(), expected);
+    }
+
+    #[test]
+    fn keys_of_maps_do_not_count() {
+        check(
+            &["by_name.email", "by_number.email", "by_key.email", "nested.email"],
+            "Order { by_name: {\"ada\": Buyer { email: REDACTED, age: 7 }, \"bob, x\": Buyer { email: REDACTED, age: 7 }}, \
+             by_number: {1: [Buyer { email: REDACTED, age: 7 }]}, by_key: {Email: Buyer { email: REDACTED, age: 7 }}, \
+             nested: {1: {Email: Some(Buyer { email: REDACTED, age: 7 })}}, last: 9 }",
+        );
+        check(
+            &["by_name", "by_number.age", "by_key", "nested", "last"],
+            "Order { by_name: REDACTED, by_number: {1: [Buyer { email: \"a: {secret\", age: REDACTED }]}, \
+             by_key: REDACTED, nested: REDACTED, last: REDACTED }",
+        );
     }
 }
