@@ -73,23 +73,19 @@ fn outcome(protocol: Protocol, properties: &Properties) -> Outcome {
     let grpc_status = || u32::try_from(host::number_property("response\0grpc_status")?).ok();
     match (protocol, http) {
         (Protocol::Http, 0) => Outcome::Aborted,
-        (_, 0) => Outcome::Grpc { code: grpc::CANCELLED, http: Outcome::Aborted.status() },
+        (_, 0) => Outcome::of_grpc(None, 0),
         (Protocol::Http, http) => Outcome::Http(http),
         (Protocol::Grpc, http) => {
             // Envoy, too, calls a status that never came unknown.
-            match grpc_status().unwrap_or(grpc::UNKNOWN) {
-                grpc::UNKNOWN if flags::caller_went_away(properties.flags) => {
+            match grpc_status() {
+                None | Some(grpc::UNKNOWN) if flags::caller_went_away(properties.flags) => {
                     Outcome::Grpc { code: grpc::CANCELLED, http }
                 }
-                grpc::UNKNOWN if http == 200 && was_translated_to_web() => Outcome::Http(http),
-                code => Outcome::Grpc { code, http },
+                None | Some(grpc::UNKNOWN) if was_translated_to_web() => Outcome::of_grpc_web(None, http),
+                code => Outcome::of_grpc(code, http),
             }
         }
-        // Its status stands in the body: where Envoy does not know it, only HTTP's is known.
-        (Protocol::GrpcWeb, http) => match grpc_status() {
-            Some(code) if code != grpc::UNKNOWN || http != 200 => Outcome::Grpc { code, http },
-            _ => Outcome::Http(http),
-        },
+        (Protocol::GrpcWeb, http) => Outcome::of_grpc_web(grpc_status(), http),
     }
 }
 

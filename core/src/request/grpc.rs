@@ -38,6 +38,20 @@ pub const fn is_server_error(code: u32) -> bool {
     matches!(code, UNKNOWN | 4 | 12 | 13 | 14 | 15) || code > 16
 }
 
+/// The code that a response without `grpc-status` stands for.
+///
+/// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
+pub const fn of_http(status: u16) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => UNKNOWN,
+    }
+}
+
 /// True for the content type of gRPC and its variants (`application/grpc+proto`, `application/grpc-web` …).
 pub fn is_content_type(value: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
@@ -50,8 +64,16 @@ pub fn is_content_type(value: &[u8]) -> bool {
 
 /// True for gRPC-Web (`application/grpc-web`, `application/grpc-web-text` …).
 pub fn is_web_content_type(value: &[u8]) -> bool {
-    const WEB: &[u8] = b"application/grpc-web";
-    is_content_type(value) && value.get(..WEB.len()).is_some_and(|start| start.eq_ignore_ascii_case(WEB))
+    is_content_type(value) && begins_with(value, b"application/grpc-web")
+}
+
+/// True for gRPC-Web in Base64 (`application/grpc-web-text`, `application/grpc-web-text+proto`).
+pub fn is_web_text_content_type(value: &[u8]) -> bool {
+    is_content_type(value) && begins_with(value, b"application/grpc-web-text")
+}
+
+fn begins_with(value: &[u8], start: &[u8]) -> bool {
+    value.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
 }
 
 #[cfg(test)]

@@ -30,6 +30,25 @@ impl Default for Outcome {
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Outcome {
+    /// How a gRPC call ended: by its code, where one came, or by the HTTP status; CANCELLED where that is zero, for
+    /// then the caller went away.
+    pub const fn of_grpc(code: Option<u32>, http: u16) -> Self {
+        match (code, http) {
+            (_, 0) => Self::Grpc { code: grpc::CANCELLED, http: CLIENT_CLOSED_REQUEST },
+            (Some(code), http) => Self::Grpc { code, http },
+            (None, http) => Self::Grpc { code: grpc::of_http(http), http },
+        }
+    }
+
+    /// How a call of gRPC-Web ended: its code may stand in the body, and where nobody has read it there, only HTTP's
+    /// status is known.
+    pub const fn of_grpc_web(code: Option<u32>, http: u16) -> Self {
+        match (code, http) {
+            (None | Some(grpc::UNKNOWN), 200) => Self::Http(http),
+            _ => Self::of_grpc(code, http),
+        }
+    }
+
     /// The HTTP status to log; 499 where the caller went away.
     pub const fn status(self) -> u16 {
         match self {
@@ -93,5 +112,30 @@ mod tests {
         check(grpc(5), Severity::Warning, Unset, Error);
         check(grpc(13), Severity::Error, Error, Error);
         assert_eq!(Outcome::Aborted.status(), 499);
+    }
+
+    /// Rules 55 and 57.
+    #[test]
+    fn calls_of_grpc() {
+        let grpc = |code, http| Outcome::Grpc { code, http };
+        for (code, http, expected) in [
+            (Some(5), 200, 5),
+            (None, 200, 2),
+            (None, 400, 13),
+            (None, 401, 16),
+            (None, 403, 7),
+            (None, 404, 12),
+            (None, 429, 14),
+            (None, 503, 14),
+            (None, 500, 2),
+            (Some(8), 503, 8),
+        ] {
+            assert_eq!(Outcome::of_grpc(code, http), grpc(expected, http), "{code:?} {http}");
+        }
+        assert_eq!(Outcome::of_grpc(None, 0), grpc(1, 499));
+        assert_eq!(Outcome::of_grpc_web(None, 200), Outcome::Http(200));
+        assert_eq!(Outcome::of_grpc_web(Some(5), 200), grpc(5, 200));
+        assert_eq!(Outcome::of_grpc_web(None, 503), grpc(14, 503));
+        assert_eq!(Outcome::of_grpc_web(None, 0), grpc(1, 499));
     }
 }

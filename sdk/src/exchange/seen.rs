@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     request_size: u64,
     response_size: u64,
     is_grpc: bool,
+    /// gRPC-Web, whose status stands in the body.
+    is_web: bool,
     end: End,
     /// The bytes that the response has promised.
     promised: Option<u64>,
@@ -82,6 +84,9 @@ impl Seen {
             request_size: content_length(headers).unwrap_or(0),
             response_size: 0,
             is_grpc: telling.is_grpc(headers),
+            is_web: headers
+                .get(header::CONTENT_TYPE)
+                .is_some_and(|value| grpc::is_web_content_type(value.as_bytes())),
             end: End::None,
             promised: None,
         });
@@ -141,11 +146,23 @@ impl Seen {
 
     fn outcome(&self) -> Outcome {
         match self.end {
-            End::None | End::Sending { .. } => Outcome::Aborted,
-            End::Complete { status, grpc } if self.is_grpc => {
-                Outcome::Grpc { code: grpc.unwrap_or(grpc::UNKNOWN), http: status.as_u16() }
+            End::None if self.is_grpc => Outcome::of_grpc(None, 0),
+            End::None => Outcome::Aborted,
+            End::Sending { status, grpc: None } if self.is_grpc => {
+                Outcome::Grpc { code: grpc::CANCELLED, http: status.as_u16() }
             }
-            End::Complete { status, .. } => Outcome::Http(status.as_u16()),
+            // A caller may well have seen enough before the end of the body.
+            End::Sending { status, .. } if !self.is_grpc && self.telling.side == Side::Client => {
+                Outcome::Http(status.as_u16())
+            }
+            End::Sending { .. } if !self.is_grpc => Outcome::Aborted,
+            End::Sending { status, grpc } | End::Complete { status, grpc } if self.is_web => {
+                Outcome::of_grpc_web(grpc, status.as_u16())
+            }
+            End::Sending { status, grpc } | End::Complete { status, grpc } if self.is_grpc => {
+                Outcome::of_grpc(grpc, status.as_u16())
+            }
+            End::Sending { status, .. } | End::Complete { status, .. } => Outcome::Http(status.as_u16()),
             // Nobody has answered.
             End::Failed if self.telling.side == Side::Client => Outcome::Http(0),
             End::Failed if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },

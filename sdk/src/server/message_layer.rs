@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use http_body::{Body, Frame, SizeHint};
+use logtracer_core::request::grpc;
 use pin_project_lite::pin_project;
 use prost_reflect::MessageDescriptor;
 use tower_layer::Layer;
@@ -98,8 +99,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         let received = request.extensions_mut().remove::<Arc<Received>>();
+        let is_text = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| grpc::is_web_text_content_type(value.as_bytes()));
         let reading = received.and_then(|received| match self.messages.input(request.uri().path()) {
-            Some(descriptor) if received.is_wanted() => {
+            // The messages of gRPC-Web's text are in Base64, which nobody reads here.
+            Some(descriptor) if !is_text && received.is_wanted() => {
                 Some(Reading { received, descriptor, messages: self.messages.clone(), bytes: Vec::new() })
             }
             _ => {

@@ -1,6 +1,7 @@
 //! The lines about requests that go out, and what goes with them.
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use logtracer_sdk::TraceContext;
@@ -8,6 +9,7 @@ use logtracer_sdk::client::{RequestLog, TraceLayer as ClientLayer};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
+use tower::{Layer, ServiceExt};
 
 use crate::serving::serve;
 
@@ -47,6 +49,28 @@ async fn the_lines_of_the_original() {
             ("WARNING".into(), "test - no response - http://127.0.0.1:1/".into()),
         ]
     );
+}
+
+/// Whoever has seen enough in the status leaves the body unread.
+#[tokio::test]
+async fn a_response_whose_body_is_not_read() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    for (content_type, expected) in [
+        ("text/plain", "POST - http://shop/a.B/C - 503 Service Unavailable"),
+        ("application/grpc", "/a.B/C - CANCELLED"),
+    ] {
+        let answer = async |_: http::Request<Body>| {
+            let response = http::Response::builder().status(503).body(Body::from("try later"));
+            Ok::<_, std::convert::Infallible>(response.unwrap())
+        };
+        let layer = ClientLayer::new().requests(RequestLog::Single);
+        let request = http::Request::post("http://shop/a.B/C").header("content-type", content_type);
+        let call = layer.layer(tower::service_fn(answer)).oneshot(request.body(Body::empty()).unwrap());
+        drop(call.await.unwrap());
+        let (_, message) = messages(&capture).pop().unwrap();
+        assert_eq!(message, format!("test - OUTBOUND {expected}"));
+    }
 }
 
 /// Whoever hands the headers on that came in has none of them beside those of the trace.

@@ -11,7 +11,7 @@ use logtracer_sdk::Format;
 use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
 use logtracer_sdk::testing::Capture;
 use serde_json::{Value, json};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tracing::Level;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
@@ -99,6 +99,44 @@ async fn the_pair_of_the_original() {
     assert_eq!(texts(&lines)[1], ("ERROR", "test - 500 Internal Server Error - http://shop:8080/broken"));
     assert!(lines.iter().all(|line| line["trace"] == TRACE));
     assert_eq!(lines_of(TraceLayer::new(), "/missing").await.len(), 0);
+}
+
+/// Rules 55 and 57, where nobody has told a status of gRPC.
+#[tokio::test]
+async fn calls_of_grpc_without_a_status() {
+    for (content_type, status, severity, expected) in [
+        ("application/grpc", 200, "ERROR", "/demo.Shop/Buy - UNKNOWN"),
+        ("application/grpc", 401, "WARNING", "/demo.Shop/Buy - UNAUTHENTICATED"),
+        ("application/grpc", 503, "ERROR", "/demo.Shop/Buy - UNAVAILABLE"),
+        ("application/grpc-web", 200, "INFO", "POST - http://shop/demo.Shop/Buy - 200 OK"),
+        ("application/grpc-web-text", 200, "INFO", "POST - http://shop/demo.Shop/Buy - 200 OK"),
+        ("application/grpc-web", 503, "ERROR", "/demo.Shop/Buy - UNAVAILABLE"),
+        ("application/grpc", 0, "INFO", "/demo.Shop/Buy - CANCELLED"),
+    ] {
+        let capture = Capture::new();
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let answer = move |_: Request<Body>| async move {
+            if status == 0 {
+                std::future::pending::<()>().await;
+            }
+            let response = axum::http::Response::builder().status(status).body(Body::from("x"));
+            Ok::<_, Infallible>(response.unwrap())
+        };
+        let service = TraceLayer::grpc().requests(RequestLog::Single).layer(tower::service_fn(answer));
+        let call = Request::post("http://shop/demo.Shop/Buy").header("content-type", content_type);
+        let call = service.oneshot(call.body(Body::empty()).unwrap());
+        match tokio::time::timeout(
+            std::time::Duration::from_millis(if status == 0 { 10 } else { 10_000 }),
+            call,
+        )
+        .await
+        {
+            Ok(response) => _ = response.unwrap().into_body().collect().await.unwrap(),
+            Err(_) => assert_eq!(status, 0),
+        }
+        let lines = capture.lines();
+        assert_eq!(texts(&lines), [(severity, format!("test - {expected}").as_str())], "{content_type}");
+    }
 }
 
 #[tokio::test]
