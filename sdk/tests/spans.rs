@@ -119,7 +119,8 @@ async fn the_spans_of_a_process() {
     let app = Router::new()
         .route("/users/{id}", get(async || format!("{:?}", current_trace().unwrap())))
         .route("/healthz", get(async || format!("{:?}", current_trace().unwrap())))
-        .layer(TraceLayer::new().exclude(Routes::new().exact("/healthz")));
+        .route("/readyz", get(async || drop(span("db").enter())))
+        .layer(TraceLayer::new().exclude(Routes::new().exact("/healthz").exact("/readyz")));
     let ask = |path: &str| {
         let request = Request::get(path)
             .header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1")
@@ -138,6 +139,11 @@ async fn the_spans_of_a_process() {
         (spans[0].kind, spans[0].parent_span_id.as_slice()),
         (2, &[0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 2, 0xb7][..])
     );
+
+    // Below a request that is excluded, and that nobody else has a span of, there is none.
+    app.clone().oneshot(Request::get("/readyz").body(Body::empty()).unwrap()).await.unwrap();
+    flush().await;
+    assert_eq!(names(&received.take()), [""; 0]);
 
     // Credentials of a URL are in no attribute.
     let answer = |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };

@@ -1,8 +1,8 @@
 //! [`RequestSpan`]: the span of a request that comes in or goes out.
 
-use logtracer_core::TraceContext;
 use logtracer_core::request::Exchange;
 use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::{Sampling, TraceContext};
 
 use super::queue;
 use crate::clock;
@@ -27,8 +27,13 @@ impl RequestSpan {
         is_of_another: bool,
     ) -> (TraceContext, Option<Self>) {
         let context = queue::decided(context);
-        if !wanted || !queue::records(&context) {
+        if !queue::records(&context) {
             return (context, None);
+        }
+        if !wanted {
+            // Without a span of its own nothing may hang below the ids that were made for it.
+            let decided = if is_of_another { context } else { context.with_sampling(Sampling::Deny) };
+            return (decided, None);
         }
         let context = if is_of_another { context.child() } else { context };
         (context, Some(Self { context, kind, start_unix_nanos: clock::unix_nanos() }))
