@@ -75,7 +75,7 @@ fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&st
     }
 }
 
-/// The panics of this thread that have their line from the hook already.
+/// The panics of this thread that have their line already.
 pub(super) fn panics_written() -> u64 {
     #[cfg(feature = "logging")]
     let written = crate::logging::panic::written();
@@ -88,6 +88,9 @@ pub(super) fn panicked(payload: &(dyn Any + Send)) {
     let text = payload.downcast_ref::<&'static str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
     tracing::error!(target: targets::PANIC, "panicked: {text}");
+    // A layer around this one has nothing to add.
+    #[cfg(feature = "logging")]
+    crate::logging::panic::count();
 }
 
 fn level_of(telling: &Telling, outcome: Outcome) -> Level {

@@ -16,10 +16,15 @@ thread_local! {
     static WRITTEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The panics of this thread that the hook has written a line for.
+/// The panics of this thread that have a line, from the hook or from a layer.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) fn written() -> u64 {
     WRITTEN.get()
+}
+
+/// Remembers that a panic of this thread has its line.
+pub(crate) fn count() {
+    WRITTEN.set(WRITTEN.get() + 1);
 }
 
 /// Writes one line for each panic of the process, instead of what Rust prints to stderr.
@@ -28,7 +33,7 @@ pub(crate) fn written() -> u64 {
 pub(super) fn install_hook(service: Arc<Service>) {
     std::panic::set_hook(Box::new(move |panic| {
         write(&service, panic);
-        WRITTEN.set(WRITTEN.get() + 1);
+        count();
     }));
 }
 

@@ -140,6 +140,15 @@ async fn calls_of_grpc_without_a_status() {
 }
 
 #[tokio::test]
+async fn a_panic_within_two_layers_is_reported_once() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let app = shop(TraceLayer::grpc()).layer(TraceLayer::new());
+    assert!(tokio::spawn(app.oneshot(request("/panics"))).await.unwrap_err().is_panic());
+    assert_eq!(texts(&capture.lines()), [("ERROR", "test - panicked: out of eggs")]);
+}
+
+#[tokio::test]
 async fn excluded_paths() {
     let routes = || Routes::new().exact("/healthz").contains("/app-config/");
     for (excluded, target, expected) in [
