@@ -34,10 +34,13 @@ impl Logging {
         let (layer, mut handle, service) = self.parts(variable)?;
         handle.levels.are_alone();
         let subscriber = tracing_subscriber::registry().with(layer);
+        // Before the subscriber: a bridge without one writes nothing, as long as no level has been set for it.
+        #[cfg(feature = "log")]
+        super::log_bridge::install()?;
         dispatcher::set_global_default(Dispatch::new(subscriber))
             .map_err(|_| LoggingError::AlreadyInstalled)?;
         #[cfg(feature = "log")]
-        super::log_bridge::install(&handle.levels)?;
+        super::log_bridge::follow(&handle.levels);
         if log_panics {
             super::panic::install_hook(service);
         }

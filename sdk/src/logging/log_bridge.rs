@@ -22,11 +22,9 @@ thread_local! {
     static KEY_VALUES: Cell<Option<Rc<[KeyValue]>>> = const { Cell::new(None) };
 }
 
-/// Makes `tracing` the logger of the `log` crate.
-pub(super) fn install(levels: &Levels) -> Result<(), LoggingError> {
-    log::set_boxed_logger(Box::new(Bridge(LogTracer::new()))).map_err(|_| LoggingError::AlreadyInstalled)?;
-    follow(levels);
-    Ok(())
+/// Makes `tracing` the logger of the `log` crate, which hands nothing on before [`follow`].
+pub(super) fn install() -> Result<(), LoggingError> {
+    log::set_boxed_logger(Box::new(Bridge(LogTracer::new()))).map_err(|_| LoggingError::AlreadyInstalled)
 }
 
 /// Lets the `log` crate drop early what no directive wants.
