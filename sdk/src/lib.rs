@@ -67,7 +67,7 @@
 //! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
-//! Rust 1.85 or later; `spans` and `tokio` bring tokio, nothing else does.
+//! Rust 1.85 or later; tokio comes with `spans`, `tokio`, `reqwest` and `actix` alone.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -75,6 +75,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 #![forbid(unsafe_code)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "logging")]
 mod carry;
