@@ -50,6 +50,9 @@ impl Logging {
 
     /// The layer alone, to be combined with others. It filters for itself only.
     ///
+    /// Records of `log` come only where something hands them to `tracing`: [`install`](Self::install) sees to that,
+    /// here it is left to the service (`tracing_log::LogTracer::init()`, without the key-values of the records).
+    ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
     /// use std::sync::Arc;

@@ -285,6 +285,8 @@ impl TraceLayer {
 
     /// Tells the caller the trace id in this header of the response.
     ///
+    /// In Actix an error of a handler becomes a response further out, without this header.
+    ///
     /// ```
     /// use logtracer_sdk::server::TraceLayer;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
