@@ -21,8 +21,9 @@ pub(crate) struct OfResource {
     pub(crate) resource: Option<Bytes>,
     #[prost(message, repeated, tag = "2")]
     pub(crate) scopes: Vec<OfScope>,
-    #[prost(string, tag = "3")]
-    pub(crate) schema_url: String,
+    /// Text; as bytes a copy costs nothing.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) schema_url: Bytes,
 }
 
 /// `ScopeSpans` or `ScopeLogs`.
@@ -34,8 +35,9 @@ pub(crate) struct OfScope {
     /// Each a `Span` or a `LogRecord`.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) items: Vec<Bytes>,
-    #[prost(string, tag = "3")]
-    pub(crate) schema_url: String,
+    /// Text, as bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) schema_url: Bytes,
 }
 
 impl Envelope {
@@ -55,10 +57,14 @@ impl Envelope {
     }
 
     /// Cuts it into pieces of at most so many items and about so many bytes each; an item that is larger is a piece
-    /// of its own. Nothing is in two pieces, and an envelope without items has none.
+    /// of its own. No item is in two pieces, and an envelope without items has none.
+    ///
+    /// What a resource and a scope say is in each piece that has items of theirs. Where that takes most of the bytes,
+    /// a piece still gets as many bytes of items, so that all pieces together are not more than twice as large as the
+    /// envelope because of `max_bytes`. The pieces share their bytes with the envelope until they are closed.
     pub(crate) fn pieces(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
         let mut pieces: Vec<Self> = Vec::new();
-        let (mut items, mut bytes) = (0, 0);
+        let (mut items, mut bytes, mut header_bytes) = (0, 0, 0);
         for of_resource in self.resources {
             let resource = OfResource { scopes: Vec::new(), ..of_resource };
             let resource_bytes = resource.encoded_len();
@@ -68,22 +74,23 @@ impl Envelope {
                 let scope_bytes = scope.encoded_len();
                 let mut is_new_scope = true;
                 for item in of_scope.items {
-                    let is_full = items >= max_items || bytes + item.len() > max_bytes;
+                    let most = max_bytes.saturating_sub(header_bytes).max(header_bytes);
+                    let is_full = items >= max_items || bytes + item.len() > most;
                     if pieces.is_empty() || (is_full && items > 0) {
                         pieces.push(Self::default());
-                        (items, bytes) = (0, 0);
+                        (items, bytes, header_bytes) = (0, 0, 0);
                         (is_new_resource, is_new_scope) = (true, true);
                     }
                     let Some(piece) = pieces.last_mut() else { continue };
                     if is_new_resource {
                         piece.resources.push(resource.clone());
-                        bytes += resource_bytes;
+                        header_bytes += resource_bytes;
                         (is_new_resource, is_new_scope) = (false, true);
                     }
                     let Some(resource) = piece.resources.last_mut() else { continue };
                     if is_new_scope {
                         resource.scopes.push(scope.clone());
-                        bytes += scope_bytes;
+                        header_bytes += scope_bytes;
                         is_new_scope = false;
                     }
                     let Some(scope) = resource.scopes.last_mut() else { continue };
@@ -163,6 +170,25 @@ mod tests {
                 })
                 .collect();
             assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
+    fn a_large_resource_is_not_copied_for_each_item() {
+        let spans = (0..1000).map(|_| Span { span_id: vec![1; 8], ..Default::default() }).collect();
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+                schema_url: "x".repeat(100_000),
+                ..Default::default()
+            }],
+        };
+        let body = Bytes::from(request.encode_to_vec());
+        for max_bytes in [1000, 100_000, 105_000] {
+            let pieces = Envelope::open(&body).unwrap().pieces(u32::MAX, max_bytes);
+            let bytes: usize = pieces.iter().map(Message::encoded_len).sum();
+            assert!(bytes <= 2 * body.len(), "{} pieces, {bytes} bytes", pieces.len());
+            assert_eq!(pieces.iter().map(Envelope::items).sum::<u32>(), 1000);
         }
     }
 

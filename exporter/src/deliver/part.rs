@@ -93,9 +93,12 @@ impl Part {
             return Halves::Two(self, second);
         }
         let Some(piece) = self.pieces.first() else { return Halves::One(self) };
-        match cut(self.signal, piece, piece.items.div_ceil(2), usize::MAX).as_deref() {
-            Some([first, second]) => {
-                Halves::Two(Self::new(self.signal, first.clone()), Self::new(self.signal, second.clone()))
+        let Some(mut cut) = cut(self.signal, piece, piece.items.div_ceil(2), usize::MAX) else {
+            return Halves::One(self);
+        };
+        match (cut.next(), cut.next()) {
+            (Some(first), Some(second)) => {
+                Halves::Two(Self::new(self.signal, first), Self::new(self.signal, second))
             }
             _ => Halves::One(self),
         }
@@ -124,11 +127,27 @@ impl Part {
     }
 }
 
+/// What a piece is cut into. Each takes memory only once it is asked for: all together can be far larger than the
+/// piece, for each says again what its resource says.
+#[derive(Debug)]
+pub(super) struct Cut {
+    place: Place,
+    envelopes: std::vec::IntoIter<Envelope>,
+}
+
+impl Iterator for Cut {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let place = self.place;
+        self.envelopes.find_map(|envelope| piece_of(place, &envelope))
+    }
+}
+
 /// Cuts a piece into smaller ones; `None` if it cannot be read, or does not hold what it says.
-pub(super) fn cut(signal: Signal, piece: &Piece, max_items: u32, max_bytes: usize) -> Option<Vec<Piece>> {
-    let envelope = open(signal, piece)?;
-    let pieces = envelope.pieces(max_items, max_bytes);
-    Some(pieces.iter().filter_map(|envelope| piece_of(piece.place, envelope)).collect())
+pub(super) fn cut(signal: Signal, piece: &Piece, max_items: u32, max_bytes: usize) -> Option<Cut> {
+    let envelopes = open(signal, piece)?.pieces(max_items, max_bytes).into_iter();
+    Some(Cut { place: piece.place, envelopes })
 }
 
 /// The outbox gets nothing from the receivers that cannot be read, but its file can hold anything.

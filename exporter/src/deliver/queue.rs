@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::part::{Part, Piece, Place, cut};
+use super::part::{Cut, Part, Piece, Place, cut};
 use crate::outbox::Signal;
 use crate::sink::Pace;
 
@@ -40,9 +40,19 @@ struct Open {
     since: Instant,
 }
 
+/// What has been read and is in no part yet.
+#[derive(Debug)]
+enum Fresh {
+    Piece(Piece),
+    Cut(Cut),
+    /// It cannot be cut.
+    Whole(Piece),
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
     pace: Pace,
+    fresh: VecDeque<(Signal, Fresh)>,
     ready: VecDeque<Attempt>,
     /// What has failed.
     again: VecDeque<Attempt>,
@@ -53,18 +63,45 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, ready: VecDeque::new(), again: VecDeque::new(), open: Vec::new(), last_was_again: false }
+        Self {
+            pace,
+            fresh: VecDeque::new(),
+            ready: VecDeque::new(),
+            again: VecDeque::new(),
+            open: Vec::new(),
+            last_was_again: false,
+        }
     }
 
     /// Adds what has been read; what is too large for one call is cut.
     pub(super) fn add(&mut self, signal: Signal, piece: Piece, now: Instant) {
-        if piece.items <= self.pace.items && piece.body.len() <= self.pace.bytes {
-            self.gather(signal, piece, now);
-            return;
-        }
-        match cut(signal, &piece, self.pace.items, self.pace.bytes) {
-            Some(pieces) => pieces.into_iter().for_each(|piece| self.gather(signal, piece, now)),
-            None => self.ready.push_back(Part::new(signal, piece).into()),
+        let fresh = if piece.items <= self.pace.items && piece.body.len() <= self.pace.bytes {
+            Fresh::Piece(piece)
+        } else {
+            match cut(signal, &piece, self.pace.items, self.pace.bytes) {
+                Some(cut) => Fresh::Cut(cut),
+                None => Fresh::Whole(piece),
+            }
+        };
+        self.fresh.push_back((signal, fresh));
+        self.fill(now);
+    }
+
+    /// Fills parts until one is ready.
+    fn fill(&mut self, now: Instant) {
+        while self.ready.is_empty()
+            && let Some((signal, fresh)) = self.fresh.pop_front()
+        {
+            match fresh {
+                Fresh::Piece(piece) => self.gather(signal, piece, now),
+                Fresh::Whole(piece) => self.ready.push_back(Part::new(signal, piece).into()),
+                Fresh::Cut(mut cut) => {
+                    if let Some(piece) = cut.next() {
+                        self.fresh.push_front((signal, Fresh::Cut(cut)));
+                        self.gather(signal, piece, now);
+                    }
+                }
+            }
         }
     }
 
@@ -103,6 +140,7 @@ impl Queue {
     }
 
     fn next_fresh(&mut self, now: Instant) -> Option<Attempt> {
+        self.fill(now);
         if let Some(attempt) = self.ready.pop_front() {
             return Some(attempt);
         }
@@ -112,7 +150,7 @@ impl Queue {
 
     /// When [`next`](Self::next) will have something, if nothing is added.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        if self.ready.is_empty() && self.again.is_empty() {
+        if self.ready.is_empty() && self.again.is_empty() && self.fresh.is_empty() {
             self.open.iter().map(|open| self.due(open)).min()
         } else {
             Some(Instant::now())
@@ -160,6 +198,17 @@ mod tests {
         let mut queue = Queue::new(PACE);
         queue.add(Signal::Traces, piece(Place::Batch(1), &["a", "b", "c"]), now);
         assert_eq!(drain(&mut queue, now), ["a b c"]);
+    }
+
+    #[test]
+    fn what_is_cut_takes_memory_piece_by_piece() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Pace { items: 1, ..PACE });
+        queue.add(Signal::Traces, piece(Place::Batch(1), &["a"; 100]), now);
+        assert!(queue.ready.len() + queue.open.len() <= 2, "{} ready", queue.ready.len());
+        assert_eq!(queue.next_at().map(|at| at <= Instant::now()), Some(true));
+        assert_eq!(drain(&mut queue, now).len(), 100);
+        assert_eq!(queue.next_at(), None);
     }
 
     #[test]
