@@ -40,6 +40,12 @@ pub(crate) struct OfScope {
     pub(crate) schema_url: Bytes,
 }
 
+impl OfResource {
+    pub(crate) fn has_items(&self) -> bool {
+        self.scopes.iter().any(|scope| !scope.items.is_empty())
+    }
+}
+
 impl Envelope {
     /// Reads a body as it is in the outbox; what is in it is not copied.
     pub(crate) fn open(body: &Bytes) -> Result<Self, DecodeError> {

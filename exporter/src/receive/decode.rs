@@ -185,7 +185,7 @@ fn json<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, Refusal> 
     serde_json::from_slice(body).map_err(|error| format.malformed(error))
 }
 
-/// The request without its invalid spans.
+/// The request without its invalid spans, and without what is empty then.
 fn valid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, Rejected) {
     let mut invalid = Rejected::new();
     let mut is_valid = |span: &Span| match Invalid::check(&span.trace_id, &span.span_id, &span.parent_span_id)
@@ -200,7 +200,9 @@ fn valid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, Rejected) {
         for scope_spans in &mut resource_spans.scope_spans {
             scope_spans.spans.retain(&mut is_valid);
         }
+        resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
     }
+    request.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
     (request.encode_to_vec(), invalid)
 }
 
@@ -255,6 +257,19 @@ mod tests {
         assert_eq!(decoded.invalid, reasons.map(|reason| (reason, 1)).into());
         let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
         assert_eq!(kept.resource_spans[0].scope_spans[0].spans.len(), 1);
+    }
+
+    #[test]
+    fn what_has_only_invalid_spans_is_left_out_whole() {
+        let mut bad = request(2);
+        let mut other = request(1);
+        other.resource_spans[0].scope_spans[0].spans[0].span_id.clear();
+        bad.resource_spans[0].scope_spans.extend(other.resource_spans[0].scope_spans.clone());
+        bad.resource_spans.extend(other.resource_spans);
+        let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
+        assert_eq!((decoded.items, decoded.invalid), (2, [(Invalid::SpanIdLength, 2)].into()));
+        let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
+        assert_eq!(kept, request(2));
     }
 
     #[test]

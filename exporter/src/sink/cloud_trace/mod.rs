@@ -64,11 +64,15 @@ impl Sink for CloudTrace {
     }
 }
 
-/// The project of all resources, if they have the same.
+/// The project of all resources that have spans, if it is the same.
 fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Option<ProjectId> {
     let of = |resource: Option<_>| resource.and_then(project::named).unwrap_or_else(|| default.clone());
+    let with_spans = request
+        .resource_spans
+        .iter()
+        .filter(|of_resource| of_resource.scope_spans.iter().any(|of_scope| !of_scope.spans.is_empty()));
     let projects: BTreeSet<ProjectId> =
-        request.resource_spans.iter().map(|of_resource| of(of_resource.resource.as_ref())).collect();
+        with_spans.map(|of_resource| of(of_resource.resource.as_ref())).collect();
     match projects.len() {
         0 => Some(default.clone()),
         1 => projects.into_iter().next(),
@@ -93,4 +97,37 @@ fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<
         }
     }
     serde_json::to_vec(&model::Request { spans }).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    fn of(project: &str, spans: usize) -> ResourceSpans {
+        let value = Some(AnyValue { value: Some(Any::StringValue(project.to_owned())) });
+        let attribute = KeyValue { key: project::ATTRIBUTE.to_owned(), value, key_strindex: 0 };
+        ResourceSpans {
+            resource: Some(Resource { attributes: vec![attribute], ..Default::default() }),
+            scope_spans: vec![ScopeSpans { spans: vec![Span::default(); spans], ..Default::default() }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_project_without_spans_does_not_count() {
+        let default: ProjectId = "shop-1".parse().unwrap();
+        for (resource_spans, expected) in [
+            (vec![], Some("shop-1")),
+            (vec![of("first-1", 1), of("first-1", 2)], Some("first-1")),
+            (vec![of("first-1", 1), of("second-2", 0)], Some("first-1")),
+            (vec![of("first-1", 1), of("second-2", 1)], None),
+        ] {
+            let project = only_project(&ExportTraceServiceRequest { resource_spans }, &default);
+            assert_eq!(project.as_ref().map(ProjectId::as_str), expected);
+        }
+    }
 }

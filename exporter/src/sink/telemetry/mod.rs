@@ -42,6 +42,8 @@ impl Sink for Telemetry {
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
         let undecodable = |error: prost::DecodeError| DeliveryError::Refused { reason: error.to_string() };
         let mut envelope = Envelope::open(&part.body()).map_err(undecodable)?;
+        // What has no spans must not decide about those that there are.
+        envelope.resources.retain(OfResource::has_items);
         let mut project = None;
         for of_resource in &mut envelope.resources {
             let named = complete(of_resource, &self.0.project).map_err(undecodable)?;
