@@ -75,9 +75,11 @@ impl ZipkinSpan {
             SpanKind::Consumer => (Some("CONSUMER"), false),
             SpanKind::Internal | SpanKind::Unspecified => (None, false),
         };
+        // Zeros are no id.
+        let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
         Self {
             trace_id: value::hex(&span.trace_id),
-            parent_id: value::hex(&span.parent_span_id),
+            parent_id: if has_parent { value::hex(&span.parent_span_id) } else { String::new() },
             id: value::hex(&span.span_id),
             kind,
             name: span.name.clone(),
@@ -253,6 +255,14 @@ mod tests {
                 r#"{"traceId":"46464646464646464646464646464646","parentId":"0202020202020202","id":"0101010101010101","kind":"CLIENT","name":"GET /orders","timestamp":1700000000000000,"duration":2000,"localEndpoint":{"serviceName":"shop"},"remoteEndpoint":{"serviceName":"stock","ipv4":"10.0.0.7","port":8080},"tags":{"http.response.status_code":"200","k8s.pod.name":"shop-1","network.peer.address":"10.0.0.7","otel.scope.name":"logtracer","sampled":"true","server.address":"stock","server.port":"8080"}}"#
             ]],
         );
+    }
+
+    #[test]
+    fn a_parent_of_zeros_is_none() {
+        for (parent, expected) in [(vec![], ""), (vec![0; 8], ""), (vec![2; 8], "0202020202020202")] {
+            let span = Span { parent_span_id: parent, ..span() };
+            assert_eq!(ZipkinSpan::new(&span, None, None).parent_id, expected);
+        }
     }
 
     #[test]
