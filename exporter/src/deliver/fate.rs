@@ -46,7 +46,9 @@ impl<S: Sink> Delivery<S> {
             Err(DeliveryError::Divided { .. }) => {
                 self.keep(attempt, "it cannot be divided as the sink wants it").await;
             }
-            Err(DeliveryError::Unavailable { reason, after } | DeliveryError::Denied { reason, after }) => {
+            Err(
+                DeliveryError::Unavailable { reason, after } | DeliveryError::Denied { reason, after, .. },
+            ) => {
                 self.retry(attempt, round, &reason, after);
             }
             Err(DeliveryError::Failed { reason, after }) => {

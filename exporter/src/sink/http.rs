@@ -13,8 +13,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use tonic_types::RpcStatusExt as _;
 
-use super::DeliveryError;
+use super::{DeliveryError, Denied};
 use crate::text;
 
 /// How long a call may take, and a connection to come about.
@@ -91,7 +92,8 @@ impl Said {
     /// Reads `google.rpc.Status`, which receivers of OTLP answer.
     fn read_protobuf(body: &[u8]) -> Self {
         let status = tonic_types::Status::decode(body).unwrap_or_default();
-        Self { message: status.message, after: None }
+        let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        Self { message: status.message, after }
     }
 }
 
@@ -129,7 +131,11 @@ fn judge(status: StatusCode, after: Option<Duration>, said: &str) -> DeliveryErr
     match status.as_u16() {
         // A token is renewed.
         401 | 408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
-        300..=399 | 403..=407 | 410 | 411 | 415 | 501 | 505 => DeliveryError::Denied { reason, after },
+        // A pause that is asked for is no answer about the access.
+        403 | 404 if after.is_none() => DeliveryError::Denied { reason, after, what: Denied::Access },
+        300..=399 | 403..=407 | 410 | 411 | 415 | 501 | 505 => {
+            DeliveryError::Denied { reason, after, what: Denied::Call }
+        }
         400..=499 => DeliveryError::Refused { reason },
         _ => DeliveryError::Failed { reason, after },
     }
@@ -180,6 +186,7 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tonic_types::StatusExt as _;
 
     #[test]
     fn statuses_are_told_apart() {
@@ -194,7 +201,9 @@ mod tests {
                 let error = judge(StatusCode::from_u16(*code).unwrap(), after, " it\nsaid ");
                 let (told, reason) = match error {
                     DeliveryError::Unavailable { reason, after: Some(_) } => ("later", reason),
-                    DeliveryError::Denied { reason, after: Some(_) } => ("denied", reason),
+                    DeliveryError::Denied { reason, after: Some(_), what: Denied::Call } => {
+                        ("denied", reason)
+                    }
                     DeliveryError::Failed { reason, after: Some(_) } => ("perhaps", reason),
                     DeliveryError::Refused { reason } => ("never", reason),
                     other => panic!("{other:?}"),
@@ -205,6 +214,25 @@ mod tests {
                     "{reason}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_lack_of_access_is_told_from_a_wrong_call() {
+        let after = Some(Duration::from_secs(3));
+        for (code, after, what) in [
+            (403, None, Denied::Access),
+            (404, None, Denied::Access),
+            (403, after, Denied::Call),
+            (302, None, Denied::Call),
+            (407, None, Denied::Call),
+            (501, None, Denied::Call),
+        ] {
+            let error = judge(StatusCode::from_u16(code).unwrap(), after, "");
+            assert!(
+                matches!(error, DeliveryError::Denied { what: is, .. } if is == what),
+                "{code}: {error:?}"
+            );
         }
     }
 
@@ -238,6 +266,19 @@ mod tests {
         for body in ["", "oops", "{}", r#"{"error":"oops"}"#] {
             let said = Said::read(body.as_bytes());
             assert_eq!((said.message.as_str(), said.after), (body, None));
+        }
+    }
+
+    #[test]
+    fn a_receiver_of_otlp_says_when_to_come_back() {
+        for after in [None, Some(Duration::from_millis(3500))] {
+            let mut details = tonic_types::ErrorDetails::new();
+            if after.is_some() {
+                details.set_retry_info(after);
+            }
+            let status = tonic::Status::with_error_details(tonic::Code::Unavailable, "busy", details);
+            let said = Said::read_protobuf(status.details());
+            assert_eq!((said.message.as_str(), said.after), ("busy", after));
         }
     }
 

@@ -79,13 +79,22 @@ pub(crate) struct Rejected {
     pub(crate) reason: String,
 }
 
+/// What was denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// The access to what is named, or there is no such thing.
+    Access,
+    /// The call, as if somebody else than the sink had answered.
+    Call,
+}
+
 /// Why a sink did not take a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryError {
     /// The sink cannot take anything at the moment; not before `after`, if it said so.
     Unavailable { reason: String, after: Option<Duration> },
     /// The address or the access is wrong, whatever is sent; somebody has to change that.
-    Denied { reason: String, after: Option<Duration> },
+    Denied { reason: String, after: Option<Duration>, what: Denied },
     /// Something went wrong inside of the sink, perhaps because of what it was given.
     Failed { reason: String, after: Option<Duration> },
     /// This part, as it is, will never be accepted; a half of it may be.

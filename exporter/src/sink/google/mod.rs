@@ -5,7 +5,7 @@ pub(crate) mod project;
 
 use reqwest::{Client, RequestBuilder, Url};
 
-use super::{DeliveryError, http};
+use super::{DeliveryError, Denied, http};
 use crate::config::Config;
 use credentials::{Auth, Credentials};
 use project::ProjectId;
@@ -51,10 +51,11 @@ impl Google {
     /// What a failure means that is not about what was sent but about the access to a project.
     ///
     /// What is not allowed in the exporter's own project waits, for somebody will mend that; another project must not
-    /// hold up everything else, so that what is for it goes to the dead letters.
+    /// hold up everything else, so that what is for it goes to the dead letters. Whatever else is denied, such as by
+    /// a proxy on the way, waits.
     pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
-            DeliveryError::Denied { reason, .. } if *project != self.project => {
+            DeliveryError::Denied { reason, what: Denied::Access, .. } if *project != self.project => {
                 DeliveryError::Unwanted { reason: format!("project {project}: {reason}") }
             }
             other => other,
@@ -74,5 +75,31 @@ pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
 impl Auth {
     pub(crate) fn is_none(self) -> bool {
         self == Self::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_access_to_another_project_is_given_up() {
+        let own: ProjectId = "shop-1".parse().unwrap();
+        let google = Google {
+            client: http::client().unwrap(),
+            endpoint: endpoint("http://localhost").unwrap(),
+            credentials: Credentials::open(Auth::None, "", &own).await.unwrap(),
+            project: own.clone(),
+        };
+        let other: ProjectId = "other-2".parse().unwrap();
+        let denied = |what| DeliveryError::Denied { reason: "no".to_owned(), after: None, what };
+        let unwanted = DeliveryError::Unwanted { reason: "project other-2: no".to_owned() };
+        for (project, error, expected) in [
+            (&own, denied(Denied::Access), denied(Denied::Access)),
+            (&other, denied(Denied::Access), unwanted),
+            (&other, denied(Denied::Call), denied(Denied::Call)),
+        ] {
+            assert_eq!(google.judge(project, error), expected, "{project}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, causes, install_crypto};
-use super::super::{Accepted, DeliveryError};
+use super::super::{Accepted, DeliveryError, Denied};
 use super::http::accepted;
 use crate::deliver::Part;
 
@@ -92,7 +92,7 @@ fn judge(status: &Status) -> DeliveryError {
         | Code::Unavailable
         | Code::DataLoss => DeliveryError::Unavailable { reason, after },
         Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
-            DeliveryError::Denied { reason, after }
+            DeliveryError::Denied { reason, after, what: Denied::Access }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
             DeliveryError::Refused { reason }
