@@ -1,10 +1,13 @@
 //! The options, each also an environment variable `LOGTRACER_…`.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use reqwest::Url;
 
 use crate::dead_letters::command::DeadLetters;
@@ -64,6 +67,7 @@ pub struct Config {
         hide_env_values = true,
         value_name = "NAME",
         default_value = "store",
+        value_parser = SinkParser,
         value_delimiter = ','
     )]
     pub sinks: Vec<SinkName>,
@@ -132,6 +136,27 @@ pub enum Command {
     /// List, retry or discard what sinks have refused for good
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+}
+
+/// Reads `--sink`; unlike clap's own parsers it does not repeat what it refuses, which can hold a password.
+#[derive(Debug, Clone)]
+struct SinkParser;
+
+impl TypedValueParser for SinkParser {
+    type Value = SinkName;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _option: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<SinkName, clap::Error> {
+        let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(str::parse);
+        parsed.map_err(|reason| {
+            let message = format!("invalid value for '--sink <NAME>': {reason}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{Limits, Outbox};
 use crate::receive::{Receive, TokenFile};
 use crate::shutdown::{self, Shutdown};
+use crate::sink::otlp;
 use crate::sink::store::{Retention, Store};
 use crate::view::View;
 use crate::{Config, SinkName, listen, outbox, receive, sink, tail, view};
@@ -56,6 +57,13 @@ fn check(config: &Config) -> anyhow::Result<()> {
         if config.sinks.iter().take(index).any(|earlier| earlier.to_string() == sink.to_string()) {
             bail!("--sink {sink} is given twice");
         }
+    }
+    let mut receivers = config.sinks.iter().filter_map(SinkName::otlp_host);
+    if std::env::var_os(otlp::HEADERS).is_some()
+        && let Some(first) = receivers.next()
+        && let Some(other) = receivers.find(|host| *host != first)
+    {
+        bail!("{} would go to {first} and to {other}; it can be for one host only", otlp::HEADERS);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod cloud_trace;
 pub(crate) mod google;
 mod http;
 mod name;
-mod otlp;
+pub(crate) mod otlp;
 mod stdout;
 pub(crate) mod store;
 mod telemetry;

@@ -28,6 +28,14 @@ pub enum SinkName {
 const EXISTING: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";
 
 impl SinkName {
+    /// The host that spans go to over OTLP.
+    pub(crate) fn otlp_host(&self) -> Option<&str> {
+        match self {
+            Self::Otlp(url) => url.host_str(),
+            _ => None,
+        }
+    }
+
     /// What the sink wants of the outbox.
     pub(crate) fn subscription(&self) -> Subscription {
         Subscription { sink: self.to_string(), takes_logs: matches!(self, Self::Store) }

@@ -36,9 +36,37 @@ fn an_unknown_sink_is_refused() {
     let (code, stderr) = ends(command);
     assert_eq!(code, Some(2));
     assert!(
-        stderr.contains("'kafka' for '--sink <NAME>': there is no sink \"kafka\"; what exists: store"),
+        stderr.contains("for '--sink <NAME>': there is no sink \"kafka\"; what exists: store"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_password_is_not_repeated() {
+    for place in ["option", "environment"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(dir.path());
+        match place {
+            "option" => command.args(["--sink", "otlp=grpc://me:secret@tempo:4317"]),
+            _ => command.env("LOGTRACER_SINK", "otlp=grpc://me:secret@tempo:4317"),
+        };
+        let (code, stderr) = ends(command);
+        assert_eq!(code, Some(2), "{place}");
+        assert!(stderr.contains("a URL with a user is for http and https"), "{place}: {stderr}");
+        assert!(!stderr.contains("secret"), "{place}: {stderr}");
+    }
+}
+
+#[test]
+fn headers_for_one_receiver_go_to_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret");
+    command.args(["--sink", "otlp=http://one.example:4318", "--sink", "otlp=grpc://other.example:4317"]);
+    let (code, stderr) = ends(command);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("would go to one.example and to other.example"), "{stderr}");
+    assert!(!stderr.contains("secret"), "{stderr}");
 }
 
 #[test]

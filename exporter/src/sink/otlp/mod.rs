@@ -26,7 +26,7 @@ pub(crate) enum Otlp {
 }
 
 /// Headers for every call, as the SDKs of OpenTelemetry take them.
-const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+pub(crate) const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 impl Otlp {
     /// Connects to nothing yet. Has to be called inside of the runtime.
