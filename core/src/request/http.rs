@@ -1,7 +1,15 @@
 //! The reason phrases of HTTP, which HTTP/2 does not carry but people read.
 
-/// The phrase of RFC 9110 (and of the RFCs that added to it) for a status.
-pub(super) const fn reason(status: u16) -> Option<&'static str> {
+/// The phrase of RFC 9110 (and of the RFCs that added to it) for a status; 499 is nginx's.
+///
+/// ```
+/// use logtracer_core::request::reason;
+///
+/// assert_eq!(reason(413), Some("Content Too Large"));
+/// assert_eq!(reason(499), Some("Client Closed Request"));
+/// assert_eq!(reason(299), None);
+/// ```
+pub const fn reason(status: u16) -> Option<&'static str> {
     Some(match status {
         100 => "Continue",
         101 => "Switching Protocols",

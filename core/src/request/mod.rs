@@ -12,6 +12,7 @@ mod outcome;
 mod routes;
 pub mod url;
 
+pub use http::reason;
 pub use outcome::Outcome;
 pub(crate) use routes::contains;
 pub use routes::{HostPattern, Routes};
@@ -99,7 +100,7 @@ impl<'a> Exchange<'a> {
         text.push_bytes(self.url);
         text.push(" - ");
         let _ = core::fmt::Write::write_fmt(text, format_args!("{status}"));
-        if let Some(reason) = http::reason(status) {
+        if let Some(reason) = reason(status) {
             text.push(" ");
             text.push(reason);
         }

@@ -4,9 +4,8 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
-use http::StatusCode;
 use logtracer_core::line::Severity;
-use logtracer_core::request::{Exchange, Outcome, grpc};
+use logtracer_core::request::{Exchange, Outcome, grpc, reason};
 use tracing::Level;
 
 use super::{RequestLog, Side, Telling};
@@ -163,12 +162,7 @@ impl fmt::Display for Reason {
         if self.0 == 0 {
             return f.write_str("no response");
         }
-        let phrase = match self.0 {
-            // nginx's, which no RFC knows.
-            499 => Some("Client Closed Request"),
-            status => StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()),
-        };
-        match phrase {
+        match reason(self.0) {
             Some(phrase) => write!(f, "{} {phrase}", self.0),
             None => write!(f, "{}", self.0),
         }
