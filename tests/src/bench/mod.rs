@@ -4,9 +4,9 @@
 //! h2load ──► Envoy (one for each set-up) ──► an Envoy that answers everything, spans included
 //! ```
 //!
-//! All Envoys run at once and get their load in turns, round after round, so that whatever else the machine does
+//! All Envoys run at once and get their load in turns, in many short rounds, so that whatever else the machine does
 //! falls on all alike. What counts is the CPU time of the Envoy under load, from the kernel; the ratios are what
-//! can be compared between machines.
+//! can be compared between machines. In the end each must have printed and sent what it is measured for.
 
 mod cpu;
 mod load;
@@ -61,7 +61,7 @@ pub fn run(effort: Effort, empty_filter: &Path, mut progress: impl FnMut(usize))
         let (port, admin) = (ports::reserve()?, ports::reserve()?);
         let config = setup.configuration(port, admin, service, empty_filter)?;
         let envoy = Envoy::start(&config, admin, &folder(dir.path(), &format!("{setup:?}"))?)?;
-        load::send(port, CONNECTIONS, effort.requests / 4)?; // connections, caches, compiled code
+        load::send(port, CONNECTIONS, effort.requests)?; // connections, caches, compiled code
         benches.push(Bench { setup, envoy, port, rounds: Vec::new() });
     }
     for round in 0..effort.rounds {
@@ -72,6 +72,10 @@ pub fn run(effort: Effort, empty_filter: &Path, mut progress: impl FnMut(usize))
             let spent = cpu::nanos(bench.envoy.id())? - before;
             bench.rounds.push(spent as f64 / 1e3 / effort.requests as f64);
         }
+    }
+    let requests = effort.requests * (effort.rounds as u64 + 1);
+    for bench in &benches {
+        bench.setup.has_done(&bench.envoy, requests)?;
     }
     Ok(benches.iter().map(|bench| Cost { name: bench.setup.name(), micros: median(&bench.rounds) }).collect())
 }

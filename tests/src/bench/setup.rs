@@ -1,11 +1,12 @@
 //! The set-ups that are compared: plain Envoy, and what can be added to it.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::Result;
-use crate::envoy::{self, fill};
+use crate::envoy::{self, Envoy, fill};
+use crate::{Error, Result, wait};
 
 /// One thing to add to Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,27 @@ impl Setup {
         }
     }
 
+    /// Waits until so many requests have left the lines and spans of this set-up: what does not do its work is cheap.
+    pub(super) fn has_done(self, envoy: &Envoy, requests: u64) -> Result<()> {
+        let has_lines = !matches!(self, Setup::Plain | Setup::EmptyFilter | Setup::Context);
+        let counters: &[&str] = match self {
+            Setup::Plain | Setup::JsonLog | Setup::EmptyFilter => &[],
+            Setup::Context => &["wasmcustom.logtracer_requests"],
+            Setup::Line => &["wasmcustom.logtracer_lines"],
+            Setup::Filter => &["wasmcustom.logtracer_lines", "wasmcustom.logtracer_spans_sent"],
+            Setup::OpenTelemetry => &["tracing.opentelemetry.spans_sent"],
+            Setup::Zipkin => &["tracing.zipkin.spans_sent"],
+        };
+        wait::try_until(&format!("all lines and spans of: {}", self.name()), || {
+            for name in counters {
+                if envoy.stat(name)? != requests {
+                    return Ok(None);
+                }
+            }
+            Ok((!has_lines || lines_in(envoy.stdout())? == requests).then_some(()))
+        })
+    }
+
     pub(super) fn configuration(
         self,
         port: u16,
@@ -78,6 +100,19 @@ impl Setup {
                 ("SERVICE", &service),
             ],
         )
+    }
+}
+
+fn lines_in(file: &Path) -> Result<u64> {
+    let failed = || Error::when(file.display());
+    let mut file = std::fs::File::open(file).map_err(failed())?;
+    let mut piece = vec![0; 1 << 16];
+    let mut lines = 0;
+    loop {
+        match file.read(&mut piece).map_err(failed())? {
+            0 => return Ok(lines),
+            size => lines += piece.iter().take(size).filter(|&&byte| byte == b'\n').count() as u64,
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use logtracer_tests::bench::{self, Cost, Effort};
 #[derive(Parser)]
 struct Options {
     /// Requests to each Envoy in each round.
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = 3_000)]
     requests: u64,
     /// Rounds; the median counts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
     /// The module of an empty filter.
     #[arg(long, default_value = "build/empty-filter.wasm")]
@@ -48,4 +48,5 @@ fn report(costs: &[Cost]) {
         let over = cost.micros - plain;
         println!("{:<34}{:>8.1}{:>12.1}{:>26.2}", cost.name, cost.micros, over, over / tracer);
     }
+    println!("\ngoal for the last of the filter's lines: 0.30 of OpenTelemetry's share");
 }
