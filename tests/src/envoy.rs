@@ -28,7 +28,17 @@ impl Envoy {
 
     /// The same with so many worker threads, each of which has a VM of its own.
     pub fn start_with_workers(workers: u8, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
-        let mut command = command(config, dir)?;
+        Self::run(command(config, dir)?, workers, admin, dir)
+    }
+
+    /// The same as the program that another one runs: `tool` with Envoy's command line behind its own.
+    pub fn start_below(mut tool: Command, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
+        let envoy = command(config, dir)?;
+        tool.arg(envoy.get_program()).args(envoy.get_args());
+        Self::run(tool, 1, admin, dir)
+    }
+
+    fn run(mut command: Command, workers: u8, admin: u16, dir: &Path) -> Result<Envoy> {
         command.args(["--concurrency", &workers.to_string()]);
         command.args(["--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command, dir)?;

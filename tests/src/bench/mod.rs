@@ -9,6 +9,7 @@
 //! can be compared between machines. In the end each must have printed and sent what it is measured for.
 
 mod cpu;
+mod instructions;
 mod load;
 mod setup;
 mod soak;
@@ -18,6 +19,7 @@ use std::path::Path;
 use crate::envoy::{Envoy, fill};
 use crate::{Error, Result, ports};
 
+pub use instructions::{Instructions, count};
 use setup::Setup;
 pub use soak::{Sample, soak};
 
