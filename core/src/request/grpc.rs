@@ -2,6 +2,9 @@
 //!
 //! <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
 
+/// The longest status message that is kept, in decoded bytes.
+pub const MAX_MESSAGE_BYTES: usize = 1024;
+
 /// Success.
 pub const OK: u32 = 0;
 /// The caller went away or changed its mind.
@@ -52,6 +55,49 @@ pub const fn of_http(status: u16) -> u32 {
     }
 }
 
+/// Appends a value of `grpc-message`, percent-decoded, up to [`MAX_MESSAGE_BYTES`] and to a whole character.
+///
+/// What is no percent-encoding stands as it came: the specification lets no message be thrown away for it.
+/// The outcome need not be UTF-8.
+///
+/// ```
+/// use logtracer_core::request::grpc::write_message;
+///
+/// let mut out = Vec::new();
+/// write_message(&mut out, b"caf%C3%A9 is 100% closed");
+/// assert_eq!(out, "café is 100% closed".as_bytes());
+/// ```
+///
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>
+pub fn write_message(out: &mut Vec<u8>, mut encoded: &[u8]) {
+    let start = out.len();
+    while let Some((byte, rest)) = next_decoded(encoded) {
+        if out.len() - start == MAX_MESSAGE_BYTES {
+            // The character that the bound has cut is taken back, if the first byte left out goes on with one.
+            if is_continuation(byte) {
+                while out.len() > start && out.pop().is_some_and(is_continuation) {}
+            }
+            return;
+        }
+        out.push(byte);
+        encoded = rest;
+    }
+}
+
+fn next_decoded(encoded: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', high, low, rest @ ..] = encoded {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        if let (Some(high), Some(low)) = (digit(*high), digit(*low)) {
+            return Some(((high * 16 + low) as u8, rest));
+        }
+    }
+    encoded.split_first().map(|(&byte, rest)| (byte, rest))
+}
+
+const fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
+}
+
 /// True for the content type of gRPC and its variants (`application/grpc+proto`, `application/grpc-web` …).
 pub fn is_content_type(value: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
@@ -92,5 +138,38 @@ mod tests {
         for no in ["", "application/json", "application/grpcx", "text/application/grpc"] {
             assert!(!is_content_type(no.as_bytes()), "{no}");
         }
+    }
+
+    #[track_caller]
+    fn check(encoded: &[u8], expected: &[u8]) {
+        let mut out = b"before ".to_vec();
+        write_message(&mut out, encoded);
+        assert_eq!(out.strip_prefix(b"before "), Some(expected));
+    }
+
+    #[test]
+    fn messages_are_decoded() {
+        check(b"", b"");
+        check(b"no such item", b"no such item");
+        check(b"caf%C3%A9%0A%25", "caf\u{e9}\n%".as_bytes());
+        check(b"caf%c3%a9", "caf\u{e9}".as_bytes());
+        check(b"100% of%2", b"100% of%2");
+        check(b"%zz%%41%", b"%zz%A%");
+        check(b"%ff", b"\xff");
+        check(b"\xc3\xa9", "\u{e9}".as_bytes());
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let bound = MAX_MESSAGE_BYTES;
+        check(&b"%41".repeat(2 * bound), &b"A".repeat(bound));
+        check(&b"A".repeat(bound), &b"A".repeat(bound));
+        let with_tail = |length: usize, tail: &[u8]| [&b"A".repeat(length), tail].concat();
+        check(&with_tail(bound - 1, b"%C3%A9"), &with_tail(bound - 1, b""));
+        check(&with_tail(bound - 2, b"%C3%A9"), &with_tail(bound - 2, b"\xc3\xa9"));
+        check(&with_tail(bound - 3, b"%F0%9F%99%82"), &with_tail(bound - 3, b""));
+        check(&with_tail(bound - 2, b"%C3%A9x"), &with_tail(bound - 2, b"\xc3\xa9"));
+        // Nothing but bytes that go on with a character is no character, and must end all the same.
+        check(&b"%80".repeat(2 * bound), b"");
     }
 }
