@@ -8,6 +8,7 @@ const LETTERS: [&str; 30] = [
 ];
 
 const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
+const DOWNSTREAM_PROTOCOL_ERROR: u64 = 1 << 18;
 const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 
 /// The letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
@@ -29,6 +30,11 @@ pub(crate) const fn caller_went_away(mask: u64) -> bool {
     mask & (DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET) != 0
 }
 
+/// True where the caller sent what is no HTTP.
+pub(crate) const fn caller_broke_the_protocol(mask: u64) -> bool {
+    mask & DOWNSTREAM_PROTOCOL_ERROR != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +45,7 @@ mod tests {
         assert_eq!(letters(1 << 5 | 1 << 15), "UF,URX");
         assert_eq!(letters(DOWNSTREAM_CONNECTION_TERMINATION), "DC");
         assert_eq!(letters(DOWNSTREAM_REMOTE_RESET), "DR");
+        assert_eq!(letters(DOWNSTREAM_PROTOCOL_ERROR), "DPE");
         assert_eq!(letters(1 << 63), "");
     }
 }

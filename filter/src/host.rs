@@ -21,6 +21,7 @@ pub(crate) enum LogLevel {
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
+    ResponseTrailers = 3,
     /// The headers that answer a callout, while that answer is handed over.
     CalloutResponse = 6,
 }

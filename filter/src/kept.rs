@@ -20,6 +20,8 @@ pub(crate) struct Kept<T = Vec<u8>> {
     pub(crate) user_agent: T,
     pub(crate) referer: T,
     pub(crate) protocol: Protocol,
+    /// The caller wants to go on in another protocol, as with a WebSocket.
+    pub(crate) is_upgrade: bool,
     /// The headers to record: their place in the configuration, and one value for each line.
     pub(crate) recorded: Vec<(usize, T)>,
 }
@@ -45,6 +47,7 @@ impl<'h> Kept<&'h [u8]> {
             b":path" => self.target = value,
             b"user-agent" => self.user_agent = value,
             b"referer" => self.referer = value,
+            b"upgrade" => self.is_upgrade = true,
             b"content-type" if grpc::is_web_content_type(value) => self.protocol = Protocol::GrpcWeb,
             b"content-type" if grpc::is_content_type(value) => self.protocol = Protocol::Grpc,
             _ => {}
@@ -75,7 +78,15 @@ impl<'h> Kept<&'h [u8]> {
             user_agent: self.user_agent.to_vec(),
             referer: redacted(url::write_url, self.referer),
             protocol: self.protocol,
+            is_upgrade: self.is_upgrade,
             recorded: self.recorded.iter().map(|(index, value)| (*index, value.to_vec())).collect(),
         }
+    }
+}
+
+impl Kept {
+    /// True where the request may go on while its response does.
+    pub(crate) fn may_stay_open(&self) -> bool {
+        self.is_upgrade || self.protocol == Protocol::Grpc || self.method == b"CONNECT"
     }
 }

@@ -23,6 +23,7 @@ pub mod batch;
 pub mod config;
 mod decision;
 mod flags;
+mod grpc_status;
 mod host;
 mod ids;
 mod kept;

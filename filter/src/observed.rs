@@ -1,15 +1,17 @@
 //! What is known of a request when it is over: [`log`] makes its line and its span of it.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use logtracer_core::line::{self, Line, Severity};
 use logtracer_core::otlp;
-use logtracer_core::request::{Exchange, Outcome, grpc, url};
+use logtracer_core::request::{Exchange, Outcome, url};
 use logtracer_core::span::{Kind, Span, Status};
 
 use crate::config::Config;
 use crate::decision::Reason;
 use crate::flags;
+use crate::grpc_status::GrpcStatus;
 use crate::host::{self, Map};
 use crate::kept::Protocol;
 use crate::metrics::{self, Metric};
@@ -24,6 +26,7 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
     }
     let properties = Properties::read(plugin.properties.as_ref());
     let kept = &request.kept;
+    let grpc_status = grpc_status(request);
     let mut full = Vec::with_capacity(16 + kept.authority.len() + kept.target.len());
     url::write_full(&mut full, &kept.scheme, &kept.authority, &kept.target);
     let exchange = Exchange {
@@ -40,7 +43,8 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         request_size: properties.request_size,
         response_size: properties.response_size,
         route: &properties.route,
-        outcome: outcome(kept.protocol, &properties),
+        outcome: outcome(kept.protocol, &properties, grpc_status.as_ref().map(|status| status.code)),
+        grpc_message: grpc_status.as_ref().map_or(b"", |status| &status.message),
         duration: Duration::from_nanos(properties.duration),
     };
     let recorded = Recorded::read(&plugin.config, request);
@@ -67,31 +71,38 @@ fn may_be_exported(config: &Config, request: &Request) -> bool {
     config.exporter.is_some() && !request.is_excluded && (is_sampled || may_be_late)
 }
 
-/// How the request ended; no status at all means that the caller went away before there was one.
-fn outcome(protocol: Protocol, properties: &Properties) -> Outcome {
-    let http = u16::try_from(properties.status).unwrap_or(0);
-    let grpc_status = || u32::try_from(host::number_property("response\0grpc_status")?).ok();
-    match (protocol, http) {
-        (Protocol::Http, 0) => Outcome::Aborted,
-        (_, 0) => Outcome::of_grpc(None, 0),
-        (Protocol::Http, http) => Outcome::Http(http),
-        (Protocol::Grpc, http) => {
-            // Envoy, too, calls a status that never came unknown.
-            match grpc_status() {
-                None | Some(grpc::UNKNOWN) if flags::caller_went_away(properties.flags) => {
-                    Outcome::Grpc { code: grpc::CANCELLED, http }
-                }
-                None | Some(grpc::UNKNOWN) if was_translated_to_web() => Outcome::of_grpc_web(None, http),
-                code => Outcome::of_grpc(code, http),
-            }
-        }
-        (Protocol::GrpcWeb, http) => Outcome::of_grpc_web(grpc_status(), http),
+/// What a call of gRPC says of its end: in the trailers, or in the headers of a response that is nothing else.
+fn grpc_status(request: &Request) -> Option<Cow<'_, GrpcStatus>> {
+    match &request.grpc_status {
+        Some(status) => Some(Cow::Borrowed(status)),
+        None if request.kept.protocol == Protocol::Http => None,
+        None => GrpcStatus::read(Map::Response).map(Cow::Owned),
     }
 }
 
-/// True where Envoy's filter for gRPC-Web stands before this one, and has moved the trailers into the body.
-fn was_translated_to_web() -> bool {
-    host::header(Map::Response, "content-type").is_some_and(|value| grpc::is_web_content_type(&value))
+/// How the request ended.
+fn outcome(protocol: Protocol, properties: &Properties, grpc_code: Option<u32>) -> Outcome {
+    let is_cancelled = has_gone_away(properties);
+    match (protocol, u16::try_from(properties.status).unwrap_or(0)) {
+        (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
+        (Protocol::Http, 0) => Outcome::Http(unsent_status(properties)),
+        (Protocol::Http, http) => Outcome::Http(http),
+        (_, http) if is_cancelled && grpc_code.is_none() => Outcome::cancelled_grpc(http),
+        (_, 0) => Outcome::of_grpc(None, unsent_status(properties)),
+        (Protocol::Grpc, http) => Outcome::of_grpc(grpc_code, http),
+        (Protocol::GrpcWeb, http) => Outcome::of_grpc_web(grpc_code, http),
+    }
+}
+
+/// True where the caller went away; Envoy raises the same flag where it has closed the connection itself.
+fn has_gone_away(properties: &Properties) -> bool {
+    flags::caller_went_away(properties.flags)
+        && !properties.code_details.starts_with(b"downstream_local_disconnect")
+}
+
+/// The status that there was no more time to send, of a request whose caller has waited for it.
+fn unsent_status(properties: &Properties) -> u16 {
+    if flags::caller_broke_the_protocol(properties.flags) { 400 } else { 503 }
 }
 
 /// Headers that are recorded by configuration: the names of their attributes and labels, and a value for each line.
@@ -220,11 +231,17 @@ impl Observed<'_> {
     }
 
     /// Rule 56: the duration of a stream is its life; what its caller waited for is the first byte.
+    ///
+    /// Envoy counts from the request's end, which has not come where the caller still sends.
     fn time_to_first_byte(&self) -> Option<u64> {
         const LONG: Duration = Duration::from_secs(1);
         let is_tunnel = self.exchange.method == b"CONNECT" || self.exchange.outcome == Outcome::Http(101);
         let may_stream = is_tunnel || self.exchange.duration >= LONG;
-        may_stream.then(|| host::number_property("response\0backend_latency")).flatten()
+        match self.request.response_began {
+            _ if !may_stream => None,
+            0 => host::number_property("response\0backend_latency"),
+            began => Some(began.saturating_sub(self.properties.start)),
+        }
     }
 }
 

@@ -47,8 +47,9 @@ impl Properties {
             None => Self::gather(|path| host::property(path).unwrap_or_default()),
         };
         properties.start = host::now_unix_nanos().saturating_sub(properties.duration);
-        // An upstream that answered without a flag is "via_upstream", which nobody needs to be told.
-        if properties.flags != 0 || properties.upstream.is_empty() {
+        // An upstream that answered without a flag is "via_upstream", which nobody needs to be told; an error may
+        // be Envoy's own.
+        if properties.flags != 0 || properties.upstream.is_empty() || properties.status >= 400 {
             properties.code_details = host::property("response\0code_details").unwrap_or_default();
         }
         properties

@@ -6,8 +6,9 @@ use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceH
 
 use crate::config::Edge;
 use crate::decision::Decision;
+use crate::grpc_status::GrpcStatus;
 use crate::host::{self, Map};
-use crate::kept::Kept;
+use crate::kept::{Kept, Protocol};
 use crate::metrics::{self, Metric};
 use crate::observed;
 use crate::root::Plugin;
@@ -26,6 +27,10 @@ pub(crate) struct Request {
     pub(crate) decision: Decision,
     pub(crate) tracestate: String,
     pub(crate) kept: Kept,
+    /// Nanoseconds since 1970, of those that may stay open; zero where there was no response.
+    pub(crate) response_began: u64,
+    /// What the response's trailers say of a call of gRPC.
+    pub(crate) grpc_status: Option<GrpcStatus>,
     /// One of those that leave no span.
     pub(crate) is_excluded: bool,
 }
@@ -49,8 +54,24 @@ impl Stream {
 
     /// The response is on its way back to the caller.
     pub(crate) fn on_response_headers(&mut self) {
-        if let (Some(name), Some(request)) = (&self.plugin.config.response_header, &self.request) {
+        let Some(request) = &mut self.request else { return };
+        if let Some(name) = &self.plugin.config.response_header {
             host::set_header(Map::Response, name, &request.decision.context.trace_id.to_hex());
+        }
+        // Of all others Envoy knows it.
+        if request.kept.may_stay_open() {
+            request.response_began = host::now_unix_nanos();
+        }
+    }
+
+    /// The response's trailers are on their way back to the caller; few responses but those of gRPC have any.
+    ///
+    /// Envoy's filter for gRPC-Web, where it stands before this one, moves them into the body after this.
+    pub(crate) fn on_response_trailers(&mut self) {
+        if let Some(request) = &mut self.request
+            && request.kept.protocol != Protocol::Http
+        {
+            request.grpc_status = GrpcStatus::read(Map::ResponseTrailers);
         }
     }
 
@@ -99,6 +120,8 @@ impl Request {
             tracestate: tracestate.with_line(str::to_owned).unwrap_or_default(),
             is_excluded: config.exclude.matches(facts.path, seen.user_agent),
             kept: seen.own(config.query),
+            response_began: 0,
+            grpc_status: None,
         }
     }
 }

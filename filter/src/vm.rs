@@ -2,7 +2,7 @@
 //!
 //! The functions at the end are the filter's side of the ABI.
 //! Only what is needed is exported, for Envoy enters the VM for each callback that a module exports: without those
-//! for bodies and trailers, a stream of any length costs the filter nothing.
+//! for bodies, a stream of any length costs the filter nothing, and responses without trailers never get to theirs.
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
@@ -139,6 +139,12 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
         with_stream(stream, |stream| stream.on_response_headers());
+        CONTINUE
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_response_trailers(stream: u32, _trailers: usize) -> u32 {
+        with_stream(stream, |stream| stream.on_response_trailers());
         CONTINUE
     }
 

@@ -494,7 +494,7 @@ fn as_istio_configures_it() {
     });
     let inbound = Listener::new("inbound", plugin_config.clone());
     let outbound = Listener { direction: "OUTBOUND", ..Listener::new("outbound", plugin_config) };
-    let bare = Listener { name: "bare", filter: None, direction: "INBOUND" };
+    let bare = Listener { filter: None, ..Listener::new("bare", json!({})) };
     let proxy = Proxy::start(node, &[inbound, outbound, bare], collector.port()).unwrap();
     let keys = Keys { proxy, collector };
 

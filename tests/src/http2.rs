@@ -1,6 +1,7 @@
 //! A caller that speaks HTTP/2 without TLS, and may change its mind.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest, handshake};
@@ -59,15 +60,50 @@ impl Http2 {
     pub fn send(&self, request: Request<()>, body: &'static [u8]) -> Result<Answer> {
         self.in_time(async {
             let (response, _) = self.start(request, body).await?;
-            let (head, mut stream) = response.await.map_err(Error::when("a response"))?.into_parts();
+            Answer::read(response).await
+        })
+    }
+
+    /// Sends a request whose body comes in pieces, and reads its response to the end.
+    pub fn send_pieces(&self, request: Request<()>, pieces: &[&'static [u8]]) -> Result<Answer> {
+        self.in_time(async {
+            let (response, mut stream) = self.open_stream(request).await?;
+            for piece in pieces {
+                stream.send_data(Bytes::from_static(piece), false).map_err(Error::when("a body"))?;
+                tokio::time::sleep(Duration::from_millis(20)).await; // a frame of its own
+            }
+            stream.send_data(Bytes::new(), true).map_err(Error::when("a body's end"))?;
+            Answer::read(response).await
+        })
+    }
+
+    /// Sends each piece of a body once something has come for the one before, and reads to the end.
+    pub fn converse(&self, request: Request<()>, pieces: &[&'static [u8]]) -> Result<Answer> {
+        self.in_time(async {
+            let (response, mut stream) = self.open_stream(request).await?;
+            let mut response = response.await.map_err(Error::when("a response"))?;
             let mut body = Vec::new();
-            while let Some(bytes) = stream.data().await {
-                let bytes = bytes.map_err(Error::when("a body"))?;
-                let _ = stream.flow_control().release_capacity(bytes.len());
+            for piece in pieces {
+                stream.send_data(Bytes::from_static(piece), false).map_err(Error::when("a body"))?;
+                let bytes = response.body_mut().data().await;
+                let bytes = bytes.ok_or_else(|| Error::new("no answer to a piece"))?;
+                body.extend(bytes.map_err(Error::when("a body"))?);
+            }
+            stream.send_data(Bytes::new(), true).map_err(Error::when("a body's end"))?;
+            let (head, mut stream) = response.into_parts();
+            // A tunnel may end abruptly once all is said.
+            while let Some(Ok(bytes)) = stream.data().await {
                 body.extend(bytes);
             }
-            let trailers = stream.trailers().await.map_err(Error::when("trailers"))?.unwrap_or_default();
+            let trailers = stream.trailers().await.ok().flatten().unwrap_or_default();
             Ok(Answer { status: head.status.as_u16(), headers: head.headers, body, trailers })
+        })
+    }
+
+    /// Waits until the other end says that it takes CONNECT for other protocols (RFC 8441).
+    pub fn wait_for_extended_connect(&self) -> Result<()> {
+        wait::until("extended CONNECT", || {
+            Some(()).filter(|()| self.sender.is_extended_connect_protocol_enabled())
         })
     }
 
@@ -110,9 +146,28 @@ impl Http2 {
         Ok((response, stream))
     }
 
+    async fn open_stream(&self, request: Request<()>) -> Result<(ResponseFuture, SendStream<Bytes>)> {
+        let mut sender = self.sender.clone().ready().await.map_err(Error::when("HTTP/2"))?;
+        sender.send_request(request, false).map_err(Error::when("a request"))
+    }
+
     fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(async {
             tokio::time::timeout(wait::PATIENCE, work).await.map_err(Error::when("HTTP/2"))?
         })
+    }
+}
+
+impl Answer {
+    async fn read(response: ResponseFuture) -> Result<Answer> {
+        let (head, mut stream) = response.await.map_err(Error::when("a response"))?.into_parts();
+        let mut body = Vec::new();
+        while let Some(bytes) = stream.data().await {
+            let bytes = bytes.map_err(Error::when("a body"))?;
+            let _ = stream.flow_control().release_capacity(bytes.len());
+            body.extend(bytes);
+        }
+        let trailers = stream.trailers().await.map_err(Error::when("trailers"))?.unwrap_or_default();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body, trailers })
     }
 }

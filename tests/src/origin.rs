@@ -1,6 +1,6 @@
 //! A service that behaves by the path of a request: every way in which the far end of a request can end it.
 
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,8 +64,13 @@ impl Origin {
 
     /// How many requests over HTTP/1.1 have come to `path` so far.
     pub fn requests(&self, path: &str) -> usize {
+        self.seen(path).len()
+    }
+
+    /// The requests over HTTP/1.1 that have come to `path` so far.
+    pub fn seen(&self, path: &str) -> Vec<wire::Message> {
         let seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        seen.iter().filter(|message| message.path() == path).count()
+        seen.iter().filter(|message| message.path() == path).cloned().collect()
     }
 }
 
@@ -101,12 +106,12 @@ fn converse(
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
             }
             "/origin/reset" => return Ok(()),
-            "/origin/never" | "/origin/hang" => wire::hang(&mut stream),
-            "/origin/half" => {
+            path if path.starts_with("/origin/never") => wire::hang(&mut stream),
+            path if path.starts_with("/origin/half/") => {
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789")?;
                 wire::hang(&mut stream);
             }
-            "/origin/half-and-reset" => {
+            "/origin/cut-in-half" => {
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789")?;
                 stream.flush()?;
                 std::thread::sleep(Duration::from_millis(50));
@@ -127,12 +132,30 @@ fn converse(
                 std::thread::sleep(PAUSE);
                 write!(stream, "9\r\ndata: 2\n\n\r\n0\r\n\r\n")?;
             }
+            // Speaks gRPC-Web itself: the status stands in a frame of the body.
+            "/origin/grpc-web" => {
+                let frame = [b"\0\0\0\0\x03abc\x80\0\0\0\x11".as_slice(), b"grpc-status: 13\r\n"].concat();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/grpc-web+proto\r\ncontent-length: {}\r\n\r\n",
+                    frame.len()
+                )?;
+                stream.write_all(&frame)?;
+            }
             "/origin/websocket" => {
                 write!(
                     stream,
                     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
                 )?;
-                std::io::copy(&mut reader, &mut stream)?; // an echo, until the caller has enough
+                // An echo, until the caller has enough.
+                let mut buffer = [0; 1024];
+                loop {
+                    let size = reader.read(&mut buffer)?;
+                    stream.write_all(&buffer[..size])?;
+                    if size == 0 || buffer[..size].ends_with(b"bye") {
+                        return Ok(());
+                    }
+                }
             }
             _ => write!(
                 stream,
@@ -161,6 +184,18 @@ async fn answer_grpc(
     let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let content_type = request.headers().get("content-type").cloned();
     let mut body = request.into_body();
+    if method == "Chat" {
+        let mut response = Response::new(());
+        response.headers_mut().extend(content_type.map(|value| (http::header::CONTENT_TYPE, value)));
+        let mut stream = respond.send_response(response, false)?;
+        while let Some(Ok(bytes)) = body.data().await {
+            let _ = body.flow_control().release_capacity(bytes.len());
+            if !bytes.is_empty() {
+                stream.send_data(bytes, false)?;
+            }
+        }
+        return stream.send_trailers(trailers("0"));
+    }
     while let Some(Ok(bytes)) = body.data().await {
         let _ = body.flow_control().release_capacity(bytes.len());
     }
@@ -196,6 +231,7 @@ async fn answer_grpc(
                 }
                 "Missing" => stream.send_trailers(trailers("5"))?,
                 "Broken" => stream.send_trailers(trailers("13"))?,
+                "Puzzled" => stream.send_trailers(trailers("2"))?,
                 "Odd" => stream.send_trailers(trailers("four"))?,
                 _ => stream.send_trailers(trailers("0"))?,
             }
@@ -204,11 +240,16 @@ async fn answer_grpc(
     Ok(())
 }
 
+/// The status of a call; whatever went wrong says so in a message with an umlaut and a line break.
 fn trailers(status: &str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.extend(http::HeaderValue::from_str(status).ok().map(|value| {
         let name = http::HeaderName::from_static("grpc-status");
         (name, value)
     }));
+    if status != "0" {
+        let name = http::HeaderName::from_static("grpc-message");
+        trailers.insert(name, http::HeaderValue::from_static("no%0Asuch K%C3%A4se 100%"));
+    }
     trailers
 }

@@ -25,12 +25,22 @@ pub struct Listener {
     pub filter: Option<Value>,
     /// Envoy's `traffic_direction`.
     pub direction: &'static str,
+    /// The filters before the router, in order.
+    pub filters: &'static [&'static str],
+    /// What its HTTP connection manager has more than, or other than, those of other listeners.
+    pub manager: Value,
 }
 
 impl Listener {
     /// An inbound one.
     pub fn new(name: &'static str, filter: Value) -> Listener {
-        Listener { name, filter: Some(filter), direction: "INBOUND" }
+        Listener {
+            name,
+            filter: Some(filter),
+            direction: "INBOUND",
+            filters: &["rbac", "grpc_web", "logtracer"],
+            manager: json!({}),
+        }
     }
 }
 
@@ -176,9 +186,9 @@ fn configuration(listener: &Listener, port: u16) -> Result<Value> {
         plugin["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
     }
     let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
-    let http_filters = json!([
-        // Answers before the filter has seen the request.
-        filter(
+    let http_filter = |name: &str| match name {
+        // Answers before the filters after it have seen the request.
+        "rbac" => filter(
             "envoy.filters.http.rbac",
             json!({
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
@@ -186,29 +196,27 @@ fn configuration(listener: &Listener, port: u16) -> Result<Value> {
                     "permissions": [{ "url_path": { "path": { "prefix": "/forbidden" } } }],
                     "principals": [{ "any": true }],
                 } } },
-            })
+            }),
         ),
-        filter(
+        "grpc_web" => filter(
             "envoy.filters.http.grpc_web",
-            json!({
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
-            })
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb" }),
         ),
-        filter(
+        "logtracer" => filter(
             "logtracer",
             json!({
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
                 "config": plugin,
-            })
+            }),
         ),
-        filter(
+        _ => filter(
             "envoy.filters.http.router",
-            json!({
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            })
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }),
         ),
-    ]);
-    let connection_manager = json!({
+    };
+    let http_filters: Vec<_> =
+        listener.filters.iter().chain(&["router"]).map(|name| http_filter(name)).collect();
+    let mut connection_manager = json!({
         "@type":
             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": listener.name,
@@ -232,6 +240,9 @@ fn configuration(listener: &Listener, port: u16) -> Result<Value> {
             },
         }],
     });
+    for (key, value) in listener.manager.as_object().into_iter().flatten() {
+        connection_manager[key] = value.clone();
+    }
     Ok(json!({
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": listener.name,
@@ -251,8 +262,31 @@ fn routes() -> Value {
         { "name": "moved", "match": { "path": "/moved" }, "redirect": { "path_redirect": "/elsewhere" } },
         {
             "name": "impatient",
-            "match": { "path": "/origin/never" },
+            "match": { "path": "/origin/never/impatient" },
             "route": { "cluster": "service", "timeout": "0.3s" },
+        },
+        {
+            "name": "impatient-twice",
+            "match": { "path": "/origin/never/twice" },
+            "route": { "cluster": "service", "timeout": "0s", "retry_policy":
+                { "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.2s" } },
+        },
+        {
+            "name": "idle",
+            "match": { "safe_regex": { "regex": "/origin/(never|half)/idle" } },
+            "route": { "cluster": "service", "timeout": "0s", "idle_timeout": "0.3s" },
+        },
+        {
+            "name": "short",
+            "match": { "safe_regex": { "regex": "/origin/(never|half)/short" } },
+            "route": { "cluster": "service", "timeout": "0s", "max_stream_duration":
+                { "max_stream_duration": "0.3s" } },
+        },
+        {
+            "name": "mirrored",
+            "match": { "path": "/origin/mirrored" },
+            "route": { "cluster": "service", "timeout": "0s", "request_mirror_policies":
+                [{ "cluster": "service" }] },
         },
         {
             "name": "retried",
@@ -275,7 +309,12 @@ fn routes() -> Value {
             "route": { "cluster": "service", "timeout": "0s", "upgrade_configs":
                 [{ "upgrade_type": "CONNECT", "connect_config": {} }] },
         },
-        { "match": { "prefix": "/demo.Shop/" }, "route": { "cluster": "grpc", "timeout": "0s" } },
+        { "match": { "prefix": "/demo.Down/" }, "route": { "cluster": "down", "timeout": "0s" } },
+        {
+            "match": { "prefix": "/demo.Shop/" },
+            "route": { "cluster": "grpc", "timeout": "0s", "max_stream_duration":
+                { "grpc_timeout_header_max": "0s" } }, // the caller's own
+        },
         { "match": { "prefix": "/origin/" }, "route": { "cluster": "service", "timeout": "0s" } },
     ])
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{Error, Result, wait};
 
 /// A request or a response, as it came.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Message {
     /// The first line, `GET / HTTP/1.1` or `HTTP/1.1 200 OK`.
     pub start: String,

@@ -44,6 +44,8 @@ impl Exchange<'_> {
             attributes.text("rpc.system.name", "grpc");
             attributes.text("rpc.method", self.path().strip_prefix(b"/").unwrap_or_default());
             attributes.text("rpc.response.status_code", grpc::name(code));
+            // The conventions have no name for it; this one is of Envoy's own tracers.
+            attributes.text("grpc.message", self.grpc_message);
         }
         if self.outcome.span_status(kind) == Status::Error {
             match self.outcome {

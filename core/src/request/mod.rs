@@ -54,6 +54,8 @@ pub struct Exchange<'a> {
     pub route: &'a [u8],
     /// How it ended.
     pub outcome: Outcome,
+    /// What a call of gRPC says of its end, decoded by [`grpc::write_message`].
+    pub grpc_message: &'a [u8],
     /// From the first byte of the request to the last of the response.
     pub duration: Duration,
 }
@@ -86,12 +88,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// `<METHOD> - <url> - <status> <reason>`, or `<method path> - <CODE>` for gRPC.
+    /// `<METHOD> - <url> - <status> <reason>`, or `<method path> - <CODE>` for gRPC, and what it says of that.
     pub fn write_message(&self, text: &mut Text<'_>) {
         if let Outcome::Grpc { code, .. } = self.outcome {
             text.push_bytes(self.path());
             text.push(" - ");
             text.push(grpc::name(code));
+            if !self.grpc_message.is_empty() {
+                text.push(" - ");
+                text.push_bytes(self.grpc_message);
+            }
             return;
         }
         let status = self.outcome.status();

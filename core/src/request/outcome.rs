@@ -34,17 +34,23 @@ impl Outcome {
     /// then the caller went away.
     pub const fn of_grpc(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
-            (_, 0) => Self::Grpc { code: grpc::CANCELLED, http: CLIENT_CLOSED_REQUEST },
+            (_, 0) => Self::cancelled_grpc(http),
             (Some(code), http) => Self::Grpc { code, http },
             (None, http) => Self::Grpc { code: grpc::of_http(http), http },
         }
+    }
+
+    /// A call of gRPC whose caller went away before there was a code; `http` is zero where no status was sent either.
+    pub const fn cancelled_grpc(http: u16) -> Self {
+        let http = if http == 0 { CLIENT_CLOSED_REQUEST } else { http };
+        Self::Grpc { code: grpc::CANCELLED, http }
     }
 
     /// How a call of gRPC-Web ended: its code may stand in the body, and where nobody has read it there, only HTTP's
     /// status is known.
     pub const fn of_grpc_web(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
-            (None | Some(grpc::UNKNOWN), 200) => Self::Http(http),
+            (None, 200) => Self::Http(http),
             _ => Self::of_grpc(code, http),
         }
     }
@@ -133,8 +139,10 @@ mod tests {
             assert_eq!(Outcome::of_grpc(code, http), grpc(expected, http), "{code:?} {http}");
         }
         assert_eq!(Outcome::of_grpc(None, 0), grpc(1, 499));
+        assert_eq!(Outcome::cancelled_grpc(200), grpc(1, 200));
         assert_eq!(Outcome::of_grpc_web(None, 200), Outcome::Http(200));
         assert_eq!(Outcome::of_grpc_web(Some(5), 200), grpc(5, 200));
+        assert_eq!(Outcome::of_grpc_web(Some(2), 200), grpc(2, 200));
         assert_eq!(Outcome::of_grpc_web(None, 503), grpc(14, 503));
         assert_eq!(Outcome::of_grpc_web(None, 0), grpc(1, 499));
     }

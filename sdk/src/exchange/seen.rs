@@ -187,6 +187,7 @@ impl Seen {
             response_size: self.response_size,
             route: texts.at(&texts.route),
             outcome: self.outcome(),
+            grpc_message: b"",
             duration: self.start.elapsed(),
         }
     }

@@ -1,0 +1,52 @@
+//! HTTP/2.
+
+use http::Request;
+use logtracer_tests::http2::Http2;
+
+use super::{Expected, Lives, WELL, exporter};
+
+/// The beginning of a connection, and the head of a request on its stream 1, as no library would send it.
+pub(super) fn head(method: &str, path: &[u8], b3: &str) -> Vec<u8> {
+    let fields: [(&str, &[u8]); 5] = [
+        (":method", method.as_bytes()),
+        (":scheme", b"http"),
+        (":authority", b"shop"),
+        (":path", path),
+        ("b3", b3.as_bytes()),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0); // a literal, to be kept in no table
+        for text in [name.as_bytes(), value] {
+            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
+            block.extend_from_slice(text);
+        }
+    }
+    const END_STREAM_AND_HEADERS: u8 = 0x5;
+    let settings = frame(4, 0, 0, b"");
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &frame(1, END_STREAM_AND_HEADERS, 1, &block)]
+        .concat()
+}
+
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Rule 58.
+#[test]
+fn over_http_2() {
+    let mut lives = Lives::start(exporter());
+    let http2 = Http2::open(lives.proxy.address("inbound")).unwrap();
+    let expected = Expected { protocol: "HTTP/2", ..WELL };
+
+    let b3 = lives.case("well", expected);
+    let request = Request::get("http://shop/origin/ok").header("b3", b3).body(()).unwrap();
+    let answer = http2.send(request, b"").unwrap();
+    assert_eq!((answer.status, answer.headers.contains_key("x-answer")), (200, true));
+
+    let b3 = lives.case("in pieces", Expected { method: "POST", ..expected });
+    let request = Request::post("http://shop/origin/ok").header("b3", b3).body(()).unwrap();
+    assert_eq!(http2.send_pieces(request, &[b"he", b"llo"]).unwrap().status, 200);
+    lives.check();
+}
