@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test lint deny bench soak filter exporter image clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: filter ## two services behind Envoy, a few requests, and a page that shows them; ONCE=1 shows one trace and ends
 	scripts/demo $(if $(ONCE),--once)
@@ -12,6 +12,9 @@ test: filter ## every test; the end-to-end ones run on a real Envoy
 
 envoy-test: filter ## the compose stack of envoy/ in containers: what goes through it, and what is lost when a part goes away (nothing)
 	scripts/envoy-test
+
+w3c: filter ## the W3C's own test suite for trace context; SUITE=a checkout of https://github.com/w3c/trace-context
+	scripts/w3c-suite "$(SUITE)"
 
 lint: ## format, clippy, documentation and shell scripts, all without a warning; the SDK with its oldest Rust
 	scripts/lint

@@ -1,7 +1,6 @@
 //! The cases of the W3C trace-context test suite, in our own words, for a hop whose service copies headers.
 //!
-//! The suite itself (<https://github.com/w3c/trace-context>, `test/`) passes on level 1 against a service between
-//! two hops.
+//! `make w3c` runs the suite itself.
 
 use logtracer_tests::hop::Hop;
 use logtracer_tests::wire::Connection;

@@ -41,6 +41,7 @@ pub mod proxy;
 pub mod rotel;
 pub mod service;
 pub mod store;
+pub mod w3c;
 pub mod wait;
 pub mod wire;
 

@@ -77,8 +77,26 @@ impl Proxy {
         listeners: &[Listener],
         exporter: u16,
     ) -> Result<Proxy> {
-        let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        Self::start_with_clusters(workers, node, listeners, origin, clusters)
+    }
+
+    /// Starts Envoy before services of the caller's own: clusters by their names, at ports of 127.0.0.1; what goes
+    /// to which is for the listeners to say.
+    pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {
+        let clusters = services.iter().map(|(name, port)| cluster(name, *port)).collect();
+        Self::start_with_clusters(1, node, listeners, Origin::start()?, clusters)
+    }
+
+    fn start_with_clusters(
+        workers: u8,
+        node: Value,
+        listeners: &[Listener],
+        origin: Origin,
+        clusters: Value,
+    ) -> Result<Proxy> {
+        let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let ports = listeners
             .iter()
             .map(|listener| ports::reserve().map(|port| (listener.name, port)))
@@ -89,7 +107,7 @@ impl Proxy {
             "node": node,
             "admin": { "address": address(admin) },
             "dynamic_resources": { "lds_config": { "path_config_source": { "path": listeners_file } } },
-            "static_resources": { "clusters": clusters(&origin, exporter)? },
+            "static_resources": { "clusters": clusters },
         });
         write_listeners(&listeners_file, listeners, &ports)?;
         let envoy = Envoy::start_with_workers(workers, &config.to_string(), admin, dir.path())?;
@@ -145,18 +163,19 @@ fn address(port: u16) -> Value {
     json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
 }
 
+fn cluster(name: &str, port: u16) -> Value {
+    json!({
+        "name": name,
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }],
+        },
+    })
+}
+
 fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
     let down = ports::reserve()?; // nobody listens there
-    let cluster = |name: &str, port: u16| {
-        json!({
-            "name": name,
-            "connect_timeout": "1s",
-            "load_assignment": {
-                "cluster_name": name,
-                "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }],
-            },
-        })
-    };
     let mut grpc = cluster("grpc", origin.grpc().port());
     grpc["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
