@@ -8,10 +8,8 @@ use logtracer_tests::wait;
 use logtracer_tests::wire::{Connection, Message};
 use serde_json::{Value, json};
 
-use crate::{Headers, text, values};
+use crate::{CALLER, Headers, TRACE, text, trace, values};
 
-const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
-const CALLER: &str = "00f067aa0ba902b7";
 const LABELS: &str = "/logging.googleapis.com~1labels";
 
 struct Keys {
@@ -115,10 +113,6 @@ impl Done {
     fn names(&self) -> Vec<&str> {
         self.headers.iter().map(|(name, _)| name.as_str()).collect()
     }
-}
-
-fn trace(number: u128) -> String {
-    format!("{:032x}", 0x7000_0000_0000_0000_0000_0000_0000_u128 + number)
 }
 
 fn shop() -> Value {

@@ -3,7 +3,6 @@
 mod configuration;
 mod demo;
 mod documents;
-mod exporter_down;
 mod keys;
 mod lines;
 mod lives;
@@ -17,6 +16,15 @@ mod workers;
 
 use logtracer_tests::cases::values;
 use serde_json::Value;
+
+/// The trace and the span of a caller that has some.
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// The id of a trace of its own for each number.
+fn trace(number: u128) -> String {
+    format!("{:032x}", 0x7000_0000_0000_0000_0000_0000_0000_u128 + number)
+}
 
 /// A header as [`logtracer_tests::hop::Hop`] sends it.
 fn header<'a>(name: &'a str, value: &'a str) -> (&'a str, &'a [u8]) {

@@ -4,10 +4,7 @@ use logtracer_tests::cases::{self, Case};
 use logtracer_tests::hop::Hop;
 use serde_json::json;
 
-use crate::{NONE, header, values};
-
-const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
-const SPAN: &str = "00f067aa0ba902b7";
+use crate::{CALLER, NONE, TRACE, header, values};
 
 /// Every row of the table that core is tested with, through Envoy: the service gets the same context in each of
 /// the default formats, with a span id of this hop, and nothing else.
@@ -45,13 +42,13 @@ fn only_the_formats_that_are_asked_for() {
 #[test]
 fn tracestate_stays_with_its_context() {
     let hop = Hop::start(json!({})).unwrap();
-    let traceparent = format!("00-{TRACE}-{SPAN}-01");
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
     let w3c = [header("traceparent", &traceparent), header("tracestate", "a=b"), header("tracestate", "c=d")];
 
     let headers = hop.echo(w3c).unwrap();
     assert_eq!(values(&headers, "tracestate").join(","), "a=b,c=d");
 
-    let other = format!("4bf92f3577b34da6a3ce929d0e0e4736-{SPAN}-1");
+    let other = format!("4bf92f3577b34da6a3ce929d0e0e4736-{CALLER}-1");
     let headers = hop.echo(w3c.into_iter().chain([header("b3", &other)])).unwrap();
     assert_eq!(values(&headers, "tracestate"), [""; 0]);
 }
@@ -61,7 +58,7 @@ fn a_rate_of_zero_denies_what_nobody_decided() {
     let hop = Hop::start(json!({ "sampling": { "rate": 0 } })).unwrap();
     assert_eq!(values(&hop.echo(NONE).unwrap(), "x-b3-sampled"), ["0"]);
 
-    let decided = format!("{TRACE}-{SPAN}-1");
+    let decided = format!("{TRACE}-{CALLER}-1");
     assert_eq!(values(&hop.echo([header("b3", &decided)]).unwrap(), "x-b3-sampled"), ["1"]);
 
     let lines = hop.envoy.lines(2).unwrap();

@@ -4,8 +4,7 @@ use logtracer_tests::mesh::Mesh;
 use logtracer_tests::store::Trace;
 use logtracer_tests::{envoy, wait};
 
-const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
-const CALLER: &str = "00f067aa0ba902b7";
+use crate::{CALLER, TRACE};
 
 fn get(mesh: &Mesh, path: &str, headers: &[(&str, &str)]) -> u16 {
     let mut request = envoy::client().unwrap().get(mesh.url(path));

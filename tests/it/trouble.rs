@@ -13,14 +13,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message as _;
 use serde_json::{Value, json};
 
-const CALLER: &str = "00f067aa0ba902b7";
+use crate::{CALLER, trace};
 
 /// Far below every timeout of a callout: a request that waits for one takes longer.
 const QUICK: Duration = Duration::from_millis(900);
-
-fn trace(number: u128) -> String {
-    format!("{:032x}", 0x9000_0000_0000_0000_0000_0000_0000_u128 + number)
-}
 
 fn start(exporter: Value, port: u16) -> Proxy {
     let listener = Listener::new("inbound", with_exporter(exporter));
@@ -184,6 +180,19 @@ fn an_absent_exporter_costs_the_oldest_spans() {
         Some(()).filter(|()| proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap() == 0)
     })
     .unwrap();
+}
+
+#[test]
+fn a_cluster_that_does_not_exist_is_no_reason_to_fail() {
+    let exporter = json!({ "exporter": { "cluster": "nowhere", "flush_interval": "50ms" } });
+    let listener = Listener::new("inbound", exporter);
+    let proxy = Proxy::start(json!({ "id": "n", "cluster": "shop" }), &[listener], ports::reserve().unwrap())
+        .unwrap();
+    for number in 0..3 {
+        send(&proxy, number);
+        std::thread::sleep(Duration::from_millis(100)); // over a flush
+    }
+    assert_eq!(proxy.envoy.lines(3).unwrap().len(), 3);
 }
 
 /// Rule 72: what fills half a buffer goes out at once, long before the interval has passed.

@@ -1,6 +1,7 @@
 //! Several worker threads, each with a VM, a batch and ids of its own.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use logtracer_tests::collector::Collector;
 use logtracer_tests::proxy::{Listener, Proxy};
@@ -8,7 +9,7 @@ use logtracer_tests::wire::Connection;
 use logtracer_tests::{lines, wait};
 use serde_json::json;
 
-/// Rules 71 and 75: nothing is lost, counted twice or given the id of another between the workers.
+/// Rule 76: nothing is lost, counted twice or given the id of another between the workers.
 #[test]
 fn two_workers_make_one_whole() {
     const REQUESTS: u64 = 60;
@@ -44,4 +45,55 @@ fn two_workers_make_one_whole() {
         Some(()).filter(|()| all == [Some(REQUESTS); 4])
     })
     .unwrap();
+}
+
+/// Rule 76: the first flush of each worker comes at a time of its own.
+#[test]
+fn workers_do_not_flush_together() {
+    const WORKERS: u8 = 4;
+    const INTERVAL: Duration = Duration::from_secs(6);
+    let collector = Collector::start().unwrap();
+    let exporter = json!({ "cluster": "logtracer-exporter", "flush_interval": "6s" });
+    let listener = Listener::new("inbound", json!({ "exporter": exporter }));
+    let node = json!({ "id": "n", "cluster": "shop" });
+    let proxy = Proxy::start_with_workers(WORKERS, node, &[listener], collector.port()).unwrap();
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+        connection.send("GET /origin/ok HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+        assert_eq!(connection.response().unwrap().status(), 200);
+    }
+    let mut arrivals = Vec::new();
+    wait::until("a batch of each worker", || {
+        arrivals.resize(collector.batches().len(), begin.elapsed());
+        Some(()).filter(|()| arrivals.len() == usize::from(WORKERS))
+    })
+    .unwrap();
+    // Each is somewhere between half of the interval and all of it.
+    assert!(arrivals[0] < INTERVAL, "{arrivals:?}");
+    assert!(arrivals[3] - arrivals[0] > Duration::from_millis(100), "{arrivals:?}");
+}
+
+/// Listeners have a root each, with a configuration of its own, in the one VM of a worker.
+#[test]
+fn listeners_share_the_vm_of_a_worker() {
+    let collector = Collector::start().unwrap();
+    let listeners =
+        ["first", "second", "third"].map(|name| Listener::new(name, json!({ "service_name": name })));
+    let node = json!({ "id": "n", "cluster": "shop" });
+    let proxy = Proxy::start(node.clone(), &listeners, collector.port()).unwrap();
+    for listener in ["first", "second", "third"] {
+        let mut connection = Connection::open(proxy.address(listener)).unwrap();
+        connection.send("GET /origin/ok HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+        assert_eq!(connection.response().unwrap().status(), 200);
+    }
+    let lines = proxy.envoy.lines(3).unwrap();
+    let mut names: Vec<_> =
+        lines.iter().map(|line| line["message"].as_str().unwrap().split(' ').next().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["first", "second", "third"]);
+    let vms = |proxy: &Proxy| proxy.envoy.stats("^wasm[.].*[.]active$").unwrap();
+    let alone = Proxy::start(node, &listeners[..1], collector.port()).unwrap();
+    assert_eq!(vms(&proxy), vms(&alone));
+    assert!(vms(&alone).values().sum::<u64>() > 0, "{:?}", vms(&alone));
 }

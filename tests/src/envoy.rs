@@ -56,6 +56,24 @@ impl Envoy {
         self.process.id()
     }
 
+    /// Its resident memory.
+    pub fn resident_kib(&self) -> Result<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that its resident memory has been.
+    pub fn peak_kib(&self) -> Result<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(&file).map_err(Error::when(&file))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| Error::new(format!("no {name} in {file}")))
+    }
+
     /// Ends it, which makes it print what it still holds back.
     pub fn stop(&mut self) {
         self.process.stop();

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use reqwest::blocking::{Client, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::envoy::{self, Envoy, fill};
+use crate::envoy::{self, Envoy};
+use crate::proxy::{self, Listener};
 use crate::service::Echo;
-use crate::{Error, Result, ports, wait};
+use crate::{Error, Result, ports};
 
 /// What can differ between hops.
 pub struct Options {
@@ -57,13 +58,6 @@ impl Hop {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Waits until a request has come as far as the service.
-    pub fn wait_for_request(&self) -> Result<()> {
-        wait::try_until("a request at the service", || {
-            self.envoy.stat("cluster.service.upstream_rq_total").map(|count| Some(()).filter(|()| count > 0))
-        })
-    }
-
     /// Ends Envoy and gives all that it printed.
     pub fn stop(mut self) -> Result<Vec<Value>> {
         self.envoy.stop();
@@ -99,24 +93,25 @@ impl Hop {
 
 /// The configuration of a hop, to look at what Envoy says of it.
 pub fn configuration(options: &Options, port: u16, admin: u16, service: u16) -> Result<String> {
-    let filter = options.filter.as_ref().map(|json| {
-        let value = envoy::quoted(json);
-        format!(
-            "configuration: {{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: {value} }}"
-        )
-    });
     let down = ports::reserve()?;
-    fill(
-        include_str!("hop.yaml"),
-        &[
-            ("ADMIN", &admin),
-            ("LISTENER", &port),
-            ("DIRECTION", &options.direction),
-            ("CONFIGURATION", &filter.unwrap_or_default()),
-            ("PLUGIN", &envoy::plugin()?.display()),
-            ("SERVICE", &service),
-            ("DOWN", &down),
-            ("EXPORTER", &options.exporter.unwrap_or(down)),
-        ],
-    )
+    let routes = json!([ // any other path is Envoy's own 404
+        { "name": "echo", "match": { "path_separated_prefix": "/echo" }, "route": { "cluster": "service" } },
+    ]);
+    let listener = Listener {
+        filter: options.filter.clone(),
+        direction: options.direction,
+        filters: &["logtracer"],
+        manager: json!({ "route_config": { "virtual_hosts":
+            [{ "name": "hop", "domains": ["*"], "routes": routes }] } }),
+        ..Listener::new("hop", json!({}))
+    };
+    let exporter = options.exporter.unwrap_or(down);
+    let clusters = [("service", service), ("logtracer-exporter", exporter)]
+        .map(|(name, port)| proxy::cluster(name, port));
+    let config = json!({
+        "node": { "id": "hop", "cluster": "hop-cluster" },
+        "admin": { "address": proxy::address(admin) },
+        "static_resources": { "listeners": [proxy::configuration(&listener, port)?], "clusters": clusters },
+    });
+    Ok(config.to_string())
 }

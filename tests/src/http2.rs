@@ -89,9 +89,9 @@ impl Http2 {
                 let bytes = bytes.ok_or_else(|| Error::new("no answer to a piece"))?;
                 body.extend(bytes.map_err(Error::when("a body"))?);
             }
-            stream.send_data(Bytes::new(), true).map_err(Error::when("a body's end"))?;
+            // Once all is said the other end may end a tunnel first, and abruptly.
+            let _ = stream.send_data(Bytes::new(), true);
             let (head, mut stream) = response.into_parts();
-            // A tunnel may end abruptly once all is said.
             while let Some(Ok(bytes)) = stream.data().await {
                 body.extend(bytes);
             }

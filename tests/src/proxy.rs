@@ -151,7 +151,11 @@ fn write_listeners(
 ) -> Result<()> {
     let resources = listeners
         .iter()
-        .map(|listener| configuration(listener, ports.get(listener.name).copied().unwrap_or(0)))
+        .map(|listener| {
+            let mut resource = configuration(listener, ports.get(listener.name).copied().unwrap_or(0))?;
+            resource["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+            Ok(resource)
+        })
         .collect::<Result<Vec<_>>>()?;
     let new = file.with_extension("new");
     std::fs::write(&new, json!({ "resources": resources }).to_string())
@@ -159,11 +163,13 @@ fn write_listeners(
         .map_err(Error::when(file.display()))
 }
 
-fn address(port: u16) -> Value {
+/// A port of 127.0.0.1, as Envoy writes it.
+pub(crate) fn address(port: u16) -> Value {
     json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
 }
 
-fn cluster(name: &str, port: u16) -> Value {
+/// A cluster of one endpoint.
+pub(crate) fn cluster(name: &str, port: u16) -> Value {
     json!({
         "name": name,
         "connect_timeout": "1s",
@@ -192,7 +198,8 @@ fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
     ]))
 }
 
-fn configuration(listener: &Listener, port: u16) -> Result<Value> {
+/// A listener with its filters and routes.
+pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
     let mut plugin = json!({
         "name": listener.name,
         "vm_config": {
@@ -263,7 +270,6 @@ fn configuration(listener: &Listener, port: u16) -> Result<Value> {
         connection_manager[key] = value.clone();
     }
     Ok(json!({
-        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": listener.name,
         "address": address(port),
         "traffic_direction": listener.direction,

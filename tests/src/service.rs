@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use axum::extract::Path as PathParameter;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::any;
+use axum::http::HeaderMap;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -16,8 +14,6 @@ use crate::process::{Process, sibling};
 use crate::{Error, Result};
 
 /// A service that answers with the headers that it got, in order: `{"headers": [["name", "value"], …]}`.
-///
-/// `/echo/status/NUMBER` answers with that status, `/echo/never` does not answer.
 pub struct Echo {
     address: SocketAddr,
     _runtime: Runtime, // dropping it ends the service
@@ -36,13 +32,7 @@ impl Echo {
             .map_err(Error::when("a port for the echo service"))?;
         let address = listener.local_addr().map_err(Error::when("the port of the echo service"))?;
 
-        let status = |PathParameter(status): PathParameter<u16>, headers: HeaderMap| async move {
-            (StatusCode::from_u16(status).unwrap_or_default(), echo(&headers))
-        };
-        let router = Router::new()
-            .route("/echo/status/{status}", any(status))
-            .route("/echo/never", any(std::future::pending::<StatusCode>))
-            .fallback(|headers: HeaderMap| async move { echo(&headers) });
+        let router = Router::new().fallback(async |headers: HeaderMap| echo(&headers));
         runtime.spawn(async move { axum::serve(listener, router).await });
         Ok(Echo { address, _runtime: runtime })
     }

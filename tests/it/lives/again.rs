@@ -2,23 +2,23 @@
 
 use logtracer_tests::wait;
 
-use super::{CALLER, END, Expected, Lives, WELL, exporter};
+use super::{END, Expected, Lives, WELL, exporter};
+use crate::{CALLER, TRACE};
 
 /// Rule 61: Envoy sends the request through the filters once more, and logs both: the second is a child of the
 /// first, and no new root.
 #[test]
 fn an_internal_redirect_is_two_spans_of_one_trace() {
     let lives = Lives::start(exporter());
-    let trace_id = "463ac35c9f6413ad48485a3953bb6124";
     let mut connection = lives.connect();
     connection
-        .send(format!("GET /origin/internal HTTP/1.1\r\nhost: shop\r\nb3: {trace_id}-{CALLER}-1\r\n\r\n"))
+        .send(format!("GET /origin/internal HTTP/1.1\r\nhost: shop\r\nb3: {TRACE}-{CALLER}-1\r\n\r\n"))
         .unwrap();
     assert_eq!(connection.response().unwrap().status(), 200);
     assert_eq!(lives.proxy.origin.requests("/origin/ok?from=internal"), 1);
 
     let traces = wait::try_until("both spans", || {
-        let traces = lives.proxy.traces(&lives.collector, trace_id)?;
+        let traces = lives.proxy.traces(&lives.collector, TRACE)?;
         Ok(Some(traces).filter(|traces| traces.spans.len() == 2 && traces.lines.len() == 2))
     })
     .unwrap();

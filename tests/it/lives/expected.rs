@@ -5,7 +5,7 @@ use std::time::Duration;
 use logtracer_tests::collector::Span;
 use serde_json::Value;
 
-use super::CALLER;
+use crate::CALLER;
 
 #[derive(Clone, Copy)]
 pub(super) struct Expected {

@@ -1,8 +1,10 @@
 //! What headers may hold.
 
-use super::{Expected, Lives, WELL, http2};
+use logtracer_tests::wait;
+use serde_json::{Value, json};
 
-use serde_json::json;
+use super::{Expected, Lives, WELL, exporter, http2};
+use crate::{CALLER, trace, values};
 
 /// Rules 38, 39, 58, 62 and 68.
 #[test]
@@ -64,7 +66,7 @@ fn whatever_the_headers_hold() {
     };
     let b3 = lives.case("a path that is not UTF-8", expected);
     let mut connection = lives.connect();
-    connection.send(http2::head("GET", b"/origin/\xff\xfe", &b3)).unwrap();
+    connection.send([http2::preface(), http2::get(1, b"/origin/\xff\xfe", &b3)].concat()).unwrap();
 
     // What is too much for Envoy is refused without harm to others.
     let mut connection = lives.connect();
@@ -78,4 +80,43 @@ fn whatever_the_headers_hold() {
         assert!(line.len() < 64 * 1024, "{} bytes", line.len());
     }
     lives.check();
+}
+
+/// Rule 52: Envoy marks its own decision to trace in `x-request-id`; the filter goes by the caller's headers alone.
+#[test]
+fn nothing_depends_on_x_request_id() {
+    let lives = Lives::start(exporter());
+    let mut connection = lives.connect();
+    let mut number = 0;
+    for id in [
+        "7",
+        "",
+        "463ac35c-9f64-4d48-8a39-53bb61240000",
+        "463ac35c-9f64-9d48-8a39-53bb61240000",
+        &"x".repeat(300),
+    ] {
+        for is_sampled in [true, false] {
+            number += 1;
+            let b3 = format!("{}-{CALLER}-{}", trace(number), u8::from(is_sampled));
+            connection
+                .send(format!(
+                    "GET /origin/ok HTTP/1.1\r\nhost: shop\r\nx-request-id: {id}\r\nb3: {b3}\r\n\r\n"
+                ))
+                .unwrap();
+            let body: Value = serde_json::from_slice(&connection.response().unwrap().body).unwrap();
+            let headers: Vec<(String, String)> = serde_json::from_value(body["headers"].clone()).unwrap();
+            let decision = if is_sampled { "1" } else { "0" };
+            assert_eq!(values(&headers, "x-b3-traceid"), [trace(number)], "{id}");
+            assert_eq!(values(&headers, "x-b3-sampled"), [decision], "{id}");
+        }
+    }
+    let sampled: Vec<bool> = (1..=number)
+        .map(|number| {
+            let lines = wait::try_until("its line", || {
+                lives.proxy.lines(&trace(number)).map(|lines| Some(lines).filter(|lines| !lines.is_empty()))
+            });
+            lines.unwrap()[0]["logging.googleapis.com/trace_sampled"].as_bool().unwrap()
+        })
+        .collect();
+    assert_eq!(sampled, [true, false].repeat(5));
 }

@@ -5,10 +5,19 @@ use logtracer_tests::http2::Http2;
 
 use super::{Expected, Lives, WELL, exporter};
 
-/// The beginning of a connection, and the head of a request on its stream 1, as no library would send it.
-pub(super) fn head(method: &str, path: &[u8], b3: &str) -> Vec<u8> {
+/// The beginning of a connection.
+pub(super) fn preface() -> Vec<u8> {
+    const SETTINGS: u8 = 4;
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, b"")[..]].concat()
+}
+
+/// A GET without a body, with a path as no library would send it.
+pub(super) fn get(stream: u32, path: &[u8], b3: &str) -> Vec<u8> {
+    const HEADERS: u8 = 1;
+    const END_STREAM: u8 = 0x1;
+    const END_HEADERS: u8 = 0x4;
     let fields: [(&str, &[u8]); 5] = [
-        (":method", method.as_bytes()),
+        (":method", b"GET"),
         (":scheme", b"http"),
         (":authority", b"shop"),
         (":path", path),
@@ -22,10 +31,7 @@ pub(super) fn head(method: &str, path: &[u8], b3: &str) -> Vec<u8> {
             block.extend_from_slice(text);
         }
     }
-    const END_STREAM_AND_HEADERS: u8 = 0x5;
-    let settings = frame(4, 0, 0, b"");
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &frame(1, END_STREAM_AND_HEADERS, 1, &block)]
-        .concat()
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block)
 }
 
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

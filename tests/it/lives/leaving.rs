@@ -5,6 +5,7 @@ use logtracer_tests::http2::{Http2, Leave};
 use logtracer_tests::origin::GRPC_MESSAGE;
 use logtracer_tests::proxy::Listener;
 use logtracer_tests::wait;
+use serde_json::json;
 
 use super::{END, Expected, GRPC, Lives, WELL, exporter, grpc_request, http2};
 
@@ -91,7 +92,7 @@ fn callers_that_break_the_protocol() {
     let expected = Expected { method: "GET", protocol: "HTTP/2", ..expected };
     let b3 = lives.case("a frame of HTTP/2 that belongs to no stream", expected);
     let mut connection = lives.connect();
-    connection.send(http2::head("GET", b"/origin/never/1", &b3)).unwrap();
+    connection.send([http2::preface(), http2::get(1, b"/origin/never/1", &b3)].concat()).unwrap();
     at_service(&lives, "/origin/never/1").unwrap();
     const DATA: u8 = 0;
     connection.send(http2::frame(DATA, 0, 0, b"abc")).unwrap();
@@ -116,4 +117,38 @@ fn a_proxy_that_leaves() {
     lives.proxy.replace(&[Listener::new("other", exporter())]).unwrap();
     assert_eq!(connection.rest(), b"");
     lives.check();
+}
+
+/// Rule 60: of a stream that has ended, with an answer or without, nothing is left in the filter.
+#[test]
+fn streams_that_end_leave_nothing_behind() {
+    const STREAMS: u32 = 40_000;
+    const TOGETHER: u32 = 1000;
+    let lives = Lives::start(json!({ "log_format": "off" }));
+    let answered = (0..TOGETHER).flat_map(|stream| http2::get(2 * stream + 1, b"/nowhere", "0"));
+    // Its caller leaves before there is an answer.
+    let left = http2::get(2 * TOGETHER + 1, b"/demo.Shop/Never", "0");
+    let many: Vec<u8> = http2::preface().into_iter().chain(answered).chain(left).collect();
+    let mut sent = 0;
+    let mut send = |streams: u32| {
+        for _ in 0..streams / TOGETHER {
+            let mut connection = lives.connect();
+            connection.send(&many).unwrap();
+            sent += u64::from(TOGETHER) + 1;
+            wait_for(&lives, "their beginning", "downstream_rq_total", sent);
+        }
+        wait_for(&lives, "their end", "downstream_rq_active", 0);
+        lives.proxy.envoy.resident_kib().unwrap()
+    };
+    let before = send(STREAMS / 4);
+    let grown = send(STREAMS).saturating_sub(before);
+    assert!(grown < 6 * 1024, "{grown} KiB more after {STREAMS} streams");
+}
+
+fn wait_for(lives: &Lives, what: &str, statistic: &str, expected: u64) {
+    wait::try_until(what, || {
+        let found = lives.proxy.envoy.stat(&format!("http.inbound.{statistic}"))?;
+        Ok(Some(()).filter(|()| found == expected))
+    })
+    .unwrap();
 }

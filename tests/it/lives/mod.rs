@@ -22,9 +22,8 @@ use logtracer_tests::proxy::{Listener, Proxy};
 use logtracer_tests::wire::{Connection, Message};
 use serde_json::{Value, json};
 
+use crate::{CALLER, trace};
 use expected::{Expected, GRPC, WELL};
-
-const CALLER: &str = "00f067aa0ba902b7";
 
 /// The end of a request's head.
 const END: &str = "\r\n";
@@ -61,8 +60,7 @@ impl Lives {
 
     /// Names a case; its request has to carry the header `b3` that this gives.
     fn case(&mut self, name: &'static str, expected: Expected) -> String {
-        let trace_id =
-            format!("{:032x}", 0x5000_0000_0000_0000_0000_0000_0001_u128 + self.cases.len() as u128);
+        let trace_id = trace(self.cases.len() as u128);
         let b3 = format!("{trace_id}-{CALLER}-1");
         self.cases.push(Case { name, trace_id, expected });
         b3

@@ -42,13 +42,8 @@ pub fn soak(requests: u64, mut progress: impl FnMut(Sample)) -> Result<Vec<Sampl
             .open(envoy.stdout())
             .and_then(|file| file.set_len(0))
             .map_err(Error::when("the lines"))?;
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", envoy.id())).map_err(Error::when("memory"))?;
-        let sample = Sample {
-            requests: until,
-            resident_kib: kib(&status, "VmRSS:")?,
-            peak_kib: kib(&status, "VmHWM:")?,
-        };
+        let sample =
+            Sample { requests: until, resident_kib: envoy.resident_kib()?, peak_kib: envoy.peak_kib()? };
         progress(sample);
         samples.push(sample);
     }
@@ -59,10 +54,4 @@ pub fn soak(requests: u64, mut progress: impl FnMut(Sample)) -> Result<Vec<Sampl
         Ok(Some(()).filter(|()| done.iter().all(|(name, count)| stats.get(name) == Some(count))))
     })?;
     Ok(samples)
-}
-
-fn kib(status: &str, name: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| Error::new(format!("no {name} in {status:?}")))
 }
