@@ -79,22 +79,49 @@ impl Proxy {
     ) -> Result<Proxy> {
         let origin = Origin::start()?;
         let clusters = clusters(&origin, exporter)?;
-        Self::start_with_clusters(workers, node, listeners, origin, clusters)
+        Self::start_with_bootstrap(workers, node, listeners, origin, clusters, json!({}))
     }
 
     /// Starts Envoy before services of the caller's own: clusters by their names, at ports of 127.0.0.1; what goes
     /// to which is for the listeners to say.
     pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {
         let clusters = services.iter().map(|(name, port)| cluster(name, *port)).collect();
-        Self::start_with_clusters(1, node, listeners, Origin::start()?, clusters)
+        Self::start_with_bootstrap(1, node, listeners, Origin::start()?, clusters, json!({}))
     }
 
-    fn start_with_clusters(
+    /// Starts an Envoy that takes itself for overloaded, so that it refuses every request.
+    pub fn start_overloaded(node: Value, listeners: &[Listener], exporter: u16) -> Result<Proxy> {
+        let monitor = "envoy.resource_monitors.fixed_heap";
+        let overload = json!({
+            "refresh_interval": "0.1s",
+            "resource_monitors": [{ "name": monitor, "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                "max_heap_size_bytes": 1,
+            } }],
+            "actions": [{
+                "name": "envoy.overload_actions.stop_accepting_requests",
+                "triggers": [{ "name": monitor, "threshold": { "value": 0.5 } }],
+            }],
+        });
+        let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        Self::start_with_bootstrap(
+            1,
+            node,
+            listeners,
+            origin,
+            clusters,
+            json!({ "overload_manager": overload }),
+        )
+    }
+
+    fn start_with_bootstrap(
         workers: u8,
         node: Value,
         listeners: &[Listener],
         origin: Origin,
         clusters: Value,
+        mut config: Value,
     ) -> Result<Proxy> {
         let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let ports = listeners
@@ -103,12 +130,11 @@ impl Proxy {
             .collect::<Result<_>>()?;
         let admin = ports::reserve()?;
         let listeners_file = dir.path().join("listeners.json");
-        let config = json!({
-            "node": node,
-            "admin": { "address": address(admin) },
-            "dynamic_resources": { "lds_config": { "path_config_source": { "path": listeners_file } } },
-            "static_resources": { "clusters": clusters },
-        });
+        config["node"] = node;
+        config["admin"] = json!({ "address": address(admin) });
+        config["dynamic_resources"] =
+            json!({ "lds_config": { "path_config_source": { "path": listeners_file } } });
+        config["static_resources"] = json!({ "clusters": clusters });
         write_listeners(&listeners_file, listeners, &ports)?;
         let envoy = Envoy::start_with_workers(workers, &config.to_string(), admin, dir.path())?;
         Ok(Proxy { envoy, origin, ports, listeners_file, _dir: dir })

@@ -101,10 +101,11 @@ impl<'a> Exchange<'a> {
             return;
         }
         let status = self.outcome.status();
-        text.push_bytes(self.method);
-        text.push(" - ");
-        text.push_bytes(self.url);
-        text.push(" - ");
+        // What was no HTTP has neither.
+        for part in [self.method, self.url].into_iter().filter(|part| !part.is_empty()) {
+            text.push_bytes(part);
+            text.push(" - ");
+        }
         let _ = core::fmt::Write::write_fmt(text, format_args!("{status}"));
         if let Some(reason) = reason(status) {
             text.push(" ");
