@@ -232,7 +232,7 @@ pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
             "runtime": "envoy.wasm.runtime.v8",
             "code": { "local": { "filename": envoy::plugin()? } },
         },
-        "failure_policy": "FAIL_OPEN",
+        "fail_open": true,
     });
     if let Some(filter) = &listener.filter {
         plugin["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });

@@ -133,8 +133,65 @@ fn replicas_are_scaled_where_they_share_their_sink() {
     let scaler = &one(&gke, "HorizontalPodAutoscaler", NAME)["spec"]["scaleTargetRef"];
     assert_eq!(*scaler, json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": NAME }));
     assert_eq!(one(&gke, "StatefulSet", NAME)["spec"]["replicas"], Value::Null);
-    let account = &one(&gke, "ServiceAccount", NAME)["metadata"]["annotations"];
-    assert!(account["iam.gke.io/gcp-service-account"].as_str().unwrap().starts_with("logtracer-exporter@"));
+}
+
+/// The role is given to the ServiceAccount under which the exporter runs, by its names.
+#[test]
+fn the_command_for_workload_identity_names_the_service_account() {
+    let gke = overlay("gke");
+    let account = &one(&gke, "ServiceAccount", NAME)["metadata"];
+    let names = [&account["namespace"], &account["name"]].map(|name| name.as_str().unwrap());
+    let commands = std::fs::read_to_string(folder().join("exporter/gke/kustomization.yaml")).unwrap();
+    let [namespace, name] = names;
+    assert!(commands.contains(&format!("/subject/ns/{namespace}/sa/{name}\n")), "{names:?}");
+}
+
+/// Every way of a cluster to its names: pods, the node's own cache, the metadata server of Google Cloud.
+#[test]
+fn names_and_tokens_can_be_asked_for() {
+    let gke = overlay("gke");
+    let rules: Vec<&Value> = gke
+        .iter()
+        .filter(|it| it["kind"] == "NetworkPolicy")
+        .flat_map(|policy| list(&policy["spec"], "egress"))
+        .collect();
+    let allows = |address: &str, protocol: &str, port: u16| {
+        let cidr = format!("{address}/32");
+        rules.iter().any(|rule| {
+            let to = list(rule, "to");
+            let there = to.is_empty() || to.iter().any(|peer| peer["ipBlock"]["cidr"] == *cidr);
+            there && list(rule, "ports").contains(&json!({ "protocol": protocol, "port": port }))
+        })
+    };
+    for address in ["169.254.20.10", "169.254.169.254", "34.118.224.10"] {
+        assert!(allows(address, "UDP", 53) && allows(address, "TCP", 53), "{address}");
+    }
+    for (address, port) in [
+        ("169.254.169.254", 80),
+        ("169.254.169.254", 8080),
+        ("169.254.169.252", 988),
+        ("169.254.169.252", 987),
+    ] {
+        assert!(allows(address, "TCP", port), "{address}:{port}");
+    }
+    assert!(!allows("169.254.169.254", "TCP", 22));
+}
+
+/// Managed Prometheus asks the port of the viewer, and is let in there.
+#[test]
+fn its_metrics_are_collected() {
+    let gke = overlay("gke");
+    let monitoring = &one(&gke, "PodMonitoring", NAME)["spec"];
+    assert_eq!(monitoring["selector"], one(&gke, "StatefulSet", NAME)["spec"]["selector"]);
+    let endpoint = &monitoring["endpoints"][0];
+    assert_eq!(endpoint["path"], "/metrics");
+    let ports = list(container(&gke), "ports");
+    let port = ports.iter().find(|it| it["name"] == endpoint["port"]).unwrap();
+
+    let rule = &one(&gke, "NetworkPolicy", "logtracer-exporter-google")["spec"]["ingress"][0];
+    assert_eq!(rule["ports"], json!([{ "protocol": "TCP", "port": port["containerPort"] }]));
+    let namespaces = &rule["from"][0]["namespaceSelector"]["matchExpressions"][0]["values"];
+    assert_eq!(*namespaces, json!(["gmp-system", "gke-gmp-system"]));
 }
 
 /// Proxies name it by its Service, and know that Service.
@@ -147,13 +204,19 @@ fn proxies_find_it() {
 
     let plugin = &read(&folder().join("wasmplugin.yaml"))[0];
     assert_eq!(plugin["spec"]["pluginConfig"]["exporter"]["cluster"], *cluster);
-    let filter = &read(&folder().join("envoyfilter.yaml"))[0]["spec"]["configPatches"][0]["patch"]["value"];
+    let filter =
+        &read(&folder().join("variants/envoyfilter.yaml"))[0]["spec"]["configPatches"][0]["patch"]["value"];
     let configuration = filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap();
     let configuration: Value = serde_json::from_str(configuration).unwrap();
     assert_eq!(configuration["exporter"]["cluster"], *cluster);
-    let sidecar = &read(&folder().join("sidecar.yaml"))[0]["spec"]["egress"][0];
+    let sidecar = &read(&folder().join("variants/sidecar.yaml"))[0]["spec"]["egress"][0];
     let known = format!("{}/{host}", service["namespace"].as_str().unwrap());
     assert!(list(sidecar, "hosts").contains(&json!(known)));
+    let rule = &read(&folder().join("variants/destinationrule.yaml"))[0];
+    assert_eq!(
+        (&rule["metadata"]["namespace"], &rule["spec"]["host"]),
+        (&service["namespace"], &json!(host))
+    );
 }
 
 /// The README's folder of one's own, beside the ones that it names.

@@ -9,8 +9,9 @@ use documents::{build, files, folder, parse, read};
 use schemas::problems;
 use serde_json::{Value, json};
 
-/// Kinds whose schemas are in no package. Their parts are loaded into Envoy in `proxy.rs`.
-const WITHOUT_SCHEMA: [&str; 3] = ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyProxy"];
+/// Kinds whose schemas are in no package. What they hold is loaded into Envoy in `proxy.rs`, or compared with what it is
+/// about in `exporter.rs`.
+const WITHOUT_SCHEMA: [&str; 4] = ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyProxy", "PodMonitoring"];
 
 #[test]
 fn every_manifest_keeps_to_its_schema() {
@@ -27,9 +28,28 @@ fn every_manifest_keeps_to_its_schema() {
     for (document, problem) in documents.iter().zip(problems(&documents)) {
         assert_eq!(problem, None, "{}", document["kind"]);
     }
-    for kind in ["WasmPlugin", "Telemetry", "EnvoyFilter", "Sidecar", "StatefulSet", "NetworkPolicy"] {
+    for kind in [
+        "WasmPlugin",
+        "Telemetry",
+        "EnvoyFilter",
+        "Sidecar",
+        "DestinationRule",
+        "StatefulSet",
+        "NetworkPolicy",
+    ] {
         assert!(documents.iter().any(|it| it["kind"] == kind), "no {kind} was read");
     }
+}
+
+/// `kubectl apply -f istio/` takes the files of the folder itself: the filter and its line, and nothing that excludes
+/// another or is an example.
+#[test]
+fn the_folder_can_be_applied_as_it_is() {
+    let mut kinds = Vec::new();
+    for file in files(&folder()).iter().filter(|file| file.parent() == Some(&folder())) {
+        kinds.extend(read(file).iter().map(|document| document["kind"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(kinds, ["Telemetry", "WasmPlugin"]);
 }
 
 /// A check that takes everything would pass, too.
@@ -40,9 +60,9 @@ fn a_misspelt_field_is_found() {
         ("wasmplugin.yaml", "/spec/failStrateggy", json!("FAIL_OPEN"), "failStrateggy"),
         ("wasmplugin.yaml", "/spec/match/0/mdoe", json!("CLIENT"), "mdoe"),
         ("telemetry.yaml", "/spec/accessLogging/0/filter/expresion", json!(""), "expresion"),
-        ("sidecar.yaml", "/spec/egress/0/hosts", json!("./*"), "hosts"),
-        ("envoyfilter.yaml", "/spec/configPatches/0/applyTo", json!("HTTP_FILTERS"), "applyTo"),
-        ("envoyfilter.yaml", "/kind", json!("EnvoyFilters"), "EnvoyFilters"),
+        ("variants/sidecar.yaml", "/spec/egress/0/hosts", json!("./*"), "hosts"),
+        ("variants/envoyfilter.yaml", "/spec/configPatches/0/applyTo", json!("HTTP_FILTERS"), "applyTo"),
+        ("variants/envoyfilter.yaml", "/kind", json!("EnvoyFilters"), "EnvoyFilters"),
         ("exporter/base/service.yaml", "/spec/ports/0/targetport", json!(1), "targetport"),
         ("exporter/base/statefulset.yaml", "/spec/template/spec/container", json!([]), "container"),
         ("exporter/base/statefulset.yaml", "/apiVersion", json!("apps/v2"), "apps/v2"),

@@ -74,7 +74,7 @@ fn envoy_takes_numbers_that_were_doubles_and_no_plugin_config() {
 
 #[test]
 fn envoy_takes_the_envoyfilter() {
-    let document = read(&folder().join("envoyfilter.yaml")).remove(0);
+    let document = read(&folder().join("variants/envoyfilter.yaml")).remove(0);
     let mut filter = document["spec"]["configPatches"][0]["patch"]["value"].clone();
     let code = &mut filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"];
     assert_eq!(*code, "/etc/logtracer/plugin.wasm");
@@ -93,8 +93,10 @@ fn envoy_takes_the_envoyfilter() {
 /// The logger that Istio makes of the provider and of the filter's expression is the one of all other tests.
 #[test]
 fn the_line_is_printed_as_it_is() {
-    let mesh = &read(&folder().join("mesh.yaml"))[0]["spec"]["meshConfig"];
-    let telemetry = &read(&folder().join("telemetry.yaml"))[0]["spec"]["accessLogging"][0];
+    let mesh = &read(&folder().join("install/mesh.yaml"))[0]["spec"]["meshConfig"];
+    let spec = &read(&folder().join("telemetry.yaml"))[0]["spec"];
+    assert_eq!(spec["tracing"], json!([{ "disableSpanReporting": true }]));
+    let telemetry = &spec["accessLogging"][0];
     let provider = &mesh["extensionProviders"][0];
     assert_eq!(provider["name"], telemetry["providers"][0]["name"]);
     assert_eq!(mesh["accessLogFile"], "");
@@ -120,7 +122,7 @@ fn check_logger(path: &Value, text: &Value, expression: &Value, mut config: Valu
 
 #[test]
 fn envoy_takes_what_envoy_gateway_makes_of_it() {
-    let documents = read(&folder().join("envoy-gateway.yaml"));
+    let documents = read(&folder().join("variants/envoy-gateway.yaml"));
     let wasm = &one(&documents, "EnvoyExtensionPolicy", "logtracer")["spec"]["wasm"][0];
     let proxy = &one(&documents, "EnvoyProxy", "logtracer")["spec"];
 
@@ -148,11 +150,38 @@ fn the_filter_is_pinned_and_never_costs_a_request() {
     assert_eq!(plugin["failStrategy"], "FAIL_OPEN");
     assert_eq!(plugin["phase"], "AUTHN");
     assert_eq!(plugin["match"], json!([{ "mode": "CLIENT_AND_SERVER" }]));
+    // A name of ours in everybody's lines would be found by nobody.
+    assert_eq!(plugin["pluginConfig"]["project_id"], Value::Null);
     check_pinned(&plugin["url"]);
 
-    let gateway = &read(&folder().join("envoy-gateway.yaml"))[0]["spec"]["wasm"][0];
+    let gateway = &read(&folder().join("variants/envoy-gateway.yaml"))[0]["spec"]["wasm"][0];
     assert_eq!(gateway["failOpen"], true);
     check_pinned(&gateway["code"]["image"]["url"]);
+}
+
+/// The sidecars' plugin takes the place of the one for all, with the same settings; the gateways' trusts nobody.
+#[test]
+fn at_the_edge_one_filter_runs_and_trusts_nobody() {
+    let for_all = read(&folder().join("wasmplugin.yaml")).remove(0);
+    let edge = read(&folder().join("variants/edge.yaml"));
+    let [sidecars, gateways] = &edge[..] else { panic!("{} documents", edge.len()) };
+    assert_eq!(sidecars["metadata"], for_all["metadata"]);
+    let without_selector = |plugin: &Value| {
+        let mut spec = plugin["spec"].clone();
+        let selector = spec.as_object_mut().unwrap().remove("selector").expect("a selector");
+        (selector, spec)
+    };
+    let (of_sidecars, spec) = without_selector(sidecars);
+    assert_eq!(spec, for_all["spec"]);
+    // A label of the sidecar's injection template, and of no other of Istio's templates.
+    assert_eq!(of_sidecars, json!({ "matchLabels": { "security.istio.io/tlsMode": "istio" } }));
+
+    let (of_gateways, mut spec) = without_selector(gateways);
+    assert_eq!(of_gateways, json!({ "matchLabels": { "istio": "ingressgateway" } }));
+    let config = spec["pluginConfig"].as_object_mut().unwrap();
+    assert_eq!(config.remove("edge"), Some(json!("link")));
+    assert_eq!(spec, for_all["spec"]);
+    assert_eq!(refusal(&hop(Some(through_struct(&gateways["spec"]["pluginConfig"])))), None);
 }
 
 #[track_caller]
