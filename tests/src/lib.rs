@@ -9,6 +9,7 @@
 //!                                                   hop       one Envoy in front of the echo
 //!                                                   mesh      two services with their sidecars
 //!                                                   compose   the same in containers
+//!                                                   image     the module as an image, bills of materials
 //!                                                   proxy     one Envoy, many listeners, for tables of cases,
 //!                                                             between an origin that behaves by path and a
 //!                                                             collector that answers as it is told (wire: HTTP
@@ -31,6 +32,7 @@ pub mod envoy;
 pub mod exporter;
 pub mod hop;
 pub mod http2;
+pub mod image;
 pub mod ingest;
 pub mod lines;
 pub mod mesh;

@@ -1,0 +1,115 @@
+//! The module as an image, and bills of materials, read by others than those that wrote them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use logtracer_tests::envoy;
+use logtracer_tests::image::{layout, sbom};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What `read.py` says of a file or folder.
+fn read(what: &str, path: &Path) -> Output {
+    let packages = envoy::root().join("build/python-schemas");
+    assert!(packages.is_dir(), "no {}: run scripts/python-schemas", packages.display());
+    let mut python = Command::new("python3");
+    python.arg(envoy::root().join("tests/it/image/read.py")).arg(what).arg(path);
+    python.env("PYTHONPATH", packages).output().expect("python3 is needed: apt-get install python3")
+}
+
+fn module_in(folder: &Path, labels: &[(&str, &str)]) -> String {
+    layout::write(&fs::read(envoy::plugin().unwrap()).unwrap(), folder, "1.2.3", labels).unwrap()
+}
+
+/// As Istio's agent reads it: one layer, a gzip'ed tar with plugin.wasm, every digest and size as it is.
+#[test]
+fn the_layout_holds_the_module_as_istio_wants_it() {
+    let dir = TempDir::new().unwrap();
+    let digest = module_in(dir.path(), &[("org.opencontainers.image.title", "logtracer")]);
+    let output = read("layout", dir.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let image: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(image["digest"], digest);
+    assert_eq!(image["tag"], "1.2.3");
+    assert_eq!(image["labels"], json!({ "org.opencontainers.image.title": "logtracer" }));
+    let module = fs::metadata(envoy::plugin().unwrap()).unwrap().len();
+    assert_eq!(image["files"], json!([{ "name": "plugin.wasm", "size": module, "mode": 0o644, "mtime": 0 }]));
+    assert_eq!(image["magic"], "\0asm");
+}
+
+#[test]
+fn the_same_module_is_the_same_image() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    assert_eq!(module_in(one.path(), &[("a", "b")]), module_in(two.path(), &[("a", "b")]));
+    assert_ne!(module_in(one.path(), &[("a", "c")]), module_in(two.path(), &[("a", "b")]));
+}
+
+#[test]
+fn a_layout_that_was_tampered_with_is_found() {
+    let dir = TempDir::new().unwrap();
+    module_in(dir.path(), &[]);
+    for blob in fs::read_dir(dir.path().join("blobs/sha256")).unwrap() {
+        let blob = blob.unwrap().path();
+        let whole = fs::read(&blob).unwrap();
+        let mut changed = whole.clone();
+        changed[0] ^= 1;
+        fs::write(&blob, changed).unwrap();
+        assert!(!read("layout", dir.path()).status.success(), "{}", blob.display());
+        fs::write(&blob, whole).unwrap();
+    }
+    assert!(read("layout", dir.path()).status.success());
+}
+
+#[test]
+fn the_bills_of_materials_are_whole() {
+    let native = "x86_64-unknown-linux-gnu";
+    let wasm = "wasm32-unknown-unknown";
+    for (package, target, with, without) in [
+        (
+            "logtracer-exporter",
+            native,
+            &["logtracer-core", "rusqlite", "tokio"][..],
+            &["expect-test", "proptest"][..],
+        ),
+        ("logtracer-filter", wasm, &["logtracer-core", "serde_json"], &["tokio", "libc"]),
+    ] {
+        let bill = sbom::of(package, target).unwrap();
+        assert_eq!(bill["metadata"]["component"]["name"], package);
+        let components = bill["components"].as_array().unwrap();
+        let of = |name: &str| components.iter().find(|it| it["name"] == name);
+        for name in with {
+            assert!(of(name).is_some(), "{package}: no {name}");
+        }
+        for name in without {
+            assert!(of(name).is_none(), "{package}: {name}");
+        }
+        for component in components {
+            assert!(component["licenses"][0]["expression"].is_string(), "{component}");
+            let is_ours = component["name"].as_str().unwrap().starts_with("logtracer-");
+            assert_eq!(component["hashes"][0]["content"].is_string(), !is_ours, "{component}");
+        }
+        let of_root = bill["dependencies"].as_array().unwrap().iter();
+        let on = of_root.filter(|it| it["ref"] == bill["metadata"]["component"]["bom-ref"]);
+        assert!(
+            on.flat_map(|it| it["dependsOn"].as_array().unwrap())
+                .any(|it| it == "pkg:cargo/logtracer-core@0.1.0")
+        );
+        check_schema(&bill);
+    }
+}
+
+#[track_caller]
+fn check_schema(bill: &Value) {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("bill.json");
+    fs::write(&file, bill.to_string()).unwrap();
+    let output = read("sbom", &file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // A schema that takes everything would have, too.
+    let mut misspelt = bill.clone();
+    misspelt["components"][0]["licences"] = json!([]);
+    fs::write(&file, misspelt.to_string()).unwrap();
+    assert!(!read("sbom", &file).status.success());
+}

@@ -1,0 +1,53 @@
+"""Reads what a release is made of, independently of the code that wrote it.
+
+    read.py layout FOLDER    an OCI layout, as Istio's agent takes a module from it; prints what it found as JSON
+    read.py sbom FILE        a bill of materials, by CycloneDX's own schema
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import sys
+import tarfile
+
+
+def blob(folder, described):
+    algorithm, digest = described["digest"].split(":")
+    data = (folder / "blobs" / algorithm / digest).read_bytes()
+    assert hashlib.new(algorithm, data).hexdigest() == digest, f"{digest} has other bytes"
+    assert len(data) == described["size"], f"{digest} has {len(data)} bytes"
+    return data
+
+
+def layout(folder):
+    assert json.loads((folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    [described] = json.loads((folder / "index.json").read_text())["manifests"]
+    manifest = json.loads(blob(folder, described))
+    assert manifest["mediaType"] == described["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    config = json.loads(blob(folder, manifest["config"]))
+    assert manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+
+    [layer] = manifest["layers"]
+    assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip", layer["mediaType"]
+    tar = gzip.decompress(blob(folder, layer))
+    assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(tar).hexdigest()]
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        members = archive.getmembers()
+        files = [{"name": it.name, "size": it.size, "mode": it.mode, "mtime": it.mtime} for it in members]
+        magic = archive.extractfile("plugin.wasm").read(4).decode()
+    named = described["annotations"]["org.opencontainers.image.ref.name"]
+    labels = config["config"]["Labels"]
+    print(json.dumps({"digest": described["digest"], "tag": named, "labels": labels, "files": files, "magic": magic}))
+
+
+def sbom(file):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    mistake = JsonStrictValidator(SchemaVersion.V1_5).validate_str(file.read_text())
+    assert mistake is None, mistake
+
+
+{"layout": layout, "sbom": sbom}[sys.argv[1]](pathlib.Path(sys.argv[2]))
