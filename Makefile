@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image reproducible clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 demo: filter ## two services behind Envoy, a few requests, and a page that shows them; ONCE=1 shows one trace and ends
 	scripts/demo $(if $(ONCE),--once)
@@ -34,8 +34,11 @@ filter: ## build/plugin.wasm, the module that Envoy loads
 exporter: ## target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
 
-image: filter ## container images: logtracer-exporter, and logtracer-filter for Istio's WasmPlugin
+image: filter ## container images of exporter and module, the module as an OCI layout, bills of materials (build/image, build/sbom)
 	scripts/image
+
+reproducible: ## builds the module twice, in two folders, and compares the bytes
+	scripts/reproducible
 
 clean: ## everything that was built
 	cargo clean

@@ -3,16 +3,19 @@
 mod configuration;
 mod demo;
 mod documents;
+mod image;
 mod keys;
 mod lines;
 mod lives;
 mod manifests;
 mod propagation;
+mod reference;
 mod sinks;
 mod spans;
 mod trouble;
 mod w3c;
 mod workers;
+mod workflows;
 
 use logtracer_tests::cases::values;
 use serde_json::Value;

@@ -1,0 +1,132 @@
+//! The workflows of `.github/` run what there is in this repository.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use logtracer_tests::envoy::root;
+use serde_json::Value;
+
+fn workflows() -> BTreeMap<String, Value> {
+    let files = fs::read_dir(root().join(".github/workflows")).unwrap();
+    let mut workflows = BTreeMap::new();
+    for file in files {
+        let file = file.unwrap().path();
+        let text = fs::read_to_string(&file).unwrap();
+        let workflow: Value =
+            serde_saphyr::from_str(&text).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()));
+        workflows.insert(file.file_stem().unwrap().to_str().unwrap().to_owned(), workflow);
+    }
+    workflows
+}
+
+fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    workflow["jobs"].as_object().expect("jobs").iter()
+}
+
+/// The commands of a job, one a line.
+fn commands(job: &Value) -> Vec<&str> {
+    let steps = job["steps"].as_array().expect("steps");
+    steps.iter().filter_map(|step| step["run"].as_str()).flat_map(str::lines).map(str::trim).collect()
+}
+
+#[test]
+fn they_run_targets_and_scripts_that_exist() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let mut found = Vec::new();
+    for (name, workflow) in workflows() {
+        for (job, step) in
+            jobs(&workflow).flat_map(|(name, job)| commands(job).into_iter().map(move |it| (name, it)))
+        {
+            let at = format!("{name}, {job}: {step}");
+            if let Some(target) = step.strip_prefix("make ") {
+                assert!(makefile.contains(&format!("\n{target}:")), "{at}");
+                found.push(target.to_owned());
+            }
+            let script = step.split_whitespace().next().unwrap_or_default();
+            if script.starts_with("scripts/") || script.starts_with(".ci/") {
+                let mode = fs::metadata(root().join(script)).unwrap_or_else(|cause| panic!("{at}: {cause}"));
+                assert!(mode.permissions().mode() & 0o100 != 0, "{at}");
+            }
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, ["deny", "image", "reproducible"]);
+}
+
+#[test]
+fn what_a_job_needs_is_a_job_and_steps_say_what_they_do() {
+    for (name, workflow) in workflows() {
+        assert!(workflow["on"].is_object(), "{name}: {}", workflow["on"]);
+        // What a job may do beyond reading stands at the job.
+        assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{name}");
+        for (job, content) in jobs(&workflow) {
+            let needs = match &content["needs"] {
+                Value::String(one) => vec![one.as_str()],
+                Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+                _ => Vec::new(),
+            };
+            for need in needs {
+                assert!(workflow["jobs"][need].is_object(), "{name}: {job} needs {need}");
+            }
+            assert!(content["runs-on"].is_string(), "{name}: {job}");
+            for step in content["steps"].as_array().unwrap() {
+                let action = step["uses"].as_str();
+                assert!(action.is_some() != step["run"].is_string(), "{name}: {job}: {step}");
+                assert!(action.is_none_or(|action| action.contains('@')), "{name}: {job}: {step}");
+            }
+        }
+    }
+}
+
+/// Every crate that may be published is, after those of the workspace that it is built on.
+#[test]
+fn a_release_publishes_every_crate_in_order() {
+    let release = &workflows()["release"];
+    let published: Vec<&str> = commands(&release["jobs"]["crates"])
+        .iter()
+        .filter_map(|it| it.strip_prefix("cargo publish --locked -p "))
+        .collect();
+
+    let mut publishable = Vec::new();
+    for folder in
+        ["core", "filter", "exporter", "sdk", "sdk/bench", "tests", "tests/allocations", "tests/empty-filter"]
+    {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        if manifest.contains("\npublish = false") {
+            continue;
+        }
+        let name =
+            manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).unwrap();
+        let position =
+            published.iter().position(|it| *it == name).unwrap_or_else(|| panic!("{name} is not published"));
+        let (_, dependencies) = manifest.split_once("\n[dependencies]").unwrap();
+        let dependencies = dependencies.split("\n[").next().unwrap();
+        for before in dependencies.lines().filter_map(|line| line.split(['.', ' ']).next()) {
+            if before.starts_with("logtracer-") {
+                let at = published.iter().position(|it| *it == before);
+                assert!(at.is_some_and(|at| at < position), "{name} is published before {before}");
+            }
+        }
+        publishable.push(name.to_owned());
+    }
+    assert_eq!(published.len(), publishable.len(), "{published:?}");
+}
+
+/// Nothing is published without a tag and the maintainer's switch.
+#[test]
+fn a_rehearsal_publishes_nothing() {
+    let release = &workflows()["release"];
+    assert_eq!(release["jobs"]["build"]["if"], "vars.RELEASE == 'on'");
+    for (name, job) in jobs(release).filter(|(name, _)| *name != "build") {
+        assert_eq!(job["if"], "github.ref_type == 'tag'", "{name}");
+        assert!(
+            job["needs"] == "build" || job["needs"].as_array().unwrap().contains(&"build".into()),
+            "{name}"
+        );
+    }
+    let text = commands(&release["jobs"]["build"]).join("\n");
+    for word in ["publish ", "push", "cosign", "gh release"] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
