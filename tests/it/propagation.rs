@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::{CALLER, NONE, TRACE, header, values};
 
-/// Every row of the table that core is tested with, through Envoy: the service gets the same context in each of
-/// the default formats, with a span id of this hop, and nothing else.
+/// Every row of the tables that core is tested with, through Envoy: the service gets the same context in each of
+/// the default formats, with a span id of this hop, and nothing else; also of what logtracer itself writes.
 #[test]
 fn the_table_of_headers() {
     let hop = Hop::start(json!({})).unwrap();
-    let cases = cases::all().unwrap();
+    let mut cases = cases::all().unwrap();
     assert!(cases.len() > 50);
+    cases.extend(cases::injected().unwrap());
     let check = |case: &Case| hop.echo(case.sent()).and_then(|headers| case.check(&headers));
     let failed: Vec<String> =
         cases.iter().filter_map(|case| check(case).err()).map(|error| error.to_string()).collect();

@@ -1,9 +1,10 @@
-//! The table of headers that all crates share (`tests/data/extract.tsv`), as a caller and a service behind the filter
-//! with its default formats see it.
+//! The tables of headers that all crates share (`tests/data/*.tsv`), as a caller and a service behind the filter with its
+//! default formats see them.
 
 use crate::{Error, Result};
 
 const TABLE: &str = include_str!("../data/extract.tsv");
+const INJECTED: &str = include_str!("../data/inject.tsv");
 
 /// A row: what the caller sends, and what of it goes on.
 pub struct Case {
@@ -18,6 +19,27 @@ pub struct Case {
 /// Every row of the table.
 pub fn all() -> Result<Vec<Case>> {
     TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(parse).collect()
+}
+
+/// What each format writes for a context, as a hop behind gets it.
+pub fn injected() -> Result<Vec<Case>> {
+    let rows = INJECTED.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    rows.map(|line| {
+        let [_rules, format, trace_id, span_id, _parent, sampling, headers] =
+            line.split('\t').collect::<Vec<_>>()[..]
+        else {
+            return Err(Error::new(format!("not seven columns in inject.tsv: {line}")));
+        };
+        Ok(Case {
+            name: line,
+            headers: headers.split(" || ").map(parse_header).collect::<Result<_>>()?,
+            trace_id: Some(trace_id),
+            span_id: Some(span_id),
+            // Only B3 has a word for it.
+            sampling: if sampling == "debug" && !format.starts_with("b3") { "accept" } else { sampling },
+        })
+    })
+    .collect()
 }
 
 fn parse(line: &'static str) -> Result<Case> {

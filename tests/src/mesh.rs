@@ -89,6 +89,7 @@ pub fn configuration(
         ("backend, port_value: 3000", loopback(backend.port())),
         ("exporter, port_value: 4318", loopback(exporter.port())),
         ("/etc/logtracer/plugin.wasm", plugin),
+        ("/var/log/logtracer/envoy.log", "/dev/null".to_owned()), // stdout is a file here
     ] {
         if !filled.contains(in_container) {
             return Err(Error::new(format!("{} has no {in_container}", file.display())));

@@ -1,20 +1,29 @@
-//! Requests at a steady pace, each in a trace of its own, and the spans of all of them.
+//! Requests of several clients at a steady pace, each in a trace of its own, and the spans of all of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::stack::Stack;
 use crate::demo::story::HOPS;
 use crate::{Error, Result, envoy, wait};
 
-/// Between two requests.
-const PACE: Duration = Duration::from_millis(20);
+const CLIENTS: u32 = 4;
+/// Between two requests of a client.
+const PACE: Duration = Duration::from_millis(50);
 /// What a request through four proxies and services takes at most, however bad the day of the exporter.
-const PROMPT: Duration = Duration::from_millis(1500);
+pub(super) const PROMPT: Duration = Duration::from_millis(1500);
+/// The same where Envoy waits for a service that does not answer any more (`connect_timeout` in mesh.yaml).
+pub(super) const PATIENT: Duration = Duration::from_secs(4);
 
 /// What was sent.
+#[derive(Default)]
 pub(super) struct Load {
     traces: Vec<String>,
     slowest: Duration,
+    /// How many answers went without what the backend knows.
+    pub(super) incomplete: usize,
 }
 
 /// Sends requests for as long as `meanwhile` takes, and half a second more on both sides. `series` keeps the ids of
@@ -25,43 +34,56 @@ pub(super) fn during(
     meanwhile: impl FnOnce() -> Result<()> + Send,
 ) -> Result<Load> {
     let entrance = stack.entrance();
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let sender = scope.spawn(move || {
-            let client = envoy::client()?;
-            let mut load = Load { traces: Vec::new(), slowest: Duration::ZERO };
-            while stopped
-                .recv_timeout(PACE)
-                .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
-                let number = load.traces.len() + 1;
-                let trace = format!("{series:016x}{number:016x}");
-                let start = Instant::now();
-                let request = client.get(format!("{entrance}/orders/{number}"));
-                let answer = request.header("b3", format!("{trace}-00f067aa0ba902b7-1")).send();
-                let status = answer.map_err(Error::when("a request under load"))?.status();
-                load.slowest = load.slowest.max(start.elapsed());
-                if status != 200 {
-                    return Err(Error::new(format!("request {number} under load was answered {status}")));
-                }
-                load.traces.push(trace);
-            }
-            Ok(load)
-        });
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (entrance, stop) = (&entrance, &stop);
+                scope.spawn(move || send(entrance, (series << 8) | client, stop))
+            })
+            .collect();
         let pause = || std::thread::sleep(Duration::from_millis(500));
         pause();
         let done = meanwhile();
         pause();
-        drop(stop);
-        let load = sender.join().map_err(|_| Error::new("the load panicked"))??;
+        stop.store(true, Ordering::Relaxed);
+        let mut load = Load::default();
+        for client in clients {
+            let of_client = client.join().map_err(|_| Error::new("the load panicked"))??;
+            load.traces.extend(of_client.traces);
+            load.slowest = load.slowest.max(of_client.slowest);
+            load.incomplete += of_client.incomplete;
+        }
         done.map(|()| load)
     })
 }
 
+fn send(entrance: &str, series: u32, stop: &AtomicBool) -> Result<Load> {
+    let client = envoy::client()?;
+    let mut load = Load::default();
+    while !stop.load(Ordering::Relaxed) {
+        let number = load.traces.len() + 1;
+        let trace = format!("{series:016x}{number:016x}");
+        let start = Instant::now();
+        let request = client.get(format!("{entrance}/orders/{number}"));
+        let answer = request.header("b3", format!("{trace}-00f067aa0ba902b7-1")).send();
+        let answer = answer.map_err(Error::when("a request under load"))?;
+        if answer.status() != 200 {
+            return Err(Error::new(format!("request {number} under load was answered {}", answer.status())));
+        }
+        let body: Value = answer.json().map_err(Error::when("an answer under load"))?;
+        load.slowest = load.slowest.max(start.elapsed());
+        load.incomplete += usize::from(body["left"].is_null());
+        load.traces.push(trace);
+        std::thread::sleep(PACE);
+    }
+    Ok(load)
+}
+
 impl Load {
-    /// That no request was kept waiting, and that the store gets every span of every request.
-    pub(super) fn check_all_arrived(&self, stack: &Stack) -> Result<String> {
-        if self.slowest > PROMPT {
+    /// That no request took longer than `limit`, and that the store gets every span of every request.
+    pub(super) fn check_all_arrived(&self, stack: &Stack, limit: Duration) -> Result<String> {
+        if self.slowest > limit {
             return Err(Error::new(format!("a request took {:?}", self.slowest)));
         }
         let store = stack.store();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Said;
 use super::docker::docker;
-use super::load::{self, Load};
+use super::load::{self, Load, PATIENT, PROMPT};
 use super::stack::Stack;
 use crate::{Error, Result, envoy, lines, wait};
 
@@ -16,12 +16,12 @@ const AWAY: Duration = Duration::from_secs(3);
 
 /// Stopped as an operator does: SIGTERM.
 pub(super) fn exporter_stopped(stack: &Stack) -> Said {
-    without_exporter(stack, 0xe1, "stop")?.check_all_arrived(stack)
+    without_exporter(stack, 0xe1, "stop")?.check_all_arrived(stack, PROMPT)
 }
 
 /// Ended as a crash does: SIGKILL.
 pub(super) fn exporter_killed(stack: &Stack) -> Said {
-    without_exporter(stack, 0xe2, "kill")?.check_all_arrived(stack)
+    without_exporter(stack, 0xe2, "kill")?.check_all_arrived(stack, PROMPT)
 }
 
 fn without_exporter(stack: &Stack, series: u32, how: &str) -> Result<Load> {
@@ -42,18 +42,26 @@ pub(super) fn network_cut(stack: &Stack) -> Said {
         sleep(AWAY);
         docker(&["network", "connect", &network, &envoy]).map(drop)
     })?;
-    load.check_all_arrived(stack)
+    load.check_all_arrived(stack, PROMPT)
 }
 
-/// While the backend is gone the proxies say 503 in the trace of each request; afterwards all is as before.
+/// While the backend is gone, under load, the proxies say 503 in the trace of each request; afterwards all is as before.
 pub(super) fn service_killed(stack: &Stack) -> Said {
     const TRACE: &str = "00000000000000e40000000000000001";
     let backend = stack.container("backend")?;
-    docker(&["kill", &backend])?;
-    let without = order(stack, TRACE);
-    docker(&["start", &backend])?;
-    if let Some(left) = without?.get("left").filter(|left| !left.is_null()) {
+    let mut without = Value::Null;
+    let load = load::during(stack, 0xe6, || {
+        docker(&["kill", &backend])?;
+        let answer = order(stack, TRACE);
+        docker(&["start", &backend])?;
+        without = answer?;
+        Ok(())
+    })?;
+    if let Some(left) = without.get("left").filter(|left| !left.is_null()) {
         return Err(Error::new(format!("a backend that is not there has counted {left}")));
+    }
+    if load.incomplete == 0 {
+        return Err(Error::new("no request of the load has met the backend's absence"));
     }
 
     let failed = wait::try_until("Envoy's lines of the failure", || {
@@ -68,7 +76,11 @@ pub(super) fn service_killed(stack: &Stack) -> Said {
         let answer = order(stack, &format!("00000000000000e5{tries:016x}"))?;
         Ok((answer["left"] == 3).then_some(()))
     })?;
-    Ok(format!("{failed} lines of the failure in its trace"))
+    let arrived = load.check_all_arrived(stack, PATIENT)?;
+    Ok(format!(
+        "{failed} lines of the failure in its trace; {} without a backend of {arrived}",
+        load.incomplete
+    ))
 }
 
 fn order(stack: &Stack, trace: &str) -> Result<Value> {

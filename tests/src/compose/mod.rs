@@ -24,12 +24,20 @@ struct Check {
 }
 
 const CHECKS: &[Check] = &[
-    Check { name: "containers", what: "healthy, not root, nothing to write to", run: scenarios::containers },
+    Check {
+        name: "containers",
+        what: "healthy, not root, without rights, nothing to write to",
+        run: scenarios::containers,
+    },
     Check { name: "spans", what: "four callers, the spans of each linked", run: scenarios::spans },
-    Check { name: "page", what: "the page lists the traces and shows each", run: scenarios::page },
+    Check {
+        name: "page",
+        what: "the page lists the traces, and shows the spans and lines of each",
+        run: scenarios::page,
+    },
     Check {
         name: "headers",
-        what: "the table of headers, as the service gets them",
+        what: "the tables of headers, as the service gets them",
         run: scenarios::headers,
     },
     Check {
@@ -49,14 +57,14 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "service killed",
-        what: "requests tell of it, and go on after it",
+        what: "under load: requests tell of it, and go on after it",
         run: losses::service_killed,
     },
     Check { name: "lines", what: "all that was printed, each one JSON object", run: scenarios::lines },
 ];
 
-/// Brings the stack up, checks it, prints a line for each check, and takes everything down. An error says how many
-/// checks failed.
+/// Brings the stack up, checks it, prints a table of what was checked, and takes everything down. An error says how
+/// many checks failed.
 pub fn run(out: &mut dyn Write) -> Result<()> {
     let _ended = signals::listen()?;
     let mut say = |text: &str| writeln!(out, "{text}").map_err(Error::when("stdout"));
@@ -64,10 +72,11 @@ pub fn run(out: &mut dyn Write) -> Result<()> {
     say("envoy-test: bringing the stack up")?;
     let stack = Stack::start()?;
     let mut failed = 0;
+    let mut table = format!("\n  {:<16}  {:<6}  {:>7}  what was seen\n", "check", "", "seconds");
     for check in CHECKS {
+        say(&format!("envoy-test: {}: {}", check.name, check.what))?;
         let start = Instant::now();
-        let outcome = (check.run)(&stack);
-        let (word, said) = match outcome {
+        let (word, said) = match (check.run)(&stack) {
             Ok(said) => ("ok", said),
             Err(cause) => {
                 failed += 1;
@@ -75,8 +84,9 @@ pub fn run(out: &mut dyn Write) -> Result<()> {
             }
         };
         let took = start.elapsed().as_secs_f64();
-        say(&format!("  {word:<6}  {:<16}  {took:>5.1} s  {}: {said}", check.name, check.what))?;
+        table.push_str(&format!("  {:<16}  {word:<6}  {took:>7.1}  {said}\n", check.name));
     }
+    say(&table)?;
     if failed == 0 {
         return say(&format!("envoy-test: {} checks passed", CHECKS.len()));
     }

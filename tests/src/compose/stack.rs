@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::docker::{compose, docker, logs, run};
 use crate::envoy::{self, Admin};
 use crate::store::Store;
-use crate::{Result, lines, ports, wait};
+use crate::{Error, Result, lines, ports, wait};
 
 /// The services of the file.
 pub(super) const SERVICES: [&str; 4] = ["envoy", "frontend", "backend", "exporter"];
@@ -30,8 +30,10 @@ impl Stack {
             page: ports::reserve()?,
         };
         envoy::plugin()?;
-        run(stack.compose()?.args(["up", "--detach", "--no-build"]))?;
-        stack.wait_until_ready()?;
+        let up = run(stack.compose()?.args(["up", "--detach", "--no-build"])).map(drop);
+        // What the containers have said goes with them, when this value is dropped.
+        let ready = up.and_then(|()| stack.wait_until_ready());
+        ready.map_err(|cause| Error::new(format!("{cause}\n{}", stack.tail())))?;
         Ok(stack)
     }
 
@@ -75,6 +77,11 @@ impl Stack {
         let of = |label: &str, value: &str| format!("label=com.docker.compose.{label}={value}");
         let (project, service) = (of("project", &self.project), of("service", service));
         docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &project, "--filter", &service])
+    }
+
+    /// What its health check says: `starting`, `healthy` or `unhealthy`.
+    pub(super) fn health(&self, service: &str) -> Result<String> {
+        docker(&["inspect", "--format", "{{.State.Health.Status}}", &self.container(service)?])
     }
 
     /// The network over which Envoy reaches the exporter.
