@@ -30,6 +30,17 @@ fn the_mesh_is_accepted() {
     check_accepted(&mesh::configuration(&ports, anywhere, anywhere, anywhere).unwrap());
 }
 
+/// `failure_policy` came with Envoy 1.33; the oldest one refuses a field that it does not know.
+#[test]
+fn every_filter_lets_requests_pass_by_a_field_that_all_envoys_know() {
+    for file in ["envoy/envoy.yaml", "envoy/mesh.yaml", "istio/variants/envoyfilter.yaml"] {
+        let text = std::fs::read_to_string(envoy::root().join(file)).unwrap();
+        let count = |field: &str| text.lines().filter(|line| line.trim_start().starts_with(field)).count();
+        assert_eq!(count("fail_open: true"), text.matches("extensions.filters.http.wasm.v3.Wasm").count(), "{file}");
+        assert_eq!(count("failure_policy"), 0, "{file}");
+    }
+}
+
 #[test]
 fn no_configuration_works() {
     let hop = Hop::with(Options::default()).unwrap();
