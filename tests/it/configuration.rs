@@ -36,7 +36,11 @@ fn every_filter_lets_requests_pass_by_a_field_that_all_envoys_know() {
     for file in ["envoy/envoy.yaml", "envoy/mesh.yaml", "istio/variants/envoyfilter.yaml"] {
         let text = std::fs::read_to_string(envoy::root().join(file)).unwrap();
         let count = |field: &str| text.lines().filter(|line| line.trim_start().starts_with(field)).count();
-        assert_eq!(count("fail_open: true"), text.matches("extensions.filters.http.wasm.v3.Wasm").count(), "{file}");
+        assert_eq!(
+            count("fail_open: true"),
+            text.matches("extensions.filters.http.wasm.v3.Wasm").count(),
+            "{file}"
+        );
         assert_eq!(count("failure_policy"), 0, "{file}");
     }
 }
