@@ -8,6 +8,7 @@ use logtracer_core::otlp;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
 use logtracer_core::request::url::{self, Query};
 use logtracer_filter::config::Config;
+use logtracer_filter::pairs::{self, Pairs};
 
 /// Lines `name: value`: nothing panics, and what is injected again is extracted as the same context.
 pub(crate) fn headers(input: &[u8]) {
@@ -77,6 +78,19 @@ pub(crate) fn line(input: &[u8]) {
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert!(json.is_object());
     }
+}
+
+/// A host may hand over anything: what is read of it is part of it, and what is whole reads back.
+pub(crate) fn pairs(input: &[u8]) {
+    let pairs = Pairs::new(input.to_vec());
+    let length: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    assert!(length <= input.len() + 1, "the last NUL may be missing");
+    let lines: Vec<(&str, &str)> = pairs
+        .iter()
+        .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
+        .collect();
+    let again = Pairs::new(pairs::serialized(&lines));
+    assert!(again.iter().eq(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))));
 }
 
 /// An exporter may answer anything.

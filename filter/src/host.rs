@@ -8,6 +8,8 @@
 
 use core::time::Duration;
 
+use crate::pairs::{Pairs, serialized};
+
 /// How grave a message in Envoy's own log is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LogLevel {
@@ -116,6 +118,7 @@ mod abi {
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     unsafe extern "C" {
         pub(super) fn random_get(buffer: *mut u8, size: usize) -> u32;
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
     }
 }
 
@@ -132,6 +135,15 @@ pub(crate) fn now_unix_nanos() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes eight bytes to `time`, or nothing.
     unsafe { abi::proxy_get_current_time_nanoseconds(&mut time) };
+    time
+}
+
+/// Nanoseconds of a clock that nobody sets, for what is measured or waited for; 0 where the host has none.
+pub(crate) fn now_monotonic_nanos() -> u64 {
+    const MONOTONIC: u32 = 1;
+    let mut time = 0;
+    // SAFETY: the host writes eight bytes to `time`, or nothing.
+    unsafe { abi::clock_time_get(MONOTONIC, 0, &mut time) };
     time
 }
 
@@ -173,7 +185,7 @@ fn buffer(kind: Buffer, max_size: usize) -> Vec<u8> {
 pub(crate) fn header_lines(map: Map) -> Pairs {
     // SAFETY: see `received`.
     let bytes = received(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
-    Pairs(bytes.unwrap_or_default())
+    Pairs::new(bytes.unwrap_or_default())
 }
 
 /// The first line of one header.
@@ -254,7 +266,7 @@ impl Expression {
     /// The values of an expression that is a list, each as a name without a value, for the request at hand; `None`
     /// where one of them is not there.
     pub(crate) fn evaluate_list(&self) -> Option<Pairs> {
-        call_foreign("expr_evaluate", &self.token).map(Pairs)
+        call_foreign("expr_evaluate", &self.token).map(Pairs::new)
     }
 }
 
@@ -329,78 +341,4 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     // SAFETY: the host got these bytes from `proxy_on_memory_allocate(size)`, which leaks a boxed slice of exactly
     // `size` bytes from the global allocator, has filled them, and keeps no pointer to them.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
-}
-
-/// Names with values, as the host hands them over.
-///
-/// ```text
-/// count u32 | (name length u32, value length u32) * count | (name NUL value NUL) * count
-/// ```
-#[derive(Debug, Default)]
-pub(crate) struct Pairs(Vec<u8>);
-
-impl Pairs {
-    /// Names and values, in order; ends early where the serialisation is not what it should be.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let bytes = self.0.as_slice();
-        let count = number_at(bytes, 0).unwrap_or(0);
-        let mut sizes = 4;
-        let mut texts = 4usize.saturating_add(count.saturating_mul(8));
-        (0..count).map_while(move |_| {
-            let name = take(bytes, &mut texts, number_at(bytes, sizes)?)?;
-            let value = take(bytes, &mut texts, number_at(bytes, sizes + 4)?)?;
-            sizes += 8;
-            Some((name, value))
-        })
-    }
-}
-
-fn serialized(lines: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
-    for (name, value) in lines {
-        bytes.extend((name.len() as u32).to_le_bytes());
-        bytes.extend((value.len() as u32).to_le_bytes());
-    }
-    for text in lines.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(0);
-    }
-    bytes
-}
-
-fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let number = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(number.try_into().ok()?) as usize)
-}
-
-/// The text of this length at `at`, which moves behind the NUL that ends it.
-fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> {
-    let end = at.checked_add(length)?;
-    let text = bytes.get(*at..end)?;
-    *at = end.checked_add(1)?;
-    Some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_read_back() {
-        let lines = [(":path", "/a"), ("x", ""), ("x", "1\x002"), ("y", "\u{e9}")];
-        let expected: Vec<_> =
-            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        assert_eq!(Pairs(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
-        assert_eq!(Pairs::default().iter().count(), 0);
-    }
-
-    #[test]
-    fn broken_pairs_end_early() {
-        let whole = serialized(&[("a", "1"), ("b", "2")]);
-        for length in 0..whole.len() {
-            let cut = Pairs(whole.get(..length).unwrap().to_vec());
-            assert!(cut.iter().count() <= 2);
-        }
-        assert_eq!(Pairs(vec![0xff; 64]).iter().count(), 0);
-    }
 }

@@ -31,6 +31,7 @@ mod losses;
 mod metrics;
 mod node;
 mod observed;
+pub mod pairs;
 mod properties;
 mod reporter;
 mod root;

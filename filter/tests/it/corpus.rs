@@ -12,6 +12,7 @@ fn every_input_of_the_corpus_keeps_the_promises() {
     replay("config", promises::config);
     replay("url", promises::url);
     replay("line", promises::line);
+    replay("pairs", promises::pairs);
     replay("otlp_response", promises::otlp_response);
 }
 

@@ -1,0 +1,91 @@
+//! [`Pairs`]: names with values in the form in which Envoy and the filter hand them to each other.
+//!
+//! ```text
+//! count u32 | (name length u32, value length u32) * count | (name NUL value NUL) * count
+//! ```
+//!
+//! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1#serialization>
+
+/// Names with values, as the host hands them over.
+///
+/// ```
+/// use logtracer_filter::pairs::{Pairs, serialized};
+///
+/// let pairs = Pairs::new(serialized(&[("host", "shop"), ("accept", "*/*")]));
+/// assert_eq!(pairs.iter().next(), Some((&b"host"[..], &b"shop"[..])));
+/// assert_eq!(Pairs::new(vec![0xff; 9]).iter().count(), 0);
+/// ```
+#[derive(Debug, Default)]
+pub struct Pairs(Vec<u8>);
+
+impl Pairs {
+    /// What the host has handed over.
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Names and values, in order; ends early where the serialisation is not what it should be.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let bytes = self.0.as_slice();
+        let count = number_at(bytes, 0).unwrap_or(0);
+        let mut sizes = 4;
+        let mut texts = 4usize.saturating_add(count.saturating_mul(8));
+        (0..count).map_while(move |_| {
+            let name = take(bytes, &mut texts, number_at(bytes, sizes)?)?;
+            let value = take(bytes, &mut texts, number_at(bytes, sizes + 4)?)?;
+            sizes += 8;
+            Some((name, value))
+        })
+    }
+}
+
+/// Names with values, as the host takes them.
+pub fn serialized(lines: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in lines {
+        bytes.extend((name.len() as u32).to_le_bytes());
+        bytes.extend((value.len() as u32).to_le_bytes());
+    }
+    for text in lines.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(number.try_into().ok()?) as usize)
+}
+
+/// The text of this length at `at`, which moves behind the NUL that ends it.
+fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> {
+    let end = at.checked_add(length)?;
+    let text = bytes.get(*at..end)?;
+    *at = end.checked_add(1)?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_read_back() {
+        let lines = [(":path", "/a"), ("x", ""), ("x", "1\x002"), ("y", "\u{e9}")];
+        let expected: Vec<_> =
+            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        assert_eq!(Pairs(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
+        assert_eq!(Pairs::default().iter().count(), 0);
+    }
+
+    #[test]
+    fn broken_pairs_end_early() {
+        let whole = serialized(&[("a", "1"), ("b", "2")]);
+        for length in 0..whole.len() {
+            let cut = Pairs(whole.get(..length).unwrap().to_vec());
+            assert!(cut.iter().count() <= 2);
+        }
+        assert_eq!(Pairs(vec![0xff; 64]).iter().count(), 0);
+    }
+}
