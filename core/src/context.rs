@@ -86,11 +86,23 @@ pub struct TraceContext {
     pub parent_span_id: Option<SpanId>,
     /// The decision that goes down with the ids.
     pub sampling: Sampling,
-    /// True where the caller's `traceparent` says that the low 56 bits of the trace id are random.
+    /// True where the low 56 bits of the trace id are random: the caller's `traceparent` says so, or whoever made
+    /// the id knows it.
     pub random_trace_id: bool,
 }
 
 impl TraceContext {
+    pub(crate) const SAMPLED: u8 = 0x01;
+    /// Level 2, section 3.2.2.5.2.
+    pub(crate) const RANDOM_TRACE_ID: u8 = 0x02;
+
+    /// The trace flags of W3C Trace Context.
+    pub(crate) const fn flags(&self) -> u8 {
+        let sampled = if self.sampling.is_sampled() { Self::SAMPLED } else { 0 };
+        let random = if self.random_trace_id { Self::RANDOM_TRACE_ID } else { 0 };
+        sampled | random
+    }
+
     /// The first span of a new trace.
     ///
     /// ```
@@ -101,6 +113,19 @@ impl TraceContext {
     /// ```
     pub const fn root(trace_id: TraceId, span_id: SpanId, sampling: Sampling) -> Self {
         Self { trace_id, span_id, parent_span_id: None, sampling, random_trace_id: false }
+    }
+
+    /// The same span in a trace whose id is random (W3C Trace Context level 2).
+    ///
+    /// ```
+    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    ///
+    /// let (trace_id, span_id) = (TraceId::new(0x9e37_79b9_7f4a_7c15).unwrap(), SpanId::new(74).unwrap());
+    /// assert!(TraceContext::root(trace_id, span_id, Sampling::Accept).with_random_trace_id().random_trace_id);
+    /// ```
+    #[must_use]
+    pub const fn with_random_trace_id(self) -> Self {
+        Self { random_trace_id: true, ..self }
     }
 
     /// The same span under another decision.

@@ -6,7 +6,7 @@
 //!
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
 
-use crate::span::{Kind, Span, Status};
+use crate::span::{Kind, Link, Span, Status};
 
 /// The longest text of an attribute in bytes; a longer one is cut at a character.
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -107,11 +107,14 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
         // Rule 81: a clock that was set back makes no negative duration.
         fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
         attributes(&mut Attributes { out, field: field::ATTRIBUTES });
-        if let Some(link) = span.link {
+        if let Some(Link { context, tracestate }) = span.link {
             message(out, field::LINKS, |out| {
-                bytes(out, link::TRACE_ID, &link.trace_id.to_bytes());
-                if let Some(span_id) = link.span_id {
+                bytes(out, link::TRACE_ID, &context.trace_id.to_bytes());
+                if let Some(span_id) = context.span_id {
                     bytes(out, link::SPAN_ID, &span_id.to_bytes());
+                }
+                if !tracestate.is_empty() {
+                    bytes(out, link::TRACE_STATE, tracestate.as_bytes());
                 }
             });
         }
@@ -122,7 +125,7 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
             });
         }
         tag(out, field::FLAGS, wire::FIXED32);
-        let flags = u32::from(span.context.sampling.is_sampled());
+        let flags = u32::from(span.context.flags());
         out.extend_from_slice(&flags.to_le_bytes());
     });
 }
@@ -161,6 +164,8 @@ pub fn write_request(
 /// The number of spans that an `ExportTraceServiceResponse` says were rejected; 0 for anything else, as a body that
 /// is no such message.
 ///
+/// The end of the response may be missing: the number stands before the message, which can be of any length.
+///
 /// ```
 /// // partial_success { rejected_spans: 3 }
 /// assert_eq!(logtracer_core::otlp::rejected_spans(&[0x0a, 2, 0x08, 3]), 3);
@@ -177,6 +182,8 @@ pub fn rejected_spans(response: &[u8]) -> u64 {
             (partial_success::REJECTED_SPANS, FieldValue::Number(number)) => Some(number),
             _ => None,
         })
+        // A number below zero says nothing.
+        .filter(|number| i64::try_from(*number).is_ok())
         .unwrap_or(0)
 }
 
@@ -223,6 +230,7 @@ mod field {
 mod link {
     pub(super) const TRACE_ID: u32 = 1;
     pub(super) const SPAN_ID: u32 = 2;
+    pub(super) const TRACE_STATE: u32 = 3;
 }
 mod status {
     pub(super) const CODE: u32 = 3;
@@ -322,7 +330,8 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// The fields of a message, up to the first that cannot be read.
+/// The fields of a message, up to the first that cannot be read; one whose end is missing is as long as what is
+/// there.
 struct Fields<'m>(&'m [u8]);
 
 enum FieldValue<'m> {
@@ -360,8 +369,8 @@ impl<'m> Iterator for Fields<'m> {
             0 => FieldValue::Number(self.varint()?),
             1 => FieldValue::Bytes(self.bytes(8)?),
             2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                FieldValue::Bytes(self.bytes(length)?)
+                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                FieldValue::Bytes(self.bytes(length.min(self.0.len()))?)
             }
             5 => FieldValue::Bytes(self.bytes(4)?),
             _ => return None,

@@ -21,7 +21,16 @@ pub struct Span<'a> {
     /// Whether it failed.
     pub status: Status,
     /// A span of another trace that this one follows from: the caller's, where its trace was not continued.
-    pub link: Option<RemoteContext>,
+    pub link: Option<Link<'a>>,
+}
+
+/// A span of another trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// Its ids.
+    pub context: RemoteContext,
+    /// The W3C `tracestate` that came with them, empty for none.
+    pub tracestate: &'a str,
 }
 
 /// Which side of which call a span is.

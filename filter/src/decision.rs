@@ -3,8 +3,8 @@
 use core::cell::RefCell;
 
 use logtracer_core::propagation::Extracted;
-use logtracer_core::sampling::{Facts, Limiter, Rule};
-use logtracer_core::{RemoteContext, Sampling, TraceContext};
+use logtracer_core::sampling::{Facts, HeaderCondition, Limiter, Rule};
+use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext};
 
 use crate::config::{Config, Edge};
 use crate::metrics::Metric;
@@ -61,12 +61,12 @@ impl Reason {
 
 impl Decision {
     /// Continues the caller's trace or makes a new one, and decides where nobody has yet.
-    pub(crate) fn make<'h>(
+    pub(crate) fn make(
         config: &Config,
         limiter: Option<&RefCell<Limiter>>,
         extracted: &Extracted<'_>,
         facts: Facts<'_>,
-        header: impl Fn(&str) -> Option<&'h [u8]>,
+        header: impl Fn(&HeaderCondition) -> bool,
     ) -> Self {
         let rules = &config.sampling.rules;
         let rule = if rules.is_empty() { None } else { rules.first_match(facts, header) };
@@ -78,11 +78,11 @@ impl Decision {
             Some(parent) if config.propagation.edge == Edge::Link => {
                 // A link points to a span; a caller may have named a trace only.
                 let link = Some(parent).filter(|parent| parent.span_id.is_some());
-                (TraceContext::root(ids::trace_id(), span_id, Sampling::Defer), link)
+                (new_trace(span_id, Sampling::Defer), link)
             }
             _ => {
                 let sampling = if trusted { extracted.sampling } else { Sampling::Defer };
-                (TraceContext::root(ids::trace_id(), span_id, sampling), None)
+                (new_trace(span_id, sampling), None)
             }
         };
         let is_open = config.sampling.defer_cloud_trace_zero && trusted && extracted.cloud_trace_zero;
@@ -100,6 +100,10 @@ impl Decision {
     }
 }
 
+fn new_trace(span_id: SpanId, sampling: Sampling) -> TraceContext {
+    TraceContext::root(ids::trace_id(), span_id, sampling).with_random_trace_id()
+}
+
 fn sample(
     config: &Config,
     limiter: Option<&RefCell<Limiter>>,
@@ -114,7 +118,7 @@ fn sample(
         return (false, reason);
     }
     let within_limit = limiter.is_none_or(|limiter| {
-        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.allows(host::now_unix_nanos()))
+        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.allows(host::now_monotonic_nanos()))
     });
     if within_limit { (true, reason) } else { (false, Reason::Limit) }
 }

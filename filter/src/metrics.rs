@@ -8,132 +8,82 @@ use core::cell::Cell;
 use crate::host::{self, MetricKind};
 use logtracer_core::propagation::Format;
 
-/// One statistic; [`Metric::name`] says what it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
-    Requests,
-    Extracted(Format),
-    ExtractedNone,
-    Invalid(Format),
-    Conflicts,
-    Sampled,
-    Denied,
-    DecidedByParent,
-    DecidedByDebug,
-    DecidedByRate,
-    DecidedByRule,
-    DecidedByLimit,
-    Lines,
-    SpansBuffered,
-    SpansSent,
-    SpansRetried,
-    DroppedBufferFull,
-    DroppedRefused,
-    DroppedRejected,
-    DroppedRetriesExhausted,
-    DroppedShutdown,
-    CalloutsInFlight,
+/// Declares the statistics: what each is called here, what it is, and its name in Envoy's statistics.
+macro_rules! metrics {
+    ($($metric:ident $kind:ident $name:literal)*) => {
+        /// One statistic; `docs/metrics.md` says what it counts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Metric {
+            $($metric),*
+        }
+
+        impl Metric {
+            /// Every statistic in the order of its number.
+            const ALL: &[(Self, MetricKind, &str)] = &[$((Self::$metric, MetricKind::$kind, $name)),*];
+        }
+    };
+}
+
+metrics! {
+    Requests Counter "logtracer_requests"
+    ExtractedB3 Counter "logtracer_extracted_b3"
+    ExtractedB3Multi Counter "logtracer_extracted_b3multi"
+    ExtractedTraceContext Counter "logtracer_extracted_tracecontext"
+    ExtractedCloudTrace Counter "logtracer_extracted_cloud_trace"
+    ExtractedGrpcTraceBin Counter "logtracer_extracted_grpc_trace_bin"
+    ExtractedNone Counter "logtracer_extracted_none"
+    InvalidB3 Counter "logtracer_invalid_b3"
+    InvalidB3Multi Counter "logtracer_invalid_b3multi"
+    InvalidTraceContext Counter "logtracer_invalid_tracecontext"
+    InvalidCloudTrace Counter "logtracer_invalid_cloud_trace"
+    InvalidGrpcTraceBin Counter "logtracer_invalid_grpc_trace_bin"
+    Conflicts Counter "logtracer_conflicts"
+    Sampled Counter "logtracer_sampled"
+    Denied Counter "logtracer_denied"
+    DecidedByParent Counter "logtracer_decided_by_parent"
+    DecidedByDebug Counter "logtracer_decided_by_debug"
+    DecidedByRate Counter "logtracer_decided_by_rate"
+    DecidedByRule Counter "logtracer_decided_by_rule"
+    DecidedByLimit Counter "logtracer_decided_by_limit"
+    Lines Counter "logtracer_lines"
+    SpansBuffered Counter "logtracer_spans_buffered"
+    SpansHeld Gauge "logtracer_spans_held"
+    SpansSent Counter "logtracer_spans_sent"
+    SpansRetried Counter "logtracer_spans_retried"
+    DroppedBufferFull Counter "logtracer_spans_dropped_buffer_full"
+    DroppedTooLarge Counter "logtracer_spans_dropped_too_large"
+    DroppedRefused Counter "logtracer_spans_dropped_refused"
+    DroppedRejected Counter "logtracer_spans_dropped_rejected"
+    DroppedRetriesExhausted Counter "logtracer_spans_dropped_retries_exhausted"
+    DroppedShutdown Counter "logtracer_spans_dropped_shutdown"
+    Callouts Counter "logtracer_callouts"
+    CalloutMilliseconds Counter "logtracer_callout_milliseconds"
+    CalloutsInFlight Gauge "logtracer_callouts_in_flight"
 }
 
 impl Metric {
-    const COUNT: usize = 30;
+    const COUNT: usize = Self::ALL.len();
 
-    /// The name in Envoy's statistics.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "logtracer_requests",
-            Self::Extracted(Format::B3) => "logtracer_extracted_b3",
-            Self::Extracted(Format::B3Multi) => "logtracer_extracted_b3multi",
-            Self::Extracted(Format::TraceContext) => "logtracer_extracted_tracecontext",
-            Self::Extracted(Format::CloudTrace) => "logtracer_extracted_cloud_trace",
-            Self::Extracted(Format::GrpcTraceBin) => "logtracer_extracted_grpc_trace_bin",
-            Self::ExtractedNone => "logtracer_extracted_none",
-            Self::Invalid(Format::B3) => "logtracer_invalid_b3",
-            Self::Invalid(Format::B3Multi) => "logtracer_invalid_b3multi",
-            Self::Invalid(Format::TraceContext) => "logtracer_invalid_tracecontext",
-            Self::Invalid(Format::CloudTrace) => "logtracer_invalid_cloud_trace",
-            Self::Invalid(Format::GrpcTraceBin) => "logtracer_invalid_grpc_trace_bin",
-            Self::Conflicts => "logtracer_conflicts",
-            Self::Sampled => "logtracer_sampled",
-            Self::Denied => "logtracer_denied",
-            Self::DecidedByParent => "logtracer_decided_by_parent",
-            Self::DecidedByDebug => "logtracer_decided_by_debug",
-            Self::DecidedByRate => "logtracer_decided_by_rate",
-            Self::DecidedByRule => "logtracer_decided_by_rule",
-            Self::DecidedByLimit => "logtracer_decided_by_limit",
-            Self::Lines => "logtracer_lines",
-            Self::SpansBuffered => "logtracer_spans_buffered",
-            Self::SpansSent => "logtracer_spans_sent",
-            Self::SpansRetried => "logtracer_spans_retried",
-            Self::DroppedBufferFull => "logtracer_spans_dropped_buffer_full",
-            Self::DroppedRefused => "logtracer_spans_dropped_refused",
-            Self::DroppedRejected => "logtracer_spans_dropped_rejected",
-            Self::DroppedRetriesExhausted => "logtracer_spans_dropped_retries_exhausted",
-            Self::DroppedShutdown => "logtracer_spans_dropped_shutdown",
-            Self::CalloutsInFlight => "logtracer_callouts_in_flight",
+    /// Requests whose context came from this format.
+    pub(crate) const fn extracted(format: Format) -> Self {
+        match format {
+            Format::B3 => Self::ExtractedB3,
+            Format::B3Multi => Self::ExtractedB3Multi,
+            Format::TraceContext => Self::ExtractedTraceContext,
+            Format::CloudTrace => Self::ExtractedCloudTrace,
+            Format::GrpcTraceBin => Self::ExtractedGrpcTraceBin,
         }
     }
 
-    const fn kind(self) -> MetricKind {
-        match self {
-            Self::CalloutsInFlight => MetricKind::Gauge,
-            _ => MetricKind::Counter,
+    /// Requests in which this format was malformed.
+    pub(crate) const fn invalid(format: Format) -> Self {
+        match format {
+            Format::B3 => Self::InvalidB3,
+            Format::B3Multi => Self::InvalidB3Multi,
+            Format::TraceContext => Self::InvalidTraceContext,
+            Format::CloudTrace => Self::InvalidCloudTrace,
+            Format::GrpcTraceBin => Self::InvalidGrpcTraceBin,
         }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Requests => 0,
-            Self::ExtractedNone => 1,
-            Self::Conflicts => 2,
-            Self::Sampled => 3,
-            Self::Denied => 4,
-            Self::Lines => 5,
-            Self::SpansBuffered => 6,
-            Self::SpansSent => 7,
-            Self::SpansRetried => 8,
-            Self::DroppedBufferFull => 9,
-            Self::DroppedRefused => 10,
-            Self::DroppedRetriesExhausted => 11,
-            Self::DroppedShutdown => 12,
-            Self::CalloutsInFlight => 13,
-            Self::DecidedByParent => 14,
-            Self::DecidedByDebug => 15,
-            Self::DecidedByRate => 16,
-            Self::DecidedByRule => 17,
-            Self::DecidedByLimit => 18,
-            Self::DroppedRejected => 19,
-            Self::Extracted(format) => 20 + format as usize,
-            Self::Invalid(format) => 25 + format as usize,
-        }
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        [
-            Self::Requests,
-            Self::ExtractedNone,
-            Self::Conflicts,
-            Self::Sampled,
-            Self::Denied,
-            Self::DecidedByParent,
-            Self::DecidedByDebug,
-            Self::DecidedByRate,
-            Self::DecidedByRule,
-            Self::DecidedByLimit,
-            Self::Lines,
-            Self::SpansBuffered,
-            Self::SpansSent,
-            Self::SpansRetried,
-            Self::DroppedBufferFull,
-            Self::DroppedRefused,
-            Self::DroppedRejected,
-            Self::DroppedRetriesExhausted,
-            Self::DroppedShutdown,
-            Self::CalloutsInFlight,
-        ]
-        .into_iter()
-        .chain(Format::ALL.map(Self::Extracted))
-        .chain(Format::ALL.map(Self::Invalid))
     }
 }
 
@@ -153,10 +103,30 @@ pub(crate) fn count(metric: Metric) {
     add(metric, 1);
 }
 
+/// A root's share of a gauge, which is the sum over all roots of all workers.
+#[derive(Debug)]
+pub(crate) struct Share {
+    metric: Metric,
+    told: i64,
+}
+
+impl Share {
+    pub(crate) const fn of(metric: Metric) -> Self {
+        Self { metric, told: 0 }
+    }
+
+    /// Sets the share to what it is now.
+    pub(crate) fn set(&mut self, now: usize) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        add(self.metric, now - self.told);
+        self.told = now;
+    }
+}
+
 /// Adds to a statistic; a gauge may also go down.
 pub(crate) fn add(metric: Metric, amount: i64) {
     SLOTS.with(|slots| {
-        if let Some(slot) = slots.get(metric.index()) {
+        if let Some(slot) = slots.get(metric as usize) {
             slot.pending.set(slot.pending.get().saturating_add(amount));
         }
     });
@@ -165,9 +135,9 @@ pub(crate) fn add(metric: Metric, amount: i64) {
 /// Makes every statistic known to Envoy, so that each is there from the start, at zero.
 pub(crate) fn define() {
     SLOTS.with(|slots| {
-        for metric in Metric::all() {
-            if let Some(slot) = slots.get(metric.index()).filter(|slot| slot.id.get().is_none()) {
-                slot.id.set(host::define_metric(metric.kind(), metric.name()));
+        for (slot, (_, kind, name)) in slots.iter().zip(Metric::ALL) {
+            if slot.id.get().is_none() {
+                slot.id.set(host::define_metric(*kind, name));
             }
         }
     });
@@ -190,25 +160,36 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_place_and_a_name_of_its_own() {
-        let mut indices: Vec<_> = Metric::all().map(Metric::index).collect();
-        indices.sort_unstable();
-        assert_eq!(indices, (0..Metric::COUNT).collect::<Vec<_>>());
-        let mut names: Vec<_> = Metric::all().map(Metric::name).collect();
+        for (index, (metric, kind, name)) in Metric::ALL.iter().enumerate() {
+            assert_eq!(*metric as usize, index, "{name}");
+            let is_gauge = matches!(kind, MetricKind::Gauge);
+            assert_eq!(is_gauge, name.ends_with("_held") || name.ends_with("_in_flight"), "{name}");
+        }
+        let mut names: Vec<_> = Metric::ALL.iter().map(|(_, _, name)| name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Metric::COUNT);
     }
 
     #[test]
+    fn metrics_of_formats_have_their_names() {
+        let name = |metric: Metric| Metric::ALL[metric as usize].2;
+        for format in Format::ALL {
+            let of = format.as_str().replace('-', "_");
+            assert_eq!(name(Metric::extracted(format)), format!("logtracer_extracted_{of}"));
+            assert_eq!(name(Metric::invalid(format)), format!("logtracer_invalid_{of}"));
+        }
+    }
+
+    #[test]
     fn every_metric_is_documented_and_no_other() {
-        let documented: Vec<_> = include_str!("../../docs/metrics.md")
+        let mut documented: Vec<_> = include_str!("../../docs/metrics.md")
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
             .collect();
-        let mut names: Vec<_> = Metric::all().map(Metric::name).collect();
+        let mut names: Vec<_> = Metric::ALL.iter().map(|(_, _, name)| *name).collect();
         names.sort_unstable();
-        let mut sorted = documented.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, names);
+        documented.sort_unstable();
+        assert_eq!(documented, names);
     }
 }

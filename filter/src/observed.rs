@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use logtracer_core::line::{self, Line, Severity};
 use logtracer_core::otlp;
 use logtracer_core::request::{Exchange, Outcome, url};
-use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::span::{Kind, Link, Span, Status};
 
 use crate::config::Config;
 use crate::decision::Reason;
 use crate::flags;
 use crate::grpc_status::GrpcStatus;
 use crate::host::{self, Map};
-use crate::kept::Protocol;
+use crate::kept::{self, Protocol};
 use crate::metrics::{self, Metric};
 use crate::properties::Properties;
 use crate::root::Plugin;
@@ -68,7 +68,8 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
 fn may_be_exported(config: &Config, request: &Request) -> bool {
     let is_sampled = request.decision.context.sampling.is_sampled();
     let may_be_late = config.sampling.keep_errors || config.sampling.keep_slower_than.is_some();
-    config.exporter.is_some() && !request.is_excluded && (is_sampled || may_be_late)
+    let may_leave_one = !request.is_excluded && !request.is_export;
+    config.exporter.is_some() && may_leave_one && (is_sampled || may_be_late)
 }
 
 /// What a call of gRPC says of its end: in the trailers, or in the headers of a response that is nothing else.
@@ -120,9 +121,14 @@ impl Recorded {
             .iter()
             .enumerate()
             .map(|(index, name)| (format!("http.request.header.{name}"), values_of(index)));
+        if config.response_headers.is_empty() {
+            return Self(of_request.collect());
+        }
+        let lines = host::header_lines(Map::Response);
         let of_response = config.response_headers.iter().map(|name| {
-            let value = host::header(Map::Response, name);
-            (format!("http.response.header.{name}"), value.into_iter().collect())
+            let lines = lines.iter().filter(|(found, _)| *found == name.as_bytes());
+            let values = lines.map(|(_, value)| kept::recorded(name, value, config.query));
+            (format!("http.response.header.{name}"), values.collect())
         });
         Self(of_request.chain(of_response).collect())
     }
@@ -195,15 +201,16 @@ impl Observed<'_> {
         let decision = &self.request.decision;
         let mut name = Vec::with_capacity(64);
         self.exchange.write_span_name(&mut name);
+        let tracestate = self.request.tracestate.as_str();
         let span = Span {
             context: decision.context,
-            tracestate: &self.request.tracestate,
+            tracestate: if decision.link.is_some() { "" } else { tracestate },
             name: &name,
             kind,
             start_unix_nanos: self.properties.start,
             end_unix_nanos: self.properties.end(),
             status: self.exchange.outcome.span_status(kind),
-            link: decision.link,
+            link: decision.link.map(|context| Link { context, tracestate }),
         };
         otlp::write_span(out, &span, |attributes| {
             self.exchange.write_attributes(kind, attributes);

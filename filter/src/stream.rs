@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
+use logtracer_core::sampling::HeaderCondition;
 
 use crate::config::Edge;
 use crate::decision::Decision;
@@ -25,6 +26,7 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) decision: Decision,
+    /// The caller's: it goes on with its trace, or stands at the link to it.
     pub(crate) tracestate: String,
     pub(crate) kept: Kept,
     /// Nanoseconds since 1970, of those that may stay open; zero where there was no response.
@@ -33,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) grpc_status: Option<GrpcStatus>,
     /// One of those that leave no span.
     pub(crate) is_excluded: bool,
+    /// Brings spans of a filter to the exporter: a span of it would be one more to bring.
+    pub(crate) is_export: bool,
 }
 
 /// Whether the request is still on its way to the next hop.
@@ -56,7 +60,9 @@ impl Stream {
     pub(crate) fn on_response_headers(&mut self) {
         let Some(request) = &mut self.request else { return };
         if let Some(name) = &self.plugin.config.response_header {
-            host::set_header(Map::Response, name, &request.decision.context.trace_id.to_hex());
+            // Replacing would change the first of several lines only.
+            host::remove_header(Map::Response, name);
+            host::add_header(Map::Response, name, &request.decision.context.trace_id.to_hex());
         }
         // Of all others Envoy knows it.
         if request.kept.may_stay_open() {
@@ -98,28 +104,35 @@ impl Request {
         }
         let extracted = config.propagation.propagator.extract(&headers);
         let header =
-            |wanted: &str| lines.iter().find(|(name, _)| *name == wanted.as_bytes()).map(|(_, value)| value);
+            |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
         let facts = seen.facts();
         let decision = Decision::make(config, plugin.limiter.as_ref(), &extracted, facts, header);
         let is_trusted = config.propagation.edge == Edge::Trust;
-        let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };
         if phase == Phase::Forwarding {
+            let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };
             let mut carrier = RequestHeaders { present: &headers };
-            if config.propagation.strip_hosts.iter().any(|host| host.matches(facts.authority)) {
+            let is_stripped = config.propagation.strip_hosts.iter().any(|host| host.matches(facts.authority));
+            if is_stripped {
                 Propagator::strip(&mut carrier);
             } else {
                 config.propagation.propagator.inject(&decision.context, &tracestate, &mut carrier);
             }
-            if !is_trusted {
+            if is_stripped || !is_trusted {
                 host::remove_header(Map::Request, "baggage");
             }
         }
         count(&extracted, &decision);
+        let is_told = is_trusted || decision.link.is_some();
+        let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| is_told);
         Self {
             decision,
-            tracestate: tracestate.with_line(str::to_owned).unwrap_or_default(),
+            tracestate: tracestate.unwrap_or_default(),
             is_excluded: config.exclude.matches(facts.path, seen.user_agent),
-            kept: seen.own(config.query),
+            is_export: config
+                .exporter
+                .as_ref()
+                .is_some_and(|exporter| exporter.is_export(facts.method, facts.path, seen.user_agent)),
+            kept: seen.own(config.query, &config.request_headers),
             response_began: 0,
             grpc_status: None,
         }
@@ -128,9 +141,9 @@ impl Request {
 
 fn count(extracted: &Extracted<'_>, decision: &Decision) {
     metrics::count(Metric::Requests);
-    metrics::count(extracted.format.map_or(Metric::ExtractedNone, Metric::Extracted));
+    metrics::count(extracted.format.map_or(Metric::ExtractedNone, Metric::extracted));
     for format in extracted.invalid.iter() {
-        metrics::count(Metric::Invalid(format));
+        metrics::count(Metric::invalid(format));
     }
     if extracted.conflict {
         metrics::count(Metric::Conflicts);

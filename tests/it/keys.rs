@@ -145,15 +145,18 @@ fn edge() {
     assert_eq!(span.attributes["logtracer.sampling.reason"], "debug");
     assert_eq!(span.trace_state, "a=1");
 
-    for (edge, links) in [("restart", vec![]), ("link", vec![(TRACE.to_owned(), CALLER.to_owned())])] {
+    let link = [TRACE, CALLER, "a=1"].map(str::to_owned).into();
+    for (edge, links) in [("restart", vec![]), ("link", vec![link])] {
         let restarted = keys.get(edge, "/origin/ok", &sent);
         assert_ne!(restarted.trace_id(), TRACE, "{edge}");
         assert_eq!(restarted.value("x-b3-sampled"), "1", "{edge}");
+        assert!(restarted.value("traceparent").ends_with("-03"), "{edge}"); // recorded, and a random id
         for gone in ["x-b3-flags", "x-b3-parentspanid", "b3", "tracestate", "baggage"] {
             assert!(!restarted.names().contains(&gone), "{edge}: {gone} in {:?}", restarted.headers);
         }
         let (_, span) = keys.left(restarted.trace_id());
         assert_eq!((span.parent_span_id.as_str(), span.links), ("", links), "{edge}");
+        assert_eq!((span.trace_state.as_str(), span.flags), ("", 3), "{edge}");
         assert_eq!(span.attributes["logtracer.sampling.reason"], "rate", "{edge}");
     }
 }
@@ -280,6 +283,7 @@ fn rules() {
         ("GET /origin/ok", &[("host", "example.com")], false, true),
         ("GET /origin/ok", &[("x-debug", "1")], true, true),
         ("GET /origin/ok", &[("x-debug", "2")], false, true),
+        ("GET /origin/ok", &[("x-debug", "2"), ("x-debug", "1")], true, true), // any line of a header
         ("GET /origin/ok", &[("x-any", "thing")], true, true),
         ("GET /origin/quiet/inside/", &[], true, false), // the first that matches counts
     ];
@@ -368,8 +372,8 @@ fn what_goes_out_and_what_is_told() {
             (
                 "recorded",
                 json!({
-                    "request_headers": ["X-Tenant", "accept"],
-                    "response_headers": ["x-answer", "content-type"],
+                    "request_headers": ["X-Tenant", "accept", "referer"],
+                    "response_headers": ["x-answer", "content-type", "location"],
                     "response_header": "X-Trace-Id",
                 }),
             ),
@@ -388,10 +392,23 @@ fn what_goes_out_and_what_is_told() {
     ] {
         let sent = b3(number);
         let w3c = format!("00-{}-{CALLER}-01", trace(number));
-        let sent = [("host", host), ("b3", sent.as_str()), ("traceparent", &w3c), ("tracestate", "a=1")];
+        let sent = [
+            ("host", host),
+            ("b3", sent.as_str()),
+            ("traceparent", &w3c),
+            ("tracestate", "a=1"),
+            ("baggage", "user=7"),
+        ];
         let done = keys.get("stripped", "/origin/ok", &sent);
-        let known =
-            ["b3", "x-b3-traceid", "x-b3-sampled", "traceparent", "tracestate", "x-cloud-trace-context"];
+        let known = [
+            "b3",
+            "x-b3-traceid",
+            "x-b3-sampled",
+            "traceparent",
+            "tracestate",
+            "x-cloud-trace-context",
+            "baggage",
+        ];
         let left: Vec<_> = done.names().into_iter().filter(|name| known.contains(name)).collect();
         assert_eq!(left.is_empty(), is_stripped, "{host}: {left:?}");
         keys.left(&trace(number)); // line and span stay
@@ -440,6 +457,26 @@ fn what_goes_out_and_what_is_told() {
     }
     assert!(!span.attributes.contains_key("http.request.header.accept"));
     assert!(!line.to_string().contains("secret") && !format!("{span:?}").contains("secret"));
+
+    // Every line of a header, and no more of a URL than elsewhere.
+    let sent = b3(33);
+    let referer = "https://me:hush@shop/cb?code=hush#access_token=hush";
+    let sent = [("b3", sent.as_str()), ("x-tenant", "7"), ("x-tenant", "8"), ("referer", referer)];
+    let done = keys.get("recorded", "/origin/twice", &sent);
+    assert_eq!(values(&done.response.headers, "x-trace-id"), [trace(33)]);
+    let (line, span) = keys.left(&trace(33));
+    let expected = [
+        ("http.request.header.x-tenant", vec!["7", "8"]),
+        ("http.request.header.referer", vec!["https://shop/cb?code=REDACTED"]),
+        ("http.response.header.x-answer", vec!["yes", "no"]),
+        ("http.response.header.location", vec!["https://shop/other?token=REDACTED"]),
+    ];
+    for (name, values) in expected {
+        assert_eq!(span.attributes[name], json!(values), "{span:?}");
+        assert_eq!(line.pointer(LABELS).unwrap()[name], values.join(", "), "{line}");
+    }
+    assert_eq!(text(&line, "/httpRequest/referer"), "https://shop/cb?code=REDACTED");
+    assert!(!line.to_string().contains("hush") && !format!("{span:?}").contains("hush"), "{line} {span:?}");
 
     // Also in answers of Envoy itself; only that of a filter that comes before never passes this one.
     for (number, path, status) in [(31, "/limited", 429), (32, "/nowhere", 404)] {

@@ -20,6 +20,26 @@ fn the_table_of_headers() {
     assert!(failed.is_empty(), "{} of {} rows:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
+/// Rule 39: a header of any length, and as many lines as there is room for, fail no request and go no further.
+#[test]
+fn oversize_headers() {
+    let hop = Hop::start(json!({})).unwrap();
+    let start = format!("{TRACE}-{CALLER}-1");
+    let names = ["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"]
+        .into_iter()
+        .chain(["traceparent", "tracestate", "x-cloud-trace-context", "grpc-trace-bin"]);
+    for name in names {
+        let long = format!("{start}{}", "0".repeat(30_000));
+        let list = format!("{start},").repeat(500);
+        for sent in [vec![long.as_str()], vec![&list], vec![start.as_str(); 80]] {
+            let headers = hop.echo(sent.iter().map(|value| header(name, value))).unwrap();
+            let forwarded: usize = headers.iter().map(|(_, value)| value.len()).sum();
+            assert!(forwarded < 1000, "{name}: {forwarded} bytes");
+            assert_eq!(values(&headers, "x-b3-traceid").len(), 1, "{name}");
+        }
+    }
+}
+
 #[test]
 fn only_the_formats_that_are_asked_for() {
     let hop = Hop::start(json!({ "propagation": { "extract": ["cloud-trace"], "inject": ["b3"] } })).unwrap();

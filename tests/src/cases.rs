@@ -3,7 +3,9 @@
 
 use crate::{Error, Result};
 
-const TABLE: &str = include_str!("../data/extract.tsv");
+#[path = "../data/extract.rs"]
+mod extract;
+
 const INJECTED: &str = include_str!("../data/inject.tsv");
 
 /// A row: what the caller sends, and what of it goes on.
@@ -18,7 +20,16 @@ pub struct Case {
 
 /// Every row of the table.
 pub fn all() -> Result<Vec<Case>> {
-    TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(parse).collect()
+    let rows = extract::rows().map_err(Error::new)?;
+    let id = |text: &'static str| Some(text).filter(|text| *text != "-");
+    let case = |row: extract::Row| Case {
+        name: row.case,
+        headers: row.headers,
+        trace_id: id(row.trace_id),
+        span_id: id(row.span_id),
+        sampling: row.sampling,
+    };
+    Ok(rows.into_iter().map(case).collect())
 }
 
 /// What each format writes for a context, as a hop behind gets it.
@@ -32,7 +43,8 @@ pub fn injected() -> Result<Vec<Case>> {
         };
         Ok(Case {
             name: line,
-            headers: headers.split(" || ").map(parse_header).collect::<Result<_>>()?,
+            headers: extract::headers(headers)
+                .ok_or_else(|| Error::new(format!("not headers in inject.tsv: {line}")))?,
             trace_id: Some(trace_id),
             span_id: Some(span_id),
             // Only B3 has a word for it.
@@ -40,35 +52,6 @@ pub fn injected() -> Result<Vec<Case>> {
         })
     })
     .collect()
-}
-
-fn parse(line: &'static str) -> Result<Case> {
-    let columns: Vec<&str> = line.split('\t').collect();
-    let [_rules, name, headers, _format, trace_id, span_id, _parent, sampling, ..] = columns[..] else {
-        return Err(Error::new(format!("too few columns in extract.tsv: {line}")));
-    };
-    let id = |text: &'static str| Some(text).filter(|text| *text != "-");
-    Ok(Case {
-        name,
-        headers: headers.split(" || ").map(parse_header).collect::<Result<_>>()?,
-        trace_id: id(trace_id),
-        span_id: id(span_id),
-        sampling,
-    })
-}
-
-fn parse_header(text: &'static str) -> Result<(&'static str, Vec<u8>)> {
-    let bad = || Error::new(format!("not a header in extract.tsv: {text}"));
-    let (name, mut rest) = text.split_once(": ").ok_or_else(bad)?;
-    let mut bytes = Vec::new();
-    while let Some((before, after)) = rest.split_once("\\x") {
-        let (digits, following) = after.split_at_checked(2).ok_or_else(bad)?;
-        bytes.extend(before.as_bytes());
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| bad())?);
-        rest = following;
-    }
-    bytes.extend(rest.as_bytes());
-    Ok((name, bytes))
 }
 
 impl Case {
@@ -104,7 +87,9 @@ impl Case {
             _ => (("x-b3-sampled", "1"), 1),
         };
         same(b3.0, one(headers, b3.0)?, b3.1)?;
-        same("traceparent", one(headers, "traceparent")?, &format!("00-{trace}-{span}-0{bit}"))?;
+        // An id that was made here is random, which W3C's level 2 has a bit for.
+        let flags = if self.trace_id.is_some() { bit } else { bit | 2 };
+        same("traceparent", one(headers, "traceparent")?, &format!("00-{trace}-{span}-0{flags}"))?;
         let decimal = u64::from_str_radix(span, 16).map_err(Error::when(span))?;
         let cloud = format!("{trace}/{decimal};o={bit}");
         same("x-cloud-trace-context", one(headers, "x-cloud-trace-context")?, &cloud)?;

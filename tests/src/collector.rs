@@ -23,6 +23,8 @@ pub enum Answer {
     Status(u16),
     /// 200 with a body.
     Body(Vec<u8>),
+    /// Another status, with a wish for so many seconds without requests.
+    RetryAfter(u16, u64),
     /// 200, but late.
     Late(Duration),
     /// The connection is closed instead.
@@ -74,8 +76,8 @@ pub struct Span {
     pub start_unix_nanos: u64,
     pub end_unix_nanos: u64,
     pub attributes: BTreeMap<String, Value>,
-    /// The ids of linked spans: trace and span.
-    pub links: Vec<(String, String)>,
+    /// Linked spans: the ids of trace and span, and the trace state.
+    pub links: Vec<(String, String, String)>,
 }
 
 impl Collector {
@@ -143,17 +145,22 @@ fn converse(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> 
             state.batches.push(Batch::of(message, answer.clone()));
             answer
         };
+        let mut more = String::new();
         let (status, body) = match answer {
             Answer::Accept => (200, Vec::new()),
             Answer::Status(status) => (status, Vec::new()),
             Answer::Body(body) => (200, body),
+            Answer::RetryAfter(status, seconds) => {
+                more = format!("retry-after: {seconds}\r\n");
+                (status, Vec::new())
+            }
             Answer::Late(pause) => {
                 std::thread::sleep(pause);
                 (200, Vec::new())
             }
             Answer::Cut => return Ok(()),
         };
-        let head = format!("HTTP/1.1 {status} \r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 {status} \r\n{more}content-length: {}\r\n\r\n", body.len());
         stream.write_all(&[head.into_bytes(), body].concat())?;
     }
     Ok(())
@@ -195,7 +202,11 @@ impl Span {
             start_unix_nanos: span.start_time_unix_nano,
             end_unix_nanos: span.end_time_unix_nano,
             attributes: attributes(&span.attributes),
-            links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
+            links: span
+                .links
+                .iter()
+                .map(|link| (hex(&link.trace_id), hex(&link.span_id), link.trace_state.clone()))
+                .collect(),
         }
     }
 }

@@ -99,6 +99,13 @@ fn converse(
                 let location = "http://shop/origin/ok?from=internal";
                 write!(stream, "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")?;
             }
+            "/origin/twice" => {
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nx-trace-id: a\r\nx-trace-id: b\r\nx-answer: yes\r\nx-answer: no\r\n\
+                     location: https://me:hush@shop/other?token=hush#hush\r\ncontent-length: 0\r\n\r\n"
+                )?;
+            }
             "/origin/hints" => {
                 write!(stream, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n")?;
                 stream.flush()?;

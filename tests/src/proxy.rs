@@ -360,6 +360,8 @@ fn routes() -> Value {
             "route": { "cluster": "service", "timeout": "0s", "upgrade_configs":
                 [{ "upgrade_type": "CONNECT", "connect_config": {} }] },
         },
+        // The way of other proxies to the exporter, through this one.
+        { "match": { "path": "/v1/traces" }, "route": { "cluster": "logtracer-exporter" } },
         { "match": { "prefix": "/demo.Down/" }, "route": { "cluster": "down", "timeout": "0s" } },
         {
             "match": { "prefix": "/demo.Shop/" },

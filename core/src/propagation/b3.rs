@@ -12,6 +12,9 @@ use super::text::Buffer;
 use super::{Found, Header, TraceHeaders};
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
+/// Any legal value of `b3` is no longer; a longer one is refused unread.
+const MAX_LENGTH: usize = 68;
+
 pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
     Found::first_valid(headers, Header::B3, parse_single)
 }
@@ -19,6 +22,9 @@ pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
 fn parse_single(value: &[u8]) -> Option<Found> {
     if let Some(sampling) = parse_state(value) {
         return Some(Found { sampling: Some(sampling), ..Found::default() });
+    }
+    if value.len() > MAX_LENGTH {
+        return None;
     }
     let mut fields = value.split(|&byte| byte == b'-');
     let trace_id = TraceId::from_hex(fields.next()?).ok()?;
@@ -53,7 +59,7 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
     };
     // "0" and other bit sets are legal flags that say nothing here.
     let invalid = trace.invalid || span.invalid || parent.invalid || sampled.invalid;
-    let conflict = trace.conflict;
+    let conflict = trace.conflict || span.conflict || parent.conflict || sampled.conflict;
     match (trace.value, span.value) {
         (Some(trace_id), Some(span_id)) => Found {
             context: Some(RemoteContext {
@@ -91,8 +97,7 @@ fn single_value<T: PartialEq>(
     if !headers.present().contains(header) {
         return single;
     }
-    // Nearly always there is one line, and no list in it.
-    single.value = headers.only_line(header).and_then(&parse);
+    single.value = headers.only_value(header).and_then(&parse);
     if single.value.is_some() {
         return single;
     }

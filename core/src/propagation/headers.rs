@@ -132,11 +132,14 @@ impl HeaderSet {
 
 /// The lines that are read of headers that stand more than once, in all.
 const MAX_MORE: usize = 14;
+/// The longest line that is taken apart at its commas: more than all lines that are read, joined by a proxy.
+const MAX_LIST: usize = 1024;
 
 /// The lines of a request's trace headers, borrowed.
 ///
 /// Keeps the first line of each header and 14 more of those that are repeated; a request that has more is not a
-/// tracer's work, and the rest is not looked at (but removed on injection like all others).
+/// tracer's work, and the rest is not looked at (but removed on injection like all others, and a `tracestate` that
+/// is not read whole is none).
 ///
 /// ```
 /// use logtracer_core::propagation::{Header, TraceHeaders};
@@ -155,6 +158,8 @@ pub struct TraceHeaders<'a> {
     more_len: usize,
     present: HeaderSet,
     repeated: HeaderSet,
+    /// Those that have lines for which there was no room.
+    cut: HeaderSet,
 }
 
 impl<'a> TraceHeaders<'a> {
@@ -235,10 +240,18 @@ impl<'a> TraceHeaders<'a> {
             return;
         }
         self.repeated.insert(header);
-        if let Some(line) = self.more.get_mut(self.more_len) {
-            *line = Some((header, value));
-            self.more_len += 1;
+        match self.more.get_mut(self.more_len) {
+            Some(line) => {
+                *line = Some((header, value));
+                self.more_len += 1;
+            }
+            None => self.cut.insert(header),
         }
+    }
+
+    /// True where a header has more lines than are kept.
+    pub(super) const fn is_cut(&self, header: Header) -> bool {
+        self.cut.contains(header)
     }
 
     /// The value of a header that the request has on one line.
@@ -255,6 +268,11 @@ impl<'a> TraceHeaders<'a> {
         if is_only { self.first.get(header as usize).copied() } else { None }
     }
 
+    /// The value of a header that the request has on one line, where that is no list: nearly every one.
+    pub(super) fn only_value(&self, header: Header) -> Option<&'a [u8]> {
+        self.only_line(header).filter(|line| !is_list(line))
+    }
+
     /// The values of one header, one per line, in order.
     pub(super) fn lines(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
         let first = self.first.get(header as usize).filter(|_| self.present.contains(header));
@@ -265,11 +283,17 @@ impl<'a> TraceHeaders<'a> {
     /// The values of one header with lists that a proxy joined by commas taken apart again.
     pub(super) fn values(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.lines(header).flat_map(|line| {
-            let joined = line.contains(&b',');
-            line.split(|&byte| byte == b',')
+            let joined = is_list(line);
+            line.split(move |&byte| joined && byte == b',')
                 .map(move |part| if joined { super::text::trim(part) } else { part })
         })
     }
+}
+
+/// True where a proxy may have joined several lines; what is longer than all of them together is no list, but read
+/// as the one (too long) value that it is.
+fn is_list(line: &[u8]) -> bool {
+    line.len() <= MAX_LIST && line.contains(&b',')
 }
 
 impl Default for TraceHeaders<'_> {
@@ -280,6 +304,7 @@ impl Default for TraceHeaders<'_> {
             more_len: 0,
             present: HeaderSet::default(),
             repeated: HeaderSet::default(),
+            cut: HeaderSet::default(),
         }
     }
 }

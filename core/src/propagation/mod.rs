@@ -86,7 +86,7 @@ pub struct Extracted<'h> {
     pub tracestate: TraceState<'h>,
     /// The formats that were present but malformed.
     pub invalid: FormatSet,
-    /// True where two formats, or two lines of one, name different traces.
+    /// True where two formats name different traces, or two lines of one header say different things.
     pub conflict: bool,
     /// True where `x-cloud-trace-context` says `;o=0` of this trace, and no format says that it is recorded:
     /// Google's load balancers often send that for "nobody has asked".
@@ -94,7 +94,7 @@ pub struct Extracted<'h> {
 }
 
 /// What one format found in the headers.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Found {
     context: Option<RemoteContext>,
     /// A decision without usable ids: B3's `b3: 0`, or only `x-b3-sampled`.
@@ -184,6 +184,7 @@ impl Propagator {
     ///
     /// A decision without ids (`b3: 0`, or only `x-b3-sampled`) stands over the ids of a later format, and over
     /// newly made ids where no format has any.
+    /// Where the winner leaves the decision open, a later format of the same trace makes it.
     ///
     /// ```
     /// use logtracer_core::Sampling;
@@ -212,6 +213,7 @@ impl Propagator {
         let mut decided = None;
         let mut zero = None;
         let mut traceparent = None;
+        let mut later = Sampling::Defer;
         for format in self.extract.iter() {
             let found = format.extract(headers);
             extracted.conflict |= found.conflict;
@@ -229,12 +231,22 @@ impl Propagator {
                     extracted.parent = Some(context);
                     extracted.format = Some(format);
                 }
-                (Some(context), Some(winner)) => extracted.conflict |= context.trace_id != winner.trace_id,
+                (Some(context), Some(winner)) if context.trace_id != winner.trace_id => {
+                    extracted.conflict = true
+                }
+                (Some(context), Some(_)) => {
+                    if later == Sampling::Defer {
+                        later = format.decision(context.sampling);
+                    }
+                }
                 (None, None) => decided = decided.or(found.sampling),
                 (None, Some(_)) => {}
             }
         }
         if let Some(parent) = &mut extracted.parent {
+            if parent.sampling == Sampling::Defer {
+                parent.sampling = later;
+            }
             extracted.cloud_trace_zero = decided.is_none()
                 && parent.sampling == Sampling::Deny
                 && zero.is_some_and(|zero| zero.trace_id == parent.trace_id);
@@ -344,12 +356,21 @@ impl Format {
             Self::GrpcTraceBin => grpc_trace_bin::extract(headers),
         }
     }
+
+    /// What a value of this format decides for a trace that another format left open.
+    const fn decision(self, sampling: Sampling) -> Sampling {
+        match self {
+            // These cannot say "not decided": whoever left it open in another format wrote a zero here.
+            Self::TraceContext | Self::GrpcTraceBin if !sampling.is_sampled() => Sampling::Defer,
+            _ => sampling,
+        }
+    }
 }
 
 impl Found {
     const INVALID: Self = Self { context: None, sampling: None, invalid: true, conflict: false };
 
-    /// The first valid value of a header wins; a later valid one with another trace is a conflict.
+    /// The first valid value of a header wins; a later valid one that says something else is a conflict.
     fn first_valid(
         headers: &TraceHeaders<'_>,
         header: Header,
@@ -358,8 +379,7 @@ impl Found {
         if !headers.present().contains(header) {
             return Self::default();
         }
-        // Nearly always there is one line, and no list in it.
-        if let Some(found) = headers.only_line(header).and_then(&parse) {
+        if let Some(found) = headers.only_value(header).and_then(&parse) {
             return found;
         }
         let mut first: Option<Self> = None;
@@ -370,8 +390,8 @@ impl Found {
                 (None, _) => invalid = true,
                 (Some(found), None) => first = Some(found),
                 (Some(found), Some(winner)) => {
-                    let trace = |found: &Self| found.context.map(|context| context.trace_id);
-                    conflict |= trace(&found) != trace(winner);
+                    let said = |found: &Self| (found.context, found.sampling);
+                    conflict |= said(&found) != said(winner);
                 }
             }
         }

@@ -11,9 +11,6 @@ use super::{Found, Header, TraceHeaders, TraceState};
 use crate::hex;
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
-const SAMPLED: u128 = 0x01;
-/// Level 2, section 3.2.2.5.2.
-const RANDOM_TRACE_ID: u128 = 0x02;
 /// Room for fields of a later version; a longer header is refused unread.
 const MAX_LENGTH: usize = 256;
 
@@ -41,8 +38,8 @@ fn parse(line: &[u8]) -> Option<RemoteContext> {
     if version == 0xff || (version == 0 && more) {
         return None;
     }
-    let sampling = Sampling::from_sampled(flags & SAMPLED != 0);
-    let random_trace_id = flags & RANDOM_TRACE_ID != 0;
+    let sampling = Sampling::from_sampled(flags & u128::from(TraceContext::SAMPLED) != 0);
+    let random_trace_id = flags & u128::from(TraceContext::RANDOM_TRACE_ID) != 0;
     Some(RemoteContext { trace_id, span_id: Some(span_id), parent_span_id: None, sampling, random_trace_id })
 }
 
@@ -60,11 +57,12 @@ pub(super) fn inject(
     value.push(&context.trace_id.to_hex());
     value.push("-");
     value.push(&context.span_id.to_hex());
-    value.push(match (context.sampling.is_sampled(), context.random_trace_id) {
-        (false, false) => "-00",
-        (true, false) => "-01",
-        (false, true) => "-02",
-        (true, true) => "-03",
+    value.push("-0");
+    value.push(match context.flags() {
+        0 => "0",
+        1 => "1",
+        2 => "2",
+        _ => "3",
     });
     set(Header::Traceparent, value.as_str());
     let _ = tracestate.with_line(|line| set(Header::Tracestate, line));

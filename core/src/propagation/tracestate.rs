@@ -37,9 +37,11 @@ pub struct TraceState<'h> {
 }
 
 impl<'h> TraceState<'h> {
-    /// The `tracestate` of these headers; none where there is none or any part of it is malformed.
+    /// The `tracestate` of these headers; none where there is none, any part of it is malformed, or it is not all
+    /// there.
     pub(super) fn read(headers: &'h TraceHeaders<'_>) -> Self {
-        if !headers.present().contains(Header::Tracestate) || !is_valid(headers.lines(Header::Tracestate)) {
+        let is_whole = headers.present().contains(Header::Tracestate) && !headers.is_cut(Header::Tracestate);
+        if !is_whole || !is_valid(headers.lines(Header::Tracestate)) {
             return Self::default();
         }
         Self { lines: Some(headers), text: None }

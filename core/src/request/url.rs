@@ -3,7 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// What becomes of the query string of a URL in lines and spans.
+/// What becomes of the query string of a URL in lines and spans, and of its fragment, which can hold a token as
+/// well (`#access_token=…`): it stays only where the query is kept.
 ///
 /// ```
 /// use logtracer_core::request::url::Query;
@@ -65,18 +66,16 @@ impl std::error::Error for UnknownQuery {}
 /// assert_eq!(out, b"/pay?card=REDACTED&cvc=REDACTED");
 /// ```
 pub fn write_target(out: &mut Vec<u8>, target: &[u8], query: Query) {
-    let mut parts = target.splitn(2, |&byte| byte == b'?');
-    out.extend_from_slice(parts.next().unwrap_or_default());
-    let Some(rest) = parts.next() else { return };
+    let without_fragment = target.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let mut parts = without_fragment.splitn(2, |&byte| byte == b'?');
+    let path = parts.next().unwrap_or_default();
     match query {
-        Query::Drop => {}
-        Query::Keep => {
-            out.push(b'?');
-            out.extend_from_slice(rest);
-        }
+        Query::Keep => out.extend_from_slice(target),
+        Query::Drop => out.extend_from_slice(path),
         Query::Redact => {
+            out.extend_from_slice(path);
+            let Some(mut pairs) = parts.next() else { return };
             out.push(b'?');
-            let mut pairs = rest;
             while let Some(end) = pairs.iter().position(|byte| matches!(byte, b'&' | b'?')) {
                 let (pair, more) = pairs.split_at(end);
                 redact_pair(out, pair);
@@ -112,15 +111,48 @@ fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
 /// assert_eq!(out, b"https://shop/pay?card=REDACTED");
 /// ```
 pub fn write_url(out: &mut Vec<u8>, url: &[u8], query: Query) {
-    const MARK: &[u8] = b"://";
-    let authority_at =
-        url.windows(MARK.len()).position(|window| window == MARK).map_or(0, |at| at + MARK.len());
-    let (scheme, rest) = url.split_at_checked(authority_at).unwrap_or((url, b""));
+    let (scheme, rest) = url.split_at_checked(authority_at(url)).unwrap_or((url, b""));
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, b""));
     out.extend_from_slice(scheme);
     out.extend_from_slice(without_credentials(authority));
     write_target(out, target, query);
+}
+
+/// Where the authority of a URL begins: behind `scheme://` or `//`, and at the start of all else.
+fn authority_at(url: &[u8]) -> usize {
+    const MARK: &[u8] = b"//";
+    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    // A mark behind anything else, such as a query, is not the URL's own.
+    let scheme = url.iter().position(|byte| !is_scheme(byte)).unwrap_or(url.len());
+    let rest = url.get(scheme..).unwrap_or_default();
+    match rest.strip_prefix(b":").unwrap_or(rest) {
+        after if after.starts_with(MARK) && (scheme == 0 || rest.starts_with(b":")) => {
+            url.len() - after.len() + MARK.len()
+        }
+        _ => 0,
+    }
+}
+
+/// True for headers whose value is a URL or the target of one, which can hold what [`write_url`] leaves out.
+///
+/// ```
+/// use logtracer_core::request::url::is_in_header;
+///
+/// assert!(is_in_header("location") && !is_in_header("x-tenant"));
+/// ```
+pub fn is_in_header(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "referer",
+        "location",
+        "content-location",
+        "x-envoy-original-path",
+        "x-forwarded-uri",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+    ];
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// An authority without the credentials before its `@`.
@@ -129,13 +161,17 @@ pub fn without_credentials(authority: &[u8]) -> &[u8] {
 }
 
 /// Appends `scheme://authority` and the target, which has been through [`write_target`]; credentials in the
-/// authority are left out. Without an authority only the target stands.
+/// authority are left out. Without an authority only the target stands; the `*` of `OPTIONS *` means the server
+/// as a whole.
 pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
     let host = without_credentials(authority);
     if !host.is_empty() {
         out.extend_from_slice(if scheme.is_empty() { b"http" } else { scheme });
         out.extend_from_slice(b"://");
         out.extend_from_slice(host);
+        if target == b"*" {
+            return;
+        }
     }
     out.extend_from_slice(target);
 }
@@ -196,10 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn fragments_go_with_the_query() {
+        check("/cb#access_token=secret", Query::Redact, "/cb");
+        check("/cb#access_token=secret", Query::Drop, "/cb");
+        check("/cb#access_token=secret", Query::Keep, "/cb#access_token=secret");
+        check("/cb?x=1#access_token=secret", Query::Redact, "/cb?x=REDACTED");
+        check("/cb?x#secret", Query::Redact, "/cb?REDACTED");
+        check("/cb#secret?x=secret", Query::Redact, "/cb");
+        check("/cb?x=1#secret", Query::Drop, "/cb");
+        check("#secret", Query::Redact, "");
+    }
+
+    #[test]
     fn credentials_are_left_out() {
         let mut out = Vec::new();
         write_full(&mut out, b"https", b"me:secret@shop:8443", b"/a");
         assert_eq!(out, b"https://shop:8443/a");
+        out.clear();
+        write_full(&mut out, b"http", b"shop", b"*"); // OPTIONS *
+        assert_eq!(out, b"http://shop");
+        out.clear();
+        write_full(&mut out, b"http", b"", b"*");
+        assert_eq!(out, b"*");
 
         for (url, expected) in [
             ("https://me:secret@shop/a?x=1", "https://shop/a?x=REDACTED"),
@@ -207,6 +261,14 @@ mod tests {
             ("https://shop/a@b", "https://shop/a@b"),
             ("/a?x=1", "/a?x=REDACTED"),
             ("me:secret@shop", "shop"),
+            ("//me:secret@host/", "//host/"),
+            ("//me:secret@host", "//host"),
+            ("android-app://me:secret@com.example/", "android-app://com.example/"),
+            ("https://shop/cb#access_token=secret", "https://shop/cb"),
+            ("https://me:secret@shop#access_token=secret", "https://shop"),
+            ("/login?password=secret&next=https://x/", "/login?password=REDACTED&next=REDACTED"),
+            ("?password=secret&next=https://x/", "?password=REDACTED&next=REDACTED"),
+            ("https:/a?x=https://me:secret@x", "https:/a?x=REDACTED"),
             ("", ""),
         ] {
             let mut out = Vec::new();

@@ -66,27 +66,29 @@ impl Rules {
         self.0.is_empty()
     }
 
-    /// The first rule that matches; `header` looks a header up by its name in lower case.
-    pub fn first_match<'h>(
-        &self,
-        facts: Facts<'_>,
-        header: impl Fn(&str) -> Option<&'h [u8]>,
-    ) -> Option<&Rule> {
+    /// The first rule that matches; `header` tells whether any header line of the request meets a condition.
+    pub fn first_match(&self, facts: Facts<'_>, header: impl Fn(&HeaderCondition) -> bool) -> Option<&Rule> {
         self.0.iter().find(|rule| rule.conditions.iter().all(|condition| condition.holds(facts, &header)))
     }
 }
 
 impl Condition {
-    fn holds<'h>(&self, facts: Facts<'_>, header: &impl Fn(&str) -> Option<&'h [u8]>) -> bool {
+    fn holds(&self, facts: Facts<'_>, header: &impl Fn(&HeaderCondition) -> bool) -> bool {
         match self {
             Self::PathPrefix(prefix) => facts.path.starts_with(prefix.as_bytes()),
             Self::Path(path) => facts.path == path.as_bytes(),
             Self::PathContains(part) => crate::request::contains(facts.path, part.as_bytes()),
             Self::Host(pattern) => pattern.matches(facts.authority),
             Self::Method(method) => facts.method == method.as_bytes(),
-            Self::Header(condition) => header(&condition.name)
-                .is_some_and(|found| condition.value.as_ref().is_none_or(|value| found == value.as_bytes())),
+            Self::Header(condition) => header(condition),
         }
+    }
+}
+
+impl HeaderCondition {
+    /// True where this header line, its name in lower case, is the one.
+    pub fn is_met_by(&self, name: &[u8], value: &[u8]) -> bool {
+        name == self.name.as_bytes() && self.value.as_ref().is_none_or(|wanted| value == wanted.as_bytes())
     }
 }
 
@@ -118,8 +120,8 @@ mod tests {
         fn check(rules: &Rules, request: [&str; 3], header: (&str, &str), expected: Option<f64>) {
             let [method, authority, path] = request.map(str::as_bytes);
             let found = rules
-                .first_match(Facts { path, authority, method }, |name| {
-                    (name == header.0).then_some(header.1.as_bytes())
+                .first_match(Facts { path, authority, method }, |condition| {
+                    condition.is_met_by(header.0.as_bytes(), header.1.as_bytes())
                 })
                 .map(|rule| rule.rate);
             assert_eq!(found, expected.map(Ratio::new));

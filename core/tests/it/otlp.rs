@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use logtracer_core::otlp::{self, Attributes, Scope};
-use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::span::{Kind, Link, Span, Status};
 use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -109,14 +109,16 @@ fn a_span_reads_back() {
 /// Rule 41: a trace that was not continued is linked to.
 #[test]
 fn a_link_reads_back() {
-    let link = RemoteContext { parent_span_id: None, ..span().context.into() };
+    let context = RemoteContext { parent_span_id: None, ..span().context.into() };
+    let link = Link { context, tracestate: "a=1" };
     let request = export(&Span { link: Some(link), ..span() }, |attributes| {
         attributes.texts("http.request.header.x-tag", [b"a".as_slice(), b"\xff"].into_iter());
         attributes.texts("none", core::iter::empty());
     });
     let read = only_span(&request);
-    assert_eq!(read.links[0].trace_id, link.trace_id.to_bytes());
-    assert_eq!(read.links[0].span_id, link.span_id.unwrap().to_bytes());
+    assert_eq!(read.links[0].trace_id, context.trace_id.to_bytes());
+    assert_eq!(read.links[0].span_id, context.span_id.unwrap().to_bytes());
+    assert_eq!(read.links[0].trace_state, "a=1");
     assert_eq!(read.attributes.len(), 1);
     let Some(Value::ArrayValue(values)) = &read.attributes[0].value.as_ref().unwrap().value else {
         panic!("a list");
@@ -135,6 +137,21 @@ fn rejected_spans_are_read() {
     };
     assert_eq!(otlp::rejected_spans(&response.encode_to_vec()), 300);
     assert_eq!(otlp::rejected_spans(&ExportTraceServiceResponse::default().encode_to_vec()), 0);
+
+    let with = |rejected_spans: i64, message: usize| {
+        let error_message = "x".repeat(message);
+        let partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message });
+        ExportTraceServiceResponse { partial_success }.encode_to_vec()
+    };
+    // The message may be longer than what is read of it; the number stands before it.
+    let long = with(5, 10_000);
+    assert_eq!(otlp::rejected_spans(&long), 5);
+    for length in 5..100 {
+        assert_eq!(otlp::rejected_spans(&long[..length]), 5, "{length} bytes");
+    }
+    for below_zero in [-1, -7, i64::MIN] {
+        assert_eq!(otlp::rejected_spans(&with(below_zero, 0)), 0, "{below_zero}");
+    }
 }
 
 /// Rule 81.

@@ -6,19 +6,17 @@ use proptest::prelude::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const EXTRACT: &str = include_str!("../../../tests/data/extract.tsv");
+#[path = "../../../tests/data/extract.rs"]
+mod extract;
+
 const INJECT: &str = include_str!("../../../tests/data/inject.tsv");
 
 #[test]
 fn every_row_of_extract() {
-    let mut rows = 0;
-    for row in rows_of(EXTRACT) {
-        let &[_rules, case, headers, format, trace, span, parent, sampling, invalid, conflict] = &row[..]
-        else {
-            panic!("a row has ten columns: {row:?}");
-        };
-        let lines = parse_headers(headers);
-        let headers = TraceHeaders::collect(lines.iter().map(|(name, value)| (name, value)));
+    let rows = extract::rows().unwrap();
+    assert!(rows.len() > 150, "the table was read");
+    for row in rows {
+        let headers = TraceHeaders::collect(row.headers.iter().map(|(name, value)| (name, value)));
         let extracted = Propagator::default().extract(&headers);
 
         let context = extracted.parent;
@@ -33,11 +31,12 @@ fn every_row_of_extract() {
             if extracted.conflict { "yes".into() } else { "-".into() },
         ];
         let invalid_set = if got[5].is_empty() { "-" } else { &got[5] };
-        let got = [&got[0], &got[1], &got[2], &got[3], &got[4], invalid_set, &got[6]];
-        assert_eq!(got, [format, trace, span, parent, sampling, invalid, conflict], "{case}");
-        rows += 1;
+        let got = [&got[0], &got[1], &got[2], &got[3], &got[4], &invalid_set.to_owned(), &got[6]];
+        let ids = [row.trace_id, row.span_id, row.parent_span_id];
+        let expected =
+            [row.format, ids[0], ids[1], ids[2], row.sampling, row.invalid, row.conflict].map(str::to_owned);
+        assert_eq!(got.map(String::as_str), expected, "{}", row.case);
     }
-    assert!(rows > 80, "the table was read");
 }
 
 #[test]
@@ -65,6 +64,12 @@ fn a_random_trace_id_stays_one() {
     let random = "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-03";
     let same = "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1";
     let other = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
+    let root = TraceContext::root(TraceId::new(1).unwrap(), SpanId::new(2).unwrap(), Sampling::Accept);
+    let [written] = &inject(Format::TraceContext, &root.with_random_trace_id(), &TraceState::default())[..]
+    else {
+        panic!("one header")
+    };
+    assert!(written.ends_with("-03"), "{written}");
     for (b3, flags) in [(None, "03"), (Some(same), "03"), (Some(other), "01")] {
         let lines = [("traceparent", Some(random)), ("b3", b3)];
         let headers =
@@ -137,6 +142,46 @@ fn tracestate_goes_with_its_traceparent() {
         assert_eq!(line.as_deref(), expected, "{case}");
     }
     assert!(!TraceState::from_line(&long).is_empty());
+}
+
+/// Rule 31: a list of which a part is not read is discarded, whichever header took the room.
+#[test]
+fn a_tracestate_that_is_not_read_whole_is_none() {
+    let lines_with = |members: usize, baggage: usize| {
+        let mut lines =
+            vec![("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+        lines.extend((0..baggage).map(|_| ("x-b3-flags", "0".to_owned())));
+        lines.extend((0..members).map(|member| ("tracestate", format!("k{member}=v"))));
+        let headers = TraceHeaders::collect(lines.iter().map(|(name, value)| (name, value)));
+        let extracted = Propagator::default().extract(&headers);
+        assert!(extracted.parent.is_some());
+        extracted.tracestate.with_line(|line| line.split(',').count())
+    };
+    for (members, others, expected) in
+        [(1, 0, Some(1)), (15, 0, Some(15)), (16, 0, None), (40, 0, None), (3, 14, None), (3, 10, Some(3))]
+    {
+        assert_eq!(lines_with(members, others), expected, "{members} lines behind {others} others");
+    }
+}
+
+/// Rule 39: what is longer than any legal value is refused unread, also where it begins like one.
+#[test]
+fn lengths_are_capped() {
+    for header in Header::ALL {
+        let start = match header {
+            Header::B3 => "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1",
+            Header::Traceparent => "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01",
+            Header::XCloudTraceContext => "463ac35c9f6413ad48485a3953bb6124/1;o=1",
+            _ => "463ac35c9f6413ad48485a3953bb6124",
+        };
+        for filling in ["0", "-", ",", &format!(",{start}")] {
+            let value = format!("{start}{}", filling.repeat(60_000 / filling.len()));
+            let headers = TraceHeaders::collect([(header.name(), &value)]);
+            let extracted = Propagator::default().extract(&headers);
+            assert!(extracted.parent.is_none(), "{header:?} {filling}");
+            assert!(!extracted.sampling.is_decided(), "{header:?} {filling}");
+        }
+    }
 }
 
 /// Rule 26: the load balancer's `;o=0`, which it also copies into `traceparent`, can be told from a caller's own.
@@ -255,23 +300,6 @@ fn contexts() -> impl Strategy<Value = TraceContext> {
 
 fn rows_of(table: &str) -> impl Iterator<Item = Vec<&str>> {
     table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
-}
-
-/// Lines `name: value` between ` || `, with `\xNN` for bytes.
-fn parse_headers(cell: &str) -> Vec<(String, Vec<u8>)> {
-    cell.split(" || ")
-        .map(|line| {
-            let (name, value) = line.split_once(": ").unwrap();
-            let mut bytes = Vec::new();
-            let mut parts = value.split("\\x");
-            bytes.extend_from_slice(parts.next().unwrap().as_bytes());
-            for part in parts {
-                bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
-                bytes.extend_from_slice(&part.as_bytes()[2..]);
-            }
-            (name.to_owned(), bytes)
-        })
-        .collect()
 }
 
 fn sampling_of(name: &str) -> Sampling {

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::ConfigError;
-use super::read::{Section, is_authority};
+use super::read::Section;
+use super::texts::is_authority;
 
 /// Where spans go, and how many are kept meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +39,32 @@ fn authority_of(cluster: &str) -> String {
 }
 
 impl Exporter {
+    /// Every key of the section.
+    pub(crate) const KEYS: [&str; 8] = [
+        "cluster",
+        "authority",
+        "path",
+        "timeout",
+        "flush_interval",
+        "max_batch_spans",
+        "max_buffer_bytes",
+        "headers",
+    ];
+    /// The user agent of the callout.
+    pub(crate) const USER_AGENT: &str = concat!("logtracer-filter/", env!("CARGO_PKG_VERSION"));
+
+    /// True for a request that brings a filter's spans to the exporter, where the exporter stands behind a filter
+    /// of the same configuration: its span would be exported in turn, without end.
+    ///
+    /// Whoever imitates it hides no more than the span of a request to this path.
+    pub fn is_export(&self, method: &[u8], path: &[u8], user_agent: &[u8]) -> bool {
+        let own = self.path.split('?').next().unwrap_or_default();
+        method == b"POST" && path == own.as_bytes() && user_agent.starts_with(b"logtracer-filter/")
+    }
+
     pub(super) fn read(root: &Section<'_>) -> Result<Option<Self>, ConfigError> {
         let Some(section) = root.section("exporter")? else { return Ok(None) };
-        section.only(&[
-            "cluster",
-            "authority",
-            "path",
-            "timeout",
-            "flush_interval",
-            "max_batch_spans",
-            "max_buffer_bytes",
-            "headers",
-        ])?;
+        section.only(&Self::KEYS)?;
         let Some(cluster) = section.text("cluster")? else {
             return Err(section.missing("cluster", "the name of the Envoy cluster of the exporter"));
         };
@@ -62,7 +77,7 @@ impl Exporter {
             flush_interval: seconds("flush_interval", 1)?,
             max_batch_spans: section.count("max_batch_spans", 1..=10_000)?.unwrap_or(512),
             max_buffer_bytes: section.size("max_buffer_bytes", 4 << 10..=64 << 20)?.unwrap_or(1 << 20),
-            headers: section.headers("headers")?,
+            headers: section.callout_headers("headers")?,
             cluster,
         }))
     }

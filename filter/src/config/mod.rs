@@ -5,9 +5,11 @@
 //! is worse than a plugin that does not load.
 
 mod exporter;
+mod json;
 mod propagation;
 mod read;
 mod sampling;
+mod texts;
 mod units;
 
 pub use exporter::Exporter;
@@ -103,12 +105,12 @@ impl Config {
         if json.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        let value = read::parse(json)?;
+        let value = json::parse(json)?;
         let root = Section::root(&value)?;
         root.only(&Self::KEYS)?;
         let default = Self::default();
         Ok(Self {
-            project_id: root.text("project_id")?,
+            project_id: root.project("project_id")?,
             service_name: root.text("service_name")?,
             log_format: match root.word("log_format", &["stackdriver", "local", "off"])? {
                 Some("off") => None,
@@ -130,7 +132,7 @@ impl Config {
             },
             request_headers: root.recorded_headers("request_headers")?,
             response_headers: root.recorded_headers("response_headers")?,
-            response_header: root.header_name("response_header")?,
+            response_header: root.response_header("response_header")?,
             exporter: Exporter::read(&root)?,
         })
     }

@@ -30,6 +30,9 @@ pub enum Edge {
 }
 
 impl Propagation {
+    /// Every key of the section.
+    pub(crate) const KEYS: [&str; 3] = ["extract", "inject", "strip_hosts"];
+
     pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
         let edge = match root.word("edge", &["trust", "restart", "link"])? {
             Some("restart") => Edge::Restart,
@@ -37,7 +40,7 @@ impl Propagation {
             _ => Edge::Trust,
         };
         let Some(section) = root.section("propagation")? else { return Ok(Self { edge, ..Self::default() }) };
-        section.only(&["extract", "inject", "strip_hosts"])?;
+        section.only(&Self::KEYS)?;
         let names = Format::ALL.map(Format::as_str);
         let formats = |key| -> Result<Option<Formats>, ConfigError> {
             let Some(words) = section.words(key, &names)? else { return Ok(None) };

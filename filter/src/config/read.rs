@@ -7,10 +7,11 @@ use core::time::Duration;
 use logtracer_core::request::HostPattern;
 use serde_json::{Map, Value};
 
+use super::texts::{
+    A_ROUTE, A_ROUTE_PART, SECRET_HEADERS, is_authority, is_callout_header, is_header_name, is_header_value,
+    is_own_header, is_route, is_route_part, is_visible,
+};
 use super::units;
-
-/// Never recorded, whatever is configured.
-const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
 /// Why a configuration is refused: the key, what was expected there, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The JSON text as a value.
-pub(super) fn parse(json: &[u8]) -> Result<Value, ConfigError> {
-    serde_json::from_slice(json).map_err(|error| ConfigError {
-        key: String::new(),
-        problem: format!("the configuration is not JSON: {error}"),
-    })
+impl ConfigError {
+    /// A refusal of the configuration as a whole.
+    pub(super) const fn of_all(problem: String) -> Self {
+        Self { key: String::new(), problem }
+    }
 }
 
 /// One object of the configuration, with the path that leads to it.
@@ -50,10 +50,10 @@ impl<'v> Section<'v> {
     pub(super) fn root(value: &'v Value) -> Result<Self, ConfigError> {
         match value {
             Value::Object(object) => Ok(Self { path: String::new(), object }),
-            other => Err(ConfigError {
-                key: String::new(),
-                problem: format!("expected a JSON object as the configuration, found {}", shown(other)),
-            }),
+            other => Err(ConfigError::of_all(format!(
+                "expected a JSON object as the configuration, found {}",
+                shown(other)
+            ))),
         }
     }
 
@@ -243,15 +243,50 @@ impl<'v> Section<'v> {
         self.checked_text(key, "a host, maybe with a port, such as \"exporter.example:4318\"", is_authority)
     }
 
-    /// The name of a header, in lower case.
-    pub(super) fn header_name(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        Ok(self
-            .checked_text(key, "the name of a header", is_header_name)?
-            .map(|name| name.to_ascii_lowercase()))
+    /// The name of a header of the response that is there for the trace id alone, in lower case.
+    pub(super) fn response_header(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        const EXPECTED: &str = "the name of a header without a meaning of its own, such as \"x-trace-id\"";
+        let accept = |name: &str| is_header_name(name) && !is_own_header(name);
+        Ok(self.checked_text(key, EXPECTED, accept)?.map(|name| name.to_ascii_lowercase()))
     }
 
-    /// An object of header names and values.
-    pub(super) fn headers(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    /// The id of a Google Cloud project.
+    pub(super) fn project(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        let id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        self.checked_text(key, "the id of a project, such as \"shop-prod\"", |text| {
+            !text.is_empty() && text.bytes().all(id)
+        })
+    }
+
+    /// A method as it stands in a request, where its case counts.
+    pub(super) fn method(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, "a method in capitals, such as \"POST\"", |text| {
+            is_header_name(text) && !text.bytes().any(|byte| byte.is_ascii_lowercase())
+        })
+    }
+
+    /// A path of requests, or the beginning of one.
+    pub(super) fn route(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, A_ROUTE, is_route)
+    }
+
+    /// A part of a path of requests.
+    pub(super) fn route_part(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.checked_text(key, A_ROUTE_PART, is_route_part)
+    }
+
+    /// A list of paths of requests.
+    pub(super) fn routes(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        self.checked_texts(key, "a list of paths", A_ROUTE, is_route)
+    }
+
+    /// A list of parts of paths of requests.
+    pub(super) fn route_parts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        self.checked_texts(key, "a list of parts of paths", A_ROUTE_PART, is_route_part)
+    }
+
+    /// An object of names and values of headers of the callout, without those that it has anyway.
+    pub(super) fn callout_headers(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
         let Some(section) = self.section(key)? else {
             return Ok(Vec::new());
         };
@@ -259,6 +294,10 @@ impl<'v> Section<'v> {
             .object
             .iter()
             .map(|(name, value)| match value.as_str() {
+                Some(_) if is_callout_header(name) => Err(ConfigError {
+                    key: section.key(&shortened(name)),
+                    problem: "expected a header that the filter does not set itself".to_owned(),
+                }),
                 Some(text) if is_header_name(name) && is_header_value(text) => {
                     Ok((name.to_ascii_lowercase(), text.to_owned()))
                 }
@@ -314,6 +353,20 @@ impl<'v> Section<'v> {
         }
     }
 
+    fn checked_texts(
+        &self,
+        key: &str,
+        expected: &str,
+        expected_item: &str,
+        accept: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, ConfigError> {
+        self.list(key, expected, |key, item| match item {
+            Value::String(text) if accept(text) => Ok(text.clone()),
+            other => Err(self.refusal(key, expected_item, other)),
+        })
+        .map(Option::unwrap_or_default)
+    }
+
     fn one_of(&self, key: &str, value: &Value, words: &[&'static str]) -> Result<&'static str, ConfigError> {
         words
             .iter()
@@ -340,24 +393,6 @@ fn whole(number: f64) -> Option<usize> {
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as usize)
 }
 
-/// Letters, digits and what else stands in hosts, ports and IPv6 addresses.
-pub(super) fn is_authority(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
-}
-
-fn is_header_name(name: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(token)
-}
-
-fn is_header_value(value: &str) -> bool {
-    value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-fn is_visible(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// A value as JSON, but short: it goes into a log.
 fn shown(value: &Value) -> String {
     match value {
@@ -367,7 +402,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -60,16 +60,16 @@ impl Default for Exclude {
 const A_SHARE: &str = "a number from 0 to 1";
 
 impl Sampling {
+    /// Every key of the section.
+    pub(crate) const KEYS: [&str; 6] =
+        ["rate", "defer_cloud_trace_zero", "max_per_second", "keep_errors", "keep_slower_than", "rules"];
+    /// Every key of a rule.
+    pub(crate) const RULE_KEYS: [&str; 8] =
+        ["path_prefix", "path", "path_contains", "host", "method", "header", "rate", "log"];
+
     pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
         let Some(section) = root.section("sampling")? else { return Ok(Self::default()) };
-        section.only(&[
-            "rate",
-            "defer_cloud_trace_zero",
-            "max_per_second",
-            "keep_errors",
-            "keep_slower_than",
-            "rules",
-        ])?;
+        section.only(&Self::KEYS)?;
         let rules = section.sections("rules")?.iter().map(read_rule).collect::<Result<_, _>>()?;
         Ok(Self {
             rate: section.number("rate", A_SHARE, Ratio::new)?.unwrap_or(Ratio::ALL),
@@ -85,13 +85,13 @@ impl Sampling {
 }
 
 fn read_rule(section: &Section<'_>) -> Result<Rule, ConfigError> {
-    section.only(&["path_prefix", "path", "path_contains", "host", "method", "header", "rate", "log"])?;
+    section.only(&Sampling::RULE_KEYS)?;
     let mut conditions = Vec::new();
-    conditions.extend(section.text("path_prefix")?.map(Condition::PathPrefix));
-    conditions.extend(section.text("path")?.map(Condition::Path));
-    conditions.extend(section.text("path_contains")?.map(Condition::PathContains));
+    conditions.extend(section.route("path_prefix")?.map(Condition::PathPrefix));
+    conditions.extend(section.route("path")?.map(Condition::Path));
+    conditions.extend(section.route_part("path_contains")?.map(Condition::PathContains));
     conditions.extend(section.host("host")?.map(Condition::Host));
-    conditions.extend(section.text("method")?.map(Condition::Method));
+    conditions.extend(section.method("method")?.map(Condition::Method));
     conditions.extend(
         section
             .header_condition("header")?
@@ -110,15 +110,18 @@ fn read_rule(section: &Section<'_>) -> Result<Rule, ConfigError> {
 }
 
 impl Exclude {
+    /// Every key of the section.
+    pub(crate) const KEYS: [&str; 4] = ["paths", "path_contains", "user_agents", "log"];
+
     pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
         let default = Self::default();
         let Some(section) = root.section("exclude")? else { return Ok(default) };
-        section.only(&["paths", "path_contains", "user_agents", "log"])?;
+        section.only(&Self::KEYS)?;
         let mut routes = Routes::new();
-        for path in section.texts("paths")?.unwrap_or_default() {
+        for path in section.routes("paths")? {
             routes = routes.exact(path);
         }
-        for part in section.texts("path_contains")?.unwrap_or_default() {
+        for part in section.route_parts("path_contains")? {
             routes = routes.contains(part);
         }
         Ok(Self {

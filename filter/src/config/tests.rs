@@ -176,8 +176,14 @@ fn mistakes_are_named() {
         "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, edge, \
          sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter",
     );
-    refused(r#"{"project_id": 7}"#, "project_id: expected a text that is not empty, found 7");
-    refused(r#"{"project_id": ""}"#, "project_id: expected a text that is not empty, found \"\"");
+    refused(r#"{"service_name": 7}"#, "service_name: expected a text that is not empty, found 7");
+    refused(r#"{"service_name": ""}"#, "service_name: expected a text that is not empty, found \"\"");
+    for id in ["7", "\"\"", "\"projects/p\""] {
+        refused(
+            &format!(r#"{{"project_id": {id}}}"#),
+            &format!("project_id: expected the id of a project, such as \"shop-prod\", found {id}"),
+        );
+    }
     refused(
         r#"{"log_format": "json"}"#,
         "log_format: expected one of stackdriver, local, off, found \"json\"",
@@ -230,7 +236,7 @@ fn mistakes_are_named() {
         "propagation.strip_hosts[0]: expected a host such as \"api.example.com\" or \"*.example.com\", \
          found \"https://x\"",
     );
-    refused(r#"{"exclude": {"paths": "/a"}}"#, "exclude.paths: expected a list of texts, found \"/a\"");
+    refused(r#"{"exclude": {"paths": "/a"}}"#, "exclude.paths: expected a list of paths, found \"/a\"");
     refused(
         r#"{"request_headers": ["Cookie"]}"#,
         "request_headers[0]: expected a header that carries no secret, found \"Cookie\"",
@@ -264,10 +270,91 @@ fn mistakes_are_named() {
         r#"{"exporter": {"cluster": "c", "authority": "a|b"}}"#,
         "exporter.authority: expected a host, maybe with a port, such as \"exporter.example:4318\", found \"a|b\"",
     );
-    refused(
-        r#"{"response_header": "x trace"}"#,
-        "response_header: expected the name of a header, found \"x trace\"",
-    );
+    for name in ["x trace", "Content-Length", "transfer-encoding", "connection", "grpc-status"] {
+        refused(
+            &format!(r#"{{"response_header": "{name}"}}"#),
+            &format!(
+                "response_header: expected the name of a header without a meaning of its own, such as \"x-trace-id\", \
+                 found \"{name}\""
+            ),
+        );
+    }
+}
+
+/// What would do nothing, or break every callout, is a mistake, too.
+#[test]
+fn what_can_have_no_effect_is_refused() {
+    const A_PATH: &str = "a path without its query that begins with /, such as \"/healthz\"";
+    const A_PART: &str = "a part of a path, without a query, such as \"/assets/\"";
+    for (key, value, expected) in [
+        ("path", "healthz", A_PATH),
+        ("path", "/a?x", A_PATH),
+        ("path", "", A_PATH),
+        ("path_prefix", "api/", A_PATH),
+        ("path_prefix", "/a#b", A_PATH),
+        ("path_contains", "?x=", A_PART),
+        ("path_contains", "", A_PART),
+        ("method", "post", "a method in capitals, such as \"POST\""),
+        ("method", "", "a method in capitals, such as \"POST\""),
+    ] {
+        refused(
+            &format!(r#"{{"sampling": {{"rules": [{{"{key}": "{value}", "rate": 1}}]}}}}"#),
+            &format!("sampling.rules[0].{key}: expected {expected}, found \"{value}\""),
+        );
+    }
+    for (key, value, expected) in
+        [("paths", "healthz", A_PATH), ("paths", "/a?x", A_PATH), ("path_contains", "a?", A_PART)]
+    {
+        refused(
+            &format!(r#"{{"exclude": {{"{key}": ["/b", "{value}"]}}}}"#),
+            &format!("exclude.{key}[1]: expected {expected}, found \"{value}\""),
+        );
+    }
+    for name in ["content-length", "Content-Type", "host", "B3", "traceparent", "user-agent", "te"] {
+        refused(
+            &format!(r#"{{"exporter": {{"cluster": "c", "headers": {{"{name}": "s3cret"}}}}}}"#),
+            &format!("exporter.headers.{name}: expected a header that the filter does not set itself"),
+        );
+    }
+    for (json, key) in [
+        (r#"{"edge": "link", "sampling": {}, "edge": "trust"}"#, "edge"),
+        (r#"{"sampling": {"rate": 0, "rate": 1}}"#, "rate"),
+        (r#"{"sampling": {"rules": [{"path": "/a", "path": "/b", "rate": 1}]}}"#, "path"),
+    ] {
+        let error = Config::parse(json.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{key}: expected once, found twice at line 1")), "{error}");
+    }
+}
+
+/// Every kind of value reads as `serde_json` alone reads it.
+#[test]
+fn json_is_json() {
+    for text in
+        [r#"{"a": [null, true, -1, 18446744073709551615, 1.5e3, "ü\n", {"b": {}}], "c": ""}"#, "7", "[]"]
+    {
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(json::parse(text.as_bytes()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_export_is_told_from_other_requests() {
+    let json = br#"{"exporter": {"cluster": "c", "path": "/v1/traces?tenant=7"}}"#;
+    let exporter = Config::parse(json).unwrap().exporter.unwrap();
+    let own = Exporter::USER_AGENT.as_bytes();
+    for (method, path, user_agent, expected) in [
+        ("POST", "/v1/traces", own, true),
+        ("POST", "/v1/traces", b"logtracer-filter/9".as_slice(), true),
+        ("GET", "/v1/traces", own, false),
+        ("POST", "/pay", own, false),
+        ("POST", "/v1/traces", b"curl/8", false),
+    ] {
+        assert_eq!(
+            exporter.is_export(method.as_bytes(), path.as_bytes(), user_agent),
+            expected,
+            "{method} {path}"
+        );
+    }
 }
 
 /// A header value may be a token, and goes into no log.
@@ -286,10 +373,99 @@ fn long_values_are_shortened() {
     assert!(error.chars().count() < 130, "{error}");
 }
 
+/// A row of the reference: its keys, and what it says of their default.
+fn documented() -> Vec<(Vec<String>, &'static str)> {
+    let rows = include_str!("../../../docs/configuration.md").lines().filter(|line| line.starts_with("| `"));
+    let row = |line: &'static str| {
+        // A bar inside a cell is escaped.
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        let (keys, default) = (cells.next().unwrap(), cells.next().unwrap());
+        let mut keys: Vec<String> = keys.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let section = keys[0].rsplit_once('.').map(|(section, _)| format!("{section}."));
+        for key in keys.iter_mut().skip(1) {
+            key.insert_str(0, section.as_deref().unwrap_or_default());
+        }
+        (keys, default)
+    };
+    rows.map(row).collect()
+}
+
 #[test]
-fn every_key_is_documented() {
-    let documented = include_str!("../../../docs/configuration.md");
-    for key in Config::KEYS {
-        assert!(documented.contains(&format!("| `{key}")), "{key}");
+fn every_key_is_documented_and_no_other() {
+    let mut documented: Vec<String> = documented().into_iter().flat_map(|(keys, _)| keys).collect();
+    let sections: [(&str, &[&str]); 6] = [
+        ("", &Config::KEYS),
+        ("propagation.", &Propagation::KEYS),
+        ("sampling.", &Sampling::KEYS),
+        ("sampling.rules[].", &Sampling::RULE_KEYS),
+        ("exclude.", &Exclude::KEYS),
+        ("exporter.", &Exporter::KEYS),
+    ];
+    // A section is documented by its keys.
+    let is_section = |key: &String| sections.iter().any(|(section, _)| *section == format!("{key}."));
+    let mut known: Vec<String> = sections
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}{key}")))
+        .filter(|key| !is_section(key))
+        .collect();
+    documented.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(documented, known);
+}
+
+/// A configuration that says what the reference calls the defaults is the default.
+#[test]
+fn documented_defaults_are_the_defaults() {
+    let mut written = serde_json::json!({ "exporter": { "cluster": "c" } });
+    let mut values = 0;
+    for (keys, default) in documented() {
+        // What is no literal is told in words: none, or found elsewhere.
+        let Some(literal) = default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+            continue;
+        };
+        let value = serde_json::from_str(literal).unwrap_or_else(|_| literal.into());
+        // Rules have defaults only as parts of a rule.
+        if keys[0].contains("[]") {
+            assert_eq!((keys[0].as_str(), literal), ("sampling.rules[].log", "true"));
+            continue;
+        }
+        written[keys[0].split('.').next().unwrap()] = match keys[0].split_once('.') {
+            None => value,
+            Some((section, key)) => {
+                let mut object = written[section].clone();
+                object[key] = value;
+                object
+            }
+        };
+        values += 1;
+    }
+    assert!(values >= 18, "{values}");
+    let bare = Config::parse(br#"{"exporter": {"cluster": "c"}}"#).unwrap();
+    assert_eq!(Config::parse(written.to_string().as_bytes()).unwrap(), bare);
+    assert_eq!(Config { exporter: None, ..bare }, Config::default());
+}
+
+proptest::proptest! {
+    /// Any bytes, and any JSON with known keys, are taken or refused with a short reason that shows no header value.
+    #[test]
+    fn anything_is_taken_or_refused(
+        key in proptest::sample::select(&Config::KEYS[..]),
+        inner in proptest::sample::select(&Exporter::KEYS[..]),
+        text in "\\PC{0,40}",
+        number in proptest::num::f64::ANY,
+    ) {
+        let values = [
+            serde_json::json!(text), serde_json::json!(number), serde_json::json!([text]),
+            serde_json::json!({ inner: text }), serde_json::json!({ "cluster": "c", inner: number }),
+            serde_json::json!({ "cluster": "c", "headers": { "x-a": "hidden\u{7}" } }),
+        ];
+        for value in values {
+            if let Err(error) = Config::parse(serde_json::json!({ key: value }).to_string().as_bytes()) {
+                let message = error.to_string();
+                proptest::prop_assert!(!message.is_empty() && message.len() < 1000, "{message}");
+                proptest::prop_assert!(!message.contains("hidden"), "{message}");
+            }
+        }
+        let _ = Config::parse(text.as_bytes());
     }
 }
