@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 /// Encoded spans, oldest first.
 ///
-/// Invariant: it never holds more than its bound in bytes; what does not fit pushes the oldest out.
+/// Invariant: it never holds more bytes of spans than its bound; what does not fit pushes the oldest out. The memory
+/// behind it can be up to four times that: gone spans lie before those that are held until they are as many, and a
+/// vector doubles when it grows.
 #[derive(Debug)]
 pub struct Batch {
     /// The spans, one after the other; those before `start` are gone.
@@ -32,13 +34,40 @@ impl Bounds {
     }
 }
 
+/// Spans that were dropped for a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// The oldest, which made room.
+    pub oldest: usize,
+    /// The new one itself, larger than the whole batch may be: 1 or 0.
+    pub too_large: usize,
+}
+
 /// Spans taken out of the batch to be sent together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The encoded spans, one after the other.
     pub bytes: Vec<u8>,
-    /// How many they are.
-    pub spans: usize,
+    /// The length of each.
+    lengths: Vec<usize>,
+}
+
+impl Taken {
+    /// How many spans they are.
+    pub fn spans(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The first half and the second; `None` for a single span.
+    pub fn halves(mut self) -> Option<(Self, Self)> {
+        let middle = self.lengths.len() / 2;
+        if middle == 0 {
+            return None;
+        }
+        let lengths = self.lengths.split_off(middle);
+        let bytes = self.bytes.split_off(self.lengths.iter().sum::<usize>().min(self.bytes.len()));
+        Some((self, Self { bytes, lengths }))
+    }
 }
 
 impl Batch {
@@ -62,20 +91,19 @@ impl Batch {
         self.lengths.is_empty()
     }
 
-    /// Adds the span that `write` appends; returns how many spans were dropped for it (the span itself, where it
-    /// is larger than the whole batch may be).
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    /// Adds the span that `write` appends; returns what was dropped for it.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Dropped {
         let before = self.bytes.len();
         write(&mut self.bytes);
         let length = self.bytes.len() - before;
         if length > self.bounds.bytes {
             self.bytes.truncate(before);
-            return 1;
+            return Dropped { oldest: 0, too_large: 1 };
         }
         self.lengths.push_back(length);
-        let mut dropped = 0;
+        let mut dropped = Dropped::default();
         while self.held() > self.bounds.bytes && self.drop_oldest() {
-            dropped += 1;
+            dropped.oldest += 1;
         }
         self.compact();
         dropped
@@ -96,11 +124,11 @@ impl Batch {
         if spans == 0 {
             return None;
         }
-        self.lengths.drain(..spans);
+        let lengths = self.lengths.drain(..spans).collect();
         let bytes = self.bytes.get(self.start..self.start + length).unwrap_or_default().to_vec();
         self.start += length;
         self.compact();
-        Some(Taken { bytes, spans })
+        Some(Taken { bytes, lengths })
     }
 
     fn held(&self) -> usize {
@@ -127,14 +155,22 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn batch(bytes: usize, spans_together: usize) -> Batch {
         Batch::new(Bounds { bytes, spans_together })
     }
 
+    /// Adds a span, and returns how many were dropped.
     fn push(batch: &mut Batch, span: &[u8]) -> usize {
-        batch.push(|out| out.extend_from_slice(span))
+        let dropped = batch.push(|out| out.extend_from_slice(span));
+        dropped.oldest + dropped.too_large
+    }
+
+    fn taken(spans: &[&[u8]]) -> Taken {
+        Taken { bytes: spans.concat(), lengths: spans.iter().map(|span| span.len()).collect() }
     }
 
     #[test]
@@ -143,9 +179,18 @@ mod tests {
         for span in [b"aa".as_slice(), b"b", b"ccc"] {
             assert_eq!(push(&mut batch, span), 0);
         }
-        assert_eq!(batch.take(), Some(Taken { bytes: b"aab".to_vec(), spans: 2 }));
-        assert_eq!(batch.take(), Some(Taken { bytes: b"ccc".to_vec(), spans: 1 }));
+        assert_eq!(batch.take(), Some(taken(&[b"aa", b"b"])));
+        assert_eq!(batch.take(), Some(taken(&[b"ccc"])));
         assert_eq!(batch.take(), None);
+    }
+
+    #[test]
+    fn halves_are_cut_between_spans() {
+        let (first, second) = taken(&[b"aa", b"b", b"ccc"]).halves().unwrap();
+        assert_eq!((first, second.clone()), (taken(&[b"aa"]), taken(&[b"b", b"ccc"])));
+        let (first, second) = second.halves().unwrap();
+        assert_eq!((first.clone(), second), (taken(&[b"b"]), taken(&[b"ccc"])));
+        assert_eq!(first.halves(), None);
     }
 
     /// Rule 72.
@@ -156,8 +201,9 @@ mod tests {
         assert_eq!(push(&mut batch, b"bbbb"), 0);
         assert_eq!(push(&mut batch, b"cccc"), 1);
         assert_eq!(push(&mut batch, b"dddddddddd"), 2);
-        assert_eq!(push(&mut batch, b"eeeeeeeeeee"), 1);
-        assert_eq!(batch.take(), Some(Taken { bytes: b"dddddddddd".to_vec(), spans: 1 }));
+        let too_large = Dropped { oldest: 0, too_large: 1 };
+        assert_eq!(batch.push(|out| out.extend_from_slice(b"eeeeeeeeeee")), too_large);
+        assert_eq!(batch.take(), Some(taken(&[b"dddddddddd"])));
     }
 
     #[test]
@@ -175,7 +221,7 @@ mod tests {
         push(&mut large, b"b");
         assert!(large.is_due());
         push(&mut large, b"c");
-        assert_eq!(large.take().map(|taken| taken.spans), Some(2));
+        assert_eq!(large.take().map(|taken| taken.spans()), Some(2));
         assert!(!large.is_due());
     }
 
@@ -189,11 +235,44 @@ mod tests {
             dropped += push(&mut batch, &vec![b'x'; round * 7 % 90 + 1]);
             pushed += 1;
             if round % 50 == 0 {
-                taken += batch.take().map_or(0, |taken| taken.spans);
+                taken += batch.take().map_or(0, |taken| taken.spans());
             }
             assert!(batch.held() <= 1000);
-            assert!(batch.bytes.capacity() <= 8192, "{}", batch.bytes.capacity());
+            assert!(batch.bytes.capacity() <= 4096, "{}", batch.bytes.capacity());
         }
         assert_eq!(pushed, dropped + taken + batch.len());
+    }
+
+    proptest! {
+        /// Whatever comes and goes: what is taken are the pushed spans in their order, the newest are never dropped
+        /// before the oldest, and nothing is lost without being counted.
+        #[test]
+        fn the_newest_leave_in_order(
+            steps in proptest::collection::vec((1usize..400, any::<bool>()), 1..300),
+            bytes in 100usize..1000,
+            spans_together in 1usize..20,
+        ) {
+            let mut batch = batch(bytes, spans_together);
+            let (mut held, mut dropped, mut gone) = (VecDeque::new(), 0, 0);
+            for (number, (length, takes)) in steps.iter().enumerate() {
+                // Each span is told from the others by its first byte and its length.
+                let span = [vec![number as u8], vec![b'x'; *length]].concat();
+                let lost = batch.push(|out| out.extend_from_slice(&span));
+                dropped += lost.oldest + lost.too_large;
+                held.extend((lost.too_large == 0).then_some(span));
+                held.drain(..lost.oldest);
+                if *takes && let Some(taken) = batch.take() {
+                    prop_assert!(taken.spans() <= spans_together);
+                    prop_assert!(taken.bytes.len() <= bytes / 2 || taken.spans() == 1);
+                    let expected: Vec<u8> = held.drain(..taken.spans()).flatten().collect();
+                    prop_assert_eq!(&taken.bytes, &expected);
+                    gone += taken.spans();
+                }
+                prop_assert_eq!(batch.len(), held.len());
+                prop_assert_eq!(batch.held(), held.iter().map(Vec::len).sum::<usize>());
+                prop_assert!(batch.held() <= bytes);
+            }
+            prop_assert_eq!(steps.len(), dropped + gone + batch.len());
+        }
     }
 }

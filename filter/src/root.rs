@@ -12,10 +12,10 @@ use crate::batch::{Batch, Bounds};
 use crate::config::{Config, Exporter};
 use crate::host::{self, Expression, LogLevel, Map};
 use crate::losses::Losses;
-use crate::metrics::{self, Metric};
+use crate::metrics::{self, Metric, Share};
 use crate::node;
 use crate::properties::Properties;
-use crate::reporter::{Fate, Reporter};
+use crate::reporter::{Answer, Answered, Fate, Flush, Reporter};
 
 /// What a root and its streams share.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Plugin {
     pub(crate) config: Config,
     pub(crate) service_name: String,
     /// Spans that wait for the next flush.
-    pub(crate) batch: RefCell<Batch>,
+    batch: RefCell<Batch>,
     /// The bound on new sampled traces.
     pub(crate) limiter: Option<RefCell<Limiter>>,
     /// Asks the host for all properties of a request at once; `None` where it cannot.
@@ -32,13 +32,34 @@ pub(crate) struct Plugin {
     kind: Cell<Option<Kind>>,
 }
 
+/// The longest time between two ticks: how far the statistics lag behind.
+const LONGEST_TICK: Duration = Duration::from_secs(5);
+
 /// One plugin configuration in one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Root {
     plugin: Option<Rc<Plugin>>,
     reporter: Reporter,
     losses: Losses,
+    /// When all that is buffered goes out next.
+    flush_at: u64,
+    held: Share,
+    in_flight: Share,
     is_draining: bool,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self {
+            plugin: None,
+            reporter: Reporter::default(),
+            losses: Losses::default(),
+            flush_at: 0,
+            held: Share::of(Metric::SpansHeld),
+            in_flight: Share::of(Metric::CalloutsInFlight),
+            is_draining: false,
+        }
+    }
 }
 
 impl Plugin {
@@ -75,7 +96,8 @@ impl Plugin {
         let was_due = batch.is_due();
         let dropped = batch.push(write);
         metrics::count(Metric::SpansBuffered);
-        metrics::add(Metric::DroppedBufferFull, dropped as i64);
+        metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
+        metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
         if batch.is_due() && !was_due {
             // A callout of a stream would end with it; the root makes it, at its next tick, which is now.
             host::set_tick_period(Duration::from_millis(1));
@@ -83,7 +105,11 @@ impl Plugin {
     }
 
     fn is_due(&self) -> bool {
-        self.batch.try_borrow().is_ok_and(|batch| batch.is_due())
+        self.config.exporter.is_some() && self.batch.try_borrow().is_ok_and(|batch| batch.is_due())
+    }
+
+    fn spans(&self) -> usize {
+        self.batch.try_borrow().map_or(0, |batch| batch.len())
     }
 }
 
@@ -105,29 +131,41 @@ impl Root {
         metrics::define();
         let plugin = Plugin::new(config);
         // Rule 76: workers and proxies that get a configuration at one time do not flush at one time.
-        host::set_tick_period(flush_interval(&plugin).mul_f64(0.5 + (random() % 512) as f64 / 1024.0));
+        let first = flush_interval(&plugin).mul_f64(0.5 + (random() % 512) as f64 / 1024.0);
+        let now = host::now_monotonic_nanos();
+        self.flush_at = later(now, first);
+        self.set_tick(&plugin, now);
         self.plugin = Some(Rc::new(plugin));
         true
     }
 
-    /// The flush interval has passed, or a batch is full.
+    /// The flush interval or a pause has passed, a batch is full, or it is time to tell the statistics.
     pub(crate) fn on_tick(&mut self) {
         if let Some(plugin) = self.plugin.clone() {
-            host::set_tick_period(flush_interval(&plugin));
-            self.send(&plugin);
+            let now = host::now_monotonic_nanos();
+            let what = if now >= self.flush_at { Flush::All } else { Flush::Due };
+            if what == Flush::All {
+                self.flush_at = later(now, flush_interval(&plugin));
+            }
+            self.send(&plugin, what, now);
+            self.set_tick(&plugin, now);
         }
-        metrics::flush();
+        self.tell_metrics();
     }
 
     /// The exporter has answered a callout, or (without headers) the connection broke.
     pub(crate) fn on_http_call_response(&mut self, token: u32, has_headers: bool, body_size: usize) {
         let status = has_headers.then(|| host::header(Map::CalloutResponse, ":status")).flatten();
-        let status = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
+        let status: Option<u16> = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
+        let retry_after = status.filter(|status| *status >= 400).and_then(|_| retry_after());
         let was_failing = self.reporter.is_failing();
-        let Some(fate) = self.reporter.answered(token, status, host::now_unix_nanos(), random()) else {
+        let now = host::now_monotonic_nanos();
+        let answer = Answer { status, retry_after };
+        let Some(Answered { fate, took }) = self.reporter.answered(token, answer, now, random()) else {
             return;
         };
-        metrics::add(Metric::CalloutsInFlight, -1);
+        metrics::count(Metric::Callouts);
+        metrics::add(Metric::CalloutMilliseconds, took.as_millis() as i64);
         match fate {
             // The exporter may have taken the request, but not every span in it.
             Fate::Sent(spans) if body_size > 0 => {
@@ -138,16 +176,18 @@ impl Root {
             fate => self.tell(fate, status, was_failing),
         }
         // More may be waiting behind this.
-        if let Some(plugin) = self.plugin.clone()
-            && (plugin.is_due() || self.is_draining)
-        {
-            self.send(&plugin);
+        if let Some(plugin) = self.plugin.clone() {
+            let what = if self.is_draining { Flush::All } else { Flush::Due };
+            self.send(&plugin, what, now);
+            if !self.is_draining {
+                self.set_tick(&plugin, now);
+            }
         }
         if self.is_draining && self.reporter.in_flight() == 0 {
             self.forget_the_rest();
             host::done();
         }
-        metrics::flush();
+        self.tell_metrics();
     }
 
     /// The configuration was replaced, or the worker ends: what is buffered goes out, while Envoy waits for
@@ -155,26 +195,51 @@ impl Root {
     pub(crate) fn on_done(&mut self) -> bool {
         self.is_draining = true;
         if let Some(plugin) = self.plugin.clone() {
-            self.send(&plugin);
+            self.send(&plugin, Flush::All, host::now_monotonic_nanos());
         }
         let finished = self.reporter.in_flight() == 0;
         if finished {
             self.forget_the_rest();
         }
-        metrics::flush();
+        self.tell_metrics();
         finished
     }
 
-    fn send(&mut self, plugin: &Plugin) {
+    /// Nothing follows: what was still on its way is lost.
+    pub(crate) fn on_delete(&mut self) {
+        self.forget_the_rest();
+        self.tell_metrics();
+    }
+
+    /// Hands on the statistics. A root that ends has no share in the gauges any more, for nobody calls it where its
+    /// VM ends before its callouts do.
+    fn tell_metrics(&mut self) {
+        let (in_flight, held) = if self.is_draining {
+            (0, 0)
+        } else {
+            let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.spans());
+            (self.reporter.in_flight(), self.reporter.spans() + buffered)
+        };
+        self.in_flight.set(in_flight);
+        self.held.set(held);
+        metrics::flush();
+    }
+
+    /// Sets the next tick: for the next flush, the end of a pause, or the statistics, whichever comes first.
+    fn set_tick(&self, plugin: &Plugin, now: u64) {
+        let next = self.reporter.next_try(plugin.is_due()).map_or(self.flush_at, |at| at.min(self.flush_at));
+        // A tick that comes early would find nothing to do.
+        let rest = Duration::from_nanos(next.saturating_sub(now)) + Duration::from_millis(1);
+        host::set_tick_period(rest.min(LONGEST_TICK));
+    }
+
+    fn send(&mut self, plugin: &Plugin, what: Flush, now: u64) {
         let (Some(exporter), Ok(mut batch)) = (&plugin.config.exporter, plugin.batch.try_borrow_mut()) else {
             return;
         };
         let was_failing = self.reporter.is_failing();
-        let fate = self.reporter.flush(host::now_unix_nanos(), random(), &mut batch, |spans| {
-            let token = dispatch(plugin, exporter, spans);
-            metrics::add(Metric::CalloutsInFlight, token.is_some().into());
-            token
-        });
+        let fate =
+            self.reporter.flush(what, now, random(), &mut batch, |spans| dispatch(plugin, exporter, spans));
         drop(batch);
         if let Some(fate) = fate {
             self.tell(fate, None, was_failing);
@@ -201,6 +266,11 @@ impl Root {
                     host::log(LogLevel::Warn, &message);
                 }
             }
+            Fate::Halved(spans) => metrics::add(Metric::SpansRetried, spans as i64),
+            Fate::TooLarge(spans) => {
+                metrics::add(Metric::DroppedTooLarge, spans as i64);
+                self.lost(spans, "they are too large for the exporter");
+            }
             Fate::Refused(spans) => {
                 metrics::add(Metric::DroppedRefused, spans as i64);
                 let status = status.unwrap_or_default();
@@ -214,7 +284,7 @@ impl Root {
     }
 
     fn lost(&mut self, spans: usize, why: &str) {
-        if let Some(spans) = self.losses.count(spans, host::now_unix_nanos()) {
+        if let Some(spans) = self.losses.count(spans, host::now_monotonic_nanos()) {
             host::log(LogLevel::Warn, &format!("logtracer: {spans} spans are lost: {why}"));
         }
     }
@@ -222,8 +292,10 @@ impl Root {
     /// Counts what can no longer be sent.
     fn forget_the_rest(&mut self) {
         let mut spans = self.reporter.give_up();
-        if let Some(plugin) = &self.plugin {
-            spans += plugin.batch.try_borrow().map_or(0, |batch| batch.len());
+        if let Some(mut batch) = self.plugin.as_ref().and_then(|plugin| plugin.batch.try_borrow_mut().ok()) {
+            while let Some(taken) = batch.take() {
+                spans += taken.spans();
+            }
         }
         metrics::add(Metric::DroppedShutdown, spans as i64);
     }
@@ -234,7 +306,18 @@ fn flush_interval(plugin: &Plugin) -> Duration {
     plugin.config.exporter.as_ref().map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
 }
 
-/// Makes the callout; its own request is never traced (`b3: 0`).
+/// The time this long after another.
+fn later(now: u64, wait: Duration) -> u64 {
+    now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// How many seconds the exporter asks to wait; a date is not read.
+fn retry_after() -> Option<Duration> {
+    let value = host::header(Map::CalloutResponse, "retry-after")?;
+    Some(Duration::from_secs(core::str::from_utf8(&value).ok()?.trim().parse().ok()?))
+}
+
+/// Makes the callout; its own request is never traced (`b3: 0`, and see [`Exporter::is_export`]).
 fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
     let mut body = Vec::new();
     let scope = Scope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
@@ -248,6 +331,7 @@ fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
         (":path", exporter.path.as_str()),
         (":authority", exporter.authority.as_str()),
         ("content-type", "application/x-protobuf"),
+        ("user-agent", Exporter::USER_AGENT),
         ("b3", "0"),
     ];
     headers.extend(exporter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -37,8 +37,10 @@ impl Vm {
     }
 
     fn delete(&mut self, id: u32) {
-        if self.streams.remove(&id).is_none() {
-            self.roots.remove(&id);
+        if self.streams.remove(&id).is_none()
+            && let Some(mut root) = self.roots.remove(&id)
+        {
+            root.on_delete();
         }
     }
 }

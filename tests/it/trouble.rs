@@ -122,6 +122,17 @@ fn what_is_refused_is_counted() {
     send(&proxy, 2);
     wait_for(&proxy, "a rejection", &[("buffered", 2), ("dropped_refused", 1), ("dropped_rejected", 1)]);
 
+    // The reason may be longer than what is read of it.
+    let verbose = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 1,
+            error_message: "x".repeat(10_000),
+        }),
+    };
+    collector.answer_next([Answer::Body(verbose.encode_to_vec())]);
+    send(&proxy, 50);
+    wait_for(&proxy, "a long reason", &[("buffered", 3), ("dropped_refused", 1), ("dropped_rejected", 2)]);
+
     // A body that says nothing takes nothing back, whatever it is.
     let enormous = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
@@ -137,12 +148,96 @@ fn what_is_refused_is_counted() {
         wait_for(
             &proxy,
             "the acknowledgement",
-            &[("buffered", 2 + sent), ("dropped_refused", 1), ("dropped_rejected", 1), ("sent", sent)],
+            &[("buffered", 3 + sent), ("dropped_refused", 1), ("dropped_rejected", 2), ("sent", sent)],
         );
     }
     send(&proxy, 100);
     proxy.traces(&collector, &trace(100)).unwrap();
-    assert_eq!(collector.batches().len(), 7); // none was sent twice
+    assert_eq!(collector.batches().len(), 8); // none was sent twice
+}
+
+/// Rule 73: what failed waits for the end of its pause, not for the next interval; and what the exporter asks for is
+/// heard.
+#[test]
+fn a_retry_does_not_wait_for_the_interval() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "1h", "max_batch_spans": 1 }), collector.port());
+    collector.answer_next([Answer::Status(503)]);
+    send(&proxy, 1);
+    wait_for(&proxy, "another try", &[("buffered", 1), ("retried", 1), ("sent", 1)]);
+
+    const WISH: u64 = 4;
+    collector.answer_next([Answer::RetryAfter(429, WISH)]);
+    send(&proxy, 2);
+    let tries = |count: usize| {
+        wait::until("a try", || Some(Instant::now()).filter(|_| collector.batches().len() == count)).unwrap()
+    };
+    let (refused, accepted) = (tries(3), tries(4));
+    assert!(accepted - refused > Duration::from_secs(WISH) - Duration::from_millis(500));
+    wait_for(&proxy, "the end", &[("buffered", 2), ("retried", 2), ("sent", 2)]);
+}
+
+/// Rule 82: statistics lag behind by seconds, whatever the interval, and tell how long the exporter takes.
+#[test]
+fn statistics_are_told_between_flushes() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "1h", "max_batch_spans": 2 }), collector.port());
+    send(&proxy, 1);
+    wait_for(&proxy, "a span that waits", &[("buffered", 1), ("held", 1)]);
+    let stat = |name: &str| proxy.envoy.stat(&format!("wasmcustom.logtracer_{name}")).unwrap();
+    assert_eq!((stat("requests"), stat("lines"), stat("callouts")), (1, 1, 0));
+
+    collector.answer_next([Answer::Late(Duration::from_millis(300))]);
+    send(&proxy, 2);
+    wait_for(&proxy, "a full batch", &[("buffered", 2), ("sent", 2)]);
+    assert_eq!(stat("callouts"), 1);
+    let took = stat("callout_milliseconds");
+    assert!((300..60_000).contains(&took), "{took}");
+}
+
+/// What is too large for one request goes in two, and only a span that is too large alone is lost.
+#[test]
+fn what_is_too_large_goes_in_halves() {
+    let collector = Collector::start().unwrap();
+    let proxy = start(json!({ "flush_interval": "1h", "max_batch_spans": 4 }), collector.port());
+    collector.answer_next([Answer::Status(413)]);
+    for number in 0..4 {
+        send(&proxy, number);
+    }
+    wait_for(&proxy, "the halves", &[("buffered", 4), ("retried", 4), ("sent", 4)]);
+    assert_eq!(collector.spans().len(), 4);
+
+    // The whole, both halves, and each span.
+    collector.answer_next([413; 7].map(Answer::Status));
+    for number in 4..8 {
+        send(&proxy, number);
+    }
+    wait_for(&proxy, "the loss", &[("buffered", 8), ("retried", 12), ("dropped_too_large", 4), ("sent", 4)]);
+}
+
+/// Rule 74: exports that pass a filter on their way make no spans of their own there, whatever its edge.
+#[test]
+fn exports_through_a_filter_are_not_exported() {
+    let collector = Collector::start().unwrap();
+    let node = || json!({ "id": "n", "cluster": "exporter" });
+    let mut mesh_wide = with_exporter(json!({ "flush_interval": "50ms" }));
+    mesh_wide["edge"] = "restart".into();
+    mesh_wide["sampling"] = json!({ "keep_errors": true, "keep_slower_than": "1ms" });
+    let sidecar = Proxy::start(node(), &[Listener::new("inbound", mesh_wide)], collector.port()).unwrap();
+    let proxy = start(json!({ "flush_interval": "50ms" }), sidecar.address("inbound").port());
+    const ALL: u64 = 5;
+    for number in 0..ALL {
+        send(&proxy, number.into());
+        wait::until("a span", || Some(()).filter(|()| spans(&proxy)["sent"] == number + 1)).unwrap();
+    }
+    // The sidecar has a line for each export, and spans of its own for all else.
+    let exports = sidecar.envoy.lines(ALL as usize).unwrap().len();
+    let mut connection = Connection::open(sidecar.address("inbound")).unwrap();
+    connection.send("GET /v1/traces HTTP/1.1\r\nhost: x\r\nuser-agent: logtracer-filter/1\r\n\r\n").unwrap();
+    connection.response().unwrap();
+    wait_for(&sidecar, "a span of another request", &[("buffered", 1), ("sent", 1)]);
+    assert_eq!(exports as u64, ALL);
+    assert_eq!(collector.spans().len() as u64, ALL + 1);
 }
 
 /// Rule 72: while nobody takes spans the oldest make room, and all that is left arrives in the end.
@@ -242,6 +337,22 @@ fn a_new_configuration_flushes_the_old_one() {
     proxy.replace(&[Listener::new("inbound", with_exporter(soon))]).unwrap();
     wait::until("the loss", || Some(()).filter(|()| spans(&proxy)["dropped_shutdown"] > 0)).unwrap();
     assert_eq!(spans(&proxy)["sent"], 3);
+}
+
+/// The VM ends while the exporter takes its time: no gauge stays behind, and what was on its way is counted.
+#[test]
+fn an_end_with_callouts_leaves_nothing_behind() {
+    let collector = Collector::start().unwrap();
+    collector.answer(Answer::Late(Duration::from_secs(600)));
+    let proxy = start(json!({ "flush_interval": "50ms", "timeout": "10m" }), collector.port());
+    let in_flight = || proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap();
+    send(&proxy, 1);
+    wait::until("a callout", || Some(()).filter(|()| in_flight() == 1)).unwrap();
+    wait_for(&proxy, "a span on its way", &[("buffered", 1), ("held", 1)]);
+
+    proxy.replace(&[]).unwrap();
+    wait::until("the end", || Some(()).filter(|()| in_flight() == 0)).unwrap();
+    wait_for(&proxy, "the loss", &[("buffered", 1), ("dropped_shutdown", 1)]);
 }
 
 /// Rule 82: every name of `docs/metrics.md` is there from the start, and no other.
