@@ -205,7 +205,7 @@ impl Root {
         finished
     }
 
-    /// Nothing follows: what was still on its way is lost.
+    /// Nothing follows: what came since [`Self::on_done`] is lost.
     pub(crate) fn on_delete(&mut self) {
         self.forget_the_rest();
         self.tell_metrics();

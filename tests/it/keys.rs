@@ -460,14 +460,15 @@ fn what_goes_out_and_what_is_told() {
 
     // Every line of a header, and no more of a URL than elsewhere.
     let sent = b3(33);
-    let referer = "https://me:hush@shop/cb?code=hush#access_token=hush";
+    // Envoy itself removes what is a whole URL with credentials or a fragment.
+    let referer = "//me:hush@shop/cb?code=hush";
     let sent = [("b3", sent.as_str()), ("x-tenant", "7"), ("x-tenant", "8"), ("referer", referer)];
     let done = keys.get("recorded", "/origin/twice", &sent);
     assert_eq!(values(&done.response.headers, "x-trace-id"), [trace(33)]);
     let (line, span) = keys.left(&trace(33));
     let expected = [
         ("http.request.header.x-tenant", vec!["7", "8"]),
-        ("http.request.header.referer", vec!["https://shop/cb?code=REDACTED"]),
+        ("http.request.header.referer", vec!["//shop/cb?code=REDACTED"]),
         ("http.response.header.x-answer", vec!["yes", "no"]),
         ("http.response.header.location", vec!["https://shop/other?token=REDACTED"]),
     ];
@@ -475,7 +476,7 @@ fn what_goes_out_and_what_is_told() {
         assert_eq!(span.attributes[name], json!(values), "{span:?}");
         assert_eq!(line.pointer(LABELS).unwrap()[name], values.join(", "), "{line}");
     }
-    assert_eq!(text(&line, "/httpRequest/referer"), "https://shop/cb?code=REDACTED");
+    assert_eq!(text(&line, "/httpRequest/referer"), "//shop/cb?code=REDACTED");
     assert!(!line.to_string().contains("hush") && !format!("{span:?}").contains("hush"), "{line} {span:?}");
 
     // Also in answers of Envoy itself; only that of a filter that comes before never passes this one.

@@ -29,6 +29,8 @@ pub struct Listener {
     pub filters: &'static [&'static str],
     /// What its HTTP connection manager has more than, or other than, those of other listeners.
     pub manager: Value,
+    /// Envoy's `vm_id`: the filters of one share a VM in each worker.
+    pub vm: &'static str,
 }
 
 impl Listener {
@@ -38,6 +40,7 @@ impl Listener {
             name,
             filter: Some(filter),
             direction: "INBOUND",
+            vm: "",
             filters: &["rbac", "grpc_web", "logtracer"],
             manager: json!({}),
         }
@@ -229,6 +232,7 @@ pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
     let mut plugin = json!({
         "name": listener.name,
         "vm_config": {
+            "vm_id": listener.vm,
             "runtime": "envoy.wasm.runtime.v8",
             "code": { "local": { "filename": envoy::plugin()? } },
         },
