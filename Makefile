@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image reproducible clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image reproducible package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -39,6 +39,9 @@ image: filter ## container images of exporter and module, the module as an OCI l
 
 reproducible: ## builds the module twice, in two folders, and compares the bytes
 	scripts/reproducible
+
+package: ## the crates as they would be published, each built from what is in its package
+	scripts/package
 
 clean: ## everything that was built
 	cargo clean
