@@ -1,4 +1,11 @@
-//! What the documents say of the code.
+//! What the documents say of the code, and of each other.
+
+mod commands;
+mod links;
+mod names;
+mod natives;
+mod pages;
+mod quickstart;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,12 +7,12 @@ use logtracer_tests::envoy::root;
 use serde_json::Value;
 
 /// The folder of the manifests.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     root().join("istio")
 }
 
 /// Every YAML file below a folder, in order.
-pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|cause| panic!("{}: {cause}", folder.display())) {
         let path = entry.unwrap().path();
@@ -27,13 +27,13 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The documents of a file.
-pub(super) fn read(file: &Path) -> Vec<Value> {
+pub(crate) fn read(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()));
     parse(&text).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()))
 }
 
 /// The documents of a text.
-pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Value>, String> {
     serde_saphyr::from_multiple(text).map_err(|cause| cause.to_string())
 }
 
@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
 ///
 /// Resources, components and JSON patches with a kind and a name as their target: all that the overlays need. Anything
 /// else in a kustomization is an error.
-pub(super) fn build(folder: &Path) -> Result<Vec<Value>, String> {
+pub(crate) fn build(folder: &Path) -> Result<Vec<Value>, String> {
     let mut documents = Vec::new();
     add(folder, &mut documents)?;
     Ok(documents)
@@ -94,13 +94,13 @@ fn patch(entry: &Value, documents: &mut [Value]) -> Result<(), String> {
 }
 
 /// The list behind a key, empty where there is none.
-pub(super) fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
     of[key].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The one document of a kind and a name.
 #[track_caller]
-pub(super) fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+pub(crate) fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let mut found = documents.iter().filter(|it| it["kind"] == kind && it["metadata"]["name"] == name);
     match (found.next(), found.next()) {
         (Some(document), None) => document,

@@ -1,6 +1,6 @@
 //! What is in `istio/`: known to Kubernetes and Istio field by field, taken by Envoy and the exporter, and of one piece.
 
-mod documents;
+pub(crate) mod documents;
 mod exporter;
 mod proxy;
 mod schemas;
