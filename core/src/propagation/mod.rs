@@ -231,11 +231,10 @@ impl Propagator {
                     extracted.parent = Some(context);
                     extracted.format = Some(format);
                 }
-                (Some(context), Some(winner)) if context.trace_id != winner.trace_id => {
-                    extracted.conflict = true
-                }
-                (Some(context), Some(_)) => {
-                    if later == Sampling::Defer {
+                (Some(context), Some(winner)) => {
+                    if context.trace_id != winner.trace_id {
+                        extracted.conflict = true;
+                    } else if later == Sampling::Defer {
                         later = format.decision(context.sampling);
                     }
                 }
