@@ -61,3 +61,15 @@ fn find_tests(folder: &Path, into: &mut BTreeSet<String>) {
         }
     }
 }
+
+/// All sources below a folder, one behind the other.
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
