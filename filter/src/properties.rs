@@ -46,7 +46,6 @@ impl Properties {
             }
             None => Self::gather(|path| host::property(path).unwrap_or_default()),
         };
-        properties.start = host::now_unix_nanos().saturating_sub(properties.duration);
         // An upstream that answered without a flag is "via_upstream", which nobody needs to be told; an error may
         // be Envoy's own.
         if properties.flags != 0 || properties.upstream.is_empty() || properties.status >= 400 {
@@ -69,8 +68,8 @@ impl Properties {
             attempts: number(value("upstream\0request_attempt_count")),
             request_size: number(value("request\0total_size")),
             response_size: number(value("response\0total_size")),
+            start: number(value("request\0time")),
             duration: number(value("request\0duration")),
-            start: 0,
             code_details: Vec::new(),
         }
     }
