@@ -15,7 +15,7 @@ use crate::grpc_status::GrpcStatus;
 use crate::host::{self, Map};
 use crate::kept::{self, Protocol};
 use crate::metrics::{self, Metric};
-use crate::properties::Properties;
+use crate::properties::{LONG, Properties};
 use crate::root::Plugin;
 use crate::stream::Request;
 
@@ -241,7 +241,6 @@ impl Observed<'_> {
     ///
     /// Envoy counts from the request's end, which has not come where the caller still sends.
     fn time_to_first_byte(&self) -> Option<u64> {
-        const LONG: Duration = Duration::from_secs(1);
         let is_tunnel = self.exchange.method == b"CONNECT" || self.exchange.outcome == Outcome::Http(101);
         let may_stream = is_tunnel || self.exchange.duration >= LONG;
         match self.request.response_began {

@@ -3,7 +3,12 @@
 //! Each answer of the host costs a call back into the VM for its memory, the dearest thing that a filter does: what
 //! every request is asked for is one list, in one answer.
 
+use core::time::Duration;
+
 use crate::host::{self, Expression};
+
+/// From here on a request may have been cut off for its length, and its first byte is told.
+pub(crate) const LONG: Duration = Duration::from_secs(1);
 
 /// What Envoy tells of a request that is over; texts that it does not know are empty, numbers zero.
 pub(crate) struct Properties {
@@ -46,9 +51,13 @@ impl Properties {
             }
             None => Self::gather(|path| host::property(path).unwrap_or_default()),
         };
-        // An upstream that answered without a flag is "via_upstream", which nobody needs to be told; an error may
-        // be Envoy's own.
-        if properties.flags != 0 || properties.upstream.is_empty() || properties.status >= 400 {
+        // An upstream that answered without a flag is "via_upstream", which nobody needs to be told; but an error may
+        // be Envoy's own, and a bound on the time of a stream cuts it off without a flag.
+        let may_be_remarkable = properties.flags != 0
+            || properties.upstream.is_empty()
+            || properties.status >= 400
+            || properties.duration >= LONG.as_nanos() as u64;
+        if may_be_remarkable {
             properties.code_details = host::property("response\0code_details").unwrap_or_default();
         }
         properties

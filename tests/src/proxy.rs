@@ -333,9 +333,15 @@ fn routes() -> Value {
         },
         {
             "name": "short",
-            "match": { "safe_regex": { "regex": "/origin/(never|half)/short" } },
+            "match": { "path": "/origin/never/short" },
             "route": { "cluster": "service", "timeout": "0s", "max_stream_duration":
                 { "max_stream_duration": "0.3s" } },
+        },
+        {
+            "name": "cut-short",
+            "match": { "path": "/origin/half/short" },
+            "route": { "cluster": "service", "timeout": "0s", "max_stream_duration":
+                { "max_stream_duration": "1.2s" } },
         },
         {
             "name": "mirrored",
