@@ -17,9 +17,10 @@ pub use outcome::Outcome;
 pub(crate) use routes::contains;
 pub use routes::{HostPattern, Routes};
 
+use core::fmt;
 use core::time::Duration;
 
-use crate::line::{HttpRequest, Text};
+use crate::line::HttpRequest;
 
 /// A request and its response, as a proxy or a server has seen them; header values are bytes as they came.
 ///
@@ -89,27 +90,49 @@ impl<'a> Exchange<'a> {
     }
 
     /// `<METHOD> - <url> - <status> <reason>`, or `<method path> - <CODE>` for gRPC, and what it says of that.
-    pub fn write_message(&self, text: &mut Text<'_>) {
+    pub fn write_message(&self, out: &mut impl fmt::Write) {
         if let Outcome::Grpc { code, .. } = self.outcome {
-            text.push_bytes(self.path());
-            text.push(" - ");
-            text.push(grpc::name(code));
-            if !self.grpc_message.is_empty() {
-                text.push(" - ");
-                text.push_bytes(self.grpc_message);
-            }
+            write_lossy(out, self.path());
+            write(out, format_args!(" - {}", grpc::name(code)));
+            self.write_grpc_message(out);
             return;
         }
-        let status = self.outcome.status();
         // What was no HTTP has neither.
         for part in [self.method, self.url].into_iter().filter(|part| !part.is_empty()) {
-            text.push_bytes(part);
-            text.push(" - ");
+            write_lossy(out, part);
+            write(out, format_args!(" - "));
         }
-        let _ = core::fmt::Write::write_fmt(text, format_args!("{status}"));
-        if let Some(reason) = reason(status) {
-            text.push(" ");
-            text.push(reason);
+        self.write_status(out);
+    }
+
+    /// ` - <grpc-message>`, if there is one.
+    pub fn write_grpc_message(&self, out: &mut impl fmt::Write) {
+        if !self.grpc_message.is_empty() {
+            write(out, format_args!(" - "));
+            write_lossy(out, self.grpc_message);
+        }
+    }
+
+    /// `<status> <reason>`, or that there was no response.
+    pub fn write_status(&self, out: &mut impl fmt::Write) {
+        match (self.outcome.status(), reason(self.outcome.status())) {
+            (0, _) => write(out, format_args!("no response")),
+            (status, Some(reason)) => write(out, format_args!("{status} {reason}")),
+            (status, None) => write(out, format_args!("{status}")),
+        }
+    }
+}
+
+/// A text that takes no more is full, which is for whoever reads it to see.
+fn write(out: &mut impl fmt::Write, text: fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+fn write_lossy(out: &mut impl fmt::Write, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        let _ = out.write_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            let _ = out.write_char(char::REPLACEMENT_CHARACTER);
         }
     }
 }
