@@ -33,6 +33,10 @@
 )]
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod context;
 mod hex;
 mod id;
