@@ -1,6 +1,6 @@
 //! [`Redacted`]: a message as it may be logged.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// A message whose named fields are printed as `REDACTED`: for logging the request of an RPC.
 ///
@@ -9,8 +9,11 @@ use std::fmt::{self, Write};
 /// maps do not count in a path.
 /// A whole message or list is redacted by its own name.
 ///
-/// What it cannot do: a type with a hand-written `Debug` may print a field without its name, and is then printed as
-/// it is. A field that holds a secret in any message is better kept out of `Debug` altogether.
+/// A type with a hand-written `Debug` may print anything, in which no field can be told from the next one.
+/// It is printed where nothing of it is to be left out, and is `REDACTED` as a whole where one of its fields is; a
+/// text that does not hold together is no message at all, `(cannot be redacted)`.
+/// What it cannot do: such a `Debug` may print a line break, and after it what looks like a field of its parent.
+/// A field that holds a secret in any message is better kept out of `Debug` altogether.
 ///
 /// ```
 /// use logtracer_sdk::server::Redacted;
@@ -54,21 +57,13 @@ impl<'a, T: fmt::Debug + ?Sized> Redacted<'a, T> {
 
 impl<T: fmt::Debug + ?Sized> fmt::Display for Redacted<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut filter = Filter {
-            out: f,
-            fields: self.fields,
-            path: Vec::new(),
-            word: String::new(),
-            depth: 0,
-            structs: Vec::new(),
-            previous: ' ',
-            name_may_follow: false,
-            hidden: None,
-            quote: None,
-            is_escaped: false,
-        };
-        write!(filter, "{:?}", self.message)?;
-        filter.flush()
+        if self.fields.is_empty() {
+            return write!(f, "{:?}", self.message);
+        }
+        match one_line(&format!("{:#?}", self.message), self.fields) {
+            Some(line) => f.write_str(&line),
+            None => f.write_str("(cannot be redacted)"),
+        }
     }
 }
 
@@ -78,138 +73,152 @@ impl<T: fmt::Debug + ?Sized> fmt::Debug for Redacted<'_, T> {
     }
 }
 
-/// Follows the brackets and names of what `Debug` prints.
-struct Filter<'a, 'f> {
-    out: &'a mut fmt::Formatter<'f>,
-    fields: &'a [&'a str],
-    /// The names of the fields that are open, each with the depth of brackets that it stands in.
-    path: Vec<(usize, String)>,
-    /// What may become the name of a field.
-    word: String,
-    depth: usize,
-    /// Which of the open brackets belong to structs: what stands before a colon in others is a key of a map, which is
-    /// a value and does not count in a path.
-    structs: Vec<bool>,
-    /// The last character that is no space.
-    previous: char,
-    /// A brace of a struct, or a comma in one, and nothing after it.
-    name_may_follow: bool,
-    /// The depth of the field that is left out.
-    hidden: Option<usize>,
-    quote: Option<char>,
-    is_escaped: bool,
+// === from many lines to one ===
+
+/// Makes one line of what `{:#?}` prints, without the fields; `None` where the lines are not those of a value.
+///
+/// That form has a line for each field and for each item, and the line is indented as deep as the value is nested:
+/// what a value prints of its own can neither begin nor end anything, whatever brackets and quotes are in it.
+fn one_line(text: &str, fields: &[&str]) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut is_over = false;
+    for line in text.lines() {
+        if is_over {
+            return None;
+        }
+        let ending = open.len().checked_sub(1).and_then(|depth| unindented(line, depth));
+        let ending = ending.filter(|line| line.starts_with(['}', ']', ')']));
+        let is_item = ending.is_none();
+        let mut rest = ending.or_else(|| unindented(line, open.len()))?;
+        if !is_item {
+            let closed = open.pop()?;
+            let after = rest.strip_prefix(closed.end)?;
+            let is_hidden = open.iter().any(|outer| outer.is_hidden);
+            if !is_hidden && !closed.is_hidden {
+                out.push_str(if closed.is_struct && closed.has_items { " " } else { "" });
+                out.push(closed.end);
+            }
+            if after.is_empty() || after == "," {
+                is_over = open.is_empty();
+                if is_over != after.is_empty() {
+                    return None;
+                }
+                continue;
+            }
+            // The key of a map may be of many lines, too; its value follows.
+            rest = after.strip_prefix(": ")?;
+            if !is_hidden {
+                out.push_str(": ");
+            }
+        } else {
+            separate(&mut out, &mut open);
+        }
+        let is_hidden = open.iter().any(|outer| outer.is_hidden);
+
+        // `name: value` in a struct; what stands before a colon anywhere else is a key.
+        let is_field = is_item && open.last().is_some_and(|outer| outer.is_struct);
+        let name = if is_field {
+            rest.split_once(": ").map(|(name, _)| name).filter(|it| is_name(it))
+        } else {
+            None
+        };
+        if is_field && name.is_none() && rest != ".." {
+            return None;
+        }
+        if let Some(name) = name {
+            rest = rest.get(name.len() + ": ".len()..)?;
+            if !is_hidden {
+                out.push_str(name);
+                out.push_str(": ");
+            }
+        }
+        let path: Vec<&str> = open.iter().filter_map(|outer| outer.name).chain(name).collect();
+        let is_named = name.is_some() && fields.iter().any(|field| field.split('.').eq(path.iter().copied()));
+        let hides = is_named && !is_hidden;
+        if hides {
+            out.push_str("REDACTED");
+        }
+
+        if let Some((start, end)) = opening(rest) {
+            let before = rest.get(..rest.len() - 1)?;
+            let is_struct = end == '}' && before.trim_end().ends_with(is_of_name);
+            if !is_hidden && !hides {
+                out.push_str(before);
+                out.push(start);
+            }
+            open.push(Open { end, is_struct, name, is_hidden: hides, has_items: false });
+            continue;
+        }
+        let value = match (rest.strip_suffix(','), open.is_empty()) {
+            (Some(value), false) => value,
+            (None, true) => rest,
+            (None, false) if rest == ".." => rest,
+            _ => return None,
+        };
+        if !is_hidden && !hides {
+            let may_hold_field = fields.iter().any(|field| begins_with(field, &path)) && !is_plain(value);
+            out.push_str(if may_hold_field { "REDACTED" } else { value });
+        }
+        is_over = open.is_empty();
+    }
+    is_over.then_some(out)
 }
 
-impl Filter<'_, '_> {
-    fn take(&mut self, c: char) -> fmt::Result {
-        if let Some(quote) = self.quote {
-            match c {
-                _ if self.is_escaped => self.is_escaped = false,
-                '\\' => self.is_escaped = true,
-                _ if c == quote => self.quote = None,
-                _ => {}
-            }
-            return self.put(c);
-        }
-        match c {
-            '"' | '\'' => {
-                self.quote = Some(c);
-                self.put(c)
-            }
-            '{' | '[' | '(' => {
-                self.depth += 1;
-                let is_struct = c == '{' && is_of_name(self.previous);
-                self.structs.push(is_struct);
-                self.put(c)?;
-                self.name_may_follow = is_struct;
-                Ok(())
-            }
-            '}' | ']' | ')' => {
-                let was_hidden = self.hidden.is_some();
-                self.end_of_field()?;
-                if c == '}' && was_hidden && self.hidden.is_none() {
-                    self.out.write_char(' ')?;
-                }
-                self.depth = self.depth.saturating_sub(1);
-                self.structs.pop();
-                self.put(c)
-            }
-            ',' => {
-                self.end_of_field()?;
-                self.put(c)?;
-                self.name_may_follow = self.structs.last() == Some(&true);
-                Ok(())
-            }
-            ':' if self.name_may_follow && !self.word.is_empty() => self.name_of_field(),
-            ':' => self.put(c),
-            _ if is_of_name(c) => {
-                if self.hidden.is_none() {
-                    self.word.push(c);
-                }
-                Ok(())
-            }
-            _ => self.put(c),
-        }
-    }
+/// A value that has begun.
+struct Open<'t> {
+    end: char,
+    is_struct: bool,
+    /// The field that it is the value of.
+    name: Option<&'t str>,
+    is_hidden: bool,
+    has_items: bool,
+}
 
-    /// A name is what stands before a colon; what follows it may have to be left out.
-    fn name_of_field(&mut self) -> fmt::Result {
-        if self.hidden.is_some() {
-            return Ok(());
+/// Writes what stands before a field or an item.
+fn separate(out: &mut String, open: &mut [Open<'_>]) {
+    let is_hidden = open.iter().any(|outer| outer.is_hidden);
+    if let Some(outer) = open.last_mut() {
+        if !is_hidden {
+            out.push_str(match (outer.has_items, outer.is_struct) {
+                (true, _) => ", ",
+                (false, true) => " ",
+                (false, false) => "",
+            });
         }
-        self.path.push((self.depth, self.word.clone()));
-        self.put(':')?;
-        let is_named = self
-            .fields
-            .iter()
-            .any(|field| field.split('.').eq(self.path.iter().map(|(_, name)| name.as_str())));
-        if is_named {
-            self.out.write_str(" REDACTED")?;
-            self.hidden = Some(self.depth);
-        }
-        Ok(())
-    }
-
-    fn end_of_field(&mut self) -> fmt::Result {
-        self.flush()?;
-        if self.hidden.is_some_and(|depth| self.depth <= depth) {
-            self.hidden = None;
-        }
-        while self.path.last().is_some_and(|(depth, _)| *depth >= self.depth) {
-            self.path.pop();
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, c: char) -> fmt::Result {
-        self.flush()?;
-        self.name_may_follow &= c.is_whitespace();
-        match self.hidden {
-            Some(_) => Ok(()),
-            None => self.out.write_char(c),
-        }
-    }
-
-    fn flush(&mut self) -> fmt::Result {
-        if self.hidden.is_none() {
-            self.out.write_str(&self.word)?;
-        }
-        self.name_may_follow &= self.word.is_empty();
-        self.word.clear();
-        Ok(())
+        outer.has_items = true;
     }
 }
 
-impl Write for Filter<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| {
-            self.take(c)?;
-            if !c.is_whitespace() {
-                self.previous = c;
-            }
-            Ok(())
-        })
+/// A line without the spaces that it has so deep in others.
+fn unindented(line: &str, depth: usize) -> Option<&str> {
+    let (spaces, rest) = line.split_at_checked(4 * depth)?;
+    spaces.bytes().all(|byte| byte == b' ').then_some(rest)
+}
+
+/// The bracket at the end of a line that begins a value of many lines, and the one that will end it.
+fn opening(line: &str) -> Option<(char, char)> {
+    match line.chars().next_back()? {
+        '{' => Some(('{', '}')),
+        '[' => Some(('[', ']')),
+        '(' => Some(('(', ')')),
+        _ => None,
     }
+}
+
+/// True where the field is in what the path leads to.
+fn begins_with(field: &str, path: &[&str]) -> bool {
+    let mut names = field.split('.');
+    path.iter().all(|name| names.next() == Some(name)) && names.next().is_some()
+}
+
+/// True for what can have no fields: a word, a number, nothing in brackets.
+fn is_plain(value: &str) -> bool {
+    ["[]", "{}", "()", ".."].contains(&value) || is_name(value)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_of_name)
 }
 
 fn is_of_name(c: char) -> bool {
@@ -255,6 +264,100 @@ mod tests {
             last: 9,
         };
         assert_eq!(Redacted::new(&order, fields).to_string(), expected);
+    }
+
+    /// What a hand-written `Debug` prints as it is.
+    struct Raw(&'static str);
+
+    impl fmt::Debug for Raw {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    #[allow(dead_code)]
+    #[derive(Debug)]
+    struct Visit {
+        uri: Raw,
+        buyer: Raw,
+        card: &'static str,
+        others: (Vec<Raw>, Buyer),
+    }
+
+    /// Brackets and quotes in what callers send neither begin nor end anything.
+    #[test]
+    fn raw_texts_open_and_close_nothing() {
+        for raw in
+            [")", "/it's", "/a(b", "}", "]", "{ card: 1", "\"", "x, card: 1", "'", ") }", "Visit {", "x("]
+        {
+            let buyer = Buyer { email: "secret", age: 7 };
+            let others = (vec![Raw(raw), Raw("None")], buyer);
+            let visit = Visit { uri: Raw(raw), buyer: Raw(raw), card: "secret", others };
+            let redacted = Redacted::new(&visit, &["card", "others.email"]).to_string();
+            assert_eq!(
+                redacted,
+                format!(
+                    "Visit {{ uri: {raw}, buyer: {raw}, card: REDACTED, others: ([REDACTED, None], \
+                     Buyer {{ email: REDACTED, age: 7 }}) }}"
+                ),
+            );
+        }
+    }
+
+    /// Where a field may be in what cannot be looked into, nothing of that is printed.
+    #[test]
+    fn what_cannot_be_told_apart_is_not_printed() {
+        let visit = |buyer| Visit {
+            uri: Raw("/"),
+            buyer: Raw(buyer),
+            card: "4111",
+            others: (vec![], Buyer { email: "", age: 7 }),
+        };
+        let check = |buyer, fields: &[&str], expected: &str| {
+            assert_eq!(Redacted::new(&visit(buyer), fields).to_string(), expected);
+        };
+        let rest = "card: \"4111\", others: ([], Buyer { email: \"\", age: 7 }) }";
+        let expected = format!("Visit {{ uri: /, buyer: REDACTED, {rest}");
+        check("Buyer { email: secret }", &["buyer.email"], &expected);
+        check("None", &["buyer.email"], &format!("Visit {{ uri: /, buyer: None, {rest}"));
+        check("two\nlines", &["card"], "(cannot be redacted)");
+        assert_eq!(Redacted::new(&Raw("Login { password: secret }"), &["password"]).to_string(), "REDACTED");
+        assert_eq!(Redacted::new(&Raw("open ("), &["password"]).to_string(), "(cannot be redacted)");
+        assert_eq!(Redacted::new(&Raw("as it is ("), &[]).to_string(), "as it is (");
+    }
+
+    #[test]
+    fn one_line_is_what_debug_prints() {
+        #[allow(dead_code)]
+        #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+        struct At(u8, u8);
+        #[allow(dead_code)]
+        #[derive(Debug)]
+        enum Kind {
+            Unit,
+            Pair(i8, f64),
+            Fields { a: Option<()>, b: [u8; 0] },
+        }
+        #[allow(dead_code)]
+        #[derive(Debug)]
+        struct All {
+            kinds: Vec<Kind>,
+            places: BTreeMap<At, BTreeMap<At, At>>,
+            empty: BTreeMap<u8, u8>,
+            text: &'static str,
+            duration: std::time::Duration,
+            last: Box<(u8, u8)>,
+        }
+        let all = All {
+            kinds: vec![Kind::Unit, Kind::Pair(-1, 0.5), Kind::Fields { a: Some(()), b: [] }],
+            places: [(At(1, 2), [(At(3, 4), At(5, 6))].into())].into(),
+            empty: BTreeMap::new(),
+            text: "line\nbreak, \"quotes\": {",
+            duration: std::time::Duration::from_millis(1500),
+            last: Box::new((1, 2)),
+        };
+        // One that no message has, so that the lines are put together.
+        assert_eq!(Redacted::new(&all, &["card"]).to_string(), format!("{all:?}"));
     }
 
     #[test]
