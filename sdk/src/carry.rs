@@ -7,15 +7,18 @@ use tracing_core::{Interest, LevelFilter, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::current::{self, Key, Scope};
+use crate::current::{self, Scope};
 
 /// A `tracing` layer that keeps the current trace in every new span and makes it current again wherever the span
 /// is entered.
 ///
 /// [`Logging`](crate::Logging) does this by itself; the layer is for services that have another way to log.
 ///
-/// Of several traces that are bound the innermost is current: that of a span within its
-/// [`run`](crate::TraceContextExt::run), that of a `run` within its span.
+/// A trace that a request, a [`run`](crate::TraceContextExt::run), an [`in_trace`](crate::FutureExt::in_trace) or a
+/// guard has made current stands before that of any span: a span that was made in one request and is entered in
+/// another one takes nothing there.
+/// Spans decide where nothing else does, as in a task that was spawned; of several the innermost.
+/// A span whose parent was named carries the trace of that parent, and one made with `parent: None` carries none.
 ///
 /// A span that is disabled cannot carry anything.
 /// The layer asks for spans up to `INFO`, the level of `#[instrument]`, whatever the filters of other layers say;
@@ -65,22 +68,38 @@ impl Carriers {
 pub(crate) struct CarryTraces;
 
 impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for CarryTraces {
-    fn on_new_span(&self, _attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        if let (Some(scope), Some(span)) = (Scope::current(), ctx.span(id)) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        let scope = if attributes.is_root() { None } else { scope_under(attributes.parent(), &ctx) };
+        if let (Some(scope), Some(span)) = (scope, ctx.span(id)) {
             span.extensions_mut().replace(scope);
         }
     }
 
     fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
-        let scope = ctx.span(id).and_then(|span| span.extensions().get::<Scope>().cloned());
-        if let Some(scope) = scope {
-            current::bind(Key::Span(id.into_u64()), scope);
+        if let Some(scope) = scope_of(id, &ctx) {
+            current::enter_span(id.into_u64(), scope);
         }
     }
 
     fn on_exit(&self, id: &Id, _ctx: Context<'_, S>) {
-        current::unbind(Key::Span(id.into_u64()));
+        current::exit_span(id.into_u64());
     }
+}
+
+/// What an event or a span belongs to: to what the parent carries that it names, else to what is current.
+pub(crate) fn scope_under<S>(named_parent: Option<&Id>, ctx: &Context<'_, S>) -> Option<Scope>
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    named_parent.and_then(|parent| scope_of(parent, ctx)).or_else(Scope::current)
+}
+
+/// What a span carries.
+fn scope_of<S>(id: &Id, ctx: &Context<'_, S>) -> Option<Scope>
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    ctx.span(id).and_then(|span| span.extensions().get::<Scope>().cloned())
 }
 
 /// Lets these spans through, and no events.

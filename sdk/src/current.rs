@@ -21,6 +21,9 @@ thread_local! {
     static CARRIED: Cell<Option<Arc<Carried>>> = const { Cell::new(None) };
     static BINDINGS: RefCell<Vec<Binding>> = const { RefCell::new(Vec::new()) };
     static NEXT_NUMBER: Cell<u64> = const { Cell::new(0) };
+    /// Spans that are entered without being bound, by their numbers.
+    #[cfg(feature = "logging")]
+    static PASSED_OVER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 // Invariant: `CONTEXT` has no destructor, so that it is there at any time in the life of a thread and `with` on it
@@ -202,9 +205,15 @@ impl Scope {
         Self { context, carried: carried().filter(|carried| carried.trace_id == context.trace_id) }
     }
 
-    #[cfg(any(feature = "server", feature = "client"))]
+    #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
     pub(crate) fn context(&self) -> TraceContext {
         self.context
+    }
+
+    /// What the scope carries; nothing while it is entered.
+    #[cfg(feature = "spans")]
+    pub(crate) fn carried(&self) -> Option<Arc<Carried>> {
+        self.carried.clone()
     }
 
     /// Runs `f` in the scope.
@@ -300,6 +309,32 @@ pub(crate) fn bind(key: Key, scope: Scope) {
         swap_carried(&mut carried);
         bindings.borrow_mut().push(Binding { key, context, carried });
     });
+}
+
+/// Makes the scope of a span current, unless the thread works for a trace that is bound by more than a span.
+///
+/// A span may outlive the request that it was made in, and then be entered in another one, whose trace stands.
+#[cfg(feature = "logging")]
+pub(crate) fn enter_span(number: u64, scope: Scope) {
+    let is_at_work = BINDINGS
+        .try_with(|bindings| bindings.borrow().iter().any(|binding| !matches!(binding.key, Key::Span(_))));
+    match is_at_work {
+        Ok(true) => _ = PASSED_OVER.try_with(|spans| spans.borrow_mut().push(number)),
+        _ => bind(Key::Span(number), scope),
+    }
+}
+
+/// Ends what [`enter_span`] began.
+#[cfg(feature = "logging")]
+pub(crate) fn exit_span(number: u64) {
+    let was_passed_over = PASSED_OVER.try_with(|spans| {
+        let mut spans = spans.borrow_mut();
+        let place = spans.iter().rposition(|passed| *passed == number)?;
+        Some(spans.remove(place))
+    });
+    if !matches!(was_passed_over, Ok(Some(_))) {
+        unbind(Key::Span(number));
+    }
 }
 
 /// Ends the latest binding with this key, if there is one.

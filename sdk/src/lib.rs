@@ -38,8 +38,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Coming from bbc/logtracer, tracing-stackdriver or OpenTelemetry? `docs/migrating.md` in the repository tells what
-//! becomes of what.
+//! Coming from bbc/logtracer, tracing-stackdriver or OpenTelemetry?
+//! [docs/migrating.md](https://github.com/logtracer/logtracer/blob/main/docs/migrating.md) tells what becomes of what.
 //!
 //! # How a trace keeps up with the code
 //!
@@ -67,7 +67,7 @@
 //! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
-//! Rust 1.85 or later; tokio comes with `spans`, `tokio`, `reqwest` and `actix` alone.
+//! Rust 1.85 or later; tokio comes with `spans`, `tokio`, `axum`, `reqwest` and `actix` alone.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -80,6 +80,10 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/sdk.md")]
+struct Guide;
+
 #[cfg(feature = "logging")]
 mod carry;
 #[cfg(feature = "client")]
@@ -87,6 +91,8 @@ pub mod client;
 #[cfg(any(feature = "logging", feature = "spans"))]
 mod clock;
 mod current;
+#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
 #[cfg(any(feature = "server", feature = "client"))]

@@ -8,6 +8,8 @@ pub(crate) const SERVER: &str = "logtracer::server";
 pub(crate) const CLIENT: &str = "logtracer::client";
 /// Panics of handlers.
 pub(crate) const PANIC: &str = "logtracer::panic";
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub(crate) const ERROR: &str = "logtracer::error";
 
 /// True for the targets above.
 #[cfg(feature = "logging")]

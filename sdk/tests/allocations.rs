@@ -14,10 +14,16 @@ fn check(what: &str, work: impl FnMut()) {
 
 #[test]
 fn nothing_is_allocated_for_a_line() {
-    let logging =
-        Logging::new("my-project", "shop").format(Format::Stackdriver).level("info").output(|line| {
-            black_box(line);
-        });
+    for format in [Format::Stackdriver, Format::Local] {
+        nothing_is_allocated_in(format);
+    }
+}
+
+fn nothing_is_allocated_in(format: Format) {
+    let logging = Logging::new("my-project", "shop").format(format).level("info").ignore_environment();
+    let logging = logging.output(|line| {
+        black_box(line);
+    });
     let subscriber = tracing_subscriber::registry().with(logging.layer().unwrap());
     tracing::subscriber::with_default(subscriber, || {
         TraceContext::new_root().run(|| {
@@ -37,8 +43,38 @@ fn nothing_is_allocated_for_a_line() {
             labelled.in_scope(|| {
                 check("a line with labels", || tracing::info!(labels.step = 3, "step done"));
             });
+            check("a line with an `httpRequest`", || {
+                tracing::info!(
+                    http_request.request_method = "GET",
+                    http_request.request_url = path,
+                    http_request.status = 200,
+                    http_request.response_size = 5,
+                    http_request.latency = 0.25,
+                    "fetched",
+                );
+            });
+            check("a line with a severity of its own", || {
+                tracing::info!(logtracer.severity = "NOTICE", error = %std::fmt::Error, "noted");
+            });
         });
         check("a line that is not written", || tracing::debug!(user_id = 17, "not written"));
+    });
+}
+
+/// Records of `log` that have no pairs; each pair is copied on its way.
+#[test]
+fn nothing_is_allocated_for_a_record_of_log() {
+    let logging = Logging::new("my-project", "shop").level("info").ignore_environment().output(|line| {
+        black_box(line);
+    });
+    let _handle = logging.install().unwrap();
+    TraceContext::new_root().run(|| {
+        check("a record of `log`", || log::info!("{} rows", 42));
+        check("a record that is not written", || log::debug!("{} rows", 42));
+        assert!(
+            measure(|| log::info!(rows = 42; "counted")).allocations > 0.0,
+            "say so where it is documented"
+        );
     });
 }
 

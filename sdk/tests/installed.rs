@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use logtracer_sdk::logging::LoggerNames;
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::{Format, Logging, LoggingError, Project, TraceContext};
 
@@ -9,7 +10,10 @@ use logtracer_sdk::{Format, Logging, LoggingError, Project, TraceContext};
 fn the_logging_of_a_process() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
-    let logging = Logging::new(Project::none(), "")
+    let logging = Logging::new(Project::none(), "shop")
+        .version("1.2")
+        .label("team", "data")
+        .ignore_environment()
         .format(Format::Local)
         .level("info,chatty=off")
         .log_panics(true)
@@ -33,8 +37,8 @@ fn the_logging_of_a_process() {
     tracing::info!(field = ?Chatty, "outer");
     let written = take();
     assert_eq!(written.len(), 2);
-    assert_eq!(written[0]["message"], "inner");
-    assert_eq!((&written[1]["message"], &written[1]["field"]), (&"outer".into(), &"chatty".into()));
+    assert_eq!(written[0]["message"], "shop - inner");
+    assert_eq!((&written[1]["message"], &written[1]["field"]), (&"shop - outer".into(), &"chatty".into()));
 
     // Records of `log` are lines like all others, with their own place, the trace and the fields of the span.
     let context = TraceContext::new_root();
@@ -47,7 +51,7 @@ fn the_logging_of_a_process() {
     let written = take();
     assert_eq!(written.len(), 1, "{written:?}");
     let line = &written[0];
-    assert_eq!((&line["severity"], &line["message"]), (&"WARNING".into(), &"slow query".into()));
+    assert_eq!((&line["severity"], &line["message"]), (&"WARNING".into(), &"shop - slow query".into()));
     assert_eq!((&line["trace"], &line["user"]), (&context.trace_id.to_string().into(), &"ada".into()));
     assert_eq!(line["sourceLocation"]["file"], "sdk/tests/installed.rs");
     assert!(line.as_object().unwrap().keys().all(|key| !key.starts_with("log.")), "{line}");
@@ -57,7 +61,7 @@ fn the_logging_of_a_process() {
     tracing::info_span!("request", user = "of the span", path = "/").in_scope(|| {
         log::info!(
             user = "ada", items = 3, ratio = 0.5, cached = true, big = u128::MAX, list:? = [1, 2], none:? = None::<u8>,
-            severity = "mine", user = "again", "log.source" = "kept", "labels.team" = "data", "logtracer.severity" = "NOTICE", err:err = error;
+            severity = "mine", user = "again", "log.source" = "kept", "labels.step" = 3, "logtracer.severity" = "NOTICE", err:err = error;
             "with {}", "pairs"
         );
         log::info!("without");
@@ -69,9 +73,9 @@ fn the_logging_of_a_process() {
         line.as_object_mut().unwrap().remove(changing);
     }
     let expected = serde_json::json!({
-        "severity": "NOTICE", "message": "with pairs", "user": "ada", "items": 3, "ratio": 0.5, "cached": true,
+        "severity": "NOTICE", "message": "shop - with pairs", "user": "ada", "items": 3, "ratio": 0.5, "cached": true,
         "big": u128::MAX.to_string(), "list": "[1, 2]", "none": "None", "fields.severity": "mine",
-        "log.source": "kept", "labels": { "team": "data" }, "err": "disk full", "path": "/",
+        "log.source": "kept", "labels": { "team": "data", "step": "3" }, "err": "disk full", "path": "/",
     });
     assert_eq!(line, expected);
     assert_eq!((&without["user"], without.get("items")), (&"of the span".into(), None));
@@ -88,7 +92,7 @@ fn the_logging_of_a_process() {
     span.in_scope(|| tracing::info!("in a span"));
     let written = take();
     let messages: Vec<_> = written.iter().map(|line| line["message"].as_str().unwrap()).collect();
-    assert_eq!(messages, ["after a question", "after another", "in a span"]);
+    assert_eq!(messages, ["shop - after a question", "shop - after another", "shop - in a span"]);
     assert_eq!(
         (&written[2]["user"], &written[2]["trace"]),
         (&"ada".into(), &context.trace_id.to_string().into())
@@ -104,8 +108,26 @@ fn the_logging_of_a_process() {
     let written = take();
     assert_eq!(written.len(), 1);
     let line = &written[0];
-    assert_eq!((&line["severity"], &line["message"]), (&"ERROR".into(), &"panicked: out of eggs".into()));
+    assert_eq!(
+        (&line["severity"], &line["message"]),
+        (&"ERROR".into(), &"shop - panicked: out of eggs".into())
+    );
     assert_eq!(line["trace"], context.trace_id.to_string());
     assert_eq!(line["context"]["reportLocation"]["filePath"], "sdk/tests/installed.rs");
+    assert_eq!(
+        line["@type"],
+        "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+    );
+    assert_eq!(line["serviceContext"], serde_json::json!({ "service": "shop", "version": "1.2" }));
+    assert_eq!(line["labels"], serde_json::json!({ "team": "data" }));
     let _ = std::panic::take_hook();
+
+    // Records of `log` name their module, too.
+    let per_module = |logging: Logging| logging.logger_names(LoggerNames::PerModule);
+    let captured = logtracer_sdk::testing::capture_with(per_module, || {
+        log::warn!(target: "legacy::db", "slow");
+        log::info!("here");
+    });
+    let messages: Vec<_> = captured.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["test.legacy::db - slow", "test.installed - here"]);
 }

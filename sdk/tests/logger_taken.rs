@@ -1,6 +1,6 @@
 //! Logging where `log` has a logger already; in a process of its own.
 
-use logtracer_sdk::{Format, Logging, LoggingError, Project};
+use logtracer_sdk::{Logging, LoggingError, Project};
 
 struct Other;
 
@@ -15,7 +15,7 @@ impl log::Log for Other {
 #[test]
 fn nothing_is_installed_by_halves() {
     log::set_logger(&Other).unwrap();
-    let outcome = Logging::new(Project::none(), "shop").format(Format::Local).install();
+    let outcome = Logging::new(Project::none(), "shop").ignore_environment().install();
     assert!(matches!(outcome, Err(LoggingError::AlreadyInstalled)));
     assert!(!tracing::dispatcher::has_been_set());
 }

@@ -65,7 +65,7 @@ pub(crate) fn run() {
     };
     let mut traced = TraceLayer::new().layer(Answers);
     adds("server::TraceLayer adds to it", measure(|| serve(&mut traced)));
-    let logging = Logging::new("my-project", "shop").level("info").output(|line| {
+    let logging = Logging::new("my-project", "shop").level("info").ignore_environment().output(|line| {
         black_box(line);
     });
     if let Ok(layer) = logging.layer() {

@@ -93,6 +93,7 @@ impl Logging {
     ///
     /// Both are read as directives, `info,shop::db=debug`: see
     /// [`EnvFilter`](tracing_subscriber::filter::EnvFilter#directives).
+    /// Levels may have the names of Python and of Google, too: `WARNING`, `CRITICAL` (as ERROR), `NOTSET` (all).
     /// They choose lines; spans up to `INFO` keep carrying traces and fields whatever they say, see
     /// [`carry_spans`](Self::carry_spans).
     ///
@@ -157,9 +158,11 @@ impl Logging {
 
     /// Lets a thread of its own write the lines, so that a slow reader of stdout holds up no request.
     ///
-    /// What it can lose: lines that find `max_lines` waiting already are dropped and counted
+    /// What it can lose: lines that find `max_lines` waiting already, or on which the writer panics, are dropped and
+    /// counted
     /// ([`lost_lines`](crate::LoggingHandle::lost_lines), and a WARNING line tells how many); lines that wait when the
-    /// process ends are gone, unless [`flush`](crate::LoggingHandle::flush) has waited for them.
+    /// process ends are gone, unless [`flush`](crate::LoggingHandle::flush) has waited for them; the line of a panic
+    /// ([`log_panics`](Self::log_panics)) waits until it and those before it are written, for a second at most.
     /// What waits takes as much memory as `max_lines` lines do, of 192 KiB each at most.
     /// Without this every line is written before the call that logs it returns, and none is lost.
     ///
@@ -217,7 +220,8 @@ impl Logging {
         self
     }
 
-    /// A label that every line has; a field `labels.<name>` of an event does not overwrite it.
+    /// A label that every line has; a field `labels.<name>` of an event does not overwrite it, a second label of the
+    /// same name does.
     ///
     #[cfg_attr(feature = "testing", doc = "```")]
     #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
@@ -227,7 +231,11 @@ impl Logging {
     /// assert_eq!(lines[0]["labels"]["team"], "data");
     /// ```
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.push((name.into(), value.into()));
+        let (name, value) = (name.into(), value.into());
+        match self.labels.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.labels.push((name, value)),
+        }
         self
     }
 
@@ -280,9 +288,18 @@ impl Logging {
         self
     }
 
-    /// A test gets what it asks for, whatever the developer has in the environment.
-    #[cfg(feature = "testing")]
-    pub(crate) fn ignore_environment(mut self) -> Self {
+    /// Leaves the format and the levels to the code: `LOGGING_FORMAT`, `RUST_LOG` and `LOG_LEVEL` say nothing.
+    ///
+    /// For tests and tools that have to write the same lines for everyone.
+    ///
+    /// ```
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::Registry;
+    ///
+    /// let logging = Logging::new("my-project", "shop").level("warn").ignore_environment();
+    /// assert!(logging.layer::<Registry>().is_ok()); // whatever is in the environment
+    /// ```
+    pub fn ignore_environment(mut self) -> Self {
         self.ignores_environment = true;
         self
     }

@@ -9,8 +9,9 @@ use tracing_core::field::{Field, Visit};
 
 use super::http_request::RequestFields;
 use super::labels::LabelFields;
-use super::said::{Said, write_value};
+use super::said::{Said, write_plain, write_value};
 use super::special::{Fate, LABELS, Special};
+use crate::errors::Chain;
 
 /// The field that holds the text of an event.
 const MESSAGE: &str = "message";
@@ -62,41 +63,14 @@ impl<F: FnMut(&Field, Value<'_>)> Visit for Each<F> {
     }
 }
 
-/// An error and what it came from: `cannot open basket: no such file`.
-pub(super) struct Chain<'a>(pub(super) &'a (dyn Error + 'static));
-
-/// The errors of a chain that are written: a chain may be a circle.
-const MAX_CAUSES: usize = 16;
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        for _ in 0..MAX_CAUSES {
-            let Some(cause) = next else { break };
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
-    }
-}
-
 /// Writes the text of an event; true if it has one.
 pub(super) fn write_message(event: &tracing_core::Event<'_>, text: &mut Text<'_>) -> bool {
     let mut found = false;
     event.record(&mut Each(|field: &Field, value: Value<'_>| {
         if field.name() == MESSAGE {
             found = true;
-            match value {
-                Value::Str(value) => text.push(value),
-                Value::Fmt(value) => {
-                    let _ = fmt::Write::write_fmt(text, value);
-                }
-                // `message` of another type is rare and stays legible.
-                other => {
-                    let _ = fmt::Write::write_fmt(text, format_args!("{other:?}"));
-                }
-            }
+            // A `Display` of the caller's may claim to fail; what it wrote before stays.
+            let _ = write_plain(text, value);
         }
     }));
     found
@@ -136,6 +110,29 @@ pub(super) fn write_event(
             Fate::HttpRequest(part) => request.take(part, pair.value()),
             Fate::Label(label) => labels.take(label, pair.value()),
             Fate::Told => {}
+        }
+    }
+}
+
+/// The fields of a span in the formats in which something writes them: two loggings can share a subscriber.
+#[derive(Debug, Default)]
+pub(super) struct FieldsByFormat {
+    stackdriver: SpanFields,
+    local: SpanFields,
+}
+
+impl FieldsByFormat {
+    pub(super) fn of(&self, format: Format) -> &SpanFields {
+        match format {
+            Format::Stackdriver => &self.stackdriver,
+            Format::Local => &self.local,
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, format: Format) -> &mut SpanFields {
+        match format {
+            Format::Stackdriver => &mut self.stackdriver,
+            Format::Local => &mut self.local,
         }
     }
 }

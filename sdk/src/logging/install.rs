@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracing_core::subscriber::NoSubscriber;
 use tracing_core::{Dispatch, Subscriber, dispatcher};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -34,6 +35,9 @@ impl Logging {
         let (layer, mut handle, service) = self.parts(variable)?;
         handle.levels.are_alone();
         let subscriber = tracing_subscriber::registry().with(layer);
+        if has_subscriber() {
+            return Err(LoggingError::AlreadyInstalled);
+        }
         // Before the subscriber: a bridge without one writes nothing, as long as no level has been set for it.
         #[cfg(feature = "log")]
         super::log_bridge::install()?;
@@ -42,7 +46,7 @@ impl Logging {
         #[cfg(feature = "log")]
         super::log_bridge::follow(&handle.levels);
         if log_panics {
-            super::panic::install_hook(service);
+            super::panic::install_hook(service, handle.output.clone());
         }
         handle.is_installed = true;
         Ok(handle)
@@ -124,10 +128,6 @@ impl Logging {
             .find_map(|name| Some((Some(name), variable(name)?)))
             .unwrap_or((None, self.level));
         let levels = Levels::parse(levels.0, &levels.1, self.carriers)?;
-        let output = match self.queued_lines {
-            Some(max_lines) => self.output.queued(max_lines).map_err(LoggingError::Thread)?,
-            None => self.output,
-        };
         let service = Arc::new(Service {
             format,
             project_id: self.project.id().map(str::to_owned),
@@ -136,11 +136,24 @@ impl Logging {
             logger_names: self.logger_names,
             labels: self.labels,
             report_errors: self.report_errors,
-            output: output.clone(),
         });
-        let layer = JsonLayer::new(Arc::clone(&service)).with_filter(levels.clone());
+        let output = match self.queued_lines {
+            Some(max_lines) => {
+                let service = Arc::clone(&service);
+                let tell = move |lost| service.line_of_lost(lost);
+                self.output.queued(max_lines, tell).map_err(LoggingError::Thread)?
+            }
+            None => self.output,
+        };
+        let layer = JsonLayer::new(Arc::clone(&service), output.clone()).with_filter(levels.clone());
         Ok((layer, LoggingHandle { levels, output, is_installed: false }, service))
     }
+}
+
+/// True where the process has a subscriber; asked on a thread of its own, for this one may have another for a while.
+fn has_subscriber() -> bool {
+    let asked = std::thread::spawn(|| dispatcher::get_default(|current| !current.is::<NoSubscriber>()));
+    asked.join().unwrap_or(false)
 }
 
 #[cfg(test)]

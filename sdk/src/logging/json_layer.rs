@@ -9,26 +9,30 @@ use logtracer_core::line::{ErrorReport, Line, Severity};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
-use super::fields::{self, Gathered, SpanFields};
+use super::fields::{self, FieldsByFormat, Gathered, SpanFields};
 use super::http_request::RequestFields;
 #[cfg(not(feature = "log"))]
 use super::key_values::KeyValue;
 use super::labels::LabelFields;
 #[cfg(feature = "log")]
 use super::log_bridge;
+use super::output::Output;
 use super::said::Said;
 use super::service::{Place, Service};
 use super::special::Special;
-use crate::carry::CarryTraces;
-use crate::current::current_trace;
+use crate::carry::{CarryTraces, scope_under};
+use crate::current::{Scope, current_trace};
 use crate::targets;
 
 /// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
 /// [`carry_traces`](crate::carry_traces) does.
 #[derive(Debug)]
-pub(super) struct JsonLayer(Arc<Service>);
+pub(super) struct JsonLayer {
+    service: Arc<Service>,
+    output: Output,
+}
 
 /// Reused from line to line.
 struct Buffers {
@@ -58,15 +62,15 @@ thread_local! {
 }
 
 impl JsonLayer {
-    pub(super) fn new(service: Arc<Service>) -> Self {
-        Self(service)
+    pub(super) fn new(service: Arc<Service>, output: Output) -> Self {
+        Self { service, output }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, buffers: &mut Buffers)
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
-        let service = &*self.0;
+        let service = &*self.service;
         let Buffers { line: out, names, request, labels } = buffers;
         out.clear();
         names.clear();
@@ -79,16 +83,17 @@ impl JsonLayer {
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let said = Said { event, key_values: key_values.as_deref().unwrap_or_default() };
-        let special = Special::of(event.metadata(), normalized.is_some(), said.key_values);
+        let mut special = Special::of(event.metadata(), normalized.is_some(), said.key_values);
+        // Lines about requests come from nowhere in the service's own source.
+        let is_own = targets::is_own(metadata.target());
         let place = Place {
             target: metadata.target(),
-            // Lines about requests come from nowhere in the service's own source.
-            file: metadata.file().filter(|_| !targets::is_own(metadata.target())),
-            line: metadata.line(),
+            file: metadata.file().filter(|_| !is_own),
+            line: metadata.line().filter(|_| !is_own),
         };
 
         let mut line = Line::new(out, service.format, service.project_id.as_deref());
-        line.severity(special.severity(said).unwrap_or_else(|| severity(*metadata.level())))
+        line.severity(special.take_severity(said).unwrap_or_else(|| severity(*metadata.level())))
             .message(|text| {
                 service.write_name(place.target, text);
                 if !fields::write_message(event, text) {
@@ -97,7 +102,11 @@ impl JsonLayer {
             })
             .time(crate::clock::unix_nanos());
         place.write(&mut line);
-        if let Some(context) = current_trace() {
+        let context = match event.parent() {
+            None => current_trace(),
+            named_parent => scope_under(named_parent, ctx).as_ref().map(Scope::context),
+        };
+        if let Some(context) = context {
             line.trace(&context);
         }
         if service.reports(metadata) {
@@ -116,7 +125,8 @@ impl JsonLayer {
             line.http_request(&request.as_request());
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
-            if let Some(fields) = span.extensions().get::<SpanFields>() {
+            if let Some(fields) = span.extensions().get::<FieldsByFormat>() {
+                let fields = fields.of(service.format);
                 fields.write(said, &mut line, names);
                 fields.take_labels(labels);
             }
@@ -125,9 +135,21 @@ impl JsonLayer {
         line.finish();
 
         out.push(b'\n');
-        service.output.write(out);
+        self.output.write(out);
         if out.capacity() > MAX_KEPT_BYTES {
             *out = Vec::new();
+        }
+    }
+}
+
+impl JsonLayer {
+    /// Another logging of the same format keeps the same.
+    fn keep(&self, newer: SpanFields, extensions: &mut ExtensionsMut<'_>) {
+        if extensions.get_mut::<FieldsByFormat>().is_none() {
+            extensions.insert(FieldsByFormat::default());
+        }
+        if let Some(fields) = extensions.get_mut::<FieldsByFormat>() {
+            fields.of_mut(self.service.format).merge(newer);
         }
     }
 }
@@ -139,9 +161,9 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
             let mut fields = SpanFields::default();
-            fields.record(self.0.format, |visit| attributes.record(visit));
+            fields.record(self.service.format, |visit| attributes.record(visit));
             if !fields.is_empty() {
-                span.extensions_mut().replace(fields);
+                self.keep(fields, &mut span.extensions_mut());
             }
         }
         CarryTraces.on_new_span(attributes, id, ctx);
@@ -151,12 +173,8 @@ where
         if let Some(span) = ctx.span(id) {
             // Before the span is locked: formatting a value may log, and a line looks at the span's fields.
             let mut newer = SpanFields::default();
-            newer.record(self.0.format, |visit| values.record(visit));
-            let mut extensions = span.extensions_mut();
-            match extensions.get_mut::<SpanFields>() {
-                Some(fields) => fields.merge(newer),
-                None => extensions.insert(newer),
-            }
+            newer.record(self.service.format, |visit| values.record(visit));
+            self.keep(newer, &mut span.extensions_mut());
         }
     }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::LoggingError;
+use super::level_names::translated;
 use crate::carry::Carriers;
 
 thread_local! {
@@ -95,7 +96,7 @@ impl Levels {
 }
 
 fn read(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::builder().parse(directives).map_err(|source| LoggingError::Level {
+    EnvFilter::builder().parse(translated(directives)).map_err(|source| LoggingError::Level {
         variable,
         value: directives.to_owned(),
         source,

@@ -10,9 +10,9 @@ use tracing_core::{Event, LevelFilter, Metadata};
 use tracing_log::{LogTracer, NormalizeEvent};
 
 use super::LoggingError;
-use super::fields::Chain;
 use super::key_values::KeyValue;
 use super::levels::{self, Levels};
+use crate::errors::Chain;
 
 /// The pairs of a record that are kept.
 const MAX_PAIRS: usize = 64;

@@ -46,6 +46,7 @@ mod json_layer;
 #[cfg_attr(not(feature = "log"), allow(dead_code))] // nobody makes them
 mod key_values;
 mod labels;
+mod level_names;
 mod levels;
 #[cfg(feature = "log")]
 mod log_bridge;

@@ -2,13 +2,17 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
+use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
+use std::time::Duration;
 
 use logtracer_core::line::{ErrorReport, Line, Severity};
 
+use super::output::{self, Output};
 use super::service::{Place, Service};
 use crate::current::current_trace;
+use crate::errors::panic_text;
 use crate::targets;
 
 thread_local! {
@@ -30,21 +34,29 @@ pub(crate) fn count() {
 /// Writes one line for each panic of the process, instead of what Rust prints to stderr.
 ///
 /// It writes to the output itself: a subscriber may be what panicked.
-pub(super) fn install_hook(service: Arc<Service>) {
+pub(super) fn install_hook(service: Arc<Service>, output: Output) {
     std::panic::set_hook(Box::new(move |panic| {
-        write(&service, panic);
+        if output::is_writing() {
+            // It is the output that has panicked, and would do so again.
+            let _ = writeln!(std::io::stderr(), "{panic}");
+            return;
+        }
+        output.write_in_time(&line_of(&service, panic), PATIENCE);
         count();
     }));
 }
 
-fn write(service: &Service, panic: &PanicHookInfo<'_>) {
+/// How long a panic waits for lines that another thread writes: the process may end with it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn line_of(service: &Service, panic: &PanicHookInfo<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let place = Place {
         target: targets::PANIC,
         file: panic.location().map(|location| location.file()),
         line: panic.location().map(|location| location.line()),
     };
-    let message = text_of(panic.payload());
+    let message = panic_text(panic.payload());
     let mut line = Line::new(&mut out, service.format, service.project_id.as_deref());
     line.severity(Severity::Error)
         .message(|text| {
@@ -70,16 +82,8 @@ fn write(service: &Service, panic: &PanicHookInfo<'_>) {
             let _ = std::fmt::Write::write_fmt(text, format_args!("{panic}\n{backtrace}"));
         });
     }
-    if !service.labels.is_empty() {
-        line.labels(|labels| service.labels.iter().for_each(|(name, value)| labels.text(name, value)));
-    }
+    service.write_labels(&mut line);
     line.finish();
     out.push(b'\n');
-    service.output.write(&out);
-}
-
-/// What was said with `panic!`, which is a text in nearly all cases.
-pub(crate) fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+    out
 }

@@ -30,8 +30,13 @@ impl Said<'_> {
 /// longer.
 pub(super) fn write_value(out: &mut String, max: usize, value: Value<'_>) {
     let mut out = Bounded { left: max.saturating_add(4), out };
-    let _ = match value {
-        Value::Str(value) => out.write_str(value),
+    let _ = write_plain(&mut out, value);
+}
+
+/// Writes a value as text, without quotes.
+pub(super) fn write_plain(out: &mut impl Write, value: Value<'_>) -> fmt::Result {
+    match value {
+        Value::Str(value) | Value::Json(value) => out.write_str(value),
         Value::Fmt(value) => out.write_fmt(value),
         Value::Bool(value) => write!(out, "{value}"),
         Value::I64(value) => write!(out, "{value}"),
@@ -39,8 +44,8 @@ pub(super) fn write_value(out: &mut String, max: usize, value: Value<'_>) {
         Value::I128(value) => write!(out, "{value}"),
         Value::U128(value) => write!(out, "{value}"),
         Value::F64(value) => write!(out, "{value}"),
-        other => write!(out, "{other:?}"),
-    };
+        Value::Bytes(value) => out.write_str(&String::from_utf8_lossy(value)),
+    }
 }
 
 /// Takes as much text as there is room for.

@@ -1,9 +1,10 @@
 //! [`Service`]: what all lines of a logging have in common.
 
-use logtracer_core::line::{Format, Line, Text};
+use std::fmt::Write as _;
+
+use logtracer_core::line::{Format, Line, Severity, Text};
 use tracing_core::{Level, Metadata};
 
-use super::output::Output;
 use crate::targets;
 
 /// Whose lines they are, and how they are written.
@@ -17,7 +18,6 @@ pub(super) struct Service {
     pub(super) labels: Vec<(String, String)>,
     /// Lines of this level or worse are events of Error Reporting.
     pub(super) report_errors: Option<Level>,
-    pub(super) output: Output,
 }
 
 /// The name that a message begins with, as the original's loggers had it.
@@ -54,6 +54,27 @@ impl Place<'_> {
 }
 
 impl Service {
+    /// The line that tells of lines that nobody will see.
+    pub(super) fn line_of_lost(&self, lost: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut line = Line::new(&mut out, self.format, self.project_id.as_deref());
+        line.severity(Severity::Warning)
+            .message(|text| {
+                self.write_name("", text);
+                let _ = write!(text, "lost {lost} log lines");
+            })
+            .time(crate::clock::unix_nanos());
+        self.write_labels(&mut line);
+        line.finish();
+        out.push(b'\n');
+        out
+    }
+
+    /// Writes the labels of all lines.
+    pub(super) fn write_labels(&self, line: &mut Line<'_>) {
+        line.labels(|labels| self.labels.iter().for_each(|(name, value)| labels.text(name, value)));
+    }
+
     /// Writes the name of the logger, `<name> - `.
     pub(super) fn write_name(&self, target: &str, text: &mut Text<'_>) {
         text.push(&self.name);
@@ -75,8 +96,9 @@ impl Service {
     /// A panic always is; a request that failed is not: what made it fail has been reported.
     pub(super) fn reports(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
+        // A line about a request tells its status and no cause, which has a line of its own.
+        let may_be_error = target == targets::ERROR || !targets::is_own(target);
         target == targets::PANIC
-            || (self.report_errors.is_some_and(|level| *metadata.level() <= level)
-                && !targets::is_own(target))
+            || (may_be_error && self.report_errors.is_some_and(|level| *metadata.level() <= level))
     }
 }

@@ -1,10 +1,12 @@
 //! Fields that have a place of their own in a line: `http_request.*`, `labels.*` and `logtracer.severity`.
 
+use std::fmt;
+
 use logtracer_core::line::{Severity, Value};
 use tracing_core::Metadata;
 
 use super::key_values::KeyValue;
-use super::said::Said;
+use super::said::{Said, write_plain};
 
 const HTTP_REQUEST: &str = "http_request.";
 pub(super) const LABELS: &str = "labels.";
@@ -64,17 +66,42 @@ impl Special {
         self.http_request
     }
 
-    /// The severity that the event asks for by name, if it is one.
-    pub(super) fn severity(self, said: Said<'_>) -> Option<Severity> {
+    /// The severity that the event asks for by name; a name that is none leaves the field one like all others.
+    pub(super) fn take_severity(&mut self, said: Said<'_>) -> Option<Severity> {
         let mut severity = None;
         if self.severity {
             said.each(|name, value| {
-                if let (SEVERITY, Value::Str(value)) = (name, value) {
-                    severity = Severity::from_name(value);
+                if name == SEVERITY {
+                    severity = severity.or_else(|| severity_of(value));
                 }
             });
+            self.severity = severity.is_some();
         }
         severity
+    }
+}
+
+/// Whether it was given as a text, by `%` or by `?`.
+fn severity_of(value: Value<'_>) -> Option<Severity> {
+    let mut name = Name { bytes: [0; 16], length: 0 };
+    write_plain(&mut name, value).ok()?;
+    let name = name.bytes.get(..name.length)?.trim_ascii();
+    let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
+    Severity::ALL.into_iter().find(|severity| name.eq_ignore_ascii_case(severity.as_str().as_bytes()))
+}
+
+/// A text that is longer than all severities is none of them.
+struct Name {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

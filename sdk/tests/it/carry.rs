@@ -125,3 +125,23 @@ impl<S: tracing::Subscriber> Layer<S> for Counts {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// Whoever names a parent means its trace.
+#[test]
+fn parents_that_are_named() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.subscriber(Format::Local, "info"));
+    let (one, two) = (TraceContext::new_root(), TraceContext::new_root());
+    let parent = one.run(|| tracing::info_span!("parent", user = "ada"));
+    let below = two.run(|| {
+        tracing::info!(parent: &parent, "named");
+        tracing::info!(parent: None, "of none");
+        tracing::info_span!(parent: &parent, "below")
+    });
+    let detached = two.run(|| tracing::info_span!(parent: None, "detached"));
+    assert_eq!(below.in_scope(current_trace), Some(one));
+    assert_eq!(detached.in_scope(current_trace), None);
+    let lines = lines.json();
+    assert_eq!((&lines[0]["trace"], &lines[0]["user"]), (&one.trace_id.to_string().into(), &"ada".into()));
+    assert_eq!((&lines[1]["trace"], lines[1].get("user")), (&two.trace_id.to_string().into(), None));
+}

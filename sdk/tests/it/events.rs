@@ -1,5 +1,6 @@
 //! What events can ask for: `httpRequest`, labels, severities, reports, names, levels.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logtracer_sdk::logging::LoggerNames;
@@ -196,7 +197,7 @@ fn a_question_takes_nothing_from_the_next_line() {
 fn levels_change_while_it_runs() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&lines);
-    let logging = Logging::new("p", "shop").level("info").output(move |line| {
+    let logging = Logging::new("p", "shop").level("info").ignore_environment().output(move |line| {
         sink.lock().unwrap().push(serde_json::from_slice::<serde_json::Value>(line).unwrap());
     });
     let (layer, handle) = logging.build().unwrap();
@@ -224,10 +225,11 @@ fn a_slow_writer() {
     let gate = std::sync::Mutex::new(gate);
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&lines);
-    let logging = Logging::new("p", "shop").level("info").non_blocking(4).output(move |line| {
-        let _ = gate.lock().unwrap().recv();
-        sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
-    });
+    let logging =
+        Logging::new("p", "shop").level("info").ignore_environment().non_blocking(4).output(move |line| {
+            let _ = gate.lock().unwrap().recv();
+            sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+        });
     let (layer, handle) = logging.build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         (0..20).for_each(|step| info!(step, "line"));
@@ -239,5 +241,157 @@ fn a_slow_writer() {
     assert!(handle.flush(Duration::MAX));
     let lines = lines.lock().unwrap();
     assert_eq!(lines.len() as u64, 20 - lost + 1, "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains(&format!("lost {lost} log lines"))), "{lines:?}");
+    let told = lines.iter().find(|line| line.contains("lost")).unwrap_or_else(|| panic!("{lines:?}"));
+    let told: serde_json::Value = serde_json::from_str(told).unwrap();
+    assert_eq!(
+        (&told["severity"], &told["message"]),
+        (&json!("WARNING"), &json!(format!("shop - lost {lost} log lines")))
+    );
+    assert!(told["time"].is_string(), "{told}");
+}
+
+#[test]
+fn messages_that_are_no_text() {
+    let lines = capture(|| {
+        info!(message = 5);
+        info!(message = true, step = 2);
+        info!(message = 0.5);
+    });
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["test - 5", "test - true", "test - 0.5"]);
+}
+
+/// However a severity is given; what is none stays to be seen.
+#[test]
+fn severities_in_all_forms() {
+    #[derive(Debug)]
+    enum Severity {
+        Notice,
+    }
+    let lines = capture(|| {
+        info!(logtracer.severity = %"ALERT", "display");
+        info!(logtracer.severity = ?"CRITICAL", "debug of a text");
+        info!(logtracer.severity = ?Severity::Notice, "debug of a name");
+        info!(logtracer.severity = "loud", "none");
+        info!(logtracer.severity = "far too long to be the name of one", "none");
+    });
+    let severities: Vec<_> = lines.iter().map(|line| line["severity"].as_str().unwrap()).collect();
+    assert_eq!(severities, ["ALERT", "CRITICAL", "NOTICE", "INFO", "INFO"]);
+    assert!(lines[..3].iter().all(|line| line.get("logtracer.severity").is_none()), "{lines:?}");
+    assert_eq!(lines[3]["logtracer.severity"], "loud");
+}
+
+/// `serde_json` would take the last of two.
+#[test]
+fn a_label_that_is_given_twice() {
+    let lines = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&lines);
+    let logging = Logging::new("p", "shop").ignore_environment().label("team", "a").label("team", "b");
+    let logging =
+        logging.output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()));
+    let subscriber = tracing_subscriber::registry().with(logging.layer().unwrap());
+    tracing::subscriber::with_default(subscriber, || info!("hi"));
+    let line = lines.lock().unwrap();
+    assert!(line.contains(r#"labels":{"team":"b"}"#), "{line}");
+}
+
+/// The names that the original's users and Google's have for levels.
+#[test]
+fn levels_of_other_worlds() {
+    for (level, expected) in
+        [("WARNING", 2), ("CRITICAL", 1), ("it=warning", 2), ("NOTSET", 4), ("NOTICE", 3)]
+    {
+        let lines = capture_with(
+            |logging| logging.level(level),
+            || {
+                error!("1");
+                warn!("2");
+                info!("3");
+                tracing::trace!("4");
+            },
+        );
+        assert_eq!(lines.len(), expected, "{level}");
+    }
+    let logging = Logging::new("p", "shop").ignore_environment().output(|_| {});
+    let (layer, handle) = logging.build().unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        handle.set_level("WARNING").unwrap();
+        assert!(!tracing::enabled!(tracing::Level::DEBUG));
+        assert!(handle.set_level("shop=LOUD").is_err());
+    });
+}
+
+/// Each in its own format, though the fields of a span are rendered once.
+#[test]
+fn two_loggings_of_one_subscriber() {
+    let texts = [(); 2].map(|()| Arc::new(Mutex::new(String::new())));
+    let layer = |place: usize, format| {
+        let sink = Arc::clone(&texts[place]);
+        let logging = Logging::new("p", "shop").ignore_environment().format(format);
+        logging.output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()))
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(layer(0, Format::Local).layer().unwrap())
+        .with(layer(1, Format::Stackdriver).layer().unwrap());
+    tracing::subscriber::with_default(subscriber, || {
+        let span = tracing::info_span!("span", trace = "mine", later = tracing::field::Empty);
+        let _entered = span.enter();
+        span.record("later", 7);
+        info!("both");
+    });
+    // Reserved in the one, a name like any other in the other.
+    let [local, stackdriver] = texts.map(|text| text.lock().unwrap().clone());
+    assert!(local.contains(r#""fields.trace":"mine""#) && local.contains(r#""later":7"#), "{local}");
+    assert!(
+        stackdriver.contains(r#""trace":"mine""#) && stackdriver.contains(r#""later":7"#),
+        "{stackdriver}"
+    );
+}
+
+/// An error with its causes in a report, which Error Reporting takes from the fields of the line.
+#[test]
+fn an_error_chain_in_a_report() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("cannot open basket")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let lines = capture_with(
+        |logging| logging.report_errors(tracing::Level::WARN),
+        || {
+            let error = Outer(std::io::Error::other("disk full"));
+            warn!(error = &error as &dyn std::error::Error, stack_trace = "mine", "failed");
+        },
+    );
+    assert_eq!(lines[0]["error"], "cannot open basket: disk full");
+    assert!(lines[0]["@type"].as_str().unwrap().ends_with(".ReportedErrorEvent"));
+    // It would be looked at before all else.
+    assert_eq!((lines[0].get("stack_trace"), &lines[0]["fields.stack_trace"]), (None, &json!("mine")));
+}
+
+/// Many captures at once, each with its own lines.
+#[test]
+fn parallel_captures() {
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let lines = capture(|| (0..3).for_each(|step| info!(thread, round, step, "hi")));
+                    let steps: Vec<_> =
+                        lines.iter().map(|line| (&line["thread"], &line["round"], &line["step"])).collect();
+                    let expected: Vec<_> =
+                        (0..3).map(|step| (json!(thread), json!(round), json!(step))).collect();
+                    let expected: Vec<_> = expected.iter().map(|(a, b, c)| (a, b, c)).collect();
+                    assert_eq!(steps, expected);
+                }
+            });
+        }
+    });
 }

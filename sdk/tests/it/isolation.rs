@@ -6,7 +6,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::{TraceContext, current_trace, spawn, spawn_blocking};
+use logtracer_sdk::{TraceContext, carry_traces, current_trace, spawn, spawn_blocking, trace_headers};
+use tracing::Instrument;
+use tracing_subscriber::prelude::*;
 
 /// Yields often, and sees the same trace each time.
 async fn keeps(context: TraceContext) {
@@ -132,4 +134,61 @@ fn threads_have_their_own() {
         });
         assert_eq!(current_trace(), Some(context));
     });
+}
+
+/// A span that was made in one request, and lives on, takes its trace into no other one.
+#[test]
+fn a_span_of_one_request_in_another() {
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(carry_traces()));
+    let (a, b) = (TraceContext::new_root(), TraceContext::new_root());
+    let span = a.run(|| tracing::info_span!("pool"));
+    b.run(|| {
+        span.in_scope(|| {
+            assert_eq!(current_trace(), Some(b));
+            // Nor into what is made there.
+            let below = tracing::info_span!("query");
+            std::thread::spawn(move || below.in_scope(|| ())).join().unwrap();
+            assert_eq!(trace_headers()["x-b3-traceid"], b.trace_id.to_string());
+        });
+        assert_eq!(current_trace(), Some(b));
+    });
+    let guarded = b.enter();
+    span.in_scope(|| assert_eq!(current_trace(), Some(b)));
+    drop(guarded);
+    assert_eq!(current_trace(), None);
+
+    // Where nothing else is current it decides, and the one within does not end it.
+    span.in_scope(|| {
+        assert_eq!(current_trace(), Some(a));
+        b.run(|| {
+            span.in_scope(|| assert_eq!(current_trace(), Some(b)));
+            assert_eq!(current_trace(), Some(b));
+        });
+        assert_eq!(current_trace(), Some(a));
+    });
+    assert_eq!(current_trace(), None);
+
+    // A span that is left open at the end of a poll is ended by its own guard only.
+    let outer = span.enter();
+    let mut left_open = None;
+    b.run(|| left_open = Some(span.enter()));
+    assert_eq!(current_trace(), Some(a));
+    drop(left_open);
+    assert_eq!(current_trace(), Some(a));
+    drop(outer);
+    assert_eq!(current_trace(), None);
+}
+
+/// A task that was spawned with a span has the trace of the span, in whatever else its thread polls.
+#[tokio::test]
+async fn spawned_tasks_with_spans() {
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(carry_traces()));
+    let contexts = [(); 20].map(|()| TraceContext::new_root());
+    let tasks = contexts.map(|context| {
+        let span = context.run(|| tracing::info_span!("task"));
+        context.child().run(|| tokio::spawn(keeps(context).instrument(span)))
+    });
+    for task in tasks {
+        task.await.unwrap();
+    }
 }

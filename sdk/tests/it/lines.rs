@@ -17,10 +17,13 @@ impl Lines {
         level: &str,
     ) -> impl tracing::Subscriber + Send + Sync + use<> {
         let lines = self.clone();
-        let logging = Logging::new("my-project", "shop").format(format).level(level).output(move |line| {
-            assert!(line.ends_with(b"\n"));
-            lines.0.lock().unwrap().extend_from_slice(line);
-        });
+        let logging =
+            Logging::new("my-project", "shop").format(format).level(level).ignore_environment().output(
+                move |line| {
+                    assert!(line.ends_with(b"\n"));
+                    lines.0.lock().unwrap().extend_from_slice(line);
+                },
+            );
         tracing_subscriber::registry().with(logging.layer().unwrap())
     }
 
