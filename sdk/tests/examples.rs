@@ -156,3 +156,46 @@ fn one_write_for_a_line() {
         }
     }
 }
+
+/// What the operators say in the environment, for a program that says nothing of its own.
+#[test]
+fn the_environment_of_a_program() {
+    let lines_with = |variables: &[(&str, &str)]| -> Vec<Value> {
+        let output = example("axum").envs(variables.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let severities = |lines: &[Value]| {
+        let mut severities: Vec<_> =
+            lines.iter().map(|line| line["severity"].as_str().unwrap().to_owned()).collect();
+        severities.sort();
+        severities.dedup();
+        severities
+    };
+    let all = ["ERROR", "INFO", "WARNING"];
+    assert_eq!(severities(&lines_with(&[])), all);
+    for (variables, expected) in [
+        (&[("RUST_LOG", "error")][..], &all[..1]),
+        (&[("LOG_LEVEL", "WARNING")], &["ERROR", "WARNING"]),
+        (&[("LOG_LEVEL", "CRITICAL")], &all[..1]),
+        // The first that is set and not empty.
+        (&[("RUST_LOG", ""), ("LOG_LEVEL", "error")], &all[..1]),
+        (&[("RUST_LOG", "info"), ("LOG_LEVEL", "error")], &all),
+    ] {
+        assert_eq!(severities(&lines_with(variables)), expected, "{variables:?}");
+    }
+    let trace = "463ac35c9f6413ad48485a3953bb6124";
+    assert!(lines_with(&[("LOGGING_FORMAT", "local")]).iter().all(|line| line["trace"] == trace));
+    let named = format!("projects/my-project/traces/{trace}");
+    let lines = lines_with(&[("LOGGING_FORMAT", "stackdriver")]);
+    assert!(lines.iter().all(|line| line["logging.googleapis.com/trace"] == named));
+    let wrong = example("axum").env("LOGGING_FORMAT", "json").output().unwrap();
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("LOGGING_FORMAT"));
+
+    // With a stack trace where Rust is asked for one.
+    let lines = lines_with(&[("RUST_BACKTRACE", "1")]);
+    let panicked = find(&lines, "shop - panicked: on purpose");
+    let stack_trace = panicked["stack_trace"].as_str().unwrap();
+    assert!(stack_trace.contains("on purpose") && stack_trace.contains("axum::"), "{stack_trace}");
+}

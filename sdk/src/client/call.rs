@@ -24,5 +24,11 @@ pub(super) fn start(
     if let Some(scope) = scope.clone() {
         scope.entered(|| inject_with(&layer.propagator, headers));
     }
-    Begun::new(layer.telling, scope, span, None, &Parts { method, uri, version, headers, route: "" })
+    Begun::new(
+        layer.telling,
+        scope,
+        span,
+        None,
+        &Parts { method, uri, version, headers, route: "", peer: None },
+    )
 }

@@ -1,5 +1,6 @@
 //! [`TraceLayer`]: hands the trace on with every request of a tower client.
 
+use std::fmt;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -170,7 +171,9 @@ pub struct TraceService<S> {
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for TraceService<S>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
+    S::Error: fmt::Display + 'static,
     ResponseBody: Body,
+    ResponseBody::Error: fmt::Display + 'static,
 {
     type Response = Response<TraceBody<ResponseBody>>;
     type Error = S::Error;

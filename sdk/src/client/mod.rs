@@ -34,4 +34,4 @@ pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
 pub use headers::{inject, inject_with, trace_headers};
 pub use layer::{TraceLayer, TraceService};
 pub use logtracer_core::request::url::Query;
-pub use traced::traced;
+pub use traced::{traced, try_traced};

@@ -1,5 +1,6 @@
 //! [`TraceBody`]: a response body that is still written for the request, bound on every poll.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,9 +8,12 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::Side;
+use super::failures::Failures;
+use super::lines;
 use super::seen::{Seen, watch};
 use crate::InTrace;
 use crate::current::Scope;
+use crate::errors::Failure;
 
 pin_project! {
     /// The body of a response that goes through a layer of this crate: a stream in it sees the trace, too.
@@ -45,17 +49,22 @@ impl<B> TraceBody<B> {
         self.inner.inner()
     }
 
-    /// Polls for the next piece of the body within the scope, and looks at it.
+    /// Polls for the next piece of the body within the scope, looks at it, and tells why there is none.
     pub(crate) fn poll_piece<T, E>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut B>) -> Poll<Option<Result<T, E>>>,
         look: impl FnOnce(&mut Seen, &T),
         is_over: impl FnOnce(&B) -> bool,
+        tell: impl FnOnce(&E),
     ) -> Poll<Option<Result<T, E>>> {
         let mut this = self.project();
         let inner = this.inner.as_mut();
         let scope = inner.scope().cloned();
+        let failures = Failures::before(*this.side);
         let piece = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll_within(poll)));
+        if let Some(Err(error)) = &piece {
+            failures.tell(scope, || tell(error));
+        }
         if let Some(seen) = this.seen {
             match &piece {
                 Some(Ok(piece)) => look(seen, piece),
@@ -74,7 +83,10 @@ impl<B> TraceBody<B> {
     }
 }
 
-impl<B: Body> Body for TraceBody<B> {
+impl<B: Body> Body for TraceBody<B>
+where
+    B::Error: fmt::Display + 'static,
+{
     type Data = B::Data;
     type Error = B::Error;
 
@@ -82,7 +94,8 @@ impl<B: Body> Body for TraceBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.poll_piece(|body| body.poll_frame(cx), Seen::frame, Body::is_end_stream)
+        let tell = |error: &B::Error| lines::failed(Failure(error));
+        self.poll_piece(|body| body.poll_frame(cx), Seen::frame, Body::is_end_stream, tell)
     }
 
     fn is_end_stream(&self) -> bool {

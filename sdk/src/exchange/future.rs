@@ -1,17 +1,20 @@
 //! [`ResponseFuture`]: the future of a handler or of a call, bound on every poll.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
+use super::failures::Failures;
 use super::seen::{Seen, watch};
-use super::{Begun, Side, TraceBody};
+use super::{Begun, Side, TraceBody, lines};
 use crate::InTrace;
 use crate::current::Scope;
+use crate::errors::Failure;
 
 pin_project! {
     /// The response of a service within a layer of this crate.
@@ -48,10 +51,16 @@ impl<F> ResponseFuture<F> {
 /// What a service has answered, and what is left to be done about it.
 pub(crate) struct Answered<T> {
     pub(crate) answer: T,
-    pub(crate) side: Side,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) seen: Option<Box<Seen>>,
-    pub(crate) response_header: Option<HeaderName>,
+    pub(crate) rest: Rest,
+}
+
+/// What is left of an exchange when the service has answered.
+pub(crate) struct Rest {
+    side: Side,
+    scope: Option<Scope>,
+    seen: Option<Box<Seen>>,
+    response_header: Option<HeaderName>,
+    failures: Failures,
 }
 
 impl<F: Future> ResponseFuture<F> {
@@ -60,48 +69,73 @@ impl<F: Future> ResponseFuture<F> {
         let mut this = self.project();
         let inner = this.inner.as_mut();
         let scope = inner.scope().cloned();
-        let answer = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll(cx)));
-        Poll::Ready(Answered {
-            answer,
-            side: *this.side,
-            scope,
-            seen: this.seen.take(),
-            response_header: this.response_header.take(),
-        })
+        let side = *this.side;
+        let failures = Failures::before(side);
+        let answer = ready!(watch(side, scope.as_ref(), this.seen, || inner.poll(cx)));
+        let (seen, response_header) = (this.seen.take(), this.response_header.take());
+        Poll::Ready(Answered { answer, rest: Rest { side, scope, seen, response_header, failures } })
+    }
+}
+
+impl Rest {
+    /// The header that tells the caller its trace.
+    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, scope) = (self.response_header.clone()?, self.scope.as_ref()?);
+        // Digits are always a valid value.
+        Some((name, HeaderValue::from_str(&scope.context().trace_id.to_hex()).ok()?))
+    }
+
+    /// Looks at the head of a response.
+    pub(crate) fn see(&mut self, status: StatusCode, headers: &HeaderMap, has_body: bool) {
+        if let Some(seen) = &mut self.seen {
+            seen.response(status, headers);
+            if !has_body {
+                seen.is_complete();
+                // Told at once, for nobody may ever look at an empty body.
+                self.seen = None;
+            }
+        }
+    }
+
+    /// The body of the response, which is looked at, too.
+    pub(crate) fn body<B>(self, body: B) -> TraceBody<B> {
+        TraceBody::new(self.scope, body, self.side, self.seen)
+    }
+
+    /// There is no response.
+    pub(crate) fn failed(&mut self, why: impl fmt::Display) {
+        self.tell_failure(why);
+        if let Some(seen) = &mut self.seen {
+            seen.failed();
+        }
+    }
+
+    /// Tells what went wrong, whatever the response is.
+    pub(crate) fn tell_failure(&self, why: impl fmt::Display) {
+        self.failures.tell(self.scope.clone(), || lines::failed(why));
     }
 }
 
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    E: fmt::Display + 'static,
     B: Body,
 {
     type Output = Result<Response<TraceBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Answered { answer, side, scope, mut seen, response_header } = ready!(self.poll_answer(cx));
+        let Answered { answer, mut rest } = ready!(self.poll_answer(cx));
         Poll::Ready(match answer {
             Ok(mut response) => {
-                if let (Some(name), Some(scope)) = (response_header, &scope) {
-                    // Digits are always a valid value.
-                    if let Ok(id) = HeaderValue::from_str(&scope.context().trace_id.to_hex()) {
-                        response.headers_mut().insert(name, id);
-                    }
+                if let Some((name, value)) = rest.header() {
+                    response.headers_mut().insert(name, value);
                 }
-                if let Some(seen) = &mut seen {
-                    seen.response(response.status(), response.headers());
-                    if response.body().is_end_stream() {
-                        seen.is_complete();
-                    }
-                }
-                // Told at once, for nobody may ever look at an empty body.
-                let seen = seen.filter(|_| !response.body().is_end_stream());
-                Ok(response.map(|body| TraceBody::new(scope, body, side, seen)))
+                rest.see(response.status(), response.headers(), !response.body().is_end_stream());
+                Ok(response.map(|body| rest.body(body)))
             }
             Err(error) => {
-                if let Some(seen) = &mut seen {
-                    seen.failed();
-                }
+                rest.failed(Failure(&error));
                 Err(error)
             }
         })

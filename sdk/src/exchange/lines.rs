@@ -2,13 +2,15 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use logtracer_core::line::Severity;
-use logtracer_core::request::{Exchange, Outcome, grpc, reason};
+use logtracer_core::request::{Exchange, Outcome, grpc};
 use tracing::Level;
 
 use super::{RequestLog, Side, Telling};
+use crate::errors::panic_text;
 use crate::events::at_level;
 use crate::targets;
 
@@ -84,12 +86,26 @@ pub(super) fn panics_written() -> u64 {
 }
 
 pub(super) fn panicked(payload: &(dyn Any + Send)) {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
-    tracing::error!(target: targets::PANIC, "panicked: {text}");
+    tracing::error!(target: targets::PANIC, "panicked: {}", panic_text(payload));
     // A layer around this one has nothing to add.
     #[cfg(feature = "logging")]
     crate::logging::panic::count();
+}
+
+thread_local! {
+    static FAILURES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The failures of this thread that have their line already.
+pub(super) fn failures_told() -> u64 {
+    FAILURES.get()
+}
+
+/// Tells why a service or a body has failed.
+pub(crate) fn failed(why: impl fmt::Display) {
+    tracing::error!(target: targets::ERROR, "failed: {why}");
+    // A layer around this one has nothing to add.
+    FAILURES.set(FAILURES.get() + 1);
 }
 
 fn level_of(telling: &Telling, outcome: Outcome) -> Level {
@@ -108,19 +124,8 @@ struct Summary<'a>(&'a Exchange<'a>);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exchange = self.0;
-        match exchange.outcome {
-            Outcome::Grpc { code, .. } => write!(f, "{} - {}", Lossy(exchange.path()), grpc::name(code)),
-            outcome => {
-                write!(
-                    f,
-                    "{} - {} - {}",
-                    Lossy(exchange.method),
-                    Lossy(exchange.url),
-                    Reason(outcome.status())
-                )
-            }
-        }
+        self.0.write_message(f);
+        Ok(())
     }
 }
 
@@ -132,9 +137,14 @@ impl fmt::Display for Returned<'_> {
         let exchange = self.0;
         match exchange.outcome {
             Outcome::Grpc { code, .. } => {
-                write!(f, "{} - {} - returning gRPC call", Lossy(exchange.path()), grpc::name(code))
+                write!(f, "{} - {} - returning gRPC call", Lossy(exchange.path()), grpc::name(code))?;
+                exchange.write_grpc_message(f);
+                Ok(())
             }
-            outcome => write!(f, "{} - {}", Reason(outcome.status()), Lossy(exchange.url)),
+            _ => {
+                exchange.write_status(f);
+                write!(f, " - {}", Lossy(exchange.url))
+            }
         }
     }
 }
@@ -147,24 +157,11 @@ impl fmt::Display for Answered<'_> {
         let exchange = self.0;
         match exchange.outcome {
             Outcome::Grpc { code, .. } => {
-                write!(f, "Response received from {} - {}", Lossy(exchange.path()), grpc::name(code))
+                write!(f, "Response received from {} - {}", Lossy(exchange.path()), grpc::name(code))?;
+                exchange.write_grpc_message(f);
+                Ok(())
             }
             _ => Returned(exchange).fmt(f),
-        }
-    }
-}
-
-/// `200 OK`.
-struct Reason(u16);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            return f.write_str("no response");
-        }
-        match reason(self.0) {
-            Some(phrase) => write!(f, "{} {phrase}", self.0),
-            None => write!(f, "{}", self.0),
         }
     }
 }

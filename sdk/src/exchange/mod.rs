@@ -6,17 +6,18 @@
 
 mod begin;
 mod body;
+mod failures;
 mod future;
-mod lines;
+pub(crate) mod lines;
 mod received;
 mod seen;
 mod texts;
 
 pub(crate) use begin::{Begun, RequestSpan};
 pub use body::TraceBody;
-#[cfg(feature = "actix")]
-pub(crate) use future::Answered;
 pub use future::ResponseFuture;
+#[cfg(feature = "actix")]
+pub(crate) use future::{Answered, Rest};
 use http::{HeaderMap, header};
 use logtracer_core::request::grpc;
 use logtracer_core::request::url::Query;
@@ -24,8 +25,6 @@ use logtracer_core::span::Kind;
 #[cfg(feature = "server")]
 pub(crate) use received::Received;
 pub(crate) use seen::Parts;
-#[cfg(feature = "actix")]
-pub(crate) use seen::Seen;
 use tracing::Level;
 
 /// Which side of the request this service is.

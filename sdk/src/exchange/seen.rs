@@ -1,5 +1,6 @@
 //! [`Seen`]: what is seen of one request, until its lines and its span are written.
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +30,8 @@ pub(crate) struct Seen {
     is_grpc: bool,
     /// gRPC-Web, whose status stands in the body.
     is_web: bool,
+    /// What came with the status of gRPC, decoded.
+    grpc_message: Vec<u8>,
     end: End,
     /// The bytes that the response has promised.
     promised: Option<u64>,
@@ -60,6 +63,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The route that the framework has matched.
     pub(crate) route: &'a str,
+    /// The other end of the connection, where that is known.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl Seen {
@@ -87,6 +92,7 @@ impl Seen {
             is_web: headers
                 .get(header::CONTENT_TYPE)
                 .is_some_and(|value| grpc::is_web_content_type(value.as_bytes())),
+            grpc_message: Vec::new(),
             end: End::None,
             promised: None,
         });
@@ -105,10 +111,11 @@ impl Seen {
 
     pub(crate) fn response(&mut self, status: StatusCode, headers: &HeaderMap) {
         // Trailers-only: a gRPC response that has its status among its headers.
-        let grpc = self.is_grpc.then(|| grpc_status(headers)).flatten();
+        let grpc = self.grpc_status(headers);
         self.end = End::Sending { status, grpc };
         self.promised = content_length(headers);
         let has_no_body = self.method == Method::HEAD
+            || (self.promised == Some(0) && !self.is_grpc)
             || status.is_informational()
             || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         if has_no_body {
@@ -128,10 +135,22 @@ impl Seen {
         if let Some(data) = frame.data_ref() {
             self.data(data.remaining());
         }
-        let code = frame.trailers_ref().filter(|_| self.is_grpc).and_then(grpc_status);
+        let code = frame.trailers_ref().and_then(|trailers| self.grpc_status(trailers));
         if let (Some(code), End::Sending { grpc, .. } | End::Complete { grpc, .. }) = (code, &mut self.end) {
             *grpc = Some(code);
         }
+    }
+
+    /// The code of a call of gRPC, whose message is kept.
+    fn grpc_status(&mut self, headers: &HeaderMap) -> Option<u32> {
+        if !self.is_grpc {
+            return None;
+        }
+        if let Some(message) = headers.get("grpc-message") {
+            self.grpc_message.clear();
+            grpc::write_message(&mut self.grpc_message, message.as_bytes());
+        }
+        headers.get("grpc-status")?.to_str().ok()?.parse().ok()
     }
 
     pub(crate) fn is_complete(&mut self) {
@@ -187,7 +206,7 @@ impl Seen {
             response_size: self.response_size,
             route: texts.at(&texts.route),
             outcome: self.outcome(),
-            grpc_message: b"",
+            grpc_message: &self.grpc_message,
             duration: self.start.elapsed(),
         }
     }
@@ -235,10 +254,6 @@ pub(crate) fn watch<R>(
 }
 
 // === what is read from headers ===
-
-fn grpc_status(headers: &HeaderMap) -> Option<u32> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
-}
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

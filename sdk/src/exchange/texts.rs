@@ -1,5 +1,6 @@
 //! [`Texts`]: what is kept of the texts of a request until it is over.
 
+use std::io::Write as _;
 use std::ops::Range;
 
 use http::{HeaderName, HeaderValue, header};
@@ -26,18 +27,20 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn of(telling: &Telling, parts: &Parts<'_>) -> Self {
-        let Parts { uri, headers, route, .. } = *parts;
+        let Parts { uri, headers, route, peer, .. } = *parts;
         let header = |name| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         let host = uri.authority().map_or(header(header::HOST), |authority| authority.as_str().as_bytes());
-        let scheme = match header(X_FORWARDED_PROTO) {
-            b"" => uri.scheme_str().unwrap_or("http").as_bytes(),
-            forwarded => forwarded,
-        };
-        let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
-        let remote_ip = match telling.side {
-            Side::Server => first_address(header(X_FORWARDED_FOR)),
+        // What proxies have told of the caller; of the calls that go out they know nothing.
+        let forwarded = |name| match telling.side {
+            Side::Server => first_of(header(name)),
             Side::Client => b"",
         };
+        let scheme = match forwarded(X_FORWARDED_PROTO) {
+            scheme if is_scheme(scheme) => scheme,
+            _ => uri.scheme_str().unwrap_or("http").as_bytes(),
+        };
+        let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
+        let remote_ip = forwarded(X_FORWARDED_FOR);
 
         let mut buffer = Vec::with_capacity(256);
         let mut add = |write: &mut dyn FnMut(&mut Vec<u8>)| {
@@ -55,7 +58,10 @@ impl Texts {
             }),
             user_agent: add(&mut |out| out.extend_from_slice(header(header::USER_AGENT))),
             referer: add(&mut |out| url::write_url(out, header(header::REFERER), telling.query)),
-            remote_ip: add(&mut |out| out.extend_from_slice(remote_ip)),
+            remote_ip: add(&mut |out| match peer {
+                Some(peer) if remote_ip.is_empty() => _ = write!(out, "{peer}"),
+                _ => out.extend_from_slice(remote_ip),
+            }),
             route: add(&mut |out| out.extend_from_slice(route.as_bytes())),
             target,
             buffer,
@@ -67,7 +73,13 @@ impl Texts {
     }
 }
 
-/// The first of a list, which is what the first proxy took for the caller.
-fn first_address(forwarded_for: &[u8]) -> &[u8] {
-    forwarded_for.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
+/// The first of a list: each proxy adds what it has seen at the end.
+fn first_of(list: &[u8]) -> &[u8] {
+    list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
+}
+
+/// True for what can stand before `://` (RFC 3986, section 3.1).
+fn is_scheme(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
 }

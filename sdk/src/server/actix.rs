@@ -17,8 +17,9 @@ use pin_project_lite::pin_project;
 
 use super::service::Started;
 use super::{ResponseFuture, TraceBody, TraceLayer, TraceService};
-use crate::current::Scope;
-use crate::exchange::{Answered, Parts, Seen};
+use crate::TraceContext;
+use crate::errors::Failure;
+use crate::exchange::{Answered, Parts, Rest, lines};
 
 impl<S, B> Transform<S, ServiceRequest> for TraceLayer
 where
@@ -59,8 +60,10 @@ where
             version: version(request.version()),
             headers: &headers,
             route: &request.match_pattern().unwrap_or_default(),
+            peer: request.peer_addr().map(|peer| peer.ip()),
         };
-        let Started { begun, context, .. } = self.options.begin(&parts);
+        let outer = request.extensions().get::<TraceContext>().copied();
+        let Started { begun, context, .. } = self.options.begin(&parts, outer);
         request.extensions_mut().insert(context);
         let response_header = self.options.response_header.clone();
         ActixResponse { inner: begun.call(response_header, || self.inner.call(request)) }
@@ -98,66 +101,67 @@ where
     type Output = Result<ServiceResponse<TraceBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answered = ready!(self.project().inner.poll_answer(cx));
-        let Answered { answer, side, scope, mut seen, response_header } = answered;
+        let Answered { answer, mut rest } = ready!(self.project().inner.poll_answer(cx));
         Poll::Ready(match answer {
             Ok(mut response) => {
-                if let (Some(name), Some(scope)) = (response_header, &scope) {
-                    tell_trace(&mut response, &name, scope);
+                if let Some((name, value)) = rest.header().as_ref().and_then(older) {
+                    response.headers_mut().insert(name, value);
+                }
+                // Of an error in a handler Actix has made the response.
+                if let Some(error) = response.response().error() {
+                    tell(&rest, error);
                 }
                 let size = response.response().body().size();
-                let is_empty = matches!(size, BodySize::None | BodySize::Sized(0));
-                if let Some(seen) = &mut seen {
-                    see_status(seen, response.status(), size);
-                    if is_empty {
-                        seen.is_complete();
-                    }
-                }
-                // Told at once, for nobody may ever look at an empty body.
-                let seen = seen.filter(|_| !is_empty);
-                Ok(response.map_body(|_, body| TraceBody::new(scope, body, side, seen)))
+                let has_body = !matches!(size, BodySize::None | BodySize::Sized(0));
+                rest.see(status(response.status()), &length(size), has_body);
+                Ok(response.map_body(|_, body| rest.body(body)))
             }
             // Actix makes a response of it further out.
             Err(error) => {
-                if let Some(seen) = &mut seen {
-                    see_status(seen, error.as_response_error().status_code(), BodySize::None);
-                    seen.is_complete();
-                }
+                tell(&rest, &error);
+                rest.see(status(error.as_response_error().status_code()), &HeaderMap::new(), false);
                 Err(error)
             }
         })
     }
 }
 
-fn see_status(seen: &mut Seen, status: actix_web::http::StatusCode, size: BodySize) {
+/// Tells of an error, unless it is the caller's fault.
+fn tell(rest: &Rest, error: &Error) {
+    if error.as_response_error().status_code().is_server_error() {
+        rest.tell_failure(error);
+    }
+}
+
+fn length(size: BodySize) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let BodySize::Sized(bytes) = size {
         headers.insert(header::CONTENT_LENGTH, bytes.into());
     }
-    seen.response(StatusCode::from_u16(status.as_u16()).unwrap_or_default(), &headers);
-}
-
-fn tell_trace<B>(response: &mut ServiceResponse<B>, name: &HeaderName, scope: &Scope) {
-    let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
-    let id = actix_header::HeaderValue::from_str(&scope.context().trace_id.to_hex());
-    if let (Ok(name), Ok(id)) = (name, id) {
-        response.headers_mut().insert(name, id);
-    }
+    headers
 }
 
 impl<B: MessageBody> MessageBody for TraceBody<B> {
-    type Error = B::Error;
+    type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
         self.inner().map_or(BodySize::None, MessageBody::size)
     }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<web::Bytes, B::Error>>> {
-        self.poll_piece(|body| body.poll_next(cx), |seen, piece| seen.data(piece.len()), |_| false)
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        self.poll_piece(
+            |body| body.poll_next(cx).map_err(Into::into),
+            |seen, piece| seen.data(piece.len()),
+            |_| false,
+            |error: &Self::Error| lines::failed(Failure(error)),
+        )
     }
 }
 
-// === the older `http` in terms of the newer ===
+// === the older `http` and the newer ===
 
 fn newer(
     (name, value): (&actix_header::HeaderName, &actix_header::HeaderValue),
@@ -175,4 +179,15 @@ fn version(version: actix_web::http::Version) -> Version {
         Older::HTTP_3 => Version::HTTP_3,
         _ => Version::HTTP_11,
     }
+}
+
+fn status(status: actix_web::http::StatusCode) -> StatusCode {
+    StatusCode::from_u16(status.as_u16()).unwrap_or_default()
+}
+
+fn older(
+    (name, value): &(HeaderName, HeaderValue),
+) -> Option<(actix_header::HeaderName, actix_header::HeaderValue)> {
+    let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+    Some((name, actix_header::HeaderValue::from_bytes(value.as_bytes()).ok()?))
 }

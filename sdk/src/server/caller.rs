@@ -126,6 +126,14 @@ mod tests {
             Sampling::Accept,
         );
         check("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124", TRACE, None, Sampling::Defer);
+        // Version 0, trace id, span id and options, in Base64.
+        check(
+            "grpc-trace-bin",
+            "AABGOsNcn2QTrUhIWjlTu2EkAQDwZ6oLqQK3AgE",
+            TRACE,
+            Some("00f067aa0ba902b7"),
+            Sampling::Accept,
+        );
     }
 
     #[test]

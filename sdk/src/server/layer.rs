@@ -28,7 +28,11 @@ use crate::exchange::{Side, Telling};
 ///
 /// No other layer has to stand in a certain order to it, but only what is inside of it sees the trace.
 ///
+/// Within another one it joins what that has begun: one trace, and one span.
+///
 /// A panic of the handler gets one line for Error Reporting and goes on.
+/// What the service or its body fails with is an ERROR line; where `Logging::report_errors` says so, it is an event
+/// of Error Reporting, too.
 ///
 /// ```
 /// use axum::{Router, body::Body, routing::get};

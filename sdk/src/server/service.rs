@@ -1,5 +1,7 @@
 //! [`TraceService`]: headers to scope.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -35,7 +37,9 @@ pub struct TraceService<S> {
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for TraceService<S>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
+    S::Error: fmt::Display + 'static,
     ResponseBody: Body,
+    ResponseBody::Error: fmt::Display + 'static,
 {
     type Response = Response<TraceBody<ResponseBody>>;
     type Error = S::Error;
@@ -52,8 +56,10 @@ where
             version: request.version(),
             headers: request.headers(),
             route: route(&request),
+            peer: peer(&request),
         };
-        let Started { begun, context, received } = self.options.begin(&parts);
+        let outer = request.extensions().get::<TraceContext>().copied();
+        let Started { begun, context, received } = self.options.begin(&parts, outer);
         request.extensions_mut().insert(context);
         if let Some(received) = received {
             request.extensions_mut().insert(received);
@@ -72,7 +78,8 @@ pub(super) struct Started {
 
 impl Options {
     /// Finds or makes the trace of a request, and begins to look at it.
-    pub(super) fn begin(&self, parts: &Parts<'_>) -> Started {
+    /// Begins a request, of which a layer further out may know the trace already.
+    pub(super) fn begin(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> Started {
         let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
         let requests = match self.excluded {
             Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
@@ -81,9 +88,14 @@ impl Options {
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
         let caller = Caller::read(&self.propagator, parts.headers);
-        let names_a_span = caller.names_a_span();
-        let (context, span) =
-            RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span);
+        let (context, span) = match outer {
+            // The request is that layer's, and so is its span.
+            Some(outer) => (outer, None),
+            None => {
+                let names_a_span = caller.names_a_span();
+                RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span)
+            }
+        };
         let scope = Scope::new(context, caller.carried(context.trace_id));
         let telling = Telling { requests, ..self.telling };
         let received = (self.reads_messages && requests != RequestLog::Off && telling.is_grpc(parts.headers))
@@ -105,6 +117,17 @@ fn route<B>(_request: &Request<B>) -> &str {
 }
 
 /// The URI before a nested router has shortened it.
+/// The other end of the connection, where axum has been told it.
+fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(peer)) = request.extensions().get() {
+        let peer: &std::net::SocketAddr = peer;
+        return Some(peer.ip());
+    }
+    let _ = request;
+    None
+}
+
 fn original_uri<B>(request: &Request<B>) -> &http::Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {

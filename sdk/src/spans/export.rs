@@ -153,6 +153,8 @@ pub struct SpanExporter {
 impl SpanExporter {
     /// Waits until all spans that have ended are sent, at most this long; false when some were not.
     ///
+    /// A batch that the exporter does not take is given up and counted after a minute, so that waiting comes to an
+    /// end whatever the patience is.
     /// It blocks; from async code call it in `spawn_blocking`.
     ///
     /// ```

@@ -84,7 +84,7 @@ pub(super) fn record(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_
 }
 
 impl Queue {
-    fn push(&self, span: Box<[u8]>) {
+    pub(super) fn push(&self, span: Box<[u8]>) {
         let mut waiting = self.lock();
         if waiting.is_closed {
             drop(waiting);
@@ -175,19 +175,23 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    #[test]
-    fn the_oldest_make_room_and_are_counted() {
-        let queue = Queue {
+    pub(in crate::spans) fn queue_of(max_bytes: usize) -> Queue {
+        Queue {
             ratio: Ratio::ALL,
-            max_bytes: 30,
+            max_bytes,
             waiting: Mutex::default(),
             wake: Notify::new(),
             idle: Condvar::new(),
             dropped: AtomicU64::new(0),
-        };
+        }
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_are_counted() {
+        let queue = queue_of(30);
         for number in 0..5u8 {
             queue.push(vec![number; 10].into());
         }

@@ -26,14 +26,16 @@ impl RequestSpan {
         wanted: bool,
         is_of_another: bool,
     ) -> (TraceContext, Option<Self>) {
+        let is_decided = context.sampling.is_decided();
         let context = queue::decided(context);
         if !queue::records(&context) {
             return (context, None);
         }
         if !wanted {
-            // Without a span of its own nothing may hang below the ids that were made for it.
-            let decided = if is_of_another { context } else { context.with_sampling(Sampling::Deny) };
-            return (decided, None);
+            // Without a span of its own nothing may hang below the ids that were made for it, unless the caller
+            // has decided otherwise.
+            let stands = is_of_another || is_decided;
+            return (if stands { context } else { context.with_sampling(Sampling::Deny) }, None);
         }
         let context = if is_of_another { context.child() } else { context };
         (context, Some(Self { context, kind, start_unix_nanos: clock::unix_nanos() }))

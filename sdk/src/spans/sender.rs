@@ -1,6 +1,6 @@
 //! The thread that sends batches, with a small runtime of its own: it works in programs without tokio, too.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -19,6 +19,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// With these the pauses come to 51.1 s; the queue takes what ends in the meantime.
 const MAX_ATTEMPTS: u32 = 10;
+/// Hurried attempts do not count, and must come to an end as well.
+const MAX_TIME: Duration = Duration::from_secs(60);
 /// The longest pause while someone waits for the spans to be sent.
 const HURRIED_PAUSE: Duration = Duration::from_millis(100);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -48,7 +50,7 @@ async fn run(queue: &Queue, target: &Target, service: &str) {
             let mut body = Vec::new();
             let scope = Scope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
             otlp::write_request(&mut body, |resource| resource.text("service.name", service), scope, &spans);
-            let dropped = deliver(queue, target, body.into(), count as u64).await;
+            let dropped = deliver(queue, target, body.into(), count as u64, MAX_TIME).await;
             queue.count_dropped(dropped);
             queue.batch_is_done();
         }
@@ -64,16 +66,17 @@ async fn run(queue: &Queue, target: &Target, service: &str) {
 }
 
 /// Sends a batch until it is taken, refused for good, or given up; returns how many spans of it are lost.
-async fn deliver(queue: &Queue, target: &Target, body: Bytes, count: u64) -> u64 {
+async fn deliver(queue: &Queue, target: &Target, body: Bytes, count: u64, max_time: Duration) -> u64 {
     let mut pause = FIRST_PAUSE;
     let mut attempts = 1;
+    let start = Instant::now();
     loop {
         match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
             Ok(Ok(Answer::Taken { rejected })) => return rejected.min(count),
             Ok(Ok(Answer::Refused)) => return count,
             Ok(Ok(Answer::Later) | Err(_)) | Err(_) => {}
         }
-        if attempts >= MAX_ATTEMPTS || queue.is_closed() {
+        if attempts >= MAX_ATTEMPTS || start.elapsed() >= max_time || queue.is_closed() {
             return count;
         }
         // An attempt more because someone waits is none less for those who do not.
@@ -133,4 +136,30 @@ async fn post(target: &Target, body: Bytes) -> Result<Answer, Failure> {
         status if status.is_server_error() => Answer::Later,
         _ => Answer::Refused,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spans::queue;
+
+    /// Whoever waits without an end for an exporter that is gone gets an answer all the same.
+    #[test]
+    fn a_flush_without_patience_comes_to_an_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let queue: &Queue = Box::leak(Box::new(queue::tests::queue_of(1000)));
+        queue.push([1].into());
+        let waiting = std::thread::spawn(|| queue.flush(Duration::MAX));
+        while !queue.is_hurried() {
+            std::thread::yield_now();
+        }
+        let target =
+            Target { address: ("127.0.0.1".into(), 1), authority: "127.0.0.1:1".into(), path: "/".into() };
+        let (spans, count) = queue.take_batch().unwrap();
+        let delivering = deliver(queue, &target, spans.into(), count as u64, Duration::from_millis(300));
+        let lost = runtime.block_on(async { timeout(Duration::from_secs(60), delivering).await });
+        assert_eq!(lost.unwrap(), 1);
+        queue.batch_is_done();
+        assert!(waiting.join().unwrap());
+    }
 }

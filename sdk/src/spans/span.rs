@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use super::queue;
 use crate::clock;
-use crate::current::{Scope, TraceContextExt, TraceGuard, carried, current_trace};
+use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
 use crate::future::InTrace;
 
 /// A span of this name below the current one, or at the root of a new trace where there is none.
@@ -29,7 +31,7 @@ use crate::future::InTrace;
 /// assert!(current_trace().is_none());
 /// ```
 pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
-    SpanBuilder { name: name.into(), kind: Kind::Internal, attributes: Vec::new() }
+    SpanBuilder { name: name.into(), kind: Kind::Internal, attributes: Vec::new(), failure: None }
 }
 
 /// A span that has not begun; made by [`span`].
@@ -47,6 +49,8 @@ pub struct SpanBuilder {
     name: Cow<'static, str>,
     kind: Kind,
     attributes: Vec<(Cow<'static, str>, String)>,
+    /// Set from within the span by whoever sees that its work has failed.
+    failure: Option<Arc<AtomicBool>>,
 }
 
 impl SpanBuilder {
@@ -63,11 +67,13 @@ impl SpanBuilder {
         self
     }
 
-    /// Makes it the span of a call to another service.
-    #[cfg_attr(not(feature = "client"), allow(dead_code))]
-    pub(crate) fn client(mut self) -> Self {
+    /// Makes it the span of a call to another service, and hands out what says that the call has failed.
+    #[cfg(feature = "client")]
+    pub(crate) fn client(mut self) -> (Self, Arc<AtomicBool>) {
+        let failure = Arc::default();
         self.kind = Kind::Client;
-        self
+        self.failure = Some(Arc::clone(&failure));
+        (self, failure)
     }
 
     /// Begins the span; it ends when the guard is dropped, and fails when that happens in a panic.
@@ -111,6 +117,7 @@ impl SpanBuilder {
         let open = Open {
             builder: self,
             context,
+            carried: Scope::here(context).carried(),
             start_unix_nanos: clock::unix_nanos(),
             start: Instant::now(),
             failed: false,
@@ -124,6 +131,8 @@ impl SpanBuilder {
 struct Open {
     builder: SpanBuilder,
     context: TraceContext,
+    /// As it was when the span began: it may end where nothing is current, in another task.
+    carried: Option<Arc<Carried>>,
     start_unix_nanos: u64,
     start: Instant,
     failed: bool,
@@ -131,9 +140,11 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let carried = carried().filter(|carried| carried.trace_id == self.context.trace_id);
-        let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
-        let failed = self.failed || std::thread::panicking();
+        let tracestate = self.carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
+        let failure = self.builder.failure.as_ref();
+        let failed = self.failed
+            || failure.is_some_and(|failure| failure.load(Ordering::Relaxed))
+            || std::thread::panicking();
         let span = Span {
             context: self.context,
             tracestate: tracestate.unwrap_or_default(),

@@ -142,3 +142,49 @@ fn concurrent_requests_keep_their_traces() {
         serving.await.unwrap().unwrap();
     });
 }
+
+/// An error that is the service's fault is told with its text, one that is the caller's is not; and where no proxy
+/// tells the caller's address, the connection does.
+#[test]
+fn errors_and_addresses() {
+    let fails = web::get().to(async || -> Result<String, actix_web::Error> {
+        Err(actix_web::error::ErrorInternalServerError("no database"))
+    });
+    let refuses = web::get().to(async || -> Result<String, actix_web::Error> {
+        Err(actix_web::error::ErrorForbidden("not you"))
+    });
+    let breaks = web::get().to(async || {
+        let pieces = [Ok(Bytes::from("x")), Err(std::io::Error::other("disk full"))];
+        HttpResponse::Ok().streaming(futures_util::stream::iter(pieces))
+    });
+    let capture = Capture::with(|logging| logging.level("info").report_errors(tracing::Level::ERROR));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    System::new().block_on(async {
+        let app = App::new().route("/fails", fails).route("/refuses", refuses).route("/breaks", breaks);
+        let app = test::init_service(app.wrap(layer())).await;
+        for path in ["/fails", "/refuses"] {
+            let request = test::TestRequest::get()
+                .uri(path)
+                .insert_header(("host", "shop"))
+                .peer_addr("10.9.8.7:5005".parse().unwrap());
+            test::call_and_read_body(&app, request.to_request()).await;
+        }
+        let request = test::TestRequest::get().uri("/breaks").insert_header(("host", "shop"));
+        let response = test::call_service(&app, request.to_request()).await;
+        assert!(actix_web::body::to_bytes(response.into_body()).await.is_err());
+    });
+    let lines = capture.lines();
+    assert_eq!(
+        texts(&lines),
+        [
+            ("ERROR", "test - failed: no database"),
+            ("ERROR", "test - GET - http://shop/fails - 500 Internal Server Error"),
+            ("WARNING", "test - GET - http://shop/refuses - 403 Forbidden"),
+            ("ERROR", "test - failed: disk full"),
+            ("ERROR", "test - GET - http://shop/breaks - 500 Internal Server Error"),
+        ]
+    );
+    let reports: Vec<_> = lines.iter().map(|line| line.get("@type").is_some()).collect();
+    assert_eq!(reports, [true, false, false, true, false]);
+    assert_eq!(lines[1]["httpRequest"]["remoteIp"], "10.9.8.7");
+}

@@ -18,6 +18,7 @@ async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Stat
     tracing::info!(request = %Redacted::new(&request, &["card"]), "buying");
     match request.item.as_str() {
         "bread" => Ok(Response::new(BuyReply { order: 7 })),
+        "caf\u{e9}" => Err(Status::not_found("no caf\u{e9}, 100%")),
         "eggs" => Err(Status::not_found("out of eggs")),
         _ => Err(Status::internal("no such thing")),
     }
@@ -78,11 +79,35 @@ async fn the_status_of_the_trailers() {
 /// An error is a response that has nothing but trailers.
 #[tokio::test]
 async fn the_status_of_a_response_without_a_body() {
-    for (item, severity, code) in [("eggs", "WARNING", "NOT_FOUND"), ("gold", "ERROR", "INTERNAL")] {
+    for (item, severity, code) in
+        [("eggs", "WARNING", "NOT_FOUND - out of eggs"), ("gold", "ERROR", "INTERNAL - no such thing")]
+    {
         let lines = texts(&lines_of(item, RequestLog::Single).await);
         let server = (severity.into(), format!("test - /demo.Shop/Buy - {code}"));
         let client = ("WARNING".into(), format!("test - OUTBOUND /demo.Shop/Buy - {code}"));
         assert!(lines.contains(&server) && lines.contains(&client), "{lines:?}");
+    }
+}
+
+/// The message that came with the status, decoded, is in the lines of both sides.
+#[tokio::test]
+async fn the_message_of_the_status() {
+    for (requests, server, client) in [
+        (RequestLog::Single, "NOT_FOUND", "OUTBOUND /demo.Shop/Buy - NOT_FOUND"),
+        (
+            RequestLog::Pair,
+            "NOT_FOUND - returning gRPC call",
+            "Response received from /demo.Shop/Buy - NOT_FOUND",
+        ),
+    ] {
+        let lines = texts(&lines_of("caf\u{e9}", requests).await);
+        let message = "no caf\u{e9}, 100%";
+        for expected in [format!("/demo.Shop/Buy - {server} - {message}"), format!("{client} - {message}")] {
+            assert!(
+                lines.contains(&("WARNING".into(), format!("test - {expected}"))),
+                "{expected}: {lines:?}"
+            );
+        }
     }
 }
 

@@ -4,12 +4,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use logtracer_sdk::TraceContext;
-use logtracer_sdk::client::{RequestLog, TraceLayer as ClientLayer};
+use http_body_util::BodyExt;
+use logtracer_sdk::client::{RequestLog, TraceLayer as ClientLayer, traced, try_traced};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
+use logtracer_sdk::{TraceContext, current_trace};
 use tower::{Layer, ServiceExt};
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
 
 use crate::serving::serve;
 
@@ -129,4 +132,114 @@ async fn baggage_goes_on() {
     let answer =
         reqwest::Client::new().get(url).header("baggage", "user=ada, tier=gold").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "user=ada,tier=gold");
+}
+
+/// A call goes out with the scheme of its own URL.
+#[tokio::test]
+async fn the_scheme_of_a_call() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let answer =
+        async |_: http::Request<Body>| Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()));
+    let layer = ClientLayer::new().requests(RequestLog::Single);
+    let request = http::Request::get("http://shop/").header("x-forwarded-proto", "https").body(Body::empty());
+    layer.layer(tower::service_fn(answer)).oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(messages(&capture)[0].1, "test - OUTBOUND GET - http://shop/ - 200 OK");
+}
+
+/// What travels beside the trace goes everywhere where the trace goes.
+#[tokio::test]
+async fn what_is_carried_goes_on_from_everywhere() {
+    let told = async |headers: HeaderMap| {
+        let told = ["x-request-id", "tracestate", "baggage", "x-b3-traceid"]
+            .map(|name| headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned());
+        told.join(" ")
+    };
+    let next_hop = serve(Router::new().route("/", get(told))).await;
+    let capture = Capture::with(|logging| logging.level("info"));
+    let handler = async move || {
+        let client = reqwest::Client::new();
+        let ask = || {
+            let (client, url) = (client.clone(), next_hop.clone());
+            async move { client.get(url).with_trace().send().await.unwrap().text().await.unwrap() }
+        };
+        let with_middleware =
+            reqwest_middleware::ClientBuilder::new(client.clone()).with(ClientLayer::new()).build();
+        let hyper = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+            .build_http::<Body>();
+        let in_tower = ClientLayer::new().layer(hyper);
+        let request = http::Request::get(&next_hop).body(Body::empty()).unwrap();
+
+        let spawned = logtracer_sdk::spawn(ask()).await.unwrap();
+        let headers = logtracer_sdk::spawn_blocking(logtracer_sdk::trace_headers).await.unwrap();
+        let blocking = client.get(&next_hop).headers(headers).send().await.unwrap().text().await.unwrap();
+        let span = tracing::info_span!("task");
+        let instrumented = tokio::spawn(ask().instrument(span)).await.unwrap();
+        let middleware = with_middleware.get(&next_hop).send().await.unwrap().text().await.unwrap();
+        let tower = in_tower.oneshot(request).await.unwrap().into_body();
+        let tower = String::from_utf8(tower.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        [ask().await, spawned, blocking, instrumented, middleware, tower].join("\n")
+    };
+    let dispatch = capture.dispatch();
+    let app = Router::new().route("/", get(async move || handler().with_subscriber(dispatch).await));
+    let request = http::Request::get("/")
+        .header("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01")
+        .header("tracestate", "a=1,b=2")
+        .header("x-request-id", "0af76519")
+        .header("baggage", "user=ada")
+        .body(Body::empty());
+    let response = app.layer(TraceLayer::new()).oneshot(request.unwrap()).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let expected = "0af76519 a=1,b=2 user=ada 463ac35c9f6413ad48485a3953bb6124";
+    assert_eq!(String::from_utf8_lossy(&body).lines().collect::<Vec<_>>(), [expected; 6]);
+}
+
+/// A call that is spawned belongs to the trace in which it was made; one that is given up says so.
+#[tokio::test]
+async fn calls_to_others() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let context = TraceContext::new_root();
+    let call = context.run(|| traced("payments", async { current_trace() }));
+    assert_eq!(tokio::spawn(call).await.unwrap(), Some(context));
+    // Where it was made in none, the trace is that of whoever polls it.
+    let never = traced("slow", std::future::pending::<()>()).in_trace(context);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(5), never).await.is_err());
+    let fails = async { Err::<(), _>(std::io::Error::other("connection refused")) };
+    assert!(try_traced("database", fails).in_trace(context).await.is_err());
+    let panics = traced("panics", async { panic!("on purpose") }).in_trace(context);
+    assert!(tokio::spawn(panics).await.is_err());
+
+    assert_eq!(
+        messages(&capture),
+        [
+            ("INFO".into(), "test - OUTBOUND - payments".into()),
+            ("INFO".into(), "test - returned - payments".into()),
+            ("INFO".into(), "test - OUTBOUND - slow".into()),
+            ("INFO".into(), "test - cancelled - slow".into()),
+            ("INFO".into(), "test - OUTBOUND - database".into()),
+            ("WARNING".into(), "test - failed - database: connection refused".into()),
+            ("INFO".into(), "test - OUTBOUND - panics".to_owned()),
+        ]
+    );
+    assert!(capture.lines().iter().all(|line| line["trace"] == context.trace_id.to_string()));
+}
+
+/// reqwest tells the whole URL with an error.
+#[tokio::test]
+async fn errors_of_clients_tell_no_query() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let client = reqwest::Client::new();
+    let url = "http://me:secret@127.0.0.1:1/pay?card=secret";
+    let error = try_traced("payments", client.get(url).send()).await.unwrap_err();
+    tracing::error!(error = &error as &dyn std::error::Error, "failed");
+    let client = reqwest_middleware::ClientBuilder::new(client).build();
+    assert!(try_traced("payments", client.get(url).send()).await.is_err());
+    let lines = capture.lines();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
+    for text in [&lines[1]["message"], &lines[2]["error"], &lines[4]["message"]] {
+        assert!(text.as_str().unwrap().contains("http://127.0.0.1:1/pay?card=REDACTED"), "{text}");
+    }
 }

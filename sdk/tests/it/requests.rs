@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
-use logtracer_sdk::Format;
 use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
 use logtracer_sdk::testing::Capture;
+use logtracer_sdk::{Format, current_trace};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tracing::Level;
@@ -177,7 +177,7 @@ async fn a_panic_is_reported_and_goes_on() {
     let app = shop(TraceLayer::new().requests(RequestLog::Single));
     let outcome = tokio::spawn(app.oneshot(request("/panics"))).await;
     assert!(outcome.unwrap_err().is_panic());
-    assert_eq!(logtracer_sdk::current_trace(), None);
+    assert_eq!(current_trace(), None);
     let lines = capture.lines();
     assert_eq!(
         texts(&lines),
@@ -233,7 +233,11 @@ async fn streamed_bodies() {
             let _ = body.frame().await;
         }
         drop(body);
-        assert_eq!(texts(&capture.lines()), [expected]);
+        let lines = capture.lines();
+        let (request, others) = lines.split_last().unwrap();
+        assert_eq!(texts(std::slice::from_ref(request)), [expected]);
+        // Why it failed has a line of its own.
+        assert_eq!(others.len(), usize::from(fails), "{lines:?}");
         if !fails {
             let size = if read == 3 { "10" } else { "5" };
             assert_eq!(capture.lines()[0]["httpRequest"]["responseSize"], size);
@@ -284,4 +288,160 @@ async fn requests_have_a_level_of_their_own() {
     app.oneshot(request("/users/7")).await.unwrap();
     tracing::info!("still here");
     assert_eq!(texts(&capture.lines()), [("INFO", "test - still here")]);
+}
+
+/// A layer within another one joins its trace, whether the caller has named one or not.
+#[tokio::test]
+async fn nested_layers_have_one_trace() {
+    let told = async || format!("{:?}", current_trace().unwrap());
+    let inner = Router::new()
+        .route("/", get(told))
+        .layer(TraceLayer::new().response_header(HeaderName::from_static("x-inner")));
+    let app = inner.layer(TraceLayer::new().response_header(HeaderName::from_static("x-outer")));
+    for b3 in [None, Some(format!("{TRACE}-00f067aa0ba902b7-1")), Some("0".to_owned())] {
+        let mut request = Request::get("/");
+        if let Some(b3) = &b3 {
+            request = request.header("b3", b3);
+        }
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()["x-inner"], response.headers()["x-outer"], "{b3:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_callers_address() {
+    let with = |forwarded_for: Option<&'static str>| async move {
+        let capture = Capture::new();
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let mut request = request("/users/7");
+        request.headers_mut().remove("x-forwarded-for");
+        if let Some(forwarded_for) = forwarded_for {
+            request.headers_mut().insert("x-forwarded-for", forwarded_for.parse().unwrap());
+        }
+        let peer: std::net::SocketAddr = "[::1]:5005".parse().unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        let app = shop(TraceLayer::new().requests(RequestLog::Single));
+        app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        capture.lines()[0]["httpRequest"]["remoteIp"].clone()
+    };
+    assert_eq!(with(None).await, "::1");
+    assert_eq!(with(Some(" 10.1.2.3 , 10.0.0.1")).await, "10.1.2.3");
+}
+
+#[tokio::test]
+async fn the_scheme_that_proxies_tell() {
+    for (forwarded_proto, expected) in [
+        ("https", "https"),
+        ("https,http", "https"),
+        (" https , http", "https"),
+        ("no scheme!", "http"),
+        ("", "http"),
+    ] {
+        let capture = Capture::new();
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let mut request = request("/users/7");
+        request.headers_mut().insert("x-forwarded-proto", forwarded_proto.parse().unwrap());
+        let app = shop(TraceLayer::new().requests(RequestLog::Single));
+        app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        let url = capture.lines()[0]["httpRequest"]["requestUrl"].clone();
+        assert_eq!(url, format!("{expected}://shop:8080/users/7"));
+    }
+}
+
+/// An error with a cause.
+fn no_database() -> Box<dyn std::error::Error + Send + Sync> {
+    #[derive(Debug)]
+    struct NoDatabase(std::io::Error);
+    impl std::fmt::Display for NoDatabase {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no database")
+        }
+    }
+    impl std::error::Error for NoDatabase {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    Box::new(NoDatabase(std::io::Error::other("connection refused")))
+}
+
+/// What a service fails with is told once, with its causes and within its trace, and is a report where errors are.
+#[tokio::test]
+async fn a_service_that_fails() {
+    for (level, is_report) in [(None, false), (Some(Level::ERROR), true)] {
+        let capture = Capture::with(|logging| match level {
+            Some(level) => logging.report_errors(level).version("1.2"),
+            None => logging,
+        });
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let fails = tower::service_fn(async |_: Request<Body>| Err::<http::Response<Body>, _>(no_database()));
+        let inner = TraceLayer::new().layer(fails);
+        let service = TraceLayer::new().requests(RequestLog::Single).layer(inner);
+        assert!(service.oneshot(request("/")).await.is_err());
+        let lines = capture.lines();
+        assert_eq!(
+            texts(&lines),
+            [
+                ("ERROR", "test - failed: no database: connection refused"),
+                ("ERROR", "test - GET - http://shop:8080/ - 500 Internal Server Error"),
+            ]
+        );
+        assert_eq!(lines[0]["trace"], TRACE);
+        assert_eq!(lines[0].get("@type").is_some(), is_report);
+        assert_eq!(lines[0].get("serviceContext").is_some(), is_report);
+        // Which tells a status and no cause.
+        assert!(lines[1].get("@type").is_none());
+    }
+}
+
+/// Also where nothing is told of requests.
+#[tokio::test]
+async fn a_body_that_fails() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let service = TraceLayer::new().layer(tower::service_fn(async |_: Request<Body>| {
+        Ok::<_, Infallible>(http::Response::new(Frames(1, true)))
+    }));
+    let body = service.oneshot(request("/")).await.unwrap().into_body();
+    assert!(body.collect().await.is_err());
+    assert_eq!(texts(&capture.lines()), [("ERROR", "test - failed: lost")]);
+    assert_eq!(capture.lines()[0]["trace"], TRACE);
+
+    // An axum handler that streams: the error is one of axum's, with its cause in it.
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let streams =
+        async || Body::from_stream(futures_util::stream::iter([Err::<axum::body::Bytes, _>(no_database())]));
+    let app = Router::new().route("/", get(streams)).layer(TraceLayer::new());
+    assert!(app.oneshot(request("/")).await.unwrap().into_body().collect().await.is_err());
+    let lines = capture.lines();
+    let [(severity, message)] = texts(&lines)[..] else { panic!("{lines:?}") };
+    assert_eq!(severity, "ERROR");
+    assert!(message.starts_with("test - failed: no database"), "{message}");
+    assert!(message.ends_with(": connection refused"), "{message}");
+}
+
+/// A response that has promised nothing is over at once, whatever its body says.
+#[tokio::test]
+async fn a_response_of_length_zero() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let layer = TraceLayer::new().requests(RequestLog::Single);
+    let service = layer.layer(tower::service_fn(async |_: Request<Body>| {
+        let response = http::Response::builder().header("content-length", "0").body(Frames(0, false));
+        Ok::<_, Infallible>(response.unwrap())
+    }));
+    drop(service.oneshot(request("/")).await.unwrap());
+    assert_eq!(texts(&capture.lines()), [("INFO", "test - GET - http://shop:8080/ - 200 OK")]);
+}
+
+/// A panic that the hook has not seen has no place in the source: that of the SDK would be wrong.
+#[tokio::test]
+async fn a_panic_without_a_hook_has_no_place() {
+    let capture = Capture::new();
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let app = shop(TraceLayer::new());
+    assert!(tokio::spawn(app.oneshot(request("/panics"))).await.unwrap_err().is_panic());
+    let line = &capture.lines()[0];
+    assert!(line.get("sourceLocation").is_none() && line.get("context").is_none(), "{line}");
 }

@@ -1,0 +1,226 @@
+//! Which spans there are of a trace, and how they hang together; all tests share the export of the process.
+
+mod received;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::routing::get;
+use logtracer_sdk::client::{self, traced, try_traced};
+use logtracer_sdk::prelude::*;
+use logtracer_sdk::server::{Excluded, Routes, TraceLayer};
+use logtracer_sdk::spans::{SpanExport, SpanExporter, span};
+use logtracer_sdk::{Sampling, TraceContext, TraceId, current_trace};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tower::{Layer, ServiceExt};
+
+use received::{Received, names};
+
+/// The export of the process, and where it goes.
+fn export() -> &'static (SpanExporter, Received) {
+    static EXPORT: OnceLock<(SpanExporter, Received)> = OnceLock::new();
+    EXPORT.get_or_init(|| {
+        let (url, is_served) = std::sync::mpsc::channel();
+        let received = Received::default();
+        let serving = received.clone();
+        // Longer than any of the tests.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                url.send(serving.serve().await).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        (SpanExport::new("shop", is_served.recv().unwrap()).install().unwrap(), received)
+    })
+}
+
+/// The spans of a trace that have ended.
+async fn spans_of(trace_id: TraceId) -> Vec<Span> {
+    let (exporter, received) = export();
+    assert!(tokio::task::spawn_blocking(|| exporter.flush(Duration::from_secs(30))).await.unwrap());
+    received.of_trace(trace_id.to_bytes())
+}
+
+fn sampled() -> TraceContext {
+    export();
+    TraceContext::new_root().with_sampling(Sampling::Accept)
+}
+
+fn request(path: &str, context: TraceContext) -> Request<Body> {
+    let b3 = format!("{}-{}-1", context.trace_id, context.span_id);
+    Request::get(path).header("b3", b3).header("host", "shop").body(Body::empty()).unwrap()
+}
+
+async fn text_of(
+    response: Response<impl http_body::Body<Data = axum::body::Bytes, Error: std::fmt::Debug>>,
+) -> String {
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// Blocks, futures and foreign calls nest.
+#[tokio::test]
+async fn blocks_futures_and_calls() {
+    let context = sampled();
+    let inner = async {
+        let mut guard = span("block").attribute("item", "bread").enter();
+        guard.fail();
+        current_trace().unwrap()
+    };
+    let future = async {
+        tokio::task::yield_now().await;
+        traced("payments", inner).await
+    };
+    let innermost = context.run(|| tokio::spawn(future.in_span("future"))).await.unwrap();
+    assert_eq!(current_trace(), None);
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["block", "payments", "future"]);
+    let [block, payments, future] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(block.span_id, innermost.span_id.to_bytes());
+    assert_eq!(block.parent_span_id, payments.span_id);
+    assert_eq!(payments.parent_span_id, future.span_id);
+    assert_eq!(future.parent_span_id, context.span_id.to_bytes());
+    assert_eq!((payments.kind, block.status.as_ref().unwrap().code), (3, 2));
+    assert_eq!(block.attributes[0].key, "item");
+    assert!(future.end_time_unix_nano >= payments.end_time_unix_nano);
+}
+
+/// A call that is spawned belongs to where it was made, and one that fails is a span that has failed.
+#[tokio::test]
+async fn calls_that_are_spawned_and_calls_that_fail() {
+    let context = sampled();
+    let spawned = context.run(|| tokio::spawn(traced("spawned", async {})));
+    spawned.await.unwrap();
+    let fails = try_traced("fails", async { Err::<(), _>("no route") }).in_trace(context);
+    assert!(fails.await.is_err());
+    assert!(try_traced("returns", async { Ok::<_, String>(7) }).in_trace(context).await.is_ok());
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["spawned", "fails", "returns"]);
+    let failed: Vec<_> =
+        spans.iter().map(|span| span.status.as_ref().is_some_and(|it| it.code == 2)).collect();
+    assert_eq!(failed, [false, true, false]);
+    assert!(spans.iter().all(|span| span.parent_span_id == context.span_id.to_bytes()));
+}
+
+/// Work outside of any request begins a trace; what is not sampled has no span.
+#[tokio::test]
+async fn roots_and_decisions() {
+    export();
+    let root = {
+        let _root = span("nightly").enter();
+        current_trace().unwrap()
+    };
+    assert_eq!((root.parent_span_id, root.sampling), (None, Sampling::Accept));
+    assert_eq!(names(&spans_of(root.trace_id).await), ["nightly"]);
+    let denied = TraceContext::new_root().with_sampling(Sampling::Deny);
+    denied.run(|| {
+        let _span = span("not sampled").enter();
+        assert_eq!(current_trace(), Some(denied));
+    });
+    assert_eq!(names(&spans_of(denied.trace_id).await), [""; 0]);
+}
+
+fn app(layer: TraceLayer) -> Router {
+    let told = async || {
+        let _db = span("db").enter();
+        format!("{:?}", current_trace().unwrap().sampling)
+    };
+    Router::new()
+        .route("/users/{id}", get(told))
+        .route("/healthz", get(told))
+        .route("/v1/app-config/x", get(told))
+        .layer(layer)
+}
+
+/// A server has a span of its own below the caller's, except where it is excluded: by its path, or a part of it.
+#[tokio::test]
+async fn requests_and_exclusions() {
+    let routes = Routes::new().exact("/healthz").contains("/app-config/");
+    for excluded in [Excluded::Spans, Excluded::Both, Excluded::Logs] {
+        let app = app(TraceLayer::new().exclude(routes.clone()).exclude_from(excluded));
+        for path in ["/healthz", "/v1/app-config/x?y", "/users/7"] {
+            let context = sampled();
+            let response = app.clone().oneshot(request(path, context)).await.unwrap();
+            assert_eq!(text_of(response).await, "Accept");
+            let spans = spans_of(context.trace_id).await;
+            let is_excluded = path != "/users/7" && excluded != Excluded::Logs;
+            assert_eq!(spans.len(), if is_excluded { 1 } else { 2 }, "{excluded:?} {path}: {spans:?}");
+            assert_eq!(spans.last().unwrap().parent_span_id, context.span_id.to_bytes());
+            if path == "/users/7" {
+                assert_eq!(names(&spans), ["db", "GET /users/{id}"]);
+                assert_eq!((spans[1].kind, &spans[0].parent_span_id), (2, &spans[1].span_id));
+            }
+        }
+    }
+}
+
+/// What the caller has decided stands for those further down, also where this service has no span.
+#[tokio::test]
+async fn an_exclusion_takes_no_decision_back() {
+    export();
+    let app = app(TraceLayer::new().exclude(Routes::new().exact("/healthz")));
+    for (name, value, expected) in [
+        ("b3", "1", "Accept"),
+        ("b3", "d", "Debug"),
+        ("b3", "0", "Deny"),
+        ("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124;o=1", "Accept"),
+        ("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/0;o=1", "Accept"),
+        // Nobody has decided, and nobody else has a span for others to hang under.
+        ("x-other", "", "Deny"),
+    ] {
+        let request = Request::get("/healthz").header(name, value).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(text_of(response).await, expected, "{name}: {value}");
+    }
+}
+
+/// A layer within another one adds no second span.
+#[tokio::test]
+async fn nested_layers_have_one_span() {
+    let context = sampled();
+    let app = app(TraceLayer::new()).layer(TraceLayer::new());
+    text_of(app.oneshot(request("/users/7", context)).await.unwrap()).await;
+    assert_eq!(names(&spans_of(context.trace_id).await), ["db", "GET /users/{id}"]);
+}
+
+/// What other tracers have written along with the trace is on every span, wherever it has ended.
+#[tokio::test]
+async fn the_tracestate_is_on_every_span() {
+    let context = sampled();
+    let work = async || {
+        let spawned = tokio::spawn(async { drop(span("inner").enter()) }.in_span("spawned"));
+        let call = tokio::spawn(traced("call", async {}));
+        let guard = span("guard").enter();
+        drop(guard);
+        spawned.await.unwrap();
+        call.await.unwrap();
+    };
+    let app = Router::new().route("/", get(work)).layer(TraceLayer::new());
+    let request = Request::get("/")
+        .header("traceparent", format!("00-{}-{}-01", context.trace_id, context.span_id))
+        .header("tracestate", "a=1,b=2")
+        .body(Body::empty());
+    text_of(app.oneshot(request.unwrap()).await.unwrap()).await;
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(spans.len(), 5, "{spans:?}");
+    assert!(spans.iter().all(|span| span.trace_state == "a=1,b=2"), "{spans:?}");
+}
+
+/// Credentials of a URL are in no attribute.
+#[tokio::test]
+async fn the_span_of_a_call() {
+    let context = sampled();
+    let answer = |_: Request<Body>| async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) };
+    let client = client::TraceLayer::new().layer(tower::service_fn(answer));
+    let call = client.oneshot(Request::get("http://me:secret@shop:81/x").body(Body::empty()).unwrap());
+    call.in_trace(context).await.unwrap();
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET /x"]);
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
+    let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
+    assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
+}
