@@ -22,7 +22,6 @@ fn every_public_item_has_an_example_that_asserts() {
         let text = fs::read_to_string(&file).unwrap();
         for (line, item, docs) in public_items(&text) {
             items += 1;
-            let has_example = |docs: &str| docs.contains("```") && docs.contains("assert");
             let is_documented = match item.strip_prefix("pub mod ").and_then(|name| name.strip_suffix(';')) {
                 Some(module) => has_example(&docs_of_module(&file, module)),
                 None => has_example(&docs),
@@ -34,6 +33,32 @@ fn every_public_item_has_an_example_that_asserts() {
     }
     assert!(items > 150, "only {items} public items were found");
     assert!(missing.is_empty(), "no example that asserts:\n{}", missing.join("\n"));
+}
+
+/// True where a block of code that is run asserts something.
+fn has_example(docs: &str) -> bool {
+    let (mut is_code, mut is_run) = (false, false);
+    for line in docs.lines() {
+        let text = line.trim_start_matches(['/', '!']).trim();
+        // A fence can be an attribute, where an example needs a feature; without it none is run.
+        let fence = match text.split_once("doc = \"") {
+            Some((before, _)) if before.contains("cfg_attr(not(") => None,
+            Some((_, fence)) => fence.split('"').next(),
+            None => Some(text),
+        };
+        match fence.and_then(|text| text.strip_prefix("```")) {
+            Some(kind) => {
+                is_code = !is_code;
+                is_run = is_code
+                    && !["no_run", "ignore", "text", "toml", "json", "compile_fail"]
+                        .iter()
+                        .any(|it| kind.contains(it));
+            }
+            None if is_run && text.contains("assert") => return true,
+            None => {}
+        }
+    }
+    false
 }
 
 /// All Rust files of a folder, or a single one.
@@ -63,11 +88,12 @@ fn public_items(text: &str) -> Vec<(usize, &str, String)> {
         }
         if code.starts_with("///") {
             docs.push_str(code);
+            docs.push('\n');
             continue;
         }
         if code.starts_with("#[") || code.starts_with("#![") {
-            // Fences can be attributes, where an example needs a feature.
             docs.push_str(code);
+            docs.push('\n');
             continue;
         }
         let public = code.strip_prefix("pub ").filter(|rest| KINDS.iter().any(|kind| rest.starts_with(kind)));
@@ -89,7 +115,8 @@ fn docs_of_module(declared_in: &Path, module: &str) -> String {
     let file = [folder.join(format!("{module}.rs")), folder.join(module).join("mod.rs")];
     let file = file.iter().find(|file| file.exists()).unwrap();
     let text = fs::read_to_string(file).unwrap();
-    text.lines().filter(|line| line.starts_with("//!") || line.starts_with("#![cfg_attr")).collect()
+    let docs = text.lines().filter(|line| line.starts_with("//!") || line.starts_with("#![cfg_attr"));
+    docs.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -99,8 +126,7 @@ fn an_item_without_an_example_is_found() {
                 pub trait Three {\n    /// Four.\n    fn four();\n}\n\
                 #[cfg(test)]\nmod tests {\n    pub fn five() {}\n}\npub struct Six;\n";
     let items = public_items(text);
-    let found: Vec<_> =
-        items.iter().map(|(line, item, docs)| (*line, *item, docs.contains("assert"))).collect();
+    let found: Vec<_> = items.iter().map(|(line, item, docs)| (*line, *item, has_example(docs))).collect();
     let expected = [
         (7, "pub fn one() {}", true),
         (10, "pub trait Three {", false),
@@ -108,6 +134,19 @@ fn an_item_without_an_example_is_found() {
         (18, "pub struct Six;", false),
     ];
     assert_eq!(found, expected);
+    for (docs, expected) in [
+        ("/// It asserts.\n/// ```\n/// f();\n/// ```\n", false),
+        ("/// ```no_run\n/// assert!(true);\n/// ```\n", false),
+        ("/// ```rust,ignore\n/// assert!(true);\n/// ```\n", false),
+        ("/// ```text\n/// assert\n/// ```\n/// ```\n/// assert!(true);\n/// ```\n", true),
+        (
+            "#[cfg_attr(feature = \"x\", doc = \"```\")]\n#[cfg_attr(not(feature = \"x\"), doc = \"```ignore\")]\n/// assert!(true);\n/// ```\n",
+            true,
+        ),
+        ("/// ```\n/// f();\n/// ```\n/// Then assert.\n", false),
+    ] {
+        assert_eq!(has_example(docs), expected, "{docs}");
+    }
 }
 
 /// What is no dependency cannot be in the API; the tests read spans back with OpenTelemetry's own types.
