@@ -11,7 +11,7 @@ use tracing_subscriber::filter::ParseError;
 /// use logtracer_sdk::Logging;
 /// use tracing_subscriber::Registry;
 ///
-/// let wrong = Logging::new("my-project", "shop").level("shop=loud").layer::<Registry>();
+/// let wrong = Logging::new("my-project", "shop").level("shop=loud").ignore_environment().layer::<Registry>();
 /// let error = wrong.map(|_| ()).unwrap_err().to_string();
 /// assert!(error.starts_with("the log levels are \"shop=loud\": "), "{error}");
 /// ```
