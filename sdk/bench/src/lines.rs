@@ -29,8 +29,11 @@ impl io::Write for Nowhere {
 }
 
 pub(crate) fn run() {
-    let logging =
-        Logging::new("my-project", "shop").format(Format::Stackdriver).level("info").ignore_environment().output(|line| {
+    let logging = Logging::new("my-project", "shop")
+        .format(Format::Stackdriver)
+        .level("info")
+        .ignore_environment()
+        .output(|line| {
             black_box(line);
         });
     if let Ok(layer) = logging.layer() {
