@@ -1,7 +1,8 @@
-# The demo's service (tests/src/bin/demo-service.rs). `scripts/image` gives the folder of the program as the context.
+# The demo's service (tests/src/bin/demo-service.rs), and its Cloud Trace for docker-compose.yaml's profile. `scripts/image`
+# gives the folder of the programs as the context.
 ARG BASE=gcr.io/distroless/cc-debian12:debug-nonroot
 FROM ${BASE}
-COPY demo-service /usr/local/bin/
+COPY demo-service demo-cloud-trace /usr/local/bin/
 USER 65532:65532
 EXPOSE 3000
 HEALTHCHECK --interval=3s --timeout=3s --start-period=5s \

@@ -60,6 +60,11 @@ const CHECKS: &[Check] = &[
         what: "under load: requests tell of it, and go on after it",
         run: losses::service_killed,
     },
+    Check {
+        name: "cloud trace",
+        what: "has every span of the callers, refuses nothing",
+        run: scenarios::cloud_trace,
+    },
     Check { name: "lines", what: "all that was printed, each one JSON object", run: scenarios::lines },
 ];
 

@@ -8,6 +8,7 @@ use super::stack::{SERVICES, Stack};
 use crate::cases;
 use crate::demo::requests::REQUESTS;
 use crate::demo::story::{HOPS, check_linked};
+use crate::mesh::PROJECT;
 use crate::{Error, Result, envoy, wait};
 
 /// How each container runs.
@@ -107,6 +108,35 @@ pub(super) fn page(stack: &Stack) -> Said {
         }
     }
     Ok(format!("{} traces", traces.len()))
+}
+
+/// Cloud Trace gets each span that the store has of the callers' traces, and has refused nothing of what was sent.
+pub(super) fn cloud_trace(stack: &Stack) -> Said {
+    #[derive(serde::Deserialize)]
+    struct Spans {
+        names: Vec<String>,
+        refused: Vec<String>,
+    }
+    let store = stack.store();
+    let mut expected = Vec::new();
+    for request in REQUESTS {
+        let Some(trace_id) = request.trace_id() else { continue };
+        let trace = store.complete_trace(trace_id, HOPS, 0)?;
+        let name = |span: &crate::store::Span| {
+            format!("projects/{PROJECT}/traces/{trace_id}/spans/{}", span.span_id)
+        };
+        expected.extend(trace.spans.iter().map(name));
+    }
+    let client = envoy::client()?;
+    wait::try_until("the spans at Cloud Trace", || {
+        let answer = client.get(stack.cloud_trace()).send().and_then(|answer| answer.json());
+        let spans: Spans = answer.map_err(Error::when("Cloud Trace"))?;
+        if let Some(mistake) = spans.refused.first() {
+            return Err(Error::new(format!("Cloud Trace has refused {}: {mistake}", spans.refused.len())));
+        }
+        let all = expected.iter().all(|name| spans.names.contains(name));
+        Ok(all.then(|| format!("{} of the callers, {} in all", expected.len(), spans.names.len())))
+    })
 }
 
 /// Everything that was printed until now, by all containers.

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::{Error, Result, lines, ports, wait};
 
 /// The services of the file.
-pub(super) const SERVICES: [&str; 4] = ["envoy", "frontend", "backend", "exporter"];
+pub(super) const SERVICES: [&str; 5] = ["envoy", "frontend", "backend", "exporter", "cloud-trace"];
 
 /// A running stack, which is taken down when the value is dropped.
 pub(super) struct Stack {
@@ -18,6 +18,7 @@ pub(super) struct Stack {
     entrance: u16,
     admin: u16,
     page: u16,
+    cloud_trace: u16,
 }
 
 impl Stack {
@@ -28,6 +29,7 @@ impl Stack {
             entrance: ports::reserve()?,
             admin: ports::reserve()?,
             page: ports::reserve()?,
+            cloud_trace: ports::reserve()?,
         };
         envoy::plugin()?;
         let up = run(stack.compose()?.args(["up", "--detach", "--no-build"])).map(drop);
@@ -40,8 +42,14 @@ impl Stack {
     fn compose(&self) -> Result<Command> {
         let mut command = compose()?;
         command.arg("--file").arg(envoy::root().join("envoy/docker-compose.yaml"));
-        command.args(["--project-name", &self.project]);
-        for (name, port) in [("ENTRANCE", self.entrance), ("ADMIN", self.admin), ("PAGE", self.page)] {
+        command.args(["--project-name", &self.project, "--profile", "cloud-trace"]);
+        command.env("SINKS", "store,cloud-trace");
+        for (name, port) in [
+            ("ENTRANCE", self.entrance),
+            ("ADMIN", self.admin),
+            ("PAGE", self.page),
+            ("CLOUD_TRACE", self.cloud_trace),
+        ] {
             command.env(name, port.to_string());
         }
         Ok(command)
@@ -70,6 +78,11 @@ impl Stack {
     /// The exporter's store.
     pub(super) fn store(&self) -> Store {
         Store { page: format!("http://127.0.0.1:{}/", self.page) }
+    }
+
+    /// What Cloud Trace has got.
+    pub(super) fn cloud_trace(&self) -> String {
+        format!("http://127.0.0.1:{}/spans", self.cloud_trace)
     }
 
     /// The id of a service's container.
