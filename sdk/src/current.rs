@@ -68,6 +68,7 @@ pub trait TraceContextExt {
     ///
     /// let context = TraceContext::new_root();
     /// assert_eq!((context.parent_span_id, context.sampling), (None, Sampling::Defer));
+    /// assert!(context.random_trace_id, "as W3C Trace Context level 2 asks");
     /// ```
     fn new_root() -> Self;
 
@@ -120,7 +121,7 @@ pub trait TraceContextExt {
 
 impl TraceContextExt for TraceContext {
     fn new_root() -> Self {
-        Self::root(ids::new_trace_id(), ids::new_span_id(), Sampling::Defer)
+        Self::root(ids::new_trace_id(), ids::new_span_id(), Sampling::Defer).with_random_trace_id()
     }
 
     fn child(&self) -> Self {
