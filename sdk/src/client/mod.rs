@@ -6,7 +6,7 @@
 //! | hyper, tonic, tower | [`TraceLayer`] |
 //! | reqwest-middleware | [`TraceLayer`], too (feature `reqwest-middleware`) |
 //! | any other | [`trace_headers`], [`inject`] |
-//! | a peer that knows nothing of tracing | [`traced()`] |
+//! | a peer that knows nothing of tracing | [`traced()`], [`try_traced`] for one whose failures count |
 //!
 //! ```
 //! use logtracer_sdk::prelude::*;
