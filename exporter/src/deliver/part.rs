@@ -1,10 +1,10 @@
 //! What one call to a sink carries, and how it is divided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, OfResource};
 use crate::outbox::Signal;
 use crate::receive;
 
@@ -127,6 +127,37 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Divides it by something that is told by each span or log record, which are bytes of protobuf.
+    pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
+        let mut parts: BTreeMap<K, Self> = BTreeMap::new();
+        for piece in &self.pieces {
+            let Some(envelope) = open(self.signal, piece) else { continue };
+            let items = envelope.resources.iter().flat_map(|of_resource| &of_resource.scopes);
+            let keys: BTreeSet<K> =
+                items.flat_map(|of_scope| &of_scope.items).map(|item| key(item)).collect();
+            for wanted in keys {
+                let mut envelope = envelope.clone();
+                for of_scope in envelope.resources.iter_mut().flat_map(|of_resource| &mut of_resource.scopes)
+                {
+                    of_scope.items.retain(|item| key(item) == wanted);
+                }
+                envelope.resources.iter_mut().for_each(|of_resource| {
+                    of_resource.scopes.retain(|of_scope| !of_scope.items.is_empty());
+                });
+                envelope.resources.retain(OfResource::has_items);
+                if let Some(piece) = piece_of(piece.place, &envelope) {
+                    match parts.get_mut(&wanted) {
+                        Some(part) => part.push(piece),
+                        None => drop(parts.insert(wanted, Self::new(self.signal, piece))),
+                    }
+                }
+            }
+        }
+        parts
+    }
+}
+
 /// What a piece is cut into. Each takes memory only once it is asked for: all together can be far larger than the
 /// piece, for each says again what its resource says.
 #[derive(Debug)]
@@ -233,6 +264,18 @@ pub(crate) mod tests {
             let part = Part::new(Signal::Traces, Piece { place: Place::Batch(1), items: 2, body });
             assert_eq!(part.clone().halves(), Halves::One(part));
         }
+    }
+
+    #[test]
+    fn it_is_divided_by_item() {
+        use opentelemetry_proto::tonic::trace::v1::Span;
+        let mut part = Part::new(Signal::Traces, piece(1, &["a1", "b1", "a2"]));
+        part.push(piece(2, &["b2", "c1"]));
+        let key = |span: &[u8]| Span::decode(span).unwrap().name.starts_with('a');
+        let parts = part.by_item(key);
+        assert_eq!(names(&parts[&true]), ["a1", "a2"]);
+        assert_eq!(names(&parts[&false]), ["b1", "b2", "c1"]);
+        assert_eq!(parts[&false].items(), 3);
     }
 
     #[test]

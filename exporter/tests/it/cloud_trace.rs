@@ -297,11 +297,17 @@ async fn spans_of_several_projects_go_to_their_own() {
 
 #[tokio::test]
 async fn a_span_that_google_refuses_does_not_sink_its_batch() {
-    let receiver = cloud_trace().await;
+    let receiver = Receiver::start(|request: &Request| match batch_write(request) {
+        Ok((_, spans)) if spans.iter().any(|span| span.display_name.as_ref().unwrap().value == "bad") => {
+            error(400, "INVALID_ARGUMENT", "this name is not allowed")
+        }
+        _ => strict(request),
+    })
+    .await;
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
     let mut spans: Vec<Span> = (1..=100).map(|id| span(id, "fine")).collect();
-    spans[41].start_time_unix_nano = 1_000_000_000;
+    spans[41].name = "bad".to_owned();
     exporter.send(&request("shop", spans)).await;
     eventually("99 spans", async || (written(&receiver).len() == 99).then_some(())).await;
     let list = eventually("a dead letter", async || {
@@ -309,7 +315,27 @@ async fn a_span_that_google_refuses_does_not_sink_its_batch() {
             .filter(|list| list.lines().count() == 1 && list.contains('/'))
     })
     .await;
-    assert!(list.contains("it starts too long ago or too late"), "{list}");
+    assert!(list.contains("this name is not allowed"), "{list}");
+}
+
+#[tokio::test]
+async fn what_is_too_old_or_too_far_ahead_is_not_sent() {
+    const DAY: u64 = 24 * 3600 * 1_000_000_000;
+    let receiver = cloud_trace().await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    let mut spans: Vec<Span> = (1..=100).map(|id| span(id, "fine")).collect();
+    for (index, start) in [(3, 1_000_000_000), (40, now() - 15 * DAY), (80, now() + 4 * DAY)] {
+        (spans[index].start_time_unix_nano, spans[index].end_time_unix_nano) = (start, start + 1);
+    }
+    spans[50].start_time_unix_nano = now() - 13 * DAY;
+    exporter.send(&request("shop", spans)).await;
+    eventually("97 spans", async || (written(&receiver).len() == 97).then_some(())).await;
+    let dropped = "logtracer_exporter_spans_dropped_total{sink=\"cloud-trace\",reason=\"refused\"}";
+    exporter.counted(dropped, 3.).await;
+    let list = dead_letters(dir.path(), &["list"]);
+    assert!(list.contains("3 spans") && list.contains("started within the last 14 days"), "{list}");
+    assert_eq!((receiver.answered(200), receiver.answered(400)), (1, 0), "one call, and nothing tried");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod resource;
 mod span;
 mod status;
 mod text;
+mod window;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use reqwest::header::CONTENT_TYPE;
 use super::google::project::{self, ProjectId};
 use super::google::{Google, Service};
 use super::{Accepted, DeliveryError, Pace, Sink, decode, http};
+use crate::clock::unix_nanos;
 use crate::config::Config;
 use crate::deliver::Part;
 
@@ -48,12 +50,7 @@ impl Sink for CloudTrace {
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let request = decode(part)?;
-        let project = match only_project(&request, &self.0.project) {
-            Some(project) => project,
-            None => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
-        };
-        let body = body(&request, &project).map_err(|reason| DeliveryError::Refused { reason })?;
+        let (project, body) = self.prepare(part)?;
         let path = format!("/v2/projects/{project}/traces:batchWrite");
         let call =
             self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
@@ -61,6 +58,20 @@ impl Sink for CloudTrace {
             Ok(_) => Ok(Accepted::default()),
             Err(error) => Err(self.0.judge(&project, error)),
         }
+    }
+}
+
+impl CloudTrace {
+    /// The project and the body of a call; what was decoded for it is gone before the call is made.
+    fn prepare(&self, part: &Part) -> Result<(ProjectId, Vec<u8>), DeliveryError> {
+        let request = decode(part)?;
+        let project = match only_project(&request, &self.0.project) {
+            Some(project) => project,
+            None => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
+        };
+        window::check(part, &request, unix_nanos())?;
+        let body = body(&request, &project).map_err(|reason| DeliveryError::Refused { reason })?;
+        Ok((project, body))
     }
 }
 
