@@ -15,6 +15,9 @@ use crate::sink::{Accepted, DeliveryError, Rejected, Sink};
 /// A part that failed so often while others were accepted is taken as the cause.
 const SUSPICIOUS_FAILURES: u32 = 8;
 
+/// Where the failures look as if they were about the sink, it takes this long, too, and as many others that were accepted.
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// After so many refusals without a part that was accepted it is not single spans that are wrong, so that nothing is
 /// halved any more.
 const REFUSED_IN_A_ROW: u32 = 32;
@@ -23,6 +26,15 @@ const CANNOT_KEEP: &str = "cannot keep a dead letter";
 
 /// The longest pause that a sink can ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
+
+/// Whether a sink that takes others seems to be unavailable for this one: a call that a proxy answers, or that always takes
+/// too long.
+fn is_stuck(attempt: &Attempt, accepted: u64, now: Instant) -> bool {
+    let others = accepted.saturating_sub(attempt.accepted_before);
+    attempt.failures >= SUSPICIOUS_FAILURES
+        && others >= u64::from(attempt.failures)
+        && attempt.failed_first.is_some_and(|first| now.duration_since(first) >= SUSPICIOUS_AFTER)
+}
 
 /// Whether these are smaller than the part that was divided, and nothing has been left out.
 fn are_the_whole(parts: &[Part], part: &Part) -> bool {
@@ -49,13 +61,17 @@ impl<S: Sink> Delivery<S> {
             Err(
                 DeliveryError::Unavailable { reason, after } | DeliveryError::Denied { reason, after, .. },
             ) => {
-                self.retry(attempt, round, &reason, after);
+                let now = Instant::now();
+                attempt.fail(self.accepted, now);
+                if is_stuck(&attempt, self.accepted, now) {
+                    let reason = format!("it fails while others are accepted: {reason}");
+                    self.refuse(attempt, &reason).await;
+                } else {
+                    self.retry(attempt, round, &reason, after);
+                }
             }
             Err(DeliveryError::Failed { reason, after }) => {
-                if attempt.failures == 0 {
-                    attempt.accepted_before = self.accepted;
-                }
-                attempt.failures += 1;
+                attempt.fail(self.accepted, Instant::now());
                 let others_pass = self.accepted > attempt.accepted_before;
                 if attempt.failures >= SUSPICIOUS_FAILURES && others_pass {
                     let reason = format!("it fails while others are accepted: {reason}");
@@ -153,8 +169,12 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn tell_kept(&self, part: &Part, reason: &str) {
-        let items = Value::U64(part.items().into());
-        let fields = [("sink", Value::Str(&self.name)), ("error", Value::Str(reason)), ("items", items)];
+        let fields = [
+            ("sink", Value::Str(&self.name)),
+            ("error", Value::Str(reason)),
+            ("items", Value::U64(part.items().into())),
+            ("refused_before", Value::U64(self.metrics.dropped(&self.name, "refused").spans.get())),
+        ];
         log::repeated(Severity::Error, "refused, kept as a dead letter", &fields);
     }
 
@@ -192,6 +212,32 @@ impl<S: Sink> Delivery<S> {
                 self.letters_out.remove(&id);
                 self.letters_settled.push(id);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::part::tests::body;
+    use super::super::{Piece, Place};
+    use super::*;
+    use crate::outbox::Signal;
+
+    #[test]
+    fn what_fails_for_long_while_others_pass_is_stuck() {
+        let start = Instant::now();
+        let piece = Piece { place: Place::Batch(1), items: 1, body: body(&["a"]) };
+        for (failures, accepted, after, expected) in [
+            (8, 8, SUSPICIOUS_AFTER, true),
+            (7, 8, SUSPICIOUS_AFTER, false),
+            (8, 7, SUSPICIOUS_AFTER, false),
+            (8, 0, SUSPICIOUS_AFTER * 100, false),
+            (100, 100_000, SUSPICIOUS_AFTER - Duration::from_secs(1), false),
+        ] {
+            let mut attempt = Attempt::from(Part::new(Signal::Traces, piece.clone()));
+            (0..failures).for_each(|_| attempt.fail(1000, start));
+            let is = is_stuck(&attempt, 1000 + accepted, start + after);
+            assert_eq!(is, expected, "{failures} failures, {accepted} accepted, {after:?}");
         }
     }
 }

@@ -17,11 +17,24 @@ pub(super) struct Attempt {
     pub(super) failures: u32,
     /// How many calls had been accepted when its first call failed.
     pub(super) accepted_before: u64,
+    /// When that was.
+    pub(super) failed_first: Option<Instant>,
+}
+
+impl Attempt {
+    /// Takes note of a call that failed, before which so many calls had been accepted.
+    pub(super) fn fail(&mut self, accepted: u64, now: Instant) {
+        if self.failures == 0 {
+            self.accepted_before = accepted;
+            self.failed_first = Some(now);
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
 }
 
 impl From<Part> for Attempt {
     fn from(part: Part) -> Self {
-        Self { part, failures: 0, accepted_before: 0 }
+        Self { part, failures: 0, accepted_before: 0, failed_first: None }
     }
 }
 
