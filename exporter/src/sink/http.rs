@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use jiff::Timestamp;
 use prost::Message;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
@@ -55,21 +55,54 @@ pub(crate) fn body(bytes: Bytes) -> Body {
     Body::wrap(Full::new(bytes))
 }
 
-/// Sends a request; the body of its answer if that is a success.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Bytes, DeliveryError> {
+/// Sends a request; its answer if that is a success.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, DeliveryError> {
     let unavailable = |reason| DeliveryError::Unavailable { reason, after: None };
     let response = request.send().await.map_err(|error| unavailable(told(error)))?;
     let status = response.status();
     let after = retry_after(response.headers(), Timestamp::now());
     let content_type = response.headers().get(CONTENT_TYPE);
-    let is_protobuf =
-        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
+    let content = Content::of(content_type);
     let body = read(response).await.map_err(|error| unavailable(told(error)))?;
     if status.is_success() {
-        return Ok(body);
+        if content == Content::Html {
+            let reason = format!("HTTP {status}: a page of HTML, as if somebody else had answered");
+            return Err(DeliveryError::Denied { reason, after, what: Denied::Call });
+        }
+        return Ok(Answer { content, body });
     }
-    let said = if is_protobuf { Said::read_protobuf(&body) } else { Said::read(&body) };
+    let said = if content == Content::Protobuf { Said::read_protobuf(&body) } else { Said::read(&body) };
     Err(judge(status, after.or(said.after), &said.message))
+}
+
+/// What a success says.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) content: Content,
+    pub(crate) body: Bytes,
+}
+
+/// How a body is written, by its content type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Protobuf,
+    Json,
+    /// For people, such as the page of a login.
+    Html,
+    Other,
+}
+
+impl Content {
+    fn of(content_type: Option<&HeaderValue>) -> Self {
+        let essence =
+            content_type.and_then(|value| value.to_str().ok()?.split(';').next()).unwrap_or_default();
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "application/x-protobuf" => Self::Protobuf,
+            "application/json" => Self::Json,
+            "text/html" | "application/xhtml+xml" => Self::Html,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What an answer says of a failure, in whatever way.
@@ -129,8 +162,8 @@ fn judge(status: StatusCode, after: Option<Duration>, said: &str) -> DeliveryErr
     let said = text::cut(&said, MAX_REASON_BYTES);
     let reason = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
     match status.as_u16() {
-        // A token is renewed.
-        401 | 408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
+        401 => DeliveryError::Denied { reason, after, what: Denied::Token },
+        408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, after },
         // A pause that is asked for is no answer about the access.
         403 | 404 if after.is_none() => DeliveryError::Denied { reason, after, what: Denied::Access },
         300..=399 | 403..=407 | 410 | 411 | 415 | 501 | 505 => {
@@ -192,7 +225,8 @@ mod tests {
     fn statuses_are_told_apart() {
         let after = Some(Duration::from_secs(3));
         for (codes, kind) in [
-            (&[401, 408, 429, 502, 503, 504][..], "later"),
+            (&[408, 429, 502, 503, 504][..], "later"),
+            (&[401], "token"),
             (&[301, 308, 403, 404, 405, 407, 415, 501], "denied"),
             (&[400, 409, 413, 414, 422, 431, 451], "never"),
             (&[500, 507, 520], "perhaps"),
@@ -201,6 +235,9 @@ mod tests {
                 let error = judge(StatusCode::from_u16(*code).unwrap(), after, " it\nsaid ");
                 let (told, reason) = match error {
                     DeliveryError::Unavailable { reason, after: Some(_) } => ("later", reason),
+                    DeliveryError::Denied { reason, after: Some(_), what: Denied::Token } => {
+                        ("token", reason)
+                    }
                     DeliveryError::Denied { reason, after: Some(_), what: Denied::Call } => {
                         ("denied", reason)
                     }

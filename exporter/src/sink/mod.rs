@@ -84,6 +84,8 @@ pub(crate) struct Rejected {
 pub(crate) enum Denied {
     /// The access to what is named, or there is no such thing.
     Access,
+    /// The token: another one may be good.
+    Token,
     /// The call, as if somebody else than the sink had answered.
     Call,
 }

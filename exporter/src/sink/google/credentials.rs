@@ -4,17 +4,17 @@
 //! before the old one expires. It gives up for good after an error that it takes for permanent, which a wrong clock or
 //! a token file that comes late can be; so after such an error the credentials are opened anew.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials as Adc};
 use google_cloud_auth::errors::CredentialsError;
 use reqwest::header::HeaderMap;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::DeliveryError;
-use super::super::http::{causes, install_crypto};
+use super::super::http::{CALL_TIMEOUT, causes, install_crypto};
 use super::project::{self, ProjectId};
 use crate::log::{self, Severity, Value};
 
@@ -26,6 +26,12 @@ pub enum Auth {
     Adc,
     /// No credentials: for endpoints that want none
     None,
+}
+
+impl Auth {
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::None
+    }
 }
 
 /// Gives the headers that let a call in.
@@ -40,11 +46,20 @@ struct Source {
     scope: &'static str,
     /// Whom the calls are charged to, where the credentials do not say.
     quota_project: ProjectId,
-    adc: Mutex<Adc>,
+    opened: Mutex<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    adc: Adc,
+    at: Instant,
 }
 
 /// How long the first token may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Credentials whose tokens are not accepted are opened anew after this time: a token may have been withdrawn.
+const RENEWED_AFTER: Duration = Duration::from_secs(10);
 
 const WHAT_TO_DO: &str = "run where Google Cloud has a metadata server (GKE with Workload Identity, Cloud Run, \
      Compute Engine), or set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials (a service account's key, or \
@@ -77,25 +92,46 @@ impl Credentials {
             Ok(Err(error)) => bail!(missing(causes(&error))),
             Err(_) => bail!(missing(format!("no token within {} s", PATIENCE.as_secs()))),
         }
-        Ok(Self { source: Some(Source { scope, quota_project, adc: Mutex::new(adc) }) })
+        let opened = Mutex::new(Opened { adc, at: Instant::now() });
+        Ok(Self { source: Some(Source { scope, quota_project, opened }) })
     }
 
     /// The headers for a call that is made now.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, DeliveryError> {
         let Some(source) = &self.source else { return Ok(HeaderMap::new()) };
-        let adc = source.adc.lock().await.clone();
-        let error = match adc.headers(Default::default()).await {
-            Ok(CacheableResource::New { data, .. }) => return Ok(data),
-            Ok(CacheableResource::NotModified) => CredentialsError::from_msg(true, "no new token"),
-            Err(error) => error,
+        let adc = source.opened.lock().unwrap_or_else(PoisonError::into_inner).adc.clone();
+        let error = match timeout(CALL_TIMEOUT, adc.headers(Default::default())).await {
+            Ok(Ok(CacheableResource::New { data, .. })) => return Ok(data),
+            Ok(Ok(CacheableResource::NotModified)) => CredentialsError::from_msg(true, "no new token"),
+            Ok(Err(error)) => error,
+            Err(_) => CredentialsError::from_msg(true, format!("none within {} s", CALL_TIMEOUT.as_secs())),
         };
-        if !error.is_transient()
-            && let Ok(anew) = build(source.scope, &source.quota_project)
-        {
-            *source.adc.lock().await = anew;
+        if !error.is_transient() {
+            source.open_anew();
         }
         let reason = format!("no token for Google Cloud: {}", causes(&error));
         Err(DeliveryError::Unavailable { reason, after: None })
+    }
+}
+
+impl Credentials {
+    /// Takes note that a token was not accepted: the next one is a new one.
+    pub(crate) fn renew(&self) {
+        if let Some(source) = &self.source {
+            let at = source.opened.lock().unwrap_or_else(PoisonError::into_inner).at;
+            if at.elapsed() >= RENEWED_AFTER {
+                source.open_anew();
+            }
+        }
+    }
+}
+
+impl Source {
+    fn open_anew(&self) {
+        if let Ok(adc) = build(self.scope, &self.quota_project) {
+            let opened = Opened { adc, at: Instant::now() };
+            *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder, Url};
 
 use super::{DeliveryError, Denied, http};
 use crate::config::Config;
-use credentials::{Auth, Credentials};
+use credentials::Credentials;
 use project::ProjectId;
 
 /// A service of Google Cloud, to be called for one project or for several.
@@ -55,6 +55,10 @@ impl Google {
     /// a proxy on the way, waits.
     pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
+            DeliveryError::Denied { what: Denied::Token, .. } => {
+                self.credentials.renew();
+                error
+            }
             DeliveryError::Denied { reason, what: Denied::Access, .. } if *project != self.project => {
                 DeliveryError::Unwanted { reason: format!("project {project}: {reason}") }
             }
@@ -72,14 +76,9 @@ pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
     }
 }
 
-impl Auth {
-    pub(crate) fn is_none(self) -> bool {
-        self == Self::None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::credentials::Auth;
     use super::*;
 
     #[tokio::test]

@@ -11,8 +11,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use reqwest::Client;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::credentials::Auth;
+use crate::log::{self, Severity, Value};
 
 /// The id of a project: what is in it is safe in a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +89,28 @@ pub(super) async fn find(
     let in_file = file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
     match in_file {
         Some(project) => Ok(project),
-        None => ask_metadata_server(client).await.context(UNKNOWN),
+        None => wait_for_metadata_server(client).await.context(UNKNOWN),
+    }
+}
+
+/// How long the metadata server may take to answer: beside a pod it starts no sooner than that.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BETWEEN: Duration = Duration::from_millis(500);
+
+async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask_metadata_server(client).await {
+            Err(error) if Instant::now() + BETWEEN < deadline => {
+                log::repeated(
+                    Severity::Warning,
+                    "waiting for the metadata server to name the project",
+                    &[("error", Value::Fmt(format_args!("{error:#}")))],
+                );
+                tokio::time::sleep(BETWEEN).await;
+            }
+            result => return result,
+        }
     }
 }
 

@@ -88,9 +88,9 @@ fn judge(status: &Status) -> DeliveryError {
         | Code::ResourceExhausted
         | Code::Aborted
         | Code::OutOfRange
-        | Code::Unauthenticated
         | Code::Unavailable
         | Code::DataLoss => DeliveryError::Unavailable { reason, after },
+        Code::Unauthenticated => DeliveryError::Denied { reason, after, what: Denied::Token },
         Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
             DeliveryError::Denied { reason, after, what: Denied::Access }
         }

@@ -1,12 +1,16 @@
 //! OTLP/HTTP with protobuf: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Url};
+use serde::Deserialize;
 
-use super::super::{Accepted, DeliveryError, Rejected, http};
+use super::super::http::{Answer, Content};
+use super::super::{Accepted, DeliveryError, Denied, Rejected, http};
 use crate::deliver::Part;
 
 #[derive(Debug)]
@@ -30,9 +34,47 @@ impl Http {
 /// Sends a request to export spans, and reads what became of it.
 pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepted, DeliveryError> {
     let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(http::body(body));
-    let answer = http::send(request).await?;
-    // An answer that is something else than it should be is a success all the same.
-    Ok(accepted(ExportTraceServiceResponse::decode(answer).unwrap_or_default()))
+    read(http::send(request).await?)
+}
+
+/// Reads a success. Many receivers answer without a body, or with a word; what claims to be an answer of OTLP has to be one.
+fn read(Answer { content, body }: Answer) -> Result<Accepted, DeliveryError> {
+    let response = match content {
+        _ if body.is_empty() => Ok(ExportTraceServiceResponse::default()),
+        Content::Protobuf => ExportTraceServiceResponse::decode(body).map_err(|error| error.to_string()),
+        Content::Json => from_json(&body).map_err(|error| error.to_string()),
+        Content::Html | Content::Other => Ok(ExportTraceServiceResponse::default()),
+    };
+    response.map(accepted).map_err(|error| {
+        let reason = format!("a success that is no answer of OTLP: {error}");
+        DeliveryError::Denied { reason, after: None, what: Denied::Call }
+    })
+}
+
+/// `ExportTraceServiceResponse` as JSON, in which a number of 64 bits is a text, or a number.
+fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Response {
+        partial_success: Option<PartialSuccess>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    #[derive(Default)]
+    struct PartialSuccess {
+        rejected_spans: serde_json::Value,
+        error_message: String,
+    }
+    let response: Response = serde_json::from_slice(body)?;
+    let partial_success = response.partial_success.map(|partial| {
+        let rejected = &partial.rejected_spans;
+        let number = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
+        ExportTracePartialSuccess {
+            rejected_spans: number.unwrap_or(0),
+            error_message: partial.error_message,
+        }
+    });
+    Ok(ExportTraceServiceResponse { partial_success })
 }
 
 /// What the receiver tells of what it has accepted.
@@ -60,6 +102,29 @@ fn traces(url: &Url) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_success_has_to_be_one_of_otlp() {
+        let answer = |content, body: &[u8]| read(Answer { content, body: Bytes::copy_from_slice(body) });
+        let rejected = |items, reason: &str| {
+            Ok(Accepted { rejected: Some(Rejected { items, reason: reason.to_owned() }) })
+        };
+        for body in [&b""[..], b"{}", br#"{"partialSuccess":{}}"#] {
+            assert_eq!(answer(Content::Json, body), Ok(Accepted::default()));
+        }
+        for number in ["\"7\"", "7"] {
+            let body = format!(r#"{{"partialSuccess":{{"rejectedSpans":{number},"errorMessage":"no"}}}}"#);
+            assert_eq!(answer(Content::Json, body.as_bytes()), rejected(7, "no"));
+        }
+        let partial_success =
+            Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "no".to_owned() });
+        let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+        assert_eq!(answer(Content::Protobuf, &body), rejected(3, "no"));
+        assert_eq!(answer(Content::Other, b"accepted"), Ok(Accepted::default()));
+        for (content, body) in [(Content::Protobuf, b"<html>"), (Content::Json, b"<html>")] {
+            assert!(matches!(answer(content, body), Err(DeliveryError::Denied { what: Denied::Call, .. })));
+        }
+    }
 
     #[test]
     fn the_address_is_a_base_or_complete() {
