@@ -1,8 +1,10 @@
 //! Google Cloud's Telemetry API: OTLP/HTTP with a token, to `/v1/traces`
 //! (<https://docs.cloud.google.com/stackdriver/docs/reference/telemetry/overview>).
 //!
-//! Each resource has to name its project in `gcp.project_id`; where it does not, it gets the exporter's. Spans stay
-//! the bytes that they are.
+//! Each resource has to name its project in `gcp.project_id`; where it does not, it gets the exporter's. Spans that are
+//! within the limits of the API stay the bytes that they are.
+
+mod limits;
 
 use std::time::Duration;
 
@@ -47,6 +49,11 @@ impl Sink for Telemetry {
         let mut project = None;
         for of_resource in &mut envelope.resources {
             let named = complete(of_resource, &self.0.project).map_err(undecodable)?;
+            for span in of_resource.scopes.iter_mut().flat_map(|of_scope| &mut of_scope.items) {
+                if let Some(within) = limits::span(span) {
+                    *span = within;
+                }
+            }
             match &project {
                 None => project = Some(named),
                 Some(project) if *project == named => {}
@@ -66,7 +73,12 @@ fn complete(of_resource: &mut OfResource, default: &ProjectId) -> Result<Project
         Some(resource) => Resource::decode(resource.clone())?,
         None => Resource::default(),
     };
+    let before = resource.clone();
+    limits::resource(&mut resource);
     if let Some(project) = project::named(&resource) {
+        if resource != before {
+            of_resource.resource = Some(resource.encode_to_vec().into());
+        }
         return Ok(project);
     }
     resource.attributes.retain(|attribute| attribute.key != project::ATTRIBUTE);

@@ -1,0 +1,141 @@
+//! What the Telemetry API takes of a span (<https://docs.cloud.google.com/stackdriver/quotas>): what is longer is cut, and
+//! what is more is left out and counted as dropped.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+
+use crate::text::cut;
+
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_KEY_BYTES: usize = 512;
+const MAX_VALUE_BYTES: usize = 64 << 10;
+const MAX_ATTRIBUTES: usize = 1024;
+const MAX_EVENTS: usize = 256;
+const MAX_LINKS: usize = 128;
+
+/// A span that is shorter is within all limits, for the smallest is that of a key.
+const SHORT_BYTES: usize = MAX_KEY_BYTES;
+
+/// Brings a span within the limits; `None` if it is already.
+pub(super) fn span(bytes: &Bytes) -> Option<Bytes> {
+    if bytes.len() <= SHORT_BYTES {
+        return None;
+    }
+    let before = Span::decode(bytes.clone()).ok()?;
+    let mut span = before.clone();
+    shorten(&mut span.name);
+    span.dropped_attributes_count += attributes(&mut span.attributes);
+    span.dropped_events_count += leave_out(&mut span.events, MAX_EVENTS);
+    for event in &mut span.events {
+        shorten(&mut event.name);
+        event.dropped_attributes_count += attributes(&mut event.attributes);
+    }
+    span.dropped_links_count += leave_out(&mut span.links, MAX_LINKS);
+    for link in &mut span.links {
+        link.dropped_attributes_count += attributes(&mut link.attributes);
+    }
+    (span != before).then(|| span.encode_to_vec().into())
+}
+
+/// Brings a resource within the limits.
+pub(super) fn resource(resource: &mut Resource) {
+    resource.dropped_attributes_count += attributes(&mut resource.attributes);
+}
+
+fn shorten(name: &mut String) {
+    name.truncate(cut(name, MAX_NAME_BYTES).len());
+}
+
+/// How many had to go.
+fn attributes(attributes: &mut Vec<KeyValue>) -> u32 {
+    let before = attributes.len();
+    attributes.retain_mut(|attribute| {
+        let value = attribute.value.as_mut().and_then(|value| value.value.as_mut());
+        let fits = match value {
+            Some(Any::StringValue(text)) => {
+                text.truncate(cut(text, MAX_VALUE_BYTES).len());
+                true
+            }
+            // A part of a list or of bytes would be another value.
+            Some(other) => other.encoded_len() <= MAX_VALUE_BYTES,
+            None => true,
+        };
+        fits && attribute.key.len() <= MAX_KEY_BYTES
+    });
+    attributes.truncate(MAX_ATTRIBUTES);
+    u32::try_from(before - attributes.len()).unwrap_or(u32::MAX)
+}
+
+fn leave_out<T>(list: &mut Vec<T>, most: usize) -> u32 {
+    let more = list.len().saturating_sub(most);
+    list.truncate(most);
+    u32::try_from(more).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::AnyValue;
+    use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+
+    fn attribute(key: String, value: Any) -> KeyValue {
+        KeyValue { key, value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
+    }
+
+    #[test]
+    fn what_is_within_the_limits_stays_the_same_bytes() {
+        let many = (0..MAX_ATTRIBUTES).map(|n| attribute(format!("{n}"), Any::IntValue(1)));
+        let full = Span {
+            name: "x".repeat(MAX_NAME_BYTES),
+            attributes: many.collect(),
+            events: vec![Event::default(); MAX_EVENTS],
+            links: vec![Link::default(); MAX_LINKS],
+            ..Default::default()
+        };
+        for within in [Span::default(), full] {
+            assert_eq!(span(&within.encode_to_vec().into()), None);
+        }
+    }
+
+    #[test]
+    fn what_is_more_is_cut_and_counted() {
+        let text = || Any::StringValue("ä".repeat(MAX_VALUE_BYTES));
+        let mut many: Vec<_> = (0..MAX_ATTRIBUTES).map(|n| attribute(format!("{n}"), text())).collect();
+        many.truncate(3);
+        many.push(attribute("k".repeat(MAX_KEY_BYTES + 1), Any::IntValue(1)));
+        many.push(attribute("bytes".to_owned(), Any::BytesValue(vec![0; MAX_VALUE_BYTES + 1])));
+        let event = Event { name: "e".repeat(2000), attributes: many.clone(), ..Default::default() };
+        let link = Link { attributes: many.clone(), ..Default::default() };
+        let given = Span {
+            name: "ä".repeat(MAX_NAME_BYTES),
+            attributes: many,
+            events: vec![event; MAX_EVENTS + 5],
+            links: vec![link; MAX_LINKS + 7],
+            dropped_links_count: 1,
+            ..Default::default()
+        };
+        let cut = Span::decode(span(&given.encode_to_vec().into()).unwrap()).unwrap();
+        assert_eq!((cut.name.len(), cut.events[0].name.len()), (MAX_NAME_BYTES, MAX_NAME_BYTES));
+        assert_eq!((cut.events.len(), cut.dropped_events_count), (MAX_EVENTS, 5));
+        assert_eq!((cut.links.len(), cut.dropped_links_count), (MAX_LINKS, 8));
+        for (attributes, dropped) in [
+            (&cut.attributes, cut.dropped_attributes_count),
+            (&cut.events[0].attributes, cut.events[0].dropped_attributes_count),
+            (&cut.links[0].attributes, cut.links[0].dropped_attributes_count),
+        ] {
+            assert_eq!((attributes.len(), dropped), (3, 2));
+            let value = attributes[0].value.as_ref().unwrap().value.as_ref();
+            assert!(matches!(value, Some(Any::StringValue(text)) if text.len() == MAX_VALUE_BYTES));
+        }
+        let counted = Span {
+            attributes: vec![attribute("k".to_owned(), Any::IntValue(1)); MAX_ATTRIBUTES + 9],
+            ..Default::default()
+        };
+        let cut = Span::decode(span(&counted.encode_to_vec().into()).unwrap()).unwrap();
+        assert_eq!((cut.attributes.len(), cut.dropped_attributes_count), (MAX_ATTRIBUTES, 9));
+    }
+}
