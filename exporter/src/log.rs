@@ -1,7 +1,6 @@
 //! The exporter's own log: JSON lines on stdout, written by [`logtracer_core::line`].
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -9,25 +8,57 @@ use std::time::{Duration, Instant};
 use logtracer_core::line::{Format, Line};
 pub(crate) use logtracer_core::line::{Severity, Value};
 
-use crate::clock;
+use crate::{clock, stdout, text};
 
 /// Writes one line: `logtracer-exporter - <message>` with these fields.
 pub(crate) fn line(severity: Severity, message: &str, fields: &[(&str, Value<'_>)]) {
     let mut out = Vec::with_capacity(256);
     render(&mut out, clock::unix_nanos(), severity, message, fields);
-    // Nobody can be told that stdout is gone.
-    let _ = std::io::stdout().lock().write_all(&out);
+    stdout::line(out);
+}
+
+/// The line that stands for those which stdout did not take in time.
+pub(crate) fn left_out(lines: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let fields = [("lines", Value::U64(lines))];
+    let message = "lines were left out, for nobody read them";
+    render(&mut out, clock::unix_nanos(), Severity::Warning, message, &fields);
+    out
+}
+
+/// Tells of an error that ends the program.
+pub(crate) fn fatal(error: &str) {
+    line(Severity::Critical, "ends with an error", &[("error", Value::Str(error))]);
+}
+
+/// Makes a panic a line, too.
+pub(crate) fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let error = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let mut fields = vec![
+            ("error", Value::Str(error.unwrap_or("unknown"))),
+            ("thread", Value::Str(thread.name().unwrap_or_default())),
+        ];
+        let place = panic.location().map(ToString::to_string);
+        if let Some(place) = &place {
+            fields.push(("location", Value::Str(place)));
+        }
+        line(Severity::Critical, "panic", &fields);
+    }));
 }
 
 /// Writes a line about a problem that may come again and again: the same message at most once a minute, with the
-/// number of those that were left out. Each sink has a minute of its own.
+/// number of those that were left out. Each sink and each reason has a minute of its own.
 pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&str, Value<'_>)]) {
     static SEEN: Mutex<Option<Repeats>> = Mutex::new(None);
     let verdict = SEEN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert_with(Repeats::default)
-        .note(message, sink(fields), Instant::now());
+        .note(message, cause(fields), Instant::now());
     match verdict {
         Verdict::Quiet => {}
         Verdict::Tell { left_out: 0 } => line(severity, message, fields),
@@ -68,18 +99,28 @@ impl SlowWork {
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The sink that a line is about.
-fn sink<'a>(fields: &[(&str, Value<'a>)]) -> &'a str {
-    let of_sink = |(name, value): &(&str, Value<'a>)| match value {
-        Value::Str(sink) if *name == "sink" => Some(*sink),
-        _ => None,
-    };
-    fields.iter().find_map(of_sink).unwrap_or_default()
+/// The sink that a line is about, and the reason or the error that it gives; without digits, for numbers differ from one
+/// time to the next.
+fn cause(fields: &[(&str, Value<'_>)]) -> String {
+    const MAX_BYTES: usize = 200;
+    let mut cause = String::new();
+    for (name, value) in fields {
+        if let Value::Str(text) = value
+            && ["sink", "reason", "error"].contains(name)
+        {
+            cause.extend(text::cut(text, MAX_BYTES).chars().filter(|c| !c.is_ascii_digit()));
+            cause.push('\n');
+        }
+    }
+    cause
 }
 
-/// When each message was last written, for each sink. Messages are literals, and sinks are options, so there are few.
+/// When each message was last written, for each cause.
 #[derive(Default)]
 struct Repeats(HashMap<(&'static str, String), (Instant, u64)>);
+
+/// So many causes are told apart; what an error says can be anything.
+const MAX_CAUSES: usize = 256;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -88,8 +129,14 @@ enum Verdict {
 }
 
 impl Repeats {
-    fn note(&mut self, message: &'static str, sink: &str, now: Instant) -> Verdict {
-        let key = (message, sink.to_owned());
+    fn note(&mut self, message: &'static str, cause: String, now: Instant) -> Verdict {
+        let mut key = (message, cause);
+        if self.0.len() >= MAX_CAUSES && !self.0.contains_key(&key) {
+            self.0.retain(|_, (last, _)| now.duration_since(*last) < INTERVAL);
+            if self.0.len() >= MAX_CAUSES {
+                key.1.clear();
+            }
+        }
         match self.0.get_mut(&key) {
             Some((last, left_out)) if now.duration_since(*last) < INTERVAL => {
                 *left_out += 1;
@@ -146,23 +193,39 @@ mod tests {
     }
 
     #[test]
-    fn a_line_can_be_about_a_sink() {
-        assert_eq!(sink(&[("error", Value::Str("no")), ("sink", Value::Str("zipkin"))]), "zipkin");
-        assert_eq!(sink(&[("error", Value::Str("no"))]), "");
+    fn sinks_and_errors_are_told_apart_and_numbers_are_not() {
+        let told = |sink, error| cause(&[("error", Value::Str(error)), ("sink", Value::Str(sink))]);
+        assert_eq!(told("a", "batch 17 is bad"), told("a", "batch 4 is bad"));
+        assert_ne!(told("a", "bad"), told("b", "bad"));
+        assert_ne!(told("a", "bad"), told("a", "worse"));
+    }
+
+    #[test]
+    fn causes_are_bounded() {
+        let mut repeats = Repeats::default();
+        let start = Instant::now();
+        for n in 0..2 * MAX_CAUSES {
+            repeats.note("a", "x".repeat(n), start);
+        }
+        assert!(repeats.0.len() <= MAX_CAUSES + 1);
+        assert_eq!(repeats.note("a", "x".repeat(1000), start + INTERVAL), Verdict::Tell { left_out: 0 });
     }
 
     #[test]
     fn a_repeated_problem_is_told_once_a_minute() {
         let mut repeats = Repeats::default();
         let start = Instant::now();
-        assert_eq!(repeats.note("a", "", start), Verdict::Tell { left_out: 0 });
-        assert_eq!(repeats.note("a", "", start + Duration::from_secs(1)), Verdict::Quiet);
-        assert_eq!(repeats.note("b", "", start + Duration::from_secs(1)), Verdict::Tell { left_out: 0 });
+        assert_eq!(repeats.note("a", String::new(), start), Verdict::Tell { left_out: 0 });
+        assert_eq!(repeats.note("a", String::new(), start + Duration::from_secs(1)), Verdict::Quiet);
         assert_eq!(
-            repeats.note("a", "zipkin", start + Duration::from_secs(1)),
+            repeats.note("b", String::new(), start + Duration::from_secs(1)),
             Verdict::Tell { left_out: 0 }
         );
-        assert_eq!(repeats.note("a", "", start + Duration::from_secs(59)), Verdict::Quiet);
-        assert_eq!(repeats.note("a", "", start + INTERVAL), Verdict::Tell { left_out: 2 });
+        assert_eq!(
+            repeats.note("a", "zipkin".to_owned(), start + Duration::from_secs(1)),
+            Verdict::Tell { left_out: 0 }
+        );
+        assert_eq!(repeats.note("a", String::new(), start + Duration::from_secs(59)), Verdict::Quiet);
+        assert_eq!(repeats.note("a", String::new(), start + INTERVAL), Verdict::Tell { left_out: 2 });
     }
 }

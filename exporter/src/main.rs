@@ -6,11 +6,5 @@ use clap::Parser;
 use logtracer_exporter::{Config, run};
 
 fn main() -> ExitCode {
-    match run(Config::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("logtracer-exporter: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run(Config::parse())
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,37 +10,49 @@ use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::clock::unix_millis;
 use crate::config::Command;
 use crate::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
+use crate::health::Health;
+use crate::housekeeping::House;
 use crate::listen::Tls;
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
-use crate::outbox::{Limits, Outbox};
+use crate::outbox::Limits;
 use crate::receive::{Receive, TokenFile};
-use crate::shutdown::{self, Shutdown};
+use crate::room::Room;
+use crate::shutdown;
 use crate::sink::otlp;
 use crate::sink::store::{Retention, Store};
 use crate::view::View;
-use crate::{Config, SinkName, listen, outbox, receive, sink, tail, view};
+use crate::{Config, SinkName, listen, outbox, receive, sink, stdout, tail, view};
 
 /// How long the last commit may take after that: what is acknowledged is committed already.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
-/// How often the outbox and the store are held to their bounds.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the exporter until SIGTERM or SIGINT, or does what the command says.
 ///
-/// # Errors
-///
-/// What keeps it from starting: an address in use, a database that is damaged or not ours, an option that makes no
-/// sense.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    if let Some(Command::DeadLetters(command)) = &config.command {
-        return dead_letters::command::run(command, &config.data_dir, &mut std::io::stdout().lock());
-    }
+/// It fails, and tells why, where something keeps it from starting: an address in use, a database of another program, an
+/// option that makes no sense.
+pub fn run(config: Config) -> ExitCode {
+    let result = match &config.command {
+        Some(Command::DeadLetters(command)) => {
+            let done = dead_letters::command::run(command, &config.data_dir, &mut std::io::stdout().lock());
+            done.inspect_err(|error| eprintln!("logtracer-exporter: {error:#}"))
+        }
+        None => {
+            log::tell_panics();
+            serve_to_the_end(config).inspect_err(|error| log::fatal(&format!("{error:#}")))
+        }
+    };
+    stdout::flush(LAST_LINES);
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve_to_the_end(config: Config) -> anyhow::Result<()> {
     check(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,12 +84,14 @@ fn check(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
-    let sinks: Vec<String> = config.sinks.iter().map(SinkName::to_string).collect();
+    let sinks: Arc<[String]> = config.sinks.iter().map(SinkName::to_string).collect();
     let subscriptions: Vec<_> = config.sinks.iter().map(SinkName::subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
-    let (outbox, writer) = outbox::open(&config.data_dir, &subscriptions, limits, metrics.clone())?;
-    let store = Store::open(&config.data_dir, metrics.clone())?;
-    let letters = DeadLetters::open(&config.data_dir, config.dead_letters_max_bytes, metrics.clone())?;
+    let dir = &config.data_dir;
+    let room = Room::open(dir);
+    let (outbox, writer) = outbox::open(dir, &subscriptions, limits, room.clone(), metrics.clone())?;
+    let store = Store::open(dir, room.clone(), metrics.clone())?;
+    let letters = DeadLetters::open(dir, config.dead_letters_max_bytes, room.clone(), metrics.clone())?;
 
     let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
@@ -112,11 +127,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
-    workers.spawn(keep_house(outbox.clone(), store.clone(), retention, working.clone()));
+    let house = House { outbox: outbox.clone(), sinks: sinks.clone(), store: store.clone(), retention, room };
+    workers.spawn(house.keep(working.clone()));
     let receive = Receive::new(outbox.clone(), metrics.clone(), token);
     servers.spawn(listen::serve(http, receive::router(receive.clone()), tls.clone(), serving.clone()));
     servers.spawn(listen::serve(grpc, receive::services(receive), tls.clone(), serving.clone()));
-    let viewer = View { store, outbox: outbox.clone(), sinks: sinks.into(), metrics };
+    let health = Health::default();
+    let waiting_bytes = metrics.outbox_bytes.get();
+    let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
     servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
 
     let signalled = shutdown::signalled().context("cannot wait for signals")?;
@@ -128,9 +146,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("grpc", Value::Fmt(format_args!("{grpc_addr}"))),
             ("view", Value::Fmt(format_args!("{view_addr}"))),
             ("data_dir", Value::Fmt(format_args!("{}", config.data_dir.display()))),
+            ("waiting_batches", Value::I64(outbox.lags().into_iter().max().unwrap_or(0))),
+            ("waiting_bytes", Value::I64(waiting_bytes)),
         ],
     );
-    let signal = signalled.await;
+    let signal = tokio::select! {
+        signal = signalled => signal,
+        never = health.watch(&mut workers) => never,
+    };
     log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
 
     stop_serving.pull();
@@ -174,28 +197,5 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
-    }
-}
-
-async fn keep_house(outbox: Outbox, store: Store, retention: Retention, mut stop: Shutdown) {
-    let rounds = async {
-        let mut interval = tokio::time::interval(HOUSEKEEPING);
-        loop {
-            interval.tick().await;
-            outbox.expire(unix_millis()).await;
-            let store = store.clone();
-            let enforced = tokio::task::spawn_blocking(move || store.enforce(&retention, unix_millis()));
-            if let Ok(Err(error)) = enforced.await {
-                log::repeated(
-                    Severity::Warning,
-                    "cannot shrink the store",
-                    &[("error", Value::Fmt(format_args!("{error}")))],
-                );
-            }
-        }
-    };
-    tokio::select! {
-        () = stop.begun() => {}
-        () = rounds => {}
     }
 }

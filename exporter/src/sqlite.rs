@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
 use crate::clock;
 use crate::log::{self, Severity, SlowWork, Value};
@@ -68,11 +68,6 @@ pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<
 
 /// Renames the file and its log to a name that is free.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let with = |path: &Path, end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
     let seconds = clock::unix_millis() / 1000;
     let aside = (0..u32::MAX)
         .map(|n| {
@@ -95,9 +90,53 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Whether the disk is full.
+/// Whether the disk is full, or may be: SQLite tells no quota from another error of writing, and no lack of room for the
+/// index of its log.
 pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    const LIKELY: [i32; 3] = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| LIKELY.contains(&error.extended_code))
+}
+
+/// Moves the log into the file, and empties it if that is wanted; how many pages of it could not be moved yet.
+///
+/// Who reads an older state keeps the log from being moved or emptied, for a moment.
+pub(crate) fn checkpoint(connection: &Connection, empties: bool) -> rusqlite::Result<u64> {
+    let mode = if empties { "TRUNCATE" } else { "PASSIVE" };
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let (written, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok((written - moved).max(0).unsigned_abs())
+    })
+}
+
+/// The length of the log of this file.
+pub(crate) fn log_length(path: &Path) -> u64 {
+    std::fs::metadata(with(path, "-wal")).map_or(0, |metadata| metadata.len())
+}
+
+/// Cuts so many free pages off the file; whether there may be more.
+pub(crate) fn vacuum(connection: &Connection, pages: u64) -> rusqlite::Result<bool> {
+    let free = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
+    let before = free()?;
+    // A step for each page.
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({})", pages.max(1)))?;
+    let mut steps = vacuum.query([])?;
+    while steps.next()?.is_some() {}
+    drop(steps);
+    let after = free()?;
+    Ok(0 < after && after < before)
+}
+
+/// The size of the free pages of the file.
+pub(crate) fn free_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    Ok(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
+}
+
+fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// Why a file was not opened.
@@ -177,7 +216,10 @@ fn checked(path: &Path, kind: &Kind) -> Result<Connection, Fault> {
     let slow = SlowWork::watch("checking a database", path);
     check(&connection)?;
     drop(slow);
-    upgrade(&mut connection, kind, version)?;
+    // A disk that is full has no room for a commit that changes nothing.
+    if version < i64::from(kind.version) {
+        upgrade(&mut connection, kind, version)?;
+    }
     Ok(connection)
 }
 

@@ -30,6 +30,7 @@ use crate::deliver::{Part, Piece};
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::Signal;
+use crate::room::Room;
 use crate::{sqlite, text};
 
 /// The dead letters of all sinks; clones share one connection.
@@ -40,6 +41,7 @@ pub(crate) struct DeadLetters(Arc<Inner>);
 struct Inner {
     file: Mutex<File>,
     max_bytes: u64,
+    room: Room,
     metrics: Arc<Metrics>,
 }
 
@@ -76,10 +78,18 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 
 impl DeadLetters {
     /// Opens `dead-letters.db` in this directory.
-    pub(crate) fn open(dir: &Path, max_bytes: u64, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        dir: &Path,
+        max_bytes: u64,
+        room: Room,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         let connection = sqlite::open_or_replace(&path(dir), &schema::KIND)?.connection;
         let bytes = bytes(&connection).context("cannot read the dead letters")?;
-        Ok(Self(Arc::new(Inner { file: Mutex::new(File { connection, bytes }), max_bytes, metrics })))
+        let pages = room.share() / 4 / u64::from(schema::KIND.page_size);
+        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
+        let file = Mutex::new(File { connection, bytes });
+        Ok(Self(Arc::new(Inner { file, max_bytes, room, metrics })))
     }
 
     /// Keeps what this sink has refused; it is on disk after that. What is there already is not kept twice.
@@ -88,17 +98,26 @@ impl DeadLetters {
             (sink.to_owned(), part.clone(), text::cut(reason, MAX_REASON_BYTES).to_owned());
         self.with(move |inner, file| {
             let now_ms = unix_millis();
+            let is_full = inner.room.is_full();
+            // On a full disk twice as many leave as come, as long as there is more than the reserve has room for.
+            let fewer = file.bytes.saturating_sub(part.bytes() as u64);
+            let most = if is_full { fewer.max(inner.room.share() / 2) } else { u64::MAX };
+            let max_bytes = inner.max_bytes.min(most);
             let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for piece in part.pieces() {
                 insert(&tx, &sink, part.signal(), piece, &reason, now_ms)?;
             }
             let mut all = file.bytes + part.bytes() as u64;
             let mut discarded = Vec::new();
-            if all > inner.max_bytes {
-                (all, discarded) = make_room(&tx, inner.max_bytes)?;
+            if all > max_bytes {
+                (all, discarded) = make_room(&tx, max_bytes)?;
             }
             tx.commit()?;
             file.bytes = all;
+            if is_full {
+                sqlite::vacuum(&file.connection, u64::from(i32::MAX.unsigned_abs()))?;
+                sqlite::checkpoint(&file.connection, true)?;
+            }
             for (sink, items) in discarded {
                 inner.metrics.count_discarded(&sink, items);
                 log::repeated(
@@ -176,7 +195,12 @@ impl DeadLetters {
             let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
             work(&inner, &mut file)
         });
-        done.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        let done = done.await.map_err(|error| error.to_string())?;
+        done.map_err(|error| {
+            // What is tried again then makes room for itself.
+            self.0.room.ends_with(&error, schema::KIND.name);
+            error.to_string()
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::part::tests::{body, names};
 use super::*;
 use crate::outbox::{self, Limits, Outbox, Signal, Subscription};
+use crate::room::Room;
 use crate::shutdown;
 use crate::sink::{Pace, Rejected};
 
@@ -72,10 +73,12 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
+        let room = Room::open(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
         let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
-        let (outbox, thread) = outbox::open(dir.path(), &[subscription], limits, metrics.clone()).unwrap();
-        let letters = DeadLetters::open(dir.path(), 1 << 20, metrics.clone()).unwrap();
+        let (outbox, thread) =
+            outbox::open(dir.path(), &[subscription], limits, room.clone(), metrics.clone()).unwrap();
+        let letters = DeadLetters::open(dir.path(), 1 << 20, room, metrics.clone()).unwrap();
         let (got, calls) = Default::default();
         Self { dir, outbox, _thread: thread, metrics, letters, got, calls, stop: None }
     }

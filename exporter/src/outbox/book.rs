@@ -17,6 +17,10 @@ pub(super) struct Book {
     pub(super) oldest_ms: Option<i64>,
     /// For each sink the id of the last batch that it has passed.
     pub(super) cursors: Vec<i64>,
+    /// The id of the last batch that every sink has passed: it waits no more.
+    passed: i64,
+    /// What every sink has passed is deleted up to this id.
+    deleted: i64,
 }
 
 /// Batches waiting for a sink that is no longer configured.
@@ -27,7 +31,7 @@ pub(super) struct Orphaned {
 }
 
 impl Book {
-    /// Reads the totals, and gives each sink a cursor: a new one starts with what still waits.
+    /// Reads the totals, and gives each sink a cursor: a new one starts with what still waits for any other.
     ///
     /// Cursors of sinks that are not in the list are removed, and returned with what they had not passed.
     pub(super) fn open(
@@ -40,7 +44,9 @@ impl Book {
             .collect::<Result<_, _>>()?;
         let last_batch: i64 =
             connection.query_row("SELECT coalesce(max(id), 0) FROM batch", [], |row| row.get(0))?;
-        let last_id = known.iter().map(|(_, position)| *position).fold(last_batch, i64::max);
+        let positions = || known.iter().map(|(_, position)| *position);
+        let last_id = positions().fold(last_batch, i64::max);
+        let first_position = positions().min().unwrap_or(0);
 
         let mut orphaned = Vec::new();
         for (sink, position) in &known {
@@ -52,46 +58,73 @@ impl Book {
         }
         let mut cursors = Vec::new();
         for Subscription { sink, .. } in subscriptions {
-            let position = known.iter().find(|(name, _)| name == sink).map_or(0, |(_, position)| *position);
+            let position =
+                known.iter().find(|(name, _)| name == sink).map_or(first_position, |(_, position)| *position);
             connection.execute("INSERT OR IGNORE INTO cursor VALUES (?, ?)", params![sink, position])?;
             cursors.push(position);
         }
-        let mut book = Self { last_id, bytes: 0, oldest_ms: None, cursors };
-        book.delete_passed(connection)?;
-        book.bytes = connection
-            .query_row("SELECT coalesce(sum(length(body)), 0) FROM batch", [], |row| row.get::<_, i64>(0))?
-            as u64;
-        book.read_oldest(connection)?;
-
+        let passed = cursors.iter().copied().min().unwrap_or(0);
+        let number = |sql: &str| connection.query_row(sql, [passed], |row| row.get::<_, Option<i64>>(0));
+        let bytes = number("SELECT sum(length(body)) FROM batch WHERE id > ?")?.unwrap_or(0) as u64;
+        let deleted = number("SELECT min(id) - 1 FROM batch WHERE id <= ?")?.unwrap_or(passed);
         // A cursor before the oldest batch stands for the same place as one right before it.
-        let oldest: Option<i64> = connection.query_row("SELECT min(id) FROM batch", [], |row| row.get(0))?;
-        let before = oldest.map_or(book.last_id, |id| id - 1);
-        book.cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
+        let before = number("SELECT min(id) - 1 FROM batch WHERE id > ?")?.unwrap_or(last_id);
+        cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
+        let mut book = Self { last_id, bytes, oldest_ms: None, cursors, passed, deleted };
+        book.read_oldest(connection)?;
         Ok((book, orphaned))
     }
 
-    /// Deletes what every sink has passed.
-    pub(super) fn delete_passed(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        match self.cursors.iter().min() {
-            Some(passed) => self.delete_until(connection, *passed),
-            None => Ok(()),
+    /// Takes note that cursors have moved: what every sink has passed waits no more.
+    pub(super) fn follow(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let passed = self.cursors.iter().copied().min().unwrap_or(0);
+        if passed > self.passed {
+            let bytes: i64 = connection
+                .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id > ? AND id <= ?")?
+                .query_row([self.passed, passed], |row| row.get(0))?;
+            self.bytes = self.bytes.saturating_sub(bytes as u64);
+            self.passed = passed;
+            self.read_oldest(connection)?;
         }
+        Ok(())
     }
 
-    /// Deletes all batches up to this id.
-    pub(super) fn delete_until(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<()> {
-        let bytes: i64 = connection
-            .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id <= ?")?
-            .query_row([id], |row| row.get(0))?;
-        connection.prepare_cached("DELETE FROM batch WHERE id <= ?")?.execute([id])?;
-        self.bytes = self.bytes.saturating_sub(bytes as u64);
-        self.read_oldest(connection)
+    /// The id of the last batch that every sink has passed.
+    pub(super) fn passed(&self) -> i64 {
+        self.passed
+    }
+
+    /// Whether there is something that every sink has passed and that is still in the file.
+    pub(super) fn has_passed_batches(&self) -> bool {
+        self.deleted < self.passed
+    }
+
+    /// Deletes of what every sink has passed some batches, the last of which reaches this size; how large they were.
+    ///
+    /// In steps, for each takes about as much room in the log as it gives back in the end.
+    pub(super) fn delete_some(&mut self, connection: &Connection, max_bytes: u64) -> rusqlite::Result<u64> {
+        let (mut until, mut bytes) = (self.passed, 0);
+        {
+            let mut oldest =
+                connection.prepare_cached("SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id")?;
+            let mut rows = oldest.query([self.passed])?;
+            while let Some(row) = rows.next()? {
+                bytes += row.get::<_, i64>(1)? as u64;
+                if bytes >= max_bytes {
+                    until = row.get(0)?;
+                    break;
+                }
+            }
+        }
+        connection.prepare_cached("DELETE FROM batch WHERE id <= ?")?.execute([until])?;
+        self.deleted = until;
+        Ok(bytes)
     }
 
     fn read_oldest(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.oldest_ms = connection
-            .prepare_cached("SELECT received_ms FROM batch ORDER BY id LIMIT 1")?
-            .query_row([], |row| row.get(0))
+            .prepare_cached("SELECT received_ms FROM batch WHERE id > ? ORDER BY id LIMIT 1")?
+            .query_row([self.passed], |row| row.get(0))
             .optional()?;
         Ok(())
     }

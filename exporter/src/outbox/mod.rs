@@ -15,11 +15,12 @@
 
 mod batch;
 mod book;
+mod bounds;
 mod cursor;
+mod damage;
 mod feed;
 mod packing;
 mod rescue;
-mod reserve;
 mod schema;
 mod upkeep;
 mod writer;
@@ -37,12 +38,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::sqlite;
 pub(crate) use batch::{Batch, Items, Signal, Subscription};
 pub(crate) use cursor::{Cursor, Passed};
 pub(crate) use feed::Feed;
 use packing::Packed;
-use reserve::Reserve;
 use writer::{Command, Writer};
 
 /// The bounds of the outbox.
@@ -55,6 +56,8 @@ pub(crate) struct Limits {
 /// Why a batch was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AppendError {
+    /// It is larger than what the outbox or the disk can take at one time.
+    TooLarge { bytes: u64, max_bytes: u64 },
     /// The bound by bytes is reached and every sink still needs the oldest batch.
     Full { waiting_bytes: u64 },
     /// The database refused the commit.
@@ -95,6 +98,7 @@ pub(crate) fn open(
     dir: &Path,
     subscriptions: &[Subscription],
     limits: Limits,
+    room: Room,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
     let path = dir.join("outbox.db");
@@ -102,6 +106,8 @@ pub(crate) fn open(
     if let Some(aside) = set_aside {
         metrics.outbox_damaged.inc();
         rescue::carry_over(&aside, &mut connection, 0);
+        let lost = rescue::missing(&connection).context("cannot read what was carried over")?;
+        rescue::tell_lost(&metrics, lost);
     }
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {
@@ -113,7 +119,7 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         file: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, limits, Reserve::open(dir), state.clone(), metrics)
+    let writer = Writer::new(connection, limits, room, state.clone(), metrics)
         .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use super::writer::PAGE_BYTES;
+
 /// Shorter bodies fit in a page with others, and are kept as they are.
 const SHORTEST: usize = 1024;
 
@@ -29,6 +31,12 @@ impl Packed {
         // Without the thread the body is kept as it is.
         let packed = tokio::task::spawn_blocking(move || Self::pack(copy)).await;
         packed.unwrap_or(Self { bytes: body, unpacked_len: 0 })
+    }
+
+    /// About what it takes in the log: whole pages, unless it shares one.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let bytes = self.bytes.len() as u64;
+        if bytes < PAGE_BYTES / 4 { bytes } else { (bytes / PAGE_BYTES + 2) * PAGE_BYTES }
     }
 
     fn pack(body: Bytes) -> Self {

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::log::{self, Severity, SlowWork, Value};
+use crate::metrics::Metrics;
 
 /// Batches that are carried over in one commit.
 const STEP: usize = 64;
@@ -35,39 +36,76 @@ fn copy_all(aside: &Path, into: &mut Connection, after: i64, carried: &mut u64) 
     let from = Connection::open_with_flags(aside, flags)?;
     let last = copy(&from, into, "ORDER BY id", after, carried)?;
     // From the other end to the place where it is damaged.
-    copy(&from, into, "ORDER BY id DESC", last, carried)?;
-    copy_cursors(&from, into)
+    let at_the_end = copy(&from, into, "ORDER BY id DESC", last.0, carried)?;
+    copy_cursors(&from, into)?;
+    // Why it was not everything.
+    [last.1, at_the_end.1].into_iter().flatten().next().map_or(Ok(()), Err)
 }
 
-/// Copies the batches after this id until one cannot be read; returns the id of the last one.
+/// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.
 fn copy(
     from: &Connection,
     into: &mut Connection,
     order: &str,
     after: i64,
     copied: &mut u64,
-) -> rusqlite::Result<i64> {
+) -> rusqlite::Result<(i64, Option<rusqlite::Error>)> {
     let select = "SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE id > ?";
     let mut last = after;
     // What goes wrong on this side is the end of what can be read.
-    let Ok(mut statement) = from.prepare(&format!("{select} {order}")) else { return Ok(last) };
-    let Ok(mut rows) = statement.query([after]) else { return Ok(last) };
-    let mut at_end = false;
-    while !at_end {
+    let mut statement = match from.prepare(&format!("{select} {order}")) {
+        Ok(statement) => statement,
+        Err(error) => return Ok((last, Some(error))),
+    };
+    let mut batches = match statement.query_map([after], Batch::read) {
+        Ok(batches) => batches,
+        Err(error) => return Ok((last, Some(error))),
+    };
+    loop {
         let transaction = into.transaction()?;
         let mut written = 0;
+        let mut end = None;
         for _ in 0..STEP {
-            let Ok(Some(batch)) = rows.next().map(|row| row.and_then(|row| Batch::read(row).ok())) else {
-                at_end = true;
-                break;
-            };
-            written += batch.write(&transaction)?;
-            last = batch.id;
+            match batches.next() {
+                Some(Ok(batch)) => {
+                    written += batch.write(&transaction)?;
+                    last = batch.id;
+                }
+                other => {
+                    end = Some(other.and_then(Result::err));
+                    break;
+                }
+            }
         }
         transaction.commit()?;
         *copied += written;
+        if let Some(error) = end {
+            return Ok((last, error));
+        }
     }
-    Ok(last)
+}
+
+/// How many batches are missing among those that were carried over, by their ids, which have no gaps.
+///
+/// What stood before the first or after the last that is known of is not among them.
+pub(super) fn missing(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row(
+        "WITH known(after, until) AS (SELECT
+             coalesce((SELECT min(position) FROM cursor), (SELECT min(id) - 1 FROM batch), 0),
+             max(coalesce((SELECT max(position) FROM cursor), 0), coalesce((SELECT max(id) FROM batch), 0)))
+         SELECT until - after - (SELECT count(*) FROM batch WHERE id > after) FROM known",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// Counts batches that could not be carried over.
+pub(super) fn tell_lost(metrics: &Metrics, lost: i64) {
+    if lost > 0 {
+        metrics.outbox_batches_lost.inc_by(lost.unsigned_abs());
+        let fields = [("batches", Value::I64(lost))];
+        log::line(Severity::Error, "batches of a damaged outbox are lost", &fields);
+    }
 }
 
 struct Batch {

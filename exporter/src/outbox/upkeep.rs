@@ -1,137 +1,125 @@
-//! What the writer does beside its commits: a full disk, a damaged file, and room that nobody needs any more.
+//! What the writer does beside its commits, in small steps: deleting what every sink has passed, moving the log into the
+//! file, giving room back to the disk.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::batch::Signal;
-use super::book::Book;
-use super::writer::{Command, Writer};
-use super::{AppendError, rescue, schema};
-use crate::clock::unix_millis;
+use super::writer::{Command, PAGE_BYTES, Writer};
+use super::{AppendError, schema};
 use crate::log::{self, Severity, Value};
-use crate::sqlite::{self, Opened};
-
-/// A file that has to be replaced.
-#[derive(Debug)]
-pub(super) struct Damage {
-    reason: String,
-    /// Where it is, once it is out of the way.
-    set_aside: Option<PathBuf>,
-}
-
-impl Damage {
-    pub(super) fn new(reason: String) -> Self {
-        Self { reason, set_aside: None }
-    }
-
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
-    }
-}
+use crate::sqlite;
 
 /// Free pages are kept for what comes next, up to this many bytes and as much as is in use.
-const KEPT_BYTES: i64 = 16 << 20;
+const KEPT_BYTES: u64 = 16 << 20;
 
-/// Pages that are given back in one go.
-const PAGES: i64 = 16 * 1024;
+/// The most that is given back in one step; each page may be one that has to be moved.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// When the file of the log is this many shares long, it is emptied, which has to wait for those who read.
+const MOST_SHARES: u64 = 4;
 
 impl Writer {
     /// Refuses what is new while the disk is full, so that the sinks can go on and what they have is deleted.
     pub(super) fn refuse_without_room(&mut self, group: &mut VecDeque<Command>) {
-        if self.reserve.is_due() {
-            if let Err(error) = shrink(&self.connection) {
-                self.tell("cannot shrink the outbox", &error.to_string());
-            }
-            if self.reserve.restore() {
-                return;
-            }
+        if self.room.recover() {
+            return;
         }
-        let reason = "the disk is full";
-        self.set_problem(Some(reason.to_owned()));
+        let Some(reason) = self.room.problem() else { return };
+        self.set_problem(Some(reason.clone()));
         for command in std::mem::take(group) {
             match command {
                 Command::Append { reply, .. } => {
                     // A receiver that is gone no longer wants the answer.
-                    let _ = reply.send(Err(AppendError::Unwritable(reason.to_owned())));
+                    let _ = reply.send(Err(AppendError::Unwritable(reason.clone())));
                 }
-                Command::Probe { reply } => drop(reply.send(Err(reason.to_owned()))),
+                Command::Probe { reply } => drop(reply.send(Err(reason.clone()))),
                 other => group.push_back(other),
             }
         }
     }
 
-    /// Gives the room of what has been deleted back to the disk, when it is most of the file.
-    pub(super) fn give_back(&self) {
-        let result = free_and_used(&self.connection).and_then(|(free, used)| {
-            if free > KEPT_BYTES && free > used { shrink(&self.connection) } else { Ok(()) }
-        });
-        if let Err(error) = result {
-            self.tell("cannot shrink the outbox", &error.to_string());
+    /// Begins to give room back to the disk, if most of the file is free or the disk is full.
+    fn consider_shrinking(&mut self) {
+        self.is_to_consider_shrinking = false;
+        match free_and_used(&self.connection) {
+            Ok((free, used)) => {
+                self.is_shrinking |=
+                    if self.room.is_full() { free > 0 } else { free > KEPT_BYTES && free > used };
+            }
+            Err(error) => self.tell("cannot shrink the outbox", &error.to_string()),
         }
     }
 
-    /// Puts a new file in the place of a damaged one, with what can be read of it.
-    ///
-    /// Until that has worked it is tried again with each group, and nothing else is done.
-    pub(super) fn replace(&mut self, damage: Damage) {
-        self.damage = Some(damage);
-        if let Err(error) = self.try_replace() {
-            self.tell("cannot replace the damaged outbox", &format!("{error:#}"));
+    /// Whether there is something to do while no command waits.
+    pub(super) fn has_chores(&self) -> bool {
+        let is_able = self.damage.is_none() && !self.has_failed;
+        is_able && (self.book.has_passed_batches() || self.is_to_consider_shrinking || self.is_shrinking)
+    }
+
+    /// Does one step of what there is to do.
+    pub(super) fn do_chores(&mut self) {
+        if self.damage.is_some() || self.has_failed {
+            return;
+        }
+        if self.book.has_passed_batches() {
+            self.commit(&mut VecDeque::new());
+        } else if self.is_to_consider_shrinking {
+            self.consider_shrinking();
+        } else if self.is_shrinking {
+            self.shrink();
+        }
+        if self.log_bytes >= self.room.share() || (self.room.is_full() && self.log_bytes > 0) {
+            self.checkpoint();
         }
     }
 
-    fn try_replace(&mut self) -> anyhow::Result<()> {
-        let Some(damage) = &mut self.damage else { return Ok(()) };
-        if damage.set_aside.is_none() {
-            // Nobody may have the file open when it is renamed.
-            self.connection = Connection::open_in_memory()?;
-            let Opened { connection, set_aside } =
-                sqlite::replace(&self.state.path, &schema::KIND, &damage.reason)?;
-            self.connection = connection;
-            damage.set_aside = set_aside;
-            self.metrics.outbox_damaged.inc();
+    /// Cuts some free pages off the file.
+    fn shrink(&mut self) {
+        let step = STEP_BYTES.min(self.room.share() / 4);
+        match sqlite::vacuum(&self.connection, step / PAGE_BYTES) {
+            Ok(has_more) => {
+                self.log_bytes += 4 * step;
+                if !has_more {
+                    self.is_shrinking = false;
+                    // The file gets shorter only by that.
+                    self.checkpoint();
+                }
+            }
+            Err(error) => {
+                self.has_failed = true;
+                self.room.ends_with(&error, schema::KIND.name);
+                self.tell("cannot shrink the outbox", &error.to_string());
+            }
         }
-        let passed = self.book.cursors.iter().copied().min().unwrap_or(0);
-        if let Some(aside) = &damage.set_aside {
-            rescue::carry_over(aside, &mut self.connection, passed);
-        }
-        let transaction = self.connection.transaction()?;
-        // What this process knows is newer than what the file said.
-        for (subscription, cursor) in self.state.subscriptions.iter().zip(&self.book.cursors) {
-            transaction
-                .execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![subscription.sink, cursor])?;
-        }
-        let last_id = self.book.last_id;
-        let (kept, newest): (i64, i64) = transaction.query_row(
-            "SELECT count(*), coalesce(max(id), 0) FROM batch WHERE id > ?",
-            [passed],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        if newest < last_id {
-            // An empty request stands for what was lost at the end, so that no id is given again.
-            transaction.execute(
-                "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
-                params![last_id, unix_millis(), Signal::Traces],
-            )?;
-        }
-        transaction.commit()?;
-        let (book, _) = Book::open(&self.connection, &self.state.subscriptions)?;
-        self.book = book;
-        let lost = (last_id - passed - kept).max(0);
-        if lost > 0 {
-            self.metrics.outbox_batches_lost.inc_by(lost.unsigned_abs());
-            let fields = [("batches", Value::I64(lost)), ("error", Value::Str(&damage.reason))];
-            log::line(Severity::Error, "batches of a damaged outbox are lost", &fields);
-        }
-        self.damage = None;
-        self.state.file.send_modify(|file| *file += 1);
-        self.show();
-        Ok(())
     }
 
-    fn tell(&self, what: &'static str, error: &str) {
+    /// Moves the log into the file, so that it starts anew.
+    pub(super) fn checkpoint(&mut self) {
+        let mut result = self.try_checkpoint();
+        if let Err(error) = &result
+            && self.room.ends_with(error, schema::KIND.name)
+        {
+            result = self.try_checkpoint();
+        }
+        match result {
+            Ok(left) => self.log_bytes = left,
+            Err(error) => self.tell("cannot move the log of the outbox into its file", &error.to_string()),
+        }
+    }
+
+    fn try_checkpoint(&self) -> rusqlite::Result<u64> {
+        let is_long = sqlite::log_length(&self.state.path) > MOST_SHARES * self.room.share();
+        let empties = is_long || self.room.is_full() || self.is_idle();
+        sqlite::checkpoint(&self.connection, empties).map(|pages| pages * PAGE_BYTES)
+    }
+
+    /// Whether nothing waits: then the log can be emptied without anybody noticing.
+    fn is_idle(&self) -> bool {
+        self.book.bytes == 0 && !self.has_chores()
+    }
+
+    pub(super) fn tell(&self, what: &'static str, error: &str) {
         let path = self.state.path.display();
         log::repeated(
             Severity::Error,
@@ -142,19 +130,8 @@ impl Writer {
 }
 
 /// Bytes of the file.
-fn free_and_used(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let page = number("PRAGMA page_size")?;
+fn free_and_used(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
     let free = number("PRAGMA freelist_count")?;
-    Ok((free * page, (number("PRAGMA page_count")? - free) * page))
-}
-
-/// Cuts free pages off the file, and empties the log.
-fn shrink(connection: &Connection) -> rusqlite::Result<()> {
-    // A step for each page.
-    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
-    let mut steps = vacuum.query([])?;
-    while steps.next()?.is_some() {}
-    drop(steps);
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    Ok((free * PAGE_BYTES, (number("PRAGMA page_count")? - free) * PAGE_BYTES))
 }

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Items, Signal};
-use super::book::{Book, items_between};
+use super::book::Book;
+use super::bounds::{Dropped, count_dropped, expire, make_room};
 use super::cursor::Passed;
+use super::damage::Damage;
 use super::packing::Packed;
-use super::reserve::Reserve;
-use super::upkeep::Damage;
-use super::{AppendError, Limits, State};
+use super::{AppendError, Limits, State, schema};
 use crate::clock::{millis, unix_millis};
-use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::sqlite;
 
 /// What the writer can be asked for; each reply is sent after the commit that it is part of.
@@ -45,14 +46,25 @@ pub(super) enum Command {
     Examine,
 }
 
-/// A commit takes at most about this much, so that a burst does not make the first of it wait for all of it.
-const GROUP_BYTES: usize = 16 << 20;
+/// A commit takes at most so many commands, and about a share of the [`Room`], so that a burst does not make the first of
+/// it wait for all of it.
 const GROUP_COMMANDS: usize = 512;
+
+/// What a commit writes beside bodies: the pages of the tables, the cursors, and the lists of free pages.
+const OVERHEAD_BYTES: u64 = 8 * PAGE_BYTES;
+pub(super) const PAGE_BYTES: u64 = schema::KIND.page_size as u64;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     limits: Limits,
-    pub(super) reserve: Reserve,
+    pub(super) room: Room,
+    /// What has been written to the log and is not in the file yet, or more.
+    pub(super) log_bytes: u64,
+    /// Room is being given back to the disk.
+    pub(super) is_shrinking: bool,
+    pub(super) is_to_consider_shrinking: bool,
+    /// The last step of what there is to do beside commits went wrong: it is not tried again before the next command.
+    pub(super) has_failed: bool,
     /// What is wrong with the file, until there is another one.
     pub(super) damage: Option<Damage>,
     pub(super) book: Book,
@@ -62,27 +74,23 @@ pub(super) struct Writer {
 
 /// The replies and counts of one group, made before the commit and told after it.
 #[derive(Default)]
-struct Outcome {
+pub(super) struct Outcome {
     appended: Vec<oneshot::Sender<Result<(), AppendError>>>,
     items: Items,
-    full: Vec<oneshot::Sender<Result<(), AppendError>>>,
+    /// About what was written to the log.
+    bytes: u64,
+    refused: Vec<(oneshot::Sender<Result<(), AppendError>>, AppendError)>,
     done: Vec<oneshot::Sender<Result<(), String>>>,
-    dropped: Vec<Dropped>,
+    pub(super) dropped: Vec<Dropped>,
     passed: Vec<Passed>,
     is_suspect: bool,
-}
-
-struct Dropped {
-    sink: usize,
-    reason: &'static str,
-    items: Items,
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
         limits: Limits,
-        reserve: Reserve,
+        room: Room,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
@@ -90,24 +98,52 @@ impl Writer {
         for gone in orphaned {
             count_dropped(&metrics, &gone.sink, "sink removed", gone.items);
         }
-        let writer = Self { connection, limits, reserve, damage: None, book, state, metrics };
+        // The writer does it itself, for a failure of it must not be missed.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let writer = Self {
+            connection,
+            limits,
+            room,
+            log_bytes: 0,
+            is_shrinking: false,
+            is_to_consider_shrinking: false,
+            has_failed: false,
+            damage: None,
+            book,
+            state,
+            metrics,
+        };
         writer.show();
         Ok(writer)
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        // What an earlier process has left in the log.
+        self.checkpoint();
         let mut group = VecDeque::new();
-        while let Some(first) = queue.blocking_recv() {
-            let mut bytes = first.bytes();
-            group.push_back(first);
-            while bytes < GROUP_BYTES
+        loop {
+            let first = if self.has_chores() {
+                match queue.try_recv() {
+                    Ok(first) => Some(first),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            } else {
+                match queue.blocking_recv() {
+                    Some(first) => Some(first),
+                    None => break,
+                }
+            };
+            let mut bytes = first.as_ref().map_or(0, Command::bytes);
+            group.extend(first);
+            while !group.is_empty()
+                && bytes < self.room.share()
                 && group.len() < GROUP_COMMANDS
                 && let Ok(next) = queue.try_recv()
             {
                 bytes += next.bytes();
                 group.push_back(next);
             }
-            let is_time_to_tidy = group.iter().any(|command| matches!(command, Command::Expire { .. }));
             if let Some(damage) = self.damage.take() {
                 self.replace(damage);
             }
@@ -115,27 +151,29 @@ impl Writer {
                 refuse(&mut group, damage.reason());
                 continue;
             }
-            if !self.reserve.is_there() {
-                self.refuse_without_room(&mut group);
+            if !group.is_empty() {
+                if self.room.is_full() {
+                    self.refuse_without_room(&mut group);
+                }
+                self.has_failed = false;
+                self.is_to_consider_shrinking |=
+                    group.iter().any(|command| matches!(command, Command::Expire { .. }));
+                self.commit(&mut group);
             }
-            self.commit(&mut group);
-            if is_time_to_tidy {
-                self.give_back();
-            }
+            self.do_chores();
         }
     }
 
     /// Applies the group in one transaction; on failure nothing of it has happened.
-    fn commit(&mut self, group: &mut VecDeque<Command>) {
+    pub(super) fn commit(&mut self, group: &mut VecDeque<Command>) {
         let mut outcome = Outcome::default();
         let mut book = self.book.clone();
         let result = self.apply(group, &mut book, &mut outcome);
         match result {
             Ok(()) => {
                 self.book = book;
-                if self.reserve.is_there() {
-                    self.set_problem(None);
-                }
+                self.log_bytes += outcome.bytes + OVERHEAD_BYTES;
+                self.set_problem(self.room.problem());
                 self.metrics.commits.inc();
                 self.metrics.committed.add(outcome.items);
                 if !outcome.appended.is_empty() {
@@ -163,16 +201,10 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let reason = error.to_string();
-                if sqlite::is_disk_full(&error) {
-                    self.reserve.release();
-                }
-                let path = self.state.path.display();
-                log::repeated(
-                    Severity::Error,
-                    "cannot write the outbox",
-                    &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(&reason))],
-                );
+                let is_full = self.room.ends_with(&error, schema::KIND.name);
+                let reason = if is_full { "the disk is full".to_owned() } else { error.to_string() };
+                self.has_failed = true;
+                self.tell("cannot write the outbox", &reason);
                 self.set_problem(Some(reason.clone()));
                 let unwritable = || AppendError::Unwritable(reason.clone());
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Err(unwritable()))));
@@ -181,11 +213,12 @@ impl Writer {
                 refuse(group, &reason);
                 if sqlite::is_damage(&error) {
                     self.replace(Damage::new(reason));
+                } else if is_full {
+                    self.checkpoint();
                 }
             }
         }
-        let waiting_bytes = self.book.bytes;
-        outcome.full.into_iter().for_each(|reply| drop(reply.send(Err(AppendError::Full { waiting_bytes }))));
+        outcome.refused.into_iter().for_each(|(reply, reason)| drop(reply.send(Err(reason))));
     }
 
     fn apply(
@@ -195,6 +228,7 @@ impl Writer {
         outcome: &mut Outcome,
     ) -> rusqlite::Result<()> {
         let limits = self.limits;
+        let share = self.room.share();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = unix_millis();
         let mut advanced = false;
@@ -202,9 +236,15 @@ impl Writer {
             match command {
                 Command::Append { signal, body, items, reply } => {
                     let needed = body.bytes.len() as u64;
+                    let max_bytes = limits.max_bytes.min(share);
+                    if needed > max_bytes {
+                        outcome.refused.push((reply, AppendError::TooLarge { bytes: needed, max_bytes }));
+                        continue;
+                    }
                     outcome.appended.push(reply);
                     if !make_room(&transaction, book, outcome, needed, limits.max_bytes)? {
-                        outcome.full.extend(outcome.appended.pop());
+                        let full = AppendError::Full { waiting_bytes: book.bytes };
+                        outcome.refused.extend(outcome.appended.pop().map(|reply| (reply, full)));
                         continue;
                     }
                     transaction
@@ -222,6 +262,7 @@ impl Writer {
                         ])?;
                     book.last_id += 1;
                     book.bytes += needed;
+                    outcome.bytes += body.log_bytes();
                     book.oldest_ms.get_or_insert(now_ms);
                     outcome.items.add(signal, u64::from(items));
                 }
@@ -250,7 +291,10 @@ impl Writer {
             }
         }
         if advanced {
-            book.delete_passed(&transaction)?;
+            book.follow(&transaction)?;
+        }
+        if book.has_passed_batches() {
+            outcome.bytes += book.delete_some(&transaction, share)?;
         }
         transaction.commit()
     }
@@ -275,9 +319,10 @@ impl Writer {
 }
 
 impl Command {
-    fn bytes(&self) -> usize {
+    /// About what it writes to the log.
+    fn bytes(&self) -> u64 {
         match self {
-            Self::Append { body, .. } => body.bytes.len(),
+            Self::Append { body, .. } => body.log_bytes(),
             _ => 0,
         }
     }
@@ -297,100 +342,4 @@ fn refuse(group: &mut VecDeque<Command>, reason: &str) {
             Command::Expire { .. } | Command::Examine => {}
         }
     }
-}
-
-/// Makes the batch fit, if need be by giving up the oldest batches for the sinks that lag behind another sink.
-///
-/// So a sink that is down neither holds up the others nor fills the disk; but what no sink has yet is never given
-/// up for new spans: those are refused, and their sender knows.
-fn make_room(
-    transaction: &Transaction<'_>,
-    book: &mut Book,
-    outcome: &mut Outcome,
-    needed: u64,
-    max_bytes: u64,
-) -> rusqlite::Result<bool> {
-    let excess = (book.bytes + needed).saturating_sub(max_bytes);
-    if excess == 0 {
-        return Ok(true);
-    }
-    // Some more than needed, so that this is not done again for the next batch.
-    let wanted = excess.max(max_bytes / 64);
-    let farthest = book.cursors.iter().copied().max().unwrap_or(0);
-    let mut freed = 0;
-    let mut until = None;
-    {
-        let mut oldest =
-            transaction.prepare_cached("SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id")?;
-        let mut rows = oldest.query([farthest])?;
-        while freed < wanted
-            && let Some(row) = rows.next()?
-        {
-            until = Some(row.get::<_, i64>(0)?);
-            freed += row.get::<_, i64>(1)? as u64;
-        }
-    }
-    if freed < excess {
-        return Ok(false);
-    }
-    if let Some(until) = until {
-        give_up(transaction, book, outcome, until, "outbox full")?;
-    }
-    Ok(true)
-}
-
-/// Gives up the batches that were received before the cut-off.
-fn expire(
-    transaction: &Transaction<'_>,
-    book: &mut Book,
-    outcome: &mut Outcome,
-    cutoff_ms: i64,
-) -> rusqlite::Result<()> {
-    if book.oldest_ms.is_none_or(|oldest| oldest >= cutoff_ms) {
-        return Ok(());
-    }
-    let first_kept: Option<i64> = transaction
-        .prepare_cached("SELECT id FROM batch WHERE received_ms >= ? ORDER BY id LIMIT 1")?
-        .query_map([cutoff_ms], |row| row.get(0))?
-        .next()
-        .transpose()?;
-    let until = first_kept.map_or(book.last_id, |id| id - 1);
-    give_up(transaction, book, outcome, until, "age")
-}
-
-/// Deletes the batches up to this id, and counts them for each sink that has not had them.
-fn give_up(
-    transaction: &Transaction<'_>,
-    book: &mut Book,
-    outcome: &mut Outcome,
-    until: i64,
-    reason: &'static str,
-) -> rusqlite::Result<()> {
-    for (sink, cursor) in book.cursors.iter().enumerate() {
-        if *cursor < until {
-            let items = items_between(transaction, *cursor, until)?;
-            outcome.dropped.push(Dropped { sink, reason, items });
-        }
-    }
-    for cursor in &mut book.cursors {
-        *cursor = until.max(*cursor);
-    }
-    book.delete_until(transaction, until)
-}
-
-fn count_dropped(metrics: &Metrics, sink: &str, reason: &'static str, items: Items) {
-    if items.is_none() {
-        return;
-    }
-    metrics.dropped(sink, reason).add(items);
-    log::repeated(
-        Severity::Error,
-        "spans given up",
-        &[
-            ("sink", Value::Str(sink)),
-            ("reason", Value::Str(reason)),
-            ("spans", Value::U64(items.spans)),
-            ("log_records", Value::U64(items.log_records)),
-        ],
-    );
 }

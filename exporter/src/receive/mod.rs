@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::routing::post;
 
 use crate::metrics::{Metrics, Reason};
@@ -53,14 +53,8 @@ pub(crate) fn router(receive: Receive) -> Router {
         .route("/v1/traces", post(otlp_http::traces))
         .route("/v1/logs", post(otlp_http::logs))
         .route("/api/v2/spans", post(zipkin::spans))
-        .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "only POST is possible here\n")
-        })
-        .fallback(async || {
-            let text =
-                "nothing is here: OTLP goes to POST /v1/traces and /v1/logs, Zipkin v2 to /api/v2/spans\n";
-            (StatusCode::NOT_FOUND, text)
-        })
+        .method_not_allowed_fallback(otlp_http::wrong_method)
+        .fallback(otlp_http::nothing_here)
         .with_state(receive)
 }
 
@@ -124,6 +118,7 @@ impl Receive {
         }
         if items > 0 {
             self.outbox.append(signal, body, items).await.map_err(|error| match error {
+                AppendError::TooLarge { bytes, max_bytes } => Refusal::TooLargeForOutbox { bytes, max_bytes },
                 AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
                 AppendError::Unwritable(reason) => Refusal::Unwritable(reason),
                 AppendError::Closed => Refusal::Closing,

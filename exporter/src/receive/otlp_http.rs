@@ -3,11 +3,13 @@
 //! See <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Receive;
 use super::answer::{Encoding, accepted, refused};
 use super::decode::Format;
+use super::refusal::Refusal;
 use crate::outbox::Signal;
 
 pub(super) async fn traces(State(receive): State<Receive>, request: Request) -> Response {
@@ -16,6 +18,18 @@ pub(super) async fn traces(State(receive): State<Receive>, request: Request) -> 
 
 pub(super) async fn logs(State(receive): State<Receive>, request: Request) -> Response {
     export(&receive, Signal::Logs, request).await
+}
+
+/// The answer where there is nothing.
+pub(super) async fn nothing_here(State(receive): State<Receive>, headers: HeaderMap) -> Response {
+    let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
+    refused(answered_in, receive.counted(&Refusal::NothingHere))
+}
+
+/// The answer to another method than POST.
+pub(super) async fn wrong_method(State(receive): State<Receive>, headers: HeaderMap) -> Response {
+    let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
+    refused(answered_in, receive.counted(&Refusal::WrongMethod))
 }
 
 async fn export(receive: &Receive, signal: Signal, request: Request) -> Response {

@@ -10,6 +10,8 @@ use super::limits::{
 /// Why a request as a whole was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
+    NothingHere,
+    WrongMethod,
     Unauthorized,
     ContentType {
         got: String,
@@ -21,6 +23,11 @@ pub(super) enum Refusal {
     TooLongUnpacked,
     TooMany,
     TooLargeDecoded,
+    /// What it takes in the outbox, and what it may.
+    TooLargeForOutbox {
+        bytes: u64,
+        max_bytes: u64,
+    },
     Timeout,
     Aborted(String),
     Gzip(String),
@@ -50,6 +57,8 @@ impl Refusal {
     /// The label of the metric.
     pub(super) const fn reason(&self) -> &'static str {
         match self {
+            Self::NothingHere => "no such path",
+            Self::WrongMethod => "method",
             Self::Unauthorized => "unauthorized",
             Self::ContentType { .. } => "content type",
             Self::ContentEncoding(_) => "content encoding",
@@ -57,6 +66,7 @@ impl Refusal {
             Self::TooLong | Self::TooLongUnpacked => "too long",
             Self::TooMany => "too many",
             Self::TooLargeDecoded => "too large decoded",
+            Self::TooLargeForOutbox { .. } => "too large for the outbox",
             Self::Timeout => "timeout",
             Self::Aborted(_) => "aborted",
             Self::Gzip(_) => "gzip",
@@ -71,14 +81,18 @@ impl Refusal {
     /// The HTTP status, and the code of gRPC, which is that of `google.rpc.Status`, too.
     pub(super) const fn codes(&self) -> (StatusCode, Code) {
         match self {
+            Self::NothingHere => (StatusCode::NOT_FOUND, Code::NotFound),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::ContentType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             // What gRPC answers to a compression that it does not know.
             Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
             Self::HeadersTooLong => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::InvalidArgument),
-            Self::TooLong | Self::TooLongUnpacked | Self::TooMany | Self::TooLargeDecoded => {
-                (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument)
-            }
+            Self::TooLong
+            | Self::TooLongUnpacked
+            | Self::TooMany
+            | Self::TooLargeDecoded
+            | Self::TooLargeForOutbox { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument),
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             Self::Aborted(_) | Self::Gzip(_) | Self::Frame(_) | Self::Malformed { .. } => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
@@ -97,6 +111,10 @@ impl Refusal {
     /// What was wrong and what would be right, in a sentence.
     pub(super) fn message(&self) -> String {
         let message = match self {
+            Self::NothingHere => {
+                "nothing is here: OTLP goes to POST /v1/traces and /v1/logs, Zipkin v2 to /api/v2/spans".to_owned()
+            }
+            Self::WrongMethod => "only POST is possible here".to_owned(),
             Self::Unauthorized => {
                 "the header \"authorization: Bearer TOKEN\" is missing, or its token is not the one of --token-file"
                     .to_owned()
@@ -118,6 +136,9 @@ impl Refusal {
                     "decoded the body takes more than {} MiB: send fewer spans, attributes, events and links at once",
                     MAX_DECODED_BYTES >> 20
                 )
+            }
+            Self::TooLargeForOutbox { bytes, max_bytes } => {
+                format!("the body takes {bytes} bytes in the outbox, which takes {max_bytes} at once: send fewer spans")
             }
             Self::Timeout => format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             Self::Aborted(error) => format!("the body broke off: {error}"),

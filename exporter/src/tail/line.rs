@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use logtracer_core::{SpanId, TraceId};
 use serde_json::{Map, Value};
 
+use super::cri;
 use crate::sink::store::LogLine;
 
 /// Why a line is not kept.
@@ -29,9 +30,16 @@ impl Skip {
     }
 }
 
-/// Reads a line; `now` is its time if it does not tell one.
+/// Reads a line, with or without the prefix of the kubelet; `now` is its time if neither tells one.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
-    let text = bytes.trim_ascii();
+    let (text, now) = match cri::split(bytes) {
+        Some(prefixed) => {
+            let time = std::str::from_utf8(prefixed.time).ok().and_then(rfc3339);
+            (prefixed.content, time.unwrap_or(now))
+        }
+        None => (bytes, now),
+    };
+    let text = text.trim_ascii();
     if text.is_empty() {
         return Err(Skip::Empty);
     }
@@ -112,6 +120,15 @@ mod tests {
             assert_eq!((line.severity.as_str(), line.message.as_str()), ("ERROR", "shop - no"));
             assert_eq!(line.line, text.trim());
         }
+    }
+
+    #[test]
+    fn the_prefix_of_the_kubelet_tells_the_time() {
+        let prefix = "1970-01-01T00:00:01.000000005Z stdout F ";
+        let line = format!("{prefix}{{\"trace\":\"{TRACE}\",\"message\":\"a\"}}\n");
+        let parsed = parse(line.as_bytes(), 7).unwrap();
+        assert_eq!((parsed.time_unix_nano, parsed.message.as_str()), (1_000_000_005, "a"));
+        assert_eq!(parse(format!("{prefix}no json").as_bytes(), 7), Err(Skip::NotJson));
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //!
 //! A line that is not JSON, or belongs to no trace, is counted and skipped.
 //! The position of a file is committed together with its lines, so a restart neither loses nor repeats one.
-//! A file that was rotated away while the exporter was down is found beside the new one and read to its end first.
+//! A file that was rotated away, also while the exporter was down, is read to its end first.
 
+mod cri;
 mod follow;
 mod line;
 mod rotated;
@@ -24,7 +25,7 @@ use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, Reason};
 use crate::shutdown::Shutdown;
 use crate::sink::store::{LogLine, Position, Store};
-use follow::{Follow, MAX_LINE_BYTES, Piece};
+use follow::{Follow, MAX_LINE_BYTES, Piece, ROTATE_WAIT};
 use line::Skip;
 
 /// How often a file is looked at.
@@ -128,7 +129,8 @@ impl Tail {
             None => {
                 let position =
                     self.store.position(&key).map_err(|e| format!("cannot read the store: {e}"))?;
-                Follow::resume(file, position.map(|position| (position.offset, position.head)))
+                let position = position.map(|position| (position.offset, position.head));
+                Follow::resume(file, position, ROTATE_WAIT)
             }
         };
         let read = follow.read().map_err(|error| error.to_string())?;
@@ -252,7 +254,7 @@ mod tests {
     async fn a_line_that_cannot_be_stored_is_kept_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(dir.path(), metrics.clone()).unwrap();
+        let store = Store::open(dir.path(), crate::room::Room::open(dir.path()), metrics.clone()).unwrap();
         let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
         let trigger =
             "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";

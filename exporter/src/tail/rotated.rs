@@ -3,26 +3,28 @@
 //! A rotated file lies beside the one that took its place, under its name with something added (`app.log.1`,
 //! `0.log.20261122-230000`), which is what logrotate and the kubelet do. One that is packed (`.gz`) is not read.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The files to read before the one at `path`, oldest first, if that is no longer the one which was read up to
-/// `offset` and begins with `head`: that one, and those that came after it.
-pub(super) fn before(path: &Path, offset: u64, head: &[u8]) -> VecDeque<PathBuf> {
+/// The file that was read up to `offset` and begins with `head`, if it is no longer the one at `path`.
+pub(super) fn find(path: &Path, offset: u64, head: &[u8]) -> Option<PathBuf> {
     if head.is_empty() || is_the_one(path, offset, head) {
-        return VecDeque::new();
+        return None;
     }
     let mut siblings = siblings(path).unwrap_or_default();
-    siblings.sort();
+    siblings.retain(|sibling| is_the_one(&sibling.path, offset, head));
     // Of files that begin alike the youngest.
-    match siblings.iter().rposition(|(_, sibling)| is_the_one(sibling, offset, head)) {
-        Some(index) => siblings.into_iter().skip(index).map(|(_, sibling)| sibling).collect(),
-        None => VecDeque::new(),
-    }
+    siblings.pop().map(|sibling| sibling.path)
+}
+
+/// The file that was rotated away after this one, if there is one.
+pub(super) fn after(path: &Path, device: u64, inode: u64) -> Option<PathBuf> {
+    let mut siblings = siblings(path).unwrap_or_default().into_iter();
+    siblings.find(|sibling| (sibling.device, sibling.inode) == (device, inode))?;
+    siblings.next().map(|sibling| sibling.path)
 }
 
 fn is_the_one(path: &Path, offset: u64, head: &[u8]) -> bool {
@@ -35,8 +37,17 @@ fn is_the_one(path: &Path, offset: u64, head: &[u8]) -> bool {
     begins().unwrap_or(false)
 }
 
-/// The rotated files, each with the time when it was written last.
-fn siblings(path: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
+/// A rotated file.
+struct Sibling {
+    /// When it was written last.
+    modified: SystemTime,
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// The rotated files, oldest first.
+fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
     let prefix = [name.as_encoded_bytes(), b"."].concat();
     let mut siblings = Vec::new();
@@ -48,9 +59,15 @@ fn siblings(path: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
             entry.path().extension().is_some_and(|extension| extension == "gz" || extension == "zst");
         let metadata = entry.metadata()?;
         if is_rotated && !is_packed && metadata.is_file() {
-            siblings.push((metadata.modified()?, entry.path()));
+            siblings.push(Sibling {
+                modified: metadata.modified()?,
+                path: entry.path(),
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            });
         }
     }
+    siblings.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
     Ok(siblings)
 }
 
@@ -77,9 +94,13 @@ mod tests {
         write("app.log.2-other", "b\nb\n", 10);
         write("other.log.1", "b\nb\n", 60);
         let check = |offset: u64, head: &str, expected: &[&str]| {
-            let found = before(&path, offset, head.as_bytes());
-            let names: Vec<_> =
-                found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+            let mut names = Vec::new();
+            let mut found = find(&path, offset, head.as_bytes());
+            while let Some(file) = found {
+                names.push(file.file_name().unwrap().to_str().unwrap().to_owned());
+                let metadata = fs::metadata(&file).unwrap();
+                found = after(&path, metadata.dev(), metadata.ino());
+            }
             assert_eq!(names, expected, "{head} {offset}");
         };
         check(2, "b\n", &["app.log.2", "app.log.1"]);

@@ -13,8 +13,11 @@ pub(super) async fn health() -> &'static str {
     "ok"
 }
 
-/// `GET /readyz`: spans can be committed; else 503 with the reason.
+/// `GET /readyz`: spans can be committed, and everything runs; else 503 with the reason.
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
+    if let Some(problem) = view.health.problem() {
+        return (StatusCode::SERVICE_UNAVAILABLE, problem.to_owned());
+    }
     match view.outbox.writable().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("cannot write the outbox: {reason}")),

@@ -29,6 +29,7 @@ use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::sink::store::Store;
@@ -40,6 +41,7 @@ pub(crate) struct View {
     pub(crate) store: Store,
     pub(crate) outbox: Outbox,
     pub(crate) sinks: Arc<[String]>,
+    pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
 }
 

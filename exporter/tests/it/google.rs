@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use google_cloud_trace_v2::model::attribute_value::Value as Attribute;
 use google_cloud_trace_v2::model::span::{Attributes, time_event};
 use google_cloud_trace_v2::model::{Span, TruncatableString};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as Any};
+use prost::Message;
 use serde_json::{Value, json};
 
 use crate::receiver::{Answer, Receiver, Request};
@@ -131,6 +134,34 @@ fn check_attributes(attributes: &Attributes, max: usize) -> Result<(), &'static 
         }
     }
     Ok(())
+}
+
+/// What the Telemetry API would refuse of this, by the page "Quotas and limits".
+pub(crate) fn beyond_the_limits_of_telemetry(request: &ExportTraceServiceRequest) -> Option<&'static str> {
+    let are_fine = |attributes: &[KeyValue]| {
+        let is_fine = |attribute: &KeyValue| {
+            attribute.key.len() <= 512
+                && attribute.value.as_ref().is_none_or(|value| match &value.value {
+                    Some(Any::StringValue(text)) => text.len() <= 64 << 10,
+                    _ => value.encoded_len() <= (64 << 10) + 8,
+                })
+        };
+        attributes.len() <= 1024 && attributes.iter().all(is_fine)
+    };
+    for of_resource in &request.resource_spans {
+        if !of_resource.resource.iter().all(|resource| are_fine(&resource.attributes)) {
+            return Some("the attributes of a resource");
+        }
+        for span in of_resource.scope_spans.iter().flat_map(|of_scope| &of_scope.spans) {
+            let events = span.events.len() <= 256
+                && span.events.iter().all(|event| event.name.len() <= 1024 && are_fine(&event.attributes));
+            let links = span.links.len() <= 128 && span.links.iter().all(|link| are_fine(&link.attributes));
+            if span.name.len() > 1024 || !are_fine(&span.attributes) || !events || !links {
+                return Some("a span is beyond a limit");
+            }
+        }
+    }
+    None
 }
 
 /// A metadata server that gives away tokens `token-1`, `token-2` and so on, each good for so many seconds.

@@ -41,6 +41,19 @@ pub(crate) fn command(data_dir: &Path) -> Command {
     command
 }
 
+/// Runs the program to its end; the exit code, and what it said was wrong: a line of its log, or on stderr about its options.
+pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the program starts");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let errors = stdout.lines().filter_map(|line| {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        let is_last = object["message"] == "logtracer-exporter - ends with an error";
+        is_last.then(|| object["error"].as_str().expect("a text").to_owned())
+    });
+    (output.status.code(), errors.last().unwrap_or(stderr))
+}
+
 impl Exporter {
     pub(crate) fn start(data_dir: &Path) -> Self {
         Self::spawn(command(data_dir))

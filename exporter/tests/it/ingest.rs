@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::harness::{Exporter, START, command, failed, request, span, string};
+use crate::harness::{Exporter, START, command, eventually, failed, request, span, string};
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
@@ -192,8 +192,16 @@ async fn refusals_say_what_and_why() {
     assert_eq!(exporter.metric("logtracer_exporter_requests_refused_total{reason=\"malformed\"}").await, 2.);
 
     let client = reqwest::Client::new();
-    assert_eq!(client.get(format!("{}/v1/traces", exporter.http)).send().await.unwrap().status(), 405);
-    assert_eq!(client.post(format!("{}/v1/nothing", exporter.http)).send().await.unwrap().status(), 404);
+    for (request, status, code, reason) in [
+        (client.get(format!("{}/v1/traces", exporter.http)), 405, 12, "method"),
+        (client.post(format!("{}/v1/nothing", exporter.http)), 404, 5, "no such path"),
+    ] {
+        let response = request.header("content-type", PROTOBUF).send().await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(Status::decode(response.bytes().await.unwrap()).unwrap().code, code);
+        let refused = format!("logtracer_exporter_requests_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(exporter.metric(&refused).await, 1.);
+    }
 }
 
 #[tokio::test]
@@ -223,17 +231,57 @@ async fn a_request_that_grows_when_decoded_is_refused() {
 #[tokio::test]
 async fn a_full_outbox_is_answered_429() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = command(dir.path());
-    command.args(["--outbox-max-bytes", "200"]);
-    let exporter = Exporter::spawn(command);
-    let name = "x".repeat(300);
-    let body = request("shop", vec![span(TRACE, 1, 0, &name, 0, 1)]).encode_to_vec();
-    let response = exporter.post(PROTOBUF, body).await.unwrap();
+    let mut down = command(dir.path());
+    down.args(["--outbox-max-bytes", "1000", "--sink", "otlp=http://127.0.0.1:9"]);
+    let exporter = Exporter::spawn(down);
+    let body = |length| request("shop", vec![span(TRACE, 1, 0, &"x".repeat(length), 0, 1)]).encode_to_vec();
+
+    // What can never fit is told so.
+    let name: String =
+        (1..100u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long = request("shop", vec![span(TRACE, 1, 0, &name, 0, 1)]).encode_to_vec();
+    let response = exporter.post(PROTOBUF, long).await.unwrap();
+    assert_eq!(response.status(), 413);
+    assert!(response.headers().get("retry-after").is_none());
+    let status = Status::decode(response.bytes().await.unwrap()).unwrap();
+    assert_eq!(status.code, 3);
+    assert!(status.message.contains("in the outbox, which takes 1000 at once"), "{}", status.message);
+
+    let mut accepted = 0;
+    let response = loop {
+        let response = exporter.post(PROTOBUF, body(200)).await.unwrap();
+        if response.status() != 200 {
+            break response;
+        }
+        accepted += 1;
+    };
+    assert!((2..5).contains(&accepted), "{accepted}");
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "2");
     let status = Status::decode(response.bytes().await.unwrap()).unwrap();
     assert_eq!(status.code, 8);
     assert!(status.message.starts_with("the outbox is full"), "{}", status.message);
-    exporter.send(&request("shop", vec![span(TRACE, 2, 0, "small", 0, 1)])).await;
-    exporter.trace(TRACE, 1, 0).await;
+    exporter.kill();
+
+    // What it holds is not lost by that.
+    let mut up = command(dir.path());
+    up.args(["--outbox-max-bytes", "1000", "--sink", "store"]);
+    let exporter = Exporter::spawn(up);
+    let refused = exporter.post(PROTOBUF, body(200)).await.unwrap();
+    assert!([200, 429].contains(&refused.status().as_u16()));
+    eventually("room", async || {
+        (exporter.post(PROTOBUF, body(200)).await.unwrap().status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_may_have_so_many_spans_and_not_one_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let spans = |count| (1..=count).map(|id| span(TRACE, id, 0, "", 0, 0)).collect();
+    for (count, status) in [(50_000, 200), (50_001, 413)] {
+        let response = exporter.post(PROTOBUF, request("shop", spans(count)).encode_to_vec()).await.unwrap();
+        assert_eq!(response.status(), status, "{count}");
+    }
 }

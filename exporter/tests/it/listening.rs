@@ -92,6 +92,20 @@ async fn every_address_can_be_served_with_tls() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_answered_408() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let mut slow = TcpStream::connect(exporter.http.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(60), slow.read(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("the body did not arrive within 30 s"), "{answer}");
+}
+
+#[tokio::test]
 async fn headers_are_bounded_in_size_and_time() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());

@@ -71,11 +71,15 @@ async fn grpc_takes_traces_and_logs_plain_and_packed() {
 async fn grpc_refusals_have_a_status_that_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
-    command.args(["--outbox-max-bytes", "400"]);
+    command.args(["--outbox-max-bytes", "400", "--sink", "otlp=http://127.0.0.1:9"]);
     let exporter = Exporter::spawn(command);
     let mut client = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
-    let long = "x".repeat(500);
-    let full = client.export(request("shop", vec![span(TRACE, 1, 0, &long, 0, 1)])).await.unwrap_err();
+    let of = |length| request("shop", vec![span(TRACE, 1, 0, &"x".repeat(length), 0, 1)]);
+    let never = client.export(of(500)).await.unwrap_err();
+    assert_eq!(never.code(), Code::InvalidArgument);
+    assert!(never.message().contains("in the outbox, which takes 400 at once"), "{}", never.message());
+    client.export(of(200)).await.unwrap();
+    let full = client.export(of(200)).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted);
     assert!(full.message().starts_with("the outbox is full"), "{}", full.message());
     let delay = full.get_details_retry_info().and_then(|info| info.retry_delay);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,7 +53,15 @@ type Seen = Arc<Mutex<Vec<(Request, u16)>>>;
 pub(crate) struct Receiver {
     pub(crate) url: String,
     seen: Seen,
+    at_once: Arc<AtOnce>,
     task: JoinHandle<()>,
+}
+
+/// How many requests wait for their answer, and how many have at most.
+#[derive(Default)]
+struct AtOnce {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Receiver {
@@ -68,18 +77,25 @@ impl Receiver {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let seen = Seen::default();
         let judge: Judge = Arc::new(judge);
-        let router = Router::new()
-            .fallback(take)
-            .layer(DefaultBodyLimit::max(64 << 20))
-            .with_state((judge, seen.clone()));
+        let at_once = Arc::<AtOnce>::default();
+        let router = Router::new().fallback(take).layer(DefaultBodyLimit::max(64 << 20)).with_state((
+            judge,
+            seen.clone(),
+            at_once.clone(),
+        ));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { url, seen, task }
+        Self { url, seen, at_once, task }
     }
 
     /// The requests that were answered with success.
     pub(crate) fn accepted(&self) -> Vec<Request> {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|(_, status)| *status < 300).map(|(request, _)| request.clone()).collect()
+    }
+
+    /// How many requests were there at one time, at most.
+    pub(crate) fn at_once(&self) -> usize {
+        self.at_once.most.load(Ordering::SeqCst)
     }
 
     /// How many requests were answered with this status.
@@ -95,7 +111,7 @@ impl Drop for Receiver {
 }
 
 async fn take(
-    State((judge, seen)): State<(Judge, Seen)>,
+    State((judge, seen, at_once)): State<(Judge, Seen, Arc<AtOnce>)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -103,7 +119,10 @@ async fn take(
 ) -> Response {
     let request = Request { method, uri, headers, body };
     let answer = judge(&request);
+    let now = at_once.now.fetch_add(1, Ordering::SeqCst) + 1;
+    at_once.most.fetch_max(now, Ordering::SeqCst);
     tokio::time::sleep(answer.delay).await;
+    at_once.now.fetch_sub(1, Ordering::SeqCst);
     seen.lock().unwrap().push((request, answer.status));
     let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
     for (name, value) in answer.headers {

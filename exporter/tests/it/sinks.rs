@@ -64,9 +64,10 @@ async fn sinks_do_not_hold_up_each_other() {
             .await;
     };
     everywhere(&good).await;
+    let good_after = start.elapsed();
     everywhere(&slow).await;
-    // One call at a time would have taken several answers of a second.
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(good_after < start.elapsed(), "the slow one is not waited for");
+    assert!(slow.at_once() >= 3, "several calls at a time: {}", slow.at_once());
     let metric = |name: &str, sink: &str| {
         let name = format!("logtracer_exporter_{name}{{sink=\"{sink}\"}}");
         let exporter = &exporter;
@@ -79,6 +80,85 @@ async fn sinks_do_not_hold_up_each_other() {
     assert_eq!(metric("spans_delivered_total", down_name).await, 0.);
     assert_eq!(metric("sink_lag_batches", down_name).await, 20.);
     assert!(metric("delivery_retries_total", down_name).await >= 1.);
+}
+
+#[tokio::test]
+async fn a_pause_that_is_asked_for_is_kept() {
+    let count = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |request: &Request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer { headers: vec![("retry-after", "3".to_owned())], ..Answer::new(429, "slow down") },
+        _ => strict_otlp(request),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = exporter(dir.path(), &[&format!("otlp={}", receiver.url)]);
+    send(&exporter, 1).await;
+    eventually("a refusal", async || (receiver.answered(429) == 1).then_some(())).await;
+    let start = Instant::now();
+    eventually("a span", async || (receiver.answered(200) == 1).then_some(())).await;
+    assert!(start.elapsed() >= Duration::from_millis(2800), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_login_is_no_delivery() {
+    let is_logged_in = Arc::new(AtomicBool::new(false));
+    let logged_in = is_logged_in.clone();
+    let receiver = Receiver::start(move |request: &Request| {
+        if logged_in.load(Ordering::SeqCst) {
+            return strict_otlp(request);
+        }
+        let headers = vec![("content-type", "text/html; charset=utf-8".to_owned())];
+        Answer { headers, ..Answer::new(200, "<html>please log in</html>") }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let sinks = [format!("otlp={}", receiver.url), format!("zipkin={}", receiver.url)];
+    let mut exporter = exporter(dir.path(), &[&sinks[0], &sinks[1]]);
+    send(&exporter, 1).await;
+    for _ in &sinks {
+        let line = exporter.line("logtracer-exporter - cannot deliver");
+        assert!(line["error"].as_str().unwrap().contains("a page of HTML"), "{line}");
+    }
+    for sink in &sinks {
+        let delivered = format!("logtracer_exporter_spans_delivered_total{{sink=\"{sink}\"}}");
+        assert_eq!(exporter.metric(&delivered).await, 0.);
+    }
+    is_logged_in.store(true, Ordering::SeqCst);
+    let delivered = format!("logtracer_exporter_spans_delivered_total{{sink=\"{}\"}}", sinks[0]);
+    exporter.counted(&delivered, 1.).await;
+}
+
+#[tokio::test]
+async fn a_stdout_that_nobody_reads_holds_up_nothing() {
+    use std::io::BufRead;
+    let dir = tempfile::tempdir().unwrap();
+    let mut child =
+        command(dir.path()).args(["--sink", "stdout", "--sink", "store", "--grace", "1s"]).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready: Value = loop {
+        let object: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if object["http"].is_string() {
+            break object;
+        }
+    };
+    // Much more than a pipe takes; and requests that are refused have lines, too.
+    let name = "x".repeat(100);
+    for n in 0..20 {
+        let spans = (1..=500).map(|id| span(TRACE, n * 1000 + id, 0, &name, id, 1)).collect();
+        post(ready["http"].as_str().unwrap(), &request("shop", spans));
+    }
+    let view = format!("http://{}", ready["view"].as_str().unwrap());
+    let delivered = "logtracer_exporter_spans_delivered_total{sink=\"store\"} 10000";
+    eventually("the store", async || {
+        let text = reqwest::get(format!("{view}/metrics")).await.unwrap().text().await.unwrap();
+        text.lines().any(|line| line == delivered).then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let status = eventually("the end", async || child.try_wait().unwrap()).await;
+    assert!(status.success());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -3,13 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::harness::{Exporter, command};
-
-/// Runs the program to its end; the exit code and stderr.
-fn ends(mut command: Command) -> (Option<i32>, String) {
-    let output = command.output().expect("the program starts");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
+use crate::harness::{Exporter, command, ends};
 
 #[tokio::test]
 async fn health_and_readiness() {
@@ -109,8 +103,7 @@ fn an_address_in_use_is_named_with_its_option() {
         }
         let (code, stderr) = ends(command);
         assert_eq!(code, Some(1));
-        let expected =
-            format!("logtracer-exporter: cannot listen on {address} ({option}): Address already in use");
+        let expected = format!("cannot listen on {address} ({option}): Address already in use");
         assert!(stderr.starts_with(&expected), "{stderr}");
     }
 }
@@ -129,5 +122,5 @@ fn the_same_sink_twice_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "store", "--sink", "store"]);
-    assert_eq!(ends(command), (Some(1), "logtracer-exporter: --sink store is given twice\n".to_owned()));
+    assert_eq!(ends(command), (Some(1), "--sink store is given twice".to_owned()));
 }

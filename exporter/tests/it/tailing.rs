@@ -121,6 +121,43 @@ async fn a_restart_neither_loses_nor_repeats() {
 }
 
 #[tokio::test]
+async fn files_of_the_kubelet_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("0.log");
+    let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
+    let line = local(2, "in parts");
+    let (start, end) = line.split_at(40);
+    append(&log, &format!("2023-11-14T22:13:01.5Z stdout F {}\n", local(1, "whole")));
+    append(
+        &log,
+        &format!("2023-11-14T22:13:02.5Z stdout P {start}\n2023-11-14T22:13:02.6Z stdout F {end}\n"),
+    );
+    append(&log, "2023-11-14T22:13:03.5Z stderr F no JSON\n");
+    assert_eq!(messages(&exporter.trace(TRACE, 0, 2).await), ["whole", "in parts"]);
+    let skipped = "logtracer_exporter_log_lines_skipped_total{reason=\"not json\"}";
+    eventually("the skipped line", async || (exporter.metric(skipped).await == 1.).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_program_that_writes_to_the_rotated_file_loses_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("shop.log");
+    let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
+    append(&log, &format!("{}\n", local(1, "before")));
+    exporter.trace(TRACE, 0, 1).await;
+    // As logrotate does it with `create`; the program goes on for a second, until it is told.
+    std::fs::rename(&log, dir.path().join("shop.log.1")).unwrap();
+    append(&log, "");
+    for second in 2..=4 {
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        append(&dir.path().join("shop.log.1"), &format!("{}\n", local(second, "still there")));
+    }
+    append(&log, &format!("{}\n", local(5, "after")));
+    let trace = exporter.trace(TRACE, 0, 5).await;
+    assert_eq!(messages(&trace), ["before", "still there", "still there", "still there", "after"]);
+}
+
+#[tokio::test]
 async fn stdin_is_read_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("input");

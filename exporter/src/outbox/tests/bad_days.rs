@@ -19,7 +19,7 @@ fn noise(batch: u8, length: usize) -> Bytes {
 
 fn open_large(dir: &Path) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let (outbox, thread) = open(dir, &[subscription("a")], LARGE, metrics.clone()).unwrap();
+    let (outbox, thread) = open(dir, &[subscription("a")], LARGE, Room::open(dir), metrics.clone()).unwrap();
     (outbox, thread, metrics)
 }
 
@@ -83,6 +83,9 @@ async fn a_file_found_damaged_at_the_start_is_set_aside_and_what_is_left_of_it_c
     let last = batches.last().unwrap();
     assert_eq!((last.id, &last.body), (61, &batch(61)));
     assert!(batches.len() > 30, "most of it is in order: {}", batches.len());
+    let lost = metrics.outbox_batches_lost.get();
+    assert!(lost > 0, "a sixth of it was overwritten");
+    assert_eq!(batches.len() as u64 - 1 + lost, 60, "what is not lost is there");
     for carried in &batches[..batches.len() - 1] {
         assert_eq!(carried.body, noise(carried.id as u8, 40_000), "batch {}", carried.id);
     }

@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60
 fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let sinks: Vec<_> = sinks.iter().map(|sink| subscription(sink)).collect();
-    let (outbox, thread) = open(dir, &sinks, LIMITS, metrics.clone()).unwrap();
+    let (outbox, thread) = open(dir, &sinks, LIMITS, Room::open(dir), metrics.clone()).unwrap();
     (outbox, thread, metrics)
 }
 
@@ -167,7 +167,8 @@ async fn logs_pass_a_sink_that_does_not_take_them() {
     let metrics = Arc::new(Metrics::new());
     let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
     let (outbox, _thread) =
-        open(dir.path(), &[subscription("all"), spans_only], LIMITS, metrics.clone()).unwrap();
+        open(dir.path(), &[subscription("all"), spans_only], LIMITS, Room::open(dir.path()), metrics.clone())
+            .unwrap();
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     outbox.append(Signal::Logs, batch(2), 7).await.unwrap();
     assert_eq!((metrics.committed.spans.get(), metrics.committed.log_records.get()), (5, 7));
@@ -229,7 +230,8 @@ async fn many_appends_share_commits() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
-    let (outbox, _thread) = open(dir.path(), &[subscription("a")], limits, metrics.clone()).unwrap();
+    let (outbox, _thread) =
+        open(dir.path(), &[subscription("a")], limits, Room::open(dir.path()), metrics.clone()).unwrap();
     let mut senders = tokio::task::JoinSet::new();
     for byte in 0..200 {
         let outbox = outbox.clone();

@@ -3,7 +3,6 @@
 //!
 //! The exporter's own log is on stdout, too; its lines have a `severity`, those of spans have `resourceSpans`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -11,6 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, TracesDat
 
 use super::{Accepted, DeliveryError, Pace, Sink, decode};
 use crate::deliver::Part;
+use crate::stdout;
 
 /// The standard output.
 #[derive(Debug)]
@@ -22,18 +22,14 @@ impl Sink for Stdout {
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let request = decode(part)?;
-        // A pipe that nobody reads blocks.
-        let written = tokio::task::spawn_blocking(move || {
-            let lines = lines(request).map_err(|reason| DeliveryError::Refused { reason })?;
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(&lines).and_then(|()| stdout.flush()).map_err(|error| {
-                DeliveryError::Unavailable { reason: format!("cannot write to stdout: {error}"), after: None }
-            })
-        });
-        match written.await {
-            Ok(written) => written.map(|()| Accepted::default()),
-            Err(error) => Err(DeliveryError::Failed { reason: error.to_string(), after: None }),
+        let lines = decode(part)
+            .and_then(|request| lines(request).map_err(|reason| DeliveryError::Refused { reason }))?;
+        match stdout::write(lines).await {
+            Ok(()) => Ok(Accepted::default()),
+            Err(error) => {
+                let reason = format!("cannot write to stdout: {error}");
+                Err(DeliveryError::Unavailable { reason, after: None })
+            }
         }
     }
 }

@@ -33,8 +33,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{Accepted, DeliveryError, Pace, Sink};
 use crate::clock::unix_millis;
 use crate::deliver::{Part, Piece, Place};
+use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::Batch;
+use crate::room::Room;
 use crate::sqlite;
 use write::{Origins, Source};
 
@@ -54,6 +56,7 @@ struct Inner {
     writer: Mutex<StoreWriter>,
     /// Connections that nobody uses at the moment.
     readers: Mutex<Vec<Connection>>,
+    room: Room,
     metrics: Arc<Metrics>,
 }
 
@@ -63,33 +66,53 @@ struct StoreWriter {
     origins: Origins,
 }
 
+/// An error that can come from a full disk.
+trait AsFull {
+    fn is_full(&self, room: &Room) -> bool;
+}
+
+impl AsFull for rusqlite::Error {
+    fn is_full(&self, room: &Room) -> bool {
+        room.ends_with(self, schema::KIND.name)
+    }
+}
+
+impl AsFull for WriteError {
+    fn is_full(&self, room: &Room) -> bool {
+        matches!(self, Self::Database(error) if error.is_full(room))
+    }
+}
+
 /// More idle connections than this are closed.
 const IDLE_READERS: usize = 4;
 
 impl Store {
     /// Opens `store.db` in this directory.
-    pub(crate) fn open(dir: &Path, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(crate) fn open(dir: &Path, room: Room, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
         let connection = sqlite::open_or_replace(&path, &schema::KIND)?.connection;
-        let writer = StoreWriter { connection, origins: Origins::default() };
-        Ok(Self(Arc::new(Inner { path, writer: Mutex::new(writer), readers: Mutex::default(), metrics })))
+        let pages = room.share() / 2 / u64::from(schema::KIND.page_size);
+        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
+        let writer = Mutex::new(StoreWriter { connection, origins: Origins::default() });
+        Ok(Self(Arc::new(Inner { path, writer, readers: Mutex::default(), room, metrics })))
     }
 
     /// Stores the spans and the log records of these batches, all or none.
     pub(crate) fn append(&self, batches: &[Batch]) -> Result<(), WriteError> {
-        let mut writer = self.writer();
-        let StoreWriter { connection, origins } = &mut *writer;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = records::lines(batches, &self.0.metrics).and_then(|lines| {
-            write::spans(&transaction, origins, batches, unix_millis())?;
-            write::lines(&transaction, &lines, Source::Batches, unix_millis())?;
-            Ok(transaction.commit()?)
-        });
-        if result.is_err() {
-            // They may name rows that were rolled back.
-            origins.clear();
-        }
-        result
+        let bytes = batches.iter().map(|batch| batch.body.len()).sum();
+        self.write(bytes, |StoreWriter { connection, origins }| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = records::lines(batches, &self.0.metrics).and_then(|lines| {
+                write::spans(&transaction, origins, batches, unix_millis())?;
+                write::lines(&transaction, &lines, Source::Batches, unix_millis())?;
+                Ok(transaction.commit()?)
+            });
+            if result.is_err() {
+                // They may name rows that were rolled back.
+                origins.clear();
+            }
+            result
+        })
     }
 
     /// Stores log lines, and the position up to which their file has been read.
@@ -98,13 +121,69 @@ impl Store {
         lines: &[LogLine],
         position: Option<&Position>,
     ) -> rusqlite::Result<()> {
+        let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
+        self.write(bytes, |writer| {
+            let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            write::lines(&transaction, lines, Source::File, unix_millis())?;
+            if let Some(position) = position {
+                write::position(&transaction, position)?;
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Writes about so many bytes; on a full disk the oldest traces make room for them first.
+    fn write<E: From<rusqlite::Error> + AsFull>(
+        &self,
+        bytes: usize,
+        write: impl Fn(&mut StoreWriter) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut writer = self.writer();
-        let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        write::lines(&transaction, lines, Source::File, unix_millis())?;
-        if let Some(position) = position {
-            write::position(&transaction, position)?;
+        if !self.0.room.is_full() {
+            match write(&mut writer) {
+                Err(error) if error.is_full(&self.0.room) => {}
+                other => return other,
+            }
         }
-        transaction.commit()
+        // With its indexes, it takes more than it is long.
+        self.give_way(&mut writer, 2 * bytes as u64 + self.0.room.share() / 4)?;
+        let written = write(&mut writer);
+        // So that there is room for some time.
+        self.give_back(&mut writer, 2 * self.0.room.share())?;
+        written
+    }
+
+    /// Lets the oldest traces leave until so many bytes of the file are free.
+    fn give_way(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
+        let mut traces = 0;
+        while sqlite::free_bytes(&writer.connection)? < bytes {
+            let Some(expired) = retention::give_way(&mut writer.connection, self.0.room.share() / 2)? else {
+                break;
+            };
+            traces += expired.count(&self.0.metrics);
+            sqlite::checkpoint(&writer.connection, true)?;
+        }
+        if traces > 0 {
+            writer.origins.clear();
+            let fields = [("traces", Value::U64(traces))];
+            log::repeated(
+                Severity::Warning,
+                "the oldest traces left the store, for the disk is full",
+                &fields,
+            );
+        }
+        Ok(())
+    }
+
+    /// Gives so many bytes back to the disk, for which the oldest traces leave.
+    fn give_back(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
+        self.give_way(writer, bytes)?;
+        let step = self.0.room.share() / 8;
+        for _ in 0..bytes.div_ceil(step) {
+            sqlite::vacuum(&writer.connection, step / u64::from(schema::KIND.page_size))?;
+            sqlite::checkpoint(&writer.connection, true)?;
+        }
+        Ok(())
     }
 
     /// The position up to which this file has been read.
@@ -134,10 +213,15 @@ impl Store {
 
     /// Deletes the traces that are too old or too many; see [`Retention`].
     pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
+        if self.0.room.is_full() {
+            self.give_back(&mut self.writer(), self.0.room.wanted())?;
+        }
         loop {
             // The lock is taken for each step anew, so that spans and lines get in between.
             let mut writer = self.writer();
-            let step = retention::step(&mut writer.connection, retention, now_ms)?;
+            let step = retention::step(&mut writer.connection, retention, now_ms).inspect_err(|error| {
+                self.0.room.ends_with(error, schema::KIND.name);
+            })?;
             self.0.metrics.store_bytes.set(i64::try_from(step.used_bytes).unwrap_or(i64::MAX));
             match step.expired {
                 None => return Ok(()),
@@ -173,7 +257,9 @@ impl Store {
 impl Sink for Store {
     /// One writer, one call.
     fn pace(&self) -> Pace {
-        Pace { calls: 1, items: u32::MAX, bytes: 4 << 20, linger: Duration::ZERO }
+        // What it writes at one time has to find room in its share.
+        let bytes = usize::try_from(self.0.room.share() / 4).unwrap_or(usize::MAX).min(4 << 20);
+        Pace { calls: 1, items: u32::MAX, bytes, linger: Duration::ZERO }
     }
 
     async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {

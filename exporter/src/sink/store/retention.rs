@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
@@ -34,7 +34,8 @@ pub(super) struct Expired {
 const STEP: i64 = 512;
 
 impl Expired {
-    pub(super) fn count(&self, metrics: &Metrics) {
+    /// Counts them; how many they are.
+    pub(super) fn count(&self, metrics: &Metrics) -> u64 {
         let label = Reason { reason: self.reason };
         metrics.store_traces_expired.get_or_create(&label).inc_by(self.traces as u64);
         log::repeated(
@@ -42,6 +43,7 @@ impl Expired {
             "traces left the store",
             &[("reason", Value::Str(self.reason)), ("traces", Value::U64(self.traces as u64))],
         );
+        self.traces as u64
     }
 }
 
@@ -83,13 +85,81 @@ pub(super) fn step(
         return Ok(Step { expired: None, used_bytes: used });
     };
 
+    let traces = delete(&tx, last)?;
+    let used_bytes = used_bytes(&tx)?;
+    tx.commit()?;
+    Ok(Step { expired: Some(Expired { traces, reason }), used_bytes })
+}
+
+/// Deletes the oldest traces, about so many bytes, whatever the bounds are; `None` where there are none.
+///
+/// Of a single trace that is larger it deletes a part: what is deleted takes as much in the log.
+pub(super) fn give_way(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<Option<Expired>> {
+    /// A trace changes pages of the indexes, too.
+    const OVERHEAD: i64 = 8 << 10;
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (mut last, mut bytes) = (None, 0);
+    {
+        let mut oldest = tx.prepare_cached(
+            "SELECT seq,
+                 (SELECT coalesce(sum(length(body)), 0) FROM span WHERE trace = seq)
+                 + (SELECT coalesce(sum(length(line) + length(message)), 0) FROM line WHERE trace = seq)
+             FROM trace ORDER BY seq",
+        )?;
+        let mut rows = oldest.query([])?;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            bytes += row.get::<_, i64>(1)? + OVERHEAD;
+            if bytes > max_bytes && last.is_some() {
+                break;
+            }
+            last = Some(seq);
+            if bytes > max_bytes {
+                break;
+            }
+        }
+    }
+    let Some(last) = last else { return Ok(None) };
+    let is_one = bytes > max_bytes
+        && tx.query_row("SELECT count(*) FROM trace WHERE seq <= ?", [last], |row| row.get::<_, i64>(0))?
+            == 1;
+    let traces = if is_one && delete_part(&tx, last, max_bytes)? { 0 } else { delete(&tx, last)? };
+    tx.commit()?;
+    Ok(Some(Expired { traces, reason: "disk full" }))
+}
+
+/// Deletes a part of one trace; whether there is more of it.
+fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<bool> {
+    let mut left = max_bytes;
+    for (table, id, size) in [("span", "span_id", "length(body)"), ("line", "time_ns", "length(line)")] {
+        let sql = format!("SELECT {id}, {size} FROM {table} WHERE trace = ? ORDER BY {id}");
+        let mut rows = tx.prepare(&sql)?;
+        let mut rows = rows.query([trace])?;
+        let mut until = i64::MAX;
+        while let Some(row) = rows.next()? {
+            left -= row.get::<_, i64>(1)?;
+            if left < 0 {
+                until = row.get(0)?;
+                break;
+            }
+        }
+        drop(rows);
+        tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, until])?;
+        if left < 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Deletes the traces up to this one; how many there were.
+fn delete(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<usize> {
     let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
     tx.execute("DELETE FROM span WHERE trace <= ?", [last])?;
     tx.execute("DELETE FROM line WHERE trace <= ?", [last])?;
     tx.execute("DELETE FROM origin WHERE newest_trace <= ?", [last])?;
-    let used_bytes = used_bytes(&tx)?;
-    tx.commit()?;
-    Ok(Step { expired: Some(Expired { traces, reason }), used_bytes })
+    Ok(traces)
 }
 
 /// The pages in use; pages that deleted rows leave behind are used again before the file grows.

@@ -16,7 +16,7 @@ use crate::outbox::Signal;
 fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(dir.path(), metrics.clone()).unwrap();
+    let store = Store::open(dir.path(), Room::open(dir.path()), metrics.clone()).unwrap();
     (dir, store, metrics)
 }
 
@@ -180,7 +180,7 @@ fn a_position_is_kept_with_its_lines() {
     let position = Position { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
     store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
     drop(store);
-    let store = Store::open(dir.path(), metrics).unwrap();
+    let store = Store::open(dir.path(), Room::open(dir.path()), metrics).unwrap();
     assert_eq!(store.position("/log").unwrap(), Some(position));
 }
 

@@ -1,0 +1,218 @@
+//! Room on the disk of the data directory that is kept for the day on which there is none.
+//!
+//! To delete from a SQLite file takes room for its log, and to empty the log takes room in the file. Databases that have
+//! filled the disk could therefore never get rid of anything; so a file lies beside them, the reserve, and is given up
+//! then. Until there is room for it again the outbox takes nothing new, and the store and the dead letters only what they
+//! make room for.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use crate::log::{self, Severity, Value};
+use crate::sqlite;
+
+/// The reserve is this part of the disk, within these bounds.
+const PART_OF_DISK: u64 = 4;
+const LEAST_BYTES: u64 = 4 << 20;
+const MOST_BYTES: u64 = 96 << 20;
+
+/// The outbox may hold three shares in its log (what one commit finds there, the commit, and its last request), the
+/// store and the dead letters one each; the last one is for deletions.
+const SHARES: u64 = 6;
+
+/// How often it is tried to have the reserve again.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The reserve; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Why there is no reserve, if there is none.
+    problem: Option<String>,
+    tried: Instant,
+}
+
+impl Room {
+    /// Makes the reserve if there is room for it. On a disk that is full it gives it up, for the databases to be opened.
+    pub(crate) fn open(dir: &Path) -> Self {
+        let disk = statvfs(dir);
+        let part = disk.as_ref().map_or(MOST_BYTES, |disk| disk.f_blocks * disk.f_frsize / PART_OF_DISK);
+        let bytes = part.clamp(LEAST_BYTES, MOST_BYTES);
+        let state = Mutex::new(State { problem: None, tried: Instant::now() });
+        let room = Self(Arc::new(Inner { path: dir.join("reserve"), bytes, state }));
+        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        if free < room.share() {
+            room.release("data directory");
+        } else {
+            room.restore();
+        }
+        room
+    }
+
+    /// How much one database may write to its log before it moves it into its file, and at one time.
+    pub(crate) fn share(&self) -> u64 {
+        self.0.bytes / SHARES
+    }
+
+    /// Why nothing may grow at the moment, if so.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.state().problem.clone()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().problem.is_some()
+    }
+
+    /// How much has to be free for the reserve to be made again.
+    pub(crate) fn wanted(&self) -> u64 {
+        // With some more, or the disk would be full again at once.
+        self.0.bytes + self.share()
+    }
+
+    /// Whether this error comes from a full disk; the reserve is given up then.
+    pub(crate) fn ends_with(&self, error: &rusqlite::Error, database: &str) -> bool {
+        let is_full = sqlite::is_disk_full(error);
+        if is_full {
+            self.release(database);
+        }
+        is_full
+    }
+
+    fn release(&self, database: &str) {
+        let mut state = self.state();
+        state.problem = Some("the disk is full".to_owned());
+        state.tried = Instant::now();
+        // Where it cannot be removed, the next commit tells why.
+        let _ = fs::remove_file(&self.0.path);
+        drop(state);
+        log::repeated(
+            Severity::Error,
+            "the disk is full",
+            &[
+                ("path", Value::Fmt(format_args!("{}", self.0.path.display()))),
+                ("database", Value::Str(database)),
+            ],
+        );
+    }
+
+    /// Tries to have the reserve again, if it is time for that; whether it is there.
+    pub(crate) fn recover(&self) -> bool {
+        let mut state = self.state();
+        if state.problem.is_none() {
+            return true;
+        }
+        if state.tried.elapsed() < INTERVAL {
+            return false;
+        }
+        state.tried = Instant::now();
+        drop(state);
+        let is_there = self.restore();
+        if is_there {
+            let path = self.0.path.display();
+            log::repeated(
+                Severity::Info,
+                "there is room on the disk again",
+                &[("path", Value::Fmt(format_args!("{path}")))],
+            );
+        }
+        is_there
+    }
+
+    fn restore(&self) -> bool {
+        let problem = self.make().err().map(|error| {
+            let _ = fs::remove_file(&self.0.path);
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
+                _ => format!("cannot keep {}: {error}", self.0.path.display()),
+            }
+        });
+        if let Some(problem) = &problem {
+            log::repeated(
+                Severity::Error,
+                "no reserve of room on the disk",
+                &[("error", Value::Str(problem))],
+            );
+        }
+        let is_there = problem.is_none();
+        self.state().problem = problem;
+        is_there
+    }
+
+    fn make(&self) -> io::Result<()> {
+        if fs::metadata(&self.0.path).is_ok_and(|metadata| metadata.len() == self.0.bytes) {
+            return Ok(());
+        }
+        let file = File::create(&self.0.path)?;
+        allocate(&file, self.wanted())?;
+        file.set_len(self.0.bytes)?;
+        file.sync_all()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Not a hole in the file, but room.
+fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            let zeros = vec![0; 1 << 20];
+            let mut left = bytes;
+            while left > 0 {
+                let length = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+                file.write_all(zeros.get(..length).unwrap_or_default())?;
+                left -= length as u64;
+            }
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_room_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = Room::open(dir.path());
+        let reserve = dir.path().join("reserve");
+        let length = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
+        assert_eq!((room.problem(), length(&reserve)), (None, Some(room.0.bytes)));
+        use std::os::unix::fs::MetadataExt;
+        assert!(fs::metadata(&reserve).unwrap().blocks() * 512 >= room.0.bytes, "it is no hole");
+
+        let full =
+            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+        assert!(room.ends_with(&full, "outbox"));
+        assert_eq!((room.problem().as_deref(), length(&reserve)), (Some("the disk is full"), None));
+        assert!(!room.recover(), "not at once");
+        std::thread::sleep(INTERVAL);
+        assert!(room.recover() && !room.is_full());
+        assert_eq!(length(&reserve), Some(room.0.bytes));
+    }
+
+    #[test]
+    fn what_keeps_it_away_is_told_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("reserve")).unwrap();
+        let problem = Room::open(dir.path()).problem().unwrap();
+        assert!(problem.contains("reserve: ") && !problem.contains("full"), "{problem}");
+    }
+}
