@@ -13,9 +13,26 @@ use reqwest::Url;
 use crate::dead_letters::command::DeadLetters;
 use crate::sink::{Auth, ProjectId, SinkName, google};
 
+/// What counts beside the options.
+const ENVIRONMENT: &str = "\
+Other environment variables that count:
+  GOOGLE_APPLICATION_CREDENTIALS  the file with credentials for Google Cloud
+  GOOGLE_CLOUD_PROJECT            the project, where --project does not say it
+  GOOGLE_CLOUD_QUOTA_PROJECT      the project that calls of a user's credentials are charged to
+  GCE_METADATA_HOST               another host of the metadata server
+  OTEL_EXPORTER_OTLP_HEADERS      headers for the sink otlp=URL: name=value,name=value
+  SSL_CERT_FILE                   certificates to trust in place of the system's
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY  the proxy for calls of sinks over HTTP";
+
 /// What the command line and the environment say.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(name = "logtracer-exporter", version, about, max_term_width = 100)]
+#[command(
+    name = "logtracer-exporter",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = ENVIRONMENT
+)]
 pub struct Config {
     /// What to do instead of serving
     #[command(subcommand)]

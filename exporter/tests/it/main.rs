@@ -10,6 +10,7 @@ mod harness;
 mod ingest;
 mod listening;
 mod load;
+mod options;
 mod protocols;
 mod receiver;
 mod sinks;
