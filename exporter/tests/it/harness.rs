@@ -46,12 +46,12 @@ pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("the program starts");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-    let errors = stdout.lines().filter_map(|line| {
+    let mut errors = stdout.lines().filter_map(|line| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         let is_last = object["message"] == "logtracer-exporter - ends with an error";
         is_last.then(|| object["error"].as_str().expect("a text").to_owned())
     });
-    (output.status.code(), errors.last().unwrap_or(stderr))
+    (output.status.code(), errors.next_back().unwrap_or(stderr))
 }
 
 impl Exporter {
