@@ -75,3 +75,23 @@ async fn take(semaphore: &Arc<Semaphore>, bytes: usize, all_kib: usize) -> Resul
         _ => Err(Refusal::Busy),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn who_waits_for_memory_too_long_is_told_to_come_back() {
+        let budget = Budget::default();
+        let all = budget.take(usize::MAX).await.unwrap();
+        let start = Instant::now();
+        let refusal = budget.take(1).await.unwrap_err();
+        assert!(start.elapsed() >= PATIENCE);
+        assert_eq!(refusal.codes().0, StatusCode::TOO_MANY_REQUESTS);
+        assert!(refusal.is_transient());
+        drop(all);
+        drop(budget.take(1).await.unwrap());
+    }
+}
