@@ -99,11 +99,10 @@ pub(crate) fn recorded(name: &str, value: &[u8], query: Query) -> Vec<u8> {
 }
 
 fn redacted(write: fn(&mut Vec<u8>, &[u8], Query), text: &[u8], query: Query) -> Vec<u8> {
-    kept(text, |text| {
-        let mut out = Vec::with_capacity(text.len());
-        write(&mut out, text, query);
-        out
-    })
+    let mut out = Vec::with_capacity(text.len().min(MAX_KEPT));
+    // Whole, for what is to be left out may end behind the place of the cut.
+    write(&mut out, text, query);
+    if out.len() <= MAX_KEPT { out } else { kept(&out, <[u8]>::to_vec) }
 }
 
 /// What `copy` makes of as much as is kept.
@@ -149,7 +148,9 @@ mod tests {
             ..Kept::default()
         };
         let owned = seen.own(Query::Redact, &["referer".into(), "x-tenant".into()]);
-        assert_eq!(String::from_utf8(owned.target).unwrap(), "/a?token=REDACTED…");
+        assert_eq!(String::from_utf8(owned.target).unwrap(), "/a?token=REDACTED");
+        let long = format!("https://bob:{}@shop/", "s".repeat(MAX_KEPT));
+        assert_eq!(recorded("referer", long.as_bytes(), Query::Redact), b"https://shop/");
         let recorded: Vec<_> =
             owned.recorded.iter().map(|(index, value)| (*index, str::from_utf8(value).unwrap())).collect();
         assert_eq!(recorded, [(0, "https://shop/?a=REDACTED"), (1, "https://me@shop/?a=1")]);

@@ -110,6 +110,11 @@ impl Reporter {
         (waits && self.in_flight.len() < self.most_in_flight()).then_some(self.paused_until)
     }
 
+    /// Ends a pause that is under way: who asks for this has no later chance.
+    pub(crate) fn end_pause(&mut self) {
+        self.paused_until = 0;
+    }
+
     /// The spans that are not delivered, which are forgotten with this.
     pub(crate) fn give_up(&mut self) -> usize {
         let spans = self.spans();
@@ -129,6 +134,9 @@ impl Reporter {
         batch: &mut Batch,
         mut dispatch: impl FnMut(&[u8]) -> Option<u32>,
     ) -> Option<Fate> {
+        // Where the clock can be set after all, a pause still has an end.
+        self.paused_until =
+            self.paused_until.min(now.saturating_add((LONGEST_WISH + FIRST_PAUSE).as_nanos() as u64));
         while now >= self.paused_until && self.in_flight.len() < self.most_in_flight() {
             // A batch may only be taken where there is room for it to wait in.
             let takes = self.has_room() && (what == Flush::All || batch.is_due());
@@ -153,8 +161,11 @@ impl Reporter {
         let spans = sending.taken.spans();
         let fate = match answer.status {
             Some(200..=299) => {
-                self.failures = 0;
-                self.paused_until = 0;
+                // One that was under way when another failed tells nothing of what came after.
+                if self.failures == 0 || sending.sent_at > self.failed_at {
+                    self.failures = 0;
+                    self.paused_until = 0;
+                }
                 Fate::Sent(spans)
             }
             Some(413) => self.too_large(sending),
@@ -246,6 +257,37 @@ mod tests {
 
     fn answered(reporter: &mut Reporter, token: u32, answer: Answer, now: u64) -> Option<Fate> {
         reporter.answered(token, answer, now, 0).map(|answered| answered.fate)
+    }
+
+    /// What was sent before a failure ends no pause that came of it.
+    #[test]
+    fn an_answer_from_before_an_outage_ends_no_pause() {
+        let (mut reporter, mut batch, mut tokens) = (Reporter::default(), batch_of(30), 0);
+        assert_eq!(flush(&mut reporter, SECOND, &mut batch, &mut tokens), [10, 10, 10]);
+        let busy = Answer { status: Some(429), retry_after: Some(Duration::from_secs(60)) };
+        assert_eq!(answered(&mut reporter, 1, busy, 2 * SECOND), Some(Fate::Retry(10)));
+        for token in [2, 3] {
+            assert_eq!(answered(&mut reporter, token, status(200), 2 * SECOND), Some(Fate::Sent(10)));
+        }
+        assert!(reporter.is_failing());
+        assert!(flush(&mut reporter, 61 * SECOND, &mut batch, &mut tokens).is_empty());
+        assert_eq!(flush(&mut reporter, 63 * SECOND, &mut batch, &mut tokens), [10]);
+        assert_eq!(answered(&mut reporter, 4, status(200), 64 * SECOND), Some(Fate::Sent(10)));
+        assert!(!reporter.is_failing());
+    }
+
+    /// A pause ends with the root, which has one try left; and with a clock that was set back.
+    #[test]
+    fn no_pause_outlives_its_reason() {
+        let (mut reporter, mut batch, mut tokens) = (Reporter::default(), batch_of(10), 0);
+        flush(&mut reporter, 9_000 * SECOND, &mut batch, &mut tokens);
+        answered(&mut reporter, 1, NONE, 9_000 * SECOND);
+        assert!(flush(&mut reporter, 9_000 * SECOND, &mut batch, &mut tokens).is_empty());
+        assert!(flush(&mut reporter, SECOND, &mut batch, &mut tokens).is_empty());
+        assert_eq!(flush(&mut reporter, 302 * SECOND, &mut batch, &mut tokens), [10]);
+        answered(&mut reporter, 2, NONE, 302 * SECOND);
+        reporter.end_pause();
+        assert_eq!(flush(&mut reporter, 302 * SECOND, &mut batch, &mut tokens), [10]);
     }
 
     #[test]

@@ -194,6 +194,7 @@ impl Root {
     /// [`host::done`] if this is false.
     pub(crate) fn on_done(&mut self) -> bool {
         self.is_draining = true;
+        self.reporter.end_pause();
         if let Some(plugin) = self.plugin.clone() {
             self.send(&plugin, Flush::All, host::now_monotonic_nanos());
         }

@@ -240,7 +240,15 @@ impl<'v> Section<'v> {
 
     /// A host, maybe with a port.
     pub(super) fn authority(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        self.checked_text(key, "a host, maybe with a port, such as \"exporter.example:4318\"", is_authority)
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.as_str() {
+            Some(text) if is_authority(text) => Ok(Some(text.to_owned())),
+            // There may be a password before the host: it is not shown.
+            _ => Err(ConfigError {
+                key: self.key(key),
+                problem: "expected a host, maybe with a port, such as \"exporter.example:4318\"".to_owned(),
+            }),
+        }
     }
 
     /// The name of a header of the response that is there for the trace id alone, in lower case.
@@ -287,9 +295,20 @@ impl<'v> Section<'v> {
 
     /// An object of names and values of headers of the callout, without those that it has anyway.
     pub(super) fn callout_headers(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
-        let Some(section) = self.section(key)? else {
-            return Ok(Vec::new());
+        // Values may be tokens, and whoever mistakes the form may have put one anywhere: nothing of it is shown.
+        let section = match self.get(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Object(object)) => Section { path: self.key(key), object },
+            Some(_) => {
+                let problem = "expected an object of names and values of headers".to_owned();
+                return Err(ConfigError { key: self.key(key), problem });
+            }
         };
+        if section.object.keys().any(|name| !is_header_name(name)) {
+            let problem =
+                "expected names of headers, such as \"authorization\", with their values".to_owned();
+            return Err(ConfigError { key: section.path, problem });
+        }
         section
             .object
             .iter()
@@ -298,13 +317,10 @@ impl<'v> Section<'v> {
                     key: section.key(&shortened(name)),
                     problem: "expected a header that the filter does not set itself".to_owned(),
                 }),
-                Some(text) if is_header_name(name) && is_header_value(text) => {
-                    Ok((name.to_ascii_lowercase(), text.to_owned()))
-                }
-                // The value may be a token: it is not shown.
+                Some(text) if is_header_value(text) => Ok((name.to_ascii_lowercase(), text.to_owned())),
                 _ => Err(ConfigError {
                     key: section.key(&shortened(name)),
-                    problem: "expected the name of a header and a text of visible characters".to_owned(),
+                    problem: "expected a text of visible characters".to_owned(),
                 }),
             })
             .collect()

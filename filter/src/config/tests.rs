@@ -268,7 +268,7 @@ fn mistakes_are_named() {
     );
     refused(
         r#"{"exporter": {"cluster": "c", "authority": "a|b"}}"#,
-        "exporter.authority: expected a host, maybe with a port, such as \"exporter.example:4318\", found \"a|b\"",
+        "exporter.authority: expected a host, maybe with a port, such as \"exporter.example:4318\"",
     );
     for name in ["x trace", "Content-Length", "transfer-encoding", "connection", "grpc-status"] {
         refused(
@@ -362,7 +362,7 @@ fn an_export_is_told_from_other_requests() {
 fn header_values_are_not_shown() {
     refused(
         r#"{"exporter": {"cluster": "c", "headers": {"authorization": "s3cret\n"}}}"#,
-        "exporter.headers.authorization: expected the name of a header and a text of visible characters",
+        "exporter.headers.authorization: expected a text of visible characters",
     );
 }
 

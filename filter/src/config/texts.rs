@@ -2,14 +2,17 @@
 
 use logtracer_core::propagation::Header;
 
-/// What an HTTP message is made of, or what Envoy itself sets: a filter that writes these breaks messages.
-const OWN_HEADERS: [&str; 18] = [
+/// What an HTTP message is made of, or what tells caches and clients how to treat it: a filter that writes these breaks
+/// messages. Some are Envoy's to set, after all filters.
+const OWN_HEADERS: [&str; 24] = [
+    "cache-control",
     "connection",
     "content-encoding",
     "content-length",
     "content-range",
     "content-type",
     "date",
+    "etag",
     "expect",
     "grpc-message",
     "grpc-status",
@@ -17,15 +20,30 @@ const OWN_HEADERS: [&str; 18] = [
     "keep-alive",
     "location",
     "proxy-connection",
+    "server",
     "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "vary",
+    "via",
+    "www-authenticate",
 ];
 
-/// Never recorded, whatever is configured.
-pub(super) const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+/// Never recorded, whatever is configured: credentials, and URLs among other words, where nothing redacts them.
+pub(super) const SECRET_HEADERS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "link",
+    "proxy-authorization",
+    "refresh",
+    "set-cookie",
+    "x-api-key",
+    "x-forwarded-client-cert",
+    "x-goog-iap-jwt-assertion",
+    "x-serverless-authorization",
+];
 
 /// Letters, digits and what else stands in hosts, ports and IPv6 addresses.
 pub(super) fn is_authority(text: &str) -> bool {

@@ -1,8 +1,8 @@
 //! The module as an OCI image in a folder: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>.
 //!
 //! Istio's agent takes the last layer of an image, which must be a gzip'ed tar with a file `plugin.wasm`, and Envoy
-//! Gateway does the same. Nothing here tells when and by whom it was made: the same module is the same image, to its
-//! digest.
+//! Gateway does the same. Nothing here tells when and by whom it was made: the same module with the same
+//! labels is the same image, to its digest.
 
 use std::fs;
 use std::io::Write;
