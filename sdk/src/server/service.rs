@@ -77,8 +77,7 @@ pub(super) struct Started {
 }
 
 impl Options {
-    /// Finds or makes the trace of a request, and begins to look at it.
-    /// Begins a request, of which a layer further out may know the trace already.
+    /// Finds or makes the trace of a request, which a layer further out may know already, and begins to look at it.
     pub(super) fn begin(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> Started {
         let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
         let requests = match self.excluded {
@@ -116,7 +115,6 @@ fn route<B>(_request: &Request<B>) -> &str {
     ""
 }
 
-/// The URI before a nested router has shortened it.
 /// The other end of the connection, where axum has been told it.
 fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
@@ -128,6 +126,7 @@ fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     None
 }
 
+/// The URI before a nested router has shortened it.
 fn original_uri<B>(request: &Request<B>) -> &http::Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {
