@@ -30,6 +30,7 @@ pub mod delivery;
 pub mod demo;
 pub mod envoy;
 pub mod exporter;
+pub mod figures;
 pub mod hop;
 pub mod http2;
 pub mod image;

@@ -1,55 +1,91 @@
-//! `make bench`: how fast spans leave the exporter, and what memory that takes.
+//! `make bench`: how fast spans leave the exporter, what memory that takes, and how long a restart takes meanwhile.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use logtracer_tests::delivery::{self, Effort, Figures};
+use logtracer_tests::Result;
+use logtracer_tests::delivery::{self, Bench, Effort, Figures};
+use logtracer_tests::figures::{GOAL_MEMORY_MIB, thousands, verdict};
 
-/// Measures delivered spans a second and peak memory with a backlog, for a backend that is slow to answer.
+/// Measures delivered spans a second, peak memory and a restart with a backlog, for a backend that is slow to answer.
 #[derive(Parser)]
 struct Options {
-    /// The backlog that is delivered, in MiB.
+    /// The backlog, in MiB of `logtracer_exporter_outbox_bytes`.
     #[arg(long, default_value_t = 1024)]
     backlog_mib: u64,
     /// How long the backend takes for an answer, in milliseconds.
     #[arg(long, default_value_t = 200)]
     answer_after_ms: u64,
+    /// Seconds for which the delivery to each sink is measured.
+    #[arg(long, default_value_t = 15)]
+    seconds: u64,
     /// Only this sink.
     #[arg(long, value_parser = delivery::SINKS)]
     sink: Option<String>,
 }
 
+/// To each sink that answers after 200 ms.
+const GOAL_RATE: f64 = 50_000.;
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    let answer_after = Duration::from_millis(options.answer_after_ms);
-    let effort = Effort { backlog_mib: options.backlog_mib, answer_after };
-    let is_wanted = |sink: &&str| options.sink.as_ref().is_none_or(|wanted| wanted == sink);
-    let mut figures = Vec::new();
-    for sink in delivery::SINKS.into_iter().filter(is_wanted) {
-        eprintln!("bench: delivery to {sink}");
-        match delivery::run(sink, effort) {
-            Ok(measured) => figures.push(measured),
-            Err(error) => {
-                eprintln!("bench: {sink}: {error}");
-                return ExitCode::FAILURE;
-            }
+    let effort = Effort {
+        backlog_mib: options.backlog_mib,
+        answer_after: Duration::from_millis(options.answer_after_ms),
+        time: Duration::from_secs(options.seconds),
+    };
+    match measure(effort, options.sink.as_deref()) {
+        Ok(figures) => {
+            report(&figures, effort);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
         }
     }
-    report(&figures, effort);
-    ExitCode::SUCCESS
+}
+
+fn measure(effort: Effort, only: Option<&str>) -> Result<Vec<Figures>> {
+    let bench = Bench::new(effort)?;
+    let wanted = delivery::SINKS.into_iter().filter(|sink| only.is_none_or(|only| only == *sink));
+    wanted
+        .map(|sink| {
+            eprintln!("bench: delivery to {sink}");
+            bench.run(sink)
+        })
+        .collect()
 }
 
 #[allow(clippy::print_stdout, reason = "the report is what this program is for")]
-fn report(figures: &[Figures], effort: Effort) {
-    let Effort { backlog_mib, answer_after } = effort;
+fn report(figures: &[Figures], Effort { answer_after, time, .. }: Effort) {
+    let least = |value: fn(&Figures) -> f64| figures.iter().map(value).fold(f64::MAX, f64::min);
     println!(
-        "\nA backlog of {backlog_mib} MiB, delivered to a backend that answers after {answer_after:?}\n"
+        "\nA backlog of at least {:.0} MiB in the outbox (logtracer_exporter_outbox_bytes), {:.0} MiB of requests,\n\
+         delivered for {} s to a backend that answers after {} ms (the store has no backend)\n",
+        least(|figures| figures.outbox_mib),
+        least(|figures| figures.request_mib),
+        time.as_secs(),
+        answer_after.as_millis(),
     );
-    println!("{:<14}{:>12}{:>12}{:>24}{:>24}", "", "spans", "spans/s", "peak memory, filling", "delivering");
-    for Figures { sink, spans, rate, peak_filling_mib, peak_draining_mib } in figures {
+    println!(
+        "| sink | spans a second (goal {}) | ready after a restart | peak memory: filling, restart, delivery (goal {GOAL_MEMORY_MIB} MiB) |",
+        thousands(GOAL_RATE)
+    );
+    println!("|---|---|---|---|");
+    for figures in figures {
+        let Figures { sink, rate, peak_filling_mib, peak_ready_mib, peak_delivering_mib, .. } = figures;
+        let name = if *sink == delivery::ALL { format!("{sink}, to each") } else { format!("`{sink}`") };
+        let rate = match *sink {
+            delivery::STORE => thousands(*rate),
+            _ => format!("{}, {}", thousands(*rate), verdict(*rate >= GOAL_RATE)),
+        };
+        let peak_mib = peak_filling_mib.max(*peak_delivering_mib);
         println!(
-            "{sink:<14}{spans:>12}{rate:>12.0}{peak_filling_mib:>20.0} MiB{peak_draining_mib:>20.0} MiB"
+            "| {name} | {rate} | {:.1} s | {peak_filling_mib:.0}, {peak_ready_mib:.0}, {peak_delivering_mib:.0} MiB, {} |",
+            figures.ready_after.as_secs_f64(),
+            verdict(peak_mib <= GOAL_MEMORY_MIB),
         );
     }
 }

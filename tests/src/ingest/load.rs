@@ -1,10 +1,10 @@
 //! A client that costs next to nothing, so that what is measured is the one that it sends to.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use logtracer_core::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -22,83 +22,189 @@ pub(super) const CONNECTIONS: usize = 2;
 /// How long to wait after a 429 or 503.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A request as bytes: a batch of server spans with the attributes of an HTTP request, of now, for Cloud Trace takes no old
-/// ones.
-pub(crate) fn request() -> Vec<u8> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let start = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX / 2);
-    let text = |key: &str, value: &str| KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }),
-        key_strindex: 0,
-    };
-    let span = |n: usize| Span {
-        trace_id: TraceId::new(0x463a_c35c_9f64_13ad_0000 + n as u128 / 8 + 1)
-            .map(|id| id.to_bytes().to_vec())
-            .unwrap_or_default(),
-        span_id: SpanId::new(n as u64 + 1).map(|id| id.get().to_be_bytes().to_vec()).unwrap_or_default(),
-        parent_span_id: if n.is_multiple_of(8) { Vec::new() } else { vec![7; 8] },
+/// Requests of [`BATCH`] server spans with the attributes of an HTTP request, each with ids, times and a path that no
+/// other has.
+///
+/// Spans that repeat would be packed to almost nothing, and the store would drop them.
+pub(crate) struct Load {
+    /// Head and body of a request; what stands where the ids belong does not matter.
+    request: Vec<u8>,
+    spans: Vec<Place>,
+}
+
+/// Where in a request a span has what is its own.
+struct Place {
+    ids: usize,
+    times: usize,
+    path: usize,
+}
+
+/// The spans of a trace: the first is the parent of the others.
+const TRACE: usize = 8;
+
+/// What stands before the ids at the beginning of a span: the tags of its fields and their lengths.
+const TRACE_ID: usize = 2;
+const SPAN_ID: usize = TRACE_ID + 16 + 2;
+const PARENT_SPAN_ID: usize = SPAN_ID + 8 + 2;
+
+impl Load {
+    pub(crate) fn new() -> Load {
+        let spans: Vec<Span> = (0..BATCH).map(span).collect();
+        let places: Vec<(usize, Place)> = spans.iter().map(place).collect();
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(Resource {
+                    attributes: vec![text("service.name", "orders"), text("service.version", "1.2.3")],
+                    ..Default::default()
+                }),
+                scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+                ..Default::default()
+            }],
+        };
+        let body = request.encode_to_vec();
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let request = [head.into_bytes(), body].concat();
+        // The spans are the last that stands in it, each behind its tag and its length.
+        let mut end = request.len();
+        let mut spans: Vec<Place> = places
+            .into_iter()
+            .rev()
+            .map(|(length, Place { ids, times, path })| {
+                let start = end - length;
+                end = start - prost::length_delimiter_len(length) - 1;
+                Place { ids: start + ids, times: start + times, path: start + path }
+            })
+            .collect();
+        spans.reverse();
+        Load { request, spans }
+    }
+
+    /// How long each request is, with its head.
+    pub(crate) fn request_bytes(&self) -> u64 {
+        self.request.len() as u64
+    }
+
+    /// Sends for so long over all connections; returns the spans that were acknowledged.
+    pub(crate) fn send(&self, address: SocketAddr, time: Duration) -> Result<u64> {
+        let until = Instant::now() + time;
+        std::thread::scope(|scope| {
+            let senders: Vec<_> =
+                (0..CONNECTIONS).map(|_| scope.spawn(move || self.send_until(address, until))).collect();
+            let mut spans = 0;
+            for sender in senders {
+                let sent = sender.join().map_err(|_| Error::new("a sender panicked"))?;
+                spans += sent.map_err(Error::when(format!("a request to {address}")))?;
+            }
+            Ok(spans)
+        })
+    }
+
+    fn send_until(&self, address: SocketAddr, until: Instant) -> io::Result<u64> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let mut request = self.request.clone();
+        let mut numbers = Numbers::new();
+        let mut buffer = vec![0; 16 << 10];
+        let mut spans = 0;
+        while Instant::now() < until {
+            self.stamp(&mut request, &mut numbers);
+            stream.write_all(&request)?;
+            match answer(&mut stream, &mut buffer)? {
+                200 => spans += BATCH as u64,
+                429 | 503 => std::thread::sleep(PAUSE),
+                status => return Err(io::Error::other(format!("it answered {status}"))),
+            }
+        }
+        Ok(spans)
+    }
+
+    /// Makes the spans of a request new ones, of now, for Cloud Trace takes no old ones.
+    fn stamp(&self, request: &mut [u8], numbers: &mut Numbers) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+        let mut put = |at: usize, bytes: &[u8]| request[at..][..bytes.len()].copy_from_slice(bytes);
+        for trace in self.spans.chunks(TRACE) {
+            let (trace_id, parent) = ([numbers.id(), numbers.id()].concat(), numbers.id());
+            for (n, place) in trace.iter().enumerate() {
+                put(place.ids + TRACE_ID, &trace_id);
+                put(place.ids + SPAN_ID, &if n == 0 { parent } else { numbers.id() });
+                if n > 0 {
+                    put(place.ids + PARENT_SPAN_ID, &parent);
+                }
+                let number = numbers.next();
+                let took = number % 100_000_000;
+                put(place.times, &(now - took).to_le_bytes());
+                put(place.times + 8 + 1, &now.to_le_bytes());
+                put(place.path, &number.to_be_bytes().map(|byte| b'a' + byte % 26));
+            }
+        }
+    }
+}
+
+/// The path of each span begins with this, and ends with letters of its own.
+const PATH: &str = "/orders/";
+const LETTERS: &str = "........";
+
+fn span(n: usize) -> Span {
+    Span {
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        parent_span_id: if n.is_multiple_of(TRACE) { Vec::new() } else { vec![1; 8] },
         name: format!("GET /orders/{{id}}/{}", n % 16),
         kind: 2,
-        start_time_unix_nano: start + n as u64,
-        end_time_unix_nano: start + 5_000_000 + n as u64,
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 1,
         attributes: vec![
             text("http.request.method", "GET"),
-            text("url.path", "/orders/41"),
+            text("url.path", &format!("{PATH}{LETTERS}")),
             text("http.route", "/orders/{id}"),
             text("http.response.status_code", "200"),
             text("server.address", "orders.shop.svc.cluster.local"),
             text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"),
         ],
         ..Default::default()
-    };
-    let request = ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource: Some(Resource {
-                attributes: vec![text("service.name", "orders"), text("service.version", "1.2.3")],
-                ..Default::default()
-            }),
-            scope_spans: vec![ScopeSpans { spans: (0..BATCH).map(span).collect(), ..Default::default() }],
-            ..Default::default()
-        }],
-    };
-    let body = request.encode_to_vec();
-    let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.into_bytes(), body].concat()
-}
-
-/// Sends for so long over all connections; returns the spans that were acknowledged.
-pub(crate) fn send(address: SocketAddr, request: &[u8], time: Duration) -> Result<u64> {
-    let until = Instant::now() + time;
-    std::thread::scope(|scope| {
-        let senders: Vec<_> =
-            (0..CONNECTIONS).map(|_| scope.spawn(move || send_until(address, request, until))).collect();
-        let mut spans = 0;
-        for sender in senders {
-            let sent = sender.join().map_err(|_| Error::new("a sender panicked"))?;
-            spans += sent.map_err(Error::when(format!("a request to {address}")))?;
-        }
-        Ok(spans)
-    })
-}
-
-fn send_until(address: SocketAddr, request: &[u8], until: Instant) -> io::Result<u64> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 << 10];
-    let mut spans = 0;
-    while Instant::now() < until {
-        stream.write_all(request)?;
-        match answer(&mut stream, &mut buffer)? {
-            200 => spans += BATCH as u64,
-            429 | 503 => std::thread::sleep(PAUSE),
-            status => return Err(io::Error::other(format!("it answered {status}"))),
-        }
     }
-    Ok(spans)
+}
+
+/// The length of a span, and where in it stands what is its own.
+fn place(span: &Span) -> (usize, Place) {
+    let bytes = span.encode_to_vec();
+    let before =
+        Span { start_time_unix_nano: 0, end_time_unix_nano: 0, attributes: Vec::new(), ..span.clone() };
+    let path = bytes.windows(LETTERS.len()).position(|window| window == LETTERS.as_bytes()).unwrap_or(0);
+    (bytes.len(), Place { ids: 0, times: before.encoded_len() + 1, path })
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }),
+        key_strindex: 0,
+    }
+}
+
+/// Random numbers that cost next to nothing (`xorshift64*`), others in each thread and each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn new() -> Numbers {
+        Numbers(RandomState::new().build_hasher().finish() | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Eight bytes that are not all zero.
+    fn id(&mut self) -> [u8; 8] {
+        self.next().to_be_bytes()
+    }
 }
 
 /// Reads one answer to its end; returns its status.
@@ -117,6 +223,43 @@ fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<u16> {
         let body = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
         if length >= head + 4 + body.unwrap_or(0) {
             return Ok(text.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn what_is_a_span_s_own_stands_where_it_belongs_and_never_twice() {
+        let load = Load::new();
+        let (mut numbers, mut request) = (Numbers::new(), load.request.clone());
+        let (mut ids, mut paths) = (HashSet::new(), HashSet::new());
+        for _ in 0..2 {
+            load.stamp(&mut request, &mut numbers);
+            let body = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+            let decoded = ExportTraceServiceRequest::decode(&request[body..]).unwrap();
+            let spans = &decoded.resource_spans[0].scope_spans[0].spans;
+            assert_eq!(spans.len(), BATCH);
+            for trace in spans.chunks(TRACE) {
+                assert!(ids.insert(trace[0].trace_id.clone()));
+                for (n, span) in trace.iter().enumerate() {
+                    assert!(ids.insert(span.span_id.clone()));
+                    assert_eq!(span.trace_id, trace[0].trace_id);
+                    let parent = if n == 0 { &[][..] } else { &trace[0].span_id };
+                    assert_eq!(span.parent_span_id, parent);
+                    let took = span.end_time_unix_nano - span.start_time_unix_nano;
+                    assert!(took < 100_000_000 && span.start_time_unix_nano > 1_700_000_000_000_000_000);
+                    let Some(Value::StringValue(path)) = &span.attributes[1].value.as_ref().unwrap().value
+                    else {
+                        panic!("{:?}", span.attributes[1]);
+                    };
+                    assert!(path.starts_with(PATH) && paths.insert(path.clone()), "{path}");
+                    assert_eq!((&span.name[..5], span.attributes.len()), ("GET /", 6));
+                }
+            }
         }
     }
 }

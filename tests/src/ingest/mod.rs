@@ -7,7 +7,7 @@
 //! The programs get their load in turns, round after round, so that whatever else the machine does falls on all
 //! alike; of the rounds the median counts.
 
-pub(crate) mod load;
+mod load;
 mod receiver;
 
 use std::fs;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::exporter::Exporter;
 use crate::rotel::Rotel;
 use crate::{Error, Result, ports};
+pub(crate) use load::Load;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -87,15 +88,15 @@ pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Res
         )?,
         start_exporter("exporter, on disk and to it", &format!("otlp=http://{backend}"), dir.path())?,
     ];
-    let request = load::request();
+    let load = Load::new();
     for candidate in &candidates {
-        load::send(candidate.address, &request, effort.time / 10)?; // connections, caches, files
+        load.send(candidate.address, effort.time / 10)?; // connections, caches, files
     }
     for round in 0..effort.rounds {
         progress(round);
         for candidate in &mut candidates {
             let (before, start) = (cpu(candidate.program.id())?, Instant::now());
-            let spans = load::send(candidate.address, &request, effort.time)?;
+            let spans = load.send(candidate.address, effort.time)?;
             let seconds = start.elapsed().as_secs_f64();
             // What it has taken and not dealt with yet is its work, too.
             let spent = settled(candidate.program.id(), before)?;
