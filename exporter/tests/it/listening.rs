@@ -122,3 +122,45 @@ async fn headers_are_bounded_in_size_and_time() {
     let closed = tokio::time::timeout(Duration::from_secs(30), slow.read_to_end(&mut answer)).await;
     assert!(closed.is_ok(), "a client that never ends its headers is not waited for");
 }
+
+#[tokio::test]
+async fn headers_beyond_the_bound_are_refused_on_every_protocol_and_not_read_to_their_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let long = |kib: usize| "x".repeat(kib << 10);
+
+    // Without an end: the connection is closed instead, with an answer where the client still reads.
+    let mut endless = TcpStream::connect(exporter.http.strip_prefix("http://").unwrap()).await.unwrap();
+    endless.write_all(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    let line = format!("x-long: {}\r\n", long(8));
+    let is_closed = async {
+        for _ in 0..(64 << 20) / line.len() {
+            if endless.write_all(line.as_bytes()).await.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(is_closed.await, "64 MiB of headers were taken");
+    let mut answer = Vec::new();
+    let _ = endless.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for kib in [20, 100] {
+        let post = http2.post(format!("{}/v1/traces", exporter.http)).header("x-long", long(kib));
+        let answer = post.header("content-type", "application/json").body("{}").send().await;
+        let status = answer.ok().map(|answer| answer.status().as_u16());
+        assert!(status == Some(431) || kib > 64 && status.is_none(), "{kib} KiB: {status:?}");
+
+        let mut grpc = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
+        let mut call = tonic::Request::new(request("shop", vec![span(TRACE, 1, 0, "GET /", 0, 1)]));
+        call.metadata_mut().insert("x-long", long(kib).parse().unwrap());
+        let code = grpc.export(call).await.unwrap_err().code();
+        assert!(code == Code::InvalidArgument || kib > 64, "{kib} KiB: {code:?}");
+    }
+    let refused = "logtracer_exporter_requests_refused_total{reason=\"headers too long\"}";
+    assert_eq!(exporter.metric(refused).await, 2., "those that were short enough to be read");
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "GET /", 0, 1)])).await;
+}

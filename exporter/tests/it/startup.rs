@@ -1,7 +1,13 @@
 //! Starting: what keeps the exporter from it is told in one line that names the culprit.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::harness::{Exporter, command, ends};
 
@@ -123,4 +129,46 @@ fn the_same_sink_twice_is_refused() {
     let mut command = command(dir.path());
     command.args(["--sink", "store", "--sink", "store"]);
     assert_eq!(ends(command), (Some(1), "--sink store is given twice".to_owned()));
+}
+
+/// Adds what takes so long to check, on a processor that is this fast, to a database.
+fn slow_down(database: &Path, wanted: Duration) {
+    let database = Connection::open(database).unwrap();
+    let check = || {
+        let start = Instant::now();
+        let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok");
+        start.elapsed()
+    };
+    // A search that compares almost everything with almost everything, for each row anew.
+    let table = "CREATE TABLE slow(n CHECK (instr(hex(zeroblob(n)), hex(zeroblob(n / 2)) || '1') = 0))";
+    database.execute_batch(&format!("{table}; INSERT INTO slow VALUES (50000)")).unwrap();
+    let row = (0..3).map(|_| check()).min().unwrap();
+    let rows = wanted.as_micros() / row.as_micros().max(1);
+    database.execute_batch("PRAGMA ignore_check_constraints = ON; BEGIN").unwrap();
+    for _ in 0..rows {
+        database.execute("INSERT INTO slow VALUES (50000)", []).unwrap();
+    }
+    database.execute_batch("COMMIT").unwrap();
+}
+
+#[tokio::test]
+async fn a_check_that_takes_long_tells_that_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    Exporter::start(dir.path()).kill();
+    let outbox = dir.path().join("outbox.db");
+    slow_down(&outbox, Duration::from_secs(8));
+
+    let mut exporter = command(dir.path()).spawn().unwrap();
+    let lines = BufReader::new(exporter.stdout.take().unwrap()).lines();
+    let until_ready: Vec<Value> = lines
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .take_while(|line: &Value| line["message"] != "logtracer-exporter - ready")
+        .collect();
+    exporter.kill().unwrap();
+    exporter.wait().unwrap();
+    let told = until_ready.iter().find(|line| line["message"] == "logtracer-exporter - checking a database");
+    let told = told.unwrap_or_else(|| panic!("{until_ready:?}"));
+    assert_eq!((&told["severity"], &told["path"]), (&"INFO".into(), &outbox.display().to_string().into()));
+    assert!(told["bytes"].as_u64().unwrap() > 0 && told["seconds"].as_u64().unwrap() >= 5, "{told}");
 }
