@@ -1,6 +1,6 @@
 //! [`Redacted`]: a message as it may be logged.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A message whose named fields are printed as `REDACTED`: for logging the request of an RPC.
 ///
@@ -60,7 +60,10 @@ impl<T: fmt::Debug + ?Sized> fmt::Display for Redacted<'_, T> {
         if self.fields.is_empty() {
             return write!(f, "{:?}", self.message);
         }
-        match one_line(&format!("{:#?}", self.message), self.fields) {
+        let mut text = String::new();
+        // A message that fails to print itself has begun what it does not end, and is no reason to panic.
+        let _ = write!(text, "{:#?}", self.message);
+        match one_line(&text, self.fields) {
             Some(line) => f.write_str(&line),
             None => f.write_str("(cannot be redacted)"),
         }
@@ -212,9 +215,9 @@ fn begins_with(field: &str, path: &[&str]) -> bool {
     path.iter().all(|name| names.next() == Some(name)) && names.next().is_some()
 }
 
-/// True for what can have no fields: a word, a number, nothing in brackets.
+/// True for what holds nothing; a word or a number may be the field itself, printed by a hand-written `Debug`.
 fn is_plain(value: &str) -> bool {
-    ["[]", "{}", "()", ".."].contains(&value) || is_name(value)
+    ["None", "[]", "{}", "()", ".."].contains(&value)
 }
 
 fn is_name(text: &str) -> bool {
@@ -319,11 +322,26 @@ mod tests {
         let rest = "card: \"4111\", others: ([], Buyer { email: \"\", age: 7 }) }";
         let expected = format!("Visit {{ uri: /, buyer: REDACTED, {rest}");
         check("Buyer { email: secret }", &["buyer.email"], &expected);
+        check("4111", &["buyer.email"], &expected);
+        check("secret", &["buyer.email"], &expected);
         check("None", &["buyer.email"], &format!("Visit {{ uri: /, buyer: None, {rest}"));
         check("two\nlines", &["card"], "(cannot be redacted)");
         assert_eq!(Redacted::new(&Raw("Login { password: secret }"), &["password"]).to_string(), "REDACTED");
         assert_eq!(Redacted::new(&Raw("open ("), &["password"]).to_string(), "(cannot be redacted)");
         assert_eq!(Redacted::new(&Raw("as it is ("), &[]).to_string(), "as it is (");
+    }
+
+    #[test]
+    fn what_fails_to_print_itself_does_not_panic() {
+        struct Fails;
+        impl fmt::Debug for Fails {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("begun")?;
+                Err(fmt::Error)
+            }
+        }
+        assert_eq!(Redacted::new(&vec![Fails], &["card"]).to_string(), "(cannot be redacted)");
+        assert_eq!(Redacted::new(&Fails, &["card"]).to_string(), "REDACTED");
     }
 
     #[test]
