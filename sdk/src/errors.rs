@@ -2,9 +2,8 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-#[cfg(feature = "reqwest")]
 use logtracer_core::request::url;
 
 /// An error with its causes: `outer: inner: innermost`.
@@ -15,37 +14,35 @@ const MAX_CAUSES: usize = 16;
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_link(f, self.0)?;
+        let mut text = String::new();
+        // An error that fails to print itself has its causes all the same.
+        let _ = write!(text, "{}", self.0);
         let mut next = self.0.source();
         for _ in 0..MAX_CAUSES {
             let Some(cause) = next else { break };
-            f.write_str(": ")?;
-            write_link(f, cause)?;
+            let _ = write!(text, ": {cause}");
             next = cause.source();
         }
-        Ok(())
+        write_redacted(f, &text)
     }
 }
 
-/// One error of a chain; what stands in the query of a URL is told no more than in the line of its request.
-fn write_link(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
-    #[cfg(feature = "reqwest")]
-    if let Some(url) = url_of(error) {
+/// What stands before the URL in an error of reqwest, whatever the error is wrapped in.
+const BEFORE_URL: &str = "for url (";
+
+/// Writes what errors say; the query of a URL is told no more than in the line of its request.
+fn write_redacted(f: &mut fmt::Formatter<'_>, mut text: &str) -> fmt::Result {
+    while let Some((before, rest)) = text.split_once(BEFORE_URL) {
+        // A URL has no space in it, but may have brackets of its own.
+        let word = rest.split(char::is_whitespace).next().unwrap_or_default();
+        let end = word.rfind(')').unwrap_or(word.len());
+        let (url, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let mut redacted = Vec::new();
-        url::write_url(&mut redacted, url.as_str().as_bytes(), url::Query::Redact);
-        return f.write_str(&error.to_string().replace(url.as_str(), &String::from_utf8_lossy(&redacted)));
+        url::write_url(&mut redacted, url.as_bytes(), url::Query::default());
+        write!(f, "{before}{BEFORE_URL}{}", String::from_utf8_lossy(&redacted))?;
+        text = after;
     }
-    write!(f, "{error}")
-}
-
-/// The URL that an error tells.
-#[cfg(feature = "reqwest")]
-fn url_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e reqwest::Url> {
-    #[cfg(feature = "reqwest-middleware")]
-    if let Some(reqwest_middleware::Error::Reqwest(error)) = error.downcast_ref() {
-        return error.url();
-    }
-    error.downcast_ref::<reqwest::Error>()?.url()
+    f.write_str(text)
 }
 
 /// What a service or a body has failed with, which need not be an [`Error`]: with its causes where it is one of the
@@ -70,7 +67,12 @@ impl<E: fmt::Display + 'static> fmt::Display for Failure<'_, E> {
         let error = error.or_else(|| any.downcast_ref::<axum::Error>().map(|error| error as _));
         match error {
             Some(error) => Chain(error).fmt(f),
-            None => self.0.fmt(f),
+            None => {
+                let mut text = String::new();
+                // It may fail to print itself, which is no reason to panic.
+                let _ = write!(text, "{}", self.0);
+                write_redacted(f, &text)
+            }
         }
     }
 }
@@ -80,4 +82,43 @@ impl<E: fmt::Display + 'static> fmt::Display for Failure<'_, E> {
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error that says this, and has no cause.
+    #[derive(Debug)]
+    struct Says(&'static str);
+
+    impl fmt::Display for Says {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)?;
+            if self.0 == "fails" { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+
+    impl Error for Says {}
+
+    #[test]
+    fn urls_in_texts_tell_no_query() {
+        for (text, expected) in [
+            ("refused", "refused"),
+            ("fails", "fails"),
+            ("for url (", "for url ("),
+            ("for url (http://a/?b=c)", "for url (http://a/?b=REDACTED)"),
+            (
+                "x for url (http://me:pw@a/?b=c): refused (os 1)",
+                "x for url (http://a/?b=REDACTED): refused (os 1)",
+            ),
+            ("for url (http://a/(b)?c=d)e) (f)", "for url (http://a/(b)?c=REDACTED) (f)"),
+            ("for url (http://a/?b=c", "for url (http://a/?b=REDACTED"),
+            ("for url (/a?b=c) for url (/a?b=c)", "for url (/a?b=REDACTED) for url (/a?b=REDACTED)"),
+        ] {
+            assert_eq!(Chain(&Says(text)).to_string(), expected);
+            #[cfg(any(feature = "server", feature = "client"))]
+            assert_eq!(Failure(&Says(text)).to_string(), expected);
+        }
+    }
 }

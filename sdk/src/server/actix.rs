@@ -129,7 +129,7 @@ where
 /// Tells of an error, unless it is the caller's fault.
 fn tell(rest: &Rest, error: &Error) {
     if error.as_response_error().status_code().is_server_error() {
-        rest.tell_failure(error);
+        rest.tell_failure(Failure(error));
     }
 }
 

@@ -1,5 +1,8 @@
 //! The lines about requests that go out, and what goes with them.
 
+use std::error::Error;
+use std::fmt;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
@@ -225,6 +228,25 @@ async fn calls_to_others() {
     assert!(capture.lines().iter().all(|line| line["trace"] == context.trace_id.to_string()));
 }
 
+/// An error that says what its cause says, as `#[error(transparent)]` and `#[error("cannot pay: {0}")]` do.
+#[derive(Debug)]
+struct Wrapped {
+    text: &'static str,
+    cause: reqwest::Error,
+}
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.text, self.cause)
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
 /// reqwest tells the whole URL with an error.
 #[tokio::test]
 async fn errors_of_clients_tell_no_query() {
@@ -233,13 +255,25 @@ async fn errors_of_clients_tell_no_query() {
     let client = reqwest::Client::new();
     let url = "http://me:secret@127.0.0.1:1/pay?card=secret";
     let error = try_traced("payments", client.get(url).send()).await.unwrap_err();
-    tracing::error!(error = &error as &dyn std::error::Error, "failed");
+    tracing::error!(error = &error as &dyn Error, "failed");
     let client = reqwest_middleware::ClientBuilder::new(client).build();
     assert!(try_traced("payments", client.get(url).send()).await.is_err());
+    let wrapped = Wrapped { text: "", cause: error };
+    assert!(wrapped.source().is_some(), "{wrapped}");
+    let wrapped = try_traced("payments", async { Err::<(), _>(wrapped) }).await.unwrap_err();
+    let wrapped = Wrapped { text: "cannot pay: ", ..wrapped };
+    tracing::error!(error = &wrapped as &dyn Error, "failed");
     let lines = capture.lines();
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines.len(), 8, "{lines:?}");
     assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
-    for text in [&lines[1]["message"], &lines[2]["error"], &lines[4]["message"]] {
+    let texts = [
+        &lines[1]["message"],
+        &lines[2]["error"],
+        &lines[4]["message"],
+        &lines[6]["message"],
+        &lines[7]["error"],
+    ];
+    for text in texts {
         assert!(text.as_str().unwrap().contains("http://127.0.0.1:1/pay?card=REDACTED"), "{text}");
     }
 }
