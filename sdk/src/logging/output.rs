@@ -124,30 +124,34 @@ fn send(queue: &SyncSender<Message>, mut message: Message, until: Option<Instant
     true
 }
 
-/// How often the thread that writes looks whether it must tell of lost lines.
-const IDLE: Duration = Duration::from_secs(1);
+/// How often the thread that writes tells of lost lines, at most.
+const TELLS_EVERY: Duration = Duration::from_secs(1);
 
 fn write_lines(lines: &Receiver<Message>, lost: &AtomicU64, output: &Output, tell: impl Fn(u64) -> Vec<u8>) {
     let mut told = 0;
+    let mut told_at: Option<Instant> = None;
     // A writer that panics on one line may well write the next.
     let is_written = |line: &[u8]| catch_unwind(AssertUnwindSafe(|| output.write(line))).is_ok();
     loop {
-        match lines.recv_timeout(IDLE) {
-            Ok(Message::Line(line)) => {
-                if !is_written(&line) {
-                    lost.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Ok(Message::Flush(done)) => {
-                let _ = done.try_send(());
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        let message = lines.recv_timeout(TELLS_EVERY);
+        if let Ok(Message::Line(line)) = &message
+            && !is_written(line)
+        {
+            lost.fetch_add(1, Ordering::Relaxed);
         }
+        // While lines come this is told seldom, for it takes time in which more of them are lost.
+        let is_busy = matches!(message, Ok(Message::Line(_)));
+        let is_due = !is_busy || told_at.is_none_or(|at| at.elapsed() >= TELLS_EVERY);
         let now = lost.load(Ordering::Relaxed);
-        if now > told {
+        if is_due && now > told {
             is_written(&tell(now - told));
             told = now;
+            told_at = Some(Instant::now());
+        }
+        match message {
+            Ok(Message::Flush(done)) => drop(done.try_send(())),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Message::Line(_)) | Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
@@ -208,13 +212,44 @@ mod tests {
 
     #[test]
     fn a_writer_that_hangs_is_not_waited_for() {
-        let output = Output::new(|_| std::thread::sleep(Duration::from_secs(3600)));
+        let (holds_line, held) = sync_channel(9);
+        let (release, released) = sync_channel::<()>(0);
+        let released = Mutex::new(released);
+        let output = Output::new(move |_| {
+            let _ = holds_line.send(());
+            // Until the test is over.
+            let _ = released.lock().unwrap().recv();
+        });
         let output = output.queued(1, |_| Vec::new()).unwrap();
+        output.write(b"line");
+        held.recv_timeout(Duration::from_secs(10)).unwrap();
         let start = Instant::now();
         (0..3).for_each(|_| output.write_in_time(b"line", Duration::from_millis(20)));
         assert!(start.elapsed() < Duration::from_secs(60));
-        // The first is with the writer, and the wish to know when it is done fills the queue.
+        // The writer has one, and another fills the queue.
         assert_eq!(output.lost(), 2);
+        drop(release);
+    }
+
+    /// Under load the lines that tell of losses are few, and at the end the losses are all told.
+    #[test]
+    fn losses_are_told_seldom_and_whole() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let output = Output::new(move |line| {
+            assert!(line != b"wrong", "on purpose");
+            sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+        });
+        let output = output.queued(100, |lost| format!("lost {lost}").into_bytes()).unwrap();
+        let start = Instant::now();
+        (0..50).for_each(|_| output.write(b"wrong"));
+        assert!(output.flush(Duration::from_secs(10)));
+        let lines = lines.lock().unwrap();
+        let told: u64 =
+            lines.iter().map(|line| line.trim_start_matches("lost ").parse::<u64>().unwrap()).sum();
+        assert_eq!(told, 50, "{lines:?}");
+        // At first, at the end, and once in each second between.
+        assert!(lines.len() as u64 <= 2 + start.elapsed().as_secs(), "{lines:?}");
     }
 
     /// It costs the line on which it panics, and no other.
