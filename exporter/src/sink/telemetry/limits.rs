@@ -28,22 +28,27 @@ pub(super) fn span(bytes: &Bytes) -> Option<Bytes> {
     let before = Span::decode(bytes.clone()).ok()?;
     let mut span = before.clone();
     shorten(&mut span.name);
-    span.dropped_attributes_count += attributes(&mut span.attributes);
-    span.dropped_events_count += leave_out(&mut span.events, MAX_EVENTS);
+    add(&mut span.dropped_attributes_count, attributes(&mut span.attributes));
+    add(&mut span.dropped_events_count, leave_out(&mut span.events, MAX_EVENTS));
     for event in &mut span.events {
         shorten(&mut event.name);
-        event.dropped_attributes_count += attributes(&mut event.attributes);
+        add(&mut event.dropped_attributes_count, attributes(&mut event.attributes));
     }
-    span.dropped_links_count += leave_out(&mut span.links, MAX_LINKS);
+    add(&mut span.dropped_links_count, leave_out(&mut span.links, MAX_LINKS));
     for link in &mut span.links {
-        link.dropped_attributes_count += attributes(&mut link.attributes);
+        add(&mut link.dropped_attributes_count, attributes(&mut link.attributes));
     }
     (span != before).then(|| span.encode_to_vec().into())
 }
 
 /// Brings a resource within the limits.
 pub(super) fn resource(resource: &mut Resource) {
-    resource.dropped_attributes_count += attributes(&mut resource.attributes);
+    add(&mut resource.dropped_attributes_count, attributes(&mut resource.attributes));
+}
+
+/// The sender has counted, too, and may have counted anything.
+fn add(count: &mut u32, more: u32) {
+    *count = count.saturating_add(more);
 }
 
 fn shorten(name: &mut String) {
@@ -137,5 +142,39 @@ mod tests {
         };
         let cut = Span::decode(span(&counted.encode_to_vec().into()).unwrap()).unwrap();
         assert_eq!((cut.attributes.len(), cut.dropped_attributes_count), (MAX_ATTRIBUTES, 9));
+    }
+
+    #[test]
+    fn a_count_of_the_sender_that_can_grow_no_more_stays() {
+        let attributes = vec![attribute("k".to_owned(), Any::IntValue(1)); MAX_ATTRIBUTES + 1];
+        let most = u32::MAX;
+        let event =
+            Event { attributes: attributes.clone(), dropped_attributes_count: most, ..Default::default() };
+        let link =
+            Link { attributes: attributes.clone(), dropped_attributes_count: most, ..Default::default() };
+        let given = Span {
+            attributes: attributes.clone(),
+            dropped_attributes_count: most,
+            events: vec![event; MAX_EVENTS + 1],
+            dropped_events_count: most,
+            links: vec![link; MAX_LINKS + 1],
+            dropped_links_count: most,
+            ..Default::default()
+        };
+        let cut = Span::decode(span(&given.encode_to_vec().into()).unwrap()).unwrap();
+        assert_eq!((cut.events.len(), cut.links.len()), (MAX_EVENTS, MAX_LINKS));
+        assert_eq!(
+            [
+                cut.dropped_attributes_count,
+                cut.dropped_events_count,
+                cut.dropped_links_count,
+                cut.events[0].dropped_attributes_count,
+                cut.links[0].dropped_attributes_count,
+            ],
+            [most; 5]
+        );
+        let mut of_all = Resource { attributes, dropped_attributes_count: most, ..Default::default() };
+        resource(&mut of_all);
+        assert_eq!((of_all.attributes.len(), of_all.dropped_attributes_count), (MAX_ATTRIBUTES, most));
     }
 }
