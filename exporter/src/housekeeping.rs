@@ -48,6 +48,8 @@ impl House {
                     self.outbox.expire(unix_millis()).await;
                 }
             }
+            // What has kept the reserve away may be gone.
+            self.room.recover();
             self.outbox.expire(unix_millis()).await;
             self.tell_lags(&mut lags);
             let (store, retention) = (self.store.clone(), self.retention);

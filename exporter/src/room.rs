@@ -5,13 +5,14 @@
 //! then. Until there is room for it again the outbox takes nothing new, and the store and the dead letters only what they
 //! make room for.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs, statvfs};
 
 use crate::log::{self, Severity, Value};
 use crate::sqlite;
@@ -42,8 +43,30 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     /// Why there is no reserve, if there is none.
-    problem: Option<String>,
+    problem: Option<Problem>,
     tried: Instant,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Full,
+    /// The reserve cannot be kept, which says nothing about the room that there is.
+    Other(String),
+}
+
+impl Problem {
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Full)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the disk is full"),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Room {
@@ -58,7 +81,7 @@ impl Room {
         if free < room.share() {
             room.release("data directory");
         } else {
-            room.restore();
+            room.restore(&mut room.state());
         }
         room
     }
@@ -70,11 +93,11 @@ impl Room {
 
     /// Why nothing may grow at the moment, if so.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.state().problem.clone()
+        self.state().problem.as_ref().filter(|problem| problem.is_full()).map(Problem::to_string)
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.state().problem.is_some()
+        self.state().problem.as_ref().is_some_and(Problem::is_full)
     }
 
     /// How much has to be free for the reserve to be made again.
@@ -94,7 +117,7 @@ impl Room {
 
     fn release(&self, database: &str) {
         let mut state = self.state();
-        state.problem = Some("the disk is full".to_owned());
+        state.problem = Some(Problem::Full);
         state.tried = Instant::now();
         // Where it cannot be removed, the next commit tells why.
         let _ = fs::remove_file(&self.0.path);
@@ -109,47 +132,43 @@ impl Room {
         );
     }
 
-    /// Tries to have the reserve again, if it is time for that; whether it is there.
+    /// Tries to have the reserve again, if it is time for that; whether something may grow.
     pub(crate) fn recover(&self) -> bool {
         let mut state = self.state();
         if state.problem.is_none() {
             return true;
         }
-        if state.tried.elapsed() < INTERVAL {
-            return false;
+        if state.tried.elapsed() >= INTERVAL {
+            self.restore(&mut state);
+            if state.problem.is_none() {
+                let path = self.0.path.display();
+                log::repeated(
+                    Severity::Info,
+                    "there is room on the disk again",
+                    &[("path", Value::Fmt(format_args!("{path}")))],
+                );
+            }
         }
-        state.tried = Instant::now();
-        drop(state);
-        let is_there = self.restore();
-        if is_there {
-            let path = self.0.path.display();
-            log::repeated(
-                Severity::Info,
-                "there is room on the disk again",
-                &[("path", Value::Fmt(format_args!("{path}")))],
-            );
-        }
-        is_there
+        !state.problem.as_ref().is_some_and(Problem::is_full)
     }
 
-    fn restore(&self) -> bool {
-        let problem = self.make().err().map(|error| {
+    /// The state is locked until it is told, for whoever gives the reserve up meanwhile would be forgotten.
+    fn restore(&self, state: &mut State) {
+        state.tried = Instant::now();
+        state.problem = self.make().err().map(|error| {
             let _ = fs::remove_file(&self.0.path);
             match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
-                _ => format!("cannot keep {}: {error}", self.0.path.display()),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::Full,
+                _ => Problem::Other(format!("cannot keep {}: {error}", self.0.path.display())),
             }
         });
-        if let Some(problem) = &problem {
+        if let Some(problem) = &state.problem {
             log::repeated(
                 Severity::Error,
                 "no reserve of room on the disk",
-                &[("error", Value::Str(problem))],
+                &[("error", Value::Str(&problem.to_string()))],
             );
         }
-        let is_there = problem.is_none();
-        self.state().problem = problem;
-        is_there
     }
 
     fn make(&self) -> io::Result<()> {
@@ -157,6 +176,12 @@ impl Room {
             return Ok(());
         }
         let file = File::create(&self.0.path)?;
+        // A try that cannot succeed would take the room away from those who write meanwhile.
+        if let Ok(disk) = fstatvfs(&file)
+            && disk.f_bavail * disk.f_frsize < self.wanted()
+        {
+            return Err(ErrorKind::StorageFull.into());
+        }
         allocate(&file, self.wanted())?;
         file.set_len(self.0.bytes)?;
         file.sync_all()
@@ -202,17 +227,21 @@ mod tests {
             rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
         assert!(room.ends_with(&full, "outbox"));
         assert_eq!((room.problem().as_deref(), length(&reserve)), (Some("the disk is full"), None));
+        // An hour from now, so that a slow machine is not late.
+        room.state().tried = Instant::now() + Duration::from_secs(3600);
         assert!(!room.recover(), "not at once");
-        std::thread::sleep(INTERVAL);
+        room.state().tried = Instant::now() - INTERVAL;
         assert!(room.recover() && !room.is_full());
         assert_eq!(length(&reserve), Some(room.0.bytes));
     }
 
     #[test]
-    fn what_keeps_it_away_is_told_as_it_is() {
+    fn what_keeps_it_away_on_a_disk_with_room_is_told_and_stops_nothing() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("reserve")).unwrap();
-        let problem = Room::open(dir.path()).problem().unwrap();
-        assert!(problem.contains("reserve: ") && !problem.contains("full"), "{problem}");
+        let room = Room::open(dir.path());
+        let told = room.state().problem.as_ref().unwrap().to_string();
+        assert!(told.contains("reserve: ") && !told.contains("full"), "{told}");
+        assert_eq!((room.problem(), room.is_full(), room.recover()), (None, false, true));
     }
 }
