@@ -56,10 +56,13 @@ impl Feed {
             // Fails only when the outbox is gone, and this holds it.
             let _ = self.committed.wait_for(|last| *last > after).await;
             if self.file.has_changed().unwrap_or(false) {
-                self.file.mark_unchanged();
+                // A file that is put in the place of this one while it is opened counts as a change still.
+                let mut file = self.file.clone();
+                file.mark_unchanged();
                 let reader =
                     sqlite::open_reader(&self.outbox.state.path).map_err(|error| error.to_string())?;
                 self.reader = Arc::new(Mutex::new(reader));
+                self.file = file;
             }
             let (reader, subscription) = (self.reader.clone(), self.subscription.clone());
             let read = tokio::task::spawn_blocking(move || {
