@@ -63,15 +63,16 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
     #[derive(Default)]
     struct PartialSuccess {
         rejected_spans: serde_json::Value,
-        error_message: String,
+        error_message: Option<String>,
     }
-    let response: Response = serde_json::from_slice(body)?;
-    let partial_success = response.partial_success.map(|partial| {
+    let response: Option<Response> = serde_json::from_slice(body)?;
+    let partial_success = response.and_then(|response| response.partial_success);
+    let partial_success = partial_success.map(|partial| {
         let rejected = &partial.rejected_spans;
         let number = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
         ExportTracePartialSuccess {
             rejected_spans: number.unwrap_or(0),
-            error_message: partial.error_message,
+            error_message: partial.error_message.unwrap_or_default(),
         }
     });
     Ok(ExportTraceServiceResponse { partial_success })
@@ -109,7 +110,8 @@ mod tests {
         let rejected = |items, reason: &str| {
             Ok(Accepted { rejected: Some(Rejected { items, reason: reason.to_owned() }) })
         };
-        for body in [&b""[..], b"{}", br#"{"partialSuccess":{}}"#] {
+        let nothing = br#"{"partialSuccess":{"rejectedSpans":null,"errorMessage":null}}"#;
+        for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
             assert_eq!(answer(Content::Json, body), Ok(Accepted::default()));
         }
         for number in ["\"7\"", "7"] {
