@@ -55,7 +55,10 @@ impl Sink for CloudTrace {
         let call =
             self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
         match http::send(call).await {
-            Ok(_) => Ok(Accepted::default()),
+            Ok(_) => {
+                self.0.accepted();
+                Ok(Accepted::default())
+            }
             Err(error) => Err(self.0.judge(&project, error)),
         }
     }

@@ -53,13 +53,17 @@ struct Source {
 struct Opened {
     adc: Adc,
     at: Instant,
+    /// How long it is used at least, whatever becomes of its tokens.
+    kept: Duration,
 }
 
 /// How long the first token may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Credentials whose tokens are not accepted are opened anew after this time: a token may have been withdrawn.
+/// Credentials whose tokens are not accepted are opened anew after this time, for a token may have been withdrawn; then
+/// after twice as long each time up to the second one, for each leaves a task of the crate behind.
 const RENEWED_AFTER: Duration = Duration::from_secs(10);
+const RENEWED_AFTER_AT_MOST: Duration = Duration::from_secs(3600);
 
 const WHAT_TO_DO: &str = "run where Google Cloud has a metadata server (GKE with Workload Identity, Cloud Run, \
      Compute Engine), or set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials (a service account's key, or \
@@ -92,7 +96,7 @@ impl Credentials {
             Ok(Err(error)) => bail!(missing(causes(&error))),
             Err(_) => bail!(missing(format!("no token within {} s", PATIENCE.as_secs()))),
         }
-        let opened = Mutex::new(Opened { adc, at: Instant::now() });
+        let opened = Mutex::new(Opened { adc, at: Instant::now(), kept: RENEWED_AFTER });
         Ok(Self { source: Some(Source { scope, quota_project, opened }) })
     }
 
@@ -118,19 +122,33 @@ impl Credentials {
     /// Takes note that a token was not accepted: the next one is a new one.
     pub(crate) fn renew(&self) {
         if let Some(source) = &self.source {
-            let at = source.opened.lock().unwrap_or_else(PoisonError::into_inner).at;
-            if at.elapsed() >= RENEWED_AFTER {
-                source.open_anew();
-            }
+            source.renew();
+        }
+    }
+
+    /// Takes note that a token was accepted.
+    pub(crate) fn accepted(&self) {
+        if let Some(source) = &self.source {
+            source.opened.lock().unwrap_or_else(PoisonError::into_inner).kept = RENEWED_AFTER;
         }
     }
 }
 
 impl Source {
+    fn renew(&self) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.at.elapsed() < opened.kept {
+            return;
+        }
+        opened.kept = (2 * opened.kept).min(RENEWED_AFTER_AT_MOST);
+        drop(opened);
+        self.open_anew();
+    }
+
     fn open_anew(&self) {
         if let Ok(adc) = build(self.scope, &self.quota_project) {
-            let opened = Opened { adc, at: Instant::now() };
-            *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            (opened.adc, opened.at) = (adc, Instant::now());
         }
     }
 }
@@ -149,4 +167,31 @@ fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> 
 
 fn tell(error: &str) {
     log::line(Severity::Warning, "no token for Google Cloud yet", &[("error", Value::Str(error))]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use google_cloud_auth::credentials::anonymous;
+
+    #[tokio::test]
+    async fn tokens_that_are_never_accepted_are_replaced_ever_more_rarely() {
+        let opened =
+            Opened { adc: anonymous::Builder::new().build(), at: Instant::now(), kept: RENEWED_AFTER };
+        let quota_project = "shop-1".parse().unwrap();
+        let source = Source { scope: "", quota_project, opened: Mutex::new(opened) };
+        let kept = |source: &Source| source.opened.lock().unwrap().kept.as_secs();
+        source.renew();
+        assert_eq!(kept(&source), 10, "not at once");
+        for expected in [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600] {
+            let passed = Duration::from_secs(kept(&source));
+            source.opened.lock().unwrap().at = Instant::now() - passed;
+            source.renew();
+            assert_eq!(kept(&source), expected);
+        }
+        let credentials = Credentials { source: Some(source) };
+        credentials.accepted();
+        let source = credentials.source.unwrap();
+        assert_eq!(source.opened.lock().unwrap().kept, RENEWED_AFTER);
+    }
 }

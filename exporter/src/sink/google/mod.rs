@@ -48,6 +48,11 @@ impl Google {
         Ok(self.client.post(url).headers(self.credentials.headers().await?))
     }
 
+    /// Takes note that a call was accepted.
+    pub(crate) fn accepted(&self) {
+        self.credentials.accepted();
+    }
+
     /// What a failure means that is not about what was sent but about the access to a project.
     ///
     /// What is not allowed in the exporter's own project waits, for somebody will mend that; another project must not

@@ -63,7 +63,8 @@ impl Sink for Telemetry {
         }
         let project = project.unwrap_or_else(|| self.0.project.clone());
         let call = self.0.post("/v1/traces").await?;
-        otlp::http::send(call, envelope.close()).await.map_err(|error| self.0.judge(&project, error))
+        let sent = otlp::http::send(call, envelope.close()).await;
+        sent.inspect(|_| self.0.accepted()).map_err(|error| self.0.judge(&project, error))
     }
 }
 
@@ -74,21 +75,20 @@ fn complete(of_resource: &mut OfResource, default: &ProjectId) -> Result<Project
         None => Resource::default(),
     };
     let before = resource.clone();
-    limits::resource(&mut resource);
-    if let Some(project) = project::named(&resource) {
-        if resource != before {
-            of_resource.resource = Some(resource.encode_to_vec().into());
-        }
-        return Ok(project);
-    }
+    let project = project::named(&resource).unwrap_or_else(|| default.clone());
     resource.attributes.retain(|attribute| attribute.key != project::ATTRIBUTE);
-    resource.attributes.push(KeyValue {
+    // In front, where no limit cuts it off.
+    let attribute = KeyValue {
         key: project::ATTRIBUTE.to_owned(),
-        value: Some(AnyValue { value: Some(Any::StringValue(default.to_string())) }),
+        value: Some(AnyValue { value: Some(Any::StringValue(project.to_string())) }),
         key_strindex: 0,
-    });
-    of_resource.resource = Some(resource.encode_to_vec().into());
-    Ok(default.clone())
+    };
+    resource.attributes.insert(0, attribute);
+    limits::resource(&mut resource);
+    if resource != before {
+        of_resource.resource = Some(resource.encode_to_vec().into());
+    }
+    Ok(project)
 }
 
 #[cfg(test)]
@@ -117,6 +117,17 @@ mod tests {
             let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
             assert_eq!(completed.attributes, [attribute(text(expected))]);
         }
+        // Behind as many as there may be.
+        let mut many: Vec<_> =
+            (0..1024).map(|n| KeyValue { key: format!("{n}"), ..Default::default() }).collect();
+        many.push(attribute(text("other")));
+        let resource = Resource { attributes: many, ..Default::default() };
+        let mut of_resource =
+            OfResource { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
+        assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), "other");
+        let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
+        assert_eq!((completed.attributes.len(), completed.dropped_attributes_count), (1024, 1));
+        assert_eq!(completed.attributes[0], attribute(text("other")));
         let mut none = OfResource::default();
         complete(&mut none, &default).unwrap();
         assert!(none.resource.is_some());
