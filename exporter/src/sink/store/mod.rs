@@ -148,8 +148,12 @@ impl Store {
         // With its indexes, it takes more than it is long.
         self.give_way(&mut writer, 2 * bytes as u64 + self.0.room.share() / 4)?;
         let written = write(&mut writer);
-        // So that there is room for some time.
-        self.give_back(&mut writer, 2 * self.0.room.share())?;
+        // So that there is room for some time; what is written is written, whatever becomes of that.
+        if let Err(error) = self.give_back(&mut writer, 2 * self.0.room.share()) {
+            let error = error.to_string();
+            let fields = [("error", Value::Str(&error))];
+            log::repeated(Severity::Warning, "cannot shrink the store", &fields);
+        }
         written
     }
 
@@ -180,8 +184,11 @@ impl Store {
         self.give_way(writer, bytes)?;
         let step = self.0.room.share() / 8;
         for _ in 0..bytes.div_ceil(step) {
-            sqlite::vacuum(&writer.connection, step / u64::from(schema::KIND.page_size))?;
+            let has_more = sqlite::vacuum(&writer.connection, step / u64::from(schema::KIND.page_size))?;
             sqlite::checkpoint(&writer.connection, true)?;
+            if !has_more {
+                break;
+            }
         }
         Ok(())
     }
