@@ -53,7 +53,9 @@ impl Writer {
         }
         let passed = self.book.cursors.iter().copied().min().unwrap_or(0);
         if let Some(aside) = &damage.set_aside {
-            rescue::carry_over(aside, &mut self.connection, passed);
+            rescue::carry_over(aside, &mut self.connection, passed).inspect_err(|error| {
+                self.room.ends_with(error, schema::KIND.name);
+            })?;
         }
         let transaction = self.connection.transaction()?;
         // What this process knows is newer than what the file said.

@@ -37,6 +37,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::sqlite;
@@ -105,7 +106,19 @@ pub(crate) fn open(
     let sqlite::Opened { mut connection, set_aside } = sqlite::open_or_replace(&path, &schema::KIND)?;
     if let Some(aside) = set_aside {
         metrics.outbox_damaged.inc();
-        rescue::carry_over(&aside, &mut connection, 0);
+        let mut carried = rescue::carry_over(&aside, &mut connection, 0);
+        if matches!(&carried, Err(error) if room.ends_with(error, schema::KIND.name)) {
+            carried = rescue::carry_over(&aside, &mut connection, 0);
+        }
+        if let Err(error) = carried {
+            // Nothing would do it at the next start, so that it has to be told as a loss now.
+            let error = error.to_string();
+            let fields = [
+                ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
+                ("error", Value::Str(&error)),
+            ];
+            log::line(Severity::Error, "cannot carry over a damaged outbox", &fields);
+        }
         let lost = rescue::missing(&connection).context("cannot read what was carried over")?;
         rescue::tell_lost(&metrics, lost);
     }

@@ -12,13 +12,14 @@ const STEP: usize = 64;
 
 /// Carries over the batches after this id that can be read, and the cursors; tells how far that went.
 ///
-/// What is there already stays as it is, so that this can be done again.
-pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) {
+/// What is there already stays as it is, so that this can be done again; which it has to be after an error, for that is
+/// one of the new file.
+pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) -> rusqlite::Result<()> {
     let slow = SlowWork::watch("carrying over a damaged outbox", aside);
     let mut carried = 0;
     let result = copy_all(aside, into, after, &mut carried);
     drop(slow);
-    let error = result.map_or_else(|error| error.to_string(), |()| "none".to_owned());
+    let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
     log::line(
         Severity::Warning,
         "carried over what could be read of a damaged outbox",
@@ -28,18 +29,27 @@ pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) {
             ("error", Value::Str(&error)),
         ],
     );
+    Ok(())
 }
 
-fn copy_all(aside: &Path, into: &mut Connection, after: i64, carried: &mut u64) -> rusqlite::Result<()> {
+/// Returns why it was not everything.
+fn copy_all(
+    aside: &Path,
+    into: &mut Connection,
+    after: i64,
+    carried: &mut u64,
+) -> rusqlite::Result<Option<rusqlite::Error>> {
     // Not for reading only: the log beside it has to be taken in.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let from = Connection::open_with_flags(aside, flags)?;
+    let from = match Connection::open_with_flags(aside, flags) {
+        Ok(from) => from,
+        Err(error) => return Ok(Some(error)),
+    };
     let last = copy(&from, into, "ORDER BY id", after, carried)?;
     // From the other end to the place where it is damaged.
     let at_the_end = copy(&from, into, "ORDER BY id DESC", last.0, carried)?;
     copy_cursors(&from, into)?;
-    // Why it was not everything.
-    [last.1, at_the_end.1].into_iter().flatten().next().map_or(Ok(()), Err)
+    Ok(last.1.or(at_the_end.1))
 }
 
 /// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.

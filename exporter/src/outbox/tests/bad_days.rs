@@ -121,6 +121,26 @@ async fn a_file_found_damaged_while_running_is_replaced_and_the_loss_is_told() {
 }
 
 #[tokio::test]
+async fn an_error_of_the_new_file_is_no_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_large(dir.path());
+        outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    let mut into = sqlite::open(&dir.path().join("new.db"), &schema::KIND).unwrap();
+    into.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let aside = dir.path().join("outbox.db");
+    assert_eq!(rescue::carry_over(&aside, &mut into, 0).unwrap_err().to_string(), "no");
+    into.execute_batch("DROP TRIGGER no").unwrap();
+    rescue::carry_over(&aside, &mut into, 0).unwrap();
+    let count: i64 = into.query_row("SELECT count(*) FROM batch", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
 async fn the_file_of_a_drained_outbox_gets_small_again() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, _) = open_large(dir.path());
