@@ -1,7 +1,8 @@
 //! Files that were rotated away while nobody was looking: which of them are still to be read.
 //!
-//! A rotated file lies beside the one that took its place, under its name with something added (`app.log.1`,
-//! `0.log.20261122-230000`), which is what logrotate and the kubelet do. One that is packed (`.gz`) is not read.
+//! A rotated file lies beside the one that took its place, under its name with a number or a time added (`app.log.1`,
+//! `app.log-20261122`, `0.log.20261122-230000`), which is what logrotate and the kubelet do. Whatever else is added says
+//! that it is another file (`app.log.audit`), or packed (`.gz`), or not complete (`.tmp`), which is not read.
 
 use std::fs::{self, File};
 use std::io;
@@ -49,16 +50,14 @@ struct Sibling {
 /// The rotated files, oldest first.
 fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
-    let prefix = [name.as_encoded_bytes(), b"."].concat();
+    let base = name.as_encoded_bytes();
     let mut siblings = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_rotated = name.as_encoded_bytes().starts_with(&prefix);
-        let is_packed =
-            entry.path().extension().is_some_and(|extension| extension == "gz" || extension == "zst");
+        let is_rotated = name.as_encoded_bytes().strip_prefix(base).is_some_and(is_of_rotation);
         let metadata = entry.metadata()?;
-        if is_rotated && !is_packed && metadata.is_file() {
+        if is_rotated && metadata.is_file() {
             siblings.push(Sibling {
                 modified: metadata.modified()?,
                 path: entry.path(),
@@ -69,6 +68,12 @@ fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     }
     siblings.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
     Ok(siblings)
+}
+
+/// Whether this, behind the name of a file, is what a rotation adds: `.1`, `-20261122`, `.20261122-230000`.
+fn is_of_rotation(added: &[u8]) -> bool {
+    let [b'.' | b'-', first, rest @ ..] = added else { return false };
+    first.is_ascii_digit() && rest.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'T'))
 }
 
 #[cfg(test)]
@@ -93,6 +98,10 @@ mod tests {
         write("app.log.4.gz", "b\nb\n", 60);
         write("app.log.2-other", "b\nb\n", 10);
         write("other.log.1", "b\nb\n", 60);
+        write("app.log.audit", "b\nb\n", 60);
+        write("app.log.5.tmp", "b\nb\n", 60);
+        write("app.log-20261121", "e\n", 15);
+        write("app.log.20261122-230000", "f\n", 17);
         let check = |offset: u64, head: &str, expected: &[&str]| {
             let mut names = Vec::new();
             let mut found = find(&path, offset, head.as_bytes());
@@ -105,6 +114,8 @@ mod tests {
         };
         check(2, "b\n", &["app.log.2", "app.log.1"]);
         check(2, "a\n", &["app.log.3", "app.log.2", "app.log.1"]);
+        let times = ["app.log-20261121", "app.log.20261122-230000", "app.log.3", "app.log.2", "app.log.1"];
+        check(2, "e\n", &times);
         check(2, "c\n", &["app.log.1"]);
         check(2, "d\n", &[]);
         check(0, "", &[]);
