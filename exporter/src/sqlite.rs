@@ -51,6 +51,12 @@ pub(crate) fn open_or_replace(path: &Path, kind: &Kind) -> anyhow::Result<Opened
 
 /// Sets a damaged file aside, which nobody has open any more for writing, and makes a new one.
 pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<Opened> {
+    // First, so that the damaged file stays where it is if there can be no new one.
+    let new = with(path, ".new");
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(with(&new, end));
+    }
+    drop(open(&new, kind)?);
     let aside = set_aside(path)
         .with_context(|| format!("cannot set {} aside, which is damaged ({reason})", path.display()))?;
     log::line(
@@ -63,6 +69,7 @@ pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<
             ("error", Value::Str(reason)),
         ],
     );
+    std::fs::rename(&new, path).with_context(|| about(path, kind))?;
     Ok(Opened { connection: open(path, kind)?, set_aside: Some(aside) })
 }
 
@@ -324,6 +331,19 @@ mod tests {
         assert!(
             refused(&path, &KIND).ends_with("its layout has version 2, this program knows those up to 1")
         );
+    }
+
+    #[test]
+    fn a_damaged_file_stays_in_its_place_while_there_can_be_no_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        std::fs::write(&path, "no database".repeat(100)).unwrap();
+        std::fs::create_dir(with(&path, ".new")).unwrap();
+        assert!(open_or_replace(&path, &KIND).is_err());
+        assert!(path.exists());
+        std::fs::remove_dir(with(&path, ".new")).unwrap();
+        let aside = open_or_replace(&path, &KIND).unwrap().set_aside.unwrap();
+        assert!(aside.exists() && path.exists() && !with(&path, ".new").exists());
     }
 
     #[test]
