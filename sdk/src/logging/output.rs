@@ -134,9 +134,7 @@ fn write_lines(lines: &Receiver<Message>, lost: &AtomicU64, output: &Output, tel
     let is_written = |line: &[u8]| catch_unwind(AssertUnwindSafe(|| output.write(line))).is_ok();
     loop {
         let message = lines.recv_timeout(TELLS_EVERY);
-        if let Ok(Message::Line(line)) = &message
-            && !is_written(line)
-        {
+        if matches!(&message, Ok(Message::Line(line)) if !is_written(line)) {
             lost.fetch_add(1, Ordering::Relaxed);
         }
         // While lines come this is told seldom, for it takes time in which more of them are lost.
