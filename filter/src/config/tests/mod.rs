@@ -1,0 +1,7 @@
+//! Configurations that are taken, refused and documented.
+
+mod documented;
+mod refused;
+mod taken;
+
+use super::*;

@@ -1,0 +1,192 @@
+//! What is taken, and what becomes of it.
+
+use core::time::Duration;
+
+use logtracer_core::propagation::{Format, Formats, Propagator};
+use logtracer_core::request::Routes;
+use logtracer_core::sampling::{Condition, HeaderCondition, Ratio, Rule, Rules};
+
+use super::*;
+
+#[test]
+fn no_configuration_is_all_defaults() {
+    for json in ["", " \n", "{}", r#"{"project_id": null}"#] {
+        assert_eq!(Config::parse(json.as_bytes()).unwrap(), Config::default(), "{json:?}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let json = r#"{
+        "project_id": "shop-prod",
+        "service_name": "basket",
+        "log_format": "local",
+        "propagation": {"extract": ["cloud-trace", "b3"], "inject": ["b3", "grpc-trace-bin"],
+                        "strip_hosts": ["api.example.com", "*.partner.example"]},
+        "edge": "link",
+        "sampling": {
+            "rate": 0.25,
+            "defer_cloud_trace_zero": true,
+            "max_per_second": 10,
+            "keep_errors": true,
+            "keep_slower_than": "750ms",
+            "rules": [
+                {"path_prefix": "/api/", "method": "POST", "rate": 1},
+                {"path": "/a", "path_contains": "b", "host": "*.c", "log": false},
+                {"header": "X-Debug: 1", "rate": 0.5},
+                {"header": "x-any", "rate": 0}
+            ]
+        },
+        "exclude": {"paths": ["/healthz"], "path_contains": ["/app-config/"], "user_agents": ["curl/"], "log": true},
+        "request_headers": ["X-Tenant"],
+        "response_headers": ["x-cache"],
+        "span_kind": "client",
+        "query": "drop",
+        "response_header": "X-Trace-Id",
+        "exporter": {
+            "cluster": "outbound|80||exporter.obs.svc.cluster.local",
+            "authority": "exporter.obs",
+            "path": "/spans",
+            "timeout": "500ms",
+            "flush_interval": "1.5s",
+            "max_batch_spans": 100.0,
+            "max_buffer_bytes": "512KiB",
+            "headers": {"Authorization": "Bearer t0ken"}
+        }
+    }"#;
+    let config = Config::parse(json.as_bytes()).unwrap();
+    let expected = Config {
+        project_id: Some("shop-prod".into()),
+        service_name: Some("basket".into()),
+        log_format: Some(line::Format::Local),
+        propagation: Propagation {
+            propagator: Propagator {
+                extract: Formats::of(&[Format::CloudTrace, Format::B3]),
+                inject: Formats::of(&[Format::B3, Format::GrpcTraceBin]),
+            },
+            strip_hosts: vec!["api.example.com".parse().unwrap(), "*.partner.example".parse().unwrap()],
+            edge: Edge::Link,
+        },
+        sampling: Sampling {
+            rate: Ratio::new(0.25).unwrap(),
+            defer_cloud_trace_zero: true,
+            max_per_second: Some(10.0),
+            keep_errors: true,
+            keep_slower_than: Some(Duration::from_millis(750)),
+            rules: Rules::new(vec![
+                Rule {
+                    conditions: vec![Condition::PathPrefix("/api/".into()), Condition::Method("POST".into())],
+                    rate: Some(Ratio::ALL),
+                    log: true,
+                },
+                Rule {
+                    conditions: vec![
+                        Condition::Path("/a".into()),
+                        Condition::PathContains("b".into()),
+                        Condition::Host("*.c".parse().unwrap()),
+                    ],
+                    rate: None,
+                    log: false,
+                },
+                Rule {
+                    conditions: vec![Condition::Header(HeaderCondition {
+                        name: "x-debug".into(),
+                        value: Some("1".into()),
+                    })],
+                    rate: Ratio::new(0.5),
+                    log: true,
+                },
+                Rule {
+                    conditions: vec![Condition::Header(HeaderCondition {
+                        name: "x-any".into(),
+                        value: None,
+                    })],
+                    rate: Ratio::new(0.0),
+                    log: true,
+                },
+            ]),
+        },
+        exclude: Exclude {
+            routes: Routes::new().exact("/healthz").contains("/app-config/"),
+            user_agents: vec!["curl/".into()],
+            log: true,
+        },
+        request_headers: vec!["x-tenant".into()],
+        response_headers: vec!["x-cache".into()],
+        span_kind: Some(Kind::Client),
+        query: Query::Drop,
+        response_header: Some("x-trace-id".into()),
+        exporter: Some(Exporter {
+            cluster: "outbound|80||exporter.obs.svc.cluster.local".into(),
+            authority: "exporter.obs".into(),
+            path: "/spans".into(),
+            timeout: Duration::from_millis(500),
+            flush_interval: Duration::from_millis(1500),
+            max_batch_spans: 100,
+            max_buffer_bytes: 512 << 10,
+            headers: vec![("authorization".into(), "Bearer t0ken".into())],
+        }),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn exporter_defaults() {
+    let config = Config::parse(br#"{"exporter": {"cluster": "logtracer"}}"#).unwrap();
+    let expected = Exporter {
+        cluster: "logtracer".into(),
+        authority: "logtracer".into(),
+        path: "/v1/traces".into(),
+        timeout: Duration::from_secs(2),
+        flush_interval: Duration::from_secs(1),
+        max_batch_spans: 512,
+        max_buffer_bytes: 1 << 20,
+        headers: vec![],
+    };
+    assert_eq!(config.exporter, Some(expected));
+}
+
+#[test]
+fn the_authority_of_a_cluster() {
+    for (cluster, expected) in [
+        ("logtracer", "logtracer"),
+        ("outbound|4318||exporter.obs.svc.cluster.local", "exporter.obs.svc.cluster.local:4318"),
+        ("outbound|80|v1|exporter.obs", "exporter.obs:80"),
+        ("a/b c", "logtracer-exporter"),
+    ] {
+        let json = format!(r#"{{"exporter": {{"cluster": "{cluster}"}}}}"#);
+        let exporter = Config::parse(json.as_bytes()).unwrap().exporter.unwrap();
+        assert_eq!(exporter.authority, expected, "{cluster}");
+    }
+}
+
+#[test]
+fn an_export_is_told_from_other_requests() {
+    let json = br#"{"exporter": {"cluster": "c", "path": "/v1/traces?tenant=7"}}"#;
+    let exporter = Config::parse(json).unwrap().exporter.unwrap();
+    let own = Exporter::USER_AGENT.as_bytes();
+    for (method, path, user_agent, expected) in [
+        ("POST", "/v1/traces", own, true),
+        ("POST", "/v1/traces", b"logtracer-filter/9".as_slice(), true),
+        ("GET", "/v1/traces", own, false),
+        ("POST", "/pay", own, false),
+        ("POST", "/v1/traces", b"curl/8", false),
+    ] {
+        assert_eq!(
+            exporter.is_export(method.as_bytes(), path.as_bytes(), user_agent),
+            expected,
+            "{method} {path}"
+        );
+    }
+}
+
+/// Every kind of value reads as `serde_json` alone reads it.
+#[test]
+fn json_is_json() {
+    for text in
+        [r#"{"a": [null, true, -1, 18446744073709551615, 1.5e3, "ü\n", {"b": {}}], "c": ""}"#, "7", "[]"]
+    {
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(json::parse(text.as_bytes()).unwrap(), expected);
+    }
+}
