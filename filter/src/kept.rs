@@ -4,6 +4,8 @@ use logtracer_core::request::grpc;
 use logtracer_core::request::url::{self, Query};
 use logtracer_core::sampling::Facts;
 
+use crate::config::RecordedHeader;
+
 /// The longest part of a request that is kept while it lasts; what is longer is cut at a character and ends in `…`,
 /// as in the line.
 const MAX_KEPT: usize = 8 * 1024;
@@ -39,7 +41,7 @@ pub(crate) enum Protocol {
 
 impl<'h> Kept<&'h [u8]> {
     /// Takes note of one header line.
-    pub(crate) fn see(&mut self, name: &[u8], value: &'h [u8], recorded: &[String]) {
+    pub(crate) fn see(&mut self, name: &[u8], value: &'h [u8], wanted: &[RecordedHeader]) {
         match name {
             b":method" => self.method = value,
             b":scheme" => self.scheme = value,
@@ -52,8 +54,8 @@ impl<'h> Kept<&'h [u8]> {
             b"content-type" if grpc::is_content_type(value) => self.protocol = Protocol::Grpc,
             _ => {}
         }
-        if let Some(index) = recorded.iter().position(|wanted| wanted.as_bytes() == name) {
-            self.recorded.push((index, value));
+        if let Some(place) = RecordedHeader::place(wanted, name) {
+            self.recorded.push((place, value));
         }
     }
 
@@ -63,11 +65,11 @@ impl<'h> Kept<&'h [u8]> {
         Facts { path, authority: self.authority, method: self.method }
     }
 
-    /// A copy that outlives the headers; values of queries and credentials do not get that far. `recorded` are the
-    /// names of the headers to record.
-    pub(crate) fn own(&self, query: Query, recorded: &[String]) -> Kept {
+    /// A copy that outlives the headers; values of queries and credentials do not get that far. `wanted` are the
+    /// headers to record.
+    pub(crate) fn own(&self, query: Query, wanted: &[RecordedHeader]) -> Kept {
         let plain = |text: &[u8]| kept(text, <[u8]>::to_vec);
-        let name = |index: &usize| recorded.get(*index).map_or("", String::as_str);
+        let name = |place: &usize| wanted.get(*place).map_or("", |header| header.name.as_str());
         Kept {
             method: plain(self.method),
             scheme: plain(self.scheme),
@@ -80,7 +82,7 @@ impl<'h> Kept<&'h [u8]> {
             recorded: self
                 .recorded
                 .iter()
-                .map(|(index, value)| (*index, self::recorded(name(index), value, query)))
+                .map(|(place, value)| (*place, self::recorded(name(place), value, query)))
                 .collect(),
         }
     }
@@ -147,7 +149,8 @@ mod tests {
             recorded: vec![(0, b"https://me:secret@shop/?a=1#token"), (1, b"https://me@shop/?a=1")],
             ..Kept::default()
         };
-        let owned = seen.own(Query::Redact, &["referer".into(), "x-tenant".into()]);
+        let header = |name: &str| RecordedHeader { name: name.into(), attribute: String::new() };
+        let owned = seen.own(Query::Redact, &[header("referer"), header("x-tenant")]);
         assert_eq!(String::from_utf8(owned.target).unwrap(), "/a?token=REDACTED");
         let long = format!("https://bob:{}@shop/", "s".repeat(MAX_KEPT));
         assert_eq!(recorded("referer", long.as_bytes(), Query::Redact), b"https://shop/");

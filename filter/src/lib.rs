@@ -33,6 +33,7 @@ mod node;
 mod observed;
 pub mod pairs;
 mod properties;
+mod recorded;
 mod reporter;
 mod root;
 mod stream;

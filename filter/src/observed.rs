@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::borrow::Cow;
 
-use logtracer_core::line::{self, Line, Severity};
+use logtracer_core::line::{self, Line, Severity, Text};
 use logtracer_core::otlp;
 use logtracer_core::request::{Exchange, Outcome, url};
 use logtracer_core::span::{Kind, Link, Span, Status};
@@ -13,9 +13,10 @@ use crate::decision::Reason;
 use crate::flags;
 use crate::grpc_status::GrpcStatus;
 use crate::host::{self, Map};
-use crate::kept::{self, Protocol};
+use crate::kept::Protocol;
 use crate::metrics::{self, Metric};
 use crate::properties::{LONG, Properties};
+use crate::recorded::Recorded;
 use crate::root::Plugin;
 use crate::stream::Request;
 
@@ -47,20 +48,22 @@ pub(crate) fn log(plugin: &Plugin, request: &Request) {
         grpc_message: grpc_status.as_ref().map_or(b"", |status| &status.message),
         duration: Duration::from_nanos(properties.duration),
     };
-    let recorded = Recorded::read(&plugin.config, request);
-    let observed = Observed { plugin, request, exchange, properties: &properties, recorded };
-    if let Some(format) = plugin.config.log_format
-        && observed.is_logged()
-    {
+    let observed = Observed { plugin, request, exchange, properties: &properties };
+    let format = plugin.config.log_format.filter(|_| observed.is_logged());
+    let export = if may_be_exported(&plugin.config, request) { observed.export() } else { None };
+    if format.is_none() && export.is_none() {
+        return;
+    }
+    // Only what is told is read: the response's headers are one more call into Envoy.
+    let recorded = Recorded::read(&plugin.config, kept);
+    if let Some(format) = format {
         let mut bytes = Vec::with_capacity(1024);
-        observed.write_line(format, &mut bytes);
+        observed.write_line(format, &recorded, &mut bytes);
         host::set_property("logtracer", &bytes);
         metrics::count(Metric::Lines);
     }
-    if may_be_exported(&plugin.config, request)
-        && let Some(export) = observed.export()
-    {
-        plugin.record(|out| observed.write_span(export, out));
+    if let Some(export) = export {
+        plugin.record(|out| observed.write_span(export, &recorded, out));
     }
 }
 
@@ -106,34 +109,6 @@ fn unsent_status(properties: &Properties) -> u16 {
     if flags::caller_broke_the_protocol(properties.flags) { 400 } else { 503 }
 }
 
-/// Headers that are recorded by configuration: the names of their attributes and labels, and a value for each line.
-#[derive(Debug, Default)]
-struct Recorded(Vec<(String, Vec<Vec<u8>>)>);
-
-impl Recorded {
-    fn read(config: &Config, request: &Request) -> Self {
-        let values_of = |wanted| {
-            let lines = request.kept.recorded.iter().filter(move |(index, _)| *index == wanted);
-            lines.map(|(_, value)| value.clone()).collect::<Vec<_>>()
-        };
-        let of_request = config
-            .request_headers
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (format!("http.request.header.{name}"), values_of(index)));
-        if config.response_headers.is_empty() {
-            return Self(of_request.collect());
-        }
-        let lines = host::header_lines(Map::Response);
-        let of_response = config.response_headers.iter().map(|name| {
-            let lines = lines.iter().filter(|(found, _)| *found == name.as_bytes());
-            let values = lines.map(|(_, value)| kept::recorded(name, value, config.query));
-            (format!("http.response.header.{name}"), values.collect())
-        });
-        Self(of_request.chain(of_response).collect())
-    }
-}
-
 /// Why a span is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Export {
@@ -149,7 +124,6 @@ struct Observed<'o> {
     request: &'o Request,
     exchange: Exchange<'o>,
     properties: &'o Properties,
-    recorded: Recorded,
 }
 
 impl Observed<'_> {
@@ -171,7 +145,7 @@ impl Observed<'_> {
         is_kept.then_some(Export::Late)
     }
 
-    fn write_line(&self, format: line::Format, out: &mut Vec<u8>) {
+    fn write_line(&self, format: line::Format, recorded: &Recorded<'_>, out: &mut Vec<u8>) {
         let mut line = Line::new(out, format, self.plugin.config.project_id.as_deref());
         let is_outbound = self.plugin.kind() == Kind::Client;
         line.severity(self.exchange.outcome.severity())
@@ -189,14 +163,16 @@ impl Observed<'_> {
                 labels.text("upstream_cluster", &self.properties.cluster);
                 labels.text("response_flags", flags::letters(self.properties.flags));
                 labels.text("response_code_details", remarkable(&self.properties.code_details));
-                for (name, values) in &self.recorded.0 {
-                    labels.text(name, values.join(b", ".as_slice()));
+                for (name, values) in recorded.iter() {
+                    if values.clone().any(|value| !value.is_empty()) {
+                        labels.write(name, |text| write_list(text, values));
+                    }
                 }
             });
         line.finish();
     }
 
-    fn write_span(&self, export: Export, out: &mut Vec<u8>) {
+    fn write_span(&self, export: Export, recorded: &Recorded<'_>, out: &mut Vec<u8>) {
         let kind = self.plugin.kind();
         let decision = &self.request.decision;
         let mut name = Vec::with_capacity(64);
@@ -231,8 +207,8 @@ impl Observed<'_> {
             if export == Export::Late {
                 attributes.truth("logtracer.late", true);
             }
-            for (name, values) in &self.recorded.0 {
-                attributes.texts(name, values.iter().map(Vec::as_slice));
+            for (name, values) in recorded.iter() {
+                attributes.texts(name, values);
             }
         });
     }
@@ -248,6 +224,16 @@ impl Observed<'_> {
             0 => host::number_property("response\0backend_latency"),
             began => Some(began.saturating_sub(self.properties.start)),
         }
+    }
+}
+
+/// The values of a header as one text, as they could stand on one line.
+fn write_list<'v>(text: &mut Text<'_>, values: impl Iterator<Item = &'v [u8]>) {
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            text.push(", ");
+        }
+        text.push_bytes(value);
     }
 }
 

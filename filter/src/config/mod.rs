@@ -8,6 +8,7 @@ mod exporter;
 mod json;
 mod propagation;
 mod read;
+mod recorded;
 mod sampling;
 mod texts;
 mod units;
@@ -15,6 +16,7 @@ mod units;
 pub use exporter::Exporter;
 pub use propagation::{Edge, Propagation};
 pub use read::ConfigError;
+pub use recorded::RecordedHeader;
 pub use sampling::{Exclude, Sampling};
 
 use logtracer_core::line;
@@ -53,10 +55,10 @@ pub struct Config {
     pub span_kind: Option<Kind>,
     /// What of a query string is told.
     pub query: Query,
-    /// Request headers that spans and lines record, in lower case.
-    pub request_headers: Vec<String>,
-    /// Response headers that spans and lines record, in lower case.
-    pub response_headers: Vec<String>,
+    /// Request headers that spans and lines record.
+    pub request_headers: Vec<RecordedHeader>,
+    /// Response headers that spans and lines record.
+    pub response_headers: Vec<RecordedHeader>,
     /// The response header in which the caller gets the trace id.
     pub response_header: Option<String>,
     /// Where spans go; `None` for nowhere.
@@ -130,8 +132,8 @@ impl Config {
                 Some("drop") => Query::Drop,
                 _ => Query::Redact,
             },
-            request_headers: root.recorded_headers("request_headers")?,
-            response_headers: root.recorded_headers("response_headers")?,
+            request_headers: RecordedHeader::of_requests(&root)?,
+            response_headers: RecordedHeader::of_responses(&root)?,
             response_header: root.response_header("response_header")?,
             exporter: Exporter::read(&root)?,
         })

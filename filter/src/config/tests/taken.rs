@@ -111,8 +111,14 @@ fn every_key_is_read() {
             user_agents: vec!["curl/".into()],
             log: true,
         },
-        request_headers: vec!["x-tenant".into()],
-        response_headers: vec!["x-cache".into()],
+        request_headers: vec![RecordedHeader {
+            name: "x-tenant".into(),
+            attribute: "http.request.header.x-tenant".into(),
+        }],
+        response_headers: vec![RecordedHeader {
+            name: "x-cache".into(),
+            attribute: "http.response.header.x-cache".into(),
+        }],
         span_kind: Some(Kind::Client),
         query: Query::Drop,
         response_header: Some("x-trace-id".into()),
