@@ -65,6 +65,11 @@ const CHECKS: &[Check] = &[
         what: "has every span of the callers, refuses nothing",
         run: scenarios::cloud_trace,
     },
+    Check {
+        name: "page log",
+        what: "the file of lines for the page does not grow for ever",
+        run: scenarios::page_log,
+    },
     Check { name: "lines", what: "all that was printed, each one JSON object", run: scenarios::lines },
 ];
 

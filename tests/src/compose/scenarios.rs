@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Said;
 use super::docker::docker;
-use super::stack::{SERVICES, Stack};
+use super::stack::{PAGE_LOG, PAGE_LOG_BYTES, SERVICES, Stack};
 use crate::cases;
 use crate::demo::requests::REQUESTS;
 use crate::demo::story::{HOPS, check_linked};
@@ -13,7 +13,8 @@ use crate::{Error, Result, envoy, wait};
 
 /// How each container runs.
 pub(super) fn containers(stack: &Stack) -> Said {
-    for service in SERVICES {
+    let services = || SERVICES.into_iter().chain([PAGE_LOG]);
+    for service in services() {
         let container = stack.container(service)?;
         let text = docker(&["inspect", &container])?;
         let inspected: Value = serde_json::from_str(&text).map_err(Error::when("docker inspect"))?;
@@ -31,14 +32,15 @@ pub(super) fn containers(stack: &Stack) -> Said {
             }
         }
         // An Envoy of others may bring no check of its own; its readiness was waited for.
-        let brings_none = service == "envoy" && of("/0/Config/Healthcheck").is_null();
+        let brings_none =
+            service == PAGE_LOG || (service == "envoy" && of("/0/Config/Healthcheck").is_null());
         if !brings_none {
             wait::try_until(&format!("health of {service}"), || {
                 Ok((stack.health(service)? == "healthy").then_some(()))
             })?;
         }
     }
-    Ok(format!("{} of them", SERVICES.len()))
+    Ok(format!("{} of them", services().count()))
 }
 
 /// Every row of the shared tables, sent by a caller from outside: what callers send, and what logtracer itself sends.
@@ -137,6 +139,25 @@ pub(super) fn cloud_trace(stack: &Stack) -> Said {
         let all = expected.iter().all(|name| spans.names.contains(name));
         Ok(all.then(|| format!("{} of the callers, {} in all", expected.len(), spans.names.len())))
     })
+}
+
+/// The file of lines for the page has been set aside, and no more than it and the one before take room.
+pub(super) fn page_log(stack: &Stack) -> Said {
+    // What may come in the ten seconds between two looks, and more.
+    const MOST: u64 = 2 * PAGE_LOG_BYTES + (8 << 20);
+    let container = stack.container(PAGE_LOG)?;
+    let inside = |command: &str| docker(&["exec", &container, "busybox", "sh", "-c", command]);
+    inside("test -e /var/log/logtracer/envoy.log.1").map_err(Error::when("never set aside"))?;
+    let used = inside("busybox du -k -s /var/log/logtracer")?;
+    let kib: u64 = used
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| Error::new(format!("du says {used}")))?;
+    if kib << 10 > MOST {
+        return Err(Error::new(format!("{kib} KiB in the volume of the lines")));
+    }
+    Ok(format!("{kib} KiB"))
 }
 
 /// Everything that was printed until now, by all containers.

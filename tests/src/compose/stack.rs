@@ -9,8 +9,12 @@ use crate::envoy::{self, Admin};
 use crate::store::Store;
 use crate::{Error, Result, lines, ports, wait};
 
-/// The services of the file.
+/// The services of the file that print lines.
 pub(super) const SERVICES: [&str; 5] = ["envoy", "frontend", "backend", "exporter", "cloud-trace"];
+
+/// The service that sets Envoy's file of lines aside, and how large it lets it grow here: so that it does so all the time.
+pub(super) const PAGE_LOG: &str = "page-log";
+pub(super) const PAGE_LOG_BYTES: u64 = 64 << 10;
 
 /// A running stack, which is taken down when the value is dropped.
 pub(super) struct Stack {
@@ -43,7 +47,7 @@ impl Stack {
         let mut command = compose()?;
         command.arg("--file").arg(envoy::root().join("envoy/docker-compose.yaml"));
         command.args(["--project-name", &self.project, "--profile", "cloud-trace"]);
-        command.env("SINKS", "store,cloud-trace");
+        command.env("SINKS", "store,cloud-trace").env("PAGE_LOG_BYTES", PAGE_LOG_BYTES.to_string());
         for (name, port) in [
             ("ENTRANCE", self.entrance),
             ("ADMIN", self.admin),
