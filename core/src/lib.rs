@@ -41,6 +41,7 @@ mod context;
 mod hex;
 mod id;
 pub mod line;
+mod lossy;
 pub mod otlp;
 pub mod propagation;
 pub mod request;

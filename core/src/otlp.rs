@@ -6,6 +6,7 @@
 //!
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
 
+use crate::lossy;
 use crate::span::{Kind, Link, Span, Status};
 
 /// The longest text of an attribute in bytes; a longer one is cut at a character.
@@ -292,11 +293,8 @@ fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
             bytes(out, field, value.get(..error.valid_up_to()).unwrap_or_default());
         }
         Err(_) => message(out, field, |out| {
-            for chunk in value.utf8_chunks() {
-                out.extend_from_slice(chunk.valid().as_bytes());
-                if !chunk.invalid().is_empty() {
-                    out.extend_from_slice("\u{fffd}".as_bytes());
-                }
+            for piece in lossy::pieces(value) {
+                out.extend_from_slice(piece.as_bytes());
             }
         }),
     }

@@ -16,7 +16,7 @@ use crate::batch::{Batch, Taken};
 /// Batches that are on their way or wait for another try.
 pub(crate) const MAX_BATCHES: usize = 4;
 /// Tries of one batch before it is given up.
-const MAX_ATTEMPTS: u32 = 6;
+pub(crate) const MAX_ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest that an exporter may ask for.

@@ -15,7 +15,7 @@ use crate::losses::Losses;
 use crate::metrics::{self, Metric, Share};
 use crate::node;
 use crate::properties::Properties;
-use crate::reporter::{Answer, Answered, Fate, Flush, Reporter};
+use crate::reporter::{Answer, Answered, Fate, Flush, MAX_ATTEMPTS, Reporter};
 
 /// What a root and its streams share.
 #[derive(Debug)]
@@ -279,7 +279,7 @@ impl Root {
             }
             Fate::Exhausted(spans) => {
                 metrics::add(Metric::DroppedRetriesExhausted, spans as i64);
-                self.lost(spans, "the exporter did not take them in six tries");
+                self.lost(spans, &format!("the exporter did not take them in {MAX_ATTEMPTS} tries"));
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::lossy;
+
 /// What a text that was cut ends in.
 const MARKER: &str = "…";
 
@@ -77,11 +79,8 @@ impl Text<'_> {
         if let Ok(text) = core::str::from_utf8(bytes) {
             return self.push(text);
         }
-        for chunk in bytes.utf8_chunks() {
-            self.push(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                self.push("\u{fffd}");
-            }
+        for piece in lossy::pieces(bytes) {
+            self.push(piece);
             if self.cut {
                 return;
             }

@@ -57,27 +57,21 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
         (Some(()), _) => Some(Sampling::Debug),
         (None, decided) => decided,
     };
-    // "0" and other bit sets are legal flags that say nothing here.
-    let invalid = trace.invalid || span.invalid || parent.invalid || sampled.invalid;
-    let conflict = trace.conflict || span.conflict || parent.conflict || sampled.conflict;
-    match (trace.value, span.value) {
-        (Some(trace_id), Some(span_id)) => Found {
-            context: Some(RemoteContext {
-                trace_id,
-                span_id: Some(span_id),
-                parent_span_id: parent.value.flatten(),
-                sampling: decided.unwrap_or_default(),
-                random_trace_id: false,
-            }),
-            sampling: None,
-            invalid,
-            conflict,
-        },
-        // One id without the other is no context, but the decision stands.
-        (Some(_), None) | (None, Some(_)) => {
-            Found { context: None, sampling: decided, invalid: true, conflict }
-        }
-        (None, None) => Found { context: None, sampling: decided, invalid, conflict },
+    let context = trace.value.zip(span.value).map(|(trace_id, span_id)| RemoteContext {
+        trace_id,
+        span_id: Some(span_id),
+        parent_span_id: parent.value.flatten(),
+        sampling: decided.unwrap_or_default(),
+        random_trace_id: false,
+    });
+    // One id without the other is no context, but the decision stands.
+    let is_half = trace.value.is_some() != span.value.is_some();
+    Found {
+        context,
+        sampling: if context.is_some() { None } else { decided },
+        // "0" and other bit sets are legal flags that say nothing here.
+        invalid: is_half || trace.invalid || span.invalid || parent.invalid || sampled.invalid,
+        conflict: trace.conflict || span.conflict || parent.conflict || sampled.conflict,
     }
 }
 
@@ -141,7 +135,7 @@ fn parse_parent(value: &[u8]) -> Option<Option<SpanId>> {
 }
 
 pub(super) fn inject_single(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
-    let mut value = Buffer::<68>::new();
+    let mut value = Buffer::<MAX_LENGTH>::new();
     value.push(&context.trace_id.to_hex());
     value.push("-");
     value.push(&context.span_id.to_hex());

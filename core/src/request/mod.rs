@@ -21,6 +21,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::line::HttpRequest;
+use crate::lossy;
 
 /// A request and its response, as a proxy or a server has seen them; header values are bytes as they came.
 ///
@@ -129,10 +130,7 @@ fn write(out: &mut impl fmt::Write, text: fmt::Arguments<'_>) {
 }
 
 fn write_lossy(out: &mut impl fmt::Write, bytes: &[u8]) {
-    for chunk in bytes.utf8_chunks() {
-        let _ = out.write_str(chunk.valid());
-        if !chunk.invalid().is_empty() {
-            let _ = out.write_char(char::REPLACEMENT_CHARACTER);
-        }
+    for piece in lossy::pieces(bytes) {
+        let _ = out.write_str(piece);
     }
 }
