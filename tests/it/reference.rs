@@ -11,30 +11,13 @@ use crate::text;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
-/// The file with free ports and the module that was built.
-fn configuration(entrance: u16, admin: u16, service: u16, exporter: u16) -> String {
-    let mut reference = std::fs::read_to_string(envoy::root().join("envoy/envoy.yaml")).unwrap();
-    let plugin = envoy::plugin().unwrap().display().to_string();
-    for (there, here) in [
-        ("port_value: 8080", format!("port_value: {entrance}")),
-        ("port_value: 9901", format!("port_value: {admin}")),
-        ("port_value: 3000", format!("port_value: {service}")),
-        ("port_value: 4318", format!("port_value: {exporter}")),
-        ("build/plugin.wasm", plugin),
-    ] {
-        assert_eq!(reference.matches(there).count(), 1, "{there}");
-        reference = reference.replace(there, &here);
-    }
-    reference
-}
-
 #[test]
 fn a_request_has_its_context_its_line_and_its_span() {
     let dir = tempfile::tempdir().unwrap();
     let echo = Echo::start().unwrap();
     let exporter = Exporter::start("127.0.0.1:0", &[], dir.path()).unwrap();
     let (entrance, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
-    let config = configuration(entrance, admin, echo.address().port(), exporter.http().port());
+    let config = envoy::reference(entrance, admin, echo.address().port(), exporter.http().port()).unwrap();
     let envoy = Envoy::start(&config, admin, dir.path()).unwrap();
 
     let client = envoy::client().unwrap();

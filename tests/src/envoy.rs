@@ -171,6 +171,25 @@ pub fn plugin() -> Result<PathBuf> {
     Err(Error::new(format!("no filter at {}; run `make filter`", path.display())))
 }
 
+/// `envoy/envoy.yaml` with other ports, and with the module that was built.
+pub fn reference(entrance: u16, admin: u16, service: u16, exporter: u16) -> Result<String> {
+    let file = root().join("envoy/envoy.yaml");
+    let mut reference = std::fs::read_to_string(&file).map_err(Error::when(file.display()))?;
+    for (there, here) in [
+        ("port_value: 8080", format!("port_value: {entrance}")),
+        ("port_value: 9901", format!("port_value: {admin}")),
+        ("port_value: 3000", format!("port_value: {service}")),
+        ("port_value: 4318", format!("port_value: {exporter}")),
+        ("build/plugin.wasm", plugin()?.display().to_string()),
+    ] {
+        if reference.matches(there).count() != 1 {
+            return Err(Error::new(format!("{} has not one {there}", file.display())));
+        }
+        reference = reference.replace(there, &here);
+    }
+    Ok(reference)
+}
+
 /// The folder of the whole project.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

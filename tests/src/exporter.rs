@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::process::{Process, sibling};
 use crate::store::{Store, Trace, TraceSummary};
-use crate::{Error, Result, lines, wait};
+use crate::{Error, Result, envoy, lines, wait};
 
 /// A running exporter with the embedded store.
 pub struct Exporter {
@@ -58,6 +58,26 @@ impl Exporter {
     /// What it said on stderr so far.
     pub fn errors(&self) -> String {
         self.process.errors()
+    }
+
+    /// The value of a metric, over all of its labels; its name without the prefix that all have.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        Ok(self.metrics(name)?.into_iter().sum())
+    }
+
+    /// The values of a metric, in the order of its labels.
+    pub fn metrics(&self, name: &str) -> Result<Vec<f64>> {
+        let url = format!("{}metrics", self.page());
+        let answer = envoy::client()?.get(&url).send().map_err(Error::when(&url))?;
+        let text = answer.text().map_err(Error::when(&url))?;
+        let name = format!("logtracer_exporter_{name}");
+        let mut lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .collect();
+        lines.sort_unstable();
+        let values = lines.into_iter().filter_map(|line| line.rsplit(' ').next()?.parse().ok());
+        Ok(values.collect())
     }
 
     /// What its store answers.

@@ -6,10 +6,21 @@ use crate::{Error, Result};
 
 /// Sends `requests` requests over `connections` connections, each with a B3 context and the headers of a browser, and waits for their answers.
 pub(super) fn send(port: u16, connections: u16, requests: u64) -> Result<()> {
-    const HEADERS: [&str; 7] = [
+    const CONTEXT: [&str; 3] = [
         "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124",
         "x-b3-spanid: 00f067aa0ba902b7",
         "x-b3-sampled: 1",
+    ];
+    run(port, connections, requests, &CONTEXT)
+}
+
+/// The same without a context: each is a trace of its own.
+pub(super) fn send_new_traces(port: u16, connections: u16, requests: u64) -> Result<()> {
+    run(port, connections, requests, &[])
+}
+
+fn run(port: u16, connections: u16, requests: u64, context: &[&str]) -> Result<()> {
+    const BROWSER: [&str; 4] = [
         "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         "accept: application/json",
         "accept-language: en-GB,en;q=0.5",
@@ -17,7 +28,7 @@ pub(super) fn send(port: u16, connections: u16, requests: u64) -> Result<()> {
     ];
     let mut command = Command::new("h2load");
     command.args(["--h1", "-c", &connections.to_string(), "-t", "1", "-n", &requests.to_string()]);
-    for header in HEADERS {
+    for header in context.iter().chain(&BROWSER) {
         command.args(["-H", header]);
     }
     command.arg(format!("http://127.0.0.1:{port}/items/42?page=2"));

@@ -12,6 +12,7 @@ mod cpu;
 mod instructions;
 mod load;
 mod setup;
+mod sizes;
 mod soak;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::{Error, Result, ports};
 
 pub use instructions::{Instructions, count};
 use setup::Setup;
+pub use sizes::{Sizes, sizes};
 pub use soak::{Sample, soak};
 
 /// Connections of the load, few as between two proxies.

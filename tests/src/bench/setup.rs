@@ -103,7 +103,7 @@ impl Setup {
     }
 }
 
-fn lines_in(file: &Path) -> Result<u64> {
+pub(super) fn lines_in(file: &Path) -> Result<u64> {
     let failed = || Error::when(file.display());
     let mut file = std::fs::File::open(file).map_err(failed())?;
     let mut piece = vec![0; 1 << 16];

@@ -97,8 +97,8 @@ impl Bench {
         wait_until_ready(&exporter)?;
         let ready_after = start.elapsed();
         let peak_ready_mib = peak_mib(exporter.id())?;
-        let outbox_mib = mib(sum(&exporter, "outbox_bytes")?);
-        let batches = metrics(&exporter, "sink_lag_batches")?.into_iter().fold(0., f64::max);
+        let outbox_mib = mib(exporter.metric("outbox_bytes")?);
+        let batches = exporter.metrics("sink_lag_batches")?.into_iter().fold(0., f64::max);
 
         backend.come_back();
         let rate = self.rate(&exporter, sinks.len())?;
@@ -127,7 +127,7 @@ impl Bench {
     fn fill(&self, exporter: &Exporter) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let waiting = mib(sum(exporter, "outbox_bytes")?);
+            let waiting = mib(exporter.metric("outbox_bytes")?);
             if waiting >= self.effort.backlog_mib as f64 {
                 return Ok(());
             }
@@ -140,13 +140,13 @@ impl Bench {
 
     /// Spans delivered in a second, from the first one on: the pause after the last refusal is not a part of it.
     fn rate(&self, exporter: &Exporter, sinks: usize) -> Result<f64> {
-        let delivered = || metrics(exporter, "spans_delivered_total");
+        let delivered = || exporter.metrics("spans_delivered_total");
         let is_delivering =
             |counts: &Vec<f64>| counts.len() == sinks && counts.iter().all(|count| *count > 0.);
         let before =
             wait::try_until("a delivery to each sink", || Ok(Some(delivered()?).filter(is_delivering)))?;
         let start = Instant::now();
-        while start.elapsed() < self.effort.time && sum(exporter, "sink_lag_batches")? > 0. {
+        while start.elapsed() < self.effort.time && exporter.metric("sink_lag_batches")? > 0. {
             std::thread::sleep(Duration::from_millis(20));
         }
         let after = delivered()?;
@@ -185,26 +185,6 @@ fn wait_until_ready(exporter: &Exporter) -> Result<()> {
         let answer = client.get(&url).send().map_err(Error::when(&url))?;
         Ok(answer.status().is_success().then_some(()))
     })
-}
-
-/// The value of a metric of the exporter, over all of its labels.
-fn sum(exporter: &Exporter, name: &str) -> Result<f64> {
-    Ok(metrics(exporter, name)?.into_iter().sum())
-}
-
-/// The values of a metric of the exporter, in the order of its labels.
-fn metrics(exporter: &Exporter, name: &str) -> Result<Vec<f64>> {
-    let url = format!("{}metrics", exporter.page());
-    let answer = envoy::client()?.get(&url).send().map_err(Error::when(&url))?;
-    let text = answer.text().map_err(Error::when(&url))?;
-    let name = format!("logtracer_exporter_{name}");
-    let mut lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{'])))
-        .collect();
-    lines.sort_unstable();
-    let values = lines.into_iter().filter_map(|line| line.rsplit(' ').next()?.parse().ok());
-    Ok(values.collect())
 }
 
 fn mib(bytes: f64) -> f64 {
