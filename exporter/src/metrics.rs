@@ -72,6 +72,8 @@ pub(crate) struct Metrics {
     pub(crate) log_lines_skipped: Family<Reason, Counter>,
     pub(crate) store_bytes: Gauge,
     pub(crate) store_traces_expired: Family<Reason, Counter>,
+    pub(crate) store_spans_cut: Counter,
+    pub(crate) store_log_lines_cut: Counter,
     registry: Registry,
 }
 
@@ -100,6 +102,8 @@ impl Metrics {
             log_lines_skipped: Family::default(),
             store_bytes: Gauge::default(),
             store_traces_expired: Family::default(),
+            store_spans_cut: Counter::default(),
+            store_log_lines_cut: Counter::default(),
             registry: Registry::with_prefix("logtracer_exporter"),
         };
         metrics.register();
@@ -222,6 +226,16 @@ impl Metrics {
             "store_traces_expired",
             "Traces that left the embedded store by its retention",
             self.store_traces_expired.clone(),
+        );
+        r.register(
+            "store_spans_cut",
+            "Spans that left the embedded store without the rest of their trace",
+            self.store_spans_cut.clone(),
+        );
+        r.register(
+            "store_log_lines_cut",
+            "Log lines that left the embedded store without the rest of their trace",
+            self.store_log_lines_cut.clone(),
         );
     }
 }

@@ -38,6 +38,9 @@ struct Inner {
     path: PathBuf,
     bytes: u64,
     state: Mutex<State>,
+    /// What is said of the disk instead of what is so.
+    #[cfg(test)]
+    said_free_bytes: std::sync::OnceLock<u64>,
 }
 
 #[derive(Debug)]
@@ -73,12 +76,20 @@ impl Room {
     /// Makes the reserve if there is room for it. On a disk that is full it gives it up, for the databases to be opened.
     pub(crate) fn open(dir: &Path) -> Self {
         let disk = statvfs(dir);
-        let part = disk.as_ref().map_or(MOST_BYTES, |disk| disk.f_blocks * disk.f_frsize / PART_OF_DISK);
-        let bytes = part.clamp(LEAST_BYTES, MOST_BYTES);
+        let part = disk.map_or(MOST_BYTES, |disk| disk.f_blocks * disk.f_frsize / PART_OF_DISK);
+        Self::of(dir, part.clamp(LEAST_BYTES, MOST_BYTES))
+    }
+
+    fn of(dir: &Path, bytes: u64) -> Self {
         let state = Mutex::new(State { problem: None, tried: Instant::now() });
-        let room = Self(Arc::new(Inner { path: dir.join("reserve"), bytes, state }));
-        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
-        if free < room.share() {
+        let room = Self(Arc::new(Inner {
+            path: dir.join("reserve"),
+            bytes,
+            state,
+            #[cfg(test)]
+            said_free_bytes: std::sync::OnceLock::new(),
+        }));
+        if room.free_bytes() < room.share() {
             room.release("data directory");
         } else {
             room.restore(&mut room.state());
@@ -89,6 +100,16 @@ impl Room {
     /// How much one database may write to its log before it moves it into its file, and at one time.
     pub(crate) fn share(&self) -> u64 {
         self.0.bytes / SHARES
+    }
+
+    /// How much the disk has for us; where it does not say, there is no bound.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(said) = self.0.said_free_bytes.get() {
+            return *said;
+        }
+        let dir = self.0.path.parent().unwrap_or(Path::new("."));
+        statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
     }
 
     /// Why nothing may grow at the moment, if so.
@@ -185,6 +206,21 @@ impl Room {
         allocate(&file, self.wanted())?;
         file.set_len(self.0.bytes)?;
         file.sync_all()
+    }
+
+    /// One that takes little of the disk, for tests.
+    #[cfg(test)]
+    pub(crate) fn small(dir: &Path) -> Self {
+        Self::of(dir, 12 << 20)
+    }
+
+    /// A disk that is full, and stays so.
+    #[cfg(test)]
+    pub(crate) fn full_for_good(dir: &Path) -> Self {
+        let room = Self::small(dir);
+        room.0.said_free_bytes.set(0).unwrap();
+        room.release("outbox");
+        room
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -84,7 +84,7 @@ impl DeadLetters {
         room: Room,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let connection = sqlite::open_or_replace(&path(dir), &schema::KIND)?.connection;
+        let connection = sqlite::open_or_replace(&path(dir), &schema::KIND)?.without_the_damaged()?;
         let bytes = bytes(&connection).context("cannot read the dead letters")?;
         let pages = room.share() / 4 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;

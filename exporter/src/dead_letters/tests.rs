@@ -27,7 +27,7 @@ fn part(ids: &[u8]) -> Part {
 
 fn open(dir: &Path, max_bytes: u64) -> (DeadLetters, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    (DeadLetters::open(dir, max_bytes, Room::open(dir), metrics.clone()).unwrap(), metrics)
+    (DeadLetters::open(dir, max_bytes, Room::small(dir), metrics.clone()).unwrap(), metrics)
 }
 
 /// What `logtracer-exporter dead-letters …` says.

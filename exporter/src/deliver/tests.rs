@@ -73,7 +73,7 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let room = Room::open(dir.path());
+        let room = Room::small(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
         let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
         let (outbox, thread) =

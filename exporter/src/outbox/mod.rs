@@ -37,7 +37,6 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::sqlite;
@@ -104,24 +103,7 @@ pub(crate) fn open(
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
     let path = dir.join("outbox.db");
     let sqlite::Opened { mut connection, set_aside } = sqlite::open_or_replace(&path, &schema::KIND)?;
-    if let Some(aside) = set_aside {
-        metrics.outbox_damaged.inc();
-        let mut carried = rescue::carry_over(&aside, &mut connection, 0);
-        if matches!(&carried, Err(error) if room.ends_with(error, schema::KIND.name)) {
-            carried = rescue::carry_over(&aside, &mut connection, 0);
-        }
-        if let Err(error) = carried {
-            // Nothing would do it at the next start, so that it has to be told as a loss now.
-            let error = error.to_string();
-            let fields = [
-                ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
-                ("error", Value::Str(&error)),
-            ];
-            log::line(Severity::Error, "cannot carry over a damaged outbox", &fields);
-        }
-        let lost = rescue::missing(&connection).context("cannot read what was carried over")?;
-        rescue::tell_lost(&metrics, lost);
-    }
+    let damage = damage::see_to(set_aside, &mut connection, &room, &metrics);
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {
         path,
@@ -132,7 +114,7 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         file: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, limits, room, state.clone(), metrics)
+    let writer = Writer::new(connection, damage, limits, room, state.clone(), metrics)
         .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())

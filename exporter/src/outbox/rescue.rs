@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::log::{self, Severity, SlowWork, Value};
 use crate::metrics::Metrics;
+use crate::sqlite::{self, Aside};
 
 /// Batches that are carried over in one commit.
 const STEP: usize = 64;
@@ -13,18 +14,18 @@ const STEP: usize = 64;
 /// Carries over the batches after this id that can be read, and the cursors; tells how far that went.
 ///
 /// What is there already stays as it is, so that this can be done again; which it has to be after an error, for that is
-/// one of the new file.
-pub(super) fn carry_over(aside: &Path, into: &mut Connection, after: i64) -> rusqlite::Result<()> {
-    let slow = SlowWork::watch("carrying over a damaged outbox", aside);
+/// one of the new file, or of the moment.
+pub(super) fn carry_over(aside: &Aside, into: &mut Connection, after: i64) -> rusqlite::Result<()> {
+    let slow = SlowWork::watch("carrying over a damaged outbox", &aside.pending());
     let mut carried = 0;
-    let result = copy_all(aside, into, after, &mut carried);
+    let result = copy_all(&aside.pending(), into, after, &mut carried);
     drop(slow);
     let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
     log::line(
         Severity::Warning,
         "carried over what could be read of a damaged outbox",
         &[
-            ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
+            ("set_aside", Value::Fmt(format_args!("{}", aside.path.display()))),
             ("batches", Value::U64(carried)),
             ("error", Value::Str(&error)),
         ],
@@ -43,13 +44,19 @@ fn copy_all(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = match Connection::open_with_flags(aside, flags) {
         Ok(from) => from,
-        Err(error) => return Ok(Some(error)),
+        Err(error) => return unreadable(error).map(Some),
     };
+    from.busy_timeout(sqlite::BUSY)?;
     let last = copy(&from, into, "ORDER BY id", after, carried)?;
     // From the other end to the place where it is damaged.
     let at_the_end = copy(&from, into, "ORDER BY id DESC", last.0, carried)?;
     copy_cursors(&from, into)?;
     Ok(last.1.or(at_the_end.1))
+}
+
+/// The error, if it is one of the damaged file.
+fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
+    if sqlite::may_pass(&error) { Err(error) } else { Ok(error) }
 }
 
 /// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.
@@ -65,11 +72,11 @@ fn copy(
     // What goes wrong on this side is the end of what can be read.
     let mut statement = match from.prepare(&format!("{select} {order}")) {
         Ok(statement) => statement,
-        Err(error) => return Ok((last, Some(error))),
+        Err(error) => return Ok((last, Some(unreadable(error)?))),
     };
     let mut batches = match statement.query_map([after], Batch::read) {
         Ok(batches) => batches,
-        Err(error) => return Ok((last, Some(error))),
+        Err(error) => return Ok((last, Some(unreadable(error)?))),
     };
     loop {
         let transaction = into.transaction()?;
@@ -82,7 +89,7 @@ fn copy(
                     last = batch.id;
                 }
                 other => {
-                    end = Some(other.and_then(Result::err));
+                    end = Some(other.and_then(Result::err).map(unreadable).transpose()?);
                     break;
                 }
             }
@@ -163,7 +170,7 @@ fn copy_cursors(from: &Connection, into: &Connection) -> rusqlite::Result<()> {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     };
-    for (sink, position) in read().unwrap_or_default() {
+    for (sink, position) in read().or_else(|error| unreadable(error).map(|_| Vec::new()))? {
         into.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![sink, position])?;
     }
     Ok(())

@@ -3,8 +3,6 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::Connection;
-
 use super::writer::{Command, PAGE_BYTES, Writer};
 use super::{AppendError, schema};
 use crate::log::{self, Severity, Value};
@@ -42,7 +40,9 @@ impl Writer {
     /// Begins to give room back to the disk, if most of the file is free or the disk is full.
     fn consider_shrinking(&mut self) {
         self.is_to_consider_shrinking = false;
-        match free_and_used(&self.connection) {
+        let free_and_used = sqlite::free_bytes(&self.connection)
+            .and_then(|free| Ok((free, sqlite::used_bytes(&self.connection)?)));
+        match free_and_used {
             Ok((free, used)) => {
                 self.is_shrinking |=
                     if self.room.is_full() { free > 0 } else { free > KEPT_BYTES && free > used };
@@ -127,11 +127,4 @@ impl Writer {
             &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
         );
     }
-}
-
-/// Bytes of the file.
-fn free_and_used(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-    let free = number("PRAGMA freelist_count")?;
-    Ok((free * PAGE_BYTES, (number("PRAGMA page_count")? - free) * PAGE_BYTES))
 }

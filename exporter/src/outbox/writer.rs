@@ -89,6 +89,7 @@ pub(super) struct Outcome {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
+        damage: Option<Damage>,
         limits: Limits,
         room: Room,
         state: Arc<State>,
@@ -108,12 +109,16 @@ impl Writer {
             is_shrinking: false,
             is_to_consider_shrinking: false,
             has_failed: false,
-            damage: None,
+            damage,
             book,
             state,
             metrics,
         };
-        writer.show();
+        match &writer.damage {
+            // Nobody reads what is not all there.
+            Some(damage) => writer.set_problem(Some(damage.reason().to_owned())),
+            None => writer.show(),
+        }
         Ok(writer)
     }
 

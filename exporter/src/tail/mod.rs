@@ -254,7 +254,7 @@ mod tests {
     async fn a_line_that_cannot_be_stored_is_kept_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(dir.path(), crate::room::Room::open(dir.path()), metrics.clone()).unwrap();
+        let store = Store::open(dir.path(), crate::room::Room::small(dir.path()), metrics.clone()).unwrap();
         let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
         let trigger =
             "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";

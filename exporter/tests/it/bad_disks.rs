@@ -216,7 +216,9 @@ async fn on_a_full_disk_the_oldest_traces_of_the_store_make_room() {
         exporter.trace(&trace(last), 20, 0).await;
         let expired = "logtracer_exporter_store_traces_expired_total{reason=\"disk full\"}";
         assert!(exporter.metric(expired).await > 0.);
-        exporter.line("logtracer-exporter - the oldest traces left the store, for the disk is full");
+        let left = exporter.line("logtracer-exporter - traces left the store");
+        assert_eq!(left["severity"], "WARNING");
+        assert_eq!(left["reason"], "disk full");
         eventually("readiness", async || (exporter.get("/readyz").await.status() == 200).then_some(())).await;
     }
 }

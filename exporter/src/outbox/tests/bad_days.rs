@@ -47,6 +47,13 @@ fn set_aside(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Sets the outbox aside as if it were damaged and the process had ended at once.
+fn set_aside_as(dir: &Path, name: &str) -> sqlite::Aside {
+    let aside = sqlite::Aside { path: dir.join(name) };
+    std::fs::rename(dir.join("outbox.db"), aside.pending()).unwrap();
+    aside
+}
+
 /// Reads everything that there is, as a sink would that starts anew after an error.
 async fn read_all(outbox: &Outbox, until: i64) -> Vec<Batch> {
     let mut feed = outbox.feed(0).unwrap();
@@ -130,14 +137,62 @@ async fn an_error_of_the_new_file_is_no_loss() {
         thread.join().unwrap();
     }
     let mut into = sqlite::open(&dir.path().join("new.db"), &schema::KIND).unwrap();
+    let aside = set_aside_as(dir.path(), "outbox.db.damaged-7");
     into.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
-    let aside = dir.path().join("outbox.db");
     assert_eq!(rescue::carry_over(&aside, &mut into, 0).unwrap_err().to_string(), "no");
     into.execute_batch("DROP TRIGGER no").unwrap();
     rescue::carry_over(&aside, &mut into, 0).unwrap();
     let count: i64 = into.query_row("SELECT count(*) FROM batch", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn what_was_set_aside_before_a_crash_is_carried_over_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two crashes, in each of which a file was set aside and no more was done.
+    for name in ["outbox.db.damaged-7", "outbox.db.damaged-8"] {
+        let (outbox, thread, _) = open_large(dir.path());
+        outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+        set_aside_as(dir.path(), name);
+    }
+    let (outbox, _thread, metrics) = open_large(dir.path());
+    assert_eq!((metrics.outbox_damaged.get(), metrics.outbox_batches_lost.get()), (1, 0));
+    let batches = read_all(&outbox, 2).await;
+    assert_eq!(batches.iter().map(|batch| batch.id).collect::<Vec<_>>(), [1, 2]);
+    let mut names = set_aside(dir.path());
+    names.sort();
+    assert_eq!(names, ["outbox.db.damaged-7", "outbox.db.damaged-8"], "nothing is pending");
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_over_at_the_start_is_tried_again_before_anything_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_large(dir.path());
+        outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    let aside = set_aside_as(dir.path(), "outbox.db.damaged-7");
+    let new = sqlite::open(&dir.path().join("outbox.db"), &schema::KIND).unwrap();
+    new.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let (outbox, _thread, metrics) = open_large(dir.path());
+    let refused = Err("cannot carry over a damaged outbox: no".to_owned());
+    assert_eq!(outbox.writable().await, refused);
+    assert!(outbox.append(Signal::Traces, batch(2), 5).await.is_err());
+    assert!(aside.pending().exists());
+
+    new.execute_batch("DROP TRIGGER no").unwrap();
+    assert_eq!(outbox.writable().await, Ok(()));
+    outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
+    let batches = read_all(&outbox, 2).await;
+    assert_eq!(batches.iter().map(|batch| &batch.body).collect::<Vec<_>>(), [&batch(1), &batch(2)]);
+    assert_eq!(metrics.outbox_batches_lost.get(), 0);
+    assert!(aside.path.exists() && !aside.pending().exists());
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! a log line of a file is stored once, because the position in its file is committed with it; a log record is stored
 //! once, because one that equals a stored line of its trace in all that it says, to the nanosecond, is taken for the same.
 
+mod make_room;
 mod query;
 mod records;
 mod retention;
@@ -33,11 +34,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{Accepted, DeliveryError, Pace, Sink};
 use crate::clock::unix_millis;
 use crate::deliver::{Part, Piece, Place};
-use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::Batch;
 use crate::room::Room;
 use crate::sqlite;
+use make_room::Patience;
 use write::{Origins, Source};
 
 #[cfg(test)]
@@ -64,6 +65,7 @@ struct Inner {
 struct StoreWriter {
     connection: Connection,
     origins: Origins,
+    patience: Patience,
 }
 
 /// An error that can come from a full disk.
@@ -90,17 +92,21 @@ impl Store {
     /// Opens `store.db` in this directory.
     pub(crate) fn open(dir: &Path, room: Room, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
-        let connection = sqlite::open_or_replace(&path, &schema::KIND)?.connection;
+        let connection = sqlite::open_or_replace(&path, &schema::KIND)?.without_the_damaged()?;
         let pages = room.share() / 2 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
-        let writer = Mutex::new(StoreWriter { connection, origins: Origins::default() });
+        let writer = Mutex::new(StoreWriter {
+            connection,
+            origins: Origins::default(),
+            patience: Patience::default(),
+        });
         Ok(Self(Arc::new(Inner { path, writer, readers: Mutex::default(), room, metrics })))
     }
 
     /// Stores the spans and the log records of these batches, all or none.
     pub(crate) fn append(&self, batches: &[Batch]) -> Result<(), WriteError> {
         let bytes = batches.iter().map(|batch| batch.body.len()).sum();
-        self.write(bytes, |StoreWriter { connection, origins }| {
+        self.write(bytes, |StoreWriter { connection, origins, .. }| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = records::lines(batches, &self.0.metrics).and_then(|lines| {
                 write::spans(&transaction, origins, batches, unix_millis())?;
@@ -149,48 +155,8 @@ impl Store {
         self.give_way(&mut writer, 2 * bytes as u64 + self.0.room.share() / 4)?;
         let written = write(&mut writer);
         // So that there is room for some time; what is written is written, whatever becomes of that.
-        if let Err(error) = self.give_back(&mut writer, 2 * self.0.room.share()) {
-            let error = error.to_string();
-            let fields = [("error", Value::Str(&error))];
-            log::repeated(Severity::Warning, "cannot shrink the store", &fields);
-        }
+        self.give_back(&mut writer, 2 * self.0.room.share());
         written
-    }
-
-    /// Lets the oldest traces leave until so many bytes of the file are free.
-    fn give_way(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
-        let mut traces = 0;
-        while sqlite::free_bytes(&writer.connection)? < bytes {
-            let Some(expired) = retention::give_way(&mut writer.connection, self.0.room.share() / 2)? else {
-                break;
-            };
-            traces += expired.count(&self.0.metrics);
-            sqlite::checkpoint(&writer.connection, true)?;
-        }
-        if traces > 0 {
-            writer.origins.clear();
-            let fields = [("traces", Value::U64(traces))];
-            log::repeated(
-                Severity::Warning,
-                "the oldest traces left the store, for the disk is full",
-                &fields,
-            );
-        }
-        Ok(())
-    }
-
-    /// Gives so many bytes back to the disk, for which the oldest traces leave.
-    fn give_back(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
-        self.give_way(writer, bytes)?;
-        let step = self.0.room.share() / 8;
-        for _ in 0..bytes.div_ceil(step) {
-            let has_more = sqlite::vacuum(&writer.connection, step / u64::from(schema::KIND.page_size))?;
-            sqlite::checkpoint(&writer.connection, true)?;
-            if !has_more {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// The position up to which this file has been read.
@@ -221,7 +187,7 @@ impl Store {
     /// Deletes the traces that are too old or too many; see [`Retention`].
     pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
         if self.0.room.is_full() {
-            self.give_back(&mut self.writer(), self.0.room.wanted())?;
+            self.give_back(&mut self.writer(), self.0.room.wanted());
         }
         loop {
             // The lock is taken for each step anew, so that spans and lines get in between.

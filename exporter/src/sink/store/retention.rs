@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::summary::is_error;
 
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, Reason};
+use crate::sqlite;
 
 /// The bounds of the store.
 #[derive(Debug, Clone, Copy)]
@@ -27,23 +32,51 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) struct Expired {
     traces: usize,
+    /// Of a trace of which there is more.
+    part: Cut,
     reason: &'static str,
+}
+
+/// What left the store of one trace.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Cut {
+    spans: usize,
+    lines: usize,
 }
 
 /// Traces that leave in one transaction.
 const STEP: i64 = 512;
 
+const DISK_FULL: &str = "disk full";
+
 impl Expired {
-    /// Counts them; how many they are.
-    pub(super) fn count(&self, metrics: &Metrics) -> u64 {
-        let label = Reason { reason: self.reason };
-        metrics.store_traces_expired.get_or_create(&label).inc_by(self.traces as u64);
-        log::repeated(
-            Severity::Info,
-            "traces left the store",
-            &[("reason", Value::Str(self.reason)), ("traces", Value::U64(self.traces as u64))],
-        );
-        self.traces as u64
+    /// Counts and tells it.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        let Self { traces, part, reason } = self;
+        let label = Reason { reason };
+        if *traces > 0 {
+            metrics.store_traces_expired.get_or_create(&label).inc_by(*traces as u64);
+            // By its bounds a store loses what it is meant to lose.
+            let severity = if *reason == DISK_FULL { Severity::Warning } else { Severity::Info };
+            log::repeated(
+                severity,
+                "traces left the store",
+                &[("reason", Value::Str(reason)), ("traces", Value::U64(*traces as u64))],
+            );
+        }
+        if part.spans + part.lines > 0 {
+            metrics.store_spans_cut.inc_by(part.spans as u64);
+            metrics.store_log_lines_cut.inc_by(part.lines as u64);
+            log::repeated(
+                Severity::Warning,
+                "a part of a trace left the store, for it is larger than what there is room for",
+                &[
+                    ("reason", Value::Str(reason)),
+                    ("spans", Value::U64(part.spans as u64)),
+                    ("lines", Value::U64(part.lines as u64)),
+                ],
+            );
+        }
     }
 }
 
@@ -59,7 +92,7 @@ pub(super) fn step(
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    let used = used_bytes(&tx)?;
+    let used = sqlite::used_bytes(&tx)?;
     let Some((first, seen_ms)) = oldest else {
         return Ok(Step { expired: None, used_bytes: used });
     };
@@ -86,9 +119,9 @@ pub(super) fn step(
     };
 
     let traces = delete(&tx, last)?;
-    let used_bytes = used_bytes(&tx)?;
+    let used_bytes = sqlite::used_bytes(&tx)?;
     tx.commit()?;
-    Ok(Step { expired: Some(Expired { traces, reason }), used_bytes })
+    Ok(Step { expired: Some(Expired { traces, part: Cut::default(), reason }), used_bytes })
 }
 
 /// Deletes the oldest traces, about so many bytes, whatever the bounds are; `None` where there are none.
@@ -124,33 +157,46 @@ pub(super) fn give_way(connection: &mut Connection, max_bytes: u64) -> rusqlite:
     let is_one = bytes > max_bytes
         && tx.query_row("SELECT count(*) FROM trace WHERE seq <= ?", [last], |row| row.get::<_, i64>(0))?
             == 1;
-    let traces = if is_one && delete_part(&tx, last, max_bytes)? { 0 } else { delete(&tx, last)? };
+    let part = if is_one { delete_part(&tx, last, max_bytes)? } else { None };
+    let traces = if part.is_some() { 0 } else { delete(&tx, last)? };
     tx.commit()?;
-    Ok(Some(Expired { traces, reason: "disk full" }))
+    Ok(Some(Expired { traces, part: part.unwrap_or_default(), reason: DISK_FULL }))
 }
 
-/// Deletes a part of one trace; whether there is more of it.
-fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<bool> {
+/// Deletes a part of one trace, unless that is all of it.
+fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<Option<Cut>> {
     let mut left = max_bytes;
-    for (table, id, size) in [("span", "span_id", "length(body)"), ("line", "time_ns", "length(line)")] {
-        let sql = format!("SELECT {id}, {size} FROM {table} WHERE trace = ? ORDER BY {id}");
-        let mut rows = tx.prepare(&sql)?;
-        let mut rows = rows.query([trace])?;
+    let mut errors = 0_i64;
+    let mut deleted = [0; 2];
+    let tables = [("span", "span_id", "body"), ("line", "time_ns", "CAST(line AS BLOB)")];
+    for (count, (table, id, body)) in deleted.iter_mut().zip(tables) {
+        let sql = format!("SELECT {id}, {body} FROM {table} WHERE trace = ? ORDER BY {id}");
+        let mut statement = tx.prepare(&sql)?;
+        let mut rows = statement.query([trace])?;
         let mut until = i64::MAX;
         while let Some(row) = rows.next()? {
-            left -= row.get::<_, i64>(1)?;
+            let body = row.get_ref(1)?.as_blob()?;
+            let is_failed_span = table == "span" && Span::decode(body).is_ok_and(|span| is_error(&span));
+            errors += i64::from(is_failed_span);
+            left -= body.len() as i64;
             if left < 0 {
                 until = row.get(0)?;
                 break;
             }
         }
         drop(rows);
-        tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, until])?;
+        *count = tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, until])?;
         if left < 0 {
-            return Ok(true);
+            break;
         }
     }
-    Ok(false)
+    let [spans, lines] = deleted;
+    tx.execute(
+        "UPDATE trace SET span_count = span_count - ?, error_count = error_count - ?, log_count = log_count - ?
+         WHERE seq = ?",
+        params![spans as i64, errors, lines as i64, trace],
+    )?;
+    Ok((left < 0).then_some(Cut { spans, lines }))
 }
 
 /// Deletes the traces up to this one; how many there were.
@@ -160,11 +206,4 @@ fn delete(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<usize> {
     tx.execute("DELETE FROM line WHERE trace <= ?", [last])?;
     tx.execute("DELETE FROM origin WHERE newest_trace <= ?", [last])?;
     Ok(traces)
-}
-
-/// The pages in use; pages that deleted rows leave behind are used again before the file grows.
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
-    Ok((pages * number("PRAGMA page_size")?).max(0).cast_unsigned())
 }

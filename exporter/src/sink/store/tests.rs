@@ -16,7 +16,7 @@ use crate::outbox::Signal;
 fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(dir.path(), Room::open(dir.path()), metrics.clone()).unwrap();
+    let store = Store::open(dir.path(), Room::small(dir.path()), metrics.clone()).unwrap();
     (dir, store, metrics)
 }
 
@@ -180,7 +180,7 @@ fn a_position_is_kept_with_its_lines() {
     let position = Position { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
     store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
     drop(store);
-    let store = Store::open(dir.path(), Room::open(dir.path()), metrics).unwrap();
+    let store = Store::open(dir.path(), Room::small(dir.path()), metrics).unwrap();
     assert_eq!(store.position("/log").unwrap(), Some(position));
 }
 
@@ -257,4 +257,51 @@ fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
     let lines = [line(1, 9, "twice"), line(1, 9, "twice")];
     store.append_lines(&lines, None).unwrap();
     assert_eq!(store.trace(trace_id(1)).unwrap().unwrap().lines.len(), 4);
+}
+
+/// A store on a disk that is full whatever leaves it, with so many spans of 100 kB in each of so many traces.
+fn on_a_full_disk(traces: u64, spans: u64) -> (tempfile::TempDir, Store, Arc<Metrics>) {
+    let (dir, store, metrics) = open();
+    let name = "x".repeat(100_000);
+    for trace in 1..=traces {
+        let failed = |id| {
+            let status = Some(Status { code: 2, message: String::new() });
+            Span { status, ..span(trace, id, 0, &name, 1, 2) }
+        };
+        store.append(&[batch("a", (1..=spans).map(failed).collect())]).unwrap();
+    }
+    drop(store);
+    let store = Store::open(dir.path(), Room::full_for_good(dir.path()), metrics.clone()).unwrap();
+    (dir, store, metrics)
+}
+
+const NO_BOUNDS: Retention = Retention { max_age: Duration::MAX, max_bytes: u64::MAX };
+
+#[test]
+fn where_the_disk_stays_full_the_store_keeps_what_it_has() {
+    let (_dir, store, metrics) = on_a_full_disk(200, 1);
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        store.enforce(&NO_BOUNDS, unix_millis()).unwrap();
+        counts.push(store.newest(1000).unwrap().len());
+    }
+    let left = counts[0];
+    assert!((140..190).contains(&left) && counts == [left; 3], "{counts:?} of 200");
+    let label = crate::metrics::Reason { reason: "disk full" };
+    assert_eq!(metrics.store_traces_expired.get_or_create(&label).get(), 200 - left as u64);
+
+    // What comes makes room for itself still.
+    store.append(&[batch("a", vec![span(201, 1, 0, "last", 1, 2)])]).unwrap();
+    assert!(store.trace(trace_id(201)).unwrap().is_some());
+}
+
+#[test]
+fn a_part_of_a_trace_that_makes_room_is_counted() {
+    let (_dir, store, metrics) = on_a_full_disk(1, 80);
+    store.enforce(&NO_BOUNDS, unix_millis()).unwrap();
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let left = trace.spans.len() as u64;
+    assert!((20..70).contains(&left), "{left} of 80");
+    assert_eq!((trace.summary.span_count, trace.summary.error_count), (left, left));
+    assert_eq!(metrics.store_spans_cut.get(), 80 - left);
 }

@@ -1,14 +1,16 @@
 //! Opening a SQLite file of ours: the one place that tells a new file, one of ours, a foreign and a damaged one
 //! apart.
 
+mod aside;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
-use crate::clock;
-use crate::log::{self, Severity, SlowWork, Value};
+use crate::log::SlowWork;
+pub(crate) use aside::Aside;
 
 /// What a database file is.
 pub(crate) struct Kind {
@@ -32,64 +34,42 @@ pub(crate) fn open(path: &Path, kind: &Kind) -> anyhow::Result<Connection> {
 }
 
 /// What [`open_or_replace`] came to.
+#[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
-    /// Where the file is now that was damaged; what was opened in its place is new.
-    pub(crate) set_aside: Option<PathBuf>,
+    /// Files that were damaged, now or earlier, and not seen to yet.
+    pub(crate) set_aside: Vec<Aside>,
+}
+
+impl Opened {
+    /// The new database, without anything of those that were damaged.
+    pub(crate) fn without_the_damaged(self) -> std::io::Result<Connection> {
+        self.set_aside.iter().try_for_each(Aside::is_done)?;
+        Ok(self.connection)
+    }
 }
 
 /// Opens the file as [`open`] does; one that is damaged, or no database at all, is set aside for a new one.
 ///
 /// A database of another program, or of a later version, is an error: the directory is the wrong one.
 pub(crate) fn open_or_replace(path: &Path, kind: &Kind) -> anyhow::Result<Opened> {
+    aside::resume(path).with_context(|| about(path, kind))?;
     match checked(path, kind) {
-        Ok(connection) => Ok(Opened { connection, set_aside: None }),
+        Ok(connection) => opened(connection, path, kind),
         Err(Fault::Damaged(reason)) => replace(path, kind, &reason),
         Err(fault) => Err(fault.into_error()).with_context(|| about(path, kind)),
     }
 }
 
-/// Sets a damaged file aside, which nobody has open any more for writing, and makes a new one.
+/// Sets a damaged file aside, which nobody has open any more, and opens a new one; can be done again after an error.
 pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<Opened> {
-    // First, so that the damaged file stays where it is if there can be no new one.
-    let new = with(path, ".new");
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(with(&new, end));
-    }
-    drop(open(&new, kind)?);
-    let aside = set_aside(path)
-        .with_context(|| format!("cannot set {} aside, which is damaged ({reason})", path.display()))?;
-    log::line(
-        Severity::Error,
-        "a database is damaged and was set aside, a new one takes its place",
-        &[
-            ("database", Value::Str(kind.name)),
-            ("path", Value::Fmt(format_args!("{}", path.display()))),
-            ("set_aside", Value::Fmt(format_args!("{}", aside.display()))),
-            ("error", Value::Str(reason)),
-        ],
-    );
-    std::fs::rename(&new, path).with_context(|| about(path, kind))?;
-    Ok(Opened { connection: open(path, kind)?, set_aside: Some(aside) })
+    aside::replace(path, kind, reason)?;
+    opened(open(path, kind)?, path, kind)
 }
 
-/// Renames the file and its log to a name that is free.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let seconds = clock::unix_millis() / 1000;
-    let aside = (0..u32::MAX)
-        .map(|n| {
-            with(path, &format!(".damaged-{seconds}{}", if n == 0 { String::new() } else { format!("-{n}") }))
-        })
-        .find(|aside| !aside.exists())
-        .ok_or(std::io::ErrorKind::AlreadyExists)?;
-    std::fs::rename(path, &aside)?;
-    if with(path, "-wal").exists() {
-        std::fs::rename(with(path, "-wal"), with(&aside, "-wal"))?;
-    }
-    if with(path, "-shm").exists() {
-        std::fs::remove_file(with(path, "-shm"))?;
-    }
-    Ok(aside)
+fn opened(connection: Connection, path: &Path, kind: &Kind) -> anyhow::Result<Opened> {
+    let set_aside = aside::pending(path).with_context(|| about(path, kind))?;
+    Ok(Opened { connection, set_aside })
 }
 
 /// Whether the file is damaged, or not a database any more.
@@ -103,6 +83,13 @@ pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
     const LIKELY: [i32; 3] = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| LIKELY.contains(&error.extended_code))
+}
+
+/// Whether it says nothing about the file, so that the same may work later.
+pub(crate) fn may_pass(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, OutOfMemory};
+    is_disk_full(error)
+        || matches!(error.sqlite_error_code(), Some(CannotOpen | DatabaseBusy | DatabaseLocked | OutOfMemory))
 }
 
 /// Moves the log into the file, and empties it if that is wanted; how many pages of it could not be moved yet.
@@ -138,6 +125,13 @@ pub(crate) fn vacuum(connection: &Connection, pages: u64) -> rusqlite::Result<bo
 pub(crate) fn free_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
     Ok(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
+}
+
+/// The size of the pages in use; those that are free are used again before the file grows.
+pub(crate) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    let all = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
+    Ok(all.saturating_sub(free_bytes(connection)?))
 }
 
 fn with(path: &Path, end: &str) -> PathBuf {
@@ -180,7 +174,8 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a connection waits for another one.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 fn checked(path: &Path, kind: &Kind) -> Result<Connection, Fault> {
     let mut connection = Connection::open(path)?;
@@ -259,7 +254,7 @@ fn upgrade(connection: &mut Connection, kind: &Kind, version: i64) -> rusqlite::
 mod tests {
     use super::*;
 
-    const KIND: Kind = Kind {
+    pub(super) const KIND: Kind = Kind {
         name: "outbox",
         application_id: 0x6c74_0001,
         version: 1,
@@ -331,19 +326,6 @@ mod tests {
         assert!(
             refused(&path, &KIND).ends_with("its layout has version 2, this program knows those up to 1")
         );
-    }
-
-    #[test]
-    fn a_damaged_file_stays_in_its_place_while_there_can_be_no_new_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("outbox.db");
-        std::fs::write(&path, "no database".repeat(100)).unwrap();
-        std::fs::create_dir(with(&path, ".new")).unwrap();
-        assert!(open_or_replace(&path, &KIND).is_err());
-        assert!(path.exists());
-        std::fs::remove_dir(with(&path, ".new")).unwrap();
-        let aside = open_or_replace(&path, &KIND).unwrap().set_aside.unwrap();
-        assert!(aside.exists() && path.exists() && !with(&path, ".new").exists());
     }
 
     #[test]

@@ -1,0 +1,259 @@
+//! A damaged file: it is set aside for a new one, and its name tells whether it has been seen to.
+//!
+//! ```text
+//!  outbox.db ──► outbox.db.damaged-TIME.pending ──► outbox.db.damaged-TIME
+//!                        what can be read of it is carried over
+//! ```
+//!
+//! Each step is one rename, and each can be the last one before a crash: what is pending is found again at the next start.
+//! The log of the file goes first, so that where the file is, all of it is.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{Kind, about, open, with};
+use crate::clock;
+use crate::log::{self, Severity, Value};
+
+const PENDING: &str = ".pending";
+
+/// A damaged file that was set aside and not seen to yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Aside {
+    /// Where it stays in the end.
+    pub(crate) path: PathBuf,
+}
+
+impl Aside {
+    /// Where it is until then.
+    pub(crate) fn pending(&self) -> PathBuf {
+        with(&self.path, PENDING)
+    }
+
+    /// Takes note that whatever can be done with it is done.
+    pub(crate) fn is_done(&self) -> io::Result<()> {
+        let pending = self.pending();
+        let _ = fs::remove_file(with(&pending, "-shm"));
+        rename_if_there(&with(&pending, "-wal"), &with(&self.path, "-wal"))?;
+        rename_if_there(&pending, &self.path)
+    }
+}
+
+/// Sets a damaged file aside, which nobody has open any more, and puts a new one in its place; can be done again after
+/// an error.
+pub(super) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<()> {
+    // First, so that the damaged file stays where it is if there can be no new one.
+    let new = with(path, ".new");
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(with(&new, end));
+    }
+    drop(open(&new, kind)?);
+    if path.exists() {
+        let aside = set_aside(path)
+            .with_context(|| format!("cannot set {} aside, which is damaged ({reason})", path.display()))?;
+        log::line(
+            Severity::Error,
+            "a database is damaged and was set aside, a new one takes its place",
+            &[
+                ("database", Value::Str(kind.name)),
+                ("path", Value::Fmt(format_args!("{}", path.display()))),
+                ("set_aside", Value::Fmt(format_args!("{}", aside.path.display()))),
+                ("error", Value::Str(reason)),
+            ],
+        );
+    }
+    put_in_place(path).with_context(|| about(path, kind))
+}
+
+/// Ends what a crash has interrupted, of setting a file aside.
+pub(super) fn resume(path: &Path) -> io::Result<()> {
+    if path.exists() && interrupted(path)?.is_some() {
+        set_aside(path)?;
+    }
+    put_in_place(path)
+}
+
+/// The files that are set aside and not seen to yet, the oldest first.
+pub(super) fn pending(path: &Path) -> io::Result<Vec<Aside>> {
+    let asides = asides(path)?.into_iter();
+    Ok(asides.filter(|aside| aside.pending().exists()).collect())
+}
+
+fn set_aside(path: &Path) -> io::Result<Aside> {
+    let aside = match interrupted(path)? {
+        Some(aside) => aside,
+        None => free_name(path)?,
+    };
+    let pending = aside.pending();
+    rename_if_there(&with(path, "-wal"), &with(&pending, "-wal"))?;
+    let _ = fs::remove_file(with(path, "-shm"));
+    fs::rename(path, pending)?;
+    Ok(aside)
+}
+
+fn free_name(path: &Path) -> io::Result<Aside> {
+    let seconds = clock::unix_millis() / 1000;
+    (0..u32::MAX)
+        .map(|n| {
+            let n = if n == 0 { String::new() } else { format!("-{n}") };
+            Aside { path: with(path, &format!(".damaged-{seconds}{n}")) }
+        })
+        .find(|aside| !aside.path.exists() && !aside.pending().exists())
+        .ok_or_else(|| ErrorKind::AlreadyExists.into())
+}
+
+/// The log of a file has been set aside, and the file has not.
+fn interrupted(path: &Path) -> io::Result<Option<Aside>> {
+    let has_log_only = |aside: &Aside| with(&aside.pending(), "-wal").exists() && !aside.pending().exists();
+    Ok(asides(path)?.into_iter().find(has_log_only))
+}
+
+/// All that may be pending, whichever of their files are there.
+fn asides(path: &Path) -> io::Result<Vec<Aside>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let begin = format!("{name}.damaged-");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let file = name.strip_suffix("-wal").unwrap_or(name);
+        if let Some(file) = file.strip_suffix(PENDING)
+            && file.starts_with(&begin)
+        {
+            names.push(file.to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(names.into_iter().map(|name| Aside { path: dir.join(name) }).collect())
+}
+
+/// Where the damaged file is out of the way and the new one not there yet.
+fn put_in_place(path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        rename_if_there(&with(path, ".new"), path)?;
+    }
+    // The renames are on disk before anything is written; where a directory cannot be synced, there is no more to do.
+    if let Some(dir) = path.parent().and_then(|dir| File::open(dir).ok()) {
+        let _ = dir.sync_all();
+    }
+    Ok(())
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::tests::KIND;
+    use super::super::{Opened, open_or_replace};
+    use super::*;
+
+    /// A file with a row in its log, left as by a process that was killed.
+    fn killed(dir: &Path) -> PathBuf {
+        let path = dir.join("outbox.db");
+        let connection = open(&path, &KIND).unwrap();
+        connection.execute("INSERT INTO thing(body) VALUES (x'01')", []).unwrap();
+        let files = [path.clone(), with(&path, "-wal")];
+        let contents = files.each_ref().map(|file| fs::read(file).unwrap());
+        drop(connection);
+        for (file, content) in files.iter().zip(contents) {
+            fs::write(file, content).unwrap();
+        }
+        path
+    }
+
+    fn rows(path: &Path) -> i64 {
+        let connection = Connection::open(path).unwrap();
+        connection.query_row("SELECT count(*) FROM thing", [], |row| row.get(0)).unwrap()
+    }
+
+    /// The names in the directory, without the indexes of logs, which come and go.
+    fn names(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| !name.ends_with("-shm")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_damaged_file_stays_in_its_place_while_there_can_be_no_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        fs::write(&path, "no database".repeat(100)).unwrap();
+        fs::create_dir(with(&path, ".new")).unwrap();
+        assert!(open_or_replace(&path, &KIND).is_err());
+        assert!(path.exists());
+        fs::remove_dir(with(&path, ".new")).unwrap();
+        let aside = open_or_replace(&path, &KIND).unwrap().set_aside.remove(0);
+        assert!(aside.pending().exists() && path.exists() && !with(&path, ".new").exists());
+    }
+
+    /// After each of the renames the process may be killed.
+    #[test]
+    fn a_crash_at_any_step_forgets_nothing() {
+        for steps in 0..=3 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = killed(dir.path());
+            let aside = Aside { path: with(&path, ".damaged-7") };
+            let new = with(&path, ".new");
+            drop(open(&new, &KIND).unwrap());
+            let renames = [
+                (with(&path, "-wal"), with(&aside.pending(), "-wal")),
+                (path.clone(), aside.pending()),
+                (new, path.clone()),
+            ];
+            for (from, to) in &renames[..steps] {
+                fs::rename(from, to).unwrap();
+            }
+            if steps == 0 {
+                replace(&path, &KIND, "damaged").unwrap();
+            }
+            let Opened { connection, set_aside } = open_or_replace(&path, &KIND).unwrap();
+            drop(connection);
+            assert_eq!(set_aside.len(), 1, "after {steps}");
+            assert_eq!((rows(&path), rows(&set_aside[0].pending())), (0, 1), "after {steps}");
+
+            // Until it has been seen to it is found at each start, and then no more.
+            assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, set_aside);
+            set_aside[0].is_done().unwrap();
+            assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, []);
+            assert_eq!(rows(&set_aside[0].path), 1);
+        }
+    }
+
+    #[test]
+    fn a_crash_between_the_last_renames_takes_no_good_file_for_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = killed(dir.path());
+        replace(&path, &KIND, "damaged").unwrap();
+        let [aside] = &pending(&path).unwrap()[..] else { panic!("one is pending") };
+        fs::rename(with(&aside.pending(), "-wal"), with(&aside.path, "-wal")).unwrap();
+        assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, [aside.clone()]);
+        aside.is_done().unwrap();
+        let name = |end: &str| format!("{}{end}", aside.path.file_name().unwrap().to_str().unwrap());
+        assert_eq!(names(dir.path()), ["outbox.db".to_owned(), name(""), name("-wal")]);
+    }
+
+    #[test]
+    fn two_damaged_files_are_both_pending() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.db");
+        for content in ["one", "two"] {
+            fs::write(&path, content.repeat(500)).unwrap();
+            open_or_replace(&path, &KIND).unwrap();
+        }
+        assert_eq!(pending(&path).unwrap().len(), 2);
+    }
+}
