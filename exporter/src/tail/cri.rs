@@ -48,6 +48,12 @@ struct Begun {
     line: Vec<u8>,
 }
 
+impl Begun {
+    fn into_piece(self) -> Piece {
+        if self.line.len() > MAX_LINE_BYTES { Piece::TooLong } else { Piece::Line(self.line) }
+    }
+}
+
 impl Assembler {
     /// Whether nothing waits for its end.
     pub(super) fn is_whole(&self) -> bool {
@@ -74,7 +80,12 @@ impl Assembler {
             self.begun.push(begun);
             return None;
         }
-        Some(if begun.line.len() > MAX_LINE_BYTES { Piece::TooLong } else { Piece::Line(begun.line) })
+        Some(begun.into_piece())
+    }
+
+    /// What has been begun and will not be ended.
+    pub(super) fn end(self) -> impl Iterator<Item = Piece> {
+        self.begun.into_iter().map(Begun::into_piece)
     }
 }
 

@@ -102,10 +102,17 @@ impl Follow {
         match self.successor(&open)? {
             // The old file is read to its end; the next look opens the new one.
             Some(next) if !read.moved && (next != self.path || self.has_waited()) => {
-                self.next = next;
-                self.rotated = None;
-                self.restart();
                 read.more = true;
+                read.pieces = self.take_rest(&open.file)?;
+                if read.pieces.is_empty() {
+                    self.next = next;
+                    self.rotated = None;
+                    self.restart();
+                } else {
+                    // Its position is that of the old file still.
+                    read.moved = true;
+                    self.file = Some(open);
+                }
             }
             successor => {
                 self.note_rotation(successor.is_some(), read.moved);
@@ -209,14 +216,35 @@ impl Follow {
             }
         }
         read.pieces.truncate(whole);
-        let taken = buffer.get(..used).unwrap_or_default();
+        self.advance(buffer.get(..used).unwrap_or_default());
+        read.moved = used > 0;
+        Ok(read)
+    }
+
+    /// Takes what waits for its end in a file to which nothing is added any more: the last line without a line break, and
+    /// the parts of one of which the others are missing.
+    fn take_rest(&mut self, file: &File) -> io::Result<Vec<Piece>> {
+        let mut buffer = vec![0; READ_BYTES];
+        let length = read_at(file, &mut buffer, self.offset)?;
+        buffer.truncate(length);
+        self.advance(&buffer);
+        if std::mem::take(&mut self.skipping) {
+            return Ok(Vec::new());
+        }
+        let mut parts = Assembler::default();
+        let lines = buffer.split_inclusive(|byte| *byte == b'\n');
+        let mut pieces: Vec<Piece> = lines.filter_map(|line| parts.take(line)).collect();
+        pieces.extend(parts.end());
+        Ok(pieces)
+    }
+
+    /// Takes note that these bytes, which follow, have been read.
+    fn advance(&mut self, taken: &[u8]) {
         if self.offset == self.head.len() as u64 {
             let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(taken.len());
             self.head.extend_from_slice(taken.get(..wanted).unwrap_or_default());
         }
-        self.offset += used as u64;
-        read.moved = used > 0;
-        Ok(read)
+        self.offset += taken.len() as u64;
     }
 }
 
@@ -329,6 +357,29 @@ mod tests {
         check(&mut follow, &[]);
         append(&path, b"five\n");
         check(&mut follow, &["five"]);
+    }
+
+    #[test]
+    fn the_rest_of_a_rotated_file_is_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, rotated) = (dir.path().join("0.log"), dir.path().join("0.log.20261126-031500"));
+        for (rest, line) in [
+            ("the end is miss", "the end is miss"),
+            ("2026-11-26T03:15:00Z stdout P a part\n", "2026-11-26T03:15:00Z stdout F a part"),
+        ] {
+            write(&path, rest).unwrap();
+            let mut follow = resume(&path, None);
+            check(&mut follow, &[]);
+            rename(&path, &rotated).unwrap();
+            write(&path, "one\n").unwrap();
+            let Read { pieces, moved, more } = follow.read().unwrap();
+            assert_eq!((pieces, moved, more), (vec![Piece::Line(line.into())], true, true));
+            // As the end of the old file is what is remembered, a restart finds the new one.
+            let mut restarted = resume(&path, Some((follow.offset(), follow.head().to_vec())));
+            for follow in [&mut follow, &mut restarted] {
+                check(follow, &["one"]);
+            }
+        }
     }
 
     #[test]
