@@ -1,5 +1,6 @@
 //! What one call to a sink carries, and how it is divided.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -115,19 +116,12 @@ impl Part {
                 by_key.entry(key).or_default().resources.push(of_resource);
             }
             for (key, envelope) in by_key {
-                if let Some(piece) = piece_of(piece.place, &envelope) {
-                    match parts.get_mut(&key) {
-                        Some(part) => part.push(piece),
-                        None => drop(parts.insert(key, Self::new(self.signal, piece))),
-                    }
-                }
+                self.put_under(key, &mut parts, piece.place, &envelope);
             }
         }
         parts
     }
-}
 
-impl Part {
     /// Divides it by something that is told by each span or log record, which are bytes of protobuf.
     pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut parts: BTreeMap<K, Self> = BTreeMap::new();
@@ -146,15 +140,19 @@ impl Part {
                     of_resource.scopes.retain(|of_scope| !of_scope.items.is_empty());
                 });
                 envelope.resources.retain(OfResource::has_items);
-                if let Some(piece) = piece_of(piece.place, &envelope) {
-                    match parts.get_mut(&wanted) {
-                        Some(part) => part.push(piece),
-                        None => drop(parts.insert(wanted, Self::new(self.signal, piece))),
-                    }
-                }
+                self.put_under(wanted, &mut parts, piece.place, &envelope);
             }
         }
         parts
+    }
+
+    fn put_under<K: Ord>(&self, key: K, parts: &mut BTreeMap<K, Self>, place: Place, envelope: &Envelope) {
+        if let Some(piece) = piece_of(place, envelope) {
+            match parts.entry(key) {
+                Entry::Occupied(mut part) => part.get_mut().push(piece),
+                Entry::Vacant(free) => drop(free.insert(Self::new(self.signal, piece))),
+            }
+        }
     }
 }
 

@@ -172,7 +172,14 @@ pub(crate) struct MetadataServer {
 }
 
 impl MetadataServer {
+    /// Tokens are valid for so many seconds.
     pub(crate) async fn start(seconds: u64) -> Self {
+        Self::start_late(0, seconds).await
+    }
+
+    /// Asked for the project, it has nothing to say so many times.
+    pub(crate) async fn start_late(times: usize, seconds: u64) -> Self {
+        let asked_for_project = AtomicUsize::new(0);
         let given = Arc::new(AtomicUsize::new(0));
         let scopes = Arc::new(Mutex::new(String::new()));
         let (count, asked) = (given.clone(), scopes.clone());
@@ -181,6 +188,11 @@ impl MetadataServer {
                 return Answer::new(403, "the header Metadata-Flavor is missing");
             }
             let body = match request.uri.path() {
+                "/computeMetadata/v1/project/project-id"
+                    if asked_for_project.fetch_add(1, Ordering::SeqCst) < times =>
+                {
+                    return Answer::new(503, "not yet");
+                }
                 "/computeMetadata/v1/project/project-id" => "mesh-project".to_owned(),
                 "/computeMetadata/v1/instance/service-accounts/default/token" => {
                     *asked.lock().unwrap() = request.uri.query().unwrap_or_default().to_owned();

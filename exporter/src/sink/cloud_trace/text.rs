@@ -39,10 +39,8 @@ pub(super) fn attributes<'a>(
     max: usize,
     dropped_before: u32,
 ) -> Attributes {
-    let mut attributes = Attributes {
-        attribute_map: Default::default(),
-        dropped_attributes_count: dropped_before.min(i32::MAX as u32),
-    };
+    let mut attributes =
+        Attributes { attribute_map: Default::default(), dropped_attributes_count: dropped_before };
     for attribute in given {
         if attributes.attribute_map.len() < max && is_key(&attribute.key) {
             attributes
@@ -50,9 +48,10 @@ pub(super) fn attributes<'a>(
                 .entry(attribute.key.clone())
                 .or_insert_with(|| value(attribute.value.as_ref()));
         } else {
-            attributes.dropped_attributes_count += 1;
+            attributes.dropped_attributes_count = attributes.dropped_attributes_count.saturating_add(1);
         }
     }
+    attributes.dropped_attributes_count = attributes.dropped_attributes_count.min(i32::MAX as u32);
     attributes
 }
 
@@ -67,6 +66,15 @@ mod tests {
         {
             let expected = Text { value: kept.to_owned(), truncated_byte_count: gone };
             assert_eq!(truncated(given, 6), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_count_stays_within_what_the_api_takes() {
+        let none = KeyValue::default();
+        for (before, expected) in [(0, 1), (i32::MAX as u32, i32::MAX as u32), (u32::MAX, i32::MAX as u32)] {
+            let attributes = attributes(std::iter::once(&none), 1, before);
+            assert_eq!(attributes.dropped_attributes_count, expected, "after {before}");
         }
     }
 
