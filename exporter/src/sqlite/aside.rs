@@ -240,7 +240,7 @@ mod tests {
         replace(&path, &KIND, "damaged").unwrap();
         let [aside] = &pending(&path).unwrap()[..] else { panic!("one is pending") };
         fs::rename(with(&aside.pending(), "-wal"), with(&aside.path, "-wal")).unwrap();
-        assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, [aside.clone()]);
+        assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, std::slice::from_ref(aside));
         aside.is_done().unwrap();
         let name = |end: &str| format!("{}{end}", aside.path.file_name().unwrap().to_str().unwrap());
         assert_eq!(names(dir.path()), ["outbox.db".to_owned(), name(""), name("-wal")]);
