@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::log::{self, Severity, Value};
 use crate::sqlite;
@@ -40,7 +40,7 @@ struct Inner {
     state: Mutex<State>,
     /// What is said of the disk instead of what is so.
     #[cfg(test)]
-    said_free_bytes: std::sync::OnceLock<u64>,
+    said_free_bytes: Mutex<Option<u64>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Room {
             bytes,
             state,
             #[cfg(test)]
-            said_free_bytes: std::sync::OnceLock::new(),
+            said_free_bytes: Mutex::default(),
         }));
         if room.free_bytes() < room.share() {
             room.release("data directory");
@@ -105,8 +105,8 @@ impl Room {
     /// How much the disk has for us; where it does not say, there is no bound.
     pub(crate) fn free_bytes(&self) -> u64 {
         #[cfg(test)]
-        if let Some(said) = self.0.said_free_bytes.get() {
-            return *said;
+        if let Some(said) = *self.0.said_free_bytes.lock().unwrap() {
+            return said;
         }
         let dir = self.0.path.parent().unwrap_or(Path::new("."));
         statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
@@ -134,6 +134,13 @@ impl Room {
             self.release(database);
         }
         is_full
+    }
+
+    /// Gives the reserve up where there is too little beside it for a new file.
+    pub(crate) fn release_if_needed(&self, database: &str) {
+        if self.free_bytes() < self.share() {
+            self.release(database);
+        }
     }
 
     fn release(&self, database: &str) {
@@ -198,9 +205,7 @@ impl Room {
         }
         let file = File::create(&self.0.path)?;
         // A try that cannot succeed would take the room away from those who write meanwhile.
-        if let Ok(disk) = fstatvfs(&file)
-            && disk.f_bavail * disk.f_frsize < self.wanted()
-        {
+        if self.free_bytes() < self.wanted() {
             return Err(ErrorKind::StorageFull.into());
         }
         allocate(&file, self.wanted())?;
@@ -214,13 +219,19 @@ impl Room {
         Self::of(dir, 12 << 20)
     }
 
-    /// A disk that is full, and stays so.
+    /// Lets the disk be full, and stay so.
     #[cfg(test)]
-    pub(crate) fn full_for_good(dir: &Path) -> Self {
-        let room = Self::small(dir);
-        room.0.said_free_bytes.set(0).unwrap();
-        room.release("outbox");
-        room
+    pub(crate) fn fill(&self) {
+        *self.0.said_free_bytes.lock().unwrap() = Some(0);
+        self.release("outbox");
+    }
+
+    /// Lets the disk be what it is.
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
+        *self.0.said_free_bytes.lock().unwrap() = None;
+        self.state().tried = Instant::now() - INTERVAL;
+        assert!(self.recover());
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -31,6 +31,11 @@ pub(super) struct Orphaned {
 }
 
 impl Book {
+    /// That of an outbox of which nothing is known, for so many sinks.
+    pub(super) fn new(sinks: usize) -> Self {
+        Self { last_id: 0, bytes: 0, oldest_ms: None, cursors: vec![0; sinks], passed: 0, deleted: 0 }
+    }
+
     /// Reads the totals, and gives each sink a cursor: a new one starts with what still waits for any other.
     ///
     /// Cursors of sinks that are not in the list are removed, and returned with what they had not passed.

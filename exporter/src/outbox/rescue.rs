@@ -4,21 +4,30 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use super::writer::PAGE_BYTES;
 use crate::log::{self, Severity, SlowWork, Value};
 use crate::metrics::Metrics;
 use crate::sqlite::{self, Aside};
 
-/// Batches that are carried over in one commit.
+/// Batches that are carried over in one commit, if they are not too large for it before.
 const STEP: usize = 64;
 
-/// Carries over the batches after this id that can be read, and the cursors; tells how far that went.
+/// Carries over the cursors, and the batches that can be read after this id, or after what every sink had passed; tells how
+/// far that went.
 ///
 /// What is there already stays as it is, so that this can be done again; which it has to be after an error, for that is
-/// one of the new file, or of the moment.
-pub(super) fn carry_over(aside: &Aside, into: &mut Connection, after: i64) -> rusqlite::Result<()> {
+/// one of the new file, or of the moment. The log of the new file does not get much longer than `max_bytes`.
+pub(super) fn carry_over(
+    aside: &Aside,
+    into: &mut Connection,
+    after: Option<i64>,
+    max_bytes: u64,
+) -> rusqlite::Result<()> {
+    let pages = i64::try_from(max_bytes / 2 / PAGE_BYTES).unwrap_or(i64::MAX);
+    into.pragma_update(None, "wal_autocheckpoint", pages.max(1))?;
     let slow = SlowWork::watch("carrying over a damaged outbox", &aside.pending());
-    let mut carried = 0;
-    let result = copy_all(&aside.pending(), into, after, &mut carried);
+    let mut copy = Copy { into, max_bytes: max_bytes / 2, copied: 0 };
+    let result = copy.all(&aside.pending(), after);
     drop(slow);
     let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
     log::line(
@@ -26,80 +35,110 @@ pub(super) fn carry_over(aside: &Aside, into: &mut Connection, after: i64) -> ru
         "carried over what could be read of a damaged outbox",
         &[
             ("set_aside", Value::Fmt(format_args!("{}", aside.path.display()))),
-            ("batches", Value::U64(carried)),
+            ("batches", Value::U64(copy.copied)),
             ("error", Value::Str(&error)),
         ],
     );
     Ok(())
 }
 
-/// Returns why it was not everything.
-fn copy_all(
-    aside: &Path,
-    into: &mut Connection,
-    after: i64,
-    carried: &mut u64,
-) -> rusqlite::Result<Option<rusqlite::Error>> {
-    // Not for reading only: the log beside it has to be taken in.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let from = match Connection::open_with_flags(aside, flags) {
-        Ok(from) => from,
-        Err(error) => return unreadable(error).map(Some),
-    };
-    from.busy_timeout(sqlite::BUSY)?;
-    let last = copy(&from, into, "ORDER BY id", after, carried)?;
-    // From the other end to the place where it is damaged.
-    let at_the_end = copy(&from, into, "ORDER BY id DESC", last.0, carried)?;
-    copy_cursors(&from, into)?;
-    Ok(last.1.or(at_the_end.1))
+struct Copy<'c> {
+    into: &'c mut Connection,
+    /// Of one commit.
+    max_bytes: u64,
+    copied: u64,
+}
+
+impl Copy<'_> {
+    /// Returns why it was not everything.
+    fn all(&mut self, aside: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
+        // Not for reading only: the log beside it has to be taken in.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let from = match Connection::open_with_flags(aside, flags) {
+            Ok(from) => from,
+            // Somebody has taken it away.
+            Err(error) if !aside.exists() => return Ok(Some(error)),
+            Err(error) => return unreadable(error).map(Some),
+        };
+        from.busy_timeout(sqlite::BUSY)?;
+        let passed = self.cursors(&from)?;
+        let after = after.or(passed).unwrap_or(0);
+        let last = self.batches(&from, "ORDER BY id", after)?;
+        // From the other end to the place where it is damaged.
+        let at_the_end = self.batches(&from, "ORDER BY id DESC", last.0)?;
+        Ok(last.1.or(at_the_end.1))
+    }
+
+    /// Copies the cursors, none of which goes back; returns the least of them.
+    ///
+    /// A sink whose cursor cannot be read gets again what it had.
+    fn cursors(&mut self, from: &Connection) -> rusqlite::Result<Option<i64>> {
+        let read = || -> rusqlite::Result<Vec<(String, i64)>> {
+            from.prepare("SELECT sink, position FROM cursor")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        let cursors = read().or_else(|error| unreadable(error).map(|_| Vec::new()))?;
+        for (sink, position) in &cursors {
+            self.into.execute(
+                "INSERT INTO cursor(sink, position) VALUES (?, ?)
+                 ON CONFLICT(sink) DO UPDATE SET position = max(position, excluded.position)",
+                params![sink, position],
+            )?;
+        }
+        Ok(cursors.iter().map(|(_, position)| *position).min())
+    }
+
+    /// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.
+    fn batches(
+        &mut self,
+        from: &Connection,
+        order: &str,
+        after: i64,
+    ) -> rusqlite::Result<(i64, Option<rusqlite::Error>)> {
+        let select = "SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE id > ?";
+        let mut last = after;
+        // What is damaged on this side is the end of what can be read.
+        let mut statement = match from.prepare(&format!("{select} {order}")) {
+            Ok(statement) => statement,
+            Err(error) => return Ok((last, Some(unreadable(error)?))),
+        };
+        let mut batches = match statement.query_map([after], Batch::read) {
+            Ok(batches) => batches,
+            Err(error) => return Ok((last, Some(unreadable(error)?))),
+        };
+        loop {
+            let transaction = self.into.transaction()?;
+            let (mut written, mut bytes) = (0, 0);
+            let mut end = None;
+            for _ in 0..STEP {
+                match batches.next() {
+                    Some(Ok(batch)) => {
+                        written += batch.write(&transaction)?;
+                        bytes += batch.body.len() as u64;
+                        last = batch.id;
+                    }
+                    other => {
+                        end = Some(other.and_then(Result::err).map(unreadable).transpose()?);
+                        break;
+                    }
+                }
+                if bytes >= self.max_bytes {
+                    break;
+                }
+            }
+            transaction.commit()?;
+            self.copied += written;
+            if let Some(error) = end {
+                return Ok((last, error));
+            }
+        }
+    }
 }
 
 /// The error, if it is one of the damaged file.
 fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
     if sqlite::may_pass(&error) { Err(error) } else { Ok(error) }
-}
-
-/// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.
-fn copy(
-    from: &Connection,
-    into: &mut Connection,
-    order: &str,
-    after: i64,
-    copied: &mut u64,
-) -> rusqlite::Result<(i64, Option<rusqlite::Error>)> {
-    let select = "SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE id > ?";
-    let mut last = after;
-    // What goes wrong on this side is the end of what can be read.
-    let mut statement = match from.prepare(&format!("{select} {order}")) {
-        Ok(statement) => statement,
-        Err(error) => return Ok((last, Some(unreadable(error)?))),
-    };
-    let mut batches = match statement.query_map([after], Batch::read) {
-        Ok(batches) => batches,
-        Err(error) => return Ok((last, Some(unreadable(error)?))),
-    };
-    loop {
-        let transaction = into.transaction()?;
-        let mut written = 0;
-        let mut end = None;
-        for _ in 0..STEP {
-            match batches.next() {
-                Some(Ok(batch)) => {
-                    written += batch.write(&transaction)?;
-                    last = batch.id;
-                }
-                other => {
-                    end = Some(other.and_then(Result::err).map(unreadable).transpose()?);
-                    break;
-                }
-            }
-        }
-        transaction.commit()?;
-        *copied += written;
-        if let Some(error) = end {
-            return Ok((last, error));
-        }
-    }
 }
 
 /// How many batches are missing among those that were carried over, by their ids, which have no gaps.
@@ -161,17 +200,4 @@ impl Batch {
         ])?;
         Ok(written as u64)
     }
-}
-
-/// A sink whose cursor cannot be read gets again what it had.
-fn copy_cursors(from: &Connection, into: &Connection) -> rusqlite::Result<()> {
-    let read = || -> rusqlite::Result<Vec<(String, i64)>> {
-        from.prepare("SELECT sink, position FROM cursor")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-    };
-    for (sink, position) in read().or_else(|error| unreadable(error).map(|_| Vec::new()))? {
-        into.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![sink, position])?;
-    }
-    Ok(())
 }

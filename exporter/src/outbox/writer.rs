@@ -95,13 +95,8 @@ impl Writer {
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
-        let (book, orphaned) = Book::open(&connection, &state.subscriptions)?;
-        for gone in orphaned {
-            count_dropped(&metrics, &gone.sink, "sink removed", gone.items);
-        }
-        // The writer does it itself, for a failure of it must not be missed.
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let writer = Self {
+        let book = Book::new(state.subscriptions.len());
+        let mut writer = Self {
             connection,
             limits,
             room,
@@ -117,9 +112,24 @@ impl Writer {
         match &writer.damage {
             // Nobody reads what is not all there.
             Some(damage) => writer.set_problem(Some(damage.reason().to_owned())),
-            None => writer.show(),
+            None => {
+                writer.open_book()?;
+                writer.show();
+            }
         }
         Ok(writer)
+    }
+
+    /// Learns what is in the file.
+    pub(super) fn open_book(&mut self) -> rusqlite::Result<()> {
+        let (book, orphaned) = Book::open(&self.connection, &self.state.subscriptions)?;
+        self.book = book;
+        for gone in orphaned {
+            count_dropped(&self.metrics, &gone.sink, "sink removed", gone.items);
+        }
+        // The writer moves the log itself, for a failure of that must not be missed.
+        self.log_bytes = sqlite::log_length(&self.state.path);
+        self.connection.pragma_update(None, "wal_autocheckpoint", 0)
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
@@ -149,7 +159,7 @@ impl Writer {
                 bytes += next.bytes();
                 group.push_back(next);
             }
-            if let Some(damage) = self.damage.take() {
+            if let Some(damage) = self.damage.take_if(|damage| damage.is_due()) {
                 self.replace(damage);
             }
             if let Some(damage) = &self.damage {

@@ -5,8 +5,8 @@
 //!                        what can be read of it is carried over
 //! ```
 //!
-//! Each step is one rename, and each can be the last one before a crash: what is pending is found again at the next start.
-//! The log of the file goes first, so that where the file is, all of it is.
+//! These are renames, of the file and of its log, and any of them can be the last one before a crash: what is pending is
+//! found again at the next start. The log goes first, so that where the file is, all of it is.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -38,13 +38,16 @@ impl Aside {
         let pending = self.pending();
         let _ = fs::remove_file(with(&pending, "-shm"));
         rename_if_there(&with(&pending, "-wal"), &with(&self.path, "-wal"))?;
-        rename_if_there(&pending, &self.path)
+        rename_if_there(&pending, &self.path)?;
+        sync_dir(&self.path);
+        Ok(())
     }
 }
 
-/// Sets a damaged file aside, which nobody has open any more, and puts a new one in its place; can be done again after
-/// an error.
+/// Sets a damaged file aside, which nobody has open for writing any more, and puts a new one in its place; can be done
+/// again after an error.
 pub(super) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<()> {
+    let interrupted = interrupted(path).with_context(|| about(path, kind))?;
     // First, so that the damaged file stays where it is if there can be no new one.
     let new = with(path, ".new");
     for end in ["", "-wal", "-shm"] {
@@ -52,7 +55,7 @@ pub(super) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<
     }
     drop(open(&new, kind)?);
     if path.exists() {
-        let aside = set_aside(path)
+        let aside = set_aside(path, interrupted)
             .with_context(|| format!("cannot set {} aside, which is damaged ({reason})", path.display()))?;
         log::line(
             Severity::Error,
@@ -70,8 +73,9 @@ pub(super) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<
 
 /// Ends what a crash has interrupted, of setting a file aside.
 pub(super) fn resume(path: &Path) -> io::Result<()> {
-    if path.exists() && interrupted(path)?.is_some() {
-        set_aside(path)?;
+    let interrupted = interrupted(path)?;
+    if path.exists() && interrupted.is_some() {
+        set_aside(path, interrupted)?;
     }
     put_in_place(path)
 }
@@ -82,8 +86,8 @@ pub(super) fn pending(path: &Path) -> io::Result<Vec<Aside>> {
     Ok(asides.filter(|aside| aside.pending().exists()).collect())
 }
 
-fn set_aside(path: &Path) -> io::Result<Aside> {
-    let aside = match interrupted(path)? {
+fn set_aside(path: &Path, interrupted: Option<Aside>) -> io::Result<Aside> {
+    let aside = match interrupted {
         Some(aside) => aside,
         None => free_name(path)?,
     };
@@ -101,12 +105,19 @@ fn free_name(path: &Path) -> io::Result<Aside> {
             let n = if n == 0 { String::new() } else { format!("-{n}") };
             Aside { path: with(path, &format!(".damaged-{seconds}{n}")) }
         })
-        .find(|aside| !aside.path.exists() && !aside.pending().exists())
+        .find(|aside| {
+            let pending = aside.pending();
+            !aside.path.exists() && !pending.exists() && !with(&pending, "-wal").exists()
+        })
         .ok_or_else(|| ErrorKind::AlreadyExists.into())
 }
 
-/// The log of a file has been set aside, and the file has not.
+/// The log of a file has been set aside, and the file has not: then there is the new one, too, and without it somebody has
+/// only left that log behind.
 fn interrupted(path: &Path) -> io::Result<Option<Aside>> {
+    if !with(path, ".new").exists() {
+        return Ok(None);
+    }
     let has_log_only = |aside: &Aside| with(&aside.pending(), "-wal").exists() && !aside.pending().exists();
     Ok(asides(path)?.into_iter().find(has_log_only))
 }
@@ -138,11 +149,15 @@ fn put_in_place(path: &Path) -> io::Result<()> {
     if !path.exists() {
         rename_if_there(&with(path, ".new"), path)?;
     }
-    // The renames are on disk before anything is written; where a directory cannot be synced, there is no more to do.
+    sync_dir(path);
+    Ok(())
+}
+
+/// The renames are on disk before anything else is; where a directory cannot be synced, there is no more to do.
+fn sync_dir(path: &Path) {
     if let Some(dir) = path.parent().and_then(|dir| File::open(dir).ok()) {
         let _ = dir.sync_all();
     }
-    Ok(())
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
@@ -218,6 +233,8 @@ mod tests {
                 fs::rename(from, to).unwrap();
             }
             if steps == 0 {
+                // Nothing has been moved, and it is found damaged once more.
+                assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, []);
                 replace(&path, &KIND, "damaged").unwrap();
             }
             let Opened { connection, set_aside } = open_or_replace(&path, &KIND).unwrap();
@@ -244,6 +261,20 @@ mod tests {
         aside.is_done().unwrap();
         let name = |end: &str| format!("{}{end}", aside.path.file_name().unwrap().to_str().unwrap());
         assert_eq!(names(dir.path()), ["outbox.db".to_owned(), name(""), name("-wal")]);
+    }
+
+    #[test]
+    fn a_log_that_somebody_has_left_behind_belongs_to_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = killed(dir.path());
+        let left_behind = with(&path, ".damaged-7.pending-wal");
+        fs::copy(with(&path, "-wal"), &left_behind).unwrap();
+        assert_eq!(open_or_replace(&path, &KIND).unwrap().set_aside, []);
+        assert_eq!(rows(&path), 1);
+        replace(&path, &KIND, "damaged").unwrap();
+        let [aside] = &pending(&path).unwrap()[..] else { panic!("one is pending") };
+        assert_ne!(aside.path, with(&path, ".damaged-7"));
+        assert!(left_behind.exists());
     }
 
     #[test]

@@ -43,8 +43,10 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// The new database, without anything of those that were damaged.
-    pub(crate) fn without_the_damaged(self) -> std::io::Result<Connection> {
-        self.set_aside.iter().try_for_each(Aside::is_done)?;
+    pub(crate) fn without_the_damaged(self) -> anyhow::Result<Connection> {
+        for aside in &self.set_aside {
+            aside.is_done().with_context(|| format!("cannot rename {}", aside.pending().display()))?;
+        }
         Ok(self.connection)
     }
 }
@@ -61,7 +63,7 @@ pub(crate) fn open_or_replace(path: &Path, kind: &Kind) -> anyhow::Result<Opened
     }
 }
 
-/// Sets a damaged file aside, which nobody has open any more, and opens a new one; can be done again after an error.
+/// Sets a damaged file aside, which nobody has open for writing any more, and opens a new one; can be done again after an error.
 pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<Opened> {
     aside::replace(path, kind, reason)?;
     opened(open(path, kind)?, path, kind)

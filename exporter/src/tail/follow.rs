@@ -33,7 +33,8 @@ pub(super) struct Follow {
     rotate_wait: Duration,
     /// The file that is open has been rotated away.
     rotated: Option<Rotated>,
-    /// Everything before it has been read: the start of a line, or a place inside a line that is too long.
+    /// Everything before it has been read: the start of a line, a place inside a line that is too long, or the end of a
+    /// rotated file.
     offset: u64,
     /// The first bytes of the file, as far as they are before `offset`.
     head: Vec<u8>,
@@ -89,7 +90,8 @@ impl Follow {
         &self.head
     }
 
-    /// Reads the lines that have been completed since the last look. A file that does not exist has none.
+    /// Reads the lines that have been completed since the last look, and of a rotated file the last one in any case. A file
+    /// that does not exist has none.
     pub(super) fn read(&mut self) -> io::Result<Read> {
         let Some(open) = self.file.take().map_or_else(|| self.open(), |open| Ok(Some(open)))? else {
             return Ok(Read::default());
@@ -103,7 +105,7 @@ impl Follow {
             // The old file is read to its end; the next look opens the new one.
             Some(next) if !read.moved && (next != self.path || self.has_waited()) => {
                 read.more = true;
-                read.pieces = self.take_rest(&open.file)?;
+                read.pieces = self.take_rest(&open.file, length)?;
                 if read.pieces.is_empty() {
                     self.next = next;
                     self.rotated = None;
@@ -223,8 +225,11 @@ impl Follow {
 
     /// Takes what waits for its end in a file to which nothing is added any more: the last line without a line break, and
     /// the parts of one of which the others are missing.
-    fn take_rest(&mut self, file: &File) -> io::Result<Vec<Piece>> {
-        let mut buffer = vec![0; READ_BYTES];
+    ///
+    /// All lines that are complete up to this length have been read.
+    fn take_rest(&mut self, file: &File, length: u64) -> io::Result<Vec<Piece>> {
+        let rest = usize::try_from(length.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; rest.min(READ_BYTES)];
         let length = read_at(file, &mut buffer, self.offset)?;
         buffer.truncate(length);
         self.advance(&buffer);

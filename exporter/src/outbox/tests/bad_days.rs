@@ -1,5 +1,7 @@
 //! Damage, and room that nobody needs any more. A full disk is in `tests/it/`, for it takes a real one.
 
+use std::ops::RangeInclusive;
+
 use super::*;
 
 const LARGE: Limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
@@ -140,28 +142,43 @@ async fn an_error_of_the_new_file_is_no_loss() {
     let aside = set_aside_as(dir.path(), "outbox.db.damaged-7");
     into.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
-    assert_eq!(rescue::carry_over(&aside, &mut into, 0).unwrap_err().to_string(), "no");
+    assert_eq!(rescue::carry_over(&aside, &mut into, None, 1 << 20).unwrap_err().to_string(), "no");
     into.execute_batch("DROP TRIGGER no").unwrap();
-    rescue::carry_over(&aside, &mut into, 0).unwrap();
+    rescue::carry_over(&aside, &mut into, None, 1 << 20).unwrap();
     let count: i64 = into.query_row("SELECT count(*) FROM batch", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 1);
+}
+
+/// Appends batches with these ids, and lets the sink pass some of them.
+async fn fill(dir: &Path, ids: RangeInclusive<u8>, passed: i64) {
+    let (outbox, thread, metrics) = open_large(dir);
+    for id in ids {
+        outbox.append(Signal::Traces, batch(id), 5).await.unwrap();
+    }
+    outbox.feed(0).unwrap().cursor().advance(passed, Vec::new()).await.unwrap();
+    assert_eq!(metrics.outbox_batches_lost.get(), 0);
+    drop(outbox);
+    thread.join().unwrap();
 }
 
 #[tokio::test]
 async fn what_was_set_aside_before_a_crash_is_carried_over_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
-    // Two crashes, in each of which a file was set aside and no more was done.
-    for name in ["outbox.db.damaged-7", "outbox.db.damaged-8"] {
-        let (outbox, thread, _) = open_large(dir.path());
-        outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-        drop(outbox);
-        thread.join().unwrap();
-        set_aside_as(dir.path(), name);
-    }
-    let (outbox, _thread, metrics) = open_large(dir.path());
-    assert_eq!((metrics.outbox_damaged.get(), metrics.outbox_batches_lost.get()), (1, 0));
-    let batches = read_all(&outbox, 2).await;
-    assert_eq!(batches.iter().map(|batch| batch.id).collect::<Vec<_>>(), [1, 2]);
+    fill(dir.path(), 1..=3, 1).await;
+    let first = set_aside_as(dir.path(), "outbox.db.damaged-7");
+    fill(dir.path(), 4..=5, 3).await;
+    set_aside_as(dir.path(), "outbox.db.damaged-8");
+    // It could not be renamed after it had been carried over.
+    std::fs::rename(&first.path, first.pending()).unwrap();
+
+    let metrics = Arc::new(Metrics::new());
+    let sinks = [subscription("a"), subscription("new")];
+    let (outbox, _thread) = open(dir.path(), &sinks, LARGE, Room::open(dir.path()), metrics.clone()).unwrap();
+    assert_eq!((metrics.outbox_damaged.get(), metrics.outbox_batches_lost.get()), (2, 0));
+    let batches = read_all(&outbox, 5).await;
+    let read: Vec<_> = batches.iter().map(|batch| (batch.id, batch.body.clone())).collect();
+    assert_eq!(read, [(4, batch(4)), (5, batch(5))]);
+    assert_eq!(outbox.lags(), [2, 2]);
     let mut names = set_aside(dir.path());
     names.sort();
     assert_eq!(names, ["outbox.db.damaged-7", "outbox.db.damaged-8"], "nothing is pending");
@@ -181,13 +198,17 @@ async fn what_cannot_be_carried_over_at_the_start_is_tried_again_before_anything
     new.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
     let (outbox, _thread, metrics) = open_large(dir.path());
-    let refused = Err("cannot carry over a damaged outbox: no".to_owned());
-    assert_eq!(outbox.writable().await, refused);
+    assert_eq!(outbox.writable().await, Err("cannot replace the damaged outbox: no".to_owned()));
     assert!(outbox.append(Signal::Traces, batch(2), 5).await.is_err());
     assert!(aside.pending().exists());
 
     new.execute_batch("DROP TRIGGER no").unwrap();
-    assert_eq!(outbox.writable().await, Ok(()));
+    for _ in 0..500 {
+        if outbox.writable().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
     let batches = read_all(&outbox, 2).await;
     assert_eq!(batches.iter().map(|batch| &batch.body).collect::<Vec<_>>(), [&batch(1), &batch(2)]);

@@ -18,6 +18,11 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 impl Patience {
+    /// There is room again: whatever was tried before is over.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+
     fn is_over(&self) -> bool {
         self.until.is_none_or(|until| until <= Instant::now())
     }
@@ -69,20 +74,25 @@ impl Store {
                 break;
             }
             given += cut;
-            // The file gets shorter when all of the log is in it.
-            let is_shorter = sqlite::checkpoint(&writer.connection, true)? == 0;
-            let grown = room.free_bytes().saturating_sub(free_before);
-            if is_shorter && given >= room.share() && grown < given / 2 {
+            sqlite::checkpoint(&writer.connection, true)?;
+            let free_now = room.free_bytes();
+            // After a look at the disk, for the reserve takes room when it comes back.
+            if !room.is_full() {
+                break;
+            }
+            // Where somebody reads, the log could not be emptied; and not every disk tells.
+            let can_be_seen = sqlite::log_length(&self.0.path) == 0 && free_now != u64::MAX;
+            let grown = free_now.saturating_sub(free_before);
+            if can_be_seen && given >= room.share() && grown < given / 2 {
                 writer.patience.was_in_vain();
                 log::repeated(
                     Severity::Error,
                     "the disk stays full whatever leaves the store: something else takes the room",
-                    &[("given_bytes", Value::U64(given)), ("free_bytes", Value::U64(free_before + grown))],
+                    &[("given_bytes", Value::U64(given)), ("free_bytes", Value::U64(free_now))],
                 );
                 return Ok(());
             }
         }
-        writer.patience = Patience::default();
         Ok(())
     }
 }

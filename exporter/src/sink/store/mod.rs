@@ -146,6 +146,7 @@ impl Store {
     ) -> Result<(), E> {
         let mut writer = self.writer();
         if !self.0.room.is_full() {
+            writer.patience.end();
             match write(&mut writer) {
                 Err(error) if error.is_full(&self.0.room) => {}
                 other => return other,
@@ -188,6 +189,8 @@ impl Store {
     pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
         if self.0.room.is_full() {
             self.give_back(&mut self.writer(), self.0.room.wanted());
+        } else {
+            self.writer().patience.end();
         }
         loop {
             // The lock is taken for each step anew, so that spans and lines get in between.

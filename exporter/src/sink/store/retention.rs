@@ -190,13 +190,16 @@ fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Re
             break;
         }
     }
+    if left >= 0 {
+        return Ok(None);
+    }
     let [spans, lines] = deleted;
     tx.execute(
         "UPDATE trace SET span_count = span_count - ?, error_count = error_count - ?, log_count = log_count - ?
          WHERE seq = ?",
         params![spans as i64, errors, lines as i64, trace],
     )?;
-    Ok((left < 0).then_some(Cut { spans, lines }))
+    Ok(Some(Cut { spans, lines }))
 }
 
 /// Deletes the traces up to this one; how many there were.
