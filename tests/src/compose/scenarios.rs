@@ -147,7 +147,9 @@ pub(super) fn page_log(stack: &Stack) -> Said {
     const MOST: u64 = 2 * PAGE_LOG_BYTES + (8 << 20);
     let container = stack.container(PAGE_LOG)?;
     let inside = |command: &str| docker(&["exec", &container, "busybox", "sh", "-c", command]);
-    inside("test -e /var/log/logtracer/envoy.log.1").map_err(Error::when("never set aside"))?;
+    wait::try_until("the file of lines to be set aside", || {
+        Ok(inside("test -e /var/log/logtracer/envoy.log.1").is_ok().then_some(()))
+    })?;
     let used = inside("busybox du -k -s /var/log/logtracer")?;
     let kib: u64 = used
         .split_whitespace()
