@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use rusqlite::{Connection, params};
 
 use super::batch::Signal;
@@ -80,12 +81,9 @@ pub(super) fn see_to(
             None
         }
         Err(error) => {
-            let reason = format!("cannot carry over a damaged outbox: {error}");
-            log::line(
-                Severity::Error,
-                "cannot replace the damaged outbox",
-                &[("error", Value::Str(&reason))],
-            );
+            let error = error.to_string();
+            log::line(Severity::Error, "cannot replace the damaged outbox", &[("error", Value::Str(&error))]);
+            let reason = format!("cannot replace the damaged outbox: {error}");
             let found = Found::AtTheStart;
             Some(Damage { reason, found, was_tried: true, set_aside, next_try: Instant::now() })
         }
@@ -151,12 +149,14 @@ impl Writer {
             Found::AtTheStart => carry_over_at_the_start(&damage.set_aside, &mut self.connection, &self.room),
             Found::WhileRunning => self.carry_over(&damage.set_aside),
         };
-        let lost = carried.inspect_err(|error| {
-            self.room.ends_with(error, schema::KIND.name);
-            if sqlite::is_damage(error) {
+        let lost = carried.map_err(|error| {
+            self.room.ends_with(&error, schema::KIND.name);
+            if sqlite::is_damage(&error) {
                 // Damage of the old file is no error: it is the new one, which is looked at next time.
                 damage.set_aside.clear();
             }
+            // SQLite's errors name their cause in their text already.
+            anyhow!(error.to_string())
         })?;
         self.open_book()?;
         rescue::tell_lost(&self.metrics, lost);
