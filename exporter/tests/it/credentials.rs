@@ -63,17 +63,22 @@ async fn tokens_come_from_the_metadata_server_and_are_renewed() {
     eventually("another span", async || (written(&receiver).len() == 2).then_some(())).await;
 }
 
+/// Sends a span by a token of the metadata server, and waits until it is written.
+async fn writes_a_span(receiver: &Receiver, metadata_server: &MetadataServer) {
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = with_credentials(dir.path(), receiver, home.path());
+    command.env("GCE_METADATA_HOST", metadata_server.host());
+    let exporter = Exporter::spawn(command);
+    exporter.send(&request("shop", vec![span(1, "a")])).await;
+    eventually("a span", async || (written(receiver).len() == 1).then_some(())).await;
+}
+
 /// Beside a pod it starts no sooner than that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_metadata_server_that_comes_late_is_waited_for() {
     let metadata_server = MetadataServer::start_late(3, 3600).await;
     let receiver = cloud_trace().await;
-    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut command = with_credentials(dir.path(), &receiver, home.path());
-    command.env("GCE_METADATA_HOST", metadata_server.host());
-    let exporter = Exporter::spawn(command);
-    exporter.send(&request("shop", vec![span(1, "a")])).await;
-    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    writes_a_span(&receiver, &metadata_server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,12 +91,7 @@ async fn a_token_that_is_not_accepted_is_replaced_before_its_time() {
         }
     })
     .await;
-    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut command = with_credentials(dir.path(), &receiver, home.path());
-    command.env("GCE_METADATA_HOST", metadata_server.host());
-    let exporter = Exporter::spawn(command);
-    exporter.send(&request("shop", vec![span(1, "a")])).await;
-    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    writes_a_span(&receiver, &metadata_server).await;
     assert_eq!(metadata_server.given(), 2);
 }
 
