@@ -63,7 +63,8 @@ pub(crate) fn open_or_replace(path: &Path, kind: &Kind) -> anyhow::Result<Opened
     }
 }
 
-/// Sets a damaged file aside, which nobody has open for writing any more, and opens a new one; can be done again after an error.
+/// Sets a damaged file aside, which nobody has open for writing any more, and opens a new one; can be done again after an
+/// error.
 pub(crate) fn replace(path: &Path, kind: &Kind, reason: &str) -> anyhow::Result<Opened> {
     aside::replace(path, kind, reason)?;
     opened(open(path, kind)?, path, kind)
@@ -89,9 +90,16 @@ pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
 
 /// Whether it says nothing about the file, so that the same may work later.
 pub(crate) fn may_pass(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, OutOfMemory};
+    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory};
+    let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
     is_disk_full(error)
-        || matches!(error.sqlite_error_code(), Some(CannotOpen | DatabaseBusy | DatabaseLocked | OutOfMemory))
+        || matches!(
+            code,
+            Some(
+                (CannotOpen | DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed | OutOfMemory, _)
+                    | (_, ffi::SQLITE_IOERR_NOMEM)
+            )
+        )
 }
 
 /// Moves the log into the file, and empties it if that is wanted; how many pages of it could not be moved yet.
