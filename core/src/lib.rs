@@ -37,6 +37,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod backoff;
 mod context;
 mod hex;
 mod id;
@@ -47,7 +48,9 @@ pub mod propagation;
 pub mod request;
 pub mod sampling;
 pub mod span;
+pub mod span_buffer;
 
+pub use backoff::Backoff;
 pub use context::{RemoteContext, Sampling, TraceContext};
 pub use hex::HexError;
 pub use id::{SpanId, TraceId};
