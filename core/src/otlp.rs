@@ -7,7 +7,7 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
 
 use crate::lossy;
-use crate::span::{Kind, Link, Span, Status};
+use crate::span::{Link, Span, SpanKind, SpanStatus};
 
 /// The longest text of an attribute in bytes; a longer one is cut at a character.
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -68,7 +68,7 @@ impl Attributes<'_> {
     }
 
     /// A truth; also a false one is written.
-    pub fn truth(&mut self, key: &str, value: bool) {
+    pub fn boolean(&mut self, key: &str, value: bool) {
         self.write(key, |out| {
             tag(out, any_value::BOOL, wire::VARINT);
             varint(out, value.into());
@@ -99,9 +99,9 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
         varint(
             out,
             match span.kind {
-                Kind::Internal => 1,
-                Kind::Server => 2,
-                Kind::Client => 3,
+                SpanKind::Internal => 1,
+                SpanKind::Server => 2,
+                SpanKind::Client => 3,
             },
         );
         fixed64(out, field::START, span.start_unix_nanos);
@@ -119,7 +119,7 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
                 }
             });
         }
-        if span.status == Status::Error {
+        if span.status == SpanStatus::Error {
             message(out, field::STATUS, |out| {
                 tag(out, status::CODE, wire::VARINT);
                 varint(out, status::CODE_ERROR);
@@ -133,7 +133,7 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
 
 /// The resource that all spans of a request share, and the library that recorded them.
 #[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
+pub struct InstrumentationScope<'a> {
     /// Name of the library.
     pub name: &'a str,
     /// Its version.
@@ -144,7 +144,7 @@ pub struct Scope<'a> {
 pub fn write_request(
     out: &mut Vec<u8>,
     resource: impl FnOnce(&mut Attributes<'_>),
-    scope: Scope<'_>,
+    scope: InstrumentationScope<'_>,
     spans: &[u8],
 ) {
     out.reserve(spans.len() + 256);

@@ -13,13 +13,13 @@ pub struct Span<'a> {
     /// What it is called: few names for many spans.
     pub name: &'a [u8],
     /// Which side of which call it is.
-    pub kind: Kind,
+    pub kind: SpanKind,
     /// The start, in nanoseconds since 1970.
     pub start_unix_nanos: u64,
     /// The end, in nanoseconds since 1970; never before the start.
     pub end_unix_nanos: u64,
     /// Whether it failed.
-    pub status: Status,
+    pub status: SpanStatus,
     /// A span of another trace that this one follows from: the caller's, where its trace was not continued.
     pub link: Option<Link<'a>>,
 }
@@ -35,7 +35,7 @@ pub struct Link<'a> {
 
 /// Which side of which call a span is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum SpanKind {
     /// Work inside one process.
     Internal,
     /// Serving a request.
@@ -46,7 +46,7 @@ pub enum Kind {
 
 /// Whether a span failed; a proxy never says `Ok`, that is for the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum SpanStatus {
     /// Nothing is said.
     Unset,
     /// It failed.

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use logtracer_core::propagation::Extracted;
-use logtracer_core::sampling::{Facts, HeaderCondition, Limiter, Rule};
+use logtracer_core::sampling::{HeaderCondition, RateLimiter, RequestParts, Rule};
 use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext};
 
 use crate::config::{Config, Edge};
@@ -63,9 +63,9 @@ impl Decision {
     /// Continues the caller's trace or makes a new one, and decides where nobody has yet.
     pub(crate) fn make(
         config: &Config,
-        limiter: Option<&RefCell<Limiter>>,
+        limiter: Option<&RefCell<RateLimiter>>,
         extracted: &Extracted<'_>,
-        facts: Facts<'_>,
+        facts: RequestParts<'_>,
         header: impl Fn(&HeaderCondition) -> bool,
     ) -> Self {
         let rules = &config.sampling.rules;
@@ -106,7 +106,7 @@ fn new_trace(span_id: SpanId, sampling: Sampling) -> TraceContext {
 
 fn sample(
     config: &Config,
-    limiter: Option<&RefCell<Limiter>>,
+    limiter: Option<&RefCell<RateLimiter>>,
     rule: Option<&Rule>,
     context: &TraceContext,
 ) -> (bool, Reason) {
@@ -118,7 +118,7 @@ fn sample(
         return (false, reason);
     }
     let within_limit = limiter.is_none_or(|limiter| {
-        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.allows(host::now_monotonic_nanos()))
+        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.try_acquire(host::now_monotonic_nanos()))
     });
     if within_limit { (true, reason) } else { (false, Reason::Limit) }
 }

@@ -2,7 +2,7 @@
 
 use logtracer_core::request::grpc;
 use logtracer_core::request::url::{self, Query};
-use logtracer_core::sampling::Facts;
+use logtracer_core::sampling::RequestParts;
 
 use crate::config::RecordedHeader;
 
@@ -60,9 +60,9 @@ impl<'h> Kept<&'h [u8]> {
     }
 
     /// What sampling rules and exclusions look at.
-    pub(crate) fn facts(&self) -> Facts<'h> {
+    pub(crate) fn facts(&self) -> RequestParts<'h> {
         let path = self.target.split(|&byte| byte == b'?').next().unwrap_or_default();
-        Facts { path, authority: self.authority, method: self.method }
+        RequestParts { path, authority: self.authority, method: self.method }
     }
 
     /// A copy that outlives the headers; values of queries and credentials do not get that far. `wanted` are the

@@ -1,6 +1,6 @@
 //! What Envoy knows of itself: the name of the service it stands before, and on which side of it.
 
-use logtracer_core::span::Kind;
+use logtracer_core::span::SpanKind;
 
 use crate::host;
 
@@ -20,10 +20,10 @@ pub(crate) fn service_name() -> Option<String> {
 ///
 /// Istio calls the listeners of its gateways outbound, too, but a gateway serves those who come from outside.
 /// Known only inside a stream; the same for all streams of one root.
-pub(crate) fn kind_of_listener() -> Kind {
+pub(crate) fn kind_of_listener() -> SpanKind {
     const OUTBOUND: u64 = 2;
     let is_outbound = host::number_property("xds\0listener_direction") == Some(OUTBOUND);
-    if is_outbound && !is_gateway() { Kind::Client } else { Kind::Server }
+    if is_outbound && !is_gateway() { SpanKind::Client } else { SpanKind::Server }
 }
 
 /// Istio's node ids are `sidecar~<ip>~<pod>~<domain>` and `router~…`.

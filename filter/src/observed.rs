@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use logtracer_core::line::{self, Line, Severity, Text};
 use logtracer_core::otlp;
 use logtracer_core::request::{Exchange, Outcome, url};
-use logtracer_core::span::{Kind, Link, Span, Status};
+use logtracer_core::span::{Link, Span, SpanKind, SpanStatus};
 
 use crate::config::Config;
 use crate::decision::Reason;
@@ -92,9 +92,9 @@ fn outcome(protocol: Protocol, properties: &Properties, grpc_code: Option<u32>) 
         (Protocol::Http, 0) => Outcome::Http(unsent_status(properties)),
         (Protocol::Http, http) => Outcome::Http(http),
         (_, http) if is_cancelled && grpc_code.is_none() => Outcome::cancelled_grpc(http),
-        (_, 0) => Outcome::of_grpc(None, unsent_status(properties)),
-        (Protocol::Grpc, http) => Outcome::of_grpc(grpc_code, http),
-        (Protocol::GrpcWeb, http) => Outcome::of_grpc_web(grpc_code, http),
+        (_, 0) => Outcome::from_grpc(None, unsent_status(properties)),
+        (Protocol::Grpc, http) => Outcome::from_grpc(grpc_code, http),
+        (Protocol::GrpcWeb, http) => Outcome::from_grpc_web(grpc_code, http),
     }
 }
 
@@ -139,7 +139,7 @@ impl Observed<'_> {
             return Some(Export::Sampled);
         }
         let sampling = &self.plugin.config.sampling;
-        let failed = || self.exchange.outcome.span_status(self.plugin.kind()) == Status::Error;
+        let failed = || self.exchange.outcome.span_status(self.plugin.kind()) == SpanStatus::Error;
         let is_kept = (sampling.keep_errors && failed())
             || sampling.keep_slower_than.is_some_and(|longest| self.exchange.duration > longest);
         is_kept.then_some(Export::Late)
@@ -147,7 +147,7 @@ impl Observed<'_> {
 
     fn write_line(&self, format: line::Format, recorded: &Recorded<'_>, out: &mut Vec<u8>) {
         let mut line = Line::new(out, format, self.plugin.config.project_id.as_deref());
-        let is_outbound = self.plugin.kind() == Kind::Client;
+        let is_outbound = self.plugin.kind() == SpanKind::Client;
         line.severity(self.exchange.outcome.severity())
             .time(self.properties.end())
             .message(|text| {
@@ -205,7 +205,7 @@ impl Observed<'_> {
                 attributes.text("logtracer.sampling.reason", decision.reason.as_str());
             }
             if export == Export::Late {
-                attributes.truth("logtracer.late", true);
+                attributes.boolean("logtracer.late", true);
             }
             for (name, values) in recorded.iter() {
                 attributes.texts(name, values);

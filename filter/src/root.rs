@@ -4,9 +4,9 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
-use logtracer_core::otlp::{self, Scope};
-use logtracer_core::sampling::Limiter;
-use logtracer_core::span::Kind;
+use logtracer_core::otlp::{self, InstrumentationScope};
+use logtracer_core::sampling::RateLimiter;
+use logtracer_core::span::SpanKind;
 
 use crate::batch::{Batch, Bounds};
 use crate::config::{Config, Exporter};
@@ -25,11 +25,11 @@ pub(crate) struct Plugin {
     /// Spans that wait for the next flush.
     batch: RefCell<Batch>,
     /// The bound on new sampled traces.
-    pub(crate) limiter: Option<RefCell<Limiter>>,
+    pub(crate) limiter: Option<RefCell<RateLimiter>>,
     /// Asks the host for all properties of a request at once; `None` where it cannot.
     pub(crate) properties: Option<Expression>,
     /// Known with the first request.
-    kind: Cell<Option<Kind>>,
+    kind: Cell<Option<SpanKind>>,
 }
 
 /// The longest time between two ticks: how far the statistics lag behind.
@@ -69,7 +69,7 @@ impl Plugin {
         let bounds = config.exporter.as_ref().map_or(Bounds { bytes: 0, spans_together: 0 }, |exporter| {
             Bounds { bytes: exporter.max_buffer_bytes, spans_together: exporter.max_batch_spans }
         });
-        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(Limiter::new(rate)));
+        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(RateLimiter::new(rate)));
         Self {
             config,
             service_name,
@@ -81,7 +81,7 @@ impl Plugin {
     }
 
     /// The kind of this plugin's spans.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> SpanKind {
         if let Some(kind) = self.config.span_kind.or(self.kind.get()) {
             return kind;
         }
@@ -321,7 +321,7 @@ fn retry_after() -> Option<Duration> {
 /// Makes the callout; its own request is never traced (`b3: 0`, and see [`Exporter::is_export`]).
 fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
     let mut body = Vec::new();
-    let scope = Scope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
+    let scope = InstrumentationScope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
     let resource = |resource: &mut otlp::Attributes<'_>| {
         resource.text("service.name", &plugin.service_name);
         resource.text("gcp.project_id", plugin.config.project_id.as_deref().unwrap_or_default());

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../promises.rs"]
-mod promises;
+#[path = "../invariants.rs"]
+mod invariants;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| promises::line(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::line(input));

@@ -7,7 +7,7 @@ use core::fmt;
 /// ```
 /// use logtracer_core::line::Severity;
 ///
-/// assert_eq!(Severity::of_http_status(503).as_str(), "ERROR");
+/// assert_eq!(Severity::from_http_status(503).as_str(), "ERROR");
 /// assert!(Severity::Warning > Severity::Info);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -86,10 +86,10 @@ impl Severity {
     /// ```
     /// use logtracer_core::line::Severity;
     ///
-    /// let severities = [200, 404, 499, 503].map(Severity::of_http_status);
+    /// let severities = [200, 404, 499, 503].map(Severity::from_http_status);
     /// assert_eq!(severities, [Severity::Info, Severity::Warning, Severity::Info, Severity::Error]);
     /// ```
-    pub const fn of_http_status(status: u16) -> Self {
+    pub const fn from_http_status(status: u16) -> Self {
         match status {
             499 => Self::Info,
             400..=498 => Self::Warning,

@@ -41,7 +41,7 @@ fn check(write: impl Fn(&mut Line<'_>), expected: Expect) {
 fn the_line_of_a_request() {
     check(
         |line| {
-            line.severity(Severity::of_http_status(404))
+            line.severity(Severity::from_http_status(404))
                 .time(1_532_527_565_499_727_000)
                 .message(|text| text.push("shop - GET - http://shop/basket - 404 Not Found"))
                 .http_request(&HttpRequest {
@@ -168,7 +168,7 @@ fn severities_of_statuses() {
         (599, Severity::Error),
         (600, Severity::Info),
     ] {
-        assert_eq!(Severity::of_http_status(status), expected, "{status}");
+        assert_eq!(Severity::from_http_status(status), expected, "{status}");
     }
 }
 

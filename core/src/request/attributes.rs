@@ -4,14 +4,14 @@
 
 use super::{Exchange, Outcome, grpc, url};
 use crate::otlp::Attributes;
-use crate::span::{Kind, Status};
+use crate::span::{SpanKind, SpanStatus};
 
 const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 impl Exchange<'_> {
     /// Adds what is known of the request.
-    pub fn write_attributes(&self, kind: Kind, attributes: &mut Attributes<'_>) {
+    pub fn write_attributes(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
         // An unknown method is "_OTHER", or anyone could make up new time series.
         if METHODS.contains(&self.method) {
             attributes.text("http.request.method", self.method);
@@ -19,7 +19,7 @@ impl Exchange<'_> {
             attributes.text("http.request.method", "_OTHER");
             attributes.text("http.request.method_original", self.method);
         }
-        if kind == Kind::Client {
+        if kind == SpanKind::Client {
             attributes.text("url.full", self.url);
         } else {
             attributes.text("url.scheme", self.scheme);
@@ -29,7 +29,7 @@ impl Exchange<'_> {
         let (host, port) = url::split_port(self.authority);
         attributes.text("server.address", host);
         attributes.number("server.port", port.map_or(0, u64::from));
-        if kind == Kind::Server {
+        if kind == SpanKind::Server {
             attributes.text("client.address", self.remote_ip);
         }
         attributes.text("http.route", self.named_route());
@@ -47,7 +47,7 @@ impl Exchange<'_> {
             // The conventions have no name for it; this one is of Envoy's own tracers.
             attributes.text("grpc.message", self.grpc_message);
         }
-        if self.outcome.span_status(kind) == Status::Error {
+        if self.outcome.span_status(kind) == SpanStatus::Error {
             match self.outcome {
                 Outcome::Grpc { code, .. } => attributes.text("error.type", grpc::name(code)),
                 outcome => attributes.number_as_text("error.type", u64::from(outcome.status())),

@@ -44,7 +44,7 @@ pub const fn is_server_error(code: u32) -> bool {
 /// The code that a response without `grpc-status` stands for.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
-pub const fn of_http(status: u16) -> u32 {
+pub const fn from_http_status(status: u16) -> u32 {
     match status {
         400 => 13,
         401 => 16,

@@ -2,7 +2,7 @@
 
 use super::grpc;
 use crate::line::Severity;
-use crate::span::{Kind, Status};
+use crate::span::{SpanKind, SpanStatus};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +32,11 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 impl Outcome {
     /// How a gRPC call ended: by its code, where one came, or by the HTTP status; CANCELLED where that is zero, for
     /// then the caller went away.
-    pub const fn of_grpc(code: Option<u32>, http: u16) -> Self {
+    pub const fn from_grpc(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
             (_, 0) => Self::cancelled_grpc(http),
             (Some(code), http) => Self::Grpc { code, http },
-            (None, http) => Self::Grpc { code: grpc::of_http(http), http },
+            (None, http) => Self::Grpc { code: grpc::from_http_status(http), http },
         }
     }
 
@@ -48,10 +48,10 @@ impl Outcome {
 
     /// How a call of gRPC-Web ended: its code may stand in the body, and where nobody has read it there, only HTTP's
     /// status is known.
-    pub const fn of_grpc_web(code: Option<u32>, http: u16) -> Self {
+    pub const fn from_grpc_web(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
             (None, 200) => Self::Http(http),
-            _ => Self::of_grpc(code, http),
+            _ => Self::from_grpc(code, http),
         }
     }
 
@@ -66,7 +66,7 @@ impl Outcome {
     /// 5xx is ERROR, 4xx WARNING; a caller that went away is neither.
     pub fn severity(self) -> Severity {
         match self {
-            Self::Http(status) => Severity::of_http_status(status),
+            Self::Http(status) => Severity::from_http_status(status),
             Self::Aborted | Self::Grpc { code: grpc::OK | grpc::CANCELLED, .. } => Severity::Info,
             Self::Grpc { code, .. } if grpc::is_server_error(code) => Severity::Error,
             Self::Grpc { .. } => Severity::Warning,
@@ -74,8 +74,8 @@ impl Outcome {
     }
 
     /// The status of a span of this kind: a server is not to blame for what its caller got wrong.
-    pub const fn span_status(self, kind: Kind) -> Status {
-        let of_caller = matches!(kind, Kind::Client);
+    pub const fn span_status(self, kind: SpanKind) -> SpanStatus {
+        let of_caller = matches!(kind, SpanKind::Client);
         let is_error = match self {
             Self::Http(status) => {
                 status >= 500 || (of_caller && status >= 400 && status != CLIENT_CLOSED_REQUEST)
@@ -83,7 +83,7 @@ impl Outcome {
             Self::Grpc { code, .. } => grpc::is_server_error(code) || (of_caller && code != grpc::OK),
             Self::Aborted => false,
         };
-        if is_error { Status::Error } else { Status::Unset }
+        if is_error { SpanStatus::Error } else { SpanStatus::Unset }
     }
 }
 
@@ -94,16 +94,16 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[track_caller]
-    fn check(outcome: Outcome, severity: Severity, server: Status, client: Status) {
+    fn check(outcome: Outcome, severity: Severity, server: SpanStatus, client: SpanStatus) {
         assert_eq!(outcome.severity(), severity);
-        assert_eq!(outcome.span_status(Kind::Server), server);
-        assert_eq!(outcome.span_status(Kind::Client), client);
+        assert_eq!(outcome.span_status(SpanKind::Server), server);
+        assert_eq!(outcome.span_status(SpanKind::Client), client);
     }
 
     /// Rules 55, 57, 59 and 66.
     #[test]
     fn severity_and_status() {
-        use Status::{Error, Unset};
+        use SpanStatus::{Error, Unset};
         let grpc = |code| Outcome::Grpc { code, http: 200 };
         check(Outcome::Http(200), Severity::Info, Unset, Unset);
         check(Outcome::Http(101), Severity::Info, Unset, Unset);
@@ -136,14 +136,14 @@ mod tests {
             (None, 500, 2),
             (Some(8), 503, 8),
         ] {
-            assert_eq!(Outcome::of_grpc(code, http), grpc(expected, http), "{code:?} {http}");
+            assert_eq!(Outcome::from_grpc(code, http), grpc(expected, http), "{code:?} {http}");
         }
-        assert_eq!(Outcome::of_grpc(None, 0), grpc(1, 499));
+        assert_eq!(Outcome::from_grpc(None, 0), grpc(1, 499));
         assert_eq!(Outcome::cancelled_grpc(200), grpc(1, 200));
-        assert_eq!(Outcome::of_grpc_web(None, 200), Outcome::Http(200));
-        assert_eq!(Outcome::of_grpc_web(Some(5), 200), grpc(5, 200));
-        assert_eq!(Outcome::of_grpc_web(Some(2), 200), grpc(2, 200));
-        assert_eq!(Outcome::of_grpc_web(None, 503), grpc(14, 503));
-        assert_eq!(Outcome::of_grpc_web(None, 0), grpc(1, 499));
+        assert_eq!(Outcome::from_grpc_web(None, 200), Outcome::Http(200));
+        assert_eq!(Outcome::from_grpc_web(Some(5), 200), grpc(5, 200));
+        assert_eq!(Outcome::from_grpc_web(Some(2), 200), grpc(2, 200));
+        assert_eq!(Outcome::from_grpc_web(None, 503), grpc(14, 503));
+        assert_eq!(Outcome::from_grpc_web(None, 0), grpc(1, 499));
     }
 }

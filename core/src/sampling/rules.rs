@@ -46,7 +46,7 @@ pub struct Rules(Vec<Rule>);
 
 /// The parts of a request that rules look at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Facts<'a> {
+pub struct RequestParts<'a> {
     /// The path without the query.
     pub path: &'a [u8],
     /// The host, maybe with a port.
@@ -67,13 +67,17 @@ impl Rules {
     }
 
     /// The first rule that matches; `header` tells whether any header line of the request meets a condition.
-    pub fn first_match(&self, facts: Facts<'_>, header: impl Fn(&HeaderCondition) -> bool) -> Option<&Rule> {
+    pub fn first_match(
+        &self,
+        facts: RequestParts<'_>,
+        header: impl Fn(&HeaderCondition) -> bool,
+    ) -> Option<&Rule> {
         self.0.iter().find(|rule| rule.conditions.iter().all(|condition| condition.holds(facts, &header)))
     }
 }
 
 impl Condition {
-    fn holds(&self, facts: Facts<'_>, header: &impl Fn(&HeaderCondition) -> bool) -> bool {
+    fn holds(&self, facts: RequestParts<'_>, header: &impl Fn(&HeaderCondition) -> bool) -> bool {
         match self {
             Self::PathPrefix(prefix) => facts.path.starts_with(prefix.as_bytes()),
             Self::Path(path) => facts.path == path.as_bytes(),
@@ -120,7 +124,7 @@ mod tests {
         fn check(rules: &Rules, request: [&str; 3], header: (&str, &str), expected: Option<f64>) {
             let [method, authority, path] = request.map(str::as_bytes);
             let found = rules
-                .first_match(Facts { path, authority, method }, |condition| {
+                .first_match(RequestParts { path, authority, method }, |condition| {
                     condition.is_met_by(header.0.as_bytes(), header.1.as_bytes())
                 })
                 .map(|rule| rule.rate);

@@ -1,8 +1,8 @@
 //! The OTLP bytes, read back with the messages of `opentelemetry-proto`.
 
 use expect_test::expect;
-use logtracer_core::otlp::{self, Attributes, Scope};
-use logtracer_core::span::{Kind, Link, Span, Status};
+use logtracer_core::otlp::{self, Attributes, InstrumentationScope};
+use logtracer_core::span::{Link, Span, SpanKind, SpanStatus};
 use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -20,7 +20,7 @@ fn a_span_reads_back() {
         attributes.text("http.request.method", "GET");
         attributes.number("http.response.status_code", 503);
         attributes.number_as_text("error.type", 503);
-        attributes.truth("late", false);
+        attributes.boolean("late", false);
         attributes.text("empty", "");
         attributes.number("zero", 0);
     });
@@ -219,10 +219,10 @@ fn span() -> Span<'static> {
         },
         tracestate: "a=1",
         name: b"GET /basket",
-        kind: Kind::Server,
+        kind: SpanKind::Server,
         start_unix_nanos: 1_000,
         end_unix_nanos: 2_500,
-        status: Status::Error,
+        status: SpanStatus::Error,
         link: None,
     }
 }
@@ -232,7 +232,12 @@ fn export(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) -> Expo
     otlp::write_span(&mut spans, span, attributes);
     let mut out = Vec::new();
     let resource = |resource: &mut Attributes<'_>| resource.text("service.name", "shop");
-    otlp::write_request(&mut out, resource, Scope { name: "logtracer", version: "0.1.0" }, &spans);
+    otlp::write_request(
+        &mut out,
+        resource,
+        InstrumentationScope { name: "logtracer", version: "0.1.0" },
+        &spans,
+    );
     ExportTraceServiceRequest::decode(out.as_slice()).expect("valid protobuf")
 }
 

@@ -21,7 +21,7 @@ pub use sampling::{Exclude, Sampling};
 
 use logtracer_core::line;
 use logtracer_core::request::url::Query;
-use logtracer_core::span::Kind;
+use logtracer_core::span::SpanKind;
 
 use read::Section;
 
@@ -52,7 +52,7 @@ pub struct Config {
     /// Which requests leave no span.
     pub exclude: Exclude,
     /// The kind of the spans, `None` to go by the listener's direction.
-    pub span_kind: Option<Kind>,
+    pub span_kind: Option<SpanKind>,
     /// What of a query string is told.
     pub query: Query,
     /// Request headers that spans and lines record.
@@ -123,8 +123,8 @@ impl Config {
             sampling: Sampling::read(&root)?,
             exclude: Exclude::read(&root)?,
             span_kind: match root.word("span_kind", &["auto", "server", "client"])? {
-                Some("server") => Some(Kind::Server),
-                Some("client") => Some(Kind::Client),
+                Some("server") => Some(SpanKind::Server),
+                Some("client") => Some(SpanKind::Client),
                 _ => None,
             },
             query: match root.word("query", &["redact", "keep", "drop"])? {

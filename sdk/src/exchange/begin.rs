@@ -56,7 +56,7 @@ pub(crate) enum RequestSpan {}
 #[cfg(not(feature = "spans"))]
 impl RequestSpan {
     pub(crate) fn start(
-        _kind: logtracer_core::span::Kind,
+        _kind: logtracer_core::span::SpanKind,
         context: logtracer_core::TraceContext,
         _wanted: bool,
         _is_of_another: bool,

@@ -21,7 +21,7 @@ pub(crate) use future::{Answered, Rest};
 use http::{HeaderMap, header};
 use logtracer_core::request::grpc;
 use logtracer_core::request::url::Query;
-use logtracer_core::span::Kind;
+use logtracer_core::span::SpanKind;
 #[cfg(feature = "server")]
 pub(crate) use received::Received;
 pub(crate) use seen::Parts;
@@ -37,10 +37,10 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    pub(crate) fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> SpanKind {
         match self {
-            Self::Server => Kind::Server,
-            Self::Client => Kind::Client,
+            Self::Server => SpanKind::Server,
+            Self::Client => SpanKind::Client,
         }
     }
 }

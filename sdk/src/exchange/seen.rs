@@ -165,7 +165,7 @@ impl Seen {
 
     fn outcome(&self) -> Outcome {
         match self.end {
-            End::None if self.is_grpc => Outcome::of_grpc(None, 0),
+            End::None if self.is_grpc => Outcome::from_grpc(None, 0),
             End::None => Outcome::Aborted,
             End::Sending { status, grpc: None } if self.is_grpc => {
                 Outcome::Grpc { code: grpc::CANCELLED, http: status.as_u16() }
@@ -176,10 +176,10 @@ impl Seen {
             }
             End::Sending { .. } if !self.is_grpc => Outcome::Aborted,
             End::Sending { status, grpc } | End::Complete { status, grpc } if self.is_web => {
-                Outcome::of_grpc_web(grpc, status.as_u16())
+                Outcome::from_grpc_web(grpc, status.as_u16())
             }
             End::Sending { status, grpc } | End::Complete { status, grpc } if self.is_grpc => {
-                Outcome::of_grpc(grpc, status.as_u16())
+                Outcome::from_grpc(grpc, status.as_u16())
             }
             End::Sending { status, .. } | End::Complete { status, .. } => Outcome::Http(status.as_u16()),
             // Nobody has answered.

@@ -1,7 +1,7 @@
 //! [`RequestSpan`]: the span of a request that comes in or goes out.
 
 use logtracer_core::request::Exchange;
-use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
 
 use super::queue;
@@ -12,7 +12,7 @@ use crate::current::{TraceContextExt, carried};
 #[derive(Debug)]
 pub(crate) struct RequestSpan {
     context: TraceContext,
-    kind: Kind,
+    kind: SpanKind,
     start_unix_nanos: u64,
 }
 
@@ -21,7 +21,7 @@ impl RequestSpan {
     ///
     /// A context that is someone else's span gets a child; one that was made for this request is the span itself.
     pub(crate) fn start(
-        kind: Kind,
+        kind: SpanKind,
         context: TraceContext,
         wanted: bool,
         is_of_another: bool,
@@ -54,7 +54,7 @@ impl RequestSpan {
             kind: self.kind,
             start_unix_nanos: self.start_unix_nanos,
             end_unix_nanos: self.start_unix_nanos.saturating_add(exchange.duration.as_nanos() as u64),
-            status: if failed { Status::Error } else { exchange.outcome.span_status(self.kind) },
+            status: if failed { SpanStatus::Error } else { exchange.outcome.span_status(self.kind) },
             link: None,
         };
         queue::record(&span, |attributes| exchange.write_attributes(self.kind, attributes));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use logtracer_core::otlp::{self, Scope};
+use logtracer_core::otlp::{self, InstrumentationScope};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -48,7 +48,8 @@ async fn run(queue: &Queue, target: &Target, service: &str) {
         }
         while let Some((spans, count)) = queue.take_batch() {
             let mut body = Vec::new();
-            let scope = Scope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+            let scope =
+                InstrumentationScope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
             otlp::write_request(&mut body, |resource| resource.text("service.name", service), scope, &spans);
             let dropped = deliver(queue, target, body.into(), count as u64, MAX_TIME).await;
             queue.count_dropped(dropped);

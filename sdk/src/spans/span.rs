@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use logtracer_core::TraceContext;
-use logtracer_core::span::{Kind, Span, Status};
+use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use pin_project_lite::pin_project;
 
 use super::queue;
@@ -31,7 +31,7 @@ use crate::future::InTrace;
 /// assert!(current_trace().is_none());
 /// ```
 pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
-    SpanBuilder { name: name.into(), kind: Kind::Internal, attributes: Vec::new(), failure: None }
+    SpanBuilder { name: name.into(), kind: SpanKind::Internal, attributes: Vec::new(), failure: None }
 }
 
 /// A span that has not begun; made by [`span`].
@@ -47,7 +47,7 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
 #[must_use = "a span begins with `enter`"]
 pub struct SpanBuilder {
     name: Cow<'static, str>,
-    kind: Kind,
+    kind: SpanKind,
     attributes: Vec<(Cow<'static, str>, String)>,
     /// Set from within the span by whoever sees that its work has failed.
     failure: Option<Arc<AtomicBool>>,
@@ -71,7 +71,7 @@ impl SpanBuilder {
     #[cfg(feature = "client")]
     pub(crate) fn client(mut self) -> (Self, Arc<AtomicBool>) {
         let failure = Arc::default();
-        self.kind = Kind::Client;
+        self.kind = SpanKind::Client;
         self.failure = Some(Arc::clone(&failure));
         (self, failure)
     }
@@ -153,7 +153,7 @@ impl Drop for Open {
             start_unix_nanos: self.start_unix_nanos,
             // The wall clock may be set while the span is open.
             end_unix_nanos: self.start_unix_nanos.saturating_add(self.start.elapsed().as_nanos() as u64),
-            status: if failed { Status::Error } else { Status::Unset },
+            status: if failed { SpanStatus::Error } else { SpanStatus::Unset },
             link: None,
         };
         queue::record(&span, |attributes| {

@@ -119,7 +119,7 @@ fn every_key_is_read() {
             name: "x-cache".into(),
             attribute: "http.response.header.x-cache".into(),
         }],
-        span_kind: Some(Kind::Client),
+        span_kind: Some(SpanKind::Client),
         query: Query::Drop,
         response_header: Some("x-trace-id".into()),
         exporter: Some(Exporter {
