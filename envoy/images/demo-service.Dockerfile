@@ -1,5 +1,5 @@
-# The demo's service (tests/src/bin/demo-service.rs), and its Cloud Trace for docker-compose.yaml's profile. `scripts/image`
-# gives the folder of the programs as the context.
+# The service of the demo, and the stand-in for Cloud Trace of docker-compose.yaml's profile. `scripts/image` passes the
+# folder with the programs as the context.
 ARG BASE=gcr.io/distroless/cc-debian12:debug-nonroot
 FROM ${BASE}
 COPY demo-service demo-cloud-trace /usr/local/bin/

@@ -1,4 +1,4 @@
-# An Envoy on Debian, for where no image registry can be reached: scripts/envoy gets the program.
+# An Envoy on Debian, used if no image registry can be reached. scripts/envoy downloads the program.
 ARG BASE=logtracer-base
 FROM ${BASE}
 COPY envoy /usr/local/bin/
