@@ -8,7 +8,7 @@ use logtracer_core::otlp;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
 use logtracer_core::request::url::{self, Query};
 use logtracer_filter::config::Config;
-use logtracer_filter::pairs::{self, Pairs};
+use logtracer_filter::header_map::{HeaderMap, serialize};
 
 /// Lines `name: value`: nothing panics, and what is injected again is extracted as the same context.
 pub(crate) fn headers(input: &[u8]) {
@@ -81,15 +81,15 @@ pub(crate) fn line(input: &[u8]) {
 }
 
 /// A host may hand over anything: what is read of it is part of it, and what is whole reads back.
-pub(crate) fn pairs(input: &[u8]) {
-    let pairs = Pairs::new(input.to_vec());
-    let length: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+pub(crate) fn header_map(input: &[u8]) {
+    let headers = HeaderMap::new(input.to_vec());
+    let length: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     assert!(length <= input.len() + 1, "the last NUL may be missing");
-    let lines: Vec<(&str, &str)> = pairs
+    let lines: Vec<(&str, &str)> = headers
         .iter()
         .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
         .collect();
-    let again = Pairs::new(pairs::serialized(&lines));
+    let again = HeaderMap::new(serialize(&lines));
     assert!(again.iter().eq(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))));
 }
 

@@ -1,4 +1,4 @@
-//! [`Decision`]: which span this request gets, in which trace, and whether it is recorded.
+//! [`Decision`]: the span and the trace of a request, and whether they are recorded.
 
 use core::cell::RefCell;
 
@@ -8,32 +8,32 @@ use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext};
 
 use crate::config::{Config, Edge};
 use crate::metrics::Metric;
-use crate::{host, ids};
+use crate::{hostcalls, ids};
 
-/// Which span this request gets, in which trace, and whether it is recorded.
+/// The span and the trace of a request, and whether they are recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decision {
     pub(crate) context: TraceContext,
-    /// Who decided whether it is recorded.
+    /// What decided whether the trace is recorded.
     pub(crate) reason: Reason,
-    /// The caller's span, where its trace was not continued but is told of.
+    /// The caller's span if the new trace only links to it.
     pub(crate) link: Option<RemoteContext>,
-    /// Whether the request is logged though it succeeds.
+    /// Log the request if it succeeds. A failed one is always logged.
     pub(crate) log: bool,
 }
 
-/// Who decided whether a trace is recorded.
+/// What decided whether a trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The caller.
+    /// The caller's sampling decision.
     Parent,
-    /// The caller, by B3's debug flag.
+    /// The caller's B3 debug flag.
     Debug,
-    /// The general share.
+    /// `sampling.rate`.
     Rate,
-    /// A rule.
+    /// The rate of a rule in `sampling.rules`.
     Rule,
-    /// The bound on new traces in a second.
+    /// `sampling.max_per_second`.
     Limit,
 }
 
@@ -60,36 +60,36 @@ impl Reason {
 }
 
 impl Decision {
-    /// Continues the caller's trace or makes a new one, and decides where nobody has yet.
+    /// Continues the caller's trace or creates a new one. Decides whether it is recorded if the caller has not.
     pub(crate) fn make(
         config: &Config,
         limiter: Option<&RefCell<RateLimiter>>,
         extracted: &Extracted<'_>,
-        facts: RequestParts<'_>,
+        parts: RequestParts<'_>,
         header: impl Fn(&HeaderCondition) -> bool,
     ) -> Self {
         let rules = &config.sampling.rules;
-        let rule = if rules.is_empty() { None } else { rules.first_match(facts, header) };
+        let rule = if rules.is_empty() { None } else { rules.first_match(parts, header) };
         let log = rule.is_none_or(|rule| rule.log);
-        let trusted = config.propagation.edge == Edge::Trust;
+        let is_trusted = config.propagation.edge == Edge::Trust;
         let span_id = ids::span_id();
         let (context, link) = match extracted.parent {
-            Some(parent) if trusted => (parent.child(span_id), None),
+            Some(parent) if is_trusted => (parent.child(span_id), None),
             Some(parent) if config.propagation.edge == Edge::Link => {
-                // A link points to a span; a caller may have named a trace only.
+                // A link refers to a span, but a caller may send a trace id only.
                 let link = Some(parent).filter(|parent| parent.span_id.is_some());
                 (new_trace(span_id, Sampling::Defer), link)
             }
             _ => {
-                let sampling = if trusted { extracted.sampling } else { Sampling::Defer };
+                let sampling = if is_trusted { extracted.sampling } else { Sampling::Defer };
                 (new_trace(span_id, sampling), None)
             }
         };
-        let is_open = config.sampling.defer_cloud_trace_zero && trusted && extracted.cloud_trace_zero;
+        let is_deferred = config.sampling.defer_cloud_trace_zero && is_trusted && extracted.cloud_trace_zero;
         let reason = match context.sampling {
             Sampling::Debug => Reason::Debug,
             Sampling::Accept => Reason::Parent,
-            Sampling::Deny if !is_open => Reason::Parent,
+            Sampling::Deny if !is_deferred => Reason::Parent,
             Sampling::Deny | Sampling::Defer => {
                 let (sampled, reason) = sample(config, limiter, rule, &context);
                 let context = context.with_sampling(Sampling::from_sampled(sampled));
@@ -117,8 +117,10 @@ fn sample(
     if !ratio.keeps(context.trace_id) {
         return (false, reason);
     }
-    let within_limit = limiter.is_none_or(|limiter| {
-        limiter.try_borrow_mut().is_ok_and(|mut limiter| limiter.try_acquire(host::now_monotonic_nanos()))
+    let is_within_limit = limiter.is_none_or(|limiter| {
+        limiter
+            .try_borrow_mut()
+            .is_ok_and(|mut limiter| limiter.try_acquire(hostcalls::now_monotonic_nanos()))
     });
-    if within_limit { (true, reason) } else { (false, Reason::Limit) }
+    if is_within_limit { (true, reason) } else { (false, Reason::Limit) }
 }

@@ -1,24 +1,24 @@
-//! [`GrpcStatus`]: how a call of gRPC ended, in the words of its service.
+//! [`GrpcStatus`]: the status with which a gRPC call ended.
 
 use logtracer_core::request::grpc;
 
-use crate::host::{self, Map};
+use crate::hostcalls::{self, MapType};
 
-/// What `grpc-status` and `grpc-message` say.
+/// The status with which a gRPC call ended.
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcStatus {
     pub(crate) code: u32,
-    /// Decoded; empty where all went well.
+    /// The decoded `grpc-message`; empty if the call succeeded.
     pub(crate) message: Vec<u8>,
 }
 
 impl GrpcStatus {
-    /// `None` where there is no `grpc-status`.
-    pub(crate) fn read(map: Map) -> Option<Self> {
-        let code = code(&host::header(map, "grpc-status")?);
+    /// Reads the status from headers or trailers. Returns `None` if they have no `grpc-status`.
+    pub(crate) fn read(map: MapType) -> Option<Self> {
+        let code = code(&hostcalls::header(map, "grpc-status")?);
         let mut message = Vec::new();
         if code != grpc::OK
-            && let Some(encoded) = host::header(map, "grpc-message")
+            && let Some(encoded) = hostcalls::header(map, "grpc-message")
         {
             grpc::write_message(&mut message, &encoded);
         }
@@ -26,7 +26,7 @@ impl GrpcStatus {
     }
 }
 
-/// What is no number stands for UNKNOWN, as the specification asks.
+/// Parses a code. Anything but a number is UNKNOWN, as the specification requires.
 fn code(value: &[u8]) -> u32 {
     core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(grpc::UNKNOWN)
 }

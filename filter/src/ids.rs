@@ -4,19 +4,19 @@ use core::cell::{Cell, RefCell};
 
 use logtracer_core::{SpanId, TraceId};
 
-use crate::host;
+use crate::hostcalls;
 
-/// A new trace id; [`logtracer_core::sampling`] needs its low 56 bits to be random.
+/// Returns a new trace id. Its low 56 bits are random, as [`logtracer_core::sampling`] requires.
 pub(crate) fn trace_id() -> TraceId {
     draw(|| TraceId::from_bytes(bytes()))
 }
 
-/// A new span id.
+/// Returns a new span id.
 pub(crate) fn span_id() -> SpanId {
     draw(|| SpanId::from_bytes(bytes()))
 }
 
-/// Draws until the id is not zero, which one in 2^64 is.
+/// Draws until the id is not zero, which happens once in 2^64 draws.
 fn draw<T>(id: impl Fn() -> Option<T>) -> T {
     loop {
         if let Some(id) = id() {
@@ -25,8 +25,8 @@ fn draw<T>(id: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// Random bytes of Envoy's generator, which cost a call for each 512 of them; from the clock and a counter where the
-/// host has none, so that there is always an id.
+/// Returns random bytes of Envoy's generator, which needs one host call for 512 of them. If the generator is
+/// unavailable, the bytes come from the clock and a counter, because every request needs an id.
 fn bytes<const N: usize>() -> [u8; N] {
     thread_local! {
         static POOL: RefCell<Pool> = const { RefCell::new(Pool::EMPTY) };
@@ -34,10 +34,10 @@ fn bytes<const N: usize>() -> [u8; N] {
     POOL.with(|pool| pool.try_borrow_mut().ok()?.take()).unwrap_or_else(from_clock)
 }
 
-/// Random bytes that no id was made of yet.
+/// Random bytes for the next ids.
 struct Pool {
     bytes: [u8; Self::SIZE],
-    /// How many of them are used up.
+    /// The number of bytes that are used up.
     used: usize,
 }
 
@@ -47,7 +47,7 @@ impl Pool {
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         if self.used + N > Self::SIZE {
-            self.bytes = host::random()?;
+            self.bytes = hostcalls::random()?;
             self.used = 0;
         }
         let taken = self.bytes.get(self.used..self.used + N)?.try_into().ok()?;
@@ -56,14 +56,15 @@ impl Pool {
     }
 }
 
+/// Returns different bytes for each call, also if the clock stands still.
 fn from_clock<const N: usize>() -> [u8; N] {
     thread_local! {
         static COUNTER: Cell<u64> = const { Cell::new(0) };
     }
-    let mut state = host::now_unix_nanos() ^ COUNTER.get();
+    let mut state = hostcalls::now_unix_nanos() ^ COUNTER.get();
     let mut bytes = [0; N];
     for byte in &mut bytes {
-        // SplitMix64: a step of a Weyl sequence, then mixed.
+        // SplitMix64: one step of a Weyl sequence, then mixed.
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         *byte = (mixed >> 56) as u8;

@@ -1,40 +1,44 @@
 //! The proxy-wasm filter for Envoy and Istio: one trace context, one log line and one span for each request.
 //!
 //! ```text
-//!  request headers ─► stream (extract ─► context ─► inject) ─► the service
-//!                        │
-//!  the request is over ─► observed ─► line ─► filter state ─► Envoy's access log ─► stdout
-//!                                  └► span ─► batch ─► reporter (callout, from the root's tick) ─► exporter
+//!  request headers ─► stream ─► request (extract ─► decision ─► inject) ─► the service
+//!
+//!  end of request ──► stream ─► completed ─► access_log ─► filter state ─► Envoy's access log ─► stdout
+//!                                        └─► span ─► plugin (buffer) ─► reporter (callout) ─► exporter
 //! ```
 //!
-//! What a context, a line and a span are stands in [`logtracer_core`]; here is what Envoy adds: `host` (what is
-//! called of it), `vm` (what it calls), `root` (one per plugin configuration and worker) and `stream` (one per
-//! request).
+//! [`logtracer_core`] defines contexts, lines and spans. This crate connects them to Envoy: `dispatcher` has the
+//! callbacks that Envoy calls, `hostcalls` the functions that the filter calls. A `root` exists for each plugin
+//! configuration and worker and sends the spans; a `stream` exists for each request.
 //!
-//! Invariant: no header, no configuration and no answer of a host call makes the filter panic, for a panic ends
-//! the whole VM of a worker; and no request ever waits for telemetry.
+//! Invariant: no header, configuration or result of a host call makes the filter panic, because a panic ends the
+//! VM of a worker. No request waits for telemetry.
 
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-pub mod batch;
+mod access_log;
+mod batch_limits;
+mod captured_headers;
+mod completed;
 pub mod config;
 mod decision;
-mod flags;
+mod dispatcher;
 mod grpc_status;
-mod host;
+pub mod header_map;
+mod hostcalls;
 mod ids;
-mod kept;
-mod losses;
+mod loss_log;
 mod metrics;
 mod node;
-mod observed;
-pub mod pairs;
+mod plugin;
 mod properties;
-mod recorded;
 mod reporter;
+mod request;
+mod request_head;
+mod response_flags;
 mod root;
+mod span;
 mod stream;
-mod vm;

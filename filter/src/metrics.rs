@@ -1,25 +1,25 @@
-//! The filter's statistics, which Envoy shows with its own.
+//! The filter's metrics, which Envoy shows with its own.
 //!
-//! Counted in the VM and handed to Envoy on each tick, for a call into the host costs more than the counting.
-//! Envoy adds the counters of all workers together.
+//! They are counted in the VM and passed on to Envoy in each tick, because a host call is expensive.
+//! Envoy adds up the metrics of all workers.
 
 use core::cell::Cell;
 
-use crate::host::{self, MetricKind};
+use crate::hostcalls::{self, MetricType};
 use logtracer_core::propagation::Format;
 
-/// Declares the statistics: what each is called here, what it is, and its name in Envoy's statistics.
+/// Declares each metric: its variant, its type and its name in Envoy.
 macro_rules! metrics {
-    ($($metric:ident $kind:ident $name:literal)*) => {
-        /// One statistic; `docs/metrics.md` says what it counts.
+    ($($metric:ident $type:ident $name:literal)*) => {
+        /// A metric; `docs/metrics.md` describes it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Metric {
             $($metric),*
         }
 
         impl Metric {
-            /// Every statistic in the order of its number.
-            const ALL: &[(Self, MetricKind, &str)] = &[$((Self::$metric, MetricKind::$kind, $name)),*];
+            /// Every metric, in the order of the variants.
+            const ALL: &[(Self, MetricType, &str)] = &[$((Self::$metric, MetricType::$type, $name)),*];
         }
     };
 }
@@ -64,7 +64,7 @@ metrics! {
 impl Metric {
     const COUNT: usize = Self::ALL.len();
 
-    /// Requests whose context came from this format.
+    /// Returns the counter of requests whose context was extracted from this format.
     pub(crate) const fn extracted(format: Format) -> Self {
         match format {
             Format::B3 => Self::ExtractedB3,
@@ -75,7 +75,7 @@ impl Metric {
         }
     }
 
-    /// Requests in which this format was malformed.
+    /// Returns the counter of requests in which this format is malformed.
     pub(crate) const fn invalid(format: Format) -> Self {
         match format {
             Format::B3 => Self::InvalidB3,
@@ -87,9 +87,11 @@ impl Metric {
     }
 }
 
-/// What has been counted since the last [`flush`], and Envoy's handle.
+/// The state of one metric.
 struct Slot {
+    /// Envoy's id of the metric.
     id: Cell<Option<u32>>,
+    /// The sum since the last [`flush`].
     pending: Cell<i64>,
 }
 
@@ -98,32 +100,12 @@ thread_local! {
         const { [const { Slot { id: Cell::new(None), pending: Cell::new(0) } }; Metric::COUNT] };
 }
 
-/// Counts one.
+/// Increments a counter.
 pub(crate) fn count(metric: Metric) {
     add(metric, 1);
 }
 
-/// A root's share of a gauge, which is the sum over all roots of all workers.
-#[derive(Debug)]
-pub(crate) struct Share {
-    metric: Metric,
-    told: i64,
-}
-
-impl Share {
-    pub(crate) const fn of(metric: Metric) -> Self {
-        Self { metric, told: 0 }
-    }
-
-    /// Sets the share to what it is now.
-    pub(crate) fn set(&mut self, now: usize) {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        add(self.metric, now - self.told);
-        self.told = now;
-    }
-}
-
-/// Adds to a statistic; a gauge may also go down.
+/// Adds to a metric. The amount may be negative for a gauge.
 pub(crate) fn add(metric: Metric, amount: i64) {
     SLOTS.with(|slots| {
         if let Some(slot) = slots.get(metric as usize) {
@@ -132,26 +114,47 @@ pub(crate) fn add(metric: Metric, amount: i64) {
     });
 }
 
-/// Makes every statistic known to Envoy, so that each is there from the start, at zero.
+/// Defines every metric in Envoy, which shows them from then on, at zero.
 pub(crate) fn define() {
     SLOTS.with(|slots| {
-        for (slot, (_, kind, name)) in slots.iter().zip(Metric::ALL) {
+        for (slot, (_, metric_type, name)) in slots.iter().zip(Metric::ALL) {
             if slot.id.get().is_none() {
-                slot.id.set(host::define_metric(*kind, name));
+                slot.id.set(hostcalls::define_metric(*metric_type, name));
             }
         }
     });
 }
 
-/// Hands on what has been counted.
+/// Passes the pending sums on to Envoy.
 pub(crate) fn flush() {
     SLOTS.with(|slots| {
         for slot in slots {
             if let (Some(id), pending @ (1.. | ..=-1)) = (slot.id.get(), slot.pending.take()) {
-                host::increment_metric(id, pending);
+                hostcalls::increment_metric(id, pending);
             }
         }
     });
+}
+
+/// One root's part of a gauge that is the sum over all roots of all workers.
+#[derive(Debug)]
+pub(crate) struct SharedGauge {
+    metric: Metric,
+    /// The part that is in the sum.
+    part: i64,
+}
+
+impl SharedGauge {
+    pub(crate) const fn new(metric: Metric) -> Self {
+        Self { metric, part: 0 }
+    }
+
+    /// Replaces this root's part of the gauge.
+    pub(crate) fn set(&mut self, part: usize) {
+        let part = i64::try_from(part).unwrap_or(i64::MAX);
+        add(self.metric, part - self.part);
+        self.part = part;
+    }
 }
 
 #[cfg(test)]
@@ -159,10 +162,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_has_a_place_and_a_name_of_its_own() {
-        for (index, (metric, kind, name)) in Metric::ALL.iter().enumerate() {
+    fn every_metric_has_an_index_and_a_unique_name() {
+        for (index, (metric, metric_type, name)) in Metric::ALL.iter().enumerate() {
             assert_eq!(*metric as usize, index, "{name}");
-            let is_gauge = matches!(kind, MetricKind::Gauge);
+            let is_gauge = matches!(metric_type, MetricType::Gauge);
             assert_eq!(is_gauge, name.ends_with("_held") || name.ends_with("_in_flight"), "{name}");
         }
         let mut names: Vec<_> = Metric::ALL.iter().map(|(_, _, name)| name).collect();
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_of_formats_have_their_names() {
+    fn metrics_of_formats_are_named_after_them() {
         let name = |metric: Metric| Metric::ALL[metric as usize].2;
         for format in Format::ALL {
             let of = format.as_str().replace('-', "_");
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_documented_and_no_other() {
+    fn exactly_the_defined_metrics_are_documented() {
         let mut documented: Vec<_> = include_str!("../../docs/metrics.md")
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split('`').next())

@@ -1,26 +1,28 @@
-//! [`Properties`]: what Envoy tells of a request that is over.
+//! [`Properties`]: what Envoy measured of a completed request.
 //!
-//! Each answer of the host costs a call back into the VM for its memory, the dearest thing that a filter does: what
-//! every request is asked for is one list, in one answer.
+//! Each result of a host call costs a call back into the VM to allocate its memory, the most expensive operation of
+//! a filter. The properties that every request needs are therefore one list, read in one host call.
 
 use core::time::Duration;
 
-use crate::host::{self, Expression};
+use crate::hostcalls::{self, Expression};
 
-/// From here on a request may have been cut off for its length, and its first byte is told.
-pub(crate) const LONG: Duration = Duration::from_secs(1);
+/// The duration from which on a time limit may have ended a request, and the span reports its first byte.
+pub(crate) const LONG_REQUEST: Duration = Duration::from_secs(1);
 
-/// What Envoy tells of a request that is over; texts that it does not know are empty, numbers zero.
+/// What Envoy measured of a completed request. An unknown text is empty, an unknown number zero.
 pub(crate) struct Properties {
     pub(crate) protocol: Vec<u8>,
     pub(crate) remote: Vec<u8>,
     pub(crate) upstream: Vec<u8>,
     pub(crate) cluster: Vec<u8>,
     pub(crate) route: Vec<u8>,
-    pub(crate) code_details: Vec<u8>,
-    /// The HTTP status; zero where there was none.
+    /// Empty if the upstream responded without an error in less than [`LONG_REQUEST`].
+    code_details: Vec<u8>,
+    /// The HTTP status; zero without a response.
     pub(crate) status: u64,
-    pub(crate) flags: u64,
+    /// See [`crate::response_flags`].
+    pub(crate) response_flags: u64,
     pub(crate) attempts: u64,
     pub(crate) request_size: u64,
     pub(crate) response_size: u64,
@@ -31,8 +33,8 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
-    /// Makes the host ready to answer [`Self::read`] at once.
-    pub(crate) fn together() -> Option<Expression> {
+    /// Compiles the expression with which [`Self::read`] needs one host call only.
+    pub(crate) fn expression() -> Option<Expression> {
         let mut paths = Vec::new();
         Self::gather(|path| {
             paths.push(path.replace('\0', "."));
@@ -41,31 +43,32 @@ impl Properties {
         Expression::new(&format!("[{}]", paths.join(", ")))
     }
 
-    /// Asks for all at once, or for one after the other where one is not there: an aborted request has no status,
-    /// and one that was answered here has no upstream.
-    pub(crate) fn read(together: Option<&Expression>) -> Self {
-        let mut properties = match together.and_then(Expression::evaluate_list) {
+    /// Reads all properties in one host call, or one by one if any of them is absent: an aborted request has no
+    /// status, and one that Envoy answered itself has no upstream.
+    pub(crate) fn read(expression: Option<&Expression>) -> Self {
+        let mut properties = match expression.and_then(Expression::evaluate_list) {
             Some(values) => {
                 let mut values = values.iter();
                 Self::gather(|_| values.next().map(|(value, _)| value.to_vec()).unwrap_or_default())
             }
-            None => Self::gather(|path| host::property(path).unwrap_or_default()),
+            None => Self::gather(|path| hostcalls::property(path).unwrap_or_default()),
         };
-        // An upstream that answered without a flag is "via_upstream", which nobody needs to be told; but an error may
-        // be Envoy's own, and a bound on the time of a stream cuts it off without a flag.
-        let may_be_remarkable = properties.flags != 0
+        // The details of a response from the upstream without a flag are "via_upstream", which needs no host call.
+        // Not so for errors, which may be Envoy's own, and for long requests: a time limit ends a stream without a
+        // flag.
+        let may_be_notable = properties.response_flags != 0
             || properties.upstream.is_empty()
             || properties.status >= 400
-            || properties.duration >= LONG.as_nanos() as u64;
-        if may_be_remarkable {
-            properties.code_details = host::property("response\0code_details").unwrap_or_default();
+            || properties.duration >= LONG_REQUEST.as_nanos() as u64;
+        if may_be_notable {
+            properties.code_details = hostcalls::property("response\0code_details").unwrap_or_default();
         }
         properties
     }
 
-    /// What every request is asked for, in the order of the list.
+    /// Reads the properties that every request needs, in the order of the list.
     fn gather(mut value: impl FnMut(&str) -> Vec<u8>) -> Self {
-        let number = |value: Vec<u8>| host::number(&value).unwrap_or_default();
+        let number = |value: Vec<u8>| hostcalls::number(&value).unwrap_or_default();
         Self {
             protocol: value("request\0protocol"),
             remote: value("source\0address"),
@@ -73,7 +76,7 @@ impl Properties {
             cluster: value("xds\0cluster_name"),
             route: value("xds\0route_name"),
             status: number(value("response\0code")),
-            flags: number(value("response\0flags")),
+            response_flags: number(value("response\0flags")),
             attempts: number(value("upstream\0request_attempt_count")),
             request_size: number(value("request\0total_size")),
             response_size: number(value("response\0total_size")),
@@ -83,8 +86,18 @@ impl Properties {
         }
     }
 
-    /// Nanoseconds since 1970.
+    /// Returns the end of the request in nanoseconds since 1970.
     pub(crate) fn end(&self) -> u64 {
         self.start.saturating_add(self.duration)
+    }
+
+    /// Returns the response code details, or nothing if they only report that the upstream responded.
+    pub(crate) fn notable_code_details(&self) -> &[u8] {
+        if self.code_details == b"via_upstream" { b"" } else { &self.code_details }
+    }
+
+    /// Returns whether Envoy closed the caller's connection itself.
+    pub(crate) fn is_local_disconnect(&self) -> bool {
+        self.code_details.starts_with(b"downstream_local_disconnect")
     }
 }

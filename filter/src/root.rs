@@ -1,50 +1,31 @@
-//! [`Root`]: one plugin configuration in one worker; makes the streams, and takes their spans to the exporter.
+//! [`Root`]: one plugin configuration in one worker. It creates the streams and sends their spans to the exporter.
 
-use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
 use logtracer_core::otlp::{self, InstrumentationScope};
-use logtracer_core::sampling::RateLimiter;
-use logtracer_core::span::SpanKind;
 
-use crate::batch::{Batch, Bounds};
 use crate::config::{Config, Exporter};
-use crate::host::{self, Expression, LogLevel, Map};
-use crate::losses::Losses;
-use crate::metrics::{self, Metric, Share};
-use crate::node;
-use crate::properties::Properties;
-use crate::reporter::{Answer, Answered, Fate, Flush, MAX_ATTEMPTS, Reporter};
+use crate::hostcalls::{self, LogLevel, MapType};
+use crate::loss_log::LossLog;
+use crate::metrics::{self, Metric, SharedGauge};
+use crate::plugin::Plugin;
+use crate::reporter::{Flush, MAX_ATTEMPTS, Reporter, Response, SendResult};
 
-/// What a root and its streams share.
-#[derive(Debug)]
-pub(crate) struct Plugin {
-    pub(crate) config: Config,
-    pub(crate) service_name: String,
-    /// Spans that wait for the next flush.
-    batch: RefCell<Batch>,
-    /// The bound on new sampled traces.
-    pub(crate) limiter: Option<RefCell<RateLimiter>>,
-    /// Asks the host for all properties of a request at once; `None` where it cannot.
-    pub(crate) properties: Option<Expression>,
-    /// Known with the first request.
-    kind: Cell<Option<SpanKind>>,
-}
-
-/// The longest time between two ticks: how far the statistics lag behind.
-const LONGEST_TICK: Duration = Duration::from_secs(5);
+/// The longest time between two ticks, and so between two updates of the metrics.
+const MAX_TICK: Duration = Duration::from_secs(5);
 
 /// One plugin configuration in one worker.
 #[derive(Debug)]
 pub(crate) struct Root {
+    /// `None` until the root is configured.
     plugin: Option<Rc<Plugin>>,
     reporter: Reporter,
-    losses: Losses,
-    /// When all that is buffered goes out next.
+    loss_log: LossLog,
+    /// When the whole buffer is sent next.
     flush_at: u64,
-    held: Share,
-    in_flight: Share,
+    spans_held: SharedGauge,
+    callouts_in_flight: SharedGauge,
     is_draining: bool,
 }
 
@@ -53,273 +34,219 @@ impl Default for Root {
         Self {
             plugin: None,
             reporter: Reporter::default(),
-            losses: Losses::default(),
+            loss_log: LossLog::default(),
             flush_at: 0,
-            held: Share::of(Metric::SpansHeld),
-            in_flight: Share::of(Metric::CalloutsInFlight),
+            spans_held: SharedGauge::new(Metric::SpansHeld),
+            callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
             is_draining: false,
         }
     }
 }
 
-impl Plugin {
-    fn new(config: Config) -> Self {
-        let service_name =
-            config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
-        let bounds = config.exporter.as_ref().map_or(Bounds { bytes: 0, spans_together: 0 }, |exporter| {
-            Bounds { bytes: exporter.max_buffer_bytes, spans_together: exporter.max_batch_spans }
-        });
-        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(RateLimiter::new(rate)));
-        Self {
-            config,
-            service_name,
-            batch: RefCell::new(Batch::new(bounds)),
-            limiter,
-            properties: Properties::together(),
-            kind: Cell::new(None),
-        }
-    }
-
-    /// The kind of this plugin's spans.
-    pub(crate) fn kind(&self) -> SpanKind {
-        if let Some(kind) = self.config.span_kind.or(self.kind.get()) {
-            return kind;
-        }
-        let kind = node::kind_of_listener();
-        self.kind.set(Some(kind));
-        kind
-    }
-
-    /// Buffers a span; where that makes enough to send, it is sent without waiting for the interval to pass.
-    pub(crate) fn record(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let Ok(mut batch) = self.batch.try_borrow_mut() else { return };
-        let was_due = batch.is_due();
-        let dropped = batch.push(write);
-        metrics::count(Metric::SpansBuffered);
-        metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
-        metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
-        if batch.is_due() && !was_due {
-            // A callout of a stream would end with it; the root makes it, at its next tick, which is now.
-            host::set_tick_period(Duration::from_millis(1));
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        self.config.exporter.is_some() && self.batch.try_borrow().is_ok_and(|batch| batch.is_due())
-    }
-
-    fn spans(&self) -> usize {
-        self.batch.try_borrow().map_or(0, |batch| batch.len())
-    }
-}
-
 impl Root {
-    /// What the streams below this root share; `None` before it is configured.
+    /// Returns the state that the streams of this root share; `None` until the root is configured.
     pub(crate) fn plugin(&self) -> Option<Rc<Plugin>> {
         self.plugin.clone()
     }
 
-    /// Takes the configuration; false refuses it, and Envoy with it.
+    /// Reads the configuration. Returns false if it is invalid; Envoy then rejects it, too.
     pub(crate) fn on_configure(&mut self) -> bool {
-        let config = match Config::parse(&host::plugin_configuration()) {
+        let config = match Config::parse(&hostcalls::plugin_configuration()) {
             Ok(config) => config,
             Err(error) => {
-                host::log(LogLevel::Error, &format!("logtracer: configuration refused: {error}"));
+                hostcalls::log(LogLevel::Error, &format!("logtracer: configuration rejected: {error}"));
                 return false;
             }
         };
         metrics::define();
         let plugin = Plugin::new(config);
-        // Rule 76: workers and proxies that get a configuration at one time do not flush at one time.
-        let first = flush_interval(&plugin).mul_f64(0.5 + (random() % 512) as f64 / 1024.0);
-        let now = host::now_monotonic_nanos();
-        self.flush_at = later(now, first);
+        // Rule 76: workers and proxies that are configured at the same time flush at different times.
+        let first = plugin.flush_interval().mul_f64(0.5 + (random() % 512) as f64 / 1024.0);
+        let now = hostcalls::now_monotonic_nanos();
+        self.flush_at = after(now, first);
         self.set_tick(&plugin, now);
         self.plugin = Some(Rc::new(plugin));
         true
     }
 
-    /// The flush interval or a pause has passed, a batch is full, or it is time to tell the statistics.
+    /// Sends what is due, and updates the metrics.
     pub(crate) fn on_tick(&mut self) {
         if let Some(plugin) = self.plugin.clone() {
-            let now = host::now_monotonic_nanos();
-            let what = if now >= self.flush_at { Flush::All } else { Flush::Due };
-            if what == Flush::All {
-                self.flush_at = later(now, flush_interval(&plugin));
+            let now = hostcalls::now_monotonic_nanos();
+            let flush = if now >= self.flush_at { Flush::All } else { Flush::Due };
+            if flush == Flush::All {
+                self.flush_at = after(now, plugin.flush_interval());
             }
-            self.send(&plugin, what, now);
+            self.send(&plugin, flush, now);
             self.set_tick(&plugin, now);
         }
-        self.tell_metrics();
+        self.update_metrics();
     }
 
-    /// The exporter has answered a callout, or (without headers) the connection broke.
+    /// Handles the response to a callout. Without headers there is no response: the callout failed.
     pub(crate) fn on_http_call_response(&mut self, token: u32, has_headers: bool, body_size: usize) {
-        let status = has_headers.then(|| host::header(Map::CalloutResponse, ":status")).flatten();
+        let status =
+            has_headers.then(|| hostcalls::header(MapType::HttpCallResponseHeaders, ":status")).flatten();
         let status: Option<u16> = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
         let retry_after = status.filter(|status| *status >= 400).and_then(|_| retry_after());
         let was_failing = self.reporter.is_failing();
-        let now = host::now_monotonic_nanos();
-        let answer = Answer { status, retry_after };
-        let Some(Answered { fate, took }) = self.reporter.answered(token, answer, now, random()) else {
+        let now = hostcalls::now_monotonic_nanos();
+        let response = Response { status, retry_after };
+        let Some((result, duration)) = self.reporter.on_response(token, response, now, random()) else {
             return;
         };
         metrics::count(Metric::Callouts);
-        metrics::add(Metric::CalloutMilliseconds, took.as_millis() as i64);
-        match fate {
-            // The exporter may have taken the request, but not every span in it.
-            Fate::Sent(spans) if body_size > 0 => {
-                let rejected = otlp::rejected_spans(&host::callout_body()).min(spans as u64) as usize;
+        metrics::add(Metric::CalloutMilliseconds, duration.as_millis() as i64);
+        match result {
+            // The exporter may accept the request and reject single spans of it.
+            SendResult::Delivered(spans) if body_size > 0 => {
+                let rejected =
+                    otlp::rejected_spans(&hostcalls::http_call_response_body()).min(spans as u64) as usize;
                 metrics::add(Metric::DroppedRejected, rejected as i64);
-                self.tell(Fate::Sent(spans - rejected), status, was_failing);
+                self.report(SendResult::Delivered(spans - rejected), status, was_failing);
             }
-            fate => self.tell(fate, status, was_failing),
+            result => self.report(result, status, was_failing),
         }
-        // More may be waiting behind this.
+        // A callout is free for the next batch.
         if let Some(plugin) = self.plugin.clone() {
-            let what = if self.is_draining { Flush::All } else { Flush::Due };
-            self.send(&plugin, what, now);
+            let flush = if self.is_draining { Flush::All } else { Flush::Due };
+            self.send(&plugin, flush, now);
             if !self.is_draining {
                 self.set_tick(&plugin, now);
             }
         }
         if self.is_draining && self.reporter.in_flight() == 0 {
-            self.forget_the_rest();
-            host::done();
+            self.drop_remaining();
+            hostcalls::done();
         }
-        self.tell_metrics();
+        self.update_metrics();
     }
 
-    /// The configuration was replaced, or the worker ends: what is buffered goes out, while Envoy waits for
-    /// [`host::done`] if this is false.
+    /// Sends the whole buffer, because the configuration was replaced or the worker ends. Returns false if callouts
+    /// are in flight: Envoy then waits for [`hostcalls::done`].
     pub(crate) fn on_done(&mut self) -> bool {
         self.is_draining = true;
-        self.reporter.end_pause();
+        self.reporter.end_backoff();
         if let Some(plugin) = self.plugin.clone() {
-            self.send(&plugin, Flush::All, host::now_monotonic_nanos());
+            self.send(&plugin, Flush::All, hostcalls::now_monotonic_nanos());
         }
-        let finished = self.reporter.in_flight() == 0;
-        if finished {
-            self.forget_the_rest();
+        let is_done = self.reporter.in_flight() == 0;
+        if is_done {
+            self.drop_remaining();
         }
-        self.tell_metrics();
-        finished
+        self.update_metrics();
+        is_done
     }
 
-    /// Nothing follows: what came since [`Self::on_done`] is lost.
+    /// Drops the spans that were buffered after [`Self::on_done`]: this is the last callback.
     pub(crate) fn on_delete(&mut self) {
-        self.forget_the_rest();
-        self.tell_metrics();
+        self.drop_remaining();
+        self.update_metrics();
     }
 
-    /// Hands on the statistics. A root that ends has no share in the gauges any more, for nobody calls it where its
-    /// VM ends before its callouts do.
-    fn tell_metrics(&mut self) {
+    /// Passes the metrics on to Envoy. A draining root adds nothing to the gauges, because no callback follows if
+    /// the VM ends before its callouts do.
+    fn update_metrics(&mut self) {
         let (in_flight, held) = if self.is_draining {
             (0, 0)
         } else {
-            let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.spans());
+            let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.buffered_spans());
             (self.reporter.in_flight(), self.reporter.spans() + buffered)
         };
-        self.in_flight.set(in_flight);
-        self.held.set(held);
+        self.callouts_in_flight.set(in_flight);
+        self.spans_held.set(held);
         metrics::flush();
     }
 
-    /// Sets the next tick: for the next flush, the end of a pause, or the statistics, whichever comes first.
+    /// Sets the next tick to the next flush, the end of the back-off or the next update of the metrics, whichever
+    /// comes first.
     fn set_tick(&self, plugin: &Plugin, now: u64) {
-        let next = self.reporter.next_try(plugin.is_due()).map_or(self.flush_at, |at| at.min(self.flush_at));
-        // A tick that comes early would find nothing to do.
-        let rest = Duration::from_nanos(next.saturating_sub(now)) + Duration::from_millis(1);
-        host::set_tick_period(rest.min(LONGEST_TICK));
+        let next_send = self.reporter.next_send(plugin.has_full_batch());
+        let next = next_send.map_or(self.flush_at, |at| at.min(self.flush_at));
+        // A tick that comes too early has nothing to send.
+        let wait = Duration::from_nanos(next.saturating_sub(now)) + Duration::from_millis(1);
+        hostcalls::set_tick_period(wait.min(MAX_TICK));
     }
 
-    fn send(&mut self, plugin: &Plugin, what: Flush, now: u64) {
-        let (Some(exporter), Ok(mut batch)) = (&plugin.config.exporter, plugin.batch.try_borrow_mut()) else {
+    fn send(&mut self, plugin: &Plugin, flush: Flush, now: u64) {
+        let (Some(exporter), Ok(mut buffer)) = (&plugin.config.exporter, plugin.buffer.try_borrow_mut())
+        else {
             return;
         };
         let was_failing = self.reporter.is_failing();
-        let fate =
-            self.reporter.flush(what, now, random(), &mut batch, |spans| dispatch(plugin, exporter, spans));
-        drop(batch);
-        if let Some(fate) = fate {
-            self.tell(fate, None, was_failing);
+        let call = |spans: &[u8]| call_exporter(plugin, exporter, spans);
+        let result = self.reporter.flush(flush, now, random(), &mut buffer, plugin.batch_limits, call);
+        drop(buffer);
+        if let Some(result) = result {
+            self.report(result, None, was_failing);
         }
     }
 
-    fn tell(&mut self, fate: Fate, status: Option<u16>, was_failing: bool) {
-        match fate {
-            Fate::Sent(spans) => {
+    /// Counts the spans of a result. Logs dropped spans, the begin of an outage and its end.
+    fn report(&mut self, result: SendResult, status: Option<u16>, was_failing: bool) {
+        match result {
+            SendResult::Delivered(spans) => {
                 metrics::add(Metric::SpansSent, spans as i64);
                 if was_failing {
-                    host::log(LogLevel::Info, "logtracer: the exporter answers again");
+                    hostcalls::log(LogLevel::Info, "logtracer: delivery to the exporter resumed");
                 }
             }
-            Fate::Retry(spans) => {
+            SendResult::Retrying(spans) => {
                 metrics::add(Metric::SpansRetried, spans as i64);
                 if !was_failing {
                     let reason = status.map_or_else(
                         || "no connection, or no such cluster".to_owned(),
                         |status| format!("status {status}"),
                     );
-                    let message =
-                        format!("logtracer: the exporter does not take spans ({reason}); trying again");
-                    host::log(LogLevel::Warn, &message);
+                    let message = format!("logtracer: exporter unavailable ({reason}), retrying");
+                    hostcalls::log(LogLevel::Warn, &message);
                 }
             }
-            Fate::Halved(spans) => metrics::add(Metric::SpansRetried, spans as i64),
-            Fate::TooLarge(spans) => {
+            SendResult::Split(spans) => metrics::add(Metric::SpansRetried, spans as i64),
+            SendResult::TooLarge(spans) => {
                 metrics::add(Metric::DroppedTooLarge, spans as i64);
-                self.lost(spans, "they are too large for the exporter");
+                self.log_dropped(spans, "too large for the exporter");
             }
-            Fate::Refused(spans) => {
+            SendResult::RequestRejected(spans) => {
                 metrics::add(Metric::DroppedRefused, spans as i64);
                 let status = status.unwrap_or_default();
-                self.lost(spans, &format!("the exporter refuses them with status {status}"));
+                self.log_dropped(spans, &format!("rejected by the exporter (status {status})"));
             }
-            Fate::Exhausted(spans) => {
+            SendResult::RetriesExhausted(spans) => {
                 metrics::add(Metric::DroppedRetriesExhausted, spans as i64);
-                self.lost(spans, &format!("the exporter did not take them in {MAX_ATTEMPTS} tries"));
+                self.log_dropped(spans, &format!("not delivered in {MAX_ATTEMPTS} attempts"));
             }
         }
     }
 
-    fn lost(&mut self, spans: usize, why: &str) {
-        if let Some(spans) = self.losses.count(spans, host::now_monotonic_nanos()) {
-            host::log(LogLevel::Warn, &format!("logtracer: {spans} spans are lost: {why}"));
+    fn log_dropped(&mut self, spans: usize, reason: &str) {
+        if let Some(spans) = self.loss_log.add(spans, hostcalls::now_monotonic_nanos()) {
+            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: {reason}"));
         }
     }
 
-    /// Counts what can no longer be sent.
-    fn forget_the_rest(&mut self) {
-        let mut spans = self.reporter.give_up();
-        if let Some(mut batch) = self.plugin.as_ref().and_then(|plugin| plugin.batch.try_borrow_mut().ok()) {
-            while let Some(taken) = batch.take() {
-                spans += taken.spans();
-            }
-        }
+    /// Drops and counts every span that is not delivered.
+    fn drop_remaining(&mut self) {
+        let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.drop_buffered());
+        let spans = self.reporter.drop_all() + buffered;
         metrics::add(Metric::DroppedShutdown, spans as i64);
     }
 }
 
-fn flush_interval(plugin: &Plugin) -> Duration {
-    const WITHOUT_EXPORTER: Duration = Duration::from_secs(1);
-    plugin.config.exporter.as_ref().map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
-}
-
-/// The time this long after another.
-fn later(now: u64, wait: Duration) -> u64 {
+/// Returns the time that is `wait` after `now`.
+fn after(now: u64, wait: Duration) -> u64 {
     now.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// How many seconds the exporter asks to wait; a date is not read.
+/// Returns the `Retry-After` of a callout's response if it is a number of seconds; a date is ignored.
 fn retry_after() -> Option<Duration> {
-    let value = host::header(Map::CalloutResponse, "retry-after")?;
+    let value = hostcalls::header(MapType::HttpCallResponseHeaders, "retry-after")?;
     Some(Duration::from_secs(core::str::from_utf8(&value).ok()?.trim().parse().ok()?))
 }
 
-/// Makes the callout; its own request is never traced (`b3: 0`, and see [`Exporter::is_export`]).
-fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
+/// Makes a callout with these spans. The request of the callout is never traced (`b3: 0`; see also
+/// [`Exporter::is_export`]).
+fn call_exporter(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
     let mut body = Vec::new();
     let scope = InstrumentationScope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
     let resource = |resource: &mut otlp::Attributes<'_>| {
@@ -336,9 +263,9 @@ fn dispatch(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
         ("b3", "0"),
     ];
     headers.extend(exporter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    host::call(&exporter.cluster, &headers, &body, exporter.timeout)
+    hostcalls::dispatch_http_call(&exporter.cluster, &headers, &body, exporter.timeout)
 }
 
 fn random() -> u64 {
-    host::random().map_or(0, u64::from_le_bytes)
+    hostcalls::random().map_or(0, u64::from_le_bytes)
 }

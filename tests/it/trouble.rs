@@ -94,7 +94,7 @@ fn what_fails_is_sent_again() {
         assert_eq!(first.spans, second.spans, "{failure:?}");
     }
     let errors = proxy.envoy.errors();
-    assert!(errors.contains("the exporter does not take spans (status 503)"), "{errors}");
+    assert!(errors.contains("exporter unavailable (status 503), retrying"), "{errors}");
 }
 
 /// Rules 72 and 78: a refusal is final, and what was taken only in part is not all sent.

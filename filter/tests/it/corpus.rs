@@ -12,7 +12,7 @@ fn every_corpus_input_upholds_the_invariants() {
     replay("config", invariants::config);
     replay("url", invariants::url);
     replay("line", invariants::line);
-    replay("pairs", invariants::pairs);
+    replay("header_map", invariants::header_map);
     replay("otlp_response", invariants::otlp_response);
 }
 

@@ -1,4 +1,4 @@
-//! [`Pairs`]: names with values in the form in which Envoy and the filter hand them to each other.
+//! [`HeaderMap`]: names with values, in the serialization of proxy-wasm.
 //!
 //! ```text
 //! count u32 | (name length u32, value length u32) * count | (name NUL value NUL) * count
@@ -6,41 +6,41 @@
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1#serialization>
 
-/// Names with values, as the host hands them over.
+/// Names with values, serialized by the host: the lines of headers, or the values of a list.
 ///
 /// ```
-/// use logtracer_filter::pairs::{Pairs, serialized};
+/// use logtracer_filter::header_map::{HeaderMap, serialize};
 ///
-/// let pairs = Pairs::new(serialized(&[("host", "shop"), ("accept", "*/*")]));
-/// assert_eq!(pairs.iter().next(), Some((&b"host"[..], &b"shop"[..])));
-/// assert_eq!(Pairs::new(vec![0xff; 9]).iter().count(), 0);
+/// let headers = HeaderMap::new(serialize(&[("host", "shop"), ("accept", "*/*")]));
+/// assert_eq!(headers.iter().next(), Some((&b"host"[..], &b"shop"[..])));
+/// assert_eq!(HeaderMap::new(vec![0xff; 9]).iter().count(), 0);
 /// ```
 #[derive(Debug, Default)]
-pub struct Pairs(Vec<u8>);
+pub struct HeaderMap(Vec<u8>);
 
-impl Pairs {
-    /// What the host has handed over.
+impl HeaderMap {
+    /// Creates a map from the bytes of the host.
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Names and values, in order; ends early where the serialisation is not what it should be.
+    /// Returns the names and values, in order. The iterator ends early if the serialization is invalid.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let bytes = self.0.as_slice();
         let count = number_at(bytes, 0).unwrap_or(0);
         let mut sizes = 4;
-        let mut texts = 4usize.saturating_add(count.saturating_mul(8));
+        let mut text = 4usize.saturating_add(count.saturating_mul(8));
         (0..count).map_while(move |_| {
-            let name = take(bytes, &mut texts, number_at(bytes, sizes)?)?;
-            let value = take(bytes, &mut texts, number_at(bytes, sizes + 4)?)?;
+            let name = take(bytes, &mut text, number_at(bytes, sizes)?)?;
+            let value = take(bytes, &mut text, number_at(bytes, sizes + 4)?)?;
             sizes += 8;
             Some((name, value))
         })
     }
 }
 
-/// Names with values, as the host takes them.
-pub fn serialized(lines: &[(&str, &str)]) -> Vec<u8> {
+/// Serializes names with values for the host.
+pub fn serialize(lines: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = (lines.len() as u32).to_le_bytes().to_vec();
     for (name, value) in lines {
         bytes.extend((name.len() as u32).to_le_bytes());
@@ -58,7 +58,7 @@ fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(number.try_into().ok()?) as usize)
 }
 
-/// The text of this length at `at`, which moves behind the NUL that ends it.
+/// Returns the text of this length at `at`, and moves `at` behind the NUL after it.
 fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> {
     let end = at.checked_add(length)?;
     let text = bytes.get(*at..end)?;
@@ -71,21 +71,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_read_back() {
+    fn a_serialized_map_reads_back() {
         let lines = [(":path", "/a"), ("x", ""), ("x", "1\x002"), ("y", "\u{e9}")];
         let expected: Vec<_> =
             lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        assert_eq!(Pairs(serialized(&lines)).iter().collect::<Vec<_>>(), expected);
-        assert_eq!(Pairs::default().iter().count(), 0);
+        assert_eq!(HeaderMap(serialize(&lines)).iter().collect::<Vec<_>>(), expected);
+        assert_eq!(HeaderMap::default().iter().count(), 0);
     }
 
     #[test]
-    fn broken_pairs_end_early() {
-        let whole = serialized(&[("a", "1"), ("b", "2")]);
+    fn a_truncated_map_ends_early() {
+        let whole = serialize(&[("a", "1"), ("b", "2")]);
         for length in 0..whole.len() {
-            let cut = Pairs(whole.get(..length).unwrap().to_vec());
-            assert!(cut.iter().count() <= 2);
+            let truncated = HeaderMap(whole.get(..length).unwrap().to_vec());
+            assert!(truncated.iter().count() <= 2);
         }
-        assert_eq!(Pairs(vec![0xff; 64]).iter().count(), 0);
+        assert_eq!(HeaderMap(vec![0xff; 64]).iter().count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Envoy's response flags: from the bit mask of `response.flags` to the letters that its documentation uses.
+//! Envoy's response flags: the bit mask of `response.flags`, and the letters that Envoy's documentation uses.
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#response-flags>
 
@@ -11,7 +11,7 @@ const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
 const DOWNSTREAM_PROTOCOL_ERROR: u64 = 1 << 18;
 const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 
-/// The letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
+/// Returns the letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
 pub(crate) fn letters(mask: u64) -> String {
     let mut text = String::new();
     for (bit, letters) in LETTERS.into_iter().enumerate() {
@@ -25,13 +25,14 @@ pub(crate) fn letters(mask: u64) -> String {
     text
 }
 
-/// True where the caller went away.
-pub(crate) const fn caller_went_away(mask: u64) -> bool {
+/// Returns whether the caller closed the connection or reset the stream. Envoy also sets this flag if it closed the
+/// connection itself.
+pub(crate) const fn is_closed_by_caller(mask: u64) -> bool {
     mask & (DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET) != 0
 }
 
-/// True where the caller sent what is no HTTP.
-pub(crate) const fn caller_broke_the_protocol(mask: u64) -> bool {
+/// Returns whether the caller sent invalid HTTP.
+pub(crate) const fn is_protocol_error_of_caller(mask: u64) -> bool {
     mask & DOWNSTREAM_PROTOCOL_ERROR != 0
 }
 
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_masks() {
+    fn each_flag_has_its_letters() {
         assert_eq!(letters(0), "");
         assert_eq!(letters(1 << 5 | 1 << 15), "UF,URX");
         assert_eq!(letters(DOWNSTREAM_CONNECTION_TERMINATION), "DC");

@@ -1,8 +1,8 @@
-//! [`Vm`]: what Envoy calls, and whom that concerns.
+//! [`Dispatcher`]: passes each callback from Envoy on to its root or stream.
 //!
 //! The functions at the end are the filter's side of the ABI.
-//! Only what is needed is exported, for Envoy enters the VM for each callback that a module exports: without those
-//! for bodies, a stream of any length costs the filter nothing, and responses without trailers never get to theirs.
+//! Envoy enters the VM for each callback that a module exports. Therefore only the necessary ones are exported, and
+//! none for bodies: a body of any length costs the filter nothing.
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
@@ -11,19 +11,20 @@ use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::root::{Plugin, Root};
+use crate::plugin::Plugin;
+use crate::root::Root;
 use crate::stream::Stream;
 
 /// The contexts of one worker: roots (one for each plugin configuration) and streams (one for each request).
 ///
-/// Invariant: an id that is not known is ignored, whatever the callback; nothing here can fail.
+/// Invariant: every callback ignores an unknown id; no callback fails.
 #[derive(Debug, Default)]
-pub(crate) struct Vm {
+pub(crate) struct Dispatcher {
     roots: HashMap<u32, Root, BuildHasherDefault<IdHasher>>,
     streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
 }
 
-impl Vm {
+impl Dispatcher {
     fn create(&mut self, id: u32, root: u32) {
         if root == 0 {
             self.roots.insert(id, Root::default());
@@ -45,7 +46,7 @@ impl Vm {
     }
 }
 
-/// The ids of contexts count up: they are hashes good enough.
+/// A cheap hasher for the ids of contexts, which are consecutive numbers.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 
@@ -61,28 +62,30 @@ impl Hasher for IdHasher {
     }
 
     fn write_u32(&mut self, id: u32) {
-        // The table looks at the high bits, too.
+        // The table also uses the high bits.
         self.0 = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
 thread_local! {
-    static VM: RefCell<Vm> = RefCell::default();
+    static DISPATCHER: RefCell<Dispatcher> = RefCell::default();
 }
 
-/// Runs one callback. Envoy never calls back while a call is under way; if it did, the inner one would be lost
-/// rather than the VM.
-fn with<R: Default>(run: impl FnOnce(&mut Vm) -> R) -> R {
-    VM.with(|vm| vm.try_borrow_mut().map(|mut vm| run(&mut vm)).unwrap_or_default())
+/// Runs one callback. Envoy makes no callback within another one; if it did, the inner one would be ignored instead
+/// of ending the VM.
+fn with_dispatcher<R: Default>(run: impl FnOnce(&mut Dispatcher) -> R) -> R {
+    DISPATCHER.with(|dispatcher| {
+        dispatcher.try_borrow_mut().map(|mut dispatcher| run(&mut dispatcher)).unwrap_or_default()
+    })
 }
 
 fn with_root<R: Default>(id: u32, run: impl FnOnce(&mut Root) -> R) -> R {
-    with(|vm| vm.roots.get_mut(&id).map(run).unwrap_or_default())
+    with_dispatcher(|dispatcher| dispatcher.roots.get_mut(&id).map(run).unwrap_or_default())
 }
 
 fn with_stream(id: u32, run: impl FnOnce(&mut Stream)) {
-    with(|vm| {
-        if let Some(stream) = vm.streams.get_mut(&id) {
+    with_dispatcher(|dispatcher| {
+        if let Some(stream) = dispatcher.streams.get_mut(&id) {
             run(stream);
         }
     });
@@ -92,15 +95,15 @@ fn with_stream(id: u32, run: impl FnOnce(&mut Stream)) {
 mod exports {
     #![allow(unsafe_code, reason = "Envoy finds the functions by their names")]
 
-    use super::{with, with_root, with_stream};
+    use super::{with_dispatcher, with_root, with_stream};
 
-    /// Go on with the request; the filter knows no other answer.
+    /// Continue with the request: the filter never pauses one.
     const CONTINUE: u32 = 0;
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_abi_version_0_2_1() {}
 
-    /// Room for what a host call returns; [`crate::host`] takes it over.
+    /// Allocates memory for the result of a host call. [`crate::hostcalls`] takes ownership of it.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
         Box::into_raw(vec![0u8; size].into_boxed_slice()).cast()
@@ -108,7 +111,7 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_context_create(id: u32, root: u32) {
-        with(|vm| vm.create(id, root));
+        with_dispatcher(|dispatcher| dispatcher.create(id, root));
     }
 
     #[unsafe(no_mangle)]
@@ -155,14 +158,14 @@ mod exports {
         with_stream(stream, |stream| stream.on_log());
     }
 
-    /// Of streams, nothing is left to do; a root may ask for time to send what it holds.
+    /// A stream is done at once. A root may need time to send its spans.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_done(id: u32) -> u32 {
-        with(|vm| vm.roots.get_mut(&id).is_none_or(|root| root.on_done())).into()
+        with_dispatcher(|dispatcher| dispatcher.roots.get_mut(&id).is_none_or(|root| root.on_done())).into()
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_delete(id: u32) {
-        with(|vm| vm.delete(id));
+        with_dispatcher(|dispatcher| dispatcher.delete(id));
     }
 }

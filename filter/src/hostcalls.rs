@@ -1,16 +1,16 @@
-//! Every call into Envoy, none of which panics: what fails, or is not there, is `None` or does nothing.
+//! Every call into Envoy. No call panics: one that fails returns `None` or does nothing.
 //!
-//! What Envoy calls in turn stands in [`crate::vm`].
+//! The callbacks from Envoy are in [`crate::dispatcher`].
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
-#![allow(unsafe_code, reason = "the ABI of the host is C; each call says why it is sound")]
+#![allow(unsafe_code, reason = "the ABI of the host is C; a comment at each call explains why it is sound")]
 
 use core::time::Duration;
 
-use crate::pairs::{Pairs, serialized};
+use crate::header_map::{HeaderMap, serialize};
 
-/// How grave a message in Envoy's own log is.
+/// The level of a message in Envoy's own log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LogLevel {
     Info = 2,
@@ -18,27 +18,27 @@ pub(crate) enum LogLevel {
     Error = 4,
 }
 
-/// A map of headers.
+/// The headers or trailers that a call reads or changes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Map {
-    Request = 0,
-    Response = 2,
+pub(crate) enum MapType {
+    RequestHeaders = 0,
+    ResponseHeaders = 2,
     ResponseTrailers = 3,
-    /// The headers that answer a callout, while that answer is handed over.
-    CalloutResponse = 6,
+    /// The headers of a callout's response, in the callback for it.
+    HttpCallResponseHeaders = 6,
 }
 
-/// A statistic that only grows, or one that goes up and down.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum MetricKind {
+pub(crate) enum MetricType {
     Counter = 0,
     Gauge = 1,
 }
 
-/// A piece of memory of the host.
+/// A buffer of the host.
 #[derive(Debug, Clone, Copy)]
-enum Buffer {
-    CalloutResponse = 4,
+enum BufferType {
+    HttpCallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
@@ -124,13 +124,13 @@ mod abi {
 
 const OK: u32 = 0;
 
-/// Writes to Envoy's own log; never for each request.
+/// Writes to Envoy's own log. Never called for each request.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the message outlives the call, and the host only reads it.
     unsafe { abi::proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
-/// Nanoseconds since 1970; 0 where the host has no clock.
+/// Returns the nanoseconds since 1970; 0 if the host has no clock.
 pub(crate) fn now_unix_nanos() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes eight bytes to `time`, or nothing.
@@ -138,8 +138,7 @@ pub(crate) fn now_unix_nanos() -> u64 {
     time
 }
 
-/// Nanoseconds of a clock that nobody sets, for what is measured or waited for; the other clock where the host does
-/// not let the module have this one.
+/// Returns the nanoseconds of the monotonic clock, or those since 1970 if the host does not offer that clock.
 pub(crate) fn now_monotonic_nanos() -> u64 {
     const MONOTONIC: u32 = 1;
     let mut time = 0;
@@ -148,14 +147,14 @@ pub(crate) fn now_monotonic_nanos() -> u64 {
     if status == OK { time } else { now_unix_nanos() }
 }
 
-/// Calls the root's `on_tick` each time this has passed; zero ends that.
+/// Sets the period of the root's `on_tick`. Zero stops the ticks.
 pub(crate) fn set_tick_period(period: Duration) {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
-    // SAFETY: a number goes out, nothing comes back.
+    // SAFETY: the call takes a number, and no pointer.
     unsafe { abi::proxy_set_tick_period_milliseconds(millis) };
 }
 
-/// Random bytes from Envoy's generator; `None` where it gives none.
+/// Returns random bytes from Envoy's generator; `None` if it fails.
 pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the host writes at most `N` bytes to the array of `N` bytes.
@@ -163,51 +162,50 @@ pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
     (status == OK).then_some(bytes)
 }
 
-/// The plugin's configuration; empty where there is none.
+/// Returns the plugin's configuration; empty if there is none.
 pub(crate) fn plugin_configuration() -> Vec<u8> {
-    buffer(Buffer::PluginConfiguration, usize::MAX)
+    buffer(BufferType::PluginConfiguration, usize::MAX)
 }
 
-/// The beginning of the body that answers a callout, while that answer is handed over.
-pub(crate) fn callout_body() -> Vec<u8> {
-    const ENOUGH: usize = 4096;
-    buffer(Buffer::CalloutResponse, ENOUGH)
+/// Returns the first 4096 bytes of the body of a callout's response, in the callback for it.
+pub(crate) fn http_call_response_body() -> Vec<u8> {
+    buffer(BufferType::HttpCallResponseBody, 4096)
 }
 
-fn buffer(kind: Buffer, max_size: usize) -> Vec<u8> {
-    received(|data, size| {
-        // SAFETY: see `received`.
-        unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) }
+fn buffer(buffer: BufferType, max_size: usize) -> Vec<u8> {
+    returned(|data, size| {
+        // SAFETY: see `returned`.
+        unsafe { abi::proxy_get_buffer_bytes(buffer as u32, 0, max_size, data, size) }
     })
     .unwrap_or_default()
 }
 
-/// All header lines of a map, names with values.
-pub(crate) fn header_lines(map: Map) -> Pairs {
-    // SAFETY: see `received`.
-    let bytes = received(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
-    Pairs::new(bytes.unwrap_or_default())
+/// Returns all header lines.
+pub(crate) fn header_map(map: MapType) -> HeaderMap {
+    // SAFETY: see `returned`.
+    let bytes = returned(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
+    HeaderMap::new(bytes.unwrap_or_default())
 }
 
-/// The first line of one header.
-pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
-    received(|data, size| {
-        // SAFETY: the name outlives the call; for the rest see `received`.
+/// Returns the value of the first line of a header.
+pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+    returned(|data, size| {
+        // SAFETY: the name outlives the call; see also `returned`.
         unsafe { abi::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
     })
 }
 
-/// Adds a header that is not there yet, without the search for it that [`set_header`] costs.
-pub(crate) fn add_header(map: Map, name: &str, value: &str) {
-    // SAFETY: both outlive the call, and the host only reads them.
+/// Adds a header line. Cheaper than [`set_header`] if the header is absent, because the host does not search for it.
+pub(crate) fn add_header(map: MapType, name: &str, value: &str) {
+    // SAFETY: name and value outlive the call, and the host only reads them.
     unsafe {
         abi::proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     };
 }
 
-/// Sets a header to one value.
-pub(crate) fn set_header(map: Map, name: &str, value: &str) {
-    // SAFETY: both outlive the call, and the host only reads them.
+/// Replaces the first line of a header, or adds one.
+pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
+    // SAFETY: name and value outlive the call, and the host only reads them.
     unsafe {
         abi::proxy_replace_header_map_value(
             map as u32,
@@ -220,36 +218,36 @@ pub(crate) fn set_header(map: Map, name: &str, value: &str) {
 }
 
 /// Removes every line of a header.
-pub(crate) fn remove_header(map: Map, name: &str) {
+pub(crate) fn remove_header(map: MapType, name: &str) {
     // SAFETY: the name outlives the call, and the host only reads it.
     unsafe { abi::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
 }
 
-/// A property as bytes; its path is joined by NULs: `"response\0code"`.
+/// Returns the bytes of a property. NULs separate the parts of its path: `"response\0code"`.
 pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
-    received(|data, size| {
-        // SAFETY: the path outlives the call; for the rest see `received`.
+    returned(|data, size| {
+        // SAFETY: the path outlives the call; see also `returned`.
         unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, size) }
     })
 }
 
-/// A property that is a number, time (nanoseconds since 1970) or duration (nanoseconds).
+/// Returns a property that is a number, a time (nanoseconds since 1970) or a duration (nanoseconds).
 pub(crate) fn number_property(path: &str) -> Option<u64> {
     number(&property(path)?)
 }
 
-/// The value of a property that is a number.
+/// Decodes a property that is a number.
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(value.try_into().ok()?))
 }
 
-/// Sets a property, which becomes filter state `wasm.<name>` of the stream.
+/// Sets a property: the filter state `wasm.<name>` of the stream.
 pub(crate) fn set_property(name: &str, value: &[u8]) {
-    // SAFETY: both outlive the call, and the host only reads them.
+    // SAFETY: name and value outlive the call, and the host only reads them.
     unsafe { abi::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
-/// An expression of the Common Expression Language, compiled by the host; it belongs to the root that is current.
+/// An expression of the Common Expression Language, compiled by the host for the current root.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>
 #[derive(Debug)]
@@ -258,22 +256,22 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// `None` where the host cannot compile it, or knows no expressions.
+    /// Compiles an expression. Returns `None` if it is invalid or the host does not support expressions.
     pub(crate) fn new(text: &str) -> Option<Self> {
-        let token = call_foreign("expr_create", text.as_bytes())?;
+        let token = call_foreign_function("expr_create", text.as_bytes())?;
         Some(Self { token: token.try_into().ok()? })
     }
 
-    /// The values of an expression that is a list, each as a name without a value, for the request at hand; `None`
-    /// where one of them is not there.
-    pub(crate) fn evaluate_list(&self) -> Option<Pairs> {
-        call_foreign("expr_evaluate", &self.token).map(Pairs::new)
+    /// Evaluates an expression that is a list, for the current request. Each value is a name without a value in the
+    /// map. Returns `None` if any value is absent.
+    pub(crate) fn evaluate_list(&self) -> Option<HeaderMap> {
+        call_foreign_function("expr_evaluate", &self.token).map(HeaderMap::new)
     }
 }
 
-fn call_foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
-    received(|data, size| {
-        // SAFETY: both texts outlive the call; for the rest see `received`.
+fn call_foreign_function(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
+    returned(|data, size| {
+        // SAFETY: name and argument outlive the call; see also `returned`.
         unsafe {
             abi::proxy_call_foreign_function(
                 name.as_ptr(),
@@ -287,28 +285,33 @@ fn call_foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Makes a statistic known and returns its handle.
-pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
+/// Defines a metric and returns its id.
+pub(crate) fn define_metric(metric_type: MetricType, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: the name outlives the call, and the host writes four bytes to `id`, or nothing.
-    let status = unsafe { abi::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
+    let status = unsafe { abi::proxy_define_metric(metric_type as u32, name.as_ptr(), name.len(), &mut id) };
     (status == OK).then_some(id)
 }
 
-/// Adds to a counter, or (also below zero) to a gauge.
+/// Adds to a counter or a gauge. The offset may be negative for a gauge.
 pub(crate) fn increment_metric(id: u32, offset: i64) {
-    // SAFETY: numbers go out, nothing comes back.
+    // SAFETY: the call takes numbers, and no pointer.
     unsafe { abi::proxy_increment_metric(id, offset) };
 }
 
-/// Sends a request to a cluster, from a root's callback, and returns the token that its answer will have; `None`
-/// where there is no such cluster, or none of its hosts can be reached.
-pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Option<u32> {
-    let headers = serialized(headers);
-    let trailers = serialized(&[]);
+/// Sends a request to a cluster, from a callback of a root, and returns the token of its response. Returns `None` if
+/// the cluster does not exist or has no reachable host.
+pub(crate) fn dispatch_http_call(
+    cluster: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Option<u32> {
+    let headers = serialize(headers);
+    let trailers = serialize(&[]);
     let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
-    // SAFETY: all texts outlive the call, and the host only reads them; it writes four bytes to `token`, or nothing.
+    // SAFETY: all arguments outlive the call, and the host only reads them; it writes four bytes to `token`, or nothing.
     let status = unsafe {
         abi::proxy_http_call(
             cluster.as_ptr(),
@@ -326,14 +329,14 @@ pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], body: &[u8], timeout
     (status == OK).then_some(token)
 }
 
-/// Tells the host that a root which asked for time at its end needs no more.
+/// Reports that a root whose `on_done` returned false is done.
 pub(crate) fn done() {
-    // SAFETY: nothing goes out or comes back.
+    // SAFETY: the call has no arguments.
     unsafe { abi::proxy_done() };
 }
 
-/// Takes over a buffer that the host allocated in our memory.
-fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+/// Takes ownership of the memory that a host call allocated for its result.
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut data = core::ptr::null_mut();
     let mut size = 0;
     if call(&mut data, &mut size) != OK || data.is_null() {

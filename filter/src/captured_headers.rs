@@ -1,0 +1,86 @@
+//! [`CapturedHeaders`]: the headers that the configuration adds to the line and the span.
+
+use crate::config::{Config, RecordedHeader};
+use crate::header_map::HeaderMap;
+use crate::hostcalls::{self, MapType};
+use crate::request_head::{self, RequestHead};
+
+/// The index of a header in the configuration, and the value of one of its lines.
+type Value = (usize, Vec<u8>);
+
+/// The captured headers of a request and of its response.
+#[derive(Debug)]
+pub(crate) struct CapturedHeaders<'c> {
+    config: &'c Config,
+    request: &'c [Value],
+    response: Vec<Value>,
+}
+
+impl<'c> CapturedHeaders<'c> {
+    /// Reads the response's headers, in a host call only if any of them is captured.
+    pub(crate) fn read(config: &'c Config, head: &'c RequestHead) -> Self {
+        let response = if config.response_headers.is_empty() {
+            HeaderMap::default()
+        } else {
+            hostcalls::header_map(MapType::ResponseHeaders)
+        };
+        Self::new(config, head, &response)
+    }
+
+    fn new(config: &'c Config, head: &'c RequestHead, response: &HeaderMap) -> Self {
+        let to_capture = &config.response_headers;
+        let capture = |(name, value): (&[u8], &[u8])| {
+            let index = RecordedHeader::place(to_capture, name)?;
+            let value = request_head::captured_value(&to_capture.get(index)?.name, value, config.query);
+            Some((index, value))
+        };
+        let response = response.iter().filter_map(capture).collect();
+        Self { config, request: &head.captured, response }
+    }
+
+    /// Returns the name of each attribute or label with one value for each line of its header, if there is any.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &[u8]> + Clone)> {
+        let request = with_names(&self.config.request_headers, self.request);
+        request.chain(with_names(&self.config.response_headers, &self.response))
+    }
+}
+
+fn with_names<'c>(
+    headers: &'c [RecordedHeader],
+    values: &'c [Value],
+) -> impl Iterator<Item = (&'c str, impl Iterator<Item = &'c [u8]> + Clone)> {
+    headers.iter().enumerate().map(move |(index, header)| {
+        let of_header = values.iter().filter(move |(of, _)| *of == index);
+        (header.attribute.as_str(), of_header.map(|(_, value)| value.as_slice()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header_map::serialize;
+
+    /// Each line of a header is captured, in order; URLs are redacted; other headers are ignored.
+    #[test]
+    fn headers_are_captured_under_their_full_names() {
+        let json =
+            br#"{"request_headers": ["x-tenant", "accept"], "response_headers": ["Location", "x-cache"]}"#;
+        let config = Config::parse(json).unwrap();
+        let captured = vec![(0, b"7".to_vec()), (0, b"8".to_vec())];
+        let head = RequestHead { captured, ..RequestHead::default() };
+        let response =
+            [("x-cache", "hit"), ("location", "/a?token=secret"), ("x-other", "1"), ("x-cache", "")];
+        let captured = CapturedHeaders::new(&config, &head, &HeaderMap::new(serialize(&response)));
+        let captured: Vec<(&str, Vec<&str>)> = captured
+            .iter()
+            .map(|(name, values)| (name, values.map(|value| str::from_utf8(value).unwrap()).collect()))
+            .collect();
+        let expected = [
+            ("http.request.header.x-tenant", vec!["7", "8"]),
+            ("http.request.header.accept", vec![]),
+            ("http.response.header.location", vec!["/a?token=REDACTED"]),
+            ("http.response.header.x-cache", vec!["hit", ""]),
+        ];
+        assert_eq!(captured, expected);
+    }
+}

@@ -1,0 +1,74 @@
+//! [`Completed`]: a completed request, from the headers that the filter read and the properties that Envoy measured.
+
+use core::time::Duration;
+
+use logtracer_core::request::{Exchange, Outcome, url};
+
+use crate::grpc_status::GrpcStatus;
+use crate::plugin::Plugin;
+use crate::properties::Properties;
+use crate::request::Request;
+use crate::request_head::Protocol;
+use crate::response_flags;
+
+/// A completed request.
+pub(crate) struct Completed<'c> {
+    pub(crate) plugin: &'c Plugin,
+    pub(crate) request: &'c Request,
+    pub(crate) properties: &'c Properties,
+    pub(crate) exchange: Exchange<'c>,
+}
+
+impl<'c> Completed<'c> {
+    pub(crate) fn new(
+        plugin: &'c Plugin,
+        request: &'c Request,
+        properties: &'c Properties,
+        grpc_status: Option<&'c GrpcStatus>,
+        url: &'c [u8],
+    ) -> Self {
+        let head = &request.head;
+        let exchange = Exchange {
+            method: &head.method,
+            scheme: &head.scheme,
+            authority: &head.authority,
+            target: &head.target,
+            url,
+            protocol: &properties.protocol,
+            user_agent: &head.user_agent,
+            referer: &head.referer,
+            remote_ip: url::without_port(&properties.remote),
+            server_ip: url::without_port(&properties.upstream),
+            request_size: properties.request_size,
+            response_size: properties.response_size,
+            route: &properties.route,
+            outcome: outcome(head.protocol, properties, grpc_status.map(|status| status.code)),
+            grpc_message: grpc_status.map_or(b"", |status| &status.message),
+            duration: Duration::from_nanos(properties.duration),
+        };
+        Self { plugin, request, properties, exchange }
+    }
+}
+
+fn outcome(protocol: Protocol, properties: &Properties, grpc_code: Option<u32>) -> Outcome {
+    let is_cancelled = is_cancelled(properties);
+    match (protocol, u16::try_from(properties.status).unwrap_or(0)) {
+        (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
+        (Protocol::Http, 0) => Outcome::Http(unsent_status(properties)),
+        (Protocol::Http, http) => Outcome::Http(http),
+        (_, http) if is_cancelled && grpc_code.is_none() => Outcome::cancelled_grpc(http),
+        (_, 0) => Outcome::from_grpc(None, unsent_status(properties)),
+        (Protocol::Grpc, http) => Outcome::from_grpc(grpc_code, http),
+        (Protocol::GrpcWeb, http) => Outcome::from_grpc_web(grpc_code, http),
+    }
+}
+
+/// Returns whether the caller closed the connection. Envoy sets the same flag if it closed the connection itself.
+fn is_cancelled(properties: &Properties) -> bool {
+    response_flags::is_closed_by_caller(properties.response_flags) && !properties.is_local_disconnect()
+}
+
+/// Returns the status of a request that ended before a response was sent, though the caller waited for it.
+fn unsent_status(properties: &Properties) -> u16 {
+    if response_flags::is_protocol_error_of_caller(properties.response_flags) { 400 } else { 503 }
+}

@@ -1,0 +1,97 @@
+//! [`Plugin`]: the state that a root shares with its streams.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+
+use logtracer_core::sampling::RateLimiter;
+use logtracer_core::span::SpanKind;
+use logtracer_core::span_buffer::SpanBuffer;
+
+use crate::batch_limits::BatchLimits;
+use crate::config::Config;
+use crate::hostcalls::{self, Expression};
+use crate::metrics::{self, Metric};
+use crate::node;
+use crate::properties::Properties;
+
+/// The configuration of a root, and the state that it shares with its streams.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) config: Config,
+    pub(crate) service_name: String,
+    /// Spans that wait for the next flush.
+    pub(crate) buffer: RefCell<SpanBuffer>,
+    pub(crate) batch_limits: BatchLimits,
+    /// Limits the rate of new sampled traces.
+    pub(crate) limiter: Option<RefCell<RateLimiter>>,
+    /// Reads all properties of a request in one host call; `None` if the host does not support that.
+    pub(crate) properties: Option<Expression>,
+    /// The kind of the listener, which only a stream can read: set by the first request.
+    listener_kind: Cell<Option<SpanKind>>,
+}
+
+impl Plugin {
+    pub(crate) fn new(config: Config) -> Self {
+        let service_name =
+            config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
+        let max_buffer_bytes = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
+        let batch_limits = config.exporter.as_ref().map(BatchLimits::new).unwrap_or_default();
+        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(RateLimiter::new(rate)));
+        Self {
+            config,
+            service_name,
+            buffer: RefCell::new(SpanBuffer::new(max_buffer_bytes)),
+            batch_limits,
+            limiter,
+            properties: Properties::expression(),
+            listener_kind: Cell::new(None),
+        }
+    }
+
+    /// Returns the kind of the spans of this plugin.
+    pub(crate) fn span_kind(&self) -> SpanKind {
+        if let Some(kind) = self.config.span_kind.or(self.listener_kind.get()) {
+            return kind;
+        }
+        let kind = node::listener_kind();
+        self.listener_kind.set(Some(kind));
+        kind
+    }
+
+    /// Buffers a span. If the buffer then holds a full batch, the root sends it before the flush interval has passed.
+    pub(crate) fn buffer_span(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return };
+        let was_full = self.batch_limits.has_full_batch(&buffer);
+        let dropped = buffer.push(write);
+        metrics::count(Metric::SpansBuffered);
+        metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
+        metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
+        if !was_full && self.batch_limits.has_full_batch(&buffer) {
+            // A callout made here would end with the stream. The root makes it, in a tick that is due at once.
+            hostcalls::set_tick_period(Duration::from_millis(1));
+        }
+    }
+
+    /// Returns whether a full batch waits to be sent.
+    pub(crate) fn has_full_batch(&self) -> bool {
+        self.config.exporter.is_some()
+            && self.buffer.try_borrow().is_ok_and(|buffer| self.batch_limits.has_full_batch(&buffer))
+    }
+
+    pub(crate) fn buffered_spans(&self) -> usize {
+        self.buffer.try_borrow().map_or(0, |buffer| buffer.spans())
+    }
+
+    /// Drops the buffered spans, and returns their number.
+    pub(crate) fn drop_buffered(&self) -> usize {
+        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return 0 };
+        let batches = core::iter::from_fn(|| self.batch_limits.take_batch(&mut buffer));
+        batches.map(|batch| batch.spans()).sum()
+    }
+
+    /// Returns the time between two flushes. Without an exporter only the metrics are flushed.
+    pub(crate) fn flush_interval(&self) -> Duration {
+        const WITHOUT_EXPORTER: Duration = Duration::from_secs(1);
+        self.config.exporter.as_ref().map_or(WITHOUT_EXPORTER, |exporter| exporter.flush_interval)
+    }
+}

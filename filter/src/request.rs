@@ -1,0 +1,140 @@
+//! [`Request`]: reads a request's headers, decides about its trace, and sets the trace headers of the next hop.
+
+use std::borrow::Cow;
+
+use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
+use logtracer_core::sampling::HeaderCondition;
+
+use crate::config::Edge;
+use crate::decision::Decision;
+use crate::grpc_status::GrpcStatus;
+use crate::hostcalls::{self, MapType};
+use crate::metrics::{self, Metric};
+use crate::plugin::Plugin;
+use crate::request_head::{Protocol, RequestHead};
+
+/// The part of a request that the filter keeps until it is completed.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) decision: Decision,
+    /// The caller's tracestate. It belongs to the trace, or to the link if the trace is not continued.
+    pub(crate) tracestate: String,
+    pub(crate) head: RequestHead,
+    /// When the response started, in nanoseconds since 1970, if [`RequestHead::may_stay_open`]; otherwise, and without
+    /// a response, zero.
+    pub(crate) response_start: u64,
+    /// The gRPC status in the response's trailers.
+    pub(crate) grpc_status: Option<GrpcStatus>,
+    /// The configuration excludes the request: it has no span.
+    pub(crate) is_excluded: bool,
+    /// The request delivers spans of a filter to the exporter. A span of it would have to be delivered in turn.
+    pub(crate) is_export: bool,
+}
+
+/// When the headers are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Before the request is forwarded to the next hop.
+    Forwarding,
+    /// After the end of the request.
+    Completed,
+}
+
+impl Request {
+    /// Reads the request's headers, extracts or creates its context, and injects it for the next hop.
+    pub(crate) fn read(plugin: &Plugin, phase: Phase) -> Self {
+        let config = &plugin.config;
+        let lines = hostcalls::header_map(MapType::RequestHeaders);
+        let mut headers = TraceHeaders::default();
+        let mut head = RequestHead::default();
+        for (name, value) in lines.iter() {
+            match Header::from_name(name) {
+                Some(header) => headers.push(header, value),
+                None => head.read(name, value, &config.request_headers),
+            }
+        }
+        let extracted = config.propagation.propagator.extract(&headers);
+        let header =
+            |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
+        let parts = head.parts();
+        let decision = Decision::make(config, plugin.limiter.as_ref(), &extracted, parts, header);
+        let is_trusted = config.propagation.edge == Edge::Trust;
+        if phase == Phase::Forwarding {
+            let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };
+            let mut carrier = RequestHeaders { present: &headers };
+            let is_stripped = config.propagation.strip_hosts.iter().any(|host| host.matches(parts.authority));
+            if is_stripped {
+                Propagator::strip(&mut carrier);
+            } else {
+                config.propagation.propagator.inject(&decision.context, &tracestate, &mut carrier);
+            }
+            if is_stripped || !is_trusted {
+                hostcalls::remove_header(MapType::RequestHeaders, "baggage");
+            }
+        }
+        count(&extracted, &decision);
+        let has_tracestate = is_trusted || decision.link.is_some();
+        let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| has_tracestate);
+        Self {
+            decision,
+            tracestate: tracestate.unwrap_or_default(),
+            is_excluded: config.exclude.matches(parts.path, head.user_agent),
+            is_export: config
+                .exporter
+                .as_ref()
+                .is_some_and(|exporter| exporter.is_export(parts.method, parts.path, head.user_agent)),
+            head: head.to_owned(config.query, &config.request_headers),
+            response_start: 0,
+            grpc_status: None,
+        }
+    }
+
+    /// Returns the gRPC status from the response's trailers, or from the headers of a response without a body.
+    pub(crate) fn read_grpc_status(&self) -> Option<Cow<'_, GrpcStatus>> {
+        match &self.grpc_status {
+            Some(status) => Some(Cow::Borrowed(status)),
+            None if self.head.protocol == Protocol::Http => None,
+            None => GrpcStatus::read(MapType::ResponseHeaders).map(Cow::Owned),
+        }
+    }
+}
+
+/// Counts what was extracted, each malformed format, and the decision.
+fn count(extracted: &Extracted<'_>, decision: &Decision) {
+    metrics::count(Metric::Requests);
+    metrics::count(extracted.format.map_or(Metric::ExtractedNone, Metric::extracted));
+    for format in extracted.invalid.iter() {
+        metrics::count(Metric::invalid(format));
+    }
+    if extracted.conflict {
+        metrics::count(Metric::Conflicts);
+    }
+    metrics::count(decision.reason.metric());
+    metrics::count(if decision.context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
+}
+
+/// The headers that the next hop receives.
+struct RequestHeaders<'h> {
+    present: &'h TraceHeaders<'h>,
+}
+
+impl Carrier for RequestHeaders<'_> {
+    fn set(&mut self, header: Header, value: &str) {
+        let name = header.name();
+        match self.present.only_line(header) {
+            Some(present) if present == value.as_bytes() => {}
+            Some(_) => hostcalls::set_header(MapType::RequestHeaders, name, value),
+            None => {
+                // Replacing a header with several lines would change the first one only.
+                self.remove(header);
+                hostcalls::add_header(MapType::RequestHeaders, name, value);
+            }
+        }
+    }
+
+    fn remove(&mut self, header: Header) {
+        if self.present.present().contains(header) {
+            hostcalls::remove_header(MapType::RequestHeaders, header.name());
+        }
+    }
+}

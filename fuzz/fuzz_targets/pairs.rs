@@ -1,6 +1,0 @@
-#![no_main]
-
-#[path = "../invariants.rs"]
-mod invariants;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::pairs(input));
