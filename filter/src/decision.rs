@@ -61,7 +61,7 @@ impl Reason {
 
 impl Decision {
     /// Continues the caller's trace or creates a new one. Decides whether it is recorded if the caller has not.
-    pub(crate) fn make(
+    pub(crate) fn new(
         config: &Config,
         limiter: Option<&RefCell<RateLimiter>>,
         extracted: &Extracted<'_>,

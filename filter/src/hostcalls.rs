@@ -124,7 +124,7 @@ mod abi {
 
 const OK: u32 = 0;
 
-/// Writes to Envoy's own log. Never called for each request.
+/// Writes to Envoy's own log, which is too expensive for every request.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the message outlives the call, and the host only reads it.
     unsafe { abi::proxy_log(level as u32, message.as_ptr(), message.len()) };
@@ -173,8 +173,8 @@ pub(crate) fn http_call_response_body() -> Vec<u8> {
 }
 
 fn buffer(buffer: BufferType, max_size: usize) -> Vec<u8> {
-    returned(|data, size| {
-        // SAFETY: see `returned`.
+    take_result(|data, size| {
+        // SAFETY: see `take_result`.
         unsafe { abi::proxy_get_buffer_bytes(buffer as u32, 0, max_size, data, size) }
     })
     .unwrap_or_default()
@@ -182,15 +182,15 @@ fn buffer(buffer: BufferType, max_size: usize) -> Vec<u8> {
 
 /// Returns all header lines.
 pub(crate) fn header_map(map: MapType) -> HeaderMap {
-    // SAFETY: see `returned`.
-    let bytes = returned(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
+    // SAFETY: see `take_result`.
+    let bytes = take_result(|data, size| unsafe { abi::proxy_get_header_map_pairs(map as u32, data, size) });
     HeaderMap::new(bytes.unwrap_or_default())
 }
 
 /// Returns the value of the first line of a header.
 pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
-    returned(|data, size| {
-        // SAFETY: the name outlives the call; see also `returned`.
+    take_result(|data, size| {
+        // SAFETY: the name outlives the call; see also `take_result`.
         unsafe { abi::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
     })
 }
@@ -225,8 +225,8 @@ pub(crate) fn remove_header(map: MapType, name: &str) {
 
 /// Returns the bytes of a property. NULs separate the parts of its path: `"response\0code"`.
 pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
-    returned(|data, size| {
-        // SAFETY: the path outlives the call; see also `returned`.
+    take_result(|data, size| {
+        // SAFETY: the path outlives the call; see also `take_result`.
         unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, size) }
     })
 }
@@ -270,8 +270,8 @@ impl Expression {
 }
 
 fn call_foreign_function(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
-    returned(|data, size| {
-        // SAFETY: name and argument outlive the call; see also `returned`.
+    take_result(|data, size| {
+        // SAFETY: name and argument outlive the call; see also `take_result`.
         unsafe {
             abi::proxy_call_foreign_function(
                 name.as_ptr(),
@@ -311,7 +311,8 @@ pub(crate) fn dispatch_http_call(
     let trailers = serialize(&[]);
     let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
-    // SAFETY: all arguments outlive the call, and the host only reads them; it writes four bytes to `token`, or nothing.
+    // SAFETY: all arguments outlive the call, and the host only reads them. It writes four bytes to `token`, or
+    // nothing.
     let status = unsafe {
         abi::proxy_http_call(
             cluster.as_ptr(),
@@ -336,7 +337,7 @@ pub(crate) fn done() {
 }
 
 /// Takes ownership of the memory that a host call allocated for its result.
-fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+fn take_result(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut data = core::ptr::null_mut();
     let mut size = 0;
     if call(&mut data, &mut size) != OK || data.is_null() {

@@ -56,7 +56,7 @@ impl Pool {
     }
 }
 
-/// Returns different bytes for each call, also if the clock stands still.
+/// Returns different bytes in each call, even if the clock has not advanced.
 fn from_clock<const N: usize>() -> [u8; N] {
     thread_local! {
         static COUNTER: Cell<u64> = const { Cell::new(0) };

@@ -53,9 +53,8 @@ impl Properties {
             }
             None => Self::gather(|path| hostcalls::property(path).unwrap_or_default()),
         };
-        // The details of a response from the upstream without a flag are "via_upstream", which needs no host call.
-        // Not so for errors, which may be Envoy's own, and for long requests: a time limit ends a stream without a
-        // flag.
+        // Usually the details are "via_upstream", which is not worth a host call. They may differ if a flag is set, if
+        // Envoy responded itself, or if a time limit ended a long stream, which sets no flag.
         let may_be_notable = properties.response_flags != 0
             || properties.upstream.is_empty()
             || properties.status >= 400

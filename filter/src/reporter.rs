@@ -105,7 +105,7 @@ impl Reporter {
         in_flight.chain(&self.waiting).map(|delivery| delivery.batch.spans()).sum()
     }
 
-    /// Returns whether no callout has succeeded since the last outage.
+    /// Returns whether the exporter has failed and not recovered since.
     pub(crate) fn is_failing(&self) -> bool {
         self.backoff.failures() > 0
     }

@@ -20,8 +20,8 @@ pub(crate) struct Request {
     /// The caller's tracestate. It belongs to the trace, or to the link if the trace is not continued.
     pub(crate) tracestate: String,
     pub(crate) head: RequestHead,
-    /// When the response started, in nanoseconds since 1970, if [`RequestHead::may_stay_open`]; otherwise, and without
-    /// a response, zero.
+    /// The start of the response in nanoseconds since 1970. Zero without a response, and for a request that cannot
+    /// stay open ([`RequestHead::may_stay_open`]).
     pub(crate) response_start: u64,
     /// The gRPC status in the response's trailers.
     pub(crate) grpc_status: Option<GrpcStatus>,
@@ -57,7 +57,7 @@ impl Request {
         let header =
             |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
         let parts = head.parts();
-        let decision = Decision::make(config, plugin.limiter.as_ref(), &extracted, parts, header);
+        let decision = Decision::new(config, plugin.limiter.as_ref(), &extracted, parts, header);
         let is_trusted = config.propagation.edge == Edge::Trust;
         if phase == Phase::Forwarding {
             let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };

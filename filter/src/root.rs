@@ -107,7 +107,7 @@ impl Root {
             }
             result => self.report(result, status, was_failing),
         }
-        // A callout is free for the next batch.
+        // The next batch may be sent now.
         if let Some(plugin) = self.plugin.clone() {
             let flush = if self.is_draining { Flush::All } else { Flush::Due };
             self.send(&plugin, flush, now);
@@ -182,7 +182,7 @@ impl Root {
         }
     }
 
-    /// Counts the spans of a result. Logs dropped spans, the begin of an outage and its end.
+    /// Counts the spans of a result. Logs dropped spans, and the start and the end of an outage.
     fn report(&mut self, result: SendResult, status: Option<u16>, was_failing: bool) {
         match result {
             SendResult::Delivered(spans) => {

@@ -15,7 +15,7 @@ use crate::response_flags;
 
 /// Why a span is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Export {
+pub(crate) enum ExportReason {
     /// Its trace is sampled.
     Sampled,
     /// The request failed or was slow. The rest of the trace is not recorded.
@@ -31,22 +31,22 @@ pub(crate) fn may_be_exported(config: &Config, request: &Request) -> bool {
 }
 
 /// Returns why the span of a request that [`may_be_exported`] is exported; `None` if it is not.
-pub(crate) fn export(completed: &Completed<'_>) -> Option<Export> {
+pub(crate) fn export_reason(completed: &Completed<'_>) -> Option<ExportReason> {
     let Completed { plugin, request, exchange, .. } = completed;
     if request.decision.context.sampling.is_sampled() {
-        return Some(Export::Sampled);
+        return Some(ExportReason::Sampled);
     }
     let sampling = &plugin.config.sampling;
     let is_failed = || exchange.outcome.span_status(plugin.span_kind()) == SpanStatus::Error;
     let is_late = (sampling.keep_errors && is_failed())
         || sampling.keep_slower_than.is_some_and(|limit| exchange.duration > limit);
-    is_late.then_some(Export::Late)
+    is_late.then_some(ExportReason::Late)
 }
 
 /// Appends the encoded span.
 pub(crate) fn write(
     completed: &Completed<'_>,
-    export: Export,
+    export_reason: ExportReason,
     captured: &CapturedHeaders<'_>,
     out: &mut Vec<u8>,
 ) {
@@ -82,7 +82,7 @@ pub(crate) fn write(
         if decision.reason != Reason::Parent {
             attributes.text("logtracer.sampling.reason", decision.reason.as_str());
         }
-        if export == Export::Late {
+        if export_reason == ExportReason::Late {
             attributes.boolean("logtracer.late", true);
         }
         for (name, values) in captured.iter() {

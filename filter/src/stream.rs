@@ -64,7 +64,8 @@ impl Stream {
     /// Writes the line and the span of the completed request.
     pub(crate) fn on_log(&mut self) {
         let plugin = &*self.plugin;
-        // Rule 54: an earlier filter may have responded before this one read the request. Its headers are still there.
+        // Rule 54: an earlier filter may have responded before this one read the request's headers, which are still
+        // available.
         let request = self.request.take().unwrap_or_else(|| Request::read(plugin, Phase::Completed));
         let may_be_exported = span::may_be_exported(&plugin.config, &request);
         if plugin.config.log_format.is_none() && !may_be_exported {
@@ -75,8 +76,8 @@ impl Stream {
         let url = request.head.url();
         let completed = Completed::new(plugin, &request, &properties, grpc_status.as_deref(), &url);
         let format = access_log::format(&completed);
-        let export = if may_be_exported { span::export(&completed) } else { None };
-        if format.is_none() && export.is_none() {
+        let export_reason = if may_be_exported { span::export_reason(&completed) } else { None };
+        if format.is_none() && export_reason.is_none() {
             return;
         }
         // Read late, because the response's headers cost one more host call.
@@ -84,8 +85,8 @@ impl Stream {
         if let Some(format) = format {
             access_log::write(&completed, format, &captured);
         }
-        if let Some(export) = export {
-            plugin.buffer_span(|out| span::write(&completed, export, &captured, out));
+        if let Some(export_reason) = export_reason {
+            plugin.buffer_span(|out| span::write(&completed, export_reason, &captured, out));
         }
     }
 }
