@@ -1,6 +1,6 @@
 //! [`CapturedHeaders`]: the headers that the configuration adds to the line and the span.
 
-use crate::config::{Config, RecordedHeader};
+use crate::config::{CapturedHeader, Config};
 use crate::header_map::HeaderMap;
 use crate::hostcalls::{self, MapType};
 use crate::request_head::{self, RequestHead};
@@ -30,7 +30,7 @@ impl<'c> CapturedHeaders<'c> {
     fn new(config: &'c Config, head: &'c RequestHead, response: &HeaderMap) -> Self {
         let to_capture = &config.response_headers;
         let capture = |(name, value): (&[u8], &[u8])| {
-            let index = RecordedHeader::place(to_capture, name)?;
+            let index = CapturedHeader::index_of(to_capture, name)?;
             let value = request_head::captured_value(&to_capture.get(index)?.name, value, config.query);
             Some((index, value))
         };
@@ -46,7 +46,7 @@ impl<'c> CapturedHeaders<'c> {
 }
 
 fn with_names<'c>(
-    headers: &'c [RecordedHeader],
+    headers: &'c [CapturedHeader],
     values: &'c [Value],
 ) -> impl Iterator<Item = (&'c str, impl Iterator<Item = &'c [u8]> + Clone)> {
     headers.iter().enumerate().map(move |(index, header)| {

@@ -4,7 +4,7 @@ use logtracer_core::request::grpc;
 use logtracer_core::request::url::{self, Query};
 use logtracer_core::sampling::RequestParts;
 
-use crate::config::RecordedHeader;
+use crate::config::CapturedHeader;
 
 /// The maximum length of each part. A longer one is truncated between two characters and ends in `…`.
 const MAX_BYTES: usize = 8 * 1024;
@@ -41,7 +41,7 @@ pub(crate) enum Protocol {
 
 impl<'h> RequestHead<&'h [u8]> {
     /// Reads one header line.
-    pub(crate) fn read(&mut self, name: &[u8], value: &'h [u8], to_capture: &[RecordedHeader]) {
+    pub(crate) fn read(&mut self, name: &[u8], value: &'h [u8], to_capture: &[CapturedHeader]) {
         match name {
             b":method" => self.method = value,
             b":scheme" => self.scheme = value,
@@ -54,7 +54,7 @@ impl<'h> RequestHead<&'h [u8]> {
             b"content-type" if grpc::is_content_type(value) => self.protocol = Protocol::Grpc,
             _ => {}
         }
-        if let Some(index) = RecordedHeader::place(to_capture, name) {
+        if let Some(index) = CapturedHeader::index_of(to_capture, name) {
             self.captured.push((index, value));
         }
     }
@@ -66,7 +66,7 @@ impl<'h> RequestHead<&'h [u8]> {
     }
 
     /// Returns a copy that outlives the headers, without credentials and with the query as configured.
-    pub(crate) fn to_owned(&self, query: Query, to_capture: &[RecordedHeader]) -> RequestHead {
+    pub(crate) fn to_owned(&self, query: Query, to_capture: &[CapturedHeader]) -> RequestHead {
         let name = |index: &usize| to_capture.get(*index).map_or("", |header| header.name.as_str());
         RequestHead {
             method: truncated(self.method),
@@ -152,7 +152,7 @@ mod tests {
             captured: vec![(0, b"https://me:secret@shop/?a=1#token"), (1, b"https://me@shop/?a=1")],
             ..RequestHead::default()
         };
-        let header = |name: &str| RecordedHeader { name: name.into(), attribute: String::new() };
+        let header = |name: &str| CapturedHeader { name: name.into(), attribute: String::new() };
         let owned = head.to_owned(Query::Redact, &[header("referer"), header("x-tenant")]);
         assert_eq!(String::from_utf8(owned.target).unwrap(), "/a?token=REDACTED");
         let captured: Vec<_> =

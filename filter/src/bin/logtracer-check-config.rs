@@ -1,11 +1,11 @@
-//! Tells what the filter says of a configuration, without an Envoy.
+//! Checks a configuration of the filter without Envoy.
 
 use std::io::Read;
 use std::process::ExitCode;
 
 use logtracer_filter::config::Config;
 
-const USAGE: &str = "usage: logtracer-check-config FILE    (JSON as in pluginConfig; - is stdin)";
+const USAGE: &str = "usage: logtracer-check-config FILE    (JSON as in pluginConfig; - for stdin)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         .and_then(|json| Config::parse(&json).map_err(|error| error.to_string()));
     match result {
         Ok(_) => {
-            eprintln!("{name}: the filter takes this configuration");
+            eprintln!("{name}: the configuration is valid");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,12 +1,16 @@
-//! `exporter`: where spans go, and how many are kept meanwhile.
+//! `exporter`: where spans are sent, and how many are buffered.
 
 use core::time::Duration;
 
-use super::ConfigError;
-use super::read::Section;
-use super::texts::is_authority;
+use logtracer_core::propagation::Header;
+use serde_json::Value;
 
-/// Where spans go, and how many are kept meanwhile.
+use super::error::{ConfigError, truncated};
+use super::section::Section;
+use super::values::{Expected, duration, non_empty_string, string, whole_number};
+use super::{header_names, units};
+
+/// Where spans are sent, and how many are buffered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exporter {
     /// The Envoy cluster of the exporter.
@@ -15,27 +19,16 @@ pub struct Exporter {
     pub authority: String,
     /// The `:path` of the callout.
     pub path: String,
-    /// How long the exporter may take to answer.
+    /// The timeout of the callout.
     pub timeout: Duration,
-    /// How long a span waits for others.
+    /// The longest time that a span waits for others.
     pub flush_interval: Duration,
-    /// The spans of one callout.
+    /// The maximum number of spans in one callout.
     pub max_batch_spans: usize,
-    /// The bytes of spans that wait.
+    /// The maximum size of the buffered spans.
     pub max_buffer_bytes: usize,
-    /// More headers of the callout.
+    /// Additional headers of the callout.
     pub headers: Vec<(String, String)>,
-}
-
-/// The authority that a cluster's name tells: Istio's are `outbound|<port>|<subset>|<host>`, and `|` stands in no
-/// authority.
-fn authority_of(cluster: &str) -> String {
-    let mut parts = cluster.split('|');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(_), Some(port), Some(_), Some(host)) => format!("{host}:{port}"),
-        _ if is_authority(cluster) => cluster.to_owned(),
-        _ => "logtracer-exporter".to_owned(),
-    }
 }
 
 impl Exporter {
@@ -53,32 +46,96 @@ impl Exporter {
     /// The user agent of the callout.
     pub(crate) const USER_AGENT: &str = concat!("logtracer-filter/", env!("CARGO_PKG_VERSION"));
 
-    /// True for a request that brings a filter's spans to the exporter, where the exporter stands behind a filter
-    /// of the same configuration: its span would be exported in turn, without end.
+    /// Returns true for a request that carries spans from a filter to the exporter.
     ///
-    /// Whoever imitates it hides no more than the span of a request to this path.
+    /// The exporter can be behind a filter with the same configuration. A span of such a request would be exported too,
+    /// and so on without end. A caller that imitates these requests hides only the spans of its requests to this path.
     pub fn is_export(&self, method: &[u8], path: &[u8], user_agent: &[u8]) -> bool {
         let own = self.path.split('?').next().unwrap_or_default();
         method == b"POST" && path == own.as_bytes() && user_agent.starts_with(b"logtracer-filter/")
     }
 
     pub(super) fn read(root: &Section<'_>) -> Result<Option<Self>, ConfigError> {
-        let Some(section) = root.section("exporter")? else { return Ok(None) };
-        section.only(&Self::KEYS)?;
-        let Some(cluster) = section.text("cluster")? else {
-            return Err(section.missing("cluster", "the name of the Envoy cluster of the exporter"));
+        let Some(section) = root.section("exporter", &Self::KEYS)? else { return Ok(None) };
+        let Some(cluster) = section.get("cluster", non_empty_string)? else {
+            let problem = "missing, expected the name of the exporter's Envoy cluster".to_owned();
+            return Err(section.error_at("cluster", problem));
         };
-        let seconds =
-            |key, default| section.duration(key).map(|found| found.unwrap_or(Duration::from_secs(default)));
+        // A URL in place of the authority can contain a password.
+        let authority = section.get_secret("authority", authority)?;
         Ok(Some(Self {
-            authority: section.authority("authority")?.unwrap_or_else(|| authority_of(&cluster)),
-            path: section.path("path")?.unwrap_or_else(|| "/v1/traces".to_owned()),
-            timeout: seconds("timeout", 2)?,
-            flush_interval: seconds("flush_interval", 1)?,
-            max_batch_spans: section.count("max_batch_spans", 1..=10_000)?.unwrap_or(512),
-            max_buffer_bytes: section.size("max_buffer_bytes", 4 << 10..=64 << 20)?.unwrap_or(1 << 20),
-            headers: section.callout_headers("headers")?,
+            authority: authority.unwrap_or_else(|| default_authority(&cluster)),
+            path: section.get("path", callout_path)?.unwrap_or_else(|| "/v1/traces".to_owned()),
+            timeout: section.get("timeout", duration)?.unwrap_or(Duration::from_secs(2)),
+            flush_interval: section.get("flush_interval", duration)?.unwrap_or(Duration::from_secs(1)),
+            max_batch_spans: section.get("max_batch_spans", batch_spans)?.unwrap_or(512),
+            max_buffer_bytes: section.get("max_buffer_bytes", buffer_bytes)?.unwrap_or(1 << 20),
+            headers: read_headers(&section)?,
             cluster,
         }))
     }
+}
+
+/// Returns the authority of a cluster that is named after its host, as Istio's `outbound|<port>|<subset>|<host>`.
+fn default_authority(cluster: &str) -> String {
+    let mut parts = cluster.split('|');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(port), Some(_), Some(host)) => format!("{host}:{port}"),
+        _ if is_authority(cluster) => cluster.to_owned(),
+        _ => "logtracer-exporter".to_owned(),
+    }
+}
+
+/// Tokens are header values, and a misplaced one can be anywhere below this key: errors show no value, and only names
+/// that are valid.
+fn read_headers(section: &Section<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+    let object = |value| Value::as_object(value).ok_or("an object of header names and values");
+    let Some(headers) = section.get_secret("headers", object)? else { return Ok(Vec::new()) };
+    if !headers.keys().all(|name| header_names::is_valid(name)) {
+        let problem = "expected valid header names, such as \"authorization\", with their values".to_owned();
+        return Err(section.error_at("headers", problem));
+    }
+    let read_header = |(name, value): (&String, &Value)| {
+        header_value(name, value).map(|value| (name.to_ascii_lowercase(), value)).map_err(|expected| {
+            section.error_at(&format!("headers.{}", truncated(name)), format!("expected {expected}"))
+        })
+    };
+    headers.iter().map(read_header).collect()
+}
+
+fn header_value(name: &str, value: &Value) -> Result<String, Expected> {
+    let is_set_by_filter = header_names::is_reserved(name)
+        || name.eq_ignore_ascii_case("user-agent")
+        || Header::from_name(name.as_bytes()).is_some();
+    if is_set_by_filter {
+        return Err("a header that the filter does not set itself");
+    }
+    string(value, "a string of printable ASCII characters", |text| {
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    })
+}
+
+fn authority(value: &Value) -> Result<String, Expected> {
+    string(value, "a host with an optional port, such as \"exporter.example:4318\"", is_authority)
+}
+
+fn is_authority(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+}
+
+fn callout_path(value: &Value) -> Result<String, Expected> {
+    string(value, "a path that starts with /", |text| {
+        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+fn batch_spans(value: &Value) -> Result<usize, Expected> {
+    whole_number(value).filter(|spans| (1..=10_000).contains(spans)).ok_or("a whole number from 1 to 10000")
+}
+
+fn buffer_bytes(value: &Value) -> Result<usize, Expected> {
+    let bytes = value.as_str().map_or_else(|| whole_number(value), units::size);
+    bytes
+        .filter(|bytes| (4 << 10..=64 << 20).contains(bytes))
+        .ok_or("a size from 4096 to 67108864 bytes, such as \"512KiB\" or \"1MiB\"")
 }

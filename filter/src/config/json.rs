@@ -1,19 +1,18 @@
-//! [`parse`]: JSON to a value, strictly: no key stands twice.
+//! [`parse`]: parses JSON and rejects duplicate keys.
 
 use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::ConfigError;
+use super::error::{ConfigError, truncated};
 
-/// The JSON text as a value. `serde_json` alone would take the last of two equal keys, so that the other is a
-/// setting that does nothing.
+/// Parses JSON. `serde_json` alone keeps the last of two equal keys and silently ignores the first.
 pub(super) fn parse(json: &[u8]) -> Result<Value, ConfigError> {
     match serde_json::from_slice(json) {
         Ok(Strict(value)) => Ok(value),
-        Err(error) if error.is_data() => Err(ConfigError::of_all(error.to_string())),
-        Err(error) => Err(ConfigError::of_all(format!("the configuration is not JSON: {error}"))),
+        Err(error) if error.is_data() => Err(ConfigError::new(String::new(), error.to_string())),
+        Err(error) => Err(ConfigError::new(String::new(), format!("invalid JSON: {error}"))),
     }
 }
 
@@ -70,8 +69,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((key, Strict(value))) = entries.next_entry::<String, Strict>()? {
             if object.contains_key(&key) {
-                let key = super::read::shortened(&key);
-                return Err(A::Error::custom(format_args!("{key}: expected once, found twice")));
+                return Err(A::Error::custom(format_args!("{}: duplicate key", truncated(&key))));
             }
             object.insert(key, value);
         }

@@ -1,29 +1,35 @@
-//! The plugin's configuration: JSON in, [`Config`] or a refusal out.
+//! The plugin's configuration: parses JSON to a [`Config`] or a [`ConfigError`].
 //!
-//! Every key is optional, and no configuration at all works.
-//! What is not understood is refused with the key, the value and what was expected: a setting that does nothing
-//! is worse than a plugin that does not load.
+//! Every key is optional, and an empty configuration works.
+//! An unknown key, a duplicate key or an invalid value is an error, because a setting without effect is worse than a
+//! plugin that does not load.
 
+mod captured_headers;
+mod error;
+mod exclude;
 mod exporter;
+mod header_names;
 mod json;
 mod propagation;
-mod read;
-mod recorded;
 mod sampling;
-mod texts;
+mod section;
 mod units;
+mod values;
 
+pub use captured_headers::CapturedHeader;
+pub use error::ConfigError;
+pub use exclude::Exclude;
 pub use exporter::Exporter;
 pub use propagation::{Edge, Propagation};
-pub use read::ConfigError;
-pub use recorded::RecordedHeader;
-pub use sampling::{Exclude, Sampling};
+pub use sampling::Sampling;
 
 use logtracer_core::line;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::SpanKind;
+use serde_json::Value;
 
-use read::Section;
+use section::Section;
+use values::{Expected, non_empty_string, string};
 
 /// What the filter does, from the plugin's configuration.
 ///
@@ -41,27 +47,27 @@ use read::Section;
 pub struct Config {
     /// The Google Cloud project of traces in log lines.
     pub project_id: Option<String>,
-    /// The name of the service; found from the Envoy node where it is not given.
+    /// The name of the service; `None` to derive it from the Envoy node.
     pub service_name: Option<String>,
-    /// The format of the log line, `None` for no line.
+    /// The format of log lines; `None` for no lines.
     pub log_format: Option<line::Format>,
-    /// The formats that are read and written, whose context is trusted, and who gets one.
+    /// Which trace headers are read and written, and what to do with the caller's context.
     pub propagation: Propagation,
     /// Which traces are recorded.
     pub sampling: Sampling,
-    /// Which requests leave no span.
+    /// Which requests have no span.
     pub exclude: Exclude,
-    /// The kind of the spans, `None` to go by the listener's direction.
+    /// The kind of spans; `None` to derive it from the direction of the listener.
     pub span_kind: Option<SpanKind>,
-    /// What of a query string is told.
+    /// What to do with query strings in URLs.
     pub query: Query,
-    /// Request headers that spans and lines record.
-    pub request_headers: Vec<RecordedHeader>,
-    /// Response headers that spans and lines record.
-    pub response_headers: Vec<RecordedHeader>,
-    /// The response header in which the caller gets the trace id.
+    /// Request headers to capture in spans and log lines.
+    pub request_headers: Vec<CapturedHeader>,
+    /// Response headers to capture in spans and log lines.
+    pub response_headers: Vec<CapturedHeader>,
+    /// The response header that returns the trace id to the caller.
     pub response_header: Option<String>,
-    /// Where spans go; `None` for nowhere.
+    /// Where spans are sent; `None` for no spans.
     pub exporter: Option<Exporter>,
 }
 
@@ -85,7 +91,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Every key on the top level.
+    /// Every top-level key.
     pub(crate) const KEYS: [&str; 13] = [
         "project_id",
         "service_name",
@@ -102,42 +108,68 @@ impl Config {
         "exporter",
     ];
 
-    /// Reads the configuration; no bytes at all (an empty `pluginConfig` in Istio) are all defaults.
+    /// Parses the configuration. No bytes at all (an empty `pluginConfig` in Istio) are the defaults.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let default = Self::default();
         if json.trim_ascii().is_empty() {
-            return Ok(Self::default());
+            return Ok(default);
         }
         let value = json::parse(json)?;
-        let root = Section::root(&value)?;
-        root.only(&Self::KEYS)?;
-        let default = Self::default();
+        let root = Section::root(&value, &Self::KEYS)?;
         Ok(Self {
-            project_id: root.project("project_id")?,
-            service_name: root.text("service_name")?,
-            log_format: match root.word("log_format", &["stackdriver", "local", "off"])? {
-                Some("off") => None,
-                Some(name) => name.parse().ok(),
-                None => default.log_format,
-            },
+            project_id: root.get("project_id", project_id)?,
+            service_name: root.get("service_name", non_empty_string)?,
+            log_format: root.get("log_format", log_format)?.unwrap_or(default.log_format),
             propagation: Propagation::read(&root)?,
             sampling: Sampling::read(&root)?,
             exclude: Exclude::read(&root)?,
-            span_kind: match root.word("span_kind", &["auto", "server", "client"])? {
-                Some("server") => Some(SpanKind::Server),
-                Some("client") => Some(SpanKind::Client),
-                _ => None,
-            },
-            query: match root.word("query", &["redact", "keep", "drop"])? {
-                Some("keep") => Query::Keep,
-                Some("drop") => Query::Drop,
-                _ => Query::Redact,
-            },
-            request_headers: RecordedHeader::of_requests(&root)?,
-            response_headers: RecordedHeader::of_responses(&root)?,
-            response_header: root.response_header("response_header")?,
+            span_kind: root.get("span_kind", span_kind)?.unwrap_or(default.span_kind),
+            query: root.get("query", query)?.unwrap_or(default.query),
+            request_headers: CapturedHeader::read_request_headers(&root)?,
+            response_headers: CapturedHeader::read_response_headers(&root)?,
+            response_header: root.get("response_header", response_header)?,
             exporter: Exporter::read(&root)?,
         })
     }
+}
+
+fn project_id(value: &Value) -> Result<String, Expected> {
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    string(value, "a project id, such as \"shop-prod\"", |text| !text.is_empty() && text.bytes().all(is_id))
+}
+
+fn log_format(value: &Value) -> Result<Option<line::Format>, Expected> {
+    match value.as_str() {
+        Some("stackdriver") => Ok(Some(line::Format::Stackdriver)),
+        Some("local") => Ok(Some(line::Format::Local)),
+        Some("off") => Ok(None),
+        _ => Err("one of stackdriver, local, off"),
+    }
+}
+
+fn span_kind(value: &Value) -> Result<Option<SpanKind>, Expected> {
+    match value.as_str() {
+        Some("auto") => Ok(None),
+        Some("server") => Ok(Some(SpanKind::Server)),
+        Some("client") => Ok(Some(SpanKind::Client)),
+        _ => Err("one of auto, server, client"),
+    }
+}
+
+fn query(value: &Value) -> Result<Query, Expected> {
+    match value.as_str() {
+        Some("redact") => Ok(Query::Redact),
+        Some("keep") => Ok(Query::Keep),
+        Some("drop") => Ok(Query::Drop),
+        _ => Err("one of redact, keep, drop"),
+    }
+}
+
+/// A header that only carries the trace id.
+fn response_header(value: &Value) -> Result<String, Expected> {
+    let is_free = |name: &str| header_names::is_valid(name) && !header_names::is_reserved(name);
+    let name = string(value, "a header name without a standard meaning, such as \"x-trace-id\"", is_free)?;
+    Ok(name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

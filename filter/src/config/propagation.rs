@@ -1,31 +1,33 @@
-//! `propagation` and `edge`: which headers are read and written, whose are trusted, and who gets none.
+//! `propagation` and `edge`: the header formats to read and to write, and what to do with the caller's context.
 
 use logtracer_core::propagation::{Format, Formats, Propagator};
 use logtracer_core::request::HostPattern;
+use serde_json::Value;
 
-use super::ConfigError;
-use super::read::Section;
+use super::error::ConfigError;
+use super::section::Section;
+use super::values::{Expected, host};
 
-/// Which headers are read and written.
+/// Which trace headers are read and written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Propagation {
-    /// The formats, in order.
+    /// The formats to extract and to inject, in order.
     pub propagator: Propagator,
     /// Hosts to which no trace header is sent.
     pub strip_hosts: Vec<HostPattern>,
-    /// What becomes of the caller's context.
+    /// What to do with the caller's context.
     pub edge: Edge,
 }
 
-/// What becomes of the context that a caller sends.
+/// What to do with the context that a caller sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Edge {
-    /// It is continued.
+    /// Continue it.
     #[default]
     Trust,
-    /// It is ignored, and its baggage dropped: a new trace begins.
+    /// Ignore it, drop its baggage, and start a new trace.
     Restart,
-    /// As with `Restart`, but the new root is linked to the caller's span.
+    /// The same as `Restart`, and link the new root span to the caller's span.
     Link,
 }
 
@@ -34,24 +36,41 @@ impl Propagation {
     pub(crate) const KEYS: [&str; 3] = ["extract", "inject", "strip_hosts"];
 
     pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
-        let edge = match root.word("edge", &["trust", "restart", "link"])? {
-            Some("restart") => Edge::Restart,
-            Some("link") => Edge::Link,
-            _ => Edge::Trust,
+        let edge = root.get("edge", edge)?.unwrap_or_default();
+        let Some(section) = root.section("propagation", &Self::KEYS)? else {
+            return Ok(Self { edge, ..Self::default() });
         };
-        let Some(section) = root.section("propagation")? else { return Ok(Self { edge, ..Self::default() }) };
-        section.only(&Self::KEYS)?;
-        let names = Format::ALL.map(Format::as_str);
-        let formats = |key| -> Result<Option<Formats>, ConfigError> {
-            let Some(words) = section.words(key, &names)? else { return Ok(None) };
-            let formats: Vec<Format> = words.into_iter().filter_map(|name| name.parse().ok()).collect();
-            Ok(Some(Formats::of(&formats)))
-        };
+        let formats = |key| section.list(key, FORMATS, format);
         let default = Propagator::default();
-        let propagator = Propagator {
-            extract: formats("extract")?.unwrap_or(default.extract),
-            inject: formats("inject")?.unwrap_or(default.inject),
-        };
-        Ok(Self { propagator, strip_hosts: section.hosts("strip_hosts")?, edge })
+        Ok(Self {
+            propagator: Propagator {
+                extract: formats("extract")?.map_or(default.extract, |formats| Formats::of(&formats)),
+                inject: formats("inject")?.map_or(default.inject, |formats| Formats::of(&formats)),
+            },
+            strip_hosts: section
+                .list(
+                    "strip_hosts",
+                    "a list of hosts, such as [\"api.example.com\", \"*.example.com\"]",
+                    host,
+                )?
+                .unwrap_or_default(),
+            edge,
+        })
     }
+}
+
+fn edge(value: &Value) -> Result<Edge, Expected> {
+    match value.as_str() {
+        Some("trust") => Ok(Edge::Trust),
+        Some("restart") => Ok(Edge::Restart),
+        Some("link") => Ok(Edge::Link),
+        _ => Err("one of trust, restart, link"),
+    }
+}
+
+const FORMATS: Expected = "a list with any of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin";
+const FORMAT: Expected = "one of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin";
+
+fn format(value: &Value) -> Result<Format, Expected> {
+    value.as_str().and_then(|name| name.parse().ok()).ok_or(FORMAT)
 }

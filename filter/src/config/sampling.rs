@@ -1,39 +1,30 @@
-//! `sampling` and `exclude`: which traces are recorded, and which requests leave no span.
+//! `sampling`: which traces are recorded.
 
 use core::time::Duration;
 
-use logtracer_core::request::Routes;
 use logtracer_core::sampling::{Condition, HeaderCondition, Ratio, Rule, Rules};
+use serde_json::Value;
 
-use super::ConfigError;
-use super::read::Section;
+use super::error::ConfigError;
+use super::header_names;
+use super::section::Section;
+use super::values::{Expected, boolean, duration, host, request_path, request_path_part, string};
 
 /// Which traces are recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// The share of new and of undecided traces.
+    /// The share of new and undecided traces.
     pub rate: Ratio,
-    /// Take `;o=0` of `x-cloud-trace-context` as "not decided".
+    /// Treat `;o=0` in `x-cloud-trace-context` as "not decided".
     pub defer_cloud_trace_zero: bool,
-    /// At most so many new sampled traces a second, in one worker.
+    /// The maximum number of new sampled traces per second, in one worker.
     pub max_per_second: Option<f64>,
-    /// Export the span of a failed request although its trace is not sampled.
+    /// Export the span of a failed request even if its trace is not sampled.
     pub keep_errors: bool,
-    /// Export the span of a request that took longer than this although its trace is not sampled.
+    /// Export the span of a request that takes longer than this even if its trace is not sampled.
     pub keep_slower_than: Option<Duration>,
-    /// Other shares for some requests.
+    /// Different rates for some requests.
     pub rules: Rules,
-}
-
-/// Which requests leave no span.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exclude {
-    /// Requests by path.
-    pub routes: Routes,
-    /// Requests by the beginning of their user agent.
-    pub user_agents: Vec<String>,
-    /// Whether they leave no line either.
-    pub log: bool,
 }
 
 impl Default for Sampling {
@@ -49,16 +40,6 @@ impl Default for Sampling {
     }
 }
 
-impl Default for Exclude {
-    /// The health probes of Kubernetes, Google's and Amazon's load balancers, and Envoy.
-    fn default() -> Self {
-        let probes = ["kube-probe/", "GoogleHC/", "Envoy/HC", "ELB-HealthChecker"];
-        Self { routes: Routes::new(), user_agents: probes.map(str::to_owned).to_vec(), log: false }
-    }
-}
-
-const A_SHARE: &str = "a number from 0 to 1";
-
 impl Sampling {
     /// Every key of the section.
     pub(crate) const KEYS: [&str; 6] =
@@ -68,72 +49,72 @@ impl Sampling {
         ["path_prefix", "path", "path_contains", "host", "method", "header", "rate", "log"];
 
     pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
-        let Some(section) = root.section("sampling")? else { return Ok(Self::default()) };
-        section.only(&Self::KEYS)?;
-        let rules = section.sections("rules")?.iter().map(read_rule).collect::<Result<_, _>>()?;
+        let default = Self::default();
+        let Some(section) = root.section("sampling", &Self::KEYS)? else { return Ok(default) };
+        let rules = section.sections("rules", &Self::RULE_KEYS)?;
         Ok(Self {
-            rate: section.number("rate", A_SHARE, Ratio::new)?.unwrap_or(Ratio::ALL),
-            defer_cloud_trace_zero: section.truth("defer_cloud_trace_zero")?.unwrap_or(false),
-            max_per_second: section.number("max_per_second", "a number above 0", |rate| {
-                (rate > 0.0 && rate.is_finite()).then_some(rate)
-            })?,
-            keep_errors: section.truth("keep_errors")?.unwrap_or(false),
-            keep_slower_than: section.duration("keep_slower_than")?,
-            rules: Rules::new(rules),
+            rate: section.get("rate", ratio)?.unwrap_or(default.rate),
+            defer_cloud_trace_zero: section
+                .get("defer_cloud_trace_zero", boolean)?
+                .unwrap_or(default.defer_cloud_trace_zero),
+            max_per_second: section.get("max_per_second", positive_number)?,
+            keep_errors: section.get("keep_errors", boolean)?.unwrap_or(default.keep_errors),
+            keep_slower_than: section.get("keep_slower_than", duration)?,
+            rules: Rules::new(rules.iter().map(read_rule).collect::<Result<_, _>>()?),
         })
     }
 }
 
-fn read_rule(section: &Section<'_>) -> Result<Rule, ConfigError> {
-    section.only(&Sampling::RULE_KEYS)?;
-    let mut conditions = Vec::new();
-    conditions.extend(section.route("path_prefix")?.map(Condition::PathPrefix));
-    conditions.extend(section.route("path")?.map(Condition::Path));
-    conditions.extend(section.route_part("path_contains")?.map(Condition::PathContains));
-    conditions.extend(section.host("host")?.map(Condition::Host));
-    conditions.extend(section.method("method")?.map(Condition::Method));
-    conditions.extend(
-        section
-            .header_condition("header")?
-            .map(|(name, value)| Condition::Header(HeaderCondition { name, value })),
-    );
+fn read_rule(rule: &Section<'_>) -> Result<Rule, ConfigError> {
+    let conditions: Vec<Condition> = [
+        rule.get("path_prefix", request_path)?.map(Condition::PathPrefix),
+        rule.get("path", request_path)?.map(Condition::Path),
+        rule.get("path_contains", request_path_part)?.map(Condition::PathContains),
+        rule.get("host", host)?.map(Condition::Host),
+        rule.get("method", method)?.map(Condition::Method),
+        rule.get("header", header_condition)?.map(Condition::Header),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if conditions.is_empty() {
-        let expected = "a condition: path_prefix, path, path_contains, host, method or header";
-        return Err(section.missing_any(expected));
+        return Err(rule.error(
+            "incomplete, expected a condition: path_prefix, path, path_contains, host, method or header",
+        ));
     }
-    let rate = section.number("rate", A_SHARE, Ratio::new)?;
-    let log = section.truth("log")?;
+    let rate = rule.get("rate", ratio)?;
+    let log = rule.get("log", boolean)?;
     if rate.is_none() && log.is_none() {
-        return Err(section.missing_any("what the rule sets: rate or log"));
+        return Err(rule.error("incomplete, expected rate, log or both"));
     }
     Ok(Rule { conditions, rate, log: log.unwrap_or(true) })
 }
 
-impl Exclude {
-    /// Every key of the section.
-    pub(crate) const KEYS: [&str; 4] = ["paths", "path_contains", "user_agents", "log"];
+fn ratio(value: &Value) -> Result<Ratio, Expected> {
+    value.as_f64().and_then(Ratio::new).ok_or("a number from 0 to 1")
+}
 
-    pub(super) fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
-        let default = Self::default();
-        let Some(section) = root.section("exclude")? else { return Ok(default) };
-        section.only(&Self::KEYS)?;
-        let mut routes = Routes::new();
-        for path in section.routes("paths")? {
-            routes = routes.exact(path);
-        }
-        for part in section.route_parts("path_contains")? {
-            routes = routes.contains(part);
-        }
-        Ok(Self {
-            routes,
-            user_agents: section.texts("user_agents")?.unwrap_or(default.user_agents),
-            log: section.truth("log")?.unwrap_or(false),
-        })
-    }
+fn positive_number(value: &Value) -> Result<f64, Expected> {
+    value.as_f64().filter(|number| *number > 0.0 && number.is_finite()).ok_or("a number above 0")
+}
 
-    /// True where a request of this path and user agent is excluded.
-    pub fn matches(&self, path: &[u8], user_agent: &[u8]) -> bool {
-        self.routes.matches(path)
-            || self.user_agents.iter().any(|probe| user_agent.starts_with(probe.as_bytes()))
+/// Methods are case-sensitive, and requests have them in upper case.
+fn method(value: &Value) -> Result<String, Expected> {
+    string(value, "a method in upper case, such as \"POST\"", |text| {
+        header_names::is_valid(text) && !text.bytes().any(|byte| byte.is_ascii_lowercase())
+    })
+}
+
+/// A header that must be present (`x-debug`) or have a value (`x-debug: 1`).
+fn header_condition(value: &Value) -> Result<HeaderCondition, Expected> {
+    const EXPECTED: Expected = "a header name, or a name and a value such as \"x-debug: 1\"";
+    let text = value.as_str().ok_or(EXPECTED)?;
+    let (name, value) = match text.split_once(':') {
+        Some((name, value)) => (name, Some(value.trim().to_owned())),
+        None => (text, None),
+    };
+    if !header_names::is_valid(name) {
+        return Err(EXPECTED);
     }
+    Ok(HeaderCondition { name: name.to_ascii_lowercase(), value })
 }

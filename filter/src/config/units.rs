@@ -1,8 +1,8 @@
-//! Times and sizes as people write them: `500ms`, `2s`, `1MiB`.
+//! Parses durations and sizes with a unit: `500ms`, `2s`, `1MiB`.
 
 use core::time::Duration;
 
-/// A number with a unit: `ms`, `s`, `m` or `h`.
+/// Parses a number with the unit `ms`, `s`, `m` or `h`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let seconds = match unit {
@@ -15,7 +15,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// A number with a unit: `B` (or none), `KiB`, `MiB`, or their thousands `KB`, `MB`.
+/// Parses a number with the unit `B`, `KiB`, `MiB`, `KB` or `MB`, or without one. Returns bytes.
 pub(super) fn size(text: &str) -> Option<usize> {
     let (number, unit) = split(text)?;
     let factor = match unit {
@@ -30,12 +30,13 @@ pub(super) fn size(text: &str) -> Option<usize> {
     (0.0..=f64::from(u32::MAX)).contains(&bytes).then_some(bytes as usize)
 }
 
-/// The number before the first letter, and the rest.
+/// Returns the number before the first letter, and the unit after it.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let unit_at = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(unit_at)?;
     let number = number.trim_end();
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    Some((number.parse().ok().filter(|_| plain)?, unit))
+    // `parse` alone also accepts signs, exponents and `inf`.
+    let is_decimal = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_decimal { Some((number.parse().ok()?, unit)) } else { None }
 }

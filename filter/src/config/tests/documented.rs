@@ -1,8 +1,8 @@
-//! `docs/configuration.md` tells every key and its default.
+//! `docs/configuration.md` documents every key and its default.
 
 use super::*;
 
-/// A row of the reference: its keys, and what it says of their default.
+/// The rows of the reference: the keys, and their default.
 fn documented() -> Vec<(Vec<String>, &'static str)> {
     let rows =
         include_str!("../../../../docs/configuration.md").lines().filter(|line| line.starts_with("| `"));
@@ -31,7 +31,7 @@ fn every_key_is_documented_and_no_other() {
         ("exclude.", &Exclude::KEYS),
         ("exporter.", &Exporter::KEYS),
     ];
-    // A section is documented by its keys.
+    // The document has the keys of a section, not the section.
     let is_section = |key: &String| sections.iter().any(|(section, _)| *section == format!("{key}."));
     let mut known: Vec<String> = sections
         .iter()
@@ -43,18 +43,18 @@ fn every_key_is_documented_and_no_other() {
     assert_eq!(documented, known);
 }
 
-/// A configuration that says what the reference calls the defaults is the default.
+/// A configuration with every documented default is the default.
 #[test]
 fn documented_defaults_are_the_defaults() {
     let mut written = serde_json::json!({ "exporter": { "cluster": "c" } });
     let mut values = 0;
     for (keys, default) in documented() {
-        // What is no literal is told in words: none, or found elsewhere.
+        // Other defaults are described in words.
         let Some(literal) = default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
             continue;
         };
         let value = serde_json::from_str(literal).unwrap_or_else(|_| literal.into());
-        // Rules have defaults only as parts of a rule.
+        // A rule on its own is invalid, so its default is not set here.
         if keys[0].contains("[]") {
             assert_eq!((keys[0].as_str(), literal), ("sampling.rules[].log", "true"));
             continue;

@@ -1,7 +1,7 @@
-//! Configurations that are taken, refused and documented.
+//! Configurations that are accepted, rejected and documented.
 
+mod accepted;
 mod documented;
-mod refused;
-mod taken;
+mod rejected;
 
 use super::*;

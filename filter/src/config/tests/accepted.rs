@@ -1,4 +1,4 @@
-//! What is taken, and what becomes of it.
+//! Configurations that are accepted, and the result.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use logtracer_core::sampling::{Condition, HeaderCondition, Ratio, Rule, Rules};
 use super::*;
 
 #[test]
-fn no_configuration_is_all_defaults() {
+fn an_empty_configuration_is_the_default() {
     for json in ["", " \n", "{}", r#"{"project_id": null}"#] {
         assert_eq!(Config::parse(json.as_bytes()).unwrap(), Config::default(), "{json:?}");
     }
@@ -111,11 +111,11 @@ fn every_key_is_read() {
             user_agents: vec!["curl/".into()],
             log: true,
         },
-        request_headers: vec![RecordedHeader {
+        request_headers: vec![CapturedHeader {
             name: "x-tenant".into(),
             attribute: "http.request.header.x-tenant".into(),
         }],
-        response_headers: vec![RecordedHeader {
+        response_headers: vec![CapturedHeader {
             name: "x-cache".into(),
             attribute: "http.response.header.x-cache".into(),
         }],
@@ -137,7 +137,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn exporter_defaults() {
+fn the_exporter_has_defaults() {
     let config = Config::parse(br#"{"exporter": {"cluster": "logtracer"}}"#).unwrap();
     let expected = Exporter {
         cluster: "logtracer".into(),
@@ -153,7 +153,7 @@ fn exporter_defaults() {
 }
 
 #[test]
-fn the_authority_of_a_cluster() {
+fn the_default_authority_comes_from_the_cluster() {
     for (cluster, expected) in [
         ("logtracer", "logtracer"),
         ("outbound|4318||exporter.obs.svc.cluster.local", "exporter.obs.svc.cluster.local:4318"),
@@ -167,7 +167,7 @@ fn the_authority_of_a_cluster() {
 }
 
 #[test]
-fn an_export_is_told_from_other_requests() {
+fn is_export_matches_only_requests_of_filters() {
     let json = br#"{"exporter": {"cluster": "c", "path": "/v1/traces?tenant=7"}}"#;
     let exporter = Config::parse(json).unwrap().exporter.unwrap();
     let own = Exporter::USER_AGENT.as_bytes();
@@ -186,9 +186,9 @@ fn an_export_is_told_from_other_requests() {
     }
 }
 
-/// Every kind of value reads as `serde_json` alone reads it.
+/// Every type of value is the same as from `serde_json` alone.
 #[test]
-fn json_is_json() {
+fn json_is_parsed_as_by_serde_json() {
     for text in
         [r#"{"a": [null, true, -1, 18446744073709551615, 1.5e3, "ü\n", {"b": {}}], "c": ""}"#, "7", "[]"]
     {
