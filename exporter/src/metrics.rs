@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::outbox::Items;
+use crate::otlp::Items;
 
 /// Why something was rejected, refused, dropped or skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -203,14 +203,10 @@ impl Metrics {
             self.log_records_dropped.clone(),
         );
         r.register("delivery_retries", "Deliveries to be tried again", self.delivery_retries.clone());
-        r.register(
-            "dead_letters",
-            "Requests, or pieces of them, that a sink has refused",
-            self.dead_letters.clone(),
-        );
+        r.register("dead_letters", "Calls that a sink has refused", self.dead_letters.clone());
         r.register(
             "dead_letters_discarded",
-            "Spans and log records of dead letters that had to make room",
+            "Spans and log records of dead letters that were evicted",
             self.dead_letters_discarded.clone(),
         );
         r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());

@@ -11,21 +11,22 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Command;
-use crate::dead_letters::{self, DeadLetters};
+use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::health::Health;
-use crate::housekeeping::House;
 use crate::listen::Tls;
 use crate::log::{self, Severity, Value};
+use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
-use crate::outbox::Limits;
+use crate::outbox::{Limits, Subscription};
 use crate::receive::{Receive, TokenFile};
-use crate::room::Room;
-use crate::shutdown;
-use crate::sink::otlp;
-use crate::sink::store::{Retention, Store};
+use crate::shutdown::{self, Shutdown};
+use crate::sink::google::Access;
+use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
+use crate::storage::DiskReserve;
+use crate::store::{Retention, Store};
 use crate::view::View;
-use crate::{Config, SinkName, listen, outbox, receive, sink, stdout, tail, view};
+use crate::{Config, SinkSpec, listen, outbox, receive, stdout, tail, view};
 
 /// How long the last commit may take after that: what is acknowledged is committed already.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
             bail!("--sink {sink} is given twice");
         }
     }
-    let mut receivers = config.sinks.iter().filter_map(SinkName::otlp_host);
+    let mut receivers = config.sinks.iter().filter_map(SinkSpec::otlp_host);
     if std::env::var_os(otlp::HEADERS).is_some()
         && let Some(first) = receivers.next()
         && let Some(other) = receivers.find(|host| *host != first)
@@ -84,14 +85,14 @@ fn check(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
-    let sinks: Arc<[String]> = config.sinks.iter().map(SinkName::to_string).collect();
-    let subscriptions: Vec<_> = config.sinks.iter().map(SinkName::subscription).collect();
+    let sinks: Arc<[String]> = config.sinks.iter().map(SinkSpec::to_string).collect();
+    let subscriptions: Vec<_> = config.sinks.iter().map(subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
     let dir = &config.data_dir;
-    let room = Room::open(dir);
-    let (outbox, writer) = outbox::open(dir, &subscriptions, limits, room.clone(), metrics.clone())?;
-    let store = Store::open(dir, room.clone(), metrics.clone())?;
-    let letters = DeadLetters::open(dir, config.dead_letters_max_bytes, room.clone(), metrics.clone())?;
+    let reserve = DiskReserve::open(dir);
+    let (outbox, writer) = outbox::open(dir, &subscriptions, limits, reserve.clone(), metrics.clone())?;
+    let store = Store::open(dir, reserve.clone(), metrics.clone())?;
+    let letters = DeadLetters::open(dir, config.dead_letters_max_bytes, reserve.clone(), metrics.clone())?;
 
     let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
@@ -116,10 +117,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     let mut workers = JoinSet::new();
     for (index, sink) in config.sinks.iter().enumerate() {
-        let (name, feed) = (sink.to_string(), outbox.feed(index)?);
+        let (name, reader) = (sink.to_string(), outbox.reader(index)?);
         let window = deliver::window(config.sinks.len());
-        let source = Source { name, window, feed, letters: letters.clone(), metrics: metrics.clone() };
-        sink::start(sink, &config, &store, source, &working, &mut workers)
+        let source = Source { name, window, reader, letters: letters.clone(), metrics: metrics.clone() };
+        start_sink(sink, &config, &store, source, working.clone(), &mut workers)
             .await
             .with_context(|| format!("cannot start the sink {sink}"))?;
     }
@@ -127,7 +128,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
-    let house = House { outbox: outbox.clone(), sinks: sinks.clone(), store: store.clone(), retention, room };
+    let house = Maintenance {
+        outbox: outbox.clone(),
+        sinks: sinks.clone(),
+        store: store.clone(),
+        retention,
+        reserve,
+    };
     workers.spawn(house.keep(working.clone()));
     let receive = Receive::new(outbox.clone(), metrics.clone(), token);
     servers.spawn(listen::serve(http, receive::router(receive.clone()), tls.clone(), serving.clone()));
@@ -175,6 +182,42 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("flushed", Value::Bool(matches!(flushed, Ok(Ok(Ok(())))))),
         ],
     );
+    Ok(())
+}
+
+/// What a sink takes from the outbox: only the store takes log records.
+fn subscription(spec: &SinkSpec) -> Subscription {
+    Subscription { sink: spec.to_string(), takes_logs: matches!(spec, SinkSpec::Store) }
+}
+
+/// Starts the delivery to a sink.
+///
+/// # Errors
+///
+/// Fails if the sink can never work: its address, a header or its credentials are invalid.
+async fn start_sink(
+    spec: &SinkSpec,
+    config: &Config,
+    store: &Store,
+    source: Source,
+    stop: Shutdown,
+    workers: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let access = Access { project: config.project.clone(), auth: config.auth };
+    match spec {
+        SinkSpec::Store => workers.spawn(deliver::run(store.clone(), source, stop)),
+        SinkSpec::Stdout => workers.spawn(deliver::run(Stdout, source, stop)),
+        SinkSpec::Otlp(url) => workers.spawn(deliver::run(Otlp::new(url)?, source, stop)),
+        SinkSpec::Zipkin(url) => workers.spawn(deliver::run(Zipkin::new(url)?, source, stop)),
+        SinkSpec::CloudTrace => {
+            let sink = CloudTrace::open(&config.cloud_trace_endpoint, &access).await?;
+            workers.spawn(deliver::run(sink, source, stop))
+        }
+        SinkSpec::Telemetry => {
+            let sink = Telemetry::open(&config.telemetry_endpoint, &access).await?;
+            workers.spawn(deliver::run(sink, source, stop))
+        }
+    };
     Ok(())
 }
 

@@ -16,8 +16,8 @@ impl Backoff {
     pub(super) fn next(&mut self, jitter: u64) -> Duration {
         let full = FIRST.saturating_mul(1 << self.attempts.min(16)).min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
-        let part = (jitter % 1024) as f64 / 1024.;
-        full.mul_f64(0.5 + part / 2.)
+        let chunk = (jitter % 1024) as f64 / 1024.;
+        full.mul_f64(0.5 + chunk / 2.)
     }
 
     pub(super) fn reset(&mut self) {

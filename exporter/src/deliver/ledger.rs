@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::outbox::{Batch, Passed};
+use crate::outbox::{Batch, Settled};
 
 /// The open batches, by ascending id.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ struct Open {
     bytes: usize,
     /// Items whose fate is not known yet.
     unsettled: u32,
-    passed: Vec<Passed>,
+    passed: Vec<Settled>,
 }
 
 impl Ledger {
@@ -32,7 +32,7 @@ impl Ledger {
     }
 
     /// Notes that this many items of a batch have met their fate, which the tally counts.
-    pub(super) fn settle(&mut self, passed: Passed) {
+    pub(super) fn settle(&mut self, passed: Settled) {
         if let Ok(index) = self.open.binary_search_by_key(&passed.id, |open| open.id)
             && let Some(open) = self.open.get_mut(index)
         {
@@ -42,8 +42,8 @@ impl Ledger {
     }
 
     /// Takes out what is settled up to the first batch that is not: the last id, and what to count.
-    pub(super) fn take_settled(&mut self) -> Option<(i64, Vec<Passed>)> {
-        let mut taken: Option<(i64, Vec<Passed>)> = None;
+    pub(super) fn take_settled(&mut self) -> Option<(i64, Vec<Settled>)> {
+        let mut taken: Option<(i64, Vec<Settled>)> = None;
         while self.open.front().is_some_and(|open| open.unsettled == 0)
             && let Some(open) = self.open.pop_front()
         {

@@ -13,15 +13,15 @@
 //! Invariant: what has been read and is not passed yet is bounded by the [`window`] (and one read).
 
 mod backoff;
-mod fate;
+mod chunk;
+pub(crate) mod dead_letters;
 mod ledger;
-mod part;
 mod queue;
+mod result;
+mod sink;
 
 #[cfg(test)]
 mod tests;
-
-pub(crate) use part::{Part, Piece, Place};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,13 +31,15 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use crate::dead_letters::DeadLetters;
+pub(crate) use chunk::{Chunk, Origin, Slice};
+pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink, decode};
+
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
-use crate::outbox::{Batch, Cursor, Feed};
+use crate::outbox::{Batch, Cursor, Reader};
 use crate::shutdown::Shutdown;
-use crate::sink::{Accepted, DeliveryError, Sink};
 use backoff::{Backoff, Throttle, jitter};
+use dead_letters::DeadLetters;
 use ledger::Ledger;
 use queue::{Attempt, Queue};
 
@@ -59,18 +61,18 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// See [`window`].
     pub(crate) window: usize,
-    pub(crate) feed: Feed,
+    pub(crate) reader: Reader,
     pub(crate) letters: DeadLetters,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Delivers to one sink until the shutdown.
 pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
-    let Source { name, window, feed, letters, metrics } = source;
-    let cursor = feed.cursor();
+    let Source { name, window, reader, letters, metrics } = source;
+    let cursor = reader.cursor();
     // One read waits while the window is full.
     let (sender, batches) = mpsc::channel(1);
-    let reading = read(name.clone(), feed, sender);
+    let reading = read(name.clone(), reader, sender);
     let pace = sink.pace();
     let mut delivery = Delivery {
         name,
@@ -100,10 +102,10 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
 }
 
 /// Reads ahead.
-async fn read(sink: String, mut feed: Feed, sender: mpsc::Sender<Vec<Batch>>) {
+async fn read(sink: String, mut reader: Reader, sender: mpsc::Sender<Vec<Batch>>) {
     let mut backoff = Backoff::default();
     loop {
-        match feed.next().await {
+        match reader.next().await {
             Ok(batches) => {
                 backoff.reset();
                 if sender.send(batches).await.is_err() {
@@ -174,8 +176,8 @@ impl<S: Sink> Delivery<S> {
             let wanted = if self.cursor.takes(batch.signal) { batch.items } else { 0 };
             self.ledger.enter(&batch, wanted);
             if wanted > 0 {
-                let piece = Piece { place: Place::Batch(batch.id), items: batch.items, body: batch.body };
-                self.queue.add(batch.signal, piece, now);
+                let slice = Slice { origin: Origin::Batch(batch.id), items: batch.items, body: batch.body };
+                self.queue.add(batch.signal, slice, now);
             }
         }
     }
@@ -188,13 +190,13 @@ impl<S: Sink> Delivery<S> {
         while self.out.len() < self.throttle.calls()
             && let Some(attempt) = self.queue.next(now)
         {
-            if self.is_given_up(&attempt.part) {
+            if self.is_given_up(&attempt.chunk) {
                 // The outbox has counted it.
-                self.settle(&attempt.part, 0);
+                self.settle(&attempt.chunk, 0);
                 continue;
             }
-            let (sink, part) = (self.sink.clone(), attempt.part.clone());
-            let call = self.calls.spawn(async move { sink.deliver(&part).await });
+            let (sink, chunk) = (self.sink.clone(), attempt.chunk.clone());
+            let call = self.calls.spawn(async move { sink.deliver(&chunk).await });
             self.out.insert(call.id(), (attempt, self.round));
         }
     }
@@ -204,9 +206,9 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// Whether the outbox has given up all of this while it waited.
-    fn is_given_up(&self, part: &Part) -> bool {
+    fn is_given_up(&self, chunk: &Chunk) -> bool {
         let passed = self.cursor.position();
-        part.pieces().iter().all(|piece| matches!(piece.place, Place::Batch(id) if id <= passed))
+        chunk.slices().iter().all(|slice| matches!(slice.origin, Origin::Batch(id) if id <= passed))
     }
 
     /// When there is something to do although no call ends and nothing is read.
@@ -221,7 +223,7 @@ impl<S: Sink> Delivery<S> {
     async fn ended(&mut self, ended: Result<(Id, Result<Accepted, DeliveryError>), JoinError>) {
         let (id, result) = ended.unwrap_or_else(|error| {
             let reason = format!("the sink broke down: {error}");
-            (error.id(), Err(DeliveryError::Failed { reason, after: None }))
+            (error.id(), Err(DeliveryError::Failed { reason, retry_after: None }))
         });
         if let Some((attempt, round)) = self.out.remove(&id) {
             self.judge(attempt, round, result).await;
@@ -253,8 +255,9 @@ impl<S: Sink> Delivery<S> {
         }
         for letter in self.letters.asked(&self.name).await {
             self.letters_out.insert(letter.id, letter.items);
-            let piece = Piece { place: Place::DeadLetter(letter.id), items: letter.items, body: letter.body };
-            self.queue.add(letter.signal, piece, Instant::now());
+            let slice =
+                Slice { origin: Origin::DeadLetter(letter.id), items: letter.items, body: letter.body };
+            self.queue.add(letter.signal, slice, Instant::now());
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::part::{Cut, Part, Piece, Place, cut};
-use crate::outbox::Signal;
-use crate::sink::Pace;
+use super::chunk::{Chunk, Cut, Origin, Slice, cut};
+use super::sink::Pace;
+use crate::otlp::Signal;
 
 /// A part, and how it has fared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attempt {
-    pub(super) part: Part,
+    pub(super) chunk: Chunk,
     /// How many calls with it have failed.
     pub(super) failures: u32,
     /// How many calls had been accepted when its first call failed.
@@ -32,9 +32,9 @@ impl Attempt {
     }
 }
 
-impl From<Part> for Attempt {
-    fn from(part: Part) -> Self {
-        Self { part, failures: 0, accepted_before: 0, failed_first: None }
+impl From<Chunk> for Attempt {
+    fn from(chunk: Chunk) -> Self {
+        Self { chunk, failures: 0, accepted_before: 0, failed_first: None }
     }
 }
 
@@ -49,17 +49,17 @@ struct Lane {
 #[derive(Debug)]
 struct Open {
     lane: Lane,
-    part: Part,
+    chunk: Chunk,
     since: Instant,
 }
 
 /// What has been read and is in no part yet.
 #[derive(Debug)]
 enum Fresh {
-    Piece(Piece),
+    Slice(Slice),
     Cut(Cut),
     /// It cannot be cut.
-    Whole(Piece),
+    Whole(Slice),
 }
 
 #[derive(Debug)]
@@ -87,13 +87,13 @@ impl Queue {
     }
 
     /// Adds what has been read; what is too large for one call is cut.
-    pub(super) fn add(&mut self, signal: Signal, piece: Piece, now: Instant) {
-        let fresh = if piece.items <= self.pace.items && piece.body.len() <= self.pace.bytes {
-            Fresh::Piece(piece)
+    pub(super) fn add(&mut self, signal: Signal, slice: Slice, now: Instant) {
+        let fresh = if slice.items <= self.pace.items && slice.body.len() <= self.pace.bytes {
+            Fresh::Slice(slice)
         } else {
-            match cut(signal, &piece, self.pace.items, self.pace.bytes) {
+            match cut(signal, &slice, self.pace.items, self.pace.bytes) {
                 Some(cut) => Fresh::Cut(cut),
-                None => Fresh::Whole(piece),
+                None => Fresh::Whole(slice),
             }
         };
         self.fresh.push_back((signal, fresh));
@@ -106,32 +106,32 @@ impl Queue {
             && let Some((signal, fresh)) = self.fresh.pop_front()
         {
             match fresh {
-                Fresh::Piece(piece) => self.gather(signal, piece, now),
-                Fresh::Whole(piece) => self.ready.push_back(Part::new(signal, piece).into()),
+                Fresh::Slice(slice) => self.gather(signal, slice, now),
+                Fresh::Whole(slice) => self.ready.push_back(Chunk::new(signal, slice).into()),
                 Fresh::Cut(mut cut) => {
-                    if let Some(piece) = cut.next() {
+                    if let Some(slice) = cut.next() {
                         self.fresh.push_front((signal, Fresh::Cut(cut)));
-                        self.gather(signal, piece, now);
+                        self.gather(signal, slice, now);
                     }
                 }
             }
         }
     }
 
-    fn gather(&mut self, signal: Signal, piece: Piece, now: Instant) {
-        let lane = Lane { signal, is_dead_letter: matches!(piece.place, Place::DeadLetter(_)) };
+    fn gather(&mut self, signal: Signal, slice: Slice, now: Instant) {
+        let lane = Lane { signal, is_dead_letter: matches!(slice.origin, Origin::DeadLetter(_)) };
         let Some(index) = self.open.iter().position(|open| open.lane == lane) else {
-            self.open.push(Open { lane, part: Part::new(signal, piece), since: now });
+            self.open.push(Open { lane, chunk: Chunk::new(signal, slice), since: now });
             return;
         };
         let Some(open) = self.open.get_mut(index) else { return };
-        let fits = open.part.items().saturating_add(piece.items) <= self.pace.items
-            && open.part.bytes() + piece.body.len() <= self.pace.bytes;
+        let fits = open.chunk.items().saturating_add(slice.items) <= self.pace.items
+            && open.chunk.bytes() + slice.body.len() <= self.pace.bytes;
         if fits {
-            open.part.push(piece);
+            open.chunk.push(slice);
         } else {
-            let full = std::mem::replace(open, Open { lane, part: Part::new(signal, piece), since: now });
-            self.ready.push_back(full.part.into());
+            let full = std::mem::replace(open, Open { lane, chunk: Chunk::new(signal, slice), since: now });
+            self.ready.push_back(full.chunk.into());
         }
     }
 
@@ -141,8 +141,8 @@ impl Queue {
     }
 
     /// Puts in front what a part has been divided into.
-    pub(super) fn divided(&mut self, parts: impl DoubleEndedIterator<Item = Part>) {
-        parts.rev().for_each(|part| self.ready.push_front(part.into()));
+    pub(super) fn divided(&mut self, chunks: impl DoubleEndedIterator<Item = Chunk>) {
+        chunks.rev().for_each(|chunk| self.ready.push_front(chunk.into()));
     }
 
     /// What is to be sent now, if anything: what is full, and what has waited for long enough.
@@ -158,7 +158,7 @@ impl Queue {
             return Some(attempt);
         }
         let due = self.open.iter().position(|open| self.due(open) <= now)?;
-        Some(self.open.remove(due).part.into())
+        Some(self.open.remove(due).chunk.into())
     }
 
     /// When [`next`](Self::next) will have something, if nothing is added.
@@ -171,24 +171,24 @@ impl Queue {
     }
 
     fn due(&self, open: &Open) -> Instant {
-        let is_full = open.part.items() >= self.pace.items || open.part.bytes() >= self.pace.bytes;
+        let is_full = open.chunk.items() >= self.pace.items || open.chunk.bytes() >= self.pace.bytes;
         open.since + if is_full { Duration::ZERO } else { self.pace.linger }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::part::tests::{body, names};
+    use super::super::chunk::tests::{body, names};
     use super::*;
 
     const PACE: Pace = Pace { calls: 1, items: 3, bytes: 1 << 20, linger: Duration::from_secs(1) };
 
-    fn piece(place: Place, names: &[&str]) -> Piece {
-        Piece { place, items: u32::try_from(names.len()).unwrap(), body: body(names) }
+    fn slice(origin: Origin, names: &[&str]) -> Slice {
+        Slice { origin, items: u32::try_from(names.len()).unwrap(), body: body(names) }
     }
 
     fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| queue.next(now)).map(|attempt| names(&attempt.part).join(" ")).collect()
+        std::iter::from_fn(|| queue.next(now)).map(|attempt| names(&attempt.chunk).join(" ")).collect()
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let mut queue = Queue::new(PACE);
         let batches: [&[&str]; 5] = [&["a"], &["b", "c"], &["d"], &["e", "f", "g", "h"], &["i"]];
         for (id, names) in (1..).zip(batches) {
-            queue.add(Signal::Traces, piece(Place::Batch(id), names), now);
+            queue.add(Signal::Traces, slice(Origin::Batch(id), names), now);
         }
         assert_eq!(drain(&mut queue, now), ["a b c", "d", "e f g"], "the last one may still grow");
         assert_eq!(queue.next_at(), Some(now + PACE.linger));
@@ -209,7 +209,7 @@ mod tests {
     fn what_is_full_does_not_wait() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
-        queue.add(Signal::Traces, piece(Place::Batch(1), &["a", "b", "c"]), now);
+        queue.add(Signal::Traces, slice(Origin::Batch(1), &["a", "b", "c"]), now);
         assert_eq!(drain(&mut queue, now), ["a b c"]);
     }
 
@@ -217,7 +217,7 @@ mod tests {
     fn what_is_cut_takes_memory_piece_by_piece() {
         let now = Instant::now();
         let mut queue = Queue::new(Pace { items: 1, ..PACE });
-        queue.add(Signal::Traces, piece(Place::Batch(1), &["a"; 100]), now);
+        queue.add(Signal::Traces, slice(Origin::Batch(1), &["a"; 100]), now);
         assert!(queue.ready.len() + queue.open.len() <= 2, "{} ready", queue.ready.len());
         assert_eq!(queue.next_at().map(|at| at <= Instant::now()), Some(true));
         assert_eq!(drain(&mut queue, now).len(), 100);
@@ -228,9 +228,9 @@ mod tests {
     fn dead_letters_go_apart() {
         let now = Instant::now();
         let mut queue = Queue::new(Pace { linger: Duration::ZERO, ..PACE });
-        queue.add(Signal::Traces, piece(Place::Batch(1), &["a"]), now);
-        queue.add(Signal::Traces, piece(Place::DeadLetter(1), &["x"]), now);
-        queue.add(Signal::Traces, piece(Place::DeadLetter(2), &["y"]), now);
+        queue.add(Signal::Traces, slice(Origin::Batch(1), &["a"]), now);
+        queue.add(Signal::Traces, slice(Origin::DeadLetter(1), &["x"]), now);
+        queue.add(Signal::Traces, slice(Origin::DeadLetter(2), &["y"]), now);
         assert_eq!(drain(&mut queue, now), ["a", "x y"]);
     }
 
@@ -238,7 +238,7 @@ mod tests {
     fn what_cannot_be_cut_goes_whole() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
-        let damaged = Piece { place: Place::Batch(1), items: 9, body: body(&["a"]) };
+        let damaged = Slice { origin: Origin::Batch(1), items: 9, body: body(&["a"]) };
         queue.add(Signal::Traces, damaged, now);
         assert_eq!(drain(&mut queue, now), ["a"]);
     }
@@ -248,13 +248,13 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(Pace { items: 1, ..PACE });
         for (id, name) in (1..).zip(["a", "b", "c", "d"]) {
-            queue.add(Signal::Traces, piece(Place::Batch(id), &[name]), now);
+            queue.add(Signal::Traces, slice(Origin::Batch(id), &[name]), now);
         }
         let (a, b) = (queue.next(now).unwrap(), queue.next(now).unwrap());
         queue.again(a);
         queue.again(b);
-        let part = |name| Part::new(Signal::Traces, piece(Place::Batch(9), &[name]));
-        queue.divided([part("x"), part("y")].into_iter());
+        let chunk = |name| Chunk::new(Signal::Traces, slice(Origin::Batch(9), &[name]));
+        queue.divided([chunk("x"), chunk("y")].into_iter());
         assert_eq!(drain(&mut queue, now), ["a", "x", "b", "y", "c", "d"]);
     }
 }

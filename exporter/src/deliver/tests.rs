@@ -6,12 +6,13 @@ use std::thread::JoinHandle;
 use tokio::sync::{Barrier, Semaphore};
 use tokio::time::timeout;
 
-use super::part::tests::{body, names};
+use super::chunk::tests::{body, names};
 use super::*;
-use crate::outbox::{self, Limits, Outbox, Signal, Subscription};
-use crate::room::Room;
+use crate::deliver::{Pace, RejectedItems};
+use crate::otlp::Signal;
+use crate::outbox::{self, Limits, Outbox, Subscription};
 use crate::shutdown;
-use crate::sink::{Pace, Rejected};
+use crate::storage::DiskReserve;
 
 const PACE: Pace = Pace { calls: 8, items: 4, bytes: 1 << 20, linger: Duration::ZERO };
 const LONG: Duration = Duration::from_secs(30);
@@ -32,9 +33,9 @@ where
         self.pace
     }
 
-    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+    async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let names = names(part);
+        let names = names(chunk);
         let answer = self.answer.answer(&names).await;
         if answer.is_ok() {
             self.got.lock().unwrap().extend(names);
@@ -73,12 +74,12 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let room = Room::small(dir.path());
+        let reserve = DiskReserve::small(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
         let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
         let (outbox, thread) =
-            outbox::open(dir.path(), &[subscription], limits, room.clone(), metrics.clone()).unwrap();
-        let letters = DeadLetters::open(dir.path(), 1 << 20, room, metrics.clone()).unwrap();
+            outbox::open(dir.path(), &[subscription], limits, reserve.clone(), metrics.clone()).unwrap();
+        let letters = DeadLetters::open(dir.path(), 1 << 20, reserve, metrics.clone()).unwrap();
         let (got, calls) = Default::default();
         Self { dir, outbox, _thread: thread, metrics, letters, got, calls, stop: None }
     }
@@ -94,7 +95,7 @@ impl World {
         let source = Source {
             name: "fake".to_owned(),
             window: window(4),
-            feed: self.outbox.feed(0).unwrap(),
+            reader: self.outbox.reader(0).unwrap(),
             letters: self.letters.clone(),
             metrics: self.metrics.clone(),
         };
@@ -128,11 +129,11 @@ impl World {
 }
 
 fn refused(reason: &str) -> Result<Accepted, DeliveryError> {
-    Err(DeliveryError::Refused { reason: reason.to_owned() })
+    Err(DeliveryError::Rejected { reason: reason.to_owned() })
 }
 
-fn unavailable(after: Option<Duration>) -> Result<Accepted, DeliveryError> {
-    Err(DeliveryError::Unavailable { reason: "not yet".to_owned(), after })
+fn unavailable(retry_after: Option<Duration>) -> Result<Accepted, DeliveryError> {
+    Err(DeliveryError::Unavailable { reason: "not yet".to_owned(), retry_after })
 }
 
 #[tokio::test]
@@ -225,7 +226,7 @@ async fn what_fails_while_others_pass_is_taken_for_the_cause() {
     world.append(&["c"]).await;
     world.deliver(Pace { items: 1, calls: 1, ..PACE }, |names: Vec<String>| async move {
         if names.iter().any(|name| name == "poison") {
-            return Err(DeliveryError::Failed { reason: "crash".to_owned(), after: None });
+            return Err(DeliveryError::Failed { reason: "crash".to_owned(), retry_after: None });
         }
         Ok(Accepted::default())
     });
@@ -239,7 +240,7 @@ async fn what_is_rejected_in_part_is_counted_and_kept() {
     let mut world = World::new();
     world.append(&["a", "b", "c"]).await;
     world.deliver(PACE, |_| async {
-        Ok(Accepted { rejected: Some(Rejected { items: 1, reason: "too old".to_owned() }) })
+        Ok(Accepted { rejected: Some(RejectedItems { items: 1, reason: "too old".to_owned() }) })
     });
     world.drained().await;
     assert_eq!(world.counted(), (2, 1));
@@ -263,11 +264,11 @@ async fn a_sink_that_refuses_everything_is_not_asked_for_every_span() {
 async fn parts_that_have_to_go_apart_are_divided() {
     let mut world = World::new();
     world.append(&["a1", "b1", "a2"]).await;
-    let parts = Arc::new(Mutex::new(Vec::new()));
+    let chunks = Arc::new(Mutex::new(Vec::new()));
     world.deliver(PACE, {
-        let parts = parts.clone();
+        let chunks = chunks.clone();
         move |names: Vec<String>| {
-            parts.lock().unwrap().push(names.clone());
+            chunks.lock().unwrap().push(names.clone());
             async move {
                 if names.iter().all(|name| name.starts_with(&names[0][..1])) {
                     return Ok(Accepted::default());
@@ -276,14 +277,14 @@ async fn parts_that_have_to_go_apart_are_divided() {
                     let names: Vec<&str> =
                         names.iter().filter(|name| name.starts_with(letter)).map(String::as_str).collect();
                     let items = u32::try_from(names.len()).unwrap();
-                    Part::new(Signal::Traces, Piece { place: Place::Batch(1), items, body: body(&names) })
+                    Chunk::new(Signal::Traces, Slice { origin: Origin::Batch(1), items, body: body(&names) })
                 };
-                Err(DeliveryError::Divided { parts: vec![of("a"), of("b")] })
+                Err(DeliveryError::Split { chunks: vec![of("a"), of("b")] })
             }
         }
     });
     world.drained().await;
-    assert_eq!(*parts.lock().unwrap(), [vec!["a1", "b1", "a2"], vec!["a1", "a2"], vec!["b1"]]);
+    assert_eq!(*chunks.lock().unwrap(), [vec!["a1", "b1", "a2"], vec!["a1", "a2"], vec!["b1"]]);
     assert_eq!(world.counted(), (3, 0));
 }
 
@@ -299,7 +300,7 @@ async fn a_dead_letter_that_is_asked_for_is_delivered() {
             if works {
                 Ok(Accepted::default())
             } else {
-                Err(DeliveryError::Unwanted { reason: "no access".to_owned() })
+                Err(DeliveryError::Undeliverable { reason: "no access".to_owned() })
             }
         }
     });

@@ -1,7 +1,7 @@
 //! Listening: connections, plain or with TLS, bounded in number, and in the time and the size of what comes before a
 //! request.
 
-mod preface;
+mod protocol_timeout;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::log::{self, Severity, Value};
 use crate::shutdown::Shutdown;
-use preface::Preface;
+use protocol_timeout::ProtocolTimeout;
 pub(crate) use tls::Tls;
 
 /// Connections of one listener; more of them wait to be accepted.
@@ -130,7 +130,7 @@ where
         .initial_connection_window_size(WINDOW)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let stream = Preface::new(stream, HEAD_TIMEOUT);
+    let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // What went wrong is the client's to know: it has hung up, or spoke no HTTP.
     let _ = watcher.watch(connection.into_owned()).await;

@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::watched::Watched;
+use crate::reload::Reloaded;
 
 /// A certificate and its key, which are read anew when they change.
 #[derive(Debug)]
-pub(crate) struct Tls(Watched<ServerConfig>);
+pub(crate) struct Tls(Reloaded<ServerConfig>);
 
 impl Tls {
     /// # Errors
@@ -24,7 +24,7 @@ impl Tls {
     /// A file cannot be read, is not PEM, or the key is not that of the certificate.
     pub(crate) fn open(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let paths = vec![certificate.to_owned(), key.to_owned()];
-        Watched::open("--tls-cert and --tls-key", paths, read).map(Self)
+        Reloaded::open("--tls-cert and --tls-key", paths, read).map(Self)
     }
 
     pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {

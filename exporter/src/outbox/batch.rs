@@ -3,14 +3,7 @@
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-/// What kind of telemetry a batch holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Signal {
-    /// Spans: `ExportTraceServiceRequest`.
-    Traces,
-    /// Log records: `ExportLogsServiceRequest`.
-    Logs,
-}
+use crate::otlp::{Items, Signal};
 
 /// One request, as committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +16,6 @@ pub(crate) struct Batch {
     pub(crate) body: Bytes,
 }
 
-/// How many there are of each signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Items {
-    pub(crate) spans: u64,
-    pub(crate) log_records: u64,
-}
-
 /// What one sink wants of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
@@ -40,29 +26,16 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Returns those of the items that the sink takes.
+    pub(super) fn wanted(&self, items: Items) -> Items {
+        if self.takes_logs { items } else { Items { log_records: 0, ..items } }
+    }
+
     pub(crate) fn takes(&self, signal: Signal) -> bool {
         match signal {
             Signal::Traces => true,
             Signal::Logs => self.takes_logs,
         }
-    }
-}
-
-impl Items {
-    pub(crate) fn add(&mut self, signal: Signal, count: u64) {
-        match signal {
-            Signal::Traces => self.spans += count,
-            Signal::Logs => self.log_records += count,
-        }
-    }
-
-    /// What of it this sink wants.
-    pub(super) fn wanted_by(self, subscription: &Subscription) -> Self {
-        if subscription.takes_logs { self } else { Self { log_records: 0, ..self } }
-    }
-
-    pub(super) fn is_none(self) -> bool {
-        self == Self::default()
     }
 }
 

@@ -14,15 +14,15 @@
 //! Invariant: only the writer thread writes `outbox.db`, and an append is answered after the commit that holds it.
 
 mod batch;
-mod book;
-mod bounds;
-mod cursor;
-mod damage;
-mod feed;
-mod packing;
-mod rescue;
+mod command;
+mod compression;
+mod corruption;
+mod eviction;
+mod maintenance;
+mod reader;
+mod recovery;
 mod schema;
-mod upkeep;
+mod watermarks;
 mod writer;
 
 #[cfg(test)]
@@ -38,13 +38,15 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
-use crate::room::Room;
-use crate::sqlite;
-pub(crate) use batch::{Batch, Items, Signal, Subscription};
-pub(crate) use cursor::{Cursor, Passed};
-pub(crate) use feed::Feed;
-use packing::Packed;
-use writer::{Command, Writer};
+use crate::otlp::Signal;
+use crate::storage::DiskReserve;
+use crate::storage::quarantine;
+pub(crate) use batch::{Batch, Subscription};
+use command::Command;
+pub(crate) use command::Settled;
+use compression::Compressed;
+pub(crate) use reader::{Cursor, Reader};
+use writer::Writer;
 
 /// The bounds of the outbox.
 #[derive(Debug, Clone, Copy)]
@@ -98,12 +100,13 @@ pub(crate) fn open(
     dir: &Path,
     subscriptions: &[Subscription],
     limits: Limits,
-    room: Room,
+    reserve: DiskReserve,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
     let path = dir.join("outbox.db");
-    let sqlite::Opened { mut connection, set_aside } = sqlite::open_or_replace(&path, &schema::KIND)?;
-    let damage = damage::see_to(set_aside, &mut connection, &room, &metrics);
+    let quarantine::Opened { mut connection, quarantined } =
+        quarantine::open_or_replace(&path, &schema::KIND)?;
+    let damage = corruption::recover_at_start(quarantined, &mut connection, &reserve, &metrics);
     let (commands, queue) = mpsc::channel(QUEUE);
     let state = Arc::new(State {
         path,
@@ -114,7 +117,7 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         file: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, damage, limits, room, state.clone(), metrics)
+    let writer = Writer::new(connection, damage, limits, reserve, state.clone(), metrics)
         .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
@@ -127,7 +130,7 @@ impl Outbox {
     /// Adds a batch; returns after it is on disk.
     pub(crate) async fn append(&self, signal: Signal, body: Bytes, items: u32) -> Result<(), AppendError> {
         let (reply, done) = oneshot::channel();
-        let body = Packed::new(body).await;
+        let body = Compressed::new(body).await;
         let command = Command::Append { signal, body, items, reply };
         self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?
@@ -139,8 +142,8 @@ impl Outbox {
     }
 
     /// The batches of one sink, by the place of its subscription in the list that [`open`] got.
-    pub(crate) fn feed(&self, sink: usize) -> anyhow::Result<Feed> {
-        Feed::open(self.clone(), sink)
+    pub(crate) fn reader(&self, sink: usize) -> anyhow::Result<Reader> {
+        Reader::open(self.clone(), sink)
             .with_context(|| format!("cannot read the outbox {}", self.state.path.display()))
     }
 

@@ -1,6 +1,8 @@
 //! The tables of `outbox.db`.
 
-use crate::sqlite::Kind;
+use crate::storage::sqlite::Kind;
+
+pub(super) const PAGE_BYTES: u64 = KIND.page_size as u64;
 
 /// Large pages: a batch of 512 spans is about 100 KiB, which small pages would chain through many overflow pages.
 pub(super) const KIND: Kind = Kind {

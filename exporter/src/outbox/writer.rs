@@ -5,101 +5,60 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Items, Signal};
-use super::book::Book;
-use super::bounds::{Dropped, count_dropped, expire, make_room};
-use super::cursor::Passed;
-use super::damage::Damage;
-use super::packing::Packed;
-use super::{AppendError, Limits, State, schema};
+use super::command::{Command, Outcome};
+use super::corruption::Corruption;
+use super::eviction::{count_dropped, expire, make_room};
+use super::schema::{self, PAGE_BYTES};
+use super::watermarks::Watermarks;
+use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::metrics::Metrics;
-use crate::room::Room;
-use crate::sqlite;
+use crate::otlp::Items;
+use crate::storage::DiskReserve;
+use crate::storage::sqlite;
 
-/// What the writer can be asked for; each reply is sent after the commit that it is part of.
-#[derive(Debug)]
-pub(super) enum Command {
-    Append {
-        signal: Signal,
-        body: Packed,
-        items: u32,
-        reply: oneshot::Sender<Result<(), AppendError>>,
-    },
-    Advance {
-        sink: usize,
-        to: i64,
-        /// What has become of the items up to there.
-        passed: Vec<Passed>,
-        reply: oneshot::Sender<Result<(), String>>,
-    },
-    Expire {
-        now_ms: i64,
-    },
-    Probe {
-        reply: oneshot::Sender<Result<(), String>>,
-    },
-    /// Somebody has read what cannot be right.
-    Examine,
-}
-
-/// A commit takes at most so many commands, and about a share of the [`Room`], so that a burst does not make the first of
+/// A commit takes at most so many commands, and about a share of the [`DiskReserve`], so that a burst does not make the first of
 /// it wait for all of it.
 const GROUP_COMMANDS: usize = 512;
 
 /// What a commit writes beside bodies: the pages of the tables, the cursors, and the lists of free pages.
 const OVERHEAD_BYTES: u64 = 8 * PAGE_BYTES;
-pub(super) const PAGE_BYTES: u64 = schema::KIND.page_size as u64;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     limits: Limits,
-    pub(super) room: Room,
+    pub(super) reserve: DiskReserve,
     /// What has been written to the log and is not in the file yet, or more.
     pub(super) log_bytes: u64,
-    /// Room is being given back to the disk.
+    /// DiskReserve is being given back to the disk.
     pub(super) is_shrinking: bool,
     pub(super) is_to_consider_shrinking: bool,
     /// The last step of what there is to do beside commits went wrong: it is not tried again before the next command.
     pub(super) has_failed: bool,
     /// What is wrong with the file, until there is another one.
-    pub(super) damage: Option<Damage>,
-    pub(super) book: Book,
+    pub(super) damage: Option<Corruption>,
+    pub(super) book: Watermarks,
     pub(super) state: Arc<State>,
     pub(super) metrics: Arc<Metrics>,
-}
-
-/// The replies and counts of one group, made before the commit and told after it.
-#[derive(Default)]
-pub(super) struct Outcome {
-    appended: Vec<oneshot::Sender<Result<(), AppendError>>>,
-    items: Items,
-    /// About what was written to the log.
-    bytes: u64,
-    refused: Vec<(oneshot::Sender<Result<(), AppendError>>, AppendError)>,
-    done: Vec<oneshot::Sender<Result<(), String>>>,
-    pub(super) dropped: Vec<Dropped>,
-    passed: Vec<Passed>,
-    is_suspect: bool,
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        damage: Option<Damage>,
+        damage: Option<Corruption>,
         limits: Limits,
-        room: Room,
+        reserve: DiskReserve,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
-        let book = Book::new(state.subscriptions.len());
+        let book = Watermarks::new(state.subscriptions.len());
         let mut writer = Self {
             connection,
             limits,
-            room,
+            reserve,
             log_bytes: 0,
             is_shrinking: false,
             is_to_consider_shrinking: false,
@@ -122,7 +81,7 @@ impl Writer {
 
     /// Learns what is in the file.
     pub(super) fn open_book(&mut self) -> rusqlite::Result<()> {
-        let (book, orphaned) = Book::open(&self.connection, &self.state.subscriptions)?;
+        let (book, orphaned) = Watermarks::open(&self.connection, &self.state.subscriptions)?;
         self.book = book;
         for gone in orphaned {
             count_dropped(&self.metrics, &gone.sink, "sink removed", gone.items);
@@ -152,7 +111,7 @@ impl Writer {
             let mut bytes = first.as_ref().map_or(0, Command::bytes);
             group.extend(first);
             while !group.is_empty()
-                && bytes < self.room.share()
+                && bytes < self.reserve.share()
                 && group.len() < GROUP_COMMANDS
                 && let Ok(next) = queue.try_recv()
             {
@@ -167,7 +126,7 @@ impl Writer {
                 continue;
             }
             if !group.is_empty() {
-                if self.room.is_full() {
+                if self.reserve.is_full() {
                     self.refuse_without_room(&mut group);
                 }
                 self.has_failed = false;
@@ -188,7 +147,7 @@ impl Writer {
             Ok(()) => {
                 self.book = book;
                 self.log_bytes += outcome.bytes + OVERHEAD_BYTES;
-                self.set_problem(self.room.problem());
+                self.set_problem(self.reserve.problem());
                 self.metrics.commits.inc();
                 self.metrics.committed.add(outcome.items);
                 if !outcome.appended.is_empty() {
@@ -196,11 +155,11 @@ impl Writer {
                 }
                 for dropped in &outcome.dropped {
                     if let Some(subscription) = self.state.subscriptions.get(dropped.sink) {
-                        let items = dropped.items.wanted_by(subscription);
+                        let items = subscription.wanted(dropped.items);
                         count_dropped(&self.metrics, &subscription.sink, dropped.reason, items);
                     }
                 }
-                for passed in &outcome.passed {
+                for passed in &outcome.settled {
                     let mut items = Items::default();
                     items.add(passed.signal, passed.items);
                     passed.tally.add(items);
@@ -210,13 +169,13 @@ impl Writer {
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 outcome.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 if outcome.is_suspect
-                    && let Some(damage) = sqlite::damage(&self.connection)
+                    && let Some(damage) = sqlite::corruption(&self.connection)
                 {
-                    self.replace(Damage::new(damage));
+                    self.replace(Corruption::new(damage));
                 }
             }
             Err(error) => {
-                let is_full = self.room.ends_with(&error, schema::KIND.name);
+                let is_full = self.reserve.release_if_disk_full(&error, schema::KIND.name);
                 let reason = if is_full { "the disk is full".to_owned() } else { error.to_string() };
                 self.has_failed = true;
                 self.tell("cannot write the outbox", &reason);
@@ -226,24 +185,24 @@ impl Writer {
                 outcome.done.into_iter().for_each(|reply| drop(reply.send(Err(reason.clone()))));
                 // Those that the transaction did not come to.
                 refuse(group, &reason);
-                if sqlite::is_damage(&error) {
-                    self.replace(Damage::new(reason));
+                if sqlite::is_corrupt(&error) {
+                    self.replace(Corruption::new(reason));
                 } else if is_full {
                     self.checkpoint();
                 }
             }
         }
-        outcome.refused.into_iter().for_each(|(reply, reason)| drop(reply.send(Err(reason))));
+        outcome.rejected.into_iter().for_each(|(reply, reason)| drop(reply.send(Err(reason))));
     }
 
     fn apply(
         &mut self,
         group: &mut VecDeque<Command>,
-        book: &mut Book,
+        book: &mut Watermarks,
         outcome: &mut Outcome,
     ) -> rusqlite::Result<()> {
         let limits = self.limits;
-        let share = self.room.share();
+        let share = self.reserve.share();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = unix_millis();
         let mut advanced = false;
@@ -253,13 +212,13 @@ impl Writer {
                     let needed = body.bytes.len() as u64;
                     let max_bytes = limits.max_bytes.min(share);
                     if needed > max_bytes {
-                        outcome.refused.push((reply, AppendError::TooLarge { bytes: needed, max_bytes }));
+                        outcome.rejected.push((reply, AppendError::TooLarge { bytes: needed, max_bytes }));
                         continue;
                     }
                     outcome.appended.push(reply);
                     if !make_room(&transaction, book, outcome, needed, limits.max_bytes)? {
                         let full = AppendError::Full { waiting_bytes: book.bytes };
-                        outcome.refused.extend(outcome.appended.pop().map(|reply| (reply, full)));
+                        outcome.rejected.extend(outcome.appended.pop().map(|reply| (reply, full)));
                         continue;
                     }
                     transaction
@@ -287,7 +246,7 @@ impl Writer {
                         (book.cursors.get_mut(sink), self.state.subscriptions.get(sink))
                     {
                         // What is before the cursor has been given up, and counted, during the delivery.
-                        outcome.passed.extend(passed.into_iter().filter(|passed| passed.id > *cursor));
+                        outcome.settled.extend(passed.into_iter().filter(|passed| passed.id > *cursor));
                         *cursor = to.max(*cursor);
                         transaction
                             .prepare_cached("UPDATE cursor SET position = ? WHERE sink = ?")?

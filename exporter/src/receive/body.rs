@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 
-use super::limits::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
-use super::refusal::Refusal;
+use super::budget::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
+use super::error::RequestError;
 
 /// A body in memory, with the permit that stands for what it takes.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum Packing {
 
 impl Packing {
     /// What this header says.
-    pub(super) fn of(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Self, Refusal> {
+    pub(super) fn of(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Self, RequestError> {
         let Some(value) = headers.get(name) else {
             return Ok(Self::None);
         };
@@ -37,7 +37,7 @@ impl Packing {
         match value.as_str() {
             "" | "identity" => Ok(Self::None),
             "gzip" => Ok(Self::Gzip),
-            _ => Err(Refusal::ContentEncoding(value)),
+            _ => Err(RequestError::ContentEncoding(value)),
         }
     }
 }
@@ -49,17 +49,17 @@ const AT_ONCE_BYTES: usize = 256 << 10;
 const FIRST_BYTES: usize = 64 << 10;
 
 /// Reads a body as it is on the wire.
-pub(super) async fn read(budget: &Budget, body: Body) -> Result<Held, Refusal> {
+pub(super) async fn read(budget: &Budget, body: Body) -> Result<Held, RequestError> {
     let hint = body.size_hint();
     if hint.lower() > MAX_WIRE_BYTES as u64 {
         drain(body).await;
-        return Err(Refusal::TooLong);
+        return Err(RequestError::TooLong);
     }
     let expected = hint.exact().and_then(|bytes| usize::try_from(bytes).ok());
     let permit = budget.take(expected.unwrap_or(FIRST_BYTES)).await?;
     match tokio::time::timeout(BODY_TIMEOUT, collect(budget, body, expected, permit)).await {
         Ok(result) => result,
-        Err(_) => Err(Refusal::Timeout),
+        Err(_) => Err(RequestError::Timeout),
     }
 }
 
@@ -68,11 +68,11 @@ async fn collect(
     mut body: Body,
     expected: Option<usize>,
     mut permit: Permit,
-) -> Result<Held, Refusal> {
+) -> Result<Held, RequestError> {
     let mut held = expected.unwrap_or(FIRST_BYTES);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| Refusal::Aborted(error.to_string()))?.into_data() else {
+        let Ok(data) = frame.map_err(|error| RequestError::Aborted(error.to_string()))?.into_data() else {
             continue;
         };
         if bytes.is_empty() && expected == Some(data.len()) {
@@ -81,7 +81,7 @@ async fn collect(
         let length = bytes.len() + data.len();
         if length > MAX_WIRE_BYTES {
             drain(body).await;
-            return Err(Refusal::TooLong);
+            return Err(RequestError::TooLong);
         }
         if length > held {
             let more = held.max(length - held);
@@ -97,7 +97,7 @@ async fn collect(
 }
 
 /// Unpacks what is packed with gzip.
-pub(super) async fn unpack(budget: &Budget, packed: Held) -> Result<Held, Refusal> {
+pub(super) async fn unpack(budget: &Budget, packed: Held) -> Result<Held, RequestError> {
     let length = unpacked_length(&packed.bytes)?;
     // What the packed form holds is given back first: two that wait for each other would never get on.
     let Held { bytes, permit } = packed;
@@ -109,15 +109,15 @@ pub(super) async fn unpack(budget: &Budget, packed: Held) -> Result<Held, Refusa
 /// Does work on so many bytes, on a thread of its own if they are many.
 pub(super) async fn blocking<T: Send + 'static>(
     bytes: usize,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
+    work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
+) -> Result<T, RequestError> {
     if bytes < AT_ONCE_BYTES {
         return work();
     }
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         // The runtime is going away.
-        Err(_) => Err(Refusal::Closing),
+        Err(_) => Err(RequestError::Closing),
     }
 }
 
@@ -139,22 +139,22 @@ pub(super) async fn drain(mut body: Body) {
 }
 
 /// The length that a gzip member says it has, in its last four bytes.
-fn unpacked_length(wire: &[u8]) -> Result<usize, Refusal> {
+fn unpacked_length(wire: &[u8]) -> Result<usize, RequestError> {
     if !wire.starts_with(&[0x1f, 0x8b]) {
-        return Err(Refusal::Gzip("it does not begin like gzip".to_owned()));
+        return Err(RequestError::Gzip("it does not begin like gzip".to_owned()));
     }
-    let trailer = wire.last_chunk::<4>().ok_or_else(|| Refusal::Gzip("it is too short".to_owned()))?;
+    let trailer = wire.last_chunk::<4>().ok_or_else(|| RequestError::Gzip("it is too short".to_owned()))?;
     let length = u32::from_le_bytes(*trailer) as usize;
-    if length > MAX_BODY_BYTES { Err(Refusal::TooLongUnpacked) } else { Ok(length) }
+    if length > MAX_BODY_BYTES { Err(RequestError::TooLongUnpacked) } else { Ok(length) }
 }
 
 /// Unpacks exactly this many bytes: a body that is longer than it says takes no more memory than it said.
-fn gunzip(wire: &[u8], length: usize) -> Result<Bytes, Refusal> {
+fn gunzip(wire: &[u8], length: usize) -> Result<Bytes, RequestError> {
     let mut body = Vec::with_capacity(length + 1);
     let mut reader = GzDecoder::new(wire).take(length as u64 + 1);
-    reader.read_to_end(&mut body).map_err(|error| Refusal::Gzip(error.to_string()))?;
+    reader.read_to_end(&mut body).map_err(|error| RequestError::Gzip(error.to_string()))?;
     if body.len() != length {
-        return Err(Refusal::Gzip("it does not have the length that it says".to_owned()));
+        return Err(RequestError::Gzip("it does not have the length that it says".to_owned()));
     }
     Ok(Bytes::from(body))
 }
@@ -172,7 +172,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, Refusal> {
+    async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, RequestError> {
         let budget = Budget::default();
         let packed = read(&budget, Body::from(wire)).await?;
         unpack(&budget, packed).await.map(|held| held.bytes)
@@ -190,7 +190,7 @@ mod tests {
     async fn a_bomb_is_refused_before_it_is_unpacked() {
         let bomb = gzip(&vec![0; MAX_BODY_BYTES + 1]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(read_gzip(bomb).await, Err(Refusal::TooLongUnpacked));
+        assert_eq!(read_gzip(bomb).await, Err(RequestError::TooLongUnpacked));
     }
 
     #[tokio::test]
@@ -198,18 +198,18 @@ mod tests {
         let mut lie = gzip(&vec![0; 1 << 20]);
         let trailer = lie.len() - 4;
         lie[trailer..].copy_from_slice(&10u32.to_le_bytes());
-        assert!(matches!(read_gzip(lie).await, Err(Refusal::Gzip(_))));
+        assert!(matches!(read_gzip(lie).await, Err(RequestError::Gzip(_))));
         for broken in [&b""[..], b"abc", b"not gzip at all", &gzip(b"spans")[..12]] {
-            let refusal = read_gzip(broken.to_vec()).await.unwrap_err();
-            assert!(matches!(refusal, Refusal::Gzip(_) | Refusal::TooLongUnpacked), "{refusal:?}");
+            let error = read_gzip(broken.to_vec()).await.unwrap_err();
+            assert!(matches!(error, RequestError::Gzip(_) | RequestError::TooLongUnpacked), "{error:?}");
         }
     }
 
     /// A body in pieces, which does not say how long it is.
-    fn pieces(length: usize, size: usize) -> Body {
+    fn slices(length: usize, size: usize) -> Body {
         let bytes = Bytes::from(vec![9; length]);
-        let pieces = (0..length).step_by(size).map(move |from| bytes.slice(from..length.min(from + size)));
-        let frames = pieces.map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
+        let slices = (0..length).step_by(size).map(move |from| bytes.slice(from..length.min(from + size)));
+        let frames = slices.map(|slice| Ok::<_, std::io::Error>(http_body::Frame::data(slice)));
         Body::new(http_body_util::StreamBody::new(Frames(frames)))
     }
 
@@ -229,17 +229,17 @@ mod tests {
     #[tokio::test]
     async fn a_long_body_is_refused_with_and_without_a_length() {
         let budget = Budget::default();
-        let refusal = read(&budget, Body::from(vec![0; MAX_WIRE_BYTES + 1])).await.unwrap_err();
-        assert_eq!(refusal, Refusal::TooLong);
-        let refusal = read(&budget, pieces(MAX_WIRE_BYTES + 1, 100_000)).await.unwrap_err();
-        assert_eq!(refusal, Refusal::TooLong);
+        let error = read(&budget, Body::from(vec![0; MAX_WIRE_BYTES + 1])).await.unwrap_err();
+        assert_eq!(error, RequestError::TooLong);
+        let error = read(&budget, slices(MAX_WIRE_BYTES + 1, 100_000)).await.unwrap_err();
+        assert_eq!(error, RequestError::TooLong);
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_holds_what_it_takes() {
         let budget = Budget::default();
         for (length, size) in [(0, 1), (10, 1), (FIRST_BYTES, 1000), (MAX_WIRE_BYTES, 70_000)] {
-            let held = read(&budget, pieces(length, size)).await.unwrap();
+            let held = read(&budget, slices(length, size)).await.unwrap();
             assert_eq!(held.bytes, vec![9; length]);
             assert!(held.permit.num_permits() * 1024 >= length);
         }
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(Packing::of(&HeaderMap::new(), "grpc-encoding"), Ok(Packing::None));
         assert_eq!(of("identity"), Ok(Packing::None));
         assert_eq!(of("GZIP"), Ok(Packing::Gzip));
-        assert_eq!(of("zstd"), Err(Refusal::ContentEncoding("zstd".to_owned())));
-        assert_eq!(of("gzip, gzip"), Err(Refusal::ContentEncoding("gzip, gzip".to_owned())));
+        assert_eq!(of("zstd"), Err(RequestError::ContentEncoding("zstd".to_owned())));
+        assert_eq!(of("gzip, gzip"), Err(RequestError::ContentEncoding("gzip, gzip".to_owned())));
     }
 }

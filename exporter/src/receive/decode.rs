@@ -14,11 +14,11 @@ use prost::Message;
 use serde::de::DeserializeOwned;
 
 use super::body::{Held, blocking};
-use super::limits::{Budget, MAX_DECODED_BYTES, Permit};
-use super::refusal::Refusal;
-use super::scan::{self, Verdict};
+use super::budget::{Budget, Permit};
+use super::error::RequestError;
 use super::zipkin;
-use crate::outbox::Signal;
+use crate::otlp::Signal;
+use crate::otlp::check::{self, InvalidIds, MAX_DECODED_BYTES, Verdict};
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub(super) struct Decoded {
     pub(super) invalid: Rejected,
 }
 
-/// Invalid spans that were left out of their request, by reason.
-pub(super) type Rejected = BTreeMap<Invalid, u32>;
+/// InvalidIds spans that were left out of their request, by reason.
+pub(super) type Rejected = BTreeMap<InvalidIds, u32>;
 
 impl Format {
     pub(super) const fn signal(self) -> Signal {
@@ -62,48 +62,8 @@ impl Format {
         }
     }
 
-    fn malformed(self, error: impl fmt::Display) -> Refusal {
-        Refusal::Malformed { expected: self.name(), error: error.to_string() }
-    }
-}
-
-/// What makes a span invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Invalid {
-    TraceIdLength,
-    TraceIdZero,
-    SpanIdLength,
-    SpanIdZero,
-    ParentLength,
-}
-
-impl Invalid {
-    /// The first thing that is wrong with a span, from its three ids.
-    pub(super) fn check(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8]) -> Option<Self> {
-        match (trace_id.len(), span_id.len(), parent_span_id.len()) {
-            (len, _, _) if len != 16 => Some(Self::TraceIdLength),
-            (_, len, _) if len != 8 => Some(Self::SpanIdLength),
-            (_, _, len) if len != 8 && len != 0 => Some(Self::ParentLength),
-            _ if trace_id.iter().all(|byte| *byte == 0) => Some(Self::TraceIdZero),
-            _ if span_id.iter().all(|byte| *byte == 0) => Some(Self::SpanIdZero),
-            _ => None,
-        }
-    }
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::TraceIdLength => "trace id without 16 bytes",
-            Self::TraceIdZero => "trace id is zero",
-            Self::SpanIdLength => "span id without 8 bytes",
-            Self::SpanIdZero => "span id is zero",
-            Self::ParentLength => "parent span id without 8 bytes",
-        }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    fn malformed(self, error: impl fmt::Display) -> RequestError {
+        RequestError::Malformed { expected: self.name(), error: error.to_string() }
     }
 }
 
@@ -112,7 +72,7 @@ pub(super) async fn decode(
     budget: &Budget,
     format: Format,
     held: Held,
-) -> Result<(Decoded, Permit), Refusal> {
+) -> Result<(Decoded, Permit), RequestError> {
     let Held { bytes, permit } = held;
     let body = bytes.clone();
     let (decoded_bytes, in_order) = blocking(bytes.len(), move || plan(format, &body)).await?;
@@ -129,9 +89,9 @@ pub(super) async fn decode(
 }
 
 /// What the thorough way would take in memory, and the items of a body that can go on as it came.
-fn plan(format: Format, body: &[u8]) -> Result<(usize, Option<u32>), Refusal> {
+fn plan(format: Format, body: &[u8]) -> Result<(usize, Option<u32>), RequestError> {
     match format {
-        Format::Protobuf(signal) => match scan::check(signal, body) {
+        Format::Protobuf(signal) => match check::check(signal, body) {
             Verdict::InOrder { items } => Ok((0, Some(items))),
             // The decoder stops where the scan did, and says why.
             Verdict::Odd { decoded_bytes } | Verdict::Malformed { decoded_bytes } => {
@@ -139,28 +99,28 @@ fn plan(format: Format, body: &[u8]) -> Result<(usize, Option<u32>), Refusal> {
             }
             verdict => Err(refused(format, verdict)),
         },
-        Format::Json(_) | Format::Zipkin => match scan::json_decoded_bytes(body) {
-            bytes if bytes > MAX_DECODED_BYTES => Err(Refusal::TooLargeDecoded),
+        Format::Json(_) | Format::Zipkin => match check::json_decoded_bytes(body) {
+            bytes if bytes > MAX_DECODED_BYTES => Err(RequestError::TooLargeDecoded),
             bytes => Ok((bytes, None)),
         },
     }
 }
 
 /// What a verdict other than that it is in order means.
-fn refused(format: Format, verdict: Verdict) -> Refusal {
+fn refused(format: Format, verdict: Verdict) -> RequestError {
     match verdict {
-        Verdict::TooMany => Refusal::TooMany,
-        Verdict::TooLarge => Refusal::TooLargeDecoded,
+        Verdict::TooMany => RequestError::TooMany,
+        Verdict::TooLarge => RequestError::TooLargeDecoded,
         _ => format.malformed("values are nested too deeply"),
     }
 }
 
 /// Decodes a request, leaves out what is invalid, and encodes the rest.
-fn thorough(format: Format, body: &[u8]) -> Result<Decoded, Refusal> {
+fn thorough(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
     let (body, invalid) = match format {
         Format::Protobuf(Signal::Traces) => valid(protobuf(format, body)?),
         Format::Json(Signal::Traces) => valid(json(format, body)?),
-        Format::Zipkin => valid(zipkin::convert(body).map_err(|error| format.malformed(error))?),
+        Format::Zipkin => valid(zipkin::json::convert(body).map_err(|error| format.malformed(error))?),
         Format::Protobuf(Signal::Logs) => {
             (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), Rejected::new())
         }
@@ -169,7 +129,7 @@ fn thorough(format: Format, body: &[u8]) -> Result<Decoded, Refusal> {
         }
     };
     // JSON can nest deeper than a reader of protobuf goes.
-    match scan::check(format.signal(), &body) {
+    match check::check(format.signal(), &body) {
         Verdict::InOrder { items } => {
             Ok(Decoded { signal: format.signal(), body: body.into(), items, invalid })
         }
@@ -177,25 +137,25 @@ fn thorough(format: Format, body: &[u8]) -> Result<Decoded, Refusal> {
     }
 }
 
-fn protobuf<T: Message + Default>(format: Format, body: &[u8]) -> Result<T, Refusal> {
+fn protobuf<T: Message + Default>(format: Format, body: &[u8]) -> Result<T, RequestError> {
     T::decode(body).map_err(|error| format.malformed(error))
 }
 
-fn json<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, Refusal> {
+fn json<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, RequestError> {
     serde_json::from_slice(body).map_err(|error| format.malformed(error))
 }
 
 /// The request without its invalid spans, and without what is empty then.
 fn valid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, Rejected) {
     let mut invalid = Rejected::new();
-    let mut is_valid = |span: &Span| match Invalid::check(&span.trace_id, &span.span_id, &span.parent_span_id)
-    {
-        None => true,
-        Some(reason) => {
-            *invalid.entry(reason).or_insert(0) += 1;
-            false
-        }
-    };
+    let mut is_valid =
+        |span: &Span| match InvalidIds::check(&span.trace_id, &span.span_id, &span.parent_span_id) {
+            None => true,
+            Some(reason) => {
+                *invalid.entry(reason).or_insert(0) += 1;
+                false
+            }
+        };
     for resource_spans in &mut request.resource_spans {
         for scope_spans in &mut resource_spans.scope_spans {
             scope_spans.spans.retain(&mut is_valid);
@@ -209,13 +169,13 @@ fn valid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, Rejected) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receive::scan::tests::{bombs, log_request, request};
+    use crate::otlp::check::tests::{bombs, log_request, request};
 
     const PROTOBUF: Format = Format::Protobuf(Signal::Traces);
     const JSON: Format = Format::Json(Signal::Traces);
 
     /// Reads a request as a receiver does.
-    fn decode_now(format: Format, body: impl Into<Bytes>) -> Result<Decoded, Refusal> {
+    fn decode_now(format: Format, body: impl Into<Bytes>) -> Result<Decoded, RequestError> {
         let bytes = body.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -248,11 +208,11 @@ mod tests {
         let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
         assert_eq!(decoded.items, 1);
         let reasons = [
-            Invalid::TraceIdLength,
-            Invalid::TraceIdZero,
-            Invalid::SpanIdLength,
-            Invalid::SpanIdZero,
-            Invalid::ParentLength,
+            InvalidIds::TraceIdLength,
+            InvalidIds::TraceIdZero,
+            InvalidIds::SpanIdLength,
+            InvalidIds::SpanIdZero,
+            InvalidIds::ParentLength,
         ];
         assert_eq!(decoded.invalid, reasons.map(|reason| (reason, 1)).into());
         let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
@@ -267,7 +227,7 @@ mod tests {
         bad.resource_spans[0].scope_spans.extend(other.resource_spans[0].scope_spans.clone());
         bad.resource_spans.extend(other.resource_spans);
         let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
-        assert_eq!((decoded.items, decoded.invalid), (2, [(Invalid::SpanIdLength, 2)].into()));
+        assert_eq!((decoded.items, decoded.invalid), (2, [(InvalidIds::SpanIdLength, 2)].into()));
         let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
         assert_eq!(kept, request(2));
     }
@@ -298,14 +258,18 @@ mod tests {
             (JSON, br#"{"resourceSpans":7}"#),
             (JSON, br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}"#),
         ] {
-            let refusal = decode_now(format, Bytes::from_static(body)).unwrap_err();
-            assert!(matches!(&refusal, Refusal::Malformed { error, .. } if !error.is_empty()), "{refusal:?}");
+            let error = decode_now(format, Bytes::from_static(body)).unwrap_err();
+            assert!(
+                matches!(&error, RequestError::Malformed { error, .. } if !error.is_empty()),
+                "{error:?}"
+            );
         }
     }
 
     #[test]
     fn what_grows_too_much_is_refused_on_every_way() {
-        let is_too_much = |result| matches!(result, Err(Refusal::TooLargeDecoded | Refusal::TooMany));
+        let is_too_much =
+            |result| matches!(result, Err(RequestError::TooLargeDecoded | RequestError::TooMany));
         for mut bomb in bombs() {
             assert!(is_too_much(decode_now(PROTOBUF, bomb.clone())));
             // With an invalid span before it, which is left to the thorough way.
@@ -315,7 +279,7 @@ mod tests {
             assert!(is_too_much(decode_now(PROTOBUF, bomb)));
         }
         let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(1 << 20));
-        assert_eq!(decode_now(JSON, json), Err(Refusal::TooLargeDecoded));
+        assert_eq!(decode_now(JSON, json), Err(RequestError::TooLargeDecoded));
     }
 
     #[test]

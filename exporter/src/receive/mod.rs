@@ -8,19 +8,18 @@
 //!
 //! Whatever is wrong is a [`Refusal`], which each protocol answers in its own way.
 
-mod answer;
+mod auth;
 mod body;
+mod budget;
 mod decode;
-mod limits;
+mod error;
 mod otlp_grpc;
 mod otlp_http;
-mod refusal;
-mod scan;
-mod token;
+mod response;
 mod zipkin;
 
+pub(crate) use auth::TokenFile;
 pub(crate) use otlp_grpc::services;
-pub(crate) use token::TokenFile;
 
 use std::sync::Arc;
 
@@ -30,22 +29,12 @@ use axum::http::{HeaderMap, header};
 use axum::routing::post;
 
 use crate::metrics::{Metrics, Reason};
-use crate::outbox::{AppendError, Items, Outbox, Signal};
+use crate::otlp::Items;
+use crate::outbox::{AppendError, Outbox};
 use body::{Held, Packing};
+use budget::{Budget, MAX_HEADER_BYTES};
 use decode::{Decoded, Format, Rejected};
-use limits::{Budget, MAX_HEADER_BYTES};
-use refusal::Refusal;
-
-/// Whether a body takes too much memory to be decoded. The outbox gets no such body from here, but a version without
-/// this bound may have left one.
-pub(crate) fn is_too_large(signal: Signal, body: &[u8]) -> bool {
-    matches!(scan::check(signal, body), scan::Verdict::TooLarge | scan::Verdict::TooMany)
-}
-
-/// What one span takes in memory when decoded.
-pub(crate) fn decoded_span_bytes(span: &[u8]) -> usize {
-    scan::span_bytes(span)
-}
+use error::RequestError;
 
 /// The routes of `--http`.
 pub(crate) fn router(receive: Receive) -> Router {
@@ -73,16 +62,20 @@ impl Receive {
     }
 
     /// The way of a request over HTTP, from its headers to the commit; returns the spans that were left out.
-    async fn http(&self, request: Request, format: Result<Format, Refusal>) -> Result<Rejected, Refusal> {
+    async fn http(
+        &self,
+        request: Request,
+        format: Result<Format, RequestError>,
+    ) -> Result<Rejected, RequestError> {
         let (head, body) = request.into_parts();
         let admitted = self
             .admit(&head.headers)
             .and_then(|()| Ok((format?, Packing::of(&head.headers, header::CONTENT_ENCODING)?)));
         let (format, packing) = match admitted {
             Ok(admitted) => admitted,
-            Err(refusal) => {
+            Err(error) => {
                 body::drain(body).await;
-                return Err(refusal);
+                return Err(error);
             }
         };
         let held = body::read(&self.budget, body).await?;
@@ -94,18 +87,18 @@ impl Receive {
     }
 
     /// Whether a request may be read at all.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), RequestError> {
         if self.token.as_ref().is_some_and(|token| !token.admits(headers)) {
-            return Err(Refusal::Unauthorized);
+            return Err(RequestError::Unauthorized);
         }
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if bytes > MAX_HEADER_BYTES { Err(Refusal::HeadersTooLong) } else { Ok(()) }
+        if bytes > MAX_HEADER_BYTES { Err(RequestError::HeadersTooLong) } else { Ok(()) }
     }
 
     /// Commits what is valid of a body; returns the spans that were left out.
-    async fn commit(&self, format: Format, held: Held) -> Result<Rejected, Refusal> {
+    async fn commit(&self, format: Format, held: Held) -> Result<Rejected, RequestError> {
         if !self.outbox.is_wanted(format.signal()) {
-            return Err(Refusal::NoSinkForLogs);
+            return Err(RequestError::NoSinkForLogs);
         }
         let (decoded, _until_the_commit) = decode::decode(&self.budget, format, held).await?;
         let Decoded { signal, body, items, invalid } = decoded;
@@ -118,18 +111,20 @@ impl Receive {
         }
         if items > 0 {
             self.outbox.append(signal, body, items).await.map_err(|error| match error {
-                AppendError::TooLarge { bytes, max_bytes } => Refusal::TooLargeForOutbox { bytes, max_bytes },
-                AppendError::Full { waiting_bytes } => Refusal::Full { waiting_bytes },
-                AppendError::Unwritable(reason) => Refusal::Unwritable(reason),
-                AppendError::Closed => Refusal::Closing,
+                AppendError::TooLarge { bytes, max_bytes } => {
+                    RequestError::TooLargeForOutbox { bytes, max_bytes }
+                }
+                AppendError::Full { waiting_bytes } => RequestError::Full { waiting_bytes },
+                AppendError::Unwritable(reason) => RequestError::Unwritable(reason),
+                AppendError::Closed => RequestError::Closing,
             })?;
         }
         Ok(invalid)
     }
 
-    fn counted<'a>(&self, refusal: &'a Refusal) -> &'a Refusal {
-        let label = Reason { reason: refusal.reason() };
+    fn counted<'a>(&self, error: &'a RequestError) -> &'a RequestError {
+        let label = Reason { reason: error.reason() };
         self.metrics.requests_refused.get_or_create(&label).inc();
-        refusal
+        error
     }
 }

@@ -20,11 +20,11 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::Receive;
-use super::answer::{essence, protobuf};
 use super::body::{self, Held, Packing};
 use super::decode::{Format, Rejected};
-use super::refusal::{RETRY_AFTER_SECONDS, Refusal};
-use crate::outbox::Signal;
+use super::error::{RETRY_AFTER_SECONDS, RequestError};
+use super::response::{essence, protobuf};
+use crate::otlp::Signal;
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -64,13 +64,13 @@ async fn export(receive: Receive, signal: Signal, request: Request) -> Response 
     }
     let mut response = match take(&receive, signal, request).await {
         Ok(rejected) => accepted(&protobuf(signal, &rejected)),
-        Err(refusal) => status(receive.counted(&refusal)).into_http(),
+        Err(error) => status(receive.counted(&error)).into_http(),
     };
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
     response
 }
 
-async fn take(receive: &Receive, signal: Signal, request: Request) -> Result<Rejected, Refusal> {
+async fn take(receive: &Receive, signal: Signal, request: Request) -> Result<Rejected, RequestError> {
     let (head, body) = request.into_parts();
     receive.admit(&head.headers)?;
     let packing = Packing::of(&head.headers, ENCODING)?;
@@ -80,26 +80,28 @@ async fn take(receive: &Receive, signal: Signal, request: Request) -> Result<Rej
         (false, _) => Held { bytes, permit },
         (true, Packing::Gzip) => body::unpack(&receive.budget, Held { bytes, permit }).await?,
         (true, Packing::None) => {
-            return Err(Refusal::Frame("it is marked as compressed, but grpc-encoding does not say how"));
+            return Err(RequestError::Frame(
+                "it is marked as compressed, but grpc-encoding does not say how",
+            ));
         }
     };
     receive.commit(Format::Protobuf(signal), held).await
 }
 
 /// The one message of a unary call, and whether it is compressed.
-fn message(mut body: Bytes) -> Result<(bool, Bytes), Refusal> {
+fn message(mut body: Bytes) -> Result<(bool, Bytes), RequestError> {
     const PREFIX: usize = 5;
     let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX>() else {
-        return Err(Refusal::Frame("it is shorter than the prefix of a message"));
+        return Err(RequestError::Frame("it is shorter than the prefix of a message"));
     };
     if rest.len() != u32::from_be_bytes([a, b, c, d]) as usize {
-        return Err(Refusal::Frame("it does not have the length that its prefix says"));
+        return Err(RequestError::Frame("it does not have the length that its prefix says"));
     }
     let message = body.split_off(PREFIX);
     match flag {
         0 => Ok((false, message)),
         1 => Ok((true, message)),
-        _ => Err(Refusal::Frame("its first byte is neither 0 nor 1")),
+        _ => Err(RequestError::Frame("its first byte is neither 0 nor 1")),
     }
 }
 
@@ -115,13 +117,13 @@ fn accepted(message: &[u8]) -> Response {
 }
 
 /// A client tries again after `RESOURCE_EXHAUSTED` only if a `RetryInfo` says so.
-fn status(refusal: &Refusal) -> Status {
-    let (_, code) = refusal.codes();
-    if refusal.is_transient() {
+fn status(error: &RequestError) -> Status {
+    let (_, code) = error.codes();
+    if error.is_transient() {
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(RETRY_AFTER_SECONDS)));
-        Status::with_error_details(code, refusal.message(), details)
+        Status::with_error_details(code, error.message(), details)
     } else {
-        Status::new(code, refusal.message())
+        Status::new(code, error.message())
     }
 }
 
@@ -135,16 +137,16 @@ mod tests {
         assert_eq!(of(b"\0\0\0\0\x02ab"), Ok((false, Bytes::from_static(b"ab"))));
         assert_eq!(of(b"\x01\0\0\0\0"), Ok((true, Bytes::new())));
         for broken in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\x01ab", b"\x02\0\0\0\0"] {
-            assert!(matches!(of(broken), Err(Refusal::Frame(_))), "{broken:?}");
+            assert!(matches!(of(broken), Err(RequestError::Frame(_))), "{broken:?}");
         }
     }
 
     #[test]
     fn a_transient_refusal_says_when_to_try_again() {
-        let full = status(&Refusal::Full { waiting_bytes: 7 });
+        let full = status(&RequestError::Full { waiting_bytes: 7 });
         assert_eq!(full.code(), tonic::Code::ResourceExhausted);
         let delay = full.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(delay, Some(Duration::from_secs(RETRY_AFTER_SECONDS)));
-        assert!(status(&Refusal::TooLong).get_details_retry_info().is_none());
+        assert!(status(&RequestError::TooLong).get_details_retry_info().is_none());
     }
 }

@@ -7,10 +7,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Receive;
-use super::answer::{Encoding, accepted, refused};
 use super::decode::Format;
-use super::refusal::Refusal;
-use crate::outbox::Signal;
+use super::error::RequestError;
+use super::response::{Encoding, accepted, refused};
+use crate::otlp::Signal;
 
 pub(super) async fn traces(State(receive): State<Receive>, request: Request) -> Response {
     export(&receive, Signal::Traces, request).await
@@ -23,13 +23,13 @@ pub(super) async fn logs(State(receive): State<Receive>, request: Request) -> Re
 /// The answer where there is nothing.
 pub(super) async fn nothing_here(State(receive): State<Receive>, headers: HeaderMap) -> Response {
     let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
-    refused(answered_in, receive.counted(&Refusal::NothingHere))
+    refused(answered_in, receive.counted(&RequestError::NothingHere))
 }
 
 /// The answer to another method than POST.
 pub(super) async fn wrong_method(State(receive): State<Receive>, headers: HeaderMap) -> Response {
     let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
-    refused(answered_in, receive.counted(&Refusal::WrongMethod))
+    refused(answered_in, receive.counted(&RequestError::WrongMethod))
 }
 
 async fn export(receive: &Receive, signal: Signal, request: Request) -> Response {
@@ -42,6 +42,6 @@ async fn export(receive: &Receive, signal: Signal, request: Request) -> Response
     });
     match receive.http(request, format).await {
         Ok(rejected) => accepted(signal, answered_in, &rejected),
-        Err(refusal) => refused(answered_in, receive.counted(&refusal)),
+        Err(error) => refused(answered_in, receive.counted(&error)),
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::cri::Assembler;
-use super::rotated;
+use super::rotation;
 
 /// A line that is longer is skipped.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
@@ -78,7 +78,7 @@ impl Follow {
     /// it, and then those that came after. Where there is none, from the beginning.
     pub(super) fn resume(path: PathBuf, position: Option<(u64, Vec<u8>)>, rotate_wait: Duration) -> Self {
         let (offset, head) = position.unwrap_or_default();
-        let next = rotated::find(&path, offset, &head).unwrap_or_else(|| path.clone());
+        let next = rotation::find(&path, offset, &head).unwrap_or_else(|| path.clone());
         Self { path, next, file: None, rotate_wait, rotated: None, offset, head, skipping: false }
     }
 
@@ -175,7 +175,7 @@ impl Follow {
         match std::fs::metadata(&self.path) {
             Ok(now) if (now.dev(), now.ino()) == (open.device, open.inode) => Ok(None),
             Ok(_) => {
-                let between = rotated::after(&self.path, open.device, open.inode);
+                let between = rotation::after(&self.path, open.device, open.inode);
                 Ok(Some(between.unwrap_or_else(|| self.path.clone())))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -8,7 +8,7 @@ use logtracer_core::{SpanId, TraceId};
 use serde_json::{Map, Value};
 
 use super::cri;
-use crate::sink::store::LogLine;
+use crate::store::LogLine;
 
 /// Why a line is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

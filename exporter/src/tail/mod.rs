@@ -11,7 +11,7 @@
 mod cri;
 mod follow;
 mod line;
-mod rotated;
+mod rotation;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::clock;
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, Reason};
 use crate::shutdown::Shutdown;
-use crate::sink::store::{LogLine, Position, Store};
+use crate::store::{LogLine, Position, Store};
 use follow::{Follow, MAX_LINE_BYTES, Piece, ROTATE_WAIT};
 use line::Skip;
 
@@ -254,7 +254,8 @@ mod tests {
     async fn a_line_that_cannot_be_stored_is_kept_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(dir.path(), crate::room::Room::small(dir.path()), metrics.clone()).unwrap();
+        let store =
+            Store::open(dir.path(), crate::storage::DiskReserve::small(dir.path()), metrics.clone()).unwrap();
         let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
         let trigger =
             "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";

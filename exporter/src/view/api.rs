@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{QueryError, View, query, value};
-use crate::sink::store::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
+use super::{QueryError, View, query};
+use crate::otlp::any_value;
+use crate::store::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
 
 /// The parameters of the list.
 #[derive(Debug, Deserialize)]
@@ -167,10 +168,10 @@ impl<'a> From<&'a StoredSpan> for JsonSpan<'a> {
                 },
                 message: status.map_or("", |status| &status.message),
             },
-            attributes: value::object(&span.attributes),
+            attributes: any_value::object(&span.attributes),
             events: span.events.iter().map(event).collect(),
             links: span.links.iter().map(link).collect(),
-            resource: value::object(&stored.origin.resource.attributes),
+            resource: any_value::object(&stored.origin.resource.attributes),
             scope: &stored.origin.scope.name,
         }
     }
@@ -180,15 +181,15 @@ fn event(event: &Event) -> Value {
     json!({
         "name": event.name,
         "time_unix_nano": event.time_unix_nano.to_string(),
-        "attributes": value::object(&event.attributes),
+        "attributes": any_value::object(&event.attributes),
     })
 }
 
 fn link(link: &Link) -> Value {
     json!({
-        "trace_id": value::hex(&link.trace_id),
-        "span_id": value::hex(&link.span_id),
-        "attributes": value::object(&link.attributes),
+        "trace_id": any_value::hex(&link.trace_id),
+        "span_id": any_value::hex(&link.span_id),
+        "attributes": any_value::object(&link.attributes),
     })
 }
 

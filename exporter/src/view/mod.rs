@@ -32,8 +32,7 @@ use axum::routing::get;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::sink::store::Store;
-use crate::value;
+use crate::store::Store;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]

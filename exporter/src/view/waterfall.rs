@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use logtracer_core::SpanId;
 
-use crate::sink::store::{StoredSpan, Trace};
+use crate::store::{StoredSpan, Trace};
 
 /// One row of the waterfall.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +79,7 @@ fn row<'a>(trace: &'a Trace, span: &'a StoredSpan, depth: usize) -> Row<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::store::{Origin, TraceSummary};
+    use crate::store::{Origin, TraceSummary};
     use logtracer_core::TraceId;
     use opentelemetry_proto::tonic::trace::v1::Span;
     use std::sync::Arc;

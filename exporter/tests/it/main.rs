@@ -8,6 +8,7 @@ mod durability;
 mod google;
 mod harness;
 mod ingest;
+mod layers;
 mod listening;
 mod load;
 mod options;

@@ -1,8 +1,9 @@
-//! Damage, and room that nobody needs any more. A full disk is in `tests/it/`, for it takes a real one.
+//! Corruption, and room that nobody needs any more. A full disk is in `tests/it/`, for it takes a real one.
 
 use std::ops::RangeInclusive;
 
 use super::*;
+use crate::storage::sqlite;
 
 const LARGE: Limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
 
@@ -21,7 +22,8 @@ fn noise(batch: u8, length: usize) -> Bytes {
 
 fn open_large(dir: &Path) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let (outbox, thread) = open(dir, &[subscription("a")], LARGE, Room::open(dir), metrics.clone()).unwrap();
+    let (outbox, thread) =
+        open(dir, &[subscription("a")], LARGE, DiskReserve::open(dir), metrics.clone()).unwrap();
     (outbox, thread, metrics)
 }
 
@@ -39,7 +41,7 @@ fn damage(dir: &Path) {
     std::fs::File::options().write(true).open(&path).unwrap().write_all_at(&bytes, 0).unwrap();
 }
 
-fn set_aside(dir: &Path) -> Vec<String> {
+fn quarantined(dir: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names
@@ -50,18 +52,18 @@ fn set_aside(dir: &Path) -> Vec<String> {
 }
 
 /// Sets the outbox aside as if it were damaged and the process had ended at once.
-fn set_aside_as(dir: &Path, name: &str) -> sqlite::Aside {
-    let aside = sqlite::Aside { path: dir.join(name) };
+fn set_aside_as(dir: &Path, name: &str) -> quarantine::Quarantined {
+    let aside = quarantine::Quarantined { path: dir.join(name) };
     std::fs::rename(dir.join("outbox.db"), aside.pending()).unwrap();
     aside
 }
 
 /// Reads everything that there is, as a sink would that starts anew after an error.
 async fn read_all(outbox: &Outbox, until: i64) -> Vec<Batch> {
-    let mut feed = outbox.feed(0).unwrap();
+    let mut reader = outbox.reader(0).unwrap();
     let mut batches: Vec<Batch> = Vec::new();
     for _ in 0..100 {
-        match tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(10), reader.next()).await.unwrap() {
             Ok(next) => batches.extend(next),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
@@ -86,7 +88,7 @@ async fn a_file_found_damaged_at_the_start_is_set_aside_and_what_is_left_of_it_c
     damage(dir.path());
     let (outbox, _thread, metrics) = open_large(dir.path());
     assert_eq!(metrics.outbox_damaged.get(), 1);
-    assert_eq!(set_aside(dir.path()).len(), 1);
+    assert_eq!(quarantined(dir.path()).len(), 1);
     outbox.append(Signal::Traces, batch(61), 5).await.unwrap();
     let batches = read_all(&outbox, 61).await;
     let last = batches.last().unwrap();
@@ -107,12 +109,12 @@ async fn a_file_found_damaged_while_running_is_replaced_and_the_loss_is_told() {
     for byte in 1..=60 {
         outbox.append(Signal::Traces, noise(byte, 40_000), 5).await.unwrap();
     }
-    outbox.feed(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
+    outbox.reader(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
     damage(dir.path());
 
     let batches = read_all(&outbox, 60).await;
     assert_eq!(metrics.outbox_damaged.get(), 1);
-    assert_eq!(set_aside(dir.path()).len(), 1);
+    assert_eq!(quarantined(dir.path()).len(), 1);
     let lost = metrics.outbox_batches_lost.get();
     assert!(lost > 0, "a third of it was overwritten");
     let full = batches.iter().filter(|batch| batch.items > 0);
@@ -142,9 +144,9 @@ async fn an_error_of_the_new_file_is_no_loss() {
     let aside = set_aside_as(dir.path(), "outbox.db.damaged-7");
     into.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
-    assert_eq!(rescue::carry_over(&aside, &mut into, None, 1 << 20).unwrap_err().to_string(), "no");
+    assert_eq!(recovery::carry_over(&aside, &mut into, None, 1 << 20).unwrap_err().to_string(), "no");
     into.execute_batch("DROP TRIGGER no").unwrap();
-    rescue::carry_over(&aside, &mut into, None, 1 << 20).unwrap();
+    recovery::carry_over(&aside, &mut into, None, 1 << 20).unwrap();
     let count: i64 = into.query_row("SELECT count(*) FROM batch", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 1);
 }
@@ -155,7 +157,7 @@ async fn fill(dir: &Path, ids: RangeInclusive<u8>, passed: i64) {
     for id in ids {
         outbox.append(Signal::Traces, batch(id), 5).await.unwrap();
     }
-    outbox.feed(0).unwrap().cursor().advance(passed, Vec::new()).await.unwrap();
+    outbox.reader(0).unwrap().cursor().advance(passed, Vec::new()).await.unwrap();
     assert_eq!(metrics.outbox_batches_lost.get(), 0);
     drop(outbox);
     thread.join().unwrap();
@@ -173,13 +175,14 @@ async fn what_was_set_aside_before_a_crash_is_carried_over_at_the_next_start() {
 
     let metrics = Arc::new(Metrics::new());
     let sinks = [subscription("a"), subscription("new")];
-    let (outbox, _thread) = open(dir.path(), &sinks, LARGE, Room::open(dir.path()), metrics.clone()).unwrap();
+    let (outbox, _thread) =
+        open(dir.path(), &sinks, LARGE, DiskReserve::open(dir.path()), metrics.clone()).unwrap();
     assert_eq!((metrics.outbox_damaged.get(), metrics.outbox_batches_lost.get()), (2, 0));
     let batches = read_all(&outbox, 5).await;
     let read: Vec<_> = batches.iter().map(|batch| (batch.id, batch.body.clone())).collect();
     assert_eq!(read, [(4, batch(4)), (5, batch(5))]);
     assert_eq!(outbox.lags(), [2, 2]);
-    let mut names = set_aside(dir.path());
+    let mut names = quarantined(dir.path());
     names.sort();
     assert_eq!(names, ["outbox.db.damaged-7", "outbox.db.damaged-8"], "nothing is pending");
 }
@@ -224,7 +227,7 @@ async fn the_file_of_a_drained_outbox_gets_small_again() {
         outbox.append(Signal::Traces, noise(byte, 1 << 20), 5).await.unwrap();
     }
     let size = || std::fs::metadata(dir.path().join("outbox.db")).unwrap().len();
-    outbox.feed(0).unwrap().cursor().advance(100, Vec::new()).await.unwrap();
+    outbox.reader(0).unwrap().cursor().advance(100, Vec::new()).await.unwrap();
     let before = size();
     assert!(before > 64 << 20, "{before}");
     outbox.expire(unix_millis()).await;

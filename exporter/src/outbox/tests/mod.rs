@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60
 fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let sinks: Vec<_> = sinks.iter().map(|sink| subscription(sink)).collect();
-    let (outbox, thread) = open(dir, &sinks, LIMITS, Room::open(dir), metrics.clone()).unwrap();
+    let (outbox, thread) = open(dir, &sinks, LIMITS, DiskReserve::open(dir), metrics.clone()).unwrap();
     (outbox, thread, metrics)
 }
 
@@ -27,10 +27,10 @@ fn subscription(sink: &str) -> Subscription {
 }
 
 /// Notes that a sink has all of these batches.
-async fn pass(feed: &Feed, batches: &[Batch], tally: &Tally) {
-    let cursor = feed.cursor();
+async fn pass(reader: &Reader, batches: &[Batch], tally: &Tally) {
+    let cursor = reader.cursor();
     let taken = batches.iter().filter(|batch| cursor.takes(batch.signal));
-    let passed = taken.map(|batch| Passed {
+    let passed = taken.map(|batch| Settled {
         id: batch.id,
         signal: batch.signal,
         items: batch.items.into(),
@@ -58,7 +58,7 @@ async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
     for byte in 1..=3 {
         outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
-    let (mut a, mut b) = (outbox.feed(0).unwrap(), outbox.feed(1).unwrap());
+    let (mut a, mut b) = (outbox.reader(0).unwrap(), outbox.reader(1).unwrap());
     let batches = a.next().await.unwrap();
     assert_eq!(ids(&batches), [1, 2, 3]);
     assert_eq!((batches[1].items, &batches[1].body), (5, &batch(2)));
@@ -80,8 +80,8 @@ async fn a_restart_goes_on_where_each_sink_was() {
         for byte in 1..=3 {
             outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
         }
-        outbox.feed(0).unwrap().cursor().advance(3, Vec::new()).await.unwrap();
-        outbox.feed(1).unwrap().cursor().advance(1, Vec::new()).await.unwrap();
+        outbox.reader(0).unwrap().cursor().advance(3, Vec::new()).await.unwrap();
+        outbox.reader(1).unwrap().cursor().advance(1, Vec::new()).await.unwrap();
         drop(outbox);
         thread.join().unwrap();
     }
@@ -89,8 +89,8 @@ async fn a_restart_goes_on_where_each_sink_was() {
     let (outbox, _thread, metrics) = open_with(dir.path(), &["b", "new"]);
     assert_eq!(metrics.outbox_bytes.get(), 200);
     outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
-    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [2, 3, 4]);
-    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2, 3, 4]);
+    assert_eq!(ids(&outbox.reader(0).unwrap().next().await.unwrap()), [2, 3, 4]);
+    assert_eq!(ids(&outbox.reader(1).unwrap().next().await.unwrap()), [2, 3, 4]);
     assert_eq!(dropped(&metrics, "a", "sink removed"), 0, "a had everything");
 }
 
@@ -111,14 +111,14 @@ async fn a_new_sink_beside_an_empty_outbox_has_nothing_to_wait_for() {
     {
         let (outbox, thread, _) = open_with(dir.path(), &["a"]);
         outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-        outbox.feed(0).unwrap().cursor().advance(1, Vec::new()).await.unwrap();
+        outbox.reader(0).unwrap().cursor().advance(1, Vec::new()).await.unwrap();
         drop(outbox);
         thread.join().unwrap();
     }
     let (outbox, _thread, _) = open_with(dir.path(), &["a", "new"]);
     assert_eq!(outbox.lags(), [0, 0]);
     outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
-    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()), [2]);
+    assert_eq!(ids(&outbox.reader(1).unwrap().next().await.unwrap()), [2]);
 }
 
 #[tokio::test]
@@ -134,11 +134,11 @@ async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() 
     );
 
     // As soon as one sink has the oldest, the other no longer holds up new spans.
-    outbox.feed(0).unwrap().cursor().advance(4, Vec::new()).await.unwrap();
+    outbox.reader(0).unwrap().cursor().advance(4, Vec::new()).await.unwrap();
     outbox.append(Signal::Traces, batch(11), 5).await.unwrap();
     assert_eq!(dropped(&metrics, "down", "outbox full"), 5);
     assert_eq!(dropped(&metrics, "quick", "outbox full"), 0);
-    assert_eq!(ids(&outbox.feed(1).unwrap().next().await.unwrap()).first(), Some(&2));
+    assert_eq!(ids(&outbox.reader(1).unwrap().next().await.unwrap()).first(), Some(&2));
     assert!(metrics.outbox_bytes.get() <= 1000);
 }
 
@@ -149,7 +149,7 @@ async fn what_waits_too_long_is_dropped_and_counted() {
     for byte in 1..=3 {
         outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
-    outbox.feed(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
+    outbox.reader(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
     outbox.expire(unix_millis()).await;
     outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
     assert_eq!(metrics.outbox_bytes.get(), 400, "nothing is old yet");
@@ -158,7 +158,7 @@ async fn what_waits_too_long_is_dropped_and_counted() {
     outbox.append(Signal::Traces, batch(5), 5).await.unwrap();
     assert_eq!(metrics.outbox_bytes.get(), 100);
     assert_eq!((dropped(&metrics, "a", "age"), dropped(&metrics, "b", "age")), (10, 20));
-    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [5]);
+    assert_eq!(ids(&outbox.reader(0).unwrap().next().await.unwrap()), [5]);
 }
 
 #[tokio::test]
@@ -166,14 +166,19 @@ async fn logs_pass_a_sink_that_does_not_take_them() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
-    let (outbox, _thread) =
-        open(dir.path(), &[subscription("all"), spans_only], LIMITS, Room::open(dir.path()), metrics.clone())
-            .unwrap();
+    let (outbox, _thread) = open(
+        dir.path(),
+        &[subscription("all"), spans_only],
+        LIMITS,
+        DiskReserve::open(dir.path()),
+        metrics.clone(),
+    )
+    .unwrap();
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     outbox.append(Signal::Logs, batch(2), 7).await.unwrap();
     assert_eq!((metrics.committed.spans.get(), metrics.committed.log_records.get()), (5, 7));
 
-    let (mut all, mut spans_only) = (outbox.feed(0).unwrap(), outbox.feed(1).unwrap());
+    let (mut all, mut spans_only) = (outbox.reader(0).unwrap(), outbox.reader(1).unwrap());
     let batches = all.next().await.unwrap();
     assert_eq!((batches[1].signal, &batches[1].body), (Signal::Logs, &batch(2)));
     let passed = Tally::default();
@@ -196,14 +201,14 @@ async fn what_expires_during_its_delivery_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-    let mut feed = outbox.feed(0).unwrap();
-    let mut batches = feed.next().await.unwrap();
+    let mut reader = outbox.reader(0).unwrap();
+    let mut batches = reader.next().await.unwrap();
     outbox.expire(unix_millis() + 61_000).await;
     outbox.append(Signal::Traces, batch(2), 7).await.unwrap();
-    batches.extend(feed.next().await.unwrap());
+    batches.extend(reader.next().await.unwrap());
     assert_eq!(ids(&batches), [1, 2]);
     let delivered = Tally::default();
-    pass(&feed, &batches, &delivered).await;
+    pass(&reader, &batches, &delivered).await;
     assert_eq!((dropped(&metrics, "a", "age"), delivered.spans.get()), (5, 7));
 }
 
@@ -213,12 +218,16 @@ async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, _) = open_with(dir.path(), &["a"]);
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-    let mut feed = outbox.feed(0).unwrap();
+    let mut reader = outbox.reader(0).unwrap();
     let other = rusqlite::Connection::open(dir.path().join("outbox.db")).unwrap();
     other.execute("DELETE FROM batch", []).unwrap();
-    assert_eq!(feed.next().await, Err("batches after 0 are missing".to_owned()), "nothing moves the cursor");
+    assert_eq!(
+        reader.next().await,
+        Err("batches after 0 are missing".to_owned()),
+        "nothing moves the cursor"
+    );
 
-    let next = tokio::spawn(async move { feed.next().await });
+    let next = tokio::spawn(async move { reader.next().await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     outbox.state.cursors.send_replace(vec![1]);
     outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
@@ -231,7 +240,8 @@ async fn many_appends_share_commits() {
     let metrics = Arc::new(Metrics::new());
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
     let (outbox, _thread) =
-        open(dir.path(), &[subscription("a")], limits, Room::open(dir.path()), metrics.clone()).unwrap();
+        open(dir.path(), &[subscription("a")], limits, DiskReserve::open(dir.path()), metrics.clone())
+            .unwrap();
     let mut senders = tokio::task::JoinSet::new();
     for byte in 0..200 {
         let outbox = outbox.clone();
@@ -261,5 +271,5 @@ async fn a_failed_commit_is_told_and_readiness_recovers() {
     other.execute_batch("DROP TRIGGER no; DROP TRIGGER np;").unwrap();
     assert_eq!(outbox.writable().await, Ok(()));
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-    assert_eq!(ids(&outbox.feed(0).unwrap().next().await.unwrap()), [1]);
+    assert_eq!(ids(&outbox.reader(0).unwrap().next().await.unwrap()), [1]);
 }

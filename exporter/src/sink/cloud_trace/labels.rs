@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::model::{Attributes, Value};
-use super::resource::OfResource;
+use super::resource::ResourceItems;
 use super::text::{MAX_VALUE, is_key, truncated, value};
 
 const MAX_ATTRIBUTES: usize = 32;
@@ -49,7 +49,7 @@ fn is_http(span: &Span) -> bool {
 }
 
 /// The labels of a span, the more important ones first.
-pub(super) fn of(span: &Span, resource: &OfResource, scope: Option<&InstrumentationScope>) -> Attributes {
+pub(super) fn of(span: &Span, resource: &ResourceItems, scope: Option<&InstrumentationScope>) -> Attributes {
     let mut labels = Labels {
         map: BTreeMap::new(),
         dropped: span.dropped_attributes_count.saturating_add(resource.dropped),
@@ -60,11 +60,11 @@ pub(super) fn of(span: &Span, resource: &OfResource, scope: Option<&Instrumentat
     for attribute in &span.attributes {
         has_agent |= attribute.key == AGENT_LABEL;
         match label(&attribute.key, is_http) {
-            Some((place, label)) => named.push((place, is_old(&attribute.key), label, attribute)),
+            Some((origin, label)) => named.push((origin, is_old(&attribute.key), label, attribute)),
             None => others.push(attribute),
         }
     }
-    named.sort_by_key(|(place, is_old, ..)| (*place, *is_old));
+    named.sort_by_key(|(origin, is_old, ..)| (*origin, *is_old));
 
     if !has_agent {
         labels.add(AGENT_LABEL, || Value::Text(truncated(AGENT, MAX_VALUE)));
@@ -190,7 +190,7 @@ mod tests {
         };
         let resource = Resource { attributes: resource, ..Default::default() };
         let project = "mesh-project".parse().unwrap();
-        let labels = of(&span, &OfResource::new(Some(&resource), &project), None);
+        let labels = of(&span, &ResourceItems::new(Some(&resource), &project), None);
         assert_eq!(labels.dropped_attributes_count, 0);
         let shown =
             labels.attribute_map.into_iter().filter(|(key, _)| key != AGENT_LABEL).map(|(key, value)| {
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn an_agent_that_is_there_stays() {
         let span = Span { attributes: vec![text(AGENT_LABEL, "other 1")], ..Default::default() };
-        let labels = of(&span, &OfResource::new(None, &"mesh-project".parse().unwrap()), None);
+        let labels = of(&span, &ResourceItems::new(None, &"mesh-project".parse().unwrap()), None);
         assert_eq!(labels.attribute_map[AGENT_LABEL], Value::Text(truncated("other 1", MAX_VALUE)));
     }
 }

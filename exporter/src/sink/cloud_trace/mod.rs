@@ -13,20 +13,20 @@ mod resource;
 mod span;
 mod status;
 mod text;
-mod window;
+mod time_limits;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use super::google::project::{self, ProjectId};
-use super::google::{Google, Service};
-use super::{Accepted, DeliveryError, Pace, Sink, decode, http};
+use super::google::{Access, Google, Service};
+use super::http;
 use crate::clock::unix_nanos;
-use crate::config::Config;
-use crate::deliver::Part;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 
 /// The sink.
 #[derive(Debug)]
@@ -36,9 +36,8 @@ pub(crate) struct CloudTrace(Google);
 const SCOPE: &str = "https://www.googleapis.com/auth/trace.append";
 
 impl CloudTrace {
-    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let service = Service { endpoint: &config.cloud_trace_endpoint, scope: SCOPE };
-        Google::open(config, service).await.map(Self)
+    pub(crate) async fn open(endpoint: &Url, access: &Access) -> anyhow::Result<Self> {
+        Google::open(Service { endpoint, scope: SCOPE }, access).await.map(Self)
     }
 }
 
@@ -49,8 +48,8 @@ impl Sink for CloudTrace {
         Pace { calls: 32, items: 1000, bytes: 1 << 20, linger: Duration::from_millis(500) }
     }
 
-    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let (project, body) = self.prepare(part)?;
+    async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
+        let (project, body) = self.prepare(chunk)?;
         let path = format!("/v2/projects/{project}/traces:batchWrite");
         let call =
             self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
@@ -66,14 +65,14 @@ impl Sink for CloudTrace {
 
 impl CloudTrace {
     /// The project and the body of a call; what was decoded for it is gone before the call is made.
-    fn prepare(&self, part: &Part) -> Result<(ProjectId, Vec<u8>), DeliveryError> {
-        let request = decode(part)?;
+    fn prepare(&self, chunk: &Chunk) -> Result<(ProjectId, Vec<u8>), DeliveryError> {
+        let request = decode(chunk)?;
         let project = match only_project(&request, &self.0.project) {
             Some(project) => project,
-            None => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
+            None => return Err(DeliveryError::Split { chunks: divide(chunk, &self.0.project) }),
         };
-        window::check(part, &request, unix_nanos())?;
-        let body = body(&request, &project).map_err(|reason| DeliveryError::Refused { reason })?;
+        time_limits::check(chunk, &request, unix_nanos())?;
+        let body = body(&request, &project).map_err(|reason| DeliveryError::Rejected { reason })?;
         Ok((project, body))
     }
 }
@@ -95,16 +94,16 @@ fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Opt
 }
 
 /// A part for each project.
-pub(in crate::sink) fn divide(part: &Part, default: &ProjectId) -> Vec<Part> {
+pub(in crate::sink) fn divide(chunk: &Chunk, default: &ProjectId) -> Vec<Chunk> {
     let key = |resource: &[u8]| project::of_resource(resource).unwrap_or_else(|| default.clone());
-    part.by_resource(key).into_values().collect()
+    chunk.by_resource(key).into_values().collect()
 }
 
 /// The body of a call.
 fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
     let mut spans = Vec::new();
     for of_resource in &request.resource_spans {
-        let resource = resource::OfResource::new(of_resource.resource.as_ref(), project);
+        let resource = resource::ResourceItems::new(of_resource.resource.as_ref(), project);
         for of_scope in &of_resource.scope_spans {
             let scope = of_scope.scope.as_ref();
             spans.extend(of_scope.spans.iter().map(|span| span::convert(span, &resource, scope, project)));

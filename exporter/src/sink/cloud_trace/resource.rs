@@ -11,7 +11,7 @@ use super::{ProjectId, project};
 
 /// The labels of a resource, made once for all of its spans.
 #[derive(Debug)]
-pub(super) struct OfResource {
+pub(super) struct ResourceItems {
     /// What counts more than the attributes of a span that have no name in the console.
     pub(super) first: Vec<(String, Value)>,
     pub(super) last: Vec<(String, Value)>,
@@ -20,7 +20,7 @@ pub(super) struct OfResource {
     pub(super) has_agent: bool,
 }
 
-impl OfResource {
+impl ResourceItems {
     pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
         let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
         let mut of_resource =
@@ -56,12 +56,12 @@ fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value
             _ => None,
         }
     };
-    let place = find("cloud.availability_zone").or_else(|| find("cloud.region"));
+    let origin = find("cloud.availability_zone").or_else(|| find("cloud.region"));
     let (kind, labels): (&str, &[(&str, Option<&str>)]) = if find("k8s.pod.name").is_some() {
         (
             "k8s_container",
             &[
-                ("location", place),
+                ("location", origin),
                 ("cluster_name", find("k8s.cluster.name")),
                 ("namespace_name", find("k8s.namespace.name")),
                 ("pod_name", find("k8s.pod.name")),
@@ -72,13 +72,13 @@ fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value
         (
             "cloud_run_revision",
             &[
-                ("location", place),
+                ("location", origin),
                 ("service_name", find("faas.name")),
                 ("revision_name", find("faas.version")),
             ],
         )
     } else if find("cloud.platform") == Some("gcp_compute_engine") {
-        ("gce_instance", &[("zone", place), ("instance_id", find("host.id"))])
+        ("gce_instance", &[("zone", origin), ("instance_id", find("host.id"))])
     } else {
         return Vec::new();
     };

@@ -5,10 +5,10 @@ use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::model::{Link, Links, Span, Text, Time};
-use super::resource::OfResource;
+use super::resource::ResourceItems;
 use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
 use super::{ProjectId, event, labels, status};
-use crate::value::hex;
+use crate::otlp::any_value::hex;
 
 const MAX_LINKS: usize = 128;
 const MAX_LINK_ATTRIBUTES: usize = 32;
@@ -19,7 +19,7 @@ const IS_REMOTE: u32 = 0x200;
 
 pub(super) fn convert(
     span: &OtlpSpan,
-    resource: &OfResource,
+    resource: &ResourceItems,
     scope: Option<&InstrumentationScope>,
     project: &ProjectId,
 ) -> Span {
@@ -108,10 +108,10 @@ mod tests {
             let span =
                 OtlpSpan { flags, kind: kind.into(), parent_span_id: vec![1; 8], ..Default::default() };
             let project: ProjectId = "mesh-project".parse().unwrap();
-            let written = convert(&span, &OfResource::new(None, &project), None, &project);
+            let written = convert(&span, &ResourceItems::new(None, &project), None, &project);
             assert_eq!(written.same_process_as_parent_span, expected, "{flags:#x} {kind:?}");
             let root = OtlpSpan { parent_span_id: Vec::new(), ..span };
-            let written = convert(&root, &OfResource::new(None, &project), None, &project);
+            let written = convert(&root, &ResourceItems::new(None, &project), None, &project);
             assert_eq!(written.same_process_as_parent_span, None, "a root has no parent");
         }
     }

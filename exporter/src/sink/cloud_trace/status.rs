@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::model::Status;
-use crate::text;
+use crate::truncate::truncate;
 
 const UNKNOWN: i32 = 2;
 
@@ -20,7 +20,7 @@ pub(super) fn of(span: &Span) -> Option<Status> {
         StatusCode::Ok => Some(Status { code: 0, message: String::new() }),
         StatusCode::Error => {
             let code = grpc(span).or_else(|| http(span)).unwrap_or(UNKNOWN);
-            Some(Status { code, message: text::cut(&status.message, MAX_MESSAGE).to_owned() })
+            Some(Status { code, message: truncate(&status.message, MAX_MESSAGE).to_owned() })
         }
     }
 }

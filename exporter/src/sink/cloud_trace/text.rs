@@ -4,7 +4,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
 use super::model::{Attributes, Text, Value};
-use crate::{text, value};
+use crate::otlp::any_value;
+use crate::truncate::truncate;
 
 /// In bytes.
 pub(super) const MAX_DISPLAY_NAME: usize = 128;
@@ -13,7 +14,7 @@ pub(super) const MAX_VALUE: usize = 256;
 
 /// Cuts a text at a character, and says how much is gone.
 pub(super) fn truncated(text: &str, max_bytes: usize) -> Text {
-    let kept = text::cut(text, max_bytes);
+    let kept = truncate(text, max_bytes);
     let gone = u32::try_from(text.len() - kept.len()).unwrap_or(u32::MAX);
     Text { value: kept.to_owned(), truncated_byte_count: gone.min(i32::MAX as u32) }
 }
@@ -24,7 +25,7 @@ pub(super) fn value(value: Option<&AnyValue>) -> Value {
         Some(Any::IntValue(number)) => Value::Int(*number),
         Some(Any::BoolValue(truth)) => Value::Bool(*truth),
         Some(Any::StringValue(text)) => Value::Text(truncated(text, MAX_VALUE)),
-        _ => Value::Text(truncated(&value::text(value), MAX_VALUE)),
+        _ => Value::Text(truncated(&any_value::text(value), MAX_VALUE)),
     }
 }
 

@@ -13,9 +13,10 @@ use google_cloud_auth::errors::CredentialsError;
 use reqwest::header::HeaderMap;
 use tokio::time::{Instant, timeout};
 
-use super::super::DeliveryError;
-use super::super::http::{CALL_TIMEOUT, causes, install_crypto};
+use super::super::http::{CALL_TIMEOUT, install_crypto};
 use super::project::{self, ProjectId};
+use crate::deliver::DeliveryError;
+use crate::error_chain::error_chain;
 use crate::log::{self, Severity, Value};
 
 /// The value of `--auth`.
@@ -90,10 +91,10 @@ impl Credentials {
         match timeout(PATIENCE, adc.headers(Default::default())).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if error.is_transient() && project::has_credentials_file() => {
-                tell(&causes(&error));
+                tell(&error_chain(&error));
             }
             Err(_) if project::has_credentials_file() => tell("no token came in time"),
-            Ok(Err(error)) => bail!(missing(causes(&error))),
+            Ok(Err(error)) => bail!(missing(error_chain(&error))),
             Err(_) => bail!(missing(format!("no token within {} s", PATIENCE.as_secs()))),
         }
         let opened = Mutex::new(Opened { adc, at: Instant::now(), kept: RENEWED_AFTER });
@@ -113,8 +114,8 @@ impl Credentials {
         if !error.is_transient() {
             source.open_anew();
         }
-        let reason = format!("no token for Google Cloud: {}", causes(&error));
-        Err(DeliveryError::Unavailable { reason, after: None })
+        let reason = format!("no token for Google Cloud: {}", error_chain(&error));
+        Err(DeliveryError::Unavailable { reason, retry_after: None })
     }
 }
 
@@ -162,7 +163,7 @@ fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> 
     } else {
         builder
     };
-    builder.build().map_err(|error| causes(&error))
+    builder.build().map_err(|error| error_chain(&error))
 }
 
 fn tell(error: &str) {

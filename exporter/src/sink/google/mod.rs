@@ -1,14 +1,16 @@
 //! What the sinks of Google Cloud share: credentials, the project, and what answers mean.
 
-pub(crate) mod credentials;
-pub(crate) mod project;
+mod credentials;
+pub(super) mod project;
+
+pub use credentials::Auth;
+pub use project::ProjectId;
 
 use reqwest::{Client, RequestBuilder, Url};
 
-use super::{DeliveryError, Denied, http};
-use crate::config::Config;
+use super::http;
+use crate::deliver::{DeliveryError, Denied};
 use credentials::Credentials;
-use project::ProjectId;
 
 /// A service of Google Cloud, to be called for one project or for several.
 #[derive(Debug)]
@@ -18,6 +20,14 @@ pub(crate) struct Google {
     credentials: Credentials,
     /// The project of what does not name another.
     pub(crate) project: ProjectId,
+}
+
+/// How the exporter gets access to Google Cloud.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    /// The project of `--project`.
+    pub(crate) project: Option<ProjectId>,
+    pub(crate) auth: Auth,
 }
 
 /// Which service.
@@ -34,10 +44,10 @@ impl Google {
     /// # Errors
     ///
     /// There are none, and what to do about it.
-    pub(crate) async fn open(config: &Config, service: Service<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(service: Service<'_>, access: &Access) -> anyhow::Result<Self> {
         let client = http::client()?;
-        let project = project::find(config.project.as_ref(), config.auth, &client).await?;
-        let credentials = Credentials::open(config.auth, service.scope, &project).await?;
+        let project = project::find(access.project.as_ref(), access.auth, &client).await?;
+        let credentials = Credentials::open(access.auth, service.scope, &project).await?;
         Ok(Self { client, endpoint: service.endpoint.clone(), credentials, project })
     }
 
@@ -60,12 +70,14 @@ impl Google {
     /// a proxy on the way, waits.
     pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
-            DeliveryError::Denied { what: Denied::Token, .. } => {
+            DeliveryError::AccessDenied { denied: Denied::Token, .. } => {
                 self.credentials.renew();
                 error
             }
-            DeliveryError::Denied { reason, what: Denied::Access, .. } if *project != self.project => {
-                DeliveryError::Unwanted { reason: format!("project {project}: {reason}") }
+            DeliveryError::AccessDenied { reason, denied: Denied::Access, .. }
+                if *project != self.project =>
+            {
+                DeliveryError::Undeliverable { reason: format!("project {project}: {reason}") }
             }
             other => other,
         }
@@ -83,7 +95,6 @@ pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::credentials::Auth;
     use super::*;
 
     #[tokio::test]
@@ -96,8 +107,9 @@ mod tests {
             project: own.clone(),
         };
         let other: ProjectId = "other-2".parse().unwrap();
-        let denied = |what| DeliveryError::Denied { reason: "no".to_owned(), after: None, what };
-        let unwanted = DeliveryError::Unwanted { reason: "project other-2: no".to_owned() };
+        let denied =
+            |denied| DeliveryError::AccessDenied { reason: "no".to_owned(), retry_after: None, denied };
+        let unwanted = DeliveryError::Undeliverable { reason: "project other-2: no".to_owned() };
         for (project, error, expected) in [
             (&own, denied(Denied::Access), denied(Denied::Access)),
             (&other, denied(Denied::Access), unwanted),

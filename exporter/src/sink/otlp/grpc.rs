@@ -16,10 +16,10 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, causes, install_crypto};
-use super::super::{Accepted, DeliveryError, Denied};
+use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, install_crypto};
 use super::http::accepted;
-use crate::deliver::Part;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Denied};
+use crate::error_chain::error_chain;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -49,13 +49,13 @@ impl Grpc {
         Ok(Self { channel: endpoint.connect_lazy(), headers })
     }
 
-    pub(super) async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+    pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let mut client = Client::new(self.channel.clone());
         client
             .ready()
             .await
-            .map_err(|error| DeliveryError::Unavailable { reason: causes(&error), after: None })?;
-        let mut request = Request::new(part.body());
+            .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
+        let mut request = Request::new(chunk.body());
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         request.set_timeout(CALL_TIMEOUT);
         let answer = client
@@ -75,13 +75,15 @@ fn judge(status: &Status) -> DeliveryError {
         format!("gRPC {name}: {}", status.message())
     };
     if let Some(source) = std::error::Error::source(status) {
-        reason = format!("{reason}: {}", causes(source));
+        reason = format!("{reason}: {}", error_chain(source));
     }
-    let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     match status.code() {
         // Both say that a message is too large, in some servers; a smaller one may pass.
-        Code::ResourceExhausted | Code::OutOfRange if after.is_none() && is_too_large(status.message()) => {
-            DeliveryError::Refused { reason }
+        Code::ResourceExhausted | Code::OutOfRange
+            if retry_after.is_none() && is_too_large(status.message()) =>
+        {
+            DeliveryError::Rejected { reason }
         }
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -89,15 +91,15 @@ fn judge(status: &Status) -> DeliveryError {
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => DeliveryError::Unavailable { reason, after },
-        Code::Unauthenticated => DeliveryError::Denied { reason, after, what: Denied::Token },
+        | Code::DataLoss => DeliveryError::Unavailable { reason, retry_after },
+        Code::Unauthenticated => DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Token },
         Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
-            DeliveryError::Denied { reason, after, what: Denied::Access }
+            DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Access }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
-            DeliveryError::Refused { reason }
+            DeliveryError::Rejected { reason }
         }
-        Code::Ok | Code::Unknown | Code::Internal => DeliveryError::Failed { reason, after },
+        Code::Ok | Code::Unknown | Code::Internal => DeliveryError::Failed { reason, retry_after },
     }
 }
 
@@ -105,7 +107,7 @@ fn is_too_large(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["larger than max", "too large", "message size", "exceeds limit"]
         .iter()
-        .any(|part| message.contains(part))
+        .any(|chunk| message.contains(chunk))
 }
 
 /// Messages as bytes: what is sent is encoded already.
@@ -154,10 +156,10 @@ mod tests {
     #[test]
     fn codes_are_told_apart() {
         let told = |status: &Status| match judge(status) {
-            DeliveryError::Unavailable { after, .. } => ("later", after),
-            DeliveryError::Denied { after, .. } => ("denied", after),
-            DeliveryError::Failed { after, .. } => ("perhaps", after),
-            DeliveryError::Refused { .. } => ("never", None),
+            DeliveryError::Unavailable { retry_after, .. } => ("later", retry_after),
+            DeliveryError::AccessDenied { retry_after, .. } => ("denied", retry_after),
+            DeliveryError::Failed { retry_after, .. } => ("perhaps", retry_after),
+            DeliveryError::Rejected { .. } => ("never", None),
             other => panic!("{other:?}"),
         };
         for (code, message, kind) in [

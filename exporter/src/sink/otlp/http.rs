@@ -9,9 +9,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
+use super::super::http;
 use super::super::http::{Answer, Content};
-use super::super::{Accepted, DeliveryError, Denied, Rejected, http};
-use crate::deliver::Part;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, RejectedItems};
 
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -25,9 +25,9 @@ impl Http {
         Ok(Self { client: http::client()?, url: traces(url), headers })
     }
 
-    pub(super) async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+    pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let request = self.client.post(self.url.clone()).headers(self.headers.clone());
-        send(request, part.body()).await
+        send(request, chunk.body()).await
     }
 }
 
@@ -47,7 +47,7 @@ fn read(Answer { content, body }: Answer) -> Result<Accepted, DeliveryError> {
     };
     response.map(accepted).map_err(|error| {
         let reason = format!("a success that is no answer of OTLP: {error}");
-        DeliveryError::Denied { reason, after: None, what: Denied::Call }
+        DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Call }
     })
 }
 
@@ -82,7 +82,7 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
 pub(super) fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     let rejected = response.partial_success.filter(|partial| partial.rejected_spans > 0);
     Accepted {
-        rejected: rejected.map(|partial| Rejected {
+        rejected: rejected.map(|partial| RejectedItems {
             items: u32::try_from(partial.rejected_spans).unwrap_or(u32::MAX),
             reason: partial.error_message,
         }),
@@ -108,7 +108,7 @@ mod tests {
     fn a_success_has_to_be_one_of_otlp() {
         let answer = |content, body: &[u8]| read(Answer { content, body: Bytes::copy_from_slice(body) });
         let rejected = |items, reason: &str| {
-            Ok(Accepted { rejected: Some(Rejected { items, reason: reason.to_owned() }) })
+            Ok(Accepted { rejected: Some(RejectedItems { items, reason: reason.to_owned() }) })
         };
         let nothing = br#"{"partialSuccess":{"rejectedSpans":null,"errorMessage":null}}"#;
         for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
@@ -124,7 +124,10 @@ mod tests {
         assert_eq!(answer(Content::Protobuf, &body), rejected(3, "no"));
         assert_eq!(answer(Content::Other, b"accepted"), Ok(Accepted::default()));
         for (content, body) in [(Content::Protobuf, b"<html>"), (Content::Json, b"<html>")] {
-            assert!(matches!(answer(content, body), Err(DeliveryError::Denied { what: Denied::Call, .. })));
+            assert!(matches!(
+                answer(content, body),
+                Err(DeliveryError::AccessDenied { denied: Denied::Call, .. })
+            ));
         }
     }
 

@@ -13,8 +13,7 @@ use anyhow::Context;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
-use super::{Accepted, DeliveryError, Pace, Sink};
-use crate::deliver::Part;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use grpc::Grpc;
 use http::Http;
 
@@ -48,10 +47,10 @@ impl Sink for Otlp {
         Pace { calls: 32, items: 4096, bytes: 1 << 20, linger: Duration::from_millis(50) }
     }
 
-    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
+    async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         match self {
-            Self::Http(http) => http.deliver(part).await,
-            Self::Grpc(grpc) => grpc.deliver(part).await,
+            Self::Http(http) => http.deliver(chunk).await,
+            Self::Grpc(grpc) => grpc.deliver(chunk).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use crate::text::cut;
+use crate::truncate::truncate;
 
 const MAX_NAME_BYTES: usize = 1024;
 const MAX_KEY_BYTES: usize = 512;
@@ -52,7 +52,7 @@ fn add(count: &mut u32, more: u32) {
 }
 
 fn shorten(name: &mut String) {
-    name.truncate(cut(name, MAX_NAME_BYTES).len());
+    name.truncate(truncate(name, MAX_NAME_BYTES).len());
 }
 
 /// How many had to go.
@@ -62,7 +62,7 @@ fn attributes(attributes: &mut Vec<KeyValue>) -> u32 {
         let value = attribute.value.as_mut().and_then(|value| value.value.as_mut());
         let fits = match value {
             Some(Any::StringValue(text)) => {
-                text.truncate(cut(text, MAX_VALUE_BYTES).len());
+                text.truncate(truncate(text, MAX_VALUE_BYTES).len());
                 true
             }
             // A part of a list or of bytes would be another value.

@@ -12,14 +12,14 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
+use reqwest::Url;
 
 use super::cloud_trace::divide;
 use super::google::project::{self, ProjectId};
-use super::google::{Google, Service};
-use super::{Accepted, DeliveryError, Pace, Sink, otlp};
-use crate::config::Config;
-use crate::deliver::Part;
-use crate::envelope::{Envelope, OfResource};
+use super::google::{Access, Google, Service};
+use super::otlp;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
+use crate::otlp::envelope::{Envelope, ResourceItems};
 
 /// The sink.
 #[derive(Debug)]
@@ -29,9 +29,8 @@ pub(crate) struct Telemetry(Google);
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 impl Telemetry {
-    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let service = Service { endpoint: &config.telemetry_endpoint, scope: SCOPE };
-        Google::open(config, service).await.map(Self)
+    pub(crate) async fn open(endpoint: &Url, access: &Access) -> anyhow::Result<Self> {
+        Google::open(Service { endpoint, scope: SCOPE }, access).await.map(Self)
     }
 }
 
@@ -41,11 +40,11 @@ impl Sink for Telemetry {
         Pace { calls: 32, items: 2000, bytes: 1 << 20, linger: Duration::from_millis(200) }
     }
 
-    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let undecodable = |error: prost::DecodeError| DeliveryError::Refused { reason: error.to_string() };
-        let mut envelope = Envelope::open(&part.body()).map_err(undecodable)?;
+    async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
+        let undecodable = |error: prost::DecodeError| DeliveryError::Rejected { reason: error.to_string() };
+        let mut envelope = Envelope::open(&chunk.body()).map_err(undecodable)?;
         // What has no spans must not decide about those that there are.
-        envelope.resources.retain(OfResource::has_items);
+        envelope.resources.retain(ResourceItems::has_items);
         let mut project = None;
         for of_resource in &mut envelope.resources {
             let named = complete(of_resource, &self.0.project).map_err(undecodable)?;
@@ -58,7 +57,7 @@ impl Sink for Telemetry {
                 None => project = Some(named),
                 Some(project) if *project == named => {}
                 // Access to one project must not decide about spans of another.
-                Some(_) => return Err(DeliveryError::Divided { parts: divide(part, &self.0.project) }),
+                Some(_) => return Err(DeliveryError::Split { chunks: divide(chunk, &self.0.project) }),
             }
         }
         let project = project.unwrap_or_else(|| self.0.project.clone());
@@ -69,7 +68,7 @@ impl Sink for Telemetry {
 }
 
 /// Lets the resource name a project; which it is.
-fn complete(of_resource: &mut OfResource, default: &ProjectId) -> Result<ProjectId, prost::DecodeError> {
+fn complete(of_resource: &mut ResourceItems, default: &ProjectId) -> Result<ProjectId, prost::DecodeError> {
     let mut resource = match &of_resource.resource {
         Some(resource) => Resource::decode(resource.clone())?,
         None => Resource::default(),
@@ -112,7 +111,7 @@ mod tests {
         ] {
             let resource = Resource { attributes: given, ..Default::default() };
             let mut of_resource =
-                OfResource { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
+                ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
             assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), expected);
             let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
             assert_eq!(completed.attributes, [attribute(text(expected))]);
@@ -123,12 +122,12 @@ mod tests {
         many.push(attribute(text("other")));
         let resource = Resource { attributes: many, ..Default::default() };
         let mut of_resource =
-            OfResource { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
+            ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
         assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), "other");
         let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
         assert_eq!((completed.attributes.len(), completed.dropped_attributes_count), (1024, 1));
         assert_eq!(completed.attributes[0], attribute(text("other")));
-        let mut none = OfResource::default();
+        let mut none = ResourceItems::default();
         complete(&mut none, &default).unwrap();
         assert!(none.resource.is_some());
     }

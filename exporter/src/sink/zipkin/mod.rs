@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
-use super::{Accepted, DeliveryError, Pace, Sink, decode, http};
-use crate::deliver::Part;
+use super::http;
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 use span::ZipkinSpan;
 
 /// A receiver of Zipkin spans.
@@ -34,8 +34,8 @@ impl Sink for Zipkin {
         Pace { calls: 16, items: 1024, bytes: 1 << 20, linger: Duration::from_millis(50) }
     }
 
-    async fn deliver(&self, part: &Part) -> Result<Accepted, DeliveryError> {
-        let body = body(&decode(part)?).map_err(|reason| DeliveryError::Refused { reason })?;
+    async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
+        let body = body(&decode(chunk)?).map_err(|reason| DeliveryError::Rejected { reason })?;
         let request = self
             .client
             .post(self.url.clone())

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde::Serialize;
 
-use crate::value;
+use crate::otlp::any_value;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,9 +78,9 @@ impl ZipkinSpan {
         // Zeros are no id.
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
         Self {
-            trace_id: value::hex(&span.trace_id),
-            parent_id: if has_parent { value::hex(&span.parent_span_id) } else { String::new() },
-            id: value::hex(&span.span_id),
+            trace_id: any_value::hex(&span.trace_id),
+            parent_id: if has_parent { any_value::hex(&span.parent_span_id) } else { String::new() },
+            id: any_value::hex(&span.span_id),
             kind,
             name: span.name.clone(),
             timestamp: micros(span.start_time_unix_nano),
@@ -131,7 +131,7 @@ fn annotation(event: &Event) -> Annotation {
     let value = if event.attributes.is_empty() {
         event.name.clone()
     } else {
-        serde_json::json!({ &event.name: value::object(&event.attributes) }).to_string()
+        serde_json::json!({ &event.name: any_value::object(&event.attributes) }).to_string()
     };
     // An event at no known time is at the beginning of time for Zipkin, too.
     Annotation { timestamp: event.time_unix_nano / 1000, value }
@@ -146,7 +146,7 @@ fn tags(
     // What the span says counts more than what its resource says.
     let mut tags: BTreeMap<String, String> = others
         .chain(&span.attributes)
-        .map(|attribute| (attribute.key.clone(), value::text(attribute.value.as_ref())))
+        .map(|attribute| (attribute.key.clone(), any_value::text(attribute.value.as_ref())))
         .collect();
     let mut add = |key: &str, value: String| {
         if !value.is_empty() {
@@ -166,10 +166,10 @@ fn tags(
         add(key, if count > 0 { count.to_string() } else { String::new() });
     }
     for (index, link) in span.links.iter().enumerate() {
-        let (trace_id, span_id) = (value::hex(&link.trace_id), value::hex(&link.span_id));
+        let (trace_id, span_id) = (any_value::hex(&link.trace_id), any_value::hex(&link.span_id));
         add(
             &format!("otlp.link.{index}"),
-            format!("{trace_id}|{span_id}|{}|{}", link.trace_state, value::object(&link.attributes)),
+            format!("{trace_id}|{span_id}|{}|{}", link.trace_state, any_value::object(&link.attributes)),
         );
     }
     match span.status.as_ref().map_or(StatusCode::Unset, |status| status.code()) {
@@ -195,7 +195,7 @@ fn tags(
 /// An attribute that has a value.
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
-    Some(value::text(attribute.value.as_ref())).filter(|text| !text.is_empty())
+    Some(any_value::text(attribute.value.as_ref())).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use maud::{Markup, html};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 
-use crate::sink::store::StoredSpan;
+use crate::otlp::any_value;
+use crate::store::StoredSpan;
+use crate::view::api;
 use crate::view::format::duration;
-use crate::view::{api, value};
 
 pub(super) fn span(stored: &StoredSpan, trace_start: u64) -> Markup {
     let span = &stored.span;
@@ -47,7 +48,7 @@ fn table(title: &str, attributes: &[KeyValue], dropped: u32) -> Markup {
             table.attributes {
                 caption { (title) @if dropped > 0 { span.muted { " (" (dropped) " dropped by the sender)" } } }
                 @for attribute in attributes {
-                    tr { th scope="row" { (attribute.key) } td { (value::text(attribute.value.as_ref())) } }
+                    tr { th scope="row" { (attribute.key) } td { (any_value::text(attribute.value.as_ref())) } }
                 }
             }
         }
@@ -66,14 +67,14 @@ fn table_of_event(event: &Event, trace_start: u64) -> Markup {
         table.attributes {
             caption { "Event " b { (event.name) } span.muted { " at +" (offset) } }
             @for attribute in &event.attributes {
-                tr { th scope="row" { (attribute.key) } td { (value::text(attribute.value.as_ref())) } }
+                tr { th scope="row" { (attribute.key) } td { (any_value::text(attribute.value.as_ref())) } }
             }
         }
     }
 }
 
 fn link(link: &Link) -> Markup {
-    let (trace_id, span_id) = (value::hex(&link.trace_id), value::hex(&link.span_id));
+    let (trace_id, span_id) = (any_value::hex(&link.trace_id), any_value::hex(&link.span_id));
     html! {
         p { "Link to " a.mono href={ "/trace/" (trace_id) "?span=" (span_id) "#s-" (span_id) } { (trace_id) } }
     }

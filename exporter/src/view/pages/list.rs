@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Refresh};
 use super::palette::Palette;
-use crate::sink::store::TraceSummary;
+use crate::store::TraceSummary;
 use crate::view::format::{ago, clock_time, count, duration, rfc3339};
 
 /// Services named in a row; the others are counted.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::detail;
 use super::layout::{self, Refresh};
 use super::palette::Palette;
-use crate::sink::store::{Bounds, StoredLine, Trace};
+use crate::store::{Bounds, StoredLine, Trace};
 use crate::view::format::{clock_time, count, duration, rfc3339};
 use crate::view::waterfall::{Row, rows};
 

@@ -1,0 +1,287 @@
+//! What one call to a sink carries, and how it is divided.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::otlp::Signal;
+use crate::otlp::check;
+use crate::otlp::envelope::{Envelope, ResourceItems};
+
+/// Spans or log records for one call: whole batches, or a piece of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    signal: Signal,
+    slices: Vec<Slice>,
+}
+
+/// A request, or a piece of one, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) origin: Origin,
+    pub(crate) items: u32,
+    /// The request of the signal as protobuf.
+    pub(crate) body: Bytes,
+}
+
+/// Where a piece waits until it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In the outbox.
+    Batch(i64),
+    /// Among the dead letters, and it has been asked to try it again.
+    DeadLetter(i64),
+}
+
+/// A part that was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Halves {
+    Two(Chunk, Chunk),
+    /// A single item, or something that cannot be divided.
+    One(Chunk),
+}
+
+impl Chunk {
+    pub(crate) fn new(signal: Signal, slice: Slice) -> Self {
+        Self { signal, slices: vec![slice] }
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    pub(crate) fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    /// The requests; put one after the other they are one request.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Bytes> {
+        self.slices.iter().map(|slice| &slice.body)
+    }
+
+    /// All requests as one.
+    pub(crate) fn body(&self) -> Bytes {
+        match &self.slices[..] {
+            [slice] => slice.body.clone(),
+            slices => {
+                let mut body = Vec::with_capacity(self.bytes());
+                slices.iter().for_each(|slice| body.extend_from_slice(&slice.body));
+                body.into()
+            }
+        }
+    }
+
+    /// How many spans or log records it has.
+    pub(crate) fn items(&self) -> u32 {
+        self.slices.iter().map(|slice| slice.items).fold(0, u32::saturating_add)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bodies().map(Bytes::len).sum()
+    }
+
+    /// Adds a piece of the same signal.
+    pub(super) fn push(&mut self, slice: Slice) {
+        self.slices.push(slice);
+    }
+
+    /// Halves it by its pieces, and a single piece by what is in it.
+    pub(super) fn halves(mut self) -> Halves {
+        if self.slices.len() > 1 {
+            let second = self.slices.split_off(self.slices.len() / 2);
+            let second = Self { signal: self.signal, slices: second };
+            return Halves::Two(self, second);
+        }
+        let Some(slice) = self.slices.first() else { return Halves::One(self) };
+        let Some(mut cut) = cut(self.signal, slice, slice.items.div_ceil(2), usize::MAX) else {
+            return Halves::One(self);
+        };
+        match (cut.next(), cut.next()) {
+            (Some(first), Some(second)) => {
+                Halves::Two(Self::new(self.signal, first), Self::new(self.signal, second))
+            }
+            _ => Halves::One(self),
+        }
+    }
+
+    /// Divides it by something that is told by the resource; the resource is a `Resource` as protobuf.
+    pub(crate) fn by_resource<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
+        let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
+        for slice in &self.slices {
+            let Some(envelope) = open(self.signal, slice) else { continue };
+            let mut by_key: BTreeMap<K, Envelope> = BTreeMap::new();
+            for of_resource in envelope.resources {
+                let key = key(of_resource.resource.as_deref().unwrap_or_default());
+                by_key.entry(key).or_default().resources.push(of_resource);
+            }
+            for (key, envelope) in by_key {
+                self.put_under(key, &mut chunks, slice.origin, &envelope);
+            }
+        }
+        chunks
+    }
+
+    /// Divides it by something that is told by each span or log record, which are bytes of protobuf.
+    pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
+        let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
+        for slice in &self.slices {
+            let Some(envelope) = open(self.signal, slice) else { continue };
+            let items = envelope.resources.iter().flat_map(|of_resource| &of_resource.scopes);
+            let keys: BTreeSet<K> =
+                items.flat_map(|of_scope| &of_scope.items).map(|item| key(item)).collect();
+            for wanted in keys {
+                let mut envelope = envelope.clone();
+                for of_scope in envelope.resources.iter_mut().flat_map(|of_resource| &mut of_resource.scopes)
+                {
+                    of_scope.items.retain(|item| key(item) == wanted);
+                }
+                envelope.resources.iter_mut().for_each(|of_resource| {
+                    of_resource.scopes.retain(|of_scope| !of_scope.items.is_empty());
+                });
+                envelope.resources.retain(ResourceItems::has_items);
+                self.put_under(wanted, &mut chunks, slice.origin, &envelope);
+            }
+        }
+        chunks
+    }
+
+    fn put_under<K: Ord>(&self, key: K, chunks: &mut BTreeMap<K, Self>, origin: Origin, envelope: &Envelope) {
+        if let Some(slice) = slice_of(origin, envelope) {
+            match chunks.entry(key) {
+                Entry::Occupied(mut chunk) => chunk.get_mut().push(slice),
+                Entry::Vacant(free) => drop(free.insert(Self::new(self.signal, slice))),
+            }
+        }
+    }
+}
+
+/// What a piece is cut into. Each takes memory only once it is asked for: all together can be far larger than the
+/// piece, for each says again what its resource says.
+#[derive(Debug)]
+pub(super) struct Cut {
+    origin: Origin,
+    envelopes: std::vec::IntoIter<Envelope>,
+}
+
+impl Iterator for Cut {
+    type Item = Slice;
+
+    fn next(&mut self) -> Option<Slice> {
+        let origin = self.origin;
+        self.envelopes.find_map(|envelope| slice_of(origin, &envelope))
+    }
+}
+
+/// Cuts a piece into smaller ones; `None` if it cannot be read, or does not hold what it says.
+pub(super) fn cut(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Cut> {
+    let envelopes = open(signal, slice)?.slices(max_items, max_bytes).into_iter();
+    Some(Cut { origin: slice.origin, envelopes })
+}
+
+/// The outbox gets nothing from the receivers that cannot be read, but its file can hold anything.
+fn open(signal: Signal, slice: &Slice) -> Option<Envelope> {
+    if check::is_too_large(signal, &slice.body) {
+        return None;
+    }
+    Envelope::open(&slice.body).ok().filter(|envelope| envelope.items() == slice.items)
+}
+
+fn slice_of(origin: Origin, envelope: &Envelope) -> Option<Slice> {
+    let items = envelope.items();
+    (items > 0).then(|| Slice { origin, items, body: envelope.close() })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message;
+
+    /// A request with spans of these names, each in a resource of its own that its first letter stands for.
+    pub(crate) fn body(names: &[&str]) -> Bytes {
+        let of = |name: &&str| ResourceSpans {
+            resource: Some(Resource {
+                dropped_attributes_count: u32::from(name.as_bytes()[0]),
+                ..Default::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                spans: vec![Span {
+                    trace_id: vec![1; 16],
+                    span_id: vec![1; 8],
+                    name: (*name).to_owned(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        ExportTraceServiceRequest { resource_spans: names.iter().map(of).collect() }.encode_to_vec().into()
+    }
+
+    /// The names of the spans of a part.
+    pub(crate) fn names(chunk: &Chunk) -> Vec<String> {
+        let request = ExportTraceServiceRequest::decode(chunk.body()).unwrap();
+        let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        scopes.flat_map(|scope| scope.spans).map(|span| span.name).collect()
+    }
+
+    fn slice(id: i64, names: &[&str]) -> Slice {
+        let items = u32::try_from(names.len()).unwrap();
+        Slice { origin: Origin::Batch(id), items, body: body(names) }
+    }
+
+    #[test]
+    fn it_is_halved_down_to_single_items() {
+        let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a", "b", "c"]));
+        chunk.push(slice(2, &["d"]));
+        chunk.push(slice(3, &["e", "f"]));
+        assert_eq!(
+            (chunk.items(), names(&chunk)),
+            (6, ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec())
+        );
+        let mut open = vec![chunk];
+        let mut singles = Vec::new();
+        while let Some(chunk) = open.pop() {
+            match chunk.halves() {
+                Halves::Two(first, second) => open.extend([second, first]),
+                Halves::One(chunk) => {
+                    singles.push((chunk.slices[0].origin, chunk.items(), names(&chunk).join(" ")));
+                }
+            }
+        }
+        let expected = [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (3, "f")];
+        assert_eq!(singles, expected.map(|(id, name)| (Origin::Batch(id), 1, name.to_owned())));
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_whole() {
+        for body in [Bytes::from_static(b"\xff\xff"), body(&["a", "b", "c"])] {
+            let chunk = Chunk::new(Signal::Traces, Slice { origin: Origin::Batch(1), items: 2, body });
+            assert_eq!(chunk.clone().halves(), Halves::One(chunk));
+        }
+    }
+
+    #[test]
+    fn it_is_divided_by_item() {
+        use opentelemetry_proto::tonic::trace::v1::Span;
+        let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a1", "b1", "a2"]));
+        chunk.push(slice(2, &["b2", "c1"]));
+        let key = |span: &[u8]| Span::decode(span).unwrap().name.starts_with('a');
+        let chunks = chunk.by_item(key);
+        assert_eq!(names(&chunks[&true]), ["a1", "a2"]);
+        assert_eq!(names(&chunks[&false]), ["b1", "b2", "c1"]);
+        assert_eq!(chunks[&false].items(), 3);
+    }
+
+    #[test]
+    fn it_is_divided_by_resource() {
+        let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a1", "b1", "a2"]));
+        chunk.push(slice(2, &["b2", "c1"]));
+        let key = |resource: &[u8]| Resource::decode(resource).unwrap().dropped_attributes_count;
+        let chunks: Vec<_> = chunk.by_resource(key).values().map(names).collect();
+        assert_eq!(chunks, [vec!["a1", "a2"], vec!["b1", "b2"], vec!["c1"]]);
+    }
+}

@@ -1,0 +1,286 @@
+//! What a sink has refused for good, kept until somebody has it tried again or discards it.
+//!
+//! ```text
+//!  deliver ──► DeadLetters::keep ──► dead-letters.db ──► command (list, retry, discard)
+//!     ▲                                    │ ▲                     │
+//!     └──────── asked ◄────────────────────┘ └──── is_asked ◄──────┘
+//! ```
+//!
+//! The command works on the file, whether an exporter runs on it or not.
+//!
+//! Invariant: a letter is on disk before the cursor passes what is in it, and it leaves only when the sink has
+//! accepted it, when somebody discards it, or, counted, when the bound by bytes is reached.
+
+pub(crate) mod command;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::clock::unix_millis;
+use crate::deliver::{Chunk, Slice};
+use crate::log::{self, Severity, Value};
+use crate::metrics::Metrics;
+use crate::otlp::Signal;
+use crate::storage::DiskReserve;
+use crate::storage::{quarantine, sqlite};
+use crate::truncate::truncate;
+
+/// The dead letters of all sinks; clones share one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadLetters(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: Mutex<File>,
+    max_bytes: u64,
+    reserve: DiskReserve,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct File {
+    connection: Connection,
+    /// The size of all bodies, or more: what the command discards is not noticed before it matters.
+    bytes: u64,
+}
+
+/// A request, or a piece of one, that a sink has refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) id: i64,
+    pub(crate) sink: String,
+    /// In milliseconds since 1970.
+    pub(crate) kept_ms: i64,
+    pub(crate) signal: Signal,
+    pub(crate) items: u32,
+    pub(crate) reason: String,
+    pub(crate) is_asked: bool,
+    pub(crate) body: Bytes,
+}
+
+/// So much is tried again at one time.
+const ASKED_BYTES: usize = 1 << 20;
+
+/// Longer reasons are cut.
+const MAX_REASON_BYTES: usize = 2048;
+
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("dead-letters.db")
+}
+
+impl DeadLetters {
+    /// Opens `dead-letters.db` in this directory.
+    pub(crate) fn open(
+        dir: &Path,
+        max_bytes: u64,
+        reserve: DiskReserve,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.without_recovery()?;
+        let bytes = bytes(&connection).context("cannot read the dead letters")?;
+        let pages = reserve.share() / 4 / u64::from(schema::KIND.page_size);
+        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
+        let file = Mutex::new(File { connection, bytes });
+        Ok(Self(Arc::new(Inner { file, max_bytes, reserve, metrics })))
+    }
+
+    /// Keeps what this sink has refused; it is on disk after that. What is there already is not kept twice.
+    pub(crate) async fn keep(&self, sink: &str, chunk: &Chunk, reason: &str) -> Result<(), String> {
+        let (sink, chunk, reason) =
+            (sink.to_owned(), chunk.clone(), truncate(reason, MAX_REASON_BYTES).to_owned());
+        self.with(move |inner, file| {
+            let now_ms = unix_millis();
+            let is_full = inner.reserve.is_full();
+            // On a full disk twice as many leave as come, as long as there is more than the reserve has room for.
+            let fewer = file.bytes.saturating_sub(chunk.bytes() as u64);
+            let most = if is_full { fewer.max(inner.reserve.share() / 2) } else { u64::MAX };
+            let max_bytes = inner.max_bytes.min(most);
+            let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for slice in chunk.slices() {
+                insert(&tx, &sink, chunk.signal(), slice, &reason, now_ms)?;
+            }
+            let mut all = file.bytes + chunk.bytes() as u64;
+            let mut discarded = Vec::new();
+            if all > max_bytes {
+                (all, discarded) = make_room(&tx, max_bytes)?;
+            }
+            tx.commit()?;
+            file.bytes = all;
+            if is_full {
+                sqlite::vacuum(&file.connection, u64::from(i32::MAX.unsigned_abs()))?;
+                sqlite::checkpoint(&file.connection, true)?;
+            }
+            for (sink, items) in discarded {
+                inner.metrics.count_discarded(&sink, items);
+                log::repeated(
+                    Severity::Error,
+                    "dead letters discarded, there are too many",
+                    &[("sink", Value::Str(&sink)), ("items", Value::U64(items))],
+                );
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Some of this sink's letters that are to be tried again.
+    pub(crate) async fn asked(&self, sink: &str) -> Vec<Letter> {
+        let sink = sink.to_owned();
+        let read = self.with(move |_, File { connection, .. }| {
+            let mut bytes = 0;
+            let mut letters = Vec::new();
+            let sql = format!("{SELECT} WHERE sink = ? AND is_asked = 1 ORDER BY id");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([sink])?;
+            while bytes < ASKED_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let letter = letter(row)?;
+                bytes += letter.body.len();
+                letters.push(letter);
+            }
+            Ok(letters)
+        });
+        read.await.unwrap_or_else(|error| {
+            log::repeated(
+                Severity::Warning,
+                "cannot read the dead letters",
+                &[("error", Value::Str(&error))],
+            );
+            Vec::new()
+        })
+    }
+
+    /// Takes out what has been delivered, or kept again.
+    pub(crate) async fn remove(&self, ids: &[i64]) -> Result<(), String> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = ids.to_vec();
+        self.with(move |_, File { connection, .. }| {
+            let tx = connection.transaction()?;
+            for id in ids {
+                tx.prepare_cached("DELETE FROM letter WHERE id = ?")?.execute([id])?;
+            }
+            tx.commit()
+        })
+        .await
+    }
+
+    /// How many letters this sink has.
+    pub(crate) async fn count(&self, sink: &str) -> Option<i64> {
+        let sink = sink.to_owned();
+        let count = self.with(move |_, File { connection, .. }| {
+            connection
+                .prepare_cached("SELECT count(*) FROM letter WHERE sink = ?")?
+                .query_row([sink], |row| row.get(0))
+        });
+        count.await.ok()
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &mut File) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let inner = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&inner, &mut file)
+        });
+        let done = done.await.map_err(|error| error.to_string())?;
+        done.map_err(|error| {
+            // What is tried again then makes room for itself.
+            self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
+            error.to_string()
+        })
+    }
+}
+
+/// The columns in the order that [`letter`] reads.
+const SELECT: &str = "SELECT id, sink, kept_ms, signal, items, reason, is_asked, body FROM letter";
+
+fn letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Letter> {
+    Ok(Letter {
+        id: row.get(0)?,
+        sink: row.get(1)?,
+        kept_ms: row.get(2)?,
+        signal: row.get(3)?,
+        items: row.get(4)?,
+        reason: row.get(5)?,
+        is_asked: row.get(6)?,
+        body: row.get::<_, Vec<u8>>(7)?.into(),
+    })
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    sink: &str,
+    signal: Signal,
+    slice: &Slice,
+    reason: &str,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    let digest = digest(&slice.body);
+    // One that has been asked for is about to be removed; this may be the same.
+    let known = tx
+        .prepare_cached("SELECT 1 FROM letter WHERE digest = ? AND sink = ? AND body = ? AND is_asked = 0")?
+        .query_row(params![digest, sink, &slice.body[..]], |_| Ok(()))
+        .optional()?;
+    if known.is_none() {
+        tx.prepare_cached("INSERT INTO letter VALUES (NULL, ?, ?, ?, ?, ?, 0, ?, ?)")?.execute(params![
+            sink,
+            now_ms,
+            signal,
+            slice.items,
+            reason,
+            digest,
+            &slice.body[..]
+        ])?;
+    }
+    Ok(())
+}
+
+/// Discards the oldest letters if the bound is passed, some more than needed, so that this is not done again for the
+/// next letter; how much is left, and what was discarded, by sink.
+fn make_room(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<(u64, Vec<(String, u64)>)> {
+    let mut left = bytes(tx)?;
+    let mut discarded = Vec::new();
+    if left > max_bytes {
+        let wanted = max_bytes - max_bytes / 64;
+        let mut oldest = tx.prepare_cached("SELECT id, sink, items, length(body) FROM letter ORDER BY id")?;
+        let mut rows = oldest.query([])?;
+        let mut until = 0;
+        while left > wanted
+            && let Some(row) = rows.next()?
+        {
+            until = row.get(0)?;
+            left = left.saturating_sub(row.get::<_, u32>(3)?.into());
+            discarded.push((row.get(1)?, row.get::<_, u32>(2)?.into()));
+        }
+        tx.prepare_cached("DELETE FROM letter WHERE id <= ?")?.execute([until])?;
+    }
+    Ok((left, discarded))
+}
+
+/// The size of all bodies.
+fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM letter")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)?.max(0).cast_unsigned()))
+}
+
+/// Tells bodies apart well enough to look them up; an index of whole bodies would double the file.
+fn digest(body: &[u8]) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    hasher.finish().cast_signed()
+}

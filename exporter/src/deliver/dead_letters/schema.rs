@@ -1,0 +1,26 @@
+//! The table of `dead-letters.db`.
+
+use crate::storage::sqlite::Kind;
+
+pub(super) const KIND: Kind = Kind {
+    name: "file of dead letters",
+    application_id: 0x6c74_646c, // "ltdl"
+    version: 1,
+    page_size: 4096,
+    schema: "
+        CREATE TABLE letter(
+            id          INTEGER PRIMARY KEY AUTOINCREMENT,
+            sink        TEXT NOT NULL,
+            kept_ms     INTEGER NOT NULL,     -- since 1970
+            signal      INTEGER NOT NULL,     -- as in the outbox
+            items       INTEGER NOT NULL,     -- how many spans or log records are in the body
+            reason      TEXT NOT NULL,        -- what the sink said
+            is_asked    INTEGER NOT NULL,     -- 1: to be tried again
+            digest      INTEGER NOT NULL,     -- of the body, by which it is known again
+            body        BLOB NOT NULL         -- the request of the signal as protobuf
+        );
+        CREATE INDEX letter_of_sink ON letter(sink, is_asked);
+        CREATE INDEX letter_known ON letter(digest);
+    ",
+    upgrades: &[],
+};

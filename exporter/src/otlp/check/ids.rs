@@ -1,0 +1,43 @@
+//! The ids of a span.
+
+use std::fmt;
+
+/// What makes a span invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum InvalidIds {
+    TraceIdLength,
+    TraceIdZero,
+    SpanIdLength,
+    SpanIdZero,
+    ParentLength,
+}
+
+impl InvalidIds {
+    /// The first thing that is wrong with a span, from its three ids.
+    pub(crate) fn check(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8]) -> Option<Self> {
+        match (trace_id.len(), span_id.len(), parent_span_id.len()) {
+            (len, _, _) if len != 16 => Some(Self::TraceIdLength),
+            (_, len, _) if len != 8 => Some(Self::SpanIdLength),
+            (_, _, len) if len != 8 && len != 0 => Some(Self::ParentLength),
+            _ if trace_id.iter().all(|byte| *byte == 0) => Some(Self::TraceIdZero),
+            _ if span_id.iter().all(|byte| *byte == 0) => Some(Self::SpanIdZero),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TraceIdLength => "trace id without 16 bytes",
+            Self::TraceIdZero => "trace id is zero",
+            Self::SpanIdLength => "span id without 8 bytes",
+            Self::SpanIdZero => "span id is zero",
+            Self::ParentLength => "parent span id without 8 bytes",
+        }
+    }
+}
+
+impl fmt::Display for InvalidIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,153 @@
+//! Log records of OTLP as the lines that the viewer shows: one JSON object each, as a service would have printed it.
+
+use bytes::Bytes;
+use logtracer_core::line::{Format, Line, Severity, Value};
+use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+
+use super::write::{self, LogLine, WriteError};
+use crate::metrics::{Metrics, Reason};
+use crate::otlp::{Signal, any_value};
+
+/// The records of these batches that belong to a trace; the others are counted as skipped.
+pub(super) fn lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
+    let mut lines = Vec::new();
+    for body in bodies {
+        let request: ExportLogsServiceRequest = write::decode(Signal::Logs, body)?;
+        for resource_logs in request.resource_logs {
+            let service = write::service_name(resource_logs.resource.as_ref());
+            for scope_logs in &resource_logs.scope_logs {
+                let logger = scope_logs.scope.as_ref().map_or("", |scope| &scope.name);
+                for record in &scope_logs.log_records {
+                    match line(record, service, logger) {
+                        Some(line) => lines.push(line),
+                        None => {
+                            let label = Reason { reason: "no trace" };
+                            metrics.log_lines_skipped.get_or_create(&label).inc();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// `None` without a trace id, which is what an invalid one is.
+fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
+    let trace_id = TraceId::from_bytes(record.trace_id.as_slice().try_into().ok()?)?;
+    let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
+    let severity = severity(record);
+    let message = any_value::text(record.body.as_ref());
+    let time_unix_nano = match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        time => time,
+    };
+
+    let mut out = Vec::with_capacity(256 + message.len());
+    let mut line = Line::new(&mut out, Format::Local, None);
+    line.severity(severity).time(time_unix_nano).message(|text| text.push(&message));
+    match span_id {
+        Some(span_id) => {
+            let sampling = if record.flags & 1 == 1 { Sampling::Accept } else { Sampling::Defer };
+            line.trace(&TraceContext::root(trace_id, span_id, sampling));
+        }
+        None => {
+            line.rendered_field(format!("\"trace\":\"{trace_id}\"").as_bytes());
+        }
+    }
+    line.labels(|labels| {
+        labels.text("service.name", service);
+        labels.text("logger", logger);
+        labels.text("event", &record.event_name);
+    });
+    for attribute in &record.attributes {
+        let json = any_value::json(attribute.value.as_ref()).to_string();
+        line.field(&attribute.key, Value::Json(&json));
+    }
+    line.finish();
+    Some(LogLine {
+        trace_id,
+        span_id,
+        time_unix_nano,
+        severity: severity.as_str().to_owned(),
+        message,
+        line: String::from_utf8_lossy(&out).into_owned(),
+    })
+}
+
+/// OpenTelemetry's numbers come in fours: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL.
+fn severity(record: &LogRecord) -> Severity {
+    match record.severity_number {
+        1..=8 => Severity::Debug,
+        9..=12 => Severity::Info,
+        13..=16 => Severity::Warning,
+        17..=20 => Severity::Error,
+        21..=24 => Severity::Critical,
+        _ => {
+            let named = |severity: &Severity| record.severity_text.eq_ignore_ascii_case(severity.as_str());
+            Severity::ALL.into_iter().find(named).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+    fn record() -> LogRecord {
+        let value = |value| Some(AnyValue { value: Some(value) });
+        LogRecord {
+            time_unix_nano: 1_532_527_445_499_727_000,
+            severity_number: 13,
+            body: value(Any::StringValue("nearly \"empty\"".to_owned())),
+            attributes: vec![
+                KeyValue { key: "items".to_owned(), value: value(Any::IntValue(3)), key_strindex: 0 },
+                KeyValue { key: "severity".to_owned(), value: None, key_strindex: 0 },
+            ],
+            flags: 1,
+            trace_id: vec![7; 16],
+            span_id: vec![8; 8],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_object() {
+        let got = line(&record(), "shop", "basket").unwrap();
+        assert_eq!(
+            got.line,
+            concat!(
+                r#"{"severity":"WARNING","time":"2018-07-25T14:04:05.499727000Z","message":"nearly \"empty\"","#,
+                r#""trace":"07070707070707070707070707070707","spanId":"0808080808080808","traceSampled":true,"#,
+                r#""labels":{"service.name":"shop","logger":"basket"},"items":3,"fields.severity":null}"#
+            )
+        );
+        assert_eq!((got.severity.as_str(), got.message.as_str()), ("WARNING", "nearly \"empty\""));
+    }
+
+    #[test]
+    fn ids_that_are_none_are_left_out() {
+        let got = line(&LogRecord { span_id: vec![], ..record() }, "", "").unwrap();
+        assert!(got.line.contains(r#""trace":"07070707070707070707070707070707","items""#), "{}", got.line);
+        for trace_id in [vec![], vec![0; 16], vec![7; 15]] {
+            assert_eq!(line(&LogRecord { trace_id, ..record() }, "", ""), None);
+        }
+    }
+
+    #[test]
+    fn the_observed_time_and_the_severity_text_stand_in() {
+        let bare = LogRecord {
+            time_unix_nano: 0,
+            observed_time_unix_nano: 5,
+            severity_number: 0,
+            severity_text: "notice".to_owned(),
+            ..record()
+        };
+        let got = line(&bare, "", "").unwrap();
+        assert_eq!((got.time_unix_nano, got.severity.as_str()), (5, "NOTICE"));
+    }
+}

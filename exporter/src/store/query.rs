@@ -1,0 +1,221 @@
+//! What the viewer can ask.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use logtracer_core::{SpanId, TraceId};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::summary::{is_error, parse_services};
+use super::write::service_name;
+use crate::otlp::check;
+
+/// A trace as one row of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TraceSummary {
+    pub(crate) trace_id: TraceId,
+    /// Empty while only log lines are known of the trace.
+    pub(crate) root_name: String,
+    pub(crate) service_names: Vec<String>,
+    pub(crate) span_count: u64,
+    pub(crate) log_count: u64,
+    pub(crate) error_count: u64,
+    pub(crate) start_unix_nano: u64,
+    pub(crate) duration_nano: u64,
+}
+
+/// How much of a trace is read: so many spans, so many lines, and so many bytes of each when decoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+}
+
+/// One trace: all of it, or its beginning.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Trace {
+    pub(crate) summary: TraceSummary,
+    /// By start time.
+    pub(crate) spans: Vec<StoredSpan>,
+    /// By time.
+    pub(crate) lines: Vec<StoredLine>,
+    /// There are more spans or lines than the bounds let in.
+    pub(crate) is_truncated: bool,
+}
+
+/// A span and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredSpan {
+    pub(crate) span_id: SpanId,
+    pub(crate) parent_span_id: Option<SpanId>,
+    pub(crate) span: Span,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// The resource and the instrumentation scope of spans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Origin {
+    pub(crate) service_name: String,
+    pub(crate) resource: Resource,
+    pub(crate) scope: InstrumentationScope,
+}
+
+/// A log line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredLine {
+    pub(crate) time_unix_nano: u64,
+    pub(crate) severity: String,
+    pub(crate) message: String,
+    pub(crate) span_id: Option<SpanId>,
+    /// The JSON object as it was read.
+    pub(crate) line: String,
+}
+
+impl StoredSpan {
+    pub(crate) fn is_error(&self) -> bool {
+        is_error(&self.span)
+    }
+
+    pub(crate) fn duration_nano(&self) -> u64 {
+        self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano)
+    }
+}
+
+const SUMMARY: &str =
+    "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services FROM trace";
+
+pub(super) fn newest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
+    connection
+        .prepare_cached(&format!("SELECT {SUMMARY} ORDER BY start_ns DESC, seq DESC LIMIT ?"))?
+        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| Ok(summary(row)?.1))?
+        .collect()
+}
+
+pub(super) fn trace(
+    connection: &Connection,
+    trace_id: TraceId,
+    bounds: Bounds,
+) -> rusqlite::Result<Option<Trace>> {
+    // One transaction, so that the parts belong together.
+    let tx = connection.unchecked_transaction()?;
+    let found = tx
+        .prepare_cached(&format!("SELECT {SUMMARY} WHERE trace_id = ?"))?
+        .query_row([trace_id.to_bytes()], summary)
+        .optional()?;
+    let Some((seq, summary)) = found else {
+        return Ok(None);
+    };
+    let (mut spans, more_spans) = spans(&tx, seq, bounds)?;
+    spans.sort_by_key(|stored| (stored.span.start_time_unix_nano, stored.span_id));
+    let (lines, more_lines) = lines(&tx, seq, bounds)?;
+    Ok(Some(Trace { summary, spans, lines, is_truncated: more_spans || more_lines }))
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<(i64, TraceSummary)> {
+    let count = |index| row.get::<_, i64>(index).map(|count| count.max(0).cast_unsigned());
+    let trace_id =
+        TraceId::from_bytes(row.get(1)?).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
+    let (start, end) = (count(2)?, count(3)?);
+    let summary = TraceSummary {
+        trace_id,
+        start_unix_nano: start,
+        duration_nano: end.saturating_sub(start),
+        span_count: count(4)?,
+        error_count: count(5)?,
+        log_count: count(6)?,
+        root_name: row.get(7)?,
+        service_names: parse_services(&row.get::<_, String>(8)?),
+    };
+    Ok((row.get(0)?, summary))
+}
+
+/// The earliest spans, and whether there are more.
+fn spans(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredSpan>, bool)> {
+    let ids: Vec<i64> = connection
+        .prepare_cached("SELECT span_id FROM span WHERE trace = ? ORDER BY start_ns, span_id LIMIT ?")?
+        .query_map([seq, limit(bounds)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut origins: HashMap<i64, (Arc<Origin>, usize)> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached("SELECT origin, body FROM span WHERE trace = ? AND span_id = ?")?;
+    let mut spans = Vec::new();
+    let mut bytes = 0;
+    for id in ids {
+        let mut rows = statement.query([seq, id])?;
+        let Some(row) = rows.next()? else { continue };
+        let id: i64 = row.get(0)?;
+        let (origin, origin_bytes) = match origins.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let read = read_origin(connection, id)?;
+                origins.insert(id, read.clone());
+                read
+            }
+        };
+        let body = row.get_ref(1)?.as_blob()?;
+        // The origin is shown, and written to the JSON, with each span.
+        bytes += check::span_bytes(body) + origin_bytes;
+        if spans.len() == bounds.rows || (bytes > bounds.bytes && !spans.is_empty()) {
+            return Ok((spans, true));
+        }
+        let span = decode::<Span>(1, body)?;
+        let span_id = |bytes: &[u8]| bytes.try_into().ok().and_then(SpanId::from_bytes);
+        let Some(own) = span_id(&span.span_id) else {
+            continue;
+        };
+        spans.push(StoredSpan { span_id: own, parent_span_id: span_id(&span.parent_span_id), span, origin });
+    }
+    Ok((spans, false))
+}
+
+/// One more than what is shown, to know whether there are more.
+fn limit(bounds: Bounds) -> i64 {
+    i64::try_from(bounds.rows).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// The origin, and the bytes of it.
+fn read_origin(connection: &Connection, id: i64) -> rusqlite::Result<(Arc<Origin>, usize)> {
+    connection.prepare_cached("SELECT resource, scope FROM origin WHERE id = ?")?.query_row([id], |row| {
+        let (resource, scope) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+        let bytes = resource.len() + scope.len();
+        let resource = decode::<Resource>(0, resource)?;
+        let scope = decode(1, scope)?;
+        let service_name = service_name(Some(&resource)).to_owned();
+        Ok((Arc::new(Origin { service_name, resource, scope }), bytes))
+    })
+}
+
+/// The earliest lines, and whether there are more.
+fn lines(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredLine>, bool)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT time_ns, severity, message, span_id, line FROM line WHERE trace = ? ORDER BY time_ns, n LIMIT ?",
+    )?;
+    let mut rows = statement.query([seq, limit(bounds)])?;
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let line = StoredLine {
+            time_unix_nano: row.get::<_, i64>(0)?.max(0).cast_unsigned(),
+            severity: row.get(1)?,
+            message: row.get(2)?,
+            span_id: row.get::<_, Option<i64>>(3)?.and_then(|id| SpanId::new(id.cast_unsigned())),
+            line: row.get(4)?,
+        };
+        bytes += line.severity.len() + line.message.len() + line.line.len();
+        if lines.len() == bounds.rows || (bytes > bounds.bytes && !lines.is_empty()) {
+            return Ok((lines, true));
+        }
+        lines.push(line);
+    }
+    Ok((lines, false))
+}
+
+fn decode<M: Message + Default>(column: usize, bytes: &[u8]) -> rusqlite::Result<M> {
+    M::decode(bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))
+    })
+}

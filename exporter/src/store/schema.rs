@@ -1,0 +1,66 @@
+//! The tables of `store.db`.
+
+use crate::storage::sqlite::Kind;
+
+/// Large pages: a row of a clustered table goes to a page of its own when it is longer than a quarter of one.
+pub(super) const KIND: Kind = Kind {
+    name: "store",
+    application_id: 0x6c74_7374, // "ltst"
+    version: 1,
+    page_size: 16 * 1024,
+    schema: "
+        -- One row for each trace, kept up to date with every span and line.
+        CREATE TABLE trace(
+            seq           INTEGER PRIMARY KEY,  -- ascending in the order in which traces were first seen
+            trace_id      BLOB NOT NULL UNIQUE, -- 16 bytes
+            seen_ms       INTEGER NOT NULL,     -- when it was first seen, since 1970
+            start_ns      INTEGER NOT NULL,     -- of the spans, or of the lines while there are no spans
+            end_ns        INTEGER NOT NULL,
+            span_count    INTEGER NOT NULL,
+            error_count   INTEGER NOT NULL,
+            log_count     INTEGER NOT NULL,
+            root_name     TEXT NOT NULL,        -- of the span without a parent, else of the earliest
+            root_rank     INTEGER NOT NULL,     -- how good root_name is
+            root_start_ns INTEGER NOT NULL,
+            services      TEXT NOT NULL         -- JSON array of names
+        );
+        CREATE INDEX trace_by_start ON trace(start_ns);
+
+        -- Where spans come from: a resource and an instrumentation scope.
+        CREATE TABLE origin(
+            id            INTEGER PRIMARY KEY,
+            resource      BLOB NOT NULL,        -- Resource as protobuf
+            scope         BLOB NOT NULL,        -- InstrumentationScope as protobuf
+            newest_trace  INTEGER NOT NULL,     -- no later trace.seq has spans of it
+            UNIQUE(resource, scope)
+        );
+
+        CREATE TABLE span(
+            trace         INTEGER NOT NULL,     -- trace.seq
+            span_id       INTEGER NOT NULL,     -- the 64 bits as a signed number
+            origin        INTEGER NOT NULL,
+            start_ns      INTEGER NOT NULL,
+            body          BLOB NOT NULL,        -- Span as protobuf
+            PRIMARY KEY(trace, span_id)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE line(
+            trace         INTEGER NOT NULL,     -- trace.seq
+            time_ns       INTEGER NOT NULL,
+            n             INTEGER NOT NULL,     -- tells lines of the same time apart, in the order they came
+            span_id       INTEGER,
+            severity      TEXT NOT NULL,
+            message       TEXT NOT NULL,
+            line          TEXT NOT NULL,        -- the JSON object as it was read
+            PRIMARY KEY(trace, time_ns, n)
+        ) WITHOUT ROWID;
+
+        -- How far each tailed file has been read.
+        CREATE TABLE position(
+            file          TEXT PRIMARY KEY,
+            offset        INTEGER NOT NULL,     -- bytes
+            head          BLOB NOT NULL         -- the first bytes of the file, to know it again
+        ) WITHOUT ROWID;
+    ",
+    upgrades: &[],
+};

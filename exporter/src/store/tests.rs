@@ -1,0 +1,326 @@
+//! The store as the sink, the tail and the viewer see it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use logtracer_core::{SpanId, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+
+use super::*;
+use crate::otlp::Signal;
+
+fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::open(dir.path(), DiskReserve::small(dir.path()), metrics.clone()).unwrap();
+    (dir, store, metrics)
+}
+
+fn trace_id(n: u64) -> TraceId {
+    TraceId::new(n.into()).unwrap()
+}
+
+fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> Span {
+    Span {
+        trace_id: trace_id(trace).to_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        parent_span_id: if parent == 0 { vec![] } else { parent.to_be_bytes().to_vec() },
+        name: name.to_owned(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: end,
+        ..Default::default()
+    }
+}
+
+fn request(service: &str, spans: Vec<Span>) -> Bytes {
+    let name = AnyValue { value: Some(Any::StringValue(service.to_owned())) };
+    let service = KeyValue { key: "service.name".to_owned(), value: Some(name), key_strindex: 0 };
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource { attributes: vec![service], ..Default::default() }),
+            scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    request.encode_to_vec().into()
+}
+
+fn line(trace: u64, time: u64, message: &str) -> LogLine {
+    LogLine {
+        trace_id: trace_id(trace),
+        span_id: SpanId::new(1),
+        time_unix_nano: time,
+        severity: "INFO".to_owned(),
+        message: message.to_owned(),
+        line: format!("{{\"message\":\"{message}\"}}"),
+    }
+}
+
+#[test]
+fn the_summary_follows_the_spans_in_whatever_order_they_come() {
+    let (_dir, store, _) = open();
+    store.append(Signal::Traces, &[request("b", vec![span(1, 2, 1, "child", 20, 30)])]).unwrap();
+    let summary = |store: &Store| store.newest(10).unwrap().remove(0);
+    assert_eq!((summary(&store).root_name.as_str(), summary(&store).duration_nano), ("child", 10));
+
+    let mut failed = span(1, 3, 2, "deeper", 5, 8);
+    failed.status = Some(Status { code: 2, message: String::new() });
+    store.append(Signal::Traces, &[request("a", vec![span(1, 1, 0, "root", 10, 40), failed])]).unwrap();
+    assert_eq!(
+        summary(&store),
+        TraceSummary {
+            trace_id: trace_id(1),
+            root_name: "root".to_owned(),
+            service_names: vec!["b".to_owned(), "a".to_owned()],
+            span_count: 3,
+            log_count: 0,
+            error_count: 1,
+            start_unix_nano: 5,
+            duration_nano: 35,
+        }
+    );
+}
+
+#[test]
+fn spans_come_back_as_they_were_sent() {
+    let (_dir, store, _) = open();
+    let sent = vec![span(1, u64::MAX, 0, "root", 10, 40), span(1, 1, u64::MAX, "child", 12, 30)];
+    for _ in 0..2 {
+        store.append(Signal::Traces, &[request("a", sent.clone())]).unwrap();
+    }
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let got: Vec<Span> = trace.spans.iter().map(|stored| stored.span.clone()).collect();
+    assert_eq!(got, sent);
+    assert_eq!(trace.spans[1].parent_span_id, SpanId::new(u64::MAX));
+    assert_eq!(trace.spans[0].origin.service_name, "a");
+    assert_eq!(store.trace(trace_id(2)).unwrap(), None);
+}
+
+#[test]
+fn odd_times_do_no_harm() {
+    let (_dir, store, _) = open();
+    store
+        .append(
+            Signal::Traces,
+            &[request("a", vec![span(1, 1, 0, "back", 50, 10), span(1, 2, 0, "far", u64::MAX, 3)])],
+        )
+        .unwrap();
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    assert_eq!((trace.summary.start_unix_nano, trace.spans[0].duration_nano()), (50, 0));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_is_refused_whole() {
+    let (_dir, store, _) = open();
+    let bad = Bytes::from_static(b"\xff");
+    let good = request("a", vec![span(1, 1, 0, "root", 1, 2)]);
+    let error = store.append(Signal::Traces, &[good.clone(), bad]).unwrap_err();
+    assert!(matches!(error, WriteError::Undecodable(reason) if !reason.is_empty()));
+    assert_eq!(store.trace(trace_id(1)).unwrap(), None);
+    store.append(Signal::Traces, &[good]).unwrap();
+    assert!(store.trace(trace_id(1)).unwrap().is_some());
+}
+
+#[test]
+fn a_batch_that_takes_too_much_memory_is_refused() {
+    let (_dir, store, _) = open();
+    let good = request("a", vec![span(1, 1, 0, "root", 1, 2)]);
+    let body = [&good[..], &[0x0a, 0].repeat(15_500_000)[..]].concat();
+    let bomb = body.into();
+    let error = store.append(Signal::Traces, &[good, bomb]).unwrap_err();
+    assert!(matches!(error, WriteError::Undecodable(reason) if reason.starts_with("it takes too much")));
+    assert_eq!(store.trace(trace_id(1)).unwrap(), None);
+}
+
+#[test]
+fn a_long_trace_is_read_within_bounds() {
+    let (_dir, store, _) = open();
+    let name = "x".repeat(1000);
+    let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
+    store.append(Signal::Traces, &[request("a", spans)]).unwrap();
+    let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
+    store.append_lines(&lines, None).unwrap();
+    let read = |rows, bytes| store.trace_within(trace_id(1), Bounds { rows, bytes }).unwrap().unwrap();
+    let counts = |trace: &Trace| (trace.spans.len(), trace.lines.len(), trace.is_truncated);
+
+    assert_eq!(counts(&read(50, 1 << 20)), (50, 50, false));
+    let some = read(10, 1 << 20);
+    assert_eq!(counts(&some), (10, 10, true));
+    assert_eq!((some.spans[0].span.start_time_unix_nano, some.lines[9].time_unix_nano), (950, 10));
+    assert_eq!((some.summary.span_count, some.summary.log_count), (50, 50));
+    let (spans, lines, is_truncated) = counts(&read(50, 20_000));
+    assert!((5..20).contains(&spans) && (5..20).contains(&lines) && is_truncated, "{spans}, {lines}");
+    assert_eq!(counts(&read(50, 1)), (1, 1, true), "something is shown of everything");
+}
+
+#[test]
+fn lines_stand_by_time_and_keep_their_order_within_it() {
+    let (_dir, store, _) = open();
+    store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let messages: Vec<&str> = trace.lines.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(messages, ["a", "b", "c"]);
+    assert_eq!((trace.summary.start_unix_nano, trace.summary.duration_nano), (10, 20));
+    assert_eq!((trace.summary.log_count, trace.summary.span_count), (3, 0));
+
+    // Spans know better when the trace was.
+    store.append(Signal::Traces, &[request("a", vec![span(1, 1, 0, "root", 15, 18)])]).unwrap();
+    let summary = store.trace(trace_id(1)).unwrap().unwrap().summary;
+    assert_eq!((summary.start_unix_nano, summary.duration_nano), (15, 3));
+}
+
+#[test]
+fn a_position_is_kept_with_its_lines() {
+    let (dir, store, metrics) = open();
+    assert_eq!(store.position("/log").unwrap(), None);
+    let position = Position { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
+    store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), DiskReserve::small(dir.path()), metrics).unwrap();
+    assert_eq!(store.position("/log").unwrap(), Some(position));
+}
+
+#[test]
+fn old_traces_leave() {
+    let (_dir, store, metrics) = open();
+    for n in 1..=3 {
+        store.append(Signal::Traces, &[request("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
+    }
+    store.append_lines(&[line(1, 1, "a")], None).unwrap();
+    let retention = Retention { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
+    store.enforce(&retention, unix_millis()).unwrap();
+    assert_eq!(store.newest(10).unwrap().len(), 3);
+    store.enforce(&retention, unix_millis() + 61_000).unwrap();
+    assert_eq!(store.newest(10).unwrap(), []);
+    assert_eq!(
+        metrics.store_traces_expired.get_or_create(&crate::metrics::Reason { reason: "age" }).get(),
+        3
+    );
+    // The resource was deleted with the last trace that used it, and comes back.
+    store.append(Signal::Traces, &[request("a", vec![span(9, 1, 0, "root", 1, 2)])]).unwrap();
+    assert_eq!(store.trace(trace_id(9)).unwrap().unwrap().spans[0].origin.service_name, "a");
+}
+
+#[test]
+fn the_store_keeps_its_size_and_the_newest_traces() {
+    let (_dir, store, metrics) = open();
+    let retention = Retention { max_age: Duration::from_secs(3600), max_bytes: 800_000 };
+    let name = "x".repeat(2000);
+    for n in 1..=500 {
+        let service = format!("service-{n}");
+        store.append(Signal::Traces, &[request(&service, vec![span(n, 1, 0, &name, n, n + 1)])]).unwrap();
+    }
+    store.enforce(&retention, unix_millis()).unwrap();
+    assert!(metrics.store_bytes.get() <= 800_000, "{}", metrics.store_bytes.get());
+    let left = store.newest(1000).unwrap();
+    assert!(left.len() > 50, "{} are left", left.len());
+    let newest: Vec<TraceId> = (0..left.len() as u64).map(|n| trace_id(500 - n)).collect();
+    assert_eq!(left.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), newest);
+    let last = store.trace(trace_id(500)).unwrap().unwrap();
+    assert_eq!(last.spans[0].origin.service_name, "service-500");
+}
+
+#[test]
+fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+
+    let (_dir, store, metrics) = open();
+    let record = |trace: Vec<u8>, time_unix_nano| LogRecord {
+        trace_id: trace,
+        time_unix_nano,
+        body: Some(AnyValue { value: Some(Any::StringValue("said".to_owned())) }),
+        ..Default::default()
+    };
+    let trace = || trace_id(1).to_bytes().to_vec();
+    let log_records = vec![record(trace(), 5), record(trace(), 6), record(vec![], 7)];
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs { log_records, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let logs = Bytes::from(request.encode_to_vec());
+    for _ in 0..3 {
+        store.append(Signal::Logs, std::slice::from_ref(&logs)).unwrap();
+    }
+    let stored = store.trace(trace_id(1)).unwrap().unwrap();
+    let times: Vec<u64> = stored.lines.iter().map(|line| line.time_unix_nano).collect();
+    assert_eq!((times, stored.summary.log_count), (vec![5, 6], 2));
+    let skipped = metrics.log_lines_skipped.get_or_create(&crate::metrics::Reason { reason: "no trace" });
+    assert_eq!(skipped.get(), 3);
+
+    let lines = [line(1, 9, "twice"), line(1, 9, "twice")];
+    store.append_lines(&lines, None).unwrap();
+    assert_eq!(store.trace(trace_id(1)).unwrap().unwrap().lines.len(), 4);
+}
+
+/// A store with so many spans of 100 kB in each of so many traces, and then no room on its disk any more.
+fn on_a_full_disk(traces: u64, spans: u64) -> (tempfile::TempDir, Store, DiskReserve, Arc<Metrics>) {
+    let (dir, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new()));
+    let reserve = DiskReserve::small(dir.path());
+    let store = Store::open(dir.path(), reserve.clone(), metrics.clone()).unwrap();
+    for trace in 1..=traces {
+        store.append(Signal::Traces, &[large(trace, spans)]).unwrap();
+    }
+    reserve.fill();
+    (dir, store, reserve, metrics)
+}
+
+fn large(trace: u64, spans: u64) -> Bytes {
+    let name = "x".repeat(100_000);
+    let failed = |id| {
+        let status = Some(Status { code: 2, message: String::new() });
+        Span { status, ..span(trace, id, 0, &name, 1, 2) }
+    };
+    request("a", (1..=spans).map(failed).collect())
+}
+
+const NO_BOUNDS: Retention = Retention { max_age: Duration::MAX, max_bytes: u64::MAX };
+
+/// Enforces the retention, which has none to enforce; how many traces are left.
+fn left(store: &Store) -> u64 {
+    store.enforce(&NO_BOUNDS, unix_millis()).unwrap();
+    store.newest(1000).unwrap().len() as u64
+}
+
+#[test]
+fn where_the_disk_stays_full_the_store_keeps_what_it_has() {
+    let (dir, store, reserve, metrics) = on_a_full_disk(200, 1);
+    let first = left(&store);
+    assert!((140..190).contains(&first), "{first} of 200");
+    assert_eq!([left(&store), left(&store)], [first; 2]);
+    let label = crate::metrics::Reason { reason: "disk full" };
+    assert_eq!(metrics.store_traces_expired.get_or_create(&label).get(), 200 - first);
+
+    // What comes takes the place of the oldest.
+    let length = || std::fs::metadata(dir.path().join("store.db")).unwrap().len();
+    let before = length();
+    for trace in 201..=260 {
+        store.append(Signal::Traces, &[large(trace, 1)]).unwrap();
+    }
+    assert!(length() <= before, "{} after {before}", length());
+    assert!(store.trace(trace_id(260)).unwrap().is_some());
+
+    // Once there has been room, it is tried again.
+    let second = left(&store);
+    reserve.clear();
+    assert_eq!(left(&store), second);
+    reserve.fill();
+    assert!(left(&store) < second);
+}
+
+#[test]
+fn a_part_of_a_trace_that_makes_room_is_counted() {
+    let (_dir, store, _, metrics) = on_a_full_disk(1, 80);
+    assert_eq!(left(&store), 1);
+    let trace = store.trace(trace_id(1)).unwrap().unwrap();
+    let left = trace.spans.len() as u64;
+    assert!((20..70).contains(&left), "{left} of 80");
+    assert_eq!((trace.summary.span_count, trace.summary.error_count), (left, left));
+    assert_eq!(metrics.store_spans_cut.get(), 80 - left);
+}
