@@ -1,144 +1,77 @@
-//! The standard output: one thread writes it, so that nothing else waits where nobody reads it.
+//! The standard output: one thread writes it, so that a blocked reader blocks nothing else.
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::Duration;
 
+use logtracer_output::QueuedWriter;
 use tokio::sync::oneshot;
 
-/// Lines that may wait; more of them are left out, and counted.
-const QUEUE: usize = 1024;
+use crate::log;
 
-enum Job {
-    Line(Vec<u8>),
-    Lines { bytes: Vec<u8>, written: oneshot::Sender<io::Result<()>> },
-    Flush(SyncSender<()>),
-}
+/// The number of lines that can wait; more are dropped and counted.
+const MAX_QUEUED_LINES: usize = 1024;
 
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+/// `None` if the system cannot start the thread: then there is nowhere to report it.
+static STDOUT: LazyLock<Option<QueuedWriter>> = LazyLock::new(|| {
+    let write = |bytes: &[u8]| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush())
+    };
+    QueuedWriter::start("stdout", MAX_QUEUED_LINES, write, log::dropped_lines).ok()
+});
 
-/// Writes a line as soon as stdout takes it, without waiting for that.
+/// Queues a line, without waiting for stdout.
 pub(crate) fn line(bytes: Vec<u8>) {
-    if queue().try_send(Job::Line(bytes)).is_err() {
-        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    if let Some(stdout) = &*STDOUT {
+        stdout.write(bytes);
     }
 }
 
-/// Writes whole lines; returns when stdout has taken them.
+/// Writes whole lines; returns when stdout has accepted them.
 pub(crate) async fn write(bytes: Vec<u8>) -> io::Result<()> {
-    let (written, answer) = oneshot::channel();
-    queue().try_send(Job::Lines { bytes, written }).map_err(|error| match error {
-        TrySendError::Full(_) => io::Error::new(io::ErrorKind::WouldBlock, "nobody reads it"),
-        TrySendError::Disconnected(_) => io::ErrorKind::BrokenPipe.into(),
-    })?;
-    answer.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    let Some(stdout) = &*STDOUT else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let (done, result) = oneshot::channel();
+    // The caller may have stopped waiting.
+    stdout.write_then(bytes, move |result| drop(done.send(result)));
+    result.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
 
-/// Waits for so long at most until everything is written.
-pub(crate) fn flush(within: Duration) {
-    let (done, answer) = sync_channel(1);
-    if queue().try_send(Job::Flush(done)).is_ok() {
-        // Where it does not come about, nobody reads.
-        let _ = answer.recv_timeout(within);
-    }
-}
-
-fn queue() -> &'static SyncSender<Job> {
-    static JOBS: OnceLock<SyncSender<Job>> = OnceLock::new();
-    JOBS.get_or_init(|| {
-        let (sender, jobs) = sync_channel(QUEUE);
-        // Without the thread nobody can be told anything.
-        let _ = std::thread::Builder::new()
-            .name("stdout".to_owned())
-            .spawn(move || run(&jobs, &LEFT_OUT, io::stdout()));
-        sender
-    })
-}
-
-/// How often lines that were left out are told, at most.
-const TELLS_EVERY: Duration = Duration::from_secs(1);
-
-fn run(jobs: &Receiver<Job>, left_out: &AtomicU64, mut stdout: impl Write) {
-    let mut told_at: Option<Instant> = None;
-    let mut is_over = false;
-    while !is_over {
-        let mut done = None;
-        let is_busy = match jobs.recv_timeout(TELLS_EVERY) {
-            Ok(Job::Line(bytes)) => {
-                let _ = stdout.write_all(&bytes);
-                true
-            }
-            Ok(Job::Lines { bytes, written }) => {
-                // Who has asked may have gone.
-                let _ = written.send(stdout.write_all(&bytes).and_then(|()| stdout.flush()));
-                true
-            }
-            Ok(Job::Flush(answer)) => {
-                done = Some(answer);
-                false
-            }
-            Err(error) => {
-                is_over = error == RecvTimeoutError::Disconnected;
-                false
-            }
-        };
-        // While lines come this is told seldom, for it takes time in which more of them are left out.
-        if !is_busy || told_at.is_none_or(|at| at.elapsed() >= TELLS_EVERY) {
-            let lines = left_out.swap(0, Ordering::Relaxed);
-            if lines > 0 {
-                let _ = stdout.write_all(&crate::log::left_out(lines));
-                told_at = Some(Instant::now());
-            }
-        }
-        if let Some(done) = done {
-            let _ = stdout.flush();
-            let _ = done.send(());
-        }
+/// Waits until everything is written, at most for `timeout`.
+pub(crate) fn flush(timeout: Duration) {
+    if let Some(stdout) = &*STDOUT {
+        stdout.flush(timeout);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
     use super::*;
 
-    /// Leaves out one line more for each that it writes.
-    struct Slow<'a> {
-        left_out: &'a AtomicU64,
-        text: &'a mut Vec<u8>,
-    }
-
-    impl Write for Slow<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if bytes == b"line\n" {
-                self.left_out.fetch_add(1, Ordering::Relaxed);
-            }
-            self.text.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// Under load the lines that tell of lines are few, and at the end all of them are told.
+    /// Under load there are few reports; together they count every dropped line.
     #[test]
-    fn what_is_left_out_is_told_seldom_and_whole() {
-        let (sender, jobs) = sync_channel(QUEUE);
-        (0..50).for_each(|_| sender.send(Job::Line(b"line\n".to_vec())).unwrap());
-        drop(sender);
-        let (left_out, mut text) = (AtomicU64::new(0), Vec::new());
+    fn drops_are_reported_rarely_and_completely() {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&text);
+        let write = move |line: &[u8]| {
+            assert!(line != b"line\n", "a panic drops the line");
+            sink.lock().unwrap().write_all(line)
+        };
+        let writer = QueuedWriter::start("test", MAX_QUEUED_LINES, write, log::dropped_lines).unwrap();
         let start = Instant::now();
-        run(&jobs, &left_out, Slow { left_out: &left_out, text: &mut text });
-        let text = String::from_utf8(text).unwrap();
-        let told: Vec<serde_json::Value> = text
-            .lines()
-            .filter(|line| *line != "line")
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(told.iter().map(|line| line["lines"].as_u64().unwrap()).sum::<u64>(), 50, "{text}");
-        // At first, at the end, and once in each second between.
-        assert!(told.len() as u64 <= 2 + start.elapsed().as_secs(), "{text}");
+        (0..50).for_each(|_| writer.write(b"line\n".to_vec()));
+        assert!(writer.flush(Duration::from_secs(10)));
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        let reports: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(reports[0]["message"], "logtracer-exporter - dropped log lines: stdout is blocked");
+        assert_eq!(reports.iter().map(|line| line["lines"].as_u64().unwrap()).sum::<u64>(), 50, "{text}");
+        // One at the beginning, one at the end, and one per second in between.
+        assert!(reports.len() as u64 <= 2 + start.elapsed().as_secs(), "{text}");
     }
 }

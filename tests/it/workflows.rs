@@ -120,7 +120,7 @@ esac
 #[test]
 fn a_release_goes_on_where_it_ended() {
     let (ended_well, published) = publish(
-        "logtracer-core) has 1.2.3 ;; logtracer-sdk) has 1.2.30 ;; logtracer-exporter) has 1.2.3 ;; *) printf 404 ;;",
+        "logtracer-core | logtracer-output) has 1.2.3 ;; logtracer-sdk) has 1.2.30 ;; logtracer-exporter) has 1.2.3 ;; *) printf 404 ;;",
     );
     assert!(ended_well);
     assert_eq!(published, ["logtracer-sdk", "logtracer-filter"]);

@@ -18,11 +18,11 @@ pub(crate) fn line(severity: Severity, message: &str, fields: &[(&str, Value<'_>
     stdout::line(out);
 }
 
-/// The line that stands for those which stdout did not take in time.
-pub(crate) fn left_out(lines: u64) -> Vec<u8> {
+/// Renders the line that reports dropped lines.
+pub(crate) fn dropped_lines(lines: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let fields = [("lines", Value::U64(lines))];
-    let message = "lines were left out, for nobody read them";
+    let message = "dropped log lines: stdout is blocked";
     render(&mut out, clock::unix_nanos(), Severity::Warning, message, &fields);
     out
 }

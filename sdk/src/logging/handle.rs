@@ -113,6 +113,6 @@ impl LoggingHandle {
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
     /// ```
     pub fn lost_lines(&self) -> u64 {
-        self.output.lost()
+        self.output.dropped()
     }
 }

@@ -41,13 +41,13 @@ pub(super) fn install_hook(service: Arc<Service>, output: Output) {
             let _ = writeln!(std::io::stderr(), "{panic}");
             return;
         }
-        output.write_in_time(&line_of(&service, panic), PATIENCE);
+        output.write_and_wait(line_of(&service, panic), TIMEOUT);
         count();
     }));
 }
 
 /// How long a panic waits for lines that another thread writes: the process may end with it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn line_of(service: &Service, panic: &PanicHookInfo<'_>) -> Vec<u8> {
     let mut out = Vec::new();

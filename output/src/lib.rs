@@ -1,0 +1,371 @@
+//! A bounded queue in front of a writer that may block.
+//!
+//! ```text
+//!  write ───────────┐
+//!  write_then ──────┼──► bounded queue ──► thread ──► writer
+//!  write_and_wait ──┘      │ if full: dropped, counted  ▲
+//!                          └──── number of drops ───────┘ at most once a second under load
+//! ```
+//!
+//! Invariant: only [`QueuedWriter::write_and_wait`] and [`QueuedWriter::flush`] wait, and never longer than their
+//! timeout.
+//!
+//! Invariant: every dropped line is reported by a later line, unless the process ends before.
+//!
+//! ```
+//! use std::sync::mpsc::channel;
+//! use std::time::Duration;
+//!
+//! use logtracer_output::QueuedWriter;
+//!
+//! let (lines, written) = channel();
+//! let writer = QueuedWriter::start(
+//!     "log",
+//!     1000,
+//!     move |line| lines.send(line.to_vec()).map_err(std::io::Error::other),
+//!     |dropped| format!("dropped log lines: {dropped}\n").into_bytes(),
+//! )?;
+//! writer.write(b"ready\n".to_vec());
+//! assert!(writer.flush(Duration::from_secs(10)));
+//! assert_eq!(written.recv().unwrap(), b"ready\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+#![forbid(unsafe_code)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often dropped lines are reported under load.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a call that waits for space in the queue looks again.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A handle of the queue; the thread ends when the last one is dropped and everything is written.
+///
+/// A whole line, with its line break, is one write.
+#[derive(Clone)]
+pub struct QueuedWriter {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Message {
+    Write { bytes: Vec<u8>, done: Option<Completion> },
+    Flush(SyncSender<()>),
+}
+
+type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+impl QueuedWriter {
+    /// Starts the thread that writes, with a queue of at most `max_lines`.
+    ///
+    /// `report` renders the line that replaces dropped lines, from their number.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot start a thread.
+    pub fn start(
+        thread_name: &str,
+        max_lines: usize,
+        write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+        report: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(max_lines.max(1));
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        thread::Builder::new()
+            .name(thread_name.to_owned())
+            .spawn(move || run(&messages, &counter, write, report))?;
+        Ok(Self { queue, dropped })
+    }
+
+    /// Queues a line; drops and counts it if the queue is full.
+    pub fn write(&self, line: Vec<u8>) {
+        if self.queue.try_send(Message::Write { bytes: line, done: None }).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues bytes, and calls `done` with the result of the write.
+    ///
+    /// If the queue is full, `done` gets [`io::ErrorKind::WouldBlock`] before this returns, and nothing counts as
+    /// dropped.
+    ///
+    /// ```
+    /// # let write = |line: &[u8]| Ok(assert_eq!(line, b"span\n"));
+    /// # let writer = logtracer_output::QueuedWriter::start("log", 1, write, |_| Vec::new())?;
+    /// let (done, result) = std::sync::mpsc::channel();
+    /// writer.write_then(b"span\n".to_vec(), move |result| done.send(result).unwrap_or_default());
+    /// assert!(result.recv().unwrap().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_then(&self, bytes: Vec<u8>, done: impl FnOnce(io::Result<()>) + Send + 'static) {
+        let message = Message::Write { bytes, done: Some(Box::new(done)) };
+        let (message, error) = match self.queue.try_send(message) {
+            Ok(()) => return,
+            Err(TrySendError::Full(message)) => {
+                (message, io::Error::new(io::ErrorKind::WouldBlock, "writer is blocked: queue is full"))
+            }
+            Err(TrySendError::Disconnected(message)) => (message, io::ErrorKind::BrokenPipe.into()),
+        };
+        if let Message::Write { done: Some(done), .. } = message {
+            done(Err(error));
+        }
+    }
+
+    /// Queues a line and waits until it and the lines before it are written, at most for `timeout`.
+    ///
+    /// The line counts as dropped if the queue stays full.
+    pub fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) {
+        let deadline = deadline_after(timeout);
+        if self.send_before(deadline, Message::Write { bytes: line, done: None }) {
+            self.flush_before(deadline);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until all queued lines are written, at most for `timeout`; returns false if some are not.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.flush_before(deadline_after(timeout))
+    }
+
+    /// Returns the number of dropped lines: the queue was full, or the writer panicked.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn flush_before(&self, deadline: Option<Instant>) -> bool {
+        let (done, written) = sync_channel(1);
+        if !self.send_before(deadline, Message::Flush(done)) {
+            return false;
+        }
+        match deadline {
+            Some(deadline) => {
+                written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+            }
+            None => written.recv().is_ok(),
+        }
+    }
+
+    /// Returns false if the queue is still full at the deadline.
+    fn send_before(&self, deadline: Option<Instant>, mut message: Message) -> bool {
+        while let Err(error) = self.queue.try_send(message) {
+            let is_in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+            match error {
+                TrySendError::Full(returned) if is_in_time => message = returned,
+                _ => return false,
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        true
+    }
+}
+
+impl fmt::Debug for QueuedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueuedWriter").field("dropped", &self.dropped).finish_non_exhaustive()
+    }
+}
+
+/// `None` if the timeout exceeds the range of the clock.
+fn deadline_after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+fn run(
+    messages: &Receiver<Message>,
+    dropped: &AtomicU64,
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+    report: impl Fn(u64) -> Vec<u8>,
+) {
+    let mut reported = 0;
+    let mut reported_at: Option<Instant> = None;
+    // A writer that panics on one line may accept the next.
+    let mut write = |bytes: &[u8]| {
+        catch_unwind(AssertUnwindSafe(|| write(bytes))).unwrap_or_else(|_| {
+            dropped.fetch_add(1, Ordering::Relaxed);
+            Err(io::Error::other("writer panicked"))
+        })
+    };
+    loop {
+        let (mut is_busy, mut is_last, mut flushed) = (false, false, None);
+        match messages.recv_timeout(REPORT_INTERVAL) {
+            Ok(Message::Write { bytes, done }) => {
+                let result = write(&bytes);
+                if let Some(done) = done {
+                    done(result);
+                }
+                is_busy = true;
+            }
+            Ok(Message::Flush(done)) => flushed = Some(done),
+            Err(error) => is_last = error == RecvTimeoutError::Disconnected,
+        }
+        // A report takes time, and under load more lines are dropped meanwhile.
+        let is_due = !is_busy || reported_at.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
+        let total = dropped.load(Ordering::Relaxed);
+        if is_due && total > reported {
+            // A failure cannot be reported anywhere.
+            let _ = write(&report(total - reported));
+            reported = total;
+            reported_at = Some(Instant::now());
+        }
+        if let Some(done) = flushed {
+            let _ = done.try_send(());
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// Lines that a writer wrote.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<String>>>);
+
+    impl Written {
+        fn push(&self, line: &[u8]) {
+            self.0.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+        }
+
+        fn lines(&self) -> Vec<String> {
+            self.0.lock().unwrap().clone()
+        }
+
+        /// Starts a writer that panics on the line `wrong`.
+        fn start(&self, max_lines: usize) -> QueuedWriter {
+            let written = self.clone();
+            let write = move |line: &[u8]| {
+                assert!(line != b"wrong", "on purpose");
+                written.push(line);
+                Ok(())
+            };
+            QueuedWriter::start("test", max_lines, write, report).unwrap()
+        }
+    }
+
+    fn report(dropped: u64) -> Vec<u8> {
+        format!("dropped {dropped}").into_bytes()
+    }
+
+    #[track_caller]
+    fn check_reports(lines: &[String], expected: u64, start: Instant) {
+        let reports: Vec<u64> =
+            lines.iter().filter_map(|line| line.strip_prefix("dropped ")?.parse().ok()).collect();
+        assert_eq!(reports.iter().sum::<u64>(), expected, "{lines:?}");
+        // One at the beginning, one at the end, and one per second in between.
+        assert!(reports.len() as u64 <= 2 + start.elapsed().as_secs(), "{lines:?}");
+    }
+
+    /// Waits for a slow writer, and for the lines before.
+    #[test]
+    fn write_and_wait_returns_after_the_write() {
+        let written = Written::default();
+        let sink = written.clone();
+        let slow = move |line: &[u8]| {
+            thread::sleep(Duration::from_millis(20));
+            sink.push(line);
+            Ok(())
+        };
+        let writer = QueuedWriter::start("test", 1, slow, report).unwrap();
+        writer.write(b"first".to_vec());
+        writer.write_and_wait(b"second".to_vec(), LONG);
+        assert_eq!(written.lines(), ["first", "second"]);
+        assert_eq!(writer.dropped(), 0);
+    }
+
+    #[test]
+    fn a_blocked_writer_blocks_no_caller() {
+        let (holds_line, held) = sync_channel(9);
+        let (release, released) = sync_channel::<()>(0);
+        let blocked = move |_: &[u8]| {
+            let _ = holds_line.send(());
+            // Until the test ends.
+            let _ = released.recv();
+            Ok(())
+        };
+        let writer = QueuedWriter::start("test", 1, blocked, report).unwrap();
+        writer.write(b"line".to_vec());
+        held.recv_timeout(LONG).unwrap();
+        let start = Instant::now();
+        (0..3).for_each(|_| writer.write_and_wait(b"line".to_vec(), Duration::from_millis(20)));
+        assert!(!writer.flush(Duration::from_millis(20)));
+        let (done, result) = sync_channel(1);
+        writer.write_then(b"line".to_vec(), move |result| done.send(result).unwrap());
+        assert_eq!(result.recv_timeout(LONG).unwrap().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(start.elapsed() < Duration::from_secs(60));
+        // The writer holds one line, and another fills the queue.
+        assert_eq!(writer.dropped(), 2);
+        drop(release);
+    }
+
+    /// Under load there are few reports; together they count every dropped line.
+    #[test]
+    fn drops_are_reported_rarely_and_completely() {
+        let written = Written::default();
+        let writer = written.start(100);
+        let start = Instant::now();
+        (0..50).for_each(|_| writer.write(b"wrong".to_vec()));
+        assert!(writer.flush(LONG));
+        check_reports(&written.lines(), 50, start);
+    }
+
+    /// Each line that is written drops one more, and the queue ends with them.
+    #[test]
+    fn drops_are_reported_before_the_thread_ends() {
+        let (queue, messages) = sync_channel(50);
+        (0..50).for_each(|_| {
+            queue.send(Message::Write { bytes: b"line".to_vec(), done: None }).unwrap();
+        });
+        drop(queue);
+        let (written, dropped, start) = (Written::default(), AtomicU64::new(0), Instant::now());
+        let write = |line: &[u8]| {
+            if line == b"line" {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            written.push(line);
+            Ok(())
+        };
+        run(&messages, &dropped, write, report);
+        check_reports(&written.lines(), 50, start);
+    }
+
+    /// It drops the line on which it panics, and no other.
+    #[test]
+    fn a_writer_that_panics() {
+        let written = Written::default();
+        let writer = written.start(10);
+        for line in ["one", "wrong", "two"] {
+            writer.write(line.into());
+        }
+        let (done, result) = sync_channel(1);
+        writer.write_then(b"wrong".to_vec(), move |result| done.send(result).unwrap());
+        assert!(result.recv_timeout(LONG).unwrap().is_err());
+        assert!(writer.flush(LONG));
+        assert_eq!(written.lines(), ["one", "dropped 1", "two", "dropped 1"]);
+    }
+}
