@@ -39,7 +39,7 @@ impl ConfigError {
     }
 }
 
-/// Returns the text at a length that fits a log message.
+/// Truncates a text to a length that fits a log message.
 pub(super) fn truncated(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     match text.char_indices().nth(MAX_CHARS) {

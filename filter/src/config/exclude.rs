@@ -34,7 +34,7 @@ impl Exclude {
         let Some(section) = root.section("exclude", &Self::KEYS)? else { return Ok(default) };
         let paths = section.list("paths", "a list of paths", request_path)?.unwrap_or_default();
         let parts =
-            section.list("path_contains", "a list of parts of paths", request_path_part)?.unwrap_or_default();
+            section.list("path_contains", "a list of path parts", request_path_part)?.unwrap_or_default();
         let routes = paths.into_iter().fold(Routes::new(), Routes::exact);
         Ok(Self {
             routes: parts.into_iter().fold(routes, Routes::contains),

@@ -86,8 +86,8 @@ fn default_authority(cluster: &str) -> String {
     }
 }
 
-/// Tokens are header values, and a misplaced one can be anywhere below this key: errors show no value, and only names
-/// that are valid.
+/// Header values can be tokens, and a mistyped object can have a token in place of a name. Errors show no values, and
+/// names only if all of them are valid.
 fn read_headers(section: &Section<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     let object = |value| Value::as_object(value).ok_or("an object of header names and values");
     let Some(headers) = section.get_secret("headers", object)? else { return Ok(Vec::new()) };

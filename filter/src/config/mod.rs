@@ -108,7 +108,7 @@ impl Config {
         "exporter",
     ];
 
-    /// Parses the configuration. No bytes at all (an empty `pluginConfig` in Istio) are the defaults.
+    /// Parses the configuration. Empty input (an empty `pluginConfig` in Istio) gives the defaults.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let default = Self::default();
         if json.trim_ascii().is_empty() {
@@ -165,7 +165,7 @@ fn query(value: &Value) -> Result<Query, Expected> {
     }
 }
 
-/// A header that only carries the trace id.
+/// A header that is used only for the trace id.
 fn response_header(value: &Value) -> Result<String, Expected> {
     let is_free = |name: &str| header_names::is_valid(name) && !header_names::is_reserved(name);
     let name = string(value, "a header name without a standard meaning, such as \"x-trace-id\"", is_free)?;

@@ -98,7 +98,7 @@ fn positive_number(value: &Value) -> Result<f64, Expected> {
     value.as_f64().filter(|number| *number > 0.0 && number.is_finite()).ok_or("a number above 0")
 }
 
-/// Methods are case-sensitive, and requests have them in upper case.
+/// Methods are case-sensitive, so a rule for `post` would match no request.
 fn method(value: &Value) -> Result<String, Expected> {
     string(value, "a method in upper case, such as \"POST\"", |text| {
         header_names::is_valid(text) && !text.bytes().any(|byte| byte.is_ascii_lowercase())

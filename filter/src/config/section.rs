@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::error::{ConfigError, truncated};
 use super::values::Expected;
 
-/// One object of the configuration and its path. All of its keys are known.
+/// An object of the configuration, with its path. It has no unknown key.
 #[derive(Debug)]
 pub(super) struct Section<'v> {
     path: String,
@@ -38,7 +38,7 @@ impl<'v> Section<'v> {
         read(value).map(Some).map_err(|expected| ConfigError::unexpected(self.path_of(key), expected, value))
     }
 
-    /// Returns the value at `key`, which can contain a secret: the error does not show it.
+    /// Returns the value at `key`. The error does not show the value, because it can contain a secret.
     pub(super) fn get_secret<T>(
         &self,
         key: &str,
@@ -62,12 +62,12 @@ impl<'v> Section<'v> {
         items.into_iter().map(read_item).collect::<Result<_, _>>().map(Some)
     }
 
-    /// An error about the whole section.
+    /// Returns an error about the whole section.
     pub(super) fn error(&self, problem: &str) -> ConfigError {
         ConfigError::new(self.path.clone(), problem.to_owned())
     }
 
-    /// An error about one key.
+    /// Returns an error about one key.
     pub(super) fn error_at(&self, key: &str, problem: String) -> ConfigError {
         ConfigError::new(self.path_of(key), problem)
     }
@@ -86,14 +86,14 @@ impl<'v> Section<'v> {
         }
     }
 
-    /// The items of a list with their paths.
+    /// Returns the items of the list at `key`, with their paths.
     fn items(&self, key: &str, expected: Expected) -> Result<Option<Vec<(String, &'v Value)>>, ConfigError> {
         let Some(items) = self.get(key, |value| value.as_array().ok_or(expected))? else { return Ok(None) };
         let path = self.path_of(key);
         Ok(Some(items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), item)).collect()))
     }
 
-    /// JSON's `null` is the same as no value.
+    /// Returns the value at `key`. JSON's `null` is the same as no value.
     fn value(&self, key: &str) -> Option<&'v Value> {
         self.object.get(key).filter(|value| !value.is_null())
     }

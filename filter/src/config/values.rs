@@ -1,4 +1,4 @@
-//! Readers of the kinds of values that several sections have. Each returns the value or what was expected.
+//! Readers for the values that several sections have. Each returns the value, or what was expected.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::units;
 
-/// What an error message expects: `a number from 0 to 1`.
+/// The expected value in an error message: `a number from 0 to 1`.
 pub(super) type Expected = &'static str;
 
 pub(super) fn boolean(value: &Value) -> Result<bool, Expected> {
@@ -47,14 +47,14 @@ pub(super) fn host(value: &Value) -> Result<HostPattern, Expected> {
     string(value, expected, is_valid)?.parse().map_err(|_| expected)
 }
 
-/// A path of requests, or the beginning of one. Paths are compared without their query.
+/// A request path or a prefix of one. Requests are compared by their path without the query.
 pub(super) fn request_path(value: &Value) -> Result<String, Expected> {
     string(value, "a path that starts with / and has no query, such as \"/healthz\"", |text| {
         text.starts_with('/') && is_in_path(text)
     })
 }
 
-/// A part of a path of requests.
+/// A substring of a request path.
 pub(super) fn request_path_part(value: &Value) -> Result<String, Expected> {
     string(value, "a part of a path without a query, such as \"/assets/\"", is_in_path)
 }
