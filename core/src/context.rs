@@ -1,72 +1,51 @@
-//! [`TraceContext`]: where in which trace a piece of work stands, and whether it is recorded.
+//! [`TraceContext`]: the ids of a span and its trace, and the sampling decision.
 
 use crate::{SpanId, TraceId};
 
-/// Whether the spans of a trace are recorded, in B3's words.
+/// The sampling decision of a trace, in the terms of B3.
 ///
-/// The decision goes down the whole trace with the headers.
-/// Ids are made and passed on whatever it is, so that the logs of a trace that is not recorded still find each
-/// other.
+/// The headers carry the decision to every hop of the trace.
+/// Ids are created and propagated for every decision, so that the log lines of an unsampled trace are still linked.
 ///
 /// ```
 /// use logtracer_core::Sampling;
 ///
 /// assert_eq!(Sampling::default(), Sampling::Defer);
 /// assert!(Sampling::Debug.is_sampled() && !Sampling::Defer.is_sampled());
+/// assert!(Sampling::Deny.is_decided() && !Sampling::Defer.is_decided());
+/// assert_eq!([true, false].map(Sampling::from_sampled), [Sampling::Accept, Sampling::Deny]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Sampling {
-    /// Recorded.
+    /// The spans are recorded.
     Accept,
-    /// Not recorded.
+    /// The spans are not recorded.
     Deny,
-    /// Not decided yet: whoever comes next decides.
+    /// Not decided yet: the next hop decides.
     #[default]
     Defer,
-    /// Recorded, and a wish to be recorded by everyone; implies [`Sampling::Accept`].
+    /// The spans are recorded, and every hop is requested to do so. Implies [`Sampling::Accept`].
     Debug,
 }
 
 impl Sampling {
-    /// True where spans are recorded; a deferred decision is not one.
-    ///
-    /// ```
-    /// use logtracer_core::Sampling;
-    ///
-    /// let sampled = [Sampling::Accept, Sampling::Deny, Sampling::Defer, Sampling::Debug].map(Sampling::is_sampled);
-    /// assert_eq!(sampled, [true, false, false, true]);
-    /// ```
+    /// Returns true if spans are recorded. This is false for a deferred decision.
     pub const fn is_sampled(self) -> bool {
         matches!(self, Self::Accept | Self::Debug)
     }
 
-    /// True where someone has decided already.
-    ///
-    /// ```
-    /// use logtracer_core::Sampling;
-    ///
-    /// assert!(Sampling::Deny.is_decided());
-    /// assert!(!Sampling::Defer.is_decided());
-    /// ```
+    /// Returns true unless the decision is deferred.
     pub const fn is_decided(self) -> bool {
         !matches!(self, Self::Defer)
     }
 
-    /// `Accept` for true, `Deny` for false.
-    ///
-    /// ```
-    /// use logtracer_core::Sampling;
-    ///
-    /// assert_eq!([true, false].map(Sampling::from_sampled), [Sampling::Accept, Sampling::Deny]);
-    /// ```
+    /// Returns `Accept` for true and `Deny` for false.
     pub const fn from_sampled(sampled: bool) -> Self {
         if sampled { Self::Accept } else { Self::Deny }
     }
 }
 
-/// The position of one span: its own id, the id of its parent, and the trace that both belong to.
-///
-/// `Copy`, and without anything on the heap.
+/// The context of one span: its id, the id of its parent, their trace, and the sampling decision.
 ///
 /// ```
 /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
@@ -74,113 +53,90 @@ impl Sampling {
 /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
 /// let root = TraceContext { trace_id, span_id, parent_span_id: None, sampling: Sampling::Accept, random_trace_id: false };
 /// assert_eq!(root, TraceContext::root(trace_id, span_id, Sampling::Accept));
+/// assert_eq!(root.with_sampling(Sampling::Deny).sampling, Sampling::Deny);
+/// assert!(root.with_random_trace_id().random_trace_id);
 /// assert_eq!(std::mem::size_of::<Option<TraceContext>>(), 48);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceContext {
-    /// The trace.
+    /// The id of the trace.
     pub trace_id: TraceId,
-    /// The span that this context stands for; the next hop sees it as its parent.
+    /// The id of the span. The next hop sees it as its parent.
     pub span_id: SpanId,
-    /// The span above, `None` for the root of a trace.
+    /// The id of the parent span, `None` for the root of a trace.
     pub parent_span_id: Option<SpanId>,
-    /// The decision that goes down with the ids.
+    /// The decision that the headers carry with the ids.
     pub sampling: Sampling,
-    /// True where the low 56 bits of the trace id are random: the caller's `traceparent` says so, or whoever made
-    /// the id knows it.
+    /// True if the low 56 bits of the trace id are known to be random, from the caller's `traceparent` or because
+    /// this hop generated the id.
     pub random_trace_id: bool,
 }
 
 impl TraceContext {
     pub(crate) const SAMPLED: u8 = 0x01;
-    /// Level 2, section 3.2.2.5.2.
+    /// W3C Trace Context level 2, section 3.2.2.5.2.
     pub(crate) const RANDOM_TRACE_ID: u8 = 0x02;
 
-    /// The trace flags of W3C Trace Context.
+    /// Returns the trace flags of W3C Trace Context.
     pub(crate) const fn flags(&self) -> u8 {
         let sampled = if self.sampling.is_sampled() { Self::SAMPLED } else { 0 };
         let random = if self.random_trace_id { Self::RANDOM_TRACE_ID } else { 0 };
         sampled | random
     }
 
-    /// The first span of a new trace.
-    ///
-    /// ```
-    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-    /// assert_eq!(TraceContext::root(trace_id, span_id, Sampling::Defer).parent_span_id, None);
-    /// ```
+    /// Returns the context of the first span of a new trace.
     pub const fn root(trace_id: TraceId, span_id: SpanId, sampling: Sampling) -> Self {
         Self { trace_id, span_id, parent_span_id: None, sampling, random_trace_id: false }
     }
 
-    /// The same span in a trace whose id is random (W3C Trace Context level 2).
-    ///
-    /// ```
-    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(0x9e37_79b9_7f4a_7c15).unwrap(), SpanId::new(74).unwrap());
-    /// assert!(TraceContext::root(trace_id, span_id, Sampling::Accept).with_random_trace_id().random_trace_id);
-    /// ```
+    /// Marks the trace id as random (W3C Trace Context level 2).
     #[must_use]
     pub const fn with_random_trace_id(self) -> Self {
         Self { random_trace_id: true, ..self }
     }
 
-    /// The same span under another decision.
-    ///
-    /// ```
-    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-    /// let undecided = TraceContext::root(trace_id, span_id, Sampling::Defer);
-    /// let decided = undecided.with_sampling(Sampling::Deny);
-    /// assert_eq!((decided.span_id, decided.sampling), (span_id, Sampling::Deny));
-    /// ```
+    /// Replaces the sampling decision.
     #[must_use]
     pub const fn with_sampling(self, sampling: Sampling) -> Self {
         Self { sampling, ..self }
     }
 }
 
-/// What a caller says of itself in its headers.
+/// The context of the caller, extracted from its headers.
 ///
-/// Unlike a [`TraceContext`] it may name a trace without a span: Google's load balancers send `T/0` and `T`.
+/// Unlike a [`TraceContext`] it may have a trace without a span: Google's load balancers send `T/0` and `T`.
 ///
 /// ```
 /// use logtracer_core::propagation::{Propagator, TraceHeaders};
+/// use logtracer_core::{RemoteContext, SpanId};
 ///
 /// let headers = TraceHeaders::collect([("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/0;o=1")]);
 /// let remote = Propagator::default().extract(&headers).parent.unwrap();
 /// assert_eq!(remote.span_id, None);
 /// assert!(remote.sampling.is_sampled());
+///
+/// let child = remote.child(SpanId::new(75).unwrap());
+/// assert_eq!((child.trace_id, child.parent_span_id), (remote.trace_id, None));
+/// assert_eq!(RemoteContext::from(child).join(), Some(child));
+/// assert_eq!(remote.join(), None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RemoteContext {
-    /// The caller's trace.
+    /// The id of the trace.
     pub trace_id: TraceId,
-    /// The caller's span, if it has one.
+    /// The id of the caller's span, if it has one.
     pub span_id: Option<SpanId>,
-    /// The span above the caller's, where the format tells it (B3).
+    /// The id of the parent of the caller's span, if the format carries it (B3).
     pub parent_span_id: Option<SpanId>,
     /// The caller's decision.
     pub sampling: Sampling,
-    /// True where its `traceparent` says that the low 56 bits of the trace id are random.
+    /// True if the caller's `traceparent` marks the low 56 bits of the trace id as random.
     pub random_trace_id: bool,
 }
 
 impl RemoteContext {
-    /// The span of this hop: below the caller's, or the root of the caller's trace where the caller has no span.
-    ///
-    /// ```
-    /// use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-    /// let remote = RemoteContext::from(TraceContext::root(trace_id, span_id, Sampling::Accept));
-    /// let child = remote.child(SpanId::new(75).unwrap());
-    /// assert_eq!((child.trace_id, child.parent_span_id), (trace_id, Some(span_id)));
-    /// ```
+    /// Returns the context of this hop's span: a child of the caller's span, or the root of the caller's trace if the
+    /// caller has no span.
     #[must_use]
     pub const fn child(&self, span_id: SpanId) -> TraceContext {
         TraceContext {
@@ -192,17 +148,8 @@ impl RemoteContext {
         }
     }
 
-    /// The caller's own span as a context: what a service does that runs behind a sidecar and records no span of
-    /// its own. `None` where the caller named no span.
-    ///
-    /// ```
-    /// use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-    /// let remote = RemoteContext::from(TraceContext::root(trace_id, span_id, Sampling::Accept));
-    /// assert_eq!(remote.join().map(|context| context.span_id), Some(span_id));
-    /// assert_eq!(RemoteContext { span_id: None, ..remote }.join(), None);
-    /// ```
+    /// Returns the context of the caller's span, for a service behind a sidecar that records no span itself. Returns
+    /// `None` if the caller has no span.
     #[must_use]
     pub fn join(&self) -> Option<TraceContext> {
         Some(TraceContext {

@@ -1,8 +1,8 @@
-//! Hexadecimal digits to numbers and back, without allocation.
+//! Hexadecimal digits: parsing and formatting without allocation.
 
 use core::fmt;
 
-/// Why a text is not an id: says what was expected, without repeating the (foreign) text.
+/// The error of parsing an id. It names what was expected and does not repeat the (foreign) input.
 ///
 /// ```
 /// use logtracer_core::SpanId;
@@ -23,7 +23,7 @@ impl fmt::Display for HexError {
 
 impl std::error::Error for HexError {}
 
-/// Reads up to 32 digits of either case; `None` for anything else, the empty text included.
+/// Parses 1 to 32 digits of either case. Returns `None` for anything else.
 pub(crate) fn decode(digits: &[u8]) -> Option<u128> {
     if digits.is_empty() || digits.len() > 32 {
         return None;
@@ -39,7 +39,7 @@ pub(crate) fn decode(digits: &[u8]) -> Option<u128> {
     Some(value)
 }
 
-/// The `N` lower-case digits of the low `4 * N` bits of `value`; `N` is a multiple of eight.
+/// Returns the low `4 * N` bits of `value` as `N` lower-case digits. `N` must be a multiple of eight.
 pub(crate) fn encode<const N: usize>(value: u128) -> HexText<N> {
     let mut digits = [b'0'; N];
     let mut rest = value;
@@ -50,9 +50,9 @@ pub(crate) fn encode<const N: usize>(value: u128) -> HexText<N> {
     HexText(digits)
 }
 
-/// True where no digit is an upper-case letter, as W3C demands.
+/// Returns true if no byte is an upper-case letter, as W3C Trace Context requires.
 pub(crate) fn is_lower_case(digits: &[u8]) -> bool {
-    // All are looked at, for many at once are quicker than one after the other.
+    // Without an early exit the compiler checks many bytes at once.
     !digits.iter().fold(false, |is_upper, digit| is_upper | digit.is_ascii_uppercase())
 }
 
@@ -62,31 +62,20 @@ pub(crate) fn is_lower_case(digits: &[u8]) -> bool {
 /// use logtracer_core::SpanId;
 ///
 /// let digits = SpanId::new(74).unwrap().to_hex();
-/// assert_eq!(&*digits, "000000000000004a");
+/// assert_eq!(digits.as_str(), "000000000000004a");
+/// assert_eq!(digits.as_bytes(), b"000000000000004a");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HexText<const N: usize>([u8; N]);
 
 impl<const N: usize> HexText<N> {
-    /// The digits as text.
-    ///
-    /// ```
-    /// use logtracer_core::SpanId;
-    ///
-    /// assert_eq!(SpanId::new(74).unwrap().to_hex().as_str(), "000000000000004a");
-    /// ```
+    /// Returns the digits as text.
     pub fn as_str(&self) -> &str {
-        // Invariant: only ASCII digits are ever stored.
+        // Invariant: all bytes are ASCII digits.
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The digits as bytes.
-    ///
-    /// ```
-    /// use logtracer_core::SpanId;
-    ///
-    /// assert_eq!(SpanId::new(74).unwrap().to_hex().as_bytes(), b"000000000000004a");
-    /// ```
+    /// Returns the digits as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -106,15 +95,15 @@ impl<const N: usize> fmt::Debug for HexText<N> {
     }
 }
 
-// === eight digits at a time, each in a byte of a word, the first in the highest ===
+// === eight digits at a time: each is a byte of a 64-bit word, the first digit is the highest byte ===
 
 const fn each_byte(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// Sets the high bit of each byte that is at least `limit`; bytes and limit are below 0x80.
+/// Sets the high bit of each byte that is at least `limit`. All bytes and the limit must be below 0x80.
 const fn at_least(bytes: u64, limit: u8) -> u64 {
-    // No byte carries into the next: the sums are below 0x100.
+    // The sums are below 0x100, so no byte carries into the next.
     bytes.wrapping_add(each_byte(0x80 - limit))
 }
 
@@ -128,7 +117,7 @@ fn decode_word(digits: [u8; 8]) -> Option<u32> {
     if word & HIGH != 0 || (is_digit | is_letter) & HIGH != HIGH {
         return None;
     }
-    // The low bits of a digit are its value; those of a letter, which has bit 6, are 9 less.
+    // The low four bits of a digit are its value. Letters have bit 6 set, and their low bits are 9 less.
     let values = (word & each_byte(0x0f)) + (word >> 6 & each_byte(1)) * 9;
     let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
@@ -140,7 +129,7 @@ fn encode_word(value: u32) -> [u8; 8] {
     let pairs = (pairs | pairs << 16) & 0x0000_ffff_0000_ffff;
     let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
     let values = (bytes | bytes << 4) & each_byte(0x0f);
-    // Bit 4 of the sum tells the values from 10 on, which are letters.
+    // Bit 4 of the sum is set for values from 10, which are letters.
     let is_letter = (values + each_byte(6)) >> 4 & each_byte(1);
     (values + each_byte(b'0') + is_letter * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
@@ -152,18 +141,18 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Every byte at every place, against the standard library.
+    /// The standard library gives the expected result.
     #[test]
-    fn every_byte_at_every_place() {
+    fn every_byte_at_every_position() {
         for byte in 0..=255u8 {
-            for place in 0..16 {
+            for position in 0..16 {
                 let mut digits = *b"0123456789abcdef";
-                digits[place] = byte;
+                digits[position] = byte;
                 let text = std::str::from_utf8(&digits).ok();
                 let expected = text
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
                     .and_then(|text| u128::from_str_radix(text, 16).ok());
-                assert_eq!(decode(&digits), expected, "{byte:#x} at {place}");
+                assert_eq!(decode(&digits), expected, "{byte:#x} at {position}");
             }
         }
         assert_eq!(decode(b""), None);
@@ -172,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(value: u128) {
+        fn encoded_digits_decode_to_the_same_number(value: u128) {
             prop_assert_eq!(encode::<32>(value).to_string(), format!("{value:032x}"));
             prop_assert_eq!(encode::<16>(value).to_string(), format!("{:016x}", value as u64));
             for width in 1..=32 {

@@ -1,17 +1,15 @@
-//! The vocabulary of logtracer: what a trace context, a span and a log line are, and how each is read and
-//! written.
+//! The vocabulary of logtracer: trace contexts, spans and log lines, and how each is read and written.
 //!
 //! ```text
 //!  request headers ──► propagation::TraceHeaders ──► propagation::Extracted ──► TraceContext
-//!                                                                                │     │
-//!  headers of the next hop ◄── propagation::Propagator::inject ◄─────────────────┘     │
-//!                                                                                      │
-//!                     span::Span ──► otlp (bytes for the exporter)  ◄──────────────────┤
-//!                     line::Line    (one JSON object)               ◄──────────────────┘
+//!                                                                                     │
+//!  headers of the next hop ◄── propagation::Propagator::inject ◄──────────────────────┤
+//!  request to the exporter ◄── span_buffer::SpanBuffer ◄── otlp ◄── span::Span ◄──────┤
+//!  one JSON object ◄── line::Line ◄───────────────────────────────────────────────────┘
 //! ```
 //!
-//! The filter, the exporter and the SDK all stand on this crate.
-//! It does no I/O, reads no clock, draws no random number and spawns nothing: time and randomness are passed in.
+//! The filter, the exporter and the SDK depend on this crate.
+//! It does no I/O, reads no clock, draws no random number and spawns nothing: time and randomness are arguments.
 //!
 //! ```
 //! use logtracer_core::propagation::{Propagator, TraceHeaders};
@@ -21,7 +19,7 @@
 //! let extracted = Propagator::default().extract(&headers);
 //! let parent = extracted.parent.expect("a valid b3 header");
 //!
-//! // This hop gets a span of its own below the caller's.
+//! // The span of this hop is a child of the caller's span.
 //! let context = parent.child(SpanId::new(0x1234).expect("not zero"));
 //! assert_eq!(context.trace_id.to_string(), "463ac35c9f6413ad48485a3953bb6124");
 //! assert_eq!(context.parent_span_id.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
@@ -39,6 +37,7 @@ struct Readme;
 
 mod backoff;
 mod context;
+mod decimal;
 mod hex;
 mod id;
 pub mod line;

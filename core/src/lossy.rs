@@ -1,9 +1,8 @@
-//! Bytes as text, where they need not be UTF-8: what is not becomes U+FFFD.
+//! Bytes that may not be UTF-8, as text: each invalid sequence becomes U+FFFD.
 
-/// What stands for bytes that are no text.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// The text of the bytes in pieces, none of them empty; nothing is copied.
+/// Returns the text of the bytes as non-empty pieces, without copying.
 pub(crate) fn pieces(bytes: &[u8]) -> impl Iterator<Item = &str> {
     bytes
         .utf8_chunks()
@@ -19,7 +18,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn what_is_no_text_is_replaced() {
+    fn invalid_sequences_are_replaced() {
         for (bytes, text) in [
             (&b""[..], ""),
             (b"caf\xc3\xa9", "café"),
@@ -32,9 +31,9 @@ mod tests {
     }
 
     proptest! {
-        /// As the standard library, which allocates, reads it.
+        /// The standard library allocates for the same result.
         #[test]
-        fn as_the_standard_library_reads_it(bytes: Vec<u8>) {
+        fn the_text_equals_that_of_the_standard_library(bytes: Vec<u8>) {
             prop_assert_eq!(pieces(&bytes).collect::<String>(), String::from_utf8_lossy(&bytes));
         }
     }

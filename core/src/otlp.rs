@@ -1,18 +1,43 @@
-//! Spans to OTLP: protobuf bytes, without building a tree of messages first.
+//! Spans as OTLP: protobuf bytes, written without an intermediate tree of messages.
 //!
-//! [`write_span`] appends one span to a batch; [`write_request`] puts a batch into an
-//! `ExportTraceServiceRequest` for one resource.
-//! The tests read the bytes back with the messages of `opentelemetry-proto`.
+//! [`write_span`] appends one span; [`write_request`] wraps a batch of spans in an `ExportTraceServiceRequest` for one
+//! resource.
+//! The tests decode the bytes with the messages of `opentelemetry-proto`.
 //!
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>
+//!
+//! ```
+//! use logtracer_core::otlp::{InstrumentationScope, write_request, write_span};
+//! use logtracer_core::span::{Span, SpanKind, SpanStatus};
+//! use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+//!
+//! let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
+//! let span = Span {
+//!     context: TraceContext::root(trace_id, span_id, Sampling::Accept),
+//!     tracestate: "",
+//!     name: b"GET /basket",
+//!     kind: SpanKind::Server,
+//!     start_unix_nanos: 1_000,
+//!     end_unix_nanos: 2_500,
+//!     status: SpanStatus::Unset,
+//!     link: None,
+//! };
+//! let mut spans = Vec::new();
+//! write_span(&mut spans, &span, |attributes| attributes.text("http.request.method", "GET"));
+//!
+//! let mut body = Vec::new();
+//! let scope = InstrumentationScope { name: "shop", version: "1.2" };
+//! write_request(&mut body, |resource| resource.text("service.name", "shop"), scope, &spans);
+//! assert!(body.ends_with(&spans));
+//! ```
 
-use crate::lossy;
 use crate::span::{Link, Span, SpanKind, SpanStatus};
+use crate::{decimal, lossy};
 
-/// The longest text of an attribute in bytes; a longer one is cut at a character.
+/// The maximum length of a text in bytes. A longer text is truncated at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
-/// The attributes of a span or a resource under construction; what is empty or zero is left out.
+/// A writer of the attributes of a span or a resource. It omits empty texts and zero numbers.
 #[derive(Debug)]
 pub struct Attributes<'a> {
     out: &'a mut Vec<u8>,
@@ -20,7 +45,7 @@ pub struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// A text, or bytes that need not be UTF-8 (what is not becomes U+FFFD).
+    /// Writes a text. Bytes that are not UTF-8 become U+FFFD.
     pub fn text(&mut self, key: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         if !value.is_empty() {
@@ -28,7 +53,7 @@ impl Attributes<'_> {
         }
     }
 
-    /// A number above zero.
+    /// Writes a number, unless it is zero.
     pub fn number(&mut self, key: &str, value: u64) {
         if value > 0 {
             self.write(key, |out| {
@@ -38,23 +63,12 @@ impl Attributes<'_> {
         }
     }
 
-    /// A number as text, where the conventions want one.
+    /// Writes a number as a text, for attributes that the semantic conventions define as texts.
     pub fn number_as_text(&mut self, key: &str, value: u64) {
-        let mut digits = [0u8; 20];
-        let mut rest = value;
-        let mut start = digits.len();
-        for (index, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            start = index;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.text(key, digits.get(start..).unwrap_or_default());
+        self.write(key, |out| message(out, any_value::STRING, |out| decimal::write(out, value)));
     }
 
-    /// A list of texts, as the conventions want it for header values; left out where it is empty.
+    /// Writes a list of texts, unless it is empty. The semantic conventions define header values as lists.
     pub fn texts<'v>(&mut self, key: &str, values: impl Iterator<Item = &'v [u8]> + Clone) {
         if values.clone().next().is_some() {
             self.write(key, |out| {
@@ -67,7 +81,7 @@ impl Attributes<'_> {
         }
     }
 
-    /// A truth; also a false one is written.
+    /// Writes a boolean, also if it is false.
     pub fn boolean(&mut self, key: &str, value: bool) {
         self.write(key, |out| {
             tag(out, any_value::BOOL, wire::VARINT);
@@ -83,7 +97,7 @@ impl Attributes<'_> {
     }
 }
 
-/// Appends one span, as an element of `ScopeSpans.spans`.
+/// Appends one span, as an element of `ScopeSpans.spans`. `attributes` writes its attributes.
 pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
     message(out, scope_spans::SPANS, |out| {
         bytes(out, field::TRACE_ID, &span.context.trace_id.to_bytes());
@@ -105,7 +119,7 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
             },
         );
         fixed64(out, field::START, span.start_unix_nanos);
-        // Rule 81: a clock that was set back makes no negative duration.
+        // Rule 81: no negative duration if the clock was set back.
         fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
         attributes(&mut Attributes { out, field: field::ATTRIBUTES });
         if let Some(Link { context, tracestate }) = span.link {
@@ -131,16 +145,17 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
     });
 }
 
-/// The resource that all spans of a request share, and the library that recorded them.
+/// The library that recorded the spans of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct InstrumentationScope<'a> {
-    /// Name of the library.
+    /// The name of the library.
     pub name: &'a str,
-    /// Its version.
+    /// The version of the library.
     pub version: &'a str,
 }
 
-/// Appends an `ExportTraceServiceRequest` with the spans that [`write_span`] has appended to `spans`.
+/// Appends an `ExportTraceServiceRequest` for one resource, whose attributes `resource` writes. [`write_span`] has
+/// appended its spans to `spans`.
 pub fn write_request(
     out: &mut Vec<u8>,
     resource: impl FnOnce(&mut Attributes<'_>),
@@ -162,10 +177,9 @@ pub fn write_request(
     });
 }
 
-/// The number of spans that an `ExportTraceServiceResponse` says were rejected; 0 for anything else, as a body that
-/// is no such message.
+/// Returns the number of rejected spans in an `ExportTraceServiceResponse`, and 0 for any other body.
 ///
-/// The end of the response may be missing: the number stands before the message, which can be of any length.
+/// The response may be truncated: the number precedes the error message, which can have any length.
 ///
 /// ```
 /// // partial_success { rejected_spans: 3 }
@@ -183,7 +197,7 @@ pub fn rejected_spans(response: &[u8]) -> u64 {
             (partial_success::REJECTED_SPANS, FieldValue::Number(number)) => Some(number),
             _ => None,
         })
-        // A number below zero says nothing.
+        // A negative number is invalid.
         .filter(|number| i64::try_from(*number).is_ok())
         .unwrap_or(0)
 }
@@ -283,12 +297,12 @@ fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// A string field: cut to [`MAX_TEXT_BYTES`], and made valid UTF-8, which protobuf demands.
+/// Writes a string field, truncated to [`MAX_TEXT_BYTES`] and in valid UTF-8, which protobuf requires.
 fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     let value = value.get(..MAX_TEXT_BYTES).unwrap_or(value);
     match core::str::from_utf8(value) {
         Ok(text) => bytes(out, field, text.as_bytes()),
-        // What is cut in the middle of a character ends before it.
+        // The truncation split a character: end before it.
         Err(error) if error.error_len().is_none() => {
             bytes(out, field, value.get(..error.valid_up_to()).unwrap_or_default());
         }
@@ -300,7 +314,7 @@ fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     }
 }
 
-/// A message field: its length is known when its content is written, and is then put before it.
+/// Writes a message field. The length precedes the content but is only known after it is written.
 fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, wire::LENGTH_DELIMITED);
     let length_at = out.len();
@@ -313,7 +327,7 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
         }
         return;
     }
-    // Make room for the longer length before the content, then overwrite the placeholder and the room.
+    // Move the content behind the longer length, then overwrite the placeholder and the gap.
     let content = length_at + 1..out.len();
     let more = length.ilog2() as usize / 7;
     out.resize(out.len() + more, 0);
@@ -328,8 +342,7 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// The fields of a message, up to the first that cannot be read; one whose end is missing is as long as what is
-/// there.
+/// An iterator over the fields of a message, up to the first malformed one. A truncated field ends with the input.
 struct Fields<'m>(&'m [u8]);
 
 enum FieldValue<'m> {

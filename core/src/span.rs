@@ -1,54 +1,53 @@
-//! [`Span`]: one piece of work in a trace, as it is exported.
+//! [`Span`]: one operation in a trace, as it is exported.
 
 use crate::{RemoteContext, TraceContext};
 
-/// A finished span, borrowed from whoever recorded it; its attributes are written beside it, see
-/// [`otlp::write_span`](crate::otlp::write_span).
+/// A finished span. [`otlp::write_span`](crate::otlp::write_span) writes it together with its attributes.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
-    /// Its ids, and the ids of its trace and parent.
+    /// The ids of the span, its trace and its parent.
     pub context: TraceContext,
-    /// The W3C `tracestate` that came with the trace, empty for none.
+    /// The W3C `tracestate` of the trace, or empty.
     pub tracestate: &'a str,
-    /// What it is called: few names for many spans.
+    /// The name, of low cardinality: many spans share one name.
     pub name: &'a [u8],
-    /// Which side of which call it is.
+    /// The role of the span in a call.
     pub kind: SpanKind,
     /// The start, in nanoseconds since 1970.
     pub start_unix_nanos: u64,
-    /// The end, in nanoseconds since 1970; never before the start.
+    /// The end, in nanoseconds since 1970. It is exported as the start if it is before it.
     pub end_unix_nanos: u64,
-    /// Whether it failed.
+    /// The status.
     pub status: SpanStatus,
-    /// A span of another trace that this one follows from: the caller's, where its trace was not continued.
+    /// A span of another trace that caused this one: the caller's span if its trace was not continued.
     pub link: Option<Link<'a>>,
 }
 
-/// A span of another trace.
+/// A reference to a span of another trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
-    /// Its ids.
+    /// The ids of the span and its trace.
     pub context: RemoteContext,
-    /// The W3C `tracestate` that came with them, empty for none.
+    /// The W3C `tracestate` of the trace, or empty.
     pub tracestate: &'a str,
 }
 
-/// Which side of which call a span is.
+/// The role of a span in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanKind {
     /// Work inside one process.
     Internal,
-    /// Serving a request.
+    /// The server side of a request.
     Server,
-    /// Making a request.
+    /// The client side of a request.
     Client,
 }
 
-/// Whether a span failed; a proxy never says `Ok`, that is for the application.
+/// The status of a span. There is no `Ok`: OpenTelemetry leaves it to applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanStatus {
-    /// Nothing is said.
+    /// No error is known.
     Unset,
-    /// It failed.
+    /// The operation failed.
     Error,
 }

@@ -1,4 +1,4 @@
-//! Extracting and injecting allocate nothing, whatever the headers.
+//! Extraction and injection do not allocate, for any headers.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[path = "../../tests/data/extract.rs"]
 mod extract;
 
-/// Takes note of nothing but how much was written.
+/// Only sums up the written bytes.
 #[derive(Default)]
 struct Length(usize);
 

@@ -1,16 +1,18 @@
-//! [`Format`]: which keys a line has.
+//! [`Format`]: the two sets of keys of a line.
 
 use core::fmt;
 use core::str::FromStr;
 
 use super::keys::Keys;
 
-/// The two formats of a line.
+/// The format of a line.
 ///
 /// ```
 /// use logtracer_core::line::Format;
 ///
 /// assert_eq!("stackdriver".parse(), Ok(Format::Stackdriver));
+/// assert_eq!(Format::Local.as_str(), "local");
+/// assert!(Format::Local.is_reserved("spanId") && !Format::Stackdriver.is_reserved("spanId"));
 /// assert_eq!(
 ///     "json".parse::<Format>().unwrap_err().to_string(),
 ///     "expected the log format `stackdriver` or `local`",
@@ -18,22 +20,16 @@ use super::keys::Keys;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
-    /// The special keys of Cloud Logging, such as `logging.googleapis.com/trace`: its agents put them in their
-    /// places of the log entry.
+    /// The special keys of Cloud Logging, such as `logging.googleapis.com/trace`. Its agents move them to the fields of
+    /// the log entry.
     #[default]
     Stackdriver,
-    /// Short keys (`trace`, `spanId`) and the bare trace id, for reading on one's own machine.
+    /// Short keys (`trace`, `spanId`) and the plain trace id, for reading on a developer's machine.
     Local,
 }
 
 impl Format {
-    /// The name of the format in configurations.
-    ///
-    /// ```
-    /// use logtracer_core::line::Format;
-    ///
-    /// assert_eq!(Format::Local.as_str(), "local");
-    /// ```
+    /// Returns the name of the format in configurations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stackdriver => "stackdriver",
@@ -41,20 +37,10 @@ impl Format {
         }
     }
 
-    /// True for a name that no field of a line can have, because the format (or an agent that reads it) gives it
-    /// a meaning.
+    /// Returns true if a field cannot have this name because it has a meaning to the format or to an agent.
     ///
-    /// These are the keys of the format itself; the other keys that Google's agents take out of a line; and all
-    /// names that begin with `fields.`, so that a renamed field cannot meet another one.
-    ///
-    /// ```
-    /// use logtracer_core::line::Format;
-    ///
-    /// assert!(Format::Stackdriver.is_reserved("severity"));
-    /// assert!(Format::Stackdriver.is_reserved("logging.googleapis.com/insertId"));
-    /// assert!(!Format::Stackdriver.is_reserved("spanId"));
-    /// assert!(Format::Local.is_reserved("spanId"));
-    /// ```
+    /// Reserved are the keys of the format, the other keys that Google's agents interpret, and all names that begin
+    /// with `fields.`, so that a renamed field cannot collide with another one.
     pub fn is_reserved(self, name: &str) -> bool {
         Keys::of(self).is_reserved(name)
     }
@@ -78,7 +64,7 @@ impl FromStr for Format {
     }
 }
 
-/// A text is not the name of a [`Format`]; names the two that are.
+/// The error of parsing a [`Format`]. It lists the two names.
 ///
 /// ```
 /// use logtracer_core::line::Format;

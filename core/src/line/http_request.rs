@@ -1,14 +1,15 @@
-//! [`HttpRequest`]: what a line tells of the request it is about.
+//! [`HttpRequest`]: the request of a line.
 
 use core::time::Duration;
 
 use super::keys::{Key, key};
 use super::{Line, MAX_TEXT_BYTES, json};
+use crate::decimal;
 
-/// The parts of [`httpRequest`](https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest).
+/// The members of [`httpRequest`](https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest).
 ///
-/// Texts are bytes, for a header need not be UTF-8; a `&str` comes in with `as_bytes()`.
-/// What is empty or zero is left out of the line.
+/// Texts are bytes because a header may not be UTF-8.
+/// Empty and zero members are omitted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,23 +38,23 @@ use super::{Line, MAX_TEXT_BYTES, json};
 pub struct HttpRequest<'a> {
     /// `GET`, `POST` …
     pub method: &'a [u8],
-    /// The whole URL: scheme, host, path and (if it may be told) query.
+    /// The whole URL: scheme, host, path and, if it may be logged, the query.
     pub url: &'a [u8],
-    /// Bytes of the request.
+    /// The size of the request in bytes.
     pub request_size: u64,
     /// The HTTP status.
     pub status: u16,
-    /// Bytes of the response.
+    /// The size of the response in bytes.
     pub response_size: u64,
     /// The `user-agent` header.
     pub user_agent: &'a [u8],
-    /// The address of the caller, with or without a port.
+    /// The address of the client, with or without a port.
     pub remote_ip: &'a [u8],
     /// The address of the server that answered.
     pub server_ip: &'a [u8],
     /// The `referer` header.
     pub referer: &'a [u8],
-    /// From the first byte of the request to the last byte of the response.
+    /// The time from the first byte of the request to the last byte of the response.
     pub latency: Duration,
     /// `HTTP/1.1`, `HTTP/2` …
     pub protocol: &'a [u8],
@@ -66,7 +67,7 @@ impl HttpRequest<'_> {
                 object.text(key, MAX_TEXT_BYTES, |text| text.push_bytes(value));
             }
         };
-        // 64-bit integers are strings in protobuf's JSON.
+        // Protobuf's JSON has strings for 64-bit integers.
         let size = |object: &mut Line<'_>, key: Key, value: u64| {
             if value > 0 {
                 object.key(key);
@@ -78,7 +79,7 @@ impl HttpRequest<'_> {
         size(object, key!("requestSize"), self.request_size);
         if self.status > 0 {
             object.key(key!("status"));
-            json::integer(object.out, self.status.into());
+            decimal::write(object.out, self.status.into());
         }
         size(object, key!("responseSize"), self.response_size);
         text(object, key!("userAgent"), self.user_agent);
@@ -93,10 +94,10 @@ impl HttpRequest<'_> {
     }
 }
 
-/// A duration as protobuf's JSON writes it: seconds with up to nine decimal places, and an `s`.
+/// Writes a duration in the form of protobuf's JSON: seconds with up to nine decimal places, and an `s`.
 fn write_seconds(out: &mut Vec<u8>, duration: Duration) {
     out.push(b'"');
-    json::integer(out, duration.as_secs());
+    decimal::write(out, duration.as_secs());
     let mut nanos = duration.subsec_nanos();
     if nanos > 0 {
         let mut places = 9;

@@ -1,19 +1,19 @@
-//! [`Text`]: a JSON string under construction, and the escaping of all others.
+//! [`Text`]: a JSON string under construction, and the escaping of strings.
 
 use core::fmt;
 
-use crate::lossy;
+use crate::{decimal, lossy};
 
-/// What a text that was cut ends in.
+/// The end of a truncated text.
 const MARKER: &str = "…";
 
-/// The shortest limit of a text: room for the marker.
+/// The smallest limit of a text: the length of the marker.
 pub(super) const MIN_TEXT_BYTES: usize = MARKER.len();
 
 /// A JSON string under construction.
 ///
-/// What is pushed is escaped in runs; once the limit of the text is reached it ends in `…` and swallows the rest.
-/// It is also a [`fmt::Write`], which never fails.
+/// It escapes what is pushed. When the limit of the text is exceeded, it appends `…` and ignores the rest.
+/// It implements [`fmt::Write`], which never fails.
 ///
 /// ```
 /// use std::fmt::Write;
@@ -22,38 +22,28 @@ pub(super) const MIN_TEXT_BYTES: usize = MARKER.len();
 /// let mut out = Vec::new();
 /// let mut line = Line::new(&mut out, Format::Local, None);
 /// line.message(|text| {
-///     text.push("said \"hi\"\n");
+///     text.push("a \"quote\"\n");
 ///     text.push_bytes(b"caf\xe9 ");
 ///     let _ = write!(text, "{:?}", Some(1));
 /// });
 /// line.finish();
-/// assert_eq!(out, r#"{"message":"said \"hi\"\ncaf� Some(1)"}"#.as_bytes());
+/// assert_eq!(out, r#"{"message":"a \"quote\"\ncaf� Some(1)"}"#.as_bytes());
 /// ```
 #[derive(Debug)]
 pub struct Text<'a> {
     out: &'a mut Vec<u8>,
-    /// How many bytes may follow, the marker not counted.
-    left: usize,
-    cut: bool,
+    /// The bytes that may follow, without the marker.
+    free_bytes: usize,
+    is_truncated: bool,
 }
 
 impl Text<'_> {
     /// Appends a text.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.message(|text| text.push("a\tb"));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"message":"a\tb"}"#);
-    /// ```
     pub fn push(&mut self, text: &str) {
         let mut rest = text;
-        while !self.cut {
+        while !self.is_truncated {
             let Some(run) = first_to_escape(rest.as_bytes()) else { return self.push_plain(rest) };
-            // Invariant: `run` is the place of an ASCII character, so always a boundary.
+            // Invariant: `run` is the index of an ASCII character, which is always a boundary.
             let (plain, tail) = rest.split_at_checked(run).unwrap_or((rest, ""));
             self.push_plain(plain);
             let mut chars = tail.chars();
@@ -64,53 +54,43 @@ impl Text<'_> {
         }
     }
 
-    /// Appends bytes that may not be UTF-8; each part that is not becomes U+FFFD.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.message(|text| text.push_bytes(b"caf\xe9"));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), "{\"message\":\"caf\u{fffd}\"}");
-    /// ```
+    /// Appends bytes. Each sequence that is not UTF-8 becomes U+FFFD.
     pub fn push_bytes(&mut self, bytes: &[u8]) {
         if let Ok(text) = core::str::from_utf8(bytes) {
             return self.push(text);
         }
         for piece in lossy::pieces(bytes) {
             self.push(piece);
-            if self.cut {
+            if self.is_truncated {
                 return;
             }
         }
     }
 
     fn push_plain(&mut self, run: &str) {
-        if run.len() <= self.left {
+        if run.len() <= self.free_bytes {
             self.out.extend_from_slice(run.as_bytes());
-            self.left -= run.len();
+            self.free_bytes -= run.len();
             return;
         }
-        let end = (0..=self.left).rev().find(|at| run.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=self.free_bytes).rev().find(|at| run.is_char_boundary(*at)).unwrap_or(0);
         self.out.extend_from_slice(run.get(..end).unwrap_or_default().as_bytes());
-        self.end_here();
+        self.truncate();
     }
 
     fn push_escaped(&mut self, special: char) {
         let escape = Escape::of(special);
         let escape = escape.as_bytes();
-        if self.cut || escape.len() > self.left {
-            return self.end_here();
+        if self.is_truncated || escape.len() > self.free_bytes {
+            return self.truncate();
         }
         self.out.extend_from_slice(escape);
-        self.left -= escape.len();
+        self.free_bytes -= escape.len();
     }
 
-    fn end_here(&mut self) {
-        if !self.cut {
-            self.cut = true;
+    fn truncate(&mut self) {
+        if !self.is_truncated {
+            self.is_truncated = true;
             self.out.extend_from_slice(MARKER.as_bytes());
         }
     }
@@ -123,42 +103,26 @@ impl fmt::Write for Text<'_> {
     }
 }
 
-/// Writes a string with its quotes: what `write` pushes, in at most `max` bytes between the quotes.
+/// Writes a string with its quotes. `write` pushes the text, at most `max` bytes of which are written.
 pub(super) fn text(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
     out.push(b'"');
     escaped(out, max, write);
     out.push(b'"');
 }
 
-/// Writes what stands between the quotes of a string.
+/// Writes the content of a string, without its quotes.
 pub(super) fn escaped(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
-    write(&mut Text { out, left: max.saturating_sub(MARKER.len()), cut: false });
+    write(&mut Text { out, free_bytes: max.saturating_sub(MARKER.len()), is_truncated: false });
 }
 
-/// Writes a number in the form that protobuf's JSON gives to 64-bit integers: as a string.
+/// Writes a number as a string, the form of 64-bit integers in protobuf's JSON.
 pub(super) fn number_as_text(out: &mut Vec<u8>, number: u64) {
     out.push(b'"');
-    integer(out, number);
+    decimal::write(out, number);
     out.push(b'"');
 }
 
-/// Writes the decimal digits of a number.
-pub(super) fn integer(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [b'0'; 20]; // as many as the largest number has
-    let mut rest = number;
-    let mut first = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' | (rest % 10) as u8;
-        rest /= 10;
-        first -= 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
-}
-
-/// Writes a formatted text as it is, without quotes or escapes.
+/// Writes a formatted text without quotes and without escaping.
 pub(super) fn formatted(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to a Vec does not fail.
     let _ = std::io::Write::write_fmt(out, text);
@@ -197,25 +161,25 @@ impl Escape {
     }
 }
 
-/// The place of the first byte that JSON wants escaped: a quote, a backslash or a control character.
+/// Returns the index of the first byte that JSON requires to be escaped: a quote, a backslash or a control character.
 ///
-/// Looks at eight bytes at a time, the last eight of a longer text partly for a second time.
+/// Checks eight bytes at a time. The last eight overlap with those before them.
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
     };
     let mut at = 0;
     for word in bytes.chunks_exact(8) {
-        if let Some(place) = first_in_word(word.try_into().unwrap_or_default()) {
-            return Some(at + place);
+        if let Some(index) = first_in_word(word.try_into().unwrap_or_default()) {
+            return Some(at + index);
         }
         at += 8;
     }
-    first_in_word(*last).map(|place| bytes.len() - 8 + place)
+    first_in_word(*last).map(|index| bytes.len() - 8 + index)
 }
 
 /// Subtracting a small number sets the high bit of the bytes that are smaller.
-/// A borrow can only disturb the bytes after a hit, and only the first hit counts.
+/// A borrow only affects bytes after a hit, and only the first hit counts.
 #[inline]
 fn first_in_word(word: [u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);

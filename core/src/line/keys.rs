@@ -2,7 +2,7 @@
 
 use super::Format;
 
-/// The name of a member, as it is and as it is written.
+/// The name of a member, plain and rendered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     name: &'static str,
@@ -17,7 +17,7 @@ macro_rules! key {
 }
 pub(super) use key;
 
-/// The keys of a line's members.
+/// The keys of one format.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) severity: Key,
@@ -29,12 +29,12 @@ pub(super) struct Keys {
     pub(super) span_id: Key,
     pub(super) trace_sampled: Key,
     pub(super) labels: Key,
-    /// Further names that the readers of this format take for their own.
+    /// Further names that have a meaning to readers of this format.
     reserved: &'static [&'static str],
     reserved_prefix: Option<&'static str>,
-    /// All names of our own; filled by [`Keys::indexed`], like what follows.
+    /// The names of all keys above. [`Keys::indexed`] fills this and `lengths`.
     own: [&'static str; 9],
-    /// Bit `n` is set where one of all these names has `n` bytes.
+    /// Bit `n` is set if a name in `own` or `reserved` has `n` bytes.
     lengths: u64,
 }
 
@@ -73,11 +73,11 @@ static LOCAL: Keys = Keys {
 }
 .indexed();
 
-/// Where a field goes whose name is reserved.
-pub(super) const MOVED_PREFIX: &str = "fields.";
+/// The prefix for fields with a reserved name.
+pub(super) const RESERVED_NAME_PREFIX: &str = "fields.";
 
 impl Key {
-    /// For [`key!`].
+    /// Use the macro `key!`.
     pub(super) const fn new(name: &'static str, rendered: &'static str) -> Self {
         Self { name, rendered }
     }
@@ -92,11 +92,11 @@ impl Keys {
     }
 
     pub(super) fn is_reserved(&self, name: &str) -> bool {
-        // Most names are ruled out by their length.
+        // The length alone excludes most names.
         (self.lengths >> name.len().min(63) & 1 == 1
             && (self.own.contains(&name) || self.reserved.contains(&name)))
             || self.reserved_prefix.is_some_and(|prefix| name.starts_with(prefix))
-            || name.starts_with(MOVED_PREFIX)
+            || name.starts_with(RESERVED_NAME_PREFIX)
     }
 
     const fn indexed(self) -> Self {

@@ -1,11 +1,11 @@
-//! [`Labels`]: the labels of a line under construction.
+//! [`Labels`]: the labels of a line.
 
 use super::{Line, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Text, json};
 
-/// The labels of a line under construction; see [`Line::labels`].
+/// A writer of the labels of a line, see [`Line::labels`].
 ///
-/// All values are texts, as Cloud Logging has it.
-/// A label without a value is left out, and so is every label after the sixty-fourth.
+/// All values are texts, as Cloud Logging requires.
+/// A label with an empty value is omitted, and every label after the first [`MAX_LABELS`] is dropped.
 ///
 /// ```
 /// use logtracer_core::line::{Format, Line};
@@ -16,9 +16,13 @@ use super::{Line, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Text, json};
 ///     labels.text("route", "basket");
 ///     labels.text("upstream", "");
 ///     labels.number("attempts", 2);
+///     labels.write("flags", |text| {
+///         text.push("UF");
+///         text.push(",URX");
+///     });
 /// });
 /// line.finish();
-/// assert_eq!(out, br#"{"labels":{"route":"basket","attempts":"2"}}"#);
+/// assert_eq!(out, br#"{"labels":{"route":"basket","attempts":"2","flags":"UF,URX"}}"#);
 /// ```
 #[derive(Debug)]
 pub struct Labels<'l, 'a> {
@@ -31,17 +35,7 @@ impl<'l, 'a> Labels<'l, 'a> {
         Self { object, count: 0 }
     }
 
-    /// A label; its value may be text or bytes that are not UTF-8.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.labels(|labels| labels.text("route", b"basket"));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"route":"basket"}}"#);
-    /// ```
+    /// Adds a label with a text. Bytes that are not UTF-8 become U+FFFD.
     pub fn text(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
         if !value.is_empty() {
@@ -49,41 +43,16 @@ impl<'l, 'a> Labels<'l, 'a> {
         }
     }
 
-    /// A label whose value is a number.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.labels(|labels| labels.number("attempts", 2));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"attempts":"2"}}"#);
-    /// ```
+    /// Adds a label with a number.
     pub fn number(&mut self, name: &str, value: u64) {
         self.write(name, |text| {
             let _ = core::fmt::Write::write_fmt(text, format_args!("{value}"));
         });
     }
 
-    /// A label whose value is what `write` pushes.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.labels(|labels| {
-    ///     labels.write("flags", |text| {
-    ///         text.push("UF");
-    ///         text.push(",URX");
-    ///     });
-    /// });
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"flags":"UF,URX"}}"#);
-    /// ```
+    /// Adds a label with the text that `write` pushes.
     pub fn write(&mut self, name: &str, write: impl FnOnce(&mut Text<'_>)) {
-        let Some(room) = self.object.room_for(0) else {
+        let Some(free_bytes) = self.object.free_bytes(0) else {
             return;
         };
         if self.count < MAX_LABELS {
@@ -91,7 +60,7 @@ impl<'l, 'a> Labels<'l, 'a> {
             self.object.comma();
             json::text(self.object.out, MAX_NAME_BYTES, |text| text.push(name));
             self.object.out.push(b':');
-            json::text(self.object.out, MAX_LABEL_BYTES.min(room), write);
+            json::text(self.object.out, MAX_LABEL_BYTES.min(free_bytes), write);
         }
     }
 }

@@ -1,18 +1,17 @@
-//! One log line: one JSON object, in one of two formats.
+//! Log lines: JSON objects in one of two formats.
 //!
 //! ```text
-//!  TraceContext, HttpRequest, labels, fields ──► Line ──► json::Text (escape, cut) ──► the caller's buffer
+//!  TraceContext, HttpRequest, labels, fields ──► Line ──► json::Text (escape, truncate) ──► the caller's buffer
 //!                                                 │
-//!                        keys (the names of both formats)
+//!                                          keys (the names of both formats)
 //! ```
 //!
-//! This is the one JSON writer of logtracer: the filter's request line, the lines of a service that uses the SDK
-//! and the exporter's own lines all leave through [`Line`].
-//! It appends to a buffer of the caller and allocates nothing else.
+//! All log lines of logtracer are written by [`Line`]: those of the filter, of the exporter, and of services with the
+//! SDK.
+//! It appends to a buffer of the caller and does not allocate otherwise.
 //!
-//! Whatever goes in, the outcome is one valid JSON object without a raw line break:
-//! control characters are escaped, bytes that are not UTF-8 become U+FFFD, and long texts are cut and end in `…`
-//! so that the line stays below [`MAX_LINE_BYTES`].
+//! Invariant: for any input, a line is one valid JSON object without a raw line break, of at most [`MAX_LINE_BYTES`].
+//! Control characters are escaped, bytes that are not UTF-8 become U+FFFD, and a truncated text ends in `…`.
 //!
 //! ```
 //! use logtracer_core::line::{Format, Line, Severity, Value};
@@ -68,41 +67,52 @@ pub use value::{Value, render_field};
 use crate::TraceContext;
 use keys::{Key, Keys, key};
 
-/// A line is never longer than this; Cloud Logging refuses entries above 256 KiB by its own, approximate measure.
+/// The maximum length of a line. Cloud Logging rejects entries above about 256 KiB.
 pub const MAX_LINE_BYTES: usize = 192 * 1024;
 
-/// The longest message, in escaped bytes.
+/// The maximum length of a message, in escaped bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The longest text of a field, of a part of `httpRequest` and of a source location, in escaped bytes.
+/// The maximum length of a text in a field, in `httpRequest` and in a source location, in escaped bytes.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// The longest value of a label, in escaped bytes.
+/// The maximum length of the value of a label, in escaped bytes.
 pub const MAX_LABEL_BYTES: usize = 1024;
 
-/// The longest name of a field or label, in escaped bytes.
+/// The maximum length of the name of a field or label, in escaped bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
-/// The most labels of a line: Cloud Logging's limit.
+/// The maximum number of labels of a line: Cloud Logging's limit.
 pub const MAX_LABELS: usize = 64;
 
-/// Kept free for what has a bounded length: severity, time, ids and closing braces.
+/// The bytes reserved for members of bounded length: severity, time, ids and closing braces.
 const RESERVED_BYTES: usize = 4 * 1024;
 
-/// One line under construction: each method appends one member of the JSON object.
+/// A writer of one line. Each method appends one member of the JSON object, in the order of the calls.
 ///
-/// The members stand in the order of the calls.
-/// Calling a method twice writes its key twice: the type does not keep count.
-/// See the [module](self) for an example.
+/// A method that is called twice writes its key twice.
+/// The [module](self) has an example with a trace.
 ///
 /// ```
-/// use logtracer_core::line::{Format, Line, Value};
+/// use logtracer_core::line::{Format, HttpRequest, Line, Value};
 ///
 /// let mut out = Vec::new();
 /// let mut line = Line::new(&mut out, Format::Local, None);
-/// line.field("items", Value::U64(3));
+/// line.time(0)
+///     .source_location("src/db.rs", Some(7), None)
+///     .http_request(&HttpRequest { method: b"GET", status: 200, ..HttpRequest::default() })
+///     .labels(|labels| labels.text("team", "data"))
+///     .field("user", Value::Str("ada"))
+///     .field("severity", Value::Bool(true)); // a reserved name
 /// line.finish();
-/// assert_eq!(String::from_utf8(out).unwrap(), r#"{"items":3}"#);
+/// assert_eq!(
+///     String::from_utf8(out).unwrap(),
+///     concat!(
+///         r#"{"time":"1970-01-01T00:00:00.000000000Z","sourceLocation":{"file":"src/db.rs","line":"7"},"#,
+///         r#""httpRequest":{"requestMethod":"GET","status":200},"labels":{"team":"data"},"#,
+///         r#""user":"ada","fields.severity":true}"#,
+///     ),
+/// );
 /// ```
 #[derive(Debug)]
 #[must_use = "a line is one JSON object only after `finish`"]
@@ -116,18 +126,10 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Opens the object at the end of `out`.
+    /// Starts a line at the end of `out`.
     ///
-    /// With the id of a Google Cloud project the `stackdriver` format names the trace `projects/P/traces/T`,
-    /// without it (or with an empty one) by its bare id.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = b"before ".to_vec();
-    /// Line::new(&mut out, Format::Local, None).finish();
-    /// assert_eq!(out, b"before {}");
-    /// ```
+    /// With the id of a Google Cloud project the `stackdriver` format writes the trace as `projects/P/traces/T`.
+    /// Without one, or with an empty one, it writes the plain trace id.
     pub fn new(out: &'a mut Vec<u8>, format: Format, project_id: Option<&'a str>) -> Self {
         let start = out.len();
         out.push(b'{');
@@ -135,45 +137,19 @@ impl<'a> Line<'a> {
         Self { out, start, format, keys: Keys::of(format), project_id, is_report: false }
     }
 
-    /// The format that this line is written in.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// assert_eq!(Line::new(&mut Vec::new(), Format::Local, None).format(), Format::Local);
-    /// ```
+    /// Returns the format of the line.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// `severity`.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line, Severity};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.severity(Severity::Notice);
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"severity":"NOTICE"}"#);
-    /// ```
+    /// Adds `severity`.
     pub fn severity(&mut self, severity: Severity) -> &mut Self {
         self.key(self.keys.severity);
         self.quoted(severity.as_str());
         self
     }
 
-    /// `time`: nanoseconds since 1970 in RFC 3339, UTC.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.time(0);
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"time":"1970-01-01T00:00:00.000000000Z"}"#);
-    /// ```
+    /// Adds `time`, in RFC 3339 and UTC.
     pub fn time(&mut self, unix_nanos: u64) -> &mut Self {
         self.key(self.keys.time);
         self.out.push(b'"');
@@ -182,36 +158,12 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// `message`: whatever `write` pushes, up to [`MAX_MESSAGE_BYTES`].
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.message(|text| text.push("said \"hi\""));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"message":"said \"hi\""}"#);
-    /// ```
+    /// Adds `message`, the text that `write` pushes. It is truncated to [`MAX_MESSAGE_BYTES`].
     pub fn message(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         self.text(self.keys.message, MAX_MESSAGE_BYTES, write)
     }
 
-    /// The trace, the span and whether the trace is recorded (always told, also when it is not).
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    ///
-    /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.trace(&TraceContext::root(trace_id, span_id, Sampling::Deny));
-    /// line.finish();
-    /// let expected =
-    ///     r#"{"trace":"00000000000000000000000000000007","spanId":"000000000000004a","traceSampled":false}"#;
-    /// assert_eq!(String::from_utf8(out).unwrap(), expected);
-    /// ```
+    /// Adds the trace, the span and the sampling decision. The decision is also written if the trace is not sampled.
     pub fn trace(&mut self, context: &TraceContext) -> &mut Self {
         self.key(self.keys.trace);
         self.out.push(b'"');
@@ -231,19 +183,9 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Where in the source the line comes from.
+    /// Adds the source location of the event.
     ///
-    /// Google declares `line` as a 64-bit integer, which protobuf's JSON writes as a string; both formats do.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.source_location("src/db.rs", Some(7), None);
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"sourceLocation":{"file":"src/db.rs","line":"7"}}"#);
-    /// ```
+    /// `line` is a string in both formats: Google declares it as a 64-bit integer, for which protobuf's JSON has strings.
     pub fn source_location(&mut self, file: &str, line: Option<u32>, function: Option<&str>) -> &mut Self {
         self.object(self.keys.source_location, |object| {
             if !file.is_empty() {
@@ -259,113 +201,51 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// `httpRequest`, without what is empty or zero; nothing at all if everything is.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, HttpRequest, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.http_request(&HttpRequest { method: b"GET", status: 200, ..HttpRequest::default() });
-    /// line.http_request(&HttpRequest::default()); // nothing
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"httpRequest":{"requestMethod":"GET","status":200}}"#);
-    /// ```
+    /// Adds `httpRequest` without its empty and zero members, or nothing if all members are.
     pub fn http_request(&mut self, request: &HttpRequest<'_>) -> &mut Self {
         self.object(self.keys.http_request, |object| request.write(object))
     }
 
-    /// Makes the line an event of Error Reporting, in which the fields after it cannot take its keys.
-    ///
-    /// ```
-    /// use logtracer_core::line::{ErrorReport, Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.error_report(&ErrorReport { service: "shop", ..ErrorReport::default() });
-    /// line.finish();
-    /// assert!(String::from_utf8(out).unwrap().ends_with(r#","serviceContext":{"service":"shop"}}"#));
-    /// ```
+    /// Adds the members that make the line an event of Error Reporting, and reserves their names for all later fields.
     pub fn error_report(&mut self, report: &ErrorReport<'_>) -> &mut Self {
         report.write(self);
         self.is_report = true;
         self
     }
 
-    /// `stack_trace`: where an error came from; Error Reporting looks at it first.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.stack_trace(|text| text.push("panicked\n   0: main"));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"stack_trace":"panicked\n   0: main"}"#);
-    /// ```
+    /// Adds `stack_trace`, from which Error Reporting reads the error first.
     pub fn stack_trace(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         self.text(keys::key!("stack_trace"), MAX_TEXT_BYTES, write)
     }
 
-    /// Labels: names with texts, in Cloud Logging the indexed part of an entry; nothing at all if none is added.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.labels(|labels| labels.text("team", "data"));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"labels":{"team":"data"}}"#);
-    /// ```
+    /// Adds the labels that `add` writes, or nothing if there are none. Cloud Logging indexes labels.
     pub fn labels(&mut self, add: impl FnOnce(&mut Labels<'_, '_>)) -> &mut Self {
         self.object(self.keys.labels, |object| add(&mut Labels::new(object)))
     }
 
-    /// A field of the caller's own.
+    /// Adds a field of the caller.
     ///
-    /// It cannot overwrite a key that the format itself gives a meaning to (whether this line has that key or
-    /// not): `severity` becomes `fields.severity`. See [`Format::is_reserved`].
-    /// A field for which the line has no room left is left out.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line, Value};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// line.field("user", Value::Str("ada")).field("severity", Value::Bool(true));
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"user":"ada","fields.severity":true}"#);
-    /// ```
+    /// A reserved name gets a prefix, also if this line does not have that key: `severity` becomes `fields.severity`.
+    /// See [`Format::is_reserved`].
+    /// The field is dropped if it exceeds the free space of the line.
     pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
-        if let Some(room) = self.room_for(value.min_len()) {
+        if let Some(free_bytes) = self.free_bytes(value.min_len()) {
             self.comma();
-            let is_taken = self.keys.is_reserved(name) || (self.is_report && report::TAKEN.contains(&name));
-            value::write_field(self.out, is_taken, name, value, room);
+            let is_reserved =
+                self.keys.is_reserved(name) || (self.is_report && report::RESERVED.contains(&name));
+            value::write_field(self.out, is_reserved, name, value, free_bytes);
         }
         self
     }
 
-    /// A field that [`render_field`] has rendered before, for this format.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line, Value, render_field};
-    ///
-    /// let mut out = Vec::new();
-    /// let mut line = Line::new(&mut out, Format::Local, None);
-    /// let mut rendered = Vec::new();
-    /// render_field(&mut rendered, Format::Local, "user", Value::Str("ada"));
-    /// line.rendered_field(&rendered);
-    /// line.finish();
-    /// assert_eq!(String::from_utf8(out).unwrap(), r#"{"user":"ada"}"#);
-    /// ```
+    /// Adds a field that [`render_field`] rendered for this format. It is dropped if it exceeds the free space.
     pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
-        if !rendered.is_empty() && self.room_for(rendered.len()).is_some() {
+        if !rendered.is_empty() && self.free_bytes(rendered.len()).is_some() {
             self.comma();
             match rendered.strip_prefix(b"\"") {
-                Some(rest) if self.is_report && report::is_taken(rendered) => {
+                Some(rest) if self.is_report && report::is_reserved(rendered) => {
                     self.out.push(b'"');
-                    self.raw(keys::MOVED_PREFIX);
+                    self.raw(keys::RESERVED_NAME_PREFIX);
                     self.out.extend_from_slice(rest);
                 }
                 _ => self.out.extend_from_slice(rendered),
@@ -374,24 +254,16 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Closes the object; a line break is left to the caller.
-    ///
-    /// ```
-    /// use logtracer_core::line::{Format, Line};
-    ///
-    /// let mut out = Vec::new();
-    /// Line::new(&mut out, Format::Stackdriver, None).finish();
-    /// assert_eq!(out, b"{}");
-    /// ```
+    /// Ends the line, without a line break.
     pub fn finish(self) {
         self.out.push(b'}');
     }
 }
 
-// === parts ===
+// === building blocks ===
 
 impl Line<'_> {
-    /// Starts a member with one of our own names.
+    /// Writes the key of a member.
     fn key(&mut self, key: Key) {
         self.comma();
         self.raw(key.rendered);
@@ -403,7 +275,7 @@ impl Line<'_> {
         }
     }
 
-    /// A string that needs no escaping.
+    /// Writes a string that needs no escaping.
     fn quoted(&mut self, text: &str) {
         self.out.push(b'"');
         self.raw(text);
@@ -414,16 +286,16 @@ impl Line<'_> {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    /// A member that is a text of at most `max` bytes, fewer where the line is nearly full.
+    /// Adds a member with a text of at most `max` bytes, or fewer if the line is nearly full.
     fn text(&mut self, key: Key, max: usize, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
-        if let Some(room) = self.room_for(0) {
+        if let Some(free_bytes) = self.free_bytes(0) {
             self.key(key);
-            json::text(self.out, max.min(room), write);
+            json::text(self.out, max.min(free_bytes), write);
         }
         self
     }
 
-    /// A member that is an object; gone again if nothing was added to it.
+    /// Adds a member with an object, or nothing if the object is empty.
     fn object(&mut self, key: Key, add: impl FnOnce(&mut Line<'_>)) -> &mut Self {
         let before = self.out.len();
         self.key(key);
@@ -445,12 +317,12 @@ impl Line<'_> {
         self
     }
 
-    /// How many bytes a value may take next to `needed` bytes that must be there, `None` if there is no room.
-    fn room_for(&self, needed: usize) -> Option<usize> {
+    /// Returns the free bytes of the line beside `needed` bytes, or `None` if they are too few for a text.
+    fn free_bytes(&self, needed: usize) -> Option<usize> {
         let written = self.out.len() - self.start;
-        // Names, numbers and punctuation are short enough for RESERVED_BYTES to cover them.
+        // RESERVED_BYTES also covers names, numbers and punctuation.
         (MAX_LINE_BYTES - RESERVED_BYTES)
             .checked_sub(written + needed)
-            .filter(|room| *room >= json::MIN_TEXT_BYTES)
+            .filter(|free| *free >= json::MIN_TEXT_BYTES)
     }
 }

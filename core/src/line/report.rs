@@ -1,9 +1,10 @@
-//! [`ErrorReport`]: what makes a line an event of Google's Error Reporting.
+//! [`ErrorReport`]: the members that make a line an event of Google's Error Reporting.
 
 use super::keys::key;
-use super::{Line, MAX_TEXT_BYTES, json};
+use super::{Line, MAX_TEXT_BYTES};
+use crate::decimal;
 
-/// What Error Reporting wants to know of an error beside its message.
+/// The data of an error for Error Reporting, besides its message.
 ///
 /// <https://cloud.google.com/error-reporting/docs/formatting-error-messages>
 ///
@@ -13,7 +14,7 @@ use super::{Line, MAX_TEXT_BYTES, json};
 /// let mut out = Vec::new();
 /// let mut line = Line::new(&mut out, Format::Stackdriver, None);
 /// line.error_report(&ErrorReport { service: "shop", version: "1.2", file: "src/db.rs", line: Some(7) })
-///     .field("context", Value::Str("the caller's own")); // is taken on such a line
+///     .field("context", Value::Str("of the caller")); // `context` is reserved in a report
 /// line.finish();
 /// assert_eq!(
 ///     String::from_utf8(out).unwrap(),
@@ -21,7 +22,7 @@ use super::{Line, MAX_TEXT_BYTES, json};
 ///         r#"{"@type":"type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent","#,
 ///         r#""serviceContext":{"service":"shop","version":"1.2"},"#,
 ///         r#""context":{"reportLocation":{"filePath":"src/db.rs","lineNumber":7}},"#,
-///         r#""fields.context":"the caller's own"}"#,
+///         r#""fields.context":"of the caller"}"#,
 ///     ),
 /// );
 /// ```
@@ -29,19 +30,19 @@ use super::{Line, MAX_TEXT_BYTES, json};
 pub struct ErrorReport<'a> {
     /// The service that failed.
     pub service: &'a str,
-    /// Its version, empty for none.
+    /// The version of the service, or empty.
     pub version: &'a str,
-    /// The file of the source where it failed, empty for unknown.
+    /// The source file of the error, or empty.
     pub file: &'a str,
-    /// The line in it.
+    /// The line in the source file.
     pub line: Option<u32>,
 }
 
-/// The type that tells Error Reporting to take the line without a stack trace in it.
+/// With this type Error Reporting accepts a line without a stack trace.
 const TYPE: &str = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent";
 
-/// The keys that a report takes, for fields that were rendered before anyone knew of the report.
-pub(super) const TAKEN: [&str; 4] = ["@type", "serviceContext", "context", "stack_trace"];
+/// The keys that are reserved in a report only.
+pub(super) const RESERVED: [&str; 4] = ["@type", "serviceContext", "context", "stack_trace"];
 
 impl ErrorReport<'_> {
     pub(super) fn write(&self, line: &mut Line<'_>) {
@@ -61,16 +62,16 @@ impl ErrorReport<'_> {
                 }
                 if let Some(number) = self.line {
                     object.key(key!("lineNumber"));
-                    json::integer(object.out, number.into());
+                    decimal::write(object.out, number.into());
                 }
             });
         });
     }
 }
 
-/// The name of a rendered field, if it is one of those that a report takes.
-pub(super) fn is_taken(rendered: &[u8]) -> bool {
-    TAKEN.iter().any(|name| {
+/// Returns true if the name of a rendered field is reserved in a report.
+pub(super) fn is_reserved(rendered: &[u8]) -> bool {
+    RESERVED.iter().any(|name| {
         rendered
             .strip_prefix(b"\"")
             .and_then(|rest| rest.strip_prefix(name.as_bytes()))

@@ -1,4 +1,4 @@
-//! [`Severity`]: how much a line matters, in Google's words.
+//! [`Severity`]: Cloud Logging's severities.
 
 use core::fmt;
 
@@ -8,26 +8,28 @@ use core::fmt;
 /// use logtracer_core::line::Severity;
 ///
 /// assert_eq!(Severity::from_http_status(503).as_str(), "ERROR");
+/// assert_eq!(Severity::from_name("NOTICE"), Some(Severity::Notice));
+/// assert_eq!(Severity::from_name("notice"), None);
 /// assert!(Severity::Warning > Severity::Info);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Severity {
-    /// No severity assigned.
+    /// No severity is assigned.
     #[default]
     Default,
-    /// For debugging.
+    /// Information for debugging.
     Debug,
-    /// Routine.
+    /// Routine information.
     Info,
-    /// Normal but significant: a start, a stop, a change of configuration.
+    /// Normal but significant events: a start, a stop, a change of configuration.
     Notice,
-    /// Might cause problems.
+    /// Events that might cause problems.
     Warning,
-    /// Likely to cause problems.
+    /// Events that are likely to cause problems.
     Error,
-    /// Severe problems or outages.
+    /// Events that cause severe problems or outages.
     Critical,
-    /// Someone must act at once.
+    /// A person must act immediately.
     Alert,
     /// The system is unusable.
     Emergency,
@@ -47,25 +49,12 @@ impl Severity {
         Self::Emergency,
     ];
 
-    /// The severity that is spelled like this, exactly.
-    ///
-    /// ```
-    /// use logtracer_core::line::Severity;
-    ///
-    /// assert_eq!(Severity::from_name("NOTICE"), Some(Severity::Notice));
-    /// assert_eq!(Severity::from_name("notice"), None);
-    /// ```
+    /// Returns the severity of this name in Google's spelling, which is case-sensitive.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| severity.as_str() == name)
     }
 
-    /// Google's exact spelling.
-    ///
-    /// ```
-    /// use logtracer_core::line::Severity;
-    ///
-    /// assert_eq!(Severity::Emergency.as_str(), "EMERGENCY");
-    /// ```
+    /// Returns the name in Google's spelling.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Default => "DEFAULT",
@@ -80,15 +69,8 @@ impl Severity {
         }
     }
 
-    /// The severity of a request that ended with this status: 5xx are errors of the server, 4xx warnings;
-    /// 499 (the client went away) is nobody's fault and informs.
-    ///
-    /// ```
-    /// use logtracer_core::line::Severity;
-    ///
-    /// let severities = [200, 404, 499, 503].map(Severity::from_http_status);
-    /// assert_eq!(severities, [Severity::Info, Severity::Warning, Severity::Info, Severity::Error]);
-    /// ```
+    /// Returns the severity of a request with this status: `Error` for 5xx and `Warning` for 4xx, except for 499 (the
+    /// client closed the request), which is `Info` like all others.
     pub const fn from_http_status(status: u16) -> Self {
         match status {
             499 => Self::Info,

@@ -1,4 +1,4 @@
-//! Whole lines compared whole, and properties that hold for any input.
+//! Complete lines, and properties for any input.
 
 use core::time::Duration;
 
@@ -19,7 +19,7 @@ fn context(sampling: Sampling) -> TraceContext {
     )
 }
 
-/// Writes a line, reads it as JSON and hands out both.
+/// Writes a line, and returns it as text and as parsed JSON.
 fn line(format: Format, project_id: Option<&str>, write: impl FnOnce(&mut Line<'_>)) -> (String, Json) {
     let mut out = Vec::new();
     let mut line = Line::new(&mut out, format, project_id);
@@ -114,7 +114,7 @@ fn nothing_empty_is_written() {
     );
 }
 
-/// Behaviours 63 and 64: the bare id without a project, never `projects//traces/`; a decision is always told.
+/// Behaviours 63 and 64: the plain id without a project, never `projects//traces/`; the decision is always written.
 #[test]
 fn trace_names() {
     let trace = |format, project_id, sampling| {
@@ -123,9 +123,9 @@ fn trace_names() {
         })
         .0
     };
-    let bare = r#"{"logging.googleapis.com/trace":"463ac35c9f6413ad48485a3953bb6124","logging.googleapis.com/spanId":"000000000000004a","logging.googleapis.com/trace_sampled":true}"#;
-    assert_eq!(trace(Format::Stackdriver, None, Sampling::Accept), bare);
-    assert_eq!(trace(Format::Stackdriver, Some(""), Sampling::Debug), bare);
+    let plain = r#"{"logging.googleapis.com/trace":"463ac35c9f6413ad48485a3953bb6124","logging.googleapis.com/spanId":"000000000000004a","logging.googleapis.com/trace_sampled":true}"#;
+    assert_eq!(trace(Format::Stackdriver, None, Sampling::Accept), plain);
+    assert_eq!(trace(Format::Stackdriver, Some(""), Sampling::Debug), plain);
     assert!(
         trace(Format::Stackdriver, Some("p\"q"), Sampling::Defer).contains(r#""projects/p\"q/traces/463ac"#)
     );
@@ -191,7 +191,7 @@ fn a_field_cannot_take_a_reserved_key() {
 }
 
 #[test]
-fn rendered_fields_are_those_that_would_be_written() {
+fn rendered_fields_equal_written_fields() {
     for format in [Format::Stackdriver, Format::Local] {
         let direct = line(format, None, |line| {
             line.field("trace", "x".into()).field("n", Value::U64(1));
@@ -208,7 +208,7 @@ fn rendered_fields_are_those_that_would_be_written() {
 }
 
 #[test]
-fn long_texts_are_cut_on_a_character_and_marked() {
+fn long_texts_are_truncated_at_a_character_and_marked() {
     for (text, kept) in [("a", 1), ("é", 2), ("€", 3), ("😀", 4), ("\"", 2), ("\u{1}", 6)] {
         let (_, json) = line(Format::Local, None, |line| {
             line.message(|message| (0..MAX_MESSAGE_BYTES).for_each(|_| message.push(text)));
@@ -219,14 +219,14 @@ fn long_texts_are_cut_on_a_character_and_marked() {
     let (_, json) = line(Format::Local, None, |line| {
         line.message(|message| {
             message.push(&"x".repeat(MAX_MESSAGE_BYTES));
-            message.push("nothing follows the marker");
+            message.push("ignored after the marker");
         });
     });
     assert!(json["message"].as_str().unwrap().ends_with("xxx…"));
 }
 
 #[test]
-fn a_line_that_is_full_stays_valid_and_keeps_its_ids() {
+fn a_full_line_stays_valid_and_keeps_its_ids() {
     let long = "\u{1}".repeat(MAX_LINE_BYTES);
     let (text, json) = line(Format::Stackdriver, Some(&long), |line| {
         line.message(|text| text.push(&long));
@@ -246,7 +246,7 @@ fn a_line_that_is_full_stays_valid_and_keeps_its_ids() {
 }
 
 #[test]
-fn labels_are_counted() {
+fn the_number_of_labels_is_limited() {
     let (_, json) = line(Format::Local, None, |line| {
         line.labels(|labels| (0..100).for_each(|number| labels.number(&format!("{number}"), number)));
     });
@@ -294,7 +294,7 @@ proptest! {
         prop_assert!(!text.bytes().any(|byte| byte < b' '));
     }
 
-    /// ASCII is where escapes are: every place of a special byte within and across the words of the scan.
+    /// Special bytes at every position within and across the words of the escape scan.
     #[test]
     fn any_ascii_reads_back(bytes in prop::collection::vec(0u8..0x80, 0..40)) {
         let (_, json) = line(Format::Local, None, |line| {

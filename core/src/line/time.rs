@@ -1,9 +1,9 @@
-//! Nanoseconds since 1970 as RFC 3339 text, without a calendar library.
+//! Nanoseconds since 1970 in RFC 3339, without a calendar library.
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// `2018-07-25T14:06:05.499727000Z`.
+/// Returns a time like `2018-07-25T14:06:05.499727000Z`.
 pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
     let seconds = unix_nanos / NANOS_PER_SECOND;
     let nanos = (unix_nanos % NANOS_PER_SECOND) as u32;
@@ -21,9 +21,9 @@ pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
     ]
 }
 
-/// The digits of a number below 10⁸, all at once: it is halved into fours, twos and ones in the lanes of a word.
+/// Returns the digits of a number below 10⁸. It splits the number into lanes of four, two and one digits in a word.
 fn eight_digits(number: u32) -> [u8; 8] {
-    // Each division by a power of ten is a multiplication that is exact for the numbers of its lane.
+    // Each multiplication replaces a division by a power of ten, and is exact for the numbers of its lane.
     let (high, low) = (u64::from(number / 10_000), u64::from(number % 10_000));
     let fours = high | low << 32;
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
@@ -33,10 +33,10 @@ fn eight_digits(number: u32) -> [u8; 8] {
     (ones | u64::from_ne_bytes([b'0'; 8])).to_le_bytes()
 }
 
-/// Year, month and day of a number of days since 1970-01-01.
+/// Returns the year, month and day of a number of days since 1970-01-01.
 ///
 /// Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>): years begin in
-/// March, so that the leap day is the last of a year, and 400 of them form an era of 146,097 days.
+/// March, so that the leap day is the last day of a year. 400 years form an era of 146,097 days.
 fn civil_from_days(days_since_1970: u32) -> (u32, u32, u32) {
     let days = days_since_1970 + 719_468; // since 0000-03-01
     let era = days / 146_097;
@@ -73,7 +73,7 @@ mod tests {
         check(u64::MAX, "2554-07-21T23:34:33.709551615Z");
     }
 
-    /// Counts the days year by year and month by month, as one would on paper.
+    /// Counts the days year by year and month by month.
     fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
         let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let years: u64 = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_the_digits() {
+    fn every_lane_of_the_digits() {
         for number in (0..10_000).flat_map(|four| [four, four * 10_000, four * 10_000 + 9_999 - four]) {
             assert_eq!(core::str::from_utf8(&eight_digits(number)), Ok(format!("{number:08}").as_str()));
         }

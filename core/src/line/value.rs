@@ -1,11 +1,12 @@
-//! [`Value`]: what a field of a line can hold.
+//! [`Value`]: the value of a field.
 
 use core::fmt;
 
-use super::keys::{Keys, MOVED_PREFIX};
+use super::keys::{Keys, RESERVED_NAME_PREFIX};
 use super::{Format, MAX_NAME_BYTES, MAX_TEXT_BYTES, json};
+use crate::decimal;
 
-/// The value of a field.
+/// The value of a field of a line.
 ///
 /// ```
 /// use logtracer_core::line::{Format, Line, Value};
@@ -15,7 +16,7 @@ use super::{Format, MAX_NAME_BYTES, MAX_TEXT_BYTES, json};
 /// line.field("user", Value::Str("ada"))
 ///     .field("ratio", Value::F64(f64::NAN))
 ///     .field("list", Value::Fmt(format_args!("{:?}", [1, 2])))
-///     .field("severity", Value::Bool(true)); // cannot overwrite the line's own
+///     .field("severity", Value::Bool(true)); // a reserved name
 /// line.finish();
 /// assert_eq!(out, br#"{"user":"ada","ratio":"NaN","list":"[1, 2]","fields.severity":true}"#);
 /// ```
@@ -25,54 +26,53 @@ pub enum Value<'a> {
     Str(&'a str),
     /// A text that may not be UTF-8.
     Bytes(&'a [u8]),
-    /// A number. Cloud Logging keeps numbers as doubles, exact up to 2⁵³; whoever logs larger ids logs them as
-    /// texts.
+    /// A number. Cloud Logging stores numbers as doubles, which are exact up to 2⁵³: log larger ids as texts.
     I64(i64),
-    /// A number, as above.
+    /// A number, see [`Value::I64`].
     U64(u64),
-    /// A number; a string when it does not fit in 64 bits, which few readers of JSON take.
+    /// A number. It becomes a string if it does not fit in 64 bits, because few JSON parsers accept more.
     I128(i128),
-    /// A number, as above.
+    /// A number, see [`Value::I128`].
     U128(u128),
-    /// A number; the three that JSON does not know become the strings `NaN`, `Infinity` and `-Infinity`, as in
-    /// protobuf's JSON.
+    /// A number. The values that JSON lacks become the strings `NaN`, `Infinity` and `-Infinity`, as in protobuf's
+    /// JSON.
     F64(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// Whatever can be formatted, as a text: `Value::Fmt(format_args!("{thing:?}"))`.
+    /// A formatted text: `Value::Fmt(format_args!("{user:?}"))`.
     Fmt(fmt::Arguments<'a>),
-    /// JSON that is rendered already. That it is valid is the caller's word; line breaks in it become spaces.
+    /// Rendered JSON. The caller ensures that it is valid. Line breaks in it become spaces.
     Json(&'a str),
 }
 
-/// Writes one field, `"name":value`, for [`Line::rendered_field`](super::Line::rendered_field) to add to many lines
-/// of this format.
+/// Renders one field, `"name":value`. [`Line::rendered_field`](super::Line::rendered_field) adds it to lines of this
+/// format.
 ///
 /// ```
 /// use logtracer_core::line::{Format, Value, render_field};
 ///
 /// let mut out = Vec::new();
-/// render_field(&mut out, Format::Local, "time", Value::I64(-1)); // a key of the line's own
+/// render_field(&mut out, Format::Local, "time", Value::I64(-1)); // a reserved name
 /// assert_eq!(out, br#""fields.time":-1"#);
 /// ```
 pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<'_>) {
     write_field(out, Keys::of(format).is_reserved(name), name, value, MAX_TEXT_BYTES);
 }
 
-/// Writes a field; with `is_taken` under another name.
-pub(super) fn write_field(out: &mut Vec<u8>, is_taken: bool, name: &str, value: Value<'_>, room: usize) {
+/// Writes a field with a value of at most `max` bytes. A reserved name gets a prefix.
+pub(super) fn write_field(out: &mut Vec<u8>, is_reserved: bool, name: &str, value: Value<'_>, max: usize) {
     json::text(out, MAX_NAME_BYTES, |text| {
-        if is_taken {
-            text.push(MOVED_PREFIX);
+        if is_reserved {
+            text.push(RESERVED_NAME_PREFIX);
         }
         text.push(name);
     });
     out.push(b':');
-    value.write(out, room.min(MAX_TEXT_BYTES));
+    value.write(out, max.min(MAX_TEXT_BYTES));
 }
 
 impl Value<'_> {
-    /// What the value needs in any case, because it cannot be cut.
+    /// Returns the length of a value that cannot be truncated, and 0 for the others.
     pub(super) fn min_len(&self) -> usize {
         match self {
             Self::Json(json) => json.len(),
@@ -84,12 +84,12 @@ impl Value<'_> {
         match self {
             Self::Str(value) => json::text(out, max, |text| text.push(value)),
             Self::Bytes(value) => json::text(out, max, |text| text.push_bytes(value)),
-            Self::U64(value) => json::integer(out, value),
+            Self::U64(value) => decimal::write(out, value),
             Self::I64(value) => {
                 if value < 0 {
                     out.push(b'-');
                 }
-                json::integer(out, value.unsigned_abs());
+                decimal::write(out, value.unsigned_abs());
             }
             Self::I128(value) => match (u64::try_from(value), i64::try_from(value)) {
                 (Ok(value), _) => Self::U64(value).write(out, max),
@@ -97,17 +97,17 @@ impl Value<'_> {
                 _ => json::formatted(out, format_args!("\"{value}\"")),
             },
             Self::U128(value) => match u64::try_from(value) {
-                Ok(value) => json::integer(out, value),
+                Ok(value) => decimal::write(out, value),
                 Err(_) => json::formatted(out, format_args!("\"{value}\"")),
             },
-            // `Debug` writes the shortest digits that read back as the same number, with an exponent if need be.
+            // `Debug` writes the fewest digits that parse to the same number, with an exponent if it is shorter.
             Self::F64(value) if value.is_finite() => json::formatted(out, format_args!("{value:?}")),
             Self::F64(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
             Self::F64(value) if value > 0.0 => out.extend_from_slice(b"\"Infinity\""),
             Self::F64(_) => out.extend_from_slice(b"\"-Infinity\""),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
-            // A `Display` or `Debug` of the caller's may claim to fail; what it wrote before stays.
+            // The caller's `Display` or `Debug` may return an error. What it wrote before stays.
             Self::Fmt(value) => json::text(out, max, |text| {
                 let _ = fmt::Write::write_fmt(text, value);
             }),

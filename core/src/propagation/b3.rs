@@ -1,4 +1,4 @@
-//! B3, Zipkin's format: one header (`b3`) or several (`x-b3-*`).
+//! B3, the format of Zipkin: one header (`b3`) or several (`x-b3-*`).
 //!
 //! ```text
 //! b3                = sampling / ids / ids "-" sampling / ids "-" sampling "-" parent
@@ -12,7 +12,7 @@ use super::text::Buffer;
 use super::{Found, Header, TraceHeaders};
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
-/// Any legal value of `b3` is no longer; a longer one is refused unread.
+/// The maximum length of a valid `b3`. A longer value is invalid.
 const MAX_LENGTH: usize = 68;
 
 pub(super) fn extract_single(headers: &TraceHeaders<'_>) -> Found {
@@ -64,12 +64,12 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
         sampling: decided.unwrap_or_default(),
         random_trace_id: false,
     });
-    // One id without the other is no context, but the decision stands.
+    // One id without the other is no context, but the decision is valid.
     let is_half = trace.value.is_some() != span.value.is_some();
     Found {
         context,
         sampling: if context.is_some() { None } else { decided },
-        // "0" and other bit sets are legal flags that say nothing here.
+        // `x-b3-flags` is never invalid: only its value "1" has a meaning here.
         invalid: is_half || trace.invalid || span.invalid || parent.invalid || sampled.invalid,
         conflict: trace.conflict || span.conflict || parent.conflict || sampled.conflict,
     }
@@ -81,7 +81,7 @@ struct SingleValue<T> {
     conflict: bool,
 }
 
-/// The first valid value of a header that should stand once.
+/// Returns the first valid value of a header that should have one line.
 fn single_value<T: PartialEq>(
     headers: &TraceHeaders<'_>,
     header: Header,
@@ -114,7 +114,7 @@ fn parse_state(value: &[u8]) -> Option<Sampling> {
     }
 }
 
-/// `x-b3-sampled`; the first tracers wrote `true` and `false`.
+/// Parses `x-b3-sampled`. Early tracers write `true` and `false`.
 fn parse_sampled(value: &[u8]) -> Option<Sampling> {
     if value == b"1" || value.eq_ignore_ascii_case(b"true") {
         Some(Sampling::Accept)
@@ -125,7 +125,7 @@ fn parse_sampled(value: &[u8]) -> Option<Sampling> {
     }
 }
 
-/// A parent id; all zeros stands for "no parent" in some tracers.
+/// Parses a parent id. Some tracers write zeros for "no parent".
 fn parse_parent(value: &[u8]) -> Option<Option<SpanId>> {
     match SpanId::from_hex(value) {
         Ok(parent) => Some(Some(parent)),
@@ -143,7 +143,7 @@ pub(super) fn inject_single(context: &TraceContext, set: &mut impl FnMut(Header,
         Sampling::Accept => value.push("-1"),
         Sampling::Deny => value.push("-0"),
         Sampling::Debug => value.push("-d"),
-        // The parent is the fourth field: without a decision it cannot be written.
+        // The parent id follows the decision, so it needs one.
         Sampling::Defer => return set(Header::B3, value.as_str()),
     }
     if let Some(parent) = context.parent_span_id {

@@ -1,12 +1,12 @@
-//! Google's `X-Cloud-Trace-Context`, as its load balancers, App Engine and Cloud Run send it.
+//! Google's `X-Cloud-Trace-Context`, sent by its load balancers, App Engine and Cloud Run.
 //!
 //! ```text
 //! value   = trace-id [ "/" [ span-id ] ] [ ";o=" [ options ] ]
-//! trace-id = 32 digits, any case        span-id = decimal, unsigned 64 bits; 0 is "none"
-//! options = decimal bit field; bit 0: sampled. Missing: not decided.
+//! trace-id = 32 digits, any case        span-id = decimal, unsigned 64 bits; 0 means "none"
+//! options = decimal bit field; bit 0: sampled; absent: deferred
 //! ```
 //!
-//! Read leniently, written strictly: the span id is *decimal* on the wire and nowhere else.
+//! Parsing is lenient, writing is strict. The span id is *decimal* only in this header.
 //!
 //! <https://cloud.google.com/trace/docs/trace-context#legacy-http-header>
 
@@ -14,9 +14,10 @@ use core::fmt::Write as _;
 
 use super::text::Buffer;
 use super::{Found, Header, TraceHeaders};
+use crate::decimal;
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
-/// Any legal value is far shorter; a longer one is refused unread.
+/// The maximum length of a value, more than any valid one has. A longer value is invalid.
 const MAX_LENGTH: usize = 128;
 
 pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
@@ -33,10 +34,10 @@ fn parse(value: &[u8]) -> Option<Found> {
         return None;
     }
     let trace_id = TraceId::from_hex(trace).ok()?;
-    // A span id out of range loses the parent, not the trace.
+    // An invalid span id only drops the parent, not the trace.
     let (span_id, span_invalid) = match span {
         None | Some(b"") => (None, false),
-        Some(digits) => decimal(digits).map_or((None, true), |number| (SpanId::new(number), false)),
+        Some(digits) => decimal::parse(digits).map_or((None, true), |number| (SpanId::new(number), false)),
     };
     let (sampling, options_invalid) = match options {
         None => (Sampling::Defer, false),
@@ -46,11 +47,11 @@ fn parse(value: &[u8]) -> Option<Found> {
     Some(Found { invalid: span_invalid || options_invalid, ..context.into() })
 }
 
-/// `o=1`; what cannot be read decides nothing.
+/// Parses `o=1`. Malformed options defer the decision.
 fn parse_options(options: &[u8]) -> (Sampling, bool) {
     match options.strip_prefix(b"o=") {
         Some(b"") => (Sampling::Defer, false),
-        Some(digits) => match decimal(digits) {
+        Some(digits) => match decimal::parse(digits) {
             Some(bits) => (Sampling::from_sampled(bits & 1 != 0), false),
             None => (Sampling::Defer, true),
         },
@@ -61,17 +62,6 @@ fn parse_options(options: &[u8]) -> (Sampling, bool) {
 fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     let mut parts = text.splitn(2, |&byte| byte == separator);
     (parts.next().unwrap_or_default(), parts.next())
-}
-
-/// An unsigned decimal of at most 64 bits: digits only, no sign.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 pub(super) fn inject(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {

@@ -1,14 +1,15 @@
-//! The names of the formats, and lists and sets of them.
+//! The propagation formats: their names, and lists and sets of them.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// A way to write a trace context into headers; the names follow OpenTelemetry's propagators.
+/// A propagation format. The names follow OpenTelemetry's propagators.
 ///
 /// ```
 /// use logtracer_core::propagation::Format;
 ///
 /// assert_eq!("b3multi".parse(), Ok(Format::B3Multi));
+/// assert_eq!(Format::TraceContext.as_str(), "tracecontext");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -25,17 +26,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format, in the order in which they are extracted by default.
+    /// All formats, in the default order of extraction.
     pub const ALL: [Self; 5] =
         [Self::B3, Self::B3Multi, Self::TraceContext, Self::CloudTrace, Self::GrpcTraceBin];
 
-    /// The name in a configuration.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::Format;
-    ///
-    /// assert_eq!(Format::TraceContext.as_str(), "tracecontext");
-    /// ```
+    /// Returns the name in configurations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::B3 => "b3",
@@ -65,7 +60,7 @@ impl FromStr for Format {
     }
 }
 
-/// A name that is no format's; lists those that are.
+/// The error of parsing a [`Format`]. It lists the names.
 ///
 /// ```
 /// use logtracer_core::propagation::Format;
@@ -91,13 +86,14 @@ impl fmt::Display for UnknownFormat {
 
 impl std::error::Error for UnknownFormat {}
 
-/// Formats in an order, each at most once.
+/// An ordered list of formats without duplicates.
 ///
 /// ```
 /// use logtracer_core::propagation::{Format, Formats};
 ///
-/// assert_eq!(Formats::of(&[Format::B3, Format::B3]), Formats::of(&[Format::B3]));
-/// assert_ne!(Formats::default(), Formats::of(&Format::ALL));
+/// let formats = Formats::of(&[Format::TraceContext, Format::B3, Format::TraceContext]);
+/// assert_eq!(formats.iter().collect::<Vec<_>>(), [Format::TraceContext, Format::B3]);
+/// assert_eq!(Formats::default().iter().count(), 0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Formats {
@@ -105,14 +101,7 @@ pub struct Formats {
 }
 
 impl Formats {
-    /// The formats in this order; one that is named again counts where it stood first.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, Formats};
-    ///
-    /// let formats = Formats::of(&[Format::TraceContext, Format::B3, Format::TraceContext]);
-    /// assert_eq!(formats.iter().collect::<Vec<_>>(), [Format::TraceContext, Format::B3]);
-    /// ```
+    /// Creates a list in this order. Later duplicates are ignored.
     pub fn of(formats: &[Format]) -> Self {
         let mut list = Self::default();
         for &format in formats {
@@ -121,13 +110,7 @@ impl Formats {
         list
     }
 
-    /// The formats in their order.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, Formats};
-    ///
-    /// assert_eq!(Formats::of(&Format::ALL).iter().count(), 5);
-    /// ```
+    /// Returns the formats in order.
     pub fn iter(self) -> impl Iterator<Item = Format> {
         self.in_order.into_iter().flatten()
     }
@@ -146,7 +129,7 @@ impl Formats {
     }
 }
 
-/// Formats without an order.
+/// A set of formats.
 ///
 /// ```
 /// use logtracer_core::propagation::{Format, FormatSet};
@@ -154,62 +137,29 @@ impl Formats {
 /// let mut set = FormatSet::default();
 /// set.insert(Format::CloudTrace);
 /// set.insert(Format::B3);
+/// assert!(set.contains(Format::B3) && !set.is_empty());
 /// assert_eq!(set.iter().collect::<Vec<_>>(), [Format::B3, Format::CloudTrace]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FormatSet(u8);
 
 impl FormatSet {
-    /// Adds the format.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, FormatSet};
-    ///
-    /// let mut set = FormatSet::default();
-    /// set.insert(Format::B3);
-    /// assert!(set.contains(Format::B3));
-    /// ```
+    /// Adds a format.
     pub fn insert(&mut self, format: Format) {
         self.0 |= format.bit();
     }
 
-    /// True where the format is in the set.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, FormatSet};
-    ///
-    /// let mut set = FormatSet::default();
-    /// assert!(!set.contains(Format::B3));
-    /// set.insert(Format::B3);
-    /// assert!(set.contains(Format::B3));
-    /// ```
+    /// Returns true if the set contains the format.
     pub const fn contains(self, format: Format) -> bool {
         self.0 & format.bit() != 0
     }
 
-    /// True where no format is in the set.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, FormatSet};
-    ///
-    /// let mut set = FormatSet::default();
-    /// assert!(set.is_empty());
-    /// set.insert(Format::B3);
-    /// assert!(!set.is_empty());
-    /// ```
+    /// Returns true if the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The formats of the set.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Format, FormatSet};
-    ///
-    /// let mut set = FormatSet::default();
-    /// set.insert(Format::GrpcTraceBin);
-    /// assert_eq!(set.iter().next(), Some(Format::GrpcTraceBin));
-    /// ```
+    /// Returns the formats in the order of [`Format::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Format> {
         Format::ALL.into_iter().filter(move |format| self.contains(*format))
     }

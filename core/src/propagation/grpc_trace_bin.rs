@@ -1,4 +1,4 @@
-//! `grpc-trace-bin`: the binary trace context of OpenCensus, in base64 like all binary gRPC metadata.
+//! `grpc-trace-bin`: the binary trace context of OpenCensus, in Base64 like all binary gRPC metadata.
 //!
 //! ```text
 //! 00 | 00 trace-id (16 bytes) | 01 span-id (8 bytes) | 02 options (1 byte; bit 0: sampled)
@@ -54,7 +54,7 @@ pub(super) fn inject(context: &TraceContext, set: &mut impl FnMut(Header, &str))
     set(Header::GrpcTraceBin, encode(&bytes).as_str());
 }
 
-/// Exactly [`LENGTH`] bytes of base64, with or without padding (gRPC writes none and accepts both).
+/// Decodes [`LENGTH`] bytes from Base64, with or without padding. gRPC writes none and accepts both.
 fn decode(text: &[u8]) -> Option<[u8; LENGTH]> {
     let text = text.strip_suffix(b"=").unwrap_or(text);
     if text.len() != (LENGTH * 8).div_ceil(6) {
@@ -63,14 +63,14 @@ fn decode(text: &[u8]) -> Option<[u8; LENGTH]> {
     let mut bytes = [0u8; LENGTH];
     let mut out = bytes.iter_mut();
     let mut bits = 0u32;
-    let mut held = 0;
+    let mut bit_count = 0;
     for &character in text {
         bits = bits << 6 | u32::from(sextet(character)?);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            *out.next()? = (bits >> held) as u8;
-            bits &= (1 << held) - 1;
+        bit_count += 6;
+        if bit_count >= 8 {
+            bit_count -= 8;
+            *out.next()? = (bits >> bit_count) as u8;
+            bits &= (1 << bit_count) - 1;
         }
     }
     (bits == 0).then_some(bytes)

@@ -1,14 +1,16 @@
-//! [`TraceHeaders`]: the trace headers of a request, picked out in one pass over all its header lines.
+//! [`TraceHeaders`]: the trace headers of a request, collected in one pass over all its header lines.
 
-/// A header that carries trace context in one of the known formats.
+/// A header of one of the propagation formats.
 ///
 /// ```
 /// use logtracer_core::propagation::Header;
 ///
-/// assert!(Header::ALL.iter().all(|header| Header::from_name(header.name().as_bytes()) == Some(*header)));
+/// assert_eq!(Header::XB3TraceId.name(), "x-b3-traceid");
+/// assert_eq!(Header::from_name(b"X-B3-TraceId"), Some(Header::XB3TraceId));
+/// assert_eq!(Header::from_name(b"x-b3"), None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // each is the header of its name
+#[allow(missing_docs)] // `name` returns the names
 pub enum Header {
     B3,
     XB3TraceId,
@@ -23,7 +25,7 @@ pub enum Header {
 }
 
 impl Header {
-    /// Every known trace header.
+    /// All trace headers.
     pub const ALL: [Self; 10] = [
         Self::B3,
         Self::XB3TraceId,
@@ -37,13 +39,7 @@ impl Header {
         Self::GrpcTraceBin,
     ];
 
-    /// The name on the wire, in lower case.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::Header;
-    ///
-    /// assert_eq!(Header::XB3TraceId.name(), "x-b3-traceid");
-    /// ```
+    /// Returns the name in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::B3 => "b3",
@@ -59,16 +55,9 @@ impl Header {
         }
     }
 
-    /// The known trace header of this name, in any case.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::Header;
-    ///
-    /// assert_eq!(Header::from_name(b"X-B3-TraceId"), Some(Header::XB3TraceId));
-    /// assert_eq!(Header::from_name(b"x-b3"), None);
-    /// ```
+    /// Returns the trace header with this name, in any case.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        // The length tells all but six apart, and most other headers are ruled out by it.
+        // At most two trace headers have the same length, and most other headers have none of these lengths.
         let (one, other) = match name.len() {
             2 => (Self::B3, None),
             10 => (Self::Tracestate, Some(Self::XB3Flags)),
@@ -79,11 +68,11 @@ impl Header {
             21 => (Self::XCloudTraceContext, None),
             _ => return None,
         };
-        let is = |header: Self| {
+        let has_name = |header: &Self| {
             let known = header.name().as_bytes();
             name == known || name.eq_ignore_ascii_case(known)
         };
-        if is(one) { Some(one) } else { other.filter(|header| is(*header)) }
+        if has_name(&one) { Some(one) } else { other.filter(has_name) }
     }
 
     const fn bit(self) -> u16 {
@@ -98,48 +87,33 @@ impl Header {
 ///
 /// let mut set = HeaderSet::default();
 /// set.insert(Header::B3);
-/// assert_ne!(set, HeaderSet::default());
+/// assert!(set.contains(Header::B3) && !set.contains(Header::Traceparent));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeaderSet(u16);
 
 impl HeaderSet {
-    /// Adds the header.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, HeaderSet};
-    ///
-    /// let mut set = HeaderSet::default();
-    /// set.insert(Header::Traceparent);
-    /// assert!(set.contains(Header::Traceparent));
-    /// ```
+    /// Adds a header.
     pub fn insert(&mut self, header: Header) {
         self.0 |= header.bit();
     }
 
-    /// True where the header is in the set.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, HeaderSet};
-    ///
-    /// let mut set = HeaderSet::default();
-    /// assert!(!set.contains(Header::B3));
-    /// ```
+    /// Returns true if the set contains the header.
     pub const fn contains(self, header: Header) -> bool {
         self.0 & header.bit() != 0
     }
 }
 
-/// The lines that are read of headers that stand more than once, in all.
-const MAX_MORE: usize = 14;
-/// The longest line that is taken apart at its commas: more than all lines that are read, joined by a proxy.
-const MAX_LIST: usize = 1024;
+/// The maximum number of lines beside the first of each header, for all headers together.
+const MAX_FURTHER_LINES: usize = 14;
+/// The maximum length of a line that is split at its commas. All lines that are read are shorter if a proxy joins them.
+const MAX_LIST_BYTES: usize = 1024;
 
-/// The lines of a request's trace headers, borrowed.
+/// The trace headers of a request, borrowed.
 ///
-/// Keeps the first line of each header and 14 more of those that are repeated; a request that has more is not a
-/// tracer's work, and the rest is not looked at (but removed on injection like all others, and a `tracestate` that
-/// is not read whole is none).
+/// Holds the first line of each header and 14 further lines of all headers together. No tracer sends more.
+/// Lines beyond these are ignored, but injection removes them like all others. A `tracestate` with an ignored line is
+/// dropped.
 ///
 /// ```
 /// use logtracer_core::propagation::{Header, TraceHeaders};
@@ -147,30 +121,24 @@ const MAX_LIST: usize = 1024;
 /// let headers = TraceHeaders::collect([("Host", "shop"), ("B3", "0"), ("b3", "1")]);
 /// assert!(headers.present().contains(Header::B3));
 /// assert!(headers.repeated().contains(Header::B3));
-/// assert!(!headers.present().contains(Header::Traceparent));
+/// assert_eq!(headers.only_line(Header::B3), None);
+/// assert!(!headers.present().contains(Header::Traceparent) && !headers.is_empty());
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct TraceHeaders<'a> {
-    /// The first line of each header, by its number.
+    /// The first line of each header, indexed by `Header as usize`.
     first: [&'a [u8]; Header::ALL.len()],
-    /// Further lines, in order.
-    more: [Option<(Header, &'a [u8])>; MAX_MORE],
-    more_len: usize,
+    /// The further lines, in order.
+    further: [Option<(Header, &'a [u8])>; MAX_FURTHER_LINES],
+    further_len: usize,
     present: HeaderSet,
     repeated: HeaderSet,
-    /// Those that have lines for which there was no room.
-    cut: HeaderSet,
+    /// The headers with ignored lines.
+    truncated: HeaderSet,
 }
 
 impl<'a> TraceHeaders<'a> {
-    /// Picks the trace headers out of all header lines of a request.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::TraceHeaders;
-    ///
-    /// assert!(TraceHeaders::collect([("host", "shop"), ("accept", "*/*")]).is_empty());
-    /// assert!(!TraceHeaders::collect([("host", "shop"), ("b3", "0")]).is_empty());
-    /// ```
+    /// Collects the trace headers from all header lines of a request.
     pub fn collect<N, V>(lines: impl IntoIterator<Item = (N, &'a V)>) -> Self
     where
         N: AsRef<[u8]>,
@@ -185,52 +153,22 @@ impl<'a> TraceHeaders<'a> {
         headers
     }
 
-    /// True where the request has no trace header at all.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, TraceHeaders};
-    ///
-    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
-    /// assert!(!headers.is_empty());
-    /// assert!(TraceHeaders::default().is_empty());
-    /// ```
+    /// Returns true if the request has no trace header.
     pub const fn is_empty(&self) -> bool {
         self.present.0 == 0
     }
 
-    /// The headers that the request has.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, TraceHeaders};
-    ///
-    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
-    /// assert!(headers.present().contains(Header::B3));
-    /// ```
+    /// Returns the headers of the request.
     pub const fn present(&self) -> HeaderSet {
         self.present
     }
 
-    /// The headers that the request has on more than one line.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, TraceHeaders};
-    ///
-    /// let headers = TraceHeaders::collect([("b3", "0"), ("host", "shop")]);
-    /// assert!(!headers.repeated().contains(Header::B3));
-    /// ```
+    /// Returns the headers with more than one line.
     pub const fn repeated(&self) -> HeaderSet {
         self.repeated
     }
 
-    /// Adds one header line.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, TraceHeaders};
-    ///
-    /// let mut headers = TraceHeaders::default();
-    /// headers.push(Header::XB3Sampled, b"1");
-    /// assert!(headers.present().contains(Header::XB3Sampled));
-    /// ```
+    /// Adds a header line.
     pub fn push(&mut self, header: Header, value: &'a [u8]) {
         if !self.present.contains(header) {
             self.present.insert(header);
@@ -240,47 +178,39 @@ impl<'a> TraceHeaders<'a> {
             return;
         }
         self.repeated.insert(header);
-        match self.more.get_mut(self.more_len) {
+        match self.further.get_mut(self.further_len) {
             Some(line) => {
                 *line = Some((header, value));
-                self.more_len += 1;
+                self.further_len += 1;
             }
-            None => self.cut.insert(header),
+            None => self.truncated.insert(header),
         }
     }
 
-    /// True where a header has more lines than are kept.
-    pub(super) const fn is_cut(&self, header: Header) -> bool {
-        self.cut.contains(header)
+    /// Returns true if lines of the header were ignored.
+    pub(super) const fn is_truncated(&self, header: Header) -> bool {
+        self.truncated.contains(header)
     }
 
-    /// The value of a header that the request has on one line.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::{Header, TraceHeaders};
-    ///
-    /// let headers = TraceHeaders::collect([("b3", "0"), ("traceparent", "one"), ("traceparent", "two")]);
-    /// assert_eq!(headers.only_line(Header::B3), Some(&b"0"[..]));
-    /// assert_eq!(headers.only_line(Header::Traceparent), None);
-    /// ```
+    /// Returns the value of a header that has exactly one line.
     pub fn only_line(&self, header: Header) -> Option<&'a [u8]> {
         let is_only = self.present.contains(header) && !self.repeated.contains(header);
         if is_only { self.first.get(header as usize).copied() } else { None }
     }
 
-    /// The value of a header that the request has on one line, where that is no list: nearly every one.
+    /// Returns the value of a header that has exactly one line which is not a list. Nearly all headers are such.
     pub(super) fn only_value(&self, header: Header) -> Option<&'a [u8]> {
         self.only_line(header).filter(|line| !is_list(line))
     }
 
-    /// The values of one header, one per line, in order.
+    /// Returns the lines of a header in order.
     pub(super) fn lines(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
         let first = self.first.get(header as usize).filter(|_| self.present.contains(header));
-        let more = self.more.iter().flatten().filter(move |(known, _)| *known == header);
-        first.copied().into_iter().chain(more.map(|(_, value)| *value))
+        let further = self.further.iter().flatten().filter(move |(known, _)| *known == header);
+        first.copied().into_iter().chain(further.map(|(_, value)| *value))
     }
 
-    /// The values of one header with lists that a proxy joined by commas taken apart again.
+    /// Returns the values of a header in order, after splitting the lines that a proxy joined with commas.
     pub(super) fn values(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.lines(header).flat_map(|line| {
             let joined = is_list(line);
@@ -290,21 +220,21 @@ impl<'a> TraceHeaders<'a> {
     }
 }
 
-/// True where a proxy may have joined several lines; what is longer than all of them together is no list, but read
-/// as the one (too long) value that it is.
+/// Returns true if a proxy may have joined several lines with commas. A longer line is a single value, which is too
+/// long.
 fn is_list(line: &[u8]) -> bool {
-    line.len() <= MAX_LIST && line.contains(&b',')
+    line.len() <= MAX_LIST_BYTES && line.contains(&b',')
 }
 
 impl Default for TraceHeaders<'_> {
     fn default() -> Self {
         Self {
             first: [&[]; Header::ALL.len()],
-            more: [None; MAX_MORE],
-            more_len: 0,
+            further: [None; MAX_FURTHER_LINES],
+            further_len: 0,
             present: HeaderSet::default(),
             repeated: HeaderSet::default(),
-            cut: HeaderSet::default(),
+            truncated: HeaderSet::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Headers to context and back: [`Propagator::extract`] and [`Propagator::inject`].
+//! Propagation of the trace context in headers: [`Propagator::extract`] and [`Propagator::inject`].
 //!
-//! One module per format, each with the grammar that it follows.
-//! A header can be missing, malformed, repeated or hostile: nothing here fails, panics or allocates, and the work
-//! is bounded by the caps of [`TraceHeaders`].
+//! Each format has a module that documents its grammar.
+//!
+//! Invariant: extraction never fails, panics or allocates, even if headers are malformed, repeated or hostile. The
+//! limits of [`TraceHeaders`] bound its work.
 
 mod b3;
 mod cloud_trace;
@@ -17,9 +18,12 @@ pub use format::{Format, FormatSet, Formats, UnknownFormat};
 pub use headers::{Header, HeaderSet, TraceHeaders};
 pub use tracestate::TraceState;
 
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
 use crate::{RemoteContext, Sampling, TraceContext};
 
-/// Reads the caller's context from headers and writes the context of this hop into them.
+/// Extracts the caller's context from headers, and injects the context of this hop into them.
 ///
 /// ```
 /// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
@@ -29,14 +33,14 @@ use crate::{RemoteContext, Sampling, TraceContext};
 ///     ("b3", "not a b3 header"),
 /// ]);
 /// let extracted = Propagator::default().extract(&headers);
-/// assert_eq!(extracted.format, Some(Format::CloudTrace)); // the first that is valid, not the first present
+/// assert_eq!(extracted.format, Some(Format::CloudTrace)); // the first valid one
 /// assert!(extracted.invalid.contains(Format::B3));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagator {
-    /// The formats that are read, in this order: the first that is valid gives the context.
+    /// The formats to extract, in order. The first valid one provides the context.
     pub extract: Formats,
-    /// The formats that are written; every other known trace header is removed.
+    /// The formats to inject. All other known trace headers are removed.
     pub inject: Formats,
 }
 
@@ -56,7 +60,7 @@ impl Default for Propagator {
     }
 }
 
-/// What the headers of a request say.
+/// The result of extracting the headers of a request.
 ///
 /// ```
 /// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
@@ -70,133 +74,91 @@ impl Default for Propagator {
 /// let extracted = Propagator::default().extract(&headers);
 /// assert_eq!(extracted.format, Some(Format::B3));
 /// assert_eq!(extracted.tracestate.with_line(str::len), Some(8));
-/// assert!(extracted.conflict); // Google's header names another trace
+/// assert!(extracted.conflict); // Google's header has another trace id
 /// assert!(extracted.invalid.is_empty());
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Extracted<'h> {
-    /// The caller's context, with the decision that holds for it.
+    /// The caller's context, with the decision of `sampling`.
     pub parent: Option<RemoteContext>,
-    /// The format that gave `parent`.
+    /// The format that provided `parent`.
     pub format: Option<Format>,
-    /// The caller's decision, also where it named no trace (`b3: 0`).
+    /// The caller's decision, also if it sent no trace id (`b3: 0`).
     pub sampling: Sampling,
-    /// The W3C `tracestate` that belongs to `parent`: that of a valid `traceparent` of the same trace, whichever
-    /// format won.
+    /// The W3C `tracestate` beside a valid `traceparent` with the trace id of `parent`, which can come from another
+    /// format.
     pub tracestate: TraceState<'h>,
-    /// The formats that were present but malformed.
+    /// The formats that are present but malformed.
     pub invalid: FormatSet,
-    /// True where two formats name different traces, or two lines of one header say different things.
+    /// True if two formats have different trace ids, or two lines of one header differ.
     pub conflict: bool,
-    /// True where `x-cloud-trace-context` says `;o=0` of this trace, and no format says that it is recorded:
-    /// Google's load balancers often send that for "nobody has asked".
+    /// True if `x-cloud-trace-context` has `;o=0` for this trace, and no format has it sampled. Google's load
+    /// balancers often send that for a trace on which nobody has decided.
     pub cloud_trace_zero: bool,
 }
 
-/// What one format found in the headers.
+/// The result of extracting one format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Found {
     context: Option<RemoteContext>,
-    /// A decision without usable ids: B3's `b3: 0`, or only `x-b3-sampled`.
+    /// A decision without valid ids: `b3: 0`, or only `x-b3-sampled`.
     sampling: Option<Sampling>,
     invalid: bool,
     conflict: bool,
 }
 
-/// Where [`Propagator::inject`] writes: the headers of a request on its way to the next hop.
+/// The outgoing headers that [`Propagator::inject`] writes to.
+///
+/// Two plain types implement it: `HashMap<String, String>` and `Vec<(String, String)>`. They match names in any case
+/// and insert them in lower case.
 ///
 /// ```
-/// use std::collections::BTreeMap;
-/// use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
+/// use std::collections::HashMap;
+/// use logtracer_core::propagation::{Propagator, TraceState};
 /// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 ///
-/// #[derive(Default)]
-/// struct Headers(BTreeMap<&'static str, String>);
-///
-/// impl Carrier for Headers {
-///     fn set(&mut self, header: Header, value: &str) {
-///         self.0.insert(header.name(), value.to_owned());
-///     }
-///     fn remove(&mut self, header: Header) {
-///         self.0.remove(header.name());
-///     }
-/// }
-///
 /// let context = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Accept);
-/// let mut headers = Headers::default();
+/// let mut headers = HashMap::from([("Host".to_owned(), "shop".to_owned()), ("B3".to_owned(), "0".to_owned())]);
 /// Propagator::default().inject(&context, &TraceState::default(), &mut headers);
-/// assert_eq!(headers.0["x-cloud-trace-context"], "00000000000000000000000000000007/74;o=1");
-/// assert_eq!(headers.0["x-b3-sampled"], "1");
+/// assert_eq!(headers["x-cloud-trace-context"], "00000000000000000000000000000007/74;o=1");
+/// assert_eq!(headers["x-b3-sampled"], "1");
+/// assert!(!headers.contains_key("B3")); // not in the inject list
 /// ```
 pub trait Carrier {
-    /// Sets the header to this one value, whatever lines of it there were.
-    ///
-    /// ```
-    /// # use std::collections::BTreeMap;
-    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
-    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    /// #
-    /// # #[derive(Default)]
-    /// # struct Headers(BTreeMap<&'static str, String>);
-    /// #
-    /// # impl Carrier for Headers {
-    /// #     fn set(&mut self, header: Header, value: &str) {
-    /// #         self.0.insert(header.name(), value.to_owned());
-    /// #     }
-    /// #     fn remove(&mut self, header: Header) {
-    /// #         self.0.remove(header.name());
-    /// #     }
-    /// # }
-    /// let mut headers = Headers::default();
-    /// headers.set(Header::B3, "1");
-    /// headers.set(Header::B3, "0");
-    /// assert_eq!(headers.0["b3"], "0");
-    /// ```
+    /// Replaces all lines of the header with one line.
     fn set(&mut self, header: Header, value: &str);
-    /// Removes every line of the header.
-    ///
-    /// ```
-    /// # use std::collections::BTreeMap;
-    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
-    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    /// #
-    /// # #[derive(Default)]
-    /// # struct Headers(BTreeMap<&'static str, String>);
-    /// #
-    /// # impl Carrier for Headers {
-    /// #     fn set(&mut self, header: Header, value: &str) {
-    /// #         self.0.insert(header.name(), value.to_owned());
-    /// #     }
-    /// #     fn remove(&mut self, header: Header) {
-    /// #         self.0.remove(header.name());
-    /// #     }
-    /// # }
-    /// let mut headers = Headers::default();
-    /// headers.set(Header::B3, "1");
-    /// headers.remove(Header::B3);
-    /// assert!(headers.0.is_empty());
-    /// ```
+    /// Removes all lines of the header.
     fn remove(&mut self, header: Header);
 }
 
+impl<S: BuildHasher> Carrier for HashMap<String, String, S> {
+    fn set(&mut self, header: Header, value: &str) {
+        Carrier::remove(self, header);
+        self.insert(header.name().to_owned(), value.to_owned());
+    }
+
+    fn remove(&mut self, header: Header) {
+        self.retain(|name, _| !name.eq_ignore_ascii_case(header.name()));
+    }
+}
+
+impl Carrier for Vec<(String, String)> {
+    fn set(&mut self, header: Header, value: &str) {
+        Carrier::remove(self, header);
+        self.push((header.name().to_owned(), value.to_owned()));
+    }
+
+    fn remove(&mut self, header: Header) {
+        self.retain(|(name, _)| !name.eq_ignore_ascii_case(header.name()));
+    }
+}
+
 impl Propagator {
-    /// Finds the caller's context: the first format in order that parses *validly* wins.
+    /// Extracts the caller's context from the first *valid* format in the extract list.
     ///
-    /// A decision without ids (`b3: 0`, or only `x-b3-sampled`) stands over the ids of a later format, and over
-    /// newly made ids where no format has any.
-    /// Where the winner leaves the decision open, a later format of the same trace makes it.
-    ///
-    /// ```
-    /// use logtracer_core::Sampling;
-    /// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
-    ///
-    /// let headers = TraceHeaders::collect([
-    ///     ("b3", "0"),
-    ///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
-    /// ]);
-    /// let extracted = Propagator::default().extract(&headers);
-    /// assert_eq!((extracted.format, extracted.sampling), (Some(Format::TraceContext), Sampling::Deny));
-    /// ```
+    /// A decision without ids (`b3: 0`, or only `x-b3-sampled`) applies to the ids of a later format, or to new ids if
+    /// no format has any.
+    /// If the first valid format defers the decision, a later format with the same trace id can make it.
     pub fn extract<'h>(&self, headers: &'h TraceHeaders<'_>) -> Extracted<'h> {
         let mut extracted = Extracted {
             parent: None,
@@ -231,8 +193,8 @@ impl Propagator {
                     extracted.parent = Some(context);
                     extracted.format = Some(format);
                 }
-                (Some(context), Some(winner)) => {
-                    if context.trace_id != winner.trace_id {
+                (Some(context), Some(parent)) => {
+                    if context.trace_id != parent.trace_id {
                         extracted.conflict = true;
                     } else if later == Sampling::Defer {
                         later = format.decision(context.sampling);
@@ -254,7 +216,7 @@ impl Propagator {
         } else {
             extracted.sampling = decided.unwrap_or_default();
         }
-        // The hop before this one wrote the same context in several formats, and any of them may have won.
+        // The previous hop may have injected its context in several formats, of which `traceparent` is not the first.
         match (traceparent, &mut extracted.parent) {
             (Some(traceparent), Some(parent)) if traceparent.trace_id == parent.trace_id => {
                 parent.random_trace_id = traceparent.random_trace_id;
@@ -265,34 +227,10 @@ impl Propagator {
         extracted
     }
 
-    /// Writes `context` in every format of the inject list: the same trace, span and decision in each.
+    /// Injects `context` in every format of the inject list, with the same ids and decision.
     ///
-    /// Every other known trace header is removed, so that no two can disagree further down.
-    /// W3C knows no deferred decision: decide before injecting, or it goes out as "not sampled".
-    ///
-    /// ```
-    /// # use std::collections::BTreeMap;
-    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
-    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    /// #
-    /// # #[derive(Default)]
-    /// # struct Headers(BTreeMap<&'static str, String>);
-    /// #
-    /// # impl Carrier for Headers {
-    /// #     fn set(&mut self, header: Header, value: &str) {
-    /// #         self.0.insert(header.name(), value.to_owned());
-    /// #     }
-    /// #     fn remove(&mut self, header: Header) {
-    /// #         self.0.remove(header.name());
-    /// #     }
-    /// # }
-    /// let context = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Accept);
-    /// let mut headers = Headers::default();
-    /// headers.set(Header::B3, "0"); // of before
-    /// Propagator::default().inject(&context, &TraceState::default(), &mut headers);
-    /// assert_eq!(headers.0["traceparent"], "00-00000000000000000000000000000007-000000000000004a-01");
-    /// assert!(!headers.0.contains_key("b3"));
-    /// ```
+    /// Removes all other known trace headers, so that the next hop cannot find a different context.
+    /// `tracecontext` and `grpc-trace-bin` have no deferred decision: they write it as not sampled.
     pub fn inject(&self, context: &TraceContext, tracestate: &TraceState<'_>, carrier: &mut impl Carrier) {
         let mut written = HeaderSet::default();
         for format in self.inject.iter() {
@@ -315,29 +253,7 @@ impl Propagator {
         }
     }
 
-    /// Removes every known trace header: what a third party outside the mesh gets.
-    ///
-    /// ```
-    /// # use std::collections::BTreeMap;
-    /// # use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
-    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-    /// #
-    /// # #[derive(Default)]
-    /// # struct Headers(BTreeMap<&'static str, String>);
-    /// #
-    /// # impl Carrier for Headers {
-    /// #     fn set(&mut self, header: Header, value: &str) {
-    /// #         self.0.insert(header.name(), value.to_owned());
-    /// #     }
-    /// #     fn remove(&mut self, header: Header) {
-    /// #         self.0.remove(header.name());
-    /// #     }
-    /// # }
-    /// let mut headers = Headers::default();
-    /// headers.set(Header::Traceparent, "00-…");
-    /// Propagator::strip(&mut headers);
-    /// assert!(headers.0.is_empty());
-    /// ```
+    /// Removes all known trace headers, for requests to third parties.
     pub fn strip(carrier: &mut impl Carrier) {
         for header in Header::ALL {
             carrier.remove(header);
@@ -356,10 +272,10 @@ impl Format {
         }
     }
 
-    /// What a value of this format decides for a trace that another format left open.
+    /// Returns the decision of this format for a trace for which another format deferred it.
     const fn decision(self, sampling: Sampling) -> Sampling {
         match self {
-            // These cannot say "not decided": whoever left it open in another format wrote a zero here.
+            // These formats have no deferred decision: the sender wrote it as not sampled.
             Self::TraceContext | Self::GrpcTraceBin if !sampling.is_sampled() => Sampling::Defer,
             _ => sampling,
         }
@@ -369,7 +285,7 @@ impl Format {
 impl Found {
     const INVALID: Self = Self { context: None, sampling: None, invalid: true, conflict: false };
 
-    /// The first valid value of a header wins; a later valid one that says something else is a conflict.
+    /// Returns the first valid value of a header. A later valid value that differs is a conflict.
     fn first_valid(
         headers: &TraceHeaders<'_>,
         header: Header,
@@ -388,9 +304,8 @@ impl Found {
             match (parse(candidate), &first) {
                 (None, _) => invalid = true,
                 (Some(found), None) => first = Some(found),
-                (Some(found), Some(winner)) => {
-                    let said = |found: &Self| (found.context, found.sampling);
-                    conflict |= said(&found) != said(winner);
+                (Some(found), Some(first)) => {
+                    conflict |= (found.context, found.sampling) != (first.context, first.sampling);
                 }
             }
         }

@@ -1,10 +1,10 @@
-//! Small pieces of text on the stack, and the white space of HTTP.
+//! A text on the stack, and the white space of HTTP.
 
 use core::fmt;
 
-/// Up to `N` bytes of text on the stack; what does not fit is left out.
+/// A text of at most `N` bytes on the stack.
 ///
-/// Invariant: every header value that is written here fits, by the widths of its fields.
+/// Invariant: every header value fits, because its fields have bounded widths. A text that does not fit is dropped.
 pub(super) struct Buffer<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -16,9 +16,9 @@ impl<const N: usize> Buffer<N> {
     }
 
     pub(super) fn push(&mut self, text: &str) {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        if let Some(room) = room.get_mut(..text.len()) {
-            room.copy_from_slice(text.as_bytes());
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        if let Some(target) = free.get_mut(..text.len()) {
+            target.copy_from_slice(text.as_bytes());
             self.len += text.len();
         }
     }
@@ -35,7 +35,7 @@ impl<const N: usize> fmt::Write for Buffer<N> {
     }
 }
 
-/// Without the optional white space (spaces and tabs) of RFC 9110 section 5.6.3 at both ends.
+/// Removes the optional white space (spaces and tabs) of RFC 9110 section 5.6.3 from both ends.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;

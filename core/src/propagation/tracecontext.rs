@@ -1,4 +1,4 @@
-//! W3C Trace Context: `traceparent`, and `tracestate` as far as it belongs to it.
+//! W3C Trace Context: `traceparent`, and writing `tracestate` beside it.
 //!
 //! ```text
 //! traceparent = version "-" trace-id "-" parent-id "-" flags   ; 2, 32, 16, 2 lower-case digits
@@ -11,7 +11,7 @@ use super::{Found, Header, TraceHeaders, TraceState};
 use crate::hex;
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
-/// Room for fields of a later version; a longer header is refused unread.
+/// The maximum length of a line, enough for fields of a later version. A longer line is invalid.
 const MAX_LENGTH: usize = 256;
 
 pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
@@ -19,7 +19,7 @@ pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
     match (lines.next(), lines.next()) {
         (None, _) => Found::default(),
         (Some(line), None) => parse(line).map_or(Found::INVALID, Found::from),
-        // More than one line: section 3.2 knows only one, and which is the caller's cannot be told.
+        // Section 3.2 allows one line. With more, the caller's line is unknown.
         (Some(_), Some(_)) => Found::INVALID,
     }
 }
@@ -34,7 +34,7 @@ fn parse(line: &[u8]) -> Option<RemoteContext> {
     let span_id = SpanId::new(u64::try_from(field::<16>(fields.next())?).ok()?)?;
     let flags = field::<2>(fields.next())?;
     let more = fields.next().is_some();
-    // Section 3.2.4: a later version may add fields, version 00 may not, ff is none.
+    // Section 3.2.4: later versions may have more fields, version 00 may not, and ff is invalid.
     if version == 0xff || (version == 0 && more) {
         return None;
     }

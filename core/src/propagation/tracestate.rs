@@ -1,7 +1,7 @@
-//! W3C `tracestate`: what other vendors put beside a `traceparent`, passed on as it came.
+//! W3C `tracestate`: the data of other vendors beside a `traceparent`, propagated unchanged.
 //!
 //! ```text
-//! tracestate = member *31( OWS "," OWS member )      ; over all lines, in order; empty members are allowed
+//! tracestate = member *31( OWS "," OWS member )      ; across all lines, in order; empty members are allowed
 //! member     = key "=" value
 //! key        = 1*256 of lower-case letters, digits, _ - * / @, the first a letter or a digit
 //! value      = 1*256 printable ASCII but "," and "=", not ending in a space
@@ -12,15 +12,15 @@
 use super::text::{Buffer, trim};
 use super::{Header, TraceHeaders};
 
-/// The number of members that the specification allows.
+/// The maximum number of members, from the specification.
 const MAX_MEMBERS: usize = 32;
-/// The bytes that are passed on; the specification asks for 512 at least.
+/// The maximum length that is propagated. The specification requires at least 512 bytes.
 const MAX_LENGTH: usize = 8192;
 
-/// A valid `tracestate`, borrowed from the request's headers; or none.
+/// A valid `tracestate`, borrowed from the headers of the request, or an empty one.
 ///
 /// ```
-/// use logtracer_core::propagation::{Propagator, TraceHeaders};
+/// use logtracer_core::propagation::{Propagator, TraceHeaders, TraceState};
 ///
 /// let headers = TraceHeaders::collect([
 ///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
@@ -29,6 +29,9 @@ const MAX_LENGTH: usize = 8192;
 /// ]);
 /// let tracestate = Propagator::default().extract(&headers).tracestate;
 /// assert_eq!(tracestate.with_line(str::to_owned).as_deref(), Some("a=1,b=2"));
+///
+/// assert!(TraceState::from_line("not a member").is_empty());
+/// assert_eq!(TraceState::default().with_line(str::len), None);
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TraceState<'h> {
@@ -37,42 +40,28 @@ pub struct TraceState<'h> {
 }
 
 impl<'h> TraceState<'h> {
-    /// The `tracestate` of these headers; none where there is none, any part of it is malformed, or it is not all
-    /// there.
+    /// Reads the `tracestate` of these headers. It is empty if a member is malformed or a line was ignored.
     pub(super) fn read(headers: &'h TraceHeaders<'_>) -> Self {
-        let is_whole = headers.present().contains(Header::Tracestate) && !headers.is_cut(Header::Tracestate);
-        if !is_whole || !is_valid(headers.lines(Header::Tracestate)) {
+        let is_complete =
+            headers.present().contains(Header::Tracestate) && !headers.is_truncated(Header::Tracestate);
+        if !is_complete || !is_valid(headers.lines(Header::Tracestate)) {
             return Self::default();
         }
         Self { lines: Some(headers), text: None }
     }
 
-    /// The `tracestate` in one line of text that was read before; none where it is malformed.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::TraceState;
-    ///
-    /// assert!(!TraceState::from_line("vendor=1").is_empty());
-    /// assert!(TraceState::from_line("no member").is_empty());
-    /// ```
+    /// Parses a `tracestate` in one line. It is empty if a member is malformed.
     pub fn from_line(line: &'h str) -> Self {
         let valid = is_valid(core::iter::once(line.as_bytes()));
         Self { lines: None, text: valid.then_some(line) }
     }
 
-    /// Hands the members of all lines on as one line; `None` where there are none.
+    /// Calls `use_line` with all members in one line. Returns `None` if there are no members.
     ///
-    /// Borrowed where the request had one line, which is nearly always, and joined on the stack otherwise.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::TraceState;
-    ///
-    /// assert_eq!(TraceState::from_line("vendor=1").with_line(str::len), Some(8));
-    /// assert_eq!(TraceState::default().with_line(str::len), None);
-    /// ```
-    pub fn with_line<R>(&self, hand_on: impl FnOnce(&str) -> R) -> Option<R> {
+    /// The line is borrowed from the request if it has one line, as nearly all have, and joined on the stack otherwise.
+    pub fn with_line<R>(&self, use_line: impl FnOnce(&str) -> R) -> Option<R> {
         if let Some(text) = self.text {
-            return (!text.is_empty()).then(|| hand_on(text));
+            return (!text.is_empty()).then(|| use_line(text));
         }
         let headers = self.lines?;
         let mut lines = headers
@@ -82,7 +71,7 @@ impl<'h> TraceState<'h> {
             .filter_map(|line| core::str::from_utf8(line).ok());
         let first = lines.next()?;
         let Some(second) = lines.next() else {
-            return Some(hand_on(first));
+            return Some(use_line(first));
         };
         let mut joined = Buffer::<MAX_LENGTH>::new();
         joined.push(first);
@@ -90,16 +79,10 @@ impl<'h> TraceState<'h> {
             joined.push(",");
             joined.push(line);
         }
-        Some(hand_on(joined.as_str()))
+        Some(use_line(joined.as_str()))
     }
 
-    /// True where there is nothing to pass on.
-    ///
-    /// ```
-    /// use logtracer_core::propagation::TraceState;
-    ///
-    /// assert!(TraceState::default().is_empty());
-    /// ```
+    /// Returns true if there is no `tracestate`.
     pub fn is_empty(&self) -> bool {
         self.lines.is_none() && self.text.is_none()
     }

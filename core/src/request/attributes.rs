@@ -1,4 +1,4 @@
-//! The attributes of a request's span, by OpenTelemetry's semantic conventions for HTTP and RPC.
+//! The span attributes of a request, from OpenTelemetry's semantic conventions for HTTP and RPC.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
@@ -10,9 +10,9 @@ const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 impl Exchange<'_> {
-    /// Adds what is known of the request.
+    /// Writes the attributes of the span of this request.
     pub fn write_attributes(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
-        // An unknown method is "_OTHER", or anyone could make up new time series.
+        // Any client could create time series if an unknown method were not "_OTHER".
         if METHODS.contains(&self.method) {
             attributes.text("http.request.method", self.method);
         } else if !self.method.is_empty() {
@@ -44,7 +44,7 @@ impl Exchange<'_> {
             attributes.text("rpc.system.name", "grpc");
             attributes.text("rpc.method", self.path().strip_prefix(b"/").unwrap_or_default());
             attributes.text("rpc.response.status_code", grpc::name(code));
-            // The conventions have no name for it; this one is of Envoy's own tracers.
+            // The conventions do not define it. Envoy's tracers use this name.
             attributes.text("grpc.message", self.grpc_message);
         }
         if self.outcome.span_status(kind) == SpanStatus::Error {

@@ -1,18 +1,18 @@
-//! gRPC's status codes: their names, and which of them are the server's fault.
+//! gRPC: status codes, status messages and content types.
 //!
 //! <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
 
-/// The longest status message that is kept, in decoded bytes.
+/// The maximum length of a status message, in decoded bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Success.
+/// The code of a successful call.
 pub const OK: u32 = 0;
-/// The caller went away or changed its mind.
+/// The code of a call that the client cancelled.
 pub const CANCELLED: u32 = 1;
-/// What a response without a readable `grpc-status` counts as.
+/// The code of a response without a valid `grpc-status`.
 pub const UNKNOWN: u32 = 2;
 
-/// The name of a code; a number that gRPC does not know is `UNKNOWN`, as the specification asks.
+/// Returns the name of a code. Other numbers are `UNKNOWN`, as the specification requires.
 pub const fn name(code: u32) -> &'static str {
     match code {
         0 => "OK",
@@ -35,13 +35,13 @@ pub const fn name(code: u32) -> &'static str {
     }
 }
 
-/// True where the server is to blame: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
-/// (the semantic conventions' list).
+/// Returns true for errors of the server in the semantic conventions: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+/// INTERNAL, UNAVAILABLE and DATA_LOSS. Unknown codes count as UNKNOWN.
 pub const fn is_server_error(code: u32) -> bool {
     matches!(code, UNKNOWN | 4 | 12 | 13 | 14 | 15) || code > 16
 }
 
-/// The code that a response without `grpc-status` stands for.
+/// Returns the code of a response without `grpc-status`.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
 pub const fn from_http_status(status: u16) -> u32 {
@@ -55,10 +55,10 @@ pub const fn from_http_status(status: u16) -> u32 {
     }
 }
 
-/// Appends a value of `grpc-message`, percent-decoded, up to [`MAX_MESSAGE_BYTES`] and to a whole character.
+/// Appends a percent-decoded `grpc-message`, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
 ///
-/// What is no percent-encoding stands as it came: the specification lets no message be thrown away for it.
-/// The outcome need not be UTF-8.
+/// Invalid percent-encoding is copied unchanged: the specification does not allow to drop the message.
+/// The result may not be UTF-8.
 ///
 /// ```
 /// use logtracer_core::request::grpc::write_message;
@@ -73,7 +73,7 @@ pub fn write_message(out: &mut Vec<u8>, mut encoded: &[u8]) {
     let start = out.len();
     while let Some((byte, rest)) = next_decoded(encoded) {
         if out.len() - start == MAX_MESSAGE_BYTES {
-            // The character that the bound has cut is taken back, if the first byte left out goes on with one.
+            // Remove a character that the limit splits. The next byte would continue it.
             if is_continuation(byte) {
                 while out.len() > start && out.pop().is_some_and(is_continuation) {}
             }
@@ -98,28 +98,25 @@ const fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
-/// True for the content type of gRPC and its variants (`application/grpc+proto`, `application/grpc-web` …).
+/// Returns true for the content types of gRPC and its variants (`application/grpc+proto`, `application/grpc-web`, …).
 pub fn is_content_type(value: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/grpc";
-    let Some(start) = value.get(..PREFIX.len()) else {
-        return false;
-    };
-    start.eq_ignore_ascii_case(PREFIX)
-        && matches!(value.get(PREFIX.len()), None | Some(b'+' | b';' | b'-' | b' '))
+    starts_with(value, PREFIX) && matches!(value.get(PREFIX.len()), None | Some(b'+' | b';' | b'-' | b' '))
 }
 
-/// True for gRPC-Web (`application/grpc-web`, `application/grpc-web-text` …).
+/// Returns true for the content types of gRPC-Web (`application/grpc-web`, `application/grpc-web-text`, …).
 pub fn is_web_content_type(value: &[u8]) -> bool {
-    is_content_type(value) && begins_with(value, b"application/grpc-web")
+    is_content_type(value) && starts_with(value, b"application/grpc-web")
 }
 
-/// True for gRPC-Web in Base64 (`application/grpc-web-text`, `application/grpc-web-text+proto`).
+/// Returns true for the content types of gRPC-Web in Base64 (`application/grpc-web-text`, …).
 pub fn is_web_text_content_type(value: &[u8]) -> bool {
-    is_content_type(value) && begins_with(value, b"application/grpc-web-text")
+    is_content_type(value) && starts_with(value, b"application/grpc-web-text")
 }
 
-fn begins_with(value: &[u8], start: &[u8]) -> bool {
-    value.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+/// Compares in any case.
+fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
+    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_are_cut_at_a_character() {
+    fn long_messages_are_truncated_at_a_character() {
         let bound = MAX_MESSAGE_BYTES;
         check(&b"%41".repeat(2 * bound), &b"A".repeat(bound));
         check(&b"A".repeat(bound), &b"A".repeat(bound));
@@ -169,7 +166,7 @@ mod tests {
         check(&with_tail(bound - 2, b"%C3%A9"), &with_tail(bound - 2, b"\xc3\xa9"));
         check(&with_tail(bound - 3, b"%F0%9F%99%82"), &with_tail(bound - 3, b""));
         check(&with_tail(bound - 2, b"%C3%A9x"), &with_tail(bound - 2, b"\xc3\xa9"));
-        // Nothing but bytes that go on with a character is no character, and must end all the same.
+        // Continuation bytes without a first byte.
         check(&b"%80".repeat(2 * bound), b"");
     }
 }

@@ -1,6 +1,6 @@
-//! The reason phrases of HTTP, which HTTP/2 does not carry but people read.
+//! The reason phrases of HTTP statuses, which HTTP/2 does not carry.
 
-/// The phrase of RFC 9110 (and of the RFCs that added to it) for a status; 499 is nginx's.
+/// Returns the reason phrase of a status, from RFC 9110 and the RFCs that extend it. 499 is from nginx.
 ///
 /// ```
 /// use logtracer_core::request::reason;

@@ -1,8 +1,13 @@
-//! What a request was, once it is over: the one source of its log line and of its span's attributes.
+//! [`Exchange`]: a completed request, the source of its log line and its span.
 //!
-//! [`Exchange`] holds what was seen; the modules beside it know what that means: [`url`] (what of a URL may be
-//! told), `name` (of low cardinality), `outcome` (status, severity), `attributes` (semantic conventions), `routes` (which
-//! requests are meant).
+//! | module | content |
+//! |---|---|
+//! | [`url`] | redaction of URLs |
+//! | `name` | the span name, of low cardinality |
+//! | `outcome` | status and severity |
+//! | `attributes` | the span attributes, from the semantic conventions |
+//! | `routes` | matching by path and host |
+//! | [`grpc`], `http` | status codes and their names |
 
 mod attributes;
 pub mod grpc;
@@ -23,57 +28,76 @@ use core::time::Duration;
 use crate::line::HttpRequest;
 use crate::lossy;
 
-/// A request and its response, as a proxy or a server has seen them; header values are bytes as they came.
+/// A completed request and its response, as a proxy, a server or a client observes them.
 ///
-/// What is unknown is empty, zero or `None`, and is left out of lines and spans.
+/// Header values are raw bytes. Unknown members are empty, zero or `None`, and lines and spans omit them.
+///
+/// ```
+/// use logtracer_core::request::{Exchange, Outcome};
+///
+/// let exchange = Exchange {
+///     method: b"GET",
+///     target: b"/users/42?x=1",
+///     url: b"http://shop/users/42?x=1",
+///     outcome: Outcome::Http(404),
+///     ..Exchange::default()
+/// };
+/// let mut message = String::new();
+/// exchange.write_message(&mut message);
+/// assert_eq!(message, "GET - http://shop/users/42?x=1 - 404 Not Found");
+///
+/// let mut name = Vec::new();
+/// exchange.write_span_name(&mut name);
+/// assert_eq!(name, b"GET /users/*");
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exchange<'a> {
     /// `GET`, `POST` …
     pub method: &'a [u8],
     /// `http` or `https`.
     pub scheme: &'a [u8],
-    /// `:authority` or `host`, maybe with a port.
+    /// `:authority` or `host`, with or without a port.
     pub authority: &'a [u8],
-    /// Path and query, where the query has been treated by [`url::Query`] already.
+    /// The path and the query, redacted by [`url::write_target`].
     pub target: &'a [u8],
-    /// Scheme, authority and target in one text, see [`url::write_full`].
+    /// Scheme, authority and target, from [`url::write_full`].
     pub url: &'a [u8],
     /// `HTTP/1.1`, `HTTP/2` …
     pub protocol: &'a [u8],
     /// The `user-agent` header.
     pub user_agent: &'a [u8],
-    /// The `referer` header, its query treated like the URL's own.
+    /// The `referer` header, redacted by [`url::write_url`].
     pub referer: &'a [u8],
-    /// The caller's address, without the port.
+    /// The address of the client, without the port.
     pub remote_ip: &'a [u8],
-    /// The address that answered, without the port.
+    /// The address of the server, without the port.
     pub server_ip: &'a [u8],
-    /// Bytes of the request, headers included.
+    /// The size of the request in bytes, including headers.
     pub request_size: u64,
-    /// Bytes of the response, headers included.
+    /// The size of the response in bytes, including headers.
     pub response_size: u64,
-    /// The name of the route, where the proxy or the framework gives one.
+    /// The name of the route, if the proxy or the framework provides one.
     pub route: &'a [u8],
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What a call of gRPC says of its end, decoded by [`grpc::write_message`].
+    /// The gRPC status message, decoded by [`grpc::write_message`].
     pub grpc_message: &'a [u8],
-    /// From the first byte of the request to the last of the response.
+    /// The time from the first byte of the request to the last byte of the response.
     pub duration: Duration,
 }
 
 impl<'a> Exchange<'a> {
-    /// The path without the query.
+    /// Returns the path without the query.
     pub fn path(&self) -> &'a [u8] {
         self.target.split(|&byte| byte == b'?').next().unwrap_or_default()
     }
 
-    /// The query without its question mark.
+    /// Returns the query without its question mark.
     pub fn query(&self) -> &'a [u8] {
         self.target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default()
     }
 
-    /// `httpRequest` of the log line.
+    /// Returns `httpRequest` of the log line.
     pub fn http_request(&self) -> HttpRequest<'a> {
         HttpRequest {
             method: self.method,
@@ -90,7 +114,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// `<METHOD> - <url> - <status> <reason>`, or `<method path> - <CODE>` for gRPC, and what it says of that.
+    /// Writes the message of the log line: `<METHOD> - <url> - <status> <reason>` or, for gRPC,
+    /// `<path> - <CODE> - <grpc-message>`.
     pub fn write_message(&self, out: &mut impl fmt::Write) {
         if let Outcome::Grpc { code, .. } = self.outcome {
             write_lossy(out, self.path());
@@ -98,7 +123,7 @@ impl<'a> Exchange<'a> {
             self.write_grpc_message(out);
             return;
         }
-        // What was no HTTP has neither.
+        // A request that is not HTTP has neither.
         for part in [self.method, self.url].into_iter().filter(|part| !part.is_empty()) {
             write_lossy(out, part);
             write(out, format_args!(" - "));
@@ -106,7 +131,7 @@ impl<'a> Exchange<'a> {
         self.write_status(out);
     }
 
-    /// ` - <grpc-message>`, if there is one.
+    /// Writes ` - <grpc-message>`, unless it is empty.
     pub fn write_grpc_message(&self, out: &mut impl fmt::Write) {
         if !self.grpc_message.is_empty() {
             write(out, format_args!(" - "));
@@ -114,7 +139,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// `<status> <reason>`, or that there was no response.
+    /// Writes `<status> <reason>`, or `no response`.
     pub fn write_status(&self, out: &mut impl fmt::Write) {
         match (self.outcome.status(), reason(self.outcome.status())) {
             (0, _) => write(out, format_args!("no response")),
@@ -124,7 +149,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// A text that takes no more is full, which is for whoever reads it to see.
+/// Ignores errors: a full text shows that it is truncated.
 fn write(out: &mut impl fmt::Write, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }

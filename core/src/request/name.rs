@@ -1,16 +1,16 @@
-//! The name of a request's span: few names for many requests.
+//! The span name of a request, of low cardinality.
 
 use super::{Exchange, Outcome};
 
-/// The longest name, in bytes: Cloud Trace's limit for a display name.
-const MAX_NAME: usize = 128;
-/// Segments of a path beyond these stay out of the name.
+/// The maximum length of a name: Cloud Trace's limit for a display name.
+const MAX_NAME_BYTES: usize = 128;
+/// The maximum number of path segments in a name.
 const MAX_SEGMENTS: usize = 6;
 
 impl Exchange<'_> {
-    /// Appends the name: `METHOD route`, or the method path for gRPC.
+    /// Appends the span name: `METHOD route`, or the path for gRPC.
     ///
-    /// Without a named route the path stands in, with `*` for each segment that looks like an id.
+    /// Without a route name it is `METHOD path`, with `*` for each segment that looks like an id.
     pub fn write_span_name(&self, out: &mut Vec<u8>) {
         let start = out.len();
         if matches!(self.outcome, Outcome::Grpc { .. }) {
@@ -26,10 +26,10 @@ impl Exchange<'_> {
                 write_low_cardinality(out, self.path());
             }
         }
-        out.truncate(start + MAX_NAME);
+        out.truncate(start + MAX_NAME_BYTES);
     }
 
-    /// The route's name, unless it is the one that Istio gives to every route.
+    /// Returns the name of the route, unless it is `default`, Istio's name for every route.
     pub fn named_route(&self) -> &[u8] {
         if self.route == b"default" { b"" } else { self.route }
     }
@@ -50,15 +50,15 @@ fn write_low_cardinality(out: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-/// Numbers, UUIDs, hashes, tokens, and whatever else no route is named by.
+/// Returns true for numbers, UUIDs, hashes, tokens, and other texts that no route has as its name.
 fn looks_like_an_id(segment: &[u8]) -> bool {
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let odd = segment
+    let has_unusual_bytes = segment
         .iter()
         .any(|byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~'));
     let all_hex = segment.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
     segment.len() > 40
-        || odd
+        || has_unusual_bytes
         || (digits > 0 && digits == segment.len())
         || (digits > 0 && all_hex && segment.len() >= 8)
         || (digits >= 4 && segment.len() >= 12)

@@ -1,22 +1,33 @@
-//! [`Outcome`]: how a request ended, and what that means for the line's severity and the span's status.
+//! [`Outcome`]: the outcome of a request, and from it the severity of its line and the status of its span.
 
 use super::grpc;
 use crate::line::Severity;
 use crate::span::{SpanKind, SpanStatus};
 
-/// How a request ended.
+/// The outcome of a request.
+///
+/// ```
+/// use logtracer_core::line::Severity;
+/// use logtracer_core::request::Outcome;
+/// use logtracer_core::span::{SpanKind, SpanStatus};
+///
+/// let outcome = Outcome::from_grpc(Some(5), 200);
+/// assert_eq!(outcome.severity(), Severity::Warning);
+/// assert_eq!(outcome.span_status(SpanKind::Server), SpanStatus::Unset);
+/// assert_eq!(outcome.span_status(SpanKind::Client), SpanStatus::Error);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// An HTTP response of this status.
+    /// An HTTP response with this status.
     Http(u16),
-    /// A gRPC response: its code, and the HTTP status that carried it.
+    /// A gRPC response.
     Grpc {
         /// The code of `grpc-status`.
         code: u32,
-        /// The HTTP status, 200 in all but broken cases.
+        /// The HTTP status, normally 200.
         http: u16,
     },
-    /// The caller went away before there was a response.
+    /// The client disconnected before a response.
     Aborted,
 }
 
@@ -26,12 +37,12 @@ impl Default for Outcome {
     }
 }
 
-/// nginx's status for a request whose caller went away; none was sent.
+/// The status that nginx logs for a client that disconnected before a response.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 impl Outcome {
-    /// How a gRPC call ended: by its code, where one came, or by the HTTP status; CANCELLED where that is zero, for
-    /// then the caller went away.
+    /// Returns the outcome of a gRPC call from its code or, without one, from the HTTP status. A status of zero means
+    /// that the client disconnected: CANCELLED.
     pub const fn from_grpc(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
             (_, 0) => Self::cancelled_grpc(http),
@@ -40,14 +51,15 @@ impl Outcome {
         }
     }
 
-    /// A call of gRPC whose caller went away before there was a code; `http` is zero where no status was sent either.
+    /// Returns the outcome of a gRPC call whose client disconnected before the code. `http` is zero if it disconnected
+    /// before the HTTP status.
     pub const fn cancelled_grpc(http: u16) -> Self {
         let http = if http == 0 { CLIENT_CLOSED_REQUEST } else { http };
         Self::Grpc { code: grpc::CANCELLED, http }
     }
 
-    /// How a call of gRPC-Web ended: its code may stand in the body, and where nobody has read it there, only HTTP's
-    /// status is known.
+    /// Returns the outcome of a gRPC-Web call. Without a code, which can be in the unread body, it is that of the HTTP
+    /// status.
     pub const fn from_grpc_web(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
             (None, 200) => Self::Http(http),
@@ -55,7 +67,7 @@ impl Outcome {
         }
     }
 
-    /// The HTTP status to log; 499 where the caller went away.
+    /// Returns the HTTP status, which is 499 if the client disconnected.
     pub const fn status(self) -> u16 {
         match self {
             Self::Http(status) | Self::Grpc { http: status, .. } => status,
@@ -63,7 +75,8 @@ impl Outcome {
         }
     }
 
-    /// 5xx is ERROR, 4xx WARNING; a caller that went away is neither.
+    /// Returns the severity: `Error` for errors of the server, `Warning` for errors of the client, and `Info` for all
+    /// others, including a client that disconnected.
     pub fn severity(self) -> Severity {
         match self {
             Self::Http(status) => Severity::from_http_status(status),
@@ -73,14 +86,14 @@ impl Outcome {
         }
     }
 
-    /// The status of a span of this kind: a server is not to blame for what its caller got wrong.
+    /// Returns the status of a span of this kind. An error of the client is no error of a server span.
     pub const fn span_status(self, kind: SpanKind) -> SpanStatus {
-        let of_caller = matches!(kind, SpanKind::Client);
+        let is_client = matches!(kind, SpanKind::Client);
         let is_error = match self {
             Self::Http(status) => {
-                status >= 500 || (of_caller && status >= 400 && status != CLIENT_CLOSED_REQUEST)
+                status >= 500 || (is_client && status >= 400 && status != CLIENT_CLOSED_REQUEST)
             }
-            Self::Grpc { code, .. } => grpc::is_server_error(code) || (of_caller && code != grpc::OK),
+            Self::Grpc { code, .. } => grpc::is_server_error(code) || (is_client && code != grpc::OK),
             Self::Aborted => false,
         };
         if is_error { SpanStatus::Error } else { SpanStatus::Unset }

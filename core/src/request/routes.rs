@@ -1,11 +1,11 @@
-//! Which requests are meant: [`Routes`] by path, [`HostPattern`] by host.
+//! Matching of requests: [`Routes`] by path, [`HostPattern`] by host.
 
 use core::convert::Infallible;
 use core::str::FromStr;
 
 use super::url;
 
-/// Paths of requests: whole ones, or parts that stand anywhere in them; the query is not looked at.
+/// A set of request paths, given as whole paths or as parts that a path contains. The query is ignored.
 ///
 /// ```
 /// use logtracer_core::request::Routes;
@@ -14,6 +14,7 @@ use super::url;
 /// assert!(routes.matches(b"/healthz"));
 /// assert!(routes.matches(b"/v1/app-config/x"));
 /// assert!(!routes.matches(b"/healthz/deep"));
+/// assert!(!Routes::new().matches(b"/"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes {
@@ -22,61 +23,33 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No path at all.
-    ///
-    /// ```
-    /// use logtracer_core::request::Routes;
-    ///
-    /// assert!(!Routes::new().matches(b"/"));
-    /// ```
+    /// Creates an empty set.
     pub const fn new() -> Self {
         Self { exact: Vec::new(), contains: Vec::new() }
     }
 
-    /// And this path.
-    ///
-    /// ```
-    /// use logtracer_core::request::Routes;
-    ///
-    /// let routes = Routes::new().exact("/healthz");
-    /// assert!(routes.matches(b"/healthz"));
-    /// assert!(!routes.matches(b"/healthz/"));
-    /// ```
+    /// Adds a path.
     #[must_use]
     pub fn exact(mut self, path: impl Into<String>) -> Self {
         self.exact.push(path.into());
         self
     }
 
-    /// And every path that contains this.
-    ///
-    /// ```
-    /// use logtracer_core::request::Routes;
-    ///
-    /// assert!(Routes::new().contains("/app-config/").matches(b"/v1/app-config/x"));
-    /// ```
+    /// Adds all paths that contain a part.
     #[must_use]
     pub fn contains(mut self, part: impl Into<String>) -> Self {
         self.contains.push(part.into());
         self
     }
 
-    /// True where the path (without a query) is one of these.
-    ///
-    /// ```
-    /// use logtracer_core::request::Routes;
-    ///
-    /// let routes = Routes::new().exact("/healthz").contains("internal");
-    /// assert!(routes.matches(b"/internal/x"));
-    /// assert!(!routes.matches(b"/users/7"));
-    /// ```
+    /// Returns true if the set contains the path, which has no query.
     pub fn matches(&self, path: &[u8]) -> bool {
         self.exact.iter().any(|exact| path == exact.as_bytes())
             || self.contains.iter().any(|part| contains(path, part.as_bytes()))
     }
 }
 
-/// A host, or with `*.` in front every host below it.
+/// A host or, with the prefix `*.`, all hosts below it.
 ///
 /// ```
 /// use logtracer_core::request::HostPattern;
@@ -94,7 +67,7 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
-    /// True where this host, with or without a port and in any case, is meant.
+    /// Returns true if the host matches, in any case and with or without a port.
     pub fn matches(&self, authority: &[u8]) -> bool {
         let host = url::without_port(authority);
         let tail = if self.is_suffix {
@@ -117,7 +90,7 @@ impl FromStr for HostPattern {
     }
 }
 
-/// True where `part` stands somewhere in `text`.
+/// Returns true if `text` contains `part`.
 pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }

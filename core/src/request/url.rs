@@ -1,10 +1,11 @@
-//! What of a URL may be told: [`Query`].
+//! Redaction of URLs: [`Query`], [`write_target`] and [`write_url`].
 
 use core::fmt;
 use core::str::FromStr;
 
-/// What becomes of the query string of a URL in lines and spans, and of its fragment, which can hold a token as
-/// well (`#access_token=…`): it stays only where the query is kept.
+/// The policy for the query of a URL in lines and spans.
+///
+/// It also applies to the fragment, which can contain a token (`#access_token=…`): only `Keep` keeps it.
 ///
 /// ```
 /// use logtracer_core::request::url::Query;
@@ -14,12 +15,12 @@ use core::str::FromStr;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Query {
-    /// Names stay, values become `REDACTED`; a part without a name is all value.
+    /// Keeps names, and replaces values and parts without a name by `REDACTED`.
     #[default]
     Redact,
-    /// The query stays as it came.
+    /// Keeps the query unchanged.
     Keep,
-    /// The query is left out.
+    /// Drops the query.
     Drop,
 }
 
@@ -38,12 +39,12 @@ impl FromStr for Query {
     }
 }
 
-/// A word that is none of `redact`, `keep` and `drop`.
+/// The error of parsing a [`Query`]. It lists the names.
 ///
 /// ```
 /// use logtracer_core::request::url::Query;
 ///
-/// assert!("hide".parse::<Query>().is_err());
+/// assert_eq!("hide".parse::<Query>().unwrap_err().to_string(), "expected one of redact, keep, drop");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownQuery;
@@ -56,7 +57,7 @@ impl fmt::Display for UnknownQuery {
 
 impl std::error::Error for UnknownQuery {}
 
-/// Appends a path with its query, or a whole URL, as far as `query` lets it be told.
+/// Appends a path and its query, redacted by the policy.
 ///
 /// ```
 /// use logtracer_core::request::url::{Query, write_target};
@@ -87,7 +88,7 @@ pub fn write_target(out: &mut Vec<u8>, target: &[u8], query: Query) {
     }
 }
 
-/// One part of a query; a second question mark ends one, too, for what stands before it is no name.
+/// Appends one part of a query. A part also ends at a second question mark, so that no value is taken for a name.
 fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
     match pair.iter().position(|&byte| byte == b'=') {
         Some(equals) => {
@@ -101,7 +102,7 @@ fn redact_pair(out: &mut Vec<u8>, pair: &[u8]) {
     }
 }
 
-/// Appends a whole URL as far as `query` lets it be told, without the credentials in its authority.
+/// Appends a URL, redacted by the policy and without the credentials in its authority.
 ///
 /// ```
 /// use logtracer_core::request::url::{Query, write_url};
@@ -119,22 +120,22 @@ pub fn write_url(out: &mut Vec<u8>, url: &[u8], query: Query) {
     write_target(out, target, query);
 }
 
-/// Where the authority of a URL begins: behind `scheme://` or `//`, and at the start of all else.
+/// Returns the index of the authority of a URL: after `scheme://` or `//`, and 0 for other texts.
 fn authority_at(url: &[u8]) -> usize {
-    const MARK: &[u8] = b"//";
+    const SLASHES: &[u8] = b"//";
     let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    // A mark behind anything else, such as a query, is not the URL's own.
+    // Slashes after anything else, such as a query, do not start the authority.
     let scheme = url.iter().position(|byte| !is_scheme(byte)).unwrap_or(url.len());
     let rest = url.get(scheme..).unwrap_or_default();
     match rest.strip_prefix(b":").unwrap_or(rest) {
-        after if after.starts_with(MARK) && (scheme == 0 || rest.starts_with(b":")) => {
-            url.len() - after.len() + MARK.len()
+        after if after.starts_with(SLASHES) && (scheme == 0 || rest.starts_with(b":")) => {
+            url.len() - after.len() + SLASHES.len()
         }
         _ => 0,
     }
 }
 
-/// True for headers whose value is a URL or the target of one, which can hold what [`write_url`] leaves out.
+/// Returns true for headers whose value is a URL or the target of one, which [`write_url`] must redact.
 ///
 /// ```
 /// use logtracer_core::request::url::is_in_header;
@@ -155,14 +156,15 @@ pub fn is_in_header(name: &str) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// An authority without the credentials before its `@`.
+/// Returns an authority without the credentials before its `@`.
 pub fn without_credentials(authority: &[u8]) -> &[u8] {
     authority.rsplit(|&byte| byte == b'@').next().unwrap_or_default()
 }
 
-/// Appends `scheme://authority` and the target, which has been through [`write_target`]; credentials in the
-/// authority are left out. Without an authority only the target stands; the `*` of `OPTIONS *` means the server
-/// as a whole.
+/// Appends `scheme://authority` and the target, without the credentials in the authority. [`write_target`] has redacted
+/// the target.
+///
+/// Without an authority it only appends the target. The target `*` of `OPTIONS *` is omitted after an authority.
 pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
     let host = without_credentials(authority);
     if !host.is_empty() {
@@ -176,12 +178,12 @@ pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[
     out.extend_from_slice(target);
 }
 
-/// An authority or socket address without its port: `a:80`, `[::1]:80`, `10.0.0.1:80`.
+/// Returns the host of an authority or socket address: `a:80`, `[::1]:80`, `10.0.0.1:80`.
 pub fn without_port(address: &[u8]) -> &[u8] {
     split_port(address).0
 }
 
-/// Host and port; an IPv6 host loses its brackets.
+/// Splits an authority or socket address into host and port. An IPv6 host has no brackets.
 pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
     let colon = address.iter().rposition(|&byte| byte == b':');
     let (host, port) = match colon {
@@ -195,7 +197,7 @@ pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
         [b'[', inner @ .., b']'] if port.is_some() => (inner, port),
         _ => match address {
             [b'[', inner @ .., b']'] => (inner, None),
-            // A bare IPv6 address has colons but no port.
+            // An IPv6 address without brackets has no port.
             _ if port.is_none() || host.contains(&b':') => (address, None),
             _ => (host, port),
         },
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_go_with_the_query() {
+    fn fragments_follow_the_policy_of_the_query() {
         check("/cb#access_token=secret", Query::Redact, "/cb");
         check("/cb#access_token=secret", Query::Drop, "/cb");
         check("/cb#access_token=secret", Query::Keep, "/cb#access_token=secret");
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_left_out() {
+    fn credentials_are_removed() {
         let mut out = Vec::new();
         write_full(&mut out, b"https", b"me:secret@shop:8443", b"/a");
         assert_eq!(out, b"https://shop:8443/a");

@@ -1,7 +1,6 @@
-//! Which new traces are recorded: a share of them ([`Ratio`]), by rules ([`Rules`]), not too many a second
-//! ([`RateLimiter`]).
+//! Sampling of new traces: [`Ratio`] (a fraction of them), [`Rules`] (by request) and [`RateLimiter`] (per second).
 //!
-//! A decision that came with the request stands; this is for traces that nobody has decided on yet.
+//! A decision that the request carries takes precedence. These apply to traces without one.
 
 mod rate_limiter;
 mod ratio;

@@ -1,6 +1,6 @@
-//! [`RateLimiter`]: a bound on what happens in a second, with the time passed in.
+//! [`RateLimiter`]: a limit per second, with the time as an argument.
 
-/// Lets at most so many through in a second: a bucket of one second's worth that fills evenly.
+/// A token bucket that holds the tokens of one second.
 ///
 /// ```
 /// use logtracer_core::sampling::RateLimiter;
@@ -10,7 +10,7 @@
 /// assert!(limiter.try_acquire(0));
 /// assert!(limiter.try_acquire(0));
 /// assert!(!limiter.try_acquire(0));
-/// assert!(limiter.try_acquire(second / 2)); // half a second is one more
+/// assert!(limiter.try_acquire(second / 2)); // half a second adds one token
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimiter {
@@ -20,21 +20,22 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// A full bucket; a rate below one in a second still lets one through, and then waits.
+    /// Creates a full bucket. It holds at least one token, also if the rate is below one per second.
     pub fn new(per_second: f64) -> Self {
         Self { per_second, tokens: per_second.max(1.0), last_nanos: 0 }
     }
 
-    /// Takes one, if there is one at this time (nanoseconds from any fixed point; a clock set back adds nothing).
+    /// Takes a token, and returns false if there is none. `now_nanos` counts from any fixed point; a clock that was set
+    /// back adds no tokens.
     pub fn try_acquire(&mut self, now_nanos: u64) -> bool {
         let passed = now_nanos.saturating_sub(self.last_nanos) as f64 / 1e9;
         self.last_nanos = now_nanos;
         self.tokens = (self.tokens + passed * self.per_second).min(self.per_second.max(1.0));
-        let allowed = self.tokens >= 1.0;
-        if allowed {
+        let has_token = self.tokens >= 1.0;
+        if has_token {
             self.tokens -= 1.0;
         }
-        allowed
+        has_token
     }
 }
 
@@ -45,17 +46,17 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn no_more_than_the_rate_pass() {
+    fn the_rate_is_not_exceeded() {
         for per_second in [0.5, 1.0, 7.0, 100.0] {
             let mut limiter = RateLimiter::new(per_second);
             let passed = (0..10_000).filter(|tick| limiter.try_acquire(tick * 1_000_000)).count() as f64;
-            let most = per_second * 10.0 + per_second.max(1.0);
-            assert!(passed <= most && passed >= per_second * 10.0 - 1.0, "{per_second}: {passed}");
+            let max = per_second * 10.0 + per_second.max(1.0);
+            assert!(passed <= max && passed >= per_second * 10.0 - 1.0, "{per_second}: {passed}");
         }
     }
 
     #[test]
-    fn a_clock_that_is_set_back_stops_nothing() {
+    fn it_recovers_after_the_clock_was_set_back() {
         let mut limiter = RateLimiter::new(1.0);
         assert!(limiter.try_acquire(5_000_000_000));
         assert!(!limiter.try_acquire(1_000_000_000));

@@ -1,13 +1,13 @@
-//! [`Ratio`]: the share of traces that are recorded, decided by trace id.
+//! [`Ratio`]: the fraction of traces that are sampled, decided by trace id.
 
 use core::fmt;
 
 use crate::TraceId;
 
-/// The share of traces to record, from 0 to 1.
+/// The fraction of traces to sample, from 0 to 1.
 ///
-/// Decided by the low 56 bits of the trace id, which every tracer fills with random bits (W3C Trace Context level
-/// 2, section 4.1), so that all hops decide alike, and what a smaller share records a larger one does, too.
+/// The low 56 bits of the trace id decide, which tracers fill with random bits (W3C Trace Context level 2, section
+/// 4.1). So all hops make the same decision, and a larger ratio samples all traces of a smaller one.
 ///
 /// ```
 /// use logtracer_core::TraceId;
@@ -20,22 +20,22 @@ use crate::TraceId;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ratio {
-    /// Ids whose random bits are below this are kept.
+    /// Ids whose random bits are below this are sampled.
     below: u64,
 }
 
 const RANDOM_BITS: u32 = 56;
 
 impl Ratio {
-    /// Every trace.
+    /// All traces.
     pub const ALL: Self = Self { below: 1 << RANDOM_BITS };
 
-    /// The ratio of a number from 0 to 1; `None` for every other number.
-    pub fn new(share: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&share).then_some(Self { below: (share * (1u64 << RANDOM_BITS) as f64) as u64 })
+    /// Creates a ratio from a number from 0 to 1. Returns `None` for other numbers.
+    pub fn new(ratio: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&ratio).then_some(Self { below: (ratio * (1u64 << RANDOM_BITS) as f64) as u64 })
     }
 
-    /// True where a trace of this id is recorded.
+    /// Returns true if the trace with this id is sampled.
     pub const fn keeps(self, id: TraceId) -> bool {
         (id.get() as u64) & ((1 << RANDOM_BITS) - 1) < self.below
     }
@@ -53,25 +53,25 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Rule 45: the same answer on each hop, and a larger share keeps what a smaller one keeps.
+    /// Rule 45: each hop makes the same decision, and a larger ratio samples all traces of a smaller one.
     #[test]
-    fn the_share_is_kept_and_nested() {
+    fn the_fraction_is_sampled_and_nested() {
         let ids: Vec<_> = (1u64..=10_000)
             .map(|n| TraceId::new(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).unwrap())
             .collect();
-        let kept = |share: f64| {
-            let ratio = Ratio::new(share).unwrap();
+        let sampled = |ratio: f64| {
+            let ratio = Ratio::new(ratio).unwrap();
             ids.iter().filter(|id| ratio.keeps(**id)).count()
         };
-        assert_eq!(kept(0.0), 0);
-        assert_eq!(kept(1.0), ids.len());
-        assert!((2_300..2_700).contains(&kept(0.25)), "{}", kept(0.25));
+        assert_eq!(sampled(0.0), 0);
+        assert_eq!(sampled(1.0), ids.len());
+        assert!((2_300..2_700).contains(&sampled(0.25)), "{}", sampled(0.25));
         let (small, large) = (Ratio::new(0.1).unwrap(), Ratio::new(0.4).unwrap());
         assert!(ids.iter().all(|id| !small.keeps(*id) || large.keeps(*id)));
     }
 
     #[test]
-    fn only_shares_are_ratios() {
+    fn a_ratio_is_from_0_to_1() {
         for bad in [-0.1, 1.000_001, f64::NAN, f64::INFINITY] {
             assert_eq!(Ratio::new(bad), None, "{bad}");
         }

@@ -1,98 +1,110 @@
-//! [`Rules`]: other shares for some requests; the first rule that matches counts.
+//! [`Rules`]: ratios for some requests. The first matching rule applies.
 
 use super::Ratio;
 use crate::request::HostPattern;
 
-/// What a rule asks of a request.
+/// A condition of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The path begins with this.
+    /// The path starts with this text.
     PathPrefix(String),
-    /// The path is this.
+    /// The path equals this text.
     Path(String),
-    /// The path contains this.
+    /// The path contains this text.
     PathContains(String),
-    /// The host is this or, with `*.`, below this.
+    /// The host matches this pattern.
     Host(HostPattern),
-    /// The method is this.
+    /// The method equals this text.
     Method(String),
-    /// A header is there, or has this value.
+    /// A header line meets this condition.
     Header(HeaderCondition),
 }
 
-/// A header that is there, or has one value.
+/// A condition on the header lines of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderCondition {
     /// The name, in lower case.
     pub name: String,
-    /// The value; without one it is enough that the header is there.
+    /// The value, or `None` for any value.
     pub value: Option<String>,
 }
 
-/// A share for the requests that meet all of its conditions.
+/// The sampling of the requests that meet all conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// All of them must hold.
+    /// The conditions, all of which must be met.
     pub conditions: Vec<Condition>,
-    /// The share of traces that are recorded; without one the general share applies.
+    /// The fraction of traces that are sampled, or `None` for the general ratio.
     pub rate: Option<Ratio>,
-    /// Whether requests that succeed are logged.
+    /// True if successful requests are logged.
     pub log: bool,
 }
 
-/// Rules in order.
+/// An ordered list of rules.
+///
+/// ```
+/// use logtracer_core::sampling::{Condition, Ratio, RequestParts, Rule, Rules};
+///
+/// let conditions = vec![Condition::PathPrefix("/health".into())];
+/// let rules = Rules::new(vec![Rule { conditions, rate: Ratio::new(0.0), log: false }]);
+/// let parts = RequestParts { path: b"/healthz", ..RequestParts::default() };
+/// assert!(rules.first_match(parts, |_| false).is_some());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// The parts of a request that rules look at.
+/// The parts of a request that conditions refer to, except its headers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestParts<'a> {
     /// The path without the query.
     pub path: &'a [u8],
-    /// The host, maybe with a port.
+    /// The host, with or without a port.
     pub authority: &'a [u8],
     /// The method.
     pub method: &'a [u8],
 }
 
 impl Rules {
-    /// These rules, in this order.
+    /// Creates a list in this order.
     pub const fn new(rules: Vec<Rule>) -> Self {
         Self(rules)
     }
 
-    /// True where there is no rule.
+    /// Returns true if there are no rules.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The first rule that matches; `header` tells whether any header line of the request meets a condition.
+    /// Returns the first matching rule. `has_header` returns true if a header line of the request meets the condition.
     pub fn first_match(
         &self,
-        facts: RequestParts<'_>,
-        header: impl Fn(&HeaderCondition) -> bool,
+        parts: RequestParts<'_>,
+        has_header: impl Fn(&HeaderCondition) -> bool,
     ) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.conditions.iter().all(|condition| condition.holds(facts, &header)))
+        self.0
+            .iter()
+            .find(|rule| rule.conditions.iter().all(|condition| condition.is_met_by(parts, &has_header)))
     }
 }
 
 impl Condition {
-    fn holds(&self, facts: RequestParts<'_>, header: &impl Fn(&HeaderCondition) -> bool) -> bool {
+    fn is_met_by(&self, parts: RequestParts<'_>, has_header: &impl Fn(&HeaderCondition) -> bool) -> bool {
         match self {
-            Self::PathPrefix(prefix) => facts.path.starts_with(prefix.as_bytes()),
-            Self::Path(path) => facts.path == path.as_bytes(),
-            Self::PathContains(part) => crate::request::contains(facts.path, part.as_bytes()),
-            Self::Host(pattern) => pattern.matches(facts.authority),
-            Self::Method(method) => facts.method == method.as_bytes(),
-            Self::Header(condition) => header(condition),
+            Self::PathPrefix(prefix) => parts.path.starts_with(prefix.as_bytes()),
+            Self::Path(path) => parts.path == path.as_bytes(),
+            Self::PathContains(part) => crate::request::contains(parts.path, part.as_bytes()),
+            Self::Host(pattern) => pattern.matches(parts.authority),
+            Self::Method(method) => parts.method == method.as_bytes(),
+            Self::Header(condition) => has_header(condition),
         }
     }
 }
 
 impl HeaderCondition {
-    /// True where this header line, its name in lower case, is the one.
+    /// Returns true if this header line meets the condition. The name must be in lower case.
     pub fn is_met_by(&self, name: &[u8], value: &[u8]) -> bool {
-        name == self.name.as_bytes() && self.value.as_ref().is_none_or(|wanted| value == wanted.as_bytes())
+        name == self.name.as_bytes()
+            && self.value.as_ref().is_none_or(|expected| value == expected.as_bytes())
     }
 }
 
@@ -106,9 +118,9 @@ mod tests {
         Rule { conditions, rate: Ratio::new(rate), log: true }
     }
 
-    /// Rule 48: the first match counts.
+    /// Rule 48.
     #[test]
-    fn the_first_rule_that_matches_counts() {
+    fn the_first_matching_rule_applies() {
         let header = |name: &str, value: Option<&str>| {
             Condition::Header(HeaderCondition { name: name.into(), value: value.map(Into::into) })
         };

@@ -1,4 +1,4 @@
-//! Tests of the crate from outside, on the tables that all crates share (`tests/data`).
+//! Tests of the public API, with the tables that all crates share (`tests/data`).
 
 mod otlp;
 mod propagation;

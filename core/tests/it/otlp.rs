@@ -1,4 +1,4 @@
-//! The OTLP bytes, read back with the messages of `opentelemetry-proto`.
+//! The OTLP bytes, decoded with the messages of `opentelemetry-proto`.
 
 use expect_test::expect;
 use logtracer_core::otlp::{self, Attributes, InstrumentationScope};
@@ -106,7 +106,7 @@ fn a_span_reads_back() {
     .assert_eq(&serde_json::to_string_pretty(&request).unwrap());
 }
 
-/// Rule 41: a trace that was not continued is linked to.
+/// Rule 41: a link to a trace that was not continued.
 #[test]
 fn a_link_reads_back() {
     let context = RemoteContext { parent_span_id: None, ..span().context.into() };
@@ -143,14 +143,14 @@ fn rejected_spans_are_read() {
         let partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message });
         ExportTraceServiceResponse { partial_success }.encode_to_vec()
     };
-    // The message may be longer than what is read of it; the number stands before it.
+    // A long error message can be truncated; the number precedes it.
     let long = with(5, 10_000);
     assert_eq!(otlp::rejected_spans(&long), 5);
     for length in 5..100 {
         assert_eq!(otlp::rejected_spans(&long[..length]), 5, "{length} bytes");
     }
-    for below_zero in [-1, -7, i64::MIN] {
-        assert_eq!(otlp::rejected_spans(&with(below_zero, 0)), 0, "{below_zero}");
+    for negative in [-1, -7, i64::MIN] {
+        assert_eq!(otlp::rejected_spans(&with(negative, 0)), 0, "{negative}");
     }
 }
 
@@ -162,9 +162,9 @@ fn the_end_is_never_before_the_start() {
     assert_eq!(read.end_time_unix_nano, read.start_time_unix_nano);
 }
 
-/// Rule 58: what is cut is cut at a character.
+/// Rule 58.
 #[test]
-fn long_texts_are_cut_at_a_character() {
+fn long_texts_are_truncated_at_a_character() {
     let even = "ä".repeat(otlp::MAX_TEXT_BYTES);
     let odd = format!("x{even}");
     for (text, expected) in [(&even, otlp::MAX_TEXT_BYTES), (&odd, otlp::MAX_TEXT_BYTES - 1)] {
@@ -179,7 +179,7 @@ fn long_texts_are_cut_at_a_character() {
 }
 
 proptest! {
-    /// Lengths of every width, and bytes of every kind, stay readable.
+    /// Lengths of every width and any bytes.
     #[test]
     fn any_bytes_read_back(
         name in proptest::collection::vec(any::<u8>(), 0..300),
@@ -199,7 +199,7 @@ proptest! {
 }
 
 proptest! {
-    /// An exporter may answer anything.
+    /// An exporter can respond with any bytes.
     #[test]
     fn no_response_panics(response in proptest::collection::vec(any::<u8>(), 0..100)) {
         let _ = otlp::rejected_spans(&response);

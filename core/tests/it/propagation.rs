@@ -1,6 +1,8 @@
-//! Headers to context and back: the tables, and the properties that hold for every context.
+//! Extraction and injection: the shared tables, and properties for any context.
 
-use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders, TraceState};
+use std::collections::HashMap;
+
+use logtracer_core::propagation::{Format, Formats, Header, Propagator, TraceHeaders, TraceState};
 use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 use proptest::prelude::*;
 #[cfg(target_arch = "wasm32")]
@@ -58,9 +60,10 @@ fn every_row_of_inject() {
     }
 }
 
-/// Rule 29, level 2: what the caller's `traceparent` says of its trace id goes on with that trace, whichever format won.
+/// Rule 29, level 2: the random flag of the caller's `traceparent` is propagated with its trace id, also if another
+/// format is extracted first.
 #[test]
-fn a_random_trace_id_stays_one() {
+fn a_random_trace_id_stays_random() {
     let random = "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-03";
     let same = "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1";
     let other = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
@@ -82,21 +85,24 @@ fn a_random_trace_id_stays_one() {
     }
 }
 
-/// Rule 7 and 36: no known header is left that the inject list does not write.
+/// Rules 7 and 36: only the headers of the inject list remain.
 #[test]
 fn injection_removes_every_other_trace_header() {
-    let mut carrier = Lines::default();
     let context = TraceContext::root(TraceId::new(1).unwrap(), SpanId::new(2).unwrap(), Sampling::Accept);
-    Propagator { inject: Formats::of(&[Format::CloudTrace]), ..Propagator::default() }.inject(
-        &context,
-        &TraceState::default(),
-        &mut carrier,
-    );
-    assert_eq!(carrier.removed.len(), Header::ALL.len() - 1);
-    assert!(!carrier.removed.contains(&Header::XCloudTraceContext));
+    let propagator = Propagator { inject: Formats::of(&[Format::CloudTrace]), ..Propagator::default() };
+    let mut lines: Vec<(String, String)> =
+        Header::ALL.iter().map(|header| (header.name().to_uppercase(), "0".to_owned())).collect();
+    lines.push(("Host".to_owned(), "shop".to_owned()));
+    let mut map: HashMap<_, _> = lines.iter().cloned().collect();
+    propagator.inject(&context, &TraceState::default(), &mut lines);
+    propagator.inject(&context, &TraceState::default(), &mut map);
+    let expected = [("Host", "shop"), ("x-cloud-trace-context", "00000000000000000000000000000001/2;o=1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(lines, expected);
+    assert_eq!(map, HashMap::from(expected));
 }
 
-/// Rules 31 and 32: the lines are joined in order; a malformed one discards them all; another format's win, too.
+/// Rules 31 and 32: the lines are joined in order, and a malformed line or another trace id drops them all.
 #[test]
 fn tracestate_goes_with_its_traceparent() {
     const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -111,11 +117,11 @@ fn tracestate_goes_with_its_traceparent() {
         ("spaces and empty members", vec![PARENT, "tracestate: a=1 ,, b=2"], Some("a=1 ,, b=2")),
         ("an empty line", vec![PARENT, "tracestate: ", "tracestate: a=1"], Some("a=1")),
         ("tenant", vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"], Some("0te_n-a*n/t@ve=1")),
-        ("longest value", vec![PARENT, &long], None), // not a header line of ours: see below
-        ("signs anywhere in a key", vec![PARENT, "tracestate: a@=1,b@@c@d=2"], Some("a@=1,b@@c@d=2")),
-        ("a sign first", vec![PARENT, "tracestate: @a=1"], None),
+        ("longest value", vec![PARENT, &long], None), // not a `tracestate` line, see below
+        ("@ anywhere in a key", vec![PARENT, "tracestate: a@=1,b@@c@d=2"], Some("a@=1,b@@c@d=2")),
+        ("@ first", vec![PARENT, "tracestate: @a=1"], None),
         ("longest key", vec![PARENT, &longest_key], Some(&longest_key[12..])),
-        ("too long a key", vec![PARENT, &too_long_key], None),
+        ("key too long", vec![PARENT, &too_long_key], None),
         ("upper-case key", vec![PARENT, "tracestate: A=1"], None),
         ("no value", vec![PARENT, "tracestate: a="], None),
         ("two equal signs", vec![PARENT, "tracestate: a=b=c"], None),
@@ -124,12 +130,12 @@ fn tracestate_goes_with_its_traceparent() {
         ("without traceparent", vec!["tracestate: a=1"], None),
         ("bad traceparent", vec!["traceparent: 00-x", "tracestate: a=1"], None),
         (
-            "b3 won with the same trace",
+            "b3 first, same trace",
             vec![PARENT, "tracestate: a=1", "b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1"],
             Some("a=1"),
         ),
         (
-            "b3 won with another trace",
+            "b3 first, another trace",
             vec![PARENT, "tracestate: a=1", "b3: 463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"],
             None,
         ),
@@ -144,13 +150,13 @@ fn tracestate_goes_with_its_traceparent() {
     assert!(!TraceState::from_line(&long).is_empty());
 }
 
-/// Rule 31: a list of which a part is not read is discarded, whichever header took the room.
+/// Rule 31: a `tracestate` with an ignored line is dropped, also if lines of other headers filled the space.
 #[test]
-fn a_tracestate_that_is_not_read_whole_is_none() {
-    let lines_with = |members: usize, baggage: usize| {
+fn an_incomplete_tracestate_is_dropped() {
+    let lines_with = |members: usize, others: usize| {
         let mut lines =
             vec![("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-        lines.extend((0..baggage).map(|_| ("x-b3-flags", "0".to_owned())));
+        lines.extend((0..others).map(|_| ("x-b3-flags", "0".to_owned())));
         lines.extend((0..members).map(|member| ("tracestate", format!("k{member}=v"))));
         let headers = TraceHeaders::collect(lines.iter().map(|(name, value)| (name, value)));
         let extracted = Propagator::default().extract(&headers);
@@ -160,11 +166,11 @@ fn a_tracestate_that_is_not_read_whole_is_none() {
     for (members, others, expected) in
         [(1, 0, Some(1)), (15, 0, Some(15)), (16, 0, None), (40, 0, None), (3, 14, None), (3, 10, Some(3))]
     {
-        assert_eq!(lines_with(members, others), expected, "{members} lines behind {others} others");
+        assert_eq!(lines_with(members, others), expected, "{members} lines after {others} others");
     }
 }
 
-/// Rule 39: what is longer than any legal value is refused unread, also where it begins like one.
+/// Rule 39: a value that is too long is invalid, also if it starts with a valid one.
 #[test]
 fn lengths_are_capped() {
     for header in Header::ALL {
@@ -184,9 +190,9 @@ fn lengths_are_capped() {
     }
 }
 
-/// Rule 26: the load balancer's `;o=0`, which it also copies into `traceparent`, can be told from a caller's own.
+/// Rule 26: the load balancer's `;o=0` is recognized. It also writes it to `traceparent`.
 #[test]
-fn a_zero_of_the_load_balancer_is_told() {
+fn a_zero_of_the_load_balancer_is_recognized() {
     const ZERO: (&str, &str) = ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/123;o=0");
     const PARENT: &str = "105445aa7843bc8bf206b12000100000-00f067aa0ba902b7";
     let unsampled = format!("00-{PARENT}-00");
@@ -206,9 +212,9 @@ fn a_zero_of_the_load_balancer_is_told() {
 }
 
 proptest! {
-    /// Inject, then extract, is the identity in every format (as far as the format can say it).
+    /// Extraction returns the injected context in every format, as far as the format can carry it.
     #[test]
-    fn what_is_injected_is_extracted(context in contexts()) {
+    fn an_injected_context_is_extracted(context in contexts()) {
         for format in Format::ALL {
             let lines = inject(format, &context, &TraceState::default());
             let lines: Vec<_> = lines.iter().filter_map(|line| line.split_once(": ")).collect();
@@ -228,7 +234,7 @@ proptest! {
         }
     }
 
-    /// Rule 38: whatever stands in a header, nothing panics, and an id is never zero.
+    /// Rule 38.
     #[test]
     fn no_header_value_panics(values in proptest::collection::vec((0usize..10, proptest::collection::vec(any::<u8>(), 0..200)), 0..40)) {
         let headers = TraceHeaders::collect(values.iter().map(|(index, value)| (Header::ALL[*index].name(), value)));
@@ -236,7 +242,7 @@ proptest! {
         let _ = extracted.tracestate.with_line(str::len);
     }
 
-    /// The same with values that look like the real ones, one byte changed.
+    /// Valid values with one byte changed.
     #[test]
     fn no_nearly_valid_value_panics(context in contexts(), at in 0usize..60, byte in any::<u8>()) {
         for format in Format::ALL {
@@ -254,30 +260,11 @@ proptest! {
 
 // === helpers ===
 
-#[derive(Default)]
-struct Lines {
-    set: Vec<String>,
-    removed: Vec<Header>,
-}
-
-impl Carrier for Lines {
-    fn set(&mut self, header: Header, value: &str) {
-        self.set.push(format!("{}: {value}", header.name()));
-    }
-
-    fn remove(&mut self, header: Header) {
-        self.removed.push(header);
-    }
-}
-
 fn inject(format: Format, context: &TraceContext, tracestate: &TraceState<'_>) -> Vec<String> {
-    let mut carrier = Lines::default();
-    Propagator { inject: Formats::of(&[format]), ..Propagator::default() }.inject(
-        context,
-        tracestate,
-        &mut carrier,
-    );
-    carrier.set
+    let mut lines: Vec<(String, String)> = Vec::new();
+    Propagator { inject: Formats::of(&[format]), ..Propagator::default() }
+        .inject(context, tracestate, &mut lines);
+    lines.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
 fn contexts() -> impl Strategy<Value = TraceContext> {
