@@ -1,16 +1,16 @@
-//! What must hold for any input at all: the bodies of the fuzz targets, which the tests run on the corpus, too.
+//! Invariants for any input: the bodies of the fuzz targets, which the filter's tests also run on the corpus.
 
 #![allow(dead_code, reason = "each fuzz target uses one")]
 
 use logtracer_core::SpanId;
 use logtracer_core::line::{Format as LineFormat, HttpRequest, Line, Value};
 use logtracer_core::otlp;
-use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders};
+use logtracer_core::propagation::{Format, Formats, Propagator, TraceHeaders};
 use logtracer_core::request::url::{self, Query};
 use logtracer_filter::config::Config;
 use logtracer_filter::header_map::{HeaderMap, serialize};
 
-/// Lines `name: value`: nothing panics, and what is injected again is extracted as the same context.
+/// Header lines, `name: value`: extraction does not panic, and an injected context is extracted again.
 pub(crate) fn headers(input: &[u8]) {
     let lines: Vec<(&[u8], &[u8])> = input
         .split(|byte| *byte == b'\n')
@@ -29,9 +29,9 @@ pub(crate) fn headers(input: &[u8]) {
     let context = parent.child(SpanId::new(u64::MAX).expect("not zero"));
     for format in Format::ALL {
         let propagator = Propagator { inject: Formats::of(&[format]), ..Propagator::default() };
-        let mut written = Written::default();
-        propagator.inject(&context, &extracted.tracestate, &mut written);
-        let headers = TraceHeaders::collect(written.0.iter().map(|(header, value)| (header.name(), value)));
+        let mut injected: Vec<(String, String)> = Vec::new();
+        propagator.inject(&context, &extracted.tracestate, &mut injected);
+        let headers = TraceHeaders::collect(injected.iter().map(|(name, value)| (name, value)));
         let again = propagator.extract(&headers);
         assert_eq!(again.parent.map(|parent| parent.trace_id), Some(context.trace_id));
         assert_eq!(again.parent.and_then(|parent| parent.span_id), Some(context.span_id));
@@ -39,7 +39,7 @@ pub(crate) fn headers(input: &[u8]) {
     }
 }
 
-/// A configuration is taken or refused with a short reason.
+/// A configuration is accepted, or rejected with a short reason.
 pub(crate) fn config(input: &[u8]) {
     if let Err(error) = Config::parse(input) {
         let message = error.to_string();
@@ -47,7 +47,7 @@ pub(crate) fn config(input: &[u8]) {
     }
 }
 
-/// No value of a redacted query is left, and a dropped one leaves nothing.
+/// A redacted query has no values, and a dropped one has nothing.
 pub(crate) fn url(input: &[u8]) {
     let mut redacted = Vec::new();
     url::write_target(&mut redacted, input, Query::Redact);
@@ -63,7 +63,7 @@ pub(crate) fn url(input: &[u8]) {
     let _ = url::split_port(input);
 }
 
-/// Whatever is put in, a line is one JSON object without a line break.
+/// A line is one JSON object without a line break.
 pub(crate) fn line(input: &[u8]) {
     for format in [LineFormat::Stackdriver, LineFormat::Local] {
         let mut out = Vec::new();
@@ -80,11 +80,11 @@ pub(crate) fn line(input: &[u8]) {
     }
 }
 
-/// A host may hand over anything: what is read of it is part of it, and what is whole reads back.
+/// Envoy can pass any bytes: the parsed headers are part of them, and serialized headers parse to the same headers.
 pub(crate) fn header_map(input: &[u8]) {
     let headers = HeaderMap::new(input.to_vec());
     let length: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-    assert!(length <= input.len() + 1, "the last NUL may be missing");
+    assert!(length <= input.len() + 1, "only the last NUL can be absent");
     let lines: Vec<(&str, &str)> = headers
         .iter()
         .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
@@ -93,18 +93,7 @@ pub(crate) fn header_map(input: &[u8]) {
     assert!(again.iter().eq(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))));
 }
 
-/// An exporter may answer anything.
+/// An exporter can respond with any bytes.
 pub(crate) fn otlp_response(input: &[u8]) {
     let _ = otlp::rejected_spans(input);
-}
-
-#[derive(Default)]
-struct Written(Vec<(Header, String)>);
-
-impl Carrier for Written {
-    fn set(&mut self, header: Header, value: &str) {
-        self.0.push((header, value.to_owned()));
-    }
-
-    fn remove(&mut self, _header: Header) {}
 }
