@@ -9,8 +9,14 @@ fn every_metric_that_is_named_is_documented() {
     let of_filter = documented("docs/metrics.md");
     let of_exporter = documented("docs/exporter.md");
     assert!(of_filter.len() > 20 && of_exporter.len() > 20);
-    let crates =
-        ["logtracer_sdk", "logtracer_core", "logtracer_filter", "logtracer_exporter", "logtracer_tests"];
+    let crates = [
+        "logtracer_sdk",
+        "logtracer_core",
+        "logtracer_filter",
+        "logtracer_exporter",
+        "logtracer_output",
+        "logtracer_tests",
+    ];
 
     let mut found = 0;
     for page in pages::all() {
