@@ -1,48 +1,48 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test envoy-test w3c lint deny bench soak filter exporter image reproducible package clean
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
-demo: filter ## two services behind Envoy, a few requests, and a page that shows them; ONCE=1 shows one trace and ends
+demo: filter ## run two services behind Envoy and show a trace of them; ONCE=1 shows one trace and exits
 	scripts/demo $(if $(ONCE),--once)
 
-test: filter ## every test; the end-to-end ones run on a real Envoy
+test: filter ## run every test; the end-to-end tests need a real Envoy
 	scripts/test
 
-envoy-test: filter ## the compose stack of envoy/ in containers: what goes through it, and what is lost when a part goes away (nothing)
+envoy-test: filter ## check the compose stack of envoy/ in containers, also while a part of it is down
 	scripts/envoy-test
 
-w3c: filter ## the W3C's own test suite for trace context; SUITE=a checkout of https://github.com/w3c/trace-context
+w3c: filter ## run the W3C's test suite for trace context; SUITE=a checkout of https://github.com/w3c/trace-context
 	scripts/w3c-suite "$(SUITE)"
 
-lint: ## format, clippy, documentation and shell scripts, all without a warning; the SDK with its oldest Rust
+lint: ## check format, clippy, documentation and shell scripts, and the SDK with its oldest Rust
 	scripts/lint
 
-deny: ## licenses and sources of the dependencies
+deny: ## check licenses and sources of the dependencies
 	scripts/deny
 
-bench: filter ## what a line, a span and a request cost, beside other crates, rotel, and Envoy's own tracers
+bench: filter ## measure a line, a span and a request beside other crates, rotel and Envoy's own tracers
 	scripts/bench
 
-soak: filter ## ten million requests through an Envoy with the filter, and its memory meanwhile
+soak: filter ## send ten million requests through an Envoy with the filter and check its memory
 	scripts/soak
 
-filter: ## build/plugin.wasm, the module that Envoy loads
+filter: ## build build/plugin.wasm, the module for Envoy
 	scripts/wasm-build
 
-exporter: ## target/release/logtracer-exporter
+exporter: ## build target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
 
-image: filter ## container images of exporter and module, the module as an OCI layout, bills of materials (build/image, build/sbom)
+image: filter ## build the images of exporter and module, the module as an OCI layout, and bills of materials (build/image, build/sbom)
 	scripts/image
 
-reproducible: ## builds the module twice, in two folders, and compares the bytes
+reproducible: ## build the module twice in two folders and compare the bytes
 	scripts/reproducible
 
-package: ## the crates as they would be published, each built from what is in its package
+package: ## package the published crates and build each from its package
 	scripts/package
 
-clean: ## everything that was built
+clean: ## remove everything that was built
 	cargo clean
 	rm -rf build

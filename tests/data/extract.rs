@@ -1,8 +1,8 @@
-//! The rows of `extract.tsv`, for all who run them: `core`, its count of allocations, and the tests on Envoy.
+//! The rows of `extract.tsv` for `core`, its allocation test and the end-to-end tests.
 
-#![allow(dead_code, reason = "nobody looks at every column")]
+#![allow(dead_code, reason = "each user reads some of the columns")]
 
-/// A row: what a caller sends, and what that says; an id or format that is not there is `-`.
+/// A row: the headers of a caller and the extracted context. An absent id or format is `-`.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) case: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) conflict: &'static str,
 }
 
-/// Every row of the table, or what is wrong with one.
+/// Parses every row of the table.
 pub(crate) fn rows() -> Result<Vec<Row>, String> {
     include_str!("extract.tsv").lines().filter(|line| !line.starts_with('#')).map(row).collect()
 }
@@ -32,12 +32,12 @@ fn row(line: &'static str) -> Result<Row, String> {
     Ok(Row { case, headers, format, trace_id, span_id, parent_span_id, sampling, invalid, conflict })
 }
 
-/// Lines `name: value`, apart by ` || `; nothing where they are none.
+/// Parses headers `name: value` that are separated by ` || `.
 pub(crate) fn headers(text: &'static str) -> Option<Vec<(&'static str, Vec<u8>)>> {
     text.split(" || ").map(header).collect()
 }
 
-/// A line `name: value`, with `\xNN` for a byte.
+/// Parses a header `name: value`, in which `\xNN` is a byte.
 fn header(text: &'static str) -> Option<(&'static str, Vec<u8>)> {
     let (name, value) = text.split_once(": ")?;
     let mut parts = value.split("\\x");

@@ -1,9 +1,10 @@
-//! What Envoy takes as a configuration, and what it refuses.
+//! Configurations that Envoy accepts and rejects.
 
 use std::net::SocketAddr;
 
-use logtracer_tests::hop::{Hop, Options};
-use logtracer_tests::{envoy, hop, mesh};
+use logtracer_demo::mesh;
+use logtracer_harness::hop::{Hop, Options};
+use logtracer_harness::{envoy, hop};
 use serde_json::{Value, json};
 
 use crate::NONE;
@@ -30,9 +31,9 @@ fn the_mesh_is_accepted() {
     check_accepted(&mesh::configuration(&ports, anywhere, anywhere, anywhere).unwrap());
 }
 
-/// `failure_policy` came with Envoy 1.33; the oldest one refuses a field that it does not know.
+/// `failure_policy` is new in Envoy 1.33, and older versions reject unknown fields.
 #[test]
-fn every_filter_lets_requests_pass_by_a_field_that_all_envoys_know() {
+fn every_filter_fails_open_with_a_field_that_all_envoys_know() {
     for file in ["envoy/envoy.yaml", "envoy/mesh.yaml", "istio/variants/envoyfilter.yaml"] {
         let text = std::fs::read_to_string(envoy::root().join(file)).unwrap();
         let count = |field: &str| text.lines().filter(|line| line.trim_start().starts_with(field)).count();
@@ -56,22 +57,22 @@ fn no_configuration_works() {
 }
 
 #[test]
-fn a_mistake_stops_envoy_and_is_named() {
-    check_refused(json!({ "projct_id": "p" }), &["projct_id"]);
-    check_refused(json!({ "project_id": 7 }), &["project_id"]);
-    check_refused(json!({ "log_format": "xml" }), &["log_format", "stackdriver"]);
-    check_refused(json!({ "propagation": { "extract": ["b4"] } }), &["propagation.extract", "b3multi"]);
-    check_refused(json!({ "sampling": { "rate": 2 } }), &["sampling.rate"]);
-    check_refused(json!({ "sampling": { "rte": 1 } }), &["sampling.rte"]);
-    check_refused(
+fn an_invalid_configuration_stops_envoy() {
+    check_rejected(json!({ "projct_id": "p" }), &["projct_id"]);
+    check_rejected(json!({ "project_id": 7 }), &["project_id"]);
+    check_rejected(json!({ "log_format": "xml" }), &["log_format", "stackdriver"]);
+    check_rejected(json!({ "propagation": { "extract": ["b4"] } }), &["propagation.extract", "b3multi"]);
+    check_rejected(json!({ "sampling": { "rate": 2 } }), &["sampling.rate"]);
+    check_rejected(json!({ "sampling": { "rte": 1 } }), &["sampling.rte"]);
+    check_rejected(
         json!({ "exporter": { "cluster": "c", "flush_interval": "soon" } }),
         &["exporter.flush_interval"],
     );
-    check_refused(json!([1]), &["object"]);
+    check_rejected(json!([1]), &["object"]);
 }
 
 #[track_caller]
-fn check_refused(filter: Value, words: &[&str]) {
+fn check_rejected(filter: Value, words: &[&str]) {
     let options = Options { filter: Some(filter), ..Options::default() };
     let config = hop::configuration(&options, 1, 2, 3).unwrap();
     let dir = tempfile::tempdir().unwrap();

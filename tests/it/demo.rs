@@ -1,21 +1,23 @@
-//! `make demo` and `make demo ONCE=1`, as someone on a terminal gets them.
+//! The programs of `make demo` and `make demo ONCE=1`.
 
 use std::process::Command;
 
-use logtracer_tests::process::Process;
-use logtracer_tests::{lines, wait};
+use logtracer_harness::process::{Process, sibling};
+use logtracer_harness::{lines, wait};
 
-const DEMO: &str = env!("CARGO_BIN_EXE_logtracer-demo");
+fn demo() -> Command {
+    Command::new(sibling("logtracer-demo").unwrap())
+}
 
 #[test]
-fn once_shows_one_trace_and_ends() {
-    let output = Command::new(DEMO).arg("--once").output().unwrap();
+fn once_shows_one_trace_and_exits() {
+    let output = demo().arg("--once").output().unwrap();
     let (shown, errors) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{shown}\n{errors}");
     assert!(!shown.contains('\x1b'), "colours without a terminal");
 
-    // Google's decimal span id is the parent, so the trace is the one of that caller.
+    // The caller with Google's header, whose span id is decimal.
     let trace = "105445aa7843bc8bf206b12000100000";
     let objects: Vec<_> = shown.lines().filter(|line| line.starts_with('{')).collect();
     assert!(objects.len() >= 5, "{shown}");
@@ -36,9 +38,9 @@ fn once_shows_one_trace_and_ends() {
 }
 
 #[test]
-fn a_signal_ends_it_in_order() {
+fn a_signal_stops_it_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let mut demo = Process::start("demo", Command::new(DEMO), dir.path()).unwrap();
+    let mut demo = Process::start("demo", demo(), dir.path()).unwrap();
     let shown = |demo: &Process| std::fs::read_to_string(demo.stdout()).unwrap_or_default();
     wait::try_until("the demo's page", || {
         demo.check_running()?;

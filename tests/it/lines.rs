@@ -1,6 +1,6 @@
-//! The proxy's lines on stdout: one JSON object for each request. What becomes of requests stands in `lives`.
+//! The proxy's lines on stdout: one JSON object for each request. `lifecycle` tests the lines of failed requests.
 
-use logtracer_tests::hop::Hop;
+use logtracer_harness::hop::Hop;
 use serde_json::{Value, json};
 
 use crate::{NONE, TRACE, header, text, values};
@@ -40,7 +40,7 @@ fn a_line_for_cloud_logging() {
 }
 
 #[test]
-fn a_line_for_people() {
+fn a_line_in_the_local_format() {
     let hop = Hop::start(json!({ "log_format": "local", "service_name": "shop" })).unwrap();
     hop.echo([header("b3", B3)]).unwrap();
 
@@ -55,7 +55,7 @@ fn a_line_for_people() {
 }
 
 #[test]
-fn no_project_no_path() {
+fn without_a_project_the_trace_has_no_path() {
     let hop = Hop::start(json!({})).unwrap();
     hop.echo([header("b3", B3)]).unwrap();
     assert_eq!(hop.envoy.lines(1).unwrap()[0]["logging.googleapis.com/trace"], TRACE);
@@ -70,7 +70,7 @@ fn nothing_in_a_request_breaks_the_line() {
         assert_eq!(hop.get("/echo/%22?q=%0A\"<", [("user-agent", agent)]).unwrap().status(), 200);
     }
 
-    let lines = hop.envoy.lines(nasty.len()).unwrap(); // each parsed
+    let lines = hop.envoy.lines(nasty.len()).unwrap(); // parses each line
     assert_eq!(lines[0]["severity"], "INFO");
     assert_eq!(lines[0]["httpRequest"]["userAgent"], "\"}\\\" , \"severity\":\"ALERT");
     assert_eq!(lines[2]["httpRequest"]["userAgent"], "häß 💥");
@@ -78,7 +78,7 @@ fn nothing_in_a_request_breaks_the_line() {
 }
 
 #[test]
-fn off_is_silent() {
+fn log_format_off_prints_nothing() {
     let hop = Hop::start(json!({ "log_format": "off" })).unwrap();
     let headers = hop.echo(NONE).unwrap();
     assert_eq!(values(&headers, "x-b3-traceid").len(), 1);
@@ -86,7 +86,7 @@ fn off_is_silent() {
     assert_eq!(hop.stop().unwrap(), Vec::<Value>::new());
 }
 
-/// The headers at the service for a request to a path.
+/// Sends a request to a path and returns the headers that the service received.
 fn hop_headers<'a>(
     hop: &Hop,
     path: &str,

@@ -1,13 +1,13 @@
-//! Headers of the caller in, headers of the service out.
+//! Trace headers from the caller to the service.
 
-use logtracer_tests::cases::{self, Case};
-use logtracer_tests::hop::Hop;
+use logtracer_harness::cases::{self, Case};
+use logtracer_harness::hop::Hop;
 use serde_json::json;
 
 use crate::{CALLER, NONE, TRACE, header, values};
 
-/// Every row of the tables that core is tested with, through Envoy: the service gets the same context in each of
-/// the default formats, with a span id of this hop, and nothing else; also of what logtracer itself writes.
+/// Sends every row of the shared tables through Envoy, also the headers that logtracer itself writes. The service
+/// receives the same context in each of the default formats, with a span id of this hop.
 #[test]
 fn the_table_of_headers() {
     let hop = Hop::start(json!({})).unwrap();
@@ -20,7 +20,7 @@ fn the_table_of_headers() {
     assert!(failed.is_empty(), "{} of {} rows:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
-/// Rule 39: a header of any length, and as many lines as there is room for, fail no request and go no further.
+/// Rule 39: trace headers of any length and number fail no request and are not forwarded.
 #[test]
 fn oversize_headers() {
     let hop = Hop::start(json!({})).unwrap();
@@ -41,7 +41,7 @@ fn oversize_headers() {
 }
 
 #[test]
-fn only_the_formats_that_are_asked_for() {
+fn only_the_configured_formats() {
     let hop = Hop::start(json!({ "propagation": { "extract": ["cloud-trace"], "inject": ["b3"] } })).unwrap();
     let cloud = format!("{TRACE}/1;o=1");
     let headers = hop
@@ -75,7 +75,7 @@ fn tracestate_stays_with_its_context() {
 }
 
 #[test]
-fn a_rate_of_zero_denies_what_nobody_decided() {
+fn a_rate_of_zero_denies_undecided_requests() {
     let hop = Hop::start(json!({ "sampling": { "rate": 0 } })).unwrap();
     assert_eq!(values(&hop.echo(NONE).unwrap(), "x-b3-sampled"), ["0"]);
 

@@ -1,10 +1,10 @@
-//! `envoy/envoy.yaml`, which others copy from, with a request through it.
+//! A request through `envoy/envoy.yaml`, the configuration to copy from.
 
-use logtracer_tests::cases::values;
-use logtracer_tests::envoy::{self, Envoy};
-use logtracer_tests::exporter::Exporter;
-use logtracer_tests::ports;
-use logtracer_tests::service::Echo;
+use logtracer_harness::cases::values;
+use logtracer_harness::echo::Echo;
+use logtracer_harness::envoy::{self, Envoy};
+use logtracer_harness::exporter::Exporter;
+use logtracer_harness::ports;
 use serde_json::Value;
 
 use crate::text;
@@ -31,7 +31,7 @@ fn a_request_has_its_context_its_line_and_its_span() {
     assert_eq!(values(&headers, "traceparent"), [format!("00-{TRACE}-{span_id}-01")]);
 
     let lines = envoy.lines(2).unwrap();
-    let line = lines.iter().find(|line| logtracer_tests::lines::trace_id(line) == Some(TRACE)).unwrap();
+    let line = lines.iter().find(|line| logtracer_harness::lines::trace_id(line) == Some(TRACE)).unwrap();
     assert_eq!(text(line, "/logging.googleapis.com~1trace"), TRACE);
     assert_eq!(text(line, "/logging.googleapis.com~1spanId"), span_id);
     assert!(text(line, "/message").starts_with("shop - GET - "), "{line}");
@@ -41,6 +41,6 @@ fn a_request_has_its_context_its_line_and_its_span() {
     let span = trace.span("shop", "server").expect("a server span of the shop");
     assert_eq!((span.span_id.as_str(), span.name.as_str()), (span_id, "GET all"));
     assert_eq!(span.parent_span_id.as_deref(), Some("a2fb4a1d1a96d312"));
-    // The probe came first and has a line, but no span.
+    // The probe came first. It has a line but no span.
     assert_eq!(exporter.traces(10).unwrap().len(), 1);
 }

@@ -1,9 +1,9 @@
-//! What the exporter sends is read by a collector that is not ours.
+//! Another collector accepts what the exporter sends.
 
 use std::time::Duration;
 
-use logtracer_tests::exporter::Exporter;
-use logtracer_tests::rotel::{self, Rotel};
+use logtracer_harness::exporter::Exporter;
+use logtracer_harness::rotel::{self, Rotel};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -43,7 +43,7 @@ fn request() -> ExportTraceServiceRequest {
 
 /// exporter ──► rotel ──► another exporter, with the store
 #[test]
-fn rotel_takes_what_the_sink_otlp_sends() {
+fn rotel_accepts_the_requests_of_the_otlp_sink() {
     let program = rotel::program().unwrap();
     for protocol in ["http", "grpc"] {
         let (dir, behind) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,8 +1,8 @@
-//! From the request to the exporter's store.
+//! Spans from the request to the exporter's store.
 
-use logtracer_tests::mesh::Mesh;
-use logtracer_tests::store::Trace;
-use logtracer_tests::{envoy, wait};
+use logtracer_demo::mesh::Mesh;
+use logtracer_harness::store::Trace;
+use logtracer_harness::{envoy, wait};
 
 use crate::{CALLER, TRACE};
 
@@ -14,7 +14,7 @@ fn get(mesh: &Mesh, path: &str, headers: &[(&str, &str)]) -> u16 {
     request.send().unwrap().status().as_u16()
 }
 
-/// Caller, frontend's server span, frontend's client span, backend's server span.
+/// Checks the links: caller, server span and client span of the frontend, server span of the backend.
 #[track_caller]
 fn check_linked(trace: &Trace, caller: Option<&str>) {
     let span = |service, kind| {
@@ -48,7 +48,7 @@ fn three_hops_are_one_trace() {
     assert_eq!(trace.span("backend", "server").unwrap().attributes["http.response.status_code"], 200);
     assert!(trace.spans.iter().all(|span| span.status.code == "unset"));
 
-    // What a service prints belongs to the span of its own sidecar.
+    // A line of a service belongs to the span of its own sidecar.
     let line = trace.logs.iter().find(|log| log.message.contains("stock counted")).unwrap();
     assert_eq!(line.span_id.as_deref(), Some(trace.span("backend", "server").unwrap().span_id.as_str()));
 }
@@ -71,7 +71,7 @@ fn a_caller_without_a_trace_gets_one() {
 }
 
 #[test]
-fn a_failure_is_one_in_every_hop() {
+fn a_failure_is_an_error_in_every_hop() {
     let mesh = Mesh::start("127.0.0.1:0").unwrap();
     let traceparent = format!("00-{TRACE}-{CALLER}-01");
     assert_eq!(get(&mesh, "/checkout/9", &[("traceparent", &traceparent)]), 502);
@@ -92,7 +92,7 @@ fn a_denied_trace_has_lines_and_no_spans() {
     let mesh = Mesh::start("127.0.0.1:0").unwrap();
     let denied = format!("{TRACE}/123;o=0");
     assert_eq!(get(&mesh, "/orders/1", &[("x-cloud-trace-context", &denied)]), 200);
-    // Once the spans of a later request are there, those of the first would be, too.
+    // Spans of the first request would arrive before those of a later one.
     let b3 = format!("105445aa7843bc8bf206b12000100000-{CALLER}-1");
     assert_eq!(get(&mesh, "/orders/2", &[("b3", &b3)]), 200);
     mesh.exporter.complete_trace("105445aa7843bc8bf206b12000100000", 3, 6).unwrap();

@@ -1,9 +1,9 @@
-//! The cases of the W3C trace-context test suite, in our own words, for a hop whose service copies headers.
+//! The cases of the W3C's test suite for trace context, as tables for a hop.
 //!
 //! `make w3c` runs the suite itself.
 
-use logtracer_tests::hop::Hop;
-use logtracer_tests::wire::Connection;
+use logtracer_harness::hop::Hop;
+use logtracer_harness::wire::Connection;
 use serde_json::json;
 
 use crate::{Headers, header, values};
@@ -11,7 +11,7 @@ use crate::{Headers, header, values};
 const TRACE: &str = "12345678901234567890123456789012";
 const PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-01";
 
-/// What the service gets for a `traceparent`.
+/// The trace that the service receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trace {
     Continued,
@@ -27,7 +27,7 @@ fn traceparent() {
         ("nothing", &[], New),
         ("valid", &[("traceparent", PARENT)], Continued),
         ("twice", &[("traceparent", PARENT), ("traceparent", &PARENT.replace("9012-", "9011-"))], New),
-        // Which one is the caller's cannot be told even here: the suite's rule is taken to the letter.
+        // As the suite requires, although both are the same.
         ("twice the same", &[("traceparent", PARENT), ("traceparent", PARENT)], New),
         ("another name", &[("trace-parent", PARENT)], New),
         ("another name with a dot", &[("trace.parent", PARENT)], New),
@@ -35,7 +35,11 @@ fn traceparent() {
         ("version 00 with a dot", &[("traceparent", &format!("{PARENT}."))], New),
         ("a later version", &[("traceparent", &PARENT.replacen("00", "cc", 1))], Continued),
         ("a later version with more", &[("traceparent", &format!("cc{}-and-more", &PARENT[2..]))], Continued),
-        ("a later version, badly cut", &[("traceparent", &format!("cc{}.and-more", &PARENT[2..]))], New),
+        (
+            "a later version with a bad separator",
+            &[("traceparent", &format!("cc{}.and-more", &PARENT[2..]))],
+            New,
+        ),
         ("version ff", &[("traceparent", &PARENT.replacen("00", "ff", 1))], New),
         ("no digits in the version", &[("traceparent", &PARENT.replacen("00", ".0", 1))], New),
         ("no digit at the version's end", &[("traceparent", &PARENT.replacen("00", "0.", 1))], New),
@@ -91,7 +95,7 @@ fn traceparent() {
         let [traceparent] = values(&headers, "traceparent")[..] else { panic!("{case}: {headers:?}") };
         let fields: Vec<&str> = traceparent.split('-').collect();
         let [version, trace_id, span_id, flags] = fields[..] else { panic!("{case}: {traceparent}") };
-        // What is made here is random, which level 2 has a bit for.
+        // New ids are random, and level 2 has a flag for that.
         let known_flags = if *case == "unknown flags" || *expected == New { "03" } else { "01" };
         assert_eq!((version, trace_id.len(), span_id.len(), flags), ("00", 32, 16, known_flags), "{case}");
         let found = if trace_id == TRACE { Continued } else { New };
@@ -108,7 +112,7 @@ fn tracestate() {
         numbers.map(|number| format!("m{number}={number}")).collect::<Vec<_>>().join(",")
     };
     let (longest, too_long) = ("z".repeat(256), "z".repeat(257));
-    // All that a key and a value may consist of; neither begins or ends with a space.
+    // Every character of a key and of a value.
     let every: String = ('!'..='~').filter(|character| !",=".contains(*character)).collect();
     let every = format!("abcdefghijklmnopqrstuvwxyz0123456789_-*/@={every}");
     let cases: &[(&str, &[&str], &str)] = &[
@@ -118,7 +122,7 @@ fn tracestate() {
         ("an empty line after", &["foo=1", ""], "foo=1"),
         ("an empty line before", &["", "foo=1"], "foo=1"),
         ("several lines", &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"], "foo=1,bar=2,rojo=1,congo=2,baz=3"),
-        // Either may stay; both do, since who wrote which cannot be told.
+        // The suite allows to keep either; both are kept, because the newer one is unknown.
         ("a key twice", &["foo=1,foo=2"], "foo=1,foo=2"),
         ("a key twice in two lines", &["foo=1", "foo=1"], "foo=1,foo=1"),
         ("every character", &[&every], &every),
@@ -139,7 +143,7 @@ fn tracestate() {
         ("no value", &["foo=,bar=3"], ""),
     ];
     let b3 = format!("{TRACE}-1234567890123456-1");
-    // The hop before writes B3 as well, which is read first: that is the same context.
+    // The previous hop also writes B3, which is read first and has the same context.
     for caller in
         [vec![header("traceparent", PARENT)], vec![header("traceparent", PARENT), header("b3", &b3)]]
     {
@@ -164,9 +168,9 @@ fn tracestate() {
     }
 }
 
-/// As they are on the wire, which no client library would do.
+/// Names as on the wire; client libraries change their case.
 #[test]
-fn names_of_headers_in_any_case() {
+fn header_names_in_any_case() {
     let hop = Hop::start(json!({})).unwrap();
     for (traceparent, tracestate) in [("TraceParent", "TraceState"), ("TRACEPARENT", "TrAcEsTaTe")] {
         let mut connection = Connection::open(hop.address()).unwrap();

@@ -1,23 +1,23 @@
-//! Several worker threads, each with a VM, a batch and ids of its own.
+//! Several worker threads, each with its own VM, batch and ids.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use logtracer_tests::collector::Collector;
-use logtracer_tests::proxy::{Listener, Proxy};
-use logtracer_tests::wire::Connection;
-use logtracer_tests::{lines, wait};
+use logtracer_harness::collector::Collector;
+use logtracer_harness::proxy::{Listener, Proxy};
+use logtracer_harness::wire::Connection;
+use logtracer_harness::{lines, wait};
 use serde_json::json;
 
-/// Rule 76: nothing is lost, counted twice or given the id of another between the workers.
+/// Rule 76: no span is lost, counted twice or has the id of another one.
 #[test]
-fn two_workers_make_one_whole() {
+fn spans_of_two_workers_are_complete() {
     const REQUESTS: u64 = 60;
     let collector = Collector::start().unwrap();
     let listener = Listener::new("inbound", json!({ "exporter": { "cluster": "logtracer-exporter" } }));
     let node = json!({ "id": "n", "cluster": "shop" });
     let proxy = Proxy::start_with_workers(2, node, &[listener], collector.port()).unwrap();
-    // The kernel spreads connections over the workers.
+    // The kernel distributes connections to the workers.
     for _ in 0..REQUESTS {
         let mut connection = Connection::open(proxy.address("inbound")).unwrap();
         connection.send("GET /origin/ok HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
@@ -32,9 +32,9 @@ fn two_workers_make_one_whole() {
     })
     .unwrap();
     let spans = collector.spans();
-    let different = |ids: BTreeSet<&str>| ids.len() as u64;
-    assert_eq!(different(spans.iter().map(|span| span.span_id.as_str()).collect()), REQUESTS);
-    assert_eq!(different(spans.iter().map(|span| span.trace_id.as_str()).collect()), REQUESTS);
+    let distinct = |ids: BTreeSet<&str>| ids.len() as u64;
+    assert_eq!(distinct(spans.iter().map(|span| span.span_id.as_str()).collect()), REQUESTS);
+    assert_eq!(distinct(spans.iter().map(|span| span.trace_id.as_str()).collect()), REQUESTS);
     let lines = proxy.envoy.lines(REQUESTS as usize).unwrap();
     let logged: BTreeSet<_> = lines.iter().filter_map(lines::trace_id).collect();
     assert_eq!(logged, spans.iter().map(|span| span.trace_id.as_str()).collect());
@@ -47,7 +47,7 @@ fn two_workers_make_one_whole() {
     .unwrap();
 }
 
-/// Rule 76: the first flush of each worker comes at a time of its own.
+/// Rule 76: the first flush of each worker has a different delay.
 #[test]
 fn workers_do_not_flush_together() {
     const WORKERS: u8 = 4;
@@ -69,12 +69,12 @@ fn workers_do_not_flush_together() {
         Some(()).filter(|()| arrivals.len() == usize::from(WORKERS))
     })
     .unwrap();
-    // Each is somewhere between half of the interval and all of it.
+    // Each is between half of the interval and the interval.
     assert!(arrivals[0] < INTERVAL, "{arrivals:?}");
     assert!(arrivals[3] - arrivals[0] > Duration::from_millis(100), "{arrivals:?}");
 }
 
-/// Listeners have a root each, with a configuration of its own, in the one VM of a worker.
+/// Each listener has a root with its own configuration, all in the one VM of a worker.
 #[test]
 fn listeners_share_the_vm_of_a_worker() {
     let collector = Collector::start().unwrap();

@@ -1,11 +1,11 @@
-//! The workflows of `.github/` run what there is in this repository.
+//! The workflows of `.github/`: what they run exists, and only a release publishes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 use serde_json::Value;
 
 fn workflows() -> BTreeMap<String, Value> {
@@ -25,14 +25,14 @@ fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
     workflow["jobs"].as_object().expect("jobs").iter()
 }
 
-/// The commands of a job, one a line.
+/// Returns the commands of a job, one a line.
 fn commands(job: &Value) -> Vec<&str> {
     let steps = job["steps"].as_array().expect("steps");
     steps.iter().filter_map(|step| step["run"].as_str()).flat_map(str::lines).map(str::trim).collect()
 }
 
 #[test]
-fn they_run_targets_and_scripts_that_exist() {
+fn workflows_run_existing_targets_and_scripts() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let mut found = Vec::new();
     for (name, workflow) in workflows() {
@@ -56,10 +56,10 @@ fn they_run_targets_and_scripts_that_exist() {
 }
 
 #[test]
-fn what_a_job_needs_is_a_job_and_steps_say_what_they_do() {
+fn jobs_need_existing_jobs_and_actions_are_pinned() {
     for (name, workflow) in workflows() {
         assert!(workflow["on"].is_object(), "{name}: {}", workflow["on"]);
-        // What a job may do beyond reading stands at the job.
+        // Jobs declare further permissions themselves.
         assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{name}");
         for (job, content) in jobs(&workflow) {
             let needs = match &content["needs"] {
@@ -74,7 +74,7 @@ fn what_a_job_needs_is_a_job_and_steps_say_what_they_do() {
             for step in content["steps"].as_array().unwrap() {
                 let action = step["uses"].as_str();
                 assert!(action.is_some() != step["run"].is_string(), "{name}: {job}: {step}");
-                // A tag can be moved to what nobody has looked at.
+                // A tag can be moved to code that nobody has reviewed.
                 let is_commit =
                     |(_, it): (&str, &str)| it.len() == 40 && it.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let is_pinned = |action: &str| action.split_once('@').is_some_and(is_commit);
@@ -84,8 +84,8 @@ fn what_a_job_needs_is_a_job_and_steps_say_what_they_do() {
     }
 }
 
-/// Programs in the place of `curl` and `cargo`: an index that answers for each crate as `index` says, in the words of a
-/// shell's `case`, and a `cargo` that notes what it is to publish. Tells how the script ended, and the crates.
+/// Runs `scripts/publish` with fakes for `curl` and `cargo`. `index` has the branches of a shell's `case` with the
+/// response for each crate. Returns whether the script succeeded, and the crates that `cargo` would publish.
 fn publish(index: &str) -> (bool, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let published = dir.path().join("published");
@@ -116,31 +116,31 @@ esac
     (output.status.success(), published.lines().map(str::to_owned).collect())
 }
 
-/// A release that has published some of its crates goes on with the others; where that cannot be known, it ends.
+/// A release that has published some of its crates continues with the others. If the index is unavailable, it stops.
 #[test]
-fn a_release_goes_on_where_it_ended() {
-    let (ended_well, published) = publish(
+fn an_interrupted_release_continues() {
+    let (is_success, published) = publish(
         "logtracer-core | logtracer-output) has 1.2.3 ;; logtracer-sdk) has 1.2.30 ;; logtracer-exporter) has 1.2.3 ;; *) printf 404 ;;",
     );
-    assert!(ended_well);
+    assert!(is_success);
     assert_eq!(published, ["logtracer-sdk", "logtracer-filter"]);
     assert_eq!(publish("*) has 1.2.3 ;;"), (true, vec![]));
-    for trouble in ["printf 503", "exit 6"] {
-        assert_eq!(publish(&format!("*) {trouble} ;;")), (false, vec![]), "{trouble}");
+    for failure in ["printf 503", "exit 6"] {
+        assert_eq!(publish(&format!("*) {failure} ;;")), (false, vec![]), "{failure}");
     }
 }
 
-/// Every crate that may be published is, after those of the workspace that it is built on.
+/// Every publishable crate is published after its dependencies in the workspace.
 #[test]
 fn a_release_publishes_every_crate_in_order() {
     assert_eq!(commands(&workflows()["release"]["jobs"]["crates"]), ["scripts/publish"]);
-    let (ended_well, published) = publish("*) printf 404 ;;");
-    assert!(ended_well);
+    let (is_success, published) = publish("*) printf 404 ;;");
+    assert!(is_success);
 
     let mut publishable = Vec::new();
-    for folder in
-        ["core", "filter", "exporter", "sdk", "sdk/bench", "tests", "tests/allocations", "tests/empty-filter"]
-    {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = workspace.split_once("members = [").and_then(|(_, rest)| rest.split(']').next()).unwrap();
+    for folder in members.split('"').skip(1).step_by(2) {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         if manifest.contains("\npublish = false") {
             continue;
@@ -162,7 +162,7 @@ fn a_release_publishes_every_crate_in_order() {
     assert_eq!(published.len(), publishable.len(), "{published:?}");
 }
 
-/// Nothing is published without the push of a tag and the maintainer's switch: who runs it by hand may choose a tag, too.
+/// Nothing is published without the push of a tag and the maintainer's switch: a run by hand can have a tag too.
 #[test]
 fn a_rehearsal_publishes_nothing() {
     let release = &workflows()["release"];

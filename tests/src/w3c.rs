@@ -1,4 +1,4 @@
-//! The W3C's own test suite for trace context, run against a service between two hops.
+//! The W3C's test suite for trace context against a service between two hops.
 //!
 //! ```text
 //! suite ──► Envoy + filter ──► copier ──► Envoy + filter ──► suite
@@ -14,22 +14,21 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use logtracer_core::propagation::Header;
+use logtracer_harness::proxy::{Listener, Proxy};
+use logtracer_harness::{Error, Result, ports};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::proxy::{Listener, Proxy};
-use crate::{Error, Result, ports};
-
-/// A service between two hops.
+/// A service between two hops: an inbound and an outbound one.
 pub struct Hops {
     proxy: Proxy,
     callbacks: u16,
-    _runtime: Runtime, // dropping it ends the service
+    _runtime: Runtime, // dropping the runtime stops the service
 }
 
 impl Hops {
-    /// Starts all three.
+    /// Starts the service and both hops.
     pub fn start() -> Result<Hops> {
         let (service, callbacks) = (ports::reserve()?, ports::reserve()?);
         let listener = |name, direction, cluster: &str| Listener {
@@ -58,7 +57,7 @@ impl Hops {
         Ok(Hops { proxy, callbacks, _runtime: runtime })
     }
 
-    /// The command that runs the suite of a checkout: its levels of the specification and of strictness.
+    /// Returns the command that runs the suite of a checkout with a level of the specification and of strictness.
     pub fn suite(&self, checkout: &Path, spec_level: u8, strict_level: u8) -> Command {
         let mut command = Command::new("python3");
         command
@@ -72,14 +71,14 @@ impl Hops {
     }
 }
 
-/// A request that the service is asked to make.
+/// A request that the suite wants the service to send.
 #[derive(Deserialize)]
 struct Call {
     url: String,
     arguments: Value,
 }
 
-/// Makes the requests that it is asked for; all that it does for their trace is to copy its headers.
+/// Sends the requests that the suite wants, with a copy of the trace headers of its own request.
 async fn call_back(
     State(client): State<reqwest::Client>,
     headers: HeaderMap,

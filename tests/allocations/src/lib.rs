@@ -1,6 +1,6 @@
-//! Time and allocations of a piece of work, for the tests that assert them and the benches that print them.
+//! Time and allocations of a closure, for tests and benches.
 //!
-//! Whoever uses this crate has its allocator: the system's, with a counter for each thread.
+//! A program with this crate uses its global allocator: the system's, with a counter for each thread.
 //!
 //! ```
 //! use logtracer_allocations::count;
@@ -19,62 +19,62 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-fn note() {
+fn increment() {
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-#[allow(unsafe_code, reason = "counting allocations takes an allocator, and that is an unsafe trait")]
-// SAFETY: everything is handed to the system's allocator as it comes.
+#[allow(unsafe_code, reason = "counting allocations needs an allocator, which is an unsafe trait")]
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promises are those that `System` asks for.
+        increment();
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
+        unsafe { System.dealloc(pointer, layout) }
     }
 
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        increment();
         // SAFETY: as above.
-        unsafe { System.realloc(place, layout, size) }
+        unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The allocations (and reallocations) of `work` on this thread.
+/// Counts the allocations and reallocations of `work` on this thread.
 pub fn count(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     work();
     ALLOCATIONS.get() - before
 }
 
-/// What one run of a piece of work costs.
+/// The cost of one run of a closure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
-    /// The mean of all runs.
+    /// Mean allocations of all runs.
     pub allocations: f64,
-    /// The mean of the quickest of many batches: on a busy machine only those are quick that nobody has interrupted.
+    /// Mean time of the fastest of many batches, which excludes interruptions by other processes.
     pub nanos: f64,
 }
 
-/// Runs `work` many times and tells what one run costs, once it is warm.
+/// Runs `work` many times after a warm-up, and returns the cost of one run.
 pub fn measure(mut work: impl FnMut()) -> Cost {
     const BATCHES: u32 = 1_000;
     const RUNS: u32 = 200;
     (0..RUNS).for_each(|_| work());
-    let mut quickest = f64::INFINITY;
+    let mut fastest = f64::INFINITY;
     let allocations = count(|| {
         for _ in 0..BATCHES {
             let start = Instant::now();
             (0..RUNS).for_each(|_| work());
-            quickest = quickest.min(start.elapsed().as_nanos() as f64);
+            fastest = fastest.min(start.elapsed().as_nanos() as f64);
         }
     });
-    Cost { allocations: allocations as f64 / f64::from(BATCHES * RUNS), nanos: quickest / f64::from(RUNS) }
+    Cost { allocations: allocations as f64 / f64::from(BATCHES * RUNS), nanos: fastest / f64::from(RUNS) }
 }

@@ -1,10 +1,10 @@
-//! What documents tell to type, and what they show of configurations.
+//! Commands and configurations in the documents.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use logtracer_tests::envoy::root;
-use logtracer_tests::process::sibling;
+use logtracer_harness::envoy::root;
+use logtracer_harness::process::sibling;
 use serde_json::Value;
 
 use super::pages;
@@ -37,11 +37,11 @@ fn every_target_of_make_exists() {
 }
 
 #[test]
-fn every_shell_block_is_one() {
+fn every_shell_block_parses() {
     let mut found = 0;
     for page in pages::all() {
         for block in page.blocks_of("sh") {
-            let problem = answer(Command::new("bash").arg("-n"), &block.text);
+            let problem = error_of(Command::new("bash").arg("-n"), &block.text);
             assert_eq!(problem, None, "{}", page.at(block.line));
             found += 1;
         }
@@ -49,7 +49,7 @@ fn every_shell_block_is_one() {
     assert!(found > 10, "only {found} blocks were found");
 }
 
-/// Files of the project that a command names, but those that the page has made before.
+/// Checks the files of the project that a command names, except those that the page creates.
 #[test]
 fn every_file_in_a_shell_block_exists() {
     let tops = pages::tops();
@@ -78,7 +78,7 @@ fn every_file_in_a_shell_block_exists() {
 }
 
 #[test]
-fn every_yaml_block_is_one() {
+fn every_yaml_block_parses() {
     let mut found = 0;
     for page in pages::all() {
         for block in page.blocks_of("yaml") {
@@ -90,9 +90,9 @@ fn every_yaml_block_is_one() {
     assert!(found > 3, "only {found} blocks were found");
 }
 
-/// A block of JSON is a log line or a configuration, and the filter takes every configuration that is shown.
+/// A block of JSON is a log line or a configuration. The filter accepts every configuration.
 #[test]
-fn every_configuration_is_one() {
+fn every_configuration_is_accepted() {
     let check = sibling("logtracer-check-config").unwrap();
     let mut found = 0;
     for page in pages::all() {
@@ -101,7 +101,7 @@ fn every_configuration_is_one() {
             for value in serde_json::Deserializer::from_str(&block.text).into_iter::<Value>() {
                 let value = value.unwrap_or_else(|error| panic!("{at}: {error}"));
                 if value.get("severity").is_none() {
-                    let problem = answer(Command::new(&check).arg("-"), &value.to_string());
+                    let problem = error_of(Command::new(&check).arg("-"), &value.to_string());
                     assert_eq!(problem, None, "{at}");
                     found += 1;
                 }
@@ -109,12 +109,12 @@ fn every_configuration_is_one() {
         }
     }
     assert!(found > 0, "no configuration was found");
-    let refused = answer(Command::new(&check).arg("-"), r#"{"projct_id": "p"}"#);
-    assert!(refused.is_some_and(|problem| problem.contains("projct_id")));
+    let rejected = error_of(Command::new(&check).arg("-"), r#"{"projct_id": "p"}"#);
+    assert!(rejected.is_some_and(|problem| problem.contains("projct_id")));
 }
 
-/// What a command says of its input, if it does not take it.
-fn answer(command: &mut Command, input: &str) -> Option<String> {
+/// Runs a command with an input, and returns its stderr if it fails.
+fn error_of(command: &mut Command, input: &str) -> Option<String> {
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -1,16 +1,16 @@
-//! Where links lead.
+//! Links and paths in the documents.
 
 use std::path::Path;
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 
 use super::pages;
 
-/// What stands before a path of this project on GitHub.
+/// The URL of this project's files on GitHub.
 const HERE: &str = "https://github.com/logtracer/logtracer/blob/main/";
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let pages = pages::all();
     let mut followed = 0;
     for page in &pages {
@@ -52,10 +52,10 @@ fn the_index_names_every_document() {
     }
 }
 
-/// What stands in backticks and looks like a path of the project, seen from the top or from the page.
+/// Checks text in backticks that looks like a path of the project, relative to the root or to the page.
 #[test]
-fn every_path_that_is_named_exists() {
-    // Images of containers, not folders.
+fn every_named_path_exists() {
+    // Container images, not folders.
     const IMAGES: [&str; 1] = ["istio/proxyv2"];
     let tops = pages::tops();
     let mut found = 0;

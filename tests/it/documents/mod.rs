@@ -1,9 +1,9 @@
-//! What the documents say of the code, and of each other.
+//! The documents match the code and each other.
 
 mod commands;
 mod links;
 mod names;
-mod natives;
+mod native_tracers;
 mod pages;
 mod quickstart;
 
@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 
-/// Every rule is in the table once, and every test that it names is there.
+/// Every rule is in the table once, and its tests exist.
 #[test]
-fn behaviours_are_held_by_tests_that_exist() {
+fn tests_of_behaviours_exist() {
     let mut tests = BTreeSet::new();
-    for folder in ["core", "filter", "exporter", "sdk", "tests"] {
+    for folder in ["core", "output", "filter", "exporter", "sdk", "demo", "bench", "tests"] {
         find_tests(&root().join(folder), &mut tests);
     }
     let table = fs::read_to_string(root().join("docs/behaviours.md")).unwrap();
@@ -29,18 +29,18 @@ fn behaviours_are_held_by_tests_that_exist() {
 
     let mut rules = Vec::new();
     for row in &rows {
-        let [numbers, _what, held] = row[..] else { panic!("three columns: {row:?}") };
+        let [numbers, _description, tested_by] = row[..] else { panic!("three columns: {row:?}") };
         let mut ends = numbers.split('–').map(|number| number.parse::<u32>().unwrap());
         let first = ends.next().unwrap();
         rules.extend(first..=ends.next().unwrap_or(first));
-        for name in held.split('`').skip(1).step_by(2) {
+        for name in tested_by.split('`').skip(1).step_by(2) {
             assert!(tests.contains(name), "rules {numbers}: no test {name}");
         }
     }
     assert_eq!(rules, (1..=86).collect::<Vec<_>>());
 }
 
-/// The functions of all sources below a folder that have `#[test]` or `#[tokio::test]` before them.
+/// Collects the names of the test functions in all sources below a folder.
 fn find_tests(folder: &Path, into: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -62,7 +62,7 @@ fn find_tests(folder: &Path, into: &mut BTreeSet<String>) {
     }
 }
 
-/// All sources below a folder, one behind the other.
+/// Appends the text of all sources below a folder.
 fn read_sources(folder: &Path, into: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,20 +1,21 @@
-//! Metrics and figures: what several pages say is the same.
+//! Metrics, reasons and figures in the documents.
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 
 use super::pages::{self, Page};
 
 #[test]
-fn every_metric_that_is_named_is_documented() {
+fn every_named_metric_is_documented() {
     let of_filter = documented("docs/metrics.md");
     let of_exporter = documented("docs/exporter.md");
     assert!(of_filter.len() > 20 && of_exporter.len() > 20);
     let crates = [
-        "logtracer_sdk",
         "logtracer_core",
+        "logtracer_output",
         "logtracer_filter",
         "logtracer_exporter",
-        "logtracer_output",
+        "logtracer_sdk",
+        "logtracer_harness",
         "logtracer_tests",
     ];
 
@@ -24,7 +25,7 @@ fn every_metric_that_is_named_is_documented() {
         for (line, text) in page.lines.iter().map(|(line, text)| (*line, text.as_str())).chain(in_blocks) {
             for name in names(text) {
                 let known = if name.starts_with("logtracer_exporter_") { &of_exporter } else { &of_filter };
-                // `logtracer_invalid_…` stands for all that begin so.
+                // `logtracer_invalid_…` means all metrics with this prefix.
                 let is_known = match name.strip_suffix('_') {
                     Some(_) => known.iter().any(|known| known.starts_with(name)),
                     None => known.iter().any(|known| known == name) || crates.contains(&name),
@@ -37,7 +38,7 @@ fn every_metric_that_is_named_is_documented() {
     assert!(found > 100, "only {found} metrics were found");
 }
 
-/// The names in the first column of the tables of a page.
+/// Returns the names in the first column of the tables of a page.
 fn documented(path: &str) -> Vec<String> {
     let page = pages::page(path);
     let rows = page.lines.iter().filter_map(|(_, line)| line.strip_prefix("| `"));
@@ -45,15 +46,15 @@ fn documented(path: &str) -> Vec<String> {
     names.filter(|name| name.starts_with("logtracer_")).map(str::to_owned).collect()
 }
 
-/// Whatever begins with `logtracer_` and is a word.
+/// Returns every word with the prefix `logtracer_`.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("logtracer_"))
 }
 
-/// `reason="…"` of a query, and the reasons that a page explains, are words of the exporter.
+/// Each `reason="…"` of a query, and each reason in a table, is a string in the exporter's source.
 #[test]
-fn every_reason_that_is_named_is_given() {
+fn every_named_reason_exists() {
     let mut sources = String::new();
     super::read_sources(&root().join("exporter/src"), &mut sources);
     let mut found = 0;
@@ -61,8 +62,8 @@ fn every_reason_that_is_named_is_given() {
         for (line, text) in &page.lines {
             for rest in text.split("reason=\"").skip(1) {
                 let reason = rest.split('"').next().unwrap();
-                let is_given = sources.contains(&format!("\"{reason}\""));
-                assert!(is_given, "{}: the exporter gives no reason {reason:?}", page.at(*line));
+                let exists = sources.contains(&format!("\"{reason}\""));
+                assert!(exists, "{}: the exporter gives no reason {reason:?}", page.at(*line));
                 found += 1;
             }
         }
@@ -78,7 +79,7 @@ fn every_reason_that_is_named_is_given() {
     assert!(found > 4, "only {found} reasons were found");
 }
 
-/// Where the comparison repeats a figure, it is the one of the page on capacity.
+/// The figures of the comparison are those of the page on capacity.
 #[test]
 fn the_comparison_has_the_figures_of_capacity() {
     let (capacity, comparison) = (pages::page("docs/capacity.md"), pages::page("docs/comparison.md"));
@@ -103,7 +104,7 @@ fn the_comparison_has_the_figures_of_capacity() {
 
 type Rows = Vec<(usize, Vec<String>)>;
 
-/// The rows of the table whose head begins so.
+/// Returns the rows of the table whose head begins with `head`.
 fn rows_after(page: &Page, head: &str) -> Rows {
     let start = page.lines.iter().position(|(_, line)| line.starts_with(head));
     let start = start.unwrap_or_else(|| panic!("{}: no table {head}", page.path.display()));

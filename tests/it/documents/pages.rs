@@ -1,30 +1,30 @@
-//! Every Markdown file of the project, taken apart.
+//! Parses the Markdown files of the project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 
-/// One file.
+/// A file.
 pub(super) struct Page {
-    /// Relative to the project.
+    /// The path relative to the root.
     pub(super) path: PathBuf,
-    /// The fenced blocks.
+    /// The fenced code blocks.
     pub(super) blocks: Vec<Block>,
-    /// All lines outside of blocks, with their numbers.
+    /// The lines outside of code blocks, with their numbers.
     pub(super) lines: Vec<(usize, String)>,
 }
 
-/// A fenced block.
+/// A fenced code block.
 pub(super) struct Block {
-    /// The word after the fence: `sh`, `yaml` …
+    /// The language after the fence: `sh`, `yaml` …
     pub(super) language: String,
     pub(super) text: String,
-    /// The line of its fence.
+    /// The line of the fence.
     pub(super) line: usize,
 }
 
-/// All pages, in order.
+/// Returns all pages in order.
 pub(super) fn all() -> Vec<Page> {
     let mut files = Vec::new();
     find(root(), &mut files);
@@ -34,12 +34,12 @@ pub(super) fn all() -> Vec<Page> {
     pages
 }
 
-/// One page.
+/// Returns one page.
 pub(super) fn page(path: &str) -> Page {
     Page::read(&root().join(path))
 }
 
-/// The names of the files and folders on the top level, without those that are built.
+/// Returns the names of the files and folders in the root, without build output.
 pub(super) fn tops() -> Vec<String> {
     let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| !is_built(name)).collect()
@@ -87,21 +87,21 @@ impl Page {
         page
     }
 
-    /// What stands in backticks, with the number of the line.
+    /// Returns text in backticks with its line number.
     pub(super) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines
             .iter()
             .flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(|code| (*number, code)))
     }
 
-    /// The targets of all links, with the number of the line.
+    /// Returns the targets of all links with their line numbers.
     pub(super) fn links(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines.iter().flat_map(|(number, line)| {
             line.split("](").skip(1).filter_map(|rest| Some((*number, rest.split_once(')')?.0)))
         })
     }
 
-    /// The anchors of its headings, as GitHub makes them.
+    /// Returns the anchors of the headings as on GitHub.
     pub(super) fn anchors(&self) -> Vec<String> {
         let headings = self.lines.iter().filter_map(|(_, line)| {
             let rest = line.trim_start_matches('#');
@@ -110,12 +110,12 @@ impl Page {
         headings.map(anchor).collect()
     }
 
-    /// The blocks of a language.
+    /// Returns the blocks of a language.
     pub(super) fn blocks_of(&self, language: &str) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(move |block| block.language == language)
     }
 
-    /// Where a line is, for a message.
+    /// Formats the position of a line.
     pub(super) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }

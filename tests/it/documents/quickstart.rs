@@ -1,12 +1,12 @@
-//! docs/quickstart.md, as far as it can be followed without a cloud.
+//! The commands of docs/quickstart.md that need no cloud.
 
 use std::fs;
 use std::process::Command;
 
-use logtracer_tests::envoy::{self, Envoy, root};
-use logtracer_tests::exporter::Exporter;
-use logtracer_tests::service::Echo;
-use logtracer_tests::{ports, wait};
+use logtracer_harness::echo::Echo;
+use logtracer_harness::envoy::{self, Envoy, root};
+use logtracer_harness::exporter::Exporter;
+use logtracer_harness::{ports, wait};
 use serde_json::Value;
 
 use super::pages;
@@ -14,7 +14,7 @@ use crate::manifests::documents::{build, folder, parse};
 
 const TRACE: &str = "105445aa7843bc8bf206b12000100000";
 
-/// The commands of a section, one text for each block.
+/// Returns the shell blocks of a section.
 fn commands(section: &str) -> Vec<String> {
     let page = pages::page("docs/quickstart.md");
     let start =
@@ -28,13 +28,13 @@ fn commands(section: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_plain_envoy_answers_as_it_is_told() {
+fn a_plain_envoy_responds_as_documented() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start("127.0.0.1:0", &[], dir.path()).unwrap();
     let echo = Echo::start().unwrap();
     let (port, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
     let view = exporter.page().trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
-    let places = [
+    let ports = [
         ("8080", port.to_string()),
         ("9901", admin.to_string()),
         ("3000", echo.address().port().to_string()),
@@ -43,7 +43,7 @@ fn a_plain_envoy_answers_as_it_is_told() {
     ];
 
     let mut config = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
-    for (there, here) in &places {
+    for (there, here) in &ports {
         config = config.replace(&format!("port_value: {there}"), &format!("port_value: {here}"));
     }
     let config = config.replace("build/plugin.wasm", &envoy::plugin().unwrap().display().to_string());
@@ -51,45 +51,42 @@ fn a_plain_envoy_answers_as_it_is_told() {
 
     let run = |command: &str| {
         let mut command = command.to_owned();
-        for (there, here) in &places {
+        for (there, here) in &ports {
             command = command.replace(&format!("127.0.0.1:{there}/"), &format!("127.0.0.1:{here}/"));
         }
         let output =
             Command::new("bash").args(["-c", &command]).env("NO_PROXY", "127.0.0.1").output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{command}: {errors} (is there no curl? run: sudo apt-get install curl)"
-        );
+        assert!(output.status.success(), "{command}: {errors} (curl is needed: sudo apt-get install curl)");
         String::from_utf8(output.stdout).unwrap()
     };
     let commands = commands("## Plain Envoy");
-    let mut asked = commands.iter().filter(|command| command.starts_with("curl "));
-    run(asked.next().unwrap());
+    let mut requests = commands.iter().filter(|command| command.starts_with("curl "));
+    run(requests.next().unwrap());
 
     let shown: Value = serde_json::from_str(&shown("json")).unwrap();
     assert_eq!(shape(&envoy.lines(1).unwrap()[0]), shape(&shown));
 
     exporter.complete_trace(TRACE, 1, 0).unwrap();
-    let answer: Value = serde_json::from_str(&run(asked.next().unwrap())).unwrap();
+    let answer: Value = serde_json::from_str(&run(requests.next().unwrap())).unwrap();
     assert_eq!(answer["spans"][0]["service_name"], "shop");
 
-    // Statistics of Envoy's own that docs/troubleshooting.md names.
+    // Envoy's own statistics that docs/troubleshooting.md names.
     for name in ["wasm.envoy.wasm.runtime.v8.active", "cluster.logtracer-exporter.upstream_cx_connect_fail"] {
         assert!(envoy.stats(&format!("^{name}$")).unwrap().contains_key(name), "Envoy has no {name}");
     }
-    let statistics = asked.next().unwrap();
-    assert_eq!(asked.next(), None);
+    let statistics = requests.next().unwrap();
+    assert_eq!(requests.next(), None);
     wait::until("the statistics that are shown", || (run(statistics) == self::shown("")).then_some(()))
         .unwrap();
 }
 
-/// The first block of a language in the section of the plain Envoy.
+/// Returns the first block of a language on the page.
 fn shown(language: &str) -> String {
     pages::page("docs/quickstart.md").blocks_of(language).next().unwrap().text.clone()
 }
 
-/// A line with all that differs from run to run taken out: every value that is not the same each time.
+/// Replaces every value of a line that varies between runs.
 fn shape(line: &Value) -> Value {
     let mut line = line.clone();
     for changing in ["/time", "/logging.googleapis.com~1spanId"] {
@@ -108,7 +105,7 @@ fn shape(line: &Value) -> Value {
 }
 
 #[test]
-fn the_overlay_for_gke_is_put_together() {
+fn the_overlay_for_gke_can_be_built() {
     let commands = commands("### 3. The exporter");
     let overlay =
         commands.iter().find_map(|text| text.split("<<END\n").nth(1)?.split("\nEND").next()).unwrap();
@@ -129,7 +126,7 @@ fn the_overlay_for_gke_is_put_together() {
     assert_eq!(container["image"], "registry/exporter@sha256:00");
     let args = container["args"].as_array().unwrap();
     assert!(args.contains(&"--project=shop-prod".into()) && args.contains(&"--sink=cloud-trace".into()));
-    // The role is bound to it directly.
+    // The role is bound to the account directly.
     let annotation = &find("ServiceAccount")["metadata"]["annotations"]["iam.gke.io/gcp-service-account"];
     assert_eq!(*annotation, Value::Null);
 }

@@ -1,7 +1,7 @@
-"""Reads what a release is made of, independently of the code that wrote it.
+"""Reads the artefacts of a release, independently of the code that wrote them.
 
-    read.py layout FOLDER    an OCI layout, as Istio's agent takes a module from it; prints what it found as JSON
-    read.py sbom FILE        a bill of materials, by CycloneDX's own schema
+    read.py layout FOLDER    an OCI layout, as Istio's agent loads a module from it; prints its contents as JSON
+    read.py sbom FILE        validates a bill of materials against the schema of CycloneDX
 """
 
 import gzip
@@ -16,7 +16,7 @@ import tarfile
 def blob(folder, described):
     algorithm, digest = described["digest"].split(":")
     data = (folder / "blobs" / algorithm / digest).read_bytes()
-    assert hashlib.new(algorithm, data).hexdigest() == digest, f"{digest} has other bytes"
+    assert hashlib.new(algorithm, data).hexdigest() == digest, f"{digest} does not match its bytes"
     assert len(data) == described["size"], f"{digest} has {len(data)} bytes"
     return data
 

@@ -1,17 +1,17 @@
-//! Reads manifests from files, and puts together what a kustomization names.
+//! Reads manifests and builds kustomizations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 use serde_json::Value;
 
-/// The folder of the manifests.
+/// Returns the folder of the manifests.
 pub(crate) fn folder() -> PathBuf {
     root().join("istio")
 }
 
-/// Every YAML file below a folder, in order.
+/// Returns every YAML file below a folder in order.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|cause| panic!("{}: {cause}", folder.display())) {
@@ -26,21 +26,21 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The documents of a file.
+/// Returns the documents of a file.
 pub(crate) fn read(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()));
     parse(&text).unwrap_or_else(|cause| panic!("{}: {cause}", file.display()))
 }
 
-/// The documents of a text.
+/// Returns the documents of a text.
 pub(crate) fn parse(text: &str) -> Result<Vec<Value>, String> {
     serde_saphyr::from_multiple(text).map_err(|cause| cause.to_string())
 }
 
-/// What `kubectl kustomize FOLDER` prints.
+/// Returns the documents that `kubectl kustomize FOLDER` prints, in the order of the resources.
 ///
-/// Resources, components and JSON patches with a kind and a name as their target: all that the overlays need. Anything
-/// else in a kustomization is an error.
+/// Supports what the overlays need: resources, components and JSON patches that target a kind and a name. Anything else
+/// in a kustomization is an error.
 pub(crate) fn build(folder: &Path) -> Result<Vec<Value>, String> {
     let mut documents = Vec::new();
     add(folder, &mut documents)?;
@@ -55,11 +55,11 @@ fn add(folder: &Path, documents: &mut Vec<Value>) -> Result<(), String> {
 
     for key in kustomization.as_object().into_iter().flat_map(|keys| keys.keys()) {
         if !["apiVersion", "kind", "resources", "components", "patches"].contains(&key.as_str()) {
-            return Err(at(&format!("{key} is more than the check understands")));
+            return Err(at(&format!("unsupported field {key}")));
         }
     }
     for resource in list(&kustomization, "resources") {
-        let path = folder.join(resource.as_str().ok_or_else(|| at("a resource is no text"))?);
+        let path = folder.join(resource.as_str().ok_or_else(|| at("a resource is not a text"))?);
         if path.is_dir() {
             add(&path, documents)?;
         } else {
@@ -69,7 +69,7 @@ fn add(folder: &Path, documents: &mut Vec<Value>) -> Result<(), String> {
         }
     }
     for component in list(&kustomization, "components") {
-        add(&folder.join(component.as_str().ok_or_else(|| at("a component is no text"))?), documents)?;
+        add(&folder.join(component.as_str().ok_or_else(|| at("a component is not a text"))?), documents)?;
     }
     list(&kustomization, "patches")
         .iter()
@@ -93,12 +93,12 @@ fn patch(entry: &Value, documents: &mut [Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// The list behind a key, empty where there is none.
+/// Returns the list of a key, empty if it is absent.
 pub(crate) fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
     of[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The one document of a kind and a name.
+/// Returns the only document of a kind and a name.
 #[track_caller]
 pub(crate) fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let mut found = documents.iter().filter(|it| it["kind"] == kind && it["metadata"]["name"] == name);

@@ -1,16 +1,16 @@
-//! The exporter in a cluster: its options are the program's, and the objects around it belong together.
+//! The exporter in a cluster: the program accepts its options, and its objects match each other.
 
 use std::path::Path;
 use std::process::Command;
 
-use logtracer_tests::exporter;
+use logtracer_harness::exporter;
 use serde_json::{Value, json};
 
 use super::documents::{build, folder, list, one, read};
 
 const NAME: &str = "logtracer-exporter";
 
-/// Every overlay, and the sink that it is for.
+/// Every overlay and its sink.
 const OVERLAYS: [(&str, &str); 2] = [("plain", "--sink=store"), ("gke", "--sink=cloud-trace")];
 
 fn overlay(name: &str) -> Vec<Value> {
@@ -30,15 +30,15 @@ fn its_options_are_known_to_the_program() {
     for (name, sink) in OVERLAYS {
         let args = args(&overlay(name));
         assert!(args.iter().any(|arg| arg == sink), "{name}: {args:?}");
-        let answer = answer_to(&args);
-        assert!(answer.contains("no exporter has worked in"), "{name}: {answer}");
+        let stderr = stderr_of(&args);
+        assert!(stderr.contains("no exporter has worked in"), "{name}: {stderr}");
     }
-    let misspelt = answer_to(&["--snik=store".to_owned()]);
+    let misspelt = stderr_of(&["--snik=store".to_owned()]);
     assert!(misspelt.contains("unexpected argument '--snik'"), "{misspelt}");
 }
 
-/// What the program says on stderr. It reads all options before it looks for dead letters, where it finds none.
-fn answer_to(args: &[String]) -> String {
+/// Returns the stderr of the program. It parses all options before it looks for dead letters in an empty folder.
+fn stderr_of(args: &[String]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let here = |arg: &&String| !arg.starts_with("--data-dir=");
     let mut command = Command::new(exporter::program().unwrap());
@@ -48,7 +48,7 @@ fn answer_to(args: &[String]) -> String {
 }
 
 #[test]
-fn it_listens_where_the_service_and_the_probes_look() {
+fn the_service_and_the_probes_use_its_ports() {
     for (name, _) in OVERLAYS {
         let documents = overlay(name);
         let (container, args) = (container(&documents), args(&documents));
@@ -76,7 +76,7 @@ fn it_listens_where_the_service_and_the_probes_look() {
 }
 
 #[test]
-fn its_outbox_is_on_a_volume_and_has_time_to_empty() {
+fn its_outbox_is_on_a_volume_and_can_drain() {
     for (name, _) in OVERLAYS {
         let documents = overlay(name);
         let (container, args) = (container(&documents), args(&documents));
@@ -99,7 +99,7 @@ fn value<'a>(args: &'a [String], option: &str) -> &'a str {
 }
 
 #[test]
-fn its_objects_belong_together() {
+fn its_objects_reference_each_other() {
     for (name, _) in OVERLAYS {
         let documents = overlay(name);
         let namespace = &one(&documents, "Namespace", "logtracer")["metadata"]["name"];
@@ -111,7 +111,7 @@ fn its_objects_belong_together() {
         let app = &spec["selector"]["matchLabels"];
         let labels = &spec["template"]["metadata"]["labels"];
         assert_eq!(labels["app"], app["app"], "{name}");
-        // Its own traffic goes through no proxy that would trace it.
+        // No proxy traces its own traffic.
         assert_eq!(labels["sidecar.istio.io/inject"], "false", "{name}");
         assert_eq!(one(&documents, "Service", NAME)["spec"]["selector"], *app, "{name}");
         assert_eq!(one(&documents, "PodDisruptionBudget", NAME)["spec"]["selector"]["matchLabels"], *app);
@@ -122,9 +122,9 @@ fn its_objects_belong_together() {
     }
 }
 
-/// The embedded store is one replica's own; what is scaled has a sink that all replicas share.
+/// Each replica has its own embedded store, so only exporters with another sink are scaled.
 #[test]
-fn replicas_are_scaled_where_they_share_their_sink() {
+fn only_replicas_with_a_shared_sink_are_scaled() {
     let plain = overlay("plain");
     assert_eq!(one(&plain, "StatefulSet", NAME)["spec"]["replicas"], 1);
     assert!(plain.iter().all(|it| it["kind"] != "HorizontalPodAutoscaler"));
@@ -135,7 +135,7 @@ fn replicas_are_scaled_where_they_share_their_sink() {
     assert_eq!(one(&gke, "StatefulSet", NAME)["spec"]["replicas"], Value::Null);
 }
 
-/// The role is given to the ServiceAccount under which the exporter runs, by its names.
+/// The role is bound to the ServiceAccount of the exporter.
 #[test]
 fn the_command_for_workload_identity_names_the_service_account() {
     let gke = overlay("gke");
@@ -146,9 +146,9 @@ fn the_command_for_workload_identity_names_the_service_account() {
     assert!(commands.contains(&format!("/subject/ns/{namespace}/sa/{name}\n")), "{names:?}");
 }
 
-/// Every way of a cluster to its names: pods, the node's own cache, the metadata server of Google Cloud.
+/// The network policies allow the addresses of DNS (pods, the cache of the node, the metadata server) and of tokens.
 #[test]
-fn names_and_tokens_can_be_asked_for() {
+fn dns_and_the_metadata_server_are_reachable() {
     let gke = overlay("gke");
     let rules: Vec<&Value> = gke
         .iter()
@@ -177,7 +177,7 @@ fn names_and_tokens_can_be_asked_for() {
     assert!(!allows("169.254.169.254", "TCP", 22));
 }
 
-/// Managed Prometheus asks the port of the viewer, and is let in there.
+/// Managed Prometheus scrapes the port of the viewer, and the network policy allows it.
 #[test]
 fn its_metrics_are_collected() {
     let gke = overlay("gke");
@@ -194,7 +194,7 @@ fn its_metrics_are_collected() {
     assert_eq!(*namespaces, json!(["gmp-system", "gke-gmp-system"]));
 }
 
-/// Proxies name it by its Service, and know that Service.
+/// The configurations of the proxies name its Service.
 #[test]
 fn proxies_find_it() {
     let documents = overlay("plain");
@@ -219,9 +219,9 @@ fn proxies_find_it() {
     );
 }
 
-/// The README's folder of one's own, beside the ones that it names.
+/// The custom overlay of the README, next to the folders that it refers to.
 #[test]
-fn the_example_of_the_readme_is_put_together() {
+fn the_example_of_the_readme_can_be_built() {
     let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
     let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -234,6 +234,6 @@ fn the_example_of_the_readme_is_put_together() {
 
     let documents = build(&own).unwrap();
     assert!(container(&documents)["image"].as_str().unwrap().contains("@sha256:"));
-    assert!(answer_to(&args(&documents)).contains("no exporter has worked in"));
+    assert!(stderr_of(&args(&documents)).contains("no exporter has worked in"));
     one(&documents, "HorizontalPodAutoscaler", NAME);
 }

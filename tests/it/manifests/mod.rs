@@ -1,7 +1,8 @@
-//! What is in `istio/`: known to Kubernetes and Istio field by field, taken by Envoy and the exporter, and of one piece.
+//! The manifests in `istio/`: Kubernetes, Istio, Envoy and the exporter accept every field, and they match each other.
 
 pub(crate) mod documents;
 mod exporter;
+mod kustomize;
 mod proxy;
 mod schemas;
 
@@ -9,12 +10,12 @@ use documents::{build, files, folder, parse, read};
 use schemas::problems;
 use serde_json::{Value, json};
 
-/// Kinds whose schemas are in no package. What they hold is loaded into Envoy in `proxy.rs`, or compared with what it is
-/// about in `exporter.rs`.
+/// Kinds without a schema in any package. `proxy.rs` loads their contents into Envoy, or `exporter.rs` compares them with
+/// the objects that they refer to.
 const WITHOUT_SCHEMA: [&str; 4] = ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyProxy", "PodMonitoring"];
 
 #[test]
-fn every_manifest_keeps_to_its_schema() {
+fn every_manifest_matches_its_schema() {
     let mut documents: Vec<Value> = files(&folder())
         .iter()
         .filter(|file| !file.ends_with("kustomization.yaml"))
@@ -41,8 +42,7 @@ fn every_manifest_keeps_to_its_schema() {
     }
 }
 
-/// `kubectl apply -f istio/` takes the files of the folder itself: the filter and its line, and nothing that excludes
-/// another or is an example.
+/// `kubectl apply -f istio/` applies the files of the folder itself: the filter and its line, and no variant or example.
 #[test]
 fn the_folder_can_be_applied_as_it_is() {
     let mut kinds = Vec::new();
@@ -52,7 +52,7 @@ fn the_folder_can_be_applied_as_it_is() {
     assert_eq!(kinds, ["Telemetry", "WasmPlugin"]);
 }
 
-/// A check that takes everything would pass, too.
+/// Checks that the schemas are not permissive.
 #[test]
 fn a_misspelt_field_is_found() {
     let cases = [
@@ -75,7 +75,7 @@ fn a_misspelt_field_is_found() {
     }
 }
 
-/// The document of a file with a value put at a place.
+/// Returns the document of a file with a changed value.
 fn changed(file: &str, at: &str, value: &Value) -> Value {
     let mut document = read(&folder().join(file)).remove(0);
     let patch: json_patch::Patch =
@@ -85,7 +85,7 @@ fn changed(file: &str, at: &str, value: &Value) -> Value {
 }
 
 #[test]
-fn a_kustomization_that_does_not_fit_is_refused() {
+fn an_unsupported_kustomization_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let check = |kustomization: &str, word: &str| {
         std::fs::write(dir.path().join("kustomization.yaml"), kustomization).unwrap();

@@ -1,35 +1,35 @@
-//! What the manifests make of a proxy's configuration, loaded into Envoy as Istio and Envoy Gateway hand it over.
+//! Envoy accepts the configurations that Istio and Envoy Gateway create from the manifests.
 
-use logtracer_tests::envoy;
-use logtracer_tests::hop::{self, Options};
+use logtracer_harness::envoy;
+use logtracer_harness::hop::{self, Options};
 use serde_json::{Value, json};
 
 use super::documents::{folder, one, parse, read};
 
-/// A configuration of Envoy with the filter's JSON; nothing of it is ever listened to.
+/// Returns a configuration of Envoy with the filter's JSON, for validation only.
 fn hop(filter: Option<Value>) -> Value {
     let text = hop::configuration(&Options { filter, ..Options::default() }, 1, 2, 3).unwrap();
     parse(&text).unwrap().remove(0)
 }
 
-/// Where the HTTP connection manager stands in it.
+/// Returns the HTTP connection manager of a configuration.
 fn manager(config: &mut Value) -> &mut Value {
     &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
-/// What Envoy says of it: nothing where it takes it.
-fn refusal(config: &Value) -> Option<String> {
+/// Validates a configuration, and returns the error of Envoy if it rejects it.
+fn error_of(config: &Value) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let output = envoy::validate(&config.to_string(), dir.path()).unwrap();
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A value that has been a `google.protobuf.Struct`, whose numbers are doubles, as JSON again: 1.0 has become 1.
+/// Converts a value as a `google.protobuf.Struct` does, whose numbers are doubles: 1.0 becomes 1.
 fn through_struct(value: &Value) -> Value {
     match value {
         Value::Number(number) => {
             let number = number.as_f64().unwrap();
-            // Below 2^53, so that the integer is the same number.
+            // Integers below 2^53 are exact.
             let is_integer = number.fract() == 0.0 && number.abs() < 9e15;
             if is_integer { json!(number as i64) } else { json!(number) }
         }
@@ -46,34 +46,34 @@ fn plugin_config() -> Value {
 }
 
 #[test]
-fn envoy_takes_the_plugin_config() {
+fn envoy_accepts_the_plugin_config() {
     let config = through_struct(&plugin_config());
     assert_eq!(config["sampling"]["rate"].to_string(), "1");
-    assert_eq!(refusal(&hop(Some(config))), None);
+    assert_eq!(error_of(&hop(Some(config))), None);
 
     let mut misspelt = plugin_config();
     misspelt["sampling"]["rte"] = json!(1);
-    let refusal = refusal(&hop(Some(through_struct(&misspelt)))).expect("sampling.rte was accepted");
-    assert!(refusal.contains("sampling.rte"), "{refusal}");
+    let error = error_of(&hop(Some(through_struct(&misspelt)))).expect("sampling.rte was accepted");
+    assert!(error.contains("sampling.rte"), "{error}");
 }
 
-/// Every number of the filter's keys arrives as a double; without `pluginConfig` there is an empty text.
+/// Every number of the filter's keys can be a double. Without `pluginConfig` the configuration is an empty text.
 #[test]
-fn envoy_takes_numbers_that_were_doubles_and_no_plugin_config() {
+fn envoy_accepts_doubles_and_an_empty_plugin_config() {
     let all = json!({
         "sampling": { "rate": 0.25, "max_per_second": 100, "rules": [{ "path": "/", "rate": 1.0 }] },
         "exporter": { "cluster": "logtracer-exporter", "max_batch_spans": 512, "max_buffer_bytes": 1_048_576 },
     });
-    assert_eq!(refusal(&hop(Some(through_struct(&all)))), None);
+    assert_eq!(error_of(&hop(Some(through_struct(&all)))), None);
 
     let mut none = hop(Some(json!({})));
     let filter = &mut manager(&mut none)["http_filters"][0]["typed_config"]["config"];
     filter["configuration"]["value"] = json!("");
-    assert_eq!(refusal(&none), None);
+    assert_eq!(error_of(&none), None);
 }
 
 #[test]
-fn envoy_takes_the_envoyfilter() {
+fn envoy_accepts_the_envoyfilter() {
     let document = read(&folder().join("variants/envoyfilter.yaml")).remove(0);
     let mut filter = document["spec"]["configPatches"][0]["patch"]["value"].clone();
     let code = &mut filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"];
@@ -82,17 +82,17 @@ fn envoy_takes_the_envoyfilter() {
 
     let mut config = hop(None);
     manager(&mut config)["http_filters"][0] = filter;
-    assert_eq!(refusal(&config), None);
+    assert_eq!(error_of(&config), None);
 
     let filter = &mut manager(&mut config)["http_filters"][0]["typed_config"]["config"];
     filter["configuration"]["value"] = json!("{ \"edge\": \"x\" }");
-    let refusal = refusal(&config).expect("edge: x was accepted");
-    assert!(refusal.contains("edge"), "{refusal}");
+    let error = error_of(&config).expect("edge: x was accepted");
+    assert!(error.contains("edge"), "{error}");
 }
 
-/// The logger that Istio makes of the provider and of the filter's expression is the one of all other tests.
+/// The logger that Istio creates from the provider and the filter expression is that of all other tests.
 #[test]
-fn the_line_is_printed_as_it_is() {
+fn the_line_is_logged_unchanged() {
     let mesh = &read(&folder().join("install/mesh.yaml"))[0]["spec"]["meshConfig"];
     let spec = &read(&folder().join("telemetry.yaml"))[0]["spec"];
     assert_eq!(spec["tracing"], json!([{ "disableSpanReporting": true }]));
@@ -117,11 +117,11 @@ fn check_logger(path: &Value, text: &Value, expression: &Value, mut config: Valu
         "log_format": { "text_format_source": { "inline_string": text } },
     });
     assert_eq!(*path, "/dev/stdout");
-    assert_eq!(refusal(&config), None);
+    assert_eq!(error_of(&config), None);
 }
 
 #[test]
-fn envoy_takes_what_envoy_gateway_makes_of_it() {
+fn envoy_accepts_the_configuration_of_envoy_gateway() {
     let documents = read(&folder().join("variants/envoy-gateway.yaml"));
     let wasm = &one(&documents, "EnvoyExtensionPolicy", "logtracer")["spec"]["wasm"][0];
     let proxy = &one(&documents, "EnvoyProxy", "logtracer")["spec"];
@@ -143,14 +143,14 @@ fn envoy_takes_what_envoy_gateway_makes_of_it() {
     );
 }
 
-/// What keeps a mesh going whatever becomes of the filter.
+/// A failure of the filter must not fail requests.
 #[test]
-fn the_filter_is_pinned_and_never_costs_a_request() {
+fn the_filter_is_pinned_and_fails_open() {
     let plugin = &read(&folder().join("wasmplugin.yaml"))[0]["spec"];
     assert_eq!(plugin["failStrategy"], "FAIL_OPEN");
     assert_eq!(plugin["phase"], "AUTHN");
     assert_eq!(plugin["match"], json!([{ "mode": "CLIENT_AND_SERVER" }]));
-    // A name of ours in everybody's lines would be found by nobody.
+    // A project of an example must not appear in the lines of users.
     assert_eq!(plugin["pluginConfig"]["project_id"], Value::Null);
     check_pinned(&plugin["url"]);
 
@@ -159,9 +159,9 @@ fn the_filter_is_pinned_and_never_costs_a_request() {
     check_pinned(&gateway["code"]["image"]["url"]);
 }
 
-/// The sidecars' plugin takes the place of the one for all, with the same settings; the gateways' trusts nobody.
+/// The plugin for sidecars replaces the general one with the same settings. The plugin for gateways trusts no caller.
 #[test]
-fn at_the_edge_one_filter_runs_and_trusts_nobody() {
+fn at_the_edge_one_filter_runs_and_trusts_no_caller() {
     let for_all = read(&folder().join("wasmplugin.yaml")).remove(0);
     let edge = read(&folder().join("variants/edge.yaml"));
     let [sidecars, gateways] = &edge[..] else { panic!("{} documents", edge.len()) };
@@ -173,7 +173,7 @@ fn at_the_edge_one_filter_runs_and_trusts_nobody() {
     };
     let (of_sidecars, spec) = without_selector(sidecars);
     assert_eq!(spec, for_all["spec"]);
-    // A label of the sidecar's injection template, and of no other of Istio's templates.
+    // Only the injection template of sidecars has this label.
     assert_eq!(of_sidecars, json!({ "matchLabels": { "security.istio.io/tlsMode": "istio" } }));
 
     let (of_gateways, mut spec) = without_selector(gateways);
@@ -181,7 +181,7 @@ fn at_the_edge_one_filter_runs_and_trusts_nobody() {
     let config = spec["pluginConfig"].as_object_mut().unwrap();
     assert_eq!(config.remove("edge"), Some(json!("link")));
     assert_eq!(spec, for_all["spec"]);
-    assert_eq!(refusal(&hop(Some(through_struct(&gateways["spec"]["pluginConfig"])))), None);
+    assert_eq!(error_of(&hop(Some(through_struct(&gateways["spec"]["pluginConfig"])))), None);
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
-"""Reads manifests as Kubernetes and Istio do, and tells what they would refuse or not know.
+"""Validates manifests against the schemas of Kubernetes and Istio, and reports unknown fields.
 
-Takes a JSON list of manifests on stdin; prints a JSON list with what is wrong, in the same order, null for nothing.
+Reads a JSON list of manifests from stdin, and prints a JSON list of problems in the same order, null for none.
 """
 
 import importlib
@@ -10,16 +10,16 @@ import sys
 import kubernetes_validate
 from kubernetes_validate.utils import SchemaNotFoundError
 
-# The newest Kubernetes of the oldest Istio, and the newest that there is.
+# The newest Kubernetes that the oldest supported Istio supports, and the newest version.
 VERSIONS = ["1.31", kubernetes_validate.latest_version()]
 
 
 def first_difference(given, known, path=""):
-    """Where a document is not what its schema has made of it: a field that is not known does not come back."""
+    """Returns the first difference between a document and its parsed form, which lacks unknown fields."""
     if isinstance(given, dict) and isinstance(known, dict):
         for key in given:
             if key not in known:
-                return f"{path}.{key} is not known"
+                return f"{path}.{key} is unknown"
             difference = first_difference(given[key], known[key], f"{path}.{key}")
             if difference:
                 return difference

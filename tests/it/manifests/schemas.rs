@@ -1,12 +1,12 @@
-//! The schemas of Kubernetes and Istio.
+//! Validation against the schemas of Kubernetes and Istio.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use logtracer_tests::envoy::root;
+use logtracer_harness::envoy::root;
 use serde_json::Value;
 
-/// What is wrong with each of these documents.
+/// Returns the problem of each document, if any.
 pub(super) fn problems(documents: &[Value]) -> Vec<Option<String>> {
     let packages = root().join("build/python-schemas");
     assert!(packages.is_dir(), "no {}: run scripts/python-schemas", packages.display());

@@ -1,7 +1,7 @@
-//! A Cloud Trace for the stack of containers: takes `projects.traces.batchWrite`, and tells which spans have come.
+//! A fake Cloud Trace for the stack of containers. It accepts `projects.traces.batchWrite` and lists the spans.
 //!
-//! What is sent is read with Google's own types; a field that they do not know, or a name that does not fit, refuses the
-//! whole call. Google's limits are held by the tests of the exporter.
+//! It parses requests with Google's own types. An unknown field or an invalid name rejects the whole request. The tests
+//! of the exporter check Google's limits.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 #[derive(Parser)]
 struct Options {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 }
@@ -28,7 +28,7 @@ struct Options {
 #[derive(Clone, Default)]
 struct Seen {
     names: Arc<Mutex<BTreeSet<String>>>,
-    refused: Arc<Mutex<Vec<String>>>,
+    rejected: Arc<Mutex<Vec<String>>>,
 }
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/spans", get(spans))
-        .fallback(take)
+        .fallback(batch_write)
         .with_state(Seen::default());
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     info!(listen = %listener.local_addr()?, "ready");
@@ -46,22 +46,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The names of the spans that were taken, and why calls were refused.
+/// Lists the names of the accepted spans and the errors of the rejected requests.
 async fn spans(State(seen): State<Seen>) -> Json<Value> {
     let names = seen.names.lock().unwrap_or_else(PoisonError::into_inner);
-    let refused = seen.refused.lock().unwrap_or_else(PoisonError::into_inner);
-    Json(json!({ "names": *names, "refused": *refused }))
+    let rejected = seen.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+    Json(json!({ "names": *names, "rejected": *rejected }))
 }
 
-async fn take(State(seen): State<Seen>, uri: Uri, body: Bytes) -> (StatusCode, Json<Value>) {
+async fn batch_write(State(seen): State<Seen>, uri: Uri, body: Bytes) -> (StatusCode, Json<Value>) {
     match names(uri.path(), &body) {
         Ok(names) => {
             seen.names.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
             (StatusCode::OK, Json(json!({})))
         }
         Err(mistake) => {
-            warn!(mistake, "a call was refused");
-            seen.refused.lock().unwrap_or_else(PoisonError::into_inner).push(mistake.clone());
+            warn!(mistake, "request rejected");
+            seen.rejected.lock().unwrap_or_else(PoisonError::into_inner).push(mistake.clone());
             let error = json!({ "code": 400, "message": mistake, "status": "INVALID_ARGUMENT" });
             (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
         }
@@ -79,7 +79,7 @@ fn names(path: &str, body: &[u8]) -> Result<Vec<String>, String> {
         ids.is_some_and(|(trace_id, span_id)| trace_id.len() == 32 && span_id == span.span_id)
     };
     for span in &spans {
-        // The types keep what they do not know.
+        // The types keep unknown fields.
         if !fits(span) || format!("{span:?}").contains("_unknown_fields") {
             return Err(format!("not a span: {span:?}"));
         }

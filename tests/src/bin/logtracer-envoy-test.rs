@@ -1,4 +1,4 @@
-//! `make envoy-test`: checks the stack of `envoy/docker-compose.yaml`. scripts/envoy-test builds its images.
+//! `make envoy-test`: checks the stack of `envoy/docker-compose.yaml`. `scripts/envoy-test` builds its images.
 
 use std::process::ExitCode;
 

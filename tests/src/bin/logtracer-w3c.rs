@@ -1,20 +1,20 @@
-//! `make w3c`: the W3C's own test suite for trace context, on both levels of the specification.
+//! `make w3c`: the W3C's test suite for trace context, on both levels of the specification.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use logtracer_harness::{Error, Result};
 use logtracer_tests::w3c::Hops;
-use logtracer_tests::{Error, Result};
 
-/// Runs the W3C's test suite for trace context against a service between two hops.
+/// Runs the W3C's test suite for trace context against a service between two hops
 #[derive(Parser)]
 struct Options {
-    /// A checkout of <https://github.com/w3c/trace-context>.
+    /// A checkout of <https://github.com/w3c/trace-context>
     checkout: PathBuf,
 }
 
-#[allow(clippy::print_stdout, reason = "the report is what this program is for")]
+#[allow(clippy::print_stdout, reason = "the report is the output of this program")]
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(0) => ExitCode::SUCCESS,
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the report is what this program is for")]
+#[allow(clippy::print_stdout, reason = "the report is the output of this program")]
 fn run(options: &Options) -> Result<u32> {
     let hops = Hops::start()?;
     let mut failed = 0;

@@ -1,23 +1,23 @@
-//! Docker and docker-compose, as commands.
+//! The commands `docker` and `docker compose`.
 
 use std::process::{Command, Output, Stdio};
 
-use crate::{Error, Result};
+use logtracer_harness::{Error, Result};
 
-/// Runs `docker` and gives its stdout.
+/// Runs `docker` and returns its stdout.
 pub(super) fn docker(arguments: &[&str]) -> Result<String> {
     let output = run(Command::new("docker").args(arguments))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// What a container has printed: stdout, stderr.
+/// Returns the stdout and the stderr of a container.
 pub(super) fn logs(container: &str) -> Result<(String, String)> {
     let output = run(Command::new("docker").args(["logs", container]))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((text(&output.stdout), text(&output.stderr)))
 }
 
-/// `docker compose`, or `docker-compose` where there is no other.
+/// Returns the command `docker compose`, or `docker-compose` if the plugin is absent.
 pub(super) fn compose() -> Result<Command> {
     let works = |command: &mut Command| {
         command.arg("version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -34,15 +34,15 @@ pub(super) fn compose() -> Result<Command> {
     Err(Error::new("no docker compose; run: sudo apt-get install docker-compose"))
 }
 
-/// Runs a command to its end; an error has what it printed on stderr.
+/// Runs a command to its end. The error of a failure contains its stderr.
 pub(super) fn run(command: &mut Command) -> Result<Output> {
-    let said = format!("{} {}", command.get_program().display(), words(command));
-    let output = command.stdin(Stdio::null()).output().map_err(Error::when(&said))?;
+    let line = format!("{} {}", command.get_program().display(), words(command));
+    let output = command.stdin(Stdio::null()).output().map_err(Error::when(&line))?;
     if output.status.success() {
         return Ok(output);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!("{said} ended with {}:\n{}", output.status, errors.trim())))
+    Err(Error::new(format!("{line} ended with {}:\n{}", output.status, errors.trim())))
 }
 
 fn words(command: &Command) -> String {

@@ -1,33 +1,33 @@
-//! Requests of several clients at a steady pace, each in a trace of its own, and the spans of all of them.
+//! Load: requests of several clients at a steady pace, each in its own trace.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use logtracer_demo::story::HOPS;
+use logtracer_harness::{Error, Result, envoy, wait};
 use serde_json::Value;
 
 use super::stack::Stack;
-use crate::demo::story::HOPS;
-use crate::{Error, Result, envoy, wait};
 
 const CLIENTS: u32 = 4;
-/// Between two requests of a client.
+/// The pause between two requests of a client.
 const PACE: Duration = Duration::from_millis(50);
-/// What a request through four proxies and services takes at most, however bad the day of the exporter.
-pub(super) const PROMPT: Duration = Duration::from_millis(1500);
-/// The same where Envoy waits for a service that does not answer any more (`connect_timeout` in mesh.yaml).
-pub(super) const PATIENT: Duration = Duration::from_secs(4);
+/// The maximum duration of a request through four proxies and services, in any state of the exporter.
+pub(super) const MAX_DURATION: Duration = Duration::from_millis(1500);
+/// The same while Envoy connects to a service that is down (`connect_timeout` in mesh.yaml).
+pub(super) const MAX_DURATION_WITH_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What was sent.
+/// The requests that were sent.
 #[derive(Default)]
 pub(super) struct Load {
     traces: Vec<String>,
     slowest: Duration,
-    /// How many answers went without what the backend knows.
+    /// Responses without data of the backend.
     pub(super) incomplete: usize,
 }
 
-/// Sends requests for as long as `meanwhile` takes, and half a second more on both sides. `series` keeps the ids of
-/// several loads apart.
+/// Sends requests while `meanwhile` runs, and for half a second before and after. `series` separates the trace ids of
+/// several loads.
 pub(super) fn during(
     stack: &Stack,
     series: u32,
@@ -66,12 +66,12 @@ fn send(entrance: &str, series: u32, stop: &AtomicBool) -> Result<Load> {
         let trace = format!("{series:016x}{number:016x}");
         let start = Instant::now();
         let request = client.get(format!("{entrance}/orders/{number}"));
-        let answer = request.header("b3", format!("{trace}-00f067aa0ba902b7-1")).send();
-        let answer = answer.map_err(Error::when("a request under load"))?;
-        if answer.status() != 200 {
-            return Err(Error::new(format!("request {number} under load was answered {}", answer.status())));
+        let response = request.header("b3", format!("{trace}-00f067aa0ba902b7-1")).send();
+        let response = response.map_err(Error::when("a request under load"))?;
+        if response.status() != 200 {
+            return Err(Error::new(format!("request {number} under load: status {}", response.status())));
         }
-        let body: Value = answer.json().map_err(Error::when("an answer under load"))?;
+        let body: Value = response.json().map_err(Error::when("a response under load"))?;
         load.slowest = load.slowest.max(start.elapsed());
         load.incomplete += usize::from(body["left"].is_null());
         load.traces.push(trace);
@@ -81,14 +81,14 @@ fn send(entrance: &str, series: u32, stop: &AtomicBool) -> Result<Load> {
 }
 
 impl Load {
-    /// That no request took longer than `limit`, and that the store gets every span of every request.
-    pub(super) fn check_all_arrived(&self, stack: &Stack, limit: Duration) -> Result<String> {
+    /// Checks that no request took longer than `limit`, and waits until the store has every span of every request.
+    pub(super) fn check_all_stored(&self, stack: &Stack, limit: Duration) -> Result<String> {
         if self.slowest > limit {
             return Err(Error::new(format!("a request took {:?}", self.slowest)));
         }
         let store = stack.store();
         let mut missing: Vec<&String> = self.traces.iter().collect();
-        let arrived = wait::try_until("the spans of the load", || {
+        let stored = wait::try_until("the spans of the load", || {
             let mut still = Vec::new();
             for id in missing.drain(..) {
                 if store.trace(id)?.is_none_or(|trace| trace.spans.len() < HOPS) {
@@ -99,7 +99,7 @@ impl Load {
             Ok(missing.is_empty().then_some(()))
         });
         let stats = stack.admin().stats("logtracer_spans_(sent|dropped|retried)")?;
-        if let Err(cause) = arrived {
+        if let Err(cause) = stored {
             return Err(Error::new(format!(
                 "{cause}; {} of {} traces are incomplete; {stats:?}",
                 missing.len(),

@@ -1,18 +1,18 @@
-//! What goes through the stack on a good day.
+//! Checks while every part of the stack is up.
 
+use logtracer_demo::mesh::PROJECT;
+use logtracer_demo::requests::REQUESTS;
+use logtracer_demo::story::{HOPS, check_linked};
+use logtracer_harness::store::Span;
+use logtracer_harness::{Error, Result, cases, envoy, lines as log_lines, wait};
 use serde_json::{Value, json};
 
-use super::Said;
+use super::Summary;
 use super::docker::docker;
 use super::stack::{PAGE_LOG, PAGE_LOG_BYTES, SERVICES, Stack};
-use crate::cases;
-use crate::demo::requests::REQUESTS;
-use crate::demo::story::{HOPS, check_linked};
-use crate::mesh::PROJECT;
-use crate::{Error, Result, envoy, wait};
 
-/// How each container runs.
-pub(super) fn containers(stack: &Stack) -> Said {
+/// Checks the health and the security settings of each container.
+pub(super) fn containers(stack: &Stack) -> Summary {
     let services = || SERVICES.into_iter().chain([PAGE_LOG]);
     for service in services() {
         let container = stack.container(service)?;
@@ -31,20 +31,20 @@ pub(super) fn containers(stack: &Stack) -> Said {
                 return Err(Error::new(format!("{pointer} of {service} is {}, not {expected}", of(pointer))));
             }
         }
-        // An Envoy of others may bring no check of its own; its readiness was waited for.
-        let brings_none =
+        // An image of Envoy may have no health check. The stack has waited for its readiness.
+        let has_no_check =
             service == PAGE_LOG || (service == "envoy" && of("/0/Config/Healthcheck").is_null());
-        if !brings_none {
+        if !has_no_check {
             wait::try_until(&format!("health of {service}"), || {
                 Ok((stack.health(service)? == "healthy").then_some(()))
             })?;
         }
     }
-    Ok(format!("{} of them", services().count()))
+    Ok(format!("{} containers", services().count()))
 }
 
-/// Every row of the shared tables, sent by a caller from outside: what callers send, and what logtracer itself sends.
-pub(super) fn headers(stack: &Stack) -> Said {
+/// Sends every row of the shared tables: headers of callers, and headers that logtracer writes.
+pub(super) fn headers(stack: &Stack) -> Summary {
     #[derive(serde::Deserialize)]
     struct Echo {
         headers: Vec<(String, String)>,
@@ -64,16 +64,16 @@ pub(super) fn headers(stack: &Stack) -> Said {
     Ok(format!("{} rows", cases.len()))
 }
 
-/// The callers of the demo: the answer, the spans of every hop and how they hang together, the lines of every program.
-/// First of what sends, since the callers name traces of their own.
-pub(super) fn spans(stack: &Stack) -> Said {
+/// Checks the responses to the demo's callers, the links of their spans and the lines of every program. It runs before
+/// any other check sends requests, because the callers bring their own trace ids.
+pub(super) fn spans(stack: &Stack) -> Summary {
     for request in REQUESTS {
         let answer = request.send(&stack.entrance())?;
         let trace = stack.store().complete_trace(&answer.trace_id, HOPS, 0)?;
         check_linked(&trace, request.parent).map_err(Error::when(request.path))?;
         for (service, least) in [("envoy", HOPS), ("frontend", 1), ("backend", 1)] {
             wait::try_until(&format!("{least} lines of {service} in trace {}", answer.trace_id), || {
-                let of_trace = |line: &Value| crate::lines::trace_id(line) == Some(answer.trace_id.as_str());
+                let of_trace = |line: &Value| log_lines::trace_id(line) == Some(answer.trace_id.as_str());
                 let found = stack.lines(service)?.iter().filter(|line| of_trace(line)).count();
                 Ok((found >= least).then_some(()))
             })?;
@@ -82,8 +82,8 @@ pub(super) fn spans(stack: &Stack) -> Said {
     Ok(format!("{} requests, {} spans, the lines of each", REQUESTS.len(), REQUESTS.len() * HOPS))
 }
 
-/// The list names the traces of the callers, and the page of each trace its services and the lines of the proxies.
-pub(super) fn page(stack: &Stack) -> Said {
+/// Checks that the list has the traces of the callers, and each page its services and the lines of the proxies.
+pub(super) fn page(stack: &Stack) -> Summary {
     let store = stack.store();
     let client = envoy::client()?;
     let get = |path: &str| -> Result<String> {
@@ -112,42 +112,40 @@ pub(super) fn page(stack: &Stack) -> Said {
     Ok(format!("{} traces", traces.len()))
 }
 
-/// Cloud Trace gets each span that the store has of the callers' traces, and has refused nothing of what was sent.
-pub(super) fn cloud_trace(stack: &Stack) -> Said {
+/// Checks that Cloud Trace has each span of the callers that the store has, and has rejected no request.
+pub(super) fn cloud_trace(stack: &Stack) -> Summary {
     #[derive(serde::Deserialize)]
     struct Spans {
         names: Vec<String>,
-        refused: Vec<String>,
+        rejected: Vec<String>,
     }
     let store = stack.store();
     let mut expected = Vec::new();
     for request in REQUESTS {
         let Some(trace_id) = request.trace_id() else { continue };
         let trace = store.complete_trace(trace_id, HOPS, 0)?;
-        let name = |span: &crate::store::Span| {
-            format!("projects/{PROJECT}/traces/{trace_id}/spans/{}", span.span_id)
-        };
+        let name = |span: &Span| format!("projects/{PROJECT}/traces/{trace_id}/spans/{}", span.span_id);
         expected.extend(trace.spans.iter().map(name));
     }
     let client = envoy::client()?;
     wait::try_until("the spans at Cloud Trace", || {
         let answer = client.get(stack.cloud_trace()).send().and_then(|answer| answer.json());
         let spans: Spans = answer.map_err(Error::when("Cloud Trace"))?;
-        if let Some(mistake) = spans.refused.first() {
-            return Err(Error::new(format!("Cloud Trace has refused {}: {mistake}", spans.refused.len())));
+        if let Some(mistake) = spans.rejected.first() {
+            return Err(Error::new(format!("Cloud Trace has rejected {}: {mistake}", spans.rejected.len())));
         }
         let all = expected.iter().all(|name| spans.names.contains(name));
         Ok(all.then(|| format!("{} of the callers, {} in all", expected.len(), spans.names.len())))
     })
 }
 
-/// The file of lines for the page has been set aside, and no more than it and the one before take room.
-pub(super) fn page_log(stack: &Stack) -> Said {
-    // What may come in the ten seconds between two looks, and more.
-    const MOST: u64 = 2 * PAGE_LOG_BYTES + (8 << 20);
+/// Checks that the file of lines for the page is rotated, and that it and its predecessor stay below a limit.
+pub(super) fn page_log(stack: &Stack) -> Summary {
+    // With more than what Envoy writes in the ten seconds between two checks of the size.
+    const MAX_BYTES: u64 = 2 * PAGE_LOG_BYTES + (8 << 20);
     let container = stack.container(PAGE_LOG)?;
     let inside = |command: &str| docker(&["exec", &container, "busybox", "sh", "-c", command]);
-    wait::try_until("the file of lines to be set aside", || {
+    wait::try_until("the rotation of the file of lines", || {
         Ok(inside("test -e /var/log/logtracer/envoy.log.1").is_ok().then_some(()))
     })?;
     let used = inside("busybox du -k -s /var/log/logtracer")?;
@@ -155,15 +153,15 @@ pub(super) fn page_log(stack: &Stack) -> Said {
         .split_whitespace()
         .next()
         .and_then(|number| number.parse().ok())
-        .ok_or_else(|| Error::new(format!("du says {used}")))?;
-    if kib << 10 > MOST {
+        .ok_or_else(|| Error::new(format!("unexpected output of du: {used}")))?;
+    if kib << 10 > MAX_BYTES {
         return Err(Error::new(format!("{kib} KiB in the volume of the lines")));
     }
     Ok(format!("{kib} KiB"))
 }
 
-/// Everything that was printed until now, by all containers.
-pub(super) fn lines(stack: &Stack) -> Said {
+/// Checks every line that the containers have printed so far.
+pub(super) fn lines(stack: &Stack) -> Summary {
     let mut counts = Vec::new();
     for service in SERVICES {
         let lines = stack.lines(service).map_err(Error::when(service))?;

@@ -2,21 +2,21 @@
 
 use std::process::Command;
 
+use logtracer_harness::envoy::{self, Admin};
+use logtracer_harness::store::Store;
+use logtracer_harness::{Error, Result, lines, ports, wait};
 use serde_json::Value;
 
 use super::docker::{compose, docker, logs, run};
-use crate::envoy::{self, Admin};
-use crate::store::Store;
-use crate::{Error, Result, lines, ports, wait};
 
-/// The services of the file that print lines.
+/// The services that print lines.
 pub(super) const SERVICES: [&str; 5] = ["envoy", "frontend", "backend", "exporter", "cloud-trace"];
 
-/// The service that sets Envoy's file of lines aside, and how large it lets it grow here: so that it does so all the time.
+/// The service that rotates Envoy's file of lines, and the size at which it does: small, so that it rotates often.
 pub(super) const PAGE_LOG: &str = "page-log";
 pub(super) const PAGE_LOG_BYTES: u64 = 64 << 10;
 
-/// A running stack, which is taken down when the value is dropped.
+/// A running stack, which is removed when the value is dropped.
 pub(super) struct Stack {
     project: String,
     entrance: u16,
@@ -26,7 +26,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Brings it up, under a name of its own, and waits until requests come through.
+    /// Starts the stack under a unique name and waits until it serves requests.
     pub(super) fn start() -> Result<Stack> {
         let stack = Stack {
             project: format!("logtracer-test-{}", std::process::id()),
@@ -37,7 +37,7 @@ impl Stack {
         };
         envoy::plugin()?;
         let up = run(stack.compose()?.args(["up", "--detach", "--no-build"])).map(drop);
-        // What the containers have said goes with them, when this value is dropped.
+        // The logs of the containers are lost when this value is dropped.
         let ready = up.and_then(|()| stack.wait_until_ready());
         ready.map_err(|cause| Error::new(format!("{cause}\n{}", stack.tail())))?;
         Ok(stack)
@@ -69,12 +69,12 @@ impl Stack {
         })
     }
 
-    /// Where callers connect: a URL without a slash at its end.
+    /// The URL that callers connect to, without a slash at its end.
     pub(super) fn entrance(&self) -> String {
         format!("http://127.0.0.1:{}", self.entrance)
     }
 
-    /// Envoy's statistics.
+    /// The admin interface of Envoy.
     pub(super) fn admin(&self) -> Admin {
         Admin(self.admin)
     }
@@ -84,7 +84,7 @@ impl Stack {
         Store { page: format!("http://127.0.0.1:{}/", self.page) }
     }
 
-    /// What Cloud Trace has got.
+    /// The URL of the spans that Cloud Trace has.
     pub(super) fn cloud_trace(&self) -> String {
         format!("http://127.0.0.1:{}/spans", self.cloud_trace)
     }
@@ -96,7 +96,7 @@ impl Stack {
         docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &project, "--filter", &service])
     }
 
-    /// What its health check says: `starting`, `healthy` or `unhealthy`.
+    /// The result of its health check: `starting`, `healthy` or `unhealthy`.
     pub(super) fn health(&self, service: &str) -> Result<String> {
         docker(&["inspect", "--format", "{{.State.Health.Status}}", &self.container(service)?])
     }
@@ -106,13 +106,13 @@ impl Stack {
         format!("{}_telemetry", self.project)
     }
 
-    /// What a service has printed: each line as one JSON object.
+    /// The stdout of a service: each line is one JSON object.
     pub(super) fn lines(&self, service: &str) -> Result<Vec<Value>> {
         let (stdout, _) = logs(&self.container(service)?)?;
         stdout.lines().map(lines::parse).collect()
     }
 
-    /// The last lines of all services, for someone who looks for a cause.
+    /// The last lines of all services, to find the cause of a failure.
     pub(super) fn tail(&self) -> String {
         const LAST: usize = 25;
         let mut text = String::new();
@@ -145,7 +145,7 @@ impl Drop for Stack {
             run(command.args(["down", "--volumes", "--remove-orphans", "--timeout", "5"]))
         });
         if let Err(cause) = down {
-            eprintln!("logtracer-envoy-test: left behind: {cause}");
+            eprintln!("logtracer-envoy-test: cannot remove the stack: {cause}");
         }
     }
 }

@@ -1,0 +1,33 @@
+//! What `make bench` and `make soak` measure. Each module measures, its program in `bin/` prints.
+//!
+//! - [`filter`]: CPU time and instructions of Envoy for a request, plain, with the filter and with Envoy's own tracers;
+//! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
+//! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
+//! - [`sizes`]: bytes of a span and of a log line;
+//! - [`soak`]: memory of an Envoy with the filter under load.
+
+pub mod delivery;
+pub mod figures;
+pub mod filter;
+mod h2load;
+pub mod ingest;
+mod service;
+pub mod sizes;
+pub mod soak;
+
+use std::path::{Path, PathBuf};
+
+use logtracer_harness::{Error, Result};
+
+/// Creates a folder in `dir`.
+fn folder(dir: &Path, name: &str) -> Result<PathBuf> {
+    let path = dir.join(name);
+    std::fs::create_dir(&path).map_err(Error::when(path.display()))?;
+    Ok(path)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}

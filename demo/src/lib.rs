@@ -1,0 +1,101 @@
+//! The demo: two services behind Envoy, requests of different callers, and the lines and spans of one trace.
+//!
+//! ```text
+//! requests ──► mesh: frontend ──► backend, each behind Envoy, and the exporter
+//!                │
+//!                ▼
+//!              story: the lines and spans of one request ──► tree: its spans, indented
+//! ```
+
+pub mod mesh;
+pub mod requests;
+pub mod service;
+pub mod story;
+mod tree;
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use logtracer_harness::{Error, Result, signals};
+
+use mesh::Mesh;
+use requests::REQUESTS;
+use story::Story;
+
+/// The address of the viewer's page, unless it is in use.
+const PAGE: &str = "127.0.0.1:4380";
+const ANY: &str = "127.0.0.1:0";
+
+/// When the demo ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// After the trace is shown.
+    AfterTrace,
+    /// On Ctrl-C or SIGTERM.
+    OnSignal,
+}
+
+/// Runs the demo and stops all programs that it started. The error of a missing line or span names it.
+pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
+    let signal = signals::listen()?;
+    let mut page = Page { out, colours };
+
+    page.title("logtracer", "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend")?;
+    let mesh = Mesh::start(view(ending))?;
+
+    page.title("Requests", "four callers, each with its own kind of trace header")?;
+    let mut responses = Vec::new();
+    for request in REQUESTS {
+        let response = request.send(&mesh.url(""))?;
+        page.line(&format!(
+            "  GET {:<13} {}   {:<22} {}",
+            request.path, response.status, request.header, response.trace_id
+        ))?;
+        responses.push(response);
+    }
+
+    let shown = REQUESTS.iter().position(|request| request.shown).unwrap_or(0);
+    let story = Story::wait(&mesh, &responses[shown])?;
+
+    page.title(
+        "Lines",
+        &format!("every line for GET {}, of the proxies and of both services", REQUESTS[shown].path),
+    )?;
+    for line in &story.lines {
+        page.line(line)?;
+    }
+    page.title("Spans", "of the same request, from the exporter's store")?;
+    for line in tree::render(&story.trace) {
+        page.line(&format!("  {line}"))?;
+    }
+    story.check(&REQUESTS[shown])?;
+
+    if ending == Ending::OnSignal {
+        page.title("Page", &format!("{}   Ctrl-C ends the demo", mesh.exporter.page()))?;
+        page.out.flush().map_err(Error::when("stdout"))?;
+        signal.recv().map_err(Error::when("waiting for a signal"))?;
+        page.line("")?;
+    }
+    Ok(())
+}
+
+fn view(ending: Ending) -> &'static str {
+    let is_free = || TcpListener::bind(PAGE).is_ok();
+    if ending == Ending::OnSignal && is_free() { PAGE } else { ANY }
+}
+
+struct Page<'a> {
+    out: &'a mut dyn Write,
+    colours: bool,
+}
+
+impl Page<'_> {
+    fn title(&mut self, word: &str, explanation: &str) -> Result<()> {
+        let (bold, dim, plain) = if self.colours { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
+        self.line(&format!("\n{bold}{word:<11}{plain}{dim}{explanation}{plain}"))
+    }
+
+    fn line(&mut self, text: &str) -> Result<()> {
+        writeln!(self.out, "{text}").map_err(Error::when("stdout"))
+    }
+}

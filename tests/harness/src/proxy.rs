@@ -1,0 +1,383 @@
+//! One Envoy with several listeners in front of an [`Origin`] and a [`Collector`]. Each listener has its own
+//! configuration of the filter, so that a table of cases needs only one Envoy.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::collector::{Collector, Span};
+use crate::envoy::{self, Envoy};
+use crate::origin::Origin;
+use crate::{Error, Result, lines, ports, wait};
+
+/// The exporter's cluster with a name as Istio's.
+pub const ISTIO_EXPORTER: &str = "outbound|4318||exporter.obs.svc.cluster.local";
+
+/// A listener with the filter.
+#[derive(Clone)]
+pub struct Listener {
+    /// The name.
+    pub name: &'static str,
+    /// The filter's configuration, or `None` for no configuration.
+    pub filter: Option<Value>,
+    /// Envoy's `traffic_direction`.
+    pub direction: &'static str,
+    /// The filters before the router, in order.
+    pub filters: &'static [&'static str],
+    /// Fields that are added to the HTTP connection manager, or replaced in it.
+    pub manager: Value,
+    /// Envoy's `vm_id`: filters with the same id share a VM in each worker.
+    pub vm: &'static str,
+}
+
+impl Listener {
+    /// Creates an inbound listener.
+    pub fn new(name: &'static str, filter: Value) -> Listener {
+        Listener {
+            name,
+            filter: Some(filter),
+            direction: "INBOUND",
+            vm: "",
+            filters: &["rbac", "grpc_web", "logtracer"],
+            manager: json!({}),
+        }
+    }
+}
+
+/// A running Envoy and its origin.
+pub struct Proxy {
+    /// The Envoy.
+    pub envoy: Envoy,
+    /// The service behind it.
+    pub origin: Origin,
+    ports: BTreeMap<&'static str, u16>,
+    listeners_file: PathBuf,
+    _dir: TempDir,
+}
+
+/// The lines and spans of a trace.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The log lines.
+    pub lines: Vec<Value>,
+    /// The spans.
+    pub spans: Vec<Span>,
+}
+
+impl Proxy {
+    /// Starts Envoy as the node `node` with listeners. `exporter` is the port of the cluster `logtracer-exporter`.
+    pub fn start(node: Value, listeners: &[Listener], exporter: u16) -> Result<Proxy> {
+        Self::start_with_workers(1, node, listeners, exporter)
+    }
+
+    /// Starts Envoy with a number of worker threads.
+    pub fn start_with_workers(
+        workers: u8,
+        node: Value,
+        listeners: &[Listener],
+        exporter: u16,
+    ) -> Result<Proxy> {
+        let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        Self::start_with_bootstrap(workers, node, listeners, origin, clusters, json!({}))
+    }
+
+    /// Starts Envoy in front of other services: names of clusters and their ports of 127.0.0.1. The listeners have the
+    /// routes to them.
+    pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {
+        let clusters = services.iter().map(|(name, port)| cluster(name, *port)).collect();
+        Self::start_with_bootstrap(1, node, listeners, Origin::start()?, clusters, json!({}))
+    }
+
+    /// Starts an Envoy whose overload manager rejects every request.
+    pub fn start_overloaded(node: Value, listeners: &[Listener], exporter: u16) -> Result<Proxy> {
+        let monitor = "envoy.resource_monitors.fixed_heap";
+        let overload = json!({
+            "refresh_interval": "0.1s",
+            "resource_monitors": [{ "name": monitor, "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                "max_heap_size_bytes": 1,
+            } }],
+            "actions": [{
+                "name": "envoy.overload_actions.stop_accepting_requests",
+                "triggers": [{ "name": monitor, "threshold": { "value": 0.5 } }],
+            }],
+        });
+        let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        Self::start_with_bootstrap(
+            1,
+            node,
+            listeners,
+            origin,
+            clusters,
+            json!({ "overload_manager": overload }),
+        )
+    }
+
+    fn start_with_bootstrap(
+        workers: u8,
+        node: Value,
+        listeners: &[Listener],
+        origin: Origin,
+        clusters: Value,
+        mut config: Value,
+    ) -> Result<Proxy> {
+        let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
+        let ports = listeners
+            .iter()
+            .map(|listener| ports::reserve().map(|port| (listener.name, port)))
+            .collect::<Result<_>>()?;
+        let admin = ports::reserve()?;
+        let listeners_file = dir.path().join("listeners.json");
+        config["node"] = node;
+        config["admin"] = json!({ "address": address(admin) });
+        config["dynamic_resources"] =
+            json!({ "lds_config": { "path_config_source": { "path": listeners_file } } });
+        config["static_resources"] = json!({ "clusters": clusters });
+        write_listeners(&listeners_file, listeners, &ports)?;
+        let envoy = Envoy::start_with_workers(workers, &config.to_string(), admin, dir.path())?;
+        Ok(Proxy { envoy, origin, ports, listeners_file, _dir: dir })
+    }
+
+    /// Replaces the listeners of the running Envoy. Unchanged listeners stay.
+    pub fn replace(&self, listeners: &[Listener]) -> Result<()> {
+        write_listeners(&self.listeners_file, listeners, &self.ports)
+    }
+
+    /// The address that callers of a listener connect to.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports.get(listener).copied().unwrap_or(0)))
+    }
+
+    /// Returns the log lines of a trace so far.
+    pub fn lines(&self, trace_id: &str) -> Result<Vec<Value>> {
+        let mut lines = lines::read(self.envoy.stdout())?;
+        lines.retain(|line| lines::trace_id(line) == Some(trace_id));
+        Ok(lines)
+    }
+
+    /// Waits until a trace has a line and a span, and returns its lines and spans.
+    pub fn telemetry(&self, collector: &Collector, trace_id: &str) -> Result<Telemetry> {
+        wait::try_until(&format!("a line and a span of {trace_id}"), || {
+            let lines = self.lines(trace_id)?;
+            let mut spans = collector.spans();
+            spans.retain(|span| span.trace_id == trace_id);
+            Ok(Some(Telemetry { lines, spans })
+                .filter(|found| !found.lines.is_empty() && !found.spans.is_empty()))
+        })
+    }
+}
+
+/// Replaces the file atomically, so that Envoy never reads an incomplete one.
+fn write_listeners(
+    file: &PathBuf,
+    listeners: &[Listener],
+    ports: &BTreeMap<&'static str, u16>,
+) -> Result<()> {
+    let resources = listeners
+        .iter()
+        .map(|listener| {
+            let mut resource = configuration(listener, ports.get(listener.name).copied().unwrap_or(0))?;
+            resource["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+            Ok(resource)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let new = file.with_extension("new");
+    std::fs::write(&new, json!({ "resources": resources }).to_string())
+        .and_then(|()| std::fs::rename(&new, file))
+        .map_err(Error::when(file.display()))
+}
+
+/// Returns the configuration of an address on 127.0.0.1.
+pub(crate) fn address(port: u16) -> Value {
+    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+}
+
+/// Returns the configuration of a cluster with one endpoint.
+pub(crate) fn cluster(name: &str, port: u16) -> Value {
+    json!({
+        "name": name,
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }],
+        },
+    })
+}
+
+fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
+    let down = ports::reserve()?; // a closed port
+    let mut grpc = cluster("grpc", origin.grpc().port());
+    grpc["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": {} },
+        },
+    });
+    Ok(json!([
+        cluster("service", origin.http().port()),
+        grpc,
+        cluster("down", down),
+        cluster("logtracer-exporter", exporter),
+        cluster(ISTIO_EXPORTER, exporter),
+    ]))
+}
+
+/// Returns the configuration of a listener.
+pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
+    let mut plugin = json!({
+        "name": listener.name,
+        "vm_config": {
+            "vm_id": listener.vm,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": envoy::plugin()? } },
+        },
+        "fail_open": true,
+    });
+    if let Some(filter) = &listener.filter {
+        plugin["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
+    }
+    let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
+    let http_filter = |name: &str| match name {
+        // Responds before the filters after it see the request.
+        "rbac" => filter(
+            "envoy.filters.http.rbac",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                "rules": { "action": "DENY", "policies": { "nobody": {
+                    "permissions": [{ "url_path": { "path": { "prefix": "/forbidden" } } }],
+                    "principals": [{ "any": true }],
+                } } },
+            }),
+        ),
+        "grpc_web" => filter(
+            "envoy.filters.http.grpc_web",
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb" }),
+        ),
+        "logtracer" => filter(
+            "logtracer",
+            json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "config": plugin,
+            }),
+        ),
+        _ => filter(
+            "envoy.filters.http.router",
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }),
+        ),
+    };
+    let http_filters: Vec<_> =
+        listener.filters.iter().chain(&["router"]).map(|name| http_filter(name)).collect();
+    let mut connection_manager = json!({
+        "@type":
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": listener.name,
+        "http_protocol_options": { "accept_http_10": true, "default_host_for_http_10": "old.example.com" },
+        "http2_protocol_options": { "allow_connect": true },
+        "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
+        "max_request_headers_kb": 96,
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes() }] },
+        "http_filters": http_filters,
+        "access_log": [{
+            "name": "logtracer",
+            "filter": { "extension_filter": filter("has-line", json!({
+                "@type":
+                    "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": "'wasm.logtracer' in filter_state",
+            })) },
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                "log_format": { "text_format_source":
+                    { "inline_string": "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } },
+            },
+        }],
+    });
+    for (key, value) in listener.manager.as_object().into_iter().flatten() {
+        connection_manager[key] = value.clone();
+    }
+    Ok(json!({
+        "name": listener.name,
+        "address": address(port),
+        "traffic_direction": listener.direction,
+        "filter_chains": [{ "filters": [
+            filter("envoy.filters.network.http_connection_manager", connection_manager),
+        ] }],
+    }))
+}
+
+/// Returns a route for each behaviour of Envoy. It responds 404 to any other path.
+fn routes() -> Value {
+    json!([
+        { "name": "down", "match": { "path": "/down" }, "route": { "cluster": "down" } },
+        { "name": "limited", "match": { "path": "/limited" }, "direct_response": { "status": 429 } },
+        { "name": "moved", "match": { "path": "/moved" }, "redirect": { "path_redirect": "/elsewhere" } },
+        {
+            "name": "impatient",
+            "match": { "path": "/origin/never/impatient" },
+            "route": { "cluster": "service", "timeout": "0.3s" },
+        },
+        {
+            "name": "impatient-twice",
+            "match": { "path": "/origin/never/twice" },
+            "route": { "cluster": "service", "timeout": "0s", "retry_policy":
+                { "retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.2s" } },
+        },
+        {
+            "name": "idle",
+            "match": { "safe_regex": { "regex": "/origin/(never|half)/idle" } },
+            "route": { "cluster": "service", "timeout": "0s", "idle_timeout": "0.3s" },
+        },
+        {
+            "name": "short",
+            "match": { "path": "/origin/never/short" },
+            "route": { "cluster": "service", "timeout": "0s", "max_stream_duration":
+                { "max_stream_duration": "0.3s" } },
+        },
+        {
+            "name": "cut-short",
+            "match": { "path": "/origin/half/short" },
+            "route": { "cluster": "service", "timeout": "0s", "max_stream_duration":
+                { "max_stream_duration": "1.2s" } },
+        },
+        {
+            "name": "mirrored",
+            "match": { "path": "/origin/mirrored" },
+            "route": { "cluster": "service", "timeout": "0s", "request_mirror_policies":
+                [{ "cluster": "service" }] },
+        },
+        {
+            "name": "retried",
+            "match": { "path": "/origin/retry" },
+            "route": { "cluster": "service", "retry_policy": {
+                "retry_on": "5xx",
+                "num_retries": 3,
+                "retry_back_off": { "base_interval": "0.01s", "max_interval": "0.02s" },
+            } },
+        },
+        {
+            "name": "redirected",
+            "match": { "path": "/origin/internal" },
+            "route": { "cluster": "service", "internal_redirect_policy":
+                { "max_internal_redirects": 1, "redirect_response_codes": [302] } },
+        },
+        {
+            "name": "tunnel",
+            "match": { "connect_matcher": {} },
+            "route": { "cluster": "service", "timeout": "0s", "upgrade_configs":
+                [{ "upgrade_type": "CONNECT", "connect_config": {} }] },
+        },
+        // Exports of other proxies through this one.
+        { "match": { "path": "/v1/traces" }, "route": { "cluster": "logtracer-exporter" } },
+        { "match": { "prefix": "/demo.Down/" }, "route": { "cluster": "down", "timeout": "0s" } },
+        {
+            "match": { "prefix": "/demo.Shop/" },
+            "route": { "cluster": "grpc", "timeout": "0s", "max_stream_duration":
+                { "grpc_timeout_header_max": "0s" } }, // the caller's own
+        },
+        { "match": { "prefix": "/origin/" }, "route": { "cluster": "service", "timeout": "0s" } },
+    ])
+}

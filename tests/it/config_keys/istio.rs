@@ -1,0 +1,104 @@
+//! Metadata of Envoy's node, and configurations in Istio's form.
+
+use std::collections::BTreeMap;
+
+use logtracer_harness::collector::{Batch, Collector};
+use logtracer_harness::proxy::{ISTIO_EXPORTER, Listener, Proxy};
+use serde_json::{Value, json};
+
+use super::{Keys, LABELS};
+use crate::{CALLER, text, trace};
+
+/// Node metadata of Istio, numbers as doubles, and an absent configuration. Two listeners with the same plugin
+/// configuration are two root contexts in one VM, as in a sidecar.
+#[test]
+fn configuration_by_istio() {
+    let collector = Collector::start().unwrap();
+    let node = json!({
+        "id": "sidecar~10.0.0.1~cart-7d9f-x.shop~shop.svc.cluster.local",
+        "cluster": "cart.shop",
+        "metadata": { "LABELS": { "app": "cart-app", "service.istio.io/canonical-name": "cart" } },
+    });
+    let plugin_config = json!({
+        "project_id": "p",
+        "sampling": { "rate": 1.0, "max_per_second": 1000.0 },
+        "exporter": {
+            "cluster": "logtracer-exporter",
+            "authority": "exporter.example.com",
+            "path": "/otlp/v1/traces",
+            "timeout": "3s",
+            "flush_interval": "100ms",
+            "max_batch_spans": 5.0,
+            "max_buffer_bytes": 65536.0,
+            "headers": { "Authorization": "Bearer hush" },
+        },
+    });
+    let inbound = Listener::new("inbound", plugin_config.clone());
+    let outbound = Listener { direction: "OUTBOUND", ..Listener::new("outbound", plugin_config) };
+    let bare = Listener { filter: None, ..Listener::new("bare", json!({})) };
+    let proxy = Proxy::start(node, &[inbound, outbound, bare], collector.port()).unwrap();
+    let keys = Keys { proxy, collector };
+
+    for (number, listener, kind) in [(1, "inbound", "server"), (2, "outbound", "client")] {
+        let sent = format!("{}-{CALLER}-1", trace(number));
+        keys.get(listener, "/origin/ok", &[("b3", &sent)]);
+        let (line, span) = keys.line_and_span(&trace(number));
+        assert_eq!((span.kind, span.service_name.as_str()), (kind, "cart"));
+        assert!(text(&line, "/message").starts_with("cart - GET - "), "{line}");
+        assert_eq!(
+            text(&line, "/logging.googleapis.com~1trace"),
+            format!("projects/p/traces/{}", trace(number))
+        );
+    }
+    let sent = format!("{}-{CALLER}-1", trace(3));
+    assert_eq!(keys.get("bare", "/origin/ok", &[("b3", &sent)]).trace_id(), trace(3));
+    assert!(text(&keys.line_only(&trace(3)), "/message").starts_with("cart - GET - "));
+
+    // A burst is sent in batches of five before the interval has passed.
+    for number in 100..120 {
+        let sent = format!("{}-{CALLER}-1", trace(number));
+        keys.get("inbound", "/origin/ok", &[("b3", &sent)]);
+    }
+    keys.line_and_span(&trace(119));
+    let batches: Vec<Batch> = keys.collector.batches();
+    assert!(batches.iter().all(|batch| (1..=5).contains(&batch.spans.len())));
+    for batch in batches {
+        assert_eq!(batch.path, "/otlp/v1/traces");
+        assert_eq!(batch.header("host"), Some("exporter.example.com"));
+        assert_eq!(batch.header("authorization"), Some("Bearer hush"));
+        assert_eq!(batch.header("content-type"), Some("application/x-protobuf"));
+        assert_eq!(batch.header("b3"), Some("0")); // rule 74: exports are not traced
+        let expected: BTreeMap<String, Value> =
+            [("service.name", "cart"), ("gcp.project_id", "p")].map(|(k, v)| (k.to_owned(), v.into())).into();
+        assert_eq!(batch.resource, expected);
+    }
+    assert!(!keys.proxy.envoy.errors().contains("hush"));
+}
+
+/// Rule 59: Istio marks the listeners of its gateways as outbound, but their callers are outside.
+#[test]
+fn gateway_of_istio() {
+    let collector = Collector::start().unwrap();
+    let node = json!({ "id": "router~10.0.0.2~gate-5c~istio-system.svc.cluster.local", "cluster": "gate" });
+    let filter = json!({ "exporter": { "cluster": ISTIO_EXPORTER, "flush_interval": "100ms" } });
+    let listener = Listener { direction: "OUTBOUND", ..Listener::new("gate", filter) };
+    let keys = Keys { proxy: Proxy::start(node, &[listener], collector.port()).unwrap(), collector };
+
+    keys.get("gate", "/origin/ok", &[("b3", &format!("{}-{CALLER}-1", trace(1)))]);
+    let (line, span) = keys.line_and_span(&trace(1));
+    assert_eq!((span.kind, span.service_name.as_str()), ("server", "gate"));
+    assert_eq!(line.pointer(LABELS).unwrap()["direction"], "inbound");
+    // The name of this cluster is not a valid authority.
+    assert_eq!(keys.collector.batches()[0].header("host"), Some("exporter.obs.svc.cluster.local:4318"));
+}
+
+/// Without a better name the label `app` names the service.
+#[test]
+fn a_service_is_named_by_its_label() {
+    let node = json!({ "id": "n", "cluster": "c", "metadata": { "LABELS": { "app": "till" } } });
+    let keys = Keys::start(node, &[("plain", json!({})), ("named", json!({ "service_name": "desk" }))]);
+    for (number, listener, name) in [(1, "plain", "till"), (2, "named", "desk")] {
+        keys.get(listener, "/origin/ok", &[("b3", &format!("{}-{CALLER}-1", trace(number)))]);
+        assert_eq!(keys.line_and_span(&trace(number)).1.service_name, name);
+    }
+}

@@ -1,0 +1,89 @@
+//! The module as an OCI image in a folder: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>.
+//!
+//! Istio's agent and Envoy Gateway load the last layer of an image, which must be a gzip'ed tar with a file
+//! `plugin.wasm`.
+//!
+//! Invariant: the digest of an image depends on its module, tag and labels only. No time and no name of a builder is
+//! recorded.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
+
+use crate::{sha256, write as write_file};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A constant time of creation, because the digest must not depend on the clock.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// Writes the image of `module` into `folder` with the name `tag`, and returns the digest by which it is pulled.
+pub(crate) fn write(module: &[u8], folder: &Path, tag: &str, labels: &[(&str, &str)]) -> Result<String> {
+    let tar = tar("plugin.wasm", module).context("tar")?;
+    let layer = gzip(&tar).context("gzip")?;
+    let labels: Value = labels.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+    let config = json!({
+        "created": CREATED,
+        // The module runs on any platform, but registries and tools expect one.
+        "architecture": "amd64",
+        "os": "linux",
+        "config": { "Labels": labels },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&tar))] },
+        "history": [{ "created": CREATED, "created_by": "COPY plugin.wasm /plugin.wasm" }],
+    })
+    .to_string();
+
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": blob(folder, CONFIG, config.as_bytes())?,
+        "layers": [blob(folder, LAYER, &layer)?],
+        "annotations": labels,
+    })
+    .to_string();
+    let mut descriptor = blob(folder, MANIFEST, manifest.as_bytes())?;
+    let digest = descriptor["digest"].as_str().unwrap_or_default().to_owned();
+    descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
+    write_file(&folder.join("index.json"), index.to_string().as_bytes())?;
+    let version = json!({ "imageLayoutVersion": "1.0.0" }).to_string();
+    write_file(&folder.join("oci-layout"), version.as_bytes())?;
+    Ok(digest)
+}
+
+/// Writes a blob and returns its descriptor.
+fn blob(folder: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    let digest = sha256(bytes);
+    write_file(&folder.join("blobs/sha256").join(&digest), bytes)?;
+    Ok(json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len() }))
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    // The header has no time, and 255 for an unknown operating system.
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+    gzip.write_all(bytes)?;
+    gzip.finish()
+}
+
+/// Returns a tar of one file that root owns and everybody can read.
+fn tar(name: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(bytes.len() as u64);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut header, name, bytes)?;
+    tar.into_inner()
+}
