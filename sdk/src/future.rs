@@ -1,4 +1,4 @@
-//! A future (or a body) that runs in a trace: bound on every poll, and while it is dropped.
+//! [`InTrace`]: a future or a body in a trace, which is current on every poll and while it is dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::current::Scope;
 
-/// Lets every future run in a trace.
+/// Methods of every future to run it in a trace.
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;
@@ -25,7 +25,7 @@ use crate::current::Scope;
 /// # });
 /// ```
 pub trait FutureExt: Future + Sized {
-    /// Runs the future in this trace, whatever is current where it is polled.
+    /// Runs the future in this trace, whatever trace is current when it is polled.
     ///
     /// ```
     /// use logtracer_sdk::prelude::*;
@@ -38,13 +38,12 @@ pub trait FutureExt: Future + Sized {
     /// # });
     /// ```
     fn in_trace(self, context: TraceContext) -> InTrace<Self> {
-        InTrace::new(Some(Scope::here(context)), self)
+        InTrace::new(Some(Scope::of(context)), self)
     }
 
-    /// Runs the future in the trace that is current now; without one it stays as it is.
+    /// Runs the future in the trace that is current now. If there is none, the future is not changed.
     ///
-    /// This is what a task needs that works on for the request that started it:
-    /// `tokio::spawn(work().in_current_trace())`.
+    /// Use it for a task that works for the request that starts it: `tokio::spawn(work().in_current_trace())`.
     ///
     /// ```
     /// use logtracer_sdk::prelude::*;
@@ -60,10 +59,10 @@ pub trait FutureExt: Future + Sized {
         InTrace::new(Scope::current(), self)
     }
 
-    /// Runs the future in a span of this name, see [`spans::span`](crate::spans::span).
+    /// Runs the future in a span with this name, see [`spans::span`](crate::spans::span).
     ///
-    /// The span begins now, below the trace that is current now, so that `tokio::spawn(work().in_span("work"))`
-    /// belongs to the request; it ends with the future.
+    /// The span starts now, as a child of the current span, so that `tokio::spawn(work().in_span("work"))` belongs to
+    /// the request. It ends with the future.
     ///
     /// ```
     /// use logtracer_sdk::current_trace;
@@ -98,7 +97,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct InTrace<T> {
         scope: Option<Scope>,
-        // Gone only while `InTrace` itself is dropped, so that this can happen within the scope.
+        // `None` only in `drop`, which drops it in the scope.
         #[pin]
         inner: Option<T>,
     }
@@ -117,7 +116,7 @@ impl<T> InTrace<T> {
         Self { scope, inner: Some(inner) }
     }
 
-    /// Polls the inner future or body within the scope.
+    /// Polls the inner future or body in the scope.
     pub(crate) fn poll_within<R>(self: Pin<&mut Self>, poll: impl FnOnce(Pin<&mut T>) -> Poll<R>) -> Poll<R> {
         let this = self.project();
         let _entered = this.scope.as_mut().map(Scope::enter);

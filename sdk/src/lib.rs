@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  sidecar ──► server::TraceLayer ──► your handler ──► client: .with_trace() ──► sidecar ──► next service
-//!  (headers)     bind on each poll        │                (headers)
+//!  (headers)   current on every poll      │                (headers)
 //!                                         ├── current_trace()
 //!                                         └── tracing::info!(…) ──► Logging ──► one JSON line on stdout
 //! ```
 //!
-//! The proxy in front of a service (Envoy with logtracer's filter) makes the trace and its spans; this crate keeps
-//! the trace at hand while the request is served, writes it into every log line and hands it on to the next hop.
-//! It needs neither the filter nor OpenTelemetry: where there is no trace in the headers, it begins one.
+//! The proxy in front of a service (Envoy with logtracer's filter) starts the trace and records its spans. This crate
+//! keeps the trace current while the request is served, adds it to every log line, and passes it to the next hop.
+//! It needs neither the filter nor OpenTelemetry: if a request has no trace, it starts one.
 //!
 #![cfg_attr(feature = "logging", doc = "```")]
 #![cfg_attr(not(feature = "logging"), doc = "```ignore")]
@@ -21,7 +21,7 @@
 //! let sink = Arc::clone(&lines);
 //! Logging::new("my-project", "shop")
 //!     .format(Format::Local)
-//!     .output(move |line| sink.lock().unwrap().extend_from_slice(line)) // stdout without this
+//!     .output(move |line| sink.lock().unwrap().extend_from_slice(line)) // default: stdout
 //!     .install()?;
 //!
 //! // In a service `server::TraceLayer` does this for each request.
@@ -38,39 +38,39 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Coming from bbc/logtracer, tracing-stackdriver or OpenTelemetry?
-//! [docs/migrating.md](https://github.com/logtracer/logtracer/blob/main/docs/migrating.md) tells what becomes of what.
+//! For bbc/logtracer, tracing-stackdriver and OpenTelemetry there is a migration guide:
+//! [docs/migrating.md](https://github.com/logtracer/logtracer/blob/main/docs/migrating.md).
 //!
-//! # How a trace keeps up with the code
+//! # How the trace follows the code
 //!
-//! | the code | what keeps the trace |
+//! | code | what keeps the trace current |
 //! |---|---|
-//! | awaits | [`server::TraceLayer`] binds it on every poll of the handler and of the response body |
+//! | `.await` | [`server::TraceLayer`], on every poll of the handler and of the response body |
 //! | `tokio::spawn(work().instrument(span))` | the span, see [`carry_traces`] |
-//! | spawns otherwise | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
-//! | starts a thread | [`TraceContextExt::run`] with [`current_trace()`] of before |
+//! | other tasks | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
+//! | threads | [`TraceContextExt::run`] with the [`current_trace()`] of the parent thread |
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | adds |
 //! |---|---|
 //! | `logging` (default) | [`Logging`], [`carry_traces`] |
-//! | `log` (default) | records of the `log` crate in the same lines |
+//! | `log` (default) | records of the `log` crate in the same log |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
 //! | `hyper` | `server` and `client` |
-//! | `axum` | `server`, and the route that axum has matched in lines and spans |
+//! | `axum` | `server`, and the route that axum matched in request lines and spans |
 //! | `actix` | `server`, and [`server::TraceLayer`] as a middleware of Actix |
-//! | `tonic` | `server` and `client`, and the messages of requests in their lines, redacted |
+//! | `tonic` | `server` and `client`, and redacted request messages in request lines |
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
-//! | `spans` | [`spans`]: spans of the application's own, sent to logtracer's exporter |
+//! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
-//! Rust 1.85 or later; tokio comes with `spans`, `tokio`, `axum`, `reqwest` and `actix` alone.
+//! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Links to what another feature adds lead nowhere without it; with all of them each is checked.
+// Items of a disabled feature cannot be linked to. The links are checked with all features.
 #![cfg_attr(
     not(all(
         feature = "actix",
@@ -98,8 +98,6 @@ struct Readme;
 #[doc = include_str!("../../docs/sdk.md")]
 struct Guide;
 
-#[cfg(feature = "logging")]
-mod carry;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(any(feature = "logging", feature = "spans"))]
@@ -109,14 +107,16 @@ mod current;
 mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
-#[cfg(any(feature = "server", feature = "client"))]
-mod exchange;
 mod future;
 mod ids;
 #[cfg(feature = "logging")]
 pub mod logging;
+#[cfg(any(feature = "server", feature = "client"))]
+mod request;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "logging")]
+mod span_carrier;
 #[cfg(feature = "spans")]
 pub mod spans;
 #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
@@ -126,8 +126,6 @@ mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-#[cfg(feature = "logging")]
-pub use carry::carry_traces;
 #[cfg(feature = "client")]
 pub use client::trace_headers;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
@@ -136,12 +134,14 @@ pub use future::{FutureExt, InTrace};
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;
 pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
+#[cfg(feature = "logging")]
+pub use span_carrier::carry_traces;
 #[cfg(feature = "spans")]
 pub use spans::span;
 #[cfg(feature = "tokio")]
 pub use task::{spawn, spawn_blocking};
 
-/// The traits whose methods read as if they belonged to what they extend.
+/// The extension traits of this crate.
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;

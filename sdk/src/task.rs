@@ -1,4 +1,4 @@
-//! tokio's spawns for work that goes on for the request that started it.
+//! tokio's `spawn` functions, in the current trace.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use crate::FutureExt;
 use crate::current::Scope;
 
-/// [`tokio::spawn`] in the current trace.
+/// Spawns a task in the current trace, see [`tokio::spawn`].
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;
@@ -22,7 +22,7 @@ use crate::current::Scope;
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime, as `tokio::spawn` does.
+/// Panics outside of a tokio runtime, as `tokio::spawn` does.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -32,7 +32,7 @@ where
     tokio::spawn(future.in_current_trace())
 }
 
-/// [`tokio::task::spawn_blocking`] in the current trace.
+/// Runs a closure on a blocking thread in the current trace, see [`tokio::task::spawn_blocking`].
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;
@@ -47,7 +47,7 @@ where
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime, as `spawn_blocking` does.
+/// Panics outside of a tokio runtime, as `spawn_blocking` does.
 #[track_caller]
 pub fn spawn_blocking<F, R>(f: F) -> JoinHandle<R>
 where

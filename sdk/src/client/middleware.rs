@@ -1,11 +1,11 @@
-//! `reqwest-middleware`: [`TraceLayer`] is one.
+//! [`TraceLayer`] as a middleware of `reqwest-middleware`.
 
 use async_trait::async_trait;
 use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next, Result};
 
-use super::{TraceLayer, reqwest as calls};
+use super::TraceLayer;
 
 #[async_trait]
 impl Middleware for TraceLayer {
@@ -15,6 +15,6 @@ impl Middleware for TraceLayer {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        calls::exchange(self, request, |request| next.run(request, extensions)).await
+        self.send(request, |request| next.run(request, extensions)).await
     }
 }

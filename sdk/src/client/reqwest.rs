@@ -1,18 +1,20 @@
-//! reqwest: `.with_trace()` and `.send_traced()`.
+//! `.with_trace()` and `.send_traced()` for requests of `reqwest`.
 
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
 
-use super::{RequestLog, TraceLayer, call, inject};
+use super::{RequestLog, TraceLayer, inject};
 use crate::current::current_trace;
-use crate::future::InTrace;
+use crate::errors::Failure;
 use crate::targets;
 
-/// Hands the current trace on with a request of [`reqwest`].
+/// Injects the current trace into a request of [`reqwest`].
 ///
-/// It is a method of reqwest's own builder, so that it works with a client that someone else has made.
+/// The methods are on reqwest's own builder, so that they work with any `reqwest::Client`.
 ///
 /// ```
 /// use logtracer_sdk::prelude::*;
@@ -25,11 +27,10 @@ use crate::targets;
 /// # Ok::<(), reqwest::Error>(())
 /// ```
 pub trait WithTrace {
-    /// Adds the headers of [`trace_headers`](super::trace_headers); without a current trace the request stays as it
-    /// is.
+    /// Adds the headers of [`trace_headers`](super::trace_headers); does nothing without a current trace.
     ///
-    /// Trace headers that were set before are replaced or removed, as [`inject`](super::inject) does.
-    /// What is wrong with a request is told in a line then, and sending it fails with another error of the builder.
+    /// Trace headers that were set before are replaced or removed, as by [`inject`](super::inject).
+    /// If the request is invalid, its error is logged here, and sending it fails with another builder error.
     ///
     /// ```
     /// use logtracer_sdk::TraceContext;
@@ -45,18 +46,18 @@ pub trait WithTrace {
     #[must_use]
     fn with_trace(self) -> Self;
 
-    /// Sends the request with the trace, and logs it as the original's `tracer.requests` did: `OUTBOUND GET - <url>`
-    /// and `200 OK - <url>`.
+    /// Sends the request with the trace, and logs two lines as `tracer.requests` of bbc/logtracer does:
+    /// `OUTBOUND GET - <url>` and `200 OK - <url>`.
     ///
     /// ```
     /// use logtracer_sdk::prelude::*;
     /// use logtracer_sdk::testing::capture_async;
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// // Nobody listens there.
+    /// // Nothing listens on this port.
     /// let call = reqwest::Client::new().get("http://127.0.0.1:1/stock?key=7").send_traced();
-    /// let (answer, lines) = capture_async(call).await;
-    /// assert!(answer.is_err());
+    /// let (response, lines) = capture_async(call).await;
+    /// assert!(response.is_err());
     /// let messages: Vec<_> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
     /// assert_eq!(messages[0], "test - OUTBOUND GET - http://127.0.0.1:1/stock?key=REDACTED");
     /// assert_eq!(messages.last(), Some(&"test - no response - http://127.0.0.1:1/stock?key=REDACTED"));
@@ -76,7 +77,7 @@ impl WithTrace for RequestBuilder {
                 inject(request.headers_mut());
                 Self::from_parts(client, request)
             }
-            // A builder cannot be given its error back; the one of this URL is of the same kind.
+            // A builder cannot be made from an error; an empty URL gives an error of the same kind.
             Err(error) => {
                 tracing::warn!(target: targets::CLIENT, "cannot build a request: {}", error.without_url());
                 client.get("")
@@ -86,35 +87,33 @@ impl WithTrace for RequestBuilder {
 
     async fn send_traced(self) -> reqwest::Result<Response> {
         let (client, request) = self.build_split();
-        let layer = TraceLayer::new().requests(RequestLog::Pair);
-        exchange(&layer, request?, |request| client.execute(request)).await
+        TraceLayer::new().requests(RequestLog::Pair).send(request?, |request| client.execute(request)).await
     }
 }
 
-/// Sends a request with the trace. It counts as over when the headers are there: the body is reqwest's own.
-pub(super) async fn exchange<F, E>(
-    layer: &TraceLayer,
-    mut request: Request,
-    send: impl FnOnce(Request) -> F,
-) -> Result<Response, E>
-where
-    F: Future<Output = Result<Response, E>>,
-{
-    let method = request.method().clone();
-    let uri = request.url().as_str().parse::<Uri>().unwrap_or_default();
-    let version = request.version();
-    let begun = call::start(layer, &method, &uri, version, request.headers_mut());
-    // Kept here, so that the line of a call that is given up is written when this future is dropped.
-    let mut seen = begun.seen;
-    let response = InTrace::new(begun.scope, send(request)).await;
-    if let Some(seen) = &mut seen {
-        match &response {
-            Ok(response) => {
-                seen.response(response.status(), response.headers());
-                seen.is_complete();
-            }
-            Err(_) => seen.failed(),
+impl TraceLayer {
+    /// Sends a request with the trace.
+    ///
+    /// It is complete once its headers are there, because the body has reqwest's own type.
+    pub(super) async fn send<F, E>(
+        &self,
+        mut request: Request,
+        send: impl FnOnce(Request) -> F,
+    ) -> Result<Response, E>
+    where
+        F: Future<Output = Result<Response, E>>,
+        E: fmt::Display + 'static,
+    {
+        let method = request.method().clone();
+        let uri = request.url().as_str().parse::<Uri>().unwrap_or_default();
+        let version = request.version();
+        let pending = self.start_call(&method, &uri, version, request.headers_mut());
+        let mut call = pin!(pending.call(|| send(request)));
+        let (output, mut pending) = poll_fn(|cx| call.as_mut().poll_output(cx)).await;
+        match &output {
+            Ok(response) => pending.record_head(response.status(), response.headers(), false),
+            Err(error) => pending.fail(Failure(error)),
         }
+        output
     }
-    response
 }

@@ -1,4 +1,4 @@
-//! [`traced()`]: calls to peers that know nothing of tracing.
+//! [`traced()`]: calls to peers without tracing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,33 +7,33 @@ use std::future::Future;
 use crate::errors::Failure;
 use crate::targets;
 
-/// Runs a call to a peer that knows nothing of tracing (a database, a third party): two lines, and a client span.
+/// Runs a call to a peer without tracing, such as a database: two log lines, and a client span.
 ///
-/// The call belongs to the trace in which `traced` is called, also where it is spawned as a task of its own; where
-/// there is none, to that in which it is polled.
-/// The span needs the feature `spans` and its export; it is what shows the time of a call whose other end records
-/// nothing. The future itself is not changed: it sends no trace headers unless it is told to.
+/// The call belongs to the trace that is current when `traced` is called, even if another task polls it; if there is
+/// none, to the trace that is current when it is polled.
+/// The span shows the time of a call that the peer does not record. It needs the feature `spans` and an exporter.
+/// The future itself is not changed: `traced` adds no headers to its requests.
 ///
-/// The second line says that the call returned, whatever it returned, or that it was cancelled, when the future is
-/// dropped before; [`try_traced`] looks at the outcome.
+/// The second line is `returned`, whatever the output is, or `cancelled` if the future is dropped before.
+/// For an output that is a `Result` use [`try_traced`].
 ///
 /// ```
 /// use logtracer_sdk::client::traced;
 /// use logtracer_sdk::testing::capture_async;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let (answer, lines) = capture_async(traced("payments", async { 42 })).await;
-/// assert_eq!(answer, 42);
+/// let (output, lines) = capture_async(traced("payments", async { 42 })).await;
+/// assert_eq!(output, 42);
 /// assert_eq!(lines[0]["message"], "test - OUTBOUND - payments");
 /// assert_eq!(lines[1]["message"], "test - returned - payments");
 /// # });
 /// ```
 pub fn traced<F: Future>(name: impl Into<Cow<'static, str>>, call: F) -> impl Future<Output = F::Output> {
-    within(name.into(), call, |_| Ok(()))
+    log_call(name.into(), call, |_| Ok(()))
 }
 
-/// [`traced()`] for a call that can fail: the second line is a WARNING with the error and its causes, and the span
-/// has failed.
+/// Does what [`traced()`] does for a call that can fail: for an `Err` the second line is a `WARNING` with the error
+/// and its causes, and the span is marked as failed.
 ///
 /// ```
 /// use logtracer_sdk::client::try_traced;
@@ -41,8 +41,8 @@ pub fn traced<F: Future>(name: impl Into<Cow<'static, str>>, call: F) -> impl Fu
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let call = async { Err::<(), _>(std::io::Error::other("connection refused")) };
-/// let (answer, lines) = capture_async(try_traced("payments", call)).await;
-/// assert!(answer.is_err());
+/// let (output, lines) = capture_async(try_traced("payments", call)).await;
+/// assert!(output.is_err());
 /// assert_eq!(lines[1]["severity"], "WARNING");
 /// assert_eq!(lines[1]["message"], "test - failed - payments: connection refused");
 /// # });
@@ -52,24 +52,24 @@ where
     F: Future<Output = Result<T, E>>,
     E: fmt::Display + 'static,
 {
-    within(name.into(), call, |outcome| {
-        outcome.as_ref().map(|_| ()).map_err(|error| Failure(error).to_string())
+    log_call(name.into(), call, |output| {
+        output.as_ref().map(|_| ()).map_err(|error| Failure(error).to_string())
     })
 }
 
-fn within<F: Future>(
+fn log_call<F: Future>(
     name: Cow<'static, str>,
     call: F,
-    look: impl FnOnce(&F::Output) -> Result<(), String>,
+    check: impl FnOnce(&F::Output) -> Result<(), String>,
 ) -> impl Future<Output = F::Output> {
     #[cfg(feature = "spans")]
     let (span, failure) = crate::spans::span(name.clone()).client();
     let call = async move {
         tracing::info!(target: targets::CLIENT, "OUTBOUND - {name}");
-        let unfinished = Unfinished(&name);
+        let cancellation = LogCancellation(&name);
         let output = call.await;
-        std::mem::forget(unfinished);
-        match look(&output) {
+        std::mem::forget(cancellation);
+        match check(&output) {
             Ok(()) => tracing::info!(target: targets::CLIENT, "returned - {name}"),
             Err(error) => {
                 #[cfg(feature = "spans")]
@@ -80,32 +80,32 @@ fn within<F: Future>(
         output
     };
     #[cfg(feature = "spans")]
-    return begun(span, call);
+    return in_span(span, call);
     #[cfg(not(feature = "spans"))]
     return crate::FutureExt::in_current_trace(call);
 }
 
-/// Begins the span in the trace of whoever makes the call; where there is none, in that of whoever polls it.
+/// Starts the span now if there is a current trace, otherwise when the call is first polled.
 #[cfg(feature = "spans")]
-fn begun<F: Future>(span: crate::spans::SpanBuilder, call: F) -> impl Future<Output = F::Output> {
-    let begun = match crate::current_trace() {
+fn in_span<F: Future>(span: crate::spans::SpanBuilder, call: F) -> impl Future<Output = F::Output> {
+    let call = match crate::current_trace() {
         Some(_) => Ok(span.around(call)),
         None => Err((span, call)),
     };
     async move {
-        match begun {
+        match call {
             Ok(call) => call.await,
             Err((span, call)) => span.around(call).await,
         }
     }
 }
 
-/// A call that is given up has its second line, too.
-struct Unfinished<'a>(&'a str);
+/// Logs that a call is cancelled when it is dropped.
+struct LogCancellation<'a>(&'a str);
 
-impl Drop for Unfinished<'_> {
+impl Drop for LogCancellation<'_> {
     fn drop(&mut self) {
-        // A panic has a line of its own.
+        // A panic has its own line.
         if !std::thread::panicking() {
             tracing::info!(target: targets::CLIENT, "cancelled - {}", self.0);
         }

@@ -5,7 +5,7 @@ use tracing_core::Level;
 
 use super::output::Output;
 use super::{LoggerNames, Project};
-use crate::carry::Carriers;
+use crate::span_carrier::CarrierFilter;
 
 /// Writes all events of `tracing` and records of `log` to stdout as JSON lines that carry the current trace.
 ///
@@ -39,7 +39,7 @@ pub struct Logging {
     pub(super) labels: Vec<(String, String)>,
     pub(super) report_errors: Option<Level>,
     pub(super) log_panics: bool,
-    pub(super) carriers: Carriers,
+    pub(super) carriers: CarrierFilter,
     pub(super) ignores_environment: bool,
 }
 
@@ -65,7 +65,7 @@ impl Logging {
             labels: Vec::new(),
             report_errors: None,
             log_panics: false,
-            carriers: Carriers::default(),
+            carriers: CarrierFilter::default(),
             ignores_environment: false,
         }
     }

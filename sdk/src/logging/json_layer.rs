@@ -22,8 +22,8 @@ use super::output::Output;
 use super::said::Said;
 use super::service::{Place, Service};
 use super::special::Special;
-use crate::carry::{CarryTraces, scope_under};
 use crate::current::{Scope, current_trace};
+use crate::span_carrier::{SpanCarrier, scope_under};
 use crate::targets;
 
 /// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
@@ -166,7 +166,7 @@ where
                 self.keep(fields, &mut span.extensions_mut());
             }
         }
-        CarryTraces.on_new_span(attributes, id, ctx);
+        SpanCarrier.on_new_span(attributes, id, ctx);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
@@ -179,11 +179,11 @@ where
     }
 
     fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
-        CarryTraces.on_enter(id, ctx);
+        SpanCarrier.on_enter(id, ctx);
     }
 
     fn on_exit(&self, id: &Id, ctx: Context<'_, S>) {
-        CarryTraces.on_exit(id, ctx);
+        SpanCarrier.on_exit(id, ctx);
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {

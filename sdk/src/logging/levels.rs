@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::LoggingError;
 use super::level_names::translated;
-use crate::carry::Carriers;
+use crate::span_carrier::CarrierFilter;
 
 thread_local! {
     /// While the bridge of `log` asks whether a record is wanted: the answer so far.
@@ -39,7 +39,7 @@ pub(super) struct Levels(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    carriers: Carriers,
+    carriers: CarrierFilter,
     filter: RwLock<EnvFilter>,
     /// Only directives like `[span]=debug` want to hear of spans.
     looks_at_spans: AtomicBool,
@@ -52,7 +52,7 @@ impl Levels {
     pub(super) fn parse(
         variable: Option<&'static str>,
         directives: &str,
-        carriers: Carriers,
+        carriers: CarrierFilter,
     ) -> Result<Self, LoggingError> {
         let filter = read(variable, directives)?;
         let looks_at_spans = AtomicBool::new(directives.contains('['));
@@ -107,7 +107,7 @@ impl<S: Subscriber> Filter<S> for Levels {
     fn enabled(&self, metadata: &Metadata<'_>, ctx: &Context<'_, S>) -> bool {
         let is_wanted = || Filter::enabled(&*self.filter(), metadata, ctx);
         if metadata.is_span() {
-            return self.0.carriers.has(metadata) || is_wanted();
+            return self.0.carriers.enables(metadata) || is_wanted();
         }
         if ASKED.get().is_some() && self.0.is_alone.load(Ordering::Relaxed) {
             ASKED.set(Some(is_wanted()));
@@ -127,7 +127,7 @@ impl<S: Subscriber> Filter<S> for Levels {
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Asked in any case: it prepares directives for single spans.
         let interest = Filter::<S>::callsite_enabled(&*self.filter(), metadata);
-        if self.0.carriers.has(metadata) { Interest::always() } else { interest }
+        if self.0.carriers.enables(metadata) { Interest::always() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

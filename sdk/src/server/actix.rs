@@ -1,11 +1,10 @@
-//! Actix: [`TraceLayer`] is a middleware of its own kind, too.
+//! [`TraceLayer`] as a middleware of Actix.
 //!
-//! Actix has its own requests, bodies and services, and an older `http`. What is different stands here; what a trace
-//! is and what is told of a request is the same as for all other servers.
+//! Actix has its own types of requests, bodies and services, and an older version of `http`. This module converts
+//! them; the rest is shared with all other servers.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -15,11 +14,10 @@ use actix_web::{Error, HttpMessage, web};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pin_project_lite::pin_project;
 
-use super::service::Started;
 use super::{ResponseFuture, TraceBody, TraceLayer, TraceService};
 use crate::TraceContext;
 use crate::errors::Failure;
-use crate::exchange::{Answered, Parts, Rest, lines};
+use crate::request::{Parts, Pending, Record};
 
 impl<S, B> Transform<S, ServiceRequest> for TraceLayer
 where
@@ -33,7 +31,7 @@ where
     type Future = Ready<Result<TraceService<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(TraceService { inner, options: Arc::clone(&self.options) }))
+        ready(Ok(TraceService { inner, layer: self.clone() }))
     }
 }
 
@@ -53,7 +51,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
         let uri = request.uri().to_string().parse::<Uri>().unwrap_or_default();
-        let headers: HeaderMap = request.headers().iter().filter_map(newer).collect();
+        let headers: HeaderMap = request.headers().iter().filter_map(from_actix).collect();
         let parts = Parts {
             method: &method,
             uri: &uri,
@@ -63,15 +61,14 @@ where
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         let outer = request.extensions().get::<TraceContext>().copied();
-        let Started { begun, context, .. } = self.options.begin(&parts, outer);
+        let (pending, context) = self.layer.options.start(&parts, outer);
         request.extensions_mut().insert(context);
-        let response_header = self.options.response_header.clone();
-        ActixResponse { inner: begun.call(response_header, || self.inner.call(request)) }
+        ActixResponse { inner: pending.call(|| self.inner.call(request)) }
     }
 }
 
 pin_project! {
-    /// The response of a service of Actix within [`TraceLayer`].
+    /// The response future of an Actix service within [`TraceLayer`].
     ///
     /// ```
     /// use actix_web::{App, test, web};
@@ -101,39 +98,43 @@ where
     type Output = Result<ServiceResponse<TraceBody<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Answered { answer, mut rest } = ready!(self.project().inner.poll_answer(cx));
-        Poll::Ready(match answer {
+        let (output, mut pending) = ready!(self.project().inner.poll_output(cx));
+        Poll::Ready(match output {
             Ok(mut response) => {
-                if let Some((name, value)) = rest.header().as_ref().and_then(older) {
+                if let Some((name, value)) = pending.trace_header().as_ref().and_then(to_actix) {
                     response.headers_mut().insert(name, value);
                 }
-                // Of an error in a handler Actix has made the response.
+                // Actix has turned the error of a handler into a response.
                 if let Some(error) = response.response().error() {
-                    tell(&rest, error);
+                    log_server_error(&pending, error);
                 }
                 let size = response.response().body().size();
                 let has_body = !matches!(size, BodySize::None | BodySize::Sized(0));
-                rest.see(status(response.status()), &length(size), has_body);
-                Ok(response.map_body(|_, body| rest.body(body)))
+                pending.record_head(status(response.status()), &content_length(size), has_body);
+                Ok(response.map_body(|_, body| pending.wrap_body(body)))
             }
-            // Actix makes a response of it further out.
+            // Actix makes the response further out.
             Err(error) => {
-                tell(&rest, &error);
-                rest.see(status(error.as_response_error().status_code()), &HeaderMap::new(), false);
+                log_server_error(&pending, &error);
+                pending.record_head(
+                    status(error.as_response_error().status_code()),
+                    &HeaderMap::new(),
+                    false,
+                );
                 Err(error)
             }
         })
     }
 }
 
-/// Tells of an error, unless it is the caller's fault.
-fn tell(rest: &Rest, error: &Error) {
+/// Logs an error unless the caller caused it.
+fn log_server_error(pending: &Pending, error: &Error) {
     if error.as_response_error().status_code().is_server_error() {
-        rest.tell_failure(Failure(error));
+        pending.log_error(Failure(error));
     }
 }
 
-fn length(size: BodySize) -> HeaderMap {
+fn content_length(size: BodySize) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let BodySize::Sized(bytes) = size {
         headers.insert(header::CONTENT_LENGTH, bytes.into());
@@ -152,18 +153,17 @@ impl<B: MessageBody> MessageBody for TraceBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
-        self.poll_piece(
+        self.poll_chunk(
             |body| body.poll_next(cx).map_err(Into::into),
-            |seen, piece| seen.data(piece.len()),
+            |record: &mut Record, chunk: &web::Bytes| record.add_data(chunk.len()),
             |_| false,
-            |error: &Self::Error| lines::failed(Failure(error)),
         )
     }
 }
 
-// === the older `http` and the newer ===
+// === conversions between Actix's `http` and ours ===
 
-fn newer(
+fn from_actix(
     (name, value): (&actix_header::HeaderName, &actix_header::HeaderValue),
 ) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
@@ -171,12 +171,12 @@ fn newer(
 }
 
 fn version(version: actix_web::http::Version) -> Version {
-    use actix_web::http::Version as Older;
+    use actix_web::http::Version as ActixVersion;
     match version {
-        Older::HTTP_09 => Version::HTTP_09,
-        Older::HTTP_10 => Version::HTTP_10,
-        Older::HTTP_2 => Version::HTTP_2,
-        Older::HTTP_3 => Version::HTTP_3,
+        ActixVersion::HTTP_09 => Version::HTTP_09,
+        ActixVersion::HTTP_10 => Version::HTTP_10,
+        ActixVersion::HTTP_2 => Version::HTTP_2,
+        ActixVersion::HTTP_3 => Version::HTTP_3,
         _ => Version::HTTP_11,
     }
 }
@@ -185,7 +185,7 @@ fn status(status: actix_web::http::StatusCode) -> StatusCode {
     StatusCode::from_u16(status.as_u16()).unwrap_or_default()
 }
 
-fn older(
+fn to_actix(
     (name, value): &(HeaderName, HeaderValue),
 ) -> Option<(actix_header::HeaderName, actix_header::HeaderValue)> {
     let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;

@@ -1,4 +1,4 @@
-//! [`TraceLayer`]: the configuration.
+//! [`TraceLayer`]: the layer of a server, and its options.
 
 use std::sync::Arc;
 
@@ -10,29 +10,28 @@ use tower_layer::Layer;
 use tracing::Level;
 
 use super::{RequestLog, TraceService};
-use crate::exchange::{Side, Telling};
+use crate::request::{LogOptions, Side};
 
-/// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server, and a middleware of
+/// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server, and a middleware for
 /// Actix (feature `actix`): `App::new().wrap(TraceLayer::new())`.
 ///
-/// The caller's context is read from whatever dialect it speaks (B3, Google's `X-Cloud-Trace-Context`, W3C
-/// `traceparent`, `grpc-trace-bin`).
-/// The service *joins* the span that the headers name: the sidecar in front of the service has recorded it, and
-/// the logs of the service belong to it.
-/// A trace without a span gets one, and a request without a trace begins one.
-/// Where the service sends spans itself (feature `spans`), it makes a child of its own instead.
+/// The layer extracts the caller's context from B3, Google's `X-Cloud-Trace-Context`, W3C `traceparent` and
+/// `grpc-trace-bin`.
+/// The service *joins* the span in the headers: the sidecar in front of the service has recorded it, and the logs of
+/// the service belong to it.
+/// A trace without a span gets a new span, and a request without a trace starts one.
+/// If the service exports spans itself (feature `spans`), it makes a child span instead.
 ///
 /// The [`TraceContext`](crate::TraceContext) of the request is then
-/// * [`current_trace()`](crate::current_trace) wherever the handler runs, and while the response body is polled,
-/// * among the extensions of the request.
+/// * [`current_trace()`](crate::current_trace) in the handler and in the response body,
+/// * an extension of the request.
 ///
-/// No other layer has to stand in a certain order to it, but only what is inside of it sees the trace.
+/// Only layers further in see the trace; their order does not matter.
+/// A layer within another one joins its trace and makes no second span.
 ///
-/// Within another one it joins what that has begun: one trace, and one span.
-///
-/// A panic of the handler gets one line for Error Reporting and goes on.
-/// What the service or its body fails with is an ERROR line; where `Logging::report_errors` says so, it is an event
-/// of Error Reporting, too.
+/// A panic of the handler is logged for Error Reporting and continues.
+/// An error of the service or of its body is logged as an `ERROR`. With `Logging::report_errors` it is an event of
+/// Error Reporting as well.
 ///
 /// ```
 /// use axum::{Router, body::Body, routing::get};
@@ -50,8 +49,8 @@ use crate::exchange::{Side, Telling};
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let request = http::Request::get("/").header("x-b3-traceid", "463ac35c9f6413ad48485a3953bb6124");
 /// let request = request.header("x-b3-spanid", "00f067aa0ba902b7").body(Body::empty()).unwrap();
-/// let answer = app.oneshot(request).await.unwrap().into_body();
-/// let text = axum::body::to_bytes(answer, 100).await.unwrap();
+/// let body = app.oneshot(request).await.unwrap().into_body();
+/// let text = axum::body::to_bytes(body, 100).await.unwrap();
 /// assert_eq!(text, "463ac35c9f6413ad48485a3953bb6124");
 /// # });
 /// ```
@@ -66,8 +65,8 @@ pub(super) struct Options {
     pub(super) exclude: Routes,
     pub(super) excluded: Excluded,
     pub(super) response_header: Option<HeaderName>,
-    pub(super) telling: Telling,
-    /// True where a [`MessageLayer`](super::MessageLayer) stands within.
+    pub(super) log: LogOptions,
+    /// True if there is a [`MessageLayer`](super::MessageLayer) further in.
     pub(super) reads_messages: bool,
 }
 
@@ -78,13 +77,13 @@ impl Default for Options {
             exclude: Routes::new(),
             excluded: Excluded::default(),
             response_header: None,
-            telling: Telling::of(Side::Server),
+            log: LogOptions::new(Side::Server),
             reads_messages: false,
         }
     }
 }
 
-/// What an excluded request goes without; it has its trace in any case.
+/// What is disabled for an excluded request, which still has its trace.
 ///
 /// ```
 /// use logtracer_sdk::server::Excluded;
@@ -94,17 +93,17 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Excluded {
-    /// The span of the service (feature `spans`), as in the original.
+    /// The span of the service (feature `spans`), as in bbc/logtracer.
     #[default]
     Spans,
     /// The lines of [`RequestLog`].
     Logs,
-    /// Both.
+    /// The span and the lines.
     Both,
 }
 
 impl TraceLayer {
-    /// A layer that reads all dialects, B3 first, and writes no line.
+    /// Returns a layer that extracts all formats, B3 first, and logs no requests.
     ///
     /// ```
     /// use logtracer_sdk::server::TraceLayer;
@@ -123,13 +122,13 @@ impl TraceLayer {
         Self::default()
     }
 
-    /// A layer for a gRPC server, such as tonic's.
+    /// Returns a layer for a gRPC server, such as tonic's.
     ///
-    /// Its requests are logged by their method path, and end with the status of the trailers (or, where a response
-    /// has nothing but trailers, of the headers).
-    /// [`TraceLayer::new`] does the same for requests whose content type is gRPC's, so that one layer serves both;
-    /// this one takes every request for one.
-    /// Messages are not logged unless [`messages`](Self::messages) says so.
+    /// Its requests are logged with their method path, and with the status in the trailers (or in the headers of a
+    /// response without a body).
+    /// [`TraceLayer::new`] does the same for requests with gRPC's content type, so that one layer serves HTTP and
+    /// gRPC; this one treats every request as gRPC.
+    /// Messages are logged only with [`messages`](Self::messages).
     ///
     /// ```
     /// use logtracer_sdk::server::{RequestLog, TraceLayer};
@@ -145,176 +144,63 @@ impl TraceLayer {
     /// # });
     /// ```
     pub fn grpc() -> Self {
-        Self::default().with(|options| options.telling.grpc = true)
+        Self::default().with(|options| options.log.grpc = true)
     }
 
-    /// Reads the formats that this propagator extracts, in its order.
-    ///
-    /// ```
-    /// use logtracer_sdk::propagation::{Format, Formats, Propagator};
-    /// use logtracer_sdk::server::TraceLayer;
-    /// use logtracer_sdk::current_trace;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let only_w3c = Propagator { extract: Formats::of(&[Format::TraceContext]), ..Propagator::default() };
-    /// let service = TraceLayer::new().propagator(only_w3c).layer(service_fn(async |_: http::Request<()>| {
-    ///     let trace = current_trace().map(|trace| trace.trace_id.to_string());
-    ///     assert_ne!(trace.as_deref(), Some("463ac35c9f6413ad48485a3953bb6124"));
-    ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
-    /// }));
-    /// let b3 = http::Request::get("/").header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1");
-    /// service.oneshot(b3.body(()).unwrap()).await.unwrap();
-    /// # });
-    /// ```
+    /// Sets the formats to extract, in the order of this propagator.
     #[must_use]
     pub fn propagator(self, propagator: Propagator) -> Self {
         self.with(|options| options.propagator = propagator)
     }
 
-    /// Which lines are written for a request; none by default.
+    /// Sets the lines to log for each request; none by default.
     ///
-    /// They are events of `tracing` with the target `logtracer::server`: what fails by the server's fault is an
-    /// `ERROR`, by the caller's a `WARN` (see [`client_errors`](Self::client_errors)), all else is `INFO`.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
-    /// let service = TraceLayer::new().requests(RequestLog::Single).layer(handler);
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert_eq!(lines[0]["message"], "test - GET - http://shop/basket?token=REDACTED - 200 OK");
-    /// assert_eq!(lines[0]["httpRequest"]["status"], 200);
-    /// # });
-    /// ```
+    /// They are events of `tracing` with the target `logtracer::server`.
+    /// Failures of the server have the level `ERROR`, failures caused by the caller `WARN` (see
+    /// [`client_errors`](Self::client_errors)), all other requests `INFO`.
     #[must_use]
     pub fn requests(self, requests: RequestLog) -> Self {
-        self.with(|options| options.telling.requests = requests)
+        self.with(|options| options.log.requests = requests)
     }
 
-    /// Leaves these paths out, as [`exclude_from`](Self::exclude_from) says.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://shop/healthz").body(()).unwrap();
-    /// let service = TraceLayer::new()
-    ///     .requests(RequestLog::Single)
-    ///     .exclude(Routes::new().exact("/healthz"))
-    ///     .exclude_from(Excluded::Both)
-    ///     .layer(handler);
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert!(lines.is_empty());
-    /// # });
-    /// ```
+    /// Sets the paths to exclude from spans or logs, see [`exclude_from`](Self::exclude_from).
     #[must_use]
     pub fn exclude(self, routes: Routes) -> Self {
         self.with(|options| options.exclude = routes)
     }
 
-    /// What excluded paths are left out of; the spans by default.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://shop/v1/app-config/x").body(()).unwrap();
-    /// let service = TraceLayer::new()
-    ///     .requests(RequestLog::Single)
-    ///     .exclude(Routes::new().contains("/app-config/"))
-    ///     .exclude_from(Excluded::Logs)
-    ///     .layer(handler);
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert!(lines.is_empty());
-    /// # });
-    /// ```
+    /// Sets what excluded paths do not have: spans by default.
     #[must_use]
     pub fn exclude_from(self, excluded: Excluded) -> Self {
         self.with(|options| options.excluded = excluded)
     }
 
-    /// The level of requests that failed by the caller's fault, 4xx and its like in gRPC; `WARN` by default.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let layer = TraceLayer::new().requests(RequestLog::Pair).client_errors(tracing::Level::INFO);
-    /// let service = ServiceBuilder::new().layer(layer).service(service_fn(async |_: http::Request<()>| {
-    ///     http::Response::builder().status(404).body(String::new())
-    /// }));
-    /// let request = http::Request::get("http://shop/?token=7").body(()).unwrap();
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert_eq!(lines[0]["message"], "test - GET - http://shop/?token=REDACTED");
-    /// assert_eq!(lines[1]["severity"], "INFO");
-    /// # });
-    /// ```
+    /// Sets the level of requests that failed because of the caller (4xx, and the like in gRPC); `WARN` by default.
     #[must_use]
     pub fn client_errors(self, level: Level) -> Self {
-        self.with(|options| options.telling.client_errors = level)
+        self.with(|options| options.log.client_errors = level)
     }
 
-    /// What becomes of query strings in lines and spans; their values are redacted by default.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::{Query, RequestLog, TraceLayer};
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
-    /// let service = TraceLayer::new().requests(RequestLog::Single).query(Query::Keep).layer(handler);
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert_eq!(lines[0]["httpRequest"]["requestUrl"], "http://shop/basket?token=7");
-    /// # });
-    /// ```
+    /// Sets how query strings appear in lines and spans; their values are redacted by default.
     #[must_use]
     pub fn query(self, query: Query) -> Self {
-        self.with(|options| options.telling.query = query)
+        self.with(|options| options.log.query = query)
     }
 
-    /// Tells the caller the trace id in this header of the response.
+    /// Adds this header with the trace id to every response.
     ///
-    /// In Actix an error of a handler becomes a response further out, without this header.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::TraceLayer;
-    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let layer = TraceLayer::new().response_header(http::HeaderName::from_static("x-trace-id"));
-    /// let service = ServiceBuilder::new().layer(layer).service(service_fn(async |_: http::Request<()>| {
-    ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
-    /// }));
-    /// let response = service.oneshot(http::Request::new(())).await.unwrap();
-    /// assert_eq!(response.headers()["x-trace-id"].len(), 32);
-    /// # });
-    /// ```
+    /// In Actix a response that is made from a handler's error does not have the header.
     #[must_use]
     pub fn response_header(self, name: HeaderName) -> Self {
         self.with(|options| options.response_header = Some(name))
     }
 
-    /// Logs the first message of each gRPC request, without the fields that [`Messages`](super::Messages) names: in
-    /// the field `request` of the line that a call was received ([`RequestLog::Pair`]) or of its one line
-    /// ([`RequestLog::Single`]).
+    /// Logs the first message of each gRPC request, without the fields that [`Messages`](super::Messages) redacts.
     ///
-    /// The message is read along while the handler reads it; nothing waits for it.
-    /// It is the last option, for it makes two layers of one.
+    /// It is the field `request` of the line `received gRPC call` ([`RequestLog::Pair`]) or of the single line
+    /// ([`RequestLog::Single`]).
+    /// The message is copied while the handler reads it; no request waits for it.
+    /// Call this last: it returns two layers.
     ///
     /// ```
     /// use http_body_util::{BodyExt, Full};
@@ -351,6 +237,6 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {
-        TraceService { inner, options: Arc::clone(&self.options) }
+        TraceService { inner, layer: self.clone() }
     }
 }

@@ -1,9 +1,9 @@
-//! [`MessageLayer`]: reads the first message of a gRPC request along with the handler.
+//! [`MessageLayer`]: copies the first message of a gRPC request while the handler reads it.
 //!
 //! ```text
-//!  TraceService ── Received in the extensions ──► MessageService ──► MessageBody ──► handler
-//!       │                                                                │ the first message is there
-//!       └──◄── lines: `received gRPC call`, `request` ◄── Received ◄─────┘
+//!  TraceService ── RequestMessage in the extensions ──► MessageService ──► MessageBody ──► handler
+//!       │                                                                       │
+//!       └──◄── lines: `received gRPC call`, `request` ◄── RequestMessage ◄──────┘
 //! ```
 
 use std::pin::Pin;
@@ -20,15 +20,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Messages;
-use crate::exchange::Received;
+use crate::request::RequestMessage;
 
-/// The longest message that is logged, in bytes on the wire.
+/// The maximum size of a logged message, as it was received.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// What stands before a message: whether it is compressed, and its length.
+/// The prefix of a message: one byte that is not 0 if it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// The part of a layer that reads request messages; made by [`TraceLayer::messages`](super::TraceLayer::messages).
+/// A layer that reads request messages; made by [`TraceLayer::messages`](super::TraceLayer::messages).
 ///
 /// ```
 /// use http_body_util::{BodyExt, Full};
@@ -59,7 +59,7 @@ impl<S> Layer<S> for MessageLayer {
     }
 }
 
-/// A service whose first request messages are read along; made by [`MessageLayer`].
+/// A service within which the first message of each request is read; made by [`MessageLayer`].
 ///
 /// ```
 /// use http_body_util::{BodyExt, Full};
@@ -98,18 +98,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let received = request.extensions_mut().remove::<Arc<Received>>();
+        let message = request.extensions_mut().remove::<Arc<RequestMessage>>();
         let is_text = request
             .headers()
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| grpc::is_web_text_content_type(value.as_bytes()));
-        let reading = received.and_then(|received| match self.messages.input(request.uri().path()) {
-            // The messages of gRPC-Web's text are in Base64, which nobody reads here.
-            Some(descriptor) if !is_text && received.is_wanted() => {
-                Some(Reading { received, descriptor, messages: self.messages.clone(), bytes: Vec::new() })
+        let reading = message.and_then(|message| match self.messages.input(request.uri().path()) {
+            // The text format of gRPC-Web is Base64, which is not decoded here.
+            Some(descriptor) if !is_text && message.is_logged() => {
+                Some(Reading { message, descriptor, messages: self.messages.clone(), bytes: Vec::new() })
             }
             _ => {
-                received.tell(None);
+                message.set(None);
                 None
             }
         });
@@ -118,7 +118,7 @@ where
 }
 
 pin_project! {
-    /// The body of a gRPC request whose first message is read along.
+    /// The body of a gRPC request; its first message is copied for the log.
     ///
     /// ```
     /// use http_body_util::{BodyExt, Full};
@@ -127,7 +127,7 @@ pin_project! {
     /// use tower::{Layer, ServiceExt, service_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// // The handler gets its bytes as they came.
+    /// // The handler gets the bytes unchanged.
     /// let layers = TraceLayer::grpc().messages(Messages::new(b"").unwrap());
     /// # let handler = service_fn(async |request: http::Request<MessageBody<Full<bytes::Bytes>>>| {
     /// #     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -160,11 +160,11 @@ impl<B: Body<Data = Bytes>> Body for MessageBody<B> {
             Some(Ok(frame)) => frame.data_ref(),
             _ => None,
         };
-        let is_over = match (&mut *this.reading, data) {
-            (Some(reading), Some(data)) => reading.take(data),
+        let is_done = match (&mut *this.reading, data) {
+            (Some(reading), Some(data)) => reading.read(data),
             _ => frame.is_none(),
         };
-        if is_over {
+        if is_done {
             *this.reading = None;
         }
         Poll::Ready(frame)
@@ -179,56 +179,56 @@ impl<B: Body<Data = Bytes>> Body for MessageBody<B> {
     }
 }
 
-/// The first message as far as it is there.
+/// The first message of a request while it is read.
 #[derive(Debug)]
 struct Reading {
-    received: Arc<Received>,
+    message: Arc<RequestMessage>,
     descriptor: MessageDescriptor,
     messages: Messages,
-    /// The prefix and the message, never more.
+    /// The prefix and the message, as far as they are read.
     bytes: Vec<u8>,
 }
 
 impl Reading {
-    /// Takes what belongs to the first message; true when it is complete, and told.
-    fn take(&mut self, mut data: &[u8]) -> bool {
-        self.take_up_to(PREFIX_BYTES, &mut data);
+    /// Copies the part of `data` that belongs to the first message; returns true once the message is set.
+    fn read(&mut self, mut data: &[u8]) -> bool {
+        self.fill(PREFIX_BYTES, &mut data);
         let Some((&[flag, length @ ..], _)) = self.bytes.split_first_chunk::<PREFIX_BYTES>() else {
             return false;
         };
         let length = u32::from_be_bytes(length) as usize;
         if flag != 0 {
-            return self.tell(format!("({length} bytes, compressed)"));
+            return self.set(format!("({length} bytes, compressed)"));
         }
         if length > MAX_MESSAGE_BYTES {
-            return self.tell(format!("({length} bytes)"));
+            return self.set(format!("({length} bytes)"));
         }
-        self.take_up_to(PREFIX_BYTES + length, &mut data);
+        self.fill(PREFIX_BYTES + length, &mut data);
         match self.bytes.get(PREFIX_BYTES..) {
             Some(message) if message.len() == length => {
-                self.tell(self.messages.text_of(self.descriptor.clone(), message))
+                self.set(self.messages.text_of(self.descriptor.clone(), message))
             }
             _ => false,
         }
     }
 
-    /// Moves bytes from `data` until there are `wanted` in all.
-    fn take_up_to(&mut self, wanted: usize, data: &mut &[u8]) {
-        let missing = wanted.saturating_sub(self.bytes.len()).min(data.len());
+    /// Moves bytes from `data` until `bytes` has this length.
+    fn fill(&mut self, length: usize, data: &mut &[u8]) {
+        let missing = length.saturating_sub(self.bytes.len()).min(data.len());
         let (taken, rest) = data.split_at_checked(missing).unwrap_or_default();
         self.bytes.extend_from_slice(taken);
         *data = rest;
     }
 
-    fn tell(&self, message: String) -> bool {
-        self.received.tell(Some(message));
+    fn set(&self, text: String) -> bool {
+        self.message.set(Some(text));
         true
     }
 }
 
 impl Drop for Reading {
-    /// Whoever did not send a whole message has called as well.
+    /// Logs the call without a message if the body ended before its first message.
     fn drop(&mut self) {
-        self.received.tell(None);
+        self.message.set(None);
     }
 }

@@ -1,30 +1,30 @@
-//! [`Redacted`]: a message in one line, in protobuf's text format, without some of its fields.
+//! [`RedactedText`]: a message in one line of protobuf's text format, without its redacted fields.
 
 use std::fmt;
 
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, MapKey, Value};
 
-/// A message whose named fields are printed as `REDACTED`.
-pub(super) struct Redacted<'a> {
+/// Displays a message with `REDACTED` for the values of some fields.
+pub(super) struct RedactedText<'a> {
     message: &'a DynamicMessage,
-    /// Paths of names, `buyer.email`.
+    /// Paths such as `buyer.email`.
     fields: &'a [String],
 }
 
-impl<'a> Redacted<'a> {
+impl<'a> RedactedText<'a> {
     pub(super) fn new(message: &'a DynamicMessage, fields: &'a [String]) -> Self {
         Self { message, fields }
     }
 }
 
-impl fmt::Display for Redacted<'_> {
+impl fmt::Display for RedactedText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
         write_message(f, self.message, &fields)
     }
 }
 
-/// Fields that the descriptors do not know are no part of the text: no one can have redacted them.
+/// Fields without a descriptor are not written: they cannot be redacted by name.
 fn write_message(f: &mut fmt::Formatter<'_>, message: &DynamicMessage, redacted: &[&str]) -> fmt::Result {
     for (index, (field, value)) in message.fields().enumerate() {
         if index > 0 {
@@ -88,7 +88,7 @@ fn write_value(
             f.write_str("]")
         }
         Value::Map(values) => {
-            // In an order, so that equal messages are equal lines.
+            // Sorted, so that equal messages give equal lines.
             let mut entries: Vec<_> = values.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             f.write_str("{ ")?;

@@ -1,4 +1,4 @@
-//! [`Messages`]: which request messages of gRPC are logged, and which of their fields are not.
+//! [`Messages`]: the gRPC request messages to log, and their fields to redact.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,23 +6,22 @@ use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor};
 
-use super::message_text::Redacted;
+use super::message_text::RedactedText;
 
-/// The request messages of a gRPC server in its request lines, without the fields that no log may have.
+/// The messages of a gRPC server to log with its requests, and their fields to redact.
 ///
-/// They are read with the descriptors of the service (the file that `tonic_prost_build`'s `file_descriptor_set_path`
-/// writes), not by way of Rust types: a layer sees bytes only, and what is left out of a line does not hang on how
-/// someone's `Debug` prints it.
-/// For [`TraceLayer::messages`](super::TraceLayer::messages).
+/// They are decoded with the descriptors of the service (the file that `tonic_prost_build`'s
+/// `file_descriptor_set_path` writes), so that redaction does not depend on a type's `Debug`.
+/// Pass it to [`TraceLayer::messages`](super::TraceLayer::messages).
 ///
-/// | a message | in the line |
+/// | a message | is logged as |
 /// |---|---|
-/// | of a method that the descriptors know | `request: item: "bread" card: REDACTED buyer { email: REDACTED }` |
-/// | of another one | nothing |
-/// | of a stream | the first one |
-/// | longer than 16 KiB, compressed, or no message at all | that it is so |
-/// | bytes in a field | their number |
-/// | fields that the descriptors do not know | nothing |
+/// | of a method with a descriptor | `request: item: "bread" card: REDACTED buyer { email: REDACTED }` |
+/// | of another method | nothing |
+/// | of a stream | its first message |
+/// | larger than 16 KiB, compressed or invalid | a note, such as `(17004 bytes)` |
+/// | with a field of bytes | the number of bytes |
+/// | with fields without a descriptor | its other fields |
 ///
 /// ```
 /// use logtracer_sdk::server::Messages;
@@ -50,7 +49,7 @@ use super::message_text::Redacted;
 /// // `descriptors` is what `include_bytes!(concat!(env!("OUT_DIR"), "/shop.bin"))` gives.
 /// let messages = Messages::new(&descriptors)?.redact(["card"])?;
 ///
-/// // A name that no message has is a mistake, and not a field that is silently logged.
+/// // An unknown field is an error: a misspelled field would be logged.
 /// let wrong = messages.clone().redact(["crad"]).unwrap_err();
 /// assert_eq!(wrong.to_string(), "no request message has the field \"crad\"");
 /// assert!(Messages::new(b"nonsense").is_err());
@@ -58,24 +57,24 @@ use super::message_text::Redacted;
 /// ```
 #[derive(Clone)]
 pub struct Messages {
-    /// The input of each method, by its path.
+    /// The request message of each method, by path.
     inputs: Arc<HashMap<String, MessageDescriptor>>,
     redacted: Arc<[String]>,
 }
 
 impl Messages {
-    /// The messages of all services in an encoded `FileDescriptorSet`.
+    /// Returns the messages of all services in an encoded `FileDescriptorSet`.
     ///
     /// ```
     /// use logtracer_sdk::server::Messages;
     ///
-    /// assert!(Messages::new(b"").is_ok()); // of no service at all
+    /// assert!(Messages::new(b"").is_ok()); // no services
     /// assert!(Messages::new(b"nonsense").is_err());
     /// ```
     ///
     /// # Errors
     ///
-    /// When the bytes are none, or one that does not hold together.
+    /// If the bytes are not a valid `FileDescriptorSet`.
     pub fn new(file_descriptor_set: &[u8]) -> Result<Self, MessagesError> {
         let pool = DescriptorPool::decode(file_descriptor_set)
             .map_err(|error| MessagesError(Reason::Descriptors(error.to_string())))?;
@@ -87,10 +86,11 @@ impl Messages {
         Ok(Self { inputs: Arc::new(inputs.collect()), redacted: Arc::default() })
     }
 
-    /// Leaves the values of these fields out, by their path from the message: `card`, `buyer.email`.
+    /// Redacts the values of these fields, given by their path from the message: `card`, `buyer.email`.
     ///
-    /// One list for all methods, as in the original. Items of lists and of maps do not count in a path, and a whole
-    /// message or list is left out by its own name.
+    /// The list applies to the messages of all methods, as in bbc/logtracer.
+    /// Lists and maps add nothing to a path: `buyers.email` is the field of every item.
+    /// The path of a message, list or map redacts it as a whole.
     ///
     /// ```
     /// use logtracer_sdk::server::Messages;
@@ -102,7 +102,7 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// When no request message has such a field: a misspelled one would be logged.
+    /// If no request message has such a field.
     pub fn redact<F>(self, fields: impl IntoIterator<Item = F>) -> Result<Self, MessagesError>
     where
         F: Into<String>,
@@ -118,15 +118,15 @@ impl Messages {
         Ok(Self { redacted: redacted.into(), ..self })
     }
 
-    /// The message of a method.
+    /// Returns the descriptor of a method's request message.
     pub(super) fn input(&self, path: &str) -> Option<MessageDescriptor> {
         self.inputs.get(path).cloned()
     }
 
-    /// A message as it may be logged.
+    /// Returns the redacted text of a message.
     pub(super) fn text_of(&self, descriptor: MessageDescriptor, bytes: &[u8]) -> String {
         match DynamicMessage::decode(descriptor, bytes) {
-            Ok(message) => Redacted::new(&message, &self.redacted).to_string(),
+            Ok(message) => RedactedText::new(&message, &self.redacted).to_string(),
             Err(_) => "(cannot be read)".to_owned(),
         }
     }
@@ -145,7 +145,7 @@ fn has_field(message: &MessageDescriptor, path: &str) -> bool {
     };
     let Some(rest) = rest else { return true };
     match field.kind() {
-        // The entries of a map are messages of a key and a value.
+        // The entry of a map is a message of a key and a value.
         Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {
             Kind::Message(value) => has_field(&value, rest),
             _ => false,
@@ -155,7 +155,7 @@ fn has_field(message: &MessageDescriptor, path: &str) -> bool {
     }
 }
 
-/// Why messages cannot be logged: descriptors that are none, or a field that no message has.
+/// An error of [`Messages`]: invalid descriptors, or an unknown field.
 ///
 /// ```
 /// use logtracer_sdk::server::Messages;

@@ -1,9 +1,9 @@
-//! Requests that come in: one tower layer that finds or makes their trace and binds it.
+//! Requests that come in: a tower layer that extracts or starts their trace and makes it current.
 //!
 //! ```text
-//!  request headers ──► caller: extract, join or begin ──► current_trace() in the handler
-//!                        │                                  future, body: bound on every poll
-//!                        └──► seen: what is known of it ──► lines, span (when the body has ended)
+//!  request headers ──► extract: join a trace or start one ──► current_trace() in the handler
+//!                        │                                      and in the response body
+//!                        └──► record of the request ──────────► log line and span at the end of the body
 //! ```
 //!
 //! ```
@@ -15,7 +15,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let service = ServiceBuilder::new().layer(TraceLayer::new()).service(service_fn(
 //!     async |_request: http::Request<()>| {
-//!         let trace = current_trace().expect("the layer binds one");
+//!         let trace = current_trace().expect("the layer sets one");
 //!         Ok::<_, std::convert::Infallible>(http::Response::new(trace.trace_id.to_string()))
 //!     },
 //! ));
@@ -32,7 +32,7 @@
 
 #[cfg(feature = "actix")]
 mod actix;
-mod caller;
+mod extract;
 mod layer;
 #[cfg(feature = "tonic")]
 mod message_layer;
@@ -40,10 +40,9 @@ mod message_layer;
 mod message_text;
 #[cfg(feature = "tonic")]
 mod messages;
-mod redacted;
 mod service;
 
-pub use crate::exchange::{RequestLog, ResponseFuture, TraceBody};
+pub use crate::request::{RequestLog, ResponseFuture, TraceBody};
 #[cfg(feature = "actix")]
 pub use actix::ActixResponse;
 pub use layer::{Excluded, TraceLayer};
@@ -53,5 +52,4 @@ pub use logtracer_core::request::url::Query;
 pub use message_layer::{MessageBody, MessageLayer, MessageService};
 #[cfg(feature = "tonic")]
 pub use messages::{Messages, MessagesError};
-pub use redacted::Redacted;
 pub use service::TraceService;

@@ -1,22 +1,18 @@
-//! [`TraceService`]: headers to scope.
+//! [`TraceService`]: the start of a request on a server, from its headers to its trace.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Request, Response};
-use http_body::Body;
-use tower_service::Service;
+use http::Request;
 
-use super::caller::Caller;
+use super::extract::Extracted;
 use super::layer::Options;
-use super::{Excluded, RequestLog};
+use super::{Excluded, RequestLog, TraceLayer};
 use crate::TraceContext;
 use crate::current::Scope;
-use crate::exchange::{Begun, Parts, Received, RequestSpan, ResponseFuture, Side, Telling, TraceBody};
+use crate::request::{LogOptions, Parts, Pending, Record, RequestMessage, RequestSpan, Side, StartRequest};
 
-/// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
+/// A service whose requests have a trace; made by [`TraceLayer`].
 ///
 /// ```
 /// use logtracer_sdk::server::{TraceLayer, TraceService};
@@ -28,83 +24,57 @@ use crate::exchange::{Begun, Parts, Received, RequestSpan, ResponseFuture, Side,
 /// assert_eq!(service.oneshot(http::Request::new(())).await.unwrap().status(), 200);
 /// # });
 /// ```
-#[derive(Debug, Clone)]
-pub struct TraceService<S> {
-    pub(super) inner: S,
-    pub(super) options: Arc<Options>,
-}
+pub type TraceService<S> = crate::request::TraceService<S, TraceLayer>;
 
-impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for TraceService<S>
-where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
-    S::Error: fmt::Display + 'static,
-    ResponseBody: Body,
-    ResponseBody::Error: fmt::Display + 'static,
-{
-    type Response = Response<TraceBody<ResponseBody>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+impl StartRequest for TraceLayer {
+    fn start<B>(&self, request: &mut Request<B>) -> Pending {
         let parts = Parts {
             method: request.method(),
-            uri: original_uri(&request),
+            uri: original_uri(request),
             version: request.version(),
             headers: request.headers(),
-            route: route(&request),
-            peer: peer(&request),
+            route: route(request),
+            peer: peer(request),
         };
         let outer = request.extensions().get::<TraceContext>().copied();
-        let Started { begun, context, received } = self.options.begin(&parts, outer);
+        let (pending, context) = self.options.start(&parts, outer);
         request.extensions_mut().insert(context);
-        if let Some(received) = received {
-            request.extensions_mut().insert(received);
+        if let Some(message) = pending.message() {
+            request.extensions_mut().insert(message);
         }
-        let inner = &mut self.inner;
-        begun.call(self.options.response_header.clone(), || inner.call(request))
+        pending
     }
-}
-
-/// A request that has begun, and what its extensions get.
-pub(super) struct Started {
-    pub(super) begun: Begun,
-    pub(super) context: TraceContext,
-    received: Option<Arc<Received>>,
 }
 
 impl Options {
-    /// Finds or makes the trace of a request, which a layer further out may know already, and begins to look at it.
-    pub(super) fn begin(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> Started {
+    /// Starts a request in the trace of a layer further out, of its headers, or in a new one.
+    pub(super) fn start(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> (Pending, TraceContext) {
         let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
         let requests = match self.excluded {
             Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
-            _ => self.telling.requests,
+            _ => self.log.requests,
         };
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
-        let caller = Caller::read(&self.propagator, parts.headers);
+        let extracted = Extracted::from_headers(&self.propagator, parts.headers);
         let (context, span) = match outer {
-            // The request is that layer's, and so is its span.
+            // The layer further out has the span of this request.
             Some(outer) => (outer, None),
             None => {
-                let names_a_span = caller.names_a_span();
-                RequestSpan::start(Side::Server.kind(), caller.context(), wants_span, names_a_span)
+                let has_span = extracted.has_span();
+                RequestSpan::start(Side::Server.kind(), extracted.context(), wants_span, has_span)
             }
         };
-        let scope = Scope::new(context, caller.carried(context.trace_id));
-        let telling = Telling { requests, ..self.telling };
-        let received = (self.reads_messages && requests != RequestLog::Off && telling.is_grpc(parts.headers))
-            .then(|| Arc::new(Received::new(requests, scope.clone(), parts.uri.path())));
-        let begun = Begun::new(telling, Some(scope), span, received.clone(), parts);
-        Started { begun, context, received }
+        let scope = Scope::new(context, extracted.into_carried(context.trace_id));
+        let log = LogOptions { requests, ..self.log };
+        let message = (self.reads_messages && requests != RequestLog::Off && log.is_grpc(parts.headers))
+            .then(|| Arc::new(RequestMessage::new(requests, scope.clone(), parts.uri.path())));
+        let record = Record::start(log, Some(scope.clone()), span, message, parts);
+        (Pending::new(Side::Server, Some(scope), record, self.response_header.clone()), context)
     }
 }
 
-/// The route that axum has matched: `/users/{id}`.
+/// Returns the route that axum matched, such as `/users/{id}`.
 #[cfg(feature = "axum")]
 fn route<B>(request: &Request<B>) -> &str {
     request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str()).unwrap_or_default()
@@ -115,7 +85,7 @@ fn route<B>(_request: &Request<B>) -> &str {
     ""
 }
 
-/// The other end of the connection, where axum has been told it.
+/// Returns the address of the caller, if axum has it (`into_make_service_with_connect_info`).
 fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(peer)) = request.extensions().get() {
@@ -126,7 +96,7 @@ fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     None
 }
 
-/// The URI before a nested router has shortened it.
+/// Returns the URI as it was before a nested router shortened it.
 fn original_uri<B>(request: &Request<B>) -> &http::Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {

@@ -6,7 +6,7 @@ use logtracer_core::{Sampling, TraceContext};
 
 use super::queue;
 use crate::clock;
-use crate::current::{TraceContextExt, carried};
+use crate::current::{TraceContextExt, carried_beside};
 
 /// A request whose span will be recorded.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl RequestSpan {
 
     /// Records the span; one that `failed` got no response at all.
     pub(crate) fn end(&self, exchange: &Exchange<'_>, failed: bool) {
-        let carried = carried().filter(|carried| carried.trace_id == self.context.trace_id);
+        let carried = carried_beside(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
         let mut name = Vec::with_capacity(64);
         exchange.write_span_name(&mut name);

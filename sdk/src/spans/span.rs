@@ -100,7 +100,7 @@ impl SpanBuilder {
     /// Runs a future in the span.
     pub(crate) fn around<F>(self, future: F) -> InSpan<F> {
         let (context, open) = self.open();
-        InSpan { inner: InTrace::new(context.map(Scope::here).or_else(Scope::current), future), open }
+        InSpan { inner: InTrace::new(context.map(Scope::of).or_else(Scope::current), future), open }
     }
 
     /// The context to bind, if it is another one than the current, and what is recorded.
@@ -117,7 +117,7 @@ impl SpanBuilder {
         let open = Open {
             builder: self,
             context,
-            carried: Scope::here(context).carried(),
+            carried: Scope::of(context).carried(),
             start_unix_nanos: clock::unix_nanos(),
             start: Instant::now(),
             failed: false,

@@ -1,4 +1,4 @@
-//! [`TraceBody`]: a response body that is still written for the request, bound on every poll.
+//! [`TraceBody`]: a response body, polled in the trace of its request.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,16 +7,14 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::Side;
-use super::failures::Failures;
-use super::lines;
-use super::seen::{Seen, watch};
+use super::errors::{ErrorLog, log_panics};
+use super::{Record, Side};
 use crate::InTrace;
 use crate::current::Scope;
 use crate::errors::Failure;
 
 pin_project! {
-    /// The body of a response that goes through a layer of this crate: a stream in it sees the trace, too.
+    /// The body of a response that goes through a layer of this crate; a stream in it runs in the trace.
     ///
     /// ```
     /// use http_body_util::BodyExt;
@@ -35,51 +33,50 @@ pin_project! {
         #[pin]
         inner: InTrace<B>,
         side: Side,
-        // The line is written when this is dropped, at the end of the body or of the connection.
-        seen: Option<Box<Seen>>,
+        // Dropped at the end of the body or of the connection, which logs the request.
+        record: Option<Box<Record>>,
     }
 }
 
 impl<B> TraceBody<B> {
-    pub(crate) fn new(scope: Option<Scope>, body: B, side: Side, seen: Option<Box<Seen>>) -> Self {
-        Self { inner: InTrace::new(scope, body), side, seen }
+    pub(super) fn new(scope: Option<Scope>, body: B, side: Side, record: Option<Box<Record>>) -> Self {
+        Self { inner: InTrace::new(scope, body), side, record }
     }
 
     pub(crate) fn inner(&self) -> Option<&B> {
         self.inner.inner()
     }
 
-    /// Polls for the next piece of the body within the scope, looks at it, and tells why there is none.
-    pub(crate) fn poll_piece<T, E>(
+    /// Polls for the next chunk of the body in its trace, records it, and logs an error.
+    pub(crate) fn poll_chunk<T, E: fmt::Display + 'static>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut B>) -> Poll<Option<Result<T, E>>>,
-        look: impl FnOnce(&mut Seen, &T),
-        is_over: impl FnOnce(&B) -> bool,
-        tell: impl FnOnce(&E),
+        record_chunk: impl FnOnce(&mut Record, &T),
+        is_end: impl FnOnce(&B) -> bool,
     ) -> Poll<Option<Result<T, E>>> {
         let mut this = self.project();
         let inner = this.inner.as_mut();
         let scope = inner.scope().cloned();
-        let failures = Failures::before(*this.side);
-        let piece = ready!(watch(*this.side, scope.as_ref(), this.seen, || inner.poll_within(poll)));
-        if let Some(Err(error)) = &piece {
-            failures.tell(scope, || tell(error));
+        let errors = ErrorLog::new(*this.side);
+        let chunk = ready!(log_panics(*this.side, scope.as_ref(), this.record, || inner.poll_within(poll)));
+        if let Some(Err(error)) = &chunk {
+            errors.log(scope.as_ref(), Failure(error));
         }
-        if let Some(seen) = this.seen {
-            match &piece {
-                Some(Ok(piece)) => look(seen, piece),
-                Some(Err(_)) => seen.failed(),
+        if let Some(record) = this.record {
+            match &chunk {
+                Some(Ok(chunk)) => record_chunk(record, chunk),
+                Some(Err(_)) => record.mark_failed(),
                 None => {}
             }
-            if piece.is_none() || this.inner.inner().is_none_or(is_over) {
-                seen.is_complete();
+            if chunk.is_none() || this.inner.inner().is_none_or(is_end) {
+                record.mark_complete();
             }
         }
-        // What is over is told at once; whoever polls on may keep the body for long.
-        if piece.is_none() {
-            *this.seen = None;
+        // Logged now: the caller may keep a body that has ended for long.
+        if chunk.is_none() {
+            *this.record = None;
         }
-        Poll::Ready(piece)
+        Poll::Ready(chunk)
     }
 }
 
@@ -94,8 +91,7 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let tell = |error: &B::Error| lines::failed(Failure(error));
-        self.poll_piece(|body| body.poll_frame(cx), Seen::frame, Body::is_end_stream, tell)
+        self.poll_chunk(|body| body.poll_frame(cx), Record::add_frame, Body::is_end_stream)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,26 +1,24 @@
-//! The lines about a request: events of `tracing`, so that levels and subscribers apply as to all others.
+//! The log lines of a request: `tracing` events, which levels and subscribers filter like all others.
 
-use std::any::Any;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 
 use logtracer_core::line::Severity;
 use logtracer_core::request::{Exchange, Outcome, grpc};
 use tracing::Level;
 
-use super::{RequestLog, Side, Telling};
-use crate::errors::panic_text;
+use super::{LogOptions, RequestLog, Side};
 use crate::events::at_level;
 use crate::targets;
 
-pub(super) fn begin(telling: &Telling, exchange: &Exchange<'_>, is_grpc: bool) {
-    if telling.requests != RequestLog::Pair {
+/// Logs the first line of a [`RequestLog::Pair`].
+pub(super) fn start(options: &LogOptions, exchange: &Exchange<'_>, is_grpc: bool) {
+    if options.requests != RequestLog::Pair {
         return;
     }
     let (method, url) = (Lossy(exchange.method), Lossy(exchange.url));
     let path = Lossy(exchange.path());
-    match (telling.side, is_grpc) {
+    match (options.side, is_grpc) {
         (Side::Server, false) => tracing::info!(target: targets::SERVER, "{method} - {url}"),
         (Side::Server, true) => received(&path, None),
         (Side::Client, false) => tracing::info!(target: targets::CLIENT, "OUTBOUND {method} - {url}"),
@@ -28,17 +26,22 @@ pub(super) fn begin(telling: &Telling, exchange: &Exchange<'_>, is_grpc: bool) {
     }
 }
 
-/// The first line of a call, with its message where that is told.
+/// Logs the first line of a gRPC call, with its message if messages are logged.
 pub(super) fn received(path: impl fmt::Display, message: Option<&str>) {
     tracing::info!(target: targets::SERVER, request = message, "{path} - received gRPC call");
 }
 
-pub(super) fn end(telling: &Telling, exchange: &Exchange<'_>, message: Option<&str>) {
-    let level = level_of(telling, exchange.outcome);
-    match (telling.requests, telling.side) {
+/// Logs the last line of a request.
+pub(super) fn end(options: &LogOptions, exchange: &Exchange<'_>, message: Option<&str>) {
+    let level = level_of(options, exchange.outcome);
+    match (options.requests, options.side) {
         (RequestLog::Off, _) => {}
-        (RequestLog::Pair, Side::Server) => at_level!(level, targets::SERVER, "{}", Returned(exchange)),
-        (RequestLog::Pair, Side::Client) => at_level!(level, targets::CLIENT, "{}", Answered(exchange)),
+        (RequestLog::Pair, Side::Server) => {
+            at_level!(level, targets::SERVER, "{}", Last(exchange, Side::Server))
+        }
+        (RequestLog::Pair, Side::Client) => {
+            at_level!(level, targets::CLIENT, "{}", Last(exchange, Side::Client))
+        }
         (RequestLog::Single, side) => single(level, side, exchange, message),
     }
 }
@@ -76,45 +79,13 @@ fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&st
     }
 }
 
-/// The panics of this thread that have their line already.
-pub(super) fn panics_written() -> u64 {
-    #[cfg(feature = "logging")]
-    let written = crate::logging::panic::written();
-    #[cfg(not(feature = "logging"))]
-    let written = 0;
-    written
-}
-
-pub(super) fn panicked(payload: &(dyn Any + Send)) {
-    tracing::error!(target: targets::PANIC, "panicked: {}", panic_text(payload));
-    // A layer around this one has nothing to add.
-    #[cfg(feature = "logging")]
-    crate::logging::panic::count();
-}
-
-thread_local! {
-    static FAILURES: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The failures of this thread that have their line already.
-pub(super) fn failures_told() -> u64 {
-    FAILURES.get()
-}
-
-/// Tells why a service or a body has failed.
-pub(crate) fn failed(why: impl fmt::Display) {
-    tracing::error!(target: targets::ERROR, "failed: {why}");
-    // A layer around this one has nothing to add.
-    FAILURES.set(FAILURES.get() + 1);
-}
-
-fn level_of(telling: &Telling, outcome: Outcome) -> Level {
-    match (outcome.severity(), telling.side) {
-        // What another service got wrong is not yet an error of this one.
+fn level_of(options: &LogOptions, outcome: Outcome) -> Level {
+    match (outcome.severity(), options.side) {
+        // A failed call need not fail the request that makes it.
         (Severity::Error, Side::Client) => Level::WARN,
         _ if outcome.status() == 0 => Level::WARN,
         (Severity::Error, Side::Server) => Level::ERROR,
-        (Severity::Warning, _) => telling.client_errors,
+        (Severity::Warning, _) => options.client_errors,
         _ => Level::INFO,
     }
 }
@@ -129,49 +100,35 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// `200 OK - http://shop/basket`, or `/demo.Shop/Buy - OK - returning gRPC call`.
-struct Returned<'a>(&'a Exchange<'a>);
+/// The last line of a [`RequestLog::Pair`]: `200 OK - http://shop/basket`.
+///
+/// For gRPC it is `/demo.Shop/Buy - OK - returning gRPC call` on a server, and
+/// `Response received from /demo.Shop/Buy - OK` on a client.
+struct Last<'a>(&'a Exchange<'a>, Side);
 
-impl fmt::Display for Returned<'_> {
+impl fmt::Display for Last<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exchange = self.0;
-        match exchange.outcome {
-            Outcome::Grpc { code, .. } => {
-                write!(f, "{} - {} - returning gRPC call", Lossy(exchange.path()), grpc::name(code))?;
-                exchange.write_grpc_message(f);
-                Ok(())
-            }
-            _ => {
-                exchange.write_status(f);
-                write!(f, " - {}", Lossy(exchange.url))
-            }
+        let Self(exchange, side) = self;
+        let Outcome::Grpc { code, .. } = exchange.outcome else {
+            exchange.write_status(f);
+            return write!(f, " - {}", Lossy(exchange.url));
+        };
+        let (path, code) = (Lossy(exchange.path()), grpc::name(code));
+        match side {
+            Side::Server => write!(f, "{path} - {code} - returning gRPC call")?,
+            Side::Client => write!(f, "Response received from {path} - {code}")?,
         }
+        exchange.write_grpc_message(f);
+        Ok(())
     }
 }
 
-/// `200 OK - http://shop/basket`, or `Response received from /demo.Shop/Buy - OK`.
-struct Answered<'a>(&'a Exchange<'a>);
-
-impl fmt::Display for Answered<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exchange = self.0;
-        match exchange.outcome {
-            Outcome::Grpc { code, .. } => {
-                write!(f, "Response received from {} - {}", Lossy(exchange.path()), grpc::name(code))?;
-                exchange.write_grpc_message(f);
-                Ok(())
-            }
-            _ => Returned(exchange).fmt(f),
-        }
-    }
-}
-
-/// Bytes as text, if there are any.
+/// Returns the bytes as text, or `None` if there are none.
 fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes))
 }
 
-/// Bytes as text.
+/// Displays bytes as text, with U+FFFD for what is not UTF-8.
 struct Lossy<'a>(&'a [u8]);
 
 impl fmt::Display for Lossy<'_> {

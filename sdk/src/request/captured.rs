@@ -1,4 +1,4 @@
-//! [`Texts`]: what is kept of the texts of a request until it is over.
+//! [`Captured`]: the text of a request that its log line and its span need at the end.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -6,14 +6,14 @@ use std::ops::Range;
 use http::{HeaderName, HeaderValue, header};
 use logtracer_core::request::url;
 
-use super::{Parts, Side, Telling};
+use super::{LogOptions, Parts, Side};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The texts of a request, in one buffer.
+/// Copies of the URL and of some headers, in one buffer.
 #[derive(Debug)]
-pub(super) struct Texts {
+pub(super) struct Captured {
     buffer: Vec<u8>,
     pub(super) scheme: Range<usize>,
     pub(super) authority: Range<usize>,
@@ -25,13 +25,13 @@ pub(super) struct Texts {
     pub(super) route: Range<usize>,
 }
 
-impl Texts {
-    pub(super) fn of(telling: &Telling, parts: &Parts<'_>) -> Self {
+impl Captured {
+    pub(super) fn new(options: &LogOptions, parts: &Parts<'_>) -> Self {
         let Parts { uri, headers, route, peer, .. } = *parts;
         let header = |name| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         let host = uri.authority().map_or(header(header::HOST), |authority| authority.as_str().as_bytes());
-        // What proxies have told of the caller; of the calls that go out they know nothing.
-        let forwarded = |name| match telling.side {
+        // Proxies set these headers for requests that come in.
+        let forwarded = |name| match options.side {
             Side::Server => first_of(header(name)),
             Side::Client => b"",
         };
@@ -48,7 +48,7 @@ impl Texts {
             write(&mut buffer);
             start..buffer.len()
         };
-        let target = add(&mut |out| url::write_target(out, path_and_query.as_bytes(), telling.query));
+        let target = add(&mut |out| url::write_target(out, path_and_query.as_bytes(), options.query));
         Self {
             scheme: add(&mut |out| out.extend_from_slice(scheme)),
             authority: add(&mut |out| out.extend_from_slice(url::without_credentials(host))),
@@ -57,7 +57,7 @@ impl Texts {
                 out.extend_from_within(target.clone());
             }),
             user_agent: add(&mut |out| out.extend_from_slice(header(header::USER_AGENT))),
-            referer: add(&mut |out| url::write_url(out, header(header::REFERER), telling.query)),
+            referer: add(&mut |out| url::write_url(out, header(header::REFERER), options.query)),
             remote_ip: add(&mut |out| match peer {
                 Some(peer) if remote_ip.is_empty() => _ = write!(out, "{peer}"),
                 _ => out.extend_from_slice(remote_ip),
@@ -68,17 +68,17 @@ impl Texts {
         }
     }
 
-    pub(super) fn at(&self, place: &Range<usize>) -> &[u8] {
-        self.buffer.get(place.clone()).unwrap_or_default()
+    pub(super) fn get(&self, range: &Range<usize>) -> &[u8] {
+        self.buffer.get(range.clone()).unwrap_or_default()
     }
 }
 
-/// The first of a list: each proxy adds what it has seen at the end.
+/// Returns the first item of a comma-separated list, which is the caller's: each proxy appends its own.
 fn first_of(list: &[u8]) -> &[u8] {
     list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
 }
 
-/// True for what can stand before `://` (RFC 3986, section 3.1).
+/// Returns true for a URI scheme (RFC 3986, section 3.1).
 fn is_scheme(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))

@@ -1,4 +1,4 @@
-//! [`Caller`]: what the headers of a request say of its trace.
+//! [`Extracted`]: the trace in the headers of a request, and what is carried beside it.
 
 use http::{HeaderMap, header::HeaderValue};
 use logtracer_core::propagation::{Propagator, TraceHeaders};
@@ -7,15 +7,15 @@ use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 use crate::current::{Carried, TraceContextExt};
 use crate::ids;
 
-/// The longest `x-request-id` that is passed on, in bytes.
+/// The maximum length of an `x-request-id` that is passed on.
 const MAX_REQUEST_ID_BYTES: usize = 256;
 
-/// The bounds of `baggage`, those that W3C asks everyone to support.
+/// The limits of `baggage`: those that W3C requires every implementation to support.
 const MAX_BAGGAGE_BYTES: usize = 8192;
 const MAX_BAGGAGE_MEMBERS: usize = 64;
 
-/// What the caller says, and what goes on to the next hop unread.
-pub(super) struct Caller {
+/// What the headers of a request contain about its trace.
+pub(super) struct Extracted {
     parent: Option<RemoteContext>,
     sampling: Sampling,
     request_id: Option<Box<str>>,
@@ -23,8 +23,8 @@ pub(super) struct Caller {
     baggage: Option<Box<str>>,
 }
 
-impl Caller {
-    pub(super) fn read(propagator: &Propagator, headers: &HeaderMap) -> Self {
+impl Extracted {
+    pub(super) fn from_headers(propagator: &Propagator, headers: &HeaderMap) -> Self {
         let lines = TraceHeaders::collect(headers);
         let extracted = propagator.extract(&lines);
         let request_id = headers
@@ -41,7 +41,8 @@ impl Caller {
         }
     }
 
-    /// The caller's span, which is the sidecar's; a trace without a span gets one, and no trace begins one.
+    /// Returns the caller's span, which is the sidecar's. A trace without a span gets a new span, a request without a
+    /// trace a new root.
     pub(super) fn context(&self) -> TraceContext {
         match self.parent {
             Some(parent) => parent.join().unwrap_or_else(|| parent.child(ids::new_span_id())),
@@ -49,20 +50,20 @@ impl Caller {
         }
     }
 
-    /// True where [`context`](Self::context) is the caller's own span.
-    pub(super) fn names_a_span(&self) -> bool {
+    /// Returns true if [`context`](Self::context) is the caller's own span.
+    pub(super) fn has_span(&self) -> bool {
         self.parent.is_some_and(|parent| parent.span_id.is_some())
     }
 
-    /// What goes on beside the trace.
-    pub(super) fn carried(self, trace_id: TraceId) -> Option<Carried> {
+    /// Returns what is carried beside the trace to the next hop.
+    pub(super) fn into_carried(self, trace_id: TraceId) -> Option<Carried> {
         let Self { request_id, tracestate, baggage, .. } = self;
-        let nothing = request_id.is_none() && tracestate.is_none() && baggage.is_none();
-        (!nothing).then_some(Carried { trace_id, request_id, tracestate, baggage })
+        let is_empty = request_id.is_none() && tracestate.is_none() && baggage.is_none();
+        (!is_empty).then_some(Carried { trace_id, request_id, tracestate, baggage })
     }
 }
 
-/// All lines of `baggage` as one, as many members as the bounds allow.
+/// Joins all `baggage` headers into one, up to the limits.
 fn baggage(headers: &HeaderMap) -> Option<Box<str>> {
     let lines = headers.get_all("baggage").iter().map(HeaderValue::to_str).filter_map(Result::ok);
     let members = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty());
@@ -83,16 +84,16 @@ fn baggage(headers: &HeaderMap) -> Option<Box<str>> {
 mod tests {
     use super::*;
 
-    fn read_one(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
+    fn extract(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
-        let caller = Caller::read(&Propagator::default(), &headers);
-        let context = caller.context();
-        (context, caller.carried(context.trace_id))
+        let extracted = Extracted::from_headers(&Propagator::default(), &headers);
+        let context = extracted.context();
+        (context, extracted.into_carried(context.trace_id))
     }
 
     #[track_caller]
     fn check(name: &'static str, value: &'static str, trace: &str, span: Option<&str>, sampling: Sampling) {
-        let (context, _) = read_one(name, value);
+        let (context, _) = extract(name, value);
         assert_eq!(context.trace_id.to_string(), trace);
         assert_eq!(context.sampling, sampling);
         match span {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_dialect_is_joined() {
+    fn every_format_is_extracted() {
         const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
         check(
             "b3",
@@ -137,19 +138,19 @@ mod tests {
     }
 
     #[test]
-    fn missing_ids_are_made() {
-        let (first, _) = read_one("b3", "0");
-        let (second, _) = read_one("b3", "0");
+    fn missing_ids_are_generated() {
+        let (first, _) = extract("b3", "0");
+        let (second, _) = extract("b3", "0");
         assert_eq!((first.parent_span_id, first.sampling), (None, Sampling::Deny));
         assert_ne!(first.trace_id, second.trace_id);
-        let (root, carried) = read_one("traceparent", "nonsense");
+        let (root, carried) = extract("traceparent", "nonsense");
         assert_eq!((root.parent_span_id, root.sampling), (None, Sampling::Defer));
         assert!(carried.is_none());
     }
 
     #[test]
     fn a_request_id_is_carried_without_a_trace() {
-        let (context, carried) = read_one("x-request-id", "0af76519");
+        let (context, carried) = extract("x-request-id", "0af76519");
         let carried = carried.unwrap();
         assert_eq!((carried.trace_id, carried.request_id.as_deref()), (context.trace_id, Some("0af76519")));
     }

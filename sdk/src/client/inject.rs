@@ -1,14 +1,14 @@
-//! The current trace as headers.
+//! The current trace as headers of a request.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
 
-use crate::current::{carried, current_trace};
+use crate::current::{carried_beside, current_trace};
 
-/// The headers that hand the current trace on, for any HTTP client; empty without a current trace.
+/// Returns headers with the current trace, for any HTTP client; none without a current trace.
 ///
-/// The trace is written as `x-b3-*`, `traceparent` and `x-cloud-trace-context`; with it go the `tracestate`,
-/// the `baggage` and the `x-request-id` of the request that is being served.
+/// They are `x-b3-*`, `traceparent` and `x-cloud-trace-context`, and the `tracestate`, the `baggage` and the
+/// `x-request-id` of the request that is being served.
 ///
 /// ```
 /// use logtracer_sdk::client::trace_headers;
@@ -26,10 +26,10 @@ pub fn trace_headers() -> HeaderMap {
     headers
 }
 
-/// Writes the current trace into the headers of a request; without a current trace they stay as they are.
+/// Writes the current trace into the headers of a request; does nothing without a current trace.
 ///
-/// Trace headers that were there are replaced or removed, so that no two can disagree; an `x-request-id`
-/// or `baggage` that was there stays.
+/// Trace headers of the request are replaced or removed, so that no two of them disagree.
+/// An `x-request-id` or `baggage` of the request is kept.
 ///
 /// ```
 /// use logtracer_sdk::client::inject;
@@ -45,7 +45,7 @@ pub fn inject(headers: &mut HeaderMap) {
     inject_with(&Propagator::default(), headers);
 }
 
-/// [`inject`] in the formats that this propagator injects, and no other.
+/// Does what [`inject`] does, in the formats of this propagator only.
 ///
 /// ```
 /// use logtracer_sdk::client::inject_with;
@@ -60,14 +60,14 @@ pub fn inject(headers: &mut HeaderMap) {
 /// ```
 pub fn inject_with(propagator: &Propagator, headers: &mut HeaderMap) {
     let Some(context) = current_trace() else { return };
-    let carried = carried().filter(|carried| carried.trace_id == context.trace_id);
+    let carried = carried_beside(context.trace_id);
     let carried = carried.as_deref();
     let request_id = carried.and_then(|carried| carried.request_id.as_deref());
     let tracestate = carried.and_then(|carried| carried.tracestate.as_deref());
     let baggage = carried.and_then(|carried| carried.baggage.as_deref());
     let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
     propagator.inject(&context, &tracestate, &mut Headers(headers));
-    // What the request itself says of these stands.
+    // The request's own values win.
     for (name, value) in [("x-request-id", request_id), ("baggage", baggage)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.entry(name).or_insert(value);
@@ -82,7 +82,7 @@ impl Carrier for Headers<'_> {
         let value = match value {
             "0" => Ok(HeaderValue::from_static("0")),
             "1" => Ok(HeaderValue::from_static("1")),
-            // What core writes is visible ASCII, which a header value can always be.
+            // Core writes only visible ASCII, which is always a valid value.
             other => HeaderValue::from_str(other),
         };
         if let Ok(value) = value {

@@ -1,33 +1,36 @@
-//! A request and its response on their way, in or out: what is seen of them, and the lines and spans that come of it.
+//! A request and its response, in or out: their log lines and their span.
 //!
 //! ```text
-//!  Begun ──► ResponseFuture: status, headers ──► TraceBody: sizes, trailers ──► drop: line, span
+//!  TraceService ──► Pending ──► ResponseFuture: status, headers ──► TraceBody: sizes, trailers
+//!  (layer of a side)   └── Record ────────────────────────────────────┴──► dropped: log line, span
 //! ```
 
-mod begin;
 mod body;
-mod failures;
+mod captured;
+mod errors;
 mod future;
-pub(crate) mod lines;
-mod received;
-mod seen;
-mod texts;
+mod lines;
+mod message;
+mod pending;
+mod record;
+mod service;
+mod span;
 
-pub(crate) use begin::{Begun, RequestSpan};
 pub use body::TraceBody;
 pub use future::ResponseFuture;
-#[cfg(feature = "actix")]
-pub(crate) use future::{Answered, Rest};
 use http::{HeaderMap, header};
 use logtracer_core::request::grpc;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::SpanKind;
 #[cfg(feature = "server")]
-pub(crate) use received::Received;
-pub(crate) use seen::Parts;
+pub(crate) use message::RequestMessage;
+pub(crate) use pending::Pending;
+pub(crate) use record::{Parts, Record};
+pub(crate) use service::{StartRequest, TraceService};
+pub(crate) use span::RequestSpan;
 use tracing::Level;
 
-/// Which side of the request this service is.
+/// The side of the request that this service is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
@@ -45,20 +48,20 @@ impl Side {
     }
 }
 
-/// How a request is told of.
+/// What a layer logs for each request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Telling {
+pub(crate) struct LogOptions {
     pub(crate) side: Side,
     pub(crate) requests: RequestLog,
-    /// The level of failures that are the caller's fault.
+    /// The level of failures caused by the caller.
     pub(crate) client_errors: Level,
     pub(crate) query: Query,
-    /// gRPC by configuration, and not only where the content type says so.
+    /// Treats every request as gRPC, whatever its content type is.
     pub(crate) grpc: bool,
 }
 
-impl Telling {
-    pub(crate) const fn of(side: Side) -> Self {
+impl LogOptions {
+    pub(crate) const fn new(side: Side) -> Self {
         Self {
             side,
             requests: RequestLog::Off,
@@ -68,14 +71,14 @@ impl Telling {
         }
     }
 
-    /// True for a gRPC call.
+    /// Returns true for a gRPC call.
     pub(crate) fn is_grpc(&self, headers: &HeaderMap) -> bool {
         let content_type = headers.get(header::CONTENT_TYPE);
         self.grpc || content_type.is_some_and(|value| grpc::is_content_type(value.as_bytes()))
     }
 }
 
-/// The lines that a layer writes for each request.
+/// The lines that a layer logs for each request.
 ///
 /// ```
 /// use logtracer_sdk::server::RequestLog;
@@ -85,11 +88,11 @@ impl Telling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RequestLog {
-    /// None: the sidecar writes one.
+    /// No line: the sidecar logs one.
     #[default]
     Off,
-    /// One when the response is over, with `httpRequest` and the latency.
+    /// One line at the end of the response, with `httpRequest` and the latency.
     Single,
-    /// The two of the original: `GET - <url>` and `200 OK - <url>`, or `OUTBOUND GET - <url>` for a client.
+    /// The two lines of bbc/logtracer: `GET - <url>` and `200 OK - <url>`, or `OUTBOUND GET - <url>` for a client.
     Pair,
 }

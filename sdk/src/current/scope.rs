@@ -1,0 +1,102 @@
+//! [`Scope`]: a trace context that can be made current.
+
+use std::sync::Arc;
+
+use logtracer_core::TraceContext;
+
+use super::bindings::{BINDINGS, Binding, Key, next_number};
+use super::{CONTEXT, Carried, carried_beside, current_trace, swap_carried};
+
+/// A context with what is carried beside it; stored in futures and spans, and moved to other tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    context: TraceContext,
+    carried: Option<Arc<Carried>>,
+}
+
+impl Scope {
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn new(context: TraceContext, carried: Option<Carried>) -> Self {
+        Self { context, carried: carried.map(Arc::new) }
+    }
+
+    /// Returns the scope that is current on this thread.
+    pub(crate) fn current() -> Option<Self> {
+        current_trace().map(Self::of)
+    }
+
+    /// Returns a scope of this context, with what the thread carries beside its trace.
+    pub(crate) fn of(context: TraceContext) -> Self {
+        Self { context, carried: carried_beside(context.trace_id) }
+    }
+
+    #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+    pub(crate) fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// Returns what the scope carries; `None` while it is entered.
+    #[cfg(feature = "spans")]
+    pub(crate) fn carried(&self) -> Option<Arc<Carried>> {
+        self.carried.clone()
+    }
+
+    /// Runs `f` in the scope.
+    #[cfg(any(feature = "server", feature = "client"))]
+    pub(crate) fn run<R>(mut self, f: impl FnOnce() -> R) -> R {
+        let _entered = self.enter();
+        f()
+    }
+
+    /// Makes the scope current until [`unbind`](super::unbind) is called with the same key.
+    pub(crate) fn bind(self, key: Key) {
+        let _ = BINDINGS.try_with(|bindings| {
+            let context = CONTEXT.replace(Some(self.context));
+            let mut carried = self.carried;
+            swap_carried(&mut carried);
+            bindings.borrow_mut().push(Binding { key, context, carried });
+        });
+    }
+
+    /// Makes the scope current until the returned guard is dropped, also by a panic.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let number = next_number();
+        let previous = CONTEXT.replace(Some(self.context));
+        swap_carried(&mut self.carried);
+        let _ = BINDINGS.try_with(|bindings| {
+            let carried = self.carried.take();
+            bindings.borrow_mut().push(Binding { key: Key::Scope(number), context: previous, carried });
+        });
+        Entered { scope: self, number, previous }
+    }
+}
+
+/// The guard of a scope that is current.
+pub(crate) struct Entered<'a> {
+    scope: &'a mut Scope,
+    number: u64,
+    /// The context to restore if the thread is ending and its stack is gone.
+    previous: Option<TraceContext>,
+}
+
+impl Drop for Entered<'_> {
+    /// Restores what was current before, removes bindings that were made in the scope and not ended, and returns to
+    /// the scope what it carries.
+    fn drop(&mut self) {
+        let removed = BINDINGS.try_with(|bindings| {
+            let mut bindings = bindings.borrow_mut();
+            let key = Key::Scope(self.number);
+            let index = bindings.iter().rposition(|binding| binding.key == key)?;
+            let first_inner = bindings.drain(index + 1..).next();
+            bindings.pop().map(|own| (own, first_inner))
+        });
+        let Ok(Some((mut own, first_inner))) = removed else {
+            CONTEXT.set(self.previous);
+            return swap_carried(&mut self.scope.carried);
+        };
+        CONTEXT.set(own.context);
+        swap_carried(&mut own.carried);
+        // The first binding made in the scope has replaced, and so holds, what the scope carries.
+        self.scope.carried = first_inner.map_or(own.carried, |binding| binding.carried);
+    }
+}

@@ -1,0 +1,83 @@
+//! Errors and panics of a server's handlers and bodies: each is logged once, in its trace.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::{Record, Side};
+use crate::current::Scope;
+use crate::errors::panic_text;
+use crate::targets;
+
+thread_local! {
+    static ERRORS_LOGGED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Logs an error unless a layer further in has logged it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ErrorLog {
+    side: Side,
+    logged_before: u64,
+}
+
+impl ErrorLog {
+    /// Remembers what this thread has logged so far; made just before a handler or a body is polled.
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, logged_before: ERRORS_LOGGED.get() }
+    }
+
+    /// Logs why a handler or a body failed. The error of a client is left to its caller.
+    pub(super) fn log(self, scope: Option<&Scope>, error: impl fmt::Display) {
+        if self.side == Side::Server && self.logged_before == ERRORS_LOGGED.get() {
+            within(scope, || tracing::error!(target: targets::ERROR, "failed: {error}"));
+            ERRORS_LOGGED.set(ERRORS_LOGGED.get() + 1);
+        }
+    }
+}
+
+/// Runs a poll of a handler or a body. If it panics, the panic is logged and continues.
+///
+/// Only a server logs it: a client runs within a server's handler.
+pub(super) fn log_panics<R>(
+    side: Side,
+    scope: Option<&Scope>,
+    record: &mut Option<Box<Record>>,
+    poll: impl FnOnce() -> R,
+) -> R {
+    if side == Side::Client {
+        return poll();
+    }
+    let logged_before = panics_logged();
+    catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
+        if panics_logged() == logged_before {
+            within(scope, || log_panic(&*payload));
+        }
+        if let Some(mut record) = record.take() {
+            record.mark_failed();
+        }
+        resume_unwind(payload)
+    })
+}
+
+/// Returns how many panics of this thread have been logged.
+fn panics_logged() -> u64 {
+    #[cfg(feature = "logging")]
+    let logged = crate::logging::panic::written();
+    #[cfg(not(feature = "logging"))]
+    let logged = 0;
+    logged
+}
+
+fn log_panic(payload: &(dyn Any + Send)) {
+    tracing::error!(target: targets::PANIC, "panicked: {}", panic_text(payload));
+    #[cfg(feature = "logging")]
+    crate::logging::panic::count();
+}
+
+fn within(scope: Option<&Scope>, f: impl FnOnce()) {
+    match scope.cloned() {
+        Some(scope) => scope.run(f),
+        None => f(),
+    }
+}

@@ -1,0 +1,79 @@
+//! [`ResponseFuture`]: the future of a handler or a call, polled in its trace.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::errors::{ErrorLog, log_panics};
+use super::{Pending, TraceBody};
+use crate::InTrace;
+use crate::errors::Failure;
+
+pin_project! {
+    /// The response future of a service within a layer of this crate.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{ResponseFuture, TraceLayer};
+    /// use tower::{Layer, Service, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned())));
+    /// let mut service = TraceLayer::new().layer(handler);
+    /// let response: ResponseFuture<_> = service.call(http::Request::new(()));
+    /// assert_eq!(response.await.unwrap().status(), 200);
+    /// # });
+    /// ```
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        pub(super) inner: InTrace<F>,
+        // Absent once the response is there.
+        pub(super) pending: Option<Pending>,
+    }
+}
+
+impl<F: Future> ResponseFuture<F> {
+    /// Polls the service in its trace, and returns its output with the pending request.
+    ///
+    /// It returns `Pending` forever after that, as a future must not be polled again.
+    pub(crate) fn poll_output(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Pending)> {
+        let this = self.project();
+        let Some(pending) = this.pending else { return Poll::Pending };
+        pending.errors = ErrorLog::new(pending.side);
+        let poll = || this.inner.poll(cx);
+        let output = ready!(log_panics(pending.side, pending.scope.as_ref(), &mut pending.record, poll));
+        this.pending.take().map_or(Poll::Pending, |pending| Poll::Ready((output, pending)))
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: fmt::Display + 'static,
+    B: Body,
+{
+    type Output = Result<Response<TraceBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (output, mut pending) = ready!(self.poll_output(cx));
+        Poll::Ready(match output {
+            Ok(mut response) => {
+                if let Some((name, value)) = pending.trace_header() {
+                    response.headers_mut().insert(name, value);
+                }
+                pending.record_head(response.status(), response.headers(), !response.body().is_end_stream());
+                Ok(response.map(|body| pending.wrap_body(body)))
+            }
+            Err(error) => {
+                pending.fail(Failure(&error));
+                Err(error)
+            }
+        })
+    }
+}
