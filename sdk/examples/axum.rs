@@ -1,7 +1,7 @@
 //! An axum service: request lines, exclusions, a panic, an error with its cause.
 //!
-//! `cargo run -p logtracer-sdk --example axum` asks itself a few requests and ends; with an
-//! address behind it (`-- 127.0.0.1:5005`) it serves until it is stopped.
+//! `cargo run -p logtracer-sdk --example axum` sends some requests to itself and exits. With an address
+//! (`-- 127.0.0.1:5005`) it serves until it is stopped.
 
 use axum::Router;
 use axum::extract::Path;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let client = reqwest::Client::new();
     for path in ["/users/7?token=secret", "/users/0", "/users/ada", "/panics", "/healthz"] {
-        // As Google's load balancer would send it: the span id in decimal.
+        // As Google's load balancer sends it, with the span id in decimal.
         let request = client
             .get(format!("{url}{path}"))
             .header("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/67667974448284343;o=1");

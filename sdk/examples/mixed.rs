@@ -1,6 +1,6 @@
 //! HTTP in, gRPC out: client → axum `/buy` → tonic `/demo.Shop/Buy`, all in one trace.
 //!
-//! `cargo run -p logtracer-sdk --example mixed` asks itself one request and ends.
+//! `cargo run -p logtracer-sdk --example mixed` sends one request to itself and exits.
 
 mod shop_rpc;
 
@@ -25,7 +25,7 @@ async fn sell(_request: Request<BuyRequest>) -> Result<Response<BuyReply>, Statu
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Logging::new(Project::none(), "shop").format(Format::Local).install()?;
 
-    // The gRPC service behind.
+    // The gRPC service.
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let stock = format!("http://{}", incoming.local_addr()?);
     let server = Server::builder()
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .add_service(ShopServer(sell));
     tokio::spawn(server.serve_with_incoming(incoming));
 
-    // The HTTP service before it.
+    // The HTTP service, which calls it.
     let channel = Channel::from_shared(stock)?.connect().await?;
     let stock = tower::ServiceBuilder::new().layer(client::TraceLayer::new()).service(channel);
     let app = Router::new()
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(async move { axum::serve(listener, app).await });
 
     // The caller.
-    let answer = reqwest::Client::new().get(url).send_traced().in_trace(TraceContext::new_root()).await?;
-    assert_eq!(answer.text().await?, "order 7\n");
+    let response = reqwest::Client::new().get(url).send_traced().in_trace(TraceContext::new_root()).await?;
+    assert_eq!(response.text().await?, "order 7\n");
     Ok(())
 }

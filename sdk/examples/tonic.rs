@@ -1,6 +1,6 @@
-//! A gRPC service and its client, with the lines of both, request messages, and a field that no line may have.
+//! A gRPC service and its client: the log lines of both, with request messages and a redacted field.
 //!
-//! `cargo run -p logtracer-sdk --example tonic` calls itself twice and ends.
+//! `cargo run -p logtracer-sdk --example tonic` calls itself twice and exits.
 
 mod shop_rpc;
 
@@ -38,9 +38,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let traced = client::TraceLayer::new().requests(RequestLog::Pair);
     let shop = tower::ServiceBuilder::new().layer(traced).service(channel);
     for item in ["bread", "eggs"] {
-        // Behind a server layer there is a trace already; a program that begins one does it itself.
-        let bought = buy(shop.clone(), item, "4111-1111").in_trace(TraceContext::new_root()).await;
-        if let Err(status) = bought {
+        // Within a server layer there is a current trace. A program without one starts it.
+        let reply = buy(shop.clone(), item, "4111-1111").in_trace(TraceContext::new_root()).await;
+        if let Err(status) = reply {
             tracing::warn!(code = ?status.code(), "not bought");
         }
     }

@@ -1,7 +1,7 @@
-//! A worker without requests: each job is a trace of its own, with spans for its parts.
+//! A worker without requests: each job is a trace, with spans for its parts.
 //!
-//! `cargo run -p logtracer-sdk --example worker` runs two jobs and ends; with the
-//! address of an exporter behind it (`-- http://127.0.0.1:4318`) the spans are in its viewer.
+//! `cargo run -p logtracer-sdk --example worker` runs two jobs and exits. With the address of an exporter
+//! (`-- http://127.0.0.1:4318`) the spans appear in its viewer.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use logtracer_sdk::spans::{SpanExport, span};
 use logtracer_sdk::{Format, Logging, Project, spawn, spawn_blocking};
 
 async fn job(number: u32) {
-    tracing::info!(job = number, "begins");
+    tracing::info!(job = number, "job started");
     let rows = traced("database", async {
         tokio::time::sleep(Duration::from_millis(2)).await;
         42
     })
     .await;
-    // The trace goes along to other tasks and threads.
-    let parsed = spawn(async move { log::info!("{rows} rows, told by a crate that knows only `log`") });
+    // Other tasks and threads have the same trace.
+    let logged = spawn(async move { log::info!("{rows} rows, logged by a crate that only knows `log`") });
     let counted = spawn_blocking(move || {
         let _span = span("count").attribute("rows", rows.to_string()).enter();
         tracing::info!(rows, "counted");
     });
-    let _ = tokio::join!(parsed, counted);
+    let _ = tokio::join!(logged, counted);
 }
 
 #[tokio::main]

@@ -35,12 +35,12 @@ fn every_public_type_and_function_has_an_example_that_asserts() {
     assert!(missing.is_empty(), "no example that asserts:\n{}", missing.join("\n"));
 }
 
-/// True where a block of code that is run asserts something.
+/// Returns true if a code block that is run asserts something.
 fn has_example(docs: &str) -> bool {
     let (mut is_code, mut is_run) = (false, false);
     for line in docs.lines() {
         let text = line.trim_start_matches(['/', '!']).trim();
-        // A fence can be an attribute, where an example needs a feature; without it none is run.
+        // The fence of an example that needs a feature is an attribute.
         let fence = match text.split_once("doc = \"") {
             Some((before, _)) if before.contains("cfg_attr(not(") => None,
             Some((_, fence)) => fence.split('"').next(),
@@ -61,13 +61,13 @@ fn has_example(docs: &str) -> bool {
     false
 }
 
-/// All Rust files of a folder, or a single one.
-fn sources(place: &Path, into: &mut Vec<PathBuf>) {
-    if place.is_file() {
-        into.push(place.to_owned());
+/// Collects all Rust files of a folder, or a single file.
+fn sources(path: &Path, into: &mut Vec<PathBuf>) {
+    if path.is_file() {
+        into.push(path.to_owned());
         return;
     }
-    for entry in fs::read_dir(place).unwrap_or_else(|error| panic!("{}: {error}", place.display())) {
+    for entry in fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
         let path = entry.unwrap().path();
         if path.is_dir() || path.extension().is_some_and(|extension| extension == "rs") {
             sources(&path, into);
@@ -77,7 +77,8 @@ fn sources(place: &Path, into: &mut Vec<PathBuf>) {
 
 /// Returns the public items of a file outside of `impl` blocks, each with its line and its documentation.
 fn public_items(text: &str) -> Vec<(usize, &str, String)> {
-    const KINDS: [&str; 8] = ["fn ", "const fn ", "async fn ", "struct ", "enum ", "trait ", "type ", "mod "];
+    const FUNCTIONS: [&str; 3] = ["fn ", "const fn ", "async fn "];
+    const TYPES: [&str; 5] = ["struct ", "enum ", "trait ", "type ", "mod "];
     let mut items = vec![];
     let (mut docs, mut is_in_tests) = (String::new(), false);
     for (number, line) in (1..).zip(text.lines()) {
@@ -96,19 +97,21 @@ fn public_items(text: &str) -> Vec<(usize, &str, String)> {
             docs.push('\n');
             continue;
         }
-        // Methods are indented.
-        let public = line.strip_prefix("pub ").filter(|rest| KINDS.iter().any(|kind| rest.starts_with(kind)));
-        if !is_in_tests && public.is_some() {
+        // Methods are indented, as are the types in `pin_project!`.
+        let is_public = |code: &str, kinds: &[&str]| {
+            code.strip_prefix("pub ").is_some_and(|rest| kinds.iter().any(|kind| rest.starts_with(kind)))
+        };
+        if !is_in_tests && (is_public(line, &FUNCTIONS) || is_public(code, &TYPES)) {
             items.push((number, code, std::mem::take(&mut docs)));
         }
         docs.clear();
-        // A `mod tests;` has no brace to end at.
+        // `mod tests;` has no brace.
         is_in_tests &= !code.ends_with(';');
     }
     items
 }
 
-/// What stands at the beginning of the file of a module.
+/// Returns the documentation at the start of a module's file.
 fn docs_of_module(declared_in: &Path, module: &str) -> String {
     let folder = declared_in.parent().unwrap();
     let file = [folder.join(format!("{module}.rs")), folder.join(module).join("mod.rs")];
@@ -123,11 +126,16 @@ fn an_item_without_an_example_is_found() {
     let text = "/// One.\n///\n/// ```\n/// assert!(true);\n/// ```\n#[must_use]\npub fn one() {}\n\
                 /// Two.\npub(crate) fn two() {}\n\
                 pub trait Three {\n    /// Four.\n    fn four();\n}\n\
-                #[cfg(test)]\nmod tests {\n    pub fn five() {}\n}\npub struct Six;\n";
+                #[cfg(test)]\nmod tests {\n    pub fn five() {}\n}\npub struct Six;\n\
+                pin_project! {\n    pub struct Seven {\n    }\n}\n";
     let items = public_items(text);
     let found: Vec<_> = items.iter().map(|(line, item, docs)| (*line, *item, has_example(docs))).collect();
-    let expected =
-        [(7, "pub fn one() {}", true), (10, "pub trait Three {", false), (18, "pub struct Six;", false)];
+    let expected = [
+        (7, "pub fn one() {}", true),
+        (10, "pub trait Three {", false),
+        (18, "pub struct Six;", false),
+        (20, "pub struct Seven {", false),
+    ];
     assert_eq!(found, expected);
     for (docs, expected) in [
         ("/// It asserts.\n/// ```\n/// f();\n/// ```\n", false),
@@ -144,7 +152,7 @@ fn an_item_without_an_example_is_found() {
     }
 }
 
-/// What is no dependency cannot be in the API; the tests read spans back with OpenTelemetry's own types.
+/// The API cannot contain a type of a crate that is not a dependency. Only the tests use OpenTelemetry's types.
 #[test]
 fn no_type_of_opentelemetry_is_public() {
     let manifest = include_str!("../Cargo.toml");

@@ -1,4 +1,4 @@
-//! The examples, run as a reader would run them.
+//! The examples, run as a reader runs them.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An example that was built with the tests.
+/// Returns the command of an example, which is built with the tests.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let built: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join(name);
@@ -26,7 +26,7 @@ fn stdout_of(name: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs an example and reads its lines.
+/// Runs an example and parses its lines.
 fn lines_of(name: &str) -> Vec<Value> {
     stdout_of(name)
         .lines()
@@ -94,14 +94,14 @@ fn worker() {
     assert!(first.iter().all(|line| line["trace"] == first[0]["trace"]));
     assert!(second.iter().all(|line| line["trace"] == second[0]["trace"]));
     assert_ne!(first[0]["trace"], second[0]["trace"]);
-    find(first, "worker - 42 rows, told by");
+    find(first, "worker - 42 rows, logged by");
 }
 
-/// Every line that the README shows is printed, but for its times, ids, ports and line numbers.
+/// Every line in the README is printed, except for times, ids, ports and line numbers.
 #[test]
-fn the_readme_shows_what_is_printed() {
+fn the_lines_in_the_readme_are_printed() {
     let readme = include_str!("../README.md");
-    let mut shown = 0;
+    let mut compared = 0;
     for name in ["axum", "tonic", "mixed", "worker"] {
         let heading = format!("`cargo run -p logtracer-sdk --example {name}`");
         let (_, section) = readme.split_once(&heading).unwrap_or_else(|| panic!("no {heading}"));
@@ -110,13 +110,13 @@ fn the_readme_shows_what_is_printed() {
         let printed: Vec<_> = stdout_of(name).lines().map(masked).collect();
         for line in block.lines() {
             assert!(printed.contains(&masked(line)), "{name} does not print {line}\n{printed:#?}");
-            shown += 1;
+            compared += 1;
         }
     }
-    assert!(shown > 12, "{shown}");
+    assert!(compared > 12, "{compared}");
 }
 
-/// What differs from run to run are numbers: decimal ones and hexadecimal ids.
+/// Masks decimal numbers and hexadecimal ids, which differ in every run.
 fn masked(line: &str) -> String {
     let mut masked = String::new();
     for word in line.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
@@ -127,7 +127,7 @@ fn masked(line: &str) -> String {
     masked
 }
 
-/// A line is one write: each arrives as a datagram of its own, whole.
+/// A line is one write: it arrives as one datagram.
 #[test]
 fn one_write_for_a_line() {
     for name in ["tonic", "axum"] {
@@ -140,7 +140,7 @@ fn one_write_for_a_line() {
         let mut buffer = vec![0; 1 << 17];
         let mut written = vec![];
         loop {
-            // Whether it has ended is asked first, so that what it wrote last is read.
+            // Checked first, so that the last lines are read.
             let has_ended = child.try_wait().unwrap().is_some();
             match ours.recv(&mut buffer) {
                 Ok(0) | Err(_) if has_ended => break,
@@ -150,14 +150,14 @@ fn one_write_for_a_line() {
         }
         assert!(written.len() > 5, "{written:?}");
         for line in written {
-            let json = line.strip_suffix('\n').unwrap_or_else(|| panic!("{line:?} is no whole line"));
+            let json = line.strip_suffix('\n').unwrap_or_else(|| panic!("{line:?} is not a whole line"));
             let value: Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("{line:?}"));
             assert!(value.is_object());
         }
     }
 }
 
-/// What the operators say in the environment, for a program that says nothing of its own.
+/// The environment sets the level and the format of a program that sets none.
 #[test]
 fn the_environment_of_a_program() {
     let lines_with = |variables: &[(&str, &str)]| -> Vec<Value> {
@@ -179,7 +179,7 @@ fn the_environment_of_a_program() {
         (&[("RUST_LOG", "error")][..], &all[..1]),
         (&[("LOG_LEVEL", "WARNING")], &["ERROR", "WARNING"]),
         (&[("LOG_LEVEL", "CRITICAL")], &all[..1]),
-        // The first that is set and not empty.
+        // The first variable that is set and not empty wins.
         (&[("RUST_LOG", ""), ("LOG_LEVEL", "error")], &all[..1]),
         (&[("RUST_LOG", "info"), ("LOG_LEVEL", "error")], &all),
     ] {
@@ -193,7 +193,7 @@ fn the_environment_of_a_program() {
     let wrong = example("axum").env("LOGGING_FORMAT", "json").output().unwrap();
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("LOGGING_FORMAT"));
 
-    // With a stack trace where Rust is asked for one.
+    // With `RUST_BACKTRACE` the line has a stack trace.
     let lines = lines_with(&[("RUST_BACKTRACE", "1")]);
     let panicked = find(&lines, "shop - panicked: on purpose");
     let stack_trace = panicked["stack_trace"].as_str().unwrap();

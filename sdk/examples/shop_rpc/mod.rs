@@ -1,5 +1,4 @@
-//! `demo.Shop`, a gRPC service with one method: what tonic's generator would write, by hand so that no protoc is
-//! needed.
+//! `demo.Shop`, a gRPC service with one method: the code that tonic generates, written by hand to need no protoc.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,27 +21,27 @@ use tonic_prost::ProstCodec;
 /// `/demo.Shop/Buy`
 pub(crate) const BUY: &str = "/demo.Shop/Buy";
 
-/// What is bought, and with what.
+/// An item to buy, and how to pay.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct BuyRequest {
-    /// The thing.
+    /// The name of the item.
     #[prost(string, tag = "1")]
     pub(crate) item: String,
-    /// The number of the card, which no log shall have.
+    /// The card number, which must not be logged.
     #[prost(string, tag = "2")]
     pub(crate) card: String,
 }
 
-/// That it was bought.
+/// A confirmed order.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct BuyReply {
-    /// The number of the order.
+    /// The order number.
     #[prost(uint64, tag = "1")]
     pub(crate) order: u64,
 }
 
-/// What protoc writes with `--descriptor_set_out`.
-#[allow(dead_code)] // not every example logs messages
+/// Returns the file that protoc writes with `--descriptor_set_out`.
+#[allow(dead_code)] // some examples log no messages
 pub(crate) fn descriptors() -> Vec<u8> {
     let field = |name: &str, number, kind: Type| FieldDescriptorProto {
         name: Some(name.to_owned()),
@@ -81,7 +80,7 @@ pub(crate) fn descriptors() -> Vec<u8> {
     FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
-/// The service, with a function for its method.
+/// The service, with a function that handles its method.
 #[derive(Clone)]
 pub(crate) struct ShopServer<H>(pub(crate) H);
 
@@ -128,7 +127,7 @@ where
     }
 }
 
-/// Calls the method through any client of tonic's kind.
+/// Calls the method through a client.
 pub(crate) async fn buy<C>(client: C, item: &str, card: &str) -> Result<BuyReply, Status>
 where
     C: GrpcService<Body>,

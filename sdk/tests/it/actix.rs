@@ -24,10 +24,10 @@ async fn user(id: Path<u32>) -> String {
     trace()
 }
 
-/// A body that is made while it is sent.
+/// A body whose chunks are made while it is sent.
 async fn streamed() -> HttpResponse {
-    let pieces = (0..3).map(|_| async { Ok::<_, std::io::Error>(Bytes::from(trace())) });
-    HttpResponse::Ok().streaming(futures_util::stream::iter(pieces).then(|piece| piece))
+    let chunks = (0..3).map(|_| async { Ok::<_, std::io::Error>(Bytes::from(trace())) });
+    HttpResponse::Ok().streaming(futures_util::stream::iter(chunks).then(|chunk| chunk))
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -47,8 +47,8 @@ fn layer() -> TraceLayer {
         .response_header(http::HeaderName::from_static("x-trace-id"))
 }
 
-/// Asks for a path: the headers and the body of the answer, and what was logged.
-fn ask(path: &str) -> (HeaderMap, Bytes, Vec<Value>) {
+/// Sends a request, and returns the headers and the body of the response, and the log lines.
+fn send(path: &str) -> (HeaderMap, Bytes, Vec<Value>) {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let (headers, body) = System::new().block_on(async {
@@ -71,7 +71,7 @@ fn texts(lines: &[Value]) -> Vec<(&str, &str)> {
 
 #[test]
 fn a_request_has_its_trace_and_its_line() {
-    let (headers, body, lines) = ask("/users/7?token=secret");
+    let (headers, body, lines) = send("/users/7?token=secret");
     assert_eq!(headers.get("x-trace-id").unwrap(), TRACE);
     assert_eq!(body, format!("{TRACE}-00f067aa0ba902b7"));
     let request = ("INFO", "test - GET - http://shop/users/7?token=REDACTED - 200 OK");
@@ -83,19 +83,19 @@ fn a_request_has_its_trace_and_its_line() {
 }
 
 #[test]
-fn all_kinds_of_answers() {
-    let (_, body, lines) = ask("/streamed");
+fn every_kind_of_response_is_logged() {
+    let (_, body, lines) = send("/streamed");
     assert_eq!(body, format!("{TRACE}-00f067aa0ba902b7").repeat(3));
     assert_eq!(texts(&lines), [("INFO", "test - GET - http://shop/streamed - 200 OK")]);
     assert_eq!(lines[0]["httpRequest"]["responseSize"], body.len().to_string());
-    assert_eq!(texts(&ask("/empty").2), [("INFO", "test - GET - http://shop/empty - 204 No Content")]);
-    assert_eq!(texts(&ask("/missing").2), [("WARNING", "test - GET - http://shop/missing - 404 Not Found")]);
-    // Extractors that refuse, as a handler that fails.
+    assert_eq!(texts(&send("/empty").2), [("INFO", "test - GET - http://shop/empty - 204 No Content")]);
+    assert_eq!(texts(&send("/missing").2), [("WARNING", "test - GET - http://shop/missing - 404 Not Found")]);
+    // An extractor that fails.
     assert_eq!(
-        texts(&ask("/users/ada").2),
+        texts(&send("/users/ada").2),
         [("WARNING", "test - GET - http://shop/users/ada - 404 Not Found")]
     );
-    assert!(ask("/healthz").2.is_empty());
+    assert!(send("/healthz").2.is_empty());
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn concurrent_requests_keep_their_traces() {
             let id = format!("{number:016x}");
             let request = client.get(&url).header("b3", format!("{TRACE}-{id}-1"));
             async move {
-                let answer = request.send().await.unwrap().text().await.unwrap();
-                assert_eq!(answer, format!("{TRACE}-{id}"));
+                let text = request.send().await.unwrap().text().await.unwrap();
+                assert_eq!(text, format!("{TRACE}-{id}"));
             }
         });
         futures_util::future::join_all(requests).await;
@@ -143,26 +143,26 @@ fn concurrent_requests_keep_their_traces() {
     });
 }
 
-/// An error that is the service's fault is told with its text, one that is the caller's is not; and where no proxy
-/// tells the caller's address, the connection does.
+/// An error of the service is logged with its text, an error of the caller is not. Without a proxy, the caller's
+/// address is that of the connection.
 #[test]
-fn errors_and_addresses() {
+fn errors_and_addresses_are_logged() {
     let fails = web::get().to(async || -> Result<String, actix_web::Error> {
         Err(actix_web::error::ErrorInternalServerError("no database"))
     });
-    let refuses = web::get().to(async || -> Result<String, actix_web::Error> {
+    let forbids = web::get().to(async || -> Result<String, actix_web::Error> {
         Err(actix_web::error::ErrorForbidden("not you"))
     });
     let breaks = web::get().to(async || {
-        let pieces = [Ok(Bytes::from("x")), Err(std::io::Error::other("disk full"))];
-        HttpResponse::Ok().streaming(futures_util::stream::iter(pieces))
+        let chunks = [Ok(Bytes::from("x")), Err(std::io::Error::other("disk full"))];
+        HttpResponse::Ok().streaming(futures_util::stream::iter(chunks))
     });
     let capture = Capture::with(|logging| logging.level("info").report_errors(tracing::Level::ERROR));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     System::new().block_on(async {
-        let app = App::new().route("/fails", fails).route("/refuses", refuses).route("/breaks", breaks);
+        let app = App::new().route("/fails", fails).route("/forbids", forbids).route("/breaks", breaks);
         let app = test::init_service(app.wrap(layer())).await;
-        for path in ["/fails", "/refuses"] {
+        for path in ["/fails", "/forbids"] {
             let request = test::TestRequest::get()
                 .uri(path)
                 .insert_header(("host", "shop"))
@@ -179,7 +179,7 @@ fn errors_and_addresses() {
         [
             ("ERROR", "test - failed: no database"),
             ("ERROR", "test - GET - http://shop/fails - 500 Internal Server Error"),
-            ("WARNING", "test - GET - http://shop/refuses - 403 Forbidden"),
+            ("WARNING", "test - GET - http://shop/forbids - 403 Forbidden"),
             ("ERROR", "test - failed: disk full"),
             ("ERROR", "test - GET - http://shop/breaks - 500 Internal Server Error"),
         ]

@@ -1,4 +1,4 @@
-//! A gRPC service and its client, both of tonic, over a real connection.
+//! A gRPC service and its client, both with tonic, over a real connection.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ async fn handle(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Stat
         "bread" => Ok(Response::new(BuyReply { order: 7 })),
         "caf\u{e9}" => Err(Status::not_found("no caf\u{e9}, 100%")),
         "eggs" => Err(Status::not_found("out of eggs")),
-        _ => Err(Status::internal("no such thing")),
+        _ => Err(Status::internal("no such item")),
     }
 }
 
@@ -36,7 +36,7 @@ async fn serve(requests: RequestLog) -> SocketAddr {
     address
 }
 
-/// Calls the service in a trace, and returns what both sides have logged.
+/// Calls the service in a trace, and returns the log lines of both sides.
 async fn lines_of(item: &str, requests: RequestLog) -> Vec<Value> {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
@@ -46,7 +46,7 @@ async fn lines_of(item: &str, requests: RequestLog) -> Vec<Value> {
         tower::ServiceBuilder::new().layer(client::TraceLayer::new().requests(requests)).service(channel);
     let context = TraceContext::new_root();
     let _ = buy(traced, item, "4111").in_trace(context).await;
-    // The server's line is written when its side of the stream is over.
+    // The server logs its last line at the end of its side of the stream.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -62,7 +62,7 @@ fn texts(lines: &[Value]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_status_of_the_trailers() {
+async fn the_status_in_the_trailers_is_logged() {
     let pair = texts(&lines_of("bread", RequestLog::Pair).await);
     for expected in [
         ("INFO", "test - /demo.Shop/Buy - outbound gRPC call"),
@@ -76,11 +76,11 @@ async fn the_status_of_the_trailers() {
     assert_eq!(pair.len(), 5, "{pair:?}");
 }
 
-/// An error is a response that has nothing but trailers.
+/// An error is a response without a body, with its status in the headers.
 #[tokio::test]
-async fn the_status_of_a_response_without_a_body() {
+async fn the_status_of_a_response_without_a_body_is_logged() {
     for (item, severity, code) in
-        [("eggs", "WARNING", "NOT_FOUND - out of eggs"), ("gold", "ERROR", "INTERNAL - no such thing")]
+        [("eggs", "WARNING", "NOT_FOUND - out of eggs"), ("gold", "ERROR", "INTERNAL - no such item")]
     {
         let lines = texts(&lines_of(item, RequestLog::Single).await);
         let server = (severity.into(), format!("test - /demo.Shop/Buy - {code}"));
@@ -89,9 +89,9 @@ async fn the_status_of_a_response_without_a_body() {
     }
 }
 
-/// The message that came with the status, decoded, is in the lines of both sides.
+/// The decoded `grpc-message` is in the lines of both sides.
 #[tokio::test]
-async fn the_message_of_the_status() {
+async fn the_message_of_the_status_is_logged() {
     for (requests, server, client) in [
         (RequestLog::Single, "NOT_FOUND", "OUTBOUND /demo.Shop/Buy - NOT_FOUND"),
         (
@@ -111,9 +111,9 @@ async fn the_message_of_the_status() {
     }
 }
 
-/// As the original's interceptor had them: with the line that a call was received.
+/// As in bbc/logtracer, the message is in the line of the received call.
 #[tokio::test]
-async fn the_message_of_a_request() {
+async fn the_message_of_a_request_is_logged() {
     for (requests, message) in [
         (RequestLog::Pair, "test - /demo.Shop/Buy - received gRPC call"),
         (RequestLog::Single, "test - /demo.Shop/Buy - OK"),

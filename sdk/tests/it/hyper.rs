@@ -1,4 +1,4 @@
-//! The server layer around a service of plain hyper, HTTP/1.1 and HTTP/2, and the client layer around its client.
+//! The layers around a server and a client of plain hyper, over HTTP/1.1 and HTTP/2.
 
 use std::convert::Infallible;
 
@@ -40,7 +40,7 @@ async fn serve() -> String {
 }
 
 #[tokio::test]
-async fn both_versions_of_http() {
+async fn http1_and_http2_have_the_trace() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let url = serve().await;

@@ -10,7 +10,7 @@ use logtracer_sdk::{TraceContext, carry_traces, current_trace, spawn, spawn_bloc
 use tracing::Instrument;
 use tracing_subscriber::prelude::*;
 
-/// Yields often, and sees the same trace each time.
+/// Yields often, and checks the current trace each time.
 async fn keeps(context: TraceContext) {
     for _ in 0..50 {
         assert_eq!(current_trace(), Some(context));
@@ -19,7 +19,7 @@ async fn keeps(context: TraceContext) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_tasks_on_several_threads() {
+async fn concurrent_tasks_keep_their_traces() {
     let tasks: Vec<_> = (0..100)
         .map(|_| {
             let context = TraceContext::new_root();
@@ -46,10 +46,10 @@ async fn concurrent_tasks_on_several_threads() {
 }
 
 #[tokio::test]
-async fn without_a_trace_nothing_is_bound() {
+async fn without_a_trace_nothing_becomes_current() {
     assert_eq!(async { current_trace() }.in_current_trace().await, None);
     assert_eq!(spawn(async { current_trace() }).await.unwrap(), None);
-    // A future that was made outside of a trace runs in that of whoever polls it.
+    // A future made outside of a trace runs in the trace in which it is polled.
     let context = TraceContext::new_root();
     let future = async { current_trace() }.in_current_trace();
     assert_eq!(future.in_trace(context).await, Some(context));
@@ -57,15 +57,15 @@ async fn without_a_trace_nothing_is_bound() {
 
 #[test]
 fn a_future_is_dropped_in_its_trace() {
-    struct Sees(TraceContext);
-    impl Drop for Sees {
+    struct ChecksOnDrop(TraceContext);
+    impl Drop for ChecksOnDrop {
         fn drop(&mut self) {
             assert_eq!(current_trace(), Some(self.0));
         }
     }
     let context = TraceContext::new_root();
     let never = async move {
-        let _sees = Sees(context);
+        let _checks = ChecksOnDrop(context);
         std::future::pending::<()>().await;
     };
     let mut task = Box::pin(never.in_trace(context));
@@ -81,9 +81,9 @@ async fn a_task_that_panics_leaves_nothing_behind() {
     assert_eq!(current_trace(), None);
 }
 
-/// A guard that is held over an await does not reach beyond the poll of its own task.
+/// A guard held over an `.await` has no effect after the poll.
 #[test]
-fn a_guard_stays_within_the_poll() {
+fn a_guard_ends_with_the_poll() {
     let (outer, inner) = (TraceContext::new_root(), TraceContext::new_root());
     let mut task = pin!(
         async move {
@@ -99,9 +99,9 @@ fn a_guard_stays_within_the_poll() {
     assert_eq!(current_trace(), None);
 }
 
-/// Nor does it reach another task of the same thread that holds one of its own.
+/// Guards of two tasks on one thread do not affect each other.
 #[test]
-fn guards_of_two_tasks_on_one_thread() {
+fn guards_of_two_tasks_are_independent() {
     let traces = [(); 2].map(|()| TraceContext::new_root());
     let mut tasks = traces.map(|trace| {
         let work = async move {
@@ -125,7 +125,7 @@ fn guards_of_two_tasks_on_one_thread() {
 }
 
 #[test]
-fn threads_have_their_own() {
+fn threads_do_not_share_a_trace() {
     let context = TraceContext::new_root();
     context.run(|| {
         std::thread::scope(|scope| {
@@ -136,16 +136,16 @@ fn threads_have_their_own() {
     });
 }
 
-/// A span that was made in one request, and lives on, takes its trace into no other one.
+/// A span that outlives its request does not change the trace of another request.
 #[test]
-fn a_span_of_one_request_in_another() {
+fn a_span_does_not_change_the_trace_of_another_request() {
     let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(carry_traces()));
     let (a, b) = (TraceContext::new_root(), TraceContext::new_root());
     let span = a.run(|| tracing::info_span!("pool"));
     b.run(|| {
         span.in_scope(|| {
             assert_eq!(current_trace(), Some(b));
-            // Nor into what is made there.
+            // A span made there does not get it either.
             let below = tracing::info_span!("query");
             std::thread::spawn(move || below.in_scope(|| ())).join().unwrap();
             assert_eq!(trace_headers()["x-b3-traceid"], b.trace_id.to_string());
@@ -157,7 +157,7 @@ fn a_span_of_one_request_in_another() {
     drop(guarded);
     assert_eq!(current_trace(), None);
 
-    // Where nothing else is current it decides, and the one within does not end it.
+    // If no other trace is current, that of the span is; entering the span again within another trace does not end it.
     span.in_scope(|| {
         assert_eq!(current_trace(), Some(a));
         b.run(|| {
@@ -168,20 +168,20 @@ fn a_span_of_one_request_in_another() {
     });
     assert_eq!(current_trace(), None);
 
-    // A span that is left open at the end of a poll is ended by its own guard only.
+    // A span that is still entered at the end of a poll is exited only by its own guard.
     let outer = span.enter();
-    let mut left_open = None;
-    b.run(|| left_open = Some(span.enter()));
+    let mut still_entered = None;
+    b.run(|| still_entered = Some(span.enter()));
     assert_eq!(current_trace(), Some(a));
-    drop(left_open);
+    drop(still_entered);
     assert_eq!(current_trace(), Some(a));
     drop(outer);
     assert_eq!(current_trace(), None);
 }
 
-/// A task that was spawned with a span has the trace of the span, in whatever else its thread polls.
+/// A task that is spawned with a span has the trace of the span.
 #[tokio::test]
-async fn spawned_tasks_with_spans() {
+async fn instrumented_tasks_keep_their_traces() {
     let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(carry_traces()));
     let contexts = [(); 20].map(|()| TraceContext::new_root());
     let tasks = contexts.map(|context| {

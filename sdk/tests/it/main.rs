@@ -1,7 +1,6 @@
-//! The SDK as a service uses it.
+//! The SDK in whole services, through its public API.
 
 mod actix;
-mod carry;
 mod events;
 mod grpc;
 mod hyper;
@@ -15,3 +14,4 @@ mod requests;
 mod serving;
 #[path = "../../examples/shop_rpc/mod.rs"]
 mod shop_rpc;
+mod span_carrier;

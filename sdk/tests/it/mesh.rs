@@ -1,4 +1,4 @@
-//! A service between a caller and a next hop, on loopback: axum in, reqwest out.
+//! A service between a caller and a next hop: axum in, reqwest out.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use tracing::instrument::WithSubscriber;
 use crate::lines::Lines;
 use crate::serving::serve;
 
-/// The next hop: answers with the trace headers that it got.
+/// The next hop, which returns the trace headers of its request.
 fn next_hop() -> Router {
     Router::new().route(
         "/",
@@ -46,9 +46,9 @@ fn shop(next_hop: String) -> Router {
     ) -> Vec<u8> {
         assert_eq!(current_trace(), Some(context));
         tracing::info!(user = "ada", "handling");
-        let answer = client.get(next_hop).with_trace().send().await.unwrap();
+        let response = client.get(next_hop).with_trace().send().await.unwrap();
         assert_eq!(current_trace(), Some(context));
-        answer.bytes().await.unwrap().to_vec()
+        response.bytes().await.unwrap().to_vec()
     }
     Router::new()
         .route("/", get(handler))
@@ -57,14 +57,14 @@ fn shop(next_hop: String) -> Router {
 }
 
 async fn get_json(request: reqwest::RequestBuilder) -> serde_json::Value {
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// Nothing but `RUST_LOG=warn`: the headers go through, the line does not appear.
+/// A level such as `RUST_LOG=warn` disables the line, not the headers.
 #[tokio::test]
-async fn the_trace_goes_through_at_any_level() {
+async fn the_trace_is_propagated_at_any_level() {
     let next_hop = serve(next_hop()).await;
     for (level, lines_expected) in [("info,hyper=off,reqwest=off", 1), ("warn", 0)] {
         let lines = Lines::default();
@@ -78,8 +78,9 @@ async fn the_trace_goes_through_at_any_level() {
             .header("x-request-id", "e6aee9a1")
             .body(Body::empty())
             .unwrap();
-        let answer = app.oneshot(request).with_subscriber(lines.subscriber(Format::Stackdriver, level)).await;
-        let body = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let response =
+            app.oneshot(request).with_subscriber(lines.subscriber(Format::Stackdriver, level)).await;
+        let body = response.unwrap().into_body().collect().await.unwrap().to_bytes();
         let headers: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             headers,
@@ -103,7 +104,7 @@ async fn the_trace_goes_through_at_any_level() {
 }
 
 #[tokio::test]
-async fn tracestate_goes_with_its_traceparent() {
+async fn tracestate_is_propagated_with_its_traceparent() {
     let url = serve(shop(serve(next_hop()).await)).await;
     let headers = get_json(
         reqwest::Client::new()
@@ -118,7 +119,7 @@ async fn tracestate_goes_with_its_traceparent() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_trace_begins_one() {
+async fn a_request_without_a_trace_starts_one() {
     let url = serve(shop(serve(next_hop()).await)).await;
     let client = reqwest::Client::new();
     let one = get_json(client.get(&url)).await;
@@ -147,7 +148,7 @@ async fn concurrent_requests_keep_their_traces() {
     }
 }
 
-/// A body that is made while it is sent, and dropped when the caller goes away, belongs to the request.
+/// A streamed body is polled and dropped in the trace of its request.
 #[tokio::test]
 async fn a_streamed_body_is_in_the_trace() {
     struct Stream(Arc<Mutex<Vec<Option<TraceContext>>>>, u8);
@@ -180,10 +181,10 @@ async fn a_streamed_body_is_in_the_trace() {
             }
         },
     ));
-    let answer = app.oneshot(axum::http::Request::new(Body::empty())).await.unwrap();
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "xx");
+    let response = app.oneshot(axum::http::Request::new(Body::empty())).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "xx");
     let mut seen = seen.lock().unwrap().clone();
-    // The body that the closure itself holds is dropped with it, outside of any request.
+    // The body in the closure is dropped outside of any request.
     seen.retain(Option::is_some);
     assert_eq!(seen.len(), 5);
     assert!(seen.iter().all(|context| *context == seen[0]));

@@ -1,4 +1,4 @@
-//! Request messages of gRPC in lines: all kinds of fields, and all ways in which a message can come.
+//! gRPC request messages in log lines: all kinds of fields, and all ways to receive a message.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ struct Order {
     speed: i32,
     #[prost(bytes, tag = "7")]
     photo: Vec<u8>,
-    /// Not in the descriptors.
+    /// A field without a descriptor.
     #[prost(string, tag = "99")]
     newer: String,
 }
@@ -138,10 +138,10 @@ fn order() -> Order {
     }
 }
 
-/// A body of these pieces.
-struct Pieces(VecDeque<Bytes>);
+/// A body of these chunks.
+struct Chunks(VecDeque<Bytes>);
 
-impl Body for Pieces {
+impl Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -149,7 +149,7 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(self.0.pop_front().map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
@@ -158,8 +158,8 @@ fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag], &length[..], message].concat()
 }
 
-/// Sends a body in pieces of this length to a service that reads all of it (or nothing), and returns the lines.
-async fn lines_of(redacted: &[&str], path: &str, body: &[u8], piece: usize, reads: bool) -> Vec<Value> {
+/// Sends a body in chunks of this size to a service that reads all of it or nothing, and returns the log lines.
+async fn lines_of(redacted: &[&str], path: &str, body: &[u8], chunk_size: usize, reads: bool) -> Vec<Value> {
     let messages = Messages::new(&descriptors()).unwrap().redact(redacted.iter().copied()).unwrap();
     let layer = TraceLayer::grpc()
         .requests(RequestLog::Pair)
@@ -170,7 +170,7 @@ async fn lines_of(redacted: &[&str], path: &str, body: &[u8], piece: usize, read
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let expected = body.to_vec();
     let service =
-        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Pieces>>| {
+        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Chunks>>| {
             if reads {
                 let body = request.into_body().collect().await.unwrap().to_bytes();
                 tracing::info!("handling");
@@ -179,8 +179,8 @@ async fn lines_of(redacted: &[&str], path: &str, body: &[u8], piece: usize, read
             let response = Response::builder().header("grpc-status", "0").body(String::new());
             Ok::<_, Infallible>(response.unwrap())
         });
-    let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
-    let request = Request::post(format!("http://shop{path}")).body(Pieces(pieces)).unwrap();
+    let chunks = body.chunks(chunk_size).map(Bytes::copy_from_slice).collect();
+    let request = Request::post(format!("http://shop{path}")).body(Chunks(chunks)).unwrap();
     service.oneshot(request).await.unwrap();
     capture.lines()
 }
@@ -200,7 +200,7 @@ fn check(lines: &[Value], expected: Option<&str>) {
 const BUY: &str = "/demo.Shop/Buy";
 
 #[tokio::test]
-async fn every_kind_of_field() {
+async fn every_kind_of_field_is_logged() {
     let body = framed(0, &order().encode_to_vec());
     let whole = r#"item: "bread: \"dark\"\n{card: 1}" amounts: [1, 2] buyer { name: "ada" email: "ada@secret" } others: [{ name: "bob" email: "bob@secret" }, {  }] by_name: { "a": { name: "joe" email: "joe@secret" }, "x": { name: "eve" email: "eve@secret" } } speed: FAST photo: (12 bytes)"#;
     check(&lines_of(&[], BUY, &body, 1000, true).await, Some(whole));
@@ -220,19 +220,19 @@ async fn every_kind_of_field() {
     );
 }
 
-/// In pieces of any length, with others behind it; the handler gets every byte.
+/// The first message is logged for chunks of any size, with another message after it. The handler gets every byte.
 #[tokio::test]
-async fn the_first_message_in_any_pieces() {
+async fn a_message_in_any_chunks_is_logged() {
     let first = Order { item: "bread".into(), ..Order::default() };
     let second = Order { item: "eggs".into(), ..Order::default() };
     let body = [framed(0, &first.encode_to_vec()), framed(0, &second.encode_to_vec())].concat();
-    for piece in 1..body.len() {
-        check(&lines_of(&[], BUY, &body, piece, true).await, Some("item: \"bread\""));
+    for chunk_size in 1..body.len() {
+        check(&lines_of(&[], BUY, &body, chunk_size, true).await, Some("item: \"bread\""));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_message() {
+async fn invalid_messages_are_logged_as_a_note() {
     let long = Order { item: "x".repeat(17_000), ..Order::default() }.encode_to_vec();
     let cases: &[(&[u8], Option<&str>)] = &[
         (&framed(0, &long), Some("(17004 bytes)")),
@@ -241,7 +241,7 @@ async fn what_is_no_message() {
         (&framed(0, b""), Some("")),
         (b"", None),
         (b"\0\0\0", None),
-        (&framed(0, b"more than comes")[..9], None),
+        (&framed(0, b"more than is sent")[..9], None),
         (b"\0\xff\xff\xff\xffabc", Some("(4294967295 bytes)")),
     ];
     for (body, expected) in cases {
@@ -250,28 +250,28 @@ async fn what_is_no_message() {
 }
 
 #[tokio::test]
-async fn a_call_is_told_whoever_reads_its_message() {
+async fn a_call_is_logged_even_if_its_message_is_not_read() {
     let body = framed(0, &order().encode_to_vec());
     check(&lines_of(&[], BUY, &body, 1000, false).await, None);
     check(&lines_of(&[], "/demo.Shop/Unknown", &body, 1000, true).await, None);
-    // Excluded from logs: the handler's own line is the only one.
+    // Excluded from logs: only the handler's own line.
     let lines = lines_of(&[], "/demo.Shop/Excluded", &body, 1000, true).await;
     assert_eq!(lines.iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["test - handling"]);
 }
 
-/// A handler may leave the reading to another task, which does not have the trace.
+/// A handler may let another task read the body, without the trace.
 #[tokio::test]
-async fn a_body_that_is_read_elsewhere() {
+async fn another_task_may_read_the_body() {
     let messages = Messages::new(&descriptors()).unwrap();
     let layer = TraceLayer::grpc().requests(RequestLog::Pair).messages(messages);
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let service =
-        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Pieces>>| {
+        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Chunks>>| {
             tokio::spawn(request.into_body().collect()).await.unwrap().unwrap();
             Ok::<_, Infallible>(Response::new(String::new()))
         });
-    let body = Pieces([Bytes::from(framed(0, &order().encode_to_vec()))].into());
+    let body = Chunks([Bytes::from(framed(0, &order().encode_to_vec()))].into());
     service.oneshot(Request::post(format!("http://shop{BUY}")).body(body).unwrap()).await.unwrap();
     let lines = capture.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
@@ -279,23 +279,23 @@ async fn a_body_that_is_read_elsewhere() {
     assert_eq!(lines[0]["trace"], lines[1]["trace"]);
 }
 
-/// At a level that leaves out what went well, the one line of a failed call has its message.
+/// At level `warn` the single line of a failed call has its message.
 #[tokio::test]
-async fn the_message_of_a_call_that_failed() {
+async fn the_message_of_a_failed_call_is_logged() {
     let messages = Messages::new(&descriptors()).unwrap().redact(["item"]).unwrap();
     let layer = TraceLayer::grpc().requests(RequestLog::Single).messages(messages);
     let capture = Capture::with(|logging| logging.level("warn"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     for (status, expected) in [("0", 0), ("13", 1)] {
         let service = ServiceBuilder::new().layer(layer.clone()).service_fn(
-            async |request: Request<MessageBody<Pieces>>| {
+            async |request: Request<MessageBody<Chunks>>| {
                 request.into_body().collect().await.unwrap();
                 let response = Response::builder().header("grpc-status", status).body(String::new());
                 Ok::<_, Infallible>(response.unwrap())
             },
         );
         let message = Order { item: "bread".into(), ..Order::default() }.encode_to_vec();
-        let body = Pieces([Bytes::from(framed(0, &message))].into());
+        let body = Chunks([Bytes::from(framed(0, &message))].into());
         service.oneshot(Request::post(format!("http://shop{BUY}")).body(body).unwrap()).await.unwrap();
         assert_eq!(capture.lines().len(), expected);
     }
@@ -303,19 +303,19 @@ async fn the_message_of_a_call_that_failed() {
     assert_eq!(capture.lines()[0]["request"], "item: REDACTED");
 }
 
-/// One layer for both: a request that is no gRPC is told as any other.
+/// One layer serves both: an HTTP request is logged as such.
 #[tokio::test]
-async fn a_request_of_http_beside_it() {
+async fn http_requests_are_logged_beside_grpc() {
     let messages = Messages::new(&descriptors()).unwrap();
     let layer = TraceLayer::new().requests(RequestLog::Pair).messages(messages);
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let service =
-        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Pieces>>| {
+        ServiceBuilder::new().layer(layer).service_fn(async |request: Request<MessageBody<Chunks>>| {
             request.into_body().collect().await.unwrap();
             Ok::<_, Infallible>(Response::new(String::new()))
         });
-    let body = || Pieces([Bytes::from(framed(0, &order().encode_to_vec()))].into());
+    let body = || Chunks([Bytes::from(framed(0, &order().encode_to_vec()))].into());
     for content_type in ["application/json", "application/grpc+proto"] {
         let request = Request::post(format!("http://shop{BUY}")).header("content-type", content_type);
         service.clone().oneshot(request.body(body()).unwrap()).await.unwrap();
@@ -334,7 +334,7 @@ async fn a_request_of_http_beside_it() {
 }
 
 #[test]
-fn fields_that_no_message_has_are_refused() {
+fn unknown_fields_are_errors() {
     let messages = Messages::new(&descriptors()).unwrap();
     for known in ["item", "buyer", "buyer.name", "others.email", "by_name.email"] {
         assert!(messages.clone().redact([known]).is_ok(), "{known}");

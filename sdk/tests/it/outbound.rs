@@ -1,4 +1,4 @@
-//! The lines about requests that go out, and what goes with them.
+//! The log lines and the headers of requests that go out.
 
 use std::error::Error;
 use std::fmt;
@@ -8,8 +8,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
-use logtracer_sdk::client::{RequestLog, TraceLayer as ClientLayer, traced, try_traced};
+use logtracer_sdk::client::{Query, RequestLog, TraceLayer as ClientLayer, traced, try_traced};
 use logtracer_sdk::prelude::*;
+use logtracer_sdk::propagation::{Format, Formats, Propagator};
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
 use logtracer_sdk::{TraceContext, current_trace};
@@ -33,14 +34,14 @@ fn messages(capture: &Capture) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn the_lines_of_the_original() {
+async fn two_lines_are_logged_for_a_call() {
     let url = serve(next_hop()).await;
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let context = TraceContext::new_root();
     let client = reqwest::Client::new();
-    let answer = client.get(format!("{url}/?token=7")).send_traced().in_trace(context).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), context.trace_id.to_string());
+    let response = client.get(format!("{url}/?token=7")).send_traced().in_trace(context).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), context.trace_id.to_string());
     client.get(format!("{url}/broken")).send_traced().in_trace(context).await.unwrap();
     let unreachable = client.get("http://127.0.0.1:1/").send_traced().in_trace(context).await;
     assert!(unreachable.is_err());
@@ -57,29 +58,29 @@ async fn the_lines_of_the_original() {
     );
 }
 
-/// Whoever has seen enough in the status leaves the body unread.
+/// A caller may need only the status.
 #[tokio::test]
-async fn a_response_whose_body_is_not_read() {
+async fn a_response_is_logged_if_its_body_is_not_read() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     for (content_type, expected) in [
         ("text/plain", "POST - http://shop/a.B/C - 503 Service Unavailable"),
         ("application/grpc", "/a.B/C - CANCELLED"),
     ] {
-        let answer = async |_: http::Request<Body>| {
+        let service = async |_: http::Request<Body>| {
             let response = http::Response::builder().status(503).body(Body::from("try later"));
             Ok::<_, std::convert::Infallible>(response.unwrap())
         };
         let layer = ClientLayer::new().requests(RequestLog::Single);
         let request = http::Request::post("http://shop/a.B/C").header("content-type", content_type);
-        let call = layer.layer(tower::service_fn(answer)).oneshot(request.body(Body::empty()).unwrap());
+        let call = layer.layer(tower::service_fn(service)).oneshot(request.body(Body::empty()).unwrap());
         drop(call.await.unwrap());
         let (_, message) = messages(&capture).pop().unwrap();
         assert_eq!(message, format!("test - OUTBOUND {expected}"));
     }
 }
 
-/// Whoever hands the headers on that came in has none of them beside those of the trace.
+/// Trace headers that the caller copied from another request are replaced.
 #[test]
 fn stale_headers_are_removed() {
     let client = reqwest::Client::new();
@@ -88,21 +89,21 @@ fn stale_headers_are_removed() {
             .get(url)
             .header("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1")
             .header("x-b3-flags", "1")
-            .header("x-request-id", "its own")
+            .header("x-request-id", "own")
     };
     let context = TraceContext::new_root();
     let request = context.run(|| with_stale("http://next.hop/").with_trace()).build().unwrap();
     assert_eq!(request.headers()["x-b3-traceid"], context.trace_id.to_string());
-    assert_eq!(request.headers()["x-request-id"], "its own");
+    assert_eq!(request.headers()["x-request-id"], "own");
     for stale in ["b3", "x-b3-flags"] {
         assert!(!request.headers().contains_key(stale), "{stale}");
     }
-    let wrong = context.run(|| with_stale("no url").with_trace()).build();
-    assert!(wrong.unwrap_err().is_builder());
+    let invalid = context.run(|| with_stale("no url").with_trace()).build();
+    assert!(invalid.unwrap_err().is_builder());
 }
 
 #[tokio::test]
-async fn a_middleware_client() {
+async fn a_middleware_injects_and_logs() {
     let url = serve(next_hop()).await;
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
@@ -110,15 +111,15 @@ async fn a_middleware_client() {
         .with(ClientLayer::new().requests(RequestLog::Single))
         .build();
     let context = TraceContext::new_root();
-    let answer = client.get(&url).send().in_trace(context).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), context.trace_id.to_string());
+    let response = client.get(&url).send().in_trace(context).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), context.trace_id.to_string());
     assert_eq!(messages(&capture), [("INFO".into(), format!("test - OUTBOUND GET - {url}/ - 200 OK"))]);
     assert_eq!(capture.lines()[0]["httpRequest"]["status"], 200);
 }
 
-/// Baggage goes on within its bounds, and a request that has its own keeps it.
+/// Baggage is passed to the next hop.
 #[tokio::test]
-async fn baggage_goes_on() {
+async fn baggage_is_propagated() {
     let echo = serve(
         Router::new()
             .route("/", get(async |headers: HeaderMap| headers["baggage"].to_str().unwrap().to_owned())),
@@ -132,37 +133,37 @@ async fn baggage_goes_on() {
         )
         .layer(TraceLayer::new());
     let url = serve(middle).await;
-    let answer =
+    let response =
         reqwest::Client::new().get(url).header("baggage", "user=ada, tier=gold").send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "user=ada,tier=gold");
+    assert_eq!(response.text().await.unwrap(), "user=ada,tier=gold");
 }
 
-/// A call goes out with the scheme of its own URL.
+/// A call is logged with the scheme of its own URL.
 #[tokio::test]
-async fn the_scheme_of_a_call() {
+async fn the_scheme_of_a_call_is_logged() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
-    let answer =
+    let service =
         async |_: http::Request<Body>| Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()));
     let layer = ClientLayer::new().requests(RequestLog::Single);
     let request = http::Request::get("http://shop/").header("x-forwarded-proto", "https").body(Body::empty());
-    layer.layer(tower::service_fn(answer)).oneshot(request.unwrap()).await.unwrap();
+    layer.layer(tower::service_fn(service)).oneshot(request.unwrap()).await.unwrap();
     assert_eq!(messages(&capture)[0].1, "test - OUTBOUND GET - http://shop/ - 200 OK");
 }
 
-/// What travels beside the trace goes everywhere where the trace goes.
+/// Other headers are propagated wherever the trace is.
 #[tokio::test]
-async fn what_is_carried_goes_on_from_everywhere() {
-    let told = async |headers: HeaderMap| {
-        let told = ["x-request-id", "tracestate", "baggage", "x-b3-traceid"]
+async fn carried_headers_are_propagated_by_every_client() {
+    let echo = async |headers: HeaderMap| {
+        let values = ["x-request-id", "tracestate", "baggage", "x-b3-traceid"]
             .map(|name| headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned());
-        told.join(" ")
+        values.join(" ")
     };
-    let next_hop = serve(Router::new().route("/", get(told))).await;
+    let next_hop = serve(Router::new().route("/", get(echo))).await;
     let capture = Capture::with(|logging| logging.level("info"));
     let handler = async move || {
         let client = reqwest::Client::new();
-        let ask = || {
+        let call = || {
             let (client, url) = (client.clone(), next_hop.clone());
             async move { client.get(url).with_trace().send().await.unwrap().text().await.unwrap() }
         };
@@ -173,15 +174,15 @@ async fn what_is_carried_goes_on_from_everywhere() {
         let in_tower = ClientLayer::new().layer(hyper);
         let request = http::Request::get(&next_hop).body(Body::empty()).unwrap();
 
-        let spawned = logtracer_sdk::spawn(ask()).await.unwrap();
+        let spawned = logtracer_sdk::spawn(call()).await.unwrap();
         let headers = logtracer_sdk::spawn_blocking(logtracer_sdk::trace_headers).await.unwrap();
         let blocking = client.get(&next_hop).headers(headers).send().await.unwrap().text().await.unwrap();
         let span = tracing::info_span!("task");
-        let instrumented = tokio::spawn(ask().instrument(span)).await.unwrap();
+        let instrumented = tokio::spawn(call().instrument(span)).await.unwrap();
         let middleware = with_middleware.get(&next_hop).send().await.unwrap().text().await.unwrap();
         let tower = in_tower.oneshot(request).await.unwrap().into_body();
         let tower = String::from_utf8(tower.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        [ask().await, spawned, blocking, instrumented, middleware, tower].join("\n")
+        [call().await, spawned, blocking, instrumented, middleware, tower].join("\n")
     };
     let dispatch = capture.dispatch();
     let app = Router::new().route("/", get(async move || handler().with_subscriber(dispatch).await));
@@ -197,15 +198,15 @@ async fn what_is_carried_goes_on_from_everywhere() {
     assert_eq!(String::from_utf8_lossy(&body).lines().collect::<Vec<_>>(), [expected; 6]);
 }
 
-/// A call that is spawned belongs to the trace in which it was made; one that is given up says so.
+/// A spawned call belongs to the trace in which it was made. A dropped call is logged as cancelled.
 #[tokio::test]
-async fn calls_to_others() {
+async fn calls_to_peers_are_logged() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let context = TraceContext::new_root();
     let call = context.run(|| traced("payments", async { current_trace() }));
     assert_eq!(tokio::spawn(call).await.unwrap(), Some(context));
-    // Where it was made in none, the trace is that of whoever polls it.
+    // Made without a trace, it belongs to the trace in which it is polled.
     let never = traced("slow", std::future::pending::<()>()).in_trace(context);
     assert!(tokio::time::timeout(std::time::Duration::from_millis(5), never).await.is_err());
     let fails = async { Err::<(), _>(std::io::Error::other("connection refused")) };
@@ -228,7 +229,7 @@ async fn calls_to_others() {
     assert!(capture.lines().iter().all(|line| line["trace"] == context.trace_id.to_string()));
 }
 
-/// An error that says what its cause says, as `#[error(transparent)]` and `#[error("cannot pay: {0}")]` do.
+/// An error that repeats the text of its cause, as `#[error(transparent)]` and `#[error("cannot pay: {0}")]` do.
 #[derive(Debug)]
 struct Wrapped {
     text: &'static str,
@@ -247,9 +248,9 @@ impl Error for Wrapped {
     }
 }
 
-/// reqwest tells the whole URL with an error.
+/// The errors of reqwest contain the whole URL.
 #[tokio::test]
-async fn errors_of_clients_tell_no_query() {
+async fn urls_in_client_errors_are_redacted() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let client = reqwest::Client::new();
@@ -275,5 +276,25 @@ async fn errors_of_clients_tell_no_query() {
     ];
     for text in texts {
         assert!(text.as_str().unwrap().contains("http://127.0.0.1:1/pay?card=REDACTED"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_and_the_formats_can_be_set() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let only_b3 = Propagator { inject: Formats::of(&[Format::B3]), ..Propagator::default() };
+    let service = async |request: http::Request<Body>| {
+        assert!(request.headers().contains_key("b3"));
+        assert!(!request.headers().contains_key("traceparent"));
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+    };
+    for (query, expected) in [(Query::Keep, "?key=7"), (Query::Redact, "?key=REDACTED"), (Query::Drop, "")] {
+        let layer = ClientLayer::new().requests(RequestLog::Single).query(query).propagator(only_b3);
+        let request = http::Request::get("http://stock/items?key=7").body(Body::empty()).unwrap();
+        let call = layer.layer(tower::service_fn(service)).oneshot(request);
+        call.in_trace(TraceContext::new_root()).await.unwrap();
+        let (_, message) = messages(&capture).pop().unwrap();
+        assert_eq!(message, format!("test - OUTBOUND GET - http://stock/items{expected} - 200 OK"));
     }
 }

@@ -1,4 +1,4 @@
-//! The lines about requests that come in.
+//! The log lines of requests that come in.
 
 use std::convert::Infallible;
 
@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
-use logtracer_sdk::server::{Excluded, RequestLog, Routes, TraceLayer};
+use logtracer_sdk::propagation::{self, Formats, Propagator};
+use logtracer_sdk::server::{Excluded, Query, RequestLog, Routes, TraceLayer};
 use logtracer_sdk::testing::Capture;
 use logtracer_sdk::{Format, current_trace};
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ fn request(target: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// Sends a request, reads its whole response, and returns what was logged.
+/// Sends a request, reads the whole response, and returns the log lines.
 async fn lines_of(layer: TraceLayer, target: &str) -> Vec<Value> {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
@@ -51,7 +52,7 @@ fn texts(lines: &[Value]) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn one_line_for_a_request() {
+async fn one_line_is_logged_for_a_request() {
     let lines = lines_of(TraceLayer::new().requests(RequestLog::Single), "/users/7?token=secret").await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     let mut line = lines[0].clone();
@@ -83,7 +84,7 @@ async fn one_line_for_a_request() {
 }
 
 #[tokio::test]
-async fn the_pair_of_the_original() {
+async fn two_lines_are_logged_for_a_request() {
     let pair = || TraceLayer::new().requests(RequestLog::Pair);
     let lines = lines_of(pair(), "/missing").await;
     assert_eq!(
@@ -101,9 +102,9 @@ async fn the_pair_of_the_original() {
     assert_eq!(lines_of(TraceLayer::new(), "/missing").await.len(), 0);
 }
 
-/// Rules 55 and 57, where nobody has told a status of gRPC.
+/// Rules 55 and 57, for responses without a `grpc-status`.
 #[tokio::test]
-async fn calls_of_grpc_without_a_status() {
+async fn grpc_calls_without_a_status_are_logged() {
     for (content_type, status, severity, expected) in [
         ("application/grpc", 200, "ERROR", "/demo.Shop/Buy - UNKNOWN"),
         ("application/grpc", 401, "WARNING", "/demo.Shop/Buy - UNAUTHENTICATED"),
@@ -115,14 +116,14 @@ async fn calls_of_grpc_without_a_status() {
     ] {
         let capture = Capture::new();
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
-        let answer = move |_: Request<Body>| async move {
+        let service = move |_: Request<Body>| async move {
             if status == 0 {
                 std::future::pending::<()>().await;
             }
             let response = axum::http::Response::builder().status(status).body(Body::from("x"));
             Ok::<_, Infallible>(response.unwrap())
         };
-        let service = TraceLayer::grpc().requests(RequestLog::Single).layer(tower::service_fn(answer));
+        let service = TraceLayer::grpc().requests(RequestLog::Single).layer(tower::service_fn(service));
         let call = Request::post("http://shop/demo.Shop/Buy").header("content-type", content_type);
         let call = service.oneshot(call.body(Body::empty()).unwrap());
         match tokio::time::timeout(
@@ -140,7 +141,7 @@ async fn calls_of_grpc_without_a_status() {
 }
 
 #[tokio::test]
-async fn a_panic_within_two_layers_is_reported_once() {
+async fn a_panic_within_two_layers_is_logged_once() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let app = shop(TraceLayer::grpc()).layer(TraceLayer::new());
@@ -149,7 +150,7 @@ async fn a_panic_within_two_layers_is_reported_once() {
 }
 
 #[tokio::test]
-async fn excluded_paths() {
+async fn excluded_paths_are_not_logged() {
     let routes = || Routes::new().exact("/healthz").contains("/app-config/");
     for (excluded, target, expected) in [
         (Excluded::Spans, "/healthz", 1),
@@ -163,15 +164,15 @@ async fn excluded_paths() {
 }
 
 #[tokio::test]
-async fn the_caller_is_told_the_trace() {
+async fn the_response_has_the_trace_id() {
     let layer = TraceLayer::new().response_header(HeaderName::from_static("x-trace-id"));
     let response = shop(layer).oneshot(request("/users/7")).await.unwrap();
     assert_eq!(response.headers()["x-trace-id"], TRACE);
 }
 
-/// One line for Error Reporting, one for the request, and the panic goes on.
+/// One line for Error Reporting and one for the request; the panic continues.
 #[tokio::test]
-async fn a_panic_is_reported_and_goes_on() {
+async fn a_panic_is_logged_and_continues() {
     let capture = Capture::with(|logging| logging.version("1.2"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let app = shop(TraceLayer::new().requests(RequestLog::Single));
@@ -191,7 +192,7 @@ async fn a_panic_is_reported_and_goes_on() {
     assert!(lines[1].get("@type").is_none());
 }
 
-/// A body of this many frames, which then fails or ends.
+/// A body with this number of frames, which then fails (`true`) or ends.
 struct Frames(u8, bool);
 
 impl http_body::Body for Frames {
@@ -212,9 +213,9 @@ impl http_body::Body for Frames {
     }
 }
 
-/// The line comes when the body is over, and tells how that came about.
+/// The line is logged at the end of the body, with its outcome.
 #[tokio::test]
-async fn streamed_bodies() {
+async fn the_line_is_logged_at_the_end_of_the_body() {
     for (fails, read, expected) in [
         (false, 3, ("INFO", "test - GET - http://shop:8080/ - 200 OK")),
         (true, 3, ("ERROR", "test - GET - http://shop:8080/ - 500 Internal Server Error")),
@@ -236,7 +237,7 @@ async fn streamed_bodies() {
         let lines = capture.lines();
         let (request, others) = lines.split_last().unwrap();
         assert_eq!(texts(std::slice::from_ref(request)), [expected]);
-        // Why it failed has a line of its own.
+        // The error has its own line.
         assert_eq!(others.len(), usize::from(fails), "{lines:?}");
         if !fails {
             let size = if read == 3 { "10" } else { "5" };
@@ -246,7 +247,7 @@ async fn streamed_bodies() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_before_the_response() {
+async fn a_caller_that_goes_away_is_logged() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let layer = TraceLayer::new().requests(RequestLog::Pair);
@@ -260,9 +261,9 @@ async fn a_caller_that_goes_away_before_the_response() {
     assert_eq!(lines[1]["spanId"], "00f067aa0ba902b7");
 }
 
-/// What callers say of themselves may hold secrets, and may be no text at all.
+/// Headers of the caller may contain secrets, and may not be valid text.
 #[tokio::test]
-async fn texts_of_the_caller() {
+async fn headers_of_the_caller_are_redacted() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let mut request = request("http://me:secret@shop/users/7?token=secret");
@@ -272,16 +273,16 @@ async fn texts_of_the_caller() {
     headers.insert("user-agent", http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
     let app = shop(TraceLayer::new().requests(RequestLog::Single));
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
-    let told = &capture.lines()[0]["httpRequest"];
-    assert_eq!(told["requestUrl"], "https://shop/users/7?token=REDACTED");
-    assert_eq!(told["referer"], "https://shop/pay?card=REDACTED");
-    assert_eq!(told["userAgent"], "caf\u{fffd}");
+    let http_request = &capture.lines()[0]["httpRequest"];
+    assert_eq!(http_request["requestUrl"], "https://shop/users/7?token=REDACTED");
+    assert_eq!(http_request["referer"], "https://shop/pay?card=REDACTED");
+    assert_eq!(http_request["userAgent"], "caf\u{fffd}");
     assert!(!format!("{:?}", capture.lines()).contains("secret"));
 }
 
-/// `logtracer=off` silences requests and nothing else.
+/// `logtracer=off` disables request lines and nothing else.
 #[tokio::test]
-async fn requests_have_a_level_of_their_own() {
+async fn request_lines_have_their_own_level() {
     let capture = Capture::with(|logging| logging.level("info,logtracer=off").format(Format::Local));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let app = shop(TraceLayer::new().requests(RequestLog::Single));
@@ -290,12 +291,12 @@ async fn requests_have_a_level_of_their_own() {
     assert_eq!(texts(&capture.lines()), [("INFO", "test - still here")]);
 }
 
-/// A layer within another one joins its trace, whether the caller has named one or not.
+/// A layer within another one joins its trace, with or without trace headers.
 #[tokio::test]
 async fn nested_layers_have_one_trace() {
-    let told = async || format!("{:?}", current_trace().unwrap());
+    let handler = async || format!("{:?}", current_trace().unwrap());
     let inner = Router::new()
-        .route("/", get(told))
+        .route("/", get(handler))
         .layer(TraceLayer::new().response_header(HeaderName::from_static("x-inner")));
     let app = inner.layer(TraceLayer::new().response_header(HeaderName::from_static("x-outer")));
     for b3 in [None, Some(format!("{TRACE}-00f067aa0ba902b7-1")), Some("0".to_owned())] {
@@ -309,7 +310,7 @@ async fn nested_layers_have_one_trace() {
 }
 
 #[tokio::test]
-async fn the_callers_address() {
+async fn the_address_of_the_caller_is_logged() {
     let with = |forwarded_for: Option<&'static str>| async move {
         let capture = Capture::new();
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
@@ -329,7 +330,7 @@ async fn the_callers_address() {
 }
 
 #[tokio::test]
-async fn the_scheme_that_proxies_tell() {
+async fn the_forwarded_scheme_is_logged() {
     for (forwarded_proto, expected) in [
         ("https", "https"),
         ("https,http", "https"),
@@ -365,9 +366,10 @@ fn no_database() -> Box<dyn std::error::Error + Send + Sync> {
     Box::new(NoDatabase(std::io::Error::other("connection refused")))
 }
 
-/// What a service fails with is told once, with its causes and within its trace, and is a report where errors are.
+/// The error of a service is logged once, with its causes and its trace. With `report_errors` it is an event of
+/// Error Reporting.
 #[tokio::test]
-async fn a_service_that_fails() {
+async fn the_error_of_a_service_is_logged() {
     for (level, is_report) in [(None, false), (Some(Level::ERROR), true)] {
         let capture = Capture::with(|logging| match level {
             Some(level) => logging.report_errors(level).version("1.2"),
@@ -389,14 +391,14 @@ async fn a_service_that_fails() {
         assert_eq!(lines[0]["trace"], TRACE);
         assert_eq!(lines[0].get("@type").is_some(), is_report);
         assert_eq!(lines[0].get("serviceContext").is_some(), is_report);
-        // Which tells a status and no cause.
+        // The request line has a status and no cause.
         assert!(lines[1].get("@type").is_none());
     }
 }
 
-/// Also where nothing is told of requests.
+/// The error of a body is logged even if requests are not.
 #[tokio::test]
-async fn a_body_that_fails() {
+async fn the_error_of_a_body_is_logged() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let service = TraceLayer::new().layer(tower::service_fn(async |_: Request<Body>| {
@@ -407,7 +409,7 @@ async fn a_body_that_fails() {
     assert_eq!(texts(&capture.lines()), [("ERROR", "test - failed: lost")]);
     assert_eq!(capture.lines()[0]["trace"], TRACE);
 
-    // An axum handler that streams: the error is one of axum's, with its cause in it.
+    // The error of a streaming axum handler is axum's own, with a cause.
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let streams =
@@ -421,9 +423,9 @@ async fn a_body_that_fails() {
     assert!(message.ends_with(": connection refused"), "{message}");
 }
 
-/// A response that has promised nothing is over at once, whatever its body says.
+/// A response with `content-length: 0` is complete, whatever its body does.
 #[tokio::test]
-async fn a_response_of_length_zero() {
+async fn a_response_of_length_zero_is_complete() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let layer = TraceLayer::new().requests(RequestLog::Single);
@@ -435,13 +437,28 @@ async fn a_response_of_length_zero() {
     assert_eq!(texts(&capture.lines()), [("INFO", "test - GET - http://shop:8080/ - 200 OK")]);
 }
 
-/// A panic that the hook has not seen has no place in the source: that of the SDK would be wrong.
+/// Without the panic hook, the location of a panic is unknown: the SDK's own would be wrong.
 #[tokio::test]
-async fn a_panic_without_a_hook_has_no_place() {
+async fn a_panic_without_a_hook_has_no_location() {
     let capture = Capture::new();
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let app = shop(TraceLayer::new());
     assert!(tokio::spawn(app.oneshot(request("/panics"))).await.unwrap_err().is_panic());
     let line = &capture.lines()[0];
     assert!(line.get("sourceLocation").is_none() && line.get("context").is_none(), "{line}");
+}
+
+#[tokio::test]
+async fn the_query_and_the_formats_can_be_set() {
+    for (query, expected) in
+        [(Query::Keep, "?token=7"), (Query::Redact, "?token=REDACTED"), (Query::Drop, "")]
+    {
+        let layer = TraceLayer::new().requests(RequestLog::Single).query(query);
+        let lines = lines_of(layer, "/users/7?token=7").await;
+        assert_eq!(lines[0]["httpRequest"]["requestUrl"], format!("http://shop:8080/users/7{expected}"));
+    }
+    let only_w3c =
+        Propagator { extract: Formats::of(&[propagation::Format::TraceContext]), ..Propagator::default() };
+    let layer = TraceLayer::new().requests(RequestLog::Single).propagator(only_w3c);
+    assert_ne!(lines_of(layer, "/users/7").await[0]["trace"], TRACE);
 }

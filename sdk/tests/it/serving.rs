@@ -1,8 +1,8 @@
-//! Services on loopback.
+//! Test services on loopback.
 
 use axum::Router;
 
-/// Serves until the test ends; returns the URL.
+/// Starts a service that runs until the test ends, and returns its URL.
 pub(crate) async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Traces that travel with spans.
+//! `tracing` spans carry the trace.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ async fn instrumented_in_detail() -> Option<TraceContext> {
     current_trace()
 }
 
-/// `RUST_LOG=warn` and even `off` silence lines, not traces.
+/// Levels such as `RUST_LOG=warn` or `off` disable lines, not traces.
 #[tokio::test]
 async fn an_instrumented_task_keeps_its_trace_at_any_level() {
     for level in ["info", "warn", "off"] {
@@ -32,9 +32,9 @@ async fn an_instrumented_task_keeps_its_trace_at_any_level() {
         let _default = tracing::subscriber::set_default(subscriber);
         let context = TraceContext::new_root();
         let task = context.run(|| tokio::spawn(instrumented()));
-        // `#[instrument]` makes its span when it is first polled, outside of the trace …
+        // `#[instrument]` makes its span on the first poll, outside of the trace.
         assert_eq!(task.await.unwrap(), None, "{level}");
-        // … a span that is made where the task is spawned knows the trace.
+        // A span that is made where the task is spawned carries the trace.
         let task =
             context.run(|| tokio::spawn(async { current_trace() }.instrument(tracing::info_span!("task"))));
         assert_eq!(task.await.unwrap(), Some(context), "{level}");
@@ -44,7 +44,7 @@ async fn an_instrumented_task_keeps_its_trace_at_any_level() {
     }
 }
 
-/// The documented limit: a span that is disabled carries nothing. The trace of the request itself is not touched.
+/// A documented limit: a disabled span carries nothing. The trace of the request itself is not affected.
 #[tokio::test]
 async fn a_disabled_span_carries_nothing() {
     let lines = Lines::default();
@@ -57,7 +57,7 @@ async fn a_disabled_span_carries_nothing() {
 }
 
 #[test]
-fn a_span_takes_its_trace_to_another_thread() {
+fn a_span_carries_its_trace_to_another_thread() {
     let lines = Lines::default();
     let dispatch = tracing::Dispatch::new(lines.subscriber(Format::Local, "info"));
     tracing::dispatcher::with_default(&dispatch, || {
@@ -76,9 +76,9 @@ fn a_span_takes_its_trace_to_another_thread() {
     });
 }
 
-/// The layer alone, beside someone else's logging with its own filter.
+/// `carry_traces` works beside another logging layer, which has its own filter.
 #[test]
-fn the_layer_alone() {
+fn the_layer_works_alone() {
     let logged = Arc::new(AtomicUsize::new(0));
     let filtered = Counts(Arc::clone(&logged)).with_filter(LevelFilter::WARN);
     let subscriber = tracing_subscriber::registry().with(filtered).with(carry_traces());
@@ -88,7 +88,7 @@ fn the_layer_alone() {
         let span_two = two.run(|| tracing::span!(Level::INFO, "two"));
         let outside = tracing::span!(Level::INFO, "outside");
 
-        // The innermost wins, whatever made it current.
+        // The innermost trace is current.
         span_one.in_scope(|| {
             assert_eq!(current_trace(), Some(one));
             span_two.in_scope(|| {
@@ -100,7 +100,7 @@ fn the_layer_alone() {
         });
         assert_eq!(current_trace(), None);
 
-        // Entered twice, left in the wrong order.
+        // Entered twice, exited in the wrong order.
         let first = span_one.enter();
         let again = span_one.enter();
         let second = span_two.enter();
@@ -110,14 +110,14 @@ fn the_layer_alone() {
         drop(second);
         assert_eq!(current_trace(), None);
 
-        // The other layer gets what its own filter lets through.
+        // The filter of the other layer still applies.
         tracing::info!("not logged");
         tracing::warn!("logged");
     });
     assert_eq!(logged.load(Ordering::Relaxed), 1);
 }
 
-/// Someone else's logging.
+/// Another logging layer.
 struct Counts(Arc<AtomicUsize>);
 
 impl<S: tracing::Subscriber> Layer<S> for Counts {
@@ -126,16 +126,16 @@ impl<S: tracing::Subscriber> Layer<S> for Counts {
     }
 }
 
-/// Whoever names a parent means its trace.
+/// An explicit parent determines the trace.
 #[test]
-fn parents_that_are_named() {
+fn an_explicit_parent_determines_the_trace() {
     let lines = Lines::default();
     let _default = tracing::subscriber::set_default(lines.subscriber(Format::Local, "info"));
     let (one, two) = (TraceContext::new_root(), TraceContext::new_root());
     let parent = one.run(|| tracing::info_span!("parent", user = "ada"));
     let below = two.run(|| {
-        tracing::info!(parent: &parent, "named");
-        tracing::info!(parent: None, "of none");
+        tracing::info!(parent: &parent, "explicit");
+        tracing::info!(parent: None, "no parent");
         tracing::info_span!(parent: &parent, "below")
     });
     let detached = two.run(|| tracing::info_span!(parent: None, "detached"));
