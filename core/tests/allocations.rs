@@ -11,7 +11,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[path = "../../tests/data/extract.rs"]
 mod extract;
 
-/// Only sums up the written bytes.
+/// Counts what is written and removed, without storing it.
 #[derive(Default)]
 struct Length(usize);
 

@@ -102,7 +102,7 @@ impl RequestHead {
 
 /// Returns the value of a captured header.
 pub(crate) fn captured_value(name: &str, value: &[u8], query: Query) -> Vec<u8> {
-    if url::is_in_header(name) { redacted(url::write_url, value, query) } else { truncated(value) }
+    if url::is_url_header(name) { redacted(url::write_url, value, query) } else { truncated(value) }
 }
 
 fn redacted(write: fn(&mut Vec<u8>, &[u8], Query), text: &[u8], query: Query) -> Vec<u8> {

@@ -53,13 +53,13 @@ impl fmt::Display for Format {
 }
 
 impl FromStr for Format {
-    type Err = FormatError;
+    type Err = UnknownFormat;
 
-    fn from_str(name: &str) -> Result<Self, FormatError> {
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         match name {
             "stackdriver" => Ok(Self::Stackdriver),
             "local" => Ok(Self::Local),
-            _ => Err(FormatError(())),
+            _ => Err(UnknownFormat),
         }
     }
 }
@@ -72,12 +72,12 @@ impl FromStr for Format {
 /// assert!("json".parse::<Format>().unwrap_err().to_string().starts_with("expected the log format"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FormatError(());
+pub struct UnknownFormat;
 
-impl fmt::Display for FormatError {
+impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("expected the log format `stackdriver` or `local`")
     }
 }
 
-impl std::error::Error for FormatError {}
+impl std::error::Error for UnknownFormat {}

@@ -6,8 +6,7 @@
 //!                                          keys (the names of both formats)
 //! ```
 //!
-//! All log lines of logtracer are written by [`Line`]: those of the filter, of the exporter, and of services with the
-//! SDK.
+//! [`Line`] writes all log lines of logtracer: those of the filter, of the exporter, and of services with the SDK.
 //! It appends to a buffer of the caller and does not allocate otherwise.
 //!
 //! Invariant: for any input, a line is one valid JSON object without a raw line break, of at most [`MAX_LINE_BYTES`].
@@ -56,7 +55,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use format::{Format, FormatError};
+pub use format::{Format, UnknownFormat};
 pub use http_request::HttpRequest;
 pub use json::Text;
 pub use labels::Labels;
@@ -213,7 +212,7 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Adds `stack_trace`, from which Error Reporting reads the error first.
+    /// Adds `stack_trace`, the first member in which Error Reporting looks for an error.
     pub fn stack_trace(&mut self, write: impl FnOnce(&mut Text<'_>)) -> &mut Self {
         self.text(keys::key!("stack_trace"), MAX_TEXT_BYTES, write)
     }

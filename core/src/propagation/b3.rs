@@ -64,12 +64,12 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
         sampling: decided.unwrap_or_default(),
         random_trace_id: false,
     });
-    // One id without the other is no context, but the decision is valid.
+    // One id without the other makes no context, but the decision still applies.
     let is_half = trace.value.is_some() != span.value.is_some();
     Found {
         context,
         sampling: if context.is_some() { None } else { decided },
-        // `x-b3-flags` is never invalid: only its value "1" has a meaning here.
+        // `x-b3-flags` is never invalid: all values except "1" are ignored.
         invalid: is_half || trace.invalid || span.invalid || parent.invalid || sampled.invalid,
         conflict: trace.conflict || span.conflict || parent.conflict || sampled.conflict,
     }

@@ -106,7 +106,7 @@ impl HeaderSet {
 
 /// The maximum number of lines beside the first of each header, for all headers together.
 const MAX_FURTHER_LINES: usize = 14;
-/// The maximum length of a line that is split at its commas. All lines that are read are shorter if a proxy joins them.
+/// The maximum length of a line that is split at its commas. It is longer than all lines that are read, joined.
 const MAX_LIST_BYTES: usize = 1024;
 
 /// The trace headers of a request, borrowed.
@@ -198,7 +198,7 @@ impl<'a> TraceHeaders<'a> {
         if is_only { self.first.get(header as usize).copied() } else { None }
     }
 
-    /// Returns the value of a header that has exactly one line which is not a list. Nearly all headers are such.
+    /// Returns the value of a header that has exactly one line, if it is not a list. Nearly all headers have one.
     pub(super) fn only_value(&self, header: Header) -> Option<&'a [u8]> {
         self.only_line(header).filter(|line| !is_list(line))
     }
@@ -220,8 +220,8 @@ impl<'a> TraceHeaders<'a> {
     }
 }
 
-/// Returns true if a proxy may have joined several lines with commas. A longer line is a single value, which is too
-/// long.
+/// Returns true if the line can be several lines that a proxy joined with commas. A line longer than
+/// [`MAX_LIST_BYTES`] is one invalid value.
 fn is_list(line: &[u8]) -> bool {
     line.len() <= MAX_LIST_BYTES && line.contains(&b',')
 }

@@ -216,7 +216,7 @@ impl Propagator {
         } else {
             extracted.sampling = decided.unwrap_or_default();
         }
-        // The previous hop may have injected its context in several formats, of which `traceparent` is not the first.
+        // The previous hop can have injected its context in several formats, and any of them can be the first here.
         match (traceparent, &mut extracted.parent) {
             (Some(traceparent), Some(parent)) if traceparent.trace_id == parent.trace_id => {
                 parent.random_trace_id = traceparent.random_trace_id;

@@ -4,7 +4,7 @@
 //! tracestate = member *31( OWS "," OWS member )      ; across all lines, in order; empty members are allowed
 //! member     = key "=" value
 //! key        = 1*256 of lower-case letters, digits, _ - * / @, the first a letter or a digit
-//! value      = 1*256 printable ASCII but "," and "=", not ending in a space
+//! value      = 1*256 printable ASCII except "," and "=", not ending in a space
 //! ```
 //!
 //! <https://www.w3.org/TR/trace-context-2/#tracestate-header>

@@ -12,7 +12,7 @@ const METHODS: [&[u8]; 9] =
 impl Exchange<'_> {
     /// Writes the attributes of the span of this request.
     pub fn write_attributes(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
-        // Any client could create time series if an unknown method were not "_OTHER".
+        // Clients could otherwise create any number of time series with unknown methods.
         if METHODS.contains(&self.method) {
             attributes.text("http.request.method", self.method);
         } else if !self.method.is_empty() {

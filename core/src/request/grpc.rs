@@ -57,7 +57,7 @@ pub const fn from_http_status(status: u16) -> u32 {
 
 /// Appends a percent-decoded `grpc-message`, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
 ///
-/// Invalid percent-encoding is copied unchanged: the specification does not allow to drop the message.
+/// Invalid percent-encoding is copied unchanged: the specification forbids dropping the message.
 /// The result may not be UTF-8.
 ///
 /// ```

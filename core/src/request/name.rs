@@ -50,7 +50,7 @@ fn write_low_cardinality(out: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-/// Returns true for numbers, UUIDs, hashes, tokens, and other texts that no route has as its name.
+/// Returns true for numbers, UUIDs, hashes, tokens, and other texts that are unlikely in the name of a route.
 fn looks_like_an_id(segment: &[u8]) -> bool {
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     let has_unusual_bytes = segment

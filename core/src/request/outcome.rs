@@ -86,7 +86,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the status of a span of this kind. An error of the client is no error of a server span.
+    /// Returns the status of a span of this kind. A server span does not fail because of an error of the client.
     pub const fn span_status(self, kind: SpanKind) -> SpanStatus {
         let is_client = matches!(kind, SpanKind::Client);
         let is_error = match self {

@@ -15,7 +15,7 @@ use core::str::FromStr;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Query {
-    /// Keeps names, and replaces values and parts without a name by `REDACTED`.
+    /// Keeps names and replaces values with `REDACTED`. A part without a name is a value.
     #[default]
     Redact,
     /// Keeps the query unchanged.
@@ -138,11 +138,11 @@ fn authority_at(url: &[u8]) -> usize {
 /// Returns true for headers whose value is a URL or the target of one, which [`write_url`] must redact.
 ///
 /// ```
-/// use logtracer_core::request::url::is_in_header;
+/// use logtracer_core::request::url::is_url_header;
 ///
-/// assert!(is_in_header("location") && !is_in_header("x-tenant"));
+/// assert!(is_url_header("location") && !is_url_header("x-tenant"));
 /// ```
-pub fn is_in_header(name: &str) -> bool {
+pub fn is_url_header(name: &str) -> bool {
     const NAMES: [&str; 8] = [
         "referer",
         "location",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use logtracer_core::line::FormatError;
+use logtracer_core::line::UnknownFormat;
 use tracing_subscriber::filter::ParseError;
 
 /// Why the logging could not be set up.
@@ -25,7 +25,7 @@ pub enum LoggingError {
         /// What it holds.
         value: String,
         /// What was expected.
-        source: FormatError,
+        source: UnknownFormat,
     },
     /// The log levels cannot be read.
     Level {
