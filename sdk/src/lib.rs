@@ -100,15 +100,12 @@ struct Guide;
 
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(any(feature = "logging", feature = "spans"))]
-mod clock;
 mod current;
 #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
 mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
 mod future;
-mod ids;
 #[cfg(feature = "logging")]
 pub mod logging;
 #[cfg(any(feature = "server", feature = "client"))]
@@ -119,6 +116,7 @@ pub mod server;
 mod span_carrier;
 #[cfg(feature = "spans")]
 pub mod spans;
+mod system;
 #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
 mod targets;
 #[cfg(feature = "tokio")]

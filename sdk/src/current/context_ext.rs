@@ -6,7 +6,7 @@ use logtracer_core::{Sampling, TraceContext};
 
 use super::Scope;
 use super::bindings::{Key, next_number, unbind};
-use crate::ids;
+use crate::system;
 
 /// Methods of [`TraceContext`]: a new root or child, and to make it current.
 ///
@@ -80,11 +80,11 @@ pub trait TraceContextExt {
 
 impl TraceContextExt for TraceContext {
     fn new_root() -> Self {
-        Self::root(ids::new_trace_id(), ids::new_span_id(), Sampling::Defer).with_random_trace_id()
+        Self::root(system::new_trace_id(), system::new_span_id(), Sampling::Defer).with_random_trace_id()
     }
 
     fn child(&self) -> Self {
-        Self { span_id: ids::new_span_id(), parent_span_id: Some(self.span_id), ..*self }
+        Self { span_id: system::new_span_id(), parent_span_id: Some(self.span_id), ..*self }
     }
 
     fn run<R>(&self, f: impl FnOnce() -> R) -> R {

@@ -1,15 +1,15 @@
-//! What the environment says where the code does not.
+//! Environment variables: the format and the levels, unless the code sets them.
 
 use logtracer_core::line::Format;
 
 use super::LoggingError;
 
-/// The variable that chooses the format.
+/// The variable with the format.
 const FORMAT_VARIABLE: &str = "LOGGING_FORMAT";
-/// The variables that choose the levels, the first that is set.
+/// The variables with the levels; the first that is set counts.
 pub(super) const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "LOG_LEVEL"];
 
-/// [`Format`] as the environment names it.
+/// Reads [`Format`] from the environment.
 ///
 /// ```
 /// use logtracer_sdk::Format;
@@ -18,22 +18,21 @@ pub(super) const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "LOG_LEVEL"];
 /// assert!(Format::from_env().is_ok()); // the variable is not set here
 /// ```
 pub trait FormatExt: Sized {
-    /// The format that `LOGGING_FORMAT` names, `stackdriver` where it is not set.
+    /// Returns the format that `LOGGING_FORMAT` names, or `stackdriver` if it is not set.
     ///
-    /// [`Logging`](crate::Logging) looks there by itself; this is for those who want to know.
+    /// [`Logging`](crate::Logging) does this by itself.
     ///
     /// ```
     /// use logtracer_sdk::Format;
     /// use logtracer_sdk::prelude::*;
     ///
-    /// // The variable is not set here.
     /// assert_eq!(Format::from_env()?, Format::Stackdriver);
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// When it names neither `stackdriver` nor `local`.
+    /// If the value is neither `stackdriver` nor `local`.
     fn from_env() -> Result<Self, LoggingError>;
 }
 
@@ -50,7 +49,7 @@ pub(super) fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> 
     value.parse().map_err(|source| LoggingError::Format { variable: FORMAT_VARIABLE, value, source })
 }
 
-/// A variable of the environment; an empty one counts as not set.
+/// Returns an environment variable; an empty one counts as not set.
 pub(super) fn variable(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

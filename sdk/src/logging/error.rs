@@ -5,7 +5,7 @@ use std::fmt;
 use logtracer_core::line::UnknownFormat;
 use tracing_subscriber::filter::ParseError;
 
-/// Why the logging could not be set up.
+/// An error when setting up the logging.
 ///
 /// ```
 /// use logtracer_sdk::Logging;
@@ -18,44 +18,44 @@ use tracing_subscriber::filter::ParseError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoggingError {
-    /// The environment names a format that does not exist.
+    /// The environment names an unknown format.
     Format {
-        /// The variable of the environment.
+        /// The name of the environment variable.
         variable: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// What was expected.
+        /// The expected format.
         source: UnknownFormat,
     },
-    /// The log levels cannot be read.
+    /// The log levels are invalid.
     Level {
-        /// The variable of the environment, `None` for levels that the code gave.
+        /// The name of the environment variable, `None` for levels from the code.
         variable: Option<&'static str>,
-        /// What it holds.
+        /// The directives.
         value: String,
-        /// What was expected.
+        /// Why they are invalid.
         source: ParseError,
     },
     /// The process has a `tracing` subscriber or a logger of `log` already.
     AlreadyInstalled,
-    /// There is no thread to be had for [`Logging::non_blocking`](crate::Logging::non_blocking).
+    /// The system cannot start the thread for [`Logging::non_blocking`](crate::Logging::non_blocking).
     Thread(std::io::Error),
 }
 
-/// As much of a value as an error repeats.
+/// An error shows this much of a value.
 const MAX_SHOWN_CHARS: usize = 80;
 
 impl fmt::Display for LoggingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format { variable, value, source } => {
-                write!(f, "{variable} is {:?}: {source}", shortened(value))
+                write!(f, "{variable} is {:?}: {source}", truncated(value))
             }
             Self::Level { variable: Some(variable), value, source } => {
-                write!(f, "{variable} is {:?}: {source}", shortened(value))
+                write!(f, "{variable} is {:?}: {source}", truncated(value))
             }
             Self::Level { variable: None, value, source } => {
-                write!(f, "the log levels are {:?}: {source}", shortened(value))
+                write!(f, "the log levels are {:?}: {source}", truncated(value))
             }
             Self::AlreadyInstalled => f.write_str("a tracing subscriber or a logger is installed already"),
             Self::Thread(source) => write!(f, "cannot start the thread that writes lines: {source}"),
@@ -74,6 +74,6 @@ impl std::error::Error for LoggingError {
     }
 }
 
-fn shortened(value: &str) -> String {
+fn truncated(value: &str) -> String {
     value.chars().take(MAX_SHOWN_CHARS).collect()
 }

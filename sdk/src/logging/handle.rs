@@ -1,4 +1,4 @@
-//! [`LoggingHandle`]: what can be asked of a logging that runs.
+//! [`LoggingHandle`]: changes the levels of a running logging, and waits for its lines.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use super::LoggingError;
 use super::levels::Levels;
 use super::output::Output;
 
-/// A logging that runs: its levels can change, and what waits to be written can be waited for.
+/// A handle of a running logging: changes its levels, and waits for queued lines.
 ///
-/// It can be dropped; the logging goes on without it.
+/// Dropping it does not stop the logging.
 ///
 /// ```
 /// use logtracer_sdk::{Format, Logging};
@@ -37,13 +37,13 @@ use super::output::Output;
 pub struct LoggingHandle {
     pub(super) levels: Levels,
     pub(super) output: Output,
-    /// Whether the levels of the `log` crate go with these.
+    /// If true, `set_level` sets the level of the `log` crate, too.
     #[cfg_attr(not(feature = "log"), allow(dead_code))]
     pub(super) is_installed: bool,
 }
 
 impl LoggingHandle {
-    /// Logs what these directives choose from now on, `info,shop::db=debug`.
+    /// Replaces the levels, for example by `info,shop::db=debug`.
     ///
     /// ```
     /// use logtracer_sdk::Logging;
@@ -58,20 +58,20 @@ impl LoggingHandle {
     ///
     /// # Errors
     ///
-    /// When they cannot be read; then everything stays as it was.
+    /// If the directives are invalid; then the levels do not change.
     pub fn set_level(&self, directives: &str) -> Result<(), LoggingError> {
         self.levels.set(directives)?;
         #[cfg(feature = "log")]
         if self.is_installed {
-            super::log_bridge::follow(&self.levels);
+            super::log_bridge::set_max_level(&self.levels);
         }
         Ok(())
     }
 
-    /// Waits until all lines are written, at most this long; false when some were not.
+    /// Waits until all lines are written, at most for `timeout`; returns false if some are not.
     ///
-    /// Only lines behind a queue ([`Logging::non_blocking`](crate::Logging::non_blocking)) have to be waited for;
-    /// `main` does that before it ends.
+    /// Lines wait only in the queue of [`Logging::non_blocking`](crate::Logging::non_blocking); with it, call this at
+    /// the end of `main`.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -87,14 +87,14 @@ impl LoggingHandle {
     /// let (layer, handle) = logging.build()?;
     /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || tracing::info!("hi"));
     /// assert!(handle.flush(Duration::from_secs(10)));
-    /// assert_eq!((lines.lock().unwrap().len(), handle.lost_lines()), (1, 0));
+    /// assert_eq!((lines.lock().unwrap().len(), handle.dropped_lines()), (1, 0));
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
     /// ```
-    pub fn flush(&self, patience: Duration) -> bool {
-        self.output.flush(patience)
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.output.flush(timeout)
     }
 
-    /// The lines that were dropped because the queue was full; always zero without one.
+    /// Returns the number of lines that were dropped because the queue was full; zero without a queue.
     ///
     /// ```
     /// use std::sync::Mutex;
@@ -104,15 +104,15 @@ impl LoggingHandle {
     /// let (release, gate) = channel::<()>();
     /// let gate = Mutex::new(gate);
     /// let logging = Logging::new("my-project", "shop").non_blocking(1).output(move |_line| {
-    ///     let _ = gate.lock().unwrap().recv(); // a reader that hangs
+    ///     let _ = gate.lock().unwrap().recv(); // a blocked reader
     /// });
     /// let handle = logging.install()?;
-    /// (0..10).for_each(|step| tracing::info!(step, "working on"));
-    /// assert!(handle.lost_lines() >= 8);
+    /// (0..10).for_each(|step| tracing::info!(step, "working"));
+    /// assert!(handle.dropped_lines() >= 8);
     /// # drop(release);
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
     /// ```
-    pub fn lost_lines(&self) -> u64 {
+    pub fn dropped_lines(&self) -> u64 {
         self.output.dropped()
     }
 }

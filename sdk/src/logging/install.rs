@@ -1,4 +1,4 @@
-//! From options to a logging that runs: what the environment says, the layer, the logging of the process.
+//! From options to a running logging: reads the environment, builds the layer, installs it for the process.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::service::Service;
 use super::{JsonLayer, Logging, LoggingError, LoggingHandle};
 
 impl Logging {
-    /// Makes this the logging of the whole process, for `tracing` and (with the feature `log`) for `log`.
+    /// Installs this as the logging of the process, for `tracing` and (with the feature `log`) for `log`.
     ///
     /// ```
     /// use logtracer_sdk::{Logging, LoggingError};
     ///
     /// let handle = Logging::new("my-project", "shop").install()?;
-    /// assert_eq!(handle.lost_lines(), 0);
+    /// assert_eq!(handle.dropped_lines(), 0);
     /// let again = Logging::new("my-project", "shop").install();
     /// assert!(matches!(again, Err(LoggingError::AlreadyInstalled)));
     /// # Ok::<(), LoggingError>(())
@@ -28,23 +28,23 @@ impl Logging {
     ///
     /// # Errors
     ///
-    /// When the format or the levels of the environment cannot be read, and when a subscriber or a logger is
-    /// installed already.
+    /// If the format or the levels in the environment are invalid, or if a subscriber or a logger is already
+    /// installed.
     pub fn install(self) -> Result<LoggingHandle, LoggingError> {
         let log_panics = self.log_panics;
         let (layer, mut handle, service) = self.parts(variable)?;
-        handle.levels.are_alone();
+        handle.levels.set_exclusive();
         let subscriber = tracing_subscriber::registry().with(layer);
         if has_subscriber() {
             return Err(LoggingError::AlreadyInstalled);
         }
-        // Before the subscriber: a bridge without one writes nothing, as long as no level has been set for it.
+        // The bridge comes first: it forwards nothing before its level is set.
         #[cfg(feature = "log")]
         super::log_bridge::install()?;
         dispatcher::set_global_default(Dispatch::new(subscriber))
             .map_err(|_| LoggingError::AlreadyInstalled)?;
         #[cfg(feature = "log")]
-        super::log_bridge::follow(&handle.levels);
+        super::log_bridge::set_max_level(&handle.levels);
         if log_panics {
             super::panic::install_hook(service, handle.output.clone());
         }
@@ -52,10 +52,10 @@ impl Logging {
         Ok(handle)
     }
 
-    /// The layer alone, to be combined with others. It filters for itself only.
+    /// Returns the layer, to combine it with others. Its levels do not affect other layers.
     ///
-    /// Records of `log` come only where something hands them to `tracing`: [`install`](Self::install) sees to that,
-    /// here it is left to the service (`tracing_log::LogTracer::init()`, without the key-values of the records).
+    /// Unlike [`install`](Self::install), this does not forward records of `log` to `tracing`.
+    /// `tracing_log::LogTracer::init()` does, without the key-values of the records.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,8 +70,8 @@ impl Logging {
     /// });
     /// let subscriber = tracing_subscriber::registry().with(logging.layer()?); // and others
     /// tracing::subscriber::with_default(subscriber, || {
-    ///     tracing::info!("for the others only");
-    ///     tracing::warn!("for all");
+    ///     tracing::info!("for other layers");
+    ///     tracing::warn!("for all layers");
     /// });
     /// assert_eq!(lines.load(Ordering::Relaxed), 1);
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
@@ -79,7 +79,7 @@ impl Logging {
     ///
     /// # Errors
     ///
-    /// When the format or the levels of the environment cannot be read.
+    /// If the format or the levels in the environment are invalid.
     pub fn layer<S>(self) -> Result<impl Layer<S> + Send + Sync + 'static, LoggingError>
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
@@ -87,7 +87,7 @@ impl Logging {
         self.build().map(|(layer, _)| layer)
     }
 
-    /// The layer, and the handle that changes its levels.
+    /// Returns the layer, and the handle that changes its levels.
     ///
     /// ```
     /// use logtracer_sdk::Logging;
@@ -102,7 +102,7 @@ impl Logging {
     ///
     /// # Errors
     ///
-    /// When the format or the levels of the environment cannot be read.
+    /// If the format or the levels in the environment are invalid.
     pub fn build<S>(self) -> Result<(impl Layer<S> + Send + Sync + 'static, LoggingHandle), LoggingError>
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
@@ -110,7 +110,7 @@ impl Logging {
         self.parts(variable).map(|(layer, handle, _)| (layer, handle))
     }
 
-    #[allow(clippy::type_complexity)] // one private function, and the layer has no name
+    #[allow(clippy::type_complexity)] // private, and the type of the layer has no name
     fn parts<S>(
         self,
         variable: impl Fn(&'static str) -> Option<String>,
@@ -140,8 +140,8 @@ impl Logging {
         let output = match self.queued_lines {
             Some(max_lines) => {
                 let service = Arc::clone(&service);
-                let tell = move |lost| service.line_of_lost(lost);
-                self.output.queued(max_lines, tell).map_err(LoggingError::Thread)?
+                let report = move |dropped| service.render_dropped(dropped);
+                self.output.queued(max_lines, report).map_err(LoggingError::Thread)?
             }
             None => self.output,
         };
@@ -150,10 +150,10 @@ impl Logging {
     }
 }
 
-/// True where the process has a subscriber; asked on a thread of its own, for this one may have another for a while.
+/// Returns true if the process has a global subscriber. This thread may have a local one, so another thread looks.
 fn has_subscriber() -> bool {
-    let asked = std::thread::spawn(|| dispatcher::get_default(|current| !current.is::<NoSubscriber>()));
-    asked.join().unwrap_or(false)
+    let thread = std::thread::spawn(|| dispatcher::get_default(|current| !current.is::<NoSubscriber>()));
+    thread.join().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
             &[("LOGGING_FORMAT", "json\n")],
             Err("LOGGING_FORMAT is \"json\\n\": expected the log format `stackdriver` or `local`"),
         );
-        // What the code chooses is not looked up.
+        // An option in the code overrides the environment.
         check(logging().format(Format::Local), &[("LOGGING_FORMAT", "json")], Ok(()));
         check(
             logging().level("shop=loud"),

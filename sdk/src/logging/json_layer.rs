@@ -11,20 +11,20 @@ use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
-use super::fields::{self, FieldsByFormat, Gathered, SpanFields};
+use super::event_fields::{Collected, EventFields};
 use super::http_request::RequestFields;
 #[cfg(not(feature = "log"))]
 use super::key_values::KeyValue;
+use super::known_fields::KnownFields;
 use super::labels::LabelFields;
 #[cfg(feature = "log")]
 use super::log_bridge;
 use super::output::Output;
-use super::said::Said;
-use super::service::{Place, Service};
-use super::special::Special;
+use super::service::{Service, SourceLocation};
+use super::span_fields::{FieldsByFormat, SpanFields};
 use crate::current::{Scope, current_trace};
 use crate::span_carrier::{SpanCarrier, scope_under};
-use crate::targets;
+use crate::{system, targets};
 
 /// The layer that [`Logging`](crate::Logging) builds: writes lines, and carries traces as
 /// [`carry_traces`](crate::carry_traces) does.
@@ -34,7 +34,7 @@ pub(super) struct JsonLayer {
     output: Output,
 }
 
-/// Reused from line to line.
+/// Buffers that are reused from line to line.
 struct Buffers {
     line: Vec<u8>,
     /// The names of the fields that the line has.
@@ -54,8 +54,8 @@ impl Buffers {
     }
 }
 
-/// A buffer that one long line has made larger than this is given back.
-const MAX_KEPT_BYTES: usize = 32 * 1024;
+/// The line buffer is freed if a long line makes it larger than this.
+const MAX_BUFFER_BYTES: usize = 32 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers::new()) };
@@ -82,26 +82,29 @@ impl JsonLayer {
         #[cfg(not(feature = "log"))]
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let said = Said { event, key_values: key_values.as_deref().unwrap_or_default() };
-        let mut special = Special::of(event.metadata(), normalized.is_some(), said.key_values);
-        // Lines about requests come from nowhere in the service's own source.
+        let fields = EventFields { event, key_values: key_values.as_deref().unwrap_or_default() };
+        let mut known = KnownFields::of(event.metadata(), normalized.is_some(), fields.key_values);
+        let named_severity = fields.severity(known);
+        // An unknown name stays visible as a plain field.
+        known.has_severity = named_severity.is_some();
+        // The source of a line about a request is the SDK, not the service.
         let is_own = targets::is_own(metadata.target());
-        let place = Place {
+        let location = SourceLocation {
             target: metadata.target(),
             file: metadata.file().filter(|_| !is_own),
             line: metadata.line().filter(|_| !is_own),
         };
 
         let mut line = Line::new(out, service.format, service.project_id.as_deref());
-        line.severity(special.take_severity(said).unwrap_or_else(|| severity(*metadata.level())))
+        line.severity(named_severity.unwrap_or_else(|| severity_of(*metadata.level())))
             .message(|text| {
-                service.write_name(place.target, text);
-                if !fields::write_message(event, text) {
+                service.write_name(location.target, text);
+                if !fields.write_message(text) {
                     text.push(metadata.target());
                 }
             })
-            .time(crate::clock::unix_nanos());
-        place.write(&mut line);
+            .time(system::unix_nanos());
+        location.write(&mut line);
         let context = match event.parent() {
             None => current_trace(),
             named_parent => scope_under(named_parent, ctx).as_ref().map(Scope::context),
@@ -109,26 +112,26 @@ impl JsonLayer {
         if let Some(context) = context {
             line.trace(&context);
         }
-        if service.reports(metadata) {
+        if service.is_reported(metadata) {
             line.error_report(&ErrorReport {
                 service: &service.name,
                 version: &service.version,
-                file: place.file.unwrap_or_default(),
-                line: place.line,
+                file: location.file.unwrap_or_default(),
+                line: location.line,
             });
         }
-        if special.has_http_request() {
+        if known.has_http_request {
             request.clear();
         }
-        fields::write_event(said, &mut line, special, &mut Gathered { names, request, labels });
-        if special.has_http_request() {
+        fields.write(&mut line, known, &mut Collected { names, request, labels });
+        if known.has_http_request {
             line.http_request(&request.as_request());
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
-            if let Some(fields) = span.extensions().get::<FieldsByFormat>() {
-                let fields = fields.of(service.format);
-                fields.write(said, &mut line, names);
-                fields.take_labels(labels);
+            if let Some(by_format) = span.extensions().get::<FieldsByFormat>() {
+                let span_fields = by_format.get(service.format);
+                span_fields.write(&mut line, names, fields.key_values);
+                span_fields.add_labels(labels);
             }
         }
         labels.write(&mut line, &service.labels);
@@ -136,20 +139,20 @@ impl JsonLayer {
 
         out.push(b'\n');
         self.output.write(out);
-        if out.capacity() > MAX_KEPT_BYTES {
+        if out.capacity() > MAX_BUFFER_BYTES {
             *out = Vec::new();
         }
     }
 }
 
 impl JsonLayer {
-    /// Another logging of the same format keeps the same.
-    fn keep(&self, newer: SpanFields, extensions: &mut ExtensionsMut<'_>) {
+    /// Merges fields into those of the span. If another logging has the same format, it merges the same fields.
+    fn merge_into_span(&self, newer: SpanFields, extensions: &mut ExtensionsMut<'_>) {
         if extensions.get_mut::<FieldsByFormat>().is_none() {
             extensions.insert(FieldsByFormat::default());
         }
         if let Some(fields) = extensions.get_mut::<FieldsByFormat>() {
-            fields.of_mut(self.service.format).merge(newer);
+            fields.get_mut(self.service.format).merge(newer);
         }
     }
 }
@@ -163,7 +166,7 @@ where
             let mut fields = SpanFields::default();
             fields.record(self.service.format, |visit| attributes.record(visit));
             if !fields.is_empty() {
-                self.keep(fields, &mut span.extensions_mut());
+                self.merge_into_span(fields, &mut span.extensions_mut());
             }
         }
         SpanCarrier.on_new_span(attributes, id, ctx);
@@ -171,10 +174,10 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
-            // Before the span is locked: formatting a value may log, and a line looks at the span's fields.
+            // Format before locking the span: formatting may log, and a line reads the fields of the span.
             let mut newer = SpanFields::default();
             newer.record(self.service.format, |visit| values.record(visit));
-            self.keep(newer, &mut span.extensions_mut());
+            self.merge_into_span(newer, &mut span.extensions_mut());
         }
     }
 
@@ -190,14 +193,14 @@ where
         let written = BUFFERS.try_with(|buffers| {
             buffers.try_borrow_mut().map(|mut buffers| self.write(event, &ctx, &mut buffers)).is_ok()
         });
-        // The buffers are gone when the thread ends, and taken when formatting a field logs.
+        // The buffers are unavailable while the thread ends, and while formatting a field logs.
         if !matches!(written, Ok(true)) {
             self.write(event, &ctx, &mut Buffers::new());
         }
     }
 }
 
-fn severity(level: Level) -> Severity {
+fn severity_of(level: Level) -> Severity {
     match level {
         Level::ERROR => Severity::Error,
         Level::WARN => Severity::Warning,

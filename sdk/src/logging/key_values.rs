@@ -1,19 +1,20 @@
-//! [`KeyValue`]: what a record of `log` says beside its text.
+//! [`KeyValue`]: a key-value of a record of `log`.
 
 use logtracer_core::line::{MAX_NAME_BYTES, MAX_TEXT_BYTES, Value};
 
-use super::said::write_value;
+use super::field_value::write_bounded_text;
 
-/// A name and a value; kept while the record goes through `tracing`, which knows only fields that are named in the
-/// source.
+/// A name and an owned value.
+///
+/// It waits beside the event while the record goes through `tracing`, which only has fields that the source names.
 #[derive(Debug)]
 pub(super) struct KeyValue {
     pub(super) name: String,
-    value: Kept,
+    value: OwnedValue,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum OwnedValue {
     Text(String),
     I64(i64),
     U64(u64),
@@ -26,35 +27,35 @@ enum Kept {
 
 impl KeyValue {
     pub(super) fn new(name: &str, value: Value<'_>) -> Self {
-        let kept = match value {
-            Value::I64(value) => Kept::I64(value),
-            Value::U64(value) => Kept::U64(value),
-            Value::I128(value) => Kept::I128(value),
-            Value::U128(value) => Kept::U128(value),
-            Value::F64(value) => Kept::F64(value),
-            Value::Bool(value) => Kept::Bool(value),
-            Value::Json(_) => Kept::Null,
-            text => Kept::Text(text_of(MAX_TEXT_BYTES, text)),
+        let value = match value {
+            Value::I64(value) => OwnedValue::I64(value),
+            Value::U64(value) => OwnedValue::U64(value),
+            Value::I128(value) => OwnedValue::I128(value),
+            Value::U128(value) => OwnedValue::U128(value),
+            Value::F64(value) => OwnedValue::F64(value),
+            Value::Bool(value) => OwnedValue::Bool(value),
+            Value::Json(_) => OwnedValue::Null,
+            text => OwnedValue::Text(bounded_text(MAX_TEXT_BYTES, text)),
         };
-        Self { name: text_of(MAX_NAME_BYTES, Value::Str(name)), value: kept }
+        Self { name: bounded_text(MAX_NAME_BYTES, Value::Str(name)), value }
     }
 
     pub(super) fn value(&self) -> Value<'_> {
         match &self.value {
-            Kept::Text(text) => Value::Str(text),
-            Kept::I64(value) => Value::I64(*value),
-            Kept::U64(value) => Value::U64(*value),
-            Kept::I128(value) => Value::I128(*value),
-            Kept::U128(value) => Value::U128(*value),
-            Kept::F64(value) => Value::F64(*value),
-            Kept::Bool(value) => Value::Bool(*value),
-            Kept::Null => Value::Json("null"),
+            OwnedValue::Text(text) => Value::Str(text),
+            OwnedValue::I64(value) => Value::I64(*value),
+            OwnedValue::U64(value) => Value::U64(*value),
+            OwnedValue::I128(value) => Value::I128(*value),
+            OwnedValue::U128(value) => Value::U128(*value),
+            OwnedValue::F64(value) => Value::F64(*value),
+            OwnedValue::Bool(value) => Value::Bool(*value),
+            OwnedValue::Null => Value::Json("null"),
         }
     }
 }
 
-fn text_of(max: usize, value: Value<'_>) -> String {
+fn bounded_text(max_bytes: usize, value: Value<'_>) -> String {
     let mut text = String::new();
-    write_value(&mut text, max, value);
+    write_bounded_text(&mut text, max_bytes, value);
     text
 }

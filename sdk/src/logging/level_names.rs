@@ -1,11 +1,11 @@
-//! Levels by the names that other worlds have for them: Python's and Google's, beside those of `tracing`.
+//! Names of levels in Python and in Google Cloud, translated to those of `tracing`.
 
 use std::borrow::Cow;
 
-/// Directives in the words of `tracing`.
+/// Translates the levels in directives.
 ///
-/// `EnvFilter` takes a word that it does not know for a target, and `WARNING` would silence all others.
-pub(super) fn translated(directives: &str) -> String {
+/// `EnvFilter` reads an unknown word as a target: `WARNING` would disable all other targets.
+pub(super) fn translate(directives: &str) -> String {
     let mut depth = 0_u32;
     let parts = directives.split(|c| {
         match c {
@@ -15,11 +15,11 @@ pub(super) fn translated(directives: &str) -> String {
         }
         c == ',' && depth == 0
     });
-    let parts: Vec<Cow<'_, str>> = parts.map(translated_part).collect();
+    let parts: Vec<Cow<'_, str>> = parts.map(translate_part).collect();
     parts.join(",")
 }
 
-fn translated_part(directive: &str) -> Cow<'_, str> {
+fn translate_part(directive: &str) -> Cow<'_, str> {
     let (target, name) = match directive.rsplit_once('=') {
         Some((target, name)) => (Some(target), name),
         None => (None, directive),
@@ -31,7 +31,7 @@ fn translated_part(directive: &str) -> Cow<'_, str> {
     }
 }
 
-/// What is worse than ERROR is written with ERROR; what is no level at all lets everything through.
+/// Returns the level of `tracing` with this meaning: `error` for severities above ERROR, `trace` for all lines.
 fn level_of(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_uppercase().as_str() {
         "CRITICAL" | "FATAL" | "ALERT" | "EMERGENCY" | "50" | "40" => "error",
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_other_worlds() {
+    fn names_are_translated() {
         for (given, expected) in [
             ("", ""),
             ("info,shop::db=debug", "info,shop::db=debug"),
@@ -61,10 +61,10 @@ mod tests {
             ("NOTICE, shop::db = WARNING", "info, shop::db =warn"),
             ("shop=critical,logtracer=off", "shop=error,logtracer=off"),
             ("shop[job{id=warning,all}]=NOTICE,ALL", "shop[job{id=warning,all}]=info,trace"),
-            // A target of that name.
+            // A target with the name of a level.
             ("warning::db=info", "warning::db=info"),
         ] {
-            assert_eq!(translated(given), expected, "{given}");
+            assert_eq!(translate(given), expected, "{given}");
         }
     }
 }

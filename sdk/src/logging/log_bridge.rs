@@ -1,4 +1,4 @@
-//! Records of the `log` crate: handed to `tracing`, so that both go one way.
+//! Records of the `log` crate: forwarded to `tracing`, so that lines have one path.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -14,21 +14,21 @@ use super::key_values::KeyValue;
 use super::levels::{self, Levels};
 use crate::errors::Chain;
 
-/// The pairs of a record that are kept.
+/// More pairs of a record are dropped.
 const MAX_PAIRS: usize = 64;
 
 thread_local! {
-    /// Those of the record that is on its way through `tracing`.
+    /// The key-values of the record that is being forwarded.
     static KEY_VALUES: Cell<Option<Rc<[KeyValue]>>> = const { Cell::new(None) };
 }
 
-/// Makes `tracing` the logger of the `log` crate, which hands nothing on before [`follow`].
+/// Makes `tracing` the logger of the `log` crate, which forwards nothing before [`set_max_level`].
 pub(super) fn install() -> Result<(), LoggingError> {
     log::set_boxed_logger(Box::new(Bridge(LogTracer::new()))).map_err(|_| LoggingError::AlreadyInstalled)
 }
 
-/// Lets the `log` crate drop early what no directive wants.
-pub(super) fn follow(levels: &Levels) {
+/// Lets the `log` crate skip records early if no directive enables them.
+pub(super) fn set_max_level(levels: &Levels) {
     log::set_max_level(as_log(levels.most_verbose()));
 }
 
@@ -43,18 +43,18 @@ fn as_log(level: LevelFilter) -> log::LevelFilter {
     }
 }
 
-/// Hands records to `tracing`, whose events have no place for their key-values: these stay behind for the layer.
+/// A logger that forwards records to `tracing`. Its events cannot hold key-values, so these wait for the layer.
 struct Bridge(LogTracer);
 
 impl log::Log for Bridge {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        levels::ask(|| self.0.enabled(metadata))
+        levels::is_enabled(|| self.0.enabled(metadata))
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Most have no pairs, and the others are asked for first, so that few pairs are copied in vain.
+        // Only pairs are copied, so only a record with pairs is checked before.
         if record.key_values().count() == 0 || self.enabled(record.metadata()) {
-            let _on_its_way = OnItsWay::of(record);
+            let _key_values = ForwardedKeyValues::of(record);
             self.0.log(record);
         }
     }
@@ -62,12 +62,12 @@ impl log::Log for Bridge {
     fn flush(&self) {}
 }
 
-/// The metadata of a record of `log`; they all come with the same target, and tell their own in fields.
+/// Returns the metadata of a record of `log`. All records have the same target, and name their own in a field.
 pub(super) fn normalized<'e>(event: &'e Event<'_>) -> Option<Metadata<'e>> {
     (event.metadata().target() == "log").then(|| event.normalized_metadata()).flatten()
 }
 
-/// The key-values of the record of `log` that is being written, if it has any.
+/// Returns the key-values of the record that is being forwarded, if it has any.
 pub(super) fn key_values() -> Option<Rc<[KeyValue]>> {
     let read = |cell: &Cell<Option<Rc<[KeyValue]>>>| {
         let pairs = cell.take();
@@ -77,87 +77,88 @@ pub(super) fn key_values() -> Option<Rc<[KeyValue]>> {
     KEY_VALUES.try_with(read).unwrap_or_default()
 }
 
-/// Puts back what was there before: a record can be written while another one is.
-struct OnItsWay(Option<Rc<[KeyValue]>>);
+/// A guard that restores the previous key-values: formatting a record may log another one.
+struct ForwardedKeyValues(Option<Rc<[KeyValue]>>);
 
-impl OnItsWay {
+impl ForwardedKeyValues {
     fn of(record: &log::Record<'_>) -> Self {
         let mut pairs = Pairs(Vec::new());
-        // The one who visits does not fail; a source that does has given what it had.
+        // If the source fails, the pairs before the failure stay.
         let _ = record.key_values().visit(&mut pairs);
         let pairs = (!pairs.0.is_empty()).then(|| pairs.0.into());
         Self(KEY_VALUES.try_with(|cell| cell.replace(pairs)).unwrap_or_default())
     }
 }
 
-impl Drop for OnItsWay {
+impl Drop for ForwardedKeyValues {
     fn drop(&mut self) {
         let _ = KEY_VALUES.try_with(|cell| cell.set(self.0.take()));
     }
 }
 
-/// Gathers pairs; of two with the same name the first one counts.
+/// A visitor that collects pairs; of two with the same name it keeps the first.
 struct Pairs(Vec<KeyValue>);
 
 impl<'kvs> VisitSource<'kvs> for Pairs {
     fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
         if self.0.len() < MAX_PAIRS && !self.0.iter().any(|pair| pair.name == key.as_str()) {
-            value.visit(One { pairs: self, name: key.as_str() })?;
+            value.visit(Pair { pairs: self, name: key.as_str() })?;
         }
         Ok(())
     }
 }
 
-struct One<'a> {
+/// A visitor of the value of one pair.
+struct Pair<'a> {
     pairs: &'a mut Pairs,
     name: &'a str,
 }
 
-impl One<'_> {
-    fn keep(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
+impl Pair<'_> {
+    fn add(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.pairs.0.push(KeyValue::new(self.name, value));
         Ok(())
     }
 }
 
-impl<'v> VisitValue<'v> for One<'_> {
+impl<'v> VisitValue<'v> for Pair<'_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.keep(Value::Fmt(format_args!("{value}")))
+        self.add(Value::Fmt(format_args!("{value}")))
     }
 
     fn visit_null(&mut self) -> Result<(), kv::Error> {
-        self.keep(Value::Json("null"))
+        self.add(Value::Json("null"))
     }
 
     fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.keep(Value::U64(value))
+        self.add(Value::U64(value))
     }
 
     fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.keep(Value::I64(value))
+        self.add(Value::I64(value))
     }
 
     fn visit_u128(&mut self, value: u128) -> Result<(), kv::Error> {
-        self.keep(Value::U128(value))
+        self.add(Value::U128(value))
     }
 
     fn visit_i128(&mut self, value: i128) -> Result<(), kv::Error> {
-        self.keep(Value::I128(value))
+        self.add(Value::I128(value))
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.keep(Value::F64(value))
+        self.add(Value::F64(value))
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.keep(Value::Bool(value))
+        self.add(Value::Bool(value))
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.keep(Value::Str(value))
+        self.add(Value::Str(value))
     }
 
     fn visit_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), kv::Error> {
-        self.keep(Value::Fmt(format_args!("{}", Chain(error))))
+        self.add(Value::Fmt(format_args!("{}", Chain(error))))
     }
 }

@@ -1,10 +1,10 @@
-//! [`Project`]: where the traces are.
+//! [`Project`]: the Google Cloud project of the traces.
 
 use super::environment::variable;
 
-/// The Google Cloud project that the traces are in.
+/// The Google Cloud project of the traces.
 ///
-/// With it a line names its trace `projects/P/traces/T`, without it by the bare id.
+/// With a project, a line names its trace `projects/P/traces/T`; without one, it has the trace id only.
 ///
 /// ```
 /// use logtracer_sdk::Project;
@@ -18,7 +18,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// No project.
+    /// Returns no project.
     ///
     /// ```
     /// use logtracer_sdk::Project;
@@ -29,7 +29,7 @@ impl Project {
         Self::default()
     }
 
-    /// The project that `GOOGLE_CLOUD_PROJECT` names, or none.
+    /// Returns the project that `GOOGLE_CLOUD_PROJECT` names, or none.
     ///
     /// ```
     /// use logtracer_sdk::Project;
@@ -41,7 +41,7 @@ impl Project {
         Self { id: variable("GOOGLE_CLOUD_PROJECT") }
     }
 
-    /// The id of the project.
+    /// Returns the id of the project.
     ///
     /// ```
     /// use logtracer_sdk::Project;

@@ -1,13 +1,13 @@
-//! [`Service`]: what all lines of a logging have in common.
+//! [`Service`]: the options that all lines of a logging share.
 
 use std::fmt::Write as _;
 
 use logtracer_core::line::{Format, Line, Severity, Text};
 use tracing_core::{Level, Metadata};
 
-use crate::targets;
+use crate::{system, targets};
 
-/// Whose lines they are, and how they are written.
+/// The service, and the options of its lines.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) format: Format,
@@ -16,11 +16,11 @@ pub(super) struct Service {
     pub(super) version: String,
     pub(super) logger_names: LoggerNames,
     pub(super) labels: Vec<(String, String)>,
-    /// Lines of this level or worse are events of Error Reporting.
+    /// Lines of this level or above are events of Error Reporting.
     pub(super) report_errors: Option<Level>,
 }
 
-/// The name that a message begins with, as the original's loggers had it.
+/// The name at the beginning of a message, like the logger names of bbc/logtracer.
 ///
 /// ```
 /// use logtracer_sdk::logging::LoggerNames;
@@ -37,15 +37,15 @@ pub enum LoggerNames {
     PerModule,
 }
 
-/// Where in the source a line comes from.
+/// The place in the source that a line comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct SourceLocation<'a> {
     pub(super) target: &'a str,
     pub(super) file: Option<&'a str>,
     pub(super) line: Option<u32>,
 }
 
-impl Place<'_> {
+impl SourceLocation<'_> {
     pub(super) fn write(&self, line: &mut Line<'_>) {
         if let Some(file) = self.file {
             line.source_location(file, self.line, None);
@@ -54,23 +54,23 @@ impl Place<'_> {
 }
 
 impl Service {
-    /// The line that tells of lines that nobody will see.
-    pub(super) fn line_of_lost(&self, lost: u64) -> Vec<u8> {
+    /// Renders the line that reports dropped lines.
+    pub(super) fn render_dropped(&self, lines: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let mut line = Line::new(&mut out, self.format, self.project_id.as_deref());
         line.severity(Severity::Warning)
             .message(|text| {
                 self.write_name("", text);
-                let _ = write!(text, "lost {lost} log lines");
+                let _ = write!(text, "dropped {lines} log lines");
             })
-            .time(crate::clock::unix_nanos());
+            .time(system::unix_nanos());
         self.write_labels(&mut line);
         line.finish();
         out.push(b'\n');
         out
     }
 
-    /// Writes the labels of all lines.
+    /// Writes the labels that all lines have.
     pub(super) fn write_labels(&self, line: &mut Line<'_>) {
         line.labels(|labels| self.labels.iter().for_each(|(name, value)| labels.text(name, value)));
     }
@@ -91,12 +91,11 @@ impl Service {
         }
     }
 
-    /// True where a line is an event of Error Reporting.
+    /// Returns true if a line is an event of Error Reporting.
     ///
-    /// A panic always is; a request that failed is not: what made it fail has been reported.
-    pub(super) fn reports(&self, metadata: &Metadata<'_>) -> bool {
+    /// A panic always is. The line of a failed request is not: the error that made it fail has its own line.
+    pub(super) fn is_reported(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
-        // A line about a request tells its status and no cause, which has a line of its own.
         let may_be_error = target == targets::ERROR || !targets::is_own(target);
         target == targets::PANIC
             || (may_be_error && self.report_errors.is_some_and(|level| *metadata.level() <= level))

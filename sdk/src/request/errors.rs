@@ -63,7 +63,7 @@ pub(super) fn log_panics<R>(
 /// Returns how many panics of this thread have been logged.
 fn panics_logged() -> u64 {
     #[cfg(feature = "logging")]
-    let logged = crate::logging::panic::written();
+    let logged = crate::logging::panic::logged();
     #[cfg(not(feature = "logging"))]
     let logged = 0;
     logged
@@ -72,7 +72,7 @@ fn panics_logged() -> u64 {
 fn log_panic(payload: &(dyn Any + Send)) {
     tracing::error!(target: targets::PANIC, "panicked: {}", panic_text(payload));
     #[cfg(feature = "logging")]
-    crate::logging::panic::count();
+    crate::logging::panic::add_logged();
 }
 
 fn within(scope: Option<&Scope>, f: impl FnOnce()) {

@@ -5,7 +5,7 @@ use logtracer_core::propagation::{Propagator, TraceHeaders};
 use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 
 use crate::current::{Carried, TraceContextExt};
-use crate::ids;
+use crate::system;
 
 /// The maximum length of an `x-request-id` that is passed on.
 const MAX_REQUEST_ID_BYTES: usize = 256;
@@ -45,7 +45,7 @@ impl Extracted {
     /// trace a new root.
     pub(super) fn context(&self) -> TraceContext {
         match self.parent {
-            Some(parent) => parent.join().unwrap_or_else(|| parent.child(ids::new_span_id())),
+            Some(parent) => parent.join().unwrap_or_else(|| parent.child(system::new_span_id())),
             None => TraceContext::new_root().with_sampling(self.sampling),
         }
     }

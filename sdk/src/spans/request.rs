@@ -5,7 +5,7 @@ use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
 
 use super::queue;
-use crate::clock;
+use crate::system;
 use crate::current::{TraceContextExt, carried_beside};
 
 /// A request whose span will be recorded.
@@ -38,7 +38,7 @@ impl RequestSpan {
             return (if stands { context } else { context.with_sampling(Sampling::Deny) }, None);
         }
         let context = if is_of_another { context.child() } else { context };
-        (context, Some(Self { context, kind, start_unix_nanos: clock::unix_nanos() }))
+        (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos() }))
     }
 
     /// Records the span; one that `failed` got no response at all.

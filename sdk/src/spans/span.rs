@@ -13,7 +13,7 @@ use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use pin_project_lite::pin_project;
 
 use super::queue;
-use crate::clock;
+use crate::system;
 use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
 use crate::future::InTrace;
 
@@ -118,7 +118,7 @@ impl SpanBuilder {
             builder: self,
             context,
             carried: Scope::of(context).carried(),
-            start_unix_nanos: clock::unix_nanos(),
+            start_unix_nanos: system::unix_nanos(),
             start: Instant::now(),
             failed: false,
         };

@@ -1,8 +1,16 @@
-//! New ids: the one place that draws random numbers.
+//! The clock and the random source of the system.
 
 use std::hash::{BuildHasher, RandomState};
+#[cfg(any(feature = "logging", feature = "spans"))]
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use logtracer_core::{SpanId, TraceId};
+
+/// Returns the nanoseconds since 1970; zero if the clock is set to an earlier time.
+#[cfg(any(feature = "logging", feature = "spans"))]
+pub(crate) fn unix_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
 
 pub(crate) fn new_trace_id() -> TraceId {
     loop {
@@ -21,8 +29,8 @@ pub(crate) fn new_span_id() -> SpanId {
     }
 }
 
-fn random() -> u64 {
-    // A system without a random source must not fail a request; the keys of the hasher differ from call to call.
+pub(crate) fn random() -> u64 {
+    // A system without a random source must not fail a request. The keys of the hasher differ from call to call.
     getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))
 }
 
