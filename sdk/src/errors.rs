@@ -1,4 +1,4 @@
-//! What errors and panics say of themselves.
+//! The texts of errors and panics.
 
 use std::any::Any;
 use std::error::Error;
@@ -9,13 +9,13 @@ use logtracer_core::request::url;
 /// An error with its causes: `outer: inner: innermost`.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
-/// An error whose causes go in a circle, or nearly so, does not fill the line.
+/// More causes are omitted: a chain can be a circle.
 const MAX_CAUSES: usize = 16;
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        // An error that fails to print itself has its causes all the same.
+        // If the error fails to format itself, its causes follow all the same.
         let _ = write!(text, "{}", self.0);
         let mut next = self.0.source();
         for _ in 0..MAX_CAUSES {
@@ -27,13 +27,13 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What stands before the URL in an error of reqwest, whatever the error is wrapped in.
+/// The text before the URL in an error of reqwest.
 const BEFORE_URL: &str = "for url (";
 
-/// Writes what errors say; the query of a URL is told no more than in the line of its request.
+/// Writes the text of an error, with the query of each URL redacted as in the line of the request.
 fn write_redacted(f: &mut fmt::Formatter<'_>, mut text: &str) -> fmt::Result {
     while let Some((before, rest)) = text.split_once(BEFORE_URL) {
-        // A URL has no space in it, but may have brackets of its own.
+        // A URL contains no space, but it may contain parentheses.
         let word = rest.split(char::is_whitespace).next().unwrap_or_default();
         let end = word.rfind(')').unwrap_or(word.len());
         let (url, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
@@ -45,8 +45,8 @@ fn write_redacted(f: &mut fmt::Formatter<'_>, mut text: &str) -> fmt::Result {
     f.write_str(text)
 }
 
-/// What a service or a body has failed with, which need not be an [`Error`]: with its causes where it is one of the
-/// types that are told apart here, as boxed errors are.
+/// The failure of a service or a body, which need not be an [`Error`]. If it has one of the known types, such as a
+/// boxed error, its causes follow.
 #[cfg(any(feature = "server", feature = "client"))]
 pub(crate) struct Failure<'a, E>(pub(crate) &'a E);
 
@@ -69,7 +69,7 @@ impl<E: fmt::Display + 'static> fmt::Display for Failure<'_, E> {
             Some(error) => Chain(error).fmt(f),
             None => {
                 let mut text = String::new();
-                // It may fail to print itself, which is no reason to panic.
+                // A failure of the formatting must not panic.
                 let _ = write!(text, "{}", self.0);
                 write_redacted(f, &text)
             }
@@ -77,7 +77,7 @@ impl<E: fmt::Display + 'static> fmt::Display for Failure<'_, E> {
     }
 }
 
-/// What was said with `panic!`, which is a text in nearly all cases.
+/// Returns the text of a panic.
 #[cfg(any(feature = "logging", feature = "server", feature = "client"))]
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
@@ -88,21 +88,21 @@ pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
 
-    /// An error that says this, and has no cause.
+    /// An error with this text, without a cause.
     #[derive(Debug)]
-    struct Says(&'static str);
+    struct Text(&'static str);
 
-    impl fmt::Display for Says {
+    impl fmt::Display for Text {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(self.0)?;
             if self.0 == "fails" { Err(fmt::Error) } else { Ok(()) }
         }
     }
 
-    impl Error for Says {}
+    impl Error for Text {}
 
     #[test]
-    fn urls_in_texts_tell_no_query() {
+    fn queries_of_urls_are_redacted() {
         for (text, expected) in [
             ("refused", "refused"),
             ("fails", "fails"),
@@ -116,9 +116,9 @@ mod tests {
             ("for url (http://a/?b=c", "for url (http://a/?b=REDACTED"),
             ("for url (/a?b=c) for url (/a?b=c)", "for url (/a?b=REDACTED) for url (/a?b=REDACTED)"),
         ] {
-            assert_eq!(Chain(&Says(text)).to_string(), expected);
+            assert_eq!(Chain(&Text(text)).to_string(), expected);
             #[cfg(any(feature = "server", feature = "client"))]
-            assert_eq!(Failure(&Says(text)).to_string(), expected);
+            assert_eq!(Failure(&Text(text)).to_string(), expected);
         }
     }
 }

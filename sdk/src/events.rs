@@ -1,4 +1,4 @@
-//! Events at a level that is known only when they happen, which `tracing`'s macros do not take.
+//! Events with a level from a variable, which the macros of `tracing` do not accept.
 
 macro_rules! at_level {
     ($level:expr, $target:expr, $($fields:tt)+) => {

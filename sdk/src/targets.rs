@@ -1,17 +1,18 @@
-//! The targets of the SDK's own events; `logtracer=off` among the levels silences them all.
+//! The targets of the SDK's own events; the directive `logtracer=off` disables them all.
 
-/// Requests that came in.
+/// Incoming requests.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const SERVER: &str = "logtracer::server";
-/// Requests that went out.
+/// Outgoing requests.
 #[cfg_attr(not(feature = "client"), allow(dead_code))]
 pub(crate) const CLIENT: &str = "logtracer::client";
 /// Panics of handlers.
 pub(crate) const PANIC: &str = "logtracer::panic";
+/// Errors of handlers and of bodies.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const ERROR: &str = "logtracer::error";
 
-/// True for the targets above.
+/// Returns true for the targets above.
 #[cfg(feature = "logging")]
 pub(crate) fn is_own(target: &str) -> bool {
     target.starts_with("logtracer::")

@@ -1,4 +1,4 @@
-//! Log lines in tests: captured as JSON, by thread or by task, so that parallel tests do not see each other's.
+//! Log lines in tests, captured as JSON by thread or by task: parallel tests do not see each other's lines.
 //!
 //! ```
 //! use logtracer_sdk::prelude::*;
@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{Format, Logging, Project};
 
-/// What `work` logs on this thread, each line read as JSON: all levels, format `local`, service `test`.
+/// Returns the lines that `work` logs on this thread, parsed as JSON: all levels, format `local`, service `test`.
 ///
 /// ```
 /// use logtracer_sdk::testing::capture;
@@ -32,12 +32,12 @@ use crate::{Format, Logging, Project};
 ///
 /// # Panics
 ///
-/// When a line is no JSON object, which would be an error of this crate.
+/// If a line is no JSON object, which would be an error of this crate.
 pub fn capture(work: impl FnOnce()) -> Vec<Value> {
     capture_with(|logging| logging, work)
 }
 
-/// [`capture`] with other options; for the output it has its own.
+/// Captures lines like [`capture`], with other options. The output cannot be changed.
 ///
 /// ```
 /// use logtracer_sdk::testing::capture_with;
@@ -51,16 +51,16 @@ pub fn capture(work: impl FnOnce()) -> Vec<Value> {
 ///
 /// # Panics
 ///
-/// As [`capture`], and when the options cannot be read.
+/// As [`capture`], and if the options are invalid.
 pub fn capture_with(options: impl FnOnce(Logging) -> Logging, work: impl FnOnce()) -> Vec<Value> {
     let capture = Capture::with(options);
     tracing_core::dispatcher::with_default(&capture.dispatch, work);
     capture.lines()
 }
 
-/// The output of a future, and what it has logged wherever it was polled.
+/// Returns the output of a future, and the lines that it logs on any thread.
 ///
-/// What it spawns logs elsewhere, unless it is spawned
+/// A task that it spawns logs elsewhere, unless it is spawned
 /// [`with_current_subscriber`](tracing::instrument::WithSubscriber::with_current_subscriber).
 ///
 /// ```
@@ -86,7 +86,7 @@ pub async fn capture_async<F: Future>(work: F) -> (F::Output, Vec<Value>) {
     (output, capture.lines())
 }
 
-/// A logging that keeps its lines; for servers and tasks that start before and end after what is tested.
+/// A logging that keeps its lines, for servers and tasks that start before the test and end after it.
 ///
 /// ```
 /// use logtracer_sdk::testing::Capture;
@@ -106,15 +106,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// All levels, format `local`, service `test`.
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::Capture;
-    ///
-    /// let capture = Capture::new();
-    /// tracing::dispatcher::with_default(&capture.dispatch(), || tracing::trace!("all levels"));
-    /// assert_eq!(capture.lines().len(), 1);
-    /// ```
+    /// Captures all levels, in the format `local`, for the service `test`.
     ///
     /// # Panics
     ///
@@ -124,23 +116,12 @@ impl Capture {
         Self::with(|logging| logging)
     }
 
-    /// With other options; for the output it has its own.
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::Capture;
-    ///
-    /// let capture = Capture::with(|logging| logging.level("warn").label("team", "data"));
-    /// tracing::dispatcher::with_default(&capture.dispatch(), || {
-    ///     tracing::info!("not captured");
-    ///     tracing::warn!("captured");
-    /// });
-    /// assert_eq!(capture.lines()[0]["labels"]["team"], "data");
-    /// ```
+    /// Captures with other options. The output cannot be changed.
     ///
     /// # Panics
     ///
-    /// When the options cannot be read.
-    #[expect(clippy::expect_used, reason = "for tests, which end by panics")]
+    /// If the options are invalid.
+    #[expect(clippy::expect_used, reason = "for tests, which may panic")]
     pub fn with(options: impl FnOnce(Logging) -> Logging) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
@@ -148,40 +129,21 @@ impl Capture {
         let logging = options(logging).output(move |line| {
             sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
         });
-        let layer = logging.ignore_environment().layer().expect("options that can be read");
+        let layer = logging.ignore_environment().layer().expect("valid options");
         Self { lines, dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)) }
     }
 
-    /// For [`WithSubscriber::with_subscriber`] and [`tracing::dispatcher::with_default`].
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::Capture;
-    ///
-    /// let capture = Capture::new();
-    /// let dispatch = capture.dispatch();
-    /// let thread = std::thread::spawn(move || {
-    ///     tracing::dispatcher::with_default(&dispatch, || tracing::info!("over there"));
-    /// });
-    /// thread.join().unwrap();
-    /// assert_eq!(capture.lines()[0]["message"], "test - over there");
-    /// ```
+    /// Returns the dispatcher for [`WithSubscriber::with_subscriber`] and [`tracing::dispatcher::with_default`].
     pub fn dispatch(&self) -> Dispatch {
         self.dispatch.clone()
     }
 
-    /// The lines so far, each read as JSON.
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::Capture;
-    ///
-    /// let capture = Capture::new();
-    /// assert!(capture.lines().is_empty());
-    /// ```
+    /// Returns the lines so far, parsed as JSON.
     ///
     /// # Panics
     ///
     /// As [`capture`].
-    #[expect(clippy::expect_used, reason = "for tests, which end by panics")]
+    #[expect(clippy::expect_used, reason = "for tests, which may panic")]
     pub fn lines(&self) -> Vec<Value> {
         let bytes = self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
         bytes

@@ -1,4 +1,4 @@
-//! What a line costs in allocations: nothing, once the buffers are warm.
+//! The allocations of a log line: none, when the buffers are warm.
 
 use std::hint::black_box;
 
@@ -13,13 +13,13 @@ fn check(what: &str, work: impl FnMut()) {
 }
 
 #[test]
-fn nothing_is_allocated_for_a_line() {
+fn a_line_allocates_nothing() {
     for format in [Format::Stackdriver, Format::Local] {
-        nothing_is_allocated_in(format);
+        check_lines(format);
     }
 }
 
-fn nothing_is_allocated_in(format: Format) {
+fn check_lines(format: Format) {
     let logging = Logging::new("my-project", "shop").format(format).level("info").ignore_environment();
     let logging = logging.output(|line| {
         black_box(line);
@@ -53,33 +53,33 @@ fn nothing_is_allocated_in(format: Format) {
                     "fetched",
                 );
             });
-            check("a line with a severity of its own", || {
+            check("a line with `logtracer.severity`", || {
                 tracing::info!(logtracer.severity = "NOTICE", error = %std::fmt::Error, "noted");
             });
         });
-        check("a line that is not written", || tracing::debug!(user_id = 17, "not written"));
+        check("a disabled line", || tracing::debug!(user_id = 17, "not written"));
     });
 }
 
-/// Records of `log` that have no pairs; each pair is copied on its way.
+/// A record without key-values. Key-values are copied.
 #[test]
-fn nothing_is_allocated_for_a_record_of_log() {
+fn a_record_of_log_allocates_nothing() {
     let logging = Logging::new("my-project", "shop").level("info").ignore_environment().output(|line| {
         black_box(line);
     });
     let _handle = logging.install().unwrap();
     TraceContext::new_root().run(|| {
         check("a record of `log`", || log::info!("{} rows", 42));
-        check("a record that is not written", || log::debug!("{} rows", 42));
+        check("a disabled record", || log::debug!("{} rows", 42));
         assert!(
             measure(|| log::info!(rows = 42; "counted")).allocations > 0.0,
-            "say so where it is documented"
+            "update the documents: key-values are not copied"
         );
     });
 }
 
 #[test]
-fn the_current_trace_costs_nothing() {
+fn the_current_trace_allocates_nothing() {
     TraceContext::new_root().run(|| {
         check("current_trace()", || {
             black_box(current_trace());

@@ -1,4 +1,4 @@
-//! Logging for the whole process; in a process of its own.
+//! The logging of the process, in a separate process.
 
 use std::sync::{Arc, Mutex};
 
@@ -40,7 +40,7 @@ fn the_logging_of_a_process() {
     assert_eq!(written[0]["message"], "shop - inner");
     assert_eq!((&written[1]["message"], &written[1]["field"]), (&"shop - outer".into(), &"chatty".into()));
 
-    // Records of `log` are lines like all others, with their own place, the trace and the fields of the span.
+    // Records of `log` become lines with their own source location, the trace and the fields of the span.
     let context = TraceContext::new_root();
     context.run(|| {
         let _span = tracing::info_span!("request", user = "ada").entered();
@@ -56,7 +56,7 @@ fn the_logging_of_a_process() {
     assert_eq!(line["sourceLocation"]["file"], "sdk/tests/installed.rs");
     assert!(line.as_object().unwrap().keys().all(|key| !key.starts_with("log.")), "{line}");
 
-    // Their key-values are fields, before those of the span, and special ones are taken for what they are.
+    // Key-values become fields before those of the span; known fields keep their meaning.
     let error = std::io::Error::other("disk full");
     tracing::info_span!("request", user = "of the span", path = "/").in_scope(|| {
         log::info!(
@@ -69,8 +69,8 @@ fn the_logging_of_a_process() {
     let written = take();
     let [line, without] = written.as_slice() else { panic!("{written:?}") };
     let mut line = line.clone();
-    for changing in ["time", "sourceLocation"] {
-        line.as_object_mut().unwrap().remove(changing);
+    for variable in ["time", "sourceLocation"] {
+        line.as_object_mut().unwrap().remove(variable);
     }
     let expected = serde_json::json!({
         "severity": "NOTICE", "message": "shop - with pairs", "user": "ada", "items": 3, "ratio": 0.5, "cached": true,
@@ -80,29 +80,31 @@ fn the_logging_of_a_process() {
     assert_eq!(line, expected);
     assert_eq!((&without["user"], without.get("items")), (&"of the span".into(), None));
 
-    // Whoever asks whether a line is wanted takes nothing from the line or the span that comes next.
-    let asked = || log::log_enabled!(target: "chatty", log::Level::Info);
+    // A check whether a line is enabled does not affect the next line or span.
+    let is_enabled = || log::log_enabled!(target: "chatty", log::Level::Info);
     assert!(log::log_enabled!(target: "legacy::db", log::Level::Info));
-    assert!(!asked());
-    tracing::info!("after a question");
-    assert!(!asked());
+    assert!(!is_enabled());
+    tracing::info!("after one check");
+    assert!(!is_enabled());
     log::info!("after another");
-    assert!(!asked());
+    assert!(!is_enabled());
     let span = context.run(|| tracing::info_span!("after a third", user = "ada"));
     span.in_scope(|| tracing::info!("in a span"));
     let written = take();
     let messages: Vec<_> = written.iter().map(|line| line["message"].as_str().unwrap()).collect();
-    assert_eq!(messages, ["shop - after a question", "shop - after another", "shop - in a span"]);
+    assert_eq!(messages, ["shop - after one check", "shop - after another", "shop - in a span"]);
     assert_eq!(
         (&written[2]["user"], &written[2]["trace"]),
         (&"ada".into(), &context.trace_id.to_string().into())
     );
 
+    assert!(!tracing::enabled!(tracing::Level::DEBUG));
     handle.set_level("debug").unwrap();
-    log::debug!("written now");
+    assert!(tracing::enabled!(tracing::Level::DEBUG));
+    log::debug!("written");
     assert_eq!(take().len(), 1);
 
-    // A panic is one line, wherever it happens, with the trace it happened in.
+    // A panic is one line with the current trace.
     let caught = std::panic::catch_unwind(|| context.run(|| panic!("out of {}", "eggs")));
     assert!(caught.is_err());
     let written = take();
@@ -122,7 +124,7 @@ fn the_logging_of_a_process() {
     assert_eq!(line["labels"], serde_json::json!({ "team": "data" }));
     let _ = std::panic::take_hook();
 
-    // Records of `log` name their module, too.
+    // Records of `log` name their module.
     let per_module = |logging: Logging| logging.logger_names(LoggerNames::PerModule);
     let captured = logtracer_sdk::testing::capture_with(per_module, || {
         log::warn!(target: "legacy::db", "slow");

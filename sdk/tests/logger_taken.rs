@@ -1,4 +1,4 @@
-//! Logging where `log` has a logger already; in a process of its own.
+//! An install if `log` has a logger already, in a separate process.
 
 use logtracer_sdk::{Logging, LoggingError, Project};
 
@@ -13,7 +13,7 @@ impl log::Log for Other {
 }
 
 #[test]
-fn nothing_is_installed_by_halves() {
+fn a_failed_install_changes_nothing() {
     log::set_logger(&Other).unwrap();
     let outcome = Logging::new(Project::none(), "shop").ignore_environment().install();
     assert!(matches!(outcome, Err(LoggingError::AlreadyInstalled)));

@@ -1,4 +1,4 @@
-//! Which spans there are of a trace, and how they hang together; all tests share the export of the process.
+//! The spans of a trace and their parents; all tests share the export of the process.
 
 mod received;
 
@@ -19,14 +19,14 @@ use tower::{Layer, ServiceExt};
 
 use received::{Received, names};
 
-/// The export of the process, and where it goes.
+/// Returns the export of the process, and its receiver.
 fn export() -> &'static (SpanExporter, Received) {
     static EXPORT: OnceLock<(SpanExporter, Received)> = OnceLock::new();
     EXPORT.get_or_init(|| {
         let (url, is_served) = std::sync::mpsc::channel();
         let received = Received::default();
         let serving = received.clone();
-        // Longer than any of the tests.
+        // The receiver outlives the tests.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -38,7 +38,7 @@ fn export() -> &'static (SpanExporter, Received) {
     })
 }
 
-/// The spans of a trace that have ended.
+/// Returns the ended spans of a trace.
 async fn spans_of(trace_id: TraceId) -> Vec<Span> {
     let (exporter, received) = export();
     assert!(tokio::task::spawn_blocking(|| exporter.flush(Duration::from_secs(30))).await.unwrap());
@@ -62,7 +62,7 @@ async fn text_of(
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-/// Blocks, futures and foreign calls nest.
+/// Blocks, futures and calls to other services nest.
 #[tokio::test]
 async fn blocks_futures_and_calls() {
     let context = sampled();
@@ -89,9 +89,9 @@ async fn blocks_futures_and_calls() {
     assert!(future.end_time_unix_nano >= payments.end_time_unix_nano);
 }
 
-/// A call that is spawned belongs to where it was made, and one that fails is a span that has failed.
+/// The parent of a spawned call is current at the call, not in the task. A failed call is a failed span.
 #[tokio::test]
-async fn calls_that_are_spawned_and_calls_that_fail() {
+async fn spawned_calls_and_failed_calls() {
     let context = sampled();
     let spawned = context.run(|| tokio::spawn(traced("spawned", async {})));
     spawned.await.unwrap();
@@ -106,9 +106,9 @@ async fn calls_that_are_spawned_and_calls_that_fail() {
     assert!(spans.iter().all(|span| span.parent_span_id == context.span_id.to_bytes()));
 }
 
-/// Work outside of any request begins a trace; what is not sampled has no span.
+/// Work outside of a request starts a trace. A trace that is not sampled has no spans.
 #[tokio::test]
-async fn roots_and_decisions() {
+async fn roots_and_sampling() {
     export();
     let root = {
         let _root = span("nightly").enter();
@@ -125,18 +125,18 @@ async fn roots_and_decisions() {
 }
 
 fn app(layer: TraceLayer) -> Router {
-    let told = async || {
+    let sampling = async || {
         let _db = span("db").enter();
         format!("{:?}", current_trace().unwrap().sampling)
     };
     Router::new()
-        .route("/users/{id}", get(told))
-        .route("/healthz", get(told))
-        .route("/v1/app-config/x", get(told))
+        .route("/users/{id}", get(sampling))
+        .route("/healthz", get(sampling))
+        .route("/v1/app-config/x", get(sampling))
         .layer(layer)
 }
 
-/// A server has a span of its own below the caller's, except where it is excluded: by its path, or a part of it.
+/// A request has a span below that of the caller, unless its path is excluded.
 #[tokio::test]
 async fn requests_and_exclusions() {
     let routes = Routes::new().exact("/healthz").contains("/app-config/");
@@ -158,9 +158,9 @@ async fn requests_and_exclusions() {
     }
 }
 
-/// What the caller has decided stands for those further down, also where this service has no span.
+/// The sampling decision of the caller goes on to other services, also from a request without a span.
 #[tokio::test]
-async fn an_exclusion_takes_no_decision_back() {
+async fn an_exclusion_keeps_the_sampling_decision() {
     export();
     let app = app(TraceLayer::new().exclude(Routes::new().exact("/healthz")));
     for (name, value, expected) in [
@@ -169,7 +169,7 @@ async fn an_exclusion_takes_no_decision_back() {
         ("b3", "0", "Deny"),
         ("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124;o=1", "Accept"),
         ("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/0;o=1", "Accept"),
-        // Nobody has decided, and nobody else has a span for others to hang under.
+        // Nobody has decided, and there is no recorded parent.
         ("x-other", "", "Deny"),
     ] {
         let request = Request::get("/healthz").header(name, value).body(Body::empty()).unwrap();
@@ -178,7 +178,7 @@ async fn an_exclusion_takes_no_decision_back() {
     }
 }
 
-/// A layer within another one adds no second span.
+/// A layer inside another one adds no second span.
 #[tokio::test]
 async fn nested_layers_have_one_span() {
     let context = sampled();
@@ -187,7 +187,7 @@ async fn nested_layers_have_one_span() {
     assert_eq!(names(&spans_of(context.trace_id).await), ["db", "GET /users/{id}"]);
 }
 
-/// What other tracers have written along with the trace is on every span, wherever it has ended.
+/// The `tracestate` of the request is on every span, in whatever task it ends.
 #[tokio::test]
 async fn the_tracestate_is_on_every_span() {
     let context = sampled();
@@ -210,7 +210,7 @@ async fn the_tracestate_is_on_every_span() {
     assert!(spans.iter().all(|span| span.trace_state == "a=1,b=2"), "{spans:?}");
 }
 
-/// Credentials of a URL are in no attribute.
+/// No attribute has the credentials of a URL.
 #[tokio::test]
 async fn the_span_of_a_call() {
     let context = sampled();

@@ -1,4 +1,4 @@
-//! The life of an export of spans, from before it is installed until it is dropped; in a process of its own.
+//! The lifecycle of an export of spans, in a separate process.
 
 mod received;
 
@@ -11,20 +11,20 @@ use logtracer_sdk::{Sampling, TraceContext, current_trace};
 
 use received::{Received, names};
 
-/// Flushes on a thread of its own, for the receiver runs on this one; true when nothing is left.
-async fn flush(exporter: &Arc<SpanExporter>, patience: Duration) -> bool {
+/// Flushes on another thread, because the receiver runs on this one.
+async fn flush(exporter: &Arc<SpanExporter>, timeout: Duration) -> bool {
     let exporter = Arc::clone(exporter);
-    tokio::task::spawn_blocking(move || exporter.flush(patience)).await.unwrap()
+    tokio::task::spawn_blocking(move || exporter.flush(timeout)).await.unwrap()
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_life_of_an_export() {
-    // Without an export there is no span, and the context stays that of the sidecar.
+async fn lifecycle_of_an_export() {
+    // Without an export there is no span, and the context of the sidecar does not change.
     let context = TraceContext::new_root().with_sampling(Sampling::Accept);
     context.run(|| {
-        let _span = span("nobody records it").enter();
+        let _span = span("not recorded").enter();
         assert_eq!(current_trace(), Some(context));
     });
 
@@ -33,27 +33,27 @@ async fn the_life_of_an_export() {
     let again = SpanExport::new("shop", "http://127.0.0.1:1").install();
     assert!(matches!(again, Err(SpanExportError::AlreadyInstalled)));
 
-    a_refusal_loses_nothing(&exporter, &received).await;
-    whoever_waits_does_not_wait_for_a_long_pause(&exporter, &received).await;
+    a_failed_request_is_retried(&exporter, &received).await;
+    a_flush_shortens_the_backoff(&exporter, &received).await;
     assert_eq!(exporter.dropped_spans(), 0);
-    an_outage_holds_up_nobody(&exporter, &received).await;
+    an_outage_blocks_no_caller(&exporter, &received).await;
 
-    // What is left when the process ends is sent by dropping the handle.
+    // Dropping the handle sends the remaining spans.
     drop(span("last").enter());
     let exporter = Arc::into_inner(exporter).unwrap();
     tokio::task::spawn_blocking(move || drop(exporter)).await.unwrap();
     assert_eq!(names(&received.take()), ["last"]);
 }
 
-async fn a_refusal_loses_nothing(exporter: &Arc<SpanExporter>, received: &Received) {
-    received.refuse(1);
-    drop(span("tried again").enter());
-    assert!(flush(exporter, PATIENCE).await);
-    assert_eq!(names(&received.take()), ["tried again"]);
+async fn a_failed_request_is_retried(exporter: &Arc<SpanExporter>, received: &Received) {
+    received.fail_next(1);
+    drop(span("retried").enter());
+    assert!(flush(exporter, LONG).await);
+    assert_eq!(names(&received.take()), ["retried"]);
 }
 
-/// One that an outage has made long.
-async fn whoever_waits_does_not_wait_for_a_long_pause(exporter: &Arc<SpanExporter>, received: &Received) {
+/// After an outage the back-off is longer than the timeout of the flush.
+async fn a_flush_shortens_the_backoff(exporter: &Arc<SpanExporter>, received: &Received) {
     received.set_down(true);
     drop(span("during an outage").enter());
     tokio::time::sleep(Duration::from_millis(2600)).await;
@@ -63,18 +63,18 @@ async fn whoever_waits_does_not_wait_for_a_long_pause(exporter: &Arc<SpanExporte
     assert!(flush(exporter, Duration::MAX).await);
 }
 
-/// Spans end as fast as ever while nobody takes them, in bounded memory, and what is lost is counted.
-async fn an_outage_holds_up_nobody(exporter: &Arc<SpanExporter>, received: &Received) {
+/// During an outage spans end as fast as ever, in bounded memory, and dropped spans are counted.
+async fn an_outage_blocks_no_caller(exporter: &Arc<SpanExporter>, received: &Received) {
     const SPANS: u64 = 50_000;
     received.set_down(true);
     let start = Instant::now();
-    (0..SPANS).for_each(|_| drop(span("in vain").enter()));
+    (0..SPANS).for_each(|_| drop(span("during an outage").enter()));
     let took = start.elapsed();
-    // A pause alone would be longer than all of them.
+    // One back-off alone would take longer.
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(!flush(exporter, Duration::from_millis(50)).await);
     received.set_down(false);
-    assert!(flush(exporter, PATIENCE).await);
+    assert!(flush(exporter, LONG).await);
     let (sent, dropped) = (received.take().len() as u64, exporter.dropped_spans());
     assert!(dropped > 0 && sent > 0, "{sent} sent, {dropped} dropped");
     assert_eq!(sent + dropped, SPANS);

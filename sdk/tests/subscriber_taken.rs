@@ -1,4 +1,4 @@
-//! Logging where `tracing` has a subscriber already; in a process of its own.
+//! An install if `tracing` has a subscriber already, in a separate process.
 
 use logtracer_sdk::{Logging, LoggingError, Project};
 
@@ -13,9 +13,9 @@ impl log::Log for Other {
 }
 
 #[test]
-fn nothing_is_installed_by_halves() {
+fn a_failed_install_changes_nothing() {
     tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
     let outcome = Logging::new(Project::none(), "shop").ignore_environment().install();
     assert!(matches!(outcome, Err(LoggingError::AlreadyInstalled)));
-    assert!(log::set_logger(&Other).is_ok(), "the logger of `log` is still free");
+    assert!(log::set_logger(&Other).is_ok(), "`log` has no logger yet");
 }

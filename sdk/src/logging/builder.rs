@@ -1,4 +1,4 @@
-//! [`Logging`]: the options.
+//! [`Logging`]: the options of the logging.
 
 use logtracer_core::line::Format;
 use tracing_core::Level;
@@ -21,10 +21,9 @@ use crate::span_carrier::CarrierFilter;
 /// assert_eq!((&lines[0]["severity"], &lines[0]["fields.severity"]), (&"INFO".into(), &"mine".into()));
 /// ```
 ///
-/// A line has the message with the name of the service before it, the time, the place in the source, the current
-/// trace (if there is one), the fields of the event, and those of the spans that it happened in; where two have
-/// the same name the inner one wins.
-/// Fields cannot take the keys of the line itself: `severity` becomes `fields.severity`.
+/// A line has the message after the name of the service, the time, the source location, the current trace (if there
+/// is one), the fields of the event, and the fields of its spans. Of two fields with the same name, the inner one wins.
+/// A field cannot overwrite a key of the line: `severity` becomes `fields.severity`.
 #[derive(Debug)]
 #[must_use = "nothing is logged before `install`"]
 pub struct Logging {
@@ -44,14 +43,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Logs of this service, in a Google Cloud project or (with `None`, [`Project::none`]) in none.
-    ///
-    /// ```
-    /// use logtracer_sdk::{Logging, Project, testing::capture_with};
-    ///
-    /// let lines = capture_with(|_| Logging::new(Project::none(), "shop"), || tracing::warn!("nearly full"));
-    /// assert_eq!(lines[0]["message"], "shop - nearly full");
-    /// ```
+    /// Returns the logging of a service, in a Google Cloud project or without one ([`Project::none`]).
     pub fn new(project: impl Into<Project>, service: impl Into<String>) -> Self {
         Self {
             project: project.into(),
@@ -70,52 +62,31 @@ impl Logging {
         }
     }
 
-    /// Chooses the format, whatever the environment says.
+    /// Sets the format, whatever the environment sets.
     ///
-    /// Without this it is that of `LOGGING_FORMAT` (`stackdriver` or `local`), else `stackdriver`.
-    ///
-    /// ```
-    /// use logtracer_sdk::prelude::*;
-    /// use logtracer_sdk::{Format, Logging, TraceContext, testing::capture_with};
-    ///
-    /// let logging = Logging::new("my-project", "shop").format(Format::Stackdriver);
-    /// let context = TraceContext::new_root();
-    /// let lines = capture_with(|_| logging, || context.run(|| tracing::info!("hi")));
-    /// let name = format!("projects/my-project/traces/{}", context.trace_id);
-    /// assert_eq!(lines[0]["logging.googleapis.com/trace"], name);
-    /// ```
+    /// The default is the format that `LOGGING_FORMAT` names (`stackdriver` or `local`), else `stackdriver`.
     pub fn format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// What is logged where neither `RUST_LOG` nor `LOG_LEVEL` says otherwise; `info` by default.
+    /// Sets the levels to log if neither `RUST_LOG` nor `LOG_LEVEL` is set; the default is `info`.
     ///
-    /// Both are read as directives, `info,shop::db=debug`: see
+    /// All three take directives like `info,shop::db=debug`, see
     /// [`EnvFilter`](tracing_subscriber::filter::EnvFilter#directives).
-    /// Levels may have the names of Python and of Google, too: `WARNING`, `CRITICAL` (as ERROR), `NOTSET` (all).
-    /// They choose lines; spans up to `INFO` keep carrying traces and fields whatever they say, see
+    /// Levels can also have their names in Python and Google Cloud: `WARNING`, `CRITICAL` (as ERROR), `NOTSET` (all).
+    /// The levels select lines. Spans up to `INFO` carry traces and fields at every level, see
     /// [`carry_spans`](Self::carry_spans).
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::capture_with;
-    ///
-    /// let lines = capture_with(|logging| logging.level("warn,shop::db=debug"), || {
-    ///     tracing::info!("not written");
-    ///     tracing::debug!(target: "shop::db", "written");
-    /// });
-    /// assert_eq!(lines.len(), 1);
-    /// ```
     pub fn level(mut self, directives: impl Into<String>) -> Self {
         self.level = directives.into();
         self
     }
 
-    /// The level up to which spans carry traces (and their fields) whatever the levels of lines say; `INFO` by
-    /// default, the level of `#[instrument]`.
+    /// Sets the level up to which spans always carry traces and fields; the default is `INFO`, the level of
+    /// `#[instrument]`.
     ///
-    /// Spans below are carriers only while they are logged. To have them always costs what a span costs, also for
-    /// the many of libraries such as h2.
+    /// A more verbose span carries them only if the levels of lines enable it. A more verbose level here costs the
+    /// creation of all these spans, also in libraries with many spans such as h2.
     ///
     /// ```
     /// use logtracer_sdk::prelude::*;
@@ -132,7 +103,7 @@ impl Logging {
         self
     }
 
-    /// Hands each line, with the line break at its end, to `write` instead of stdout.
+    /// Passes each line, with its line break, to `write` instead of stdout.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -156,80 +127,34 @@ impl Logging {
         self
     }
 
-    /// Lets a thread of its own write the lines, so that a slow reader of stdout holds up no request.
+    /// Writes the lines in another thread, so that a blocked stdout does not block a request.
     ///
-    /// What it can lose: lines that find `max_lines` waiting already, or on which the writer panics, are dropped and
-    /// counted
-    /// ([`lost_lines`](crate::LoggingHandle::lost_lines), and a WARNING line tells how many); lines that wait when the
-    /// process ends are gone, unless [`flush`](crate::LoggingHandle::flush) has waited for them; the line of a panic
-    /// ([`log_panics`](Self::log_panics)) waits until it and those before it are written, for a second at most.
-    /// What waits takes as much memory as `max_lines` lines do, of 192 KiB each at most.
-    /// Without this every line is written before the call that logs it returns, and none is lost.
+    /// - If `max_lines` wait already, or if the writer panics on a line, the line is dropped and counted in
+    ///   [`dropped_lines`](crate::LoggingHandle::dropped_lines), and a WARNING line reports the number.
+    /// - Lines that wait when the process ends are lost; [`flush`](crate::LoggingHandle::flush) waits for them.
+    /// - A panic ([`log_panics`](Self::log_panics)) waits until its line is written, at most for a second.
+    /// - The queue holds `max_lines` lines in memory, each of at most 192 KiB.
     ///
-    /// ```
-    /// use std::sync::atomic::{AtomicUsize, Ordering};
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use logtracer_sdk::Logging;
-    /// use tracing_subscriber::prelude::*;
-    ///
-    /// let written = Arc::new(AtomicUsize::new(0));
-    /// let counter = Arc::clone(&written);
-    /// let logging = Logging::new("my-project", "shop").non_blocking(1000).output(move |_line| {
-    ///     counter.fetch_add(1, Ordering::Relaxed);
-    /// });
-    /// let (layer, handle) = logging.build()?;
-    /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-    ///     (0..10).for_each(|step| tracing::info!(step, "working"));
-    /// });
-    /// assert!(handle.flush(Duration::from_secs(10)));
-    /// assert_eq!(written.load(Ordering::Relaxed), 10);
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
+    /// Without this option, the call that logs a line writes it before it returns, and no line is dropped.
     pub fn non_blocking(mut self, max_lines: usize) -> Self {
         self.queued_lines = Some(max_lines);
         self
     }
 
-    /// The name that messages begin with: the service's, or that of each module.
-    ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    /// use logtracer_sdk::logging::LoggerNames;
-    ///
-    /// let logging = Logging::new("my-project", "shop").logger_names(LoggerNames::PerModule);
-    /// assert!(format!("{logging:?}").contains("PerModule"));
-    /// ```
+    /// Sets the name at the beginning of messages: that of the service, or of each module.
     pub fn logger_names(mut self, names: LoggerNames) -> Self {
         self.logger_names = names;
         self
     }
 
-    /// The version of the service, for Error Reporting: `.version(env!("CARGO_PKG_VERSION"))`.
-    ///
-    /// ```
-    /// use logtracer_sdk::testing::capture_with;
-    ///
-    /// let lines = capture_with(|logging| logging.version("1.2").report_errors(tracing::Level::ERROR), || {
-    ///     tracing::error!("no room left");
-    /// });
-    /// assert_eq!(lines[0]["serviceContext"]["version"], "1.2");
-    /// ```
+    /// Sets the version of the service, for Error Reporting: `.version(env!("CARGO_PKG_VERSION"))`.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// A label that every line has; a field `labels.<name>` of an event does not overwrite it, a second label of the
-    /// same name does.
-    ///
-    #[cfg_attr(feature = "testing", doc = "```")]
-    #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
-    /// use logtracer_sdk::testing::capture_with;
-    ///
-    /// let lines = capture_with(|logging| logging.label("team", "data"), || tracing::info!("hi"));
-    /// assert_eq!(lines[0]["labels"]["team"], "data");
-    /// ```
+    /// Adds a label to every line. A field `labels.<name>` of an event does not overwrite it, but a second call with
+    /// the same name does.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         match self.labels.iter_mut().find(|(known, _)| *known == name) {
@@ -239,66 +164,24 @@ impl Logging {
         self
     }
 
-    /// Makes lines of this level or worse events of Error Reporting.
-    ///
-    /// They say so by `@type`, and name the service and the place in the source.
-    ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    /// use std::sync::{Arc, Mutex};
-    /// use tracing_subscriber::prelude::*;
-    ///
-    /// let lines = Arc::new(Mutex::new(String::new()));
-    /// let sink = Arc::clone(&lines);
-    /// let logging = Logging::new("my-project", "shop")
-    ///     .version("1.2")
-    ///     .report_errors(tracing::Level::ERROR)
-    ///     .output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()));
-    /// let subscriber = tracing_subscriber::registry().with(logging.layer()?);
-    /// tracing::subscriber::with_default(subscriber, || tracing::error!("no room left"));
-    /// assert!(lines.lock().unwrap().contains(r#""serviceContext":{"service":"shop","version":"1.2"}"#));
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
+    /// Makes lines of this level or above events of Error Reporting: adds `@type`, the service and the source location.
     pub fn report_errors(mut self, level: Level) -> Self {
         self.report_errors = Some(level);
         self
     }
 
-    /// Writes one line for each panic, an event of Error Reporting, instead of what Rust prints to stderr.
+    /// Writes one line for each panic, as an event of Error Reporting, instead of Rust's message on stderr.
     ///
-    /// It carries the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
-    /// [`install`](Self::install) sets the hook; a hook of before is replaced.
-    ///
-    /// ```
-    /// use std::sync::{Arc, Mutex};
-    /// use logtracer_sdk::Logging;
-    ///
-    /// let lines = Arc::new(Mutex::new(String::new()));
-    /// let sink = Arc::clone(&lines);
-    /// Logging::new("my-project", "shop")
-    ///     .log_panics(true)
-    ///     .output(move |line| sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap()))
-    ///     .install()?;
-    /// assert!(std::panic::catch_unwind(|| panic!("out of eggs")).is_err());
-    /// assert!(lines.lock().unwrap().contains(r#""message":"shop - panicked: out of eggs""#));
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
+    /// The line has the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
+    /// [`install`](Self::install) replaces the panic hook.
     pub fn log_panics(mut self, log: bool) -> Self {
         self.log_panics = log;
         self
     }
 
-    /// Leaves the format and the levels to the code: `LOGGING_FORMAT`, `RUST_LOG` and `LOG_LEVEL` say nothing.
+    /// Ignores `LOGGING_FORMAT`, `RUST_LOG` and `LOG_LEVEL`.
     ///
-    /// For tests and tools that have to write the same lines for everyone.
-    ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    /// use tracing_subscriber::Registry;
-    ///
-    /// let logging = Logging::new("my-project", "shop").level("warn").ignore_environment();
-    /// assert!(logging.layer::<Registry>().is_ok()); // whatever is in the environment
-    /// ```
+    /// This is for tests and tools whose output must not depend on the environment.
     pub fn ignore_environment(mut self) -> Self {
         self.ignores_environment = true;
         self

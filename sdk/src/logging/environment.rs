@@ -22,14 +22,6 @@ pub trait FormatExt: Sized {
     ///
     /// [`Logging`](crate::Logging) does this by itself.
     ///
-    /// ```
-    /// use logtracer_sdk::Format;
-    /// use logtracer_sdk::prelude::*;
-    ///
-    /// assert_eq!(Format::from_env()?, Format::Stackdriver);
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// If the value is neither `stackdriver` nor `local`.

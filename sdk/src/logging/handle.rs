@@ -45,17 +45,6 @@ pub struct LoggingHandle {
 impl LoggingHandle {
     /// Replaces the levels, for example by `info,shop::db=debug`.
     ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    ///
-    /// let handle = Logging::new("my-project", "shop").output(|_line| {}).install()?;
-    /// assert!(!tracing::enabled!(tracing::Level::DEBUG));
-    /// handle.set_level("debug")?;
-    /// assert!(tracing::enabled!(tracing::Level::DEBUG));
-    /// assert!(handle.set_level("shop=loud").is_err());
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// If the directives are invalid; then the levels do not change.
@@ -95,23 +84,6 @@ impl LoggingHandle {
     }
 
     /// Returns the number of lines that were dropped because the queue was full; zero without a queue.
-    ///
-    /// ```
-    /// use std::sync::Mutex;
-    /// use std::sync::mpsc::channel;
-    /// use logtracer_sdk::Logging;
-    ///
-    /// let (release, gate) = channel::<()>();
-    /// let gate = Mutex::new(gate);
-    /// let logging = Logging::new("my-project", "shop").non_blocking(1).output(move |_line| {
-    ///     let _ = gate.lock().unwrap().recv(); // a blocked reader
-    /// });
-    /// let handle = logging.install()?;
-    /// (0..10).for_each(|step| tracing::info!(step, "working"));
-    /// assert!(handle.dropped_lines() >= 8);
-    /// # drop(release);
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
     pub fn dropped_lines(&self) -> u64 {
         self.output.dropped()
     }

@@ -89,17 +89,6 @@ impl Logging {
 
     /// Returns the layer, and the handle that changes its levels.
     ///
-    /// ```
-    /// use logtracer_sdk::Logging;
-    /// use tracing_subscriber::prelude::*;
-    ///
-    /// let (layer, handle) = Logging::new("my-project", "shop").build()?;
-    /// let subscriber = tracing_subscriber::registry().with(layer);
-    /// # let _ = subscriber;
-    /// assert!(handle.set_level("debug").is_ok());
-    /// # Ok::<(), logtracer_sdk::LoggingError>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// If the format or the levels in the environment are invalid.

@@ -1,19 +1,19 @@
-//! Log lines: one JSON object each, with the trace of the request that they belong to.
+//! Log lines: JSON objects with the trace of their request.
 //!
 //! ```text
 //!  log records ──► log_bridge ──┐
 //!  tracing events ──────────────┴─► JsonLayer: event, span fields, current_trace() ──► core's Line ──► Output
-//!     └── levels: which events become lines, which spans are kept                       one write, now or queued
+//!     └── levels: which events become lines, which spans exist                          one write, now or queued
 //! ```
 //!
 //! # Fields with a meaning
 //!
-//! | field of an event, or key-value of a record of `log` | becomes |
+//! | field of an event, or key-value of a record of `log` | part of the line |
 //! |---|---|
 //! | `http_request.request_method`, `.request_url`, `.status`, `.latency` … | `httpRequest` of the entry |
-//! | `labels.team`, also of a span | a label of the entry |
-//! | `logtracer.severity = "NOTICE"` | a severity that `tracing` has no level for |
-//! | `error = &error as &dyn std::error::Error` | the error and what caused it: `outer: inner` |
+//! | `labels.team`, also in a span | a label of the entry |
+//! | `logtracer.severity = "NOTICE"` | a severity without a level in `tracing` |
+//! | `error = &error as &dyn std::error::Error` | the error with its causes: `outer: inner` |
 //!
 #![cfg_attr(feature = "testing", doc = "```")]
 #![cfg_attr(not(feature = "testing"), doc = "```ignore")]
@@ -38,13 +38,15 @@
 mod builder;
 mod environment;
 mod error;
-mod fields;
+mod event_fields;
+mod field_value;
 mod handle;
 mod http_request;
 mod install;
 mod json_layer;
-#[cfg_attr(not(feature = "log"), allow(dead_code))] // nobody makes them
+#[cfg_attr(not(feature = "log"), allow(dead_code))] // only records of `log` have them
 mod key_values;
+mod known_fields;
 mod labels;
 mod level_names;
 mod levels;
@@ -53,9 +55,8 @@ mod log_bridge;
 mod output;
 pub(crate) mod panic;
 mod project;
-mod said;
 mod service;
-mod special;
+mod span_fields;
 
 pub use builder::Logging;
 pub use environment::FormatExt;

@@ -19,35 +19,16 @@ pub struct Project {
 
 impl Project {
     /// Returns no project.
-    ///
-    /// ```
-    /// use logtracer_sdk::Project;
-    ///
-    /// assert_eq!(Project::none(), Project::from(""));
-    /// ```
     pub fn none() -> Self {
         Self::default()
     }
 
     /// Returns the project that `GOOGLE_CLOUD_PROJECT` names, or none.
-    ///
-    /// ```
-    /// use logtracer_sdk::Project;
-    ///
-    /// let named = std::env::var("GOOGLE_CLOUD_PROJECT").ok();
-    /// assert_eq!(Project::from_env(), Project::from(named));
-    /// ```
     pub fn from_env() -> Self {
         Self { id: variable("GOOGLE_CLOUD_PROJECT") }
     }
 
     /// Returns the id of the project.
-    ///
-    /// ```
-    /// use logtracer_sdk::Project;
-    ///
-    /// assert_eq!(Project::from("my-project").id(), Some("my-project"));
-    /// ```
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }

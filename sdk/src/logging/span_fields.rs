@@ -73,12 +73,7 @@ impl SpanFields {
     }
 
     /// Writes the fields whose names the line does not have yet, and adds these names.
-    pub(super) fn write(
-        &self,
-        line: &mut Line<'_>,
-        names: &mut Vec<&'static str>,
-        key_values: &[KeyValue],
-    ) {
+    pub(super) fn write(&self, line: &mut Line<'_>, names: &mut Vec<&'static str>, key_values: &[KeyValue]) {
         for (name, range) in &self.ranges {
             if !names.contains(name) && !key_values.iter().any(|pair| pair.name == *name) {
                 names.push(name);

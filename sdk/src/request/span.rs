@@ -12,8 +12,8 @@ impl RequestSpan {
     pub(crate) fn start(
         _kind: logtracer_core::span::SpanKind,
         context: logtracer_core::TraceContext,
-        _wanted: bool,
-        _is_of_another: bool,
+        _has_span: bool,
+        _is_parent: bool,
     ) -> (logtracer_core::TraceContext, Option<Self>) {
         (context, None)
     }

@@ -1,4 +1,4 @@
-//! [`SpanExport`]: where spans go, and the handle that waits for them.
+//! [`SpanExport`]: the options of the export, and the handle that waits for it.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,25 +10,24 @@ use super::queue::{self, Queue};
 use super::sender::{self, Target};
 
 /// How long dropping the [`SpanExporter`] waits.
-const PATIENCE_AT_EXIT: Duration = Duration::from_secs(2);
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends the spans of this process to logtracer's exporter (or to whatever takes OTLP over HTTP).
+/// Sends the spans of this process to logtracer's exporter, or to any receiver of OTLP over HTTP.
 ///
-/// A thread of its own sends a batch every second, or when 512 spans wait.
-/// What does not fit in the buffer is dropped, the oldest first, and counted.
+/// A thread sends a batch every second, or when 512 spans wait.
+/// If the buffer is full, the oldest spans are dropped and counted.
 ///
 /// ```
-/// use logtracer_sdk::prelude::*;
+/// use logtracer_sdk::current_trace;
 /// use logtracer_sdk::spans::{SpanExport, span};
-/// use logtracer_sdk::{TraceContext, current_trace};
 ///
-/// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
-/// let request = TraceContext::new_root();
-/// request.run(|| {
-///     let _span = span("prices").enter();
-///     assert_eq!(current_trace().and_then(|trace| trace.parent_span_id), Some(request.span_id));
-/// });
-/// # std::mem::forget(exporter); // nobody listens there
+/// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318")
+///     .sampling_rate(0.0)
+///     .max_buffer_bytes(8 << 20)
+///     .install()?;
+/// let _span = span("nightly").enter();
+/// assert_eq!(current_trace().map(|trace| trace.sampling.is_sampled()), Some(false));
+/// # drop(exporter);
 /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -36,53 +35,28 @@ const PATIENCE_AT_EXIT: Duration = Duration::from_secs(2);
 pub struct SpanExport {
     service: String,
     endpoint: String,
-    share: f64,
+    sampling_rate: f64,
     max_buffer_bytes: usize,
 }
 
 impl SpanExport {
-    /// Spans of this service, to `http://host:port`; without a path that is `/v1/traces`.
-    ///
-    /// ```
-    /// use logtracer_sdk::spans::SpanExport;
-    ///
-    /// let wrong = SpanExport::new("shop", "https://127.0.0.1:4318").install();
-    /// assert_eq!(wrong.unwrap_err().to_string(), "expected an endpoint like http://127.0.0.1:4318");
-    /// ```
+    /// Sends spans of this service to `http://host:port`. The default path is `/v1/traces`.
     pub fn new(service: impl Into<String>, endpoint: impl Into<String>) -> Self {
-        Self { service: service.into(), endpoint: endpoint.into(), share: 1.0, max_buffer_bytes: 1 << 20 }
+        Self {
+            service: service.into(),
+            endpoint: endpoint.into(),
+            sampling_rate: 1.0,
+            max_buffer_bytes: 1 << 20,
+        }
     }
 
-    /// The share of traces to record, from 0 to 1, where the caller has not decided; all by default.
-    ///
-    /// ```
-    /// use logtracer_sdk::current_trace;
-    /// use logtracer_sdk::spans::{SpanExport, span};
-    ///
-    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").sampling_rate(0.0).install()?;
-    /// let _span = span("nightly").enter();
-    /// assert_eq!(current_trace().map(|trace| trace.sampling.is_sampled()), Some(false));
-    ///
-    /// let wrong = SpanExport::new("shop", "http://127.0.0.1:4318").sampling_rate(1.5).install();
-    /// assert_eq!(wrong.unwrap_err().to_string(), "expected a sampling rate from 0 to 1");
-    /// # drop(exporter);
-    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
-    /// ```
-    pub fn sampling_rate(mut self, share: f64) -> Self {
-        self.share = share;
+    /// Sets the rate of traces to record, from 0 to 1, if the caller has not decided; the default is 1.
+    pub fn sampling_rate(mut self, rate: f64) -> Self {
+        self.sampling_rate = rate;
         self
     }
 
-    /// What may wait in memory, in bytes of OTLP; 1 MiB by default.
-    ///
-    /// ```
-    /// use logtracer_sdk::spans::{SpanExport, span};
-    ///
-    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").max_buffer_bytes(10).install()?;
-    /// drop(span("longer than that").enter());
-    /// assert_eq!(exporter.dropped_spans(), 1);
-    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
-    /// ```
+    /// Sets the maximum size of the buffer, in bytes of OTLP; the default is 1 MiB.
     pub fn max_buffer_bytes(mut self, bytes: usize) -> Self {
         self.max_buffer_bytes = bytes;
         self
@@ -91,29 +65,31 @@ impl SpanExport {
     /// Starts the thread that sends, once in a process.
     ///
     /// ```
-    /// use logtracer_sdk::spans::{SpanExport, SpanExportError};
+    /// use logtracer_sdk::spans::{SpanExport, SpanExportError, span};
     ///
-    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").max_buffer_bytes(10).install()?;
+    /// drop(span("longer than that").enter());
+    /// assert_eq!(exporter.dropped_spans(), 1);
+    ///
     /// let again = SpanExport::new("shop", "http://127.0.0.1:4318").install();
     /// assert!(matches!(again, Err(SpanExportError::AlreadyInstalled)));
-    /// # drop(exporter);
     /// # Ok::<(), SpanExportError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// When the endpoint or the rate is none, when there is an export already, and when there is no thread to be
-    /// had. That the exporter cannot be reached is no error: spans wait for it.
+    /// If the endpoint or the rate is invalid, if the process has an export already, or if the system cannot start
+    /// a thread. An unreachable exporter is no error: the spans wait.
     pub fn install(self) -> Result<SpanExporter, SpanExportError> {
-        let target = target(&self.endpoint).ok_or(SpanExportError::Endpoint)?;
-        let ratio = Ratio::new(self.share).ok_or(SpanExportError::Rate)?;
+        let target = read_target(&self.endpoint).ok_or(SpanExportError::Endpoint)?;
+        let ratio = Ratio::new(self.sampling_rate).ok_or(SpanExportError::Rate)?;
         let queue = queue::install(ratio, self.max_buffer_bytes).ok_or(SpanExportError::AlreadyInstalled)?;
         sender::start(queue, target, self.service).map_err(SpanExportError::Thread)?;
         Ok(SpanExporter { queue })
     }
 }
 
-fn target(endpoint: &str) -> Option<Target> {
+fn read_target(endpoint: &str) -> Option<Target> {
     let uri: Uri = endpoint.parse().ok()?;
     if uri.scheme_str() != Some("http") {
         return None;
@@ -130,9 +106,9 @@ fn target(endpoint: &str) -> Option<Target> {
     })
 }
 
-/// Spans that are being sent; when it is dropped it sends what is left, for two seconds at most.
+/// A handle of the running export. Dropping it sends the remaining spans, and waits at most two seconds.
 ///
-/// `main` keeps it to its end.
+/// Keep it until the end of `main`.
 ///
 /// ```
 /// use logtracer_sdk::spans::{SpanExport, SpanExporter};
@@ -141,43 +117,36 @@ fn target(endpoint: &str) -> Option<Target> {
 ///     let exporter: SpanExporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
 ///     // … the service …
 ///     assert_eq!(exporter.dropped_spans(), 0);
-///     Ok(()) // what is left is sent here
+///     Ok(()) // the remaining spans are sent here
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "the spans that are left are sent when this is dropped"]
+#[must_use = "dropping this ends the export"]
 pub struct SpanExporter {
     queue: &'static Queue,
 }
 
 impl SpanExporter {
-    /// Waits until all spans that have ended are sent, at most this long; false when some were not.
+    /// Waits until all ended spans are sent, at most for `timeout`; returns false if some are not.
     ///
-    /// A batch that the exporter does not take is given up and counted after a minute, so that waiting comes to an
-    /// end whatever the patience is.
-    /// It blocks; from async code call it in `spawn_blocking`.
+    /// A batch that the exporter does not accept is dropped and counted after a minute, so this returns even with a
+    /// longer timeout.
+    /// It blocks: in async code call it in `spawn_blocking`.
     ///
     /// ```
     /// use std::time::Duration;
     /// use logtracer_sdk::spans::SpanExport;
     ///
     /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
-    /// assert!(exporter.flush(Duration::from_secs(5))); // there was nothing to send
+    /// assert!(exporter.flush(Duration::from_secs(5))); // nothing waits
     /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
     /// ```
-    pub fn flush(&self, patience: Duration) -> bool {
-        self.queue.flush(patience)
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.queue.flush(timeout)
     }
 
-    /// The spans that were dropped: no room, refused for good, or not taken by an exporter for too long.
-    ///
-    /// ```
-    /// use logtracer_sdk::spans::SpanExport;
-    ///
-    /// let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
-    /// assert_eq!(exporter.dropped_spans(), 0);
-    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
-    /// ```
+    /// Returns the number of dropped spans: the buffer was full, the exporter rejected them, or it was unavailable
+    /// for a minute.
     pub fn dropped_spans(&self) -> u64 {
         self.queue.dropped()
     }
@@ -185,29 +154,33 @@ impl SpanExporter {
 
 impl Drop for SpanExporter {
     fn drop(&mut self) {
-        self.queue.flush(PATIENCE_AT_EXIT);
+        self.queue.flush(DROP_TIMEOUT);
         self.queue.close();
     }
 }
 
-/// Why spans cannot be sent.
+/// An error when installing the export.
 ///
 /// ```
 /// use logtracer_sdk::spans::{SpanExport, SpanExportError};
 ///
-/// let wrong = SpanExport::new("shop", "127.0.0.1:4318").install();
-/// assert!(matches!(wrong, Err(SpanExportError::Endpoint)));
+/// let export = |endpoint| SpanExport::new("shop", endpoint);
+/// let error = export("https://127.0.0.1:4318").install().unwrap_err();
+/// assert!(matches!(error, SpanExportError::Endpoint));
+/// assert_eq!(error.to_string(), "expected an endpoint like http://127.0.0.1:4318");
+/// let error = export("http://127.0.0.1:4318").sampling_rate(1.5).install().unwrap_err();
+/// assert_eq!(error.to_string(), "expected a sampling rate from 0 to 1");
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpanExportError {
-    /// The endpoint is no `http` URL; the exporter stands beside the service, and TLS is the sidecar's.
+    /// The endpoint is no `http` URL. The exporter runs beside the service, and the sidecar adds TLS.
     Endpoint,
     /// The sampling rate is not from 0 to 1.
     Rate,
     /// The process has an export already.
     AlreadyInstalled,
-    /// There is no thread to be had.
+    /// The system cannot start the thread.
     Thread(std::io::Error),
 }
 
@@ -237,7 +210,8 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        let read = |endpoint| target(endpoint).map(|it| (it.address.0, it.address.1, it.authority, it.path));
+        let read =
+            |endpoint| read_target(endpoint).map(|it| (it.address.0, it.address.1, it.authority, it.path));
         let expected = |host: &str, port, authority: &str, path: &str| {
             Some((host.into(), port, authority.into(), path.into()))
         };

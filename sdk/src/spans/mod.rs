@@ -1,15 +1,16 @@
-//! Spans of the application's own, for work inside of a request that deserves a bar in the waterfall.
+//! Spans of the application, for work in a request that deserves a bar in the waterfall.
 //!
 //! ```text
 //!  span(name).enter(), fut.in_span(name), server and client layers
-//!        │ when it ends: OTLP bytes
+//!        │ at the end: OTLP bytes
 //!        ▼
-//!  queue: bounded, drops the oldest ──► sender: a thread of its own, batches, retries ──► POST /v1/traces
+//!  queue: bounded, drops the oldest ──► sender: a thread, batches, retries ──► POST /v1/traces
 //! ```
 //!
-//! The spans go to logtracer's exporter, which keeps and delivers them; whoever ends a span waits for nothing.
-//! Without [`SpanExport::install`], and for requests that are not sampled, there is no span: the context stays that
-//! of the sidecar, so that no line and no other span hangs under one that nobody has.
+//! The spans go to logtracer's exporter, which stores and delivers them. The end of a span waits for nothing.
+//!
+//! Without [`SpanExport::install`], and in requests that are not sampled, there is no span: the context stays that of
+//! the sidecar, so that no log line and no span has a parent that is never recorded.
 //!
 //! ```
 //! use logtracer_sdk::prelude::*;
@@ -23,8 +24,8 @@
 //! }
 //! let prices = async { current_trace() }.in_span("prices").await;
 //! assert!(prices.is_some_and(|trace| trace.sampling.is_sampled()));
-//! // At the end of `main` it is dropped, and sends what is left.
-//! # std::mem::forget(exporter); // nobody listens there
+//! // At the end of `main` the exporter is dropped, which sends the remaining spans.
+//! # std::mem::forget(exporter); // nothing listens there
 //! # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
 //! # }).unwrap();
 //! ```

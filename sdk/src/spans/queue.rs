@@ -1,6 +1,5 @@
-//! [`Queue`]: finished spans on their way out, as OTLP bytes.
+//! [`Queue`]: finished spans that wait to be sent, as OTLP bytes.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,59 +7,50 @@ use std::time::{Duration, Instant};
 use logtracer_core::otlp::{self, Attributes};
 use logtracer_core::sampling::Ratio;
 use logtracer_core::span::Span;
+use logtracer_core::span_buffer::{Batch, SpanBuffer};
 use logtracer_core::{Sampling, TraceContext};
 use tokio::sync::Notify;
 
-/// Spans of a batch at most.
+/// The maximum number of spans in a batch.
 pub(super) const MAX_BATCH_SPANS: usize = 512;
 
-/// The one queue of the process.
+/// The queue of the process.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// What waits to be sent. The lock is held only to move bytes in or out, never while something is sent.
+/// The spans that wait. The lock is held only to move bytes in or out, never while a batch is sent.
 #[derive(Debug)]
 pub(super) struct Queue {
     ratio: Ratio,
-    max_bytes: usize,
-    waiting: Mutex<Waiting>,
-    /// Tells the sender that there is something to do.
+    state: Mutex<State>,
+    /// Wakes the sender.
     pub(super) wake: Notify,
-    /// Tells those who flush that the sender has nothing left.
-    idle: Condvar,
+    /// Wakes flushes when the sender has finished a batch.
+    finished: Condvar,
     dropped: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    spans: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    /// Spans that the sender has taken and not done with.
-    in_flight: usize,
-    /// How many flushes are being waited for.
+#[derive(Debug)]
+struct State {
+    buffer: SpanBuffer,
+    /// The sender has a batch.
+    is_sending: bool,
+    /// The number of flushes that wait.
     flushes: usize,
     is_closed: bool,
 }
 
-/// The queue, if [`SpanExport::install`](super::SpanExport::install) has made it.
+/// Returns the queue, if [`SpanExport::install`](super::SpanExport::install) has made it.
 pub(super) fn get() -> Option<&'static Queue> {
     QUEUE.get()
 }
 
-/// Makes the queue; `None` where there is one.
+/// Makes the queue of the process; returns `None` if there is one.
 pub(super) fn install(ratio: Ratio, max_bytes: usize) -> Option<&'static Queue> {
-    let queue = Queue {
-        ratio,
-        max_bytes,
-        waiting: Mutex::default(),
-        wake: Notify::new(),
-        idle: Condvar::new(),
-        dropped: AtomicU64::new(0),
-    };
-    QUEUE.set(queue).ok().and_then(|()| QUEUE.get())
+    QUEUE.set(Queue::new(ratio, max_bytes)).ok().and_then(|()| QUEUE.get())
 }
 
-/// The context under a decision; nobody decides where no spans are sent.
-pub(super) fn decided(context: TraceContext) -> TraceContext {
+/// Returns the context with a sampling decision. Without an export, it stays undecided.
+pub(super) fn decide_sampling(context: TraceContext) -> TraceContext {
     match get() {
         Some(queue) if context.sampling == Sampling::Defer => {
             context.with_sampling(Sampling::from_sampled(queue.ratio.keeps(context.trace_id)))
@@ -69,108 +59,112 @@ pub(super) fn decided(context: TraceContext) -> TraceContext {
     }
 }
 
-/// True where a span of this (decided) context is sent.
-pub(super) fn records(context: &TraceContext) -> bool {
+/// Returns true if a span of this decided context is sent.
+pub(super) fn is_recorded(context: &TraceContext) -> bool {
     context.sampling.is_sampled() && get().is_some()
 }
 
-/// Hands a finished span to the sender.
+/// Queues a finished span.
 pub(super) fn record(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
     if let Some(queue) = get() {
         let mut bytes = Vec::with_capacity(256);
         otlp::write_span(&mut bytes, span, attributes);
-        queue.push(bytes.into_boxed_slice());
+        queue.push(&bytes);
     }
 }
 
 impl Queue {
-    pub(super) fn push(&self, span: Box<[u8]>) {
-        let mut waiting = self.lock();
-        if waiting.is_closed {
-            drop(waiting);
-            self.count_dropped(1);
-            return;
+    fn new(ratio: Ratio, max_bytes: usize) -> Self {
+        let buffer = SpanBuffer::new(max_bytes);
+        Self {
+            ratio,
+            state: Mutex::new(State { buffer, is_sending: false, flushes: 0, is_closed: false }),
+            wake: Notify::new(),
+            finished: Condvar::new(),
+            dropped: AtomicU64::new(0),
         }
-        waiting.bytes += span.len();
-        waiting.spans.push_back(span);
-        let mut dropped = 0;
-        while waiting.bytes > self.max_bytes {
-            let Some(oldest) = waiting.spans.pop_front() else { break };
-            waiting.bytes -= oldest.len();
-            dropped += 1;
+    }
+
+    fn push(&self, span: &[u8]) {
+        let mut state = self.lock();
+        if state.is_closed {
+            drop(state);
+            return self.add_dropped(1);
         }
-        let is_batch = waiting.spans.len() >= MAX_BATCH_SPANS;
-        drop(waiting);
-        self.count_dropped(dropped);
+        let dropped = state.buffer.push(|out| out.extend_from_slice(span)).total();
+        let is_batch = state.buffer.spans() >= MAX_BATCH_SPANS;
+        drop(state);
+        self.add_dropped(dropped);
         if is_batch {
             self.wake.notify_one();
         }
     }
 
-    /// Takes a batch out: the spans one after the other, and their number.
-    pub(super) fn take_batch(&self) -> Option<(Vec<u8>, usize)> {
-        let mut waiting = self.lock();
-        let count = waiting.spans.len().min(MAX_BATCH_SPANS);
-        if count == 0 {
-            return None;
-        }
-        let spans: Vec<_> = waiting.spans.drain(..count).collect();
-        waiting.bytes -= spans.iter().map(|span| span.len()).sum::<usize>();
-        waiting.in_flight = count;
-        drop(waiting);
-        Some((spans.concat(), count))
+    /// Takes the next batch; [`finish_batch`](Self::finish_batch) must follow.
+    pub(super) fn take_batch(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        let batch = state.buffer.take_batch(MAX_BATCH_SPANS, usize::MAX);
+        state.is_sending = batch.is_some();
+        batch
     }
 
-    /// The batch that was taken is done with, whatever became of it.
-    pub(super) fn batch_is_done(&self) {
-        self.lock().in_flight = 0;
-        self.idle.notify_all();
+    /// Marks the batch as finished, sent or dropped.
+    pub(super) fn finish_batch(&self) {
+        self.lock().is_sending = false;
+        self.finished.notify_all();
     }
 
-    pub(super) fn count_dropped(&self, spans: u64) {
-        self.dropped.fetch_add(spans, Ordering::Relaxed);
+    pub(super) fn add_dropped(&self, spans: usize) {
+        self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
     }
 
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// True where someone waits for the sender, who then does not wait for more.
-    pub(super) fn is_hurried(&self) -> bool {
-        let waiting = self.lock();
-        waiting.flushes > 0 || waiting.is_closed
+    /// Returns true while a flush or the end of the export waits for the sender.
+    pub(super) fn is_flushing(&self) -> bool {
+        let state = self.lock();
+        state.flushes > 0 || state.is_closed
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
 
-    /// Waits until all spans are sent, at most this long; false when some were not.
-    pub(super) fn flush(&self, patience: Duration) -> bool {
-        // None is later than any clock goes.
-        let until = Instant::now().checked_add(patience);
-        let mut waiting = self.lock();
-        waiting.flushes += 1;
+    /// Waits until all spans are finished, at most for `timeout`; returns false if some are not.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        // `None` exceeds the range of the clock.
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.lock();
+        state.flushes += 1;
         self.wake.notify_one();
-        while !waiting.spans.is_empty() || waiting.in_flight > 0 {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        while !state.is_idle() {
+            let left =
+                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
-            waiting = self.idle.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.finished.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        waiting.flushes -= 1;
-        waiting.spans.is_empty() && waiting.in_flight == 0
+        state.flushes -= 1;
+        state.is_idle()
     }
 
-    /// Takes no more spans; the sender ends when it has none left.
+    /// Closes the queue: more spans are dropped, and the sender ends when the queue is empty.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.wake.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && !self.is_sending
     }
 }
 
@@ -178,31 +172,24 @@ impl Queue {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::spans) fn queue_of(max_bytes: usize) -> Queue {
-        Queue {
-            ratio: Ratio::ALL,
-            max_bytes,
-            waiting: Mutex::default(),
-            wake: Notify::new(),
-            idle: Condvar::new(),
-            dropped: AtomicU64::new(0),
-        }
+    pub(in crate::spans) fn queue_with(max_bytes: usize, spans: &[&[u8]]) -> Queue {
+        let queue = Queue::new(Ratio::ALL, max_bytes);
+        spans.iter().for_each(|span| queue.push(span));
+        queue
     }
 
     #[test]
-    fn the_oldest_make_room_and_are_counted() {
-        let queue = queue_of(30);
-        for number in 0..5u8 {
-            queue.push(vec![number; 10].into());
-        }
+    fn the_oldest_spans_are_dropped_and_counted() {
+        let queue =
+            queue_with(30, &[[0; 10], [1; 10], [2; 10], [3; 10], [4; 10]].each_ref().map(|it| &it[..]));
         assert_eq!(queue.dropped(), 2);
-        let (bytes, count) = queue.take_batch().unwrap();
-        assert_eq!((bytes[0], count, bytes.len()), (2, 3, 30));
+        let batch = queue.take_batch().unwrap();
+        assert_eq!((batch.bytes[0], batch.spans(), batch.bytes.len()), (2, 3, 30));
         assert!(!queue.flush(Duration::from_millis(1)));
-        queue.batch_is_done();
+        queue.finish_batch();
         assert!(queue.flush(Duration::from_millis(1)));
         queue.close();
-        queue.push([9].into());
+        queue.push(&[9]);
         assert_eq!((queue.dropped(), queue.take_batch()), (3, None));
     }
 }

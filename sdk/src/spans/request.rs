@@ -1,14 +1,14 @@
-//! [`RequestSpan`]: the span of a request that comes in or goes out.
+//! [`RequestSpan`]: the span of an incoming or outgoing request.
 
 use logtracer_core::request::Exchange;
 use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
 
 use super::queue;
-use crate::system;
 use crate::current::{TraceContextExt, carried_beside};
+use crate::system;
 
-/// A request whose span will be recorded.
+/// A request whose span is recorded at its end.
 #[derive(Debug)]
 pub(crate) struct RequestSpan {
     context: TraceContext,
@@ -17,31 +17,32 @@ pub(crate) struct RequestSpan {
 }
 
 impl RequestSpan {
-    /// The context to work in, and the span if there is one.
+    /// Returns the context of the request, and its span if one is recorded.
     ///
-    /// A context that is someone else's span gets a child; one that was made for this request is the span itself.
+    /// If the context is the span of another service or of the caller (`is_parent`), the request gets a child of it.
+    /// Otherwise the context was made for this request.
     pub(crate) fn start(
         kind: SpanKind,
         context: TraceContext,
-        wanted: bool,
-        is_of_another: bool,
+        has_span: bool,
+        is_parent: bool,
     ) -> (TraceContext, Option<Self>) {
-        let is_decided = context.sampling.is_decided();
-        let context = queue::decided(context);
-        if !queue::records(&context) {
+        let was_decided = context.sampling.is_decided();
+        let context = queue::decide_sampling(context);
+        if !queue::is_recorded(&context) {
             return (context, None);
         }
-        if !wanted {
-            // Without a span of its own nothing may hang below the ids that were made for it, unless the caller
-            // has decided otherwise.
-            let stands = is_of_another || is_decided;
-            return (if stands { context } else { context.with_sampling(Sampling::Deny) }, None);
+        if !has_span {
+            // The ids of a new context name no recorded span: without a decision of the caller, nothing below them
+            // is sampled.
+            let is_sampled = is_parent || was_decided;
+            return (if is_sampled { context } else { context.with_sampling(Sampling::Deny) }, None);
         }
-        let context = if is_of_another { context.child() } else { context };
+        let context = if is_parent { context.child() } else { context };
         (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos() }))
     }
 
-    /// Records the span; one that `failed` got no response at all.
+    /// Records the span. If the request `failed`, it got no response.
     pub(crate) fn end(&self, exchange: &Exchange<'_>, failed: bool) {
         let carried = carried_beside(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());

@@ -1,4 +1,4 @@
-//! The thread that sends batches, with a small runtime of its own: it works in programs without tokio, too.
+//! The thread that sends batches. It has its own runtime, so that it works in programs without tokio.
 
 use std::time::{Duration, Instant};
 
@@ -6,26 +6,26 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use logtracer_core::Backoff;
 use logtracer_core::otlp::{self, InstrumentationScope};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::queue::Queue;
+use crate::system;
 
-/// How long spans wait for others to go with them.
+/// How long a span waits for others to be sent with it.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Waits after the first failure, then twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// With these the pauses come to 51.1 s; the queue takes what ends in the meantime.
-const MAX_ATTEMPTS: u32 = 10;
-/// Hurried attempts do not count, and must come to an end as well.
-const MAX_TIME: Duration = Duration::from_secs(60);
-/// The longest pause while someone waits for the spans to be sent.
-const HURRIED_PAUSE: Duration = Duration::from_millis(100);
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The longest back-off during a flush.
+const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
+/// A batch is dropped after this time. The queue buffers new spans meanwhile.
+const MAX_RETRY_TIME: Duration = Duration::from_secs(60);
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Where spans are sent.
+/// The address that spans are sent to.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) address: (String, u16),
@@ -43,72 +43,88 @@ pub(super) fn start(queue: &'static Queue, target: Target, service: String) -> s
 
 async fn run(queue: &Queue, target: &Target, service: &str) {
     loop {
-        if !queue.is_hurried() {
+        if !queue.is_flushing() {
             let _ = timeout(FLUSH_INTERVAL, queue.wake.notified()).await;
         }
-        while let Some((spans, count)) = queue.take_batch() {
+        while let Some(batch) = queue.take_batch() {
             let mut body = Vec::new();
             let scope =
                 InstrumentationScope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
-            otlp::write_request(&mut body, |resource| resource.text("service.name", service), scope, &spans);
-            let dropped = deliver(queue, target, body.into(), count as u64, MAX_TIME).await;
-            queue.count_dropped(dropped);
-            queue.batch_is_done();
+            otlp::write_request(
+                &mut body,
+                |resource| resource.text("service.name", service),
+                scope,
+                &batch.bytes,
+            );
+            let dropped = deliver(queue, target, body.into(), batch.spans(), MAX_RETRY_TIME).await;
+            queue.add_dropped(dropped);
+            queue.finish_batch();
         }
-        queue.batch_is_done();
+        queue.finish_batch();
         if queue.is_closed() {
             return;
         }
-        if queue.is_hurried() {
-            // Someone waits for others who flush at the same time: not in a tight loop.
+        if queue.is_flushing() {
+            // Another flush has not returned yet; do not spin until it does.
             sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
-/// Sends a batch until it is taken, refused for good, or given up; returns how many spans of it are lost.
-async fn deliver(queue: &Queue, target: &Target, body: Bytes, count: u64, max_time: Duration) -> u64 {
-    let mut pause = FIRST_PAUSE;
-    let mut attempts = 1;
+/// Sends a batch, and retries until it is delivered or rejected, or until `max_time`; returns the number of dropped
+/// spans.
+async fn deliver(queue: &Queue, target: &Target, body: Bytes, spans: usize, max_time: Duration) -> usize {
+    let mut backoff = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF);
+    let mut pause = backoff.next(system::random());
     let start = Instant::now();
     loop {
         match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
-            Ok(Ok(Answer::Taken { rejected })) => return rejected.min(count),
-            Ok(Ok(Answer::Refused)) => return count,
-            Ok(Ok(Answer::Later) | Err(_)) | Err(_) => {}
+            Ok(Ok(Response::Accepted { rejected_spans })) => {
+                return usize::try_from(rejected_spans).unwrap_or(spans).min(spans);
+            }
+            Ok(Ok(Response::Rejected)) => return spans,
+            Ok(Ok(Response::Unavailable) | Err(_)) | Err(_) => {}
         }
-        if attempts >= MAX_ATTEMPTS || start.elapsed() >= max_time || queue.is_closed() {
-            return count;
+        let left = max_time.saturating_sub(start.elapsed());
+        if left.is_zero() || queue.is_closed() {
+            return spans;
         }
-        // An attempt more because someone waits is none less for those who do not.
-        if rest(queue, pause).await {
-            attempts += 1;
-            pause *= 2;
+        // An early attempt for a flush does not make the next pause longer.
+        if wait(queue, pause.min(left)).await == Waited::WholePause {
+            pause = backoff.next(system::random());
         }
     }
 }
 
-/// Waits before the next attempt: as long as that, or shortly where someone waits for the spans by then; true when it
-/// was as long as that.
-async fn rest(queue: &Queue, pause: Duration) -> bool {
-    let hurried = async {
-        while !queue.is_hurried() {
+#[derive(PartialEq)]
+enum Waited {
+    WholePause,
+    UntilFlush,
+}
+
+/// Waits for a pause, or for a shorter one if a flush begins meanwhile.
+async fn wait(queue: &Queue, pause: Duration) -> Waited {
+    let until_flush = async {
+        while !queue.is_flushing() {
             queue.wake.notified().await;
         }
-        sleep(HURRIED_PAUSE).await;
+        sleep(FLUSH_BACKOFF).await;
     };
-    timeout(pause, hurried).await.is_err()
+    match timeout(pause, until_flush).await {
+        Ok(()) => Waited::UntilFlush,
+        Err(_) => Waited::WholePause,
+    }
 }
 
-enum Answer {
-    Taken { rejected: u64 },
-    Refused,
-    Later,
+enum Response {
+    Accepted { rejected_spans: u64 },
+    Rejected,
+    Unavailable,
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
-async fn post(target: &Target, body: Bytes) -> Result<Answer, Failure> {
+async fn post(target: &Target, body: Bytes) -> Result<Response, Error> {
     let stream = TcpStream::connect((target.address.0.as_str(), target.address.1)).await?;
     let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
@@ -116,26 +132,26 @@ async fn post(target: &Target, body: Bytes) -> Result<Answer, Failure> {
         .uri(&target.path)
         .header(header::HOST, &target.authority)
         .header(header::CONTENT_TYPE, "application/x-protobuf")
-        // A sidecar in between does not trace what takes its own spans away.
+        // A sidecar must not trace the requests that carry spans.
         .header("b3", "0")
         .body(Full::new(body))?;
     let exchange = async {
         let response = client.send_request(request).await?;
         let status = response.status();
-        let answer = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes();
-        Ok::<_, Failure>((status, answer))
+        let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await?.to_bytes();
+        Ok::<_, Error>((status, body))
     };
     tokio::pin!(exchange);
-    let (status, answer) = tokio::select! {
-        answered = &mut exchange => answered?,
-        // The answer may be complete when the connection is.
+    let (status, body) = tokio::select! {
+        response = &mut exchange => response?,
+        // The connection may end when the response is complete.
         _ = connection => exchange.await?,
     };
     Ok(match status {
-        status if status.is_success() => Answer::Taken { rejected: otlp::rejected_spans(&answer) },
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Answer::Later,
-        status if status.is_server_error() => Answer::Later,
-        _ => Answer::Refused,
+        status if status.is_success() => Response::Accepted { rejected_spans: otlp::rejected_spans(&body) },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Response::Unavailable,
+        status if status.is_server_error() => Response::Unavailable,
+        _ => Response::Rejected,
     })
 }
 
@@ -144,23 +160,23 @@ mod tests {
     use super::*;
     use crate::spans::queue;
 
-    /// Whoever waits without an end for an exporter that is gone gets an answer all the same.
+    /// If the exporter is unreachable, the batch is dropped.
     #[test]
-    fn a_flush_without_patience_comes_to_an_end() {
+    fn a_flush_without_timeout_ends() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let queue: &Queue = Box::leak(Box::new(queue::tests::queue_of(1000)));
-        queue.push([1].into());
-        let waiting = std::thread::spawn(|| queue.flush(Duration::MAX));
-        while !queue.is_hurried() {
+        let queue: &Queue = Box::leak(Box::new(queue::tests::queue_with(1000, &[&[1]])));
+        let flush = std::thread::spawn(|| queue.flush(Duration::MAX));
+        while !queue.is_flushing() {
             std::thread::yield_now();
         }
         let target =
             Target { address: ("127.0.0.1".into(), 1), authority: "127.0.0.1:1".into(), path: "/".into() };
-        let (spans, count) = queue.take_batch().unwrap();
-        let delivering = deliver(queue, &target, spans.into(), count as u64, Duration::from_millis(300));
-        let lost = runtime.block_on(async { timeout(Duration::from_secs(60), delivering).await });
-        assert_eq!(lost.unwrap(), 1);
-        queue.batch_is_done();
-        assert!(waiting.join().unwrap());
+        let batch = queue.take_batch().unwrap();
+        let spans = batch.spans();
+        let delivery = deliver(queue, &target, batch.bytes.into(), spans, Duration::from_millis(300));
+        let dropped = runtime.block_on(async { timeout(Duration::from_secs(60), delivery).await });
+        assert_eq!(dropped.unwrap(), 1);
+        queue.finish_batch();
+        assert!(flush.join().unwrap());
     }
 }

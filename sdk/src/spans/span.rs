@@ -1,4 +1,4 @@
-//! [`span`]: a span around a block or a future.
+//! [`span`]: spans around blocks and futures.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -13,13 +13,13 @@ use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use pin_project_lite::pin_project;
 
 use super::queue;
-use crate::system;
 use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
 use crate::future::InTrace;
+use crate::system;
 
-/// A span of this name below the current one, or at the root of a new trace where there is none.
+/// Returns a span with this name: a child of the current one, or the root of a new trace.
 ///
-/// The name says what is done, not with what: few names for many spans.
+/// A good name is general, like `load-config`: attributes hold the details.
 ///
 /// ```
 /// use logtracer_sdk::current_trace;
@@ -34,40 +34,33 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
     SpanBuilder { name: name.into(), kind: SpanKind::Internal, attributes: Vec::new(), failure: None }
 }
 
-/// A span that has not begun; made by [`span`].
+/// A span that has not started; made by [`span`].
 ///
 /// ```
 /// use logtracer_sdk::current_trace;
 /// use logtracer_sdk::spans::{SpanBuilder, span};
 ///
 /// let nightly: SpanBuilder = span("nightly").attribute("batch", "7");
-/// assert!(current_trace().is_none()); // not yet begun
+/// assert!(current_trace().is_none()); // not started
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a span begins with `enter`"]
+#[must_use = "a span starts with `enter`"]
 pub struct SpanBuilder {
     name: Cow<'static, str>,
     kind: SpanKind,
     attributes: Vec<(Cow<'static, str>, String)>,
-    /// Set from within the span by whoever sees that its work has failed.
+    /// Set by the work in the span if it fails.
     failure: Option<Arc<AtomicBool>>,
 }
 
 impl SpanBuilder {
     /// Adds an attribute.
-    ///
-    /// ```
-    /// use logtracer_sdk::spans::span;
-    ///
-    /// let builder = span("count").attribute("rows", "42");
-    /// assert!(format!("{builder:?}").contains(r#"[("rows", "42")]"#));
-    /// ```
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.attributes.push((key.into(), value.into()));
         self
     }
 
-    /// Makes it the span of a call to another service, and hands out what says that the call has failed.
+    /// Makes this the span of a call to another service; returns a flag to set if the call fails.
     #[cfg(feature = "client")]
     pub(crate) fn client(mut self) -> (Self, Arc<AtomicBool>) {
         let failure = Arc::default();
@@ -76,7 +69,7 @@ impl SpanBuilder {
         (self, failure)
     }
 
-    /// Begins the span; it ends when the guard is dropped, and fails when that happens in a panic.
+    /// Starts the span. It ends when the guard is dropped, and fails if a panic drops it.
     ///
     /// In async code use [`in_span`](crate::FutureExt::in_span).
     ///
@@ -89,32 +82,32 @@ impl SpanBuilder {
     /// let inside = current_trace();
     /// drop(guard);
     /// assert!(inside.is_some() && current_trace().is_none());
-    /// # std::mem::forget(exporter); // nobody listens there
+    /// # std::mem::forget(exporter); // nothing listens there
     /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
     /// ```
     pub fn enter(self) -> SpanGuard {
-        let (context, open) = self.open();
-        SpanGuard { _trace: context.map(|context| context.enter()), open }
+        let (context, span) = self.start();
+        SpanGuard { _trace: context.map(|context| context.enter()), span }
     }
 
     /// Runs a future in the span.
     pub(crate) fn around<F>(self, future: F) -> InSpan<F> {
-        let (context, open) = self.open();
-        InSpan { inner: InTrace::new(context.map(Scope::of).or_else(Scope::current), future), open }
+        let (context, span) = self.start();
+        InSpan { inner: InTrace::new(context.map(Scope::of).or_else(Scope::current), future), span }
     }
 
-    /// The context to bind, if it is another one than the current, and what is recorded.
-    fn open(self) -> (Option<TraceContext>, Option<Open>) {
+    /// Returns the context to enter if it is not the current one, and the span if it is recorded.
+    fn start(self) -> (Option<TraceContext>, Option<OpenSpan>) {
         let parent = current_trace();
         let context = match parent {
-            Some(parent) => queue::decided(parent),
-            None => queue::decided(TraceContext::new_root()),
+            Some(parent) => queue::decide_sampling(parent),
+            None => queue::decide_sampling(TraceContext::new_root()),
         };
-        if !queue::records(&context) {
+        if !queue::is_recorded(&context) {
             return (parent.is_none().then_some(context), None);
         }
         let context = if parent.is_some() { context.child() } else { context };
-        let open = Open {
+        let span = OpenSpan {
             builder: self,
             context,
             carried: Scope::of(context).carried(),
@@ -122,23 +115,23 @@ impl SpanBuilder {
             start: Instant::now(),
             failed: false,
         };
-        (Some(context), Some(open))
+        (Some(context), Some(span))
     }
 }
 
 /// A span that is recorded when it is dropped.
 #[derive(Debug)]
-struct Open {
+struct OpenSpan {
     builder: SpanBuilder,
     context: TraceContext,
-    /// As it was when the span began: it may end where nothing is current, in another task.
+    /// Taken at the start, because the span may end in another task without a current trace.
     carried: Option<Arc<Carried>>,
     start_unix_nanos: u64,
     start: Instant,
     failed: bool,
 }
 
-impl Drop for Open {
+impl Drop for OpenSpan {
     fn drop(&mut self) {
         let tracestate = self.carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
         let failure = self.builder.failure.as_ref();
@@ -151,7 +144,7 @@ impl Drop for Open {
             name: self.builder.name.as_bytes(),
             kind: self.builder.kind,
             start_unix_nanos: self.start_unix_nanos,
-            // The wall clock may be set while the span is open.
+            // The wall clock may be changed while the span is open.
             end_unix_nanos: self.start_unix_nanos.saturating_add(self.start.elapsed().as_nanos() as u64),
             status: if failed { SpanStatus::Error } else { SpanStatus::Unset },
             link: None,
@@ -164,7 +157,7 @@ impl Drop for Open {
     }
 }
 
-/// A span that lasts as long as this lives; made by [`SpanBuilder::enter`].
+/// A guard that ends a span when it is dropped; made by [`SpanBuilder::enter`].
 ///
 /// ```
 /// use logtracer_sdk::spans::{SpanExport, span};
@@ -176,39 +169,26 @@ impl Drop for Open {
 /// let inner = span("step").enter();
 /// assert_eq!(current_trace().and_then(|trace| trace.parent_span_id), parent);
 /// # drop((inner, outer));
-/// # std::mem::forget(exporter); // nobody listens there
+/// # std::mem::forget(exporter); // nothing listens there
 /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "the span ends when the guard is dropped"]
 pub struct SpanGuard {
-    // Dropped first, so that the span's own end is not in it.
+    // Dropped before the span ends.
     _trace: Option<TraceGuard>,
-    open: Option<Open>,
+    span: Option<OpenSpan>,
 }
 
 impl SpanGuard {
-    /// Adds an attribute that was not known at the start.
-    ///
-    /// ```
-    /// use logtracer_sdk::spans::{SpanExport, span};
-    /// # use logtracer_sdk::current_trace;
-    ///
-    /// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
-    /// let mut guard = span("load-config").enter();
-    /// guard.attribute("files", "3");
-    /// assert!(format!("{guard:?}").contains(r#"("files", "3")"#));
-    /// # drop(guard);
-    /// # std::mem::forget(exporter); // nobody listens there
-    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
-    /// ```
+    /// Adds an attribute after the start.
     pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
-        if let Some(open) = &mut self.open {
-            open.builder.attributes.push((key.into(), value.into()));
+        if let Some(span) = &mut self.span {
+            span.builder.attributes.push((key.into(), value.into()));
         }
     }
 
-    /// Says that the work failed.
+    /// Marks the span as failed.
     ///
     /// ```
     /// use logtracer_sdk::spans::{SpanExport, span};
@@ -221,12 +201,12 @@ impl SpanGuard {
     /// }
     /// assert!(format!("{guard:?}").contains("failed: true"));
     /// # drop(guard);
-    /// # std::mem::forget(exporter); // nobody listens there
+    /// # std::mem::forget(exporter); // nothing listens there
     /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
     /// ```
     pub fn fail(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.failed = true;
+        if let Some(span) = &mut self.span {
+            span.failed = true;
         }
     }
 }
@@ -249,7 +229,7 @@ pin_project! {
     pub struct InSpan<F> {
         #[pin]
         inner: InTrace<F>,
-        open: Option<Open>,
+        span: Option<OpenSpan>,
     }
 }
 
@@ -259,7 +239,7 @@ impl<F: Future> Future for InSpan<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let output = ready!(this.inner.poll(cx));
-        *this.open = None;
+        *this.span = None;
         Poll::Ready(output)
     }
 }

@@ -1,4 +1,4 @@
-//! What events can ask for: `httpRequest`, labels, severities, reports, names, levels.
+//! Options of events and of the logging: `httpRequest`, labels, severities, reports, names, levels.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn an_http_request_of_the_application() {
             "fetched"
         );
         info!(http_request.latency = 0.25, "seconds");
-        info!(http_request.status = -1, "nonsense");
+        info!(http_request.status = -1, "invalid");
     });
     assert_eq!(
         lines[0]["httpRequest"],
@@ -59,7 +59,7 @@ fn labels_and_severities() {
     assert_eq!(severities, ["NOTICE", "CRITICAL", "ALERT", "EMERGENCY", "DEFAULT", "WARNING"]);
 }
 
-/// A label of a span is on every line within it; of two with the same name the inner one counts.
+/// A label of a span is on every line in the span. Of two with the same name, the inner one wins.
 #[test]
 fn labels_of_spans() {
     let lines = capture_with(
@@ -85,7 +85,7 @@ fn labels_of_spans() {
 }
 
 #[test]
-fn a_field_that_is_recorded_often_has_its_last_value() {
+fn a_repeatedly_recorded_field_has_its_last_value() {
     let lines = capture(|| {
         let span = tracing::info_span!("span", a = "first", count = 0, z = "last");
         let _entered = span.enter();
@@ -99,7 +99,7 @@ fn a_field_that_is_recorded_often_has_its_last_value() {
     assert_eq!((&line["a"], &line["count"], &line["z"]), (&json!("changed"), &json!(20), &json!("last")));
 }
 
-/// Formatting a value that is recorded may log within the same span.
+/// Formatting a recorded value may log in the same span.
 #[test]
 fn a_recorded_value_that_logs() {
     struct Chatty;
@@ -110,7 +110,7 @@ fn a_recorded_value_that_logs() {
         }
     }
     let (done, is_done) = std::sync::mpsc::channel();
-    // On a thread of its own, which would hang.
+    // On another thread, because a deadlock would block it.
     std::thread::spawn(move || {
         let lines = capture(|| {
             let span = tracing::info_span!("span", a = 1, value = tracing::field::Empty);
@@ -135,7 +135,7 @@ fn reports() {
         let span = tracing::info_span!("span", context = "of the span");
         let error = std::fmt::Error;
         span.in_scope(|| error!(serviceContext = "mine", error = &error as &dyn std::error::Error, "failed"));
-        warn!(context = "stays", "no report");
+        warn!(context = "stays", "not reported");
     });
     assert_eq!(
         lines[0]["@type"],
@@ -151,7 +151,7 @@ fn reports() {
 }
 
 #[test]
-fn names_of_loggers() {
+fn logger_names() {
     let names = |logging: Logging| logging.logger_names(LoggerNames::PerModule);
     let lines = capture_with(names, || {
         info!("here");
@@ -162,21 +162,21 @@ fn names_of_loggers() {
 }
 
 #[test]
-fn what_json_cannot_hold() {
+fn values_that_json_cannot_hold() {
     let huge = "x".repeat(1 << 20);
     let lines = capture(|| {
         info!(nan = f64::NAN, infinite = f64::INFINITY, huge, control = "\u{0}\u{1b}[31m\u{7f}\n", "numbers");
     });
     assert_eq!((&lines[0]["nan"], &lines[0]["infinite"]), (&json!("NaN"), &json!("Infinity")));
     assert_eq!(lines[0]["control"], "\u{0}\u{1b}[31m\u{7f}\n");
-    let kept = lines[0]["huge"].as_str().unwrap();
-    assert!(kept.len() < 20_000 && kept.ends_with('…'));
+    let truncated = lines[0]["huge"].as_str().unwrap();
+    assert!(truncated.len() < 20_000 && truncated.ends_with('…'));
 }
 
-/// A question that is followed by no event changes nothing for the event that comes next.
+/// `enabled!` without an event does not affect the next event.
 #[test]
-fn a_question_takes_nothing_from_the_next_line() {
-    // A directive for a span makes the answer one that is asked for each time.
+fn enabled_does_not_affect_the_next_line() {
+    // With a directive for a span, the answer is not cached.
     let lines = capture_with(
         |logging| logging.level("info,it::events[job]=debug"),
         || {
@@ -194,7 +194,7 @@ fn a_question_takes_nothing_from_the_next_line() {
 }
 
 #[test]
-fn levels_change_while_it_runs() {
+fn levels_change_at_runtime() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&lines);
     let logging = Logging::new("p", "shop").level("info").ignore_environment().output(move |line| {
@@ -218,9 +218,9 @@ fn levels_change_while_it_runs() {
     assert_eq!(steps, [1, 2, 2]);
 }
 
-/// A writer that hangs holds up nobody, and what is lost is told.
+/// A blocked writer blocks no caller, and dropped lines are reported.
 #[test]
-fn a_slow_writer() {
+fn a_blocked_writer() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -235,23 +235,23 @@ fn a_slow_writer() {
         (0..20).for_each(|step| info!(step, "line"));
     });
     assert!(!handle.flush(Duration::from_millis(5)));
-    let lost = handle.lost_lines();
-    assert!((15..=16).contains(&lost), "{lost}");
+    let dropped = handle.dropped_lines();
+    assert!((15..=16).contains(&dropped), "{dropped}");
     drop(release);
     assert!(handle.flush(Duration::MAX));
     let lines = lines.lock().unwrap();
-    assert_eq!(lines.len() as u64, 20 - lost + 1, "{lines:?}");
-    let told = lines.iter().find(|line| line.contains("lost")).unwrap_or_else(|| panic!("{lines:?}"));
-    let told: serde_json::Value = serde_json::from_str(told).unwrap();
+    assert_eq!(lines.len() as u64, 20 - dropped + 1, "{lines:?}");
+    let report = lines.iter().find(|line| line.contains("dropped")).unwrap_or_else(|| panic!("{lines:?}"));
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
     assert_eq!(
-        (&told["severity"], &told["message"]),
-        (&json!("WARNING"), &json!(format!("shop - lost {lost} log lines")))
+        (&report["severity"], &report["message"]),
+        (&json!("WARNING"), &json!(format!("shop - dropped {dropped} log lines")))
     );
-    assert!(told["time"].is_string(), "{told}");
+    assert!(report["time"].is_string(), "{report}");
 }
 
 #[test]
-fn messages_that_are_no_text() {
+fn messages_that_are_not_text() {
     let lines = capture(|| {
         info!(message = 5);
         info!(message = true, step = 2);
@@ -261,7 +261,7 @@ fn messages_that_are_no_text() {
     assert_eq!(messages, ["test - 5", "test - true", "test - 0.5"]);
 }
 
-/// However a severity is given; what is none stays to be seen.
+/// A severity can be a text, or the output of `%` or `?`. An unknown name stays a field.
 #[test]
 fn severities_in_all_forms() {
     #[derive(Debug)]
@@ -272,8 +272,8 @@ fn severities_in_all_forms() {
         info!(logtracer.severity = %"ALERT", "display");
         info!(logtracer.severity = ?"CRITICAL", "debug of a text");
         info!(logtracer.severity = ?Severity::Notice, "debug of a name");
-        info!(logtracer.severity = "loud", "none");
-        info!(logtracer.severity = "far too long to be the name of one", "none");
+        info!(logtracer.severity = "loud", "unknown");
+        info!(logtracer.severity = "far too long to be the name of one", "unknown");
     });
     let severities: Vec<_> = lines.iter().map(|line| line["severity"].as_str().unwrap()).collect();
     assert_eq!(severities, ["ALERT", "CRITICAL", "NOTICE", "INFO", "INFO"]);
@@ -281,9 +281,9 @@ fn severities_in_all_forms() {
     assert_eq!(lines[3]["logtracer.severity"], "loud");
 }
 
-/// `serde_json` would take the last of two.
+/// This compares the text, because `serde_json` accepts a duplicate key.
 #[test]
-fn a_label_that_is_given_twice() {
+fn a_label_that_is_set_twice() {
     let lines = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&lines);
     let logging = Logging::new("p", "shop").ignore_environment().label("team", "a").label("team", "b");
@@ -295,9 +295,9 @@ fn a_label_that_is_given_twice() {
     assert!(line.contains(r#"labels":{"team":"b"}"#), "{line}");
 }
 
-/// The names that the original's users and Google's have for levels.
+/// The names of levels in Python and in Google Cloud.
 #[test]
-fn levels_of_other_worlds() {
+fn foreign_names_of_levels() {
     for (level, expected) in
         [("WARNING", 2), ("CRITICAL", 1), ("it=warning", 2), ("NOTSET", 4), ("NOTICE", 3)]
     {
@@ -321,7 +321,7 @@ fn levels_of_other_worlds() {
     });
 }
 
-/// Each in its own format, though the fields of a span are rendered once.
+/// Each writes the fields of a span in its own format.
 #[test]
 fn two_loggings_of_one_subscriber() {
     let texts = [(); 2].map(|()| Arc::new(Mutex::new(String::new())));
@@ -339,7 +339,7 @@ fn two_loggings_of_one_subscriber() {
         span.record("later", 7);
         info!("both");
     });
-    // Reserved in the one, a name like any other in the other.
+    // The name is reserved in one format only.
     let [local, stackdriver] = texts.map(|text| text.lock().unwrap().clone());
     assert!(local.contains(r#""fields.trace":"mine""#) && local.contains(r#""later":7"#), "{local}");
     assert!(
@@ -348,7 +348,7 @@ fn two_loggings_of_one_subscriber() {
     );
 }
 
-/// An error with its causes in a report, which Error Reporting takes from the fields of the line.
+/// Error Reporting reads the error with its causes from the field.
 #[test]
 fn an_error_chain_in_a_report() {
     #[derive(Debug)]
@@ -372,11 +372,11 @@ fn an_error_chain_in_a_report() {
     );
     assert_eq!(lines[0]["error"], "cannot open basket: disk full");
     assert!(lines[0]["@type"].as_str().unwrap().ends_with(".ReportedErrorEvent"));
-    // It would be looked at before all else.
+    // Error Reporting would prefer a field `stack_trace`.
     assert_eq!((lines[0].get("stack_trace"), &lines[0]["fields.stack_trace"]), (None, &json!("mine")));
 }
 
-/// Many captures at once, each with its own lines.
+/// Parallel captures do not see each other's lines.
 #[test]
 fn parallel_captures() {
     std::thread::scope(|scope| {

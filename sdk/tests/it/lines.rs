@@ -1,16 +1,16 @@
-//! Lines that tests collect instead of stdout.
+//! Log lines that tests collect instead of stdout.
 
 use std::sync::{Arc, Mutex};
 
 use logtracer_sdk::{Format, Logging};
 use tracing_subscriber::prelude::*;
 
-/// What a logging has written.
+/// The lines of a logging.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// A subscriber that writes here, with these levels.
+    /// Returns a subscriber with these levels that writes to this.
     pub(crate) fn subscriber(
         &self,
         format: Format,
@@ -27,7 +27,7 @@ impl Lines {
         tracing_subscriber::registry().with(logging.layer().unwrap())
     }
 
-    /// The text so far, times masked.
+    /// Returns the text so far, with times masked.
     pub(crate) fn text(&self) -> String {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let mut masked = String::new();
@@ -40,7 +40,7 @@ impl Lines {
         masked
     }
 
-    /// The lines so far, read as JSON.
+    /// Returns the lines so far, parsed as JSON.
     pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         let bytes = self.0.lock().unwrap().clone();
         bytes

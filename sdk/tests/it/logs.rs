@@ -1,4 +1,4 @@
-//! Whole lines, compared whole.
+//! Whole log lines, compared in full.
 
 use expect_test::{Expect, expect};
 use logtracer_sdk::prelude::*;
@@ -19,7 +19,7 @@ fn context() -> TraceContext {
 fn check(format: Format, level: &str, log: impl FnOnce(), expected: Expect) {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.subscriber(format, level), log);
-    // Places move whenever this file changes.
+    // Line numbers change with this file.
     let text = lines.text();
     let mut masked = String::new();
     for line in text.lines() {
@@ -95,21 +95,21 @@ fn fields_of_spans_are_flat_and_the_inner_one_wins() {
 }
 
 #[test]
-fn reserved_keys_cannot_be_taken() {
+fn fields_cannot_overwrite_reserved_keys() {
     check(
         Format::Stackdriver,
         "info",
         || {
             let span = info_span!("span", time = "mine", message = "mine");
-            span.in_scope(|| warn!(severity = "mine", httpRequest = 1, "said"));
+            span.in_scope(|| warn!(severity = "mine", httpRequest = 1, "hi"));
         },
         expect![[r#"
-            {"severity":"WARNING","message":"shop - said","time":"TIME","logging.googleapis.com/sourceLocation":{"file":"sdk/tests/it/logs.rs","line":"LINE"},"fields.severity":"mine","fields.httpRequest":1,"fields.time":"mine","fields.message":"mine"}
+            {"severity":"WARNING","message":"shop - hi","time":"TIME","logging.googleapis.com/sourceLocation":{"file":"sdk/tests/it/logs.rs","line":"LINE"},"fields.severity":"mine","fields.httpRequest":1,"fields.time":"mine","fields.message":"mine"}
         "#]],
     );
 }
 
-/// Levels choose lines; what is known of the request stays in them.
+/// Levels select lines. Fields of disabled spans up to `INFO` stay in the lines.
 #[test]
 fn levels() {
     check(
@@ -137,7 +137,7 @@ fn levels() {
 }
 
 #[test]
-fn line_breaks_stay_within_the_line() {
+fn line_breaks_are_escaped() {
     check(
         Format::Local,
         "info",

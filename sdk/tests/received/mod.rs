@@ -1,4 +1,4 @@
-//! The exporter's end, played by the tests: it keeps the spans that it gets, and may be down.
+//! A test double of the exporter: it keeps the received spans, and can be down.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,31 +11,31 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-/// Spans that have been received, and how requests are answered.
+/// The received spans, and the responses to requests.
 #[derive(Clone, Default)]
 pub(crate) struct Received {
     spans: Arc<Mutex<Vec<Span>>>,
-    refuse_next: Arc<AtomicU32>,
+    fail_next: Arc<AtomicU32>,
     is_down: Arc<AtomicBool>,
 }
 
 impl Received {
-    /// Serves as long as the runtime runs; returns the URL.
+    /// Serves until the runtime ends; returns the URL.
     pub(crate) async fn serve(&self) -> String {
         let received = self.clone();
-        let take = async move |headers: HeaderMap, body: Bytes| received.take_request(&headers, body);
+        let receive = async move |headers: HeaderMap, body: Bytes| received.receive(&headers, body);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let app = Router::new().route("/v1/traces", post(take));
+        let app = Router::new().route("/v1/traces", post(receive));
         tokio::spawn(async move { axum::serve(listener, app).await });
         url
     }
 
-    fn take_request(&self, headers: &HeaderMap, body: Bytes) -> StatusCode {
-        assert_eq!(headers["b3"], "0", "what takes spans away is not traced");
-        let refuses = |left: u32| left.checked_sub(1);
-        let is_refused = self.refuse_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuses).is_ok();
-        if is_refused || self.is_down.load(Ordering::Relaxed) {
+    fn receive(&self, headers: &HeaderMap, body: Bytes) -> StatusCode {
+        assert_eq!(headers["b3"], "0", "requests with spans must not be traced");
+        let decrement = |left: u32| left.checked_sub(1);
+        let is_failed = self.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok();
+        if is_failed || self.is_down.load(Ordering::Relaxed) {
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         let request = ExportTraceServiceRequest::decode(body).unwrap();
@@ -44,26 +44,26 @@ impl Received {
         StatusCode::OK
     }
 
-    /// Answers 503 to as many requests.
-    #[allow(dead_code, reason = "each test binary has its own needs")]
-    pub(crate) fn refuse(&self, requests: u32) {
-        self.refuse_next.store(requests, Ordering::Relaxed);
+    /// Responds with 503 to the next requests.
+    #[allow(dead_code, reason = "not used by each test binary")]
+    pub(crate) fn fail_next(&self, requests: u32) {
+        self.fail_next.store(requests, Ordering::Relaxed);
     }
 
-    /// Answers 503 until it is told otherwise.
-    #[allow(dead_code, reason = "each test binary has its own needs")]
+    /// While it is down, it responds with 503 to all requests.
+    #[allow(dead_code, reason = "not used by each test binary")]
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
     }
 
-    /// The spans that have come since it was asked last.
-    #[allow(dead_code, reason = "each test binary has its own needs")]
+    /// Takes the spans received since the last call.
+    #[allow(dead_code, reason = "not used by each test binary")]
     pub(crate) fn take(&self) -> Vec<Span> {
         std::mem::take(&mut self.spans.lock().unwrap())
     }
 
-    /// The spans of a trace.
-    #[allow(dead_code, reason = "each test binary has its own needs")]
+    /// Returns the spans of a trace.
+    #[allow(dead_code, reason = "not used by each test binary")]
     pub(crate) fn of_trace(&self, trace_id: [u8; 16]) -> Vec<Span> {
         self.spans.lock().unwrap().iter().filter(|span| span.trace_id == trace_id).cloned().collect()
     }
