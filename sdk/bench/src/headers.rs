@@ -1,4 +1,4 @@
-//! Extracting a context from the headers of a request and injecting it into those of the next, one format at a time.
+//! Extracting a context from the headers of a request and injecting it into those of the next, in each format.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use logtracer_sdk::prelude::*;
 
 use crate::report;
 
-/// What every request has.
+/// Headers that every request has.
 const OTHERS: [(&str, &str); 3] = [("host", "shop:8080"), ("user-agent", "curl/8.5.0"), ("accept", "*/*")];
 
 const B3: [(&str, &str); 3] = [
@@ -22,10 +22,10 @@ const B3: [(&str, &str); 3] = [
 
 const W3C: [(&str, &str); 1] = [("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01")];
 
-/// Counts what would be written, so that the map's own work is left out.
-struct Nowhere;
+/// A carrier that writes nothing, to measure without a map.
+struct Discard;
 
-impl Carrier for Nowhere {
+impl Carrier for Discard {
     fn set(&mut self, header: Header, value: &str) {
         black_box((header, value));
     }
@@ -63,7 +63,7 @@ fn ours(format: Format, incoming: &HeaderMap) {
         &format!("logtracer-core: {format}, extract and inject, no map"),
         measure(|| {
             if let Some(context) = next_hop() {
-                propagator.inject(&context, &nothing, &mut Nowhere);
+                propagator.inject(&context, &nothing, &mut Discard);
             }
         }),
     );

@@ -1,6 +1,6 @@
-//! What the SDK costs, beside its peers: nanoseconds and allocations, in one run on one machine.
+//! The cost of the SDK beside its peers: nanoseconds and allocations, in one run on one machine.
 //!
-//! `cargo run --release -p logtracer-sdk-bench --features peers`; without the feature only our own figures.
+//! `cargo run --release -p logtracer-sdk-bench --features peers`; without the feature it prints only the figures of the SDK.
 
 mod headers;
 mod lines;
@@ -12,7 +12,7 @@ use logtracer_allocations::{Cost, measure};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::{TraceContext, current_trace};
 
-#[allow(clippy::print_stdout)] // it is what the program is for
+#[allow(clippy::print_stdout)] // this is the output of the program
 fn report(what: &str, Cost { allocations, nanos }: Cost) {
     println!("{what:<58} {nanos:>8.1} ns {allocations:>6.1} allocations");
 }

@@ -1,4 +1,4 @@
-//! What the server layer adds to a request.
+//! The cost that the server layer adds to a request.
 
 use std::convert::Infallible;
 use std::future::{Future as _, Ready, ready};
@@ -19,9 +19,9 @@ use crate::report;
 type Body = Full<&'static [u8]>;
 
 #[derive(Clone)]
-struct Answers;
+struct Respond;
 
-impl Service<Request<()>> for Answers {
+impl Service<Request<()>> for Respond {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -35,7 +35,7 @@ impl Service<Request<()>> for Answers {
     }
 }
 
-/// One request, with its headers as a sidecar sends them, and its whole response.
+/// Serves one request with the headers of a sidecar, to the end of its response.
 fn serve<S, B>(service: &mut S)
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
@@ -57,20 +57,20 @@ where
 }
 
 pub(crate) fn run() {
-    let plain = measure(|| serve(&mut Answers));
-    report("a tower service that answers, with its request", plain);
+    let plain = measure(|| serve(&mut Respond));
+    report("a tower service, with its request and response", plain);
     let adds = |what: &str, cost: Cost| {
         let allocations = cost.allocations - plain.allocations;
         report(what, Cost { allocations, nanos: cost.nanos - plain.nanos });
     };
-    let mut traced = TraceLayer::new().layer(Answers);
+    let mut traced = TraceLayer::new().layer(Respond);
     adds("server::TraceLayer adds to it", measure(|| serve(&mut traced)));
     let logging = Logging::new("my-project", "shop").level("info").ignore_environment().output(|line| {
         black_box(line);
     });
     if let Ok(layer) = logging.layer() {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let mut logged = TraceLayer::new().requests(RequestLog::Single).layer(Answers);
+            let mut logged = TraceLayer::new().requests(RequestLog::Single).layer(Respond);
             adds("server::TraceLayer with a line for the request adds", measure(|| serve(&mut logged)));
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: levels select lines, never the trace. A span that can carry a trace exists at every level.
 //!
-//! Invariant: `enabled` accepts every event, and `event_enabled` rejects. `tracing-subscriber` keeps a rejection by
+//! Invariant: `enabled` accepts every event, and only `event_enabled` rejects one. `tracing-subscriber` keeps a rejection by
 //! `enabled` for the next event or span of the thread. After `log_enabled!` or `tracing::enabled!` that need not be
 //! the event in question: another line or the trace of a span would be lost.
 

@@ -52,7 +52,7 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Only pairs are copied, so only a record with pairs is checked before.
+        // A record with pairs is checked first, so that the pairs of a disabled record are not copied.
         if record.key_values().count() == 0 || self.enabled(record.metadata()) {
             let _key_values = ForwardedKeyValues::of(record);
             self.0.log(record);
@@ -62,7 +62,7 @@ impl log::Log for Bridge {
     fn flush(&self) {}
 }
 
-/// Returns the metadata of a record of `log`. All records have the same target, and name their own in a field.
+/// Returns the metadata of a record of `log`. All of them have the same target, and each names its own in a field.
 pub(super) fn normalized<'e>(event: &'e Event<'_>) -> Option<Metadata<'e>> {
     (event.metadata().target() == "log").then(|| event.normalized_metadata()).flatten()
 }
