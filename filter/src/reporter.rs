@@ -130,8 +130,8 @@ impl Reporter {
         spans
     }
 
-    /// Sends what may be sent now. `call` makes a callout and returns its token, or `None` if it fails at once; then
-    /// this returns the result.
+    /// Sends what may be sent now. `call` makes a callout and returns its token, or `None` if it fails at once: then
+    /// the result is returned, and nothing more is sent.
     ///
     /// `random` spreads the attempts of many proxies.
     pub(crate) fn flush(
