@@ -8,6 +8,7 @@
 //!
 //! <https://github.com/openzipkin/b3-propagation>
 
+use super::headers::FirstValid;
 use super::text::Buffer;
 use super::{Found, Header, TraceHeaders};
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
@@ -47,11 +48,11 @@ fn parse_single(value: &[u8]) -> Option<Found> {
 }
 
 pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
-    let trace = single_value(headers, Header::XB3TraceId, |value| TraceId::from_hex(value).ok());
-    let span = single_value(headers, Header::XB3SpanId, |value| SpanId::from_hex(value).ok());
-    let parent = single_value(headers, Header::XB3ParentSpanId, parse_parent);
-    let sampled = single_value(headers, Header::XB3Sampled, parse_sampled);
-    let flags = single_value(headers, Header::XB3Flags, |value| (value == b"1").then_some(()));
+    let trace = first_valid(headers, Header::XB3TraceId, |value| TraceId::from_hex(value).ok());
+    let span = first_valid(headers, Header::XB3SpanId, |value| SpanId::from_hex(value).ok());
+    let parent = first_valid(headers, Header::XB3ParentSpanId, parse_parent);
+    let sampled = first_valid(headers, Header::XB3Sampled, parse_sampled);
+    let flags = first_valid(headers, Header::XB3Flags, |value| (value == b"1").then_some(()));
 
     let decided = match (flags.value, sampled.value) {
         (Some(()), _) => Some(Sampling::Debug),
@@ -75,34 +76,12 @@ pub(super) fn extract_multi(headers: &TraceHeaders<'_>) -> Found {
     }
 }
 
-struct SingleValue<T> {
-    value: Option<T>,
-    invalid: bool,
-    conflict: bool,
-}
-
-/// Returns the first valid value of a header that should have one line.
-fn single_value<T: PartialEq>(
+fn first_valid<T: PartialEq>(
     headers: &TraceHeaders<'_>,
     header: Header,
     parse: impl Fn(&[u8]) -> Option<T>,
-) -> SingleValue<T> {
-    let mut single = SingleValue { value: None, invalid: false, conflict: false };
-    if !headers.present().contains(header) {
-        return single;
-    }
-    single.value = headers.only_value(header).and_then(&parse);
-    if single.value.is_some() {
-        return single;
-    }
-    for value in headers.values(header) {
-        match (parse(value), &single.value) {
-            (None, _) => single.invalid = true,
-            (Some(value), None) => single.value = Some(value),
-            (Some(value), Some(first)) => single.conflict |= value != *first,
-        }
-    }
-    single
+) -> FirstValid<T> {
+    headers.first_valid(header, parse, T::eq)
 }
 
 fn parse_state(value: &[u8]) -> Option<Sampling> {

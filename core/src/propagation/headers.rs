@@ -218,6 +218,40 @@ impl<'a> TraceHeaders<'a> {
                 .map(move |part| if joined { super::text::trim(part) } else { part })
         })
     }
+
+    /// Returns the first value of a header that `parse` accepts. A later valid value that does not agree with it is a
+    /// conflict.
+    pub(super) fn first_valid<T>(
+        &self,
+        header: Header,
+        parse: impl Fn(&[u8]) -> Option<T>,
+        agree: impl Fn(&T, &T) -> bool,
+    ) -> FirstValid<T> {
+        let valid = |value| FirstValid { value, invalid: false, conflict: false };
+        if !self.present.contains(header) {
+            return valid(None);
+        }
+        if let Some(value) = self.only_value(header).and_then(&parse) {
+            return valid(Some(value));
+        }
+        let mut found = valid(None);
+        for value in self.values(header) {
+            match (parse(value), &found.value) {
+                (None, _) => found.invalid = true,
+                (Some(value), None) => found.value = Some(value),
+                (Some(value), Some(first)) => found.conflict |= !agree(&value, first),
+            }
+        }
+        found
+    }
+}
+
+/// The result of [`TraceHeaders::first_valid`].
+pub(super) struct FirstValid<T> {
+    pub(super) value: Option<T>,
+    /// True if a value is invalid.
+    pub(super) invalid: bool,
+    pub(super) conflict: bool,
 }
 
 /// Returns true if the line can be several lines that a proxy joined with commas. A line longer than

@@ -291,26 +291,13 @@ impl Found {
         header: Header,
         parse: impl Fn(&[u8]) -> Option<Self>,
     ) -> Self {
-        if !headers.present().contains(header) {
-            return Self::default();
-        }
-        if let Some(found) = headers.only_value(header).and_then(&parse) {
-            return found;
-        }
-        let mut first: Option<Self> = None;
-        let mut invalid = false;
-        let mut conflict = false;
-        for candidate in headers.values(header) {
-            match (parse(candidate), &first) {
-                (None, _) => invalid = true,
-                (Some(found), None) => first = Some(found),
-                (Some(found), Some(first)) => {
-                    conflict |= (found.context, found.sampling) != (first.context, first.sampling);
-                }
-            }
-        }
-        let found = first.unwrap_or_default();
-        Self { invalid: found.invalid || invalid, conflict, ..found }
+        let first = headers.first_valid(header, parse, |one: &Self, other| {
+            (one.context, one.sampling) == (other.context, other.sampling)
+        });
+        let mut found = first.value.unwrap_or_default();
+        found.invalid |= first.invalid;
+        found.conflict = first.conflict;
+        found
     }
 }
 
