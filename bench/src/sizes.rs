@@ -36,8 +36,8 @@ pub struct Sizes {
 pub fn measure(requests: u64) -> Result<Sizes> {
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let service = Service::start(dir.path())?;
-    let nobody = format!("otlp=http://127.0.0.1:{}", ports::reserve()?);
-    let options = ["--sink", "store", "--sink", &nobody].map(str::to_owned);
+    let unavailable = format!("otlp=http://127.0.0.1:{}", ports::reserve()?);
+    let options = ["--sink", "store", "--sink", &unavailable].map(str::to_owned);
     let exporter = Exporter::start_with(&options, &folder(dir.path(), "exporter")?)?;
     let (port, admin) = (ports::reserve()?, ports::reserve()?);
     let config = reference(port, admin, service.port, exporter.http().port())?;

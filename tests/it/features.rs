@@ -7,7 +7,7 @@ use std::process::Command;
 use logtracer_harness::envoy::root;
 use serde_json::Value;
 
-/// The build commands are those of the scripts.
+/// Reads both build commands from the scripts.
 #[test]
 fn the_demo_and_the_tests_share_their_compilations() {
     let demo = script_line("scripts/demo", "scripts/build ");

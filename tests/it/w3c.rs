@@ -122,7 +122,7 @@ fn tracestate() {
         ("an empty line after", &["foo=1", ""], "foo=1"),
         ("an empty line before", &["", "foo=1"], "foo=1"),
         ("several lines", &["foo=1,bar=2", "rojo=1,congo=2", "baz=3"], "foo=1,bar=2,rojo=1,congo=2,baz=3"),
-        // The suite allows to keep either; both are kept, because the newer one is unknown.
+        // The suite permits either; both are kept, because the newer one is unknown.
         ("a key twice", &["foo=1,foo=2"], "foo=1,foo=2"),
         ("a key twice in two lines", &["foo=1", "foo=1"], "foo=1,foo=1"),
         ("every character", &[&every], &every),

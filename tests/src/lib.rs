@@ -1,6 +1,6 @@
 //! Checks that `make` runs beside `make test`: [`compose`] for `make envoy-test`, [`w3c`] for `make w3c`.
 //!
-//! `it/` holds the end-to-end tests.
+//! The end-to-end tests are in `it/`.
 
 pub mod compose;
 pub mod w3c;

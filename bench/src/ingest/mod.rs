@@ -71,10 +71,10 @@ struct Candidate {
 pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Result<Vec<Figures>> {
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let backend = receiver::start()?;
-    let nobody = ports::reserve()?;
+    let closed = ports::reserve()?;
     let mut candidates = vec![
         start_rotel("rotel, to nothing", rotel, &["--exporter", "blackhole"], dir.path())?,
-        start_exporter("exporter, on disk", &format!("otlp=http://127.0.0.1:{nobody}"), dir.path())?,
+        start_exporter("exporter, on disk", &format!("otlp=http://127.0.0.1:{closed}"), dir.path())?,
         start_rotel(
             "rotel, to a backend",
             rotel,

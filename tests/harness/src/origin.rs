@@ -21,7 +21,7 @@ pub const DELAY: Duration = Duration::from_millis(1200);
 pub struct Origin {
     http: SocketAddr,
     grpc: SocketAddr,
-    seen: Arc<Mutex<Vec<wire::Message>>>,
+    requests: Arc<Mutex<Vec<wire::Message>>>,
     _runtime: Runtime, // dropping the runtime stops the gRPC side
 }
 
@@ -30,10 +30,10 @@ impl Origin {
     pub fn start() -> Result<Origin> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::when("a port for the origin"))?;
         let http = listener.local_addr().map_err(Error::when("the port of the origin"))?;
-        let seen = Arc::<Mutex<Vec<wire::Message>>>::default();
-        let requests = Arc::clone(&seen);
+        let requests = Arc::<Mutex<Vec<wire::Message>>>::default();
+        let shared = Arc::clone(&requests);
         let tries = Arc::new(AtomicU32::new(0));
-        wire::serve(listener, move |stream| drop(converse(stream, &tries, &requests)));
+        wire::serve(listener, move |stream| drop(converse(stream, &tries, &shared)));
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -49,7 +49,7 @@ impl Origin {
                 tokio::spawn(serve_grpc(stream));
             }
         });
-        Ok(Origin { http, grpc, seen, _runtime: runtime })
+        Ok(Origin { http, grpc, requests, _runtime: runtime })
     }
 
     /// The address for HTTP/1.1.
@@ -63,28 +63,28 @@ impl Origin {
     }
 
     /// Returns the number of requests over HTTP/1.1 to `path` so far.
-    pub fn requests(&self, path: &str) -> usize {
-        self.seen(path).len()
+    pub fn request_count(&self, path: &str) -> usize {
+        self.requests(path).len()
     }
 
     /// Returns the requests over HTTP/1.1 to `path` so far.
-    pub fn seen(&self, path: &str) -> Vec<wire::Message> {
-        let seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        seen.iter().filter(|message| message.path() == path).cloned().collect()
+    pub fn requests(&self, path: &str) -> Vec<wire::Message> {
+        let requests = self.requests.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        requests.iter().filter(|message| message.path() == path).cloned().collect()
     }
 }
 
 fn converse(
     mut stream: TcpStream,
     tries: &AtomicU32,
-    seen: &Mutex<Vec<wire::Message>>,
+    requests: &Mutex<Vec<wire::Message>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(message) = wire::read(&mut reader)? {
         let path = message.path().to_owned();
         let is_head = message.method() == "HEAD";
         let echo = json!({ "headers": message.headers }).to_string();
-        seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(message);
+        requests.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(message);
 
         match path.split('?').next().unwrap_or_default() {
             "/origin/head" if is_head => write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n")?,

@@ -39,7 +39,7 @@ fn the_zipkin_tracer_starts_a_second_trace_and_drops_spans() {
     check_native(ZIPKIN, "x-b3-traceid", "tracing.zipkin.reports_dropped");
 }
 
-/// `dropped` is the statistic of spans that the tracer dropped.
+/// `dropped` is a statistic that counts a span which no backend received.
 #[track_caller]
 fn check_native(provider: &str, writes: &str, dropped: &str) {
     let dir = tempfile::tempdir().unwrap();

@@ -70,7 +70,9 @@ fn callers_that_disconnect() {
 }
 
 fn at_service(table: &Table, path: &str) -> logtracer_harness::Result<()> {
-    wait::until("the request at the service", || Some(()).filter(|()| table.proxy.origin.requests(path) > 0))
+    wait::until("the request at the service", || {
+        Some(()).filter(|()| table.proxy.origin.request_count(path) > 0)
+    })
 }
 
 /// Protocol errors get a response if the protocol still allows one.

@@ -107,7 +107,7 @@ fn local_replies() {
             ..SUCCESS
         },
     );
-    assert_eq!(table.proxy.origin.requests("/origin/retry"), 3);
+    assert_eq!(table.proxy.origin.request_count("/origin/retry"), 3);
 
     closed_during_the_response(&mut table);
     table.check();

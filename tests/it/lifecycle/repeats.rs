@@ -15,7 +15,7 @@ fn an_internal_redirect_is_two_spans_of_one_trace() {
         .send(format!("GET /origin/internal HTTP/1.1\r\nhost: shop\r\nb3: {TRACE}-{CALLER}-1\r\n\r\n"))
         .unwrap();
     assert_eq!(connection.response().unwrap().status(), 200);
-    assert_eq!(table.proxy.origin.requests("/origin/ok?from=internal"), 1);
+    assert_eq!(table.proxy.origin.request_count("/origin/ok?from=internal"), 1);
 
     let telemetry = wait::try_until("both spans", || {
         let telemetry = table.proxy.telemetry(&table.collector, TRACE)?;
@@ -24,7 +24,7 @@ fn an_internal_redirect_is_two_spans_of_one_trace() {
     .unwrap();
     let span = |parent: &str| {
         let found = telemetry.spans.iter().find(|span| span.parent_span_id == parent);
-        found.unwrap_or_else(|| panic!("nothing below {parent}: {:#?}", telemetry.spans))
+        found.unwrap_or_else(|| panic!("no child of {parent}: {:#?}", telemetry.spans))
     };
     let first = span(CALLER);
     assert_eq!(first.attributes["http.response.status_code"], 302);
@@ -37,12 +37,15 @@ fn a_mirrored_request_is_one_span() {
     let mut table = Table::start(exporter());
     let expected = Expected { attributes: &[("http.route", "mirrored")], ..SUCCESS };
     table.http1("mirrored", "GET /origin/mirrored", END, expected);
-    let seen = wait::until("the request and its shadow", || {
-        Some(table.proxy.origin.seen("/origin/mirrored")).filter(|seen| seen.len() == 2)
+    let requests = wait::until("the request and its shadow", || {
+        Some(table.proxy.origin.requests("/origin/mirrored")).filter(|requests| requests.len() == 2)
     })
     .unwrap();
-    let (shadow, request) =
-        if seen[0].header("host") == Some("shop") { (&seen[1], &seen[0]) } else { (&seen[0], &seen[1]) };
+    let (shadow, request) = if requests[0].header("host") == Some("shop") {
+        (&requests[1], &requests[0])
+    } else {
+        (&requests[0], &requests[1])
+    };
     assert_eq!((request.header("host"), shadow.header("host")), (Some("shop"), Some("shop-shadow")));
     for name in ["b3", "traceparent", "x-cloud-trace-context", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled"]
     {

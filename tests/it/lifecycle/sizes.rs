@@ -24,7 +24,7 @@ fn sizes_are_those_of_headers_and_body() {
         let size =
             |key: &str| telemetry.lines[0]["httpRequest"][key].as_str().unwrap().parse::<usize>().unwrap();
         assert_eq!(size("responseSize"), response_size(&response), "{name}: {response:?}");
-        let [request] = &table.proxy.origin.seen(path)[..] else { panic!("{name}") };
+        let [request] = &table.proxy.origin.requests(path)[..] else { panic!("{name}") };
         assert_eq!(size("requestSize"), request_size(request), "{name}: {request:?}");
     }
     table.check();

@@ -53,7 +53,7 @@ fn timeouts_of_requests() {
             ..TOO_LATE
         },
     );
-    assert_eq!(table.proxy.origin.requests("/origin/never/twice"), 2);
+    assert_eq!(table.proxy.origin.request_count("/origin/never/twice"), 2);
     table.http1(
         "the idle timeout",
         "GET /origin/never/idle",

@@ -1,4 +1,4 @@
-//! Our builds of kustomizations are those of `kubectl kustomize`.
+//! Compares our builds of kustomizations with `kubectl kustomize`.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -55,7 +55,7 @@ fn kubectl(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new("kubectl").args(arguments).output()
 }
 
-/// kustomize orders documents by kind.
+/// Sorts documents, because kustomize orders them by kind.
 fn sorted(mut documents: Vec<Value>) -> Vec<Value> {
     documents.sort_by_key(|it| format!("{} {}", it["kind"], it["metadata"]["name"]));
     documents

@@ -112,11 +112,11 @@ fn a_removed_vm_leaves_no_gauge_behind() {
     let in_flight = || proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap();
     send(&proxy, 1);
     wait::until("a callout", || Some(()).filter(|()| in_flight() == 1)).unwrap();
-    wait_for(&proxy, "a span on its way", &[("buffered", 1), ("held", 1)]);
+    wait_for(&proxy, "a span in flight", &[("buffered", 1), ("held", 1)]);
 
     proxy.replace(&[other]).unwrap();
     wait::until("the end", || Some(()).filter(|()| in_flight() == 0)).unwrap();
-    wait_for(&proxy, "an end of what is held", &[("buffered", 1)]);
+    wait_for(&proxy, "the end of the gauge", &[("buffered", 1)]);
 }
 
 /// The exporter does not respond, and requests still do.
@@ -136,7 +136,7 @@ fn no_request_waits_for_a_callout() {
         send(&proxy, number);
     }
     assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
-    wait_for(&proxy, "spans that wait", &[("buffered", 40), ("held", 40)]);
+    wait_for(&proxy, "buffered spans", &[("buffered", 40), ("held", 40)]);
 }
 
 /// Rule 74: exports through another filter create no spans there, with any `edge`.

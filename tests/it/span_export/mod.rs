@@ -1,4 +1,4 @@
-//! Spans on their way from the filter to an exporter that fails, is slow or is unavailable. No request notices.
+//! Spans on their way from the filter to an exporter that fails, is slow or is unavailable. Requests are not affected.
 
 mod buffer;
 mod failures;
