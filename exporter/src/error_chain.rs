@@ -1,4 +1,4 @@
-//! Errors as text.
+//! Formatting errors.
 
 use std::error::Error;
 

@@ -52,7 +52,7 @@ impl Tally {
 pub(crate) struct Metrics {
     pub(crate) received: Tally,
     pub(crate) spans_rejected: Family<Reason, Counter>,
-    pub(crate) requests_refused: Family<Reason, Counter>,
+    pub(crate) requests_rejected: Family<Reason, Counter>,
     pub(crate) committed: Tally,
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
@@ -82,7 +82,7 @@ impl Metrics {
         let mut metrics = Self {
             received: Tally::default(),
             spans_rejected: Family::default(),
-            requests_refused: Family::default(),
+            requests_rejected: Family::default(),
             committed: Tally::default(),
             commits: Counter::default(),
             batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
@@ -160,7 +160,7 @@ impl Metrics {
             self.received.log_records.clone(),
         );
         r.register("spans_rejected", "Invalid spans, left out of their request", self.spans_rejected.clone());
-        r.register("requests_refused", "Requests answered with an error", self.requests_refused.clone());
+        r.register("requests_rejected", "Requests rejected with an error", self.requests_rejected.clone());
         r.register("spans_committed", "Spans committed to the outbox", self.committed.spans.clone());
         r.register(
             "log_records_committed",
@@ -264,7 +264,7 @@ mod tests {
         // A metric with labels is shown once it has been counted.
         for family in [
             &metrics.spans_rejected,
-            &metrics.requests_refused,
+            &metrics.requests_rejected,
             &metrics.log_lines_skipped,
             &metrics.store_traces_expired,
         ] {

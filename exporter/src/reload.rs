@@ -1,4 +1,4 @@
-//! Files that are read again when they change, while the exporter runs: tokens and certificates.
+//! [`Reloaded`]: files that are reloaded when they change, while the exporter runs: tokens and certificates.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,13 +10,13 @@ use anyhow::{Context, bail};
 
 use crate::log::{self, Severity, Value};
 
-/// How often a look is taken whether a file has changed.
+/// The shortest time between two checks for changed files.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// No token or certificate is longer.
+/// The largest file. Tokens and certificates are much smaller.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What some files say, as of a second ago at most.
+/// The content of some files, at most a second old.
 pub(crate) struct Reloaded<T> {
     /// The options that name the files.
     option: &'static str,
@@ -28,10 +28,10 @@ pub(crate) struct Reloaded<T> {
 struct State<T> {
     value: Arc<T>,
     versions: Vec<Version>,
-    looked: Instant,
+    checked_at: Instant,
 }
 
-/// What tells a changed file: it was written, or another one took its place.
+/// The properties that differ after a file was written or replaced.
 #[derive(PartialEq, Eq)]
 struct Version {
     inode: u64,
@@ -44,7 +44,7 @@ impl<T> Reloaded<T> {
     ///
     /// # Errors
     ///
-    /// Those of `read`, and what keeps a file from being read.
+    /// Errors of `read`, and I/O errors.
     pub(crate) fn open(
         option: &'static str,
         paths: Vec<PathBuf>,
@@ -52,21 +52,21 @@ impl<T> Reloaded<T> {
     ) -> anyhow::Result<Self> {
         let versions = versions(&paths).and_then(|versions| Ok((versions, read(&paths)?)));
         let (versions, value) = versions.with_context(|| format!("cannot use {option}"))?;
-        let state = State { value: Arc::new(value), versions, looked: Instant::now() };
+        let state = State { value: Arc::new(value), versions, checked_at: Instant::now() };
         Ok(Self { option, paths, read, state: Mutex::new(state) })
     }
 
-    /// What the files say; what cannot be read any more leaves it as it was.
-    pub(crate) fn current(&self) -> Arc<T> {
+    /// Returns the content, after reloading changed files. If that fails, the previous content stays in use.
+    pub(crate) fn load(&self) -> Arc<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() >= INTERVAL {
-            state.looked = Instant::now();
-            match self.look(&mut state) {
+        if state.checked_at.elapsed() >= INTERVAL {
+            state.checked_at = Instant::now();
+            match self.reload_if_changed(&mut state) {
                 Ok(false) => {}
-                Ok(true) => log::line(Severity::Info, "read anew", &[("option", Value::Str(self.option))]),
+                Ok(true) => log::line(Severity::Info, "reloaded", &[("option", Value::Str(self.option))]),
                 Err(error) => log::repeated(
                     Severity::Error,
-                    "cannot read a file anew, what was read before stays valid",
+                    "failed to reload a file, the previous content stays in use",
                     &[("option", Value::Str(self.option)), ("error", Value::Fmt(format_args!("{error:#}")))],
                 ),
             }
@@ -74,7 +74,8 @@ impl<T> Reloaded<T> {
         state.value.clone()
     }
 
-    fn look(&self, state: &mut State<T>) -> anyhow::Result<bool> {
+    /// Returns true if the files were reloaded.
+    fn reload_if_changed(&self, state: &mut State<T>) -> anyhow::Result<bool> {
         let versions = versions(&self.paths)?;
         if versions == state.versions {
             return Ok(false);
@@ -85,7 +86,7 @@ impl<T> Reloaded<T> {
     }
 }
 
-/// Says nothing of what is in the files.
+/// Omits the content of the files, which can be secret.
 impl<T> std::fmt::Debug for Reloaded<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reloaded").field("paths", &self.paths).finish_non_exhaustive()
@@ -106,8 +107,8 @@ fn versions(paths: &[PathBuf]) -> anyhow::Result<Vec<Version>> {
 
 #[cfg(test)]
 impl<T> Reloaded<T> {
-    /// As if the time for the next look had come.
-    pub(crate) fn look_again(&self) {
-        self.state.lock().unwrap().looked = Instant::now().checked_sub(INTERVAL).unwrap();
+    /// Makes the next call check the files, as after [`INTERVAL`].
+    pub(crate) fn make_check_due(&self) {
+        self.state.lock().unwrap().checked_at = Instant::now().checked_sub(INTERVAL).unwrap();
     }
 }

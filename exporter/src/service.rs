@@ -19,7 +19,7 @@ use crate::log::{self, Severity, Value};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Subscription};
-use crate::receive::{Receive, TokenFile};
+use crate::receive::{Receiver, TokenFile};
 use crate::shutdown::{self, Shutdown};
 use crate::sink::google::Access;
 use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
@@ -136,9 +136,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         reserve,
     };
     workers.spawn(house.keep(working.clone()));
-    let receive = Receive::new(outbox.clone(), metrics.clone(), token);
-    servers.spawn(listen::serve(http, receive::router(receive.clone()), tls.clone(), serving.clone()));
-    servers.spawn(listen::serve(grpc, receive::services(receive), tls.clone(), serving.clone()));
+    let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
+    servers.spawn(listen::serve(http, receive::router(receiver.clone()), tls.clone(), serving.clone()));
+    servers.spawn(listen::serve(grpc, receive::services(receiver), tls.clone(), serving.clone()));
     let health = Health::default();
     let waiting_bytes = metrics.outbox_bytes.get();
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };

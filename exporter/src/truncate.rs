@@ -1,4 +1,4 @@
-//! Truncating texts.
+//! Truncating text.
 
 /// Returns the longest prefix of at most `max_bytes` that ends with a whole character.
 pub(crate) fn truncate(text: &str, max_bytes: usize) -> &str {
@@ -11,7 +11,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_at_characters() {
+    fn texts_are_truncated_between_characters() {
         for (text, max_bytes, expected) in [
             ("", 0, ""),
             ("", 5, ""),

@@ -175,7 +175,7 @@ impl Iterator for Cut {
 
 /// Cuts a piece into smaller ones; `None` if it cannot be read, or does not hold what it says.
 pub(super) fn cut(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Cut> {
-    let envelopes = open(signal, slice)?.slices(max_items, max_bytes).into_iter();
+    let envelopes = open(signal, slice)?.split(max_items, max_bytes).into_iter();
     Some(Cut { origin: slice.origin, envelopes })
 }
 
@@ -184,12 +184,12 @@ fn open(signal: Signal, slice: &Slice) -> Option<Envelope> {
     if check::is_too_large(signal, &slice.body) {
         return None;
     }
-    Envelope::open(&slice.body).ok().filter(|envelope| envelope.items() == slice.items)
+    Envelope::from_body(&slice.body).ok().filter(|envelope| envelope.items() == slice.items)
 }
 
 fn slice_of(origin: Origin, envelope: &Envelope) -> Option<Slice> {
     let items = envelope.items();
-    (items > 0).then(|| Slice { origin, items, body: envelope.close() })
+    (items > 0).then(|| Slice { origin, items, body: envelope.to_body() })
 }
 
 #[cfg(test)]

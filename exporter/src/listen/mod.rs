@@ -1,5 +1,5 @@
-//! Listening: connections, plain or with TLS, bounded in number, and in the time and the size of what comes before a
-//! request.
+//! Listening: accepts connections, plain or with TLS. Their number is limited, and so are the time and the size of
+//! everything before the body of a request.
 
 mod protocol_timeout;
 mod tls;
@@ -24,33 +24,35 @@ use crate::shutdown::Shutdown;
 use protocol_timeout::ProtocolTimeout;
 pub(crate) use tls::Tls;
 
-/// Connections of one listener; more of them wait to be accepted.
+/// The largest number of connections of one listener. Further connections wait to be accepted.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long the headers of a request, or a TLS handshake, may take.
+/// The longest time for the headers of a request, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest headers that are read; `receive` refuses shorter ones with an answer that says why.
+/// The longest headers that are read. `receive` has a lower limit, and rejects longer headers with a response that gives
+/// the reason.
 const MAX_HEAD_BYTES: u32 = 64 << 10;
 
-/// Requests at once on one HTTP/2 connection, and what it may send ahead.
+/// The largest number of concurrent requests on one HTTP/2 connection, and the size of its flow-control windows.
 const MAX_STREAMS: u32 = 128;
-const WINDOW: u32 = 256 << 10;
+const WINDOW_BYTES: u32 = 256 << 10;
 
-/// How often an HTTP/2 client that says nothing is asked whether it is there, and how long it may take to answer.
+/// How often a silent HTTP/2 client gets a ping, and how long the connection waits for the response.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long to wait when no connection can be accepted: there are too many open files, most likely.
-const AFTER_ERROR: Duration = Duration::from_millis(100);
+/// The waiting time after a failed `accept`. The most likely cause is too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// Binds the address of an option.
 pub(crate) async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({option})"))
 }
 
-/// Serves HTTP/1.1 and HTTP/2 until the shutdown, and then until the requests in progress are answered.
+/// Serves HTTP/1.1 and HTTP/2 until the shutdown, and completes the requests in progress.
 ///
-/// Dropped before that, it closes what is left.
+/// Dropping the future closes the remaining connections.
 pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>, mut stop: Shutdown) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
@@ -71,12 +73,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc
                 let (watcher, stop) = (graceful.watcher(), stop.clone());
                 connections.spawn(async move {
                     let _slot = slot;
-                    connection(stream, router, tls, watcher, stop).await;
+                    serve_connection(stream, router, tls, watcher, stop).await;
                 });
             }
             Err(error) => {
-                tell(Severity::Error, "cannot accept a connection", &error);
-                tokio::time::sleep(AFTER_ERROR).await;
+                log_error(Severity::Error, "failed to accept a connection", &error);
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -84,34 +86,34 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc
     graceful.shutdown().await;
 }
 
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     router: Router,
     tls: Option<Arc<Tls>>,
     watcher: Watcher,
     mut stop: Shutdown,
 ) {
-    // An answer is one small packet, which should not wait for another one.
+    // A response is one small packet, which should not wait for another one.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return requests(stream, router, watcher).await;
+        return serve_requests(stream, router, watcher).await;
     };
     let accepted = tokio::select! {
         () = stop.begun() => return,
         accepted = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)) => accepted,
     };
     match accepted {
-        Ok(Ok(stream)) => requests(stream, router, watcher).await,
-        Ok(Err(error)) => tell(Severity::Warning, "a TLS handshake failed", &error),
+        Ok(Ok(stream)) => serve_requests(stream, router, watcher).await,
+        Ok(Err(error)) => log_error(Severity::Warning, "TLS handshake failed", &error),
         Err(_) => {}
     }
 }
 
-fn tell(severity: Severity, what: &'static str, error: &std::io::Error) {
-    log::repeated(severity, what, &[("error", Value::Fmt(format_args!("{error}")))]);
+fn log_error(severity: Severity, message: &'static str, error: &std::io::Error) {
+    log::repeated(severity, message, &[("error", Value::Fmt(format_args!("{error}")))]);
 }
 
-async fn requests<S>(stream: S, router: Router, watcher: Watcher)
+async fn serve_requests<S>(stream: S, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -126,12 +128,12 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // What went wrong is the client's to know: it has hung up, or spoke no HTTP.
+    // Errors are not logged: the client closed the connection, or does not speak HTTP.
     let _ = watcher.watch(connection.into_owned()).await;
 }

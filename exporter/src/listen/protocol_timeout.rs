@@ -1,4 +1,4 @@
-//! [`ProtocolTimeout`]: a connection that has to say within a time which version of HTTP it speaks.
+//! [`ProtocolTimeout`]: a time limit for the first bytes of a connection, which determine the version of HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -8,29 +8,29 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// What a client of HTTP/2 says first (RFC 9113, section 3.4); whatever differs from it is HTTP/1.
-const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4). Any other first bytes are HTTP/1.
+const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A stream whose reading fails if its version is not known in time; hyper's own time for the head of a request runs
-/// only from then on.
+/// A stream that returns an error if the version is not known in time. hyper's own timeout for the headers of a request
+/// starts only when it knows the version.
 #[derive(Debug)]
 pub(super) struct ProtocolTimeout<S> {
     stream: S,
     /// `None` once the version is known.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// So many bytes were those of HTTP/2.
-    seen: usize,
+    /// The number of bytes that matched the preface of HTTP/2.
+    matched: usize,
 }
 
 impl<S> ProtocolTimeout<S> {
-    pub(super) fn new(stream: S, within: Duration) -> Self {
-        Self { stream, deadline: Some(Box::pin(tokio::time::sleep(within))), seen: 0 }
+    pub(super) fn new(stream: S, timeout: Duration) -> Self {
+        Self { stream, deadline: Some(Box::pin(tokio::time::sleep(timeout))), matched: 0 }
     }
 
-    fn see(&mut self, bytes: &[u8]) {
-        let rest = HTTP_2.get(self.seen..).unwrap_or_default();
-        self.seen += bytes.len();
-        if self.seen >= HTTP_2.len() || !rest.starts_with(bytes) {
+    fn detect_version(&mut self, bytes: &[u8]) {
+        let rest = HTTP_2_PREFACE.get(self.matched..).unwrap_or_default();
+        self.matched += bytes.len();
+        if self.matched >= HTTP_2_PREFACE.len() || !rest.starts_with(bytes) {
             self.deadline = None;
         }
     }
@@ -45,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ProtocolTimeout<S> {
         let this = &mut *self;
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            this.see(buffer.filled().get(before..).unwrap_or_default());
+            this.detect_version(buffer.filled().get(before..).unwrap_or_default());
             return Poll::Ready(result);
         }
         let Some(deadline) = &mut this.deadline else { return Poll::Pending };
@@ -89,28 +89,28 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    const WITHIN: Duration = Duration::from_millis(50);
+    const TIMEOUT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn silence_and_half_a_preface_end_in_time() {
-        for begin in [&b""[..], b"P", b"PRI * HT"] {
+    async fn silence_and_an_incomplete_preface_time_out() {
+        for first in [&b""[..], b"P", b"PRI * HT"] {
             let (mut client, server) = tokio::io::duplex(64);
-            client.write_all(begin).await.unwrap();
+            client.write_all(first).await.unwrap();
             let mut read = Vec::new();
-            let error = ProtocolTimeout::new(server, WITHIN).read_to_end(&mut read).await.unwrap_err();
-            assert_eq!((error.kind(), &read[..]), (io::ErrorKind::TimedOut, begin));
+            let error = ProtocolTimeout::new(server, TIMEOUT).read_to_end(&mut read).await.unwrap_err();
+            assert_eq!((error.kind(), &read[..]), (io::ErrorKind::TimedOut, first));
         }
     }
 
     #[tokio::test]
-    async fn who_has_said_its_version_may_be_silent() {
-        for begin in [&b"GET"[..], b"POST", HTTP_2] {
+    async fn a_client_with_a_known_version_does_not_time_out() {
+        for first in [&b"GET"[..], b"POST", HTTP_2_PREFACE] {
             let (mut client, server) = tokio::io::duplex(64);
-            client.write_all(begin).await.unwrap();
-            let mut server = ProtocolTimeout::new(server, WITHIN);
-            let mut read = vec![0; begin.len()];
+            client.write_all(first).await.unwrap();
+            let mut server = ProtocolTimeout::new(server, TIMEOUT);
+            let mut read = vec![0; first.len()];
             server.read_exact(&mut read).await.unwrap();
-            tokio::time::sleep(WITHIN * 2).await;
+            tokio::time::sleep(TIMEOUT * 2).await;
             client.write_all(b"x").await.unwrap();
             assert_eq!(server.read_u8().await.unwrap(), b'x');
         }

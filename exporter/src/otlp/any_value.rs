@@ -1,21 +1,21 @@
-//! Attribute values of OTLP as JSON and as text.
+//! Converting attribute values of OTLP to JSON and to text.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use serde_json::{Map, Value};
 
-/// Attributes as one JSON object.
+/// Converts attributes to a JSON object.
 pub(crate) fn object(attributes: &[KeyValue]) -> Value {
     let members = attributes.iter().map(|attribute| (attribute.key.clone(), json(attribute.value.as_ref())));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// A value as JSON; bytes as hexadecimal digits, the numbers that JSON does not know as texts.
+/// Converts a value to JSON. Bytes become hexadecimal digits; NaN and the infinities become strings.
 pub(crate) fn json(value: Option<&AnyValue>) -> Value {
     match value.and_then(|value| value.value.as_ref()) {
         None => Value::Null,
         Some(Any::StringValue(text)) => text.as_str().into(),
-        Some(Any::BoolValue(truth)) => (*truth).into(),
+        Some(Any::BoolValue(boolean)) => (*boolean).into(),
         Some(Any::IntValue(number)) => (*number).into(),
         Some(Any::DoubleValue(number)) => match serde_json::Number::from_f64(*number) {
             Some(number) => Value::Number(number),
@@ -23,12 +23,12 @@ pub(crate) fn json(value: Option<&AnyValue>) -> Value {
         },
         Some(Any::ArrayValue(array)) => array.values.iter().map(|value| json(Some(value))).collect(),
         Some(Any::KvlistValue(list)) => object(&list.values),
-        Some(Any::BytesValue(bytes)) => hex(bytes).into(),
+        Some(Any::BytesValue(bytes)) => hex::encode(bytes).into(),
         Some(Any::StringValueStrindex(index)) => (*index).into(),
     }
 }
 
-/// A value as text: a string without quotes, anything else as JSON.
+/// Converts a value to text: a string without quotes, anything else as JSON.
 pub(crate) fn text(value: Option<&AnyValue>) -> String {
     match json(value) {
         Value::String(text) => text,
@@ -37,26 +37,13 @@ pub(crate) fn text(value: Option<&AnyValue>) -> String {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.extend(DIGITS.get(usize::from(nibble)));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use opentelemetry_proto::tonic::common::v1::ArrayValue;
 
     #[test]
-    fn values_become_json() {
+    fn values_are_converted_to_json() {
         let any = |value| AnyValue { value: Some(value) };
         for (value, expected) in [
             (Any::StringValue("a\"b".to_owned()), r#""a\"b""#),

@@ -1,7 +1,7 @@
-//! A request of OTLP down to its spans or log records, which stay bytes.
+//! [`Envelope`]: an OTLP request that is decoded down to its spans or log records, which stay bytes.
 //!
-//! The messages of both signals have the same shape and the same field numbers
-//! (`opentelemetry/proto/{trace,logs}/v1`), so that one type divides either without decoding what it holds.
+//! The messages of both signals have the same structure and the same field numbers
+//! (`opentelemetry/proto/{trace,logs}/v1`), so one type can split both without decoding the items.
 
 use bytes::Bytes;
 use prost::{DecodeError, Message};
@@ -21,7 +21,7 @@ pub(crate) struct ResourceItems {
     pub(crate) resource: Option<Bytes>,
     #[prost(message, repeated, tag = "2")]
     pub(crate) scopes: Vec<ScopeItems>,
-    /// Text; as bytes a copy costs nothing.
+    /// Text, as bytes, because cloning them does not copy.
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) schema_url: Bytes,
 }
@@ -47,53 +47,54 @@ impl ResourceItems {
 }
 
 impl Envelope {
-    /// Reads a body as it is in the outbox; what is in it is not copied.
-    pub(crate) fn open(body: &Bytes) -> Result<Self, DecodeError> {
+    /// Decodes a body without copying the items.
+    pub(crate) fn from_body(body: &Bytes) -> Result<Self, DecodeError> {
         Self::decode(body.clone())
     }
 
-    pub(crate) fn close(&self) -> Bytes {
+    /// Encodes the request.
+    pub(crate) fn to_body(&self) -> Bytes {
         self.encode_to_vec().into()
     }
 
-    /// How many spans or log records there are.
+    /// Returns the number of spans or log records.
     pub(crate) fn items(&self) -> u32 {
         let scopes = self.resources.iter().flat_map(|resource| &resource.scopes);
         scopes.map(|scope| u32::try_from(scope.items.len()).unwrap_or(u32::MAX)).fold(0, u32::saturating_add)
     }
 
-    /// Cuts it into pieces of at most so many items and about so many bytes each; an item that is larger is a piece
-    /// of its own. No item is in two pieces, and an envelope without items has none.
+    /// Splits the request into envelopes of at most `max_items` items and about `max_bytes` bytes. A larger item gets an
+    /// envelope of its own. Each item is in exactly one envelope; without items, the result is empty.
     ///
-    /// What a resource and a scope say is in each piece that has items of theirs. Where that takes most of the bytes,
-    /// a piece still gets as many bytes of items, so that all pieces together are not more than twice as large as the
-    /// envelope because of `max_bytes`. The pieces share their bytes with the envelope until they are closed.
-    pub(crate) fn slices(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
-        let mut slices: Vec<Self> = Vec::new();
+    /// Each envelope repeats the resources and scopes of its items. If these use most of `max_bytes`, the envelope gets
+    /// as many bytes of items as of resources and scopes, so the total size at most doubles because of `max_bytes`.
+    /// The envelopes share the bytes of the original until they are encoded.
+    pub(crate) fn split(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
+        let mut envelopes: Vec<Self> = Vec::new();
         let (mut items, mut bytes, mut header_bytes) = (0, 0, 0);
-        for of_resource in self.resources {
-            let resource = ResourceItems { scopes: Vec::new(), ..of_resource };
+        for resource_items in self.resources {
+            let resource = ResourceItems { scopes: Vec::new(), ..resource_items };
             let resource_bytes = resource.encoded_len();
             let mut is_new_resource = true;
-            for of_scope in of_resource.scopes {
-                let scope = ScopeItems { items: Vec::new(), ..of_scope };
+            for scope_items in resource_items.scopes {
+                let scope = ScopeItems { items: Vec::new(), ..scope_items };
                 let scope_bytes = scope.encoded_len();
                 let mut is_new_scope = true;
-                for item in of_scope.items {
-                    let most = max_bytes.saturating_sub(header_bytes).max(header_bytes);
-                    let is_full = items >= max_items || bytes + item.len() > most;
-                    if slices.is_empty() || (is_full && items > 0) {
-                        slices.push(Self::default());
+                for item in scope_items.items {
+                    let max_item_bytes = max_bytes.saturating_sub(header_bytes).max(header_bytes);
+                    let is_full = items >= max_items || bytes + item.len() > max_item_bytes;
+                    if envelopes.is_empty() || (is_full && items > 0) {
+                        envelopes.push(Self::default());
                         (items, bytes, header_bytes) = (0, 0, 0);
                         (is_new_resource, is_new_scope) = (true, true);
                     }
-                    let Some(slice) = slices.last_mut() else { continue };
+                    let Some(envelope) = envelopes.last_mut() else { continue };
                     if is_new_resource {
-                        slice.resources.push(resource.clone());
+                        envelope.resources.push(resource.clone());
                         header_bytes += resource_bytes;
                         (is_new_resource, is_new_scope) = (false, true);
                     }
-                    let Some(resource) = slice.resources.last_mut() else { continue };
+                    let Some(resource) = envelope.resources.last_mut() else { continue };
                     if is_new_scope {
                         resource.scopes.push(scope.clone());
                         header_bytes += scope_bytes;
@@ -106,11 +107,11 @@ impl Envelope {
                 }
             }
         }
-        slices
+        envelopes
     }
 }
 
-/// The tag and the length before an item.
+/// The tag and the length in front of an item.
 const ITEM_OVERHEAD: usize = 4;
 
 #[cfg(test)]
@@ -137,15 +138,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_request() {
+    fn encoding_returns_the_same_request() {
         let body = Bytes::from(request().encode_to_vec());
-        let envelope = Envelope::open(&body).unwrap();
+        let envelope = Envelope::from_body(&body).unwrap();
         assert_eq!(envelope.items(), 12);
-        assert_eq!(envelope.close(), body);
+        assert_eq!(envelope.to_body(), body);
     }
 
     #[test]
-    fn pieces_are_the_whole() {
+    fn a_split_keeps_all_items_in_order() {
         let body = Bytes::from(request().encode_to_vec());
         for (max_items, max_bytes, count) in [
             (100, 1 << 20, 1),
@@ -155,13 +156,13 @@ mod tests {
             (1, 1 << 20, 12),
             (100, 1, 12),
         ] {
-            let slices = Envelope::open(&body).unwrap().slices(max_items, max_bytes);
-            assert_eq!(slices.len(), count, "{max_items} items, {max_bytes} bytes");
+            let envelopes = Envelope::from_body(&body).unwrap().split(max_items, max_bytes);
+            assert_eq!(envelopes.len(), count, "{max_items} items, {max_bytes} bytes");
             let mut names = Vec::new();
-            for slice in slices {
-                let chunk = ExportTraceServiceRequest::decode(slice.close()).unwrap();
-                assert!(slice.items() <= max_items);
-                for resource in chunk.resource_spans {
+            for envelope in envelopes {
+                let request = ExportTraceServiceRequest::decode(envelope.to_body()).unwrap();
+                assert!(envelope.items() <= max_items);
+                for resource in request.resource_spans {
                     let number = resource.resource.unwrap().dropped_attributes_count;
                     for scope in resource.scope_spans {
                         for span in scope.spans {
@@ -191,16 +192,16 @@ mod tests {
         };
         let body = Bytes::from(request.encode_to_vec());
         for max_bytes in [1000, 100_000, 105_000] {
-            let slices = Envelope::open(&body).unwrap().slices(u32::MAX, max_bytes);
-            let bytes: usize = slices.iter().map(Message::encoded_len).sum();
-            assert!(bytes <= 2 * body.len(), "{} slices, {bytes} bytes", slices.len());
-            assert_eq!(slices.iter().map(Envelope::items).sum::<u32>(), 1000);
+            let envelopes = Envelope::from_body(&body).unwrap().split(u32::MAX, max_bytes);
+            let bytes: usize = envelopes.iter().map(Message::encoded_len).sum();
+            assert!(bytes <= 2 * body.len(), "{} envelopes, {bytes} bytes", envelopes.len());
+            assert_eq!(envelopes.iter().map(Envelope::items).sum::<u32>(), 1000);
         }
     }
 
     #[test]
-    fn nothing_has_no_pieces() {
-        assert_eq!(Envelope::open(&Bytes::new()).unwrap().slices(1, 1), []);
-        assert_eq!(Envelope { resources: vec![ResourceItems::default()] }.slices(1, 1), []);
+    fn a_split_without_items_is_empty() {
+        assert_eq!(Envelope::from_body(&Bytes::new()).unwrap().split(1, 1), []);
+        assert_eq!(Envelope { resources: vec![ResourceItems::default()] }.split(1, 1), []);
     }
 }

@@ -1,4 +1,4 @@
-//! The two signals that the exporter takes, and counts of their items.
+//! The two signals that the exporter accepts, and the number of their items.
 
 /// A kind of telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! `--token-file`: the bearer tokens that a client has to show.
+//! `--token-file`: the bearer tokens that a client must present.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,26 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::reload::Reloaded;
 
-/// The tokens in a file, one a line: two of them let clients change from one to the other.
+/// The tokens in a file, one per line. With two tokens, clients can change from one to the other.
 #[derive(Debug)]
 pub(crate) struct TokenFile(Reloaded<Vec<Vec<u8>>>);
 
 impl TokenFile {
+    /// Reads the file.
+    ///
     /// # Errors
     ///
-    /// The file cannot be read, or has no token.
+    /// The file cannot be read, or contains no token.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         Reloaded::open("--token-file", vec![path.to_owned()], read).map(Self)
     }
 
-    /// Whether the request shows one of the tokens; how long the answer takes does not tell how much of it is right.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(shown) = bearer(headers) else { return false };
-        let tokens = self.0.current();
-        tokens.iter().fold(Choice::from(0), |found, token| found | token.as_slice().ct_eq(shown)).into()
+    /// Returns true if the request contains one of the tokens. The comparison takes constant time, so its duration does
+    /// not reveal how many characters are correct.
+    pub(super) fn authorize(&self, headers: &HeaderMap) -> bool {
+        let Some(presented) = bearer_token(headers) else { return false };
+        let tokens = self.0.load();
+        tokens.iter().fold(Choice::from(0), |found, token| found | token.as_slice().ct_eq(presented)).into()
     }
 }
 
@@ -37,16 +40,18 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
         tokens.extend(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec));
     }
     if tokens.is_empty() {
-        bail!("it has no token: write one a line");
+        bail!("the file contains no token: write one per line");
     }
     if tokens.iter().flatten().any(|byte| !byte.is_ascii_graphic()) {
-        bail!("a token has a blank or a character that no header can carry: write one a line");
+        bail!(
+            "a token contains a space or a character that is not allowed in a header: write one token per line"
+        );
     }
     Ok(tokens)
 }
 
-/// The token of `authorization: Bearer TOKEN` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+/// Returns the token of `authorization: Bearer TOKEN` (RFC 6750, section 2.1).
+fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
@@ -56,19 +61,19 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(file: &TokenFile, shown: &str, expected: bool) {
+    fn check(file: &TokenFile, authorization: &str, expected: bool) {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, shown.parse().unwrap());
-        assert_eq!(file.admits(&headers), expected, "{shown}");
+        headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+        assert_eq!(file.authorize(&headers), expected, "{authorization}");
     }
 
     #[test]
-    fn the_token_has_to_be_one_of_the_file() {
+    fn the_token_must_be_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, "\n  s3cret\nnext-one\n").unwrap();
         let file = TokenFile::open(&path).unwrap();
-        for (shown, expected) in [
+        for (authorization, expected) in [
             ("Bearer s3cret", true),
             ("bearer  next-one ", true),
             ("Bearer s3cre", false),
@@ -78,28 +83,28 @@ mod tests {
             ("Basic s3cret", false),
             ("s3cret", false),
         ] {
-            check(&file, shown, expected);
+            check(&file, authorization, expected);
         }
-        assert!(!file.admits(&HeaderMap::new()));
+        assert!(!file.authorize(&HeaderMap::new()));
         assert!(!format!("{file:?}").contains("s3cret"));
     }
 
     #[test]
-    fn a_changed_file_is_read_anew_and_a_broken_one_is_not() {
+    fn a_changed_file_is_reloaded_and_an_invalid_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, "old").unwrap();
         let file = TokenFile::open(&path).unwrap();
         fs::write(&path, "newer").unwrap();
         check(&file, "Bearer newer", false);
-        file.0.look_again();
+        file.0.make_check_due();
         check(&file, "Bearer newer", true);
         check(&file, "Bearer old", false);
         fs::write(&path, "").unwrap();
-        file.0.look_again();
+        file.0.make_check_due();
         check(&file, "Bearer newer", true);
         fs::remove_file(&path).unwrap();
-        file.0.look_again();
+        file.0.make_check_due();
         check(&file, "Bearer newer", true);
     }
 
@@ -109,7 +114,9 @@ mod tests {
         let path = dir.path().join("token");
         let error = |path: &Path| format!("{:#}", TokenFile::open(path).unwrap_err());
         assert!(error(&path).contains("No such file"), "{}", error(&path));
-        for (text, expected) in [(" \n\n", "it has no token"), ("two words", "a token has a blank")] {
+        for (text, expected) in
+            [(" \n\n", "the file contains no token"), ("two words", "a token contains a space")]
+        {
             fs::write(&path, text).unwrap();
             assert!(error(&path).starts_with("cannot use --token-file: "), "{}", error(&path));
             assert!(error(&path).contains(expected), "{}", error(&path));

@@ -1,4 +1,4 @@
-//! From the wire to the bytes of the message: bounded in size, time and memory, and unpacked.
+//! Reading the body of a request: bounded in size, time and memory ([`Budget`]), and decompressed.
 
 use std::io::Read;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use http_body_util::BodyExt;
 use super::budget::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
 use super::error::RequestError;
 
-/// A body in memory, with the permit that stands for what it takes.
+/// A body in memory, with the permit for its size.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
     pub(super) permit: Permit,
 }
 
-/// How a body is packed.
+/// The compression of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum Compression {
     None,
     Gzip,
 }
 
-impl Packing {
-    /// What this header says.
-    pub(super) fn of(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Self, RequestError> {
+impl Compression {
+    /// Reads the header of this name.
+    pub(super) fn from_header(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Self, RequestError> {
         let Some(value) = headers.get(name) else {
             return Ok(Self::None);
         };
@@ -42,21 +42,21 @@ impl Packing {
     }
 }
 
-/// Work on fewer bytes than this is done at once; more of it would hold up the other requests of the thread.
-const AT_ONCE_BYTES: usize = 256 << 10;
+/// Work on fewer bytes runs on the current thread. More work would delay the other requests of that thread.
+const MAX_INLINE_BYTES: usize = 256 << 10;
 
-/// What is taken from the budget for a body that does not say how long it is, to begin with.
-const FIRST_BYTES: usize = 64 << 10;
+/// The size of the first permit for a body without a `content-length`.
+const INITIAL_BYTES: usize = 64 << 10;
 
-/// Reads a body as it is on the wire.
-pub(super) async fn read(budget: &Budget, body: Body) -> Result<Held, RequestError> {
+/// Reads a body without decompressing it.
+pub(super) async fn read(budget: &Budget, body: Body) -> Result<BufferedBody, RequestError> {
     let hint = body.size_hint();
     if hint.lower() > MAX_WIRE_BYTES as u64 {
         drain(body).await;
         return Err(RequestError::TooLong);
     }
     let expected = hint.exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let permit = budget.take(expected.unwrap_or(FIRST_BYTES)).await?;
+    let permit = budget.acquire_body(expected.unwrap_or(INITIAL_BYTES)).await?;
     match tokio::time::timeout(BODY_TIMEOUT, collect(budget, body, expected, permit)).await {
         Ok(result) => result,
         Err(_) => Err(RequestError::Timeout),
@@ -68,93 +68,97 @@ async fn collect(
     mut body: Body,
     expected: Option<usize>,
     mut permit: Permit,
-) -> Result<Held, RequestError> {
-    let mut held = expected.unwrap_or(FIRST_BYTES);
+) -> Result<BufferedBody, RequestError> {
+    let mut permitted = expected.unwrap_or(INITIAL_BYTES);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| RequestError::Aborted(error.to_string()))?.into_data() else {
             continue;
         };
         if bytes.is_empty() && expected == Some(data.len()) {
-            return Ok(Held { bytes: data, permit });
+            return Ok(BufferedBody { bytes: data, permit });
         }
         let length = bytes.len() + data.len();
         if length > MAX_WIRE_BYTES {
             drain(body).await;
             return Err(RequestError::TooLong);
         }
-        if length > held {
-            let more = held.max(length - held);
-            permit.merge(budget.take(more).await?);
-            held += more;
+        if length > permitted {
+            let more = permitted.max(length - permitted);
+            permit.merge(budget.acquire_body(more).await?);
+            permitted += more;
         }
         if bytes.capacity() < length {
-            bytes.reserve(held - bytes.len());
+            bytes.reserve(permitted - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Held { bytes: bytes.freeze(), permit })
+    Ok(BufferedBody { bytes: bytes.freeze(), permit })
 }
 
-/// Unpacks what is packed with gzip.
-pub(super) async fn unpack(budget: &Budget, packed: Held) -> Result<Held, RequestError> {
-    let length = unpacked_length(&packed.bytes)?;
-    // What the packed form holds is given back first: two that wait for each other would never get on.
-    let Held { bytes, permit } = packed;
+/// Decompresses a gzip body.
+pub(super) async fn decompress(
+    budget: &Budget,
+    compressed: BufferedBody,
+) -> Result<BufferedBody, RequestError> {
+    let length = decompressed_length(&compressed.bytes)?;
+    // Released before the next one is acquired: otherwise two requests could wait for each other forever.
+    let BufferedBody { bytes, permit } = compressed;
     drop(permit);
-    let permit = budget.take(length).await?;
-    blocking(length, move || Ok(Held { bytes: gunzip(&bytes, length)?, permit })).await
+    let permit = budget.acquire_body(length).await?;
+    spawn_if_large(length, move || Ok(BufferedBody { bytes: gunzip(&bytes, length)?, permit })).await
 }
 
-/// Does work on so many bytes, on a thread of its own if they are many.
-pub(super) async fn blocking<T: Send + 'static>(
+/// Runs work on this many bytes, on a separate thread if they are many.
+pub(super) async fn spawn_if_large<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
 ) -> Result<T, RequestError> {
-    if bytes < AT_ONCE_BYTES {
+    if bytes < MAX_INLINE_BYTES {
         return work();
     }
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        // The runtime is going away.
-        Err(_) => Err(RequestError::Closing),
+        // The runtime is shutting down.
+        Err(_) => Err(RequestError::ShuttingDown),
     }
 }
 
-/// Takes the rest of a refused body in, within bounds: a client that is still sending does not read the answer, and
-/// would see no more of it than a broken connection.
+/// Reads and drops the rest of a rejected body, within limits. A client that is still sending does not read the
+/// response, and would only see a closed connection.
 pub(super) async fn drain(mut body: Body) {
-    const MOST: usize = 2 * MAX_WIRE_BYTES;
-    const LONGEST: Duration = Duration::from_secs(2);
-    let take_in = async {
-        let mut taken = 0;
+    const MAX_BYTES: usize = 2 * MAX_WIRE_BYTES;
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let read_all = async {
+        let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
-            taken += frame.data_ref().map_or(0, Bytes::len);
-            if taken > MOST {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > MAX_BYTES {
                 break;
             }
         }
     };
-    let _ = tokio::time::timeout(LONGEST, take_in).await;
+    let _ = tokio::time::timeout(TIMEOUT, read_all).await;
 }
 
-/// The length that a gzip member says it has, in its last four bytes.
-fn unpacked_length(wire: &[u8]) -> Result<usize, RequestError> {
+/// Returns the decompressed length, which is in the last four bytes of a gzip member.
+fn decompressed_length(wire: &[u8]) -> Result<usize, RequestError> {
     if !wire.starts_with(&[0x1f, 0x8b]) {
-        return Err(RequestError::Gzip("it does not begin like gzip".to_owned()));
+        return Err(RequestError::Gzip("the magic number is absent".to_owned()));
     }
-    let trailer = wire.last_chunk::<4>().ok_or_else(|| RequestError::Gzip("it is too short".to_owned()))?;
+    let trailer =
+        wire.last_chunk::<4>().ok_or_else(|| RequestError::Gzip("the trailer is absent".to_owned()))?;
     let length = u32::from_le_bytes(*trailer) as usize;
-    if length > MAX_BODY_BYTES { Err(RequestError::TooLongUnpacked) } else { Ok(length) }
+    if length > MAX_BODY_BYTES { Err(RequestError::DecompressedTooLong) } else { Ok(length) }
 }
 
-/// Unpacks exactly this many bytes: a body that is longer than it says takes no more memory than it said.
+/// Decompresses exactly this many bytes. A body that is longer than its trailer declares takes no more memory.
 fn gunzip(wire: &[u8], length: usize) -> Result<Bytes, RequestError> {
     let mut body = Vec::with_capacity(length + 1);
     let mut reader = GzDecoder::new(wire).take(length as u64 + 1);
     reader.read_to_end(&mut body).map_err(|error| RequestError::Gzip(error.to_string()))?;
     if body.len() != length {
-        return Err(RequestError::Gzip("it does not have the length that it says".to_owned()));
+        return Err(RequestError::Gzip("the length differs from the trailer".to_owned()));
     }
     Ok(Bytes::from(body))
 }
@@ -163,53 +167,53 @@ fn gunzip(wire: &[u8], length: usize) -> Result<Bytes, RequestError> {
 mod tests {
     use super::*;
     use axum::http::header;
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::write::GzEncoder;
     use std::io::Write;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
 
     async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, RequestError> {
         let budget = Budget::default();
-        let packed = read(&budget, Body::from(wire)).await?;
-        unpack(&budget, packed).await.map(|held| held.bytes)
+        let compressed = read(&budget, Body::from(wire)).await?;
+        decompress(&budget, compressed).await.map(|body| body.bytes)
     }
 
     #[tokio::test]
-    async fn gzip_is_unpacked() {
+    async fn gzip_is_decompressed() {
         assert_eq!(read_gzip(gzip(b"spans")).await.unwrap(), "spans");
         assert_eq!(read_gzip(gzip(b"")).await.unwrap(), "");
-        let long = vec![7; 3 * AT_ONCE_BYTES];
+        let long = vec![7; 3 * MAX_INLINE_BYTES];
         assert_eq!(read_gzip(gzip(&long)).await.unwrap(), long, "on another thread");
     }
 
     #[tokio::test]
-    async fn a_bomb_is_refused_before_it_is_unpacked() {
+    async fn a_decompression_bomb_is_rejected_before_it_is_decompressed() {
         let bomb = gzip(&vec![0; MAX_BODY_BYTES + 1]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(read_gzip(bomb).await, Err(RequestError::TooLongUnpacked));
+        assert_eq!(read_gzip(bomb).await, Err(RequestError::DecompressedTooLong));
     }
 
     #[tokio::test]
-    async fn a_gzip_that_lies_about_its_length_is_refused() {
-        let mut lie = gzip(&vec![0; 1 << 20]);
-        let trailer = lie.len() - 4;
-        lie[trailer..].copy_from_slice(&10u32.to_le_bytes());
-        assert!(matches!(read_gzip(lie).await, Err(RequestError::Gzip(_))));
-        for broken in [&b""[..], b"abc", b"not gzip at all", &gzip(b"spans")[..12]] {
-            let error = read_gzip(broken.to_vec()).await.unwrap_err();
-            assert!(matches!(error, RequestError::Gzip(_) | RequestError::TooLongUnpacked), "{error:?}");
+    async fn gzip_with_a_wrong_length_is_rejected() {
+        let mut wrong = gzip(&vec![0; 1 << 20]);
+        let trailer = wrong.len() - 4;
+        wrong[trailer..].copy_from_slice(&10u32.to_le_bytes());
+        assert!(matches!(read_gzip(wrong).await, Err(RequestError::Gzip(_))));
+        for invalid in [&b""[..], b"abc", b"not gzip at all", &gzip(b"spans")[..12]] {
+            let error = read_gzip(invalid.to_vec()).await.unwrap_err();
+            assert!(matches!(error, RequestError::Gzip(_) | RequestError::DecompressedTooLong), "{error:?}");
         }
     }
 
-    /// A body in pieces, which does not say how long it is.
-    fn slices(length: usize, size: usize) -> Body {
+    /// Returns a body in frames of this size, without a declared length.
+    fn framed(length: usize, size: usize) -> Body {
         let bytes = Bytes::from(vec![9; length]);
-        let slices = (0..length).step_by(size).map(move |from| bytes.slice(from..length.min(from + size)));
-        let frames = slices.map(|slice| Ok::<_, std::io::Error>(http_body::Frame::data(slice)));
+        let data = (0..length).step_by(size).map(move |from| bytes.slice(from..length.min(from + size)));
+        let frames = data.map(|data| Ok::<_, std::io::Error>(http_body::Frame::data(data)));
         Body::new(http_body_util::StreamBody::new(Frames(frames)))
     }
 
@@ -227,34 +231,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_body_is_refused_with_and_without_a_length() {
+    async fn a_too_long_body_is_rejected_with_and_without_a_declared_length() {
         let budget = Budget::default();
         let error = read(&budget, Body::from(vec![0; MAX_WIRE_BYTES + 1])).await.unwrap_err();
         assert_eq!(error, RequestError::TooLong);
-        let error = read(&budget, slices(MAX_WIRE_BYTES + 1, 100_000)).await.unwrap_err();
+        let error = read(&budget, framed(MAX_WIRE_BYTES + 1, 100_000)).await.unwrap_err();
         assert_eq!(error, RequestError::TooLong);
     }
 
     #[tokio::test]
-    async fn a_body_in_pieces_holds_what_it_takes() {
+    async fn a_body_in_frames_has_a_permit_for_its_size() {
         let budget = Budget::default();
-        for (length, size) in [(0, 1), (10, 1), (FIRST_BYTES, 1000), (MAX_WIRE_BYTES, 70_000)] {
-            let held = read(&budget, slices(length, size)).await.unwrap();
-            assert_eq!(held.bytes, vec![9; length]);
-            assert!(held.permit.num_permits() * 1024 >= length);
+        for (length, size) in [(0, 1), (10, 1), (INITIAL_BYTES, 1000), (MAX_WIRE_BYTES, 70_000)] {
+            let body = read(&budget, framed(length, size)).await.unwrap();
+            assert_eq!(body.bytes, vec![9; length]);
+            assert!(body.permit.num_permits() * 1024 >= length);
         }
     }
 
     #[test]
-    fn other_encodings_are_refused() {
+    fn other_encodings_are_rejected() {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_ENCODING, value.parse().unwrap());
-            Packing::of(&headers, header::CONTENT_ENCODING)
+            Compression::from_header(&headers, header::CONTENT_ENCODING)
         };
-        assert_eq!(Packing::of(&HeaderMap::new(), "grpc-encoding"), Ok(Packing::None));
-        assert_eq!(of("identity"), Ok(Packing::None));
-        assert_eq!(of("GZIP"), Ok(Packing::Gzip));
+        assert_eq!(Compression::from_header(&HeaderMap::new(), "grpc-encoding"), Ok(Compression::None));
+        assert_eq!(of("identity"), Ok(Compression::None));
+        assert_eq!(of("GZIP"), Ok(Compression::Gzip));
         assert_eq!(of("zstd"), Err(RequestError::ContentEncoding("zstd".to_owned())));
         assert_eq!(of("gzip, gzip"), Err(RequestError::ContentEncoding("gzip, gzip".to_owned())));
     }

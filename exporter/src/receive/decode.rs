@@ -1,7 +1,7 @@
-//! From the bytes of a request to a batch: protobuf, checked, without the spans that are invalid.
+//! Decoding: the bytes of a request become a batch, which is protobuf and contains only valid spans.
 //!
-//! A protobuf body in which every span is valid goes on as it came ([`scan`] reads it without building anything).
-//! JSON, and a body with invalid spans, is decoded and encoded again, under a permit for what that takes.
+//! A protobuf body without invalid spans is stored unchanged: [`check::check`] reads it without decoding it.
+//! JSON, and a protobuf body with invalid spans, is decoded and encoded again, with a permit for the memory of that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,35 +13,34 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use super::body::{Held, blocking};
+use super::body::{BufferedBody, spawn_if_large};
 use super::budget::{Budget, Permit};
 use super::error::RequestError;
 use super::zipkin;
 use crate::otlp::Signal;
-use crate::otlp::check::{self, InvalidIds, MAX_DECODED_BYTES, Verdict};
+use crate::otlp::check::{self, CheckResult, InvalidIds, MAX_DECODED_BYTES};
 
-/// How a body is written.
+/// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Protobuf(Signal),
     Json(Signal),
-    /// A list of spans, Zipkin's v2 API.
+    /// A list of spans of Zipkin's v2 API.
     Zipkin,
 }
 
-/// What goes into the outbox.
+/// A batch for the outbox.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decoded {
     pub(super) signal: Signal,
     /// The export request of the signal as protobuf, with valid spans only.
     pub(super) body: Bytes,
     pub(super) items: u32,
-    /// How many spans were left out, by reason.
-    pub(super) invalid: Rejected,
+    pub(super) rejected: RejectedSpans,
 }
 
-/// InvalidIds spans that were left out of their request, by reason.
-pub(super) type Rejected = BTreeMap<InvalidIds, u32>;
+/// The number of invalid spans that were removed from a request, by reason.
+pub(super) type RejectedSpans = BTreeMap<InvalidIds, u32>;
 
 impl Format {
     pub(super) const fn signal(self) -> Signal {
@@ -51,7 +50,7 @@ impl Format {
         }
     }
 
-    /// How messages call it.
+    /// Returns the name for messages.
     const fn name(self) -> &'static str {
         match self {
             Self::Protobuf(Signal::Traces) => "an ExportTraceServiceRequest in protobuf",
@@ -67,73 +66,75 @@ impl Format {
     }
 }
 
-/// Reads a request; the permit stands for the body that goes on.
+/// Decodes a request. The returned permit covers the decoded body.
 pub(super) async fn decode(
     budget: &Budget,
     format: Format,
-    held: Held,
+    body: BufferedBody,
 ) -> Result<(Decoded, Permit), RequestError> {
-    let Held { bytes, permit } = held;
+    let BufferedBody { bytes, permit } = body;
     let body = bytes.clone();
-    let (decoded_bytes, in_order) = blocking(bytes.len(), move || plan(format, &body)).await?;
-    if let Some(items) = in_order {
-        let decoded = Decoded { signal: format.signal(), body: bytes, items, invalid: Rejected::new() };
-        return Ok((decoded, permit));
+    let (valid_items, decoded_bytes) = spawn_if_large(bytes.len(), move || check_body(format, &body)).await?;
+    if let Some(items) = valid_items {
+        let rejected = RejectedSpans::new();
+        return Ok((Decoded { signal: format.signal(), body: bytes, items, rejected }, permit));
     }
-    let decoding = budget.take_decoded(decoded_bytes).await?;
-    let decoded = blocking(decoded_bytes, move || {
-        let _held_until_it_is_decoded = decoding;
-        thorough(format, &bytes)
+    let decoding_permit = budget.acquire_decoding(decoded_bytes).await?;
+    let decoded = spawn_if_large(decoded_bytes, move || {
+        let _until_it_is_decoded = decoding_permit;
+        reencode(format, &bytes)
     });
     Ok((decoded.await?, permit))
 }
 
-/// What the thorough way would take in memory, and the items of a body that can go on as it came.
-fn plan(format: Format, body: &[u8]) -> Result<(usize, Option<u32>), RequestError> {
+/// Returns the number of items if the body can be stored unchanged, and the memory that decoding it takes otherwise.
+fn check_body(format: Format, body: &[u8]) -> Result<(Option<u32>, usize), RequestError> {
     match format {
         Format::Protobuf(signal) => match check::check(signal, body) {
-            Verdict::InOrder { items } => Ok((0, Some(items))),
-            // The decoder stops where the scan did, and says why.
-            Verdict::Odd { decoded_bytes } | Verdict::Malformed { decoded_bytes } => {
-                Ok((decoded_bytes, None))
+            CheckResult::Valid { items } => Ok((Some(items), 0)),
+            // The decoder fails at the same byte as the check, and returns the reason.
+            CheckResult::NeedsDecoding { decoded_bytes } | CheckResult::Malformed { decoded_bytes } => {
+                Ok((None, decoded_bytes))
             }
-            verdict => Err(refused(format, verdict)),
+            result => Err(request_error(format, result)),
         },
         Format::Json(_) | Format::Zipkin => match check::json_decoded_bytes(body) {
             bytes if bytes > MAX_DECODED_BYTES => Err(RequestError::TooLargeDecoded),
-            bytes => Ok((bytes, None)),
+            bytes => Ok((None, bytes)),
         },
     }
 }
 
-/// What a verdict other than that it is in order means.
-fn refused(format: Format, verdict: Verdict) -> RequestError {
-    match verdict {
-        Verdict::TooMany => RequestError::TooMany,
-        Verdict::TooLarge => RequestError::TooLargeDecoded,
+/// Converts a result other than [`CheckResult::Valid`].
+fn request_error(format: Format, result: CheckResult) -> RequestError {
+    match result {
+        CheckResult::TooManyItems => RequestError::TooManyItems,
+        CheckResult::TooLarge => RequestError::TooLargeDecoded,
         _ => format.malformed("values are nested too deeply"),
     }
 }
 
-/// Decodes a request, leaves out what is invalid, and encodes the rest.
-fn thorough(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
-    let (body, invalid) = match format {
-        Format::Protobuf(Signal::Traces) => valid(protobuf(format, body)?),
-        Format::Json(Signal::Traces) => valid(json(format, body)?),
-        Format::Zipkin => valid(zipkin::json::convert(body).map_err(|error| format.malformed(error))?),
+/// Decodes a request, removes the invalid spans, and encodes the rest.
+fn reencode(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
+    let (body, rejected) = match format {
+        Format::Protobuf(Signal::Traces) => reject_invalid(protobuf(format, body)?),
+        Format::Json(Signal::Traces) => reject_invalid(json(format, body)?),
+        Format::Zipkin => {
+            reject_invalid(zipkin::json::convert(body).map_err(|error| format.malformed(error))?)
+        }
         Format::Protobuf(Signal::Logs) => {
-            (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), Rejected::new())
+            (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
         }
         Format::Json(Signal::Logs) => {
-            (json::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), Rejected::new())
+            (json::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
         }
     };
-    // JSON can nest deeper than a reader of protobuf goes.
+    // JSON can be nested more deeply than a reader of protobuf accepts.
     match check::check(format.signal(), &body) {
-        Verdict::InOrder { items } => {
-            Ok(Decoded { signal: format.signal(), body: body.into(), items, invalid })
+        CheckResult::Valid { items } => {
+            Ok(Decoded { signal: format.signal(), body: body.into(), items, rejected })
         }
-        verdict => Err(refused(format, verdict)),
+        result => Err(request_error(format, result)),
     }
 }
 
@@ -145,25 +146,25 @@ fn json<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, RequestEr
     serde_json::from_slice(body).map_err(|error| format.malformed(error))
 }
 
-/// The request without its invalid spans, and without what is empty then.
-fn valid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, Rejected) {
-    let mut invalid = Rejected::new();
-    let mut is_valid =
-        |span: &Span| match InvalidIds::check(&span.trace_id, &span.span_id, &span.parent_span_id) {
-            None => true,
-            Some(reason) => {
-                *invalid.entry(reason).or_insert(0) += 1;
-                false
-            }
-        };
+/// Removes the invalid spans, and the scopes and resources that are empty then. Returns the encoded rest.
+fn reject_invalid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, RejectedSpans) {
+    let mut rejected = RejectedSpans::new();
+    let mut keep = |span: &Span| match InvalidIds::check(&span.trace_id, &span.span_id, &span.parent_span_id)
+    {
+        None => true,
+        Some(reason) => {
+            *rejected.entry(reason).or_insert(0) += 1;
+            false
+        }
+    };
     for resource_spans in &mut request.resource_spans {
         for scope_spans in &mut resource_spans.scope_spans {
-            scope_spans.spans.retain(&mut is_valid);
+            scope_spans.spans.retain(&mut keep);
         }
         resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
     }
     request.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
-    (request.encode_to_vec(), invalid)
+    (request.encode_to_vec(), rejected)
 }
 
 #[cfg(test)]
@@ -174,30 +175,30 @@ mod tests {
     const PROTOBUF: Format = Format::Protobuf(Signal::Traces);
     const JSON: Format = Format::Json(Signal::Traces);
 
-    /// Reads a request as a receiver does.
+    /// Decodes a request as the handlers do.
     fn decode_now(format: Format, body: impl Into<Bytes>) -> Result<Decoded, RequestError> {
         let bytes = body.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let budget = Budget::default();
-            let permit = budget.take(bytes.len()).await?;
-            decode(&budget, format, Held { bytes, permit }).await.map(|(decoded, _)| decoded)
+            let permit = budget.acquire_body(bytes.len()).await?;
+            decode(&budget, format, BufferedBody { bytes, permit }).await.map(|(decoded, _)| decoded)
         })
     }
 
     #[test]
-    fn a_valid_protobuf_body_goes_on_as_it_came() {
+    fn a_valid_protobuf_body_is_stored_unchanged() {
         let body = Bytes::from(request(3).encode_to_vec());
         let decoded = decode_now(PROTOBUF, body.clone()).unwrap();
         assert_eq!(
             decoded,
-            Decoded { signal: Signal::Traces, body: body.clone(), items: 3, invalid: Rejected::new() }
+            Decoded { signal: Signal::Traces, body: body.clone(), items: 3, rejected: RejectedSpans::new() }
         );
         assert_eq!(decoded.body.as_ptr(), body.as_ptr(), "not copied");
     }
 
     #[test]
-    fn invalid_spans_are_left_out_and_counted() {
+    fn invalid_spans_are_rejected_and_counted() {
         let mut bad = request(6);
         let spans = &mut bad.resource_spans[0].scope_spans[0].spans;
         spans[0].trace_id = vec![0; 16];
@@ -212,24 +213,24 @@ mod tests {
             InvalidIds::TraceIdZero,
             InvalidIds::SpanIdLength,
             InvalidIds::SpanIdZero,
-            InvalidIds::ParentLength,
+            InvalidIds::ParentSpanIdLength,
         ];
-        assert_eq!(decoded.invalid, reasons.map(|reason| (reason, 1)).into());
-        let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
-        assert_eq!(kept.resource_spans[0].scope_spans[0].spans.len(), 1);
+        assert_eq!(decoded.rejected, reasons.map(|reason| (reason, 1)).into());
+        let stored = ExportTraceServiceRequest::decode(decoded.body).unwrap();
+        assert_eq!(stored.resource_spans[0].scope_spans[0].spans.len(), 1);
     }
 
     #[test]
-    fn what_has_only_invalid_spans_is_left_out_whole() {
+    fn scopes_and_resources_with_only_invalid_spans_are_removed() {
         let mut bad = request(2);
         let mut other = request(1);
         other.resource_spans[0].scope_spans[0].spans[0].span_id.clear();
         bad.resource_spans[0].scope_spans.extend(other.resource_spans[0].scope_spans.clone());
         bad.resource_spans.extend(other.resource_spans);
         let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
-        assert_eq!((decoded.items, decoded.invalid), (2, [(InvalidIds::SpanIdLength, 2)].into()));
-        let kept = ExportTraceServiceRequest::decode(decoded.body).unwrap();
-        assert_eq!(kept, request(2));
+        assert_eq!((decoded.items, decoded.rejected), (2, [(InvalidIds::SpanIdLength, 2)].into()));
+        let stored = ExportTraceServiceRequest::decode(decoded.body).unwrap();
+        assert_eq!(stored, request(2));
     }
 
     #[test]
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_bodies_are_refused_with_the_reason() {
+    fn malformed_bodies_are_rejected_with_the_reason() {
         for (format, body) in [
             (PROTOBUF, &b"\xff\xff\xff"[..]),
             (PROTOBUF, b"{}"),
@@ -267,29 +268,29 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_too_much_is_refused_on_every_way() {
-        let is_too_much =
-            |result| matches!(result, Err(RequestError::TooLargeDecoded | RequestError::TooMany));
+    fn a_body_that_is_too_large_when_decoded_is_rejected_in_every_format() {
+        let is_too_large =
+            |result| matches!(result, Err(RequestError::TooLargeDecoded | RequestError::TooManyItems));
         for mut bomb in bombs() {
-            assert!(is_too_much(decode_now(PROTOBUF, bomb.clone())));
-            // With an invalid span before it, which is left to the thorough way.
+            assert!(is_too_large(decode_now(PROTOBUF, bomb.clone())));
+            // Preceded by an invalid span, so the body needs decoding.
             let mut bad = request(1);
             bad.resource_spans[0].scope_spans[0].spans[0].trace_id.clear();
             bomb.splice(0..0, bad.encode_to_vec());
-            assert!(is_too_much(decode_now(PROTOBUF, bomb)));
+            assert!(is_too_large(decode_now(PROTOBUF, bomb)));
         }
         let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(1 << 20));
         assert_eq!(decode_now(JSON, json), Err(RequestError::TooLargeDecoded));
     }
 
     #[test]
-    fn an_empty_request_is_fine() {
+    fn an_empty_request_is_valid() {
         assert_eq!(decode_now(PROTOBUF, Bytes::new()).unwrap().items, 0);
         assert_eq!(decode_now(JSON, Bytes::from_static(b"{}")).unwrap().items, 0);
     }
 
     #[test]
-    fn deep_json_is_refused_or_readable() {
+    fn deeply_nested_json_is_rejected_or_readable() {
         for depth in [5, 20, 30, 40, 60, 100, 5000] {
             let value = format!(
                 "{}{{\"stringValue\":\"x\"}}{}",
@@ -306,15 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn logs_are_read_in_both_encodings() {
+    fn log_records_are_read_in_both_encodings() {
         let body = Bytes::from(log_request(3).encode_to_vec());
         let decoded = decode_now(Format::Protobuf(Signal::Logs), body.clone()).unwrap();
         assert_eq!((decoded.items, decoded.signal), (3, Signal::Logs));
         assert_eq!(decoded.body.as_ptr(), body.as_ptr(), "not copied");
 
         let json = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"5","severityNumber":9,
-            "traceId":"463AC35C9F6413AD48485A3953BB6124","spanId":"","body":{"stringValue":"said"}},
-            {"body":{"stringValue":"of no trace"}}]}]}]}"#;
+            "traceId":"463AC35C9F6413AD48485A3953BB6124","spanId":"","body":{"stringValue":"first"}},
+            {"body":{"stringValue":"without a trace"}}]}]}]}"#;
         let decoded = decode_now(Format::Json(Signal::Logs), json).unwrap();
         assert_eq!(decoded.items, 2);
         let request = ExportLogsServiceRequest::decode(decoded.body).unwrap();

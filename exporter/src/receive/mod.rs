@@ -1,12 +1,13 @@
-//! The way in: a request becomes one batch in the outbox, or an answer that says what was wrong with it.
+//! Receiving: a request becomes one batch in the outbox, or it is rejected with a response that gives the reason.
 //!
 //! ```text
 //!  otlp_http ─┐
-//!  otlp_grpc ─┼─► admit (headers, token) ──► body (size, time, memory, gzip) ──► decode ──► outbox ──► the answer
-//!  zipkin    ─┘                                  protobuf is scanned and kept; JSON becomes protobuf
+//!  otlp_grpc ─┼─► check_headers (token, size) ──► body (size, time, memory, gzip) ──► decode ──► outbox ──► response
+//!  zipkin    ─┘                                   budget                              otlp::check
 //! ```
 //!
-//! Whatever is wrong is a [`Refusal`], which each protocol answers in its own way.
+//! A protobuf body is checked and stored unchanged; JSON is converted to protobuf.
+//! Every error is a [`RequestError`]. Each protocol turns it into a response of its own format.
 
 mod auth;
 mod body;
@@ -31,81 +32,81 @@ use axum::routing::post;
 use crate::metrics::{Metrics, Reason};
 use crate::otlp::Items;
 use crate::outbox::{AppendError, Outbox};
-use body::{Held, Packing};
+use body::{BufferedBody, Compression};
 use budget::{Budget, MAX_HEADER_BYTES};
-use decode::{Decoded, Format, Rejected};
+use decode::{Decoded, Format, RejectedSpans};
 use error::RequestError;
 
-/// The routes of `--http`.
-pub(crate) fn router(receive: Receive) -> Router {
+/// Returns the routes of `--http`.
+pub(crate) fn router(receiver: Receiver) -> Router {
     Router::new()
         .route("/v1/traces", post(otlp_http::traces))
         .route("/v1/logs", post(otlp_http::logs))
         .route("/api/v2/spans", post(zipkin::spans))
-        .method_not_allowed_fallback(otlp_http::wrong_method)
-        .fallback(otlp_http::nothing_here)
-        .with_state(receive)
+        .method_not_allowed_fallback(otlp_http::method_not_allowed)
+        .fallback(otlp_http::not_found)
+        .with_state(receiver)
 }
 
-/// What every receiver needs.
+/// The state that the handlers of all protocols share.
 #[derive(Debug, Clone)]
-pub(crate) struct Receive {
+pub(crate) struct Receiver {
     outbox: Outbox,
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
     token: Option<Arc<TokenFile>>,
 }
 
-impl Receive {
+impl Receiver {
     pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>, token: Option<TokenFile>) -> Self {
         Self { outbox, metrics, budget: Arc::new(Budget::default()), token: token.map(Arc::new) }
     }
 
-    /// The way of a request over HTTP, from its headers to the commit; returns the spans that were left out.
-    async fn http(
+    /// Processes a request over HTTP from its headers to the commit. Returns the spans that were rejected.
+    async fn receive(
         &self,
         request: Request,
         format: Result<Format, RequestError>,
-    ) -> Result<Rejected, RequestError> {
+    ) -> Result<RejectedSpans, RequestError> {
         let (head, body) = request.into_parts();
-        let admitted = self
-            .admit(&head.headers)
-            .and_then(|()| Ok((format?, Packing::of(&head.headers, header::CONTENT_ENCODING)?)));
-        let (format, packing) = match admitted {
-            Ok(admitted) => admitted,
+        let checked = self
+            .check_headers(&head.headers)
+            .and_then(|()| Ok((format?, Compression::from_header(&head.headers, header::CONTENT_ENCODING)?)));
+        let (format, compression) = match checked {
+            Ok(checked) => checked,
             Err(error) => {
                 body::drain(body).await;
                 return Err(error);
             }
         };
-        let held = body::read(&self.budget, body).await?;
-        let held = match packing {
-            Packing::None => held,
-            Packing::Gzip => body::unpack(&self.budget, held).await?,
+        let body = body::read(&self.budget, body).await?;
+        let body = match compression {
+            Compression::None => body,
+            Compression::Gzip => body::decompress(&self.budget, body).await?,
         };
-        self.commit(format, held).await
+        self.commit(format, body).await
     }
 
-    /// Whether a request may be read at all.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), RequestError> {
-        if self.token.as_ref().is_some_and(|token| !token.admits(headers)) {
+    /// Checks the token and the size of the headers.
+    fn check_headers(&self, headers: &HeaderMap) -> Result<(), RequestError> {
+        if self.token.as_ref().is_some_and(|token| !token.authorize(headers)) {
             return Err(RequestError::Unauthorized);
         }
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if bytes > MAX_HEADER_BYTES { Err(RequestError::HeadersTooLong) } else { Ok(()) }
     }
 
-    /// Commits what is valid of a body; returns the spans that were left out.
-    async fn commit(&self, format: Format, held: Held) -> Result<Rejected, RequestError> {
+    /// Commits the valid items of a body to the outbox. Returns the spans that were rejected.
+    async fn commit(&self, format: Format, body: BufferedBody) -> Result<RejectedSpans, RequestError> {
         if !self.outbox.is_wanted(format.signal()) {
             return Err(RequestError::NoSinkForLogs);
         }
-        let (decoded, _until_the_commit) = decode::decode(&self.budget, format, held).await?;
-        let Decoded { signal, body, items, invalid } = decoded;
+        let (decoded, _until_the_commit) = decode::decode(&self.budget, format, body).await?;
+        let Decoded { signal, body, items, rejected } = decoded;
         let mut received = Items::default();
-        received.add(signal, u64::from(items) + u64::from(invalid.values().sum::<u32>()));
+        received.add(signal, u64::from(items) + u64::from(rejected.values().sum::<u32>()));
         self.metrics.received.add(received);
-        for (reason, count) in &invalid {
+        for (reason, count) in &rejected {
             let label = Reason { reason: reason.as_str() };
             self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
         }
@@ -114,17 +115,18 @@ impl Receive {
                 AppendError::TooLarge { bytes, max_bytes } => {
                     RequestError::TooLargeForOutbox { bytes, max_bytes }
                 }
-                AppendError::Full { waiting_bytes } => RequestError::Full { waiting_bytes },
-                AppendError::Unwritable(reason) => RequestError::Unwritable(reason),
-                AppendError::Closed => RequestError::Closing,
+                AppendError::Full { waiting_bytes } => RequestError::OutboxFull { waiting_bytes },
+                AppendError::Unwritable(reason) => RequestError::OutboxUnwritable(reason),
+                AppendError::Closed => RequestError::ShuttingDown,
             })?;
         }
-        Ok(invalid)
+        Ok(rejected)
     }
 
-    fn counted<'a>(&self, error: &'a RequestError) -> &'a RequestError {
+    /// Counts a rejected request, and returns its error.
+    fn count<'a>(&self, error: &'a RequestError) -> &'a RequestError {
         let label = Reason { reason: error.reason() };
-        self.metrics.requests_refused.get_or_create(&label).inc();
+        self.metrics.requests_rejected.get_or_create(&label).inc();
         error
     }
 }

@@ -1,7 +1,7 @@
 //! OTLP/gRPC: the unary calls `Export` of OpenTelemetry's `TraceService` and `LogsService`.
 //!
-//! A message is taken out of its frame here and goes on as bytes, as over HTTP: a generated service would build every
-//! span before it could refuse one, or keep the message as it came. Statuses, with their details, are tonic's.
+//! The message is taken out of its frame and stays bytes, as over HTTP. A generated service would decode every span, so
+//! it could neither limit the memory for that nor store the message unchanged. Statuses and their details are tonic's.
 //!
 //! See <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc> and
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
@@ -19,11 +19,11 @@ use http_body_util::{BodyExt, Full};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::Receive;
-use super::body::{self, Held, Packing};
-use super::decode::{Format, Rejected};
+use super::Receiver;
+use super::body::{self, BufferedBody, Compression};
+use super::decode::{Format, RejectedSpans};
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
-use super::response::{essence, protobuf};
+use super::response::{media_type, protobuf};
 use crate::otlp::Signal;
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -34,81 +34,84 @@ const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The services of `--grpc`.
-pub(crate) fn services(receive: Receive) -> Router {
+/// Returns the services of `--grpc`.
+pub(crate) fn services(receiver: Receiver) -> Router {
     Router::new()
-        .route(TRACES, post(async |State(receive), request| export(receive, Signal::Traces, request).await))
-        .route(LOGS, post(async |State(receive), request| export(receive, Signal::Logs, request).await))
-        .fallback(unknown)
-        .with_state(receive)
+        .route(TRACES, post(async |State(receiver), request| export(receiver, Signal::Traces, request).await))
+        .route(LOGS, post(async |State(receiver), request| export(receiver, Signal::Logs, request).await))
+        .fallback(unknown_method)
+        .with_state(receiver)
 }
 
-/// Any other call, or what is no call at all.
-async fn unknown(request: Request) -> Response {
-    if !is_call(request.method(), request.headers()) {
-        let text = "this is a gRPC endpoint: OTLP/HTTP and Zipkin go to the address of --http\n";
+/// Responds to another method, and to requests that are not gRPC.
+async fn unknown_method(request: Request) -> Response {
+    if !is_grpc(request.method(), request.headers()) {
+        let text = "this is a gRPC endpoint: send OTLP/HTTP and Zipkin to the address of --http\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     }
     let method = request.uri().path();
-    Status::unimplemented(format!("there is no method {method:?} here: only {TRACES} and {LOGS}")).into_http()
+    Status::unimplemented(format!("unknown method {method:?}: use {TRACES} or {LOGS}")).into_http()
 }
 
-fn is_call(method: &Method, headers: &HeaderMap) -> bool {
-    let essence = essence(headers).to_ascii_lowercase();
-    method == Method::POST && matches!(essence.as_str(), "application/grpc" | "application/grpc+proto")
+fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
+    let media_type = media_type(headers).to_ascii_lowercase();
+    method == Method::POST && matches!(media_type.as_str(), "application/grpc" | "application/grpc+proto")
 }
 
-async fn export(receive: Receive, signal: Signal, request: Request) -> Response {
-    if !is_call(request.method(), request.headers()) {
-        return unknown(request).await;
+async fn export(receiver: Receiver, signal: Signal, request: Request) -> Response {
+    if !is_grpc(request.method(), request.headers()) {
+        return unknown_method(request).await;
     }
-    let mut response = match take(&receive, signal, request).await {
+    let mut response = match receive(&receiver, signal, request).await {
         Ok(rejected) => accepted(&protobuf(signal, &rejected)),
-        Err(error) => status(receive.counted(&error)).into_http(),
+        Err(error) => status(receiver.count(&error)).into_http(),
     };
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
     response
 }
 
-async fn take(receive: &Receive, signal: Signal, request: Request) -> Result<Rejected, RequestError> {
+async fn receive(
+    receiver: &Receiver,
+    signal: Signal,
+    request: Request,
+) -> Result<RejectedSpans, RequestError> {
     let (head, body) = request.into_parts();
-    receive.admit(&head.headers)?;
-    let packing = Packing::of(&head.headers, ENCODING)?;
-    let Held { bytes, permit } = body::read(&receive.budget, body).await?;
-    let (is_packed, bytes) = message(bytes)?;
-    let held = match (is_packed, packing) {
-        (false, _) => Held { bytes, permit },
-        (true, Packing::Gzip) => body::unpack(&receive.budget, Held { bytes, permit }).await?,
-        (true, Packing::None) => {
-            return Err(RequestError::Frame(
-                "it is marked as compressed, but grpc-encoding does not say how",
-            ));
+    receiver.check_headers(&head.headers)?;
+    let compression = Compression::from_header(&head.headers, ENCODING)?;
+    let BufferedBody { bytes, permit } = body::read(&receiver.budget, body).await?;
+    let (is_compressed, bytes) = message(bytes)?;
+    let body = BufferedBody { bytes, permit };
+    let body = match (is_compressed, compression) {
+        (false, _) => body,
+        (true, Compression::Gzip) => body::decompress(&receiver.budget, body).await?,
+        (true, Compression::None) => {
+            return Err(RequestError::GrpcFrame("it is compressed, but grpc-encoding is absent"));
         }
     };
-    receive.commit(Format::Protobuf(signal), held).await
+    receiver.commit(Format::Protobuf(signal), body).await
 }
 
-/// The one message of a unary call, and whether it is compressed.
+/// Returns the only message of a unary call, preceded by true if it is compressed.
 fn message(mut body: Bytes) -> Result<(bool, Bytes), RequestError> {
     const PREFIX: usize = 5;
     let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX>() else {
-        return Err(RequestError::Frame("it is shorter than the prefix of a message"));
+        return Err(RequestError::GrpcFrame("it is shorter than a length prefix"));
     };
     if rest.len() != u32::from_be_bytes([a, b, c, d]) as usize {
-        return Err(RequestError::Frame("it does not have the length that its prefix says"));
+        return Err(RequestError::GrpcFrame("its length differs from its prefix"));
     }
     let message = body.split_off(PREFIX);
     match flag {
         0 => Ok((false, message)),
         1 => Ok((true, message)),
-        _ => Err(RequestError::Frame("its first byte is neither 0 nor 1")),
+        _ => Err(RequestError::GrpcFrame("its first byte is neither 0 nor 1")),
     }
 }
 
 fn accepted(message: &[u8]) -> Response {
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(0);
-    // A response is a few bytes, or a sentence.
+    // A response is short: at most one sentence.
     frame.put_u32(u32::try_from(message.len()).unwrap_or(0));
     frame.put_slice(message);
     let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
@@ -116,7 +119,7 @@ fn accepted(message: &[u8]) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::new(body)).into_response()
 }
 
-/// A client tries again after `RESOURCE_EXHAUSTED` only if a `RetryInfo` says so.
+/// Builds the status. A client retries after `RESOURCE_EXHAUSTED` only if the details contain a `RetryInfo`.
 fn status(error: &RequestError) -> Status {
     let (_, code) = error.codes();
     if error.is_transient() {
@@ -132,18 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_holds_one_message() {
+    fn a_frame_contains_one_message() {
         let of = |bytes: &'static [u8]| message(Bytes::from_static(bytes));
         assert_eq!(of(b"\0\0\0\0\x02ab"), Ok((false, Bytes::from_static(b"ab"))));
         assert_eq!(of(b"\x01\0\0\0\0"), Ok((true, Bytes::new())));
-        for broken in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\x01ab", b"\x02\0\0\0\0"] {
-            assert!(matches!(of(broken), Err(RequestError::Frame(_))), "{broken:?}");
+        for invalid in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\x01ab", b"\x02\0\0\0\0"] {
+            assert!(matches!(of(invalid), Err(RequestError::GrpcFrame(_))), "{invalid:?}");
         }
     }
 
     #[test]
-    fn a_transient_refusal_says_when_to_try_again() {
-        let full = status(&RequestError::Full { waiting_bytes: 7 });
+    fn a_transient_error_contains_the_time_to_retry_after() {
+        let full = status(&RequestError::OutboxFull { waiting_bytes: 7 });
         assert_eq!(full.code(), tonic::Code::ResourceExhausted);
         let delay = full.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(delay, Some(Duration::from_secs(RETRY_AFTER_SECONDS)));

@@ -6,42 +6,42 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::Receive;
+use super::Receiver;
 use super::decode::Format;
 use super::error::RequestError;
-use super::response::{Encoding, accepted, refused};
+use super::response::{Encoding, accepted, rejected};
 use crate::otlp::Signal;
 
-pub(super) async fn traces(State(receive): State<Receive>, request: Request) -> Response {
-    export(&receive, Signal::Traces, request).await
+pub(super) async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
+    export(&receiver, Signal::Traces, request).await
 }
 
-pub(super) async fn logs(State(receive): State<Receive>, request: Request) -> Response {
-    export(&receive, Signal::Logs, request).await
+pub(super) async fn logs(State(receiver): State<Receiver>, request: Request) -> Response {
+    export(&receiver, Signal::Logs, request).await
 }
 
-/// The answer where there is nothing.
-pub(super) async fn nothing_here(State(receive): State<Receive>, headers: HeaderMap) -> Response {
-    let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
-    refused(answered_in, receive.counted(&RequestError::NothingHere))
+/// Responds to a request for an unknown path.
+pub(super) async fn not_found(State(receiver): State<Receiver>, headers: HeaderMap) -> Response {
+    let response_encoding = Encoding::from_headers(&headers).unwrap_or(Encoding::Json);
+    rejected(response_encoding, receiver.count(&RequestError::NotFound))
 }
 
-/// The answer to another method than POST.
-pub(super) async fn wrong_method(State(receive): State<Receive>, headers: HeaderMap) -> Response {
-    let answered_in = Encoding::of(&headers).unwrap_or(Encoding::Json);
-    refused(answered_in, receive.counted(&RequestError::WrongMethod))
+/// Responds to a method other than POST.
+pub(super) async fn method_not_allowed(State(receiver): State<Receiver>, headers: HeaderMap) -> Response {
+    let response_encoding = Encoding::from_headers(&headers).unwrap_or(Encoding::Json);
+    rejected(response_encoding, receiver.count(&RequestError::MethodNotAllowed))
 }
 
-async fn export(receive: &Receive, signal: Signal, request: Request) -> Response {
-    let encoding = Encoding::of(request.headers());
-    // An unknown encoding is answered in JSON, which everybody can read.
-    let answered_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
+async fn export(receiver: &Receiver, signal: Signal, request: Request) -> Response {
+    let encoding = Encoding::from_headers(request.headers());
+    // The response to an unknown content type is in JSON, which people can read.
+    let response_encoding = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let format = encoding.map(|encoding| match encoding {
         Encoding::Protobuf => Format::Protobuf(signal),
         Encoding::Json => Format::Json(signal),
     });
-    match receive.http(request, format).await {
-        Ok(rejected) => accepted(signal, answered_in, &rejected),
-        Err(error) => refused(answered_in, receive.counted(&error)),
+    match receiver.receive(request, format).await {
+        Ok(rejected_spans) => accepted(signal, response_encoding, &rejected_spans),
+        Err(error) => rejected(response_encoding, receiver.count(&error)),
     }
 }

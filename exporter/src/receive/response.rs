@@ -1,4 +1,4 @@
-//! Answers of OTLP/HTTP, in the encoding that the request came in.
+//! Responses of OTLP/HTTP, in the encoding of the request.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,11 +9,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 use serde_json::json;
 
-use super::decode::Rejected;
+use super::decode::RejectedSpans;
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
 use crate::otlp::Signal;
 
-/// How an OTLP body is written.
+/// The encoding of an OTLP body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
@@ -28,19 +28,19 @@ impl Encoding {
         }
     }
 
-    /// What the content type says.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, RequestError> {
-        let essence = essence(headers);
+    /// Reads the content type.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, RequestError> {
+        let media_type = media_type(headers);
         let found = [Self::Protobuf, Self::Json]
             .into_iter()
-            .find(|encoding| essence.eq_ignore_ascii_case(encoding.content_type()));
+            .find(|encoding| media_type.eq_ignore_ascii_case(encoding.content_type()));
         let expected = "application/x-protobuf or application/json";
-        found.ok_or(RequestError::ContentType { got: essence, expected })
+        found.ok_or(RequestError::ContentType { got: media_type, expected })
     }
 }
 
-/// The content type without its parameters.
-pub(super) fn essence(headers: &HeaderMap) -> String {
+/// Returns the content type without its parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned()
 }
@@ -54,8 +54,8 @@ struct Status {
     message: String,
 }
 
-/// The answer to a request that was refused.
-pub(super) fn refused(encoding: Encoding, error: &RequestError) -> Response {
+/// Builds the response to a rejected request.
+pub(super) fn rejected(encoding: Encoding, error: &RequestError) -> Response {
     let (http, code) = error.codes();
     let (code, message) = (code as i32, error.message());
     let body = match encoding {
@@ -63,12 +63,12 @@ pub(super) fn refused(encoding: Encoding, error: &RequestError) -> Response {
         Encoding::Json => json!({ "code": code, "message": message }).to_string().into_bytes(),
     };
     let mut response = (http, content_type(encoding), body).into_response();
-    add_hints(&mut response, error);
+    add_error_headers(&mut response, error);
     response
 }
 
-/// The headers that tell a refused client what to do.
-pub(super) fn add_hints(response: &mut Response, error: &RequestError) {
+/// Adds the headers that tell the client how to retry.
+pub(super) fn add_error_headers(response: &mut Response, error: &RequestError) {
     let status = response.status();
     let headers = response.headers_mut();
     if error.is_transient() {
@@ -82,8 +82,8 @@ pub(super) fn add_hints(response: &mut Response, error: &RequestError) {
     }
 }
 
-/// The answer to a request whose valid items are committed.
-pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) -> Response {
+/// Builds the response to a request whose valid items are committed.
+pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &RejectedSpans) -> Response {
     let body = match encoding {
         Encoding::Protobuf => protobuf(signal, rejected),
         Encoding::Json => match partial_success(rejected) {
@@ -99,18 +99,18 @@ pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) 
     (content_type(encoding), body).into_response()
 }
 
-/// The response of the signal's service.
-pub(super) fn protobuf(signal: Signal, rejected: &Rejected) -> Vec<u8> {
+/// Encodes the response message of the signal.
+pub(super) fn protobuf(signal: Signal, rejected: &RejectedSpans) -> Vec<u8> {
     match signal {
         Signal::Traces => {
             ExportTraceServiceResponse { partial_success: partial_success(rejected) }.encode_to_vec()
         }
-        // No log record is rejected: one with an invalid id is one without an id.
+        // Log records are never rejected: an invalid id is treated as absent.
         Signal::Logs => ExportLogsServiceResponse::default().encode_to_vec(),
     }
 }
 
-fn partial_success(rejected: &Rejected) -> Option<ExportTracePartialSuccess> {
+fn partial_success(rejected: &RejectedSpans) -> Option<ExportTracePartialSuccess> {
     if rejected.is_empty() {
         return None;
     }
@@ -130,16 +130,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_type_may_have_parameters() {
+    fn the_content_type_can_have_parameters() {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            Encoding::of(&headers)
+            Encoding::from_headers(&headers)
         };
         assert_eq!(of("application/x-protobuf"), Ok(Encoding::Protobuf));
         assert_eq!(of("Application/JSON; charset=utf-8"), Ok(Encoding::Json));
-        for (headers, got) in [(of("text/plain"), "text/plain"), (Encoding::of(&HeaderMap::new()), "")] {
-            assert!(matches!(headers, Err(RequestError::ContentType { got: g, .. }) if g == got));
+        for (result, got) in
+            [(of("text/plain"), "text/plain"), (Encoding::from_headers(&HeaderMap::new()), "")]
+        {
+            assert!(matches!(result, Err(RequestError::ContentType { got: g, .. }) if g == got));
         }
     }
 }

@@ -187,8 +187,8 @@ fn event(event: &Event) -> Value {
 
 fn link(link: &Link) -> Value {
     json!({
-        "trace_id": any_value::hex(&link.trace_id),
-        "span_id": any_value::hex(&link.span_id),
+        "trace_id": hex::encode(&link.trace_id),
+        "span_id": hex::encode(&link.span_id),
         "attributes": any_value::object(&link.attributes),
     })
 }

@@ -1,4 +1,4 @@
-"""Sends one trace, and log records, with OpenTelemetry's own exporters; prints the trace id.
+"""Sends a trace, and log records, with OpenTelemetry's own exporters. Prints the trace id.
 
     clients.py PROTOCOL ENDPOINT TOKEN     PROTOCOL: http, http-gzip, grpc, grpc-gzip, zipkin
 """
@@ -22,14 +22,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 protocol, endpoint, token = sys.argv[1:]
 headers = {"authorization": f"Bearer {token}"}
-packed = protocol.endswith("-gzip")
+compressed = protocol.endswith("-gzip")
 logs = None
 if protocol.startswith("http"):
-    compression = Compression.Gzip if packed else Compression.NoCompression
+    compression = Compression.Gzip if compressed else Compression.NoCompression
     spans = HttpSpans(endpoint=f"{endpoint}/v1/traces", headers=headers, compression=compression)
     logs = HttpLogs(endpoint=f"{endpoint}/v1/logs", headers=headers, compression=compression)
 elif protocol.startswith("grpc"):
-    compression = grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
+    compression = grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression
     spans = GrpcSpans(endpoint=endpoint, insecure=True, headers=headers, compression=compression)
     logs = GrpcLogs(endpoint=endpoint, insecure=True, headers=headers, compression=compression)
 else:
@@ -59,8 +59,8 @@ with tracer.start_as_current_span("GET /basket", kind=trace.SpanKind.SERVER) as 
             if n == 42:
                 span.set_status(trace.StatusCode.ERROR, "no such table")
 
-for name, each in [("spans", provider)] + ([("logs", log_provider)] if logs else []):
-    if not each.force_flush():
-        sys.exit(f"the {name} were not taken")
-    each.shutdown()
+for name, signal_provider in [("spans", provider)] + ([("logs", log_provider)] if logs else []):
+    if not signal_provider.force_flush():
+        sys.exit(f"the {name} were not accepted")
+    signal_provider.shutdown()
 print(f"{root.get_span_context().trace_id:032x}")

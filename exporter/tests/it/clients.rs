@@ -1,4 +1,4 @@
-//! Clients that others have written: OpenTelemetry's exporters for Python.
+//! Third-party clients: OpenTelemetry's exporters for Python.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,17 +9,17 @@ use crate::harness::{Exporter, command};
 
 const TOKEN: &str = "s3cret";
 
-/// Runs `clients.py`; the trace that it has sent.
+/// Runs `clients.py`. Returns the id of the trace that it sent.
 fn send(protocol: &str, endpoint: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = root.join("../build/python-clients");
-    assert!(packages.is_dir(), "no {}: run scripts/python-clients", packages.display());
+    assert!(packages.is_dir(), "{} is absent: run scripts/python-clients", packages.display());
     let output = Command::new("python3")
         .arg(root.join("tests/it/clients.py"))
         .args([protocol, endpoint, TOKEN])
         .env("PYTHONPATH", packages)
         .output()
-        .expect("python3 is needed: apt-get install python3");
+        .expect("python3 is required: apt-get install python3");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(!stderr.contains("Failed to export"), "{stderr}");
@@ -27,7 +27,7 @@ fn send(protocol: &str, endpoint: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exporters_of_opentelemetry_for_python_are_understood() {
+async fn opentelemetry_exporters_for_python_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
     std::fs::write(&token, TOKEN).unwrap();

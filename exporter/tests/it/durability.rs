@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Exporter, command, eventually, request, span};
-use crate::load::Sent;
+use crate::load::AcknowledgedTraces;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
@@ -14,17 +14,18 @@ const SPANS: u64 = 25;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_acknowledgement_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let sent = Sent::default();
+    let traces = AcknowledgedTraces::default();
     for round in 1..=3 {
         let exporter = Exporter::start(dir.path());
-        sent.until_killed(exporter, (round, 8), 150 * round as usize, |trace| {
-            (1..=SPANS).map(|id| span(trace, id, id - 1, "work", 0, 1)).collect()
-        })
-        .await;
+        traces
+            .send_until_killed(exporter, (round, 8), 150 * round as usize, |trace| {
+                (1..=SPANS).map(|id| span(trace, id, id - 1, "work", 0, 1)).collect()
+            })
+            .await;
     }
 
     let exporter = Exporter::start(dir.path());
-    let acknowledged = sent.acknowledged();
+    let acknowledged = traces.take();
     assert!(acknowledged.len() >= 450);
     for trace in &acknowledged {
         exporter.trace(trace, SPANS as usize, 0).await;

@@ -1,4 +1,4 @@
-//! OTLP in, a trace out of the API; and what is answered to requests that are not in order.
+//! OTLP/HTTP: accepted spans appear in the API; invalid and too large requests are rejected with the reason.
 
 use std::io::Write;
 
@@ -30,7 +30,7 @@ struct Status {
 }
 
 #[tokio::test]
-async fn protobuf_in_trace_out() {
+async fn spans_in_protobuf_become_a_trace() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut root = span(TRACE, 1, 0, "GET /basket", 0, 100);
@@ -82,10 +82,10 @@ async fn protobuf_in_trace_out() {
 }
 
 #[tokio::test]
-async fn gzip_and_json_are_taken() {
+async fn gzip_and_json_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
-    let body = gzip(&request("shop", vec![span(TRACE, 1, 0, "packed", 0, 1)]).encode_to_vec());
+    let body = gzip(&request("shop", vec![span(TRACE, 1, 0, "compressed", 0, 1)]).encode_to_vec());
     let response = exporter.post_with(PROTOBUF, Some("gzip"), body).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()),
@@ -109,11 +109,11 @@ async fn gzip_and_json_are_taken() {
     }
     let trace = exporter.trace(TRACE, 2, 0).await;
     let kinds: Vec<&Value> = trace["spans"].as_array().unwrap().iter().map(|span| &span["kind"]).collect();
-    assert_eq!(kinds, ["server", "client"], "the span that came twice is stored once");
+    assert_eq!(kinds, ["server", "client"], "the span that arrived twice is stored once");
 }
 
 #[tokio::test]
-async fn invalid_spans_are_told_and_the_others_kept() {
+async fn invalid_spans_are_rejected_and_the_others_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut bad = span(TRACE, 2, 0, "bad", 0, 1);
@@ -121,16 +121,16 @@ async fn invalid_spans_are_told_and_the_others_kept() {
     let body = request("shop", vec![bad, span(TRACE, 1, 0, "good", 0, 1)]);
     let response = exporter.post(PROTOBUF, body.encode_to_vec()).await.unwrap();
     assert_eq!(response.status(), 200);
-    let answer = ExportTraceServiceResponse::decode(response.bytes().await.unwrap()).unwrap();
-    let partial = answer.partial_success.unwrap();
+    let response = ExportTraceServiceResponse::decode(response.bytes().await.unwrap()).unwrap();
+    let partial = response.partial_success.unwrap();
     assert_eq!(partial.rejected_spans, 1);
     assert_eq!(partial.error_message, "spans rejected: trace id is zero (1)");
     assert_eq!(exporter.trace(TRACE, 1, 0).await["spans"][0]["name"], "good");
 
     let response = exporter.post(JSON, serde_json::to_vec(&body).unwrap()).await.unwrap();
-    let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert_eq!(
-        answer,
+        body,
         json!({ "partialSuccess": {
             "rejectedSpans": "1", "errorMessage": "spans rejected: trace id is zero (1)",
         } })
@@ -140,7 +140,7 @@ async fn invalid_spans_are_told_and_the_others_kept() {
 }
 
 #[tokio::test]
-async fn refusals_say_what_and_why() {
+async fn errors_have_a_code_and_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let too_long = vec![0; (8 << 20) + 1];
@@ -154,8 +154,15 @@ async fn refusals_say_what_and_why() {
             "the body is not an ExportTraceServiceRequest in protobuf: ",
         ),
         (JSON, None, b"{".to_vec(), 400, 3, "the body is not an ExportTraceServiceRequest in JSON: EOF"),
-        (PROTOBUF, Some("gzip"), b"no gzip".to_vec(), 400, 3, "the body is not valid gzip: "),
-        (PROTOBUF, Some("gzip"), gzip(&vec![0; 17 << 20]), 413, 3, "the unpacked body is longer than 16 MiB"),
+        (PROTOBUF, Some("gzip"), b"not gzip".to_vec(), 400, 3, "the body is not valid gzip: "),
+        (
+            PROTOBUF,
+            Some("gzip"),
+            gzip(&vec![0; 17 << 20]),
+            413,
+            3,
+            "the decompressed body is longer than 16 MiB",
+        ),
         (
             PROTOBUF,
             Some("br"),
@@ -176,10 +183,10 @@ async fn refusals_say_what_and_why() {
     ] {
         let response = exporter.post_with(content_type, encoding, body).await.unwrap();
         assert_eq!(response.status(), status, "{message}");
-        let answered_in = if content_type == PROTOBUF { PROTOBUF } else { JSON };
-        assert_eq!(response.headers()["content-type"], answered_in);
+        let response_type = if content_type == PROTOBUF { PROTOBUF } else { JSON };
+        assert_eq!(response.headers()["content-type"], response_type);
         let body = response.bytes().await.unwrap();
-        let got = if answered_in == PROTOBUF {
+        let got = if response_type == PROTOBUF {
             Status::decode(body).unwrap()
         } else {
             let value: Value = serde_json::from_slice(&body).unwrap();
@@ -189,7 +196,7 @@ async fn refusals_say_what_and_why() {
         assert_eq!(got.code, code);
         assert!(got.message.starts_with(message), "{} / {message}", got.message);
     }
-    assert_eq!(exporter.metric("logtracer_exporter_requests_refused_total{reason=\"malformed\"}").await, 2.);
+    assert_eq!(exporter.metric("logtracer_exporter_requests_rejected_total{reason=\"malformed\"}").await, 2.);
 
     let client = reqwest::Client::new();
     for (request, status, code, reason) in [
@@ -199,13 +206,13 @@ async fn refusals_say_what_and_why() {
         let response = request.header("content-type", PROTOBUF).send().await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(Status::decode(response.bytes().await.unwrap()).unwrap().code, code);
-        let refused = format!("logtracer_exporter_requests_refused_total{{reason=\"{reason}\"}}");
-        assert_eq!(exporter.metric(&refused).await, 1.);
+        let rejected = format!("logtracer_exporter_requests_rejected_total{{reason=\"{reason}\"}}");
+        assert_eq!(exporter.metric(&rejected).await, 1.);
     }
 }
 
 #[tokio::test]
-async fn a_request_that_grows_when_decoded_is_refused() {
+async fn a_request_that_is_too_large_when_decoded_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let good = request("shop", vec![span(TRACE, 1, 0, "good", 0, 1)]);
@@ -216,27 +223,27 @@ async fn a_request_that_grows_when_decoded_is_refused() {
     let response = exporter.post_with(PROTOBUF, Some("gzip"), bomb).await.unwrap();
     assert_eq!(response.status(), 413);
     let status = Status::decode(response.bytes().await.unwrap()).unwrap();
-    assert!(status.message.starts_with("decoded the body takes more than 32 MiB"), "{}", status.message);
+    assert!(status.message.starts_with("the decoded body takes more than 32 MiB"), "{}", status.message);
 
     let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(5 << 20));
     let response = exporter.post_with(JSON, Some("gzip"), gzip(json.as_bytes())).await.unwrap();
     assert_eq!(response.status(), 413);
-    let refused = "logtracer_exporter_requests_refused_total{reason=\"too large decoded\"}";
-    assert_eq!(exporter.metric(refused).await, 2.);
+    let rejected = "logtracer_exporter_requests_rejected_total{reason=\"too large decoded\"}";
+    assert_eq!(exporter.metric(rejected).await, 2.);
 
     exporter.send(&good).await;
     exporter.trace(TRACE, 1, 0).await;
 }
 
 #[tokio::test]
-async fn a_full_outbox_is_answered_429() {
+async fn a_full_outbox_responds_429() {
     let dir = tempfile::tempdir().unwrap();
     let mut down = command(dir.path());
     down.args(["--outbox-max-bytes", "1000", "--sink", "otlp=http://127.0.0.1:9"]);
     let exporter = Exporter::spawn(down);
     let body = |length| request("shop", vec![span(TRACE, 1, 0, &"x".repeat(length), 0, 1)]).encode_to_vec();
 
-    // What can never fit is told so.
+    // A body that can never fit is rejected as too large.
     let name: String =
         (1..100u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     let long = request("shop", vec![span(TRACE, 1, 0, &name, 0, 1)]).encode_to_vec();
@@ -245,7 +252,11 @@ async fn a_full_outbox_is_answered_429() {
     assert!(response.headers().get("retry-after").is_none());
     let status = Status::decode(response.bytes().await.unwrap()).unwrap();
     assert_eq!(status.code, 3);
-    assert!(status.message.contains("in the outbox, which takes 1000 at once"), "{}", status.message);
+    assert!(
+        status.message.contains("in the outbox, which accepts at most 1000 in one batch"),
+        "{}",
+        status.message
+    );
 
     let mut accepted = 0;
     let response = loop {
@@ -263,20 +274,20 @@ async fn a_full_outbox_is_answered_429() {
     assert!(status.message.starts_with("the outbox is full"), "{}", status.message);
     exporter.kill();
 
-    // What it holds is not lost by that.
+    // The waiting batches are delivered when a sink is available.
     let mut up = command(dir.path());
     up.args(["--outbox-max-bytes", "1000", "--sink", "store"]);
     let exporter = Exporter::spawn(up);
-    let refused = exporter.post(PROTOBUF, body(200)).await.unwrap();
-    assert!([200, 429].contains(&refused.status().as_u16()));
-    eventually("room", async || {
+    let response = exporter.post(PROTOBUF, body(200)).await.unwrap();
+    assert!([200, 429].contains(&response.status().as_u16()));
+    eventually("free space", async || {
         (exporter.post(PROTOBUF, body(200)).await.unwrap().status() == 200).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_request_may_have_so_many_spans_and_not_one_more() {
+async fn a_request_can_have_50000_spans_and_not_more() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let spans = |count| (1..=count).map(|id| span(TRACE, id, 0, "", 0, 0)).collect();

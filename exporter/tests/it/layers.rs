@@ -1,4 +1,4 @@
-//! The order of the exporter's modules, read from their `use` lines.
+//! The layers of the exporter's modules, checked with their `use` lines.
 //!
 //! ```text
 //!  otlp ◄── outbox, store ◄── deliver ◄── sink ◄── service
@@ -28,26 +28,25 @@ fn layers_import_only_downward() {
         let layer = LAYERS.iter().position(|layer| layer.contains(&module));
         layer.unwrap_or_else(|| panic!("the module {module} is in no layer of {}", file!()))
     };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for file in sources() {
         let module = first(&file.module);
         for import in &file.imports {
             let imported = first(import);
-            // The crate itself: what it exports is the program's.
             if imported != module && layer_of(&imported) >= layer_of(&module) {
-                wrong.push(format!("{} imports crate::{import}", file.path.display()));
+                violations.push(format!("{} imports crate::{import}", file.path.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "imports that do not point downward:\n{}", wrong.join("\n"));
+    assert!(violations.is_empty(), "imports that do not point downward:\n{}", violations.join("\n"));
 }
 
-/// Two files can belong so closely together that each names the other; three cannot be read one at a time.
+/// Two files can be so closely related that they import each other. A larger circle cannot be read file by file.
 #[test]
 fn no_circle_has_more_than_two_files() {
     let files = sources();
     let modules: BTreeSet<&str> = files.iter().map(|file| file.module.as_str()).collect();
-    // A `mod.rs` hands on the names of its folder: it is no file of a circle.
+    // A `mod.rs` re-exports the names of its folder, so it does not count as a file of a circle.
     let is_folder = |module: &str| modules.iter().any(|other| other.starts_with(&format!("{module}::")));
     let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_folder(&file.module)) {
@@ -67,13 +66,13 @@ fn no_circle_has_more_than_two_files() {
 
 struct Source {
     path: PathBuf,
-    /// `deliver::queue`, say.
+    /// For example `deliver::queue`.
     module: String,
-    /// The paths below `crate` that its `use` lines name, tests excepted.
+    /// The paths below `crate` in its `use` lines, except in tests.
     imports: BTreeSet<String>,
 }
 
-/// All sources of the crate but its tests.
+/// Reads all sources of the crate except tests.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut sources = Vec::new();
@@ -109,7 +108,7 @@ fn read(root: &Path, folder: &Path, into: &mut Vec<Source>) {
     }
 }
 
-/// The paths below `crate` that the code of a module names in `use` lines, each name of a group by itself.
+/// Returns the paths below `crate` in the `use` lines of a module. Each name of a group is a separate path.
 fn imports(code: &str, module: &[String]) -> BTreeSet<String> {
     let mut imports = BTreeSet::new();
     for (start, _) in code.match_indices("use ") {
@@ -151,7 +150,7 @@ fn imports(code: &str, module: &[String]) -> BTreeSet<String> {
     imports
 }
 
-/// The path itself, and what it is in, the longest first.
+/// Returns the path and its parents, the longest first.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once("::").map(|(prefix, _)| prefix))
 }
@@ -160,7 +159,7 @@ fn first(path: &str) -> String {
     path.split("::").next().unwrap_or_default().to_owned()
 }
 
-/// All that a module imports, and what that imports.
+/// Returns the modules that a module imports directly or indirectly.
 fn reachable<'a>(imports: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &str) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&str> = imports.get(start).into_iter().flatten().copied().collect();

@@ -1,4 +1,4 @@
-//! Who may send, over what: tokens, TLS, and clients that take their time or too much of it.
+//! Tokens, TLS, and the limits for slow clients and large headers.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::harness::{Exporter, command, eventually, request, span};
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
 #[tokio::test]
-async fn a_token_is_demanded_of_everybody_who_sends() {
+async fn every_protocol_requires_the_token() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
     fs::write(&file, "s3cret\n").unwrap();
@@ -34,7 +34,7 @@ async fn a_token_is_demanded_of_everybody_who_sends() {
             (401, &"Bearer".parse().unwrap())
         );
         let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
-        assert!(text.contains("its token is not the one of --token-file"), "{text}");
+        assert!(text.contains("its token is not in --token-file"), "{text}");
     }
     let mut grpc = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
     assert_eq!(grpc.export(body.clone()).await.unwrap_err().code(), Code::Unauthenticated);
@@ -42,24 +42,24 @@ async fn a_token_is_demanded_of_everybody_who_sends() {
     call.metadata_mut().insert("authorization", "Bearer s3cret".parse().unwrap());
     grpc.export(call).await.unwrap();
     assert_eq!(post("/v1/traces", "s3cret").await.status(), 200);
-    let refused = "logtracer_exporter_requests_refused_total{reason=\"unauthorized\"}";
-    assert_eq!(exporter.metric(refused).await, 4.);
+    let rejected = "logtracer_exporter_requests_rejected_total{reason=\"unauthorized\"}";
+    assert_eq!(exporter.metric(rejected).await, 4.);
 
-    // The next token, without a restart.
+    // A new token is reloaded without a restart.
     fs::write(&file, "another").unwrap();
     eventually("the new token", async || (post("/v1/traces", "another").await.status() == 200).then_some(()))
         .await;
     assert_eq!(post("/v1/traces", "s3cret").await.status(), 401);
 }
 
-/// A certificate for `localhost` and its key, in PEM.
+/// Creates a certificate for `localhost`. Returns it and its key, in PEM.
 pub(crate) fn certificate() -> (String, String) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (pair.cert.pem(), pair.signing_key.serialize_pem())
 }
 
 #[tokio::test]
-async fn every_address_can_be_served_with_tls() {
+async fn all_listeners_serve_tls() {
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let (cert_pem, key_pem) = certificate();
@@ -80,10 +80,10 @@ async fn every_address_can_be_served_with_tls() {
     let ready = client(&cert_pem).get(https(&exporter.view) + "/readyz").send().await.unwrap();
     assert_eq!(ready.status(), 200);
     let grpc = client(&cert_pem).post(https(&exporter.grpc)).send().await.unwrap();
-    assert_eq!(grpc.status(), 415, "no gRPC, but TLS");
-    assert!(reqwest::get(&exporter.http).await.is_err(), "and nothing without it");
+    assert_eq!(grpc.status(), 415, "the request is not gRPC, but TLS works");
+    assert!(reqwest::get(&exporter.http).await.is_err(), "plain HTTP is not accepted");
 
-    // A renewed certificate, without a restart.
+    // A renewed certificate is reloaded without a restart.
     let (cert_pem, key_pem) = certificate();
     fs::write(&key, &key_pem).unwrap();
     fs::write(&cert, &cert_pem).unwrap();
@@ -92,21 +92,22 @@ async fn every_address_can_be_served_with_tls() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_answered_408() {
+async fn a_body_that_does_not_arrive_in_time_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut slow = TcpStream::connect(exporter.http.strip_prefix("http://").unwrap()).await.unwrap();
     let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     slow.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(Duration::from_secs(60), slow.read(&mut answer)).await.unwrap().unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("the body did not arrive within 30 s"), "{answer}");
+    let mut response = vec![0; 4096];
+    let read =
+        tokio::time::timeout(Duration::from_secs(60), slow.read(&mut response)).await.unwrap().unwrap();
+    let response = String::from_utf8_lossy(&response[..read]).into_owned();
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+    assert!(response.contains("the body did not arrive within 30 s"), "{response}");
 }
 
 #[tokio::test]
-async fn headers_are_bounded_in_size_and_time() {
+async fn headers_are_limited_in_size_and_time() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let client = reqwest::Client::new();
@@ -118,18 +119,18 @@ async fn headers_are_bounded_in_size_and_time() {
     let address = exporter.http.strip_prefix("http://").unwrap();
     let mut slow = TcpStream::connect(address).await.unwrap();
     slow.write_all(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(30), slow.read_to_end(&mut answer)).await;
-    assert!(closed.is_ok(), "a client that never ends its headers is not waited for");
+    let mut response = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(30), slow.read_to_end(&mut response)).await;
+    assert!(closed.is_ok(), "the connection of a client that never completes its headers is closed");
 }
 
 #[tokio::test]
-async fn headers_beyond_the_bound_are_refused_on_every_protocol_and_not_read_to_their_end() {
+async fn too_long_headers_are_rejected_by_every_protocol_and_not_read_to_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let long = |kib: usize| "x".repeat(kib << 10);
 
-    // Without an end: the connection is closed instead, with an answer where the client still reads.
+    // If the headers never end, the connection is closed, with a response if the client still reads.
     let mut endless = TcpStream::connect(exporter.http.strip_prefix("http://").unwrap()).await.unwrap();
     endless.write_all(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     let line = format!("x-long: {}\r\n", long(8));
@@ -141,17 +142,17 @@ async fn headers_beyond_the_bound_are_refused_on_every_protocol_and_not_read_to_
         }
         false
     };
-    assert!(is_closed.await, "64 MiB of headers were taken");
-    let mut answer = Vec::new();
-    let _ = endless.read_to_end(&mut answer).await;
-    let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(is_closed.await, "64 MiB of headers were read");
+    let mut response = Vec::new();
+    let _ = endless.read_to_end(&mut response).await;
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 431"), "{response}");
 
     let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for kib in [20, 100] {
         let post = http2.post(format!("{}/v1/traces", exporter.http)).header("x-long", long(kib));
-        let answer = post.header("content-type", "application/json").body("{}").send().await;
-        let status = answer.ok().map(|answer| answer.status().as_u16());
+        let response = post.header("content-type", "application/json").body("{}").send().await;
+        let status = response.ok().map(|response| response.status().as_u16());
         assert!(status == Some(431) || kib > 64 && status.is_none(), "{kib} KiB: {status:?}");
 
         let mut grpc = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
@@ -160,7 +161,11 @@ async fn headers_beyond_the_bound_are_refused_on_every_protocol_and_not_read_to_
         let code = grpc.export(call).await.unwrap_err().code();
         assert!(code == Code::InvalidArgument || kib > 64, "{kib} KiB: {code:?}");
     }
-    let refused = "logtracer_exporter_requests_refused_total{reason=\"headers too long\"}";
-    assert_eq!(exporter.metric(refused).await, 2., "those that were short enough to be read");
+    let rejected = "logtracer_exporter_requests_rejected_total{reason=\"headers too long\"}";
+    assert_eq!(
+        exporter.metric(rejected).await,
+        2.,
+        "only headers that are short enough to be read are counted"
+    );
     exporter.send(&request("shop", vec![span(TRACE, 1, 0, "GET /", 0, 1)])).await;
 }

@@ -1,4 +1,4 @@
-//! Clients that send as fast as they can while the exporter is killed.
+//! Clients that send as fast as possible while the exporter is killed.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,14 +10,14 @@ use tonic::transport::Channel;
 
 use crate::harness::{Exporter, eventually, request};
 
-/// The traces that were acknowledged.
+/// The ids of the traces that were acknowledged.
 #[derive(Clone, Default)]
-pub(crate) struct Sent(Arc<Mutex<Vec<String>>>);
+pub(crate) struct AcknowledgedTraces(Arc<Mutex<Vec<String>>>);
 
-impl Sent {
-    /// Lets so many clients send, each request a trace with these spans, until so many traces are acknowledged in all;
-    /// in the midst of it the exporter is killed.
-    pub(crate) async fn until_killed(
+impl AcknowledgedTraces {
+    /// Starts `clients` clients, which send traces with these spans, one per request. Kills the exporter while they send,
+    /// when at least `enough` traces are acknowledged in total.
+    pub(crate) async fn send_until_killed(
         &self,
         exporter: Exporter,
         (round, clients): (u128, u128),
@@ -50,12 +50,12 @@ impl Sent {
         }
     }
 
-    pub(crate) fn acknowledged(self) -> Vec<String> {
+    pub(crate) fn take(self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
-/// One of the ways into the exporter.
+/// A client of one of the protocols.
 enum Client {
     Http(reqwest::Client, String),
     Grpc(TraceServiceClient<Channel>),
@@ -66,13 +66,13 @@ impl Client {
     async fn new(n: u128, exporter: &Exporter) -> Self {
         let url = |path: &str| format!("{}{path}", exporter.http);
         match n % 3 {
-            0 => Self::Grpc(TraceServiceClient::connect(exporter.grpc.clone()).await.expect("it listens")),
+            0 => Self::Grpc(TraceServiceClient::connect(exporter.grpc.clone()).await.expect("a listener")),
             1 => Self::Zipkin(reqwest::Client::new(), url("/api/v2/spans")),
             _ => Self::Http(reqwest::Client::new(), url("/v1/traces")),
         }
     }
 
-    /// Whether all of the spans were acknowledged.
+    /// Sends spans. Returns true if all of them were acknowledged.
     async fn send(&mut self, spans: Vec<Span>) -> bool {
         match self {
             Self::Http(client, url) => {
@@ -91,7 +91,7 @@ impl Client {
     }
 }
 
-/// What a test needs of a span.
+/// Converts the fields of a span that the tests need.
 fn zipkin(span: &Span) -> serde_json::Value {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     json!({

@@ -1,4 +1,4 @@
-//! The other ways in: OTLP/gRPC, log records, Zipkin.
+//! The other protocols: OTLP/gRPC, log records, Zipkin.
 
 use std::time::Duration;
 
@@ -37,14 +37,14 @@ fn logs(messages: &[&str]) -> ExportLogsServiceRequest {
 }
 
 #[tokio::test]
-async fn grpc_takes_traces_and_logs_plain_and_packed() {
+async fn grpc_accepts_traces_and_logs_with_and_without_gzip() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut traces = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
     let response = traces.export(request("shop", vec![span(TRACE, 1, 0, "plain", 0, 9)])).await.unwrap();
     assert_eq!(response.get_ref().partial_success, None);
     let mut traces = traces.send_compressed(CompressionEncoding::Gzip);
-    traces.export(request("shop", vec![span(TRACE, 2, 1, "packed", 1, 2)])).await.unwrap();
+    traces.export(request("shop", vec![span(TRACE, 2, 1, "compressed", 1, 2)])).await.unwrap();
     let mut logs_client = LogsServiceClient::connect(exporter.grpc.clone())
         .await
         .unwrap()
@@ -52,7 +52,10 @@ async fn grpc_takes_traces_and_logs_plain_and_packed() {
     logs_client.export(logs(&["over gRPC"])).await.unwrap();
 
     let trace = exporter.trace(TRACE, 2, 1).await;
-    assert_eq!((&trace["spans"][0]["name"], &trace["spans"][1]["name"]), (&json!("plain"), &json!("packed")));
+    assert_eq!(
+        (&trace["spans"][0]["name"], &trace["spans"][1]["name"]),
+        (&json!("plain"), &json!("compressed"))
+    );
     assert_eq!(trace["logs"][0]["message"], "over gRPC");
     assert_eq!(trace["logs"][0]["severity"], "ERROR");
 
@@ -68,16 +71,20 @@ async fn grpc_takes_traces_and_logs_plain_and_packed() {
 }
 
 #[tokio::test]
-async fn grpc_refusals_have_a_status_that_says_why() {
+async fn grpc_errors_have_a_code_and_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--outbox-max-bytes", "400", "--sink", "otlp=http://127.0.0.1:9"]);
     let exporter = Exporter::spawn(command);
     let mut client = TraceServiceClient::connect(exporter.grpc.clone()).await.unwrap();
     let of = |length| request("shop", vec![span(TRACE, 1, 0, &"x".repeat(length), 0, 1)]);
-    let never = client.export(of(500)).await.unwrap_err();
-    assert_eq!(never.code(), Code::InvalidArgument);
-    assert!(never.message().contains("in the outbox, which takes 400 at once"), "{}", never.message());
+    let too_large = client.export(of(500)).await.unwrap_err();
+    assert_eq!(too_large.code(), Code::InvalidArgument);
+    assert!(
+        too_large.message().contains("in the outbox, which accepts at most 400 in one batch"),
+        "{}",
+        too_large.message()
+    );
     client.export(of(200)).await.unwrap();
     let full = client.export(of(200)).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted);
@@ -85,15 +92,15 @@ async fn grpc_refusals_have_a_status_that_says_why() {
     let delay = full.get_details_retry_info().and_then(|info| info.retry_delay);
     assert_eq!(delay, Some(Duration::from_secs(2)));
 
-    let deep = request("shop", vec![span(TRACE, 1, 0, &"x".repeat(9 << 20), 0, 1)]);
-    let too_long = client.export(deep).await.unwrap_err();
+    let long = request("shop", vec![span(TRACE, 1, 0, &"x".repeat(9 << 20), 0, 1)]);
+    let too_long = client.export(long).await.unwrap_err();
     assert_eq!(
         (too_long.code(), too_long.message()),
         (Code::InvalidArgument, "the body is longer than 8 MiB")
     );
     assert!(too_long.get_details_retry_info().is_none());
 
-    // What is no call of a service here, and what is no call.
+    // Unknown methods, and requests that are not gRPC.
     let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let unknown = http2
         .post(format!("{}/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", exporter.grpc))
@@ -108,13 +115,13 @@ async fn grpc_refusals_have_a_status_that_says_why() {
 }
 
 #[tokio::test]
-async fn log_records_come_in_as_protobuf_and_json() {
+async fn log_records_are_accepted_in_protobuf_and_json() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let client = reqwest::Client::new();
     let url = format!("{}/v1/logs", exporter.http);
     let body = logs(&["first", "second"]).encode_to_vec();
-    // What comes twice is stored once.
+    // Records that arrive twice are stored once.
     for _ in 0..2 {
         let post = client.post(&url).header("content-type", "application/x-protobuf").body(body.clone());
         let response = post.send().await.unwrap();
@@ -148,7 +155,7 @@ async fn log_records_come_in_as_protobuf_and_json() {
 }
 
 #[tokio::test]
-async fn zipkin_spans_come_in() {
+async fn zipkin_spans_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let client = reqwest::Client::new();

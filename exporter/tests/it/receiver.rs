@@ -1,4 +1,4 @@
-//! Receivers on loopback that take what sinks send, answer what a test says, and keep it.
+//! Receivers on loopback for the sinks: they respond as a test specifies, and record the requests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -25,7 +25,7 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
 }
 
-/// What is answered, and when.
+/// A response, and how long to wait before it.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -44,63 +44,64 @@ impl Answer {
     }
 }
 
-type Judge = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+type Respond = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
 
-/// The requests with the status of their answers.
-type Seen = Arc<Mutex<Vec<(Request, u16)>>>;
+/// The requests with the status of their responses.
+type Recorded = Arc<Mutex<Vec<(Request, u16)>>>;
 
-/// A running receiver; it ends when dropped.
+/// A running receiver. Dropping it stops it.
 pub(crate) struct Receiver {
     pub(crate) url: String,
-    seen: Seen,
-    at_once: Arc<AtOnce>,
+    recorded: Recorded,
+    in_flight: Arc<InFlight>,
     task: JoinHandle<()>,
 }
 
-/// How many requests wait for their answer, and how many have at most.
+/// The number of requests that wait for their response, and the largest number so far.
 #[derive(Default)]
-struct AtOnce {
+struct InFlight {
     now: AtomicUsize,
-    most: AtomicUsize,
+    max: AtomicUsize,
 }
 
 impl Receiver {
-    pub(crate) async fn start(judge: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), judge).await
+    pub(crate) async fn start(respond: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), respond).await
     }
 
     pub(crate) async fn start_at(
         address: SocketAddr,
-        judge: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        respond: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let seen = Seen::default();
-        let judge: Judge = Arc::new(judge);
-        let at_once = Arc::<AtOnce>::default();
-        let router = Router::new().fallback(take).layer(DefaultBodyLimit::max(64 << 20)).with_state((
-            judge,
-            seen.clone(),
-            at_once.clone(),
+        let recorded = Recorded::default();
+        let respond: Respond = Arc::new(respond);
+        let in_flight = Arc::<InFlight>::default();
+        let router = Router::new().fallback(receive).layer(DefaultBodyLimit::max(64 << 20)).with_state((
+            respond,
+            recorded.clone(),
+            in_flight.clone(),
         ));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { url, seen, at_once, task }
+        let task =
+            tokio::spawn(async move { axum::serve(listener, router).await.expect("a running server") });
+        Self { url, recorded, in_flight, task }
     }
 
-    /// The requests that were answered with success.
+    /// Returns the requests with a successful response.
     pub(crate) fn accepted(&self) -> Vec<Request> {
-        let seen = self.seen.lock().unwrap();
-        seen.iter().filter(|(_, status)| *status < 300).map(|(request, _)| request.clone()).collect()
+        let recorded = self.recorded.lock().unwrap();
+        recorded.iter().filter(|(_, status)| *status < 300).map(|(request, _)| request.clone()).collect()
     }
 
-    /// How many requests were there at one time, at most.
-    pub(crate) fn at_once(&self) -> usize {
-        self.at_once.most.load(Ordering::SeqCst)
+    /// Returns the largest number of concurrent requests.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        self.in_flight.max.load(Ordering::SeqCst)
     }
 
-    /// How many requests were answered with this status.
+    /// Returns the number of requests with this status.
     pub(crate) fn answered(&self, status: u16) -> usize {
-        self.seen.lock().unwrap().iter().filter(|(_, answered)| *answered == status).count()
+        self.recorded.lock().unwrap().iter().filter(|(_, answered)| *answered == status).count()
     }
 }
 
@@ -110,20 +111,20 @@ impl Drop for Receiver {
     }
 }
 
-async fn take(
-    State((judge, seen, at_once)): State<(Judge, Seen, Arc<AtOnce>)>,
+async fn receive(
+    State((respond, recorded, in_flight)): State<(Respond, Recorded, Arc<InFlight>)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let request = Request { method, uri, headers, body };
-    let answer = judge(&request);
-    let now = at_once.now.fetch_add(1, Ordering::SeqCst) + 1;
-    at_once.most.fetch_max(now, Ordering::SeqCst);
+    let answer = respond(&request);
+    let now = in_flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+    in_flight.max.fetch_max(now, Ordering::SeqCst);
     tokio::time::sleep(answer.delay).await;
-    at_once.now.fetch_sub(1, Ordering::SeqCst);
-    seen.lock().unwrap().push((request, answer.status));
+    in_flight.now.fetch_sub(1, Ordering::SeqCst);
+    recorded.lock().unwrap().push((request, answer.status));
     let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
     for (name, value) in answer.headers {
         response.headers_mut().insert(name, value.parse().unwrap());
@@ -131,13 +132,13 @@ async fn take(
     response
 }
 
-/// What a receiver of OTLP/HTTP has to find wrong with a request.
+/// Decodes an OTLP/HTTP request. The error is the first violation of the specification.
 pub(crate) fn otlp(request: &Request) -> Result<ExportTraceServiceRequest, String> {
     if request.method != Method::POST || request.uri.path() != "/v1/traces" {
         return Err(format!("{} {}", request.method, request.uri));
     }
     if request.headers.get("content-type").is_none_or(|value| value != "application/x-protobuf") {
-        return Err("the content type".to_owned());
+        return Err("wrong content type".to_owned());
     }
     let decoded = ExportTraceServiceRequest::decode(&request.body[..]).map_err(|error| error.to_string())?;
     let scopes = decoded.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
@@ -146,12 +147,12 @@ pub(crate) fn otlp(request: &Request) -> Result<ExportTraceServiceRequest, Strin
         return Err("no spans".to_owned());
     }
     match spans.find(|span| span.trace_id.len() != 16 || span.span_id.len() != 8) {
-        Some(span) => Err(format!("the ids of {span:?}")),
+        Some(span) => Err(format!("invalid ids: {span:?}")),
         None => Ok(decoded),
     }
 }
 
-/// Answers OTLP as a strict receiver does.
+/// Responds as a strict receiver of OTLP.
 pub(crate) fn strict_otlp(request: &Request) -> Answer {
     match otlp(request) {
         Ok(_) => Answer::ok(),
@@ -159,12 +160,12 @@ pub(crate) fn strict_otlp(request: &Request) -> Answer {
     }
 }
 
-/// How often each span arrived: by trace and span id in hexadecimal digits.
+/// Counts how often each span arrived, by its trace id and span id in hexadecimal digits.
 pub(crate) fn arrived(requests: &[Request]) -> BTreeMap<(String, String), usize> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut arrived = BTreeMap::new();
     for request in requests {
-        let decoded = otlp(request).expect("what was accepted");
+        let decoded = otlp(request).expect("an accepted request");
         for scope in decoded.resource_spans.iter().flat_map(|resource| &resource.scope_spans) {
             for span in &scope.spans {
                 *arrived.entry((hex(&span.trace_id), hex(&span.span_id))).or_default() += 1;

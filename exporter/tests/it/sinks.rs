@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::{Exporter, command, eventually, request, span};
 use crate::listening::certificate;
-use crate::load::Sent;
+use crate::load::AcknowledgedTraces;
 use crate::receiver::{Answer, Receiver, Request, arrived, strict_otlp};
 
 pub(crate) const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
@@ -67,7 +67,7 @@ async fn sinks_do_not_hold_up_each_other() {
     let good_after = start.elapsed();
     everywhere(&slow).await;
     assert!(good_after < start.elapsed(), "the slow one is not waited for");
-    assert!(slow.at_once() >= 3, "several calls at a time: {}", slow.at_once());
+    assert!(slow.max_in_flight() >= 3, "several calls at a time: {}", slow.max_in_flight());
     let metric = |name: &str, sink: &str| {
         let name = format!("logtracer_exporter_{name}{{sink=\"{sink}\"}}");
         let exporter = &exporter;
@@ -228,19 +228,20 @@ async fn kill_with_failing_sinks_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let sinks = [&failing, &good, &picky].map(|receiver| format!("otlp={}", receiver.url));
     let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
-    let sent = Sent::default();
+    let traces = AcknowledgedTraces::default();
     for round in 1..=3 {
-        sent.until_killed(exporter(dir.path(), &sinks), (round, 4), 100 * round as usize, |trace| {
-            let name = |id| if trace.ends_with(['0', '5', 'a', 'f']) && id == 7 { "bad" } else { "work" };
-            (1..=10).map(|id| span(trace, id, 0, name(id), 0, 1)).collect()
-        })
-        .await;
+        traces
+            .send_until_killed(exporter(dir.path(), &sinks), (round, 4), 100 * round as usize, |trace| {
+                let name = |id| if trace.ends_with(['0', '5', 'a', 'f']) && id == 7 { "bad" } else { "work" };
+                (1..=10).map(|id| span(trace, id, 0, name(id), 0, 1)).collect()
+            })
+            .await;
     }
 
     let exporter = exporter(dir.path(), &sinks);
     let drained = async || (exporter.metric("logtracer_exporter_outbox_bytes").await == 0.).then_some(());
     eventually("an empty outbox", drained).await;
-    let acknowledged = sent.acknowledged();
+    let acknowledged = traces.take();
     assert!(acknowledged.len() >= 300);
     let dead = spans_of_dead_letters(dir.path());
     assert!(!dead.is_empty());

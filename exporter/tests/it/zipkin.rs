@@ -1,4 +1,4 @@
-//! The sink `zipkin` against a receiver that holds spans to Zipkin's schema.
+//! The sink `zipkin`, against a receiver that checks spans with Zipkin's schema.
 
 use serde_json::Value;
 
@@ -6,8 +6,8 @@ use crate::harness::{Exporter, eventually, failed, request, span, string};
 use crate::receiver::{Answer, Receiver, Request};
 use crate::sinks::{TRACE, exporter};
 
-/// What Zipkin's own schema demands of a list of spans (zipkin-api/zipkin2-api.yaml).
-fn zipkin_mistake(request: &Request) -> Option<String> {
+/// Returns the first violation of Zipkin's own schema (zipkin-api/zipkin2-api.yaml).
+fn schema_violation(request: &Request) -> Option<String> {
     let is_hex = |value: &Value, lengths: &[usize]| {
         value.as_str().is_some_and(|text| {
             lengths.contains(&text.len())
@@ -18,7 +18,7 @@ fn zipkin_mistake(request: &Request) -> Option<String> {
         return Some(format!("{} {:?}", request.uri, request.headers));
     }
     let Ok(Value::Array(spans)) = serde_json::from_slice(&request.body) else {
-        return Some("no list".to_owned());
+        return Some("not a list".to_owned());
     };
     const KNOWN: [&str; 11] = [
         "traceId",
@@ -43,7 +43,7 @@ fn zipkin_mistake(request: &Request) -> Option<String> {
         };
         let is_kind =
             |value: &Value| matches!(value.as_str(), Some("CLIENT" | "SERVER" | "PRODUCER" | "CONSUMER"));
-        let is_fine = is_hex(&span["traceId"], &[16, 32])
+        let is_valid_span = is_hex(&span["traceId"], &[16, 32])
             && is_hex(&span["id"], &[16])
             && optional("parentId", &|id| is_hex(id, &[16]))
             && optional("kind", &is_kind)
@@ -54,7 +54,7 @@ fn zipkin_mistake(request: &Request) -> Option<String> {
             && optional("remoteEndpoint", &is_endpoint)
             && optional("tags", &is_text_map)
             && object.keys().all(|key| KNOWN.contains(&key.as_str()));
-        if !is_fine {
+        if !is_valid_span {
             return Some(span.to_string());
         }
     }
@@ -62,10 +62,10 @@ fn zipkin_mistake(request: &Request) -> Option<String> {
 }
 
 #[tokio::test]
-async fn zipkin_gets_spans_as_its_schema_wants_them() {
-    let receiver = Receiver::start(|request: &Request| match zipkin_mistake(request) {
+async fn sent_spans_conform_to_zipkins_schema() {
+    let receiver = Receiver::start(|request: &Request| match schema_violation(request) {
         None => Answer::new(202, ""),
-        Some(mistake) => Answer::new(400, mistake),
+        Some(violation) => Answer::new(400, violation),
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ async fn zipkin_gets_spans_as_its_schema_wants_them() {
 }
 
 #[tokio::test]
-async fn another_exporter_takes_what_the_sink_zipkin_sends() {
+async fn another_exporter_accepts_the_spans_of_the_sink_zipkin() {
     let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let second = Exporter::start(second_dir.path());
     let first = exporter(first_dir.path(), &[&format!("zipkin={}", second.http)]);

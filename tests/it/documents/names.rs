@@ -70,7 +70,7 @@ fn every_named_reason_exists() {
     }
     let troubleshooting = pages::page("docs/troubleshooting.md");
     for (line, cells) in
-        rows_after(&troubleshooting, "| `reason` of `logtracer_exporter_requests_refused_total`")
+        rows_after(&troubleshooting, "| `reason` of `logtracer_exporter_requests_rejected_total`")
     {
         let reason = cells[0].trim_matches('`');
         assert!(sources.contains(&format!("=> \"{reason}\"")), "{}: {reason:?}", troubleshooting.at(line));

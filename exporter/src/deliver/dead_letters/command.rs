@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::{Letter, SELECT, letter, path, schema};
 use crate::otlp::Signal;
-use crate::otlp::any_value;
 use crate::storage::sqlite;
 
 /// What to do with what sinks have refused for good
@@ -144,7 +143,7 @@ fn what(letter: &Letter) -> String {
             .find_map(|scope| scope.spans.first())
     {
         let name = span.name.chars().take(80).collect::<String>();
-        return format!("{}/{} {:?}", any_value::hex(&span.trace_id), any_value::hex(&span.span_id), name);
+        return format!("{}/{} {:?}", hex::encode(&span.trace_id), hex::encode(&span.span_id), name);
     }
     match letter.signal {
         Signal::Traces => format!("{} spans", letter.items),

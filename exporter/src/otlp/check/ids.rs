@@ -1,24 +1,24 @@
-//! The ids of a span.
+//! Checking the ids of a span.
 
 use std::fmt;
 
-/// What makes a span invalid.
+/// The reason why a span is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum InvalidIds {
     TraceIdLength,
     TraceIdZero,
     SpanIdLength,
     SpanIdZero,
-    ParentLength,
+    ParentSpanIdLength,
 }
 
 impl InvalidIds {
-    /// The first thing that is wrong with a span, from its three ids.
+    /// Returns the first error in the three ids of a span.
     pub(crate) fn check(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8]) -> Option<Self> {
         match (trace_id.len(), span_id.len(), parent_span_id.len()) {
             (len, _, _) if len != 16 => Some(Self::TraceIdLength),
             (_, len, _) if len != 8 => Some(Self::SpanIdLength),
-            (_, _, len) if len != 8 && len != 0 => Some(Self::ParentLength),
+            (_, _, len) if len != 8 && len != 0 => Some(Self::ParentSpanIdLength),
             _ if trace_id.iter().all(|byte| *byte == 0) => Some(Self::TraceIdZero),
             _ if span_id.iter().all(|byte| *byte == 0) => Some(Self::SpanIdZero),
             _ => None,
@@ -31,7 +31,7 @@ impl InvalidIds {
             Self::TraceIdZero => "trace id is zero",
             Self::SpanIdLength => "span id without 8 bytes",
             Self::SpanIdZero => "span id is zero",
-            Self::ParentLength => "parent span id without 8 bytes",
+            Self::ParentSpanIdLength => "parent span id without 8 bytes",
         }
     }
 }

@@ -1,17 +1,17 @@
-//! An estimate for requests in JSON.
+//! Estimating the decoded size of a request in JSON.
 
 use std::mem::size_of;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-/// What a request in JSON takes in memory when decoded, at most.
+/// Returns an upper limit for the memory that a request in JSON takes when decoded.
 ///
-/// Every member and element but the first of its object or array comes after a comma, and every object that is not
-/// the value of a member is an element, a span or a log record at most; deep nesting the decoder refuses. What is no JSON is left to
-/// the decoder, too.
+/// Every member and element except the first of its object or array follows a comma. Every object that is not the value
+/// of a member is an element of a list, at most as large as a span or a log record. Deep nesting and invalid JSON are
+/// not checked here: the decoder rejects them.
 pub(crate) fn decoded_bytes(body: &[u8]) -> usize {
-    /// A value in the buffer of the decoder, or a text with its allocation.
+    /// The size of a value in the buffer of the decoder, or of a text with its allocation.
     const VALUE_BYTES: usize = 64;
     const ELEMENT_BYTES: usize = size_of::<Span>();
     const { assert!(ELEMENT_BYTES >= size_of::<LogRecord>()) }

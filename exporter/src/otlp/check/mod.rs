@@ -1,18 +1,19 @@
-//! Checking an OTLP request without building it: the shape of every message, the UTF-8 of every text, the ids of
-//! every span, and what it would take in memory.
+//! Checking an OTLP request without decoding it: the fields of every message, the UTF-8 of every text, the ids of
+//! every span, and the memory that the decoded request takes.
 //!
 //! ```text
-//!  walk (the wire format, one pass) ──► shapes (what each field of each message is)
-//!  json (an estimate for JSON)
+//!  protobuf ──► wire (one pass over the wire format) ──► schema (the type of each field)
+//!                                                   └──► ids    (the ids of each span)
+//!  JSON ──────► json (an estimate of the decoded size)
 //! ```
 //!
-//! This is what makes it possible to keep a request as it came: a body that passes is one that a later reader can
-//! decode. It costs a fraction of decoding, for it allocates nothing.
+//! A valid body can be stored unchanged, because every later reader can decode it. The check is much cheaper than
+//! decoding, because it does not allocate.
 //!
-//! Invariants: what [`check`] finds in order, prost decodes (held by `what_passes_can_be_decoded` in the tests).
-//! What it does not find too large takes no more than a small multiple of [`MAX_DECODED_BYTES`](MAX_DECODED_BYTES) to decode: it stops
-//! where prost would stop, or earlier.
-//! What is odd (groups, an invalid span) is left to the thorough way in [`super::decode`].
+//! Invariant: prost decodes every body that is [`CheckResult::Valid`] (`valid_bodies_can_be_decoded`).
+//! Invariant: decoding a body that is not [`CheckResult::TooLarge`] takes at most a small multiple of
+//! [`MAX_DECODED_BYTES`], because prost fails where the check fails.
+//! A body with groups or an invalid span has to be decoded and encoded again, which is the receiver's task.
 
 mod ids;
 mod json;
@@ -25,61 +26,61 @@ pub(crate) mod tests;
 use crate::otlp::Signal;
 pub(crate) use ids::InvalidIds;
 pub(crate) use json::decoded_bytes as json_decoded_bytes;
-use wire::{Fault, Seen};
+use wire::{Totals, WireError};
 
-/// The largest request when decoded: its bytes, the elements of its lists and the allocations of its texts.
+/// The largest decoded request: its bytes, the elements of its lists and the allocations of its texts.
 ///
-/// Two bytes on the wire can stand for an element of a hundred, so the length of a body alone bounds nothing.
+/// Two bytes on the wire can become an element of a hundred bytes, so a limit for the body alone is not enough.
 pub(crate) const MAX_DECODED_BYTES: usize = 32 << 20;
 
-/// The most spans or log records in one request.
+/// The largest number of spans or log records in one request.
 pub(crate) const MAX_ITEMS: u32 = 50_000;
 
-/// What a body is.
+/// The result of [`check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Each span is valid; so many spans or log records there are.
-    InOrder { items: u32 },
-    /// It can be decoded in this much memory, but not kept as it is.
-    Odd { decoded_bytes: usize },
-    /// It cannot be decoded; an attempt takes this much memory.
+pub(crate) enum CheckResult {
+    /// The body can be stored unchanged, and has this number of spans or log records.
+    Valid { items: u32 },
+    /// The body can be decoded in this much memory, but not be stored unchanged.
+    NeedsDecoding { decoded_bytes: usize },
+    /// The body cannot be decoded. The attempt takes this much memory.
     Malformed { decoded_bytes: usize },
-    /// Its values are nested too deeply.
+    /// The values are nested too deeply.
     TooDeep,
-    /// It has more than [`MAX_ITEMS`](MAX_ITEMS) spans or log records.
-    TooMany,
-    /// Decoded it would be larger than [`MAX_DECODED_BYTES`](MAX_DECODED_BYTES).
+    /// The body has more than [`MAX_ITEMS`] spans or log records.
+    TooManyItems,
+    /// The decoded body is larger than [`MAX_DECODED_BYTES`].
     TooLarge,
 }
 
-/// Looks at the export request of a signal.
-pub(crate) fn check(signal: Signal, body: &[u8]) -> Verdict {
-    let shape = match signal {
+/// Checks the export request of a signal.
+pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
+    let request = match signal {
         Signal::Traces => &schema::TRACES,
         Signal::Logs => &schema::LOGS,
     };
-    let mut seen = Seen::new(body);
-    match wire::message(shape, body, 0, &mut seen) {
-        Ok(()) if seen.is_odd => Verdict::Odd { decoded_bytes: seen.decoded_bytes },
-        Ok(()) => Verdict::InOrder { items: seen.items },
-        Err(Fault::Malformed) => Verdict::Malformed { decoded_bytes: seen.decoded_bytes },
-        Err(Fault::TooDeep) => Verdict::TooDeep,
-        Err(Fault::TooMany) => Verdict::TooMany,
-        Err(Fault::TooLarge) => Verdict::TooLarge,
+    let mut totals = Totals::new(body);
+    match wire::check_message(request, body, 0, &mut totals) {
+        Ok(()) if totals.needs_decoding => CheckResult::NeedsDecoding { decoded_bytes: totals.decoded_bytes },
+        Ok(()) => CheckResult::Valid { items: totals.items },
+        Err(WireError::Malformed) => CheckResult::Malformed { decoded_bytes: totals.decoded_bytes },
+        Err(WireError::TooDeep) => CheckResult::TooDeep,
+        Err(WireError::TooManyItems) => CheckResult::TooManyItems,
+        Err(WireError::TooLarge) => CheckResult::TooLarge,
     }
 }
 
-/// What one span takes when decoded; something above the bound, if that is more than the bound.
+/// Returns the size of a decoded span. If it exceeds [`MAX_DECODED_BYTES`], the result is any number above that.
 pub(crate) fn span_bytes(body: &[u8]) -> usize {
-    let mut seen = Seen::new(body);
-    // What is malformed is not decoded any further than it has been counted here.
-    let _ = wire::message(&schema::SPAN, body, 0, &mut seen);
-    seen.decoded_bytes
+    let mut totals = Totals::new(body);
+    // The decoder reads a malformed span no further than this check.
+    let _ = wire::check_message(&schema::SPAN, body, 0, &mut totals);
+    totals.decoded_bytes
 }
 
-/// True if a body takes too much memory to be decoded.
+/// Returns true if decoding a body takes too much memory.
 ///
-/// The receivers let no such body into the outbox, but the file can hold anything.
+/// The receivers write no such body to the outbox, but a file can contain anything.
 pub(crate) fn is_too_large(signal: Signal, body: &[u8]) -> bool {
-    matches!(check(signal, body), Verdict::TooLarge | Verdict::TooMany)
+    matches!(check(signal, body), CheckResult::TooLarge | CheckResult::TooManyItems)
 }

@@ -1,4 +1,4 @@
-//! What each field of each message of OTLP is.
+//! The messages of OTLP, with the type of each field.
 
 use std::mem::size_of;
 
@@ -6,55 +6,58 @@ use opentelemetry_proto::tonic::common::v1 as common;
 use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 
-/// A message: what each field holds, by its number.
-pub(super) struct Shape {
+/// A type of message.
+pub(super) struct MessageType {
+    /// The type of each field, indexed by field number.
     pub(super) fields: &'static [Field],
     pub(super) role: Role,
-    /// What one takes in a list; nothing for what is part of the message that holds it.
+    /// The size of one as an element of a list. Zero if the size of the enclosing message includes it.
     pub(super) size: usize,
 }
 
-/// What a message is to the walk.
+/// The meaning of a message for the check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    Chunk,
     Span,
     LogRecord,
+    Other,
 }
 
+/// The type of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
-    /// Not known: anything will do.
+    /// Unknown: any wire type is valid.
     Any,
     Varint,
     Fixed64,
     Fixed32,
     Bytes,
     Text,
-    Message(&'static Shape),
+    Message(&'static MessageType),
 }
 
 use Field::{Any, Bytes, Fixed32, Fixed64, Text, Varint};
 
-const fn shape(fields: &'static [Field]) -> Shape {
-    Shape { fields, role: Role::Chunk, size: 0 }
+const fn message(fields: &'static [Field]) -> MessageType {
+    MessageType { fields, role: Role::Other, size: 0 }
 }
 
-/// A message that is an element of a list.
-const fn element<T>(fields: &'static [Field]) -> Shape {
-    Shape { fields, role: Role::Chunk, size: size_of::<T>() }
+/// A message that is the element of a list.
+const fn element<T>(fields: &'static [Field]) -> MessageType {
+    MessageType { fields, role: Role::Other, size: size_of::<T>() }
 }
 
-// From opentelemetry/proto/{collector/trace,collector/logs,trace,logs,resource,common}/v1; index 0 is no field.
-pub(super) static TRACES: Shape = shape(&[Any, Field::Message(&RESOURCE_SPANS)]);
-static RESOURCE_SPANS: Shape =
+// From opentelemetry/proto/{collector/trace,collector/logs,trace,logs,resource,common}/v1; there is no field 0.
+pub(super) static TRACES: MessageType = message(&[Any, Field::Message(&RESOURCE_SPANS)]);
+static RESOURCE_SPANS: MessageType =
     element::<trace::ResourceSpans>(&[Any, Field::Message(&RESOURCE), Field::Message(&SCOPE_SPANS), Text]);
-static RESOURCE: Shape = shape(&[Any, Field::Message(&KEY_VALUE), Varint, Field::Message(&ENTITY_REF)]);
-static ENTITY_REF: Shape = element::<common::EntityRef>(&[Any, Text, Text, Text, Text]);
-static SCOPE_SPANS: Shape =
+static RESOURCE: MessageType =
+    message(&[Any, Field::Message(&KEY_VALUE), Varint, Field::Message(&ENTITY_REF)]);
+static ENTITY_REF: MessageType = element::<common::EntityRef>(&[Any, Text, Text, Text, Text]);
+static SCOPE_SPANS: MessageType =
     element::<trace::ScopeSpans>(&[Any, Field::Message(&SCOPE), Field::Message(&SPAN), Text]);
-static SCOPE: Shape = shape(&[Any, Text, Text, Field::Message(&KEY_VALUE), Varint]);
-pub(super) static SPAN: Shape = Shape {
+static SCOPE: MessageType = message(&[Any, Text, Text, Field::Message(&KEY_VALUE), Varint]);
+pub(super) static SPAN: MessageType = MessageType {
     role: Role::Span,
     size: size_of::<trace::Span>(),
     fields: &[
@@ -77,14 +80,14 @@ pub(super) static SPAN: Shape = Shape {
         Fixed32,                    // 16 flags
     ],
 };
-static EVENT: Shape =
+static EVENT: MessageType =
     element::<trace::span::Event>(&[Any, Fixed64, Text, Field::Message(&KEY_VALUE), Varint]);
-static LINK: Shape =
+static LINK: MessageType =
     element::<trace::span::Link>(&[Any, Bytes, Bytes, Text, Field::Message(&KEY_VALUE), Varint, Fixed32]);
-static STATUS: Shape = shape(&[Any, Any, Text, Varint]);
-static KEY_VALUE: Shape = element::<common::KeyValue>(&[Any, Text, Field::Message(&ANY_VALUE), Varint]);
-static ANY_VALUE: Shape = shape(ANY_VALUE_FIELDS);
-static ARRAY_ELEMENT: Shape = element::<common::AnyValue>(ANY_VALUE_FIELDS);
+static STATUS: MessageType = message(&[Any, Any, Text, Varint]);
+static KEY_VALUE: MessageType = element::<common::KeyValue>(&[Any, Text, Field::Message(&ANY_VALUE), Varint]);
+static ANY_VALUE: MessageType = message(ANY_VALUE_FIELDS);
+static ARRAY_ELEMENT: MessageType = element::<common::AnyValue>(ANY_VALUE_FIELDS);
 static ANY_VALUE_FIELDS: &[Field] = &[
     Any,
     Text,
@@ -96,15 +99,15 @@ static ANY_VALUE_FIELDS: &[Field] = &[
     Bytes,
     Varint,
 ];
-static ARRAY_VALUE: Shape = shape(&[Any, Field::Message(&ARRAY_ELEMENT)]);
-static KEY_VALUE_LIST: Shape = shape(&[Any, Field::Message(&KEY_VALUE)]);
+static ARRAY_VALUE: MessageType = message(&[Any, Field::Message(&ARRAY_ELEMENT)]);
+static KEY_VALUE_LIST: MessageType = message(&[Any, Field::Message(&KEY_VALUE)]);
 
-pub(super) static LOGS: Shape = shape(&[Any, Field::Message(&RESOURCE_LOGS)]);
-static RESOURCE_LOGS: Shape =
+pub(super) static LOGS: MessageType = message(&[Any, Field::Message(&RESOURCE_LOGS)]);
+static RESOURCE_LOGS: MessageType =
     element::<logs::ResourceLogs>(&[Any, Field::Message(&RESOURCE), Field::Message(&SCOPE_LOGS), Text]);
-static SCOPE_LOGS: Shape =
+static SCOPE_LOGS: MessageType =
     element::<logs::ScopeLogs>(&[Any, Field::Message(&SCOPE), Field::Message(&LOG_RECORD), Text]);
-static LOG_RECORD: Shape = Shape {
+static LOG_RECORD: MessageType = MessageType {
     role: Role::LogRecord,
     size: size_of::<logs::LogRecord>(),
     fields: &[

@@ -1,4 +1,4 @@
-//! The walk beside the decoder of prost, which has the last word.
+//! Comparing the check with the decoder of prost.
 
 use super::*;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -105,49 +105,49 @@ pub(crate) fn log_request(records: u64) -> ExportLogsServiceRequest {
 }
 
 #[test]
-fn every_field_is_known() {
-    assert_eq!(check(Signal::Traces, &request(4).encode_to_vec()), Verdict::InOrder { items: 4 });
-    assert_eq!(check(Signal::Logs, &log_request(4).encode_to_vec()), Verdict::InOrder { items: 4 });
-    assert_eq!(check(Signal::Traces, b""), Verdict::InOrder { items: 0 });
+fn every_field_is_in_the_schema() {
+    assert_eq!(check(Signal::Traces, &request(4).encode_to_vec()), CheckResult::Valid { items: 4 });
+    assert_eq!(check(Signal::Logs, &log_request(4).encode_to_vec()), CheckResult::Valid { items: 4 });
+    assert_eq!(check(Signal::Traces, b""), CheckResult::Valid { items: 0 });
 }
 
-/// Holds the walk to the decoder for every cut of a body, and for every byte with every bit flipped and with some
+/// Compares the check with the decoder for every prefix of a body, and for every byte with each bit flipped and with some
 /// special values.
-fn mutate<T: Message + Default>(signal: Signal, body: &[u8], count: impl Fn(&T) -> usize) {
-    let mut passed = 0;
-    let mut look = |mutant: &[u8]| match (check(signal, mutant), T::decode(mutant)) {
-        (Verdict::InOrder { items }, decoded) => {
+fn check_mutants<T: Message + Default>(signal: Signal, body: &[u8], count: impl Fn(&T) -> usize) {
+    let mut valid = 0;
+    let mut compare = |mutant: &[u8]| match (check(signal, mutant), T::decode(mutant)) {
+        (CheckResult::Valid { items }, decoded) => {
             assert_eq!(count(&decoded.expect("prost must decode it")), items as usize);
-            passed += 1;
+            valid += 1;
         }
-        (Verdict::Odd { .. }, decoded) => assert!(decoded.is_ok()),
-        (_, decoded) => assert!(decoded.is_err(), "prost would go on where the walk has stopped"),
+        (CheckResult::NeedsDecoding { .. }, decoded) => assert!(decoded.is_ok()),
+        (_, decoded) => assert!(decoded.is_err(), "prost decodes what the check rejects"),
     };
     for length in 0..body.len() {
-        look(&body[..length]);
+        compare(&body[..length]);
     }
     for index in 0..body.len() {
         let mut mutant = body.to_vec();
         for value in (0..8).map(|bit| body[index] ^ (1 << bit)).chain([0, 0x7f, 0x80, 0xff]) {
             mutant[index] = value;
-            look(&mutant);
+            compare(&mutant);
         }
     }
-    assert!(passed > 1000, "only {passed} mutants passed");
+    assert!(valid > 1000, "only {valid} mutants are valid");
 }
 
 #[test]
-fn what_passes_can_be_decoded() {
-    mutate(Signal::Traces, &request(2).encode_to_vec(), |request: &ExportTraceServiceRequest| {
+fn valid_bodies_can_be_decoded() {
+    check_mutants(Signal::Traces, &request(2).encode_to_vec(), |request: &ExportTraceServiceRequest| {
         request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans).count()
     });
-    mutate(Signal::Logs, &log_request(2).encode_to_vec(), |request: &ExportLogsServiceRequest| {
+    check_mutants(Signal::Logs, &log_request(2).encode_to_vec(), |request: &ExportLogsServiceRequest| {
         request.resource_logs.iter().flat_map(|r| &r.scope_logs).flat_map(|s| &s.log_records).count()
     });
 }
 
 #[test]
-fn deep_nesting_is_left_to_the_thorough_way() {
+fn deep_nesting_is_rejected() {
     let mut value = AnyValue { value: Some(Value::IntValue(1)) };
     for _ in 0..1000 {
         value = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })) };
@@ -155,11 +155,11 @@ fn deep_nesting_is_left_to_the_thorough_way() {
     let mut deep = request(1);
     deep.resource_spans[0].scope_spans[0].spans[0].attributes[0].value = Some(value);
     let body = deep.encode_to_vec();
-    assert_eq!(check(Signal::Traces, &body), Verdict::TooDeep);
+    assert_eq!(check(Signal::Traces, &body), CheckResult::TooDeep);
     assert!(ExportTraceServiceRequest::decode(&body[..]).is_err());
 }
 
-/// A valid span, and then very many messages of two bytes: four ways to take far more memory than bytes.
+/// Returns bodies with a valid span and then millions of messages of two bytes, which take far more memory than the body.
 pub(crate) fn bombs() -> [Vec<u8>; 4] {
     let wrapped = |field: u8, inner: &[u8]| {
         let mut outer = vec![field << 3 | 2];
@@ -178,30 +178,30 @@ pub(crate) fn bombs() -> [Vec<u8>; 4] {
 }
 
 #[test]
-fn what_grows_too_much_is_found() {
+fn a_body_that_is_too_large_when_decoded_is_found() {
     for bomb in bombs() {
-        assert!(matches!(check(Signal::Traces, &bomb), Verdict::TooLarge | Verdict::TooMany));
+        assert!(matches!(check(Signal::Traces, &bomb), CheckResult::TooLarge | CheckResult::TooManyItems));
     }
-    // What clients send is far from the bound.
+    // Requests of usual clients are far below the limit.
     let body = request(4000).encode_to_vec();
     assert!(body.len() > 3 << 20, "{}", body.len());
-    assert_eq!(check(Signal::Traces, &body), Verdict::InOrder { items: 4000 });
+    assert_eq!(check(Signal::Traces, &body), CheckResult::Valid { items: 4000 });
     assert!(json_decoded_bytes(&serde_json::to_vec(&request(1000)).unwrap()) <= MAX_DECODED_BYTES);
     for element in ["{}", "1", "\"\"", "[]", "{\"a\":1}"] {
         let json = format!("{{\"resourceSpans\":[{}]}}", vec![element; 2 << 20].join(" , "));
         assert!(json_decoded_bytes(json.as_bytes()) > MAX_DECODED_BYTES, "{element}");
     }
     let text = format!("{{\"a\":\"{}\"}}", "{,\\\",{".repeat(1 << 20));
-    assert!(json_decoded_bytes(text.as_bytes()) <= MAX_DECODED_BYTES, "all of it is one text");
+    assert!(json_decoded_bytes(text.as_bytes()) <= MAX_DECODED_BYTES, "the body is a single text");
 }
 
 #[test]
-fn groups_are_skipped() {
+fn a_body_with_groups_needs_decoding() {
     let mut body = request(1).encode_to_vec();
     let group = [15 << 3 | 3, 8, 1, 15 << 3 | 3, 15 << 3 | 4, 15 << 3 | 4];
     body.extend_from_slice(&group);
-    assert!(matches!(check(Signal::Traces, &body), Verdict::Odd { .. }));
+    assert!(matches!(check(Signal::Traces, &body), CheckResult::NeedsDecoding { .. }));
     assert!(ExportTraceServiceRequest::decode(&body[..]).is_ok());
     body.pop();
-    assert!(matches!(check(Signal::Traces, &body), Verdict::Malformed { .. }));
+    assert!(matches!(check(Signal::Traces, &body), CheckResult::Malformed { .. }));
 }

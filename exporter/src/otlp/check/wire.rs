@@ -1,49 +1,51 @@
-//! One pass over the wire format of protobuf.
+//! One pass over the protobuf wire format, without decoding.
 
 use super::ids::InvalidIds;
-use super::schema::{Field, Role, Shape};
+use super::schema::{Field, MessageType, Role};
 use super::{MAX_DECODED_BYTES, MAX_ITEMS};
 use Field::{Any, Bytes, Fixed32, Fixed64, Text, Varint};
 
-/// What the walk has met so far.
-pub(super) struct Seen {
+/// The totals of the bytes that were read so far.
+pub(super) struct Totals {
     /// Spans or log records.
     pub(super) items: u32,
-    /// The sizes of the body, of the elements of all lists, and of what each text takes beside its bytes.
+    /// The size of the body, of the elements of all lists, and of the allocation of each text in addition to its bytes.
     pub(super) decoded_bytes: usize,
-    pub(super) is_odd: bool,
+    /// True if the body contains a group or an invalid span.
+    pub(super) needs_decoding: bool,
 }
 
-impl Seen {
+impl Totals {
     pub(super) fn new(body: &[u8]) -> Self {
-        Self { items: 0, decoded_bytes: body.len(), is_odd: false }
+        Self { items: 0, decoded_bytes: body.len(), needs_decoding: false }
     }
 
-    fn count_item(&mut self) -> Result<(), Fault> {
+    fn count_item(&mut self) -> Result<(), WireError> {
         self.items += 1;
-        if self.items > MAX_ITEMS { Err(Fault::TooMany) } else { Ok(()) }
+        if self.items > MAX_ITEMS { Err(WireError::TooManyItems) } else { Ok(()) }
     }
 
-    fn add(&mut self, bytes: usize) -> Result<(), Fault> {
+    fn add(&mut self, bytes: usize) -> Result<(), WireError> {
         self.decoded_bytes += bytes;
-        if self.decoded_bytes > MAX_DECODED_BYTES { Err(Fault::TooLarge) } else { Ok(()) }
+        if self.decoded_bytes > MAX_DECODED_BYTES { Err(WireError::TooLarge) } else { Ok(()) }
     }
 }
 
-pub(super) enum Fault {
+/// The reason why the check stops.
+pub(super) enum WireError {
     Malformed,
     TooDeep,
-    TooMany,
+    TooManyItems,
     TooLarge,
 }
 
-/// An allocation of few bytes, or a text as an element of a list.
+/// The size of a small allocation, or of a text as an element of a list.
 const TEXT_BYTES: usize = 32;
 
-/// Well below the 100 of prost.
+/// Well below the limit of prost, which is 100.
 const MAX_DEPTH: u32 = 64;
 
-/// The ids of one span, while it is read. As in every protobuf message, the last of several counts.
+/// The ids of the span that is being read. If a field is repeated, the last one is used, as in every protobuf message.
 #[derive(Default)]
 struct Ids<'a> {
     trace_id: &'a [u8],
@@ -51,34 +53,39 @@ struct Ids<'a> {
     parent_span_id: &'a [u8],
 }
 
-/// Walks over one message, and over those that it holds.
-pub(super) fn message(shape: &Shape, mut rest: &[u8], depth: u32, seen: &mut Seen) -> Result<(), Fault> {
+/// Checks a message and the messages in it.
+pub(super) fn check_message(
+    message: &MessageType,
+    mut rest: &[u8],
+    depth: u32,
+    totals: &mut Totals,
+) -> Result<(), WireError> {
     if depth > MAX_DEPTH {
-        return Err(Fault::TooDeep);
+        return Err(WireError::TooDeep);
     }
     let mut ids = Ids::default();
     while !rest.is_empty() {
-        let (number, wire_type) = key(&mut rest).ok_or(Fault::Malformed)?;
-        let field = shape.fields.get(number as usize).copied().unwrap_or(Any);
+        let (number, wire_type) = key(&mut rest).ok_or(WireError::Malformed)?;
+        let field = message.fields.get(number as usize).copied().unwrap_or(Any);
         match (wire_type, field) {
             (0, Varint | Any) | (1, Fixed64 | Any) | (5, Fixed32 | Any) => {
                 skip(&mut rest, number, wire_type, depth)?;
             }
             (2, Bytes | Text | Field::Message(_) | Any) => {
-                let bytes = delimited(&mut rest).ok_or(Fault::Malformed)?;
+                let bytes = delimited(&mut rest).ok_or(WireError::Malformed)?;
                 match field {
                     Text => {
                         check_text(bytes)?;
-                        seen.add(TEXT_BYTES)?;
+                        totals.add(TEXT_BYTES)?;
                     }
                     Field::Message(inner) => {
-                        seen.add(inner.size)?;
-                        message(inner, bytes, depth + 1, seen)?;
+                        totals.add(inner.size)?;
+                        check_message(inner, bytes, depth + 1, totals)?;
                     }
-                    Bytes => seen.add(TEXT_BYTES)?,
+                    Bytes => totals.add(TEXT_BYTES)?,
                     _ => {}
                 }
-                if shape.role == Role::Span {
+                if message.role == Role::Span {
                     match number {
                         1 => ids.trace_id = bytes,
                         2 => ids.span_id = bytes,
@@ -88,40 +95,41 @@ pub(super) fn message(shape: &Shape, mut rest: &[u8], depth: u32, seen: &mut See
                 }
             }
             (3, Any) => {
-                seen.is_odd = true;
+                totals.needs_decoding = true;
                 skip(&mut rest, number, wire_type, depth)?;
             }
-            _ => return Err(Fault::Malformed),
+            _ => return Err(WireError::Malformed),
         }
     }
-    match shape.role {
-        Role::Chunk => {}
+    match message.role {
+        Role::Other => {}
         Role::Span => {
-            seen.is_odd |= InvalidIds::check(ids.trace_id, ids.span_id, ids.parent_span_id).is_some();
-            seen.count_item()?;
+            totals.needs_decoding |=
+                InvalidIds::check(ids.trace_id, ids.span_id, ids.parent_span_id).is_some();
+            totals.count_item()?;
         }
-        Role::LogRecord => seen.count_item()?,
+        Role::LogRecord => totals.count_item()?,
     }
     Ok(())
 }
 
-/// Texts are short and ASCII, most of them.
+/// Most texts are short and ASCII, which is faster to check.
 #[inline]
-fn check_text(bytes: &[u8]) -> Result<(), Fault> {
-    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(Fault::Malformed) }
+fn check_text(bytes: &[u8]) -> Result<(), WireError> {
+    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(WireError::Malformed) }
 }
 
-/// Goes past the value of a field; a group ends with its number.
-fn skip(rest: &mut &[u8], number: u32, wire_type: u32, depth: u32) -> Result<(), Fault> {
+/// Skips the value of a field. A group ends with an end tag of the same number.
+fn skip(rest: &mut &[u8], number: u32, wire_type: u32, depth: u32) -> Result<(), WireError> {
     if depth > MAX_DEPTH {
-        return Err(Fault::TooDeep);
+        return Err(WireError::TooDeep);
     }
     let skipped = match wire_type {
         0 => varint(rest).map(drop),
         1 => take(rest, 8).map(drop),
         2 => delimited(rest).map(drop),
         3 => loop {
-            match key(rest).ok_or(Fault::Malformed)? {
+            match key(rest).ok_or(WireError::Malformed)? {
                 (end, 4) if end == number => break Some(()),
                 (_, 4) => break None,
                 (inner, wire_type) => skip(rest, inner, wire_type, depth + 1)?,
@@ -130,10 +138,10 @@ fn skip(rest: &mut &[u8], number: u32, wire_type: u32, depth: u32) -> Result<(),
         5 => take(rest, 4).map(drop),
         _ => None,
     };
-    skipped.ok_or(Fault::Malformed)
+    skipped.ok_or(WireError::Malformed)
 }
 
-/// The number and the wire type of a field.
+/// Reads the number and the wire type of a field.
 #[inline]
 fn key(rest: &mut &[u8]) -> Option<(u32, u32)> {
     let key = u32::try_from(varint(rest)?).ok()?;
@@ -148,7 +156,7 @@ fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
-    // Nearly every key and length is a single byte.
+    // Almost every key and length is a single byte.
     match rest.split_first() {
         Some((&byte, after)) if byte < 0x80 => {
             *rest = after;

@@ -1,4 +1,4 @@
-//! Spans of Zipkin v2 in JSON, converted to OTLP.
+//! Converting Zipkin v2 spans in JSON to OTLP.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -46,28 +46,28 @@ struct Annotation {
     value: String,
 }
 
-/// Reads a list of spans; the error says what is wrong with which of them.
+/// Converts a list of spans. The error contains the index of the invalid span.
 pub(in crate::receive) fn convert(body: &[u8]) -> Result<ExportTraceServiceRequest, String> {
     let spans: Vec<ZipkinSpan> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    // By service and scope, in the order of their first span.
-    let mut places: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    // The index in `resource_spans` by service, scope and version.
+    let mut groups: BTreeMap<(String, String, String), usize> = BTreeMap::new();
     let mut resource_spans: Vec<ResourceSpans> = Vec::new();
     for (index, mut span) in spans.into_iter().enumerate() {
         let mut tags = span.tags.take().unwrap_or_default();
         let service = span.local_endpoint.as_mut().and_then(|local| local.service_name.take());
-        let mut tag = |name: &str, older: &str| tags.remove(name).or_else(|| tags.remove(older));
+        let mut tag = |name: &str, old_name: &str| tags.remove(name).or_else(|| tags.remove(old_name));
         let scope = tag("otel.scope.name", "otel.library.name").unwrap_or_default();
         let version = tag("otel.scope.version", "otel.library.version").unwrap_or_default();
         let key = (service.unwrap_or_default(), scope, version);
-        let origin = match places.entry(key) {
+        let group = match groups.entry(key) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                resource_spans.push(group(new.key()));
+                resource_spans.push(empty_group(new.key()));
                 *new.insert(resource_spans.len() - 1)
             }
         };
-        let converted = otlp(span, tags).map_err(|error| format!("span {index}: {error}"))?;
-        let scope_spans = resource_spans.get_mut(origin).and_then(|group| group.scope_spans.first_mut());
+        let converted = convert_span(span, tags).map_err(|error| format!("span {index}: {error}"))?;
+        let scope_spans = resource_spans.get_mut(group).and_then(|group| group.scope_spans.first_mut());
         if let Some(scope_spans) = scope_spans {
             scope_spans.spans.push(converted);
         }
@@ -75,8 +75,8 @@ pub(in crate::receive) fn convert(body: &[u8]) -> Result<ExportTraceServiceReque
     Ok(ExportTraceServiceRequest { resource_spans })
 }
 
-fn group((service, scope, version): &(String, String, String)) -> ResourceSpans {
-    let name = (!service.is_empty()).then(|| text("service.name", service));
+fn empty_group((service, scope, version): &(String, String, String)) -> ResourceSpans {
+    let name = (!service.is_empty()).then(|| string_attribute("service.name", service));
     let scope = InstrumentationScope { name: scope.clone(), version: version.clone(), ..Default::default() };
     ResourceSpans {
         resource: Some(Resource { attributes: name.into_iter().collect(), ..Default::default() }),
@@ -85,7 +85,7 @@ fn group((service, scope, version): &(String, String, String)) -> ResourceSpans 
     }
 }
 
-fn otlp(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Result<Span, String> {
+fn convert_span(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Result<Span, String> {
     let trace_id = trace_id(&zipkin.trace_id)?;
     let mut span_id = span_id("id", &zipkin.id)?;
     let mut parent = match zipkin.parent_id.as_deref() {
@@ -95,13 +95,14 @@ fn otlp(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Result<Span, 
     let kind = kind(zipkin.kind.as_deref())?;
     if zipkin.shared == Some(true) && kind == span::SpanKind::Server {
         parent = Some(span_id);
-        span_id = of_its_own(span_id);
+        span_id = server_span_id(span_id);
     }
     let annotations = zipkin.annotations.unwrap_or_default();
     let earliest = annotations.iter().map(|annotation| annotation.timestamp).min();
     let start = nanos(zipkin.timestamp.or(earliest).unwrap_or(0));
     let status = status(&mut tags);
-    let mut attributes: Vec<KeyValue> = tags.iter().map(|(key, value)| text(key, value)).collect();
+    let mut attributes: Vec<KeyValue> =
+        tags.iter().map(|(key, value)| string_attribute(key, value)).collect();
     endpoint(&mut attributes, zipkin.local_endpoint, "network.local.address", "network.local.port");
     endpoint(&mut attributes, zipkin.remote_endpoint, "network.peer.address", "network.peer.port");
     let event = |annotation: Annotation| span::Event {
@@ -113,7 +114,7 @@ fn otlp(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Result<Span, 
         trace_id: trace_id.to_bytes().to_vec(),
         span_id: span_id.get().to_be_bytes().to_vec(),
         parent_span_id: parent.map(|id| id.get().to_be_bytes().to_vec()).unwrap_or_default(),
-        flags: 1, // only what is sampled is sent
+        flags: 1, // Zipkin clients send only sampled spans
         name: zipkin.name.unwrap_or_default(),
         kind: kind.into(),
         start_time_unix_nano: start,
@@ -125,7 +126,7 @@ fn otlp(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Result<Span, 
     })
 }
 
-/// 64 or 128 bits, in 16 or 32 hexadecimal digits.
+/// Parses 16 or 32 hexadecimal digits.
 fn trace_id(text: &str) -> Result<TraceId, String> {
     let padded = format!("{text:0>32}");
     let id = if matches!(text.len(), 16 | 32) { padded.parse().ok() } else { None };
@@ -137,7 +138,7 @@ fn span_id(field: &str, text: &str) -> Result<SpanId, String> {
     text.parse().map_err(|_| wrong())
 }
 
-/// What a message quotes of the request.
+/// Truncates a quote of the request for a message.
 fn brief(text: &str) -> &str {
     text.char_indices().nth(40).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
@@ -149,26 +150,24 @@ fn kind(text: Option<&str>) -> Result<span::SpanKind, String> {
         Some("SERVER") => Ok(span::SpanKind::Server),
         Some("PRODUCER") => Ok(span::SpanKind::Producer),
         Some("CONSUMER") => Ok(span::SpanKind::Consumer),
-        Some(other) => {
-            Err(format!("kind {:?} is none of CLIENT, SERVER, PRODUCER and CONSUMER", brief(other)))
-        }
+        Some(other) => Err(format!("kind {:?} is not CLIENT, SERVER, PRODUCER or CONSUMER", brief(other))),
     }
 }
 
-/// Always the same for the same id, so that a span that comes twice is stored once.
-fn of_its_own(shared: SpanId) -> SpanId {
+/// Derives an id from a shared one. The result is always the same, so a span that arrives twice is stored once.
+fn server_span_id(shared: SpanId) -> SpanId {
     const MARK: u64 = 0x5e4e_d50b_0a7a_11ed;
     SpanId::new(shared.get() ^ MARK).unwrap_or(shared)
 }
 
-/// The status in the tags of OpenTelemetry, or in the tag `error`.
+/// Removes OpenTelemetry's status tags and returns the status, which can also be in the tag `error`.
 fn status(tags: &mut BTreeMap<String, String>) -> Option<Status> {
     let description = tags.remove("otel.status_description");
     match (tags.remove("otel.status_code").as_deref(), tags.get("error")) {
         (Some("OK"), _) => Some(Status { code: status::StatusCode::Ok.into(), message: String::new() }),
         (Some("ERROR"), error) | (_, error @ Some(_)) => {
             let message = description.or_else(|| error.cloned()).unwrap_or_default();
-            // A flag says no more than that there was an error.
+            // Without a message, the tag is only a flag.
             let message = if message == "true" { String::new() } else { message };
             Some(Status { code: status::StatusCode::Error.into(), message })
         }
@@ -179,10 +178,10 @@ fn status(tags: &mut BTreeMap<String, String>) -> Option<Status> {
 fn endpoint(attributes: &mut Vec<KeyValue>, endpoint: Option<Endpoint>, address: &str, port: &str) {
     let Some(endpoint) = endpoint else { return };
     if let Some(service) = endpoint.service_name.filter(|name| !name.is_empty()) {
-        attributes.push(text("peer.service", &service));
+        attributes.push(string_attribute("peer.service", &service));
     }
     if let Some(ip) = endpoint.ipv4.or(endpoint.ipv6) {
-        attributes.push(text(address, &ip));
+        attributes.push(string_attribute(address, &ip));
     }
     if let Some(number) = endpoint.port.filter(|port| *port > 0) {
         let value = Some(AnyValue { value: Some(Any::IntValue(number.into())) });
@@ -190,7 +189,7 @@ fn endpoint(attributes: &mut Vec<KeyValue>, endpoint: Option<Endpoint>, address:
     }
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+fn string_attribute(key: &str, value: &str) -> KeyValue {
     let value = Some(AnyValue { value: Some(Any::StringValue(value.to_owned())) });
     KeyValue { key: key.to_owned(), value, key_strindex: 0 }
 }
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_its_place() {
+    fn every_field_is_converted() {
         let body = r#"[{"traceId":"48485a3953bb6124","id":"00f067aa0ba902b7","parentId":"1111111111111111",
             "name":"get /","kind":"CLIENT","timestamp":1500000,"duration":250,"debug":true,
             "localEndpoint":{"serviceName":"shop","ipv4":"10.0.0.1","port":80},
@@ -220,7 +219,7 @@ mod tests {
             "tags":{"http.method":"GET","otel.scope.name":"lib","otel.scope.version":"2","error":"gone"}}]"#;
         let request = convert(body.as_bytes()).unwrap();
         let [group] = &request.resource_spans[..] else { panic!("one service") };
-        assert_eq!(group.resource.as_ref().unwrap().attributes, [text("service.name", "shop")]);
+        assert_eq!(group.resource.as_ref().unwrap().attributes, [string_attribute("service.name", "shop")]);
         let scope = group.scope_spans[0].scope.as_ref().unwrap();
         assert_eq!((scope.name.as_str(), scope.version.as_str()), ("lib", "2"));
         let span = &group.scope_spans[0].spans[0];
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_told_apart() {
+    fn spans_are_grouped_by_service() {
         let of = |service: &str, id: u8| {
             format!(
                 r#"{{"traceId":"48485a3953bb6124","id":"{id:016x}","localEndpoint":{{"serviceName":"{service}"}}}}"#
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_id_becomes_two() {
+    fn a_shared_id_becomes_two_ids() {
         let shared = SPAN.replace('}', r#","kind":"SERVER","shared":true}"#);
         let request = convert(format!("[{SPAN},{shared}]").as_bytes()).unwrap();
         let spans = &request.resource_spans[0].scope_spans[0].spans;
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_contain_the_span_and_the_field() {
         for (body, expected) in [
             ("{}", "expected a sequence"),
             (r#"[{"id":"00f067aa0ba902b7"}]"#, "missing field `traceId`"),

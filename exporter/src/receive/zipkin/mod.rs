@@ -1,10 +1,10 @@
-//! Zipkin's v2 API: `POST /api/v2/spans`, a list of spans in JSON, as OTLP.
+//! Zipkin's v2 API: `POST /api/v2/spans`, a list of spans in JSON, converted to OTLP.
 //!
-//! See <https://zipkin.io/zipkin-api/#/default/post_spans> for the spans, and
-//! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/> for what becomes what.
+//! See <https://zipkin.io/zipkin-api/#/default/post_spans> for the format, and
+//! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/> for the conversion.
 //!
-//! With `shared` a client and a server give one id to two spans; here the server's gets an id of its own, made from
-//! that id, below the client's, for a store and most backends keep one span for an id.
+//! With `shared`, a client and a server use the same id for their two spans. A store and most backends keep one span
+//! per id, so the server's span gets a new id, derived from the shared one, and the client's span as its parent.
 
 pub(super) mod json;
 
@@ -12,25 +12,25 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Receive;
+use super::Receiver;
 use super::decode::Format;
 use super::error::RequestError;
-use super::response::{add_hints, essence};
+use super::response::{add_error_headers, media_type};
 
-/// Answers as Zipkin does: 202 without a body, or a sentence.
-pub(super) async fn spans(State(receive): State<Receive>, request: Request) -> Response {
-    let essence = essence(request.headers());
-    let format = if essence.is_empty() || essence.eq_ignore_ascii_case("application/json") {
+/// Responds as Zipkin does: 202 without a body, or an error as text.
+pub(super) async fn spans(State(receiver): State<Receiver>, request: Request) -> Response {
+    let media_type = media_type(request.headers());
+    let format = if media_type.is_empty() || media_type.eq_ignore_ascii_case("application/json") {
         Ok(Format::Zipkin)
     } else {
-        Err(RequestError::ContentType { got: essence, expected: "application/json" })
+        Err(RequestError::ContentType { got: media_type, expected: "application/json" })
     };
-    match receive.http(request, format).await {
+    match receiver.receive(request, format).await {
         Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(error) => {
-            let (status, _) = receive.counted(&error).codes();
+            let (status, _) = receiver.count(&error).codes();
             let mut response = (status, error.message() + "\n").into_response();
-            add_hints(&mut response, &error);
+            add_error_headers(&mut response, &error);
             response
         }
     }

@@ -8,7 +8,6 @@ use super::model::{Link, Links, Span, Text, Time};
 use super::resource::ResourceItems;
 use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
 use super::{ProjectId, event, labels, status};
-use crate::otlp::any_value::hex;
 
 const MAX_LINKS: usize = 128;
 const MAX_LINK_ATTRIBUTES: usize = 32;
@@ -23,13 +22,13 @@ pub(super) fn convert(
     scope: Option<&InstrumentationScope>,
     project: &ProjectId,
 ) -> Span {
-    let span_id = hex(&span.span_id);
+    let span_id = hex::encode(&span.span_id);
     // A parent of zeros is none, and nobody is their own parent.
     let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0) && span.parent_span_id != span.span_id;
     Span {
-        name: format!("projects/{project}/traces/{}/spans/{span_id}", hex(&span.trace_id)),
+        name: format!("projects/{project}/traces/{}/spans/{span_id}", hex::encode(&span.trace_id)),
         span_id,
-        parent_span_id: if has_parent { hex(&span.parent_span_id) } else { String::new() },
+        parent_span_id: if has_parent { hex::encode(&span.parent_span_id) } else { String::new() },
         display_name: display_name(&span.name),
         start_time: Time(span.start_time_unix_nano),
         // Clocks are set back.
@@ -76,8 +75,8 @@ fn links(span: &OtlpSpan) -> Option<Links> {
         .filter(|link| is_valid(&link.trace_id, 16) && is_valid(&link.span_id, 8))
         .take(MAX_LINKS)
         .map(|link| Link {
-            trace_id: hex(&link.trace_id),
-            span_id: hex(&link.span_id),
+            trace_id: hex::encode(&link.trace_id),
+            span_id: hex::encode(&link.span_id),
             r#type: "TYPE_UNSPECIFIED",
             attributes: attributes(
                 link.attributes.iter(),

@@ -42,7 +42,7 @@ impl Sink for Telemetry {
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let undecodable = |error: prost::DecodeError| DeliveryError::Rejected { reason: error.to_string() };
-        let mut envelope = Envelope::open(&chunk.body()).map_err(undecodable)?;
+        let mut envelope = Envelope::from_body(&chunk.body()).map_err(undecodable)?;
         // What has no spans must not decide about those that there are.
         envelope.resources.retain(ResourceItems::has_items);
         let mut project = None;
@@ -62,7 +62,7 @@ impl Sink for Telemetry {
         }
         let project = project.unwrap_or_else(|| self.0.project.clone());
         let call = self.0.post("/v1/traces").await?;
-        let sent = otlp::http::send(call, envelope.close()).await;
+        let sent = otlp::http::send(call, envelope.to_body()).await;
         sent.inspect(|_| self.0.accepted()).map_err(|error| self.0.judge(&project, error))
     }
 }

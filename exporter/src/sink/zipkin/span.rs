@@ -78,9 +78,9 @@ impl ZipkinSpan {
         // Zeros are no id.
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
         Self {
-            trace_id: any_value::hex(&span.trace_id),
-            parent_id: if has_parent { any_value::hex(&span.parent_span_id) } else { String::new() },
-            id: any_value::hex(&span.span_id),
+            trace_id: hex::encode(&span.trace_id),
+            parent_id: if has_parent { hex::encode(&span.parent_span_id) } else { String::new() },
+            id: hex::encode(&span.span_id),
             kind,
             name: span.name.clone(),
             timestamp: micros(span.start_time_unix_nano),
@@ -166,7 +166,7 @@ fn tags(
         add(key, if count > 0 { count.to_string() } else { String::new() });
     }
     for (index, link) in span.links.iter().enumerate() {
-        let (trace_id, span_id) = (any_value::hex(&link.trace_id), any_value::hex(&link.span_id));
+        let (trace_id, span_id) = (hex::encode(&link.trace_id), hex::encode(&link.span_id));
         add(
             &format!("otlp.link.{index}"),
             format!("{trace_id}|{span_id}|{}|{}", link.trace_state, any_value::object(&link.attributes)),

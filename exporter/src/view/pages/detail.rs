@@ -74,7 +74,7 @@ fn table_of_event(event: &Event, trace_start: u64) -> Markup {
 }
 
 fn link(link: &Link) -> Markup {
-    let (trace_id, span_id) = (any_value::hex(&link.trace_id), any_value::hex(&link.span_id));
+    let (trace_id, span_id) = (hex::encode(&link.trace_id), hex::encode(&link.span_id));
     html! {
         p { "Link to " a.mono href={ "/trace/" (trace_id) "?span=" (span_id) "#s-" (span_id) } { (trace_id) } }
     }
