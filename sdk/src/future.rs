@@ -26,17 +26,6 @@ use crate::current::Scope;
 /// ```
 pub trait FutureExt: Future + Sized {
     /// Runs the future in this trace, whatever trace is current when it is polled.
-    ///
-    /// ```
-    /// use logtracer_sdk::prelude::*;
-    /// use logtracer_sdk::{TraceContext, current_trace};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let context = TraceContext::new_root();
-    /// let task = tokio::spawn(async { current_trace() }.in_trace(context));
-    /// assert_eq!(task.await.unwrap(), Some(context));
-    /// # });
-    /// ```
     fn in_trace(self, context: TraceContext) -> InTrace<Self> {
         InTrace::new(Some(Scope::of(context)), self)
     }

@@ -38,21 +38,6 @@ pub struct TraceLayer {
 
 impl TraceLayer {
     /// Returns a layer that logs no requests.
-    ///
-    /// ```
-    /// use logtracer_sdk::client::TraceLayer;
-    /// use logtracer_sdk::prelude::*;
-    /// use logtracer_sdk::{TraceContext, testing::capture_async};
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let stock = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://stock/items?key=7").body(()).unwrap();
-    /// let client = TraceLayer::new().layer(stock);
-    /// let (_, lines) = capture_async(client.oneshot(request).in_trace(TraceContext::new_root())).await;
-    /// assert!(lines.is_empty());
-    /// # });
-    /// ```
     pub fn new() -> Self {
         Self { log: LogOptions::new(Side::Client), propagator: Propagator::default() }
     }

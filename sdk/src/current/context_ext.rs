@@ -15,8 +15,9 @@ use crate::system;
 /// use logtracer_sdk::{TraceContext, current_trace};
 ///
 /// let root = TraceContext::new_root();
-/// let child = root.run(|| current_trace().map(|trace| trace.child()));
-/// assert_eq!(child.map(|child| child.trace_id), Some(root.trace_id));
+/// assert_eq!(root.run(current_trace), Some(root));
+/// let child = root.child();
+/// assert_eq!((child.trace_id, child.parent_span_id), (root.trace_id, Some(root.span_id)));
 /// ```
 pub trait TraceContextExt {
     /// Returns the root of a new trace, without a sampling decision.
@@ -32,15 +33,6 @@ pub trait TraceContextExt {
     fn new_root() -> Self;
 
     /// Returns a new span below this one, in the same trace and with the same sampling decision.
-    ///
-    /// ```
-    /// use logtracer_sdk::TraceContext;
-    /// use logtracer_sdk::prelude::*;
-    ///
-    /// let parent = TraceContext::new_root();
-    /// let child = parent.child();
-    /// assert_eq!((child.trace_id, child.parent_span_id), (parent.trace_id, Some(parent.span_id)));
-    /// ```
     #[must_use]
     fn child(&self) -> Self;
 
@@ -64,17 +56,6 @@ pub trait TraceContextExt {
     ///
     /// In async code use [`in_trace`](crate::FutureExt::in_trace): a guard that is held over an `.await` does not
     /// move to another thread with its task.
-    ///
-    /// ```
-    /// use logtracer_sdk::prelude::*;
-    /// use logtracer_sdk::{TraceContext, current_trace};
-    ///
-    /// let context = TraceContext::new_root();
-    /// let guard = context.enter();
-    /// assert_eq!(current_trace(), Some(context));
-    /// drop(guard);
-    /// assert_eq!(current_trace(), None);
-    /// ```
     fn enter(&self) -> TraceGuard;
 }
 

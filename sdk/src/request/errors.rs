@@ -14,7 +14,7 @@ thread_local! {
     static ERRORS_LOGGED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Logs an error unless a layer further in has logged it.
+/// Logs an error unless an inner layer has logged it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ErrorLog {
     side: Side,

@@ -34,14 +34,11 @@ pub(super) fn received(path: impl fmt::Display, message: Option<&str>) {
 /// Logs the last line of a request.
 pub(super) fn end(options: &LogOptions, exchange: &Exchange<'_>, message: Option<&str>) {
     let level = level_of(options, exchange.outcome);
+    let last = LastLine(exchange, options.side);
     match (options.requests, options.side) {
         (RequestLog::Off, _) => {}
-        (RequestLog::Pair, Side::Server) => {
-            at_level!(level, targets::SERVER, "{}", Last(exchange, Side::Server))
-        }
-        (RequestLog::Pair, Side::Client) => {
-            at_level!(level, targets::CLIENT, "{}", Last(exchange, Side::Client))
-        }
+        (RequestLog::Pair, Side::Server) => at_level!(level, targets::SERVER, "{last}"),
+        (RequestLog::Pair, Side::Client) => at_level!(level, targets::CLIENT, "{last}"),
         (RequestLog::Single, side) => single(level, side, exchange, message),
     }
 }
@@ -69,7 +66,7 @@ fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&st
                     request = message,
                 },
                 concat!($prefix, "{}"),
-                Summary(exchange)
+                SingleLine(exchange)
             )
         };
     }
@@ -91,9 +88,9 @@ fn level_of(options: &LogOptions, outcome: Outcome) -> Level {
 }
 
 /// `GET - http://shop/basket - 200 OK`, or `/demo.Shop/Buy - OK`.
-struct Summary<'a>(&'a Exchange<'a>);
+struct SingleLine<'a>(&'a Exchange<'a>);
 
-impl fmt::Display for Summary<'_> {
+impl fmt::Display for SingleLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write_message(f);
         Ok(())
@@ -104,9 +101,9 @@ impl fmt::Display for Summary<'_> {
 ///
 /// For gRPC it is `/demo.Shop/Buy - OK - returning gRPC call` on a server, and
 /// `Response received from /demo.Shop/Buy - OK` on a client.
-struct Last<'a>(&'a Exchange<'a>, Side);
+struct LastLine<'a>(&'a Exchange<'a>, Side);
 
-impl fmt::Display for Last<'_> {
+impl fmt::Display for LastLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(exchange, side) = self;
         let Outcome::Grpc { code, .. } = exchange.outcome else {

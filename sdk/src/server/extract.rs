@@ -41,16 +41,16 @@ impl Extracted {
         }
     }
 
-    /// Returns the caller's span, which is the sidecar's. A trace without a span gets a new span, a request without a
-    /// trace a new root.
-    pub(super) fn context(&self) -> TraceContext {
+    /// Joins the span in the headers, which is the sidecar's. A trace without a span gets a new span, and a request
+    /// without a trace starts one.
+    pub(super) fn join_or_start(&self) -> TraceContext {
         match self.parent {
             Some(parent) => parent.join().unwrap_or_else(|| parent.child(system::new_span_id())),
             None => TraceContext::new_root().with_sampling(self.sampling),
         }
     }
 
-    /// Returns true if [`context`](Self::context) is the caller's own span.
+    /// Returns true if there is a span to join.
     pub(super) fn has_span(&self) -> bool {
         self.parent.is_some_and(|parent| parent.span_id.is_some())
     }
@@ -87,7 +87,7 @@ mod tests {
     fn extract(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
         let extracted = Extracted::from_headers(&Propagator::default(), &headers);
-        let context = extracted.context();
+        let context = extracted.join_or_start();
         (context, extracted.into_carried(context.trace_id))
     }
 

@@ -26,7 +26,7 @@ use crate::request::{LogOptions, Side};
 /// * [`current_trace()`](crate::current_trace) in the handler and in the response body,
 /// * an extension of the request.
 ///
-/// Only layers further in see the trace; their order does not matter.
+/// Inner layers see the trace, outer ones do not.
 /// A layer within another one joins its trace and makes no second span.
 ///
 /// A panic of the handler is logged for Error Reporting and continues.
@@ -66,7 +66,7 @@ pub(super) struct Options {
     pub(super) excluded: Excluded,
     pub(super) response_header: Option<HeaderName>,
     pub(super) log: LogOptions,
-    /// True if there is a [`MessageLayer`](super::MessageLayer) further in.
+    /// True if there is an inner [`MessageLayer`](super::MessageLayer).
     pub(super) reads_messages: bool,
 }
 
@@ -104,20 +104,6 @@ pub enum Excluded {
 
 impl TraceLayer {
     /// Returns a layer that extracts all formats, B3 first, and logs no requests.
-    ///
-    /// ```
-    /// use logtracer_sdk::server::TraceLayer;
-    /// use logtracer_sdk::testing::capture_async;
-    /// use tower::{Layer, ServiceExt, service_fn};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
-    /// # let request = http::Request::get("http://shop/basket?token=7").body(()).unwrap();
-    /// let service = TraceLayer::new().layer(handler);
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
-    /// assert!(lines.is_empty());
-    /// # });
-    /// ```
     pub fn new() -> Self {
         Self::default()
     }

@@ -47,7 +47,7 @@ impl StartRequest for TraceLayer {
 }
 
 impl Options {
-    /// Starts a request in the trace of a layer further out, of its headers, or in a new one.
+    /// Starts a request in the trace of an outer layer, in the trace in its headers, or in a new one.
     pub(super) fn start(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> (Pending, TraceContext) {
         let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
         let requests = match self.excluded {
@@ -58,11 +58,11 @@ impl Options {
 
         let extracted = Extracted::from_headers(&self.propagator, parts.headers);
         let (context, span) = match outer {
-            // The layer further out has the span of this request.
+            // The outer layer has the span of this request.
             Some(outer) => (outer, None),
             None => {
                 let has_span = extracted.has_span();
-                RequestSpan::start(Side::Server.kind(), extracted.context(), wants_span, has_span)
+                RequestSpan::start(Side::Server.kind(), extracted.join_or_start(), wants_span, has_span)
             }
         };
         let scope = Scope::new(context, extracted.into_carried(context.trace_id));
