@@ -76,8 +76,8 @@ pin_project! {
     /// use logtracer_sdk::server::TraceLayer;
     ///
     /// actix_web::rt::System::new().block_on(async {
-    ///     let answer = async || current_trace().map(|trace| trace.trace_id.to_string()).unwrap_or_default();
-    ///     let app = App::new().route("/", web::get().to(answer)).wrap(TraceLayer::new());
+    ///     let handler = async || current_trace().map(|trace| trace.trace_id.to_string()).unwrap_or_default();
+    ///     let app = App::new().route("/", web::get().to(handler)).wrap(TraceLayer::new());
     ///     let app = test::init_service(app).await;
     ///     let response = test::call_service(&app, test::TestRequest::get().uri("/").to_request()).await;
     ///     assert_eq!(test::read_body(response).await.len(), 32);
@@ -113,7 +113,7 @@ where
                 pending.record_head(status(response.status()), &content_length(size), has_body);
                 Ok(response.map_body(|_, body| pending.wrap_body(body)))
             }
-            // Actix makes the response further out.
+            // Actix makes the response in an outer service.
             Err(error) => {
                 log_server_error(&pending, &error);
                 pending.record_head(
