@@ -18,7 +18,7 @@ use super::key_values::KeyValue;
 use super::known_fields::KnownFields;
 use super::labels::LabelFields;
 #[cfg(feature = "log")]
-use super::log_bridge;
+use super::log_record;
 use super::output::Output;
 use super::service::{Service, SourceLocation};
 use super::span_fields::{FieldsByFormat, SpanFields};
@@ -76,9 +76,9 @@ impl JsonLayer {
         names.clear();
         labels.clear();
         #[cfg(feature = "log")]
-        let normalized = log_bridge::normalized(event);
+        let normalized = log_record::normalized(event);
         #[cfg(feature = "log")]
-        let key_values = normalized.as_ref().and_then(|_| log_bridge::key_values());
+        let key_values = normalized.as_ref().and_then(|_| log_record::key_values());
         #[cfg(not(feature = "log"))]
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());

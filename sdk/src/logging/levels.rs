@@ -119,7 +119,7 @@ impl<S: Subscriber> Filter<S> for Levels {
     fn event_enabled(&self, event: &Event<'_>, ctx: &Context<'_, S>) -> bool {
         // Records of `log` name their target in a field.
         #[cfg(feature = "log")]
-        if let Some(normalized) = super::log_bridge::normalized(event) {
+        if let Some(normalized) = super::log_record::normalized(event) {
             return Filter::enabled(&*self.filter(), &normalized, ctx);
         }
         Filter::enabled(&*self.filter(), event.metadata(), ctx)

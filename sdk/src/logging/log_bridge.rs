@@ -1,26 +1,11 @@
 //! Records of the `log` crate: forwarded to `tracing`, so that lines have one path.
 
-use std::cell::Cell;
-use std::error::Error;
-use std::rc::Rc;
-
-use log::kv::{self, VisitSource, VisitValue};
-use logtracer_core::line::Value;
-use tracing_core::{Event, LevelFilter, Metadata};
-use tracing_log::{LogTracer, NormalizeEvent};
+use tracing_core::LevelFilter;
+use tracing_log::LogTracer;
 
 use super::LoggingError;
-use super::key_values::KeyValue;
 use super::levels::{self, Levels};
-use crate::errors::Chain;
-
-/// More pairs of a record are dropped.
-const MAX_PAIRS: usize = 64;
-
-thread_local! {
-    /// The key-values of the record that is being forwarded.
-    static KEY_VALUES: Cell<Option<Rc<[KeyValue]>>> = const { Cell::new(None) };
-}
+use super::log_record::ForwardedKeyValues;
 
 /// Makes `tracing` the logger of the `log` crate, which forwards nothing before [`set_max_level`].
 pub(super) fn install() -> Result<(), LoggingError> {
@@ -60,105 +45,4 @@ impl log::Log for Bridge {
     }
 
     fn flush(&self) {}
-}
-
-/// Returns the metadata of a record of `log`. All of them have the same target, and each names its own in a field.
-pub(super) fn normalized<'e>(event: &'e Event<'_>) -> Option<Metadata<'e>> {
-    (event.metadata().target() == "log").then(|| event.normalized_metadata()).flatten()
-}
-
-/// Returns the key-values of the record that is being forwarded, if it has any.
-pub(super) fn key_values() -> Option<Rc<[KeyValue]>> {
-    let read = |cell: &Cell<Option<Rc<[KeyValue]>>>| {
-        let pairs = cell.take();
-        cell.set(pairs.clone());
-        pairs
-    };
-    KEY_VALUES.try_with(read).unwrap_or_default()
-}
-
-/// A guard that restores the previous key-values: formatting a record may log another one.
-struct ForwardedKeyValues(Option<Rc<[KeyValue]>>);
-
-impl ForwardedKeyValues {
-    fn of(record: &log::Record<'_>) -> Self {
-        let mut pairs = Pairs(Vec::new());
-        // If the source fails, the pairs before the failure stay.
-        let _ = record.key_values().visit(&mut pairs);
-        let pairs = (!pairs.0.is_empty()).then(|| pairs.0.into());
-        Self(KEY_VALUES.try_with(|cell| cell.replace(pairs)).unwrap_or_default())
-    }
-}
-
-impl Drop for ForwardedKeyValues {
-    fn drop(&mut self) {
-        let _ = KEY_VALUES.try_with(|cell| cell.set(self.0.take()));
-    }
-}
-
-/// A visitor that collects pairs; of two with the same name it keeps the first.
-struct Pairs(Vec<KeyValue>);
-
-impl<'kvs> VisitSource<'kvs> for Pairs {
-    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        if self.0.len() < MAX_PAIRS && !self.0.iter().any(|pair| pair.name == key.as_str()) {
-            value.visit(Pair { pairs: self, name: key.as_str() })?;
-        }
-        Ok(())
-    }
-}
-
-/// A visitor of the value of one pair.
-struct Pair<'a> {
-    pairs: &'a mut Pairs,
-    name: &'a str,
-}
-
-impl Pair<'_> {
-    fn add(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
-        self.pairs.0.push(KeyValue::new(self.name, value));
-        Ok(())
-    }
-}
-
-impl<'v> VisitValue<'v> for Pair<'_> {
-    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.add(Value::Fmt(format_args!("{value}")))
-    }
-
-    fn visit_null(&mut self) -> Result<(), kv::Error> {
-        self.add(Value::Json("null"))
-    }
-
-    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.add(Value::U64(value))
-    }
-
-    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.add(Value::I64(value))
-    }
-
-    fn visit_u128(&mut self, value: u128) -> Result<(), kv::Error> {
-        self.add(Value::U128(value))
-    }
-
-    fn visit_i128(&mut self, value: i128) -> Result<(), kv::Error> {
-        self.add(Value::I128(value))
-    }
-
-    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.add(Value::F64(value))
-    }
-
-    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.add(Value::Bool(value))
-    }
-
-    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.add(Value::Str(value))
-    }
-
-    fn visit_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), kv::Error> {
-        self.add(Value::Fmt(format_args!("{}", Chain(error))))
-    }
 }

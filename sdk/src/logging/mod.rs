@@ -52,6 +52,8 @@ mod level_names;
 mod levels;
 #[cfg(feature = "log")]
 mod log_bridge;
+#[cfg(feature = "log")]
+mod log_record;
 mod output;
 pub(crate) mod panic;
 mod project;
