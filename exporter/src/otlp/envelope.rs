@@ -121,7 +121,7 @@ mod tests {
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
-    /// Two resources with two scopes of three spans each.
+    /// Returns two resources with two scopes of three spans each.
     fn request() -> ExportTraceServiceRequest {
         let span = |n: u8| Span { span_id: vec![n; 8], name: format!("span {n}"), ..Default::default() };
         let scope = |n: u8| ScopeSpans {

@@ -109,7 +109,7 @@ pub(super) async fn decompress(
     spawn_if_large(length, move || Ok(BufferedBody { bytes: gunzip(&bytes, length)?, permit })).await
 }
 
-/// Runs work on this many bytes, on a separate thread if they are many.
+/// Runs work on this many bytes. Work on many bytes runs on a separate thread.
 pub(super) async fn spawn_if_large<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,

@@ -1,7 +1,7 @@
 //! Decoding: the bytes of a request become a batch, which is protobuf and contains only valid spans.
 //!
 //! A protobuf body without invalid spans is stored unchanged: [`check::check`] reads it without decoding it.
-//! JSON, and a protobuf body with invalid spans, is decoded and encoded again, with a permit for the memory of that.
+//! JSON, and a protobuf body with invalid spans, is decoded and encoded again, with a permit for the memory that this takes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,7 +92,7 @@ fn check_body(format: Format, body: &[u8]) -> Result<(Option<u32>, usize), Reque
     match format {
         Format::Protobuf(signal) => match check::check(signal, body) {
             CheckResult::Valid { items } => Ok((Some(items), 0)),
-            // The decoder fails at the same byte as the check, and returns the reason.
+            // The decoder fails where the check fails, and returns the reason.
             CheckResult::NeedsDecoding { decoded_bytes } | CheckResult::Malformed { decoded_bytes } => {
                 Ok((None, decoded_bytes))
             }

@@ -22,7 +22,7 @@ pub(super) enum RequestError {
     DecompressedTooLong,
     TooManyItems,
     TooLargeDecoded,
-    /// The compressed body, and the limit of the outbox.
+    /// The size of the body in the outbox, and the limit for one batch.
     TooLargeForOutbox {
         bytes: u64,
         max_bytes: u64,
@@ -47,10 +47,10 @@ pub(super) enum RequestError {
     ShuttingDown,
 }
 
-/// Seconds after which the client of a transiently rejected request should retry.
+/// The time after which a client should retry a request that was rejected with a transient error.
 pub(super) const RETRY_AFTER_SECONDS: u64 = 2;
 
-/// The longest message, because messages quote the request.
+/// Messages quote the request, so they are truncated.
 const MAX_MESSAGE_CHARS: usize = 400;
 
 impl RequestError {

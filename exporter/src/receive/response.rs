@@ -67,7 +67,7 @@ pub(super) fn rejected(encoding: Encoding, error: &RequestError) -> Response {
     response
 }
 
-/// Adds the headers that tell the client how to retry.
+/// Adds the headers that a client needs to correct or retry its request.
 pub(super) fn add_error_headers(response: &mut Response, error: &RequestError) {
     let status = response.status();
     let headers = response.headers_mut();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of the crate, from the lowest layer to the highest. A module imports only from the layers below its own.
+/// The modules of the crate, from the lowest layer to the highest. A module imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
     &["otlp", "clock", "error_chain", "stdout", "truncate"],
     &["log"],

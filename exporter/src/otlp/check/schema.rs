@@ -15,7 +15,7 @@ pub(super) struct MessageType {
     pub(super) size: usize,
 }
 
-/// The meaning of a message for the check.
+/// The kind of item that a message is, if any.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Span,

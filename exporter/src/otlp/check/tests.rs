@@ -25,7 +25,7 @@ fn attributes() -> Vec<KeyValue> {
     values.into_iter().chain([list, array]).map(key).collect()
 }
 
-/// A request with every field set.
+/// Returns a request with every field set.
 pub(crate) fn request(spans: u64) -> ExportTraceServiceRequest {
     let span = |n: u64| Span {
         trace_id: vec![7; 16],
@@ -78,7 +78,7 @@ pub(crate) fn request(spans: u64) -> ExportTraceServiceRequest {
     }
 }
 
-/// A request for logs with every field set.
+/// Returns a request of log records with every field set.
 pub(crate) fn log_request(records: u64) -> ExportLogsServiceRequest {
     let record = |n: u64| LogRecord {
         time_unix_nano: 5 + n,
