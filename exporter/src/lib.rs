@@ -1,16 +1,19 @@
-//! The service behind the filter: it takes spans and log records, commits them to disk, and delivers them to each sink.
+//! The service behind the filter: it receives spans and log records, commits them to disk, and delivers them to each sink.
 //!
 //! ```text
-//!  OTLP, Zipkin ──► receive ──► outbox (SQLite, one writer) ──► deliver ──► sink/store ◄── tail ◄── log files
-//!                      ▲           │                        one task for each sink, │
-//!                      └── 200 ◄───┘ committed              its own cursor          ▼
-//!                                                                                  view (pages, JSON API, metrics)
+//!  OTLP, Zipkin ──► receive ──► outbox (SQLite, one writer) ──► deliver ──► sink ──► backends
+//!                      ▲           │                 one task and one cursor  │
+//!                      └── 200 ◄───┘ committed       for each sink            ▼
+//!                                                  log files ──► tail ──► store ──► view (pages, JSON API, metrics)
 //! ```
 //!
-//! Invariant: a request is answered with success only after its spans are committed to the outbox
-//! (held by `kill_after_acknowledgement_loses_nothing` in `tests/it/`).
+//! Invariant: a request gets a success response only after its items are committed to the outbox
+//! (`kill_after_acknowledgement_loses_nothing` in `tests/it/`).
 //!
-//! The crate is the program `logtracer-exporter`; [`Config`] are its options and [`run`] is all that it does.
+//! Invariant: imports point downward, from `service` to `sink`, `deliver`, `outbox` and `store`, and `otlp`
+//! (`layers_import_only_downward`).
+//!
+//! The crate is the program `logtracer-exporter`: [`Config`] has its options, [`run`] runs it.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! `logtracer-exporter`: the command line; everything else is in the library.
+//! `logtracer-exporter`: parses the command line. Everything else is in the library.
 
 use std::process::ExitCode;
 

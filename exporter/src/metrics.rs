@@ -66,7 +66,7 @@ pub(crate) struct Metrics {
     log_records_dropped: Family<SinkReason, Counter>,
     delivery_retries: Family<OfSink, Counter>,
     dead_letters: Family<OfSink, Gauge>,
-    dead_letters_discarded: Family<OfSink, Counter>,
+    dead_letters_evicted: Family<OfSink, Counter>,
     pub(crate) sink_lag: Family<OfSink, Gauge>,
     pub(crate) log_lines_tailed: Counter,
     pub(crate) log_lines_skipped: Family<Reason, Counter>,
@@ -96,7 +96,7 @@ impl Metrics {
             log_records_dropped: Family::default(),
             delivery_retries: Family::default(),
             dead_letters: Family::default(),
-            dead_letters_discarded: Family::default(),
+            dead_letters_evicted: Family::default(),
             sink_lag: Family::default(),
             log_lines_tailed: Counter::default(),
             log_lines_skipped: Family::default(),
@@ -139,8 +139,8 @@ impl Metrics {
     }
 
     /// Counts spans or log records of dead letters that had to make room for others.
-    pub(crate) fn count_discarded(&self, sink: &str, items: u64) {
-        self.dead_letters_discarded.get_or_create(&OfSink { sink: sink.to_owned() }).inc_by(items);
+    pub(crate) fn count_evicted(&self, sink: &str, items: u64) {
+        self.dead_letters_evicted.get_or_create(&OfSink { sink: sink.to_owned() }).inc_by(items);
     }
 
     /// The text of `GET /metrics`.
@@ -196,18 +196,18 @@ impl Metrics {
             "Log records that a sink accepted",
             self.log_records_delivered.clone(),
         );
-        r.register("spans_dropped", "Spans given up for a sink", self.spans_dropped.clone());
+        r.register("spans_dropped", "Spans dropped for a sink", self.spans_dropped.clone());
+        r.register("log_records_dropped", "Log records dropped for a sink", self.log_records_dropped.clone());
         r.register(
-            "log_records_dropped",
-            "Log records given up for a sink",
-            self.log_records_dropped.clone(),
+            "delivery_retries",
+            "Calls to a sink that failed and are retried",
+            self.delivery_retries.clone(),
         );
-        r.register("delivery_retries", "Deliveries to be tried again", self.delivery_retries.clone());
-        r.register("dead_letters", "Calls that a sink has refused", self.dead_letters.clone());
+        r.register("dead_letters", "Dead letters of a sink", self.dead_letters.clone());
         r.register(
-            "dead_letters_discarded",
+            "dead_letters_evicted",
             "Spans and log records of dead letters that were evicted",
-            self.dead_letters_discarded.clone(),
+            self.dead_letters_evicted.clone(),
         );
         r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());
         r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
@@ -274,7 +274,7 @@ mod tests {
         metrics.dropped("a", "b");
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);
-        metrics.count_discarded("a", 1);
+        metrics.count_evicted("a", 1);
         metrics.sink_lag.get_or_create(&OfSink { sink: "a".to_owned() }).set(1);
         let text = metrics.render();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.rsplit_once(' '));

@@ -1,4 +1,4 @@
-//! The whole service: start everything, say where it listens, wait for the end, stop in order.
+//! The service: starts all parts, waits for a signal, and stops them in order.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::Command;
+use crate::config::{Command, Config, SinkSpec};
 use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::health::Health;
@@ -26,18 +26,18 @@ use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::DiskReserve;
 use crate::store::{Retention, Store};
 use crate::view::View;
-use crate::{Config, SinkSpec, listen, outbox, receive, stdout, tail, view};
+use crate::{listen, outbox, receive, stdout, tail, view};
 
-/// How long the last commit may take after that: what is acknowledged is committed already.
+/// The timeout of the last commit. Acknowledged requests are committed before.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
-/// How long the last lines may take.
+/// The timeout of the last log lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Runs the exporter until SIGTERM or SIGINT, or does what the command says.
+/// Runs the exporter until SIGTERM or SIGINT, or runs the command.
 ///
-/// It fails, and tells why, where something keeps it from starting: an address in use, a database of another program, an
-/// option that makes no sense.
+/// Logs an error and fails if the exporter cannot start: an address is in use, a database belongs to another program, an
+/// option is invalid.
 pub fn run(config: Config) -> ExitCode {
     let result = match &config.command {
         Some(Command::DeadLetters(command)) => {
@@ -46,30 +46,30 @@ pub fn run(config: Config) -> ExitCode {
         }
         None => {
             log::tell_panics();
-            serve_to_the_end(config).inspect_err(|error| log::fatal(&format!("{error:#}")))
+            serve_until_signalled(config).inspect_err(|error| log::fatal(&format!("{error:#}")))
         }
     };
     stdout::flush(LAST_LINES);
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn serve_to_the_end(config: Config) -> anyhow::Result<()> {
+fn serve_until_signalled(config: Config) -> anyhow::Result<()> {
     check(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the threads of the runtime")?;
+        .context("failed to start the runtime")?;
     let result = runtime.block_on(serve(config));
-    // A read of stdin cannot be interrupted; do not wait for it.
+    // A read of stdin cannot be interrupted: do not wait for it.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
     for (index, sink) in config.sinks.iter().enumerate() {
-        // Two with the same name would share a cursor.
+        // Two sinks with the same name would share a cursor.
         if config.sinks.iter().take(index).any(|earlier| earlier.to_string() == sink.to_string()) {
-            bail!("--sink {sink} is given twice");
+            bail!("duplicate --sink {sink}");
         }
     }
     let mut receivers = config.sinks.iter().filter_map(SinkSpec::otlp_host);
@@ -77,7 +77,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         && let Some(first) = receivers.next()
         && let Some(other) = receivers.find(|host| *host != first)
     {
-        bail!("{} would go to {first} and to {other}; it can be for one host only", otlp::HEADERS);
+        bail!("{} would be sent to {first} and to {other}; it is supported for one host only", otlp::HEADERS);
     }
     Ok(())
 }
@@ -92,7 +92,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let reserve = DiskReserve::open(dir);
     let (outbox, writer) = outbox::open(dir, &subscriptions, limits, reserve.clone(), metrics.clone())?;
     let store = Store::open(dir, reserve.clone(), metrics.clone())?;
-    let letters = DeadLetters::open(dir, config.dead_letters_max_bytes, reserve.clone(), metrics.clone())?;
+    let dead_letters =
+        DeadLetters::open(dir, config.dead_letters_max_bytes, reserve.clone(), metrics.clone())?;
 
     let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
@@ -106,12 +107,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if token.is_none() && !(http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback()) {
         log::line(
             Severity::Warning,
-            "whoever reaches --http or --grpc can send: there is no --token-file",
+            "--http or --grpc accepts requests without a token: set --token-file",
             &[],
         );
     }
 
-    // Three ends: first no more requests, then no more deliveries, then the outbox.
+    // The order of the shutdown: first the requests, then the deliveries, then the outbox.
     let (stop_serving, serving) = shutdown::channel();
     let (stop_working, working) = shutdown::channel();
     let mut servers = JoinSet::new();
@@ -119,10 +120,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for (index, sink) in config.sinks.iter().enumerate() {
         let (name, reader) = (sink.to_string(), outbox.reader(index)?);
         let window = deliver::window(config.sinks.len());
-        let source = Source { name, window, reader, letters: letters.clone(), metrics: metrics.clone() };
+        let source =
+            Source { name, window, reader, dead_letters: dead_letters.clone(), metrics: metrics.clone() };
         start_sink(sink, &config, &store, source, working.clone(), &mut workers)
             .await
-            .with_context(|| format!("cannot start the sink {sink}"))?;
+            .with_context(|| format!("failed to start the sink {sink}"))?;
     }
     for path in config.tails {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
@@ -144,7 +146,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
     servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
 
-    let signalled = shutdown::signalled().context("cannot wait for signals")?;
+    let signalled = shutdown::signalled().context("failed to handle signals")?;
     log::line(
         Severity::Info,
         "ready",
@@ -221,24 +223,25 @@ async fn start_sink(
     Ok(())
 }
 
-/// Makes the data directory, and keeps other exporters out of it while the file is open.
+/// Creates the data directory, and locks it against other exporters while the file is open.
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("cannot make the data directory {} (--data-dir)", data_dir.display()))?;
+    std::fs::create_dir_all(data_dir).with_context(|| {
+        format!("failed to create the data directory {} (--data-dir)", data_dir.display())
+    })?;
     let path = data_dir.join("lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .with_context(|| format!("cannot open {} (--data-dir)", path.display()))?;
+        .with_context(|| format!("failed to open {} (--data-dir)", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
             bail!("the data directory {} is in use by another exporter (--data-dir)", data_dir.display())
         }
         Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            Err(error).with_context(|| format!("failed to lock {}", path.display()))
         }
     }
 }

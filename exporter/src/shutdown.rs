@@ -1,13 +1,13 @@
-//! The end: one flag that every task can wait for, set by SIGTERM or SIGINT.
+//! The shutdown: a flag that every task can wait for, set on SIGTERM or SIGINT.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// The side that ends.
+/// Starts the shutdown.
 #[derive(Debug)]
 pub(crate) struct Trigger(watch::Sender<bool>);
 
-/// The side that waits for the end.
+/// Waits for the shutdown.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown(watch::Receiver<bool>);
 
@@ -23,14 +23,14 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// Returns when the trigger is pulled (or gone).
+    /// Returns when the trigger is pulled or dropped.
     pub(crate) async fn begun(&mut self) {
         let _ = self.0.wait_for(|begun| *begun).await;
     }
 }
 
-/// The name of the first signal that asks the process to end; from this call on, not from the first poll, no signal
-/// ends it otherwise.
+/// Returns a future of the name of the first SIGTERM or SIGINT. The signals are handled from this call on, not from the
+/// first poll.
 pub(crate) fn signalled() -> std::io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! The options, each also an environment variable `LOGTRACER_…`.
+//! The command line: each option is also an environment variable `LOGTRACER_…`.
 
 mod sink_spec;
 
@@ -17,18 +17,18 @@ use reqwest::Url;
 use crate::deliver::dead_letters::command::DeadLetters;
 use crate::sink::google::{self, Auth, ProjectId};
 
-/// What counts beside the options.
+/// The end of `--help`.
 const ENVIRONMENT: &str = "\
-Other environment variables that count:
-  GOOGLE_APPLICATION_CREDENTIALS  the file with credentials for Google Cloud
-  GOOGLE_CLOUD_PROJECT            the project, where --project does not say it
-  GOOGLE_CLOUD_QUOTA_PROJECT      the project that calls of a user's credentials are charged to
+Other environment variables:
+  GOOGLE_APPLICATION_CREDENTIALS  the credentials file for Google Cloud
+  GOOGLE_CLOUD_PROJECT            the project, without --project
+  GOOGLE_CLOUD_QUOTA_PROJECT      the project that is charged for calls with user credentials
   GCE_METADATA_HOST               another host of the metadata server
   OTEL_EXPORTER_OTLP_HEADERS      headers for the sink otlp=URL: name=value,name=value
-  SSL_CERT_FILE                   certificates to trust in place of the system's
-  HTTPS_PROXY, HTTP_PROXY, NO_PROXY  the proxy for calls of sinks over HTTP";
+  SSL_CERT_FILE                   trusted certificates, instead of those of the system
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY  the proxy for the HTTP calls of sinks";
 
-/// What the command line and the environment say.
+/// The options, from the command line and the environment.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "logtracer-exporter",
@@ -38,30 +38,30 @@ Other environment variables that count:
     after_help = ENVIRONMENT
 )]
 pub struct Config {
-    /// What to do instead of serving
+    /// The command to run instead of the service
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Where to take spans and log records over HTTP: OTLP (POST /v1/traces and /v1/logs, protobuf or JSON) and
-    /// Zipkin v2 (POST /api/v2/spans)
+    /// The address that receives spans and log records over HTTP: OTLP (POST /v1/traces and /v1/logs, protobuf or JSON)
+    /// and Zipkin v2 (POST /api/v2/spans)
     #[arg(long, env = "LOGTRACER_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4318", value_parser = address)]
     pub http: SocketAddr,
 
-    /// Where to take spans and log records over gRPC: OTLP
+    /// The address that receives spans and log records over gRPC: OTLP
     #[arg(long, env = "LOGTRACER_GRPC", value_name = "ADDR", default_value = "127.0.0.1:4317", value_parser = address)]
     pub grpc: SocketAddr,
 
-    /// Where to serve the viewer, its JSON API, /metrics, /healthz and /readyz
+    /// The address of the viewer, its JSON API, /metrics, /healthz and /readyz
     #[arg(long, env = "LOGTRACER_VIEW", value_name = "ADDR", default_value = "127.0.0.1:4380", value_parser = address)]
     pub view: SocketAddr,
 
-    /// Demand one of the bearer tokens in this file, one a line, of whoever sends to --http or --grpc; a changed
-    /// file is read anew
+    /// Require one of the bearer tokens in this file, one per line, on --http and --grpc; the file is reloaded when it
+    /// changes
     #[arg(long, env = "LOGTRACER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Serve all addresses with TLS, with the certificates in this file (PEM, the own one first); changed files are
-    /// read anew
+    /// Serve all addresses with TLS, with the certificate chain in this file (PEM, the server's first); the files are
+    /// reloaded when they change
     #[arg(long, env = "LOGTRACER_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -69,7 +69,7 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Where the outbox and the store live
+    /// The directory of the outbox, the store and the dead letters
     #[arg(
         long,
         env = "LOGTRACER_DATA_DIR",
@@ -79,7 +79,7 @@ pub struct Config {
     )]
     pub data_dir: PathBuf,
 
-    /// Where to deliver spans (repeatable): `store` (the embedded store, which the viewer shows), `cloud-trace`,
+    /// A destination of spans (repeatable): `store` (the embedded store, which the viewer shows), `cloud-trace`,
     /// `telemetry`, `otlp=URL` (http, https, grpc or grpcs), `zipkin=URL`, `stdout`
     #[arg(
         long = "sink",
@@ -93,15 +93,15 @@ pub struct Config {
     )]
     pub sinks: Vec<SinkSpec>,
 
-    /// The project of Google Cloud for spans that name no other [default: from the credentials or the metadata server]
+    /// The Google Cloud project for spans that name no other [default: from the credentials or the metadata server]
     #[arg(long, env = "LOGTRACER_PROJECT", value_name = "ID")]
     pub project: Option<ProjectId>,
 
-    /// How the sinks of Google Cloud get their tokens
+    /// The credentials of the Google Cloud sinks
     #[arg(long, env = "LOGTRACER_AUTH", value_name = "HOW", default_value = "adc", value_enum)]
     pub auth: Auth,
 
-    /// Where Cloud Trace is, for the sink `cloud-trace`
+    /// The endpoint of Cloud Trace, for the sink `cloud-trace`
     #[arg(
         long,
         env = "LOGTRACER_CLOUD_TRACE_ENDPOINT",
@@ -111,7 +111,7 @@ pub struct Config {
     )]
     pub cloud_trace_endpoint: Url,
 
-    /// Where the Telemetry API is, for the sink `telemetry`
+    /// The endpoint of the Telemetry API, for the sink `telemetry`
     #[arg(
         long,
         env = "LOGTRACER_TELEMETRY_ENDPOINT",
@@ -121,7 +121,7 @@ pub struct Config {
     )]
     pub telemetry_endpoint: Url,
 
-    /// Read JSON log lines from this file for the viewer, and keep following it; `-` is stdin (repeatable)
+    /// Follow this file of JSON log lines, and store the lines for the viewer; `-` is stdin (repeatable)
     #[arg(long = "tail", env = "LOGTRACER_TAIL", value_name = "FILE", value_delimiter = ',')]
     pub tails: Vec<PathBuf>,
 
@@ -129,37 +129,37 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_RETENTION_AGE", value_name = "TIME", default_value = "72h", value_parser = duration)]
     pub retention_age: Duration,
 
-    /// How large the store may grow; the oldest traces go first
+    /// The maximum size of the store; the oldest traces are evicted first
     #[arg(long, env = "LOGTRACER_RETENTION_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub retention_bytes: u64,
 
-    /// How much may wait in the outbox; beyond it requests are answered 429
+    /// The maximum size of the outbox; when it is full, requests are rejected with 429
     #[arg(long, env = "LOGTRACER_OUTBOX_MAX_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub outbox_max_bytes: u64,
 
-    /// How long spans may wait in the outbox for a sink; older ones are dropped and counted
+    /// How long spans can wait in the outbox for a sink; older ones are dropped and counted
     #[arg(long, env = "LOGTRACER_OUTBOX_MAX_AGE", value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub outbox_max_age: Duration,
 
-    /// How much of what sinks have refused for good is kept as dead letters; the oldest go first
+    /// The maximum size of the dead letters; the oldest are evicted first
     #[arg(long, env = "LOGTRACER_DEAD_LETTERS_MAX_BYTES", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub dead_letters_max_bytes: u64,
 
-    /// How long to go on after SIGTERM or SIGINT: answering the requests in progress, then delivering what waits
+    /// The grace time after SIGTERM or SIGINT: to finish the requests in progress, then to deliver the backlog
     #[arg(long, env = "LOGTRACER_GRACE", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub grace: Duration,
 }
 
-/// What the program can do instead of serving.
+/// A command to run instead of the service.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// List, retry or discard what sinks have refused for good
+    /// List, retry or discard the items that sinks have rejected permanently
     #[command(subcommand)]
     DeadLetters(DeadLetters),
 }
 
-/// Reads `--sink`; unlike clap's own parsers it does not repeat what it refuses, which can hold a password.
+/// Parses `--sink`. Unlike clap's own parsers, it does not repeat an invalid value, which can hold a password.
 #[derive(Debug, Clone)]
 struct SinkParser;
 
@@ -186,7 +186,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a time above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned();
+    let expected = || "expected a duration above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| expected())?;
     let signed =
         span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn the_command_line_is_valid() {
         use clap::CommandFactory;
         Config::command().debug_assert();
     }

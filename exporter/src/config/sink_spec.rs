@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-/// Which sink, and where it is.
+/// A sink and its address.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SinkSpec {
@@ -13,20 +13,20 @@ pub enum SinkSpec {
     Store,
     /// Lines of OTLP JSON on stdout.
     Stdout,
-    /// Google Cloud Trace, its API v2.
+    /// Google Cloud Trace, API v2.
     CloudTrace,
-    /// Google Cloud's Telemetry API, which takes OTLP.
+    /// Google Cloud's Telemetry API, which receives OTLP.
     Telemetry,
-    /// Any receiver of OTLP: `http` and `https` for OTLP/HTTP, `grpc` and `grpcs` for OTLP/gRPC.
+    /// Any OTLP receiver: `http` and `https` for OTLP/HTTP, `grpc` and `grpcs` for OTLP/gRPC.
     Otlp(Url),
-    /// Any receiver of Zipkin v2 JSON.
+    /// Any Zipkin v2 receiver.
     Zipkin(Url),
 }
 
-const EXISTING: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";
+const SINKS: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";
 
 impl SinkSpec {
-    /// The host that spans go to over OTLP.
+    /// Returns the host of an OTLP receiver.
     pub(crate) fn otlp_host(&self) -> Option<&str> {
         match self {
             Self::Otlp(url) => url.host_str(),
@@ -35,8 +35,8 @@ impl SinkSpec {
     }
 }
 
-/// The name in options, metrics, log lines and the outbox; a URL is without its password and its query, for both can
-/// be secret.
+/// Writes the name that options, metrics, log lines and the outbox use. A URL has no password and no query, because both
+/// can be secret.
 impl fmt::Display for SinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, url) = match self {
@@ -71,15 +71,17 @@ impl FromStr for SinkSpec {
                 "stdout" => Ok(Self::Stdout),
                 "cloud-trace" => Ok(Self::CloudTrace),
                 "telemetry" => Ok(Self::Telemetry),
-                "otlp" | "zipkin" => Err(format!("where is it? {text}=URL, for example {}", example(text))),
-                _ => Err(format!("there is no sink {text:?}; what exists: {EXISTING}")),
+                "otlp" | "zipkin" => {
+                    Err(format!("missing URL: expected {text}=URL, for example {}", example(text)))
+                }
+                _ => Err(format!("unknown sink {text:?}; expected one of {SINKS}")),
             },
             Some(("otlp", address)) => {
                 url("otlp", address, &["http", "https", "grpc", "grpcs"]).map(Self::Otlp)
             }
             Some(("zipkin", address)) => url("zipkin", address, &["http", "https"]).map(Self::Zipkin),
-            // What comes after the sign may be secret.
-            Some((name, _)) => Err(format!("there is no sink \"{name}=…\"; what exists: {EXISTING}")),
+            // The value can be secret.
+            Some((name, _)) => Err(format!("unknown sink \"{name}=…\"; expected one of {SINKS}")),
         }
     }
 }
@@ -92,16 +94,17 @@ fn url(name: &str, text: &str, schemes: &[&str]) -> Result<Url, String> {
     let expected = |what: &str| {
         format!("{what}; expected {}://HOST:PORT, for example {}", schemes.join(":// or "), example(name))
     };
-    let url = Url::parse(text).map_err(|error| expected(&format!("that is no URL ({error})")))?;
+    let url = Url::parse(text).map_err(|error| expected(&format!("not a URL ({error})")))?;
     if !schemes.contains(&url.scheme()) {
-        return Err(expected(&format!("the scheme {:?} is not known", url.scheme())));
+        return Err(expected(&format!("unknown scheme {:?}", url.scheme())));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(expected("the host is missing"));
     }
     if url.scheme().starts_with("grpc") && !(url.username().is_empty() && url.password().is_none()) {
         return Err(
-            "a URL with a user is for http and https; for gRPC set OTEL_EXPORTER_OTLP_HEADERS".to_owned()
+            "a user in the URL is supported for http and https only; for gRPC set OTEL_EXPORTER_OTLP_HEADERS"
+                .to_owned(),
         );
     }
     Ok(url)
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_and_shown() {
+    fn names_are_parsed_and_shown() {
         for (text, shown) in [
             ("store", "store"),
             ("stdout", "stdout"),
@@ -130,23 +133,20 @@ mod tests {
         ] {
             let name: SinkSpec = text.parse().unwrap();
             assert_eq!(name.to_string(), shown);
-            assert_eq!(format!("{name:?}"), shown, "nothing secret when debugging either");
+            assert_eq!(format!("{name:?}"), shown, "no secret in the debug output either");
         }
     }
 
     #[test]
-    fn others_are_refused_with_what_was_expected() {
+    fn invalid_names_are_rejected_with_what_was_expected() {
         for (text, message) in [
-            ("kafka", "there is no sink \"kafka\"; what exists: store, cloud-trace, telemetry, otlp=URL"),
-            ("kafka=secret", "there is no sink \"kafka=…\"; what exists: store"),
-            ("otlp", "where is it? otlp=URL, for example otlp=http://localhost:4318"),
-            (
-                "otlp=",
-                "that is no URL (relative URL without a base); expected http:// or https:// or grpc://",
-            ),
-            ("otlp=tempo:4318", "the scheme \"tempo\" is not known; expected http://"),
-            ("zipkin=grpc://a:1", "the scheme \"grpc\" is not known; expected http:// or https://HOST:PORT"),
-            ("otlp=grpc://u:p@a:1", "a URL with a user is for http and https"),
+            ("kafka", "unknown sink \"kafka\"; expected one of store, cloud-trace, telemetry, otlp=URL"),
+            ("kafka=secret", "unknown sink \"kafka=…\"; expected one of store"),
+            ("otlp", "missing URL: expected otlp=URL, for example otlp=http://localhost:4318"),
+            ("otlp=", "not a URL (relative URL without a base); expected http:// or https:// or grpc://"),
+            ("otlp=tempo:4318", "unknown scheme \"tempo\"; expected http://"),
+            ("zipkin=grpc://a:1", "unknown scheme \"grpc\"; expected http:// or https://HOST:PORT"),
+            ("otlp=grpc://u:p@a:1", "a user in the URL is supported for http and https only"),
         ] {
             let error = text.parse::<SinkSpec>().unwrap_err();
             assert!(error.starts_with(message), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! What one call to a sink carries, and how it is divided.
+//! The content of one call to a sink, and how it is split.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,14 @@ use crate::otlp::Signal;
 use crate::otlp::check;
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
-/// Spans or log records for one call: whole batches, or a piece of one.
+/// The items of one call: whole batches, or a slice of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
     signal: Signal,
     slices: Vec<Slice>,
 }
 
-/// A request, or a piece of one, and where it comes from.
+/// A request or a part of one, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) origin: Origin,
@@ -25,20 +25,20 @@ pub(crate) struct Slice {
     pub(crate) body: Bytes,
 }
 
-/// Where a piece waits until it is delivered.
+/// The place where a slice is stored until it is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// In the outbox.
+    /// A batch in the outbox, by id.
     Batch(i64),
-    /// Among the dead letters, and it has been asked to try it again.
+    /// A dead letter for which a retry was requested, by id.
     DeadLetter(i64),
 }
 
-/// A part that was refused.
+/// The result of halving a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Halves {
     Two(Chunk, Chunk),
-    /// A single item, or something that cannot be divided.
+    /// The chunk has a single item, or cannot be read.
     One(Chunk),
 }
 
@@ -55,12 +55,12 @@ impl Chunk {
         &self.slices
     }
 
-    /// The requests; put one after the other they are one request.
+    /// Returns the requests. Their concatenation is one request.
     pub(crate) fn bodies(&self) -> impl Iterator<Item = &Bytes> {
         self.slices.iter().map(|slice| &slice.body)
     }
 
-    /// All requests as one.
+    /// Returns all requests as one.
     pub(crate) fn body(&self) -> Bytes {
         match &self.slices[..] {
             [slice] => slice.body.clone(),
@@ -72,7 +72,7 @@ impl Chunk {
         }
     }
 
-    /// How many spans or log records it has.
+    /// Returns the number of items.
     pub(crate) fn items(&self) -> u32 {
         self.slices.iter().map(|slice| slice.items).fold(0, u32::saturating_add)
     }
@@ -81,12 +81,12 @@ impl Chunk {
         self.bodies().map(Bytes::len).sum()
     }
 
-    /// Adds a piece of the same signal.
+    /// Adds a slice of the same signal.
     pub(super) fn push(&mut self, slice: Slice) {
         self.slices.push(slice);
     }
 
-    /// Halves it by its pieces, and a single piece by what is in it.
+    /// Halves the chunk between its slices, and a single slice between its items.
     pub(super) fn halves(mut self) -> Halves {
         if self.slices.len() > 1 {
             let second = self.slices.split_off(self.slices.len() / 2);
@@ -94,10 +94,10 @@ impl Chunk {
             return Halves::Two(self, second);
         }
         let Some(slice) = self.slices.first() else { return Halves::One(self) };
-        let Some(mut cut) = cut(self.signal, slice, slice.items.div_ceil(2), usize::MAX) else {
+        let Some(mut split) = split(self.signal, slice, slice.items.div_ceil(2), usize::MAX) else {
             return Halves::One(self);
         };
-        match (cut.next(), cut.next()) {
+        match (split.next(), split.next()) {
             (Some(first), Some(second)) => {
                 Halves::Two(Self::new(self.signal, first), Self::new(self.signal, second))
             }
@@ -105,7 +105,7 @@ impl Chunk {
         }
     }
 
-    /// Divides it by something that is told by the resource; the resource is a `Resource` as protobuf.
+    /// Groups the items by a key of their resource, a `Resource` as protobuf.
     pub(crate) fn by_resource<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
         for slice in &self.slices {
@@ -122,7 +122,7 @@ impl Chunk {
         chunks
     }
 
-    /// Divides it by something that is told by each span or log record, which are bytes of protobuf.
+    /// Groups the items by a key of each item, a `Span` or `LogRecord` as protobuf.
     pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
         for slice in &self.slices {
@@ -156,15 +156,15 @@ impl Chunk {
     }
 }
 
-/// What a piece is cut into. Each takes memory only once it is asked for: all together can be far larger than the
-/// piece, for each says again what its resource says.
+/// The smaller slices of a slice, encoded one at a time: together they can be far larger than the slice, because each
+/// repeats its resource.
 #[derive(Debug)]
-pub(super) struct Cut {
+pub(super) struct Split {
     origin: Origin,
     envelopes: std::vec::IntoIter<Envelope>,
 }
 
-impl Iterator for Cut {
+impl Iterator for Split {
     type Item = Slice;
 
     fn next(&mut self) -> Option<Slice> {
@@ -173,13 +173,13 @@ impl Iterator for Cut {
     }
 }
 
-/// Cuts a piece into smaller ones; `None` if it cannot be read, or does not hold what it says.
-pub(super) fn cut(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Cut> {
+/// Splits a slice into smaller ones. Returns `None` if it cannot be read, or has another number of items than it states.
+pub(super) fn split(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Split> {
     let envelopes = open(signal, slice)?.split(max_items, max_bytes).into_iter();
-    Some(Cut { origin: slice.origin, envelopes })
+    Some(Split { origin: slice.origin, envelopes })
 }
 
-/// The outbox gets nothing from the receivers that cannot be read, but its file can hold anything.
+/// The receivers put only readable requests into the outbox, but its file can hold anything.
 fn open(signal: Signal, slice: &Slice) -> Option<Envelope> {
     if check::is_too_large(signal, &slice.body) {
         return None;
@@ -200,7 +200,7 @@ pub(crate) mod tests {
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     use prost::Message;
 
-    /// A request with spans of these names, each in a resource of its own that its first letter stands for.
+    /// Returns a request with spans of these names, each in a resource that is marked with the first letter of the name.
     pub(crate) fn body(names: &[&str]) -> Bytes {
         let of = |name: &&str| ResourceSpans {
             resource: Some(Resource {
@@ -221,7 +221,7 @@ pub(crate) mod tests {
         ExportTraceServiceRequest { resource_spans: names.iter().map(of).collect() }.encode_to_vec().into()
     }
 
-    /// The names of the spans of a part.
+    /// Returns the names of the spans of a chunk.
     pub(crate) fn names(chunk: &Chunk) -> Vec<String> {
         let request = ExportTraceServiceRequest::decode(chunk.body()).unwrap();
         let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
@@ -234,7 +234,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_is_halved_down_to_single_items() {
+    fn a_chunk_is_halved_down_to_single_items() {
         let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a", "b", "c"]));
         chunk.push(slice(2, &["d"]));
         chunk.push(slice(3, &["e", "f"]));
@@ -257,7 +257,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_stays_whole() {
+    fn an_unreadable_chunk_is_not_halved() {
         for body in [Bytes::from_static(b"\xff\xff"), body(&["a", "b", "c"])] {
             let chunk = Chunk::new(Signal::Traces, Slice { origin: Origin::Batch(1), items: 2, body });
             assert_eq!(chunk.clone().halves(), Halves::One(chunk));
@@ -265,7 +265,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_is_divided_by_item() {
+    fn items_are_grouped() {
         use opentelemetry_proto::tonic::trace::v1::Span;
         let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a1", "b1", "a2"]));
         chunk.push(slice(2, &["b2", "c1"]));
@@ -277,7 +277,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_is_divided_by_resource() {
+    fn resources_are_grouped() {
         let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a1", "b1", "a2"]));
         chunk.push(slice(2, &["b2", "c1"]));
         let key = |resource: &[u8]| Resource::decode(resource).unwrap().dropped_attributes_count;

@@ -1,67 +1,68 @@
-//! What has been read from the outbox and is not passed yet.
+//! The batches that are read from the outbox and not yet acknowledged.
 //!
-//! Calls end in any order, and a batch can be in several of them; the cursor follows only as far as everything
-//! before it is settled.
+//! Calls end in any order, and a batch can be in several of them. The cursor advances up to the first batch that is not
+//! settled.
 
 use std::collections::VecDeque;
 
 use crate::outbox::{Batch, Settled};
 
-/// The open batches, by ascending id.
+/// The unacknowledged batches, by ascending id.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    open: VecDeque<Open>,
+    entries: VecDeque<Entry>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Open {
+struct Entry {
     id: i64,
     bytes: usize,
-    /// Items whose fate is not known yet.
+    /// The number of items that are neither delivered nor dropped yet.
     unsettled: u32,
-    passed: Vec<Settled>,
+    settled: Vec<Settled>,
 }
 
 impl Ledger {
-    /// Enters a batch that comes after all that were entered before.
+    /// Adds a batch, whose id is above all ids that were added before.
     pub(super) fn enter(&mut self, batch: &Batch, wanted: u32) {
         let bytes = batch.body.len();
         self.bytes += bytes;
-        self.open.push_back(Open { id: batch.id, bytes, unsettled: wanted, passed: Vec::new() });
+        self.entries.push_back(Entry { id: batch.id, bytes, unsettled: wanted, settled: Vec::new() });
     }
 
-    /// Notes that this many items of a batch have met their fate, which the tally counts.
-    pub(super) fn settle(&mut self, passed: Settled) {
-        if let Ok(index) = self.open.binary_search_by_key(&passed.id, |open| open.id)
-            && let Some(open) = self.open.get_mut(index)
+    /// Settles items of a batch.
+    pub(super) fn settle(&mut self, settled: Settled) {
+        if let Ok(index) = self.entries.binary_search_by_key(&settled.id, |entry| entry.id)
+            && let Some(entry) = self.entries.get_mut(index)
         {
-            open.unsettled = open.unsettled.saturating_sub(u32::try_from(passed.items).unwrap_or(u32::MAX));
-            open.passed.push(passed);
+            entry.unsettled =
+                entry.unsettled.saturating_sub(u32::try_from(settled.items).unwrap_or(u32::MAX));
+            entry.settled.push(settled);
         }
     }
 
-    /// Takes out what is settled up to the first batch that is not: the last id, and what to count.
+    /// Removes the settled batches before the first that is not. Returns the last id, and what to count.
     pub(super) fn take_settled(&mut self) -> Option<(i64, Vec<Settled>)> {
         let mut taken: Option<(i64, Vec<Settled>)> = None;
-        while self.open.front().is_some_and(|open| open.unsettled == 0)
-            && let Some(open) = self.open.pop_front()
+        while self.entries.front().is_some_and(|entry| entry.unsettled == 0)
+            && let Some(entry) = self.entries.pop_front()
         {
-            self.bytes -= open.bytes;
-            let (to, passed) = taken.get_or_insert((open.id, Vec::new()));
-            *to = open.id;
-            passed.extend(open.passed);
+            self.bytes -= entry.bytes;
+            let (to, settled) = taken.get_or_insert((entry.id, Vec::new()));
+            *to = entry.id;
+            settled.extend(entry.settled);
         }
         taken
     }
 
-    /// The size of the bodies of all open batches.
+    /// Returns the size of the bodies of all entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many batches are open.
+    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.entries.len()
     }
 }

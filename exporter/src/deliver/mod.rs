@@ -1,16 +1,16 @@
-//! From the outbox to one sink, many calls at a time.
+//! The delivery from the outbox to one sink, with many calls at a time.
 //!
 //! ```text
-//!  feed ──► queue (parts fill) ──► calls ──► accepted ──► ledger ──► cursor
-//!             ▲  ▲                   │ │                    ▲
-//!             │  └── unavailable ◄───┘ └──► refused         │
-//!             │      (pause, fewer calls)      │            │
-//!             └──────── two halves ◄───────────┴─► a single item ──► dead letters
+//!  reader ──► queue (chunks fill) ──► calls ──► accepted ──► ledger ──► cursor
+//!               ▲  ▲                   │ │                     ▲
+//!               │  └── unavailable ◄───┘ └──► rejected         │
+//!               │  (back-off, fewer calls)       │             │
+//!               └──────── two halves ◄───────────┴──► a single item ──► dead letters
 //! ```
 //!
-//! Invariant: a cursor advances only over what the sink has accepted or the dead letters hold, without a gap; what it
-//! passes is counted with that commit, as delivered or as dropped.
-//! Invariant: what has been read and is not passed yet is bounded by the [`window`] (and one read).
+//! Invariant: a cursor advances without a gap, and only over items that the sink has accepted or that are dead letters.
+//! The commit that advances it also counts these items as delivered or dropped.
+//! Invariant: the batches that are read and not yet acknowledged are bounded by the [`window`] (plus one read).
 
 mod backoff;
 mod chunk;
@@ -23,52 +23,54 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chunk::{Chunk, Origin, Slice};
+pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink, decode};
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logtracer_core::Backoff;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
-
-pub(crate) use chunk::{Chunk, Origin, Slice};
-pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink, decode};
 
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::outbox::{Batch, Cursor, Reader};
 use crate::shutdown::Shutdown;
-use backoff::{Backoff, Throttle, jitter};
+use backoff::{Throttle, backoff};
 use dead_letters::DeadLetters;
 use ledger::Ledger;
 use queue::{Attempt, Queue};
 
-/// Nothing more is read while there are so many batches that are not passed yet.
+/// The number of unacknowledged batches at which the delivery stops reading.
 const WINDOW_BATCHES: usize = 4096;
 
-/// Nothing more is read for a sink while the bodies that it has not passed yet take so many bytes, where there are so
-/// many sinks: they share what there is.
+/// Returns the size of the unacknowledged batches, in bytes, at which the delivery to one of this many sinks stops
+/// reading. All sinks share one total.
 pub(crate) fn window(sinks: usize) -> usize {
-    const ALL: usize = 12 << 20;
-    (ALL / sinks.max(1)).clamp(2 << 20, 12 << 20)
+    const TOTAL: usize = 12 << 20;
+    (TOTAL / sinks.max(1)).clamp(2 << 20, TOTAL)
 }
 
-/// How often the dead letters are looked at.
-const LETTERS_EVERY: Duration = Duration::from_secs(2);
+/// The interval at which the delivery looks for dead letters to retry.
+const DEAD_LETTERS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a sink's delivery needs beside the sink.
+/// What the delivery to a sink needs besides the sink.
 pub(crate) struct Source {
+    /// The name of the sink.
     pub(crate) name: String,
     /// See [`window`].
     pub(crate) window: usize,
     pub(crate) reader: Reader,
-    pub(crate) letters: DeadLetters,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Delivers to one sink until the shutdown.
 pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
-    let Source { name, window, reader, letters, metrics } = source;
+    let Source { name, window, reader, dead_letters, metrics } = source;
     let cursor = reader.cursor();
     // One read waits while the window is full.
     let (sender, batches) = mpsc::channel(1);
@@ -79,20 +81,20 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
         window,
         sink: Arc::new(sink),
         cursor,
-        letters,
+        dead_letters,
         metrics,
         queue: Queue::new(pace),
         ledger: Ledger::default(),
-        letters_out: HashMap::new(),
-        letters_settled: Vec::new(),
+        open_letters: HashMap::new(),
+        settled_letters: Vec::new(),
         calls: JoinSet::new(),
-        out: HashMap::new(),
-        backoff: Backoff::default(),
+        in_flight: HashMap::new(),
+        backoff: backoff(),
         throttle: Throttle::new(pace.calls),
         paused_until: None,
         round: 0,
         accepted: 0,
-        refused_in_a_row: 0,
+        rejected_in_a_row: 0,
     };
     tokio::select! {
         () = stop.begun() => {}
@@ -101,9 +103,9 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
     }
 }
 
-/// Reads ahead.
+/// Reads ahead of the delivery.
 async fn read(sink: String, mut reader: Reader, sender: mpsc::Sender<Vec<Batch>>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     loop {
         match reader.next().await {
             Ok(batches) => {
@@ -113,16 +115,16 @@ async fn read(sink: String, mut reader: Reader, sender: mpsc::Sender<Vec<Batch>>
                 }
             }
             Err(reason) => {
-                tell(&sink, "cannot read the outbox", &reason);
-                tokio::time::sleep(backoff.next(jitter())).await;
+                warn(&sink, "failed to read the outbox", &reason);
+                tokio::time::sleep(backoff.next(fastrand::u64(..))).await;
             }
         }
     }
 }
 
-/// Tells of something that comes right by itself, or with somebody's help.
-fn tell(sink: &str, what: &'static str, reason: &str) {
-    log::repeated(Severity::Warning, what, &[("sink", Value::Str(sink)), ("error", Value::Str(reason))]);
+/// Logs a problem after which the delivery continues.
+fn warn(sink: &str, message: &'static str, error: &str) {
+    log::repeated(Severity::Warning, message, &[("sink", Value::Str(sink)), ("error", Value::Str(error))]);
 }
 
 struct Delivery<S> {
@@ -130,43 +132,43 @@ struct Delivery<S> {
     window: usize,
     sink: Arc<S>,
     cursor: Cursor,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     metrics: Arc<Metrics>,
     queue: Queue,
     ledger: Ledger,
-    /// Dead letters that are being tried again, with the number of their items whose fate is not known yet.
-    letters_out: HashMap<i64, u32>,
-    /// Dead letters that have been delivered, or kept again, and are to be removed.
-    letters_settled: Vec<i64>,
+    /// The dead letters that are being retried, each with the number of its items that are not settled yet.
+    open_letters: HashMap<i64, u32>,
+    /// The dead letters that are delivered or stored again, and have to be removed.
+    settled_letters: Vec<i64>,
     calls: JoinSet<Result<Accepted, DeliveryError>>,
-    /// What the calls carry, and the round in which they started.
-    out: HashMap<Id, (Attempt, u64)>,
+    /// The chunk of each call, and the round in which the call started.
+    in_flight: HashMap<Id, (Attempt, u64)>,
     backoff: Backoff,
     throttle: Throttle,
     paused_until: Option<Instant>,
-    /// Ends with a failure: what had been started before it tells nothing new.
+    /// Incremented by a failure. Later failures of calls from an earlier round belong to the same outage.
     round: u64,
-    /// How many calls have been accepted.
+    /// The number of accepted calls.
     accepted: u64,
-    /// How many parts were given up since a call was accepted.
-    refused_in_a_row: u32,
+    /// The number of chunks that became dead letters since the last accepted call.
+    rejected_in_a_row: u32,
 }
 
 impl<S: Sink> Delivery<S> {
     async fn run(&mut self, mut batches: mpsc::Receiver<Vec<Batch>>) {
-        let mut letters = tokio::time::interval(LETTERS_EVERY);
+        let mut letters = tokio::time::interval(DEAD_LETTERS_INTERVAL);
         letters.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_calls();
-            let has_room = self.ledger.bytes() < self.window && self.ledger.len() < WINDOW_BATCHES;
-            let wake = self.wakes_at();
+            let reads = self.ledger.bytes() < self.window && self.ledger.len() < WINDOW_BATCHES;
+            let wake = self.next_wake();
             tokio::select! {
-                Some(ended) = self.calls.join_next_with_id() => self.ended(ended).await,
-                Some(read) = batches.recv(), if has_room => self.add(read),
+                Some(ended) = self.calls.join_next_with_id() => self.end_call(ended).await,
+                Some(read) = batches.recv(), if reads => self.add(read),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
-                _ = letters.tick() => self.take_letters().await,
+                _ = letters.tick() => self.retry_dead_letters().await,
             }
-            self.pass().await;
+            self.advance_cursor().await;
         }
     }
 
@@ -187,17 +189,17 @@ impl<S: Sink> Delivery<S> {
         if self.is_paused(now) {
             return;
         }
-        while self.out.len() < self.throttle.calls()
+        while self.in_flight.len() < self.throttle.calls()
             && let Some(attempt) = self.queue.next(now)
         {
-            if self.is_given_up(&attempt.chunk) {
+            if self.is_dropped(&attempt.chunk) {
                 // The outbox has counted it.
                 self.settle(&attempt.chunk, 0);
                 continue;
             }
             let (sink, chunk) = (self.sink.clone(), attempt.chunk.clone());
             let call = self.calls.spawn(async move { sink.deliver(&chunk).await });
-            self.out.insert(call.id(), (attempt, self.round));
+            self.in_flight.insert(call.id(), (attempt, self.round));
         }
     }
 
@@ -205,58 +207,58 @@ impl<S: Sink> Delivery<S> {
         self.paused_until.is_some_and(|until| now < until)
     }
 
-    /// Whether the outbox has given up all of this while it waited.
-    fn is_given_up(&self, chunk: &Chunk) -> bool {
-        let passed = self.cursor.position();
-        chunk.slices().iter().all(|slice| matches!(slice.origin, Origin::Batch(id) if id <= passed))
+    /// True if the outbox has dropped the whole chunk while it waited.
+    fn is_dropped(&self, chunk: &Chunk) -> bool {
+        let position = self.cursor.position();
+        chunk.slices().iter().all(|slice| matches!(slice.origin, Origin::Batch(id) if id <= position))
     }
 
-    /// When there is something to do although no call ends and nothing is read.
-    fn wakes_at(&self) -> Option<Instant> {
-        if self.out.len() >= self.throttle.calls() {
+    /// Returns the time of the next call if no call ends and nothing is read before.
+    fn next_wake(&self) -> Option<Instant> {
+        if self.in_flight.len() >= self.throttle.calls() {
             return None;
         }
         let next = self.queue.next_at()?;
         Some(self.paused_until.map_or(next, |until| next.max(until)))
     }
 
-    async fn ended(&mut self, ended: Result<(Id, Result<Accepted, DeliveryError>), JoinError>) {
+    async fn end_call(&mut self, ended: Result<(Id, Result<Accepted, DeliveryError>), JoinError>) {
         let (id, result) = ended.unwrap_or_else(|error| {
-            let reason = format!("the sink broke down: {error}");
+            let reason = format!("the sink panicked: {error}");
             (error.id(), Err(DeliveryError::Failed { reason, retry_after: None }))
         });
-        if let Some((attempt, round)) = self.out.remove(&id) {
-            self.judge(attempt, round, result).await;
+        if let Some((attempt, round)) = self.in_flight.remove(&id) {
+            self.handle_result(attempt, round, result).await;
         }
     }
 
-    /// Lets the cursor follow what is settled.
-    async fn pass(&mut self) {
-        while let Some((to, passed)) = self.ledger.take_settled() {
-            while let Err(reason) = self.cursor.advance(to, passed.clone()).await {
-                tell(&self.name, "cannot note a delivery", &reason);
-                tokio::time::sleep(self.backoff.next(jitter())).await;
+    /// Advances the cursor over all batches that are settled.
+    async fn advance_cursor(&mut self) {
+        while let Some((to, settled)) = self.ledger.take_settled() {
+            while let Err(reason) = self.cursor.advance(to, settled.clone()).await {
+                warn(&self.name, "failed to commit delivery progress", &reason);
+                tokio::time::sleep(self.backoff.next(fastrand::u64(..))).await;
             }
         }
     }
 
-    /// Takes up the dead letters of which it has been asked that they are tried again.
-    async fn take_letters(&mut self) {
-        match self.letters.remove(&self.letters_settled).await {
-            Ok(()) => self.letters_settled.clear(),
+    /// Removes the dead letters that are settled, and queues those for which a retry was requested.
+    async fn retry_dead_letters(&mut self) {
+        match self.dead_letters.remove(&self.settled_letters).await {
+            Ok(()) => self.settled_letters.clear(),
             // They would be delivered again.
-            Err(error) => return tell(&self.name, "cannot remove what was a dead letter", &error),
+            Err(error) => return warn(&self.name, "failed to remove a delivered dead letter", &error),
         }
-        if let Some(count) = self.letters.count(&self.name).await {
+        if let Some(count) = self.dead_letters.count(&self.name).await {
             self.metrics.set_dead_letters(&self.name, count);
         }
-        if !self.letters_out.is_empty() || self.is_paused(Instant::now()) {
+        if !self.open_letters.is_empty() || self.is_paused(Instant::now()) {
             return;
         }
-        for letter in self.letters.asked(&self.name).await {
-            self.letters_out.insert(letter.id, letter.items);
-            let slice =
-                Slice { origin: Origin::DeadLetter(letter.id), items: letter.items, body: letter.body };
+        for letter in self.dead_letters.to_retry(&self.name).await {
+            self.open_letters.insert(letter.id, letter.items);
+            let origin = Origin::DeadLetter(letter.id);
+            let slice = Slice { origin, items: letter.items, body: letter.body };
             self.queue.add(letter.signal, slice, Instant::now());
         }
     }

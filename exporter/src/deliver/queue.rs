@@ -1,32 +1,32 @@
-//! Parts that wait for a call: those that are being filled, and those that are ready.
+//! The chunks that wait for a call: those that are being filled, and those that are ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::chunk::{Chunk, Cut, Origin, Slice, cut};
+use super::chunk::{Chunk, Origin, Slice, Split, split};
 use super::sink::Pace;
 use crate::otlp::Signal;
 
-/// A part, and how it has fared.
+/// A chunk and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) chunk: Chunk,
-    /// How many calls with it have failed.
+    /// The number of failed calls.
     pub(super) failures: u32,
-    /// How many calls had been accepted when its first call failed.
+    /// The number of calls that were accepted before its first failure.
     pub(super) accepted_before: u64,
-    /// When that was.
-    pub(super) failed_first: Option<Instant>,
+    /// The time of the first failure.
+    pub(super) first_failure: Option<Instant>,
 }
 
 impl Attempt {
-    /// Takes note of a call that failed, before which so many calls had been accepted.
+    /// Records a failed call, before which this many calls were accepted.
     pub(super) fn fail(&mut self, accepted: u64, now: Instant) {
         if self.failures == 0 {
             self.accepted_before = accepted;
-            self.failed_first = Some(now);
+            self.first_failure = Some(now);
         }
         self.failures = self.failures.saturating_add(1);
     }
@@ -34,83 +34,86 @@ impl Attempt {
 
 impl From<Chunk> for Attempt {
     fn from(chunk: Chunk) -> Self {
-        Self { chunk, failures: 0, accepted_before: 0, failed_first: None }
+        Self { chunk, failures: 0, accepted_before: 0, first_failure: None }
     }
 }
 
-/// Which pieces may share a part.
+/// Slices of one lane can share a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lane {
     signal: Signal,
     is_dead_letter: bool,
 }
 
-/// A part that has room for more.
+/// A chunk that is being filled.
 #[derive(Debug)]
-struct Open {
+struct Filling {
     lane: Lane,
     chunk: Chunk,
     since: Instant,
 }
 
-/// What has been read and is in no part yet.
+/// A slice that is in no chunk yet.
 #[derive(Debug)]
-enum Fresh {
-    Slice(Slice),
-    Cut(Cut),
-    /// It cannot be cut.
+enum Incoming {
+    /// It fits in a chunk.
+    Fits(Slice),
+    /// It is too large for one chunk.
+    Split(Split),
+    /// It is too large, and cannot be split.
     Whole(Slice),
 }
 
+/// The chunks of one sink, in the order in which they are sent.
 #[derive(Debug)]
 pub(super) struct Queue {
     pace: Pace,
-    fresh: VecDeque<(Signal, Fresh)>,
+    incoming: VecDeque<(Signal, Incoming)>,
     ready: VecDeque<Attempt>,
-    /// What has failed.
-    again: VecDeque<Attempt>,
+    /// Chunks to retry.
+    retries: VecDeque<Attempt>,
     /// At most one for each lane.
-    open: Vec<Open>,
-    last_was_again: bool,
+    filling: Vec<Filling>,
+    last_was_retry: bool,
 }
 
 impl Queue {
     pub(super) fn new(pace: Pace) -> Self {
         Self {
             pace,
-            fresh: VecDeque::new(),
+            incoming: VecDeque::new(),
             ready: VecDeque::new(),
-            again: VecDeque::new(),
-            open: Vec::new(),
-            last_was_again: false,
+            retries: VecDeque::new(),
+            filling: Vec::new(),
+            last_was_retry: false,
         }
     }
 
-    /// Adds what has been read; what is too large for one call is cut.
+    /// Adds a slice. A slice that is too large for one call is split.
     pub(super) fn add(&mut self, signal: Signal, slice: Slice, now: Instant) {
-        let fresh = if slice.items <= self.pace.items && slice.body.len() <= self.pace.bytes {
-            Fresh::Slice(slice)
+        let incoming = if slice.items <= self.pace.items && slice.body.len() <= self.pace.bytes {
+            Incoming::Fits(slice)
         } else {
-            match cut(signal, &slice, self.pace.items, self.pace.bytes) {
-                Some(cut) => Fresh::Cut(cut),
-                None => Fresh::Whole(slice),
+            match split(signal, &slice, self.pace.items, self.pace.bytes) {
+                Some(split) => Incoming::Split(split),
+                None => Incoming::Whole(slice),
             }
         };
-        self.fresh.push_back((signal, fresh));
+        self.incoming.push_back((signal, incoming));
         self.fill(now);
     }
 
-    /// Fills parts until one is ready.
+    /// Fills chunks until one is ready.
     fn fill(&mut self, now: Instant) {
         while self.ready.is_empty()
-            && let Some((signal, fresh)) = self.fresh.pop_front()
+            && let Some((signal, incoming)) = self.incoming.pop_front()
         {
-            match fresh {
-                Fresh::Slice(slice) => self.gather(signal, slice, now),
-                Fresh::Whole(slice) => self.ready.push_back(Chunk::new(signal, slice).into()),
-                Fresh::Cut(mut cut) => {
-                    if let Some(slice) = cut.next() {
-                        self.fresh.push_front((signal, Fresh::Cut(cut)));
+            match incoming {
+                Incoming::Fits(slice) => self.gather(signal, slice, now),
+                Incoming::Whole(slice) => self.ready.push_back(Chunk::new(signal, slice).into()),
+                Incoming::Split(mut split) => {
+                    if let Some(slice) = split.next() {
+                        self.incoming.push_front((signal, Incoming::Split(split)));
                         self.gather(signal, slice, now);
                     }
                 }
@@ -120,59 +123,60 @@ impl Queue {
 
     fn gather(&mut self, signal: Signal, slice: Slice, now: Instant) {
         let lane = Lane { signal, is_dead_letter: matches!(slice.origin, Origin::DeadLetter(_)) };
-        let Some(index) = self.open.iter().position(|open| open.lane == lane) else {
-            self.open.push(Open { lane, chunk: Chunk::new(signal, slice), since: now });
+        let Some(index) = self.filling.iter().position(|filling| filling.lane == lane) else {
+            self.filling.push(Filling { lane, chunk: Chunk::new(signal, slice), since: now });
             return;
         };
-        let Some(open) = self.open.get_mut(index) else { return };
-        let fits = open.chunk.items().saturating_add(slice.items) <= self.pace.items
-            && open.chunk.bytes() + slice.body.len() <= self.pace.bytes;
+        let Some(filling) = self.filling.get_mut(index) else { return };
+        let fits = filling.chunk.items().saturating_add(slice.items) <= self.pace.items
+            && filling.chunk.bytes() + slice.body.len() <= self.pace.bytes;
         if fits {
-            open.chunk.push(slice);
+            filling.chunk.push(slice);
         } else {
-            let full = std::mem::replace(open, Open { lane, chunk: Chunk::new(signal, slice), since: now });
+            let full =
+                std::mem::replace(filling, Filling { lane, chunk: Chunk::new(signal, slice), since: now });
             self.ready.push_back(full.chunk.into());
         }
     }
 
-    /// Puts back what is to be tried again; it takes turns with what has not been tried yet.
-    pub(super) fn again(&mut self, attempt: Attempt) {
-        self.again.push_back(attempt);
+    /// Queues a chunk again. Retries take turns with chunks that were not tried yet.
+    pub(super) fn retry(&mut self, attempt: Attempt) {
+        self.retries.push_back(attempt);
     }
 
-    /// Puts in front what a part has been divided into.
-    pub(super) fn divided(&mut self, chunks: impl DoubleEndedIterator<Item = Chunk>) {
+    /// Queues the chunks that a chunk was split into, before all others.
+    pub(super) fn push_split(&mut self, chunks: impl DoubleEndedIterator<Item = Chunk>) {
         chunks.rev().for_each(|chunk| self.ready.push_front(chunk.into()));
     }
 
-    /// What is to be sent now, if anything: what is full, and what has waited for long enough.
+    /// Returns the next chunk to send: one that is full, or has waited long enough.
     pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
-        let again = if self.last_was_again { None } else { self.again.pop_front() };
-        self.last_was_again = again.is_some();
-        again.or_else(|| self.next_fresh(now)).or_else(|| self.again.pop_front())
+        let retry = if self.last_was_retry { None } else { self.retries.pop_front() };
+        self.last_was_retry = retry.is_some();
+        retry.or_else(|| self.next_ready(now)).or_else(|| self.retries.pop_front())
     }
 
-    fn next_fresh(&mut self, now: Instant) -> Option<Attempt> {
+    fn next_ready(&mut self, now: Instant) -> Option<Attempt> {
         self.fill(now);
         if let Some(attempt) = self.ready.pop_front() {
             return Some(attempt);
         }
-        let due = self.open.iter().position(|open| self.due(open) <= now)?;
-        Some(self.open.remove(due).chunk.into())
+        let due = self.filling.iter().position(|filling| self.due(filling) <= now)?;
+        Some(self.filling.remove(due).chunk.into())
     }
 
-    /// When [`next`](Self::next) will have something, if nothing is added.
+    /// Returns the time at which [`next`](Self::next) has a chunk, if nothing is added before.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        if self.ready.is_empty() && self.again.is_empty() && self.fresh.is_empty() {
-            self.open.iter().map(|open| self.due(open)).min()
+        if self.ready.is_empty() && self.retries.is_empty() && self.incoming.is_empty() {
+            self.filling.iter().map(|filling| self.due(filling)).min()
         } else {
             Some(Instant::now())
         }
     }
 
-    fn due(&self, open: &Open) -> Instant {
-        let is_full = open.chunk.items() >= self.pace.items || open.chunk.bytes() >= self.pace.bytes;
-        open.since + if is_full { Duration::ZERO } else { self.pace.linger }
+    fn due(&self, filling: &Filling) -> Instant {
+        let is_full = filling.chunk.items() >= self.pace.items || filling.chunk.bytes() >= self.pace.bytes;
+        filling.since + if is_full { Duration::ZERO } else { self.pace.linger }
     }
 }
 
@@ -192,21 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn small_batches_share_a_part_and_large_ones_are_cut() {
+    fn small_batches_share_a_chunk_and_large_ones_are_split() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
         let batches: [&[&str]; 5] = [&["a"], &["b", "c"], &["d"], &["e", "f", "g", "h"], &["i"]];
         for (id, names) in (1..).zip(batches) {
             queue.add(Signal::Traces, slice(Origin::Batch(id), names), now);
         }
-        assert_eq!(drain(&mut queue, now), ["a b c", "d", "e f g"], "the last one may still grow");
+        assert_eq!(drain(&mut queue, now), ["a b c", "d", "e f g"], "the last one is still being filled");
         assert_eq!(queue.next_at(), Some(now + PACE.linger));
         assert_eq!(drain(&mut queue, now + PACE.linger), ["h i"]);
         assert_eq!(queue.next_at(), None);
     }
 
     #[test]
-    fn what_is_full_does_not_wait() {
+    fn a_full_chunk_does_not_wait() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
         queue.add(Signal::Traces, slice(Origin::Batch(1), &["a", "b", "c"]), now);
@@ -214,18 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_takes_memory_piece_by_piece() {
+    fn a_split_slice_takes_memory_one_chunk_at_a_time() {
         let now = Instant::now();
         let mut queue = Queue::new(Pace { items: 1, ..PACE });
         queue.add(Signal::Traces, slice(Origin::Batch(1), &["a"; 100]), now);
-        assert!(queue.ready.len() + queue.open.len() <= 2, "{} ready", queue.ready.len());
+        assert!(queue.ready.len() + queue.filling.len() <= 2, "{} ready", queue.ready.len());
         assert_eq!(queue.next_at().map(|at| at <= Instant::now()), Some(true));
         assert_eq!(drain(&mut queue, now).len(), 100);
         assert_eq!(queue.next_at(), None);
     }
 
     #[test]
-    fn dead_letters_go_apart() {
+    fn dead_letters_have_their_own_chunks() {
         let now = Instant::now();
         let mut queue = Queue::new(Pace { linger: Duration::ZERO, ..PACE });
         queue.add(Signal::Traces, slice(Origin::Batch(1), &["a"]), now);
@@ -235,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cut_goes_whole() {
+    fn a_slice_that_cannot_be_split_is_sent_whole() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
-        let damaged = Slice { origin: Origin::Batch(1), items: 9, body: body(&["a"]) };
-        queue.add(Signal::Traces, damaged, now);
+        let corrupt = Slice { origin: Origin::Batch(1), items: 9, body: body(&["a"]) };
+        queue.add(Signal::Traces, corrupt, now);
         assert_eq!(drain(&mut queue, now), ["a"]);
     }
 
@@ -251,10 +255,10 @@ mod tests {
             queue.add(Signal::Traces, slice(Origin::Batch(id), &[name]), now);
         }
         let (a, b) = (queue.next(now).unwrap(), queue.next(now).unwrap());
-        queue.again(a);
-        queue.again(b);
+        queue.retry(a);
+        queue.retry(b);
         let chunk = |name| Chunk::new(Signal::Traces, slice(Origin::Batch(9), &[name]));
-        queue.divided([chunk("x"), chunk("y")].into_iter());
+        queue.push_split([chunk("x"), chunk("y")].into_iter());
         assert_eq!(drain(&mut queue, now), ["a", "x", "b", "y", "c", "d"]);
     }
 }

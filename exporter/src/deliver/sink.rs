@@ -1,4 +1,4 @@
-//! The sink trait: what the delivery knows of a destination, and what a destination can answer.
+//! The trait of a sink: what the delivery needs from a destination, and how a destination can fail.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,51 +9,53 @@ use prost::Message;
 use super::Chunk;
 use crate::otlp::{Signal, check};
 
-/// A destination of spans.
+/// A destination of spans, and of log records if it takes them.
 pub(crate) trait Sink: Send + Sync + 'static {
-    /// How it wants to be served.
+    /// Returns the limits of its calls.
     fn pace(&self) -> Pace;
 
-    /// Hands a part over; `Ok` means that the sink has it.
+    /// Delivers a chunk. `Ok` means that the sink has accepted it.
     ///
-    /// The same spans can come again (after a crash, or when the answer was lost): a sink dedups or tolerates that.
-    /// The future may be dropped at shutdown, which counts as not accepted.
+    /// The same items can be delivered again, after a crash or if a response was lost, so a sink has to deduplicate or
+    /// tolerate that. The future can be dropped at shutdown, which counts as not accepted.
     fn deliver(&self, chunk: &Chunk) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send;
 }
 
-/// How a sink wants to be served.
+/// The limits of the calls to a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// How many calls may be out at one time.
+    /// The number of calls in flight.
     pub(crate) calls: usize,
-    /// What one call carries at most; a single item can be larger.
+    /// The number of items in one call.
     pub(crate) items: u32,
+    /// The size of one call in bytes. A single item can be larger.
     pub(crate) bytes: usize,
-    /// How long the first of a call waits for more.
+    /// How long the first slice of a call waits for more.
     pub(crate) linger: Duration,
 }
 
-/// What became of an accepted part.
+/// The outcome of an accepted chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Accepted {
-    /// Some of it was not taken, and the sink does not say which.
+    /// Set if the sink rejected some of the items. It does not report which.
     pub(crate) rejected: Option<RejectedItems>,
 }
 
+/// The rejected items of an accepted chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectedItems {
     pub(crate) items: u32,
     pub(crate) reason: String,
 }
 
-/// What was denied.
+/// The reason why access was denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The access to what is named, or there is no such thing.
-    Access,
-    /// The token: another one may be good.
+    /// The credentials have no access to the resource, or it does not exist.
+    Resource,
+    /// The token is not valid. Another one may be.
     Token,
-    /// The call, as if somebody else than the sink had answered.
+    /// The call itself, as if something other than the sink had answered.
     Call,
 }
 
@@ -68,18 +70,18 @@ pub(crate) enum DeliveryError {
     Failed { reason: String, retry_after: Option<Duration> },
     /// The sink never accepts this chunk as it is. It may accept a half of it.
     Rejected { reason: String },
-    /// The sink accepts nothing of this chunk before the operator changes something.
+    /// The sink accepts no item of this chunk before the operator changes something.
     Undeliverable { reason: String },
-    /// Nothing was sent: the chunk has to be delivered as these chunks.
+    /// Nothing was sent: the items have to be delivered as these chunks.
     Split { chunks: Vec<Chunk> },
 }
 
-/// Reads the spans of a part, if that takes a bounded amount of memory: a half of it may.
+/// Decodes the spans of a chunk. A chunk that takes too much memory is rejected; a half of it may not be.
 pub(crate) fn decode(chunk: &Chunk) -> Result<ExportTraceServiceRequest, DeliveryError> {
     let body = chunk.body();
-    let refused = |reason: String| DeliveryError::Rejected { reason };
+    let rejected = |reason: String| DeliveryError::Rejected { reason };
     if check::is_too_large(Signal::Traces, &body) {
-        return Err(refused("it takes too much memory to decode".to_owned()));
+        return Err(rejected("it takes too much memory to decode".to_owned()));
     }
-    ExportTraceServiceRequest::decode(body).map_err(|error| refused(format!("cannot be decoded: {error}")))
+    ExportTraceServiceRequest::decode(body).map_err(|error| rejected(format!("cannot be decoded: {error}")))
 }

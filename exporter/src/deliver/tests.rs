@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::chunk::tests::{body, names};
 use super::*;
-use crate::deliver::{Pace, RejectedItems};
 use crate::otlp::Signal;
 use crate::outbox::{self, Limits, Outbox, Subscription};
 use crate::shutdown;
@@ -17,7 +16,7 @@ use crate::storage::DiskReserve;
 const PACE: Pace = Pace { calls: 8, items: 4, bytes: 1 << 20, linger: Duration::ZERO };
 const LONG: Duration = Duration::from_secs(30);
 
-/// A sink that does what a function says of the names of the spans, and keeps what it accepts.
+/// A sink that answers with a function of the span names, and records the names that it accepts.
 struct Fake<F> {
     pace: Pace,
     answer: F,
@@ -44,7 +43,7 @@ where
     }
 }
 
-/// What a fake sink answers.
+/// The responses of a fake sink.
 trait AsyncAnswer: Send + Sync + 'static {
     fn answer(&self, names: &[String]) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send;
 }
@@ -64,7 +63,7 @@ struct World {
     outbox: Outbox,
     _thread: JoinHandle<()>,
     metrics: Arc<Metrics>,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     got: Arc<Mutex<Vec<String>>>,
     calls: Arc<AtomicUsize>,
     stop: Option<shutdown::Trigger>,
@@ -79,9 +78,9 @@ impl World {
         let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
         let (outbox, thread) =
             outbox::open(dir.path(), &[subscription], limits, reserve.clone(), metrics.clone()).unwrap();
-        let letters = DeadLetters::open(dir.path(), 1 << 20, reserve, metrics.clone()).unwrap();
+        let dead_letters = DeadLetters::open(dir.path(), 1 << 20, reserve, metrics.clone()).unwrap();
         let (got, calls) = Default::default();
-        Self { dir, outbox, _thread: thread, metrics, letters, got, calls, stop: None }
+        Self { dir, outbox, _thread: thread, metrics, dead_letters, got, calls, stop: None }
     }
 
     async fn append(&self, names: &[&str]) {
@@ -96,7 +95,7 @@ impl World {
             name: "fake".to_owned(),
             window: window(4),
             reader: self.outbox.reader(0).unwrap(),
-            letters: self.letters.clone(),
+            dead_letters: self.dead_letters.clone(),
             metrics: self.metrics.clone(),
         };
         tokio::spawn(run(sink, source, stop));
@@ -104,7 +103,7 @@ impl World {
     }
 
     async fn drained(&self) {
-        timeout(LONG, self.outbox.drained()).await.expect("everything is passed");
+        timeout(LONG, self.outbox.drained()).await.expect("everything is acknowledged");
     }
 
     fn got(&self) -> Vec<String> {
@@ -122,13 +121,13 @@ impl World {
         rows.map(Result::unwrap).collect()
     }
 
-    /// Spans delivered, and spans dropped.
+    /// Returns the numbers of delivered and of dropped spans.
     fn counted(&self) -> (u64, u64) {
-        (self.metrics.delivered("fake").spans.get(), self.metrics.dropped("fake", "refused").spans.get())
+        (self.metrics.delivered("fake").spans.get(), self.metrics.dropped("fake", "rejected").spans.get())
     }
 }
 
-fn refused(reason: &str) -> Result<Accepted, DeliveryError> {
+fn rejected(reason: &str) -> Result<Accepted, DeliveryError> {
     Err(DeliveryError::Rejected { reason: reason.to_owned() })
 }
 
@@ -144,7 +143,7 @@ async fn a_bad_span_is_singled_out_within_its_batch() {
     world.append(&["h"]).await;
     world.deliver(PACE, |names: Vec<String>| async move {
         match names.iter().find(|name| name.starts_with("bad")) {
-            Some(bad) => refused(bad),
+            Some(bad) => rejected(bad),
             None => Ok(Accepted::default()),
         }
     });
@@ -152,16 +151,16 @@ async fn a_bad_span_is_singled_out_within_its_batch() {
     assert_eq!(world.got(), ["a", "b", "c", "d", "e", "f", "g", "h"]);
     assert_eq!(world.dead(), ["1 bad1", "1 bad2"]);
     assert_eq!(world.counted(), (8, 2));
-    assert_eq!(world.metrics.outbox_bytes.get(), 0, "what every sink has passed is deleted");
+    assert_eq!(world.metrics.outbox_bytes.get(), 0, "batches that every sink has acknowledged are deleted");
 }
 
 #[tokio::test]
-async fn many_calls_are_out_at_one_time() {
+async fn many_calls_are_in_flight_at_one_time() {
     let mut world = World::new();
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         world.append(&[name]).await;
     }
-    // Nothing is answered before there are eight calls.
+    // No call is answered before there are eight.
     let barrier = Arc::new(Barrier::new(8));
     world.deliver(Pace { items: 1, ..PACE }, move |_| {
         let barrier = barrier.clone();
@@ -175,7 +174,7 @@ async fn many_calls_are_out_at_one_time() {
 }
 
 #[tokio::test]
-async fn the_cursor_waits_for_the_first_that_is_open() {
+async fn the_cursor_waits_for_the_first_unsettled_batch() {
     let mut world = World::new();
     for name in ["a", "b", "c"] {
         world.append(&[name]).await;
@@ -205,7 +204,7 @@ async fn the_cursor_waits_for_the_first_that_is_open() {
 }
 
 #[tokio::test]
-async fn a_sink_that_asks_for_a_pause_gets_it() {
+async fn retry_after_is_respected() {
     let mut world = World::new();
     world.append(&["a"]).await;
     let start = Instant::now();
@@ -220,7 +219,7 @@ async fn a_sink_that_asks_for_a_pause_gets_it() {
 }
 
 #[tokio::test]
-async fn what_fails_while_others_pass_is_taken_for_the_cause() {
+async fn a_span_that_fails_while_others_are_accepted_becomes_a_dead_letter() {
     let mut world = World::new();
     world.append(&["a", "poison", "b"]).await;
     world.append(&["c"]).await;
@@ -236,7 +235,7 @@ async fn what_fails_while_others_pass_is_taken_for_the_cause() {
 }
 
 #[tokio::test]
-async fn what_is_rejected_in_part_is_counted_and_kept() {
+async fn partially_rejected_chunks_are_counted_and_stored() {
     let mut world = World::new();
     world.append(&["a", "b", "c"]).await;
     world.deliver(PACE, |_| async {
@@ -244,16 +243,16 @@ async fn what_is_rejected_in_part_is_counted_and_kept() {
     });
     world.drained().await;
     assert_eq!(world.counted(), (2, 1));
-    assert_eq!(world.dead(), ["3 1 of 3 were rejected: too old"]);
-    assert_eq!(world.calls.load(Ordering::Relaxed), 1, "it is not sent again");
+    assert_eq!(world.dead(), ["3 1 of 3 items were rejected: too old"]);
+    assert_eq!(world.calls.load(Ordering::Relaxed), 1, "not sent again");
 }
 
 #[tokio::test]
-async fn a_sink_that_refuses_everything_is_not_asked_for_every_span() {
+async fn a_sink_that_rejects_everything_is_not_called_for_every_span() {
     let mut world = World::new();
     let many: Vec<&str> = std::iter::repeat_n("a", 4000).collect();
     world.append(&many).await;
-    world.deliver(Pace { items: 500, ..PACE }, |_| async { refused("no") });
+    world.deliver(Pace { items: 500, ..PACE }, |_| async { rejected("no") });
     world.drained().await;
     assert_eq!(world.counted(), (0, 4000));
     let calls = world.calls.load(Ordering::Relaxed);
@@ -261,7 +260,7 @@ async fn a_sink_that_refuses_everything_is_not_asked_for_every_span() {
 }
 
 #[tokio::test]
-async fn parts_that_have_to_go_apart_are_divided() {
+async fn a_chunk_is_split_as_the_sink_requires() {
     let mut world = World::new();
     world.append(&["a1", "b1", "a2"]).await;
     let chunks = Arc::new(Mutex::new(Vec::new()));
@@ -289,13 +288,13 @@ async fn parts_that_have_to_go_apart_are_divided() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_is_asked_for_is_delivered() {
+async fn a_dead_letter_is_delivered_on_request() {
     let mut world = World::new();
     world.append(&["a", "b"]).await;
-    let is_mended = Arc::new(AtomicUsize::new(0));
-    let mended = is_mended.clone();
+    let is_fixed = Arc::new(AtomicUsize::new(0));
+    let fixed = is_fixed.clone();
     world.deliver(PACE, move |_| {
-        let works = mended.load(Ordering::Relaxed) == 1;
+        let works = fixed.load(Ordering::Relaxed) == 1;
         async move {
             if works {
                 Ok(Accepted::default())
@@ -308,8 +307,8 @@ async fn a_dead_letter_that_is_asked_for_is_delivered() {
     assert_eq!(world.dead(), ["2 no access"], "not halved");
     assert_eq!(world.calls.load(Ordering::Relaxed), 1);
 
-    is_mended.store(1, Ordering::Relaxed);
-    ask_for_all(world.dir.path());
+    is_fixed.store(1, Ordering::Relaxed);
+    retry_all(world.dir.path());
     let gone = async {
         while !world.dead().is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -317,10 +316,10 @@ async fn a_dead_letter_that_is_asked_for_is_delivered() {
     };
     timeout(LONG, gone).await.unwrap();
     assert_eq!(world.got(), ["a", "b"]);
-    assert_eq!(world.counted(), (0, 2), "it was counted when it was given up");
+    assert_eq!(world.counted(), (0, 2), "counted when it became a dead letter");
 }
 
-fn ask_for_all(dir: &Path) {
+fn retry_all(dir: &Path) {
     let connection = rusqlite::Connection::open(dir.join("dead-letters.db")).unwrap();
     connection.execute("UPDATE letter SET is_asked = 1", []).unwrap();
 }

@@ -1,7 +1,7 @@
-//! Spans as lines on stdout: each a `TracesData` with one span as OTLP JSON, as the
-//! [file exporter of OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/) writes them.
+//! Spans as lines on stdout: each line is a `TracesData` with one span as OTLP JSON, as written by the
+//! [OpenTelemetry file exporter](https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/).
 //!
-//! The exporter's own log is on stdout, too; its lines have a `severity`, those of spans have `resourceSpans`.
+//! The exporter's own log is on stdout, too. Its lines have a `severity`, those of spans have `resourceSpans`.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Sink for Stdout {
         match stdout::write(lines).await {
             Ok(()) => Ok(Accepted::default()),
             Err(error) => {
-                let reason = format!("cannot write to stdout: {error}");
+                let reason = format!("failed to write to stdout: {error}");
                 Err(DeliveryError::Unavailable { reason, retry_after: None })
             }
         }
@@ -63,7 +63,7 @@ mod tests {
     use opentelemetry_proto::tonic::trace::v1::Span;
 
     #[test]
-    fn one_line_is_one_span() {
+    fn each_span_is_one_line() {
         let span = |id| Span {
             trace_id: vec![0x46; 16],
             span_id: vec![id; 8],

@@ -178,7 +178,7 @@ async fn a_full_disk_of(size: &str) {
     let outbox = "logtracer_exporter_outbox_bytes";
     eventually("an empty outbox", async || (exporter.metric(outbox).await == 0.).then_some(())).await;
     assert_arrived(&backend, acknowledged);
-    exporter.line("logtracer-exporter - there is room on the disk again");
+    exporter.line("logtracer-exporter - disk has free space again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +236,7 @@ async fn on_a_full_disk_dead_letters_make_room_and_hold_up_no_other_sink() {
     let outbox = "logtracer_exporter_outbox_bytes";
     eventually("an empty outbox", async || (exporter.metric(outbox).await == 0.).then_some(())).await;
     assert_arrived(&good, 1..=1_000);
-    let discarded = format!("logtracer_exporter_dead_letters_discarded_total{{sink=\"{picky_name}\"}}");
+    let discarded = format!("logtracer_exporter_dead_letters_evicted_total{{sink=\"{picky_name}\"}}");
     assert!(exporter.metric(&discarded).await > 0.);
 }
 

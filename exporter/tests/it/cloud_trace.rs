@@ -331,7 +331,7 @@ async fn what_is_too_old_or_too_far_ahead_is_not_sent() {
     spans[50].start_time_unix_nano = now() - 13 * DAY;
     exporter.send(&request("shop", spans)).await;
     eventually("97 spans", async || (written(&receiver).len() == 97).then_some(())).await;
-    let dropped = "logtracer_exporter_spans_dropped_total{sink=\"cloud-trace\",reason=\"refused\"}";
+    let dropped = "logtracer_exporter_spans_dropped_total{sink=\"cloud-trace\",reason=\"rejected\"}";
     exporter.counted(dropped, 3.).await;
     let list = dead_letters(dir.path(), &["list"]);
     assert!(list.contains("3 spans") && list.contains("started within the last 14 days"), "{list}");

@@ -301,7 +301,7 @@ async fn missing_credentials_are_told_at_the_start() {
     assert_eq!(code, Some(1));
     assert!(
         message
-            .contains("cannot start the sink cloud-trace: which project of Google Cloud? give --project ID"),
+            .contains("failed to start the sink cloud-trace: unknown Google Cloud project: set --project ID"),
         "{message}"
     );
     let (code, message) = run(&["--project", "mesh-project"], None);

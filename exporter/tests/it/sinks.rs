@@ -117,7 +117,7 @@ async fn a_page_of_a_login_is_no_delivery() {
     send(&exporter, 1).await;
     for _ in &sinks {
         let line = exporter.line("logtracer-exporter - cannot deliver");
-        assert!(line["error"].as_str().unwrap().contains("a page of HTML"), "{line}");
+        assert!(line["error"].as_str().unwrap().contains("an HTML page"), "{line}");
     }
     for sink in &sinks {
         let delivered = format!("logtracer_exporter_spans_delivered_total{{sink=\"{sink}\"}}");
@@ -183,7 +183,7 @@ async fn a_bad_span_is_listed_and_tried_again() {
         eventually("spans", async || (arrived(&receiver.accepted()).len() == count).then_some(())).await;
     };
     arrives(199).await;
-    let dropped = format!("logtracer_exporter_spans_dropped_total{{sink=\"{sink}\",reason=\"refused\"}}");
+    let dropped = format!("logtracer_exporter_spans_dropped_total{{sink=\"{sink}\",reason=\"rejected\"}}");
     eventually("the count", async || (exporter.metric(&dropped).await == 1.).then_some(())).await;
 
     let list = dead_letters(dir.path(), &["list"]);
@@ -200,7 +200,7 @@ async fn a_bad_span_is_listed_and_tried_again() {
     eventually("the metric", async || (exporter.metric(&letters).await == 1.).then_some(())).await;
 
     is_mended.store(true, Ordering::Relaxed);
-    assert_eq!(dead_letters(dir.path(), &["retry", "--all"]), "1 to be tried again\n");
+    assert_eq!(dead_letters(dir.path(), &["retry", "--all"]), "1 queued for a retry\n");
     arrives(200).await;
     eventually("no letters", async || {
         (dead_letters(dir.path(), &["list"]) == "no dead letters\n").then_some(())

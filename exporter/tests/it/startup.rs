@@ -36,7 +36,7 @@ fn an_unknown_sink_is_refused() {
     let (code, stderr) = ends(command);
     assert_eq!(code, Some(2));
     assert!(
-        stderr.contains("for '--sink <NAME>': there is no sink \"kafka\"; what exists: store"),
+        stderr.contains("for '--sink <NAME>': unknown sink \"kafka\"; expected one of store"),
         "{stderr}"
     );
 }
@@ -65,7 +65,7 @@ fn headers_for_one_receiver_go_to_no_other() {
     command.args(["--sink", "otlp=http://one.example:4318", "--sink", "otlp=grpc://other.example:4317"]);
     let (code, stderr) = ends(command);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("would go to one.example and to other.example"), "{stderr}");
+    assert!(stderr.contains("would be sent to one.example and to other.example"), "{stderr}");
     assert!(!stderr.contains("secret"), "{stderr}");
 }
 
@@ -73,7 +73,7 @@ fn headers_for_one_receiver_go_to_no_other() {
 fn bad_values_are_refused_with_what_was_expected() {
     for (option, value, expected) in [
         ("--http", "localhost", "expected an IP address and a port"),
-        ("--retention-age", "72", "expected a time above zero with its unit"),
+        ("--retention-age", "72", "expected a duration above zero with its unit"),
         ("--outbox-max-bytes", "much", "expected a size above zero"),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn options_come_from_the_environment() {
     command.env("LOGTRACER_SINK", "pigeon");
     let (code, stderr) = ends(command);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("there is no sink \"pigeon\""), "{stderr}");
+    assert!(stderr.contains("unknown sink \"pigeon\""), "{stderr}");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_same_sink_twice_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "store", "--sink", "store"]);
-    assert_eq!(ends(command), (Some(1), "--sink store is given twice".to_owned()));
+    assert_eq!(ends(command), (Some(1), "duplicate --sink store".to_owned()));
 }
 
 /// Adds what takes so long to check, on a processor that is this fast, to a database.

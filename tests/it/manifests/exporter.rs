@@ -31,7 +31,7 @@ fn its_options_are_known_to_the_program() {
         let args = args(&overlay(name));
         assert!(args.iter().any(|arg| arg == sink), "{name}: {args:?}");
         let stderr = stderr_of(&args);
-        assert!(stderr.contains("no exporter has worked in"), "{name}: {stderr}");
+        assert!(stderr.contains("no exporter data in"), "{name}: {stderr}");
     }
     let misspelt = stderr_of(&["--snik=store".to_owned()]);
     assert!(misspelt.contains("unexpected argument '--snik'"), "{misspelt}");
@@ -234,6 +234,6 @@ fn the_example_of_the_readme_can_be_built() {
 
     let documents = build(&own).unwrap();
     assert!(container(&documents)["image"].as_str().unwrap().contains("@sha256:"));
-    assert!(stderr_of(&args(&documents)).contains("no exporter has worked in"));
+    assert!(stderr_of(&args(&documents)).contains("no exporter data in"));
     one(&documents, "HorizontalPodAutoscaler", NAME);
 }

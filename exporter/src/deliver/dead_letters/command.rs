@@ -15,40 +15,40 @@ use super::{Letter, SELECT, letter, path, schema};
 use crate::otlp::Signal;
 use crate::storage::sqlite;
 
-/// What to do with what sinks have refused for good
+/// List, retry or discard the items that sinks have rejected permanently
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum DeadLetters {
-    /// Show them: number, time, sink, what it is, and why it was refused
+    /// List them: number, time, sink, content, and reason of the rejection
     List {
-        /// Only those of this sink
+        /// Only the dead letters of this sink
         #[arg(long, value_name = "NAME")]
         sink: Option<String>,
-        /// One JSON object a line, with the whole spans as OTLP
+        /// Print one JSON object per line, with the whole request as OTLP
         #[arg(long)]
         json: bool,
     },
-    /// Have them tried again: by the exporter that runs on this data directory, or by the next one
+    /// Deliver them again: by the exporter that runs on this data directory, or by the next one
     Retry(Which),
     /// Delete them
     Discard(Which),
 }
 
-/// Which letters.
+/// A selection of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct Which {
-    /// Their numbers, as `list` shows them
+    /// Their numbers, as printed by `list`
     #[arg(value_name = "NUMBER", conflicts_with_all = ["all", "sink"])]
     ids: Vec<i64>,
-    /// All of them
+    /// All dead letters
     #[arg(long, conflicts_with = "sink")]
     all: bool,
-    /// All of this sink
+    /// All dead letters of this sink
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 }
 
-/// Does it, and tells what was done.
+/// Runs the command, and prints what was done.
 pub(crate) fn run(command: &DeadLetters, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let path = path(dir);
     if !path.exists() {
@@ -56,14 +56,14 @@ pub(crate) fn run(command: &DeadLetters, dir: &Path, out: &mut impl Write) -> an
             writeln!(out, "no dead letters")?;
             return Ok(());
         }
-        bail!("no exporter has worked in {} (--data-dir)", dir.display());
+        bail!("no exporter data in {} (--data-dir)", dir.display());
     }
     let connection = sqlite::open(&path, &schema::KIND)?;
     let written = match command {
         DeadLetters::List { sink, json } => list(&connection, sink.as_deref(), *json, out),
         DeadLetters::Retry(which) => {
             let changed = change(&connection, "UPDATE letter SET is_asked = 1", which)?;
-            writeln!(out, "{changed} to be tried again").map_err(Into::into)
+            writeln!(out, "{changed} queued for a retry").map_err(Into::into)
         }
         DeadLetters::Discard(which) => {
             let changed = change(&connection, "DELETE FROM letter", which)?;
@@ -71,7 +71,7 @@ pub(crate) fn run(command: &DeadLetters, dir: &Path, out: &mut impl Write) -> an
         }
     };
     match written {
-        // The reader has seen enough.
+        // The reader has closed the pipe.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,
     }
@@ -85,7 +85,7 @@ fn list(connection: &Connection, sink: Option<&str>, json: bool, out: &mut impl 
     let mut statement = connection.prepare(&format!("{SELECT} WHERE ?1 IS NULL OR sink = ?1 ORDER BY id"))?;
     let mut rows = statement.query([sink])?;
     let mut is_empty = true;
-    while let Some(row) = rows.next().context("cannot read the dead letters")? {
+    while let Some(row) = rows.next().context("failed to read the dead letters")? {
         let letter = letter(row)?;
         if json {
             writeln!(out, "{}", object(&letter))?;
@@ -100,7 +100,7 @@ fn list(connection: &Connection, sink: Option<&str>, json: bool, out: &mut impl 
     Ok(())
 }
 
-/// Applies the statement to these letters; how many there were.
+/// Applies the statement to the selected letters, and returns their number.
 fn change(connection: &Connection, statement: &str, which: &Which) -> anyhow::Result<usize> {
     if let Some(sink) = &which.sink {
         return Ok(connection.execute(&format!("{statement} WHERE sink = ?"), [sink])?);
@@ -114,25 +114,25 @@ fn change(connection: &Connection, statement: &str, which: &Which) -> anyhow::Re
         .query_map(params_from_iter(&which.ids), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if let Some(unknown) = which.ids.iter().find(|id| !known.contains(id)) {
-        bail!("there is no dead letter {unknown}; nothing was changed");
+        bail!("no dead letter {unknown}; nothing was changed");
     }
     let sql = format!("{statement} WHERE id IN ({places})");
     Ok(connection.execute(&sql, params_from_iter(&which.ids))?)
 }
 
 fn line(letter: &Letter) -> String {
-    let asked = if letter.is_asked { "  (to be tried again)" } else { "" };
+    let retry = if letter.retry { "  (queued for a retry)" } else { "" };
     let Letter { id, sink, .. } = letter;
-    let (kept, what, reason) = (kept(letter), what(letter), letter.reason.escape_debug());
-    format!("{id}  {kept}  {sink}  {what}  {reason}{asked}")
+    let (time, content, reason) = (time(letter), content(letter), letter.reason.escape_debug());
+    format!("{id}  {time}  {sink}  {content}  {reason}{retry}")
 }
 
-fn kept(letter: &Letter) -> String {
-    Timestamp::from_millisecond(letter.kept_ms).map_or_else(|_| "?".to_owned(), |time| format!("{time:.0}"))
+fn time(letter: &Letter) -> String {
+    Timestamp::from_millisecond(letter.stored_ms).map_or_else(|_| "?".to_owned(), |time| format!("{time:.0}"))
 }
 
-/// A single span by its ids and name, anything else by its number of items.
-fn what(letter: &Letter) -> String {
+/// Describes a single span by its ids and name, anything else by its number of items.
+fn content(letter: &Letter) -> String {
     if letter.signal == Signal::Traces
         && letter.items == 1
         && let Ok(request) = ExportTraceServiceRequest::decode(&letter.body[..])
@@ -163,10 +163,10 @@ fn object(letter: &Letter) -> Value {
     json!({
         "id": letter.id,
         "sink": letter.sink,
-        "kept": kept(letter),
+        "kept": time(letter),
         "items": letter.items,
         "reason": letter.reason,
-        "retry": letter.is_asked,
+        "retry": letter.retry,
         "request": request,
     })
 }

@@ -1,15 +1,15 @@
-//! What a sink has refused for good, kept until somebody has it tried again or discards it.
+//! The items that a sink has rejected permanently, stored until an operator retries or discards them.
 //!
 //! ```text
-//!  deliver ──► DeadLetters::keep ──► dead-letters.db ──► command (list, retry, discard)
-//!     ▲                                    │ ▲                     │
-//!     └──────── asked ◄────────────────────┘ └──── is_asked ◄──────┘
+//!  deliver ──► DeadLetters::store ──► dead-letters.db ──► command (list, retry, discard)
+//!     ▲                                     │ ▲                     │
+//!     └──────── to_retry ◄──────────────────┘ └──── is_asked ◄──────┘
 //! ```
 //!
-//! The command works on the file, whether an exporter runs on it or not.
+//! The command works on the file, with or without a running exporter.
 //!
-//! Invariant: a letter is on disk before the cursor passes what is in it, and it leaves only when the sink has
-//! accepted it, when somebody discards it, or, counted, when the bound by bytes is reached.
+//! Invariant: a dead letter is on disk before the cursor advances over its items. It is removed only when the sink has
+//! accepted it, when an operator discards it, or when the bound by bytes evicts it, which is counted.
 
 pub(crate) mod command;
 mod schema;
@@ -17,24 +17,23 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
 
+use super::{Chunk, Slice};
 use crate::clock::unix_millis;
-use crate::deliver::{Chunk, Slice};
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
-use crate::storage::DiskReserve;
-use crate::storage::{quarantine, sqlite};
+use crate::storage::{DiskReserve, quarantine, sqlite};
 use crate::truncate::truncate;
 
-/// The dead letters of all sinks; clones share one connection.
+/// The dead letters of all sinks. Clones share one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct DeadLetters(Arc<Inner>);
 
@@ -49,28 +48,29 @@ struct Inner {
 #[derive(Debug)]
 struct File {
     connection: Connection,
-    /// The size of all bodies, or more: what the command discards is not noticed before it matters.
+    /// The size of all bodies, or more: it is read again only when it exceeds the bound.
     bytes: u64,
 }
 
-/// A request, or a piece of one, that a sink has refused.
+/// A slice that a sink has rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) id: i64,
     pub(crate) sink: String,
-    /// In milliseconds since 1970.
-    pub(crate) kept_ms: i64,
+    /// The time of the rejection, in milliseconds since 1970.
+    pub(crate) stored_ms: i64,
     pub(crate) signal: Signal,
     pub(crate) items: u32,
     pub(crate) reason: String,
-    pub(crate) is_asked: bool,
+    /// True if an operator has requested a retry.
+    pub(crate) retry: bool,
     pub(crate) body: Bytes,
 }
 
-/// So much is tried again at one time.
-const ASKED_BYTES: usize = 1 << 20;
+/// The size of the dead letters that are retried at one time, in bytes.
+const RETRY_BYTES: usize = 1 << 20;
 
-/// Longer reasons are cut.
+/// Longer reasons are truncated.
 const MAX_REASON_BYTES: usize = 2048;
 
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -86,44 +86,45 @@ impl DeadLetters {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.without_recovery()?;
-        let bytes = bytes(&connection).context("cannot read the dead letters")?;
+        let bytes = bytes(&connection).context("failed to read the dead letters")?;
         let pages = reserve.share() / 4 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
         let file = Mutex::new(File { connection, bytes });
         Ok(Self(Arc::new(Inner { file, max_bytes, reserve, metrics })))
     }
 
-    /// Keeps what this sink has refused; it is on disk after that. What is there already is not kept twice.
-    pub(crate) async fn keep(&self, sink: &str, chunk: &Chunk, reason: &str) -> Result<(), String> {
+    /// Stores a chunk that this sink has rejected, on disk when this returns. A slice that is stored already is not
+    /// stored twice.
+    pub(crate) async fn store(&self, sink: &str, chunk: &Chunk, reason: &str) -> Result<(), String> {
         let (sink, chunk, reason) =
             (sink.to_owned(), chunk.clone(), truncate(reason, MAX_REASON_BYTES).to_owned());
         self.with(move |inner, file| {
             let now_ms = unix_millis();
             let is_full = inner.reserve.is_full();
-            // On a full disk twice as many leave as come, as long as there is more than the reserve has room for.
+            // On a full disk, twice as much is evicted as is stored, down to what fits in the disk reserve.
             let fewer = file.bytes.saturating_sub(chunk.bytes() as u64);
-            let most = if is_full { fewer.max(inner.reserve.share() / 2) } else { u64::MAX };
-            let max_bytes = inner.max_bytes.min(most);
+            let bound = if is_full { fewer.max(inner.reserve.share() / 2) } else { u64::MAX };
+            let max_bytes = inner.max_bytes.min(bound);
             let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for slice in chunk.slices() {
                 insert(&tx, &sink, chunk.signal(), slice, &reason, now_ms)?;
             }
-            let mut all = file.bytes + chunk.bytes() as u64;
-            let mut discarded = Vec::new();
-            if all > max_bytes {
-                (all, discarded) = make_room(&tx, max_bytes)?;
+            let mut total = file.bytes + chunk.bytes() as u64;
+            let mut evicted = Vec::new();
+            if total > max_bytes {
+                (total, evicted) = evict(&tx, max_bytes)?;
             }
             tx.commit()?;
-            file.bytes = all;
+            file.bytes = total;
             if is_full {
                 sqlite::vacuum(&file.connection, u64::from(i32::MAX.unsigned_abs()))?;
                 sqlite::checkpoint(&file.connection, true)?;
             }
-            for (sink, items) in discarded {
-                inner.metrics.count_discarded(&sink, items);
+            for (sink, items) in evicted {
+                inner.metrics.count_evicted(&sink, items);
                 log::repeated(
                     Severity::Error,
-                    "dead letters discarded, there are too many",
+                    "evicted dead letters: --dead-letters-max-bytes or a full disk",
                     &[("sink", Value::Str(&sink)), ("items", Value::U64(items))],
                 );
             }
@@ -132,8 +133,8 @@ impl DeadLetters {
         .await
     }
 
-    /// Some of this sink's letters that are to be tried again.
-    pub(crate) async fn asked(&self, sink: &str) -> Vec<Letter> {
+    /// Returns some of the dead letters of this sink for which a retry was requested.
+    pub(crate) async fn to_retry(&self, sink: &str) -> Vec<Letter> {
         let sink = sink.to_owned();
         let read = self.with(move |_, File { connection, .. }| {
             let mut bytes = 0;
@@ -141,7 +142,7 @@ impl DeadLetters {
             let sql = format!("{SELECT} WHERE sink = ? AND is_asked = 1 ORDER BY id");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([sink])?;
-            while bytes < ASKED_BYTES
+            while bytes < RETRY_BYTES
                 && let Some(row) = rows.next()?
             {
                 let letter = letter(row)?;
@@ -153,14 +154,14 @@ impl DeadLetters {
         read.await.unwrap_or_else(|error| {
             log::repeated(
                 Severity::Warning,
-                "cannot read the dead letters",
+                "failed to read the dead letters",
                 &[("error", Value::Str(&error))],
             );
             Vec::new()
         })
     }
 
-    /// Takes out what has been delivered, or kept again.
+    /// Removes dead letters that are delivered or stored again.
     pub(crate) async fn remove(&self, ids: &[i64]) -> Result<(), String> {
         if ids.is_empty() {
             return Ok(());
@@ -176,7 +177,7 @@ impl DeadLetters {
         .await
     }
 
-    /// How many letters this sink has.
+    /// Returns the number of dead letters of this sink, or `None` if it cannot be read.
     pub(crate) async fn count(&self, sink: &str) -> Option<i64> {
         let sink = sink.to_owned();
         let count = self.with(move |_, File { connection, .. }| {
@@ -198,7 +199,7 @@ impl DeadLetters {
         });
         let done = done.await.map_err(|error| error.to_string())?;
         done.map_err(|error| {
-            // What is tried again then makes room for itself.
+            // The next attempt evicts others for its own.
             self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
             error.to_string()
         })
@@ -212,11 +213,11 @@ fn letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Letter> {
     Ok(Letter {
         id: row.get(0)?,
         sink: row.get(1)?,
-        kept_ms: row.get(2)?,
+        stored_ms: row.get(2)?,
         signal: row.get(3)?,
         items: row.get(4)?,
         reason: row.get(5)?,
-        is_asked: row.get(6)?,
+        retry: row.get(6)?,
         body: row.get::<_, Vec<u8>>(7)?.into(),
     })
 }
@@ -230,7 +231,7 @@ fn insert(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let digest = digest(&slice.body);
-    // One that has been asked for is about to be removed; this may be the same.
+    // One that is being retried is about to be removed, and this may be the same.
     let known = tx
         .prepare_cached("SELECT 1 FROM letter WHERE digest = ? AND sink = ? AND body = ? AND is_asked = 0")?
         .query_row(params![digest, sink, &slice.body[..]], |_| Ok(()))
@@ -249,11 +250,11 @@ fn insert(
     Ok(())
 }
 
-/// Discards the oldest letters if the bound is passed, some more than needed, so that this is not done again for the
-/// next letter; how much is left, and what was discarded, by sink.
-fn make_room(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<(u64, Vec<(String, u64)>)> {
+/// Evicts the oldest dead letters if they exceed the bound, and some more, so that the next letter does not evict again.
+/// Returns the size that is left, and the number of evicted items by sink.
+fn evict(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<(u64, Vec<(String, u64)>)> {
     let mut left = bytes(tx)?;
-    let mut discarded = Vec::new();
+    let mut evicted = Vec::new();
     if left > max_bytes {
         let wanted = max_bytes - max_bytes / 64;
         let mut oldest = tx.prepare_cached("SELECT id, sink, items, length(body) FROM letter ORDER BY id")?;
@@ -264,23 +265,22 @@ fn make_room(tx: &Transaction<'_>, max_bytes: u64) -> rusqlite::Result<(u64, Vec
         {
             until = row.get(0)?;
             left = left.saturating_sub(row.get::<_, u32>(3)?.into());
-            discarded.push((row.get(1)?, row.get::<_, u32>(2)?.into()));
+            evicted.push((row.get(1)?, row.get::<_, u32>(2)?.into()));
         }
         tx.prepare_cached("DELETE FROM letter WHERE id <= ?")?.execute([until])?;
     }
-    Ok((left, discarded))
+    Ok((left, evicted))
 }
 
-/// The size of all bodies.
+/// Returns the size of all bodies.
 fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM letter")?
         .query_row([], |row| Ok(row.get::<_, i64>(0)?.max(0).cast_unsigned()))
 }
 
-/// Tells bodies apart well enough to look them up; an index of whole bodies would double the file.
+/// Returns the first 8 bytes of the body's SHA-256, to look bodies up: an index of whole bodies would double the file.
 fn digest(body: &[u8]) -> i64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(body);
-    hasher.finish().cast_signed()
+    let hash = Sha256::digest(body);
+    hash.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }

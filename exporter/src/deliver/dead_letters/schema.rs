@@ -11,12 +11,12 @@ pub(super) const KIND: Kind = Kind {
         CREATE TABLE letter(
             id          INTEGER PRIMARY KEY AUTOINCREMENT,
             sink        TEXT NOT NULL,
-            kept_ms     INTEGER NOT NULL,     -- since 1970
+            kept_ms     INTEGER NOT NULL,     -- time of the rejection, since 1970
             signal      INTEGER NOT NULL,     -- as in the outbox
-            items       INTEGER NOT NULL,     -- how many spans or log records are in the body
-            reason      TEXT NOT NULL,        -- what the sink said
-            is_asked    INTEGER NOT NULL,     -- 1: to be tried again
-            digest      INTEGER NOT NULL,     -- of the body, by which it is known again
+            items       INTEGER NOT NULL,     -- the number of spans or log records in the body
+            reason      TEXT NOT NULL,        -- as reported by the sink
+            is_asked    INTEGER NOT NULL,     -- 1: a retry was requested
+            digest      INTEGER NOT NULL,     -- of the body, to find equal ones
             body        BLOB NOT NULL         -- the request of the signal as protobuf
         );
         CREATE INDEX letter_of_sink ON letter(sink, is_asked);

@@ -33,8 +33,8 @@ fn open(dir: &Path, max_bytes: u64) -> (DeadLetters, Arc<Metrics>) {
     (DeadLetters::open(dir, max_bytes, DiskReserve::small(dir), metrics.clone()).unwrap(), metrics)
 }
 
-/// What `logtracer-exporter dead-letters …` says.
-fn say(dir: &Path, args: &[&str]) -> Result<String, String> {
+/// Returns the output of `logtracer-exporter dead-letters …`.
+fn run_command(dir: &Path, args: &[&str]) -> Result<String, String> {
     let command = ["logtracer-exporter", "dead-letters"].iter().chain(args);
     let config = Config::try_parse_from(command).map_err(|error| error.to_string())?;
     let Some(crate::config::Command::DeadLetters(command)) = config.command else { panic!("a command") };
@@ -47,12 +47,12 @@ fn say(dir: &Path, args: &[&str]) -> Result<String, String> {
 async fn they_are_listed_retried_and_discarded() {
     let dir = tempfile::tempdir().unwrap();
     let (letters, _) = open(dir.path(), 1 << 20);
-    letters.keep("zipkin", &chunk(&[1]), "bad\u{7} name").await.unwrap();
-    letters.keep("zipkin", &chunk(&[1]), "again").await.unwrap();
-    letters.keep("cloud-trace", &chunk(&[2, 3]), "no access").await.unwrap();
+    letters.store("zipkin", &chunk(&[1]), "bad\u{7} name").await.unwrap();
+    letters.store("zipkin", &chunk(&[1]), "again").await.unwrap();
+    letters.store("cloud-trace", &chunk(&[2, 3]), "no access").await.unwrap();
     assert_eq!((letters.count("zipkin").await, letters.count("store").await), (Some(1), Some(0)));
 
-    let list = say(dir.path(), &["list"]).unwrap();
+    let list = run_command(dir.path(), &["list"]).unwrap();
     let lines: Vec<&str> = list.lines().collect();
     let ids = "01010101010101010101010101010101/0101010101010101";
     assert!(
@@ -61,72 +61,75 @@ async fn they_are_listed_retried_and_discarded() {
         "{list}"
     );
     assert!(lines[1].ends_with("cloud-trace  2 spans  no access"), "{list}");
-    assert_eq!(lines.len(), 2, "the same is not kept twice: {list}");
+    assert_eq!(lines.len(), 2, "equal slices are stored once: {list}");
 
-    let json = say(dir.path(), &["list", "--json", "--sink", "zipkin"]).unwrap();
+    let json = run_command(dir.path(), &["list", "--json", "--sink", "zipkin"]).unwrap();
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&object["id"], &object["items"], &object["retry"]), (&1.into(), &1.into(), &false.into()));
     let span = &object["request"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
     assert_eq!(span["spanId"], "0101010101010101");
 
-    assert_eq!(letters.asked("zipkin").await, []);
-    assert_eq!(say(dir.path(), &["retry", "1"]).unwrap(), "1 to be tried again\n");
-    let asked = letters.asked("zipkin").await;
-    assert_eq!((asked.len(), asked[0].id, asked[0].items), (1, 1, 1));
-    assert!(say(dir.path(), &["list"]).unwrap().contains("(to be tried again)"));
+    assert_eq!(letters.to_retry("zipkin").await, []);
+    assert_eq!(run_command(dir.path(), &["retry", "1"]).unwrap(), "1 queued for a retry\n");
+    let retried = letters.to_retry("zipkin").await;
+    assert_eq!((retried.len(), retried[0].id, retried[0].items), (1, 1, 1));
+    assert!(run_command(dir.path(), &["list"]).unwrap().contains("(queued for a retry)"));
     letters.remove(&[1]).await.unwrap();
-    assert_eq!(letters.asked("zipkin").await, []);
+    assert_eq!(letters.to_retry("zipkin").await, []);
 
-    assert_eq!(say(dir.path(), &["retry", "--sink", "cloud-trace"]).unwrap(), "1 to be tried again\n");
-    assert_eq!(say(dir.path(), &["discard", "--all"]).unwrap(), "1 discarded\n");
-    assert_eq!(say(dir.path(), &["list"]).unwrap(), "no dead letters\n");
+    assert_eq!(
+        run_command(dir.path(), &["retry", "--sink", "cloud-trace"]).unwrap(),
+        "1 queued for a retry\n"
+    );
+    assert_eq!(run_command(dir.path(), &["discard", "--all"]).unwrap(), "1 discarded\n");
+    assert_eq!(run_command(dir.path(), &["list"]).unwrap(), "no dead letters\n");
 }
 
 #[tokio::test]
-async fn a_letter_that_is_refused_again_stays() {
+async fn a_letter_that_is_rejected_again_is_stored_again() {
     let dir = tempfile::tempdir().unwrap();
     let (letters, _) = open(dir.path(), 1 << 20);
-    letters.keep("zipkin", &chunk(&[1]), "bad").await.unwrap();
-    say(dir.path(), &["retry", "--all"]).unwrap();
-    let asked = letters.asked("zipkin").await;
-    letters.keep("zipkin", &chunk(&[1]), "still bad").await.unwrap();
-    letters.remove(&[asked[0].id]).await.unwrap();
-    assert!(say(dir.path(), &["list"]).unwrap().ends_with("still bad\n"));
+    letters.store("zipkin", &chunk(&[1]), "bad").await.unwrap();
+    run_command(dir.path(), &["retry", "--all"]).unwrap();
+    let retried = letters.to_retry("zipkin").await;
+    letters.store("zipkin", &chunk(&[1]), "still bad").await.unwrap();
+    letters.remove(&[retried[0].id]).await.unwrap();
+    assert!(run_command(dir.path(), &["list"]).unwrap().ends_with("still bad\n"));
 }
 
 #[tokio::test]
-async fn the_oldest_go_when_there_are_too_many() {
+async fn the_oldest_are_evicted() {
     let dir = tempfile::tempdir().unwrap();
     let size = chunk(&[1]).bytes() as u64;
     let (letters, metrics) = open(dir.path(), 64 * size);
     for id in 1..=9 {
-        letters.keep("zipkin", &chunk(&[id]), "bad").await.unwrap();
+        letters.store("zipkin", &chunk(&[id]), "bad").await.unwrap();
     }
-    say(dir.path(), &["discard", "1", "2", "3", "4", "5"]).unwrap();
+    run_command(dir.path(), &["discard", "1", "2", "3", "4", "5"]).unwrap();
     for id in 10..=75 {
-        letters.keep("zipkin", &chunk(&[id]), "bad").await.unwrap();
+        letters.store("zipkin", &chunk(&[id]), "bad").await.unwrap();
     }
-    // 70 since the command, of which a few more than 6 had to go.
+    // 70 were left, of which a few more than 6 were evicted.
     assert_eq!(letters.count("zipkin").await, Some(64));
-    assert!(metrics.render().contains("logtracer_exporter_dead_letters_discarded_total{sink=\"zipkin\"} 6"));
-    let list = say(dir.path(), &["list"]).unwrap();
+    assert!(metrics.render().contains("logtracer_exporter_dead_letters_evicted_total{sink=\"zipkin\"} 6"));
+    let list = run_command(dir.path(), &["list"]).unwrap();
     assert!(list.starts_with("12 ") && list.contains("GET /75"), "{list}");
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_reported() {
     let dir = tempfile::tempdir().unwrap();
-    let message = say(dir.path(), &["list"]).unwrap_err();
-    assert_eq!(message, format!("no exporter has worked in {} (--data-dir)", dir.path().display()));
+    let message = run_command(dir.path(), &["list"]).unwrap_err();
+    assert_eq!(message, format!("no exporter data in {} (--data-dir)", dir.path().display()));
     drop(open(dir.path(), 1 << 20));
     assert_eq!(
-        say(dir.path(), &["retry", "7"]).unwrap_err(),
-        "there is no dead letter 7; nothing was changed"
+        run_command(dir.path(), &["retry", "7"]).unwrap_err(),
+        "no dead letter 7; nothing was changed"
     );
     for args in
         [&["retry"][..], &["discard"], &["retry", "--all", "1"], &["discard", "--all", "--sink", "zipkin"]]
     {
-        let message = say(dir.path(), args).unwrap_err();
+        let message = run_command(dir.path(), args).unwrap_err();
         assert!(message.contains("Usage: "), "{args:?}: {message}");
     }
 }

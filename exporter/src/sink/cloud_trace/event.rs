@@ -11,10 +11,10 @@ const MAX_ANNOTATIONS: usize = 32;
 const MAX_MESSAGE_EVENTS: usize = 128;
 const MAX_ATTRIBUTES: usize = 4;
 
-/// How long before its span an event may be, in nanoseconds.
-const LONGEST_BEFORE: u64 = 365 * 24 * 3600 * 1_000_000_000;
+/// How long before its span an event can be, in nanoseconds.
+const MAX_BEFORE_SPAN: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
-/// The events of a span; where there are too many, exceptions go before others, and earlier before later ones.
+/// Returns the events of a span. If there are too many, exceptions precede others, and earlier events precede later ones.
 pub(super) fn of(span: &Span) -> Option<TimeEvents> {
     if span.events.is_empty() && span.dropped_events_count == 0 {
         return None;
@@ -24,9 +24,11 @@ pub(super) fn of(span: &Span) -> Option<TimeEvents> {
     let (exceptions, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|event| event.name == "exception");
     let kept: Vec<&OtlpEvent> = exceptions.iter().chain(&others).copied().take(MAX_ANNOTATIONS).collect();
-    let gone = exceptions.len() + others.len() - kept.len();
+    let dropped = exceptions.len() + others.len() - kept.len();
     let mut events = TimeEvents {
-        dropped_annotations_count: count(gone).saturating_add(span.dropped_events_count).min(i32::MAX as u32),
+        dropped_annotations_count: count(dropped)
+            .saturating_add(span.dropped_events_count)
+            .min(i32::MAX as u32),
         dropped_message_events_count: count(messages.len().saturating_sub(MAX_MESSAGE_EVENTS)),
         time_event: Vec::new(),
     };
@@ -38,11 +40,11 @@ pub(super) fn of(span: &Span) -> Option<TimeEvents> {
 }
 
 fn convert(event: &OtlpEvent, span: &Span) -> TimeEvent {
-    // What is at no known time, or at one that is not taken, is put at the beginning of its span.
-    let earliest = span.start_time_unix_nano.saturating_sub(LONGEST_BEFORE);
+    // An event without a time that Cloud Trace accepts is put at the start of its span.
+    let earliest = span.start_time_unix_nano.saturating_sub(MAX_BEFORE_SPAN);
     let is_known = event.time_unix_nano > 0 && event.time_unix_nano >= earliest;
     let time = if is_known { event.time_unix_nano } else { span.start_time_unix_nano };
-    let what = match message_type(event) {
+    let value = match message_type(event) {
         Some(r#type) => Event::MessageEvent {
             r#type,
             id: integer(event, "message.id"),
@@ -50,7 +52,7 @@ fn convert(event: &OtlpEvent, span: &Span) -> TimeEvent {
             compressed_size_bytes: integer(event, "message.compressed_size"),
         },
         None => {
-            // What an exception says counts more than where it was.
+            // The type and the message of an exception precede its stack trace.
             let (first, others): (Vec<_>, Vec<_>) = event.attributes.iter().partition(|attribute| {
                 matches!(attribute.key.as_str(), "exception.type" | "exception.message")
             });
@@ -61,10 +63,10 @@ fn convert(event: &OtlpEvent, span: &Span) -> TimeEvent {
             }
         }
     };
-    TimeEvent { time: Time(time), what }
+    TimeEvent { time: Time(time), value }
 }
 
-/// Of an event as the conventions for RPC describe a message.
+/// Returns the message type of an event that follows the RPC conventions.
 fn message_type(event: &OtlpEvent) -> Option<&'static str> {
     if event.name != "message" && event.name != "rpc.message" {
         return None;
@@ -76,7 +78,7 @@ fn message_type(event: &OtlpEvent) -> Option<&'static str> {
     }
 }
 
-/// An integer, by the key or by the key of the later conventions.
+/// Reads an integer attribute by this key, or by the key of the later conventions.
 fn integer(event: &OtlpEvent, key: &str) -> i64 {
     match any(event, key).or_else(|| any(event, &format!("rpc.{key}"))) {
         Some(Any::IntValue(number)) => *number,

@@ -1,6 +1,6 @@
-//! Attributes as labels: under the names that the console of Cloud Trace knows, and no more than it takes.
+//! Attributes as labels, under the names that the Cloud Trace console uses, and at most as many as it takes.
 //!
-//! The conventions of OpenTelemetry had other names for HTTP before 2023; both are mapped.
+//! OpenTelemetry's HTTP attributes had other names before 2023. Both generations are mapped.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::model::{Attributes, Value};
-use super::resource::ResourceItems;
+use super::resource::ResourceLabels;
 use super::text::{MAX_VALUE, is_key, truncated, value};
 
 const MAX_ATTRIBUTES: usize = 32;
@@ -16,9 +16,9 @@ const MAX_ATTRIBUTES: usize = 32;
 const AGENT: &str = concat!("logtracer-exporter ", env!("CARGO_PKG_VERSION"));
 pub(super) const AGENT_LABEL: &str = "g.co/agent";
 
-/// What the console calls this attribute of a span; the place in the order of what counts more.
+/// Returns the label of an attribute in the console, and its rank: lower ranks are kept first.
 ///
-/// The first of two names for one thing is today's.
+/// Of two names for one attribute, the first is the current one.
 fn label(key: &str, is_http: bool) -> Option<(u8, &'static str)> {
     let known = match key {
         "http.request.method" | "http.method" => (0, "/http/method"),
@@ -48,8 +48,8 @@ fn is_http(span: &Span) -> bool {
         .any(|attribute| matches!(attribute.key.as_str(), "http.request.method" | "http.method"))
 }
 
-/// The labels of a span, the more important ones first.
-pub(super) fn of(span: &Span, resource: &ResourceItems, scope: Option<&InstrumentationScope>) -> Attributes {
+/// Returns the labels of a span, by rank.
+pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&InstrumentationScope>) -> Attributes {
     let mut labels = Labels {
         map: BTreeMap::new(),
         dropped: span.dropped_attributes_count.saturating_add(resource.dropped),
@@ -60,11 +60,11 @@ pub(super) fn of(span: &Span, resource: &ResourceItems, scope: Option<&Instrumen
     for attribute in &span.attributes {
         has_agent |= attribute.key == AGENT_LABEL;
         match label(&attribute.key, is_http) {
-            Some((origin, label)) => named.push((origin, is_old(&attribute.key), label, attribute)),
+            Some((rank, label)) => named.push((rank, is_old(&attribute.key), label, attribute)),
             None => others.push(attribute),
         }
     }
-    named.sort_by_key(|(origin, is_old, ..)| (*origin, *is_old));
+    named.sort_by_key(|(rank, is_old, ..)| (*rank, *is_old));
 
     if !has_agent {
         labels.add(AGENT_LABEL, || Value::Text(truncated(AGENT, MAX_VALUE)));
@@ -94,7 +94,7 @@ pub(super) fn of(span: &Span, resource: &ResourceItems, scope: Option<&Instrumen
     Attributes { attribute_map: labels.map, dropped_attributes_count: labels.dropped.min(i32::MAX as u32) }
 }
 
-/// Whether it is the name of something that has another name today.
+/// True for a name of the older conventions.
 fn is_old(key: &str) -> bool {
     matches!(
         key,
@@ -114,7 +114,7 @@ fn is_old(key: &str) -> bool {
     )
 }
 
-/// A value as the console shows it under this label.
+/// Returns the value as the console shows it under this label.
 fn shown(label: &str, attribute: &KeyValue) -> Value {
     let value = value(attribute.value.as_ref());
     match (label, &value) {
@@ -129,7 +129,7 @@ fn shown(label: &str, attribute: &KeyValue) -> Value {
     }
 }
 
-/// What the first exception of a span says.
+/// Returns the type and the message of the first exception of a span.
 fn exception(span: &Span) -> impl Iterator<Item = (&'static str, Value)> {
     let event = span.events.iter().find(|event| event.name == "exception");
     let attributes = event.map(|event| &event.attributes[..]).unwrap_or_default();
@@ -149,7 +149,7 @@ struct Labels {
 }
 
 impl Labels {
-    /// Adds a label if there is room for it; one that is there already says the same.
+    /// Adds a label unless it exists already or there are too many.
     fn add(&mut self, key: &str, value: impl FnOnce() -> Value) {
         if self.map.contains_key(key) {
             return;
@@ -179,7 +179,7 @@ mod tests {
     fn labels(span: Vec<KeyValue>, resource: Vec<KeyValue>) -> Vec<String> {
         let exception = Event {
             name: "exception".to_owned(),
-            attributes: vec![text("exception.type", "Gone"), text("exception.message", "it is gone")],
+            attributes: vec![text("exception.type", "Gone"), text("exception.message", "it is dropped")],
             ..Default::default()
         };
         let has_events = span.is_empty() && resource.is_empty();
@@ -190,7 +190,7 @@ mod tests {
         };
         let resource = Resource { attributes: resource, ..Default::default() };
         let project = "mesh-project".parse().unwrap();
-        let labels = of(&span, &ResourceItems::new(Some(&resource), &project), None);
+        let labels = of(&span, &ResourceLabels::new(Some(&resource), &project), None);
         assert_eq!(labels.dropped_attributes_count, 0);
         let shown =
             labels.attribute_map.into_iter().filter(|(key, _)| key != AGENT_LABEL).map(|(key, value)| {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_http_means_is_left_alone_elsewhere() {
+    fn http_labels_are_for_http_spans_only() {
         let attributes = || vec![text("server.address", "db"), text("url.path", "/x")];
         assert_eq!(labels(attributes(), vec![]), ["server.address=db", "url.path=/x"]);
         let http = [vec![text("http.method", "GET")], attributes()].concat();
@@ -211,18 +211,18 @@ mod tests {
     }
 
     #[test]
-    fn todays_name_counts_more_than_the_old_one() {
+    fn the_current_name_precedes_the_old_one() {
         let both = vec![text("http.method", "_OTHER"), text("http.request.method", "GET")];
         assert_eq!(labels(both, vec![]), ["/http/method=GET"]);
     }
 
     #[test]
-    fn exceptions_name_the_error() {
-        assert_eq!(labels(vec![], vec![]), ["/error/message=it is gone", "/error/name=Gone"]);
+    fn an_exception_sets_the_error_labels() {
+        assert_eq!(labels(vec![], vec![]), ["/error/message=it is dropped", "/error/name=Gone"]);
     }
 
     #[test]
-    fn resources_say_where_a_span_ran() {
+    fn a_resource_sets_the_monitored_resource() {
         let pod = vec![
             text("k8s.pod.name", "shop-1"),
             text("k8s.namespace.name", "default"),
@@ -253,9 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_there_stays() {
+    fn an_existing_agent_label_is_kept() {
         let span = Span { attributes: vec![text(AGENT_LABEL, "other 1")], ..Default::default() };
-        let labels = of(&span, &ResourceItems::new(None, &"mesh-project".parse().unwrap()), None);
+        let labels = of(&span, &ResourceLabels::new(None, &"mesh-project".parse().unwrap()), None);
         assert_eq!(labels.attribute_map[AGENT_LABEL], Value::Text(truncated("other 1", MAX_VALUE)));
     }
 }

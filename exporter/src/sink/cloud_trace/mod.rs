@@ -2,16 +2,16 @@
 //! (<https://cloud.google.com/trace/docs/reference/v2/rest/v2/projects.traces/batchWrite>).
 //!
 //! ```text
-//!  Part ──► one project? ──► span (ids, times, events, links, status) ──► JSON ──► http, with a token
-//!              │ no: divided         └► labels (32 of them, by priority) ─► text (lengths)
+//!  Chunk ──► one project? ──► span (ids, times, events, links, status) ──► JSON ──► http, with a token
+//!               │ no: split            └► labels (32 of them, by priority) ─► text (lengths)
 //! ```
 
 mod event;
+mod grpc_code;
 mod labels;
 mod model;
 mod resource;
 mod span;
-mod status;
 mod text;
 mod time_limits;
 
@@ -32,7 +32,7 @@ use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 #[derive(Debug)]
 pub(crate) struct CloudTrace(Google);
 
-/// All that is needed to write spans.
+/// The narrowest scope that can write spans.
 const SCOPE: &str = "https://www.googleapis.com/auth/trace.append";
 
 impl CloudTrace {
@@ -42,8 +42,8 @@ impl CloudTrace {
 }
 
 impl Sink for CloudTrace {
-    /// The quota is 4,800 calls a minute for a project, whatever they carry, and a call takes seconds when it is
-    /// large: hence many calls, none of them small without need.
+    /// A project has a quota of 4,800 calls a minute, whatever their size, and a large call takes seconds. So there are
+    /// many calls in flight, and none is small without need.
     fn pace(&self) -> Pace {
         Pace { calls: 32, items: 1000, bytes: 1 << 20, linger: Duration::from_millis(500) }
     }
@@ -55,21 +55,21 @@ impl Sink for CloudTrace {
             self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
         match http::send(call).await {
             Ok(_) => {
-                self.0.accepted();
+                self.0.record_accepted();
                 Ok(Accepted::default())
             }
-            Err(error) => Err(self.0.judge(&project, error)),
+            Err(error) => Err(self.0.handle_access_error(&project, error)),
         }
     }
 }
 
 impl CloudTrace {
-    /// The project and the body of a call; what was decoded for it is gone before the call is made.
+    /// Returns the project and the body of a call. The decoded chunk is freed before the call.
     fn prepare(&self, chunk: &Chunk) -> Result<(ProjectId, Vec<u8>), DeliveryError> {
         let request = decode(chunk)?;
         let project = match only_project(&request, &self.0.project) {
             Some(project) => project,
-            None => return Err(DeliveryError::Split { chunks: divide(chunk, &self.0.project) }),
+            None => return Err(DeliveryError::Split { chunks: split_by_project(chunk, &self.0.project) }),
         };
         time_limits::check(chunk, &request, unix_nanos())?;
         let body = body(&request, &project).map_err(|reason| DeliveryError::Rejected { reason })?;
@@ -77,7 +77,7 @@ impl CloudTrace {
     }
 }
 
-/// The project of all resources that have spans, if it is the same.
+/// Returns the project of all resources that have spans, if there is only one.
 fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Option<ProjectId> {
     let of = |resource: Option<_>| resource.and_then(project::named).unwrap_or_else(|| default.clone());
     let with_spans = request
@@ -93,17 +93,17 @@ fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Opt
     }
 }
 
-/// A part for each project.
-pub(in crate::sink) fn divide(chunk: &Chunk, default: &ProjectId) -> Vec<Chunk> {
+/// Splits a chunk into one for each project.
+pub(in crate::sink) fn split_by_project(chunk: &Chunk, default: &ProjectId) -> Vec<Chunk> {
     let key = |resource: &[u8]| project::of_resource(resource).unwrap_or_else(|| default.clone());
     chunk.by_resource(key).into_values().collect()
 }
 
-/// The body of a call.
+/// Returns the body of a call.
 fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
     let mut spans = Vec::new();
     for of_resource in &request.resource_spans {
-        let resource = resource::ResourceItems::new(of_resource.resource.as_ref(), project);
+        let resource = resource::ResourceLabels::new(of_resource.resource.as_ref(), project);
         for of_scope in &of_resource.scope_spans {
             let scope = of_scope.scope.as_ref();
             spans.extend(of_scope.spans.iter().map(|span| span::convert(span, &resource, scope, project)));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_without_spans_does_not_count() {
+    fn a_resource_without_spans_does_not_count() {
         let default: ProjectId = "shop-1".parse().unwrap();
         for (resource_spans, expected) in [
             (vec![], Some("shop-1")),

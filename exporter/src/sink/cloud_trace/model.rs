@@ -1,7 +1,7 @@
-//! The messages of the API as JSON
+//! The messages of the API in JSON
 //! (<https://cloud.google.com/trace/docs/reference/v2/rest/v2/projects.traces.spans>).
 //!
-//! They are held against Google's own types in `tests/it/cloud_trace.rs`.
+//! `tests/it/cloud_trace.rs` compares them with Google's own types.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ pub(super) struct Attributes {
     pub(super) dropped_attributes_count: u32,
 }
 
-/// `AttributeValue`: there is no other kind of number, and there are no lists.
+/// `AttributeValue`, which has no other numbers and no lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) enum Value {
     #[serde(rename = "stringValue")]
@@ -79,7 +79,7 @@ pub(super) struct TimeEvents {
 pub(super) struct TimeEvent {
     pub(super) time: Time,
     #[serde(flatten)]
-    pub(super) what: Event,
+    pub(super) value: Event,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,7 +132,7 @@ pub(super) struct Time(pub(super) u64);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Every u64 is before the year 2555, which a timestamp can tell.
+        // Every u64 is before the year 2555, which is within the range of a timestamp.
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
         serializer.collect_str(&format_args!("{time:.9}"))
     }
@@ -142,7 +142,7 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// JSON has no integers of 64 bits; so they are texts in protobuf's JSON.
+/// ProtoJSON writes 64-bit integers as strings.
 fn as_text<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(number)
 }

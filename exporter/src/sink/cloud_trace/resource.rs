@@ -1,4 +1,4 @@
-//! What a resource says of all of its spans, as labels.
+//! The labels that a resource adds to all its spans.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -9,18 +9,18 @@ use super::model::Value;
 use super::text::{MAX_VALUE, is_key, truncated, value};
 use super::{ProjectId, project};
 
-/// The labels of a resource, made once for all of its spans.
+/// The labels of a resource, computed once for all its spans.
 #[derive(Debug)]
-pub(super) struct ResourceItems {
-    /// What counts more than the attributes of a span that have no name in the console.
+pub(super) struct ResourceLabels {
+    /// The labels that precede span attributes without a name in the console.
     pub(super) first: Vec<(String, Value)>,
     pub(super) last: Vec<(String, Value)>,
-    /// How many attributes Cloud Trace does not take.
+    /// The number of attributes that Cloud Trace does not accept.
     pub(super) dropped: u32,
     pub(super) has_agent: bool,
 }
 
-impl ResourceItems {
+impl ResourceLabels {
     pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
         let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
         let mut of_resource =
@@ -33,7 +33,7 @@ impl ResourceItems {
                     of_resource.first.insert(1, ("/component".to_owned(), value));
                 }
                 "process.pid" => of_resource.last.push(("/pid".to_owned(), value)),
-                // It is in the name of each span.
+                // The name of each span has it.
                 project::ATTRIBUTE => {}
                 key if is_key(key) => {
                     of_resource.has_agent |= key == AGENT_LABEL;
@@ -46,7 +46,7 @@ impl ResourceItems {
     }
 }
 
-/// The labels by which the console finds what a span ran on: `g.co/r/{type}/{label}`, as Google's exporters write them
+/// Returns the labels of the monitored resource, `g.co/r/{type}/{label}`, as written by Google's exporters
 /// (<https://cloud.google.com/monitoring/api/resources>).
 fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value)> {
     let find = |key: &str| {
@@ -56,12 +56,12 @@ fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value
             _ => None,
         }
     };
-    let origin = find("cloud.availability_zone").or_else(|| find("cloud.region"));
+    let location = find("cloud.availability_zone").or_else(|| find("cloud.region"));
     let (kind, labels): (&str, &[(&str, Option<&str>)]) = if find("k8s.pod.name").is_some() {
         (
             "k8s_container",
             &[
-                ("location", origin),
+                ("location", location),
                 ("cluster_name", find("k8s.cluster.name")),
                 ("namespace_name", find("k8s.namespace.name")),
                 ("pod_name", find("k8s.pod.name")),
@@ -72,13 +72,13 @@ fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value
         (
             "cloud_run_revision",
             &[
-                ("location", origin),
+                ("location", location),
                 ("service_name", find("faas.name")),
                 ("revision_name", find("faas.version")),
             ],
         )
     } else if find("cloud.platform") == Some("gcp_compute_engine") {
-        ("gce_instance", &[("zone", origin), ("instance_id", find("host.id"))])
+        ("gce_instance", &[("zone", location), ("instance_id", find("host.id"))])
     } else {
         return Vec::new();
     };

@@ -1,29 +1,29 @@
-//! One span of OTLP as one of Cloud Trace.
+//! An OTLP span as a Cloud Trace span.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::model::{Link, Links, Span, Text, Time};
-use super::resource::ResourceItems;
+use super::resource::ResourceLabels;
 use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
-use super::{ProjectId, event, labels, status};
+use super::{ProjectId, event, grpc_code, labels};
 
 const MAX_LINKS: usize = 128;
 const MAX_LINK_ATTRIBUTES: usize = 32;
 
-/// Bits of the flags in OTLP: whether it is known where the parent is, and whether it is elsewhere.
+/// Bits of the OTLP span flags: whether `is_remote` of the parent is known, and its value.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 pub(super) fn convert(
     span: &OtlpSpan,
-    resource: &ResourceItems,
+    resource: &ResourceLabels,
     scope: Option<&InstrumentationScope>,
     project: &ProjectId,
 ) -> Span {
     let span_id = hex::encode(&span.span_id);
-    // A parent of zeros is none, and nobody is their own parent.
+    // A zero parent is absent, and a span cannot be its own parent.
     let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0) && span.parent_span_id != span.span_id;
     Span {
         name: format!("projects/{project}/traces/{}/spans/{span_id}", hex::encode(&span.trace_id)),
@@ -31,12 +31,12 @@ pub(super) fn convert(
         parent_span_id: if has_parent { hex::encode(&span.parent_span_id) } else { String::new() },
         display_name: display_name(&span.name),
         start_time: Time(span.start_time_unix_nano),
-        // Clocks are set back.
+        // A clock can be set back.
         end_time: Time(span.end_time_unix_nano.max(span.start_time_unix_nano)),
         attributes: labels::of(span, resource, scope),
         time_events: event::of(span),
         links: links(span),
-        status: status::of(span),
+        status: grpc_code::status(span),
         same_process_as_parent_span: if has_parent { same_process(span) } else { None },
         span_kind: kind(span.kind()),
     }
@@ -58,12 +58,12 @@ fn kind(kind: SpanKind) -> &'static str {
     }
 }
 
-/// Whether the parent is in the same process; nothing where that is not known.
+/// Returns whether the parent is in the same process, or `None` if unknown.
 fn same_process(span: &OtlpSpan) -> Option<bool> {
     if span.flags & HAS_IS_REMOTE != 0 {
         return Some(span.flags & IS_REMOTE == 0);
     }
-    // What serves was called by somebody else.
+    // A server span has a caller elsewhere.
     matches!(span.kind(), SpanKind::Server | SpanKind::Consumer).then_some(false)
 }
 
@@ -85,8 +85,8 @@ fn links(span: &OtlpSpan) -> Option<Links> {
             ),
         })
         .collect();
-    let gone = u32::try_from(span.links.len() - link.len()).unwrap_or(u32::MAX);
-    let dropped_links_count = gone.saturating_add(span.dropped_links_count).min(i32::MAX as u32);
+    let dropped = u32::try_from(span.links.len() - link.len()).unwrap_or(u32::MAX);
+    let dropped_links_count = dropped.saturating_add(span.dropped_links_count).min(i32::MAX as u32);
     (!link.is_empty() || dropped_links_count > 0).then_some(Links { link, dropped_links_count })
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whether_the_parent_is_in_the_same_process() {
+    fn same_process_follows_the_flags_and_the_kind() {
         for (flags, kind, expected) in [
             (HAS_IS_REMOTE, SpanKind::Server, Some(true)),
             (HAS_IS_REMOTE | IS_REMOTE, SpanKind::Internal, Some(false)),
@@ -107,10 +107,10 @@ mod tests {
             let span =
                 OtlpSpan { flags, kind: kind.into(), parent_span_id: vec![1; 8], ..Default::default() };
             let project: ProjectId = "mesh-project".parse().unwrap();
-            let written = convert(&span, &ResourceItems::new(None, &project), None, &project);
+            let written = convert(&span, &ResourceLabels::new(None, &project), None, &project);
             assert_eq!(written.same_process_as_parent_span, expected, "{flags:#x} {kind:?}");
             let root = OtlpSpan { parent_span_id: Vec::new(), ..span };
-            let written = convert(&root, &ResourceItems::new(None, &project), None, &project);
+            let written = convert(&root, &ResourceLabels::new(None, &project), None, &project);
             assert_eq!(written.same_process_as_parent_span, None, "a root has no parent");
         }
     }

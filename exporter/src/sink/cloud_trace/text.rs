@@ -1,4 +1,4 @@
-//! Texts and values within Google's limits (<https://cloud.google.com/trace/docs/quotas>).
+//! Strings and values within Google's limits (<https://cloud.google.com/trace/docs/quotas>).
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -12,14 +12,14 @@ pub(super) const MAX_DISPLAY_NAME: usize = 128;
 pub(super) const MAX_KEY: usize = 128;
 pub(super) const MAX_VALUE: usize = 256;
 
-/// Cuts a text at a character, and says how much is gone.
+/// Truncates a string at a character, and reports the number of dropped bytes.
 pub(super) fn truncated(text: &str, max_bytes: usize) -> Text {
     let kept = truncate(text, max_bytes);
-    let gone = u32::try_from(text.len() - kept.len()).unwrap_or(u32::MAX);
-    Text { value: kept.to_owned(), truncated_byte_count: gone.min(i32::MAX as u32) }
+    let dropped = u32::try_from(text.len() - kept.len()).unwrap_or(u32::MAX);
+    Text { value: kept.to_owned(), truncated_byte_count: dropped.min(i32::MAX as u32) }
 }
 
-/// A value as Cloud Trace knows them: what is neither a text nor an integer nor a truth becomes a text.
+/// Converts a value. Anything but a string, an integer or a boolean becomes a string.
 pub(super) fn value(value: Option<&AnyValue>) -> Value {
     match value.and_then(|value| value.value.as_ref()) {
         Some(Any::IntValue(number)) => Value::Int(*number),
@@ -29,12 +29,12 @@ pub(super) fn value(value: Option<&AnyValue>) -> Value {
     }
 }
 
-/// Whether Cloud Trace takes this key.
+/// True if Cloud Trace accepts this key.
 pub(super) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= MAX_KEY
 }
 
-/// The first attributes that fit.
+/// Returns the first attributes that fit.
 pub(super) fn attributes<'a>(
     given: impl Iterator<Item = &'a KeyValue>,
     max: usize,
@@ -61,17 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_say_how_much_is_gone() {
-        for (given, kept, gone) in
+    fn truncated_strings_report_the_dropped_bytes() {
+        for (given, kept, dropped) in
             [("", "", 0), ("äöü", "äöü", 0), ("äöüa", "äöü", 1), ("aäöü", "aäö", 2), ("😀😀", "😀", 4)]
         {
-            let expected = Text { value: kept.to_owned(), truncated_byte_count: gone };
+            let expected = Text { value: kept.to_owned(), truncated_byte_count: dropped };
             assert_eq!(truncated(given, 6), expected, "{given}");
         }
     }
 
     #[test]
-    fn a_count_stays_within_what_the_api_takes() {
+    fn a_count_stays_within_the_range_of_the_api() {
         let none = KeyValue::default();
         for (before, expected) in [(0, 1), (i32::MAX as u32, i32::MAX as u32), (u32::MAX, i32::MAX as u32)] {
             let attributes = attributes(std::iter::once(&none), 1, before);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_texts_integers_and_truths() {
+    fn values_are_strings_integers_and_booleans() {
         let any = |value| AnyValue { value: Some(value) };
         let text = |text: &str| Value::Text(Text { value: text.to_owned(), truncated_byte_count: 0 });
         for (given, expected) in [

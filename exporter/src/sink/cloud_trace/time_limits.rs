@@ -1,4 +1,4 @@
-//! When a span may have started: Cloud Trace takes none that is too old or too far ahead
+//! The start times that Cloud Trace accepts
 //! (<https://cloud.google.com/trace/docs/quotas>).
 
 use std::time::Duration;
@@ -13,10 +13,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PAST: Duration = Duration::from_secs(14 * DAY.as_secs());
 const FUTURE: Duration = Duration::from_secs(3 * DAY.as_secs());
 
-/// While a call is on its way, time goes on.
+/// Time passes while a call is in flight.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Whether all of a part may be sent; what may not is to be divided from the rest.
+/// Checks that the start times of all spans are accepted. Otherwise the chunk has to be split, or is undeliverable.
 pub(super) fn check(
     chunk: &Chunk,
     request: &ExportTraceServiceRequest,
@@ -29,8 +29,7 @@ pub(super) fn check(
         return Ok(());
     }
     if outside == spans().count() {
-        let reason =
-            "Cloud Trace takes spans that started within the last 14 days, or start in the next 3 days";
+        let reason = "Cloud Trace accepts spans that start within the last 14 or the next 3 days";
         return Err(DeliveryError::Undeliverable { reason: reason.to_owned() });
     }
     let key = |span: &[u8]| Span::decode(span).is_ok_and(|span| is_inside(&span, now));

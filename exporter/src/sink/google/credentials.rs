@@ -1,8 +1,8 @@
 //! Tokens for Google Cloud: Application Default Credentials, by Google's own crate.
 //!
-//! The crate finds them (<https://google.aip.dev/auth/4110>), and fetches a new token in the background some minutes
-//! before the old one expires. It gives up for good after an error that it takes for permanent, which a wrong clock or
-//! a token file that comes late can be; so after such an error the credentials are opened anew.
+//! The crate finds the credentials (<https://google.aip.dev/auth/4110>), and fetches a new token in the background some
+//! minutes before the old one expires. It stops after an error that it takes as permanent, although a wrong clock or a
+//! late token file can cause one. After such an error the credentials are therefore reopened.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::log::{self, Severity, Value};
 pub enum Auth {
     /// Application Default Credentials
     Adc,
-    /// No credentials: for endpoints that want none
+    /// No credentials: for endpoints that need none
     None,
 }
 
@@ -35,17 +35,17 @@ impl Auth {
     }
 }
 
-/// Gives the headers that let a call in.
+/// The source of the authorization headers.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// `None` if no credentials are wanted.
-    source: Option<Source>,
+    /// `None` without credentials.
+    source: Option<TokenSource>,
 }
 
 #[derive(Debug)]
-struct Source {
+struct TokenSource {
     scope: &'static str,
-    /// Whom the calls are charged to, where the credentials do not say.
+    /// The project that is charged for the calls if the credentials do not name one.
     quota_project: ProjectId,
     opened: Mutex<Opened>,
 }
@@ -54,28 +54,27 @@ struct Source {
 struct Opened {
     adc: Adc,
     at: Instant,
-    /// How long it is used at least, whatever becomes of its tokens.
-    kept: Duration,
+    /// The time for which the credentials are not reopened, even if their tokens are rejected.
+    min_age: Duration,
 }
 
-/// How long the first token may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of the first token.
+const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Credentials whose tokens are not accepted are opened anew after this time, for a token may have been withdrawn; then
-/// after twice as long each time up to the second one, for each leaves a task of the crate behind.
-const RENEWED_AFTER: Duration = Duration::from_secs(10);
-const RENEWED_AFTER_AT_MOST: Duration = Duration::from_secs(3600);
+/// Credentials whose tokens are rejected are reopened after this time, because a token can be revoked. The time doubles up
+/// to the maximum, because each reopening leaves a task of the crate behind.
+const MIN_AGE: Duration = Duration::from_secs(10);
+const MAX_MIN_AGE: Duration = Duration::from_secs(3600);
 
 const WHAT_TO_DO: &str = "run where Google Cloud has a metadata server (GKE with Workload Identity, Cloud Run, \
      Compute Engine), or set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials (a service account's key, or \
      the configuration of Workload Identity Federation), or run `gcloud auth application-default login`; \
-     --auth none is for endpoints that want no credentials";
+     --auth none is for endpoints that need no credentials";
 
 impl Credentials {
     /// Finds the credentials and fetches a first token.
     ///
-    /// A token that does not come at the moment is no error if there is a file with credentials: what is to be
-    /// delivered waits.
+    /// With a credentials file, a token that cannot be fetched at the moment is not an error: the delivery waits.
     pub(crate) async fn open(
         auth: Auth,
         scope: &'static str,
@@ -88,20 +87,20 @@ impl Credentials {
         let quota_project = quota_project.clone();
         let missing = |error: String| anyhow!("no credentials for Google Cloud: {error}; {WHAT_TO_DO}");
         let adc = build(scope, &quota_project).map_err(missing)?;
-        match timeout(PATIENCE, adc.headers(Default::default())).await {
+        match timeout(FIRST_TOKEN_TIMEOUT, adc.headers(Default::default())).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if error.is_transient() && project::has_credentials_file() => {
-                tell(&error_chain(&error));
+                warn(&error_chain(&error));
             }
-            Err(_) if project::has_credentials_file() => tell("no token came in time"),
+            Err(_) if project::has_credentials_file() => warn("timed out"),
             Ok(Err(error)) => bail!(missing(error_chain(&error))),
-            Err(_) => bail!(missing(format!("no token within {} s", PATIENCE.as_secs()))),
+            Err(_) => bail!(missing(format!("no token within {} s", FIRST_TOKEN_TIMEOUT.as_secs()))),
         }
-        let opened = Mutex::new(Opened { adc, at: Instant::now(), kept: RENEWED_AFTER });
-        Ok(Self { source: Some(Source { scope, quota_project, opened }) })
+        let opened = Mutex::new(Opened { adc, at: Instant::now(), min_age: MIN_AGE });
+        Ok(Self { source: Some(TokenSource { scope, quota_project, opened }) })
     }
 
-    /// The headers for a call that is made now.
+    /// Returns the headers for a call.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, DeliveryError> {
         let Some(source) = &self.source else { return Ok(HeaderMap::new()) };
         let adc = source.opened.lock().unwrap_or_else(PoisonError::into_inner).adc.clone();
@@ -112,7 +111,7 @@ impl Credentials {
             Err(_) => CredentialsError::from_msg(true, format!("none within {} s", CALL_TIMEOUT.as_secs())),
         };
         if !error.is_transient() {
-            source.open_anew();
+            source.reopen();
         }
         let reason = format!("no token for Google Cloud: {}", error_chain(&error));
         Err(DeliveryError::Unavailable { reason, retry_after: None })
@@ -120,33 +119,33 @@ impl Credentials {
 }
 
 impl Credentials {
-    /// Takes note that a token was not accepted: the next one is a new one.
-    pub(crate) fn renew(&self) {
+    /// Records that a token was rejected: the next call uses a new one.
+    pub(crate) fn record_rejected(&self) {
         if let Some(source) = &self.source {
-            source.renew();
+            source.reopen_if_due();
         }
     }
 
-    /// Takes note that a token was accepted.
-    pub(crate) fn accepted(&self) {
+    /// Records that a token was accepted.
+    pub(crate) fn record_accepted(&self) {
         if let Some(source) = &self.source {
-            source.opened.lock().unwrap_or_else(PoisonError::into_inner).kept = RENEWED_AFTER;
+            source.opened.lock().unwrap_or_else(PoisonError::into_inner).min_age = MIN_AGE;
         }
     }
 }
 
-impl Source {
-    fn renew(&self) {
+impl TokenSource {
+    fn reopen_if_due(&self) {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.at.elapsed() < opened.kept {
+        if opened.at.elapsed() < opened.min_age {
             return;
         }
-        opened.kept = (2 * opened.kept).min(RENEWED_AFTER_AT_MOST);
+        opened.min_age = (2 * opened.min_age).min(MAX_MIN_AGE);
         drop(opened);
-        self.open_anew();
+        self.reopen();
     }
 
-    fn open_anew(&self) {
+    fn reopen(&self) {
         if let Ok(adc) = build(self.scope, &self.quota_project) {
             let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
             (opened.adc, opened.at) = (adc, Instant::now());
@@ -154,10 +153,10 @@ impl Source {
     }
 }
 
-/// Finds the credentials; has to be called inside of the runtime.
+/// Finds the credentials. Has to be called inside the runtime.
 fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> {
     let builder = Builder::default().with_scopes([scope]);
-    // A quota project is for the credentials of people; for a service account it costs a permission more.
+    // A quota project is for user credentials. With a service account it needs one more permission.
     let builder = if project::are_credentials_of_a_user() {
         builder.with_quota_project_id(quota_project.as_str())
     } else {
@@ -166,7 +165,7 @@ fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> 
     builder.build().map_err(|error| error_chain(&error))
 }
 
-fn tell(error: &str) {
+fn warn(error: &str) {
     log::line(Severity::Warning, "no token for Google Cloud yet", &[("error", Value::Str(error))]);
 }
 
@@ -176,23 +175,22 @@ mod tests {
     use google_cloud_auth::credentials::anonymous;
 
     #[tokio::test]
-    async fn tokens_that_are_never_accepted_are_replaced_ever_more_rarely() {
-        let opened =
-            Opened { adc: anonymous::Builder::new().build(), at: Instant::now(), kept: RENEWED_AFTER };
+    async fn credentials_whose_tokens_are_rejected_are_reopened_less_and_less_often() {
+        let opened = Opened { adc: anonymous::Builder::new().build(), at: Instant::now(), min_age: MIN_AGE };
         let quota_project = "shop-1".parse().unwrap();
-        let source = Source { scope: "", quota_project, opened: Mutex::new(opened) };
-        let kept = |source: &Source| source.opened.lock().unwrap().kept.as_secs();
-        source.renew();
-        assert_eq!(kept(&source), 10, "not at once");
+        let source = TokenSource { scope: "", quota_project, opened: Mutex::new(opened) };
+        let min_age = |source: &TokenSource| source.opened.lock().unwrap().min_age.as_secs();
+        source.reopen_if_due();
+        assert_eq!(min_age(&source), 10, "not at once");
         for expected in [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600] {
-            let passed = Duration::from_secs(kept(&source));
-            source.opened.lock().unwrap().at = Instant::now() - passed;
-            source.renew();
-            assert_eq!(kept(&source), expected);
+            let elapsed = Duration::from_secs(min_age(&source));
+            source.opened.lock().unwrap().at = Instant::now() - elapsed;
+            source.reopen_if_due();
+            assert_eq!(min_age(&source), expected);
         }
         let credentials = Credentials { source: Some(source) };
-        credentials.accepted();
+        credentials.record_accepted();
         let source = credentials.source.unwrap();
-        assert_eq!(source.opened.lock().unwrap().kept, RENEWED_AFTER);
+        assert_eq!(source.opened.lock().unwrap().min_age, MIN_AGE);
     }
 }

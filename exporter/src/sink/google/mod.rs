@@ -1,4 +1,4 @@
-//! What the sinks of Google Cloud share: credentials, the project, and what answers mean.
+//! The parts that the sinks of Google Cloud share: credentials, the project, and the meaning of errors.
 
 mod credentials;
 pub(super) mod project;
@@ -12,13 +12,13 @@ use super::http;
 use crate::deliver::{DeliveryError, Denied};
 use credentials::Credentials;
 
-/// A service of Google Cloud, to be called for one project or for several.
+/// A client of one Google Cloud service, for one or several projects.
 #[derive(Debug)]
 pub(crate) struct Google {
     client: Client,
     endpoint: Url,
     credentials: Credentials,
-    /// The project of what does not name another.
+    /// The project of items that name no other.
     pub(crate) project: ProjectId,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct Access {
     pub(crate) auth: Auth,
 }
 
-/// Which service.
+/// A Google Cloud service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service<'a> {
     pub(crate) endpoint: &'a Url,
-    /// What the token has to be good for.
+    /// The OAuth scope that its token needs.
     pub(crate) scope: &'static str,
 }
 
@@ -43,7 +43,7 @@ impl Google {
     ///
     /// # Errors
     ///
-    /// There are none, and what to do about it.
+    /// Fails if there are none. The error says how to provide them.
     pub(crate) async fn open(service: Service<'_>, access: &Access) -> anyhow::Result<Self> {
         let client = http::client()?;
         let project = project::find(access.project.as_ref(), access.auth, &client).await?;
@@ -51,30 +51,29 @@ impl Google {
         Ok(Self { client, endpoint: service.endpoint.clone(), credentials, project })
     }
 
-    /// A `POST` to this path, with a token.
+    /// Returns a `POST` to this path, with a token.
     pub(crate) async fn post(&self, path: &str) -> Result<RequestBuilder, DeliveryError> {
         let mut url = self.endpoint.clone();
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
         Ok(self.client.post(url).headers(self.credentials.headers().await?))
     }
 
-    /// Takes note that a call was accepted.
-    pub(crate) fn accepted(&self) {
-        self.credentials.accepted();
+    /// Records that a call was accepted.
+    pub(crate) fn record_accepted(&self) {
+        self.credentials.record_accepted();
     }
 
-    /// What a failure means that is not about what was sent but about the access to a project.
+    /// Handles an error about the access to a project.
     ///
-    /// What is not allowed in the exporter's own project waits, for somebody will mend that; another project must not
-    /// hold up everything else, so that what is for it goes to the dead letters. Whatever else is denied, such as by
-    /// a proxy on the way, waits.
-    pub(crate) fn judge(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
+    /// Items of the exporter's own project wait until the operator has fixed the access. Items of another project become
+    /// dead letters, so that they do not block all others. Any other denied call, by a proxy say, is retried.
+    pub(crate) fn handle_access_error(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
             DeliveryError::AccessDenied { denied: Denied::Token, .. } => {
-                self.credentials.renew();
+                self.credentials.record_rejected();
                 error
             }
-            DeliveryError::AccessDenied { reason, denied: Denied::Access, .. }
+            DeliveryError::AccessDenied { reason, denied: Denied::Resource, .. }
                 if *project != self.project =>
             {
                 DeliveryError::Undeliverable { reason: format!("project {project}: {reason}") }
@@ -84,9 +83,9 @@ impl Google {
     }
 }
 
-/// Reads the URL of an endpoint.
+/// Parses the URL of an endpoint.
 pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("that is no URL ({error})"))?;
+    let url = Url::parse(text).map_err(|error| format!("not a URL ({error})"))?;
     match url.scheme() {
         "http" | "https" if url.has_host() && url.query().is_none() => Ok(url),
         _ => Err("expected http://HOST or https://HOST, perhaps with a port".to_owned()),
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_access_to_another_project_is_given_up() {
+    async fn denied_access_to_another_project_is_undeliverable() {
         let own: ProjectId = "shop-1".parse().unwrap();
         let google = Google {
             client: http::client().unwrap(),
@@ -109,13 +108,13 @@ mod tests {
         let other: ProjectId = "other-2".parse().unwrap();
         let denied =
             |denied| DeliveryError::AccessDenied { reason: "no".to_owned(), retry_after: None, denied };
-        let unwanted = DeliveryError::Undeliverable { reason: "project other-2: no".to_owned() };
+        let undeliverable = DeliveryError::Undeliverable { reason: "project other-2: no".to_owned() };
         for (project, error, expected) in [
-            (&own, denied(Denied::Access), denied(Denied::Access)),
-            (&other, denied(Denied::Access), unwanted),
+            (&own, denied(Denied::Resource), denied(Denied::Resource)),
+            (&other, denied(Denied::Resource), undeliverable),
             (&other, denied(Denied::Call), denied(Denied::Call)),
         ] {
-            assert_eq!(google.judge(project, error), expected, "{project}");
+            assert_eq!(google.handle_access_error(project, error), expected, "{project}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which project of Google Cloud.
+//! The Google Cloud project of a resource, and that of the exporter.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::credentials::Auth;
 use crate::log::{self, Severity, Value};
 
-/// The id of a project: what is in it is safe in a path.
+/// A valid project id, which is safe in a URL path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectId(String);
 
@@ -35,7 +35,7 @@ impl fmt::Display for ProjectId {
 impl FromStr for ProjectId {
     type Err = String;
 
-    /// Lower-case letters, digits and hyphens, perhaps after a domain and a colon; a project number will do, too.
+    /// Parses lower-case letters, digits and hyphens, optionally after a domain and a colon. A project number is valid, too.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':');
         let ends = text.bytes().next().zip(text.bytes().last());
@@ -44,20 +44,20 @@ impl FromStr for ProjectId {
         if is_name && text.len() <= 100 && text.bytes().all(is_valid) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("expected the id of a project, such as my-project-1".to_owned())
+            Err("expected a project id, such as my-project-1".to_owned())
         }
     }
 }
 
-/// The attribute of a resource that names a project.
+/// The resource attribute that names a project.
 pub(crate) const ATTRIBUTE: &str = "gcp.project_id";
 
-/// The project that a resource names, a `Resource` as protobuf.
+/// Returns the project that a resource names. The resource is a `Resource` as protobuf.
 pub(crate) fn of_resource(resource: &[u8]) -> Option<ProjectId> {
     Resource::decode(resource).ok().and_then(|resource| named(&resource))
 }
 
-/// The project that a resource names.
+/// Returns the project that a resource names.
 pub(crate) fn named(resource: &Resource) -> Option<ProjectId> {
     let attribute = resource.attributes.iter().find(|attribute| attribute.key == ATTRIBUTE)?;
     match attribute.value.as_ref()?.value.as_ref()? {
@@ -66,7 +66,7 @@ pub(crate) fn named(resource: &Resource) -> Option<ProjectId> {
     }
 }
 
-/// Finds the project: the option, the environment, the file with credentials, the metadata server.
+/// Finds the project in the option, the environment, the credentials file, or the metadata server, in this order.
 pub(super) async fn find(
     option: Option<&ProjectId>,
     auth: Auth,
@@ -79,35 +79,35 @@ pub(super) async fn find(
         if let Ok(value) = std::env::var(name)
             && !value.is_empty()
         {
-            return value.parse().map_err(anyhow::Error::msg).with_context(|| format!("cannot take {name}"));
+            return value.parse().map_err(anyhow::Error::msg).with_context(|| format!("invalid {name}"));
         }
     }
-    const UNKNOWN: &str = "which project of Google Cloud? give --project ID";
+    const UNKNOWN: &str = "unknown Google Cloud project: set --project ID";
     if auth.is_none() {
         bail!(UNKNOWN);
     }
-    let in_file = file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
+    let in_file = credentials_file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
     match in_file {
         Some(project) => Ok(project),
         None => wait_for_metadata_server(client).await.context(UNKNOWN),
     }
 }
 
-/// How long the metadata server may take to answer: beside a pod it starts no sooner than that.
-const PATIENCE: Duration = Duration::from_secs(10);
-const BETWEEN: Duration = Duration::from_millis(500);
+/// How long to wait for the metadata server, which can start after the pod.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + METADATA_TIMEOUT;
     loop {
-        match ask_metadata_server(client).await {
-            Err(error) if Instant::now() + BETWEEN < deadline => {
+        match project_from_metadata_server(client).await {
+            Err(error) if Instant::now() + RETRY_INTERVAL < deadline => {
                 log::repeated(
                     Severity::Warning,
-                    "waiting for the metadata server to name the project",
+                    "metadata server unavailable, retrying",
                     &[("error", Value::Fmt(format_args!("{error:#}")))],
                 );
-                tokio::time::sleep(BETWEEN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
             result => return result,
         }
@@ -115,7 +115,7 @@ async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> 
 }
 
 /// <https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>
-async fn ask_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
+async fn project_from_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
     let host = std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned());
     let response = client
         .get(format!("http://{host}/computeMetadata/v1/project/project-id"))
@@ -124,15 +124,15 @@ async fn ask_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)
-        .context("there is no metadata server")?;
+        .context("no metadata server")?;
     if response.headers().get("metadata-flavor").is_none_or(|value| value != "Google") {
-        bail!("what answers at {host} is no metadata server");
+        bail!("the server at {host} is not a metadata server");
     }
-    let text = response.text().await.context("cannot read the answer of the metadata server")?;
+    let text = response.text().await.context("failed to read the response of the metadata server")?;
     text.trim().parse().map_err(anyhow::Error::msg)
 }
 
-/// What is of interest in a file with credentials.
+/// The fields that are read from a credentials file.
 #[derive(Debug, Deserialize)]
 struct CredentialsFile {
     #[serde(rename = "type")]
@@ -141,8 +141,8 @@ struct CredentialsFile {
     quota_project_id: Option<String>,
 }
 
-/// Where Application Default Credentials look for a file (<https://google.aip.dev/auth/4110>).
-fn file() -> Option<CredentialsFile> {
+/// Reads the file of Application Default Credentials (<https://google.aip.dev/auth/4110>).
+fn credentials_file() -> Option<CredentialsFile> {
     let path = match std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
         Some(path) => PathBuf::from(path),
         None => PathBuf::from(std::env::var_os("HOME")?)
@@ -152,12 +152,12 @@ fn file() -> Option<CredentialsFile> {
 }
 
 pub(super) fn has_credentials_file() -> bool {
-    file().is_some()
+    credentials_file().is_some()
 }
 
-/// Whether they are those of a person, who has no project.
+/// True if the file has the credentials of a user, which name no project.
 pub(super) fn are_credentials_of_a_user() -> bool {
-    file().is_some_and(|file| {
+    credentials_file().is_some_and(|file| {
         file.kind.as_deref() == Some("authorized_user") && file.quota_project_id.is_none()
     })
 }

@@ -6,14 +6,14 @@ use prost::Message;
 use serde::Deserialize;
 use tonic_types::RpcStatusExt as _;
 
-/// What an answer says of a failure, in whatever way.
+/// The message of an error, and when to retry.
 pub(super) struct ErrorBody {
     pub(super) message: String,
     pub(super) retry_after: Option<Duration>,
 }
 
 impl ErrorBody {
-    /// Reads an error of Google's APIs; anything else is taken for text.
+    /// Reads an error of Google's APIs. Anything else is taken as text.
     pub(super) fn read(body: &[u8]) -> Self {
         if let Ok(GoogleError { error }) = serde_json::from_slice(body) {
             let mut details = error.details.iter();
@@ -23,7 +23,7 @@ impl ErrorBody {
         Self { message: String::from_utf8_lossy(body).into_owned(), retry_after: None }
     }
 
-    /// Reads `google.rpc.Status`, which receivers of OTLP answer.
+    /// Reads a `google.rpc.Status`, which OTLP receivers send.
     pub(super) fn read_protobuf(body: &[u8]) -> Self {
         let status = tonic_types::Status::decode(body).unwrap_or_default();
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
@@ -31,7 +31,7 @@ impl ErrorBody {
     }
 }
 
-/// The body of a failed call to an API of Google.
+/// The error body of Google's APIs.
 #[derive(Deserialize)]
 struct GoogleError {
     error: GoogleErrorBody,
@@ -45,14 +45,14 @@ struct GoogleErrorBody {
     details: Vec<Detail>,
 }
 
-/// One of `google.rpc`; of interest is `RetryInfo`.
+/// A detail of `google.rpc`. Only `RetryInfo` is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
     retry_delay: Option<String>,
 }
 
-/// A `google.protobuf.Duration` in JSON: `"3.5s"`.
+/// Reads a `google.protobuf.Duration` in JSON, such as `"3.5s"`.
 fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()
 }
@@ -63,7 +63,7 @@ mod tests {
     use tonic_types::StatusExt as _;
 
     #[test]
-    fn google_says_when_to_come_back() {
+    fn the_retry_delay_of_google_is_read() {
         let body = r#"{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED","details":[
             {"@type":"type.googleapis.com/google.rpc.Help"},
             {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3.5s"}]}}"#;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_of_otlp_says_when_to_come_back() {
+    fn the_retry_delay_of_an_otlp_receiver_is_read() {
         for retry_after in [None, Some(Duration::from_millis(3500))] {
             let mut details = tonic_types::ErrorDetails::new();
             if retry_after.is_some() {

@@ -1,4 +1,4 @@
-//! What the sinks that speak HTTP share: the client, and what its answers mean.
+//! HTTP for the sinks that use it: the client, and the meaning of its responses.
 
 mod error_body;
 
@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 
@@ -18,45 +17,46 @@ use crate::error_chain::error_chain;
 use crate::truncate::truncate;
 use error_body::ErrorBody;
 
-/// How long a call may take, and a connection to come about.
+/// The timeout of a call.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of a new connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) const USER_AGENT: &str = concat!("logtracer-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// Of an answer no more than this is read.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The size up to which a response is read.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
-/// Of what an answer says no more than this is told.
+/// The length to which the error message of a response is truncated.
 const MAX_REASON_BYTES: usize = 500;
 
-/// A client with its own connections.
+/// Returns a client with its own connections.
 pub(crate) fn client() -> anyhow::Result<Client> {
     install_crypto();
     Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)
-        // A body that is sent to another place may be told to somebody else.
+        // A redirect could send the body to someone else.
         .redirect(Policy::none())
         .build()
-        .context("cannot start the HTTP client of a sink")
+        .context("failed to start the HTTP client of a sink")
 }
 
-/// Says which cryptography the process uses for TLS; the libraries leave that open.
+/// Installs the cryptography that the process uses for TLS.
 pub(crate) fn install_crypto() {
-    // An error says that it is installed already.
+    // An error means that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// A body that is let go of as soon as it is sent: others are kept for a second try until the answer comes, which is
-/// much memory where many calls wait for theirs.
+/// Returns a body that is freed as soon as it is sent. `reqwest` keeps other bodies for a second attempt until the response
+/// comes, which takes much memory when many calls are in flight.
 pub(crate) fn body(bytes: Bytes) -> Body {
     Body::wrap(Full::new(bytes))
 }
 
-/// Sends a request; its answer if that is a success.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, DeliveryError> {
+/// Sends a request, and returns the response if it is a success.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryError> {
     let unavailable = |reason| DeliveryError::Unavailable { reason, retry_after: None };
     let response = request.send().await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
     let status = response.status();
@@ -66,10 +66,10 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, DeliveryErro
     let body = read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
     if status.is_success() {
         if content == Content::Html {
-            let reason = format!("HTTP {status}: a page of HTML, as if somebody else had answered");
+            let reason = format!("HTTP {status}: an HTML page, not a response of the sink");
             return Err(DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Call });
         }
-        return Ok(Answer { content, body });
+        return Ok(Success { content, body });
     }
     let error = match content {
         Content::Protobuf => ErrorBody::read_protobuf(&body),
@@ -78,19 +78,19 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, DeliveryErro
     Err(delivery_error(status, retry_after.or(error.retry_after), &error.message))
 }
 
-/// What a success says.
+/// A successful response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Success {
     pub(crate) content: Content,
     pub(crate) body: Bytes,
 }
 
-/// How a body is written, by its content type.
+/// The format of a body, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Protobuf,
     Json,
-    /// For people, such as the page of a login.
+    /// A page for people, such as a login.
     Html,
     Other,
 }
@@ -108,17 +108,18 @@ impl Content {
     }
 }
 
-/// What a status that is no success means, by RFC 9110 and the specification of OTLP/HTTP.
-fn delivery_error(status: StatusCode, retry_after: Option<Duration>, said: &str) -> DeliveryError {
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let said = truncate(&said, MAX_REASON_BYTES);
-    let reason = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
+/// Returns the meaning of an error status, by RFC 9110 and the OTLP/HTTP specification.
+fn delivery_error(status: StatusCode, retry_after: Option<Duration>, message: &str) -> DeliveryError {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = truncate(&message, MAX_REASON_BYTES);
+    let reason =
+        if message.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {message}") };
     match status.as_u16() {
         401 => DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Token },
         408 | 425 | 429 | 502 | 503 | 504 => DeliveryError::Unavailable { reason, retry_after },
-        // A pause that is asked for is no answer about the access.
+        // With `Retry-After` it is not about the access.
         403 | 404 if retry_after.is_none() => {
-            DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Access }
+            DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Resource }
         }
         300..=399 | 403..=407 | 410 | 411 | 415 | 501 | 505 => {
             DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Call }
@@ -128,7 +129,7 @@ fn delivery_error(status: StatusCode, retry_after: Option<Duration>, said: &str)
     }
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -140,12 +141,12 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 async fn read(mut response: Response) -> reqwest::Result<Bytes> {
     let mut body = BytesMut::new();
-    while body.len() < MAX_ANSWER_BYTES
+    while body.len() < MAX_RESPONSE_BYTES
         && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
-    body.truncate(MAX_ANSWER_BYTES);
+    body.truncate(MAX_RESPONSE_BYTES);
     Ok(body.freeze())
 }
 
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_are_told_apart() {
+    fn each_status_has_its_error() {
         let retry_after = Some(Duration::from_secs(3));
         for (codes, kind) in [
             (&[408, 429, 502, 503, 504][..], "later"),
@@ -164,8 +165,9 @@ mod tests {
             (&[500, 507, 520], "perhaps"),
         ] {
             for code in codes {
-                let error = delivery_error(StatusCode::from_u16(*code).unwrap(), retry_after, " it\nsaid ");
-                let (told, reason) = match error {
+                let error =
+                    delivery_error(StatusCode::from_u16(*code).unwrap(), retry_after, " the\nmessage ");
+                let (got, reason) = match error {
                     DeliveryError::Unavailable { reason, retry_after: Some(_) } => ("later", reason),
                     DeliveryError::AccessDenied { reason, retry_after: Some(_), denied: Denied::Token } => {
                         ("token", reason)
@@ -177,9 +179,9 @@ mod tests {
                     DeliveryError::Rejected { reason } => ("never", reason),
                     other => panic!("{other:?}"),
                 };
-                assert_eq!(told, kind, "{code}");
+                assert_eq!(got, kind, "{code}");
                 assert!(
-                    reason.starts_with(&format!("HTTP {code}")) && reason.ends_with(": it said"),
+                    reason.starts_with(&format!("HTTP {code}")) && reason.ends_with(": the message"),
                     "{reason}"
                 );
             }
@@ -187,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_access_is_told_from_a_wrong_call() {
+    fn a_denied_resource_is_not_a_wrong_call() {
         let retry_after = Some(Duration::from_secs(3));
         for (code, retry_after, what) in [
-            (403, None, Denied::Access),
-            (404, None, Denied::Access),
+            (403, None, Denied::Resource),
+            (404, None, Denied::Resource),
             (403, retry_after, Denied::Call),
             (302, None, Denied::Call),
             (407, None, Denied::Call),
@@ -223,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_answer_is_cut_at_a_character() {
+    fn a_long_message_is_truncated_at_a_character() {
         let DeliveryError::Rejected { reason } =
             delivery_error(StatusCode::BAD_REQUEST, None, &"ä".repeat(5000))
         else {
-            panic!("refused")
+            panic!("expected a rejection")
         };
         assert!(reason.len() < 600 && reason.ends_with('ä'));
     }

@@ -37,7 +37,7 @@ impl Grpc {
         let host = url.host_str().unwrap_or_default();
         let scheme = if is_secure { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}:{port}"))
-            .context("that is no address of a gRPC server")?
+            .context("the address is not that of a gRPC server")?
             .user_agent(USER_AGENT)?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
@@ -58,16 +58,16 @@ impl Grpc {
         let mut request = Request::new(chunk.body());
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         request.set_timeout(CALL_TIMEOUT);
-        let answer = client
+        let response = client
             .unary(request, PathAndQuery::from_static(EXPORT), Raw)
             .await
-            .map_err(|status| judge(&status))?;
-        Ok(accepted(ExportTraceServiceResponse::decode(answer.into_inner()).unwrap_or_default()))
+            .map_err(|status| delivery_error(&status))?;
+        Ok(accepted(ExportTraceServiceResponse::decode(response.into_inner()).unwrap_or_default()))
     }
 }
 
-/// What a status means, by the specification of OTLP/gRPC.
-fn judge(status: &Status) -> DeliveryError {
+/// Returns the meaning of a status, by the OTLP/gRPC specification.
+fn delivery_error(status: &Status) -> DeliveryError {
     let name = format!("{:?}", status.code());
     let mut reason = if status.message().is_empty() {
         format!("gRPC {name}")
@@ -79,7 +79,7 @@ fn judge(status: &Status) -> DeliveryError {
     }
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     match status.code() {
-        // Both say that a message is too large, in some servers; a smaller one may pass.
+        // Some servers report with these that a message is too large. A smaller one may be accepted.
         Code::ResourceExhausted | Code::OutOfRange
             if retry_after.is_none() && is_too_large(status.message()) =>
         {
@@ -94,7 +94,7 @@ fn judge(status: &Status) -> DeliveryError {
         | Code::DataLoss => DeliveryError::Unavailable { reason, retry_after },
         Code::Unauthenticated => DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Token },
         Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
-            DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Access }
+            DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Resource }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
             DeliveryError::Rejected { reason }
@@ -107,10 +107,10 @@ fn is_too_large(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["larger than max", "too large", "message size", "exceeds limit"]
         .iter()
-        .any(|chunk| message.contains(chunk))
+        .any(|phrase| message.contains(phrase))
 }
 
-/// Messages as bytes: what is sent is encoded already.
+/// A codec for messages that are encoded already.
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw;
 
@@ -154,8 +154,8 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     #[test]
-    fn codes_are_told_apart() {
-        let told = |status: &Status| match judge(status) {
+    fn each_code_has_its_error() {
+        let kind_of = |status: &Status| match delivery_error(status) {
             DeliveryError::Unavailable { retry_after, .. } => ("later", retry_after),
             DeliveryError::AccessDenied { retry_after, .. } => ("denied", retry_after),
             DeliveryError::Failed { retry_after, .. } => ("perhaps", retry_after),
@@ -173,10 +173,10 @@ mod tests {
             (Code::Internal, "", "perhaps"),
             (Code::Unknown, "", "perhaps"),
         ] {
-            assert_eq!(told(&Status::new(code, message)), (kind, None), "{code:?} {message}");
+            assert_eq!(kind_of(&Status::new(code, message)), (kind, None), "{code:?} {message}");
         }
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(7)));
         let status = Status::with_error_details(Code::ResourceExhausted, "message size quota", details);
-        assert_eq!(told(&status), ("later", Some(Duration::from_secs(7))));
+        assert_eq!(kind_of(&status), ("later", Some(Duration::from_secs(7))));
     }
 }

@@ -2,9 +2,10 @@
 //! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables>).
 
 use anyhow::{Context, anyhow};
+use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// An error names the header, never its value.
+/// Parses the headers. An error names the header, never its value.
 pub(super) fn parse(text: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -21,19 +22,11 @@ pub(super) fn parse(text: &str) -> anyhow::Result<HeaderMap> {
     Ok(headers)
 }
 
+/// Decodes `%XX`. Returns `None` if a `%` has no two digits.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-            let number = digit(bytes.next())? * 16 + digit(bytes.next())?;
-            out.push(u8::try_from(number).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    Some(out)
+    let is_complete = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let is_valid = text.split('%').skip(1).all(is_complete);
+    is_valid.then(|| percent_decode_str(text).collect())
 }
 
 #[cfg(test)]
@@ -41,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_are_read() {
+    fn pairs_are_parsed() {
         let headers = parse(" api-key = secret%20key ,x-scope=a=b,,").unwrap();
         assert_eq!(
             (&headers["api-key"], &headers["x-scope"]),
@@ -51,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_tell_the_value() {
+    fn an_error_does_not_show_the_value() {
         for (text, message) in [
             ("secret", "expected name=value, and commas between such pairs"),
             ("a b=secret", "the name of the header \"a b\" is not valid"),

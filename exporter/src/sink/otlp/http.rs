@@ -10,7 +10,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::super::http;
-use super::super::http::{Answer, Content};
+use super::super::http::{Content, Success};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, RejectedItems};
 
 #[derive(Debug)]
@@ -31,14 +31,14 @@ impl Http {
     }
 }
 
-/// Sends a request to export spans, and reads what became of it.
+/// Sends an export request, and reads its response.
 pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepted, DeliveryError> {
     let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(http::body(body));
     read(http::send(request).await?)
 }
 
-/// Reads a success. Many receivers answer without a body, or with a word; what claims to be an answer of OTLP has to be one.
-fn read(Answer { content, body }: Answer) -> Result<Accepted, DeliveryError> {
+/// Reads a success. Many receivers send no body, or a word. A body with a content type of OTLP has to be an OTLP response.
+fn read(Success { content, body }: Success) -> Result<Accepted, DeliveryError> {
     let response = match content {
         _ if body.is_empty() => Ok(ExportTraceServiceResponse::default()),
         Content::Protobuf => ExportTraceServiceResponse::decode(body).map_err(|error| error.to_string()),
@@ -46,12 +46,12 @@ fn read(Answer { content, body }: Answer) -> Result<Accepted, DeliveryError> {
         Content::Html | Content::Other => Ok(ExportTraceServiceResponse::default()),
     };
     response.map(accepted).map_err(|error| {
-        let reason = format!("a success that is no answer of OTLP: {error}");
+        let reason = format!("a success that is not an OTLP response: {error}");
         DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Call }
     })
 }
 
-/// `ExportTraceServiceResponse` as JSON, in which a number of 64 bits is a text, or a number.
+/// Reads an `ExportTraceServiceResponse` as JSON, in which a 64-bit number is a string or a number.
 fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -78,7 +78,7 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
     Ok(ExportTraceServiceResponse { partial_success })
 }
 
-/// What the receiver tells of what it has accepted.
+/// Returns what the receiver has accepted and rejected.
 pub(super) fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     let rejected = response.partial_success.filter(|partial| partial.rejected_spans > 0);
     Accepted {
@@ -89,7 +89,7 @@ pub(super) fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     }
 }
 
-/// The address for traces: a URL that does not name it is the base that the SDKs take, too.
+/// Returns the URL for traces. A URL without that path is a base URL, as for the OpenTelemetry SDKs.
 fn traces(url: &Url) -> Url {
     let mut url = url.clone();
     let path = url.path().trim_end_matches('/');
@@ -105,34 +105,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_success_has_to_be_one_of_otlp() {
-        let answer = |content, body: &[u8]| read(Answer { content, body: Bytes::copy_from_slice(body) });
+    fn a_success_has_to_be_an_otlp_response() {
+        let response = |content, body: &[u8]| read(Success { content, body: Bytes::copy_from_slice(body) });
         let rejected = |items, reason: &str| {
             Ok(Accepted { rejected: Some(RejectedItems { items, reason: reason.to_owned() }) })
         };
         let nothing = br#"{"partialSuccess":{"rejectedSpans":null,"errorMessage":null}}"#;
         for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
-            assert_eq!(answer(Content::Json, body), Ok(Accepted::default()));
+            assert_eq!(response(Content::Json, body), Ok(Accepted::default()));
         }
         for number in ["\"7\"", "7"] {
             let body = format!(r#"{{"partialSuccess":{{"rejectedSpans":{number},"errorMessage":"no"}}}}"#);
-            assert_eq!(answer(Content::Json, body.as_bytes()), rejected(7, "no"));
+            assert_eq!(response(Content::Json, body.as_bytes()), rejected(7, "no"));
         }
         let partial_success =
             Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "no".to_owned() });
         let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
-        assert_eq!(answer(Content::Protobuf, &body), rejected(3, "no"));
-        assert_eq!(answer(Content::Other, b"accepted"), Ok(Accepted::default()));
+        assert_eq!(response(Content::Protobuf, &body), rejected(3, "no"));
+        assert_eq!(response(Content::Other, b"accepted"), Ok(Accepted::default()));
         for (content, body) in [(Content::Protobuf, b"<html>"), (Content::Json, b"<html>")] {
             assert!(matches!(
-                answer(content, body),
+                response(content, body),
                 Err(DeliveryError::AccessDenied { denied: Denied::Call, .. })
             ));
         }
     }
 
     #[test]
-    fn the_address_is_a_base_or_complete() {
+    fn the_url_is_a_base_or_complete() {
         for (given, complete) in [
             ("http://tempo:4318", "http://tempo:4318/v1/traces"),
             ("http://tempo:4318/", "http://tempo:4318/v1/traces"),

@@ -1,7 +1,7 @@
-//! Any receiver of OTLP: what waits in the outbox goes out as it is.
+//! Any OTLP receiver: the requests of the outbox are sent unchanged.
 //!
-//! The bodies of several requests, one after the other, are one request with all their resources (protobuf appends
-//! what is repeated), so that nothing is decoded on the way.
+//! The concatenated bodies of several requests are one request with all their resources, because protobuf appends
+//! repeated fields. So nothing is decoded on the way.
 
 mod grpc;
 mod headers;
@@ -17,21 +17,21 @@ use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use grpc::Grpc;
 use http::Http;
 
-/// A receiver of OTLP.
+/// An OTLP receiver.
 #[derive(Debug)]
 pub(crate) enum Otlp {
     Http(Http),
     Grpc(Grpc),
 }
 
-/// Headers for every call, as the SDKs of OpenTelemetry take them.
+/// The environment variable with headers for every call, as in the OpenTelemetry SDKs.
 pub(crate) const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 impl Otlp {
-    /// Connects to nothing yet. Has to be called inside of the runtime.
+    /// Makes the client, without a connection. Has to be called inside the runtime.
     pub(crate) fn new(url: &Url) -> anyhow::Result<Self> {
         let headers = match std::env::var(HEADERS) {
-            Ok(text) => headers::parse(&text).with_context(|| format!("cannot read {HEADERS}"))?,
+            Ok(text) => headers::parse(&text).with_context(|| format!("invalid {HEADERS}"))?,
             Err(_) => HeaderMap::new(),
         };
         match url.scheme() {
@@ -42,7 +42,7 @@ impl Otlp {
 }
 
 impl Sink for Otlp {
-    /// Receivers of gRPC take 4 MiB by default; the linger makes few calls of many small batches.
+    /// gRPC receivers take 4 MiB by default. The linger merges many small batches into few calls.
     fn pace(&self) -> Pace {
         Pace { calls: 32, items: 4096, bytes: 1 << 20, linger: Duration::from_millis(50) }
     }

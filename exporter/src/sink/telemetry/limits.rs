@@ -1,5 +1,5 @@
-//! What the Telemetry API takes of a span (<https://docs.cloud.google.com/stackdriver/quotas>): what is longer is cut, and
-//! what is more is left out and counted as dropped.
+//! The limits of the Telemetry API (<https://docs.cloud.google.com/stackdriver/quotas>): longer strings are truncated,
+//! and additional attributes, events and links are dropped and counted.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -17,24 +17,24 @@ const MAX_ATTRIBUTES: usize = 1024;
 const MAX_EVENTS: usize = 256;
 const MAX_LINKS: usize = 128;
 
-/// A span that is shorter is within all limits, for the smallest is that of a key.
+/// A shorter span is within all limits, because the limit of a key is the smallest.
 const SHORT_BYTES: usize = MAX_KEY_BYTES;
 
-/// Brings a span within the limits; `None` if it is already.
+/// Brings a span within the limits. Returns `None` if it is within them.
 pub(super) fn span(bytes: &Bytes) -> Option<Bytes> {
     if bytes.len() <= SHORT_BYTES {
         return None;
     }
     let before = Span::decode(bytes.clone()).ok()?;
     let mut span = before.clone();
-    shorten(&mut span.name);
+    truncate_name(&mut span.name);
     add(&mut span.dropped_attributes_count, attributes(&mut span.attributes));
-    add(&mut span.dropped_events_count, leave_out(&mut span.events, MAX_EVENTS));
+    add(&mut span.dropped_events_count, drop_excess(&mut span.events, MAX_EVENTS));
     for event in &mut span.events {
-        shorten(&mut event.name);
+        truncate_name(&mut event.name);
         add(&mut event.dropped_attributes_count, attributes(&mut event.attributes));
     }
-    add(&mut span.dropped_links_count, leave_out(&mut span.links, MAX_LINKS));
+    add(&mut span.dropped_links_count, drop_excess(&mut span.links, MAX_LINKS));
     for link in &mut span.links {
         add(&mut link.dropped_attributes_count, attributes(&mut link.attributes));
     }
@@ -46,16 +46,16 @@ pub(super) fn resource(resource: &mut Resource) {
     add(&mut resource.dropped_attributes_count, attributes(&mut resource.attributes));
 }
 
-/// The sender has counted, too, and may have counted anything.
+/// Adds to a count of the sender, which can have any value.
 fn add(count: &mut u32, more: u32) {
     *count = count.saturating_add(more);
 }
 
-fn shorten(name: &mut String) {
+fn truncate_name(name: &mut String) {
     name.truncate(truncate(name, MAX_NAME_BYTES).len());
 }
 
-/// How many had to go.
+/// Brings attributes within the limits, and returns the number of dropped ones.
 fn attributes(attributes: &mut Vec<KeyValue>) -> u32 {
     let before = attributes.len();
     attributes.retain_mut(|attribute| {
@@ -65,7 +65,7 @@ fn attributes(attributes: &mut Vec<KeyValue>) -> u32 {
                 text.truncate(truncate(text, MAX_VALUE_BYTES).len());
                 true
             }
-            // A part of a list or of bytes would be another value.
+            // A truncated list or byte string would be another value.
             Some(other) => other.encoded_len() <= MAX_VALUE_BYTES,
             None => true,
         };
@@ -75,7 +75,7 @@ fn attributes(attributes: &mut Vec<KeyValue>) -> u32 {
     u32::try_from(before - attributes.len()).unwrap_or(u32::MAX)
 }
 
-fn leave_out<T>(list: &mut Vec<T>, most: usize) -> u32 {
+fn drop_excess<T>(list: &mut Vec<T>, most: usize) -> u32 {
     let more = list.len().saturating_sub(most);
     list.truncate(most);
     u32::try_from(more).unwrap_or(u32::MAX)
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_the_limits_stays_the_same_bytes() {
+    fn a_span_within_the_limits_is_unchanged() {
         let many = (0..MAX_ATTRIBUTES).map(|n| attribute(format!("{n}"), Any::IntValue(1)));
         let full = Span {
             name: "x".repeat(MAX_NAME_BYTES),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_is_cut_and_counted() {
+    fn excess_is_truncated_or_dropped_and_counted() {
         let text = || Any::StringValue("ä".repeat(MAX_VALUE_BYTES));
         let mut many: Vec<_> = (0..MAX_ATTRIBUTES).map(|n| attribute(format!("{n}"), text())).collect();
         many.truncate(3);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_of_the_sender_that_can_grow_no_more_stays() {
+    fn a_full_count_of_the_sender_stays() {
         let attributes = vec![attribute("k".to_owned(), Any::IntValue(1)); MAX_ATTRIBUTES + 1];
         let most = u32::MAX;
         let event =

@@ -1,8 +1,8 @@
 //! Google Cloud's Telemetry API: OTLP/HTTP with a token, to `/v1/traces`
 //! (<https://docs.cloud.google.com/stackdriver/docs/reference/telemetry/overview>).
 //!
-//! Each resource has to name its project in `gcp.project_id`; where it does not, it gets the exporter's. Spans that are
-//! within the limits of the API stay the bytes that they are.
+//! Each resource has to name its project in `gcp.project_id`. A resource without it gets the exporter's project. Spans
+//! within the limits of the API are sent unchanged.
 
 mod limits;
 
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use reqwest::Url;
 
-use super::cloud_trace::divide;
+use super::cloud_trace::split_by_project;
 use super::google::project::{self, ProjectId};
 use super::google::{Access, Google, Service};
 use super::otlp;
@@ -25,7 +25,7 @@ use crate::otlp::envelope::{Envelope, ResourceItems};
 #[derive(Debug)]
 pub(crate) struct Telemetry(Google);
 
-/// The API knows no narrower one for traces of all kinds of credentials.
+/// The API has no narrower scope for traces with all kinds of credentials.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 impl Telemetry {
@@ -35,7 +35,7 @@ impl Telemetry {
 }
 
 impl Sink for Telemetry {
-    /// A message may have 16 MiB.
+    /// A message can have 16 MiB.
     fn pace(&self) -> Pace {
         Pace { calls: 32, items: 2000, bytes: 1 << 20, linger: Duration::from_millis(200) }
     }
@@ -43,11 +43,11 @@ impl Sink for Telemetry {
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let undecodable = |error: prost::DecodeError| DeliveryError::Rejected { reason: error.to_string() };
         let mut envelope = Envelope::from_body(&chunk.body()).map_err(undecodable)?;
-        // What has no spans must not decide about those that there are.
+        // The project of a resource without spans does not matter.
         envelope.resources.retain(ResourceItems::has_items);
         let mut project = None;
         for of_resource in &mut envelope.resources {
-            let named = complete(of_resource, &self.0.project).map_err(undecodable)?;
+            let named = set_project(of_resource, &self.0.project).map_err(undecodable)?;
             for span in of_resource.scopes.iter_mut().flat_map(|of_scope| &mut of_scope.items) {
                 if let Some(within) = limits::span(span) {
                     *span = within;
@@ -56,19 +56,25 @@ impl Sink for Telemetry {
             match &project {
                 None => project = Some(named),
                 Some(project) if *project == named => {}
-                // Access to one project must not decide about spans of another.
-                Some(_) => return Err(DeliveryError::Split { chunks: divide(chunk, &self.0.project) }),
+                // Spans of one project must not depend on the access to another.
+                Some(_) => {
+                    return Err(DeliveryError::Split { chunks: split_by_project(chunk, &self.0.project) });
+                }
             }
         }
         let project = project.unwrap_or_else(|| self.0.project.clone());
         let call = self.0.post("/v1/traces").await?;
         let sent = otlp::http::send(call, envelope.to_body()).await;
-        sent.inspect(|_| self.0.accepted()).map_err(|error| self.0.judge(&project, error))
+        sent.inspect(|_| self.0.record_accepted())
+            .map_err(|error| self.0.handle_access_error(&project, error))
     }
 }
 
-/// Lets the resource name a project; which it is.
-fn complete(of_resource: &mut ResourceItems, default: &ProjectId) -> Result<ProjectId, prost::DecodeError> {
+/// Sets the project of a resource, and returns it.
+fn set_project(
+    of_resource: &mut ResourceItems,
+    default: &ProjectId,
+) -> Result<ProjectId, prost::DecodeError> {
     let mut resource = match &of_resource.resource {
         Some(resource) => Resource::decode(resource.clone())?,
         None => Resource::default(),
@@ -76,7 +82,7 @@ fn complete(of_resource: &mut ResourceItems, default: &ProjectId) -> Result<Proj
     let before = resource.clone();
     let project = project::named(&resource).unwrap_or_else(|| default.clone());
     resource.attributes.retain(|attribute| attribute.key != project::ATTRIBUTE);
-    // In front, where no limit cuts it off.
+    // First, so that no limit drops it.
     let attribute = KeyValue {
         key: project::ATTRIBUTE.to_owned(),
         value: Some(AnyValue { value: Some(Any::StringValue(project.to_string())) }),
@@ -112,7 +118,7 @@ mod tests {
             let resource = Resource { attributes: given, ..Default::default() };
             let mut of_resource =
                 ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
-            assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), expected);
+            assert_eq!(set_project(&mut of_resource, &default).unwrap().as_str(), expected);
             let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
             assert_eq!(completed.attributes, [attribute(text(expected))]);
         }
@@ -123,12 +129,12 @@ mod tests {
         let resource = Resource { attributes: many, ..Default::default() };
         let mut of_resource =
             ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
-        assert_eq!(complete(&mut of_resource, &default).unwrap().as_str(), "other");
+        assert_eq!(set_project(&mut of_resource, &default).unwrap().as_str(), "other");
         let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
         assert_eq!((completed.attributes.len(), completed.dropped_attributes_count), (1024, 1));
         assert_eq!(completed.attributes[0], attribute(text("other")));
         let mut none = ResourceItems::default();
-        complete(&mut none, &default).unwrap();
+        set_project(&mut none, &default).unwrap();
         assert!(none.resource.is_some());
     }
 }

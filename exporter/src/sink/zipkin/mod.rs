@@ -1,4 +1,4 @@
-//! Any receiver of Zipkin v2 JSON: `POST /api/v2/spans` (<https://zipkin.io/zipkin-api/>).
+//! Any Zipkin v2 receiver, in JSON: `POST /api/v2/spans` (<https://zipkin.io/zipkin-api/>).
 
 mod span;
 
@@ -12,7 +12,7 @@ use super::http;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 use span::ZipkinSpan;
 
-/// A receiver of Zipkin spans.
+/// A Zipkin receiver.
 #[derive(Debug)]
 pub(crate) struct Zipkin {
     client: Client,
@@ -46,7 +46,7 @@ impl Sink for Zipkin {
     }
 }
 
-/// The spans of a request of OTLP as a list of Zipkin's.
+/// Returns the spans of an OTLP request as a list of Zipkin spans.
 fn body(request: &ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
     let spans: Vec<ZipkinSpan> = request
         .resource_spans

@@ -1,5 +1,5 @@
-//! One span of OTLP as one of Zipkin v2, by the
-//! [specification of OpenTelemetry](https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/).
+//! An OTLP span as a Zipkin v2 span, by the
+//! [OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub(super) struct ZipkinSpan {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     name: String,
-    /// In microseconds since 1970; left out where it is not known.
+    /// In microseconds since 1970. Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<u64>,
     /// In microseconds, at least 1.
@@ -75,7 +75,7 @@ impl ZipkinSpan {
             SpanKind::Consumer => (Some("CONSUMER"), false),
             SpanKind::Internal | SpanKind::Unspecified => (None, false),
         };
-        // Zeros are no id.
+        // A zero id is absent.
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
         Self {
             trace_id: hex::encode(&span.trace_id),
@@ -97,13 +97,13 @@ fn micros(unix_nano: u64) -> Option<u64> {
     Some(unix_nano / 1000).filter(|micros| *micros > 0)
 }
 
-/// Rounded up, so that what took less than a microsecond has taken one: Zipkin knows no duration of zero.
+/// Rounds up to at least one microsecond, because Zipkin has no zero duration.
 fn duration(span: &Span) -> Option<u64> {
     let took = span.end_time_unix_nano.checked_sub(span.start_time_unix_nano)?;
     Some(took.div_ceil(1000).max(1))
 }
 
-/// Who was called: the first of these attributes that there is, with the address that belongs to it.
+/// Returns the called endpoint: the first of these attributes that is present, with its address.
 fn remote(attributes: &[KeyValue]) -> Option<Endpoint> {
     let names = [
         "peer.service",
@@ -126,14 +126,14 @@ fn remote(attributes: &[KeyValue]) -> Option<Endpoint> {
     Some(endpoint)
 }
 
-/// The name of the event, and its attributes as JSON.
+/// Returns the name of the event, and its attributes as JSON.
 fn annotation(event: &Event) -> Annotation {
     let value = if event.attributes.is_empty() {
         event.name.clone()
     } else {
         serde_json::json!({ &event.name: any_value::object(&event.attributes) }).to_string()
     };
-    // An event at no known time is at the beginning of time for Zipkin, too.
+    // An event without a time stays at 0.
     Annotation { timestamp: event.time_unix_nano / 1000, value }
 }
 
@@ -143,7 +143,7 @@ fn tags(
     scope: Option<&InstrumentationScope>,
 ) -> BTreeMap<String, String> {
     let others = of_resource.iter().filter(|attribute| attribute.key != "service.name");
-    // What the span says counts more than what its resource says.
+    // A span attribute overrides one of the resource.
     let mut tags: BTreeMap<String, String> = others
         .chain(&span.attributes)
         .map(|attribute| (attribute.key.clone(), any_value::text(attribute.value.as_ref())))
@@ -174,7 +174,7 @@ fn tags(
     }
     match span.status.as_ref().map_or(StatusCode::Unset, |status| status.code()) {
         StatusCode::Unset => {
-            // Zipkin takes any `error` for an error, also "false".
+            // Zipkin treats every `error` tag as an error, even "false".
             if tags.get("error").is_some_and(|value| value == "false") {
                 tags.remove("error");
             }
@@ -192,7 +192,7 @@ fn tags(
     tags
 }
 
-/// An attribute that has a value.
+/// Returns an attribute as text, unless it is empty.
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     Some(any_value::text(attribute.value.as_ref())).filter(|text| !text.is_empty())
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_of_zeros_is_none() {
+    fn a_zero_parent_is_absent() {
         for (parent, expected) in [(vec![], ""), (vec![0; 8], ""), (vec![2; 8], "0202020202020202")] {
             let span = Span { parent_span_id: parent, ..span() };
             assert_eq!(ZipkinSpan::new(&span, None, None).parent_id, expected);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_has_no_tag_for_one() {
+    fn a_successful_span_has_no_error_tag() {
         for (code, error) in [(0, "false"), (1, "true")] {
             let mut span = span();
             span.attributes = vec![string("error", error)];

@@ -1,4 +1,4 @@
-//! What a span's status is in `google.rpc.Code`.
+//! The status of a span as a `google.rpc.Status`, with the gRPC code of the call.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -9,11 +9,11 @@ use crate::truncate::truncate;
 
 const UNKNOWN: i32 = 2;
 
-/// In bytes; Google tells no limit.
+/// In bytes. Google documents no limit.
 const MAX_MESSAGE: usize = 1024;
 
-/// Nothing for a span that says nothing; an error has the code that gRPC or HTTP gave, if there is one.
-pub(super) fn of(span: &Span) -> Option<Status> {
+/// Returns the status of a span, or `None` if it is unset. An error has the code of its gRPC or HTTP response, if any.
+pub(super) fn status(span: &Span) -> Option<Status> {
     let status = span.status.as_ref()?;
     match status.code() {
         StatusCode::Unset => None,
@@ -34,11 +34,11 @@ fn grpc(span: &Span) -> Option<i32> {
             .or_else(|| NAMES.iter().position(|name| name == text).and_then(|code| code.try_into().ok()))?,
         _ => return None,
     };
-    // An error that says 0 says nothing.
+    // 0 is not the code of an error.
     (1..=16).contains(&code).then_some(code)
 }
 
-/// By the table "HTTP Mapping" of
+/// Maps an HTTP status by the table "HTTP Mapping" of
 /// [`google.rpc.Code`](https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto).
 fn http(span: &Span) -> Option<i32> {
     let status = match attribute(span, &["http.response.status_code", "http.status_code"])? {
@@ -62,7 +62,7 @@ fn http(span: &Span) -> Option<i32> {
     })
 }
 
-/// The names of the codes from 0 on, as gRPC's conventions write them.
+/// The names of the codes from 0 on.
 const NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -117,11 +117,11 @@ mod tests {
                 key_strindex: 0,
             };
             let mut span = Span { attributes: vec![attribute], ..Default::default() };
-            assert_eq!(of(&span), None, "nothing is said");
+            assert_eq!(status(&span), None, "nothing is said");
             span.status = Some(otlp::Status { code: 1, message: "fine".to_owned() });
-            assert_eq!(of(&span), Some(Status { code: 0, message: String::new() }));
+            assert_eq!(status(&span), Some(Status { code: 0, message: String::new() }));
             span.status = Some(otlp::Status { code: 2, message: "no".to_owned() });
-            assert_eq!(of(&span), Some(Status { code, message: "no".to_owned() }), "{span:?}");
+            assert_eq!(status(&span), Some(Status { code, message: "no".to_owned() }), "{span:?}");
         }
     }
 }
