@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  log records ──► log_bridge ──┐
-//!  tracing events ──────────────┴─► JsonLayer: event, span fields, current_trace() ──► core's Line ──► Output
-//!     └── levels: which events become lines, which spans exist                          one write, now or queued
+//!  tracing events ──────────────┴─► JsonLayer: event_fields, span_fields, current_trace() ──► core's Line ──► Output
+//!     └── levels: which events become lines, which spans exist                                one write, now or queued
 //! ```
 //!
 //! # Fields with a meaning
