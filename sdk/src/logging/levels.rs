@@ -31,7 +31,8 @@ thread_local! {
 pub(super) fn is_enabled(subscriber: impl FnOnce() -> bool) -> bool {
     let before = ANSWER.replace(Some(true));
     let by_subscriber = subscriber();
-    by_subscriber && ANSWER.replace(before) != Some(false)
+    let by_levels = ANSWER.replace(before);
+    by_subscriber && by_levels != Some(false)
 }
 
 /// The levels of a logging; they can change while it runs.
