@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::body::{BufferedBody, spawn_if_large};
 use super::budget::{Budget, Permit};
 use super::error::RequestError;
-use super::zipkin;
+use super::zipkin::json as zipkin;
 use crate::otlp::Signal;
 use crate::otlp::check::{self, CheckResult, InvalidIds, MAX_DECODED_BYTES};
 
@@ -120,7 +120,7 @@ fn reencode(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
         Format::Protobuf(Signal::Traces) => reject_invalid(protobuf(format, body)?),
         Format::Json(Signal::Traces) => reject_invalid(json(format, body)?),
         Format::Zipkin => {
-            reject_invalid(zipkin::json::convert(body).map_err(|error| format.malformed(error))?)
+            reject_invalid(zipkin::convert(body).map_err(|error| format.malformed(error))?)
         }
         Format::Protobuf(Signal::Logs) => {
             (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
