@@ -1,5 +1,4 @@
-//! What is to be done again and again beside receiving and delivering: holding the outbox and the store to their bounds,
-//! and telling of sinks that lag behind.
+//! Periodic maintenance: keeps the outbox and the store within their limits, and logs growing backlogs of sinks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +14,13 @@ use crate::store::{Retention, Store};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// On a full disk the outbox looks more often for what it can give back.
-const INTERVAL_WITHOUT_ROOM: Duration = Duration::from_secs(1);
+/// On a full disk, the outbox looks more often for space that it can free.
+const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A sink lags behind when it has so many batches to go, and more each time.
-const LAG_BATCHES: i64 = 100;
+/// The minimum backlog, in batches, that is logged.
+const MIN_BACKLOG_BATCHES: i64 = 100;
 
-/// What is kept in order.
+/// The periodic maintenance task.
 pub(crate) struct Maintenance {
     pub(crate) outbox: Outbox,
     pub(crate) sinks: Arc<[String]>,
@@ -31,27 +30,27 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// Keeps it until the shutdown.
-    pub(crate) async fn keep(self, mut stop: Shutdown) {
+    /// Runs until the shutdown.
+    pub(crate) async fn run(self, mut stop: Shutdown) {
         tokio::select! {
             () = stop.begun() => {}
-            () = self.rounds() => {}
+            () = self.run_forever() => {}
         }
     }
 
-    async fn rounds(&self) {
+    async fn run_forever(&self) {
         let mut interval = tokio::time::interval(INTERVAL);
-        let mut lags = Lags::default();
+        let mut backlogs = Backlogs::default();
         loop {
-            while timeout(INTERVAL_WITHOUT_ROOM, interval.tick()).await.is_err() {
+            while timeout(DISK_FULL_INTERVAL, interval.tick()).await.is_err() {
                 if self.reserve.is_full() {
-                    self.outbox.expire(unix_millis()).await;
+                    self.outbox.drop_expired(unix_millis()).await;
                 }
             }
-            // What has kept the reserve away may be gone.
-            self.reserve.recover();
-            self.outbox.expire(unix_millis()).await;
-            self.tell_lags(&mut lags);
+            // The reserve may also be absent because of an error that is gone now.
+            self.reserve.try_restore();
+            self.outbox.drop_expired(unix_millis()).await;
+            self.log_growing_backlogs(&mut backlogs);
             let (store, retention) = (self.store.clone(), self.retention);
             let enforced = tokio::task::spawn_blocking(move || store.enforce(&retention, unix_millis()));
             if let Ok(Err(error)) = enforced.await {
@@ -64,31 +63,31 @@ impl Maintenance {
         }
     }
 
-    fn tell_lags(&self, lags: &mut Lags) {
+    fn log_growing_backlogs(&self, backlogs: &mut Backlogs) {
         let oldest_ms = self.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
-        for (sink, batches) in lags.growing(self.outbox.lags()) {
+        for (sink, batches) in backlogs.update(self.outbox.backlogs()) {
             let sink = self.sinks.get(sink).map(String::as_str).unwrap_or_default();
             let fields = [
                 ("sink", Value::Str(sink)),
                 ("batches", Value::I64(batches)),
                 ("oldest_seconds", Value::I64(oldest_ms / 1000)),
             ];
-            log::repeated(Severity::Warning, "a sink lags behind", &fields);
+            log::repeated(Severity::Warning, "sink backlog is growing", &fields);
         }
     }
 }
 
-/// How far each sink was behind.
+/// The backlog of each sink at the last check.
 #[derive(Debug, Default)]
-struct Lags(Vec<i64>);
+struct Backlogs(Vec<i64>);
 
-impl Lags {
-    /// The sinks that are further behind than the last time, and how far.
-    fn growing(&mut self, now: Vec<i64>) -> Vec<(usize, i64)> {
+impl Backlogs {
+    /// Replaces the backlogs. Returns the sinks whose backlog is large and has grown, and their backlogs.
+    fn update(&mut self, now: Vec<i64>) -> Vec<(usize, i64)> {
         let last = std::mem::replace(&mut self.0, now);
         let pairs = last.into_iter().zip(&self.0).enumerate();
         pairs
-            .filter(|(_, (last, now))| **now >= LAG_BATCHES && *now > last)
+            .filter(|(_, (last, now))| **now >= MIN_BACKLOG_BATCHES && *now > last)
             .map(|(sink, (_, now))| (sink, *now))
             .collect()
     }
@@ -99,12 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lag_is_told_while_it_grows() {
-        let mut lags = Lags::default();
-        for (now, told) in
+    fn a_backlog_is_reported_while_it_grows() {
+        let mut backlogs = Backlogs::default();
+        for (now, growing) in
             [([500, 0], &[][..]), ([501, 99], &[(0, 501)]), ([501, 100], &[(1, 100)]), ([400, 100], &[])]
         {
-            assert_eq!(lags.growing(now.to_vec()), told, "{now:?}");
+            assert_eq!(backlogs.update(now.to_vec()), growing, "{now:?}");
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Metrics {
     pub(crate) batches_per_commit: Histogram,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) outbox_damaged: Counter,
-    pub(crate) outbox_batches_lost: Counter,
+    pub(crate) outbox_batches_dropped: Counter,
     pub(crate) outbox_oldest_age: Gauge<f64, AtomicU64>,
     spans_delivered: Family<OfSink, Counter>,
     log_records_delivered: Family<OfSink, Counter>,
@@ -88,7 +88,7 @@ impl Metrics {
             batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
             outbox_bytes: Gauge::default(),
             outbox_damaged: Counter::default(),
-            outbox_batches_lost: Counter::default(),
+            outbox_batches_dropped: Counter::default(),
             outbox_oldest_age: Gauge::default(),
             spans_delivered: Family::default(),
             log_records_delivered: Family::default(),
@@ -176,13 +176,13 @@ impl Metrics {
         r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
         r.register(
             "outbox_damaged",
-            "Times that a damaged outbox was set aside for a new one",
+            "Times that a corrupt outbox was quarantined",
             self.outbox_damaged.clone(),
         );
         r.register(
-            "outbox_batches_lost",
-            "Batches that could not be read of a damaged outbox",
-            self.outbox_batches_lost.clone(),
+            "outbox_batches_dropped",
+            "Batches that could not be recovered from a corrupt outbox",
+            self.outbox_batches_dropped.clone(),
         );
         r.register_with_unit(
             "outbox_oldest_age",

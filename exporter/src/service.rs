@@ -130,14 +130,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
-    let house = Maintenance {
+    let maintenance = Maintenance {
         outbox: outbox.clone(),
         sinks: sinks.clone(),
         store: store.clone(),
         retention,
         reserve,
     };
-    workers.spawn(house.keep(working.clone()));
+    workers.spawn(maintenance.run(working.clone()));
     let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
     servers.spawn(listen::serve(http, receive::router(receiver.clone()), tls.clone(), serving.clone()));
     servers.spawn(listen::serve(grpc, receive::services(receiver), tls.clone(), serving.clone()));
@@ -155,7 +155,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("grpc", Value::Fmt(format_args!("{grpc_addr}"))),
             ("view", Value::Fmt(format_args!("{view_addr}"))),
             ("data_dir", Value::Fmt(format_args!("{}", config.data_dir.display()))),
-            ("waiting_batches", Value::I64(outbox.lags().into_iter().max().unwrap_or(0))),
+            ("waiting_batches", Value::I64(outbox.backlogs().into_iter().max().unwrap_or(0))),
             ("waiting_bytes", Value::I64(waiting_bytes)),
         ],
     );

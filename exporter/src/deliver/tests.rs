@@ -197,7 +197,7 @@ async fn the_cursor_waits_for_the_first_unsettled_batch() {
     };
     timeout(LONG, others).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!((world.outbox.lags(), world.counted()), (vec![3], (0, 0)));
+    assert_eq!((world.outbox.backlogs(), world.counted()), (vec![3], (0, 0)));
     gate.add_permits(1);
     world.drained().await;
     assert_eq!(world.counted(), (3, 0));

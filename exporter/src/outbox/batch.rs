@@ -1,36 +1,37 @@
-//! What waits in the outbox, and what each sink wants of it.
+//! A batch in the outbox, and the signals that each sink takes.
 
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::otlp::{Items, Signal};
 
-/// One request, as committed.
+/// A committed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) id: i64,
     pub(crate) signal: Signal,
-    /// How many spans or log records it has.
+    /// The number of spans or log records.
     pub(crate) items: u32,
-    /// The request of the signal as protobuf; empty for a sink that does not take the signal.
+    /// The signal's request message as protobuf. Empty for a sink that does not take the signal.
     pub(crate) body: Bytes,
 }
 
-/// What one sink wants of the outbox.
+/// The name of a sink and the signals that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
-    /// The name of the sink, under which its cursor is kept.
+    /// The name of the sink. Its cursor is stored under this name.
     pub(crate) sink: String,
-    /// Every sink takes traces; one that does not take logs passes them over.
+    /// Whether the sink takes logs. Every sink takes traces.
     pub(crate) takes_logs: bool,
 }
 
 impl Subscription {
-    /// Returns those of the items that the sink takes.
-    pub(super) fn wanted(&self, items: Items) -> Items {
+    /// Returns the numbers of items that the sink takes.
+    pub(super) fn filter(&self, items: Items) -> Items {
         if self.takes_logs { items } else { Items { log_records: 0, ..items } }
     }
 
+    /// Returns whether the sink takes this signal.
     pub(crate) fn takes(&self, signal: Signal) -> bool {
         match signal {
             Signal::Traces => true,

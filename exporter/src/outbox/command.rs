@@ -1,4 +1,4 @@
-//! The commands that the writer takes, and the outcome of one commit of them.
+//! The commands of the writer, and the outcome of one commit.
 
 use tokio::sync::oneshot;
 
@@ -7,7 +7,7 @@ use super::compression::Compressed;
 use crate::metrics::Tally;
 use crate::otlp::{Items, Signal};
 
-/// What the writer can be asked for; each reply is sent after the commit that it is part of.
+/// A command to the writer. It sends the reply after the commit that contains the command.
 #[derive(Debug)]
 pub(super) enum Command {
     Append {
@@ -19,46 +19,47 @@ pub(super) enum Command {
     Advance {
         sink: usize,
         to: i64,
-        /// What has become of the items up to there.
-        passed: Vec<Settled>,
+        /// The outcome of the items in the acknowledged batches.
+        settled: Vec<Settled>,
         reply: oneshot::Sender<Result<(), String>>,
     },
-    Expire {
+    DropExpired {
         now_ms: i64,
     },
     Probe {
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// Somebody has read what cannot be right.
-    Examine,
+    /// Checks the file, because a reader got an error that indicates corruption.
+    CheckFile,
 }
 
-/// Items of one batch that have met their fate.
+/// Items of one batch with the same delivery outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
-    /// Of the batch.
+    /// The id of the batch.
     pub(crate) id: i64,
     pub(crate) signal: Signal,
     pub(crate) items: u64,
-    /// What counts them.
+    /// The counters of this outcome.
     pub(crate) tally: Tally,
 }
 
-/// The replies and counts of one group, made before the commit and told after it.
+/// The replies and counts of one group of commands. They are collected before the commit and published after it.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) appended: Vec<oneshot::Sender<Result<(), AppendError>>>,
     pub(super) items: Items,
-    /// About what was written to the log.
+    /// An estimate of the bytes written to the WAL.
     pub(super) bytes: u64,
     pub(super) rejected: Vec<(oneshot::Sender<Result<(), AppendError>>, AppendError)>,
-    pub(super) done: Vec<oneshot::Sender<Result<(), String>>>,
+    /// The replies to all other commands.
+    pub(super) replies: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) settled: Vec<Settled>,
-    pub(super) is_suspect: bool,
+    pub(super) must_check_file: bool,
 }
 
-/// What is given up for one sink.
+/// Items dropped for one sink.
 pub(super) struct Dropped {
     pub(super) sink: usize,
     pub(super) reason: &'static str,

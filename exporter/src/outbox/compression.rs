@@ -1,50 +1,50 @@
-//! Bodies as they lie on disk: with LZ4 where that makes them smaller.
+//! Compression of bodies on disk: LZ4, if it makes the body smaller.
 //!
-//! The names and attributes of spans repeat, so that a body shrinks to a fraction, and to write the rest to the log and
-//! then to the file costs more than to pack it.
+//! Names and attributes of spans repeat, so a body shrinks to a fraction. Writing the rest to the WAL and then to the
+//! file would cost more than compressing it.
 
 use bytes::Bytes;
 
 use super::schema::PAGE_BYTES;
 
-/// Shorter bodies fit in a page with others, and are kept as they are.
-const SHORTEST: usize = 1024;
+/// Shorter bodies share a page with others and are stored as they are.
+const MIN_BYTES: usize = 1024;
 
-/// Packing more than this would hold up the other requests of a thread.
-const AT_ONCE_BYTES: usize = 256 << 10;
+/// Longer bodies are compressed on a blocking thread, because they would delay other requests.
+const MAX_INLINE_BYTES: usize = 256 << 10;
 
-/// A body as it is kept.
+/// A body as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Compressed {
     pub(super) bytes: Bytes,
-    /// The length of the body if it is packed, else 0.
+    /// The length of the body if it is compressed, else 0.
     pub(super) unpacked_len: u32,
 }
 
 impl Compressed {
-    /// Packs a body, unless it gains less than an eighth by that.
+    /// Compresses a body, unless that saves less than an eighth of it.
     pub(super) async fn new(body: Bytes) -> Self {
-        if body.len() <= AT_ONCE_BYTES {
-            return Self::pack(body);
+        if body.len() <= MAX_INLINE_BYTES {
+            return Self::compress(body);
         }
         let copy = body.clone();
-        // Without the thread the body is kept as it is.
-        let packed = tokio::task::spawn_blocking(move || Self::pack(copy)).await;
-        packed.unwrap_or(Self { bytes: body, unpacked_len: 0 })
+        // If the thread fails, the body is stored as it is.
+        let compressed = tokio::task::spawn_blocking(move || Self::compress(copy)).await;
+        compressed.unwrap_or(Self { bytes: body, unpacked_len: 0 })
     }
 
-    /// About what it takes in the log: whole pages, unless it shares one.
-    pub(super) fn log_bytes(&self) -> u64 {
+    /// Estimates the bytes that the body takes in the WAL: whole pages, unless it shares one.
+    pub(super) fn wal_bytes(&self) -> u64 {
         let bytes = self.bytes.len() as u64;
         if bytes < PAGE_BYTES / 4 { bytes } else { (bytes / PAGE_BYTES + 2) * PAGE_BYTES }
     }
 
-    fn pack(body: Bytes) -> Self {
+    fn compress(body: Bytes) -> Self {
         match u32::try_from(body.len()) {
-            Ok(unpacked_len) if body.len() >= SHORTEST => {
-                let packed = lz4_flex::block::compress(&body);
-                if packed.len() < body.len() - body.len() / 8 {
-                    return Self { bytes: Bytes::from(packed), unpacked_len };
+            Ok(unpacked_len) if body.len() >= MIN_BYTES => {
+                let compressed = lz4_flex::block::compress(&body);
+                if compressed.len() < body.len() - body.len() / 8 {
+                    return Self { bytes: Bytes::from(compressed), unpacked_len };
                 }
                 Self { bytes: body, unpacked_len: 0 }
             }
@@ -53,13 +53,13 @@ impl Compressed {
     }
 }
 
-/// The body; what cannot be unpacked is given as it is, and no sink will take it.
-pub(super) fn unpack(bytes: Vec<u8>, unpacked_len: u32) -> Bytes {
-    let unpacked = match unpacked_len {
+/// Returns the body. Corrupt bytes are returned as they are: the sinks reject them.
+pub(super) fn decompress(bytes: Vec<u8>, unpacked_len: u32) -> Bytes {
+    let body = match unpacked_len {
         0 => None,
         length => lz4_flex::block::decompress(&bytes, length as usize).ok(),
     };
-    unpacked.map_or_else(|| Bytes::from(bytes), Bytes::from)
+    body.map_or_else(|| Bytes::from(bytes), Bytes::from)
 }
 
 #[cfg(test)]
@@ -67,26 +67,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_packed_is_unpacked() {
+    async fn a_compressed_body_is_decompressed() {
         let noise: Vec<u8> = (0..5000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        for (body, is_packed) in [
+        for (body, is_compressed) in [
             (vec![], false),
-            (vec![7; SHORTEST - 1], false),
-            (vec![7; SHORTEST], true),
+            (vec![7; MIN_BYTES - 1], false),
+            (vec![7; MIN_BYTES], true),
             (b"GET /orders".repeat(100_000), true),
             (noise, false),
         ] {
-            let packed = Compressed::new(Bytes::from(body.clone())).await;
-            assert_eq!((packed.unpacked_len > 0, packed.bytes.len() < body.len()), (is_packed, is_packed));
-            assert_eq!(unpack(packed.bytes.to_vec(), packed.unpacked_len), body);
+            let stored = Compressed::new(Bytes::from(body.clone())).await;
+            assert_eq!(
+                (stored.unpacked_len > 0, stored.bytes.len() < body.len()),
+                (is_compressed, is_compressed)
+            );
+            assert_eq!(decompress(stored.bytes.to_vec(), stored.unpacked_len), body);
         }
     }
 
     #[test]
-    fn what_is_damaged_is_given_as_it_is() {
-        let packed = Compressed::pack(Bytes::from(vec![7; 5000]));
-        for (bytes, length) in [(&packed.bytes[..5], 5000), (b"", 5000), (&packed.bytes[..], 10)] {
-            assert_eq!(unpack(bytes.to_vec(), length), bytes);
+    fn corrupt_bytes_are_returned_unchanged() {
+        let stored = Compressed::compress(Bytes::from(vec![7; 5000]));
+        for (bytes, length) in [(&stored.bytes[..5], 5000), (b"", 5000), (&stored.bytes[..], 10)] {
+            assert_eq!(decompress(bytes.to_vec(), length), bytes);
         }
     }
 }

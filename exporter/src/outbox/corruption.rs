@@ -1,4 +1,6 @@
-//! A damaged outbox: a new file takes its place, with what can be read of the old one.
+//! A corrupt outbox: the writer replaces it with a new file that contains the recovered batches.
+//!
+//! [`recovery`] copies the batches; this module decides when and how often to try.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -16,36 +18,37 @@ use crate::storage::DiskReserve;
 use crate::storage::quarantine::{self, Opened, Quarantined};
 use crate::storage::sqlite;
 
-/// A file that has to be replaced, or has been and is not carried over yet.
+/// A corrupt file that must be replaced, or that is quarantined and not recovered yet.
 #[derive(Debug)]
 pub(super) struct Corruption {
-    /// What is wrong, or went wrong with the last try to mend it.
+    /// The corruption, or the error of the last try to replace the file.
     reason: String,
-    found: Found,
-    /// It has been tried to set it aside.
-    was_tried: bool,
-    /// Where it is, and earlier ones that nobody has seen to, once they are out of the way.
+    detected: Detected,
+    /// Whether there was a try to quarantine the file.
+    has_tried_quarantine: bool,
+    /// The quarantined files that are not recovered yet.
     quarantined: Vec<Quarantined>,
     next_try: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// What the file says is all that is known.
-    AtTheStart,
-    /// What this process knows is newer than what can be read of the file.
+enum Detected {
+    /// Only the cursors in the file are known.
+    AtStart,
+    /// The watermarks in memory are newer than the cursors in the file.
     WhileRunning,
 }
 
-/// Between two tries there is this pause, and several times what a try takes, for each reads the whole file.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The minimum time between two tries. Several times the duration of the last try is added, because each try reads the
+/// whole file.
+const MIN_PAUSE: Duration = Duration::from_millis(250);
 
 impl Corruption {
     pub(super) fn new(reason: String) -> Self {
         Self {
             reason,
-            found: Found::WhileRunning,
-            was_tried: false,
+            detected: Detected::WhileRunning,
+            has_tried_quarantine: false,
             quarantined: Vec::new(),
             next_try: Instant::now(),
         }
@@ -60,7 +63,7 @@ impl Corruption {
     }
 }
 
-/// Carries over what can be read of files that were set aside, at the start; what is left to do, if that does not work.
+/// Recovers quarantined files at the start. If this fails, returns the corruption for the writer to retry.
 pub(super) fn recover_at_start(
     quarantined: Vec<Quarantined>,
     connection: &mut Connection,
@@ -71,129 +74,134 @@ pub(super) fn recover_at_start(
         return None;
     }
     metrics.outbox_damaged.inc_by(quarantined.len() as u64);
-    let mut carried = carry_over_at_the_start(&quarantined, connection, reserve);
-    if matches!(&carried, Err(error) if reserve.release_if_disk_full(error, schema::KIND.name)) {
-        carried = carry_over_at_the_start(&quarantined, connection, reserve);
+    let mut recovered = recover_from_stored_cursors(&quarantined, connection, reserve);
+    if matches!(&recovered, Err(error) if reserve.release_if_disk_full(error, schema::KIND.name)) {
+        recovered = recover_from_stored_cursors(&quarantined, connection, reserve);
     }
-    match carried {
-        Ok(lost) => {
-            recovery::tell_lost(metrics, lost);
+    match recovered {
+        Ok(missing) => {
+            recovery::count_dropped_batches(metrics, missing);
             mark_recovered(&quarantined);
             None
         }
         Err(error) => {
             let error = error.to_string();
-            log::line(Severity::Error, "cannot replace the damaged outbox", &[("error", Value::Str(&error))]);
-            let reason = format!("cannot replace the damaged outbox: {error}");
-            let found = Found::AtTheStart;
-            Some(Corruption { reason, found, was_tried: true, quarantined, next_try: Instant::now() })
+            log::line(Severity::Error, "cannot replace the corrupt outbox", &[("error", Value::Str(&error))]);
+            Some(Corruption {
+                reason: format!("cannot replace the corrupt outbox: {error}"),
+                detected: Detected::AtStart,
+                has_tried_quarantine: true,
+                quarantined,
+                next_try: Instant::now(),
+            })
         }
     }
 }
 
-/// Carries over what any sink has not passed by what the files say; how many batches of it are lost.
-fn carry_over_at_the_start(
+/// Recovers the batches that some sink has not acknowledged according to the files. Returns how many are missing.
+fn recover_from_stored_cursors(
     quarantined: &[Quarantined],
     connection: &mut Connection,
     reserve: &DiskReserve,
 ) -> rusqlite::Result<i64> {
-    for aside in quarantined {
-        recovery::carry_over(aside, connection, None, reserve.share())?;
+    for file in quarantined {
+        recovery::recover(file, connection, None, reserve.share_bytes())?;
     }
     recovery::missing(connection)
 }
 
 fn mark_recovered(quarantined: &[Quarantined]) {
-    for aside in quarantined {
-        if let Err(error) = aside.mark_recovered() {
-            // It is carried over once more at the next start, which finds what every sink has passed by its cursor.
-            let error = format!("{}: {error}", aside.pending().display());
+    for file in quarantined {
+        if let Err(error) = file.mark_recovered() {
+            // The next start recovers it again. The cursors then exclude what every sink has acknowledged.
+            let error = format!("{}: {error}", file.pending().display());
             let fields = [("error", Value::Str(&error))];
-            log::line(Severity::Warning, "cannot rename a damaged outbox that was carried over", &fields);
+            log::line(Severity::Warning, "cannot rename a recovered outbox", &fields);
         }
     }
 }
 
 impl Writer {
-    /// Puts a new file in the place of a damaged one, with what can be read of it.
+    /// Replaces a corrupt file with a new one that contains the recovered batches.
     ///
-    /// Until that has worked it is tried again, and nothing else is done.
-    pub(super) fn replace(&mut self, mut damage: Corruption) {
+    /// If this fails, the writer retries, and rejects all commands until it succeeds.
+    pub(super) fn replace(&mut self, mut corruption: Corruption) {
         let start = Instant::now();
-        if let Err(error) = self.try_replace(&mut damage) {
+        if let Err(error) = self.try_replace(&mut corruption) {
             let error = format!("{error:#}");
-            self.tell("cannot replace the damaged outbox", &error);
+            self.log_error("cannot replace the corrupt outbox", &error);
             self.reserve.release_if_needed(schema::KIND.name);
-            damage.reason = format!("cannot replace the damaged outbox: {error}");
-            damage.next_try = Instant::now() + PAUSE + 4 * start.elapsed();
-            self.set_problem(Some(damage.reason.clone()));
-            self.damage = Some(damage);
+            corruption.reason = format!("cannot replace the corrupt outbox: {error}");
+            corruption.next_try = Instant::now() + MIN_PAUSE + 4 * start.elapsed();
+            self.set_problem(Some(corruption.reason.clone()));
+            self.corruption = Some(corruption);
         }
     }
 
-    fn try_replace(&mut self, damage: &mut Corruption) -> anyhow::Result<()> {
-        if damage.quarantined.is_empty() {
-            // Nobody may have the file open for writing when it is renamed.
+    fn try_replace(&mut self, corruption: &mut Corruption) -> anyhow::Result<()> {
+        if corruption.quarantined.is_empty() {
+            // No connection may have the file open for writing when it is renamed.
             self.connection = Connection::open_in_memory()?;
             let path = &self.state.path;
-            let Opened { connection, quarantined } = if mem::replace(&mut damage.was_tried, true) {
-                // The file of this name may be the new one.
-                quarantine::open_or_replace(path, &schema::KIND)?
-            } else {
-                quarantine::replace(path, &schema::KIND, &damage.reason)?
-            };
+            let Opened { connection, quarantined } =
+                if mem::replace(&mut corruption.has_tried_quarantine, true) {
+                    // The file with this name may already be the new one.
+                    quarantine::open_or_replace(path, &schema::KIND)?
+                } else {
+                    quarantine::replace(path, &schema::KIND, &corruption.reason)?
+                };
             self.connection = connection;
             self.metrics.outbox_damaged.inc_by(u64::from(!quarantined.is_empty()));
-            damage.quarantined = quarantined;
+            corruption.quarantined = quarantined;
         }
-        let carried = match damage.found {
-            Found::AtTheStart => {
-                carry_over_at_the_start(&damage.quarantined, &mut self.connection, &self.reserve)
+        let recovered = match corruption.detected {
+            Detected::AtStart => {
+                recover_from_stored_cursors(&corruption.quarantined, &mut self.connection, &self.reserve)
             }
-            Found::WhileRunning => self.carry_over(&damage.quarantined),
+            Detected::WhileRunning => self.recover_from_watermarks(&corruption.quarantined),
         };
-        let lost = carried.map_err(|error| {
+        let missing = recovered.map_err(|error| {
             self.reserve.release_if_disk_full(&error, schema::KIND.name);
             if sqlite::is_corrupt(&error) {
-                // Corruption of the old file is no error: it is the new one, which is looked at next time.
-                damage.quarantined.clear();
+                // Corruption of the old file is not an error here, so the new file is corrupt. The next try replaces it.
+                corruption.quarantined.clear();
             }
-            // SQLite's errors name their cause in their text already.
+            // SQLite's error texts already contain their cause.
             anyhow!(error.to_string())
         })?;
-        self.open_book()?;
-        recovery::tell_lost(&self.metrics, lost);
-        mark_recovered(&damage.quarantined);
-        self.state.file.send_modify(|file| *file += 1);
-        self.show();
+        self.load_watermarks()?;
+        recovery::count_dropped_batches(&self.metrics, missing);
+        mark_recovered(&corruption.quarantined);
+        self.state.replacements.send_modify(|count| *count += 1);
+        self.publish();
         Ok(())
     }
 
-    /// Carries over what not every sink has passed; how many batches of it are lost.
-    fn carry_over(&mut self, quarantined: &[Quarantined]) -> rusqlite::Result<i64> {
-        let passed = self.book.cursors.iter().copied().min().unwrap_or(0);
-        for aside in quarantined {
-            recovery::carry_over(aside, &mut self.connection, Some(passed), self.reserve.share())?;
+    /// Recovers the batches that some sink has not acknowledged according to the watermarks. Returns how many are missing.
+    fn recover_from_watermarks(&mut self, quarantined: &[Quarantined]) -> rusqlite::Result<i64> {
+        let acknowledged = self.watermarks.cursors.iter().copied().min().unwrap_or(0);
+        for file in quarantined {
+            recovery::recover(file, &mut self.connection, Some(acknowledged), self.reserve.share_bytes())?;
         }
         let transaction = self.connection.transaction()?;
-        for (subscription, cursor) in self.state.subscriptions.iter().zip(&self.book.cursors) {
+        for (subscription, cursor) in self.state.subscriptions.iter().zip(&self.watermarks.cursors) {
             transaction
                 .execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![subscription.sink, cursor])?;
         }
-        let last_id = self.book.last_id;
-        // An empty request stands for what was lost at the end, so that no id is given again.
-        let (kept, newest): (i64, i64) = transaction.query_row(
+        let last_id = self.watermarks.last_id;
+        let (recovered, newest): (i64, i64) = transaction.query_row(
             "SELECT count(*) FILTER (WHERE length(body) > 0), coalesce(max(id), 0) FROM batch WHERE id > ?",
-            [passed],
+            [acknowledged],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         if newest < last_id {
+            // An empty batch takes the last id, so that no id is reused.
             transaction.execute(
                 "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
                 params![last_id, unix_millis(), Signal::Traces],
             )?;
         }
         transaction.commit()?;
-        Ok((last_id - passed - kept).max(0))
+        Ok((last_id - acknowledged - recovered).max(0))
     }
 }

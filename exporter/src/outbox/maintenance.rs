@@ -1,5 +1,5 @@
-//! What the writer does beside its commits, in small steps: deleting what every sink has passed, moving the log into the
-//! file, giving room back to the disk.
+//! The maintenance of `outbox.db`: the writer deletes acknowledged batches, checkpoints the WAL and shrinks the file, in
+//! small steps between its commits.
 
 use std::collections::VecDeque;
 
@@ -10,19 +10,19 @@ use super::{AppendError, schema};
 use crate::log::{self, Severity, Value};
 use crate::storage::sqlite;
 
-/// Free pages are kept for what comes next, up to this many bytes and as much as is in use.
-const KEPT_BYTES: u64 = 16 << 20;
+/// The file keeps free pages for later batches: up to this many bytes, or as many as are in use.
+const MIN_FREE_BYTES: u64 = 16 << 20;
 
-/// The most that is given back in one step; each page may be one that has to be moved.
-const STEP_BYTES: u64 = 1 << 20;
+/// The maximum number of bytes that one step removes from the file. SQLite may have to move a page for each page removed.
+const SHRINK_STEP_BYTES: u64 = 1 << 20;
 
-/// When the file of the log is this many shares long, it is emptied, which has to wait for those who read.
-const MOST_SHARES: u64 = 4;
+/// If the WAL is longer than this many shares, a checkpoint truncates it. That has to wait for the readers.
+const MAX_WAL_SHARES: u64 = 4;
 
 impl Writer {
-    /// Refuses what is new while the disk is full, so that the sinks can go on and what they have is deleted.
-    pub(super) fn refuse_without_room(&mut self, group: &mut VecDeque<Command>) {
-        if self.reserve.recover() {
+    /// Rejects new batches while the disk is full. The sinks go on, so that acknowledged batches are deleted.
+    pub(super) fn reject_while_disk_full(&mut self, group: &mut VecDeque<Command>) {
+        if self.reserve.try_restore() {
             return;
         }
         let Some(reason) = self.reserve.problem() else { return };
@@ -30,7 +30,7 @@ impl Writer {
         for command in std::mem::take(group) {
             match command {
                 Command::Append { reply, .. } => {
-                    // A receiver that is gone no longer wants the answer.
+                    // The receiver may be gone.
                     let _ = reply.send(Err(AppendError::Unwritable(reason.clone())));
                 }
                 Command::Probe { reply } => drop(reply.send(Err(reason.clone()))),
@@ -39,64 +39,65 @@ impl Writer {
         }
     }
 
-    /// Begins to give room back to the disk, if most of the file is free or the disk is full.
-    fn consider_shrinking(&mut self) {
-        self.is_to_consider_shrinking = false;
+    /// Starts to shrink the file if most of it is free, or if the disk is full.
+    fn check_free_pages(&mut self) {
+        self.must_check_free_pages = false;
         let free_and_used = sqlite::free_bytes(&self.connection)
             .and_then(|free| Ok((free, sqlite::used_bytes(&self.connection)?)));
         match free_and_used {
             Ok((free, used)) => {
                 self.is_shrinking |=
-                    if self.reserve.is_full() { free > 0 } else { free > KEPT_BYTES && free > used };
+                    if self.reserve.is_full() { free > 0 } else { free > MIN_FREE_BYTES && free > used };
             }
-            Err(error) => self.tell("cannot shrink the outbox", &error.to_string()),
+            Err(error) => self.log_error("cannot shrink the outbox", &error.to_string()),
         }
     }
 
-    /// Whether there is something to do while no command waits.
-    pub(super) fn has_chores(&self) -> bool {
-        let is_able = self.damage.is_none() && !self.has_failed;
-        is_able && (self.book.has_passed_batches() || self.is_to_consider_shrinking || self.is_shrinking)
+    /// Returns whether there is maintenance to do while no command waits.
+    pub(super) fn has_maintenance(&self) -> bool {
+        let is_able = self.corruption.is_none() && !self.has_failed;
+        is_able
+            && (self.watermarks.has_deletable_batches() || self.must_check_free_pages || self.is_shrinking)
     }
 
-    /// Does one step of what there is to do.
-    pub(super) fn do_chores(&mut self) {
-        if self.damage.is_some() || self.has_failed {
+    /// Runs one step of maintenance.
+    pub(super) fn maintain(&mut self) {
+        if self.corruption.is_some() || self.has_failed {
             return;
         }
-        if self.book.has_passed_batches() {
+        if self.watermarks.has_deletable_batches() {
             self.commit(&mut VecDeque::new());
-        } else if self.is_to_consider_shrinking {
-            self.consider_shrinking();
+        } else if self.must_check_free_pages {
+            self.check_free_pages();
         } else if self.is_shrinking {
             self.shrink();
         }
-        if self.log_bytes >= self.reserve.share() || (self.reserve.is_full() && self.log_bytes > 0) {
+        if self.wal_bytes >= self.reserve.share_bytes() || (self.reserve.is_full() && self.wal_bytes > 0) {
             self.checkpoint();
         }
     }
 
-    /// Cuts some free pages off the file.
+    /// Removes some free pages from the file.
     fn shrink(&mut self) {
-        let step = STEP_BYTES.min(self.reserve.share() / 4);
+        let step = SHRINK_STEP_BYTES.min(self.reserve.share_bytes() / 4);
         match sqlite::vacuum(&self.connection, step / PAGE_BYTES) {
             Ok(has_more) => {
-                self.log_bytes += 4 * step;
+                self.wal_bytes += 4 * step;
                 if !has_more {
                     self.is_shrinking = false;
-                    // The file gets shorter only by that.
+                    // Only a checkpoint makes the file shorter.
                     self.checkpoint();
                 }
             }
             Err(error) => {
                 self.has_failed = true;
                 self.reserve.release_if_disk_full(&error, schema::KIND.name);
-                self.tell("cannot shrink the outbox", &error.to_string());
+                self.log_error("cannot shrink the outbox", &error.to_string());
             }
         }
     }
 
-    /// Moves the log into the file, so that it starts anew.
+    /// Moves the WAL into the file, so that SQLite writes it from the beginning again.
     pub(super) fn checkpoint(&mut self) {
         let mut result = self.try_checkpoint();
         if let Err(error) = &result
@@ -105,27 +106,27 @@ impl Writer {
             result = self.try_checkpoint();
         }
         match result {
-            Ok(left) => self.log_bytes = left,
-            Err(error) => self.tell("cannot move the log of the outbox into its file", &error.to_string()),
+            Ok(left) => self.wal_bytes = left,
+            Err(error) => self.log_error("cannot checkpoint the outbox", &error.to_string()),
         }
     }
 
     fn try_checkpoint(&self) -> rusqlite::Result<u64> {
-        let is_long = sqlite::log_length(&self.state.path) > MOST_SHARES * self.reserve.share();
-        let empties = is_long || self.reserve.is_full() || self.is_idle();
-        sqlite::checkpoint(&self.connection, empties).map(|pages| pages * PAGE_BYTES)
+        let is_long = sqlite::wal_length(&self.state.path) > MAX_WAL_SHARES * self.reserve.share_bytes();
+        let truncates = is_long || self.reserve.is_full() || self.is_idle();
+        sqlite::checkpoint(&self.connection, truncates).map(|pages| pages * PAGE_BYTES)
     }
 
-    /// Whether nothing waits: then the log can be emptied without anybody noticing.
+    /// Returns whether no batch waits. Truncating the WAL then delays nobody.
     fn is_idle(&self) -> bool {
-        self.book.bytes == 0 && !self.has_chores()
+        self.watermarks.bytes == 0 && !self.has_maintenance()
     }
 
-    pub(super) fn tell(&self, what: &'static str, error: &str) {
+    pub(super) fn log_error(&self, message: &'static str, error: &str) {
         let path = self.state.path.display();
         log::repeated(
             Severity::Error,
-            what,
+            message,
             &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
         );
     }

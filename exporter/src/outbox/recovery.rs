@@ -1,4 +1,4 @@
-//! A damaged outbox: it is set aside, and what can still be read of it is carried over to a new file.
+//! Recovery: copies the readable batches of a quarantined outbox to the new file.
 
 use std::path::Path;
 
@@ -10,32 +10,32 @@ use crate::metrics::Metrics;
 use crate::storage::quarantine::Quarantined;
 use crate::storage::sqlite;
 
-/// Batches that are carried over in one commit, if they are not too large for it before.
-const STEP: usize = 64;
+/// The maximum number of batches in one commit.
+const MAX_COMMIT_BATCHES: usize = 64;
 
-/// Carries over the cursors, and the batches that can be read after this id, or after what every sink had passed; tells how
-/// far that went.
+/// Recovers the cursors and the readable batches after this id, and logs the result. Without an id it uses the lowest
+/// recovered cursor.
 ///
-/// What is there already stays as it is, so that this can be done again; which it has to be after an error, for that is
-/// one of the new file, or of the moment. The log of the new file does not get much longer than `max_bytes`.
-pub(super) fn carry_over(
-    aside: &Quarantined,
+/// An error is one of the new file, or a transient one: repeat the call. The call keeps rows that the new file already
+/// has. The WAL of the new file does not get much longer than `max_bytes`.
+pub(super) fn recover(
+    file: &Quarantined,
     into: &mut Connection,
     after: Option<i64>,
     max_bytes: u64,
 ) -> rusqlite::Result<()> {
     let pages = i64::try_from(max_bytes / 2 / PAGE_BYTES).unwrap_or(i64::MAX);
     into.pragma_update(None, "wal_autocheckpoint", pages.max(1))?;
-    let slow = SlowWork::watch("carrying over a damaged outbox", &aside.pending());
+    let slow = SlowWork::watch("recovering a corrupt outbox", &file.pending());
     let mut copy = Copy { into, max_bytes: max_bytes / 2, copied: 0 };
-    let result = copy.all(&aside.pending(), after);
+    let result = copy.all(&file.pending(), after);
     drop(slow);
     let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
     log::line(
         Severity::Warning,
-        "carried over what could be read of a damaged outbox",
+        "recovered batches from a corrupt outbox",
         &[
-            ("quarantined", Value::Fmt(format_args!("{}", aside.path.display()))),
+            ("quarantined", Value::Fmt(format_args!("{}", file.path.display()))),
             ("batches", Value::U64(copy.copied)),
             ("error", Value::Str(&error)),
         ],
@@ -45,34 +45,34 @@ pub(super) fn carry_over(
 
 struct Copy<'c> {
     into: &'c mut Connection,
-    /// Of one commit.
+    /// The size limit of one commit.
     max_bytes: u64,
     copied: u64,
 }
 
 impl Copy<'_> {
-    /// Returns why it was not everything.
-    fn all(&mut self, aside: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
-        // Not for reading only: the log beside it has to be taken in.
+    /// Copies everything that is readable. Returns the first read error.
+    fn all(&mut self, path: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
+        // Writable, because SQLite must also read the WAL beside the file.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let from = match Connection::open_with_flags(aside, flags) {
+        let from = match Connection::open_with_flags(path, flags) {
             Ok(from) => from,
-            // Somebody has taken it away.
-            Err(error) if !aside.exists() => return Ok(Some(error)),
+            // An operator has moved the file.
+            Err(error) if !path.exists() => return Ok(Some(error)),
             Err(error) => return unreadable(error).map(Some),
         };
-        from.busy_timeout(sqlite::BUSY)?;
-        let passed = self.cursors(&from)?;
-        let after = after.or(passed).unwrap_or(0);
-        let last = self.batches(&from, "ORDER BY id", after)?;
-        // From the other end to the place where it is damaged.
-        let at_the_end = self.batches(&from, "ORDER BY id DESC", last.0)?;
-        Ok(last.1.or(at_the_end.1))
+        from.busy_timeout(sqlite::BUSY_TIMEOUT)?;
+        let lowest_cursor = self.cursors(&from)?;
+        let after = after.or(lowest_cursor).unwrap_or(0);
+        let (last_id, error) = self.batches(&from, "ORDER BY id", after)?;
+        // From the other end back to the corrupt pages.
+        let (_, error_from_end) = self.batches(&from, "ORDER BY id DESC", last_id)?;
+        Ok(error.or(error_from_end))
     }
 
-    /// Copies the cursors, none of which goes back; returns the least of them.
+    /// Copies the cursors, but never moves one back. Returns the lowest.
     ///
-    /// A sink whose cursor cannot be read gets again what it had.
+    /// A sink whose cursor is unreadable gets batches again that it had acknowledged.
     fn cursors(&mut self, from: &Connection) -> rusqlite::Result<Option<i64>> {
         let read = || -> rusqlite::Result<Vec<(String, i64)>> {
             from.prepare("SELECT sink, position FROM cursor")?
@@ -90,7 +90,7 @@ impl Copy<'_> {
         Ok(cursors.iter().map(|(_, position)| *position).min())
     }
 
-    /// Copies the batches after this id until one cannot be read; returns the id of the last one, and why it was the last.
+    /// Copies the batches after this id until one is unreadable. Returns the id of the last copied batch, and the error.
     fn batches(
         &mut self,
         from: &Connection,
@@ -99,7 +99,7 @@ impl Copy<'_> {
     ) -> rusqlite::Result<(i64, Option<rusqlite::Error>)> {
         let select = "SELECT id, received_ms, signal, items, unpacked_len, body FROM batch WHERE id > ?";
         let mut last = after;
-        // What is damaged on this side is the end of what can be read.
+        // An error of the quarantined file ends the copy.
         let mut statement = match from.prepare(&format!("{select} {order}")) {
             Ok(statement) => statement,
             Err(error) => return Ok((last, Some(unreadable(error)?))),
@@ -112,7 +112,7 @@ impl Copy<'_> {
             let transaction = self.into.transaction()?;
             let (mut written, mut bytes) = (0, 0);
             let mut end = None;
-            for _ in 0..STEP {
+            for _ in 0..MAX_COMMIT_BATCHES {
                 match batches.next() {
                     Some(Ok(batch)) => {
                         written += batch.write(&transaction)?;
@@ -137,14 +137,14 @@ impl Copy<'_> {
     }
 }
 
-/// The error, if it is one of the damaged file.
+/// Returns the error as a value if the quarantined file is its cause; fails with a transient error.
 fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
     if sqlite::is_transient(&error) { Err(error) } else { Ok(error) }
 }
 
-/// How many batches are missing among those that were carried over, by their ids, which have no gaps.
+/// Returns how many batches are missing, by the gaps in the recovered ids.
 ///
-/// What stood before the first or after the last that is known of is not among them.
+/// Batches before the first known id and after the last one are not included.
 pub(super) fn missing(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(
         "WITH known(after, until) AS (SELECT
@@ -156,12 +156,12 @@ pub(super) fn missing(connection: &Connection) -> rusqlite::Result<i64> {
     )
 }
 
-/// Counts batches that could not be carried over.
-pub(super) fn tell_lost(metrics: &Metrics, lost: i64) {
-    if lost > 0 {
-        metrics.outbox_batches_lost.inc_by(lost.unsigned_abs());
-        let fields = [("batches", Value::I64(lost))];
-        log::line(Severity::Error, "batches of a damaged outbox are lost", &fields);
+/// Counts and logs batches that could not be recovered.
+pub(super) fn count_dropped_batches(metrics: &Metrics, batches: i64) {
+    if batches > 0 {
+        metrics.outbox_batches_dropped.inc_by(batches.unsigned_abs());
+        let fields = [("batches", Value::I64(batches))];
+        log::line(Severity::Error, "corrupt outbox: batches not recoverable", &fields);
     }
 }
 
@@ -186,7 +186,7 @@ impl Batch {
         })
     }
 
-    /// One, or none if it is there already.
+    /// Inserts the batch. Returns the number of inserted rows: 0 if the batch already exists.
     fn write(&self, into: &Connection) -> rusqlite::Result<u64> {
         let Self { id, received_ms, signal, items, unpacked_len, body } = self;
         let insert = "INSERT OR IGNORE INTO batch(id, received_ms, signal, items, unpacked_len, body)

@@ -1,27 +1,30 @@
 //! The tables of `outbox.db`.
 
-use crate::storage::sqlite::Kind;
+use crate::storage::sqlite::DatabaseKind;
 
 pub(super) const PAGE_BYTES: u64 = KIND.page_size as u64;
 
-/// Large pages: a batch of 512 spans is about 100 KiB, which small pages would chain through many overflow pages.
-pub(super) const KIND: Kind = Kind {
+/// The kind of `outbox.db`.
+///
+/// The pages are large because a batch of 512 spans is about 100 KiB: with small pages, SQLite would chain many overflow
+/// pages for it.
+pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "outbox",
     application_id: 0x6c74_6f62, // "ltob"
     version: 2,
     page_size: 16 * 1024,
     schema: "
         CREATE TABLE batch(
-            id          INTEGER PRIMARY KEY,  -- ascending, never used again
+            id          INTEGER PRIMARY KEY,  -- ascending, never reused
             received_ms INTEGER NOT NULL,     -- since 1970
             signal      INTEGER NOT NULL,     -- 1: traces, 2: logs
-            items       INTEGER NOT NULL,     -- how many spans or log records are in the body
-            unpacked_len INTEGER NOT NULL,    -- the length of the body if it is packed with LZ4, else 0
+            items       INTEGER NOT NULL,     -- the number of spans or log records in the body
+            unpacked_len INTEGER NOT NULL,    -- the length of the body if it is compressed with LZ4, else 0
             body        BLOB NOT NULL         -- the Export…ServiceRequest of the signal as protobuf
         );
         CREATE TABLE cursor(
             sink        TEXT PRIMARY KEY,
-            position    INTEGER NOT NULL      -- the id of the last batch that the sink has passed
+            position    INTEGER NOT NULL      -- the id of the last batch that the sink has acknowledged
         ) WITHOUT ROWID;
         CREATE TABLE probe(at_ms INTEGER NOT NULL);
         INSERT INTO probe VALUES (0);

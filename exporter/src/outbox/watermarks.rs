@@ -1,13 +1,13 @@
-//! What the writer knows about the outbox without asking the database.
+//! The watermarks of the outbox: totals that the writer keeps in memory, so that it need not query them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::Subscription;
 use crate::otlp::Items;
 
-/// The totals of what is committed.
+/// The totals of the committed batches.
 ///
-/// A commit works on a copy, which takes the place of the original only if the commit succeeds.
+/// A commit changes a copy. The copy replaces the original only if the commit succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watermarks {
     /// The id of the last batch ever appended.
@@ -16,15 +16,15 @@ pub(super) struct Watermarks {
     pub(super) bytes: u64,
     /// When the oldest waiting batch was received.
     pub(super) oldest_ms: Option<i64>,
-    /// For each sink the id of the last batch that it has passed.
+    /// For each sink, the id of the last batch that it has acknowledged.
     pub(super) cursors: Vec<i64>,
-    /// The id of the last batch that every sink has passed: it waits no more.
-    passed: i64,
-    /// What every sink has passed is deleted up to this id.
+    /// The id of the last batch that every sink has acknowledged.
+    acknowledged: i64,
+    /// The id of the last batch that is deleted.
     deleted: i64,
 }
 
-/// Batches waiting for a sink that is no longer configured.
+/// The waiting items of a sink that is no longer configured.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Orphaned {
     pub(super) sink: String,
@@ -32,14 +32,14 @@ pub(super) struct Orphaned {
 }
 
 impl Watermarks {
-    /// That of an outbox of which nothing is known, for so many sinks.
+    /// Returns the watermarks of an empty outbox for this number of sinks.
     pub(super) fn new(sinks: usize) -> Self {
-        Self { last_id: 0, bytes: 0, oldest_ms: None, cursors: vec![0; sinks], passed: 0, deleted: 0 }
+        Self { last_id: 0, bytes: 0, oldest_ms: None, cursors: vec![0; sinks], acknowledged: 0, deleted: 0 }
     }
 
-    /// Reads the totals, and gives each sink a cursor: a new one starts with what still waits for any other.
+    /// Reads the totals and creates missing cursors. A new sink starts with the oldest batch that waits for another sink.
     ///
-    /// Cursors of sinks that are not in the list are removed, and returned with what they had not passed.
+    /// Removes the cursors of sinks that are not in the list, and returns the items that these had not acknowledged.
     pub(super) fn open(
         connection: &Connection,
         subscriptions: &[Subscription],
@@ -69,51 +69,56 @@ impl Watermarks {
             connection.execute("INSERT OR IGNORE INTO cursor VALUES (?, ?)", params![sink, position])?;
             cursors.push(position);
         }
-        let passed = cursors.iter().copied().min().unwrap_or(0);
-        let number = |sql: &str| connection.query_row(sql, [passed], |row| row.get::<_, Option<i64>>(0));
+        let acknowledged = cursors.iter().copied().min().unwrap_or(0);
+        let number =
+            |sql: &str| connection.query_row(sql, [acknowledged], |row| row.get::<_, Option<i64>>(0));
         let bytes = number("SELECT sum(length(body)) FROM batch WHERE id > ?")?.unwrap_or(0) as u64;
-        let deleted = number("SELECT min(id) - 1 FROM batch WHERE id <= ?")?.unwrap_or(passed);
-        // A cursor before the oldest batch stands for the same place as one right before it.
+        let deleted = number("SELECT min(id) - 1 FROM batch WHERE id <= ?")?.unwrap_or(acknowledged);
+        // A cursor far before the oldest batch moves right before it, so that the backlog counts only batches that exist.
         let before = number("SELECT min(id) - 1 FROM batch WHERE id > ?")?.unwrap_or(last_id);
         cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
-        let mut book = Self { last_id, bytes, oldest_ms: None, cursors, passed, deleted };
-        book.read_oldest(connection)?;
-        Ok((book, orphaned))
+        let mut watermarks = Self { last_id, bytes, oldest_ms: None, cursors, acknowledged, deleted };
+        watermarks.read_oldest(connection)?;
+        Ok((watermarks, orphaned))
     }
 
-    /// Takes note that cursors have moved: what every sink has passed waits no more.
-    pub(super) fn follow(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let passed = self.cursors.iter().copied().min().unwrap_or(0);
-        if passed > self.passed {
+    /// Updates the totals after cursors have moved.
+    pub(super) fn update(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let acknowledged = self.cursors.iter().copied().min().unwrap_or(0);
+        if acknowledged > self.acknowledged {
             let bytes: i64 = connection
                 .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id > ? AND id <= ?")?
-                .query_row([self.passed, passed], |row| row.get(0))?;
+                .query_row([self.acknowledged, acknowledged], |row| row.get(0))?;
             self.bytes = self.bytes.saturating_sub(bytes as u64);
-            self.passed = passed;
+            self.acknowledged = acknowledged;
             self.read_oldest(connection)?;
         }
         Ok(())
     }
 
-    /// The id of the last batch that every sink has passed.
-    pub(super) fn passed(&self) -> i64 {
-        self.passed
+    /// Returns the id of the last batch that every sink has acknowledged.
+    pub(super) fn acknowledged(&self) -> i64 {
+        self.acknowledged
     }
 
-    /// Whether there is something that every sink has passed and that is still in the file.
-    pub(super) fn has_passed_batches(&self) -> bool {
-        self.deleted < self.passed
+    /// Returns whether the file contains batches that every sink has acknowledged.
+    pub(super) fn has_deletable_batches(&self) -> bool {
+        self.deleted < self.acknowledged
     }
 
-    /// Deletes of what every sink has passed some batches, the last of which reaches this size; how large they were.
+    /// Deletes the oldest batches that every sink has acknowledged, until their size reaches the limit. Returns their size.
     ///
-    /// In steps, for each takes about as much room in the log as it gives back in the end.
-    pub(super) fn delete_some(&mut self, connection: &Connection, max_bytes: u64) -> rusqlite::Result<u64> {
-        let (mut until, mut bytes) = (self.passed, 0);
+    /// The limit is needed because a deletion takes about as much space in the WAL as it frees later.
+    pub(super) fn delete_acknowledged(
+        &mut self,
+        connection: &Connection,
+        max_bytes: u64,
+    ) -> rusqlite::Result<u64> {
+        let (mut until, mut bytes) = (self.acknowledged, 0);
         {
             let mut oldest =
                 connection.prepare_cached("SELECT id, length(body) FROM batch WHERE id <= ? ORDER BY id")?;
-            let mut rows = oldest.query([self.passed])?;
+            let mut rows = oldest.query([self.acknowledged])?;
             while let Some(row) = rows.next()? {
                 bytes += row.get::<_, i64>(1)? as u64;
                 if bytes >= max_bytes {
@@ -130,13 +135,13 @@ impl Watermarks {
     fn read_oldest(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.oldest_ms = connection
             .prepare_cached("SELECT received_ms FROM batch WHERE id > ? ORDER BY id LIMIT 1")?
-            .query_row([self.passed], |row| row.get(0))
+            .query_row([self.acknowledged], |row| row.get(0))
             .optional()?;
         Ok(())
     }
 }
 
-/// What is in the batches after the first id, up to and with the second.
+/// Returns the items in the batches after the first id, up to and including the second.
 pub(super) fn items_between(connection: &Connection, after: i64, until: i64) -> rusqlite::Result<Items> {
     let mut items = Items::default();
     let mut statement = connection

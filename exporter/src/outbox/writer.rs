@@ -1,4 +1,4 @@
-//! The one thread that writes the outbox: whatever waits goes into one commit.
+//! The thread that writes the outbox: all waiting commands share one commit.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -10,37 +10,38 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::command::{Command, Outcome};
 use super::corruption::Corruption;
-use super::eviction::{count_dropped, expire, make_room};
+use super::eviction::{count_dropped, drop_expired, free_space};
 use super::schema::{self, PAGE_BYTES};
 use super::watermarks::Watermarks;
 use super::{AppendError, Limits, State};
 use crate::clock::{millis, unix_millis};
 use crate::metrics::Metrics;
 use crate::otlp::Items;
-use crate::storage::DiskReserve;
 use crate::storage::sqlite;
+use crate::storage::{DISK_FULL, DiskReserve};
 
-/// A commit takes at most so many commands, and about a share of the [`DiskReserve`], so that a burst does not make the first of
-/// it wait for all of it.
-const GROUP_COMMANDS: usize = 512;
+/// The maximum number of commands in one commit, so that the first request of a burst does not wait for all others.
+/// A commit is also limited to about [`DiskReserve::share_bytes`].
+const MAX_GROUP_COMMANDS: usize = 512;
 
-/// What a commit writes beside bodies: the pages of the tables, the cursors, and the lists of free pages.
+/// The bytes that a commit writes besides the bodies: pages of tables, cursors and free lists.
 const OVERHEAD_BYTES: u64 = 8 * PAGE_BYTES;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
     limits: Limits,
     pub(super) reserve: DiskReserve,
-    /// What has been written to the log and is not in the file yet, or more.
-    pub(super) log_bytes: u64,
-    /// DiskReserve is being given back to the disk.
+    /// An upper estimate of the bytes in the WAL that are not in the file yet.
+    pub(super) wal_bytes: u64,
+    /// Maintenance removes free pages from the file.
     pub(super) is_shrinking: bool,
-    pub(super) is_to_consider_shrinking: bool,
-    /// The last step of what there is to do beside commits went wrong: it is not tried again before the next command.
+    /// The next step of maintenance checks how many pages are free.
+    pub(super) must_check_free_pages: bool,
+    /// The last commit or maintenance step failed. The writer does no maintenance until the next command.
     pub(super) has_failed: bool,
-    /// What is wrong with the file, until there is another one.
-    pub(super) damage: Option<Corruption>,
-    pub(super) book: Watermarks,
+    /// Set while the file is corrupt and not replaced yet.
+    pub(super) corruption: Option<Corruption>,
+    pub(super) watermarks: Watermarks,
     pub(super) state: Arc<State>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -48,55 +49,55 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        damage: Option<Corruption>,
+        corruption: Option<Corruption>,
         limits: Limits,
         reserve: DiskReserve,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> rusqlite::Result<Self> {
-        let book = Watermarks::new(state.subscriptions.len());
+        let watermarks = Watermarks::new(state.subscriptions.len());
         let mut writer = Self {
             connection,
             limits,
             reserve,
-            log_bytes: 0,
+            wal_bytes: 0,
             is_shrinking: false,
-            is_to_consider_shrinking: false,
+            must_check_free_pages: false,
             has_failed: false,
-            damage,
-            book,
+            corruption,
+            watermarks,
             state,
             metrics,
         };
-        match &writer.damage {
-            // Nobody reads what is not all there.
-            Some(damage) => writer.set_problem(Some(damage.reason().to_owned())),
+        match &writer.corruption {
+            // The new file is incomplete, so the readers must not see its batches yet.
+            Some(corruption) => writer.set_problem(Some(corruption.reason().to_owned())),
             None => {
-                writer.open_book()?;
-                writer.show();
+                writer.load_watermarks()?;
+                writer.publish();
             }
         }
         Ok(writer)
     }
 
-    /// Learns what is in the file.
-    pub(super) fn open_book(&mut self) -> rusqlite::Result<()> {
-        let (book, orphaned) = Watermarks::open(&self.connection, &self.state.subscriptions)?;
-        self.book = book;
+    /// Reads the watermarks from the file.
+    pub(super) fn load_watermarks(&mut self) -> rusqlite::Result<()> {
+        let (watermarks, orphaned) = Watermarks::open(&self.connection, &self.state.subscriptions)?;
+        self.watermarks = watermarks;
         for gone in orphaned {
             count_dropped(&self.metrics, &gone.sink, "sink removed", gone.items);
         }
-        // The writer moves the log itself, for a failure of that must not be missed.
-        self.log_bytes = sqlite::log_length(&self.state.path);
+        // The writer runs checkpoints itself: SQLite ignores errors of automatic ones.
+        self.wal_bytes = sqlite::wal_length(&self.state.path);
         self.connection.pragma_update(None, "wal_autocheckpoint", 0)
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
-        // What an earlier process has left in the log.
+        // An earlier process may have left a WAL.
         self.checkpoint();
         let mut group = VecDeque::new();
         loop {
-            let first = if self.has_chores() {
+            let first = if self.has_maintenance() {
                 match queue.try_recv() {
                     Ok(first) => Some(first),
                     Err(TryRecvError::Empty) => None,
@@ -108,45 +109,45 @@ impl Writer {
                     None => break,
                 }
             };
-            let mut bytes = first.as_ref().map_or(0, Command::bytes);
+            let mut bytes = first.as_ref().map_or(0, Command::wal_bytes);
             group.extend(first);
             while !group.is_empty()
-                && bytes < self.reserve.share()
-                && group.len() < GROUP_COMMANDS
+                && bytes < self.reserve.share_bytes()
+                && group.len() < MAX_GROUP_COMMANDS
                 && let Ok(next) = queue.try_recv()
             {
-                bytes += next.bytes();
+                bytes += next.wal_bytes();
                 group.push_back(next);
             }
-            if let Some(damage) = self.damage.take_if(|damage| damage.is_due()) {
-                self.replace(damage);
+            if let Some(corruption) = self.corruption.take_if(|corruption| corruption.is_due()) {
+                self.replace(corruption);
             }
-            if let Some(damage) = &self.damage {
-                refuse(&mut group, damage.reason());
+            if let Some(corruption) = &self.corruption {
+                reject(&mut group, corruption.reason());
                 continue;
             }
             if !group.is_empty() {
                 if self.reserve.is_full() {
-                    self.refuse_without_room(&mut group);
+                    self.reject_while_disk_full(&mut group);
                 }
                 self.has_failed = false;
-                self.is_to_consider_shrinking |=
-                    group.iter().any(|command| matches!(command, Command::Expire { .. }));
+                self.must_check_free_pages |=
+                    group.iter().any(|command| matches!(command, Command::DropExpired { .. }));
                 self.commit(&mut group);
             }
-            self.do_chores();
+            self.maintain();
         }
     }
 
-    /// Applies the group in one transaction; on failure nothing of it has happened.
+    /// Applies the group in one transaction. A failure rolls back the whole group.
     pub(super) fn commit(&mut self, group: &mut VecDeque<Command>) {
         let mut outcome = Outcome::default();
-        let mut book = self.book.clone();
-        let result = self.apply(group, &mut book, &mut outcome);
+        let mut watermarks = self.watermarks.clone();
+        let result = self.apply(group, &mut watermarks, &mut outcome);
         match result {
             Ok(()) => {
-                self.book = book;
-                self.log_bytes += outcome.bytes + OVERHEAD_BYTES;
+                self.watermarks = watermarks;
+                self.wal_bytes += outcome.bytes + OVERHEAD_BYTES;
                 self.set_problem(self.reserve.problem());
                 self.metrics.commits.inc();
                 self.metrics.committed.add(outcome.items);
@@ -155,36 +156,36 @@ impl Writer {
                 }
                 for dropped in &outcome.dropped {
                     if let Some(subscription) = self.state.subscriptions.get(dropped.sink) {
-                        let items = subscription.wanted(dropped.items);
+                        let items = subscription.filter(dropped.items);
                         count_dropped(&self.metrics, &subscription.sink, dropped.reason, items);
                     }
                 }
-                for passed in &outcome.settled {
+                for settled in &outcome.settled {
                     let mut items = Items::default();
-                    items.add(passed.signal, passed.items);
-                    passed.tally.add(items);
+                    items.add(settled.signal, settled.items);
+                    settled.tally.add(items);
                 }
-                self.show();
-                // A receiver that is gone no longer wants the answer.
+                self.publish();
+                // The receivers of the replies may be gone.
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-                outcome.done.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-                if outcome.is_suspect
-                    && let Some(damage) = sqlite::corruption(&self.connection)
+                outcome.replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                if outcome.must_check_file
+                    && let Some(reason) = sqlite::find_corruption(&self.connection)
                 {
-                    self.replace(Corruption::new(damage));
+                    self.replace(Corruption::new(reason));
                 }
             }
             Err(error) => {
                 let is_full = self.reserve.release_if_disk_full(&error, schema::KIND.name);
-                let reason = if is_full { "the disk is full".to_owned() } else { error.to_string() };
+                let reason = if is_full { DISK_FULL.to_owned() } else { error.to_string() };
                 self.has_failed = true;
-                self.tell("cannot write the outbox", &reason);
+                self.log_error("cannot write the outbox", &reason);
                 self.set_problem(Some(reason.clone()));
                 let unwritable = || AppendError::Unwritable(reason.clone());
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Err(unwritable()))));
-                outcome.done.into_iter().for_each(|reply| drop(reply.send(Err(reason.clone()))));
-                // Those that the transaction did not come to.
-                refuse(group, &reason);
+                outcome.replies.into_iter().for_each(|reply| drop(reply.send(Err(reason.clone()))));
+                // The commands after the one that failed.
+                reject(group, &reason);
                 if sqlite::is_corrupt(&error) {
                     self.replace(Corruption::new(reason));
                 } else if is_full {
@@ -198,26 +199,26 @@ impl Writer {
     fn apply(
         &mut self,
         group: &mut VecDeque<Command>,
-        book: &mut Watermarks,
+        watermarks: &mut Watermarks,
         outcome: &mut Outcome,
     ) -> rusqlite::Result<()> {
         let limits = self.limits;
-        let share = self.reserve.share();
+        let share_bytes = self.reserve.share_bytes();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = unix_millis();
-        let mut advanced = false;
+        let mut has_advanced = false;
         while let Some(command) = group.pop_front() {
             match command {
                 Command::Append { signal, body, items, reply } => {
                     let needed = body.bytes.len() as u64;
-                    let max_bytes = limits.max_bytes.min(share);
+                    let max_bytes = limits.max_bytes.min(share_bytes);
                     if needed > max_bytes {
                         outcome.rejected.push((reply, AppendError::TooLarge { bytes: needed, max_bytes }));
                         continue;
                     }
                     outcome.appended.push(reply);
-                    if !make_room(&transaction, book, outcome, needed, limits.max_bytes)? {
-                        let full = AppendError::Full { waiting_bytes: book.bytes };
+                    if !free_space(&transaction, watermarks, outcome, needed, limits.max_bytes)? {
+                        let full = AppendError::Full { waiting_bytes: watermarks.bytes };
                         outcome.rejected.extend(outcome.appended.pop().map(|reply| (reply, full)));
                         continue;
                     }
@@ -227,62 +228,62 @@ impl Writer {
                              VALUES (?, ?, ?, ?, ?, ?)",
                         )?
                         .execute(params![
-                            book.last_id + 1,
+                            watermarks.last_id + 1,
                             now_ms,
                             signal,
                             items,
                             body.unpacked_len,
                             &body.bytes[..]
                         ])?;
-                    book.last_id += 1;
-                    book.bytes += needed;
-                    outcome.bytes += body.log_bytes();
-                    book.oldest_ms.get_or_insert(now_ms);
+                    watermarks.last_id += 1;
+                    watermarks.bytes += needed;
+                    outcome.bytes += body.wal_bytes();
+                    watermarks.oldest_ms.get_or_insert(now_ms);
                     outcome.items.add(signal, u64::from(items));
                 }
-                Command::Advance { sink, to, passed, reply } => {
-                    outcome.done.push(reply);
+                Command::Advance { sink, to, settled, reply } => {
+                    outcome.replies.push(reply);
                     if let (Some(cursor), Some(subscription)) =
-                        (book.cursors.get_mut(sink), self.state.subscriptions.get(sink))
+                        (watermarks.cursors.get_mut(sink), self.state.subscriptions.get(sink))
                     {
-                        // What is before the cursor has been given up, and counted, during the delivery.
-                        outcome.settled.extend(passed.into_iter().filter(|passed| passed.id > *cursor));
+                        // Batches up to the cursor were dropped, and counted, during the delivery.
+                        outcome.settled.extend(settled.into_iter().filter(|settled| settled.id > *cursor));
                         *cursor = to.max(*cursor);
                         transaction
                             .prepare_cached("UPDATE cursor SET position = ? WHERE sink = ?")?
                             .execute(params![*cursor, subscription.sink])?;
-                        advanced = true;
+                        has_advanced = true;
                     }
                 }
-                Command::Expire { now_ms } => {
-                    expire(&transaction, book, outcome, now_ms - millis(limits.max_age))?;
+                Command::DropExpired { now_ms } => {
+                    drop_expired(&transaction, watermarks, outcome, now_ms - millis(limits.max_age))?;
                 }
-                Command::Examine => outcome.is_suspect = true,
+                Command::CheckFile => outcome.must_check_file = true,
                 Command::Probe { reply } => {
-                    outcome.done.push(reply);
+                    outcome.replies.push(reply);
                     transaction.execute("UPDATE probe SET at_ms = ?", [now_ms])?;
                 }
             }
         }
-        if advanced {
-            book.follow(&transaction)?;
+        if has_advanced {
+            watermarks.update(&transaction)?;
         }
-        if book.has_passed_batches() {
-            outcome.bytes += book.delete_some(&transaction, share)?;
+        if watermarks.has_deletable_batches() {
+            outcome.bytes += watermarks.delete_acknowledged(&transaction, share_bytes)?;
         }
         transaction.commit()
     }
 
-    /// Lets the handles see what is committed.
-    pub(super) fn show(&self) {
-        self.metrics.outbox_bytes.set(i64::try_from(self.book.bytes).unwrap_or(i64::MAX));
-        *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner) = self.book.oldest_ms;
+    /// Publishes the watermarks to the handles.
+    pub(super) fn publish(&self) {
+        self.metrics.outbox_bytes.set(i64::try_from(self.watermarks.bytes).unwrap_or(i64::MAX));
+        *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner) = self.watermarks.oldest_ms;
         self.state
             .committed
-            .send_if_modified(|last| mem::replace(last, self.book.last_id) != self.book.last_id);
+            .send_if_modified(|last| mem::replace(last, self.watermarks.last_id) != self.watermarks.last_id);
         self.state.cursors.send_if_modified(|cursors| {
-            let changed = *cursors != self.book.cursors;
-            cursors.clone_from(&self.book.cursors);
+            let changed = *cursors != self.watermarks.cursors;
+            cursors.clone_from(&self.watermarks.cursors);
             changed
         });
     }
@@ -293,19 +294,19 @@ impl Writer {
 }
 
 impl Command {
-    /// About what it writes to the log.
-    fn bytes(&self) -> u64 {
+    /// Estimates the bytes that the command writes to the WAL.
+    fn wal_bytes(&self) -> u64 {
         match self {
-            Self::Append { body, .. } => body.log_bytes(),
+            Self::Append { body, .. } => body.wal_bytes(),
             _ => 0,
         }
     }
 }
 
-/// Tells everybody in the group that nothing comes of it.
-fn refuse(group: &mut VecDeque<Command>, reason: &str) {
+/// Rejects all commands of the group.
+fn reject(group: &mut VecDeque<Command>, reason: &str) {
     for command in group.drain(..) {
-        // A receiver that is gone no longer wants the answer.
+        // The receivers of the replies may be gone.
         match command {
             Command::Append { reply, .. } => {
                 drop(reply.send(Err(AppendError::Unwritable(reason.to_owned()))));
@@ -313,7 +314,7 @@ fn refuse(group: &mut VecDeque<Command>, reason: &str) {
             Command::Advance { reply, .. } | Command::Probe { reply } => {
                 drop(reply.send(Err(reason.to_owned())));
             }
-            Command::Expire { .. } | Command::Examine => {}
+            Command::DropExpired { .. } | Command::CheckFile => {}
         }
     }
 }

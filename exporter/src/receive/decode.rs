@@ -119,9 +119,7 @@ fn reencode(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
     let (body, rejected) = match format {
         Format::Protobuf(Signal::Traces) => reject_invalid(protobuf(format, body)?),
         Format::Json(Signal::Traces) => reject_invalid(json(format, body)?),
-        Format::Zipkin => {
-            reject_invalid(zipkin::convert(body).map_err(|error| format.malformed(error))?)
-        }
+        Format::Zipkin => reject_invalid(zipkin::convert(body).map_err(|error| format.malformed(error))?),
         Format::Protobuf(Signal::Logs) => {
             (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
         }

@@ -98,7 +98,7 @@ impl Receiver {
 
     /// Commits the valid items of a body to the outbox. Returns the spans that were rejected.
     async fn commit(&self, format: Format, body: BufferedBody) -> Result<RejectedSpans, RequestError> {
-        if !self.outbox.is_wanted(format.signal()) {
+        if !self.outbox.takes(format.signal()) {
             return Err(RequestError::NoSinkForLogs);
         }
         let (decoded, _until_the_commit) = decode::decode(&self.budget, format, body).await?;

@@ -1,9 +1,9 @@
-//! DiskReserve on the disk of the data directory that is kept for the day on which there is none.
+//! The disk reserve: a file that takes disk space, and is deleted when the disk is full.
 //!
-//! To delete from a SQLite file takes room for its log, and to empty the log takes room in the file. Databases that have
-//! filled the disk could therefore never get rid of anything; so a file lies beside them, the reserve, and is given up
-//! then. Until there is room for it again the outbox takes nothing new, and the store and the dead letters only what they
-//! make room for.
+//! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
+//! could therefore never free space again. Deleting the reserve gives them that space.
+//! Until the reserve can be created again, the outbox rejects new batches, and the store and the dead letters evict their
+//! oldest data before they write new data.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,19 +17,22 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use crate::log::{self, Severity, Value};
 use crate::storage::sqlite;
 
-/// The reserve is this part of the disk, within these bounds.
-const PART_OF_DISK: u64 = 4;
-const LEAST_BYTES: u64 = 4 << 20;
-const MOST_BYTES: u64 = 96 << 20;
+/// What logs and errors call a full disk.
+pub(crate) const DISK_FULL: &str = "disk full";
 
-/// The outbox may hold three shares in its log (what one commit finds there, the commit, and its last request), the
-/// store and the dead letters one each; the last one is for deletions.
+/// The reserve is this fraction of the disk, within the limits below.
+const DISK_FRACTION: u64 = 4;
+const MIN_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 96 << 20;
+
+/// The outbox can have three shares in its WAL: the WAL before a commit, the commit, and the last request of the commit.
+/// The store and the dead letters have one share each, and deletions have the last one.
 const SHARES: u64 = 6;
 
-/// How often it is tried to have the reserve again.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// The minimum time between two tries to restore the reserve.
+const RESTORE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The reserve; clones share it.
+/// A handle to the disk reserve. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskReserve(Arc<Inner>);
 
@@ -38,58 +41,58 @@ struct Inner {
     path: PathBuf,
     bytes: u64,
     state: Mutex<State>,
-    /// What is said of the disk instead of what is so.
+    /// Replaces the free bytes of the real disk.
     #[cfg(test)]
-    said_free_bytes: Mutex<Option<u64>>,
+    simulated_free_bytes: Mutex<Option<u64>>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Why there is no reserve, if there is none.
+    /// The reason why there is no reserve, if there is none.
     problem: Option<Problem>,
-    tried: Instant,
+    last_try: Instant,
 }
 
 #[derive(Debug)]
 enum Problem {
-    Full,
-    /// The reserve cannot be kept, which says nothing about the room that there is.
+    DiskFull,
+    /// The reserve cannot be created for another reason. The databases may still grow.
     Other(String),
 }
 
 impl Problem {
-    fn is_full(&self) -> bool {
-        matches!(self, Self::Full)
+    fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull)
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("the disk is full"),
+            Self::DiskFull => f.write_str(DISK_FULL),
             Self::Other(reason) => f.write_str(reason),
         }
     }
 }
 
 impl DiskReserve {
-    /// Makes the reserve if there is room for it. On a disk that is full it gives it up, for the databases to be opened.
+    /// Creates the reserve if the disk has enough space. On a full disk, deletes it, so that the databases can be opened.
     pub(crate) fn open(dir: &Path) -> Self {
         let disk = statvfs(dir);
-        let chunk = disk.map_or(MOST_BYTES, |disk| disk.f_blocks * disk.f_frsize / PART_OF_DISK);
-        Self::of(dir, chunk.clamp(LEAST_BYTES, MOST_BYTES))
+        let bytes = disk.map_or(MAX_BYTES, |disk| disk.f_blocks * disk.f_frsize / DISK_FRACTION);
+        Self::with_size(dir, bytes.clamp(MIN_BYTES, MAX_BYTES))
     }
 
-    fn of(dir: &Path, bytes: u64) -> Self {
-        let state = Mutex::new(State { problem: None, tried: Instant::now() });
+    fn with_size(dir: &Path, bytes: u64) -> Self {
+        let state = Mutex::new(State { problem: None, last_try: Instant::now() });
         let reserve = Self(Arc::new(Inner {
             path: dir.join("reserve"),
             bytes,
             state,
             #[cfg(test)]
-            said_free_bytes: Mutex::default(),
+            simulated_free_bytes: Mutex::default(),
         }));
-        if reserve.free_bytes() < reserve.share() {
+        if reserve.free_bytes() < reserve.share_bytes() {
             reserve.release("data directory");
         } else {
             reserve.restore(&mut reserve.state());
@@ -97,37 +100,38 @@ impl DiskReserve {
         reserve
     }
 
-    /// How much one database may write to its log before it moves it into its file, and at one time.
-    pub(crate) fn share(&self) -> u64 {
+    /// Returns how many bytes one database may write in one commit, and to its WAL before a checkpoint.
+    pub(crate) fn share_bytes(&self) -> u64 {
         self.0.bytes / SHARES
     }
 
-    /// How much the disk has for us; where it does not say, there is no bound.
+    /// Returns the free bytes of the disk, or `u64::MAX` if they are unknown.
     pub(crate) fn free_bytes(&self) -> u64 {
         #[cfg(test)]
-        if let Some(said) = *self.0.said_free_bytes.lock().unwrap() {
-            return said;
+        if let Some(bytes) = *self.0.simulated_free_bytes.lock().unwrap() {
+            return bytes;
         }
         let dir = self.0.path.parent().unwrap_or(Path::new("."));
         statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
     }
 
-    /// Why nothing may grow at the moment, if so.
+    /// Returns the reason why the databases may not grow, if the disk is full.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.state().problem.as_ref().filter(|problem| problem.is_full()).map(Problem::to_string)
+        self.state().problem.as_ref().filter(|problem| problem.is_disk_full()).map(Problem::to_string)
     }
 
+    /// Returns whether the disk is full: the reserve is deleted and there is no space to create it again.
     pub(crate) fn is_full(&self) -> bool {
-        self.state().problem.as_ref().is_some_and(Problem::is_full)
+        self.state().problem.as_ref().is_some_and(Problem::is_disk_full)
     }
 
-    /// How much has to be free for the reserve to be made again.
-    pub(crate) fn wanted(&self) -> u64 {
-        // With some more, or the disk would be full again at once.
-        self.0.bytes + self.share()
+    /// Returns how many bytes must be free before the reserve is created again.
+    pub(crate) fn required_bytes(&self) -> u64 {
+        // One share more than the reserve, or the disk would be full again at once.
+        self.0.bytes + self.share_bytes()
     }
 
-    /// Whether this error comes from a full disk; the reserve is given up then.
+    /// Deletes the reserve if this error comes from a full disk. Returns whether it does.
     pub(crate) fn release_if_disk_full(&self, error: &rusqlite::Error, database: &str) -> bool {
         let is_full = sqlite::is_disk_full(error);
         if is_full {
@@ -136,23 +140,23 @@ impl DiskReserve {
         is_full
     }
 
-    /// Gives the reserve up where there is too little beside it for a new file.
+    /// Deletes the reserve if the disk does not have enough space for a new file.
     pub(crate) fn release_if_needed(&self, database: &str) {
-        if self.free_bytes() < self.share() {
+        if self.free_bytes() < self.share_bytes() {
             self.release(database);
         }
     }
 
     fn release(&self, database: &str) {
         let mut state = self.state();
-        state.problem = Some(Problem::Full);
-        state.tried = Instant::now();
-        // Where it cannot be removed, the next commit tells why.
+        state.problem = Some(Problem::DiskFull);
+        state.last_try = Instant::now();
+        // If the removal fails, so does the next commit, which reports the error.
         let _ = fs::remove_file(&self.0.path);
         drop(state);
         log::repeated(
             Severity::Error,
-            "the disk is full",
+            DISK_FULL,
             &[
                 ("path", Value::Fmt(format_args!("{}", self.0.path.display()))),
                 ("database", Value::Str(database)),
@@ -160,13 +164,13 @@ impl DiskReserve {
         );
     }
 
-    /// Tries to have the reserve again, if it is time for that; whether something may grow.
-    pub(crate) fn recover(&self) -> bool {
+    /// Tries to create a deleted reserve again, at most once per interval. Returns whether the databases may grow.
+    pub(crate) fn try_restore(&self) -> bool {
         let mut state = self.state();
         if state.problem.is_none() {
             return true;
         }
-        if state.tried.elapsed() >= INTERVAL {
+        if state.last_try.elapsed() >= RESTORE_INTERVAL {
             self.restore(&mut state);
             if state.problem.is_none() {
                 let path = self.0.path.display();
@@ -177,61 +181,61 @@ impl DiskReserve {
                 );
             }
         }
-        !state.problem.as_ref().is_some_and(Problem::is_full)
+        !state.problem.as_ref().is_some_and(Problem::is_disk_full)
     }
 
-    /// The state is locked until it is told, for whoever gives the reserve up meanwhile would be forgotten.
+    /// Creates the reserve and records the result. The caller holds the lock, so that a concurrent release is not lost.
     fn restore(&self, state: &mut State) {
-        state.tried = Instant::now();
-        state.problem = self.make().err().map(|error| {
+        state.last_try = Instant::now();
+        state.problem = self.create().err().map(|error| {
             let _ = fs::remove_file(&self.0.path);
             match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::Full,
-                _ => Problem::Other(format!("cannot keep {}: {error}", self.0.path.display())),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::DiskFull,
+                _ => Problem::Other(format!("cannot create {}: {error}", self.0.path.display())),
             }
         });
         if let Some(problem) = &state.problem {
             log::repeated(
                 Severity::Error,
-                "cannot keep the disk reserve",
+                "cannot create the disk reserve",
                 &[("error", Value::Str(&problem.to_string()))],
             );
         }
     }
 
-    fn make(&self) -> io::Result<()> {
+    fn create(&self) -> io::Result<()> {
         if fs::metadata(&self.0.path).is_ok_and(|metadata| metadata.len() == self.0.bytes) {
             return Ok(());
         }
         let file = File::create(&self.0.path)?;
-        // A try that cannot succeed would take the room away from those who write meanwhile.
-        if self.free_bytes() < self.wanted() {
+        // An allocation that cannot succeed would take the space from concurrent writers until it fails.
+        if self.free_bytes() < self.required_bytes() {
             return Err(ErrorKind::StorageFull.into());
         }
-        allocate(&file, self.wanted())?;
+        allocate(&file, self.required_bytes())?;
         file.set_len(self.0.bytes)?;
         file.sync_all()
     }
 
-    /// One that takes little of the disk, for tests.
+    /// Opens a small reserve for tests.
     #[cfg(test)]
     pub(crate) fn small(dir: &Path) -> Self {
-        Self::of(dir, 12 << 20)
+        Self::with_size(dir, 12 << 20)
     }
 
-    /// Lets the disk be full, and stay so.
+    /// Simulates a full disk.
     #[cfg(test)]
     pub(crate) fn fill(&self) {
-        *self.0.said_free_bytes.lock().unwrap() = Some(0);
+        *self.0.simulated_free_bytes.lock().unwrap() = Some(0);
         self.release("outbox");
     }
 
-    /// Lets the disk be what it is.
+    /// Ends the simulation.
     #[cfg(test)]
     pub(crate) fn clear(&self) {
-        *self.0.said_free_bytes.lock().unwrap() = None;
-        self.state().tried = Instant::now() - INTERVAL;
-        assert!(self.recover());
+        *self.0.simulated_free_bytes.lock().unwrap() = None;
+        self.state().last_try = Instant::now() - RESTORE_INTERVAL;
+        assert!(self.try_restore());
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -239,7 +243,7 @@ impl DiskReserve {
     }
 }
 
-/// Not a hole in the file, but room.
+/// Allocates disk space: a sparse file would take none.
 fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -268,27 +272,27 @@ mod tests {
         let length = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
         assert_eq!((reserve.problem(), length(&file)), (None, Some(reserve.0.bytes)));
         use std::os::unix::fs::MetadataExt;
-        assert!(fs::metadata(&file).unwrap().blocks() * 512 >= reserve.0.bytes, "it is no hole");
+        assert!(fs::metadata(&file).unwrap().blocks() * 512 >= reserve.0.bytes, "the file is not sparse");
 
         let full =
             rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
         assert!(reserve.release_if_disk_full(&full, "outbox"));
-        assert_eq!((reserve.problem().as_deref(), length(&file)), (Some("the disk is full"), None));
-        // An hour from now, so that a slow machine is not late.
-        reserve.state().tried = Instant::now() + Duration::from_secs(3600);
-        assert!(!reserve.recover(), "not at once");
-        reserve.state().tried = Instant::now() - INTERVAL;
-        assert!(reserve.recover() && !reserve.is_full());
+        assert_eq!((reserve.problem().as_deref(), length(&file)), (Some("disk full"), None));
+        // In an hour, so that the interval has not elapsed even on a slow machine.
+        reserve.state().last_try = Instant::now() + Duration::from_secs(3600);
+        assert!(!reserve.try_restore(), "the interval has not elapsed");
+        reserve.state().last_try = Instant::now() - RESTORE_INTERVAL;
+        assert!(reserve.try_restore() && !reserve.is_full());
         assert_eq!(length(&file), Some(reserve.0.bytes));
     }
 
     #[test]
-    fn what_keeps_it_away_on_a_disk_with_room_is_told_and_stops_nothing() {
+    fn another_error_of_the_reserve_is_reported_and_does_not_stop_writes() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("reserve")).unwrap();
         let reserve = DiskReserve::open(dir.path());
-        let told = reserve.state().problem.as_ref().unwrap().to_string();
-        assert!(told.contains("reserve: ") && !told.contains("full"), "{told}");
-        assert_eq!((reserve.problem(), reserve.is_full(), reserve.recover()), (None, false, true));
+        let error = reserve.state().problem.as_ref().unwrap().to_string();
+        assert!(error.contains("reserve: ") && !error.contains("full"), "{error}");
+        assert_eq!((reserve.problem(), reserve.is_full(), reserve.try_restore()), (None, false, true));
     }
 }

@@ -4,4 +4,4 @@ mod disk_reserve;
 pub(crate) mod quarantine;
 pub(crate) mod sqlite;
 
-pub(crate) use disk_reserve::DiskReserve;
+pub(crate) use disk_reserve::{DISK_FULL, DiskReserve};

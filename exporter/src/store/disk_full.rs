@@ -38,7 +38,8 @@ impl Store {
     /// Lets the oldest traces leave until so many bytes of the file are free.
     pub(super) fn give_way(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         while sqlite::free_bytes(&writer.connection)? < bytes {
-            let Some(expired) = retention::give_way(&mut writer.connection, self.0.reserve.share() / 2)?
+            let Some(expired) =
+                retention::give_way(&mut writer.connection, self.0.reserve.share_bytes() / 2)?
             else {
                 break;
             };
@@ -63,7 +64,7 @@ impl Store {
 
     fn try_give_back(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         let reserve = &self.0.reserve;
-        let step = reserve.share() / 8;
+        let step = reserve.share_bytes() / 8;
         let free_before = reserve.free_bytes();
         let mut given = 0;
         while given < bytes {
@@ -82,9 +83,9 @@ impl Store {
                 break;
             }
             // Where somebody reads, the log could not be emptied; and not every disk tells.
-            let can_be_seen = sqlite::log_length(&self.0.path) == 0 && free_now != u64::MAX;
+            let can_be_seen = sqlite::wal_length(&self.0.path) == 0 && free_now != u64::MAX;
             let grown = free_now.saturating_sub(free_before);
-            if can_be_seen && given >= reserve.share() && grown < given / 2 {
+            if can_be_seen && given >= reserve.share_bytes() && grown < given / 2 {
                 writer.patience.back_off();
                 log::repeated(
                     Severity::Error,

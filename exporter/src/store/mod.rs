@@ -92,7 +92,7 @@ impl Store {
     pub(crate) fn open(dir: &Path, reserve: DiskReserve, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
         let connection = quarantine::open_or_replace(&path, &schema::KIND)?.without_recovery()?;
-        let pages = reserve.share() / 2 / u64::from(schema::KIND.page_size);
+        let pages = reserve.share_bytes() / 2 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
         let writer = Mutex::new(StoreWriter {
             connection,
@@ -124,7 +124,7 @@ impl Store {
 
     /// Returns the number of bytes that one write can hold: on a full disk it has to fit in the share of the reserve.
     pub(crate) fn max_write_bytes(&self) -> usize {
-        usize::try_from(self.0.reserve.share() / 4).unwrap_or(usize::MAX)
+        usize::try_from(self.0.reserve.share_bytes() / 4).unwrap_or(usize::MAX)
     }
 
     /// Stores log lines, and the position up to which their file has been read.
@@ -159,10 +159,10 @@ impl Store {
             }
         }
         // With its indexes, it takes more than it is long.
-        self.give_way(&mut writer, 2 * bytes as u64 + self.0.reserve.share() / 4)?;
+        self.give_way(&mut writer, 2 * bytes as u64 + self.0.reserve.share_bytes() / 4)?;
         let written = write(&mut writer);
         // So that there is room for some time; what is written is written, whatever becomes of that.
-        self.give_back(&mut writer, 2 * self.0.reserve.share());
+        self.give_back(&mut writer, 2 * self.0.reserve.share_bytes());
         written
     }
 
@@ -194,7 +194,7 @@ impl Store {
     /// Deletes the traces that are too old or too many; see [`Retention`].
     pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
         if self.0.reserve.is_full() {
-            self.give_back(&mut self.writer(), self.0.reserve.wanted());
+            self.give_back(&mut self.writer(), self.0.reserve.required_bytes());
         } else {
             self.writer().patience.end();
         }

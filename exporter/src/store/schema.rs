@@ -1,9 +1,9 @@
 //! The tables of `store.db`.
 
-use crate::storage::sqlite::Kind;
+use crate::storage::sqlite::DatabaseKind;
 
 /// Large pages: a row of a clustered table goes to a page of its own when it is longer than a quarter of one.
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
     version: 1,

@@ -18,7 +18,7 @@ pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     if let Some(problem) = view.health.problem() {
         return (StatusCode::SERVICE_UNAVAILABLE, problem.to_owned());
     }
-    match view.outbox.writable().await {
+    match view.outbox.check_writable().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("cannot write the outbox: {reason}")),
     }
@@ -28,8 +28,8 @@ pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
 pub(super) async fn metrics(State(view): State<View>) -> impl IntoResponse {
     let age_ms = view.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
     view.metrics.outbox_oldest_age.set(age_ms as f64 / 1000.);
-    for (sink, lag) in view.sinks.iter().zip(view.outbox.lags()) {
-        view.metrics.sink_lag.get_or_create(&OfSink { sink: sink.clone() }).set(lag);
+    for (sink, backlog) in view.sinks.iter().zip(view.outbox.backlogs()) {
+        view.metrics.sink_lag.get_or_create(&OfSink { sink: sink.clone() }).set(backlog);
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], view.metrics.render())

@@ -1,4 +1,4 @@
-//! A full disk, and files that are not what they were.
+//! Full disks, corrupt files and foreign files.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use prost::Message;
 use crate::harness::{Exporter, command, ends, eventually, request, span};
 use crate::receiver::{Answer, Receiver, Request, arrived, otlp, strict_otlp};
 
-/// Ids that do not repeat, and a name that does not get shorter.
+/// Returns a request of 20 spans with unique ids and incompressible names.
 fn batch(n: u64) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15 ^ n;
     let mut next = || {
@@ -31,7 +31,7 @@ fn trace(n: u64) -> String {
     format!("{:032x}", u128::from(n) + 1)
 }
 
-/// A disk that is this small; nobody else sees it, and it is gone with this.
+/// A small disk. Only its holder and the exporter see it, and it is removed on drop.
 struct SmallDisk {
     dir: tempfile::TempDir,
     holder: Child,
@@ -40,8 +40,7 @@ struct SmallDisk {
 impl SmallDisk {
     fn new(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        // As root a mount namespace is enough; others get a user namespace, where they may mount. Who holds it ends when
-        // its stdin does.
+        // In a user namespace, an unprivileged user may mount. The holder exits when its stdin is closed.
         let mount = format!(
             "mount -t tmpfs -o size={size} tmpfs '{}' && echo mounted && exec cat",
             dir.path().display()
@@ -61,7 +60,7 @@ impl SmallDisk {
         Self { dir, holder }
     }
 
-    /// The program with its data on this disk.
+    /// Starts the exporter with its data on this disk.
     fn exporter(&self, options: &[&str]) -> Exporter {
         let inner = command(self.dir.path());
         let mut command = Command::new("nsenter");
@@ -87,11 +86,11 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Sends until the disk is full; the batches that were acknowledged.
+/// Sends until the disk is full. Returns the acknowledged batches.
 async fn fill(exporter: &Exporter, mut n: u64) -> Vec<u64> {
     let mut acknowledged = Vec::new();
-    let mut refused = 0;
-    while refused < 20 {
+    let mut rejected = 0;
+    while rejected < 20 {
         n += 1;
         let response = exporter.post("application/x-protobuf", batch(n)).await.unwrap();
         match response.status().as_u16() {
@@ -99,8 +98,8 @@ async fn fill(exporter: &Exporter, mut n: u64) -> Vec<u64> {
             503 => {
                 assert_eq!(response.headers()["retry-after"], "2");
                 let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
-                assert!(text.contains("cannot write the outbox: the disk is full"), "{text}");
-                refused += 1;
+                assert!(text.contains("cannot write the outbox: disk full"), "{text}");
+                rejected += 1;
             }
             other => panic!("{other}"),
         }
@@ -108,8 +107,8 @@ async fn fill(exporter: &Exporter, mut n: u64) -> Vec<u64> {
     acknowledged
 }
 
-/// Sends until the disk is full and stays so: what is moved from the log into the file can give room once more.
-async fn fill_for_good(exporter: &Exporter, from: u64) -> Vec<u64> {
+/// Sends until the disk is full and remains full: a checkpoint of the WAL can free space once more.
+async fn fill_permanently(exporter: &Exporter, from: u64) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     loop {
         acknowledged.extend(fill(exporter, from + acknowledged.len() as u64 * 100).await);
@@ -120,9 +119,9 @@ async fn fill_for_good(exporter: &Exporter, from: u64) -> Vec<u64> {
     }
 }
 
-/// Sends until there is room.
-async fn send_with_patience(exporter: &Exporter, n: u64) {
-    eventually("room", async || {
+/// Sends until the batch is accepted.
+async fn send_with_retries(exporter: &Exporter, n: u64) {
+    eventually("free space", async || {
         let response = exporter.post("application/x-protobuf", batch(n)).await.unwrap();
         match response.status().as_u16() {
             200 => Some(()),
@@ -143,9 +142,8 @@ fn assert_arrived(backend: &Receiver, acknowledged: impl IntoIterator<Item = u64
     }
 }
 
-/// A sink that is down while the disk gets full and for some time more; the exporter is killed and started again on the
-/// full disk.
-async fn a_full_disk_of(size: &str) {
+/// A sink is down until after the disk is full. The exporter is killed and started again on the full disk.
+async fn check_full_disk(size: &str) {
     let is_down = Arc::new(AtomicBool::new(true));
     let down = is_down.clone();
     let backend = Receiver::start(move |request| match otlp(request) {
@@ -158,21 +156,21 @@ async fn a_full_disk_of(size: &str) {
     let sink = format!("otlp={}", backend.url);
     let mut exporter = disk.exporter(&["--sink", &sink]);
 
-    let mut acknowledged = fill_for_good(&exporter, 0).await;
+    let mut acknowledged = fill_permanently(&exporter, 0).await;
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    assert_eq!(exporter.line("logtracer-exporter - the disk is full")["database"], "outbox");
+    assert_eq!(exporter.line("logtracer-exporter - disk full")["database"], "outbox");
     for round in 1..=2 {
         let ready = exporter.get("/readyz").await.text().await.unwrap();
-        assert!(ready.contains("the disk is full"), "{ready}");
-        assert_eq!(exporter.get("/healthz").await.status(), 200, "a restart would not help");
+        assert!(ready.contains("disk full"), "{ready}");
+        assert_eq!(exporter.get("/healthz").await.status(), 200, "a restart does not help");
         exporter.kill();
         exporter = disk.exporter(&["--sink", &sink]);
-        acknowledged.extend(fill_for_good(&exporter, round * 1_000_000).await);
+        acknowledged.extend(fill_permanently(&exporter, round * 1_000_000).await);
     }
 
-    // The sink comes back: what waits goes out, and there is room again.
+    // The sink is up again: the backlog is delivered, which frees space.
     is_down.store(false, Ordering::SeqCst);
-    send_with_patience(&exporter, 9_000_000).await;
+    send_with_retries(&exporter, 9_000_000).await;
     acknowledged.push(9_000_000);
     assert_eq!(exporter.get("/readyz").await.status(), 200);
     let outbox = "logtracer_exporter_outbox_bytes";
@@ -183,33 +181,33 @@ async fn a_full_disk_of(size: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_24_mib_loses_nothing_that_was_acknowledged() {
-    a_full_disk_of("24m").await;
+    check_full_disk("24m").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_40_mib_loses_nothing_that_was_acknowledged() {
-    a_full_disk_of("40m").await;
+    check_full_disk("40m").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_64_mib_loses_nothing_that_was_acknowledged() {
-    a_full_disk_of("64m").await;
+    check_full_disk("64m").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_140_mib_loses_nothing_that_was_acknowledged() {
-    a_full_disk_of("140m").await;
+    check_full_disk("140m").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_the_oldest_traces_of_the_store_make_room() {
+async fn on_a_full_disk_the_store_evicts_its_oldest_traces() {
     for size in ["24m", "64m"] {
         let disk = SmallDisk::new(size);
         let mut exporter = disk.exporter(&[]);
         // Much more than the disk takes.
         let last = if size == "24m" { 1_200 } else { 3_000 };
         for n in 1..=last {
-            send_with_patience(&exporter, n).await;
+            send_with_retries(&exporter, n).await;
         }
         let delivered = "logtracer_exporter_spans_delivered_total{sink=\"store\"}";
         exporter.counted(delivered, last as f64 * 20.).await;
@@ -224,14 +222,14 @@ async fn on_a_full_disk_the_oldest_traces_of_the_store_make_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_dead_letters_make_room_and_hold_up_no_other_sink() {
+async fn on_a_full_disk_dead_letters_are_evicted_and_delay_no_other_sink() {
     let good = Receiver::start(strict_otlp).await;
     let picky = Receiver::start(|_: &Request| Answer::new(400, "never")).await;
     let disk = SmallDisk::new("24m");
     let (good_name, picky_name) = (format!("otlp={}", good.url), format!("otlp={}", picky.url));
     let exporter = disk.exporter(&["--sink", &good_name, "--sink", &picky_name]);
     for n in 1..=1_000 {
-        send_with_patience(&exporter, n).await;
+        send_with_retries(&exporter, n).await;
     }
     let outbox = "logtracer_exporter_outbox_bytes";
     eventually("an empty outbox", async || (exporter.metric(outbox).await == 0.).then_some(())).await;
@@ -241,34 +239,34 @@ async fn on_a_full_disk_dead_letters_make_room_and_hold_up_no_other_sink() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_set_aside_as_it_is() {
+async fn a_file_that_is_not_a_database_is_quarantined_unchanged() {
     for (file, name) in [("outbox.db", "outbox"), ("store.db", "store"), ("dead-letters.db", "dead letters")]
     {
         let dir = tempfile::tempdir().unwrap();
-        let content = b"this is no database, and somebody may need it".repeat(50);
+        let content = b"this is not a database, and somebody may need it".repeat(50);
         std::fs::write(dir.path().join(file), &content).unwrap();
         let mut command = command(dir.path());
         command.stdout(Stdio::piped());
         let exporter = Exporter::spawn(command);
-        let aside = std::fs::read_dir(dir.path())
+        let quarantined = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .find(|path| path.to_string_lossy().contains(&format!("{file}.damaged-")));
-        assert_eq!(std::fs::read(aside.expect(name)).unwrap(), content);
+        assert_eq!(std::fs::read(quarantined.expect(name)).unwrap(), content);
         exporter.send(&request("shop", vec![span(&trace(1), 1, 0, "GET /", 0, 1)])).await;
         exporter.trace(&trace(1), 1, 0).await;
     }
 }
 
 #[test]
-fn a_database_of_another_program_is_refused() {
+fn a_database_of_another_program_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox.db");
-    let made = Command::new("python3")
+    let created = Command::new("python3")
         .args(["-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('CREATE TABLE theirs(x)')"])
         .arg(&path)
         .status();
-    assert!(made.is_ok_and(|status| status.success()), "python3 is needed, with its module sqlite3");
+    assert!(created.is_ok_and(|status| status.success()), "python3 is needed, with its module sqlite3");
     let before = std::fs::read(&path).unwrap();
     let expected = format!(
         "cannot open the outbox {}: it is the SQLite database of another program (application id 0x0)",

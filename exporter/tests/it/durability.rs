@@ -1,4 +1,4 @@
-//! What was acknowledged is never lost.
+//! Acknowledged data is never lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 /// Spans in one request.
 const SPANS: u64 = 25;
 
-/// Several clients send as fast as they can, in all protocols; in the midst of it the process is killed. Three times over.
+/// Several clients send as fast as they can, in all protocols, while the process is killed. Three rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_acknowledgement_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ async fn kill_after_acknowledgement_loses_nothing() {
 }
 
 #[tokio::test]
-async fn sigterm_flushes_and_ends_with_success() {
+async fn sigterm_flushes_and_exits_with_success() {
     let dir = tempfile::tempdir().unwrap();
     let mut exporter = Exporter::start(dir.path());
     for id in 1..=40 {
@@ -50,13 +50,13 @@ async fn sigterm_flushes_and_ends_with_success() {
     exporter.trace(TRACE, 40, 0).await;
 }
 
-/// What a sink that is down does not get in the time stays for the next start, and the end does not wait for longer.
+/// The shutdown waits no longer than the grace period. The backlog of a sink that is down is kept for the next start.
 #[tokio::test]
-async fn the_end_waits_for_a_sink_as_long_as_it_may() {
+async fn the_shutdown_waits_for_a_sink_until_the_grace_period_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = command(dir.path());
-    command.args(["--grace", "1s", "--sink", "store", "--sink", &format!("otlp=http://{nobody}")]);
+    command.args(["--grace", "1s", "--sink", "store", "--sink", &format!("otlp=http://{unused}")]);
     let mut exporter = Exporter::spawn(command);
     exporter.send(&request("shop", vec![span(TRACE, 1, 0, "work", 0, 1)])).await;
     let begin = std::time::Instant::now();
@@ -68,7 +68,7 @@ async fn the_end_waits_for_a_sink_as_long_as_it_may() {
 }
 
 #[tokio::test]
-async fn a_connection_that_stays_open_does_not_hold_up_the_end() {
+async fn an_open_connection_does_not_delay_the_shutdown() {
     let dir = tempfile::tempdir().unwrap();
     let mut exporter = Exporter::start(dir.path());
     let address = exporter.http.strip_prefix("http://").unwrap().to_owned();
@@ -79,7 +79,7 @@ async fn a_connection_that_stays_open_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_batch_that_came_twice_is_stored_once() {
+async fn a_batch_received_twice_is_stored_once() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let batch = request("shop", vec![span(TRACE, 1, 0, "work", 0, 1), span(TRACE, 2, 1, "part", 0, 1)]);

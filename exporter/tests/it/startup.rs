@@ -1,4 +1,4 @@
-//! Starting: what keeps the exporter from it is told in one line that names the culprit.
+//! Startup: an error is one line that names its cause.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -29,7 +29,7 @@ async fn health_and_readiness() {
 }
 
 #[test]
-fn an_unknown_sink_is_refused() {
+fn an_unknown_sink_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "kafka"]);
@@ -58,7 +58,7 @@ fn a_password_is_not_repeated() {
 }
 
 #[test]
-fn headers_for_one_receiver_go_to_no_other() {
+fn headers_for_one_receiver_are_not_sent_to_another() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret");
@@ -70,7 +70,7 @@ fn headers_for_one_receiver_go_to_no_other() {
 }
 
 #[test]
-fn bad_values_are_refused_with_what_was_expected() {
+fn invalid_values_are_rejected_with_the_expected_format() {
     for (option, value, expected) in [
         ("--http", "localhost", "expected an IP address and a port"),
         ("--retention-age", "72", "expected a duration above zero with its unit"),
@@ -124,15 +124,15 @@ fn two_exporters_do_not_share_a_directory() {
 }
 
 #[test]
-fn the_same_sink_twice_is_refused() {
+fn the_same_sink_twice_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "store", "--sink", "store"]);
     assert_eq!(ends(command), (Some(1), "duplicate --sink store".to_owned()));
 }
 
-/// Adds what takes so long to check, on a processor that is this fast, to a database.
-fn slow_down(database: &Path, wanted: Duration) {
+/// Adds rows to a database, so that its check takes this long on this machine.
+fn slow_down(database: &Path, target: Duration) {
     let database = Connection::open(database).unwrap();
     let check = || {
         let start = Instant::now();
@@ -140,11 +140,11 @@ fn slow_down(database: &Path, wanted: Duration) {
         assert_eq!(verdict, "ok");
         start.elapsed()
     };
-    // A search that compares almost everything with almost everything, for each row anew.
+    // The check constraint of each row is a slow substring search.
     let table = "CREATE TABLE slow(n CHECK (instr(hex(zeroblob(n)), hex(zeroblob(n / 2)) || '1') = 0))";
     database.execute_batch(&format!("{table}; INSERT INTO slow VALUES (50000)")).unwrap();
     let row = (0..3).map(|_| check()).min().unwrap();
-    let rows = wanted.as_micros() / row.as_micros().max(1);
+    let rows = target.as_micros() / row.as_micros().max(1);
     database.execute_batch("PRAGMA ignore_check_constraints = ON; BEGIN").unwrap();
     for _ in 0..rows {
         database.execute("INSERT INTO slow VALUES (50000)", []).unwrap();
@@ -153,7 +153,7 @@ fn slow_down(database: &Path, wanted: Duration) {
 }
 
 #[tokio::test]
-async fn a_check_that_takes_long_tells_that_it_goes_on() {
+async fn a_long_check_logs_its_progress() {
     let dir = tempfile::tempdir().unwrap();
     Exporter::start(dir.path()).kill();
     let outbox = dir.path().join("outbox.db");
@@ -167,8 +167,15 @@ async fn a_check_that_takes_long_tells_that_it_goes_on() {
         .collect();
     exporter.kill().unwrap();
     exporter.wait().unwrap();
-    let told = until_ready.iter().find(|line| line["message"] == "logtracer-exporter - checking a database");
-    let told = told.unwrap_or_else(|| panic!("{until_ready:?}"));
-    assert_eq!((&told["severity"], &told["path"]), (&"INFO".into(), &outbox.display().to_string().into()));
-    assert!(told["bytes"].as_u64().unwrap() > 0 && told["seconds"].as_u64().unwrap() >= 5, "{told}");
+    let progress =
+        until_ready.iter().find(|line| line["message"] == "logtracer-exporter - checking a database");
+    let progress = progress.unwrap_or_else(|| panic!("{until_ready:?}"));
+    assert_eq!(
+        (&progress["severity"], &progress["path"]),
+        (&"INFO".into(), &outbox.display().to_string().into())
+    );
+    assert!(
+        progress["bytes"].as_u64().unwrap() > 0 && progress["seconds"].as_u64().unwrap() >= 5,
+        "{progress}"
+    );
 }

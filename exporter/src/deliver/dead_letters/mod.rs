@@ -87,7 +87,7 @@ impl DeadLetters {
     ) -> anyhow::Result<Self> {
         let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.without_recovery()?;
         let bytes = bytes(&connection).context("failed to read the dead letters")?;
-        let pages = reserve.share() / 4 / u64::from(schema::KIND.page_size);
+        let pages = reserve.share_bytes() / 4 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
         let file = Mutex::new(File { connection, bytes });
         Ok(Self(Arc::new(Inner { file, max_bytes, reserve, metrics })))
@@ -103,7 +103,7 @@ impl DeadLetters {
             let is_full = inner.reserve.is_full();
             // On a full disk, twice as much is evicted as is stored, down to what fits in the disk reserve.
             let fewer = file.bytes.saturating_sub(chunk.bytes() as u64);
-            let bound = if is_full { fewer.max(inner.reserve.share() / 2) } else { u64::MAX };
+            let bound = if is_full { fewer.max(inner.reserve.share_bytes() / 2) } else { u64::MAX };
             let max_bytes = inner.max_bytes.min(bound);
             let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for slice in chunk.slices() {

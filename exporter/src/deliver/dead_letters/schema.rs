@@ -1,8 +1,8 @@
 //! The table of `dead-letters.db`.
 
-use crate::storage::sqlite::Kind;
+use crate::storage::sqlite::DatabaseKind;
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "file of dead letters",
     application_id: 0x6c74_646c, // "ltdl"
     version: 1,

@@ -1,4 +1,4 @@
-//! The outbox as its users see it: append, feed, advance, bounds, restarts.
+//! The outbox as its users see it: append, read, advance, limits, restarts.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-mod bad_days;
+mod corruption;
 
 use super::*;
 use crate::clock::unix_millis;
@@ -21,22 +21,22 @@ fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics
     (outbox, thread, metrics)
 }
 
-/// A sink that takes everything.
+/// Returns the subscription of a sink that takes all signals.
 fn subscription(sink: &str) -> Subscription {
     Subscription { sink: sink.to_owned(), takes_logs: true }
 }
 
-/// Notes that a sink has all of these batches.
-async fn pass(reader: &Reader, batches: &[Batch], tally: &Tally) {
+/// Acknowledges all of these batches.
+async fn acknowledge(reader: &Reader, batches: &[Batch], tally: &Tally) {
     let cursor = reader.cursor();
     let taken = batches.iter().filter(|batch| cursor.takes(batch.signal));
-    let passed = taken.map(|batch| Settled {
+    let settled = taken.map(|batch| Settled {
         id: batch.id,
         signal: batch.signal,
         items: batch.items.into(),
         tally: tally.clone(),
     });
-    cursor.advance(batches.last().unwrap().id, passed.collect()).await.unwrap();
+    cursor.advance(batches.last().unwrap().id, settled.collect()).await.unwrap();
 }
 
 fn batch(byte: u8) -> Bytes {
@@ -52,7 +52,7 @@ fn dropped(metrics: &Metrics, sink: &str, reason: &'static str) -> u64 {
 }
 
 #[tokio::test]
-async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
+async fn batches_are_read_in_order_and_kept_until_every_sink_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
     for byte in 1..=3 {
@@ -63,9 +63,9 @@ async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
     assert_eq!(ids(&batches), [1, 2, 3]);
     assert_eq!((batches[1].items, &batches[1].body), (5, &batch(2)));
     a.cursor().advance(3, Vec::new()).await.unwrap();
-    assert_eq!((metrics.outbox_bytes.get(), outbox.lags()), (300, vec![0, 3]));
+    assert_eq!((metrics.outbox_bytes.get(), outbox.backlogs()), (300, vec![0, 3]));
     b.cursor().advance(2, Vec::new()).await.unwrap();
-    assert_eq!((metrics.outbox_bytes.get(), outbox.lags()), (100, vec![0, 1]));
+    assert_eq!((metrics.outbox_bytes.get(), outbox.backlogs()), (100, vec![0, 1]));
     assert_eq!(ids(&b.next().await.unwrap()), [3]);
     b.cursor().advance(3, Vec::new()).await.unwrap();
     assert_eq!((metrics.outbox_bytes.get(), outbox.oldest_ms()), (0, None));
@@ -73,7 +73,7 @@ async fn batches_come_out_in_order_and_stay_until_every_sink_has_them() {
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_where_each_sink_was() {
+async fn each_sink_continues_at_its_cursor_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
@@ -85,17 +85,17 @@ async fn a_restart_goes_on_where_each_sink_was() {
         drop(outbox);
         thread.join().unwrap();
     }
-    // "a" is gone, "new" starts with what waits; ids are not used again.
+    // "a" is removed. "new" starts with the waiting batches. Ids are not reused.
     let (outbox, _thread, metrics) = open_with(dir.path(), &["b", "new"]);
     assert_eq!(metrics.outbox_bytes.get(), 200);
     outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
     assert_eq!(ids(&outbox.reader(0).unwrap().next().await.unwrap()), [2, 3, 4]);
     assert_eq!(ids(&outbox.reader(1).unwrap().next().await.unwrap()), [2, 3, 4]);
-    assert_eq!(dropped(&metrics, "a", "sink removed"), 0, "a had everything");
+    assert_eq!(dropped(&metrics, "a", "sink removed"), 0, "a has acknowledged everything");
 }
 
 #[tokio::test]
-async fn what_a_removed_sink_had_not_got_is_counted() {
+async fn the_backlog_of_a_removed_sink_is_counted_as_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, thread, _) = open_with(dir.path(), &["a", "b"]);
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
@@ -106,7 +106,7 @@ async fn what_a_removed_sink_had_not_got_is_counted() {
 }
 
 #[tokio::test]
-async fn a_new_sink_beside_an_empty_outbox_has_nothing_to_wait_for() {
+async fn a_new_sink_of_an_empty_outbox_has_no_backlog() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (outbox, thread, _) = open_with(dir.path(), &["a"]);
@@ -116,13 +116,13 @@ async fn a_new_sink_beside_an_empty_outbox_has_nothing_to_wait_for() {
         thread.join().unwrap();
     }
     let (outbox, _thread, _) = open_with(dir.path(), &["a", "new"]);
-    assert_eq!(outbox.lags(), [0, 0]);
+    assert_eq!(outbox.backlogs(), [0, 0]);
     outbox.append(Signal::Traces, batch(2), 5).await.unwrap();
     assert_eq!(ids(&outbox.reader(1).unwrap().next().await.unwrap()), [2]);
 }
 
 #[tokio::test]
-async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() {
+async fn a_full_outbox_drops_only_batches_that_some_sink_has_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["quick", "down"]);
     for byte in 0..10 {
@@ -133,7 +133,7 @@ async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() 
         Err(AppendError::Full { waiting_bytes: 1000 })
     );
 
-    // As soon as one sink has the oldest, the other no longer holds up new spans.
+    // When one sink has the oldest batch, the other sink no longer blocks new batches.
     outbox.reader(0).unwrap().cursor().advance(4, Vec::new()).await.unwrap();
     outbox.append(Signal::Traces, batch(11), 5).await.unwrap();
     assert_eq!(dropped(&metrics, "down", "outbox full"), 5);
@@ -143,18 +143,18 @@ async fn a_full_outbox_refuses_what_no_sink_has_and_drops_what_only_some_lack() 
 }
 
 #[tokio::test]
-async fn what_waits_too_long_is_dropped_and_counted() {
+async fn batches_that_exceed_the_maximum_age_are_dropped_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a", "b"]);
     for byte in 1..=3 {
         outbox.append(Signal::Traces, batch(byte), 5).await.unwrap();
     }
     outbox.reader(0).unwrap().cursor().advance(2, Vec::new()).await.unwrap();
-    outbox.expire(unix_millis()).await;
+    outbox.drop_expired(unix_millis()).await;
     outbox.append(Signal::Traces, batch(4), 5).await.unwrap();
-    assert_eq!(metrics.outbox_bytes.get(), 400, "nothing is old yet");
+    assert_eq!(metrics.outbox_bytes.get(), 400, "no batch is old yet");
 
-    outbox.expire(unix_millis() + 61_000).await;
+    outbox.drop_expired(unix_millis() + 61_000).await;
     outbox.append(Signal::Traces, batch(5), 5).await.unwrap();
     assert_eq!(metrics.outbox_bytes.get(), 100);
     assert_eq!((dropped(&metrics, "a", "age"), dropped(&metrics, "b", "age")), (10, 20));
@@ -162,7 +162,7 @@ async fn what_waits_too_long_is_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn logs_pass_a_sink_that_does_not_take_them() {
+async fn a_sink_that_does_not_take_logs_gets_empty_batches_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
@@ -181,40 +181,40 @@ async fn logs_pass_a_sink_that_does_not_take_them() {
     let (mut all, mut spans_only) = (outbox.reader(0).unwrap(), outbox.reader(1).unwrap());
     let batches = all.next().await.unwrap();
     assert_eq!((batches[1].signal, &batches[1].body), (Signal::Logs, &batch(2)));
-    let passed = Tally::default();
-    pass(&all, &batches, &passed).await;
-    assert_eq!((passed.spans.get(), passed.log_records.get()), (5, 7));
+    let delivered = Tally::default();
+    acknowledge(&all, &batches, &delivered).await;
+    assert_eq!((delivered.spans.get(), delivered.log_records.get()), (5, 7));
 
     let batches = spans_only.next().await.unwrap();
     assert_eq!((batches[1].signal, batches[1].body.len()), (Signal::Logs, 0));
     assert!(!spans_only.cursor().takes(Signal::Logs));
-    // Nobody loses what nobody wanted.
-    outbox.expire(unix_millis() + 61_000).await;
-    pass(&spans_only, &batches, &passed).await;
-    assert_eq!((passed.spans.get(), passed.log_records.get()), (5, 7));
-    let given_up = metrics.dropped("spans only", "age");
-    assert_eq!((given_up.spans.get(), given_up.log_records.get()), (5, 0));
+    // Logs are not counted as dropped for a sink that does not take them.
+    outbox.drop_expired(unix_millis() + 61_000).await;
+    acknowledge(&spans_only, &batches, &delivered).await;
+    assert_eq!((delivered.spans.get(), delivered.log_records.get()), (5, 7));
+    let dropped = metrics.dropped("spans only", "age");
+    assert_eq!((dropped.spans.get(), dropped.log_records.get()), (5, 0));
 }
 
 #[tokio::test]
-async fn what_expires_during_its_delivery_is_counted_once() {
+async fn a_batch_dropped_during_its_delivery_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     let mut reader = outbox.reader(0).unwrap();
     let mut batches = reader.next().await.unwrap();
-    outbox.expire(unix_millis() + 61_000).await;
+    outbox.drop_expired(unix_millis() + 61_000).await;
     outbox.append(Signal::Traces, batch(2), 7).await.unwrap();
     batches.extend(reader.next().await.unwrap());
     assert_eq!(ids(&batches), [1, 2]);
     let delivered = Tally::default();
-    pass(&reader, &batches, &delivered).await;
+    acknowledge(&reader, &batches, &delivered).await;
     assert_eq!((dropped(&metrics, "a", "age"), delivered.spans.get()), (5, 7));
 }
 
-/// The writer commits what it gives up before it shows the cursors.
+/// The writer commits the deletion of dropped batches before it publishes the cursors.
 #[tokio::test]
-async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
+async fn a_reader_waits_for_the_cursor_of_dropped_batches() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, _) = open_with(dir.path(), &["a"]);
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_feed_waits_for_the_cursor_of_what_is_gone() {
     assert_eq!(
         reader.next().await,
         Err("batches after 0 are missing".to_owned()),
-        "nothing moves the cursor"
+        "the cursor does not move"
     );
 
     let next = tokio::spawn(async move { reader.next().await });
@@ -255,21 +255,21 @@ async fn many_appends_share_commits() {
 }
 
 #[tokio::test]
-async fn a_failed_commit_is_told_and_readiness_recovers() {
+async fn a_failed_commit_is_reported_and_the_outbox_becomes_writable_again() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, _thread, metrics) = open_with(dir.path(), &["a"]);
-    assert_eq!(outbox.writable().await, Ok(()));
-    // Another process cannot lock the table away for long, but a trigger can stand for any failure.
+    assert_eq!(outbox.check_writable().await, Ok(()));
+    // A trigger simulates any failure of the database.
     let other = rusqlite::Connection::open(dir.path().join("outbox.db")).unwrap();
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'disk on fire'); END;
                    CREATE TRIGGER np BEFORE UPDATE ON probe BEGIN SELECT RAISE(ABORT, 'still on fire'); END;";
     other.execute_batch(trigger).unwrap();
     let error = outbox.append(Signal::Traces, batch(1), 5).await.unwrap_err();
     assert_eq!(error, AppendError::Unwritable("disk on fire".to_owned()));
-    assert_eq!(outbox.writable().await, Err("still on fire".to_owned()));
+    assert_eq!(outbox.check_writable().await, Err("still on fire".to_owned()));
     assert_eq!((metrics.outbox_bytes.get(), metrics.committed.spans.get()), (0, 0));
     other.execute_batch("DROP TRIGGER no; DROP TRIGGER np;").unwrap();
-    assert_eq!(outbox.writable().await, Ok(()));
+    assert_eq!(outbox.check_writable().await, Ok(()));
     outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
     assert_eq!(ids(&outbox.reader(0).unwrap().next().await.unwrap()), [1]);
 }
