@@ -90,7 +90,7 @@ struct State {
     problem: Mutex<Option<String>>,
     /// When the oldest waiting batch was received, in milliseconds since 1970.
     oldest_ms: Mutex<Option<i64>>,
-    /// How many times the file has been replaced. Readers then open the new file.
+    /// The number of times that the file was replaced. Readers open the new file when it changes.
     replacements: watch::Sender<u64>,
 }
 

@@ -16,8 +16,8 @@ const MAX_COMMIT_BATCHES: usize = 64;
 /// Recovers the cursors and the readable batches after this id, and logs the result. Without an id it uses the lowest
 /// recovered cursor.
 ///
-/// An error is one of the new file, or a transient one: repeat the call. The call keeps rows that the new file already
-/// has. The WAL of the new file does not get much longer than `max_bytes`.
+/// Fails only if the new file fails or the error is transient. The call can then be repeated, because it keeps the rows
+/// that the new file already has. The WAL of the new file does not get much longer than `max_bytes`.
 pub(super) fn recover(
     file: &Quarantined,
     into: &mut Connection,
@@ -65,7 +65,7 @@ impl Copy<'_> {
         let lowest_cursor = self.cursors(&from)?;
         let after = after.or(lowest_cursor).unwrap_or(0);
         let (last_id, error) = self.batches(&from, "ORDER BY id", after)?;
-        // From the other end back to the corrupt pages.
+        // From the last batch back to the corrupt pages.
         let (_, error_from_end) = self.batches(&from, "ORDER BY id DESC", last_id)?;
         Ok(error.or(error_from_end))
     }
@@ -137,7 +137,7 @@ impl Copy<'_> {
     }
 }
 
-/// Returns the error as a value if the quarantined file is its cause; fails with a transient error.
+/// Returns an error that the quarantined file causes as a value. Fails with a transient error.
 fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
     if sqlite::is_transient(&error) { Err(error) } else { Ok(error) }
 }

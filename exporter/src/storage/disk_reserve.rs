@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use crate::log::{self, Severity, Value};
 use crate::storage::sqlite;
 
-/// What logs and errors call a full disk.
+/// The text for a full disk in logs and errors.
 pub(crate) const DISK_FULL: &str = "disk full";
 
 /// The reserve is this fraction of the disk, within the limits below.
@@ -32,7 +32,7 @@ const SHARES: u64 = 6;
 /// The minimum time between two tries to restore the reserve.
 const RESTORE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A handle to the disk reserve. Clones share it.
+/// A handle to the disk reserve. Clones share the reserve.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskReserve(Arc<Inner>);
 
@@ -131,7 +131,7 @@ impl DiskReserve {
         self.0.bytes + self.share_bytes()
     }
 
-    /// Deletes the reserve if this error comes from a full disk. Returns whether it does.
+    /// Deletes the reserve if a full disk is the cause of this error. Returns whether it is.
     pub(crate) fn release_if_disk_full(&self, error: &rusqlite::Error, database: &str) -> bool {
         let is_full = sqlite::is_disk_full(error);
         if is_full {

@@ -5,7 +5,7 @@
 //!                             readable data is recovered
 //! ```
 //!
-//! Each step renames the WAL and then the file, so that a file is never at a place that its WAL has not reached.
+//! Each step renames the WAL before the file, so that a renamed file always has its WAL.
 //! A crash can come between any two renames. The next start finds the pending files and continues.
 
 use std::fs::{self, File};
@@ -24,12 +24,12 @@ const PENDING: &str = ".pending";
 /// A quarantined file that is not recovered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quarantined {
-    /// The path of the file after the recovery.
+    /// The final path of the file.
     pub(crate) path: PathBuf,
 }
 
 impl Quarantined {
-    /// Returns the path of the file until then.
+    /// Returns the path of the file until it is recovered.
     pub(crate) fn pending(&self) -> PathBuf {
         with_suffix(&self.path, PENDING)
     }
@@ -54,7 +54,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Returns the new database; nothing is recovered from the quarantined files.
+    /// Returns the new database, without recovering the quarantined files.
     pub(crate) fn without_recovery(self) -> anyhow::Result<Connection> {
         for file in &self.quarantined {
             file.mark_recovered().with_context(|| format!("cannot rename {}", file.pending().display()))?;
@@ -75,8 +75,9 @@ pub(crate) fn open_or_replace(path: &Path, kind: &DatabaseKind) -> anyhow::Resul
     }
 }
 
-/// Quarantines a corrupt file and opens a new one. No connection may have the file open for writing. Can be repeated
-/// after an error.
+/// Quarantines a corrupt file and opens a new one. After an error, the call can be repeated.
+///
+/// No connection may have the file open for writing.
 pub(crate) fn replace(path: &Path, kind: &DatabaseKind, reason: &str) -> anyhow::Result<Opened> {
     swap(path, kind, reason)?;
     opened(open(path, kind)?, path, kind)
@@ -165,7 +166,7 @@ fn interrupted(path: &Path) -> io::Result<Option<Quarantined>> {
     Ok(pending_names(path)?.into_iter().find(has_only_wal))
 }
 
-/// Returns all pending names in the directory, by file or by WAL.
+/// Returns the quarantined files of which the directory contains a pending file or WAL.
 fn pending_names(path: &Path) -> io::Result<Vec<Quarantined>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
@@ -187,7 +188,7 @@ fn pending_names(path: &Path) -> io::Result<Vec<Quarantined>> {
     Ok(names.into_iter().map(|name| Quarantined { path: dir.join(name) }).collect())
 }
 
-/// Renames the new file to the path, if the corrupt file is moved away.
+/// Renames the new file to the path if the corrupt file has been moved away.
 fn put_in_place(path: &Path) -> io::Result<()> {
     if !path.exists() {
         rename_if_exists(&with_suffix(path, ".new"), path)?;

@@ -42,18 +42,21 @@ fn an_unknown_sink_is_rejected() {
 }
 
 #[test]
-fn a_password_is_not_repeated() {
-    for place in ["option", "environment"] {
+fn a_password_is_not_printed() {
+    for source in ["option", "environment"] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = command(dir.path());
-        match place {
+        match source {
             "option" => command.args(["--sink", "otlp=grpc://me:secret@tempo:4317"]),
             _ => command.env("LOGTRACER_SINK", "otlp=grpc://me:secret@tempo:4317"),
         };
         let (code, stderr) = ends(command);
-        assert_eq!(code, Some(2), "{place}");
-        assert!(stderr.contains("a URL with a user is for http and https"), "{place}: {stderr}");
-        assert!(!stderr.contains("secret"), "{place}: {stderr}");
+        assert_eq!(code, Some(2), "{source}");
+        assert!(
+            stderr.contains("a user in the URL is supported for http and https only"),
+            "{source}: {stderr}"
+        );
+        assert!(!stderr.contains("secret"), "{source}: {stderr}");
     }
 }
 
