@@ -1,4 +1,4 @@
-//! The sink `cloud-trace` against a Cloud Trace that refuses what Google's documentation forbids.
+//! The sink `cloud-trace` with a Cloud Trace that rejects what Google's documentation forbids.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::harness::{Exporter, command, eventually, request, string};
 use crate::receiver::{Answer, Receiver, Request};
 use crate::sinks::dead_letters;
 
-/// A Cloud Trace that takes what is right.
+/// Starts a Cloud Trace that accepts valid calls.
 pub(crate) async fn cloud_trace() -> Receiver {
     Receiver::start(strict).await
 }
@@ -31,7 +31,7 @@ pub(crate) fn strict(request: &Request) -> Answer {
     }
 }
 
-/// What the receiver has taken: each span with its project, by span id.
+/// Returns the spans that the receiver accepted, each with its project, by span id.
 pub(crate) fn written(receiver: &Receiver) -> BTreeMap<String, (String, Written)> {
     let mut written = BTreeMap::new();
     for request in receiver.accepted() {
@@ -69,8 +69,8 @@ fn attribute(key: &str, value: Any) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
 }
 
-/// Spans at every limit, and beyond.
-fn odd_spans() -> Vec<Span> {
+/// Returns spans at every limit, and beyond.
+fn spans_at_the_limits() -> Vec<Span> {
     let long = "ä😀".repeat(300);
     let many = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), &long)).collect::<Vec<_>>();
     let short = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), "ä")).collect::<Vec<_>>();
@@ -119,11 +119,11 @@ fn odd_spans() -> Vec<Span> {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_within_googles_limits() {
+async fn requests_to_cloud_trace_are_within_its_limits() {
     let receiver = cloud_trace().await;
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
-    exporter.send(&request(&"shop".repeat(200), odd_spans())).await;
+    exporter.send(&request(&"shop".repeat(200), spans_at_the_limits())).await;
     let written = eventually("12 spans", async || {
         let written = written(&receiver);
         (written.len() == 12).then_some(written)
@@ -139,7 +139,7 @@ async fn what_is_sent_is_within_googles_limits() {
     assert_eq!((name.value.len(), name.truncated_byte_count), (128, 1800 - 128));
     assert_eq!(of(3).end_time, of(3).start_time);
     let attributes = of(4).attributes.as_ref().unwrap();
-    // The agent, the name of the service twice, and 29 of the span's hundred.
+    // The agent, the service name twice, and 29 of the span's hundred.
     assert_eq!((attributes.attribute_map.len(), attributes.dropped_attributes_count), (32, 71));
     let Some(Attribute::StringValue(text)) = &attributes.attribute_map["key.000"].value else {
         panic!("a text")
@@ -265,7 +265,7 @@ async fn both_generations_of_http_attributes_have_the_same_labels() {
 }
 
 #[tokio::test]
-async fn spans_of_several_projects_go_to_their_own() {
+async fn each_span_is_written_to_its_project() {
     let receiver = Receiver::start(|request: &Request| match batch_write(request) {
         Ok((project, _)) if project == "locked-project" => error(403, "PERMISSION_DENIED", "no access"),
         _ => strict(request),
@@ -296,7 +296,7 @@ async fn spans_of_several_projects_go_to_their_own() {
 }
 
 #[tokio::test]
-async fn a_span_that_google_refuses_does_not_sink_its_batch() {
+async fn a_rejected_span_does_not_cost_its_batch() {
     let receiver = Receiver::start(|request: &Request| match batch_write(request) {
         Ok((_, spans)) if spans.iter().any(|span| span.display_name.as_ref().unwrap().value == "bad") => {
             error(400, "INVALID_ARGUMENT", "this name is not allowed")
@@ -319,7 +319,7 @@ async fn a_span_that_google_refuses_does_not_sink_its_batch() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_or_too_far_ahead_is_not_sent() {
+async fn spans_outside_the_accepted_times_are_not_sent() {
     const DAY: u64 = 24 * 3600 * 1_000_000_000;
     let receiver = cloud_trace().await;
     let dir = tempfile::tempdir().unwrap();
@@ -334,12 +334,15 @@ async fn what_is_too_old_or_too_far_ahead_is_not_sent() {
     let dropped = "logtracer_exporter_spans_dropped_total{sink=\"cloud-trace\",reason=\"rejected\"}";
     exporter.counted(dropped, 3.).await;
     let list = dead_letters(dir.path(), &["list"]);
-    assert!(list.contains("3 spans") && list.contains("started within the last 14 days"), "{list}");
-    assert_eq!((receiver.answered(200), receiver.answered(400)), (1, 0), "one call, and nothing tried");
+    assert!(
+        list.contains("3 spans") && list.contains("start within the last 14 or the next 3 days"),
+        "{list}"
+    );
+    assert_eq!((receiver.answered(200), receiver.answered(400)), (1, 0), "one call, without retries");
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_waited_for_and_a_missing_permission_too() {
+async fn an_exceeded_quota_and_a_missing_permission_are_retried() {
     let count = AtomicUsize::new(0);
     let receiver = Receiver::start(move |request: &Request| match count.fetch_add(1, Ordering::SeqCst) {
         0 => {

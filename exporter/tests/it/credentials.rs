@@ -1,4 +1,4 @@
-//! Tokens for Google Cloud, from every place that Application Default Credentials know.
+//! Tokens for Google Cloud, from every source of Application Default Credentials.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,11 +10,11 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use serde_json::json;
 
 use crate::cloud_trace::{cloud_trace, span, strict, written};
-use crate::google::{MetadataServer, beyond_the_limits_of_telemetry, error};
+use crate::google::{MetadataServer, error, exceeded_telemetry_limit};
 use crate::harness::{Exporter, command, ends, eventually, request, string};
 use crate::receiver::{Answer, Receiver, Request, arrived, otlp};
 
-/// An environment without credentials but those that a test gives.
+/// A command without credentials, except those that a test adds.
 fn with_credentials(dir: &Path, receiver: &Receiver, home: &Path) -> Command {
     let mut command = command(dir);
     command
@@ -57,13 +57,13 @@ async fn tokens_come_from_the_metadata_server_and_are_renewed() {
         "scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Ftrace.append"
     );
 
-    // From now on only later tokens are good.
-    valid.store(metadata_server.given() + 1, Ordering::SeqCst);
+    // From now on only later tokens are valid.
+    valid.store(metadata_server.issued() + 1, Ordering::SeqCst);
     exporter.send(&request("shop", vec![span(2, "b")])).await;
     eventually("another span", async || (written(&receiver).len() == 2).then_some(())).await;
 }
 
-/// Sends a span by a token of the metadata server, and waits until it is written.
+/// Sends a span with a token of the metadata server, and waits until it is written.
 async fn writes_a_span(receiver: &Receiver, metadata_server: &MetadataServer) {
     let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut command = with_credentials(dir.path(), receiver, home.path());
@@ -73,16 +73,16 @@ async fn writes_a_span(receiver: &Receiver, metadata_server: &MetadataServer) {
     eventually("a span", async || (written(receiver).len() == 1).then_some(())).await;
 }
 
-/// Beside a pod it starts no sooner than that.
+/// The metadata server can start after the pod.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_metadata_server_that_comes_late_is_waited_for() {
+async fn a_late_metadata_server_is_waited_for() {
     let metadata_server = MetadataServer::start_late(3, 3600).await;
     let receiver = cloud_trace().await;
     writes_a_span(&receiver, &metadata_server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_is_not_accepted_is_replaced_before_its_time() {
+async fn a_rejected_token_is_replaced_before_it_expires() {
     let metadata_server = MetadataServer::start(3600).await;
     let receiver = Receiver::start(move |request: &Request| {
         match request.headers.get("authorization").map(|value| value.to_str().unwrap()) {
@@ -92,11 +92,11 @@ async fn a_token_that_is_not_accepted_is_replaced_before_its_time() {
     })
     .await;
     writes_a_span(&receiver, &metadata_server).await;
-    assert_eq!(metadata_server.given(), 2);
+    assert_eq!(metadata_server.issued(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_credentials_of_a_user_are_exchanged_for_a_token() {
+async fn user_credentials_are_exchanged_for_a_token() {
     let token_server = Receiver::start(|request: &Request| {
         let form = String::from_utf8_lossy(&request.body).into_owned();
         if !form.contains("refresh-1") {
@@ -132,7 +132,7 @@ async fn the_credentials_of_a_user_are_exchanged_for_a_token() {
     eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
     drop(exporter);
 
-    // Another project pays, if the environment says so; for the Telemetry API as well.
+    // The environment can name another quota project, for the Telemetry API as well.
     let charged = Receiver::start(|request: &Request| {
         match request.headers.get("x-goog-user-project").map(|value| value.to_str().unwrap()) {
             Some("charged-project") => Answer::ok(),
@@ -181,10 +181,10 @@ async fn the_key_of_a_service_account_signs_tokens() {
     let exporter = Exporter::spawn(command);
     exporter.send(&request("shop", vec![span(1, "a")])).await;
     eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
-    assert_eq!(written(&receiver)["0000000000000001"].0, "key-project", "the file tells the project");
+    assert_eq!(written(&receiver)["0000000000000001"].0, "key-project", "the file names the project");
 }
 
-/// A server that exchanges what comes from elsewhere for a token of Google's.
+/// Starts a server that exchanges foreign tokens for Google tokens.
 async fn exchange() -> Receiver {
     Receiver::start(|request: &Request| {
         let form = String::from_utf8_lossy(&request.body).into_owned();
@@ -201,7 +201,7 @@ async fn exchange() -> Receiver {
     .await
 }
 
-/// An exporter with this file of credentials delivers with this token.
+/// Asserts that an exporter with this credentials file delivers with this token.
 async fn delivers_with(token: &'static str, content: serde_json::Value) {
     let receiver = Receiver::start(move |request: &Request| {
         if request.headers.get("authorization").is_none_or(|value| value != token) {
@@ -286,7 +286,7 @@ async fn a_service_account_is_impersonated() {
 }
 
 #[tokio::test]
-async fn missing_credentials_are_told_at_the_start() {
+async fn missing_credentials_are_reported_at_the_start() {
     let receiver = cloud_trace().await;
     let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = |arguments: &[&str], file: Option<&str>| {
@@ -316,10 +316,10 @@ async fn missing_credentials_are_told_at_the_start() {
     assert!(message.contains("/nowhere/key.json"), "{message}");
     let (code, message) = run(&["--auth", "none"], None);
     assert_eq!(code, Some(1));
-    assert!(message.contains("give --project ID"), "{message}");
+    assert!(message.contains("set --project ID"), "{message}");
     let (code, message) = run(&["--project", "No Project"], None);
     assert_eq!(code, Some(2));
-    assert!(message.contains("expected the id of a project"), "{message}");
+    assert!(message.contains("expected a project id"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,7 +333,7 @@ async fn the_telemetry_api_gets_otlp_with_a_project_and_a_token() {
             Ok(decoded) => decoded,
             Err(mistake) => return error(400, "INVALID_ARGUMENT", &mistake),
         };
-        if let Some(mistake) = beyond_the_limits_of_telemetry(&decoded) {
+        if let Some(mistake) = exceeded_telemetry_limit(&decoded) {
             return error(400, "INVALID_ARGUMENT", mistake);
         }
         let has_project = decoded.resource_spans.iter().all(|of_resource| {
@@ -368,5 +368,5 @@ async fn the_telemetry_api_gets_otlp_with_a_project_and_a_token() {
     all.resource_spans.append(&mut other.resource_spans);
     exporter.send(&all).await;
     eventually("2 spans", async || (arrived(&receiver.accepted()).len() == 2).then_some(())).await;
-    assert_eq!((receiver.accepted().len(), receiver.answered(400)), (2, 0), "a call for each project");
+    assert_eq!((receiver.accepted().len(), receiver.answered(400)), (2, 0), "one call for each project");
 }

@@ -1,6 +1,6 @@
-//! A Cloud Trace and a metadata server on loopback, as strict as Google's documentation is.
+//! A Cloud Trace and a metadata server on loopback, as strict as Google's documentation.
 //!
-//! What is sent to Cloud Trace is read with Google's own types; a field that they do not know is a mistake.
+//! Requests to Cloud Trace are read with Google's own types. An unknown field is an error.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,13 @@ use crate::receiver::{Answer, Receiver, Request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The body of an error as Google's APIs answer it.
+/// Returns an error response of Google's APIs.
 pub(crate) fn error(status: u16, name: &str, message: &str) -> Answer {
     let body = json!({ "error": { "code": status, "message": message, "status": name } });
     Answer::new(status, body.to_string())
 }
 
-/// The spans of a call to `projects.traces.batchWrite`, with the project, if nothing is wrong with it.
+/// Returns the project and the spans of a valid call to `projects.traces.batchWrite`.
 pub(crate) fn batch_write(request: &Request) -> Result<(String, Vec<Span>), String> {
     let path = request.uri.path();
     let project = path
@@ -53,7 +53,7 @@ pub(crate) fn batch_write(request: &Request) -> Result<(String, Vec<Span>), Stri
     Ok((project.to_owned(), spans))
 }
 
-/// The rules of the reference and the page "Quotas and limits".
+/// Checks a span by the reference and the page "Quotas and limits".
 fn check(project: &str, span: &Span) -> Result<(), &'static str> {
     let rule = |holds: bool, mistake| if holds { Ok(()) } else { Err(mistake) };
     let ids = span
@@ -136,8 +136,8 @@ fn check_attributes(attributes: &Attributes, max: usize) -> Result<(), &'static 
     Ok(())
 }
 
-/// What the Telemetry API would refuse of this, by the page "Quotas and limits".
-pub(crate) fn beyond_the_limits_of_telemetry(request: &ExportTraceServiceRequest) -> Option<&'static str> {
+/// Returns why the Telemetry API would reject this request, by the page "Quotas and limits".
+pub(crate) fn exceeded_telemetry_limit(request: &ExportTraceServiceRequest) -> Option<&'static str> {
     let are_fine = |attributes: &[KeyValue]| {
         let is_fine = |attribute: &KeyValue| {
             attribute.key.len() <= 512
@@ -164,7 +164,7 @@ pub(crate) fn beyond_the_limits_of_telemetry(request: &ExportTraceServiceRequest
     None
 }
 
-/// A metadata server that gives away tokens `token-1`, `token-2` and so on, each good for so many seconds.
+/// A metadata server that issues the tokens `token-1`, `token-2` and so on, each valid for some seconds.
 pub(crate) struct MetadataServer {
     pub(crate) receiver: Receiver,
     given: Arc<AtomicUsize>,
@@ -172,12 +172,12 @@ pub(crate) struct MetadataServer {
 }
 
 impl MetadataServer {
-    /// Tokens are valid for so many seconds.
+    /// Starts a server whose tokens are valid for this many seconds.
     pub(crate) async fn start(seconds: u64) -> Self {
         Self::start_late(0, seconds).await
     }
 
-    /// Asked for the project, it has nothing to say so many times.
+    /// Starts a server that fails the first requests for the project.
     pub(crate) async fn start_late(times: usize, seconds: u64) -> Self {
         let asked_for_project = AtomicUsize::new(0);
         let given = Arc::new(AtomicUsize::new(0));
@@ -208,13 +208,13 @@ impl MetadataServer {
         Self { receiver, given, scopes }
     }
 
-    /// Host and port, for `GCE_METADATA_HOST`.
+    /// Returns the host and the port, for `GCE_METADATA_HOST`.
     pub(crate) fn host(&self) -> &str {
         self.receiver.url.strip_prefix("http://").unwrap()
     }
 
-    /// How many tokens have been given away.
-    pub(crate) fn given(&self) -> usize {
+    /// Returns the number of issued tokens.
+    pub(crate) fn issued(&self) -> usize {
         self.given.load(Ordering::SeqCst)
     }
 }

@@ -1,11 +1,11 @@
-//! What the program says of its options, and what the document says.
+//! The options in `--help`, and in docs/exporter.md.
 
 use std::process::Command;
 
 use clap::CommandFactory;
 use logtracer_exporter::Config;
 
-fn says(option: &str) -> String {
+fn output_of(option: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOGTRACER_")) {
         command.env_remove(name);
@@ -15,7 +15,7 @@ fn says(option: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Each option with its environment variable and its default, as a row of the document.
+/// Returns each option with its environment variable and its default, as a row of the document.
 fn rows() -> Vec<String> {
     let command = Config::command();
     let options = command.get_arguments().filter(|option| option.get_env().is_some());
@@ -31,16 +31,16 @@ fn rows() -> Vec<String> {
 }
 
 #[test]
-fn the_document_has_every_option_and_no_other() {
+fn exactly_the_existing_options_are_documented() {
     let document = include_str!("../../../docs/exporter.md");
-    let told: Vec<&str> =
+    let documented: Vec<&str> =
         document.lines().filter(|line| line.starts_with("| `--") && line.contains("LOGTRACER_")).collect();
-    assert_eq!(told, rows());
+    assert_eq!(documented, rows());
 }
 
 #[test]
-fn help_has_every_option_with_its_default_and_its_variable() {
-    let help = says("--help").split_whitespace().collect::<Vec<_>>().join(" ");
+fn help_shows_each_option_with_its_default_and_its_variable() {
+    let help = output_of("--help").split_whitespace().collect::<Vec<_>>().join(" ");
     for option in Config::command().get_arguments().filter(|option| option.get_env().is_some()) {
         let name = option.get_long().unwrap();
         let value = option.get_value_names().unwrap()[0].as_str();
@@ -61,5 +61,5 @@ fn help_has_every_option_with_its_default_and_its_variable() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    assert_eq!(says("--version"), format!("logtracer-exporter {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(output_of("--version"), format!("logtracer-exporter {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -1,4 +1,4 @@
-//! Sinks against receivers that are strict, slow, failing, or not there.
+//! Sinks with receivers that are strict, slow, failing or absent.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::receiver::{Answer, Receiver, Request, arrived, strict_otlp};
 
 pub(crate) const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
-/// An exporter with these sinks.
+/// Starts an exporter with these sinks.
 pub(crate) fn exporter(dir: &Path, sinks: &[&str]) -> Exporter {
     let mut command = command(dir);
     for sink in sinks {
@@ -25,7 +25,7 @@ pub(crate) fn exporter(dir: &Path, sinks: &[&str]) -> Exporter {
     Exporter::spawn(command)
 }
 
-/// What `logtracer-exporter dead-letters …` says.
+/// Returns the output of `logtracer-exporter dead-letters …`.
 pub(crate) fn dead_letters(dir: &Path, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"))
         .args(["dead-letters", "--data-dir"])
@@ -66,7 +66,7 @@ async fn sinks_do_not_hold_up_each_other() {
     everywhere(&good).await;
     let good_after = start.elapsed();
     everywhere(&slow).await;
-    assert!(good_after < start.elapsed(), "the slow one is not waited for");
+    assert!(good_after < start.elapsed(), "the slow sink does not delay the good one");
     assert!(slow.max_in_flight() >= 3, "several calls at a time: {}", slow.max_in_flight());
     let metric = |name: &str, sink: &str| {
         let name = format!("logtracer_exporter_{name}{{sink=\"{sink}\"}}");
@@ -83,7 +83,7 @@ async fn sinks_do_not_hold_up_each_other() {
 }
 
 #[tokio::test]
-async fn a_pause_that_is_asked_for_is_kept() {
+async fn retry_after_is_respected_by_the_delivery() {
     let count = AtomicUsize::new(0);
     let receiver = Receiver::start(move |request: &Request| match count.fetch_add(1, Ordering::SeqCst) {
         0 => Answer { headers: vec![("retry-after", "3".to_owned())], ..Answer::new(429, "slow down") },
@@ -100,7 +100,7 @@ async fn a_pause_that_is_asked_for_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_a_login_is_no_delivery() {
+async fn a_login_page_is_not_a_delivery() {
     let is_logged_in = Arc::new(AtomicBool::new(false));
     let logged_in = is_logged_in.clone();
     let receiver = Receiver::start(move |request: &Request| {
@@ -129,7 +129,7 @@ async fn a_page_of_a_login_is_no_delivery() {
 }
 
 #[tokio::test]
-async fn a_stdout_that_nobody_reads_holds_up_nothing() {
+async fn a_blocked_stdout_delays_nothing() {
     use std::io::BufRead;
     let dir = tempfile::tempdir().unwrap();
     let mut child =
@@ -141,7 +141,7 @@ async fn a_stdout_that_nobody_reads_holds_up_nothing() {
             break object;
         }
     };
-    // Much more than a pipe takes; and requests that are refused have lines, too.
+    // Much more than a pipe holds. Rejected requests are logged, too.
     let name = "x".repeat(100);
     for n in 0..20 {
         let spans = (1..=500).map(|id| span(TRACE, n * 1000 + id, 0, &name, id, 1)).collect();
@@ -162,7 +162,7 @@ async fn a_stdout_that_nobody_reads_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_span_is_listed_and_tried_again() {
+async fn a_rejected_span_is_listed_and_retried() {
     let is_mended = Arc::new(AtomicBool::new(false));
     let mended = is_mended.clone();
     let receiver = Receiver::start(move |request: &Request| {
@@ -208,7 +208,7 @@ async fn a_bad_span_is_listed_and_tried_again() {
     .await;
 }
 
-/// Kills the exporter three times while it is sent to and while its sinks fail in several ways.
+/// Kills the exporter three times while it receives spans and its sinks fail in several ways.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_with_failing_sinks_loses_nothing() {
     let count = AtomicUsize::new(0);
@@ -260,7 +260,7 @@ async fn kill_with_failing_sinks_loses_nothing() {
     }
 }
 
-/// Trace and span id of all dead letters, each of which has to be a single span.
+/// Returns the trace id and the span id of all dead letters, each of which has to be a single span.
 fn spans_of_dead_letters(dir: &Path) -> Vec<(String, String)> {
     let list = dead_letters(dir, &["list", "--json"]);
     let ids = list.lines().map(|line| {
@@ -274,7 +274,7 @@ fn spans_of_dead_letters(dir: &Path) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn another_exporter_takes_what_the_sink_otlp_sends() {
+async fn another_exporter_accepts_the_requests_of_the_sink_otlp() {
     for scheme in ["http", "grpc"] {
         let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let second = Exporter::start(second_dir.path());
@@ -287,7 +287,7 @@ async fn another_exporter_takes_what_the_sink_otlp_sends() {
 }
 
 #[tokio::test]
-async fn a_receiver_of_grpc_that_wants_a_token_gets_it() {
+async fn a_grpc_receiver_gets_the_token_it_requires() {
     let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let tokens = second_dir.path().join("tokens");
     std::fs::write(&tokens, "a-good-token-of-32-characters-xy\n").unwrap();
@@ -304,7 +304,7 @@ async fn a_receiver_of_grpc_that_wants_a_token_gets_it() {
 }
 
 #[tokio::test]
-async fn a_receiver_with_tls_has_to_have_a_certificate_that_is_trusted() {
+async fn a_receiver_needs_a_trusted_certificate() {
     let second_dir = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate();
     let file = |name: &str| second_dir.path().join(name);
@@ -333,7 +333,7 @@ async fn a_receiver_with_tls_has_to_have_a_certificate_that_is_trusted() {
 }
 
 #[tokio::test]
-async fn headers_and_passwords_go_with_the_call_and_nowhere_else() {
+async fn headers_and_passwords_are_sent_and_never_logged() {
     let receiver = Receiver::start(strict_otlp).await;
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
@@ -382,7 +382,7 @@ async fn stdout_has_a_line_for_each_span() {
     assert_eq!(spans, ["0000000000000001", "0000000000000002", "0000000000000003"]);
 }
 
-/// Sends without a runtime.
+/// Sends a request without a runtime.
 fn post(address: &str, request: &impl Message) {
     use std::io::{Read, Write};
     let body = request.encode_to_vec();
