@@ -47,7 +47,7 @@ impl TraceLayer {
             scope.run(|| inject_with(&self.propagator, headers));
         }
         let parts = Parts { method, uri, version, headers, route: "", peer: None };
-        let record = Record::start(self.log, scope.clone(), span, None, &parts);
+        let record = Record::start(self.log, scope.as_ref(), span, None, &parts);
         Pending::new(self.log.side, scope, record, None)
     }
 }

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::{HeaderName, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::errors::{ErrorLog, log_panics};
-use super::{Pending, TraceBody};
+use super::{Pending, Record, Side, TraceBody};
 use crate::InTrace;
 use crate::errors::Failure;
 
@@ -33,22 +33,22 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         pub(super) inner: InTrace<F>,
-        // Absent once the response is there.
-        pub(super) pending: Option<Pending>,
+        pub(super) side: Side,
+        pub(super) record: Option<Box<Record>>,
+        pub(super) response_header: Option<HeaderName>,
     }
 }
 
 impl<F: Future> ResponseFuture<F> {
     /// Polls the service in its trace, and returns its output with the pending request.
-    ///
-    /// It returns `Pending` forever after that, as a future must not be polled again.
     pub(crate) fn poll_output(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Pending)> {
-        let this = self.project();
-        let Some(pending) = this.pending else { return Poll::Pending };
-        pending.errors = ErrorLog::new(pending.side);
-        let poll = || this.inner.poll(cx);
-        let output = ready!(log_panics(pending.side, pending.scope.as_ref(), &mut pending.record, poll));
-        this.pending.take().map_or(Poll::Pending, |pending| Poll::Ready((output, pending)))
+        let mut this = self.project();
+        let inner = this.inner.as_mut();
+        let (side, scope) = (*this.side, inner.scope().cloned());
+        let errors = ErrorLog::new(side);
+        let output = ready!(log_panics(side, scope.as_ref(), this.record, || inner.poll(cx)));
+        let (record, response_header) = (this.record.take(), this.response_header.take());
+        Poll::Ready((output, Pending { side, scope, record, response_header, errors }))
     }
 }
 

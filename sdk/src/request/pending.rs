@@ -21,7 +21,7 @@ pub(crate) struct Pending {
     /// Present if the request is logged or has a span.
     pub(super) record: Option<Box<Record>>,
     /// The name of the response header with the trace id.
-    response_header: Option<HeaderName>,
+    pub(super) response_header: Option<HeaderName>,
     pub(super) errors: ErrorLog,
 }
 
@@ -48,7 +48,8 @@ impl Pending {
             Some(scope) => scope.run(call),
             None => call(),
         });
-        ResponseFuture { inner: InTrace::new(self.scope.clone(), future), pending: Some(self) }
+        let Self { side, scope, record, response_header, .. } = self;
+        ResponseFuture { inner: InTrace::new(scope, future), side, record, response_header }
     }
 
     /// Returns the response header with the trace id, if one is configured.

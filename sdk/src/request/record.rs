@@ -72,7 +72,7 @@ impl Record {
     /// If there is a `message`, the first line waits for its text.
     pub(crate) fn start(
         options: LogOptions,
-        scope: Option<Scope>,
+        scope: Option<&Scope>,
         span: Option<RequestSpan>,
         message: Option<Arc<RequestMessage>>,
         parts: &Parts<'_>,
@@ -84,7 +84,7 @@ impl Record {
         let content_type = headers.get(header::CONTENT_TYPE);
         let record = Box::new(Self {
             options,
-            scope,
+            scope: scope.cloned(),
             start: Instant::now(),
             span,
             message,

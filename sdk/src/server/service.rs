@@ -69,7 +69,7 @@ impl Options {
         let log = LogOptions { requests, ..self.log };
         let message = (self.reads_messages && requests != RequestLog::Off && log.is_grpc(parts.headers))
             .then(|| Arc::new(RequestMessage::new(requests, scope.clone(), parts.uri.path())));
-        let record = Record::start(log, Some(scope.clone()), span, message, parts);
+        let record = Record::start(log, Some(&scope), span, message, parts);
         (Pending::new(Side::Server, Some(scope), record, self.response_header.clone()), context)
     }
 }
