@@ -52,7 +52,7 @@ impl Maintenance {
             self.outbox.drop_expired(unix_millis()).await;
             self.log_growing_backlogs(&mut backlogs);
             let (store, retention) = (self.store.clone(), self.retention);
-            let enforced = tokio::task::spawn_blocking(move || store.enforce(&retention, unix_millis()));
+            let enforced = tokio::task::spawn_blocking(move || store.evict(&retention, unix_millis()));
             if let Ok(Err(error)) = enforced.await {
                 log::repeated(
                     Severity::Warning,

@@ -1,6 +1,6 @@
-//! What the exporter counts, for `GET /metrics`.
+//! The metrics of the exporter, for `GET /metrics`.
 //!
-//! Every name starts with `logtracer_exporter_`; counters get `_total`.
+//! Every name starts with `logtracer_exporter_`, and the name of a counter ends with `_total`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,26 +14,26 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::otlp::Items;
 
-/// Why something was rejected, refused, dropped or skipped.
+/// The label of metrics by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Reason {
+pub(crate) struct ReasonLabel {
     pub(crate) reason: &'static str,
 }
 
-/// Which sink.
+/// The label of metrics by sink.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfSink {
+pub(crate) struct SinkLabel {
     pub(crate) sink: String,
 }
 
-/// Which sink, and why.
+/// The labels of metrics by sink and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct SinkReason {
+pub(crate) struct SinkReasonLabels {
     pub(crate) sink: String,
     pub(crate) reason: &'static str,
 }
 
-/// One outcome, counted for spans and for log records.
+/// Two counters of the same outcome, for spans and for log records.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) spans: Counter,
@@ -47,12 +47,12 @@ impl Tally {
     }
 }
 
-/// All metrics; each is shared by everything that counts with it.
+/// All metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) received: Tally,
-    pub(crate) spans_rejected: Family<Reason, Counter>,
-    pub(crate) requests_rejected: Family<Reason, Counter>,
+    pub(crate) spans_rejected: Family<ReasonLabel, Counter>,
+    pub(crate) requests_rejected: Family<ReasonLabel, Counter>,
     pub(crate) committed: Tally,
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
@@ -60,20 +60,20 @@ pub(crate) struct Metrics {
     pub(crate) outbox_damaged: Counter,
     pub(crate) outbox_batches_dropped: Counter,
     pub(crate) outbox_oldest_age: Gauge<f64, AtomicU64>,
-    spans_delivered: Family<OfSink, Counter>,
-    log_records_delivered: Family<OfSink, Counter>,
-    spans_dropped: Family<SinkReason, Counter>,
-    log_records_dropped: Family<SinkReason, Counter>,
-    delivery_retries: Family<OfSink, Counter>,
-    dead_letters: Family<OfSink, Gauge>,
-    dead_letters_evicted: Family<OfSink, Counter>,
-    pub(crate) sink_lag: Family<OfSink, Gauge>,
+    spans_delivered: Family<SinkLabel, Counter>,
+    log_records_delivered: Family<SinkLabel, Counter>,
+    spans_dropped: Family<SinkReasonLabels, Counter>,
+    log_records_dropped: Family<SinkReasonLabels, Counter>,
+    delivery_retries: Family<SinkLabel, Counter>,
+    dead_letters: Family<SinkLabel, Gauge>,
+    dead_letters_evicted: Family<SinkLabel, Counter>,
+    pub(crate) sink_lag: Family<SinkLabel, Gauge>,
     pub(crate) log_lines_tailed: Counter,
-    pub(crate) log_lines_skipped: Family<Reason, Counter>,
+    pub(crate) log_lines_skipped: Family<ReasonLabel, Counter>,
     pub(crate) store_bytes: Gauge,
-    pub(crate) store_traces_expired: Family<Reason, Counter>,
-    pub(crate) store_spans_cut: Counter,
-    pub(crate) store_log_lines_cut: Counter,
+    pub(crate) store_traces_evicted: Family<ReasonLabel, Counter>,
+    pub(crate) store_spans_evicted: Counter,
+    pub(crate) store_log_lines_evicted: Counter,
     registry: Registry,
 }
 
@@ -101,52 +101,52 @@ impl Metrics {
             log_lines_tailed: Counter::default(),
             log_lines_skipped: Family::default(),
             store_bytes: Gauge::default(),
-            store_traces_expired: Family::default(),
-            store_spans_cut: Counter::default(),
-            store_log_lines_cut: Counter::default(),
+            store_traces_evicted: Family::default(),
+            store_spans_evicted: Counter::default(),
+            store_log_lines_evicted: Counter::default(),
             registry: Registry::with_prefix("logtracer_exporter"),
         };
         metrics.register();
         metrics
     }
 
-    /// What this sink accepted.
+    /// Returns the counters of the items that this sink accepted.
     pub(crate) fn delivered(&self, sink: &str) -> Tally {
-        let label = OfSink { sink: sink.to_owned() };
+        let label = SinkLabel { sink: sink.to_owned() };
         Tally {
             spans: Counter::clone(&self.spans_delivered.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_delivered.get_or_create(&label)),
         }
     }
 
-    /// What was given up for this sink.
+    /// Returns the counters of the items that were dropped for this sink.
     pub(crate) fn dropped(&self, sink: &str, reason: &'static str) -> Tally {
-        let label = SinkReason { sink: sink.to_owned(), reason };
+        let label = SinkReasonLabels { sink: sink.to_owned(), reason };
         Tally {
             spans: Counter::clone(&self.spans_dropped.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_dropped.get_or_create(&label)),
         }
     }
 
-    /// Counts a call to this sink that is to be made again.
+    /// Counts a failed call to this sink that is retried.
     pub(crate) fn count_retry(&self, sink: &str) {
-        self.delivery_retries.get_or_create(&OfSink { sink: sink.to_owned() }).inc();
+        self.delivery_retries.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
     }
 
-    /// Says how many dead letters this sink has.
+    /// Sets the number of dead letters of this sink.
     pub(crate) fn set_dead_letters(&self, sink: &str, count: i64) {
-        self.dead_letters.get_or_create(&OfSink { sink: sink.to_owned() }).set(count);
+        self.dead_letters.get_or_create(&SinkLabel { sink: sink.to_owned() }).set(count);
     }
 
-    /// Counts spans or log records of dead letters that had to make room for others.
+    /// Counts the spans or log records of evicted dead letters.
     pub(crate) fn count_evicted(&self, sink: &str, items: u64) {
-        self.dead_letters_evicted.get_or_create(&OfSink { sink: sink.to_owned() }).inc_by(items);
+        self.dead_letters_evicted.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc_by(items);
     }
 
-    /// The text of `GET /metrics`.
+    /// Renders the text of `GET /metrics`.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
-        // Writing to a String cannot fail.
+        // A write to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
@@ -159,8 +159,12 @@ impl Metrics {
             "Log records in well-formed requests",
             self.received.log_records.clone(),
         );
-        r.register("spans_rejected", "Invalid spans, left out of their request", self.spans_rejected.clone());
-        r.register("requests_rejected", "Requests rejected with an error", self.requests_rejected.clone());
+        r.register(
+            "spans_rejected",
+            "Invalid spans that were rejected from their request",
+            self.spans_rejected.clone(),
+        );
+        r.register("requests_rejected", "Requests answered with an error", self.requests_rejected.clone());
         r.register("spans_committed", "Spans committed to the outbox", self.committed.spans.clone());
         r.register(
             "log_records_committed",
@@ -173,7 +177,12 @@ impl Metrics {
             "Requests that shared one commit of the outbox",
             self.batches_per_commit.clone(),
         );
-        r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
+        r.register_with_unit(
+            "outbox",
+            "Compressed size of the waiting batches",
+            Unit::Bytes,
+            self.outbox_bytes.clone(),
+        );
         r.register(
             "outbox_damaged",
             "Times that a corrupt outbox was quarantined",
@@ -200,18 +209,22 @@ impl Metrics {
         r.register("log_records_dropped", "Log records dropped for a sink", self.log_records_dropped.clone());
         r.register(
             "delivery_retries",
-            "Calls to a sink that failed and are retried",
+            "Failed requests to a sink that are retried",
             self.delivery_retries.clone(),
         );
         r.register("dead_letters", "Dead letters of a sink", self.dead_letters.clone());
         r.register(
             "dead_letters_evicted",
-            "Spans and log records of dead letters that were evicted",
+            "Spans and log records in evicted dead letters of a sink",
             self.dead_letters_evicted.clone(),
         );
-        r.register("sink_lag_batches", "Batches that a sink has not accepted yet", self.sink_lag.clone());
+        r.register("sink_lag_batches", "Backlog of a sink in batches", self.sink_lag.clone());
         r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
-        r.register("log_lines_skipped", "Log lines that were not stored", self.log_lines_skipped.clone());
+        r.register(
+            "log_lines_skipped",
+            "Log lines and log records that were not stored",
+            self.log_lines_skipped.clone(),
+        );
         r.register_with_unit(
             "store",
             "Used size of the embedded store",
@@ -219,19 +232,19 @@ impl Metrics {
             self.store_bytes.clone(),
         );
         r.register(
-            "store_traces_expired",
-            "Traces that left the embedded store by its retention",
-            self.store_traces_expired.clone(),
+            "store_traces_evicted",
+            "Traces evicted from the embedded store",
+            self.store_traces_evicted.clone(),
         );
         r.register(
-            "store_spans_cut",
-            "Spans that left the embedded store without the rest of their trace",
-            self.store_spans_cut.clone(),
+            "store_spans_evicted",
+            "Spans evicted from the embedded store without the rest of their trace",
+            self.store_spans_evicted.clone(),
         );
         r.register(
-            "store_log_lines_cut",
-            "Log lines that left the embedded store without the rest of their trace",
-            self.store_log_lines_cut.clone(),
+            "store_log_lines_evicted",
+            "Log lines evicted from the embedded store without the rest of their trace",
+            self.store_log_lines_evicted.clone(),
         );
     }
 }
@@ -257,25 +270,25 @@ mod tests {
         }
     }
 
-    /// Every metric stands in the table of docs/exporter.md under the name that a reader sees, and no other.
+    /// The table of docs/exporter.md contains every metric under its full name, and no other.
     #[test]
-    fn the_document_names_every_metric() {
+    fn exactly_the_metrics_are_documented() {
         let metrics = Metrics::new();
-        // A metric with labels is shown once it has been counted.
+        // A metric with labels is rendered after it was counted.
         for family in [
             &metrics.spans_rejected,
             &metrics.requests_rejected,
             &metrics.log_lines_skipped,
-            &metrics.store_traces_expired,
+            &metrics.store_traces_evicted,
         ] {
-            family.get_or_create(&Reason { reason: "a" }).inc();
+            family.get_or_create(&ReasonLabel { reason: "a" }).inc();
         }
         metrics.delivered("a");
         metrics.dropped("a", "b");
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);
         metrics.count_evicted("a", 1);
-        metrics.sink_lag.get_or_create(&OfSink { sink: "a".to_owned() }).set(1);
+        metrics.sink_lag.get_or_create(&SinkLabel { sink: "a".to_owned() }).set(1);
         let text = metrics.render();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.rsplit_once(' '));
         let mut names: Vec<String> = names
@@ -283,10 +296,10 @@ mod tests {
             .collect();
         let document = include_str!("../../docs/exporter.md");
         let rows = document.lines().filter_map(|line| line.strip_prefix("| `logtracer_exporter_"));
-        let mut told: Vec<String> =
+        let mut documented: Vec<String> =
             rows.filter_map(|row| Some(format!("logtracer_exporter_{}", row.split_once('`')?.0))).collect();
         names.sort();
-        told.sort();
-        assert_eq!(told, names);
+        documented.sort();
+        assert_eq!(documented, names);
     }
 }

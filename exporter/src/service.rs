@@ -45,7 +45,7 @@ pub fn run(config: Config) -> ExitCode {
             done.inspect_err(|error| eprintln!("logtracer-exporter: {error:#}"))
         }
         None => {
-            log::tell_panics();
+            log::install_panic_hook();
             serve_until_signalled(config).inspect_err(|error| log::fatal(&format!("{error:#}")))
         }
     };

@@ -1,4 +1,4 @@
-//! The standard output: one thread writes it, so that a blocked reader blocks nothing else.
+//! The standard output. One thread writes it, so that a blocked reader blocks nothing else.
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use crate::log;
 
-/// The number of lines that can wait; more are dropped and counted.
+/// The maximum number of waiting lines. Further lines are dropped and counted.
 const MAX_QUEUED_LINES: usize = 1024;
 
-/// `None` if the system cannot start the thread: then there is nowhere to report it.
+/// The writer, or `None` if its thread cannot be started: there is no place to report this.
 static STDOUT: LazyLock<Option<QueuedWriter>> = LazyLock::new(|| {
     let write = |bytes: &[u8]| {
         let mut stdout = io::stdout().lock();
@@ -28,7 +28,7 @@ pub(crate) fn line(bytes: Vec<u8>) {
     }
 }
 
-/// Writes whole lines; returns when stdout has accepted them.
+/// Writes whole lines, and returns when stdout has accepted them.
 pub(crate) async fn write(bytes: Vec<u8>) -> io::Result<()> {
     let Some(stdout) = &*STDOUT else {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -39,7 +39,7 @@ pub(crate) async fn write(bytes: Vec<u8>) -> io::Result<()> {
     result.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
 
-/// Waits until everything is written, at most for `timeout`.
+/// Waits until all lines are written, for at most `timeout`.
 pub(crate) fn flush(timeout: Duration) {
     if let Some(stdout) = &*STDOUT {
         stdout.flush(timeout);
@@ -53,9 +53,9 @@ mod tests {
 
     use super::*;
 
-    /// Under load there are few reports; together they count every dropped line.
+    /// Under load there are few reports, and their numbers add up to all dropped lines.
     #[test]
-    fn drops_are_reported_rarely_and_completely() {
+    fn every_dropped_line_is_counted_in_a_few_reports() {
         let text = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&text);
         let write = move |line: &[u8]| {
@@ -71,7 +71,7 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(reports[0]["message"], "logtracer-exporter - dropped log lines: stdout is blocked");
         assert_eq!(reports.iter().map(|line| line["lines"].as_u64().unwrap()).sum::<u64>(), 50, "{text}");
-        // One at the beginning, one at the end, and one per second in between.
+        // One at the beginning, one at the end, and one per second between them.
         assert!(reports.len() as u64 <= 2 + start.elapsed().as_secs(), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::schema::PAGE_BYTES;
-use crate::log::{self, Severity, SlowWork, Value};
+use crate::log::{self, ProgressLog, Severity, Value};
 use crate::metrics::Metrics;
 use crate::storage::quarantine::Quarantined;
 use crate::storage::sqlite;
@@ -26,7 +26,7 @@ pub(super) fn recover(
 ) -> rusqlite::Result<()> {
     let pages = i64::try_from(max_bytes / 2 / PAGE_BYTES).unwrap_or(i64::MAX);
     into.pragma_update(None, "wal_autocheckpoint", pages.max(1))?;
-    let slow = SlowWork::watch("recovering a corrupt outbox", &file.pending());
+    let slow = ProgressLog::start("recovering a corrupt outbox", &file.pending());
     let mut copy = Copy { into, max_bytes: max_bytes / 2, copied: 0 };
     let result = copy.all(&file.pending(), after);
     drop(slow);

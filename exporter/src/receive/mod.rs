@@ -29,7 +29,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::routing::post;
 
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::Items;
 use crate::outbox::{AppendError, Outbox};
 use body::{BufferedBody, Compression};
@@ -107,7 +107,7 @@ impl Receiver {
         received.add(signal, u64::from(items) + u64::from(rejected.values().sum::<u32>()));
         self.metrics.received.add(received);
         for (reason, count) in &rejected {
-            let label = Reason { reason: reason.as_str() };
+            let label = ReasonLabel { reason: reason.as_str() };
             self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
         }
         if items > 0 {
@@ -125,7 +125,7 @@ impl Receiver {
 
     /// Counts a rejected request, and returns its error.
     fn count<'a>(&self, error: &'a RequestError) -> &'a RequestError {
-        let label = Reason { reason: error.reason() };
+        let label = ReasonLabel { reason: error.reason() };
         self.metrics.requests_rejected.get_or_create(&label).inc();
         error
     }

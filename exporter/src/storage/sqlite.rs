@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
-use crate::log::SlowWork;
+use crate::log::ProgressLog;
 
 /// The properties of a database file: its identity, version and schema.
 pub(crate) struct DatabaseKind {
@@ -182,7 +182,7 @@ pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, O
         let reason = anyhow!("schema version {version} is not supported, expected 1 to {}", kind.version);
         return Err(OpenError::Other(reason));
     }
-    let slow = SlowWork::watch("checking a database", path);
+    let slow = ProgressLog::start("checking a database", path);
     check(&connection)?;
     drop(slow);
     // A full disk has no space even for a commit without changes.

@@ -1,96 +1,101 @@
-//! A full disk: the oldest traces leave for what comes, and for the disk to have room again.
+//! Evictions on a full disk: they free pages for new data, and return space to the disk for the reserve.
 
 use std::time::{Duration, Instant};
+
+use logtracer_core::Backoff;
 
 use super::{Store, StoreWriter, retention, schema};
 use crate::log::{self, Severity, Value};
 use crate::storage::sqlite;
 
-/// When room may be given back again, after that has been in vain: another program takes what becomes free, or the disk
-/// keeps it, and the traces would be gone for nothing.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    times: u32,
-    until: Option<Instant>,
+/// The back-off after shrinking the file without effect.
+///
+/// The disk can stay full because another program uses the freed space, or because the file system keeps it. Further
+/// evictions would lose traces for nothing.
+#[derive(Debug)]
+pub(super) struct ShrinkBackoff {
+    backoff: Backoff,
+    retry_at: Option<Instant>,
 }
 
-const SHORTEST_WAIT: Duration = Duration::from_secs(60);
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+impl ShrinkBackoff {
+    pub(super) const fn new() -> Self {
+        Self { backoff: Backoff::new(Duration::from_secs(60), Duration::from_secs(3600)), retry_at: None }
+    }
 
-impl Patience {
-    /// There is room again: whatever was tried before is over.
-    pub(super) fn end(&mut self) {
-        *self = Self::default();
+    /// Ends the back-off: the disk has free space again.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new();
     }
 
     fn is_over(&self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
+        self.retry_at.is_none_or(|retry_at| retry_at <= Instant::now())
     }
 
-    fn back_off(&mut self) {
-        let wait = SHORTEST_WAIT * 2_u32.saturating_pow(self.times.min(16));
-        self.until = Some(Instant::now() + wait.min(LONGEST_WAIT));
-        self.times += 1;
+    fn fail(&mut self) {
+        // There is only one store on this disk, so the pause needs no jitter.
+        self.retry_at = Some(Instant::now() + self.backoff.next(u64::MAX));
     }
 }
 
 impl Store {
-    /// Lets the oldest traces leave until so many bytes of the file are free.
-    pub(super) fn give_way(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
+    /// Evicts the oldest traces until the file has this number of free bytes.
+    pub(super) fn evict_until_free(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         while sqlite::free_bytes(&writer.connection)? < bytes {
-            let Some(expired) =
-                retention::give_way(&mut writer.connection, self.0.reserve.share_bytes() / 2)?
-            else {
+            let max_bytes = self.0.reserve.share_bytes() / 2;
+            let Some(evicted) = retention::evict_oldest(&mut writer.connection, max_bytes)? else {
                 break;
             };
-            writer.origins.clear();
-            expired.count(&self.0.metrics);
+            writer.emitter_ids.clear();
+            evicted.report(&self.0.metrics);
             sqlite::checkpoint(&writer.connection, true)?;
         }
         Ok(())
     }
 
-    /// Gives so many bytes back to the disk, for which the oldest traces leave; stops where the disk does not get them.
-    pub(super) fn give_back(&self, writer: &mut StoreWriter, bytes: u64) {
-        if !writer.patience.is_over() {
+    /// Shrinks the file by this number of bytes, for which it evicts the oldest traces. Stops when the disk has a
+    /// reserve again, or if the disk does not get the space.
+    pub(super) fn shrink(&self, writer: &mut StoreWriter, bytes: u64) {
+        if !writer.shrink_backoff.is_over() {
             return;
         }
-        if let Err(error) = self.try_give_back(writer, bytes) {
+        if let Err(error) = self.try_shrink(writer, bytes) {
             self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
             let error = error.to_string();
-            log::repeated(Severity::Warning, "cannot shrink the store", &[("error", Value::Str(&error))]);
+            log::repeated(Severity::Warning, "failed to shrink the store", &[("error", Value::Str(&error))]);
         }
     }
 
-    fn try_give_back(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
+    fn try_shrink(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         let reserve = &self.0.reserve;
         let step = reserve.share_bytes() / 8;
-        let free_before = reserve.free_bytes();
-        let mut given = 0;
-        while given < bytes {
-            self.give_way(writer, step)?;
+        let disk_free_before = reserve.free_bytes();
+        let mut returned = 0;
+        while returned < bytes {
+            self.evict_until_free(writer, step)?;
             let free = sqlite::free_bytes(&writer.connection)?;
             sqlite::vacuum(&writer.connection, step / u64::from(schema::KIND.page_size))?;
-            let cut = free.saturating_sub(sqlite::free_bytes(&writer.connection)?);
-            if cut == 0 {
+            let vacuumed = free.saturating_sub(sqlite::free_bytes(&writer.connection)?);
+            if vacuumed == 0 {
                 break;
             }
-            given += cut;
+            returned += vacuumed;
             sqlite::checkpoint(&writer.connection, true)?;
-            let free_now = reserve.free_bytes();
-            // After a look at the disk, for the reserve takes room when it comes back.
+            // Measured before the check of the reserve, which uses space when it is restored.
+            let disk_free = reserve.free_bytes();
             if !reserve.is_full() {
                 break;
             }
-            // Where somebody reads, the log could not be emptied; and not every disk tells.
-            let can_be_seen = sqlite::wal_length(&self.0.path) == 0 && free_now != u64::MAX;
-            let grown = free_now.saturating_sub(free_before);
-            if can_be_seen && given >= reserve.share_bytes() && grown < given / 2 {
-                writer.patience.back_off();
+            // The effect on the disk is unknown while a reader keeps the log from being emptied, and on disks that
+            // do not report their free space.
+            let is_measurable = sqlite::wal_length(&self.0.path) == 0 && disk_free != u64::MAX;
+            let gained = disk_free.saturating_sub(disk_free_before);
+            if is_measurable && returned >= reserve.share_bytes() && gained < returned / 2 {
+                writer.shrink_backoff.fail();
                 log::repeated(
                     Severity::Error,
                     "disk full: evicting traces frees no space, another program uses it",
-                    &[("given_bytes", Value::U64(given)), ("free_bytes", Value::U64(free_now))],
+                    &[("given_bytes", Value::U64(returned)), ("free_bytes", Value::U64(disk_free))],
                 );
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! Log records of OTLP as the lines that the viewer shows: one JSON object each, as a service would have printed it.
+//! Converts OTLP log records to log lines: one JSON object each, in the format `local`.
 
 use bytes::Bytes;
 use logtracer_core::line::{Format, Line, Severity, Value};
@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use super::write::{self, LogLine, WriteError};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::{Signal, any_value};
 
-/// The records of these batches that belong to a trace; the others are counted as skipped.
-pub(super) fn lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
+/// Returns the records of these batches that belong to a trace. The others are counted as skipped.
+pub(super) fn to_lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
     let mut lines = Vec::new();
     for body in bodies {
         let request: ExportLogsServiceRequest = write::decode(Signal::Logs, body)?;
@@ -23,7 +23,7 @@ pub(super) fn lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>,
                     match line(record, service, logger) {
                         Some(line) => lines.push(line),
                         None => {
-                            let label = Reason { reason: "no trace" };
+                            let label = ReasonLabel { reason: "no trace" };
                             metrics.log_lines_skipped.get_or_create(&label).inc();
                         }
                     }
@@ -34,7 +34,7 @@ pub(super) fn lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>,
     Ok(lines)
 }
 
-/// `None` without a trace id, which is what an invalid one is.
+/// Returns `None` if the trace id is absent or invalid.
 fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
     let trace_id = TraceId::from_bytes(record.trace_id.as_slice().try_into().ok()?)?;
     let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
@@ -77,7 +77,7 @@ fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
     })
 }
 
-/// OpenTelemetry's numbers come in fours: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL.
+/// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL. Without one, reads the severity text.
 fn severity(record: &LogRecord) -> Severity {
     match record.severity_number {
         1..=8 => Severity::Debug,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_one_object() {
+    fn a_record_becomes_one_json_object() {
         let got = line(&record(), "shop", "basket").unwrap();
         assert_eq!(
             got.line,
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_none_are_left_out() {
+    fn invalid_ids_are_ignored() {
         let got = line(&LogRecord { span_id: vec![], ..record() }, "", "").unwrap();
         assert!(got.line.contains(r#""trace":"07070707070707070707070707070707","items""#), "{}", got.line);
         for trace_id in [vec![], vec![0; 16], vec![7; 15]] {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_observed_time_and_the_severity_text_stand_in() {
+    fn the_observed_time_and_the_severity_text_are_fallbacks() {
         let bare = LogRecord {
             time_unix_nano: 0,
             observed_time_unix_nano: 5,

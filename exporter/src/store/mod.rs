@@ -1,18 +1,20 @@
-//! The embedded store: spans and log lines in one SQLite file, for the viewer of this machine.
+//! The embedded store: spans and log lines in one SQLite file, for the viewer.
 //!
 //! ```text
-//!  deliver ──► Store::deliver ─► write ─┐       (records: log records become lines)
-//!                                       ├──► store.db ──► query ──► view
-//!  tail ──► Store::append_lines ────────┘        ▲
-//!                                  retention ────┘ the oldest traces leave, by age and by size
+//!  deliver ──► Store::append ───────┬─► write ──► store.db ──► query ──► view
+//!                log_records: lines │                ▲
+//!  tail ──► Store::append_lines ────┘                │
+//!                                  retention ────────┘ evicts the oldest traces, by age and by size
+//!                                  disk_full           and when the disk is full
 //! ```
 //!
-//! Rows of a trace lie together: a trace gets a small ascending number when it is first seen, and spans and lines are
-//! clustered by it. So inserts go to the end of the tables, and retention deletes from their beginning.
+//! The rows of a trace are stored together. A trace gets an ascending number when it is first seen, and spans and
+//! lines are clustered by it. Inserts therefore go to the end of the tables, and evictions delete from their beginning.
 //!
-//! Invariant: a span is stored once, whatever number of times it is delivered (the key is trace id and span id);
-//! a log line of a file is stored once, because the position in its file is committed with it; a log record is stored
-//! once, because one that equals a stored line of its trace in all that it says, to the nanosecond, is taken for the same.
+//! Invariant: a span is stored once, however often it is delivered, because its key is trace id and span id.
+//! Invariant: a log line of a file is stored once, because the read position is committed with it.
+//! Invariant: a log record is stored once: a record that equals a stored line of its trace in every field, including
+//! the time in nanoseconds, is a duplicate.
 
 mod disk_full;
 mod log_records;
@@ -36,16 +38,16 @@ use crate::metrics::Metrics;
 use crate::otlp::Signal;
 use crate::storage::DiskReserve;
 use crate::storage::{quarantine, sqlite};
-use disk_full::Patience;
-use write::{Origins, Source};
+use disk_full::ShrinkBackoff;
+use write::{Duplicates, EmitterIds};
 
 #[cfg(test)]
-pub(crate) use query::Origin;
-pub(crate) use query::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
+pub(crate) use query::Emitter;
+pub(crate) use query::{ReadLimit, StoredLine, StoredSpan, Trace, TraceSummary};
 pub(crate) use retention::Retention;
-pub(crate) use write::{LogLine, Position, WriteError};
+pub(crate) use write::{LogLine, ReadPosition, WriteError};
 
-/// The store; clones share it. Its methods block, so they are called where that is allowed.
+/// The store. Clones share it, and its methods block.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<Inner>);
 
@@ -53,7 +55,7 @@ pub(crate) struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     writer: Mutex<StoreWriter>,
-    /// Connections that nobody uses at the moment.
+    /// The idle connections.
     readers: Mutex<Vec<Connection>>,
     reserve: DiskReserve,
     metrics: Arc<Metrics>,
@@ -62,30 +64,12 @@ struct Inner {
 #[derive(Debug)]
 struct StoreWriter {
     connection: Connection,
-    origins: Origins,
-    patience: Patience,
+    emitter_ids: EmitterIds,
+    shrink_backoff: ShrinkBackoff,
 }
 
-/// An error that can come from a full disk.
-trait DiskFullError {
-    /// Releases the reserve if the disk is full; returns whether it is.
-    fn release_if_disk_full(&self, reserve: &DiskReserve) -> bool;
-}
-
-impl DiskFullError for rusqlite::Error {
-    fn release_if_disk_full(&self, reserve: &DiskReserve) -> bool {
-        reserve.release_if_disk_full(self, schema::KIND.name)
-    }
-}
-
-impl DiskFullError for WriteError {
-    fn release_if_disk_full(&self, reserve: &DiskReserve) -> bool {
-        matches!(self, Self::Database(error) if error.release_if_disk_full(reserve))
-    }
-}
-
-/// More idle connections than this are closed.
-const IDLE_READERS: usize = 4;
+/// Further idle connections are closed.
+const MAX_IDLE_READERS: usize = 4;
 
 impl Store {
     /// Opens `store.db` in this directory.
@@ -96,8 +80,8 @@ impl Store {
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
         let writer = Mutex::new(StoreWriter {
             connection,
-            origins: Origins::default(),
-            patience: Patience::default(),
+            emitter_ids: EmitterIds::default(),
+            shrink_backoff: ShrinkBackoff::new(),
         });
         Ok(Self(Arc::new(Inner { path, writer, readers: Mutex::default(), reserve, metrics })))
     }
@@ -105,24 +89,25 @@ impl Store {
     /// Stores the items of these requests of one signal, all or none.
     pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<(), WriteError> {
         let bytes = bodies.iter().map(Bytes::len).sum();
-        self.write(bytes, |StoreWriter { connection, origins, .. }| {
+        self.write(bytes, |StoreWriter { connection, emitter_ids, .. }| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let now_ms = unix_millis();
             let result = match signal {
-                Signal::Traces => write::spans(&transaction, origins, bodies, now_ms),
-                Signal::Logs => log_records::lines(bodies, &self.0.metrics)
-                    .and_then(|lines| Ok(write::lines(&transaction, &lines, Source::Records, now_ms)?)),
+                Signal::Traces => write::insert_spans(&transaction, emitter_ids, bodies, now_ms),
+                Signal::Logs => log_records::to_lines(bodies, &self.0.metrics).and_then(|lines| {
+                    Ok(write::insert_lines(&transaction, &lines, Duplicates::Skip, now_ms)?)
+                }),
             }
             .and_then(|()| Ok(transaction.commit()?));
             if result.is_err() {
-                // They may name rows that were rolled back.
-                origins.clear();
+                // The rollback may have removed the rows of these ids.
+                emitter_ids.clear();
             }
             result
         })
     }
 
-    /// Returns the number of bytes that one write can hold: on a full disk it has to fit in the share of the reserve.
+    /// Returns the maximum size of one write. On a full disk, a write has to fit into a share of the reserve.
     pub(crate) fn max_write_bytes(&self) -> usize {
         usize::try_from(self.0.reserve.share_bytes() / 4).unwrap_or(usize::MAX)
     }
@@ -131,85 +116,87 @@ impl Store {
     pub(crate) fn append_lines(
         &self,
         lines: &[LogLine],
-        position: Option<&Position>,
-    ) -> rusqlite::Result<()> {
+        position: Option<&ReadPosition>,
+    ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
         self.write(bytes, |writer| {
             let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write::lines(&transaction, lines, Source::File, unix_millis())?;
+            write::insert_lines(&transaction, lines, Duplicates::Keep, unix_millis())?;
             if let Some(position) = position {
-                write::position(&transaction, position)?;
+                write::save_position(&transaction, position)?;
             }
-            transaction.commit()
+            Ok(transaction.commit()?)
         })
     }
 
-    /// Writes about so many bytes; on a full disk the oldest traces make room for them first.
-    fn write<E: From<rusqlite::Error> + DiskFullError>(
+    /// Writes about `bytes` bytes. On a full disk, the oldest traces are evicted first.
+    fn write(
         &self,
         bytes: usize,
-        write: impl Fn(&mut StoreWriter) -> Result<(), E>,
-    ) -> Result<(), E> {
+        write: impl Fn(&mut StoreWriter) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
         let mut writer = self.writer();
         if !self.0.reserve.is_full() {
-            writer.patience.end();
+            writer.shrink_backoff.reset();
             match write(&mut writer) {
-                Err(error) if error.release_if_disk_full(&self.0.reserve) => {}
+                Err(WriteError::Database(error))
+                    if self.0.reserve.release_if_disk_full(&error, schema::KIND.name) => {}
                 other => return other,
             }
         }
-        // With its indexes, it takes more than it is long.
-        self.give_way(&mut writer, 2 * bytes as u64 + self.0.reserve.share_bytes() / 4)?;
-        let written = write(&mut writer);
-        // So that there is room for some time; what is written is written, whatever becomes of that.
-        self.give_back(&mut writer, 2 * self.0.reserve.share_bytes());
-        written
+        // The indexes need space, too.
+        self.evict_until_free(&mut writer, 2 * bytes as u64 + self.0.reserve.share_bytes() / 4)?;
+        let result = write(&mut writer);
+        // Frees space for the next writes. The result of this write does not depend on it.
+        self.shrink(&mut writer, 2 * self.0.reserve.share_bytes());
+        result
     }
 
-    /// The position up to which this file has been read.
-    pub(crate) fn position(&self, file: &str) -> rusqlite::Result<Option<Position>> {
-        write::read_position(&self.writer().connection, file)
+    /// Returns the position up to which this file has been read.
+    pub(crate) fn position(&self, file: &str) -> rusqlite::Result<Option<ReadPosition>> {
+        write::load_position(&self.writer().connection, file)
     }
 
-    /// The newest traces.
+    /// Returns the newest traces.
     pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
         self.read(|connection| query::newest(connection, limit))
     }
 
-    /// One trace within these bounds, `None` if nothing is stored of it.
+    /// Returns one trace up to this limit, or `None` if nothing of it is stored.
     pub(crate) fn trace_within(
         &self,
         trace_id: logtracer_core::TraceId,
-        bounds: Bounds,
+        limit: ReadLimit,
     ) -> rusqlite::Result<Option<Trace>> {
-        self.read(|connection| query::trace(connection, trace_id, bounds))
+        self.read(|connection| query::trace(connection, trace_id, limit))
     }
 
-    /// Everything about one trace.
+    /// Returns all of one trace.
     #[cfg(test)]
     pub(crate) fn trace(&self, trace_id: logtracer_core::TraceId) -> rusqlite::Result<Option<Trace>> {
-        self.trace_within(trace_id, Bounds { rows: usize::MAX, bytes: usize::MAX })
+        self.trace_within(trace_id, ReadLimit { rows: usize::MAX, bytes: usize::MAX })
     }
 
-    /// Deletes the traces that are too old or too many; see [`Retention`].
-    pub(crate) fn enforce(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
+    /// Evicts the oldest traces until the store is within this retention, and on a full disk until there is space for
+    /// the reserve.
+    pub(crate) fn evict(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
         if self.0.reserve.is_full() {
-            self.give_back(&mut self.writer(), self.0.reserve.required_bytes());
+            self.shrink(&mut self.writer(), self.0.reserve.required_bytes());
         } else {
-            self.writer().patience.end();
+            self.writer().shrink_backoff.reset();
         }
         loop {
-            // The lock is taken for each step anew, so that spans and lines get in between.
+            // Each step takes the lock again, so that writes do not wait for all steps.
             let mut writer = self.writer();
             let step = retention::step(&mut writer.connection, retention, now_ms).inspect_err(|error| {
                 self.0.reserve.release_if_disk_full(error, schema::KIND.name);
             })?;
             self.0.metrics.store_bytes.set(i64::try_from(step.used_bytes).unwrap_or(i64::MAX));
-            match step.expired {
+            match step.evicted {
                 None => return Ok(()),
-                Some(expired) => {
-                    writer.origins.clear();
-                    expired.count(&self.0.metrics);
+                Some(evicted) => {
+                    writer.emitter_ids.clear();
+                    evicted.report(&self.0.metrics);
                 }
             }
         }
@@ -224,7 +211,7 @@ impl Store {
         };
         let result = query(&reader);
         let mut idle = idle();
-        if idle.len() < IDLE_READERS {
+        if idle.len() < MAX_IDLE_READERS {
             idle.push(reader);
         }
         result

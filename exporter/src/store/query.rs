@@ -1,4 +1,4 @@
-//! What the viewer can ask.
+//! The queries of the viewer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::otlp::check;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TraceSummary {
     pub(crate) trace_id: TraceId,
-    /// Empty while only log lines are known of the trace.
+    /// Empty if the trace has only log lines.
     pub(crate) root_name: String,
     pub(crate) service_names: Vec<String>,
     pub(crate) span_count: u64,
@@ -28,37 +28,38 @@ pub(crate) struct TraceSummary {
     pub(crate) duration_nano: u64,
 }
 
-/// How much of a trace is read: so many spans, so many lines, and so many bytes of each when decoded.
+/// The limit of a query, which applies to spans and lines separately.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ReadLimit {
     pub(crate) rows: usize,
+    /// The decoded size.
     pub(crate) bytes: usize,
 }
 
-/// One trace: all of it, or its beginning.
+/// One trace, or its beginning.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trace {
     pub(crate) summary: TraceSummary,
-    /// By start time.
+    /// Sorted by start time.
     pub(crate) spans: Vec<StoredSpan>,
-    /// By time.
+    /// Sorted by time.
     pub(crate) lines: Vec<StoredLine>,
-    /// There are more spans or lines than the bounds let in.
+    /// The trace has more spans or lines than the limit.
     pub(crate) is_truncated: bool,
 }
 
-/// A span and where it comes from.
+/// A span with its emitter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredSpan {
     pub(crate) span_id: SpanId,
     pub(crate) parent_span_id: Option<SpanId>,
     pub(crate) span: Span,
-    pub(crate) origin: Arc<Origin>,
+    pub(crate) emitter: Arc<Emitter>,
 }
 
-/// The resource and the instrumentation scope of spans.
+/// The resource and the instrumentation scope that emitted a span: a row of the table `origin`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Origin {
+pub(crate) struct Emitter {
     pub(crate) service_name: String,
     pub(crate) resource: Resource,
     pub(crate) scope: InstrumentationScope,
@@ -71,7 +72,7 @@ pub(crate) struct StoredLine {
     pub(crate) severity: String,
     pub(crate) message: String,
     pub(crate) span_id: Option<SpanId>,
-    /// The JSON object as it was read.
+    /// The unchanged JSON object.
     pub(crate) line: String,
 }
 
@@ -98,9 +99,9 @@ pub(super) fn newest(connection: &Connection, limit: usize) -> rusqlite::Result<
 pub(super) fn trace(
     connection: &Connection,
     trace_id: TraceId,
-    bounds: Bounds,
+    limit: ReadLimit,
 ) -> rusqlite::Result<Option<Trace>> {
-    // One transaction, so that the parts belong together.
+    // One transaction, so that all parts are of the same state.
     let tx = connection.unchecked_transaction()?;
     let found = tx
         .prepare_cached(&format!("SELECT {SUMMARY} WHERE trace_id = ?"))?
@@ -109,9 +110,9 @@ pub(super) fn trace(
     let Some((seq, summary)) = found else {
         return Ok(None);
     };
-    let (mut spans, more_spans) = spans(&tx, seq, bounds)?;
+    let (mut spans, more_spans) = spans(&tx, seq, limit)?;
     spans.sort_by_key(|stored| (stored.span.start_time_unix_nano, stored.span_id));
-    let (lines, more_lines) = lines(&tx, seq, bounds)?;
+    let (lines, more_lines) = lines(&tx, seq, limit)?;
     Ok(Some(Trace { summary, spans, lines, is_truncated: more_spans || more_lines }))
 }
 
@@ -133,13 +134,13 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<(i64, TraceSummary)> {
     Ok((row.get(0)?, summary))
 }
 
-/// The earliest spans, and whether there are more.
-fn spans(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredSpan>, bool)> {
+/// Returns the earliest spans, and true if there are more.
+fn spans(connection: &Connection, seq: i64, limit: ReadLimit) -> rusqlite::Result<(Vec<StoredSpan>, bool)> {
     let ids: Vec<i64> = connection
         .prepare_cached("SELECT span_id FROM span WHERE trace = ? ORDER BY start_ns, span_id LIMIT ?")?
-        .query_map([seq, limit(bounds)], |row| row.get(0))?
+        .query_map([seq, sql_limit(limit)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut origins: HashMap<i64, (Arc<Origin>, usize)> = HashMap::new();
+    let mut emitters: HashMap<i64, (Arc<Emitter>, usize)> = HashMap::new();
     let mut statement =
         connection.prepare_cached("SELECT origin, body FROM span WHERE trace = ? AND span_id = ?")?;
     let mut spans = Vec::new();
@@ -148,18 +149,18 @@ fn spans(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<
         let mut rows = statement.query([seq, id])?;
         let Some(row) = rows.next()? else { continue };
         let id: i64 = row.get(0)?;
-        let (origin, origin_bytes) = match origins.get(&id) {
+        let (emitter, emitter_bytes) = match emitters.get(&id) {
             Some(known) => known.clone(),
             None => {
-                let read = read_origin(connection, id)?;
-                origins.insert(id, read.clone());
+                let read = read_emitter(connection, id)?;
+                emitters.insert(id, read.clone());
                 read
             }
         };
         let body = row.get_ref(1)?.as_blob()?;
-        // The origin is shown, and written to the JSON, with each span.
-        bytes += check::span_bytes(body) + origin_bytes;
-        if spans.len() == bounds.rows || (bytes > bounds.bytes && !spans.is_empty()) {
+        // The page and the JSON repeat the emitter for each span.
+        bytes += check::span_bytes(body) + emitter_bytes;
+        if spans.len() == limit.rows || (bytes > limit.bytes && !spans.is_empty()) {
             return Ok((spans, true));
         }
         let span = decode::<Span>(1, body)?;
@@ -167,34 +168,34 @@ fn spans(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<
         let Some(own) = span_id(&span.span_id) else {
             continue;
         };
-        spans.push(StoredSpan { span_id: own, parent_span_id: span_id(&span.parent_span_id), span, origin });
+        spans.push(StoredSpan { span_id: own, parent_span_id: span_id(&span.parent_span_id), span, emitter });
     }
     Ok((spans, false))
 }
 
-/// One more than what is shown, to know whether there are more.
-fn limit(bounds: Bounds) -> i64 {
-    i64::try_from(bounds.rows).unwrap_or(i64::MAX).saturating_add(1)
+/// Returns one more than the limit, so that the caller notices if there are more rows.
+fn sql_limit(limit: ReadLimit) -> i64 {
+    i64::try_from(limit.rows).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// The origin, and the bytes of it.
-fn read_origin(connection: &Connection, id: i64) -> rusqlite::Result<(Arc<Origin>, usize)> {
+/// Returns an emitter and its size.
+fn read_emitter(connection: &Connection, id: i64) -> rusqlite::Result<(Arc<Emitter>, usize)> {
     connection.prepare_cached("SELECT resource, scope FROM origin WHERE id = ?")?.query_row([id], |row| {
         let (resource, scope) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
         let bytes = resource.len() + scope.len();
         let resource = decode::<Resource>(0, resource)?;
         let scope = decode(1, scope)?;
         let service_name = service_name(Some(&resource)).to_owned();
-        Ok((Arc::new(Origin { service_name, resource, scope }), bytes))
+        Ok((Arc::new(Emitter { service_name, resource, scope }), bytes))
     })
 }
 
-/// The earliest lines, and whether there are more.
-fn lines(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<(Vec<StoredLine>, bool)> {
+/// Returns the earliest lines, and true if there are more.
+fn lines(connection: &Connection, seq: i64, limit: ReadLimit) -> rusqlite::Result<(Vec<StoredLine>, bool)> {
     let mut statement = connection.prepare_cached(
         "SELECT time_ns, severity, message, span_id, line FROM line WHERE trace = ? ORDER BY time_ns, n LIMIT ?",
     )?;
-    let mut rows = statement.query([seq, limit(bounds)])?;
+    let mut rows = statement.query([seq, sql_limit(limit)])?;
     let mut lines = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -206,7 +207,7 @@ fn lines(connection: &Connection, seq: i64, bounds: Bounds) -> rusqlite::Result<
             line: row.get(4)?,
         };
         bytes += line.severity.len() + line.message.len() + line.line.len();
-        if lines.len() == bounds.rows || (bytes > bounds.bytes && !lines.is_empty()) {
+        if lines.len() == limit.rows || (bytes > limit.bytes && !lines.is_empty()) {
             return Ok((lines, true));
         }
         lines.push(line);

@@ -1,4 +1,4 @@
-//! Bounding the store: the traces that were seen first leave first.
+//! The retention of the store: the traces that were seen first are evicted first.
 
 use std::time::Duration;
 
@@ -7,80 +7,80 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::summary::is_error;
-
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::{Metrics, ReasonLabel};
 use crate::storage::sqlite;
 
-/// The bounds of the store.
+/// The limits of the store.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     pub(crate) max_age: Duration,
     pub(crate) max_bytes: u64,
 }
 
-/// What one step did.
+/// The result of [`step`].
 #[derive(Debug)]
 pub(super) struct Step {
-    /// `None` when the store is within its bounds.
-    pub(super) expired: Option<Expired>,
-    /// After the step.
+    /// `None` if the store is within its limits.
+    pub(super) evicted: Option<Evicted>,
+    /// The size after the step.
     pub(super) used_bytes: u64,
 }
 
+/// What one transaction evicted.
 #[derive(Debug)]
-pub(super) struct Expired {
+pub(super) struct Evicted {
+    /// The number of whole traces.
     traces: usize,
-    /// Of a trace of which there is more.
-    chunk: Cut,
+    /// The evicted part of a trace that stays in the store.
+    partial: PartOfTrace,
     reason: &'static str,
 }
 
-/// What left the store of one trace.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Cut {
+struct PartOfTrace {
     spans: usize,
     lines: usize,
 }
 
-/// Traces that leave in one transaction.
-const STEP: i64 = 512;
+/// The maximum number of traces that one transaction evicts by age.
+const MAX_TRACES_PER_STEP: i64 = 512;
 
 const DISK_FULL: &str = "disk full";
 
-impl Expired {
-    /// Counts and tells it.
-    pub(super) fn count(&self, metrics: &Metrics) {
-        let Self { traces, chunk, reason } = self;
-        let label = Reason { reason };
+impl Evicted {
+    /// Counts and logs the eviction.
+    pub(super) fn report(&self, metrics: &Metrics) {
+        let Self { traces, partial, reason } = self;
         if *traces > 0 {
-            metrics.store_traces_expired.get_or_create(&label).inc_by(*traces as u64);
-            // By its bounds a store loses what it is meant to lose.
+            let label = ReasonLabel { reason };
+            metrics.store_traces_evicted.get_or_create(&label).inc_by(*traces as u64);
+            // An eviction by age or size is normal operation.
             let severity = if *reason == DISK_FULL { Severity::Warning } else { Severity::Info };
             log::repeated(
                 severity,
-                "traces left the store",
+                "evicted traces",
                 &[("reason", Value::Str(reason)), ("traces", Value::U64(*traces as u64))],
             );
         }
-        if chunk.spans + chunk.lines > 0 {
-            metrics.store_spans_cut.inc_by(chunk.spans as u64);
-            metrics.store_log_lines_cut.inc_by(chunk.lines as u64);
+        if partial.spans + partial.lines > 0 {
+            metrics.store_spans_evicted.inc_by(partial.spans as u64);
+            metrics.store_log_lines_evicted.inc_by(partial.lines as u64);
             log::repeated(
                 Severity::Warning,
                 "evicted part of a trace: larger than the store's free space",
                 &[
                     ("reason", Value::Str(reason)),
-                    ("spans", Value::U64(chunk.spans as u64)),
-                    ("lines", Value::U64(chunk.lines as u64)),
+                    ("spans", Value::U64(partial.spans as u64)),
+                    ("lines", Value::U64(partial.lines as u64)),
                 ],
             );
         }
     }
 }
 
-/// Deletes some traces if the store is beyond a bound.
+/// Evicts some traces if the store exceeds a limit.
 pub(super) fn step(
     connection: &mut Connection,
     retention: &Retention,
@@ -94,7 +94,7 @@ pub(super) fn step(
         .optional()?;
     let used = sqlite::used_bytes(&tx)?;
     let Some((first, seen_ms)) = oldest else {
-        return Ok(Step { expired: None, used_bytes: used });
+        return Ok(Step { evicted: None, used_bytes: used });
     };
 
     let cutoff_ms = now_ms.saturating_sub(millis(retention.max_age));
@@ -102,33 +102,31 @@ pub(super) fn step(
         let kept: Option<i64> = tx
             .query_row(
                 "SELECT seq FROM trace WHERE seq < ? AND seen_ms >= ? ORDER BY seq LIMIT 1",
-                [first + STEP, cutoff_ms],
+                [first + MAX_TRACES_PER_STEP, cutoff_ms],
                 |row| row.get(0),
             )
             .optional()?;
-        ("age", kept.unwrap_or(first + STEP) - 1)
+        ("age", kept.unwrap_or(first + MAX_TRACES_PER_STEP) - 1)
     } else if used > retention.max_bytes {
-        // A share of what there is, so that few traces that are large do not all go at once.
-        let count: i64 =
-            tx.query_row("SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)", [STEP * 16], |row| {
-                row.get(0)
-            })?;
+        // A sixteenth of the traces, so that a few large traces are not all evicted at once.
+        let counted = "SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)";
+        let count: i64 = tx.query_row(counted, [MAX_TRACES_PER_STEP * 16], |row| row.get(0))?;
         ("bytes", first + (count / 16).max(1) - 1)
     } else {
-        return Ok(Step { expired: None, used_bytes: used });
+        return Ok(Step { evicted: None, used_bytes: used });
     };
 
     let traces = delete(&tx, last)?;
     let used_bytes = sqlite::used_bytes(&tx)?;
     tx.commit()?;
-    Ok(Step { expired: Some(Expired { traces, chunk: Cut::default(), reason }), used_bytes })
+    Ok(Step { evicted: Some(Evicted { traces, partial: PartOfTrace::default(), reason }), used_bytes })
 }
 
-/// Deletes the oldest traces, about so many bytes, whatever the bounds are; `None` where there are none.
+/// Evicts the oldest traces, at most about `max_bytes`, regardless of the limits. Returns `None` if the store is empty.
 ///
-/// Of a single trace that is larger it deletes a part: what is deleted takes as much in the log.
-pub(super) fn give_way(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<Option<Expired>> {
-    /// A trace changes pages of the indexes, too.
+/// If the oldest trace is larger, a part of it is evicted, because a deletion needs as much space in the log.
+pub(super) fn evict_oldest(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<Option<Evicted>> {
+    /// The pages of the indexes that the deletion of a trace changes.
     const OVERHEAD: i64 = 8 << 10;
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -154,17 +152,17 @@ pub(super) fn give_way(connection: &mut Connection, max_bytes: u64) -> rusqlite:
         }
     }
     let Some(last) = last else { return Ok(None) };
-    let is_one = bytes > max_bytes
+    let is_single = bytes > max_bytes
         && tx.query_row("SELECT count(*) FROM trace WHERE seq <= ?", [last], |row| row.get::<_, i64>(0))?
             == 1;
-    let chunk = if is_one { delete_part(&tx, last, max_bytes)? } else { None };
-    let traces = if chunk.is_some() { 0 } else { delete(&tx, last)? };
+    let partial = if is_single { delete_part(&tx, last, max_bytes)? } else { None };
+    let traces = if partial.is_some() { 0 } else { delete(&tx, last)? };
     tx.commit()?;
-    Ok(Some(Expired { traces, chunk: chunk.unwrap_or_default(), reason: DISK_FULL }))
+    Ok(Some(Evicted { traces, partial: partial.unwrap_or_default(), reason: DISK_FULL }))
 }
 
-/// Deletes a part of one trace, unless that is all of it.
-fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<Option<Cut>> {
+/// Deletes about `max_bytes` of one trace. If the trace is smaller, deletes all its spans and lines and returns `None`.
+fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<Option<PartOfTrace>> {
     let mut left = max_bytes;
     let mut errors = 0_i64;
     let mut deleted = [0; 2];
@@ -173,19 +171,20 @@ fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Re
         let sql = format!("SELECT {id}, {body} FROM {table} WHERE trace = ? ORDER BY {id}");
         let mut statement = tx.prepare(&sql)?;
         let mut rows = statement.query([trace])?;
-        let mut until = i64::MAX;
+        let mut last_id = i64::MAX;
         while let Some(row) = rows.next()? {
             let body = row.get_ref(1)?.as_blob()?;
             let is_failed_span = table == "span" && Span::decode(body).is_ok_and(|span| is_error(&span));
             errors += i64::from(is_failed_span);
             left -= body.len() as i64;
             if left < 0 {
-                until = row.get(0)?;
+                last_id = row.get(0)?;
                 break;
             }
         }
         drop(rows);
-        *count = tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, until])?;
+        *count =
+            tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, last_id])?;
         if left < 0 {
             break;
         }
@@ -199,10 +198,10 @@ fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Re
          WHERE seq = ?",
         params![spans as i64, errors, lines as i64, trace],
     )?;
-    Ok(Some(Cut { spans, lines }))
+    Ok(Some(PartOfTrace { spans, lines }))
 }
 
-/// Deletes the traces up to this one; how many there were.
+/// Deletes the traces up to this one, and returns their number.
 fn delete(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<usize> {
     let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
     tx.execute("DELETE FROM span WHERE trace <= ?", [last])?;

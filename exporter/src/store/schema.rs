@@ -2,7 +2,7 @@
 
 use crate::storage::sqlite::DatabaseKind;
 
-/// Large pages: a row of a clustered table goes to a page of its own when it is longer than a quarter of one.
+/// The pages are large because a row of a clustered table gets overflow pages if it is longer than a quarter of a page.
 pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
@@ -14,24 +14,24 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             seq           INTEGER PRIMARY KEY,  -- ascending in the order in which traces were first seen
             trace_id      BLOB NOT NULL UNIQUE, -- 16 bytes
             seen_ms       INTEGER NOT NULL,     -- when it was first seen, since 1970
-            start_ns      INTEGER NOT NULL,     -- of the spans, or of the lines while there are no spans
+            start_ns      INTEGER NOT NULL,     -- of the spans, or of the lines if there are no spans
             end_ns        INTEGER NOT NULL,
             span_count    INTEGER NOT NULL,
             error_count   INTEGER NOT NULL,
             log_count     INTEGER NOT NULL,
-            root_name     TEXT NOT NULL,        -- of the span without a parent, else of the earliest
-            root_rank     INTEGER NOT NULL,     -- how good root_name is
+            root_name     TEXT NOT NULL,        -- of the span without a parent, else of the earliest span
+            root_rank     INTEGER NOT NULL,     -- the priority of root_name
             root_start_ns INTEGER NOT NULL,
             services      TEXT NOT NULL         -- JSON array of names
         );
         CREATE INDEX trace_by_start ON trace(start_ns);
 
-        -- Where spans come from: a resource and an instrumentation scope.
+        -- The emitters of spans: a resource and an instrumentation scope.
         CREATE TABLE origin(
             id            INTEGER PRIMARY KEY,
             resource      BLOB NOT NULL,        -- Resource as protobuf
             scope         BLOB NOT NULL,        -- InstrumentationScope as protobuf
-            newest_trace  INTEGER NOT NULL,     -- no later trace.seq has spans of it
+            newest_trace  INTEGER NOT NULL,     -- the last trace.seq with a span of it
             UNIQUE(resource, scope)
         );
 
@@ -47,11 +47,11 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
         CREATE TABLE line(
             trace         INTEGER NOT NULL,     -- trace.seq
             time_ns       INTEGER NOT NULL,
-            n             INTEGER NOT NULL,     -- tells lines of the same time apart, in the order they came
+            n             INTEGER NOT NULL,     -- the order of arrival of lines with the same time
             span_id       INTEGER,
             severity      TEXT NOT NULL,
             message       TEXT NOT NULL,
-            line          TEXT NOT NULL,        -- the JSON object as it was read
+            line          TEXT NOT NULL,        -- the unchanged JSON object
             PRIMARY KEY(trace, time_ns, n)
         ) WITHOUT ROWID;
 
@@ -59,7 +59,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
         CREATE TABLE position(
             file          TEXT PRIMARY KEY,
             offset        INTEGER NOT NULL,     -- bytes
-            head          BLOB NOT NULL         -- the first bytes of the file, to know it again
+            head          BLOB NOT NULL         -- the first bytes of the file, which identify it
         ) WITHOUT ROWID;
     ",
     upgrades: &[],

@@ -1,4 +1,4 @@
-//! The row of a trace: what the list shows of it, brought up to date span by span.
+//! The row of a trace in the list, updated with every span and line.
 
 use logtracer_core::TraceId;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 /// One row of the table `trace`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(super) struct TraceRow {
     pub(super) seq: i64,
     start_ns: i64,
     end_ns: i64,
@@ -19,20 +19,24 @@ pub(super) struct Summary {
     services: Vec<String>,
 }
 
-/// A span without a parent names the trace; until it comes, the earliest span does.
+/// The priority of the name: a span without a parent names the trace, otherwise the earliest span.
 const RANK_NONE: i64 = 0;
 const RANK_ORPHAN: i64 = 1;
 const RANK_ROOT: i64 = 2;
 
-/// More services than this are not listed.
+/// Further services are not listed.
 const MAX_SERVICES: usize = 64;
 
-/// Names are shown in a list, so they are cut.
+/// Longer names are truncated for the list.
 const MAX_NAME_CHARS: usize = 200;
 
-impl Summary {
-    /// Reads the row of a trace, and makes it if this is the first of the trace.
-    pub(super) fn load(tx: &Transaction<'_>, trace_id: TraceId, now_ms: i64) -> rusqlite::Result<Self> {
+impl TraceRow {
+    /// Reads the row of a trace, or inserts it if the trace is new.
+    pub(super) fn load_or_insert(
+        tx: &Transaction<'_>,
+        trace_id: TraceId,
+        now_ms: i64,
+    ) -> rusqlite::Result<Self> {
         let known = tx
             .prepare_cached(
                 "SELECT seq, start_ns, end_ns, span_count, error_count, log_count,
@@ -72,11 +76,11 @@ impl Summary {
         })
     }
 
-    /// Takes in a span that was not known before.
+    /// Adds a new span.
     pub(super) fn add_span(&mut self, span: &Span, service_name: &str) {
         let (start, end) = interval(span);
         if self.span_count == 0 {
-            // Until now only log lines told when the trace was.
+            // Until now, the times are those of log lines.
             (self.start_ns, self.end_ns) = (start, end);
         }
         self.start_ns = start.min(self.start_ns);
@@ -97,7 +101,7 @@ impl Summary {
         }
     }
 
-    /// Takes in a log line.
+    /// Adds a log line.
     pub(super) fn add_line(&mut self, time_ns: i64) {
         if self.span_count == 0 {
             let is_first = self.log_count == 0;
@@ -128,7 +132,7 @@ impl Summary {
     }
 }
 
-/// Start and end as the database keeps them; an end before the start is taken as the start.
+/// Returns the start and the end in the form of the database. An end before the start is replaced by the start.
 pub(super) fn interval(span: &Span) -> (i64, i64) {
     let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
     let start = nanos(span.start_time_unix_nano);

@@ -1,4 +1,4 @@
-//! The store as the sink, the tail and the viewer see it.
+//! Tests of the store through the methods that the sink, the tail and the viewer use.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn line(trace: u64, time: u64, message: &str) -> LogLine {
 }
 
 #[test]
-fn the_summary_follows_the_spans_in_whatever_order_they_come() {
+fn the_summary_does_not_depend_on_the_order_of_the_spans() {
     let (_dir, store, _) = open();
     store.append(Signal::Traces, &[request("b", vec![span(1, 2, 1, "child", 20, 30)])]).unwrap();
     let summary = |store: &Store| store.newest(10).unwrap().remove(0);
@@ -86,7 +86,7 @@ fn the_summary_follows_the_spans_in_whatever_order_they_come() {
 }
 
 #[test]
-fn spans_come_back_as_they_were_sent() {
+fn spans_are_stored_unchanged() {
     let (_dir, store, _) = open();
     let sent = vec![span(1, u64::MAX, 0, "root", 10, 40), span(1, 1, u64::MAX, "child", 12, 30)];
     for _ in 0..2 {
@@ -96,12 +96,12 @@ fn spans_come_back_as_they_were_sent() {
     let got: Vec<Span> = trace.spans.iter().map(|stored| stored.span.clone()).collect();
     assert_eq!(got, sent);
     assert_eq!(trace.spans[1].parent_span_id, SpanId::new(u64::MAX));
-    assert_eq!(trace.spans[0].origin.service_name, "a");
+    assert_eq!(trace.spans[0].emitter.service_name, "a");
     assert_eq!(store.trace(trace_id(2)).unwrap(), None);
 }
 
 #[test]
-fn odd_times_do_no_harm() {
+fn invalid_times_are_adjusted() {
     let (_dir, store, _) = open();
     store
         .append(
@@ -114,7 +114,7 @@ fn odd_times_do_no_harm() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_read_is_refused_whole() {
+fn an_undecodable_batch_is_rejected_as_a_whole() {
     let (_dir, store, _) = open();
     let bad = Bytes::from_static(b"\xff");
     let good = request("a", vec![span(1, 1, 0, "root", 1, 2)]);
@@ -126,25 +126,27 @@ fn a_batch_that_cannot_be_read_is_refused_whole() {
 }
 
 #[test]
-fn a_batch_that_takes_too_much_memory_is_refused() {
+fn a_batch_that_takes_too_much_memory_is_rejected() {
     let (_dir, store, _) = open();
     let good = request("a", vec![span(1, 1, 0, "root", 1, 2)]);
     let body = [&good[..], &[0x0a, 0].repeat(15_500_000)[..]].concat();
     let bomb = body.into();
     let error = store.append(Signal::Traces, &[good, bomb]).unwrap_err();
-    assert!(matches!(error, WriteError::Undecodable(reason) if reason.starts_with("it takes too much")));
+    assert!(
+        matches!(error, WriteError::Undecodable(reason) if reason == "the decoded batch takes too much memory")
+    );
     assert_eq!(store.trace(trace_id(1)).unwrap(), None);
 }
 
 #[test]
-fn a_long_trace_is_read_within_bounds() {
+fn a_long_trace_is_truncated_to_the_limit() {
     let (_dir, store, _) = open();
     let name = "x".repeat(1000);
     let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
     store.append(Signal::Traces, &[request("a", spans)]).unwrap();
     let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
     store.append_lines(&lines, None).unwrap();
-    let read = |rows, bytes| store.trace_within(trace_id(1), Bounds { rows, bytes }).unwrap().unwrap();
+    let read = |rows, bytes| store.trace_within(trace_id(1), ReadLimit { rows, bytes }).unwrap().unwrap();
     let counts = |trace: &Trace| (trace.spans.len(), trace.lines.len(), trace.is_truncated);
 
     assert_eq!(counts(&read(50, 1 << 20)), (50, 50, false));
@@ -154,11 +156,11 @@ fn a_long_trace_is_read_within_bounds() {
     assert_eq!((some.summary.span_count, some.summary.log_count), (50, 50));
     let (spans, lines, is_truncated) = counts(&read(50, 20_000));
     assert!((5..20).contains(&spans) && (5..20).contains(&lines) && is_truncated, "{spans}, {lines}");
-    assert_eq!(counts(&read(50, 1)), (1, 1, true), "something is shown of everything");
+    assert_eq!(counts(&read(50, 1)), (1, 1, true), "at least one span and one line");
 }
 
 #[test]
-fn lines_stand_by_time_and_keep_their_order_within_it() {
+fn lines_are_sorted_by_time_and_arrival() {
     let (_dir, store, _) = open();
     store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();
     let trace = store.trace(trace_id(1)).unwrap().unwrap();
@@ -167,17 +169,17 @@ fn lines_stand_by_time_and_keep_their_order_within_it() {
     assert_eq!((trace.summary.start_unix_nano, trace.summary.duration_nano), (10, 20));
     assert_eq!((trace.summary.log_count, trace.summary.span_count), (3, 0));
 
-    // Spans know better when the trace was.
+    // The times of spans replace those of lines.
     store.append(Signal::Traces, &[request("a", vec![span(1, 1, 0, "root", 15, 18)])]).unwrap();
     let summary = store.trace(trace_id(1)).unwrap().unwrap().summary;
     assert_eq!((summary.start_unix_nano, summary.duration_nano), (15, 3));
 }
 
 #[test]
-fn a_position_is_kept_with_its_lines() {
+fn the_read_position_is_committed_with_its_lines() {
     let (dir, store, metrics) = open();
     assert_eq!(store.position("/log").unwrap(), None);
-    let position = Position { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
+    let position = ReadPosition { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
     store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
     drop(store);
     let store = Store::open(dir.path(), DiskReserve::small(dir.path()), metrics).unwrap();
@@ -185,28 +187,26 @@ fn a_position_is_kept_with_its_lines() {
 }
 
 #[test]
-fn old_traces_leave() {
+fn old_traces_are_evicted() {
     let (_dir, store, metrics) = open();
     for n in 1..=3 {
         store.append(Signal::Traces, &[request("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
     }
     store.append_lines(&[line(1, 1, "a")], None).unwrap();
     let retention = Retention { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
-    store.enforce(&retention, unix_millis()).unwrap();
+    store.evict(&retention, unix_millis()).unwrap();
     assert_eq!(store.newest(10).unwrap().len(), 3);
-    store.enforce(&retention, unix_millis() + 61_000).unwrap();
+    store.evict(&retention, unix_millis() + 61_000).unwrap();
     assert_eq!(store.newest(10).unwrap(), []);
-    assert_eq!(
-        metrics.store_traces_expired.get_or_create(&crate::metrics::Reason { reason: "age" }).get(),
-        3
-    );
-    // The resource was deleted with the last trace that used it, and comes back.
+    let label = crate::metrics::ReasonLabel { reason: "age" };
+    assert_eq!(metrics.store_traces_evicted.get_or_create(&label).get(), 3);
+    // The emitter was deleted with the last trace that used it, and is inserted again.
     store.append(Signal::Traces, &[request("a", vec![span(9, 1, 0, "root", 1, 2)])]).unwrap();
-    assert_eq!(store.trace(trace_id(9)).unwrap().unwrap().spans[0].origin.service_name, "a");
+    assert_eq!(store.trace(trace_id(9)).unwrap().unwrap().spans[0].emitter.service_name, "a");
 }
 
 #[test]
-fn the_store_keeps_its_size_and_the_newest_traces() {
+fn a_store_at_its_size_limit_keeps_the_newest_traces() {
     let (_dir, store, metrics) = open();
     let retention = Retention { max_age: Duration::from_secs(3600), max_bytes: 800_000 };
     let name = "x".repeat(2000);
@@ -214,18 +214,18 @@ fn the_store_keeps_its_size_and_the_newest_traces() {
         let service = format!("service-{n}");
         store.append(Signal::Traces, &[request(&service, vec![span(n, 1, 0, &name, n, n + 1)])]).unwrap();
     }
-    store.enforce(&retention, unix_millis()).unwrap();
+    store.evict(&retention, unix_millis()).unwrap();
     assert!(metrics.store_bytes.get() <= 800_000, "{}", metrics.store_bytes.get());
     let left = store.newest(1000).unwrap();
     assert!(left.len() > 50, "{} are left", left.len());
     let newest: Vec<TraceId> = (0..left.len() as u64).map(|n| trace_id(500 - n)).collect();
     assert_eq!(left.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), newest);
     let last = store.trace(trace_id(500)).unwrap().unwrap();
-    assert_eq!(last.spans[0].origin.service_name, "service-500");
+    assert_eq!(last.spans[0].emitter.service_name, "service-500");
 }
 
 #[test]
-fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
+fn equal_log_records_are_stored_once_and_equal_lines_of_a_file_each_time() {
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 
@@ -233,7 +233,7 @@ fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
     let record = |trace: Vec<u8>, time_unix_nano| LogRecord {
         trace_id: trace,
         time_unix_nano,
-        body: Some(AnyValue { value: Some(Any::StringValue("said".to_owned())) }),
+        body: Some(AnyValue { value: Some(Any::StringValue("sold out".to_owned())) }),
         ..Default::default()
     };
     let trace = || trace_id(1).to_bytes().to_vec();
@@ -251,7 +251,8 @@ fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
     let stored = store.trace(trace_id(1)).unwrap().unwrap();
     let times: Vec<u64> = stored.lines.iter().map(|line| line.time_unix_nano).collect();
     assert_eq!((times, stored.summary.log_count), (vec![5, 6], 2));
-    let skipped = metrics.log_lines_skipped.get_or_create(&crate::metrics::Reason { reason: "no trace" });
+    let skipped =
+        metrics.log_lines_skipped.get_or_create(&crate::metrics::ReasonLabel { reason: "no trace" });
     assert_eq!(skipped.get(), 3);
 
     let lines = [line(1, 9, "twice"), line(1, 9, "twice")];
@@ -259,7 +260,7 @@ fn a_log_record_is_a_line_once_and_a_line_of_a_file_each_time() {
     assert_eq!(store.trace(trace_id(1)).unwrap().unwrap().lines.len(), 4);
 }
 
-/// A store with so many spans of 100 kB in each of so many traces, and then no room on its disk any more.
+/// Returns a store on a full disk, with this number of traces and of spans of 100 kB in each trace.
 fn on_a_full_disk(traces: u64, spans: u64) -> (tempfile::TempDir, Store, DiskReserve, Arc<Metrics>) {
     let (dir, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new()));
     let reserve = DiskReserve::small(dir.path());
@@ -280,24 +281,24 @@ fn large(trace: u64, spans: u64) -> Bytes {
     request("a", (1..=spans).map(failed).collect())
 }
 
-const NO_BOUNDS: Retention = Retention { max_age: Duration::MAX, max_bytes: u64::MAX };
+const NO_LIMITS: Retention = Retention { max_age: Duration::MAX, max_bytes: u64::MAX };
 
-/// Enforces the retention, which has none to enforce; how many traces are left.
-fn left(store: &Store) -> u64 {
-    store.enforce(&NO_BOUNDS, unix_millis()).unwrap();
+/// Evicts traces without limits, so only because of the full disk. Returns the number of remaining traces.
+fn evict_and_count(store: &Store) -> u64 {
+    store.evict(&NO_LIMITS, unix_millis()).unwrap();
     store.newest(1000).unwrap().len() as u64
 }
 
 #[test]
-fn where_the_disk_stays_full_the_store_keeps_what_it_has() {
+fn a_store_on_a_disk_that_stays_full_stops_evicting() {
     let (dir, store, reserve, metrics) = on_a_full_disk(200, 1);
-    let first = left(&store);
+    let first = evict_and_count(&store);
     assert!((140..190).contains(&first), "{first} of 200");
-    assert_eq!([left(&store), left(&store)], [first; 2]);
-    let label = crate::metrics::Reason { reason: "disk full" };
-    assert_eq!(metrics.store_traces_expired.get_or_create(&label).get(), 200 - first);
+    assert_eq!([evict_and_count(&store), evict_and_count(&store)], [first; 2]);
+    let label = crate::metrics::ReasonLabel { reason: "disk full" };
+    assert_eq!(metrics.store_traces_evicted.get_or_create(&label).get(), 200 - first);
 
-    // What comes takes the place of the oldest.
+    // New traces replace the oldest ones.
     let length = || std::fs::metadata(dir.path().join("store.db")).unwrap().len();
     let before = length();
     for trace in 201..=260 {
@@ -306,21 +307,21 @@ fn where_the_disk_stays_full_the_store_keeps_what_it_has() {
     assert!(length() <= before, "{} after {before}", length());
     assert!(store.trace(trace_id(260)).unwrap().is_some());
 
-    // Once there has been room, it is tried again.
-    let second = left(&store);
+    // Free space ends the back-off.
+    let second = evict_and_count(&store);
     reserve.clear();
-    assert_eq!(left(&store), second);
+    assert_eq!(evict_and_count(&store), second);
     reserve.fill();
-    assert!(left(&store) < second);
+    assert!(evict_and_count(&store) < second);
 }
 
 #[test]
-fn a_part_of_a_trace_that_makes_room_is_counted() {
+fn an_evicted_part_of_a_trace_is_counted() {
     let (_dir, store, _, metrics) = on_a_full_disk(1, 80);
-    assert_eq!(left(&store), 1);
+    assert_eq!(evict_and_count(&store), 1);
     let trace = store.trace(trace_id(1)).unwrap().unwrap();
     let left = trace.spans.len() as u64;
     assert!((20..70).contains(&left), "{left} of 80");
     assert_eq!((trace.summary.span_count, trace.summary.error_count), (left, left));
-    assert_eq!(metrics.store_spans_cut.get(), 80 - left);
+    assert_eq!(metrics.store_spans_evicted.get(), 80 - left);
 }

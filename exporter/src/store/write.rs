@@ -1,7 +1,8 @@
-//! Writing spans and log lines, each call inside one transaction of its caller.
+//! Writes spans and log lines. Each call is part of a transaction of its caller.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 
 use bytes::Bytes;
 use logtracer_core::{SpanId, TraceId};
@@ -11,7 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::summary::{Summary, interval};
+use super::summary::{TraceRow, interval};
 use crate::otlp::{Signal, check};
 
 /// A log line that belongs to a trace.
@@ -22,25 +23,34 @@ pub(crate) struct LogLine {
     pub(crate) time_unix_nano: u64,
     pub(crate) severity: String,
     pub(crate) message: String,
-    /// The JSON object as it was read.
+    /// The unchanged JSON object.
     pub(crate) line: String,
 }
 
 /// How far a tailed file has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Position {
+pub(crate) struct ReadPosition {
     pub(crate) file: String,
     pub(crate) offset: u64,
-    /// The first bytes of the file, by which it is known again after a restart.
+    /// The first bytes of the file, which identify it after a restart.
     pub(crate) head: Vec<u8>,
 }
 
-/// Why batches were not stored.
+/// The reason why a write failed.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     Database(rusqlite::Error),
-    /// One of the batches is not what the outbox promises.
+    /// One of the batches cannot be decoded.
     Undecodable(String),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Undecodable(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for WriteError {
@@ -49,28 +59,29 @@ impl From<rusqlite::Error> for WriteError {
     }
 }
 
-/// The ids of the rows of `origin` that were used lately.
+/// A cache of the row ids in the table `origin`, by resource and scope.
 #[derive(Debug, Default)]
-pub(super) struct Origins {
+pub(super) struct EmitterIds {
     ids: HashMap<(Vec<u8>, Vec<u8>), i64>,
-    /// The size of the keys.
+    /// The total size of the keys.
     bytes: usize,
 }
 
-const MAX_ORIGINS: usize = 1024;
+const MAX_CACHED_IDS: usize = 1024;
 
-/// One resource with many scopes is here many times.
-const MAX_ORIGIN_BYTES: usize = 16 << 20;
+/// The limit of the keys, because each scope of a large resource repeats the resource.
+const MAX_CACHED_BYTES: usize = 16 << 20;
 
-impl Origins {
+impl EmitterIds {
     pub(super) fn clear(&mut self) {
         self.ids.clear();
         self.bytes = 0;
     }
 
+    /// Returns the id of this pair, and inserts its row if it is new.
     fn id(&mut self, tx: &Transaction<'_>, resource: Vec<u8>, scope: Vec<u8>) -> rusqlite::Result<i64> {
         let bytes = resource.len() + scope.len();
-        if self.ids.len() >= MAX_ORIGINS || self.bytes + bytes > MAX_ORIGIN_BYTES {
+        if self.ids.len() >= MAX_CACHED_IDS || self.bytes + bytes > MAX_CACHED_BYTES {
             self.clear();
         }
         match self.ids.entry((resource, scope)) {
@@ -89,7 +100,7 @@ impl Origins {
     }
 }
 
-/// The name of the service that a resource describes.
+/// Returns the name of the service that a resource describes.
 pub(super) fn service_name(resource: Option<&Resource>) -> &str {
     let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
     let value = attributes.iter().find(|attribute| attribute.key == "service.name");
@@ -99,14 +110,14 @@ pub(super) fn service_name(resource: Option<&Resource>) -> &str {
     }
 }
 
-/// Stores the spans of these requests that are not stored yet.
-pub(super) fn spans(
+/// Inserts the spans of these requests, except those that are stored already.
+pub(super) fn insert_spans(
     tx: &Transaction<'_>,
-    origins: &mut Origins,
+    emitter_ids: &mut EmitterIds,
     bodies: &[Bytes],
     now_ms: i64,
 ) -> Result<(), WriteError> {
-    let mut summaries: HashMap<TraceId, Summary> = HashMap::new();
+    let mut rows: HashMap<TraceId, TraceRow> = HashMap::new();
     let mut newest_traces: HashMap<i64, i64> = HashMap::new();
     let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
     for body in bodies {
@@ -120,83 +131,82 @@ pub(super) fn spans(
                     continue;
                 }
                 let scope = scope_spans.scope.as_ref().map(Message::encode_to_vec).unwrap_or_default();
-                let origin = origins.id(tx, resource.clone(), scope)?;
+                let emitter = emitter_ids.id(tx, resource.clone(), scope)?;
                 for span in scope_spans.spans {
                     let Some((trace_id, span_id)) = ids(&span.trace_id, &span.span_id) else {
-                        return Err(WriteError::Undecodable("a span without ids".to_owned()));
+                        return Err(WriteError::Undecodable("invalid ids of a span".to_owned()));
                     };
-                    let summary = summary(tx, &mut summaries, trace_id, now_ms)?;
+                    let row = trace_row(tx, &mut rows, trace_id, now_ms)?;
                     let (start_ns, _) = interval(&span);
                     let key = span_id.get().cast_signed();
-                    let is_new =
-                        insert.execute(params![summary.seq, key, origin, start_ns, span.encode_to_vec()])?
-                            == 1;
-                    if is_new {
-                        summary.add_span(&span, service);
-                        let newest = newest_traces.entry(origin).or_insert(summary.seq);
-                        *newest = summary.seq.max(*newest);
+                    let inserted =
+                        insert.execute(params![row.seq, key, emitter, start_ns, span.encode_to_vec()])?;
+                    if inserted == 1 {
+                        row.add_span(&span, service);
+                        let newest = newest_traces.entry(emitter).or_insert(row.seq);
+                        *newest = row.seq.max(*newest);
                     }
                 }
             }
         }
     }
-    for (origin, trace) in newest_traces {
+    for (emitter, trace) in newest_traces {
         tx.prepare_cached("UPDATE origin SET newest_trace = max(newest_trace, ?) WHERE id = ?")?
-            .execute([trace, origin])?;
+            .execute([trace, emitter])?;
     }
-    for summary in summaries.values() {
-        summary.save(tx)?;
+    for row in rows.values() {
+        row.save(tx)?;
     }
     Ok(())
 }
 
-/// Decodes a request, unless that takes too much memory.
+/// Decodes a request. Fails if the decoded request takes too much memory.
 pub(super) fn decode<T: Message + Default>(signal: Signal, body: &[u8]) -> Result<T, WriteError> {
     if check::is_too_large(signal, body) {
-        return Err(WriteError::Undecodable("it takes too much memory to decode".to_owned()));
+        return Err(WriteError::Undecodable("the decoded batch takes too much memory".to_owned()));
     }
     T::decode(body).map_err(|error| WriteError::Undecodable(error.to_string()))
 }
 
-/// Where log lines come from.
+/// What happens to a line that equals a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A file, each line of which is read once: equal lines are several.
-    File,
-    /// Log records, each of which may come again: equal lines are one.
-    Records,
+pub(super) enum Duplicates {
+    /// It is inserted: each line of a file is read once.
+    Keep,
+    /// It is skipped: a log record can be delivered more than once.
+    Skip,
 }
 
-/// Stores log lines.
-pub(super) fn lines(
+/// Inserts log lines.
+pub(super) fn insert_lines(
     tx: &Transaction<'_>,
     lines: &[LogLine],
-    source: Source,
+    duplicates: Duplicates,
     now_ms: i64,
 ) -> rusqlite::Result<()> {
-    let mut summaries: HashMap<TraceId, Summary> = HashMap::new();
+    let mut rows: HashMap<TraceId, TraceRow> = HashMap::new();
     let mut insert = tx.prepare_cached(
         "INSERT INTO line VALUES (?1, ?2,
             (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6)",
     )?;
-    let mut known = tx.prepare_cached("SELECT 1 FROM line WHERE trace = ? AND time_ns = ? AND line = ?")?;
+    let mut stored = tx.prepare_cached("SELECT 1 FROM line WHERE trace = ? AND time_ns = ? AND line = ?")?;
     for line in lines {
-        let summary = summary(tx, &mut summaries, line.trace_id, now_ms)?;
+        let row = trace_row(tx, &mut rows, line.trace_id, now_ms)?;
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
         let span_id = line.span_id.map(|id| id.get().cast_signed());
-        if source == Source::Records && known.exists(params![summary.seq, time_ns, line.line])? {
+        if duplicates == Duplicates::Skip && stored.exists(params![row.seq, time_ns, line.line])? {
             continue;
         }
-        insert.execute(params![summary.seq, time_ns, span_id, line.severity, line.message, line.line])?;
-        summary.add_line(time_ns);
+        insert.execute(params![row.seq, time_ns, span_id, line.severity, line.message, line.line])?;
+        row.add_line(time_ns);
     }
-    for summary in summaries.values() {
-        summary.save(tx)?;
+    for row in rows.values() {
+        row.save(tx)?;
     }
     Ok(())
 }
 
-pub(super) fn position(tx: &Transaction<'_>, position: &Position) -> rusqlite::Result<()> {
+pub(super) fn save_position(tx: &Transaction<'_>, position: &ReadPosition) -> rusqlite::Result<()> {
     let offset = i64::try_from(position.offset).unwrap_or(i64::MAX);
     tx.prepare_cached("INSERT OR REPLACE INTO position VALUES (?, ?, ?)")?.execute(params![
         position.file,
@@ -206,24 +216,29 @@ pub(super) fn position(tx: &Transaction<'_>, position: &Position) -> rusqlite::R
     Ok(())
 }
 
-pub(super) fn read_position(connection: &Connection, file: &str) -> rusqlite::Result<Option<Position>> {
+pub(super) fn load_position(connection: &Connection, file: &str) -> rusqlite::Result<Option<ReadPosition>> {
     connection
         .query_row("SELECT offset, head FROM position WHERE file = ?", [file], |row| {
             let offset: i64 = row.get(0)?;
-            Ok(Position { file: file.to_owned(), offset: offset.max(0).cast_unsigned(), head: row.get(1)? })
+            Ok(ReadPosition {
+                file: file.to_owned(),
+                offset: offset.max(0).cast_unsigned(),
+                head: row.get(1)?,
+            })
         })
         .optional()
 }
 
-fn summary<'a>(
+/// Returns the row of a trace from this map, which is filled from the database.
+fn trace_row<'a>(
     tx: &Transaction<'_>,
-    summaries: &'a mut HashMap<TraceId, Summary>,
+    rows: &'a mut HashMap<TraceId, TraceRow>,
     trace_id: TraceId,
     now_ms: i64,
-) -> rusqlite::Result<&'a mut Summary> {
-    match summaries.entry(trace_id) {
+) -> rusqlite::Result<&'a mut TraceRow> {
+    match rows.entry(trace_id) {
         Entry::Occupied(known) => Ok(known.into_mut()),
-        Entry::Vacant(new) => Ok(new.insert(Summary::load(tx, trace_id, now_ms)?)),
+        Entry::Vacant(new) => Ok(new.insert(TraceRow::load_or_insert(tx, trace_id, now_ms)?)),
     }
 }
 

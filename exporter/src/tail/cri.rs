@@ -1,4 +1,4 @@
-//! The lines of the files that the kubelet names: each line of a container behind a prefix, and a long one in parts
+//! The log format of the kubelet: each line has a prefix, and a long line is split into parts
 //! (<https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>).
 //!
 //! ```text
@@ -7,85 +7,85 @@
 //! 2026-11-22T23:00:01.123456790Z stdout F  a long one"}
 //! ```
 
-use super::follow::{MAX_LINE_BYTES, Piece};
+use super::follow::{MAX_LINE_BYTES, RawLine};
 
-/// One line, taken apart.
+/// A line with the prefix of the kubelet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Prefixed<'a> {
     pub(super) time: &'a [u8],
     stream: &'a [u8],
-    /// The next one of the stream goes on with it.
-    is_part: bool,
+    /// The next line of the stream continues this one.
+    is_partial: bool,
     pub(super) content: &'a [u8],
 }
 
-/// Takes a line apart, if it has the prefix.
+/// Parses a line. Returns `None` if it has no prefix.
 pub(super) fn split(line: &[u8]) -> Option<Prefixed<'_>> {
     if !line.first()?.is_ascii_digit() {
         return None;
     }
     let mut fields = line.splitn(4, |byte| *byte == b' ');
     let (time, stream, tags, content) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let is_part = match tags.split(|byte| *byte == b':').next()? {
+    let is_partial = match tags.split(|byte| *byte == b':').next()? {
         b"P" => true,
         b"F" => false,
         _ => return None,
     };
-    matches!(stream, b"stdout" | b"stderr").then_some(Prefixed { time, stream, is_part, content })
+    matches!(stream, b"stdout" | b"stderr").then_some(Prefixed { time, stream, is_partial, content })
 }
 
-/// Puts parts together; a line without a prefix is whole.
+/// Joins the parts of lines.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    /// For each stream the beginning of a line, if there is one.
-    begun: Vec<Begun>,
+    /// The incomplete line of each stream.
+    incomplete: Vec<IncompleteLine>,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct IncompleteLine {
     stream: Vec<u8>,
-    /// With the prefix of a whole line.
+    /// The parts so far, behind the prefix of a complete line.
     line: Vec<u8>,
 }
 
-impl Begun {
-    fn into_piece(self) -> Piece {
-        if self.line.len() > MAX_LINE_BYTES { Piece::TooLong } else { Piece::Line(self.line) }
+impl IncompleteLine {
+    fn into_line(self) -> RawLine {
+        if self.line.len() > MAX_LINE_BYTES { RawLine::TooLong } else { RawLine::Bytes(self.line) }
     }
 }
 
 impl Assembler {
-    /// Whether nothing waits for its end.
-    pub(super) fn is_whole(&self) -> bool {
-        self.begun.is_empty()
+    /// Returns true if no line is incomplete.
+    pub(super) fn is_empty(&self) -> bool {
+        self.incomplete.is_empty()
     }
 
-    /// Takes a line with its line break; gives one that is whole.
-    pub(super) fn take(&mut self, line: &[u8]) -> Option<Piece> {
-        let Some(Prefixed { time, stream, is_part, content }) = split(line) else {
-            return Some(Piece::Line(line.to_vec()));
+    /// Adds a line, and returns it if it is complete. A line without a prefix is complete.
+    pub(super) fn push(&mut self, line: &[u8]) -> Option<RawLine> {
+        let Some(Prefixed { time, stream, is_partial, content }) = split(line) else {
+            return Some(RawLine::Bytes(line.to_vec()));
         };
-        let index = self.begun.iter().position(|begun| begun.stream == stream);
-        if index.is_none() && !is_part {
-            return Some(Piece::Line(line.to_vec()));
+        let index = self.incomplete.iter().position(|incomplete| incomplete.stream == stream);
+        if index.is_none() && !is_partial {
+            return Some(RawLine::Bytes(line.to_vec()));
         }
-        let mut begun = match index {
-            Some(index) => self.begun.swap_remove(index),
-            None => Begun { stream: stream.to_vec(), line: [time, stream, b"F "].join(&b' ') },
+        let mut incomplete = match index {
+            Some(index) => self.incomplete.swap_remove(index),
+            None => IncompleteLine { stream: stream.to_vec(), line: [time, stream, b"F "].join(&b' ') },
         };
-        if begun.line.len() <= MAX_LINE_BYTES {
-            begun.line.extend_from_slice(if is_part { content.trim_ascii_end() } else { content });
+        if incomplete.line.len() <= MAX_LINE_BYTES {
+            incomplete.line.extend_from_slice(if is_partial { content.trim_ascii_end() } else { content });
         }
-        if is_part {
-            self.begun.push(begun);
+        if is_partial {
+            self.incomplete.push(incomplete);
             return None;
         }
-        Some(begun.into_piece())
+        Some(incomplete.into_line())
     }
 
-    /// What has been begun and will not be ended.
-    pub(super) fn end(self) -> impl Iterator<Item = Piece> {
-        self.begun.into_iter().map(Begun::into_piece)
+    /// Returns the lines that are still incomplete.
+    pub(super) fn finish(self) -> impl Iterator<Item = RawLine> {
+        self.incomplete.into_iter().map(IncompleteLine::into_line)
     }
 }
 
@@ -94,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_become_one_line() {
+    fn parts_are_joined() {
         let mut assembler = Assembler::default();
-        let mut take = |line: &str| match assembler.take(line.as_bytes()) {
-            Some(Piece::Line(line)) => String::from_utf8(line).unwrap(),
+        let mut push = |line: &str| match assembler.push(line.as_bytes()) {
+            Some(RawLine::Bytes(line)) => String::from_utf8(line).unwrap(),
             other => format!("{other:?}"),
         };
-        for (line, whole) in [
+        for (line, expected) in [
             ("{\"a\":1}\n", "{\"a\":1}\n"),
             ("2026-11-22T23:00:00Z stdout F {}\n", "2026-11-22T23:00:00Z stdout F {}\n"),
             ("2026-11-22T23:00:01Z stdout P {\"a\n", "None"),
@@ -109,8 +109,8 @@ mod tests {
             ("2026-11-22T23:00:04Z stdout F 1}\n", "2026-11-22T23:00:01Z stdout F {\"a:t b\":1}\n"),
             ("2026 is no time\n", "2026 is no time\n"),
         ] {
-            assert_eq!(take(line), whole, "{line}");
+            assert_eq!(push(line), expected, "{line}");
         }
-        assert!(assembler.is_whole());
+        assert!(assembler.is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! One log line: which trace it belongs to, when it was, and what the list shows of it.
+//! Parses one log line: its trace, its time, its severity and its message.
 //!
 //! Both formats of [`logtracer_core::line`] are read: `stackdriver` (`logging.googleapis.com/trace`, …) and `local`
-//! (`trace`, `spanId`, …), with the other ways in which Cloud Logging takes a time.
+//! (`trace`, `spanId`, …), and the other time formats that Cloud Logging accepts.
 
 use jiff::Timestamp;
 use logtracer_core::{SpanId, TraceId};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::cri;
 use crate::store::LogLine;
 
-/// Why a line is not kept.
+/// The reason why a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Skip {
     Empty,
@@ -30,7 +30,7 @@ impl Skip {
     }
 }
 
-/// Reads a line, with or without the prefix of the kubelet; `now` is its time if neither tells one.
+/// Parses a line with or without the prefix of the kubelet. `now` is its time if neither of them contains one.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
     let (text, now) = match cri::split(bytes) {
         Some(prefixed) => {
@@ -60,13 +60,13 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
     })
 }
 
-/// `projects/P/traces/T`, or `T` alone.
+/// Reads the trace id: `projects/P/traces/T`, or only `T`.
 fn trace_id(object: &Map<String, Value>) -> Option<TraceId> {
     let name = text_of(object, &["logging.googleapis.com/trace", "trace"])?;
     name.rsplit('/').next()?.parse().ok()
 }
 
-/// The time as RFC 3339, or as seconds and nanoseconds in one of the two ways that agents know.
+/// Reads the time: RFC 3339, or seconds and nanoseconds in one of the two forms that logging agents accept.
 fn time(object: &Map<String, Value>) -> Option<u64> {
     if let Some(text) = text_of(object, &["time", "timestamp"]) {
         return rfc3339(text);
@@ -81,7 +81,7 @@ fn time(object: &Map<String, Value>) -> Option<u64> {
     }
 }
 
-/// With an offset; a time without one (the Python original wrote those) is taken as UTC.
+/// Parses a time. A time without an offset is UTC, as written by the Python original.
 fn rfc3339(text: &str) -> Option<u64> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<jiff::civil::DateTime>().ok()?;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_of_the_kubelet_tells_the_time() {
+    fn the_prefix_of_the_kubelet_contains_the_time() {
         let prefix = "1970-01-01T00:00:01.000000005Z stdout F ";
         let line = format!("{prefix}{{\"trace\":\"{TRACE}\",\"message\":\"a\"}}\n");
         let parsed = parse(line.as_bytes(), 7).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_several_forms() {
+    fn all_time_formats_are_read() {
         for (member, expected) in [
             (r#""time":"1970-01-01T00:00:01Z""#, 1_000_000_000),
             (r#""time":"1970-01-01T00:00:01.000000005+00:00""#, 1_000_000_005),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_of_a_trace_is_skipped() {
+    fn other_lines_are_skipped() {
         for (text, reason) in [
             (&b""[..], Skip::Empty),
             (b" \r\n", Skip::Empty),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_span_id_leaves_the_line_with_its_trace() {
+    fn an_invalid_span_id_is_ignored() {
         let text = format!(r#"{{"trace":"{TRACE}","spanId":"xyz","severity":3}}"#);
         let line = parse(text.as_bytes(), 0).unwrap();
         assert_eq!((line.span_id, line.severity.as_str()), (None, "DEFAULT"));

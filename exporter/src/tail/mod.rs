@@ -1,17 +1,21 @@
-//! Reading log lines as a logging agent would: follow a file, keep the lines that belong to a trace.
+//! Reads log files as a logging agent does, and stores the lines that belong to a trace.
 //!
 //! ```text
-//!  file ──► follow (complete lines; truncation, rotation) ──► line (JSON, both formats) ──► store, with the position
+//!  file ───► follow (complete lines, truncation, rotation) ─┬─► line (JSON, both formats) ──► store, with the position
+//!  stdin ──► LineSplitter ──────────────────────────────────┘
 //! ```
 //!
-//! A line that is not JSON, or belongs to no trace, is counted and skipped.
-//! The position of a file is committed together with its lines, so a restart neither loses nor repeats one.
-//! A file that was rotated away, also while the exporter was down, is read to its end first.
+//! A line that is not JSON, or does not belong to a trace, is skipped and counted.
+//! The read position of a file is committed together with its lines, so a restart neither loses nor repeats a line.
+//! A rotated file is read to its end before the new file, even if it was rotated while the exporter was down.
 
 mod cri;
 mod follow;
 mod line;
 mod rotation;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,19 +26,28 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::log::{self, Severity, Value};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::{Metrics, ReasonLabel};
 use crate::shutdown::Shutdown;
-use crate::store::{LogLine, Position, Store};
-use follow::{Follow, MAX_LINE_BYTES, Piece, ROTATE_WAIT};
+use crate::store::{LogLine, ReadPosition, Store};
+use follow::{Follower, MAX_LINE_BYTES, RawLine};
 use line::Skip;
 
-/// How often a file is looked at.
+/// The interval at which a file is read.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long to wait after an error.
-const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The pause after an error.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
 
-/// Follows one file (`-` is stdin) until the shutdown.
+/// How long a rotated file has to be unchanged before the next file is read.
+const ROTATION_WAIT: Duration = Duration::from_secs(5);
+
+/// The maximum number of bytes of stdin that are stored together.
+const STDIN_BYTES: usize = 256 << 10;
+
+/// How long stdin waits for further lines that are stored together with the first.
+const STDIN_LINGER: Duration = Duration::from_millis(5);
+
+/// Follows one file until the shutdown. The path `-` is stdin.
 pub(crate) async fn run(path: PathBuf, store: Store, metrics: Arc<Metrics>, mut stop: Shutdown) {
     let tail = Tail { path, store, metrics };
     tokio::select! {
@@ -43,42 +56,38 @@ pub(crate) async fn run(path: PathBuf, store: Store, metrics: Arc<Metrics>, mut 
     }
 }
 
-/// What is read of stdin before it is stored, and how long that may take after the first of it.
-const STDIN_BYTES: usize = 256 << 10;
-const TOGETHER: Duration = Duration::from_millis(5);
-
-/// The lines of a stream that comes in pieces of any length.
+/// Splits a stream into lines.
 #[derive(Debug, Default)]
-struct Lines {
-    pieces: Vec<Piece>,
-    /// The start of a line whose end is still to come.
-    start: Vec<u8>,
-    /// It is too long, and has been told.
-    skipping: bool,
+struct LineSplitter {
+    lines: Vec<RawLine>,
+    /// The start of an incomplete line.
+    incomplete: Vec<u8>,
+    /// The bytes up to the next line break belong to a line that is too long.
+    is_skipping: bool,
 }
 
-impl Lines {
-    fn take(&mut self, bytes: &[u8]) {
+impl LineSplitter {
+    fn push(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if !self.skipping {
-                if self.start.len() + part.len() > MAX_LINE_BYTES {
-                    self.start = Vec::new();
-                    self.skipping = true;
-                    self.pieces.push(Piece::TooLong);
+            if !self.is_skipping {
+                if self.incomplete.len() + part.len() > MAX_LINE_BYTES {
+                    self.incomplete = Vec::new();
+                    self.is_skipping = true;
+                    self.lines.push(RawLine::TooLong);
                 } else {
-                    self.start.extend_from_slice(part);
+                    self.incomplete.extend_from_slice(part);
                 }
             }
-            if part.last() == Some(&b'\n') && !std::mem::take(&mut self.skipping) {
-                self.pieces.push(Piece::Line(std::mem::take(&mut self.start)));
+            if part.last() == Some(&b'\n') && !std::mem::take(&mut self.is_skipping) {
+                self.lines.push(RawLine::Bytes(std::mem::take(&mut self.incomplete)));
             }
         }
     }
 
-    /// What has no line break at the end is a line, too.
-    fn end(&mut self) {
-        if !self.start.is_empty() {
-            self.pieces.push(Piece::Line(std::mem::take(&mut self.start)));
+    /// Completes the last line, if it has no line break.
+    fn finish(&mut self) {
+        if !self.incomplete.is_empty() {
+            self.lines.push(RawLine::Bytes(std::mem::take(&mut self.incomplete)));
         }
     }
 }
@@ -93,181 +102,145 @@ struct Tail {
 impl Tail {
     async fn run(&self) {
         if self.path.as_os_str() == "-" {
-            return self.stdin().await;
+            return self.read_stdin().await;
         }
-        let mut follow = None;
+        let mut follower = None;
         loop {
             let tail = self.clone();
-            let turn = tokio::task::spawn_blocking(move || tail.turn(follow.take()));
-            let pause = match turn.await {
-                Ok(Ok((next, more))) => {
-                    follow = Some(next);
-                    if more { Duration::ZERO } else { INTERVAL }
+            let read = tokio::task::spawn_blocking(move || tail.read_file(follower.take()));
+            let pause = match read.await {
+                Ok(Ok((next, has_more))) => {
+                    follower = Some(next);
+                    if has_more { Duration::ZERO } else { INTERVAL }
                 }
                 Ok(Err(error)) => {
-                    // Starts again from the position that is committed.
-                    follow = None;
-                    self.problem(&error);
-                    AFTER_ERROR
+                    // The next read resumes at the committed position.
+                    follower = None;
+                    self.log_error(&error);
+                    PAUSE_AFTER_ERROR
                 }
                 Err(error) => {
-                    follow = None;
-                    self.problem(&error.to_string());
-                    AFTER_ERROR
+                    follower = None;
+                    self.log_error(&error.to_string());
+                    PAUSE_AFTER_ERROR
                 }
             };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Reads and stores what has come since the last turn; tells whether there is more.
-    fn turn(&self, follow: Option<Follow>) -> Result<(Follow, bool), String> {
+    /// Reads and stores the new lines of the file. Returns true if there are more.
+    fn read_file(&self, follower: Option<Follower>) -> Result<(Follower, bool), String> {
         let file = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
         let key = file.to_string_lossy().into_owned();
-        let mut follow = match follow {
-            Some(follow) => follow,
+        let mut follower = match follower {
+            Some(follower) => follower,
             None => {
-                let position =
-                    self.store.position(&key).map_err(|e| format!("cannot read the store: {e}"))?;
+                let position = self
+                    .store
+                    .position(&key)
+                    .map_err(|error| format!("failed to read the store: {error}"))?;
                 let position = position.map(|position| (position.offset, position.head));
-                Follow::resume(file, position, ROTATE_WAIT)
+                Follower::resume(file, position, ROTATION_WAIT)
             }
         };
-        let read = follow.read().map_err(|error| error.to_string())?;
-        if read.moved {
-            let lines = self.parse(&read.pieces);
-            let position = Position { file: key, offset: follow.offset(), head: follow.head().to_vec() };
-            self.append(&lines, Some(&position))?;
+        let new = follower.read().map_err(|error| error.to_string())?;
+        if new.has_advanced {
+            let lines = self.parse(&new.lines);
+            let (offset, head) = (follower.offset(), follower.head().to_vec());
+            self.append(&lines, Some(&ReadPosition { file: key, offset, head }))?;
         }
-        Ok((follow, read.more))
+        Ok((follower, new.has_more))
     }
 
-    /// Stdin has no position: it is read once. What comes together is stored together.
-    async fn stdin(&self) {
+    /// Reads stdin to its end. It has no read position, because it can be read only once.
+    async fn read_stdin(&self) {
         let mut reader = BufReader::with_capacity(STDIN_BYTES, tokio::io::stdin());
-        let mut lines = Lines::default();
-        let mut at_end = false;
-        while !at_end {
-            let mut taken = 0;
-            let mut patience = None;
-            while taken < STDIN_BYTES && !at_end {
-                let filled = match patience {
+        let mut splitter = LineSplitter::default();
+        let mut is_at_end = false;
+        while !is_at_end {
+            let mut bytes_read = 0;
+            let mut deadline = None;
+            while bytes_read < STDIN_BYTES && !is_at_end {
+                let filled = match deadline {
                     None => reader.fill_buf().await,
-                    Some(until) => match tokio::time::timeout_at(until, reader.fill_buf()).await {
+                    Some(deadline) => match tokio::time::timeout_at(deadline, reader.fill_buf()).await {
                         Ok(filled) => filled,
                         Err(_) => break,
                     },
                 };
                 match filled {
-                    Ok([]) => at_end = true,
+                    Ok([]) => is_at_end = true,
                     Ok(bytes) => {
-                        lines.take(bytes);
+                        splitter.push(bytes);
                         let length = bytes.len();
                         reader.consume(length);
-                        taken += length;
-                        patience.get_or_insert_with(|| Instant::now() + TOGETHER);
+                        bytes_read += length;
+                        deadline.get_or_insert_with(|| Instant::now() + STDIN_LINGER);
                     }
                     Err(error) => {
-                        self.problem(&error.to_string());
-                        at_end = true;
+                        self.log_error(&error.to_string());
+                        is_at_end = true;
                     }
                 }
             }
-            if at_end {
-                lines.end();
+            if is_at_end {
+                splitter.finish();
             }
-            self.store(std::mem::take(&mut lines.pieces)).await;
+            self.store_with_retries(std::mem::take(&mut splitter.lines)).await;
         }
     }
 
-    /// Stores lines that cannot be read again: until that works, nothing more is read.
-    async fn store(&self, pieces: Vec<Piece>) {
-        let lines = Arc::new(self.parse(&pieces));
+    /// Stores lines that cannot be read again. Retries until they are stored.
+    async fn store_with_retries(&self, lines: Vec<RawLine>) {
+        let lines = Arc::new(self.parse(&lines));
         loop {
             let (tail, lines) = (self.clone(), lines.clone());
             match tokio::task::spawn_blocking(move || tail.append(&lines, None)).await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => self.problem(&error),
-                Err(error) => self.problem(&error.to_string()),
+                Ok(Err(error)) => self.log_error(&error),
+                Err(error) => self.log_error(&error.to_string()),
             }
-            tokio::time::sleep(AFTER_ERROR).await;
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
 
-    fn parse(&self, pieces: &[Piece]) -> Vec<LogLine> {
+    /// Parses lines, and counts those that are skipped.
+    fn parse(&self, lines: &[RawLine]) -> Vec<LogLine> {
         let now = clock::unix_nanos();
-        let mut lines = Vec::new();
-        for piece in pieces {
-            let parsed = match piece {
-                Piece::Line(bytes) => line::parse(bytes, now),
-                Piece::TooLong => Err(Skip::TooLong),
-            };
+        let mut parsed = Vec::new();
+        for line in lines {
             self.metrics.log_lines_tailed.inc();
-            match parsed {
-                Ok(line) => lines.push(line),
+            let result = match line {
+                RawLine::Bytes(bytes) => line::parse(bytes, now),
+                RawLine::TooLong => Err(Skip::TooLong),
+            };
+            match result {
+                Ok(line) => parsed.push(line),
                 Err(skip) => {
-                    let label = Reason { reason: skip.as_str() };
+                    let label = ReasonLabel { reason: skip.as_str() };
                     self.metrics.log_lines_skipped.get_or_create(&label).inc();
                 }
             }
         }
-        lines
+        parsed
     }
 
-    fn append(&self, lines: &[LogLine], position: Option<&Position>) -> Result<(), String> {
+    fn append(&self, lines: &[LogLine], position: Option<&ReadPosition>) -> Result<(), String> {
         if lines.is_empty() && position.is_none() {
             return Ok(());
         }
-        self.store.append_lines(lines, position).map_err(|error| format!("cannot write the store: {error}"))
+        self.store
+            .append_lines(lines, position)
+            .map_err(|error| format!("failed to write to the store: {error}"))
     }
 
-    fn problem(&self, error: &str) {
+    fn log_error(&self, error: &str) {
         let path = self.path.display();
         log::repeated(
             Severity::Warning,
-            "cannot tail a file",
+            "failed to tail a file",
             &[("file", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_cut_into_lines_wherever_it_is_cut() {
-        let long = "x".repeat(MAX_LINE_BYTES);
-        let text = format!("one\n\n{long}\ntwo\n{long}{long}{long}\nlast");
-        for step in [1000, 4096, MAX_LINE_BYTES, text.len()] {
-            let mut lines = Lines::default();
-            text.as_bytes().chunks(step).for_each(|bytes| lines.take(bytes));
-            lines.end();
-            let line = |text: &str| Piece::Line(text.as_bytes().to_vec());
-            let expected =
-                [line("one\n"), line("\n"), Piece::TooLong, line("two\n"), Piece::TooLong, line("last")];
-            assert!(lines.pieces == expected, "in steps of {step}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_line_that_cannot_be_stored_is_kept_until_it_can() {
-        let dir = tempfile::tempdir().unwrap();
-        let metrics = Arc::new(Metrics::new());
-        let store =
-            Store::open(dir.path(), crate::storage::DiskReserve::small(dir.path()), metrics.clone()).unwrap();
-        let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
-        let trigger =
-            "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
-        other.execute_batch(trigger).unwrap();
-        let tail = Tail { path: "-".into(), store: store.clone(), metrics };
-        let line = br#"{"trace":"463ac35c9f6413ad48485a3953bb6124","message":"kept"}"#;
-        let storing = tokio::spawn(async move { tail.store(vec![Piece::Line(line.to_vec())]).await });
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(!storing.is_finished());
-        other.execute_batch("DROP TRIGGER no").unwrap();
-        storing.await.unwrap();
-        let trace = store.trace("463ac35c9f6413ad48485a3953bb6124".parse().unwrap()).unwrap().unwrap();
-        assert_eq!(trace.lines.len(), 1);
     }
 }

@@ -1,34 +1,99 @@
-//! Files that were rotated away while nobody was looking: which of them are still to be read.
+//! Rotated files: which of them are still to be read, and when to leave the one that is open.
 //!
-//! A rotated file lies beside the one that took its place, under its name with a number or a time added (`app.log.1`,
-//! `app.log-20261122`, `0.log.20261122-230000`), which is what logrotate and the kubelet do. Whatever else is added says
-//! that it is another file (`app.log.audit`), or packed (`.gz`), or not complete (`.tmp`), which is not read.
+//! A rotated file is in the same folder as its successor. Its name is the old name followed by a number or a time
+//! (`app.log.1`, `app.log-20261122`, `0.log.20261122-230000`), as logrotate and the kubelet choose it. Other names are
+//! not read: they are other files (`app.log.audit`), compressed (`.gz`) or incomplete (`.tmp`).
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-/// The file that was read up to `offset` and begins with `head`, if it is no longer the one at `path`.
+/// A file on disk, until it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// The wait before a rotated file is left: programs write to it until they reopen their log.
+#[derive(Debug)]
+pub(super) struct RotationWait {
+    /// How long the file has to be unchanged.
+    quiet: Duration,
+    /// `None` if the file was not rotated.
+    rotated: Option<Rotated>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rotated {
+    seen: Instant,
+    last_growth: Instant,
+}
+
+/// The wait ends after this many quiet periods, even if the file still grows.
+const MAX_QUIET_PERIODS: u32 = 12;
+
+impl RotationWait {
+    pub(super) fn new(quiet: Duration) -> Self {
+        Self { quiet, rotated: None }
+    }
+
+    /// Updates the state after a read.
+    pub(super) fn update(&mut self, is_rotated: bool, has_grown: bool) {
+        let now = Instant::now();
+        self.rotated = match self.rotated {
+            _ if !is_rotated => None,
+            Some(rotated) if has_grown => Some(Rotated { last_growth: now, ..rotated }),
+            Some(rotated) => Some(rotated),
+            None => Some(Rotated { seen: now, last_growth: now }),
+        };
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let is_over = |rotated: Rotated| {
+            rotated.last_growth.elapsed() >= self.quiet
+                || rotated.seen.elapsed() >= self.quiet * MAX_QUIET_PERIODS
+        };
+        self.quiet.is_zero() || self.rotated.is_some_and(is_over)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.rotated = None;
+    }
+}
+
+/// Returns the rotated file that was read up to `offset` and begins with `head`. Returns `None` if this is the file at
+/// `path`, or if there is no such file.
 pub(super) fn find(path: &Path, offset: u64, head: &[u8]) -> Option<PathBuf> {
-    if head.is_empty() || is_the_one(path, offset, head) {
+    if head.is_empty() || matches(path, offset, head) {
         return None;
     }
     let mut siblings = siblings(path).unwrap_or_default();
-    siblings.retain(|sibling| is_the_one(&sibling.path, offset, head));
-    // Of files that begin alike the youngest.
+    siblings.retain(|sibling| matches(&sibling.path, offset, head));
+    // If several files have the same beginning, the newest is the most likely.
     siblings.pop().map(|sibling| sibling.path)
 }
 
-/// The file that was rotated away after this one, if there is one.
-pub(super) fn after(path: &Path, device: u64, inode: u64) -> Option<PathBuf> {
+/// Returns the file to read after this one, if this one was rotated and a new file exists at `path`.
+pub(super) fn successor(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+    match fs::metadata(path) {
+        Ok(now) if (FileId { device: now.dev(), inode: now.ino() }) == id => Ok(None),
+        Ok(_) => Ok(Some(after(path, id).unwrap_or_else(|| path.to_owned()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the file that was rotated after this one, if there is one.
+fn after(path: &Path, id: FileId) -> Option<PathBuf> {
     let mut siblings = siblings(path).unwrap_or_default().into_iter();
-    siblings.find(|sibling| (sibling.device, sibling.inode) == (device, inode))?;
+    siblings.find(|sibling| sibling.id == id)?;
     siblings.next().map(|sibling| sibling.path)
 }
 
-fn is_the_one(path: &Path, offset: u64, head: &[u8]) -> bool {
+fn matches(path: &Path, offset: u64, head: &[u8]) -> bool {
     let begins = || -> io::Result<bool> {
         let file = File::open(path)?;
         let mut start = vec![0; head.len()];
@@ -40,14 +105,12 @@ fn is_the_one(path: &Path, offset: u64, head: &[u8]) -> bool {
 
 /// A rotated file.
 struct Sibling {
-    /// When it was written last.
     modified: SystemTime,
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    id: FileId,
 }
 
-/// The rotated files, oldest first.
+/// Returns the rotated files, oldest first.
 fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
     let base = name.as_encoded_bytes();
@@ -55,14 +118,13 @@ fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_rotated = name.as_encoded_bytes().strip_prefix(base).is_some_and(is_of_rotation);
+        let is_rotated = name.as_encoded_bytes().strip_prefix(base).is_some_and(is_rotation_suffix);
         let metadata = entry.metadata()?;
         if is_rotated && metadata.is_file() {
             siblings.push(Sibling {
                 modified: metadata.modified()?,
                 path: entry.path(),
-                device: metadata.dev(),
-                inode: metadata.ino(),
+                id: FileId { device: metadata.dev(), inode: metadata.ino() },
             });
         }
     }
@@ -70,19 +132,18 @@ fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     Ok(siblings)
 }
 
-/// Whether this, behind the name of a file, is what a rotation adds: `.1`, `-20261122`, `.20261122-230000`.
-fn is_of_rotation(added: &[u8]) -> bool {
-    let [b'.' | b'-', first, rest @ ..] = added else { return false };
+/// Returns true for the end of a name that a rotation adds: `.1`, `-20261122`, `.20261122-230000`.
+fn is_rotation_suffix(suffix: &[u8]) -> bool {
+    let [b'.' | b'-', first, rest @ ..] = suffix else { return false };
     first.is_ascii_digit() && rest.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'T'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn what_was_rotated_comes_first_and_in_order() {
+    fn rotated_files_are_found_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.log");
         let write = |name: &str, text: &str, seconds: u64| {
@@ -108,7 +169,7 @@ mod tests {
             while let Some(file) = found {
                 names.push(file.file_name().unwrap().to_str().unwrap().to_owned());
                 let metadata = fs::metadata(&file).unwrap();
-                found = after(&path, metadata.dev(), metadata.ino());
+                found = after(&path, FileId { device: metadata.dev(), inode: metadata.ino() });
             }
             assert_eq!(names, expected, "{head} {offset}");
         };

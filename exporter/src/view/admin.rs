@@ -1,4 +1,4 @@
-//! What an operator and Kubernetes ask.
+//! The endpoints for operators, Kubernetes and Prometheus.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -6,14 +6,14 @@ use axum::response::IntoResponse;
 
 use super::View;
 use crate::clock::unix_millis;
-use crate::metrics::OfSink;
+use crate::metrics::SinkLabel;
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: 200 if the process responds.
 pub(super) async fn health() -> &'static str {
     "ok"
 }
 
-/// `GET /readyz`: spans can be committed, and everything runs; else 503 with the reason.
+/// `GET /readyz`: 200 if spans can be committed and no task has failed, otherwise 503 with the reason.
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     if let Some(problem) = view.health.problem() {
         return (StatusCode::SERVICE_UNAVAILABLE, problem.to_owned());
@@ -24,12 +24,12 @@ pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     }
 }
 
-/// `GET /metrics`, for Prometheus.
+/// `GET /metrics`: all metrics, for Prometheus.
 pub(super) async fn metrics(State(view): State<View>) -> impl IntoResponse {
     let age_ms = view.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
     view.metrics.outbox_oldest_age.set(age_ms as f64 / 1000.);
     for (sink, backlog) in view.sinks.iter().zip(view.outbox.backlogs()) {
-        view.metrics.sink_lag.get_or_create(&OfSink { sink: sink.clone() }).set(backlog);
+        view.metrics.sink_lag.get_or_create(&SinkLabel { sink: sink.clone() }).set(backlog);
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], view.metrics.render())

@@ -1,6 +1,6 @@
 //! The JSON API: `GET /api/traces` and `GET /api/traces/{trace_id}`.
 //!
-//! Times and durations are nanoseconds in strings, because JSON's numbers lose digits of them.
+//! Times and durations are strings of nanoseconds, because JSON numbers are not precise enough.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use super::{QueryError, View, query};
 use crate::otlp::any_value;
-use crate::store::{Bounds, StoredLine, StoredSpan, Trace, TraceSummary};
+use crate::store::{ReadLimit, StoredLine, StoredSpan, Trace, TraceSummary};
 
-/// The parameters of the list.
+/// The query parameters of the list.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
     #[serde(default = "default_limit")]
@@ -26,14 +26,14 @@ pub(super) struct ListQuery {
 
 const MAX_LIMIT: usize = 1000;
 
-/// What is told of one trace; what is cut says so.
-const BOUNDS: Bounds = Bounds { rows: 20_000, bytes: 64 << 20 };
+/// The limit of one trace. A longer one is marked as truncated.
+const LIMIT: ReadLimit = ReadLimit { rows: 20_000, bytes: 64 << 20 };
 
 const fn default_limit() -> usize {
     100
 }
 
-/// The newest traces.
+/// `GET /api/traces`: the newest traces.
 pub(super) async fn list(
     State(view): State<View>,
     parameters: Result<Query<ListQuery>, QueryRejection>,
@@ -44,29 +44,29 @@ pub(super) async fn list(
     };
     let traces = query(&view, move |store| store.newest(limit)).await?;
     let traces: Vec<_> = traces.iter().map(JsonSummary::from).collect();
-    Ok(answer(&json!({ "traces": traces })))
+    Ok(json_response(&json!({ "traces": traces })))
 }
 
-/// One trace with its log lines.
+/// `GET /api/traces/{trace_id}`: one trace with its log lines.
 pub(super) async fn trace(State(view): State<View>, Path(id): Path<String>) -> Result<Response, QueryError> {
     let Some(trace_id) = parse_trace_id(&id) else {
         return Ok(error(
             StatusCode::BAD_REQUEST,
-            "a trace id has 32 hexadecimal digits that are not all zero",
+            "invalid trace id: expected 32 hexadecimal digits that are not all zero",
         ));
     };
-    match query(&view, move |store| store.trace_within(trace_id, BOUNDS)).await? {
-        Some(trace) => Ok(answer(&JsonTrace::from(&trace))),
-        None => Ok(error(StatusCode::NOT_FOUND, &format!("there is no trace {trace_id}"))),
+    match query(&view, move |store| store.trace_within(trace_id, LIMIT)).await? {
+        Some(trace) => Ok(json_response(&JsonTrace::from(&trace))),
+        None => Ok(error(StatusCode::NOT_FOUND, &format!("trace {trace_id} not found"))),
     }
 }
 
-/// Reads the id in a path.
+/// Parses the trace id of a path.
 pub(super) fn parse_trace_id(text: &str) -> Option<TraceId> {
     text.parse().ok()
 }
 
-/// "server", "client" and so on.
+/// Returns the kind of a span: "server", "client" and so on.
 pub(super) fn kind(span: &StoredSpan) -> &'static str {
     match span.span.kind() {
         SpanKind::Unspecified => "unspecified",
@@ -157,7 +157,7 @@ impl<'a> From<&'a StoredSpan> for JsonSpan<'a> {
             parent_span_id: stored.parent_span_id.map(|id| id.to_string()),
             name: &span.name,
             kind: kind(stored),
-            service_name: &stored.origin.service_name,
+            service_name: &stored.emitter.service_name,
             start_time_unix_nano: span.start_time_unix_nano.to_string(),
             end_time_unix_nano: span.end_time_unix_nano.to_string(),
             status: JsonStatus {
@@ -171,8 +171,8 @@ impl<'a> From<&'a StoredSpan> for JsonSpan<'a> {
             attributes: any_value::object(&span.attributes),
             events: span.events.iter().map(event).collect(),
             links: span.links.iter().map(link).collect(),
-            resource: any_value::object(&stored.origin.resource.attributes),
-            scope: &stored.origin.scope.name,
+            resource: any_value::object(&stored.emitter.resource.attributes),
+            scope: &stored.emitter.scope.name,
         }
     }
 }
@@ -199,7 +199,7 @@ struct JsonLine<'a> {
     severity: &'a str,
     message: &'a str,
     span_id: Option<String>,
-    /// The object as it was read, with the order of its members.
+    /// The unchanged object, with its members in their order.
     line: Option<&'a RawValue>,
 }
 
@@ -215,7 +215,7 @@ impl<'a> From<&'a StoredLine> for JsonLine<'a> {
     }
 }
 
-fn answer(body: &impl Serialize) -> Response {
+fn json_response(body: &impl Serialize) -> Response {
     match serde_json::to_string(body) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(cause) => error(StatusCode::INTERNAL_SERVER_ERROR, &cause.to_string()),

@@ -1,4 +1,4 @@
-//! The files that pages load, part of the program.
+//! The files that pages load. They are part of the program.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -14,10 +14,10 @@ const FILES: [(&str, &str, &str); 3] = [
 pub(super) async fn get(Path(name): Path<String>) -> Response {
     match FILES.iter().find(|(file, _, _)| *file == name) {
         Some((_, content_type, text)) => {
-            // Checked again with each page load: an update of the program must show at once.
+            // The browser revalidates with each page load, so that an update of the program is effective at once.
             let headers = [(header::CONTENT_TYPE, *content_type), (header::CACHE_CONTROL, "no-cache")];
             (headers, *text).into_response()
         }
-        None => (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
+        None => (StatusCode::NOT_FOUND, "file not found\n").into_response(),
     }
 }

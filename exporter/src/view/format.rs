@@ -1,20 +1,20 @@
-//! Times, durations and counts as people read them.
+//! Formats times, durations and counts for people.
 
 use jiff::Timestamp;
 
-/// `14:04:05.499` of today, with the date before that of another day; UTC.
+/// Formats a time in UTC: `14:04:05.499`, preceded by the date if it is not today.
 pub(super) fn clock_time(unix_nano: u64, now: u64) -> String {
     let day = |nanos: u64| nanos / 86_400_000_000_000;
     let format = if day(unix_nano) == day(now) { "%H:%M:%S.%3f" } else { "%Y-%m-%d %H:%M:%S.%3f" };
     timestamp(unix_nano).strftime(format).to_string()
 }
 
-/// RFC 3339, UTC.
+/// Formats a time as RFC 3339 in UTC.
 pub(super) fn rfc3339(unix_nano: u64) -> String {
     timestamp(unix_nano).to_string()
 }
 
-/// `just now`, `12 s ago`, `3 min ago` …
+/// Formats an age: `just now`, `12 s ago`, `3 min ago` …
 pub(super) fn ago(unix_nano: u64, now: u64) -> String {
     let seconds = now.saturating_sub(unix_nano) / 1_000_000_000;
     match seconds {
@@ -26,7 +26,7 @@ pub(super) fn ago(unix_nano: u64, now: u64) -> String {
     }
 }
 
-/// Three significant digits with the unit that suits: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`.
+/// Formats a duration with three significant digits and a suitable unit: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`.
 pub(super) fn duration(nanos: u64) -> String {
     let scaled = |unit: f64, name: &str| {
         let value = nanos as f64 / unit;
@@ -45,9 +45,9 @@ pub(super) fn duration(nanos: u64) -> String {
     }
 }
 
-/// `1 span`, `2 spans`.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+/// Formats a count: `1 span`, `2 spans`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn timestamp(unix_nano: u64) -> Timestamp {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_three_digits() {
+    fn durations_have_three_significant_digits() {
         for (nanos, expected) in [
             (0, "0 ns"),
             (850, "850 ns"),

@@ -1,15 +1,15 @@
-//! The viewer: pages and a JSON API over the embedded store, and what an operator asks (`/metrics`, `/healthz`,
+//! The viewer: pages and a JSON API for the embedded store, and the endpoints for operators (`/metrics`, `/healthz`,
 //! `/readyz`).
 //!
 //! ```text
-//!  store.query ──► waterfall (rows: order, depth, marks) ──► pages (HTML)
+//!  store.query ──► waterfall (rows: order, depth, bars) ──► pages (HTML)
 //!             └──► api (JSON)
 //! ```
 //!
-//! Pages are rendered here, work without scripts and without any other host, and show what is in spans and lines as
-//! text only.
-//! Invariant: no page has an inline script or style, and the Content-Security-Policy allows none (held by
-//! `nothing_in_a_span_or_line_is_markup` in `tests/it/`).
+//! Pages are rendered on the server, and work without scripts and without any other host. They show the content of
+//! spans and lines as text only.
+//! Invariant: no page has an inline script or style, and the Content-Security-Policy allows none
+//! (`nothing_in_a_span_or_line_is_markup` in `tests/it/`).
 
 mod admin;
 mod api;
@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::store::Store;
 
-/// What the handlers need.
+/// The state of the handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) store: Store,
@@ -44,7 +44,7 @@ pub(crate) struct View {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The routes of `--view`, which listens on this address.
+/// Returns the routes of `--view`, which listens on this address.
 pub(crate) fn router(view: View, address: IpAddr) -> Router {
     let router = Router::new()
         .route("/", get(pages::list))
@@ -55,26 +55,26 @@ pub(crate) fn router(view: View, address: IpAddr) -> Router {
         .route("/readyz", get(admin::ready))
         .route("/metrics", get(admin::metrics))
         .route("/assets/{name}", get(assets::get))
-        .fallback(async || (StatusCode::NOT_FOUND, "nothing is here\n"));
-    let router = if address.is_loopback() { router.layer(from_fn(only_local)) } else { router };
-    router.layer(map_response(secured)).with_state(view)
+        .fallback(async || (StatusCode::NOT_FOUND, "not found\n"));
+    let router = if address.is_loopback() { router.layer(from_fn(require_local_host)) } else { router };
+    router.layer(map_response(add_security_headers)).with_state(view)
 }
 
-/// A page of another host whose name has been pointed at this machine must not read what is here: it asks for that
-/// name, which is not one of this machine.
-async fn only_local(request: Request, next: Next) -> Response {
-    if asks_for_local(&request) {
+/// Rejects requests for the name of another host, which prevents DNS rebinding: a page of another host must not read
+/// the traces after its name was changed to the address of this machine.
+async fn require_local_host(request: Request, next: Next) -> Response {
+    if is_for_local_host(&request) {
         return next.run(request).await;
     }
-    let text = "this viewer listens on a loopback address and answers only to the hosts localhost, 127.0.0.1 and \
-                [::1]; to reach it by another name, bind --view to another address\n";
+    let text = "this viewer listens on a loopback address and accepts only the hosts localhost, 127.0.0.1 and [::1]; \
+                to use another name, set --view to another address\n";
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-fn asks_for_local(request: &Request) -> bool {
-    let named = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
-    let asked = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    (named.is_some() || asked.is_some()) && named.is_none_or(is_local) && asked.is_none_or(is_local)
+fn is_for_local_host(request: &Request) -> bool {
+    let header = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let uri = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    (header.is_some() || uri.is_some()) && header.is_none_or(is_local) && uri.is_none_or(is_local)
 }
 
 fn is_local(host: &[u8]) -> bool {
@@ -85,11 +85,11 @@ fn is_local(host: &[u8]) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Everything that a page may load comes from here, and nothing that it shows may run.
+/// Pages load files only from this host, and inline scripts and styles are not allowed.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-async fn secured(mut response: Response) -> Response {
+async fn add_security_headers(mut response: Response) -> Response {
     let mut set = |name: HeaderName, value: &'static str| {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     };
@@ -100,20 +100,20 @@ async fn secured(mut response: Response) -> Response {
     response
 }
 
-/// Runs a query of the store where it may block.
+/// Runs a query of the store on a thread that may block.
 async fn query<T: Send + 'static>(
     view: &View,
     query: impl FnOnce(&Store) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, QueryError> {
     let store = view.store.clone();
     match tokio::task::spawn_blocking(move || query(&store)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(QueryError(format!("cannot read the store: {error}"))),
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(QueryError(format!("failed to read the store: {error}"))),
         Err(error) => Err(QueryError(error.to_string())),
     }
 }
 
-/// The store could not answer.
+/// A failed query. Its response is 500 with the reason.
 #[derive(Debug)]
 struct QueryError(String);
 

@@ -18,26 +18,26 @@ use super::api::parse_trace_id;
 use super::{QueryError, View, query};
 use crate::clock;
 
-/// Traces on the page.
-const SHOWN: usize = 100;
+/// The number of traces on the page.
+const LIST_LIMIT: usize = 100;
 
-/// The parameters of the list.
+/// The query parameters of the list.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ListQuery {
-    /// A pasted trace id, or a header that has one in it.
+    /// A pasted trace id, or a header that contains one.
     #[serde(default)]
     find: String,
 }
 
-/// The parameters of a trace.
+/// The query parameters of a trace.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TraceQuery {
-    /// The span whose details are open.
+    /// The id of the span whose details are open.
     #[serde(default)]
     span: String,
 }
 
-/// `GET /`.
+/// `GET /`: the list, or a redirect to the trace that was searched for.
 pub(super) async fn list(
     State(view): State<View>,
     parameters: Result<Query<ListQuery>, QueryRejection>,
@@ -46,33 +46,32 @@ pub(super) async fn list(
     if let Some(trace_id) = id_in(&find) {
         return Ok(Redirect::to(&format!("/trace/{trace_id}")).into_response());
     }
-    let traces = query(&view, |store| store.newest(SHOWN)).await?;
-    let missed = !find.trim().is_empty();
-    Ok(list::page(&traces, missed.then_some(find.as_str()), clock::unix_nanos()).into_response())
+    let traces = query(&view, |store| store.newest(LIST_LIMIT)).await?;
+    let has_no_id = !find.trim().is_empty();
+    Ok(list::page(&traces, has_no_id.then_some(find.as_str()), clock::unix_nanos()).into_response())
 }
 
-/// `GET /trace/{trace_id}`.
+/// `GET /trace/{trace_id}`: one trace.
 pub(super) async fn trace(
     State(view): State<View>,
     Path(id): Path<String>,
     parameters: Result<Query<TraceQuery>, QueryRejection>,
 ) -> Result<Response, QueryError> {
     let Some(trace_id) = parse_trace_id(&id) else {
-        let text = "A trace id has 32 hexadecimal digits that are not all zero.";
-        return Ok((StatusCode::BAD_REQUEST, sorry("This is no trace id", text)).into_response());
+        let text = "A trace id consists of 32 hexadecimal digits that are not all zero.";
+        return Ok((StatusCode::BAD_REQUEST, error_page("Invalid trace id", text)).into_response());
     };
     let open = parameters.ok().and_then(|Query(parameters)| parameters.span.parse::<SpanId>().ok());
-    Ok(match query(&view, move |store| store.trace_within(trace_id, trace::BOUNDS)).await? {
+    Ok(match query(&view, move |store| store.trace_within(trace_id, trace::LIMIT)).await? {
         Some(found) => trace::page(&found, open, clock::unix_nanos()).into_response(),
         None => {
-            let text =
-                "Nothing is stored of it: it has not arrived yet, was not sampled, or has left the store.";
-            (StatusCode::NOT_FOUND, sorry(&format!("Trace {trace_id} is not here"), text)).into_response()
+            let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
+            (StatusCode::NOT_FOUND, error_page(&format!("Trace {trace_id} not found"), text)).into_response()
         }
     })
 }
 
-fn sorry(title: &str, text: &str) -> Markup {
+fn error_page(title: &str, text: &str) -> Markup {
     layout::page(
         title,
         layout::Refresh::No,
@@ -86,7 +85,7 @@ fn sorry(title: &str, text: &str) -> Markup {
     )
 }
 
-/// The first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header.
+/// Returns the first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header.
 fn id_in(text: &str) -> Option<logtracer_core::TraceId> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit());
     words.filter(|word| word.len() == 32).find_map(|word| word.parse().ok())

@@ -1,4 +1,4 @@
-//! The order in which a trace is drawn: each span below its parent, children by start time.
+//! The rows of a trace: each span is below its parent, and children are sorted by start time.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,14 @@ use crate::store::{StoredSpan, Trace};
 pub(super) struct Row<'a> {
     pub(super) span: &'a StoredSpan,
     pub(super) depth: usize,
-    /// The span names a parent that is not stored (not sampled, lost, or still on its way).
+    /// The span has a parent that is not stored: it was not sampled, was dropped, or has not arrived yet.
     pub(super) is_parent_missing: bool,
-    /// The start and the length of the bar, each as a share of the trace.
+    /// The start and the length of the bar, as fractions of the duration of the trace.
     pub(super) start: f64,
     pub(super) length: f64,
 }
 
-/// All spans of the trace, each once, whatever their parents say.
+/// Returns one row for each span, even if the parents form a cycle.
 pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     let known: HashMap<SpanId, usize> =
         trace.spans.iter().enumerate().map(|(index, span)| (span.span_id, index)).collect();
@@ -35,7 +35,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     for root in roots {
         drawing.draw(root);
     }
-    // Only spans that are each other's ancestors are left: the earliest of each ring stands for a root.
+    // The remaining spans are on cycles or below one. The earliest span of each cycle becomes a root.
     for index in 0..trace.spans.len() {
         drawing.draw(index);
     }
@@ -50,7 +50,7 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Draws a span and all below it, without recursion: a trace can be deeper than the stack.
+    /// Draws a span and its descendants. It does not recurse, because a trace can be deeper than the stack.
     fn draw(&mut self, root: usize) {
         let mut stack = vec![(root, 0)];
         while let Some((index, depth)) = stack.pop() {
@@ -79,13 +79,13 @@ fn row<'a>(trace: &'a Trace, span: &'a StoredSpan, depth: usize) -> Row<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Origin, TraceSummary};
+    use crate::store::{Emitter, TraceSummary};
     use logtracer_core::TraceId;
     use opentelemetry_proto::tonic::trace::v1::Span;
     use std::sync::Arc;
 
     fn trace(spans: &[(u64, u64)]) -> Trace {
-        let origin = Arc::new(Origin {
+        let emitter = Arc::new(Emitter {
             service_name: "shop".to_owned(),
             resource: Default::default(),
             scope: Default::default(),
@@ -98,7 +98,7 @@ mod tests {
                 end_time_unix_nano: 110,
                 ..Default::default()
             },
-            origin: origin.clone(),
+            emitter: emitter.clone(),
         };
         Trace {
             summary: TraceSummary {
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Spans as (id, parent), in order of start; rows as (id, depth, parent missing).
+    /// Checks the rows, given as (id, depth, is parent missing), of spans, given as (id, parent) by start time.
     #[track_caller]
     fn check(spans: &[(u64, u64)], expected: &[(u64, usize, bool)]) {
         let trace = trace(spans);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn children_stand_below_their_parents() {
+    fn children_are_below_their_parents() {
         check(
             &[(1, 0), (2, 1), (3, 1), (4, 2)],
             &[(1, 0, false), (2, 1, false), (4, 2, false), (3, 1, false)],
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_are_drawn_once() {
+    fn cycles_are_drawn_once() {
         check(&[(1, 1), (2, 3), (3, 2)], &[(1, 0, true), (2, 0, true), (3, 1, false)]);
     }
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_lie_inside() {
+    fn bars_are_within_the_trace() {
         let trace = trace(&[(1, 0), (2, 1)]);
         let rows = rows(&trace);
         assert_eq!((rows[1].start, rows[1].length), (0.1, 0.9));

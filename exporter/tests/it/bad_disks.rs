@@ -212,9 +212,9 @@ async fn on_a_full_disk_the_store_evicts_its_oldest_traces() {
         let delivered = "logtracer_exporter_spans_delivered_total{sink=\"store\"}";
         exporter.counted(delivered, last as f64 * 20.).await;
         exporter.trace(&trace(last), 20, 0).await;
-        let expired = "logtracer_exporter_store_traces_expired_total{reason=\"disk full\"}";
+        let expired = "logtracer_exporter_store_traces_evicted_total{reason=\"disk full\"}";
         assert!(exporter.metric(expired).await > 0.);
-        let left = exporter.line("logtracer-exporter - traces left the store");
+        let left = exporter.line("logtracer-exporter - evicted traces");
         assert_eq!(left["severity"], "WARNING");
         assert_eq!(left["reason"], "disk full");
         eventually("readiness", async || (exporter.get("/readyz").await.status() == 200).then_some(())).await;

@@ -1,4 +1,4 @@
-//! Starting and stopping the exporter, sending to it, asking it.
+//! Starts and stops the exporter, sends requests to it, and reads its pages and metrics.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,12 +14,13 @@ use prost::Message;
 use reqwest::Response;
 use serde_json::Value;
 
-/// Long enough for a machine that is busy with other things.
+/// The timeout of every wait, long enough for a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The start of the earliest span, in nanoseconds since 1970.
 pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
-/// A running exporter; killed when dropped.
+/// A running exporter. It is killed when dropped.
 pub(crate) struct Exporter {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -29,7 +30,7 @@ pub(crate) struct Exporter {
     client: reqwest::Client,
 }
 
-/// The program with free ports and this data directory.
+/// Returns a command for the exporter with free ports and this data directory.
 pub(crate) fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
     command
@@ -41,15 +42,15 @@ pub(crate) fn command(data_dir: &Path) -> Command {
     command
 }
 
-/// Runs the program to its end; the exit code, and what it said was wrong: a line of its log, or on stderr about its options.
+/// Runs the program to its end. Returns the exit code, and the error in its log or, for an error in the options, on stderr.
 pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("the program starts");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     let mut errors = stdout.lines().filter_map(|line| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-        let is_last = object["message"] == "logtracer-exporter - ends with an error";
-        is_last.then(|| object["error"].as_str().expect("a text").to_owned())
+        let is_fatal = object["message"] == "logtracer-exporter - fatal error";
+        is_fatal.then(|| object["error"].as_str().expect("a text").to_owned())
     });
     (output.status.code(), errors.next_back().unwrap_or(stderr))
 }
@@ -59,7 +60,7 @@ impl Exporter {
         Self::spawn(command(data_dir))
     }
 
-    /// Starts it, and waits for the line that says where it listens.
+    /// Starts the exporter, and waits for the log line with its addresses.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -82,7 +83,7 @@ impl Exporter {
         exporter
     }
 
-    /// Waits for the line with this message; every line must be a JSON object.
+    /// Waits for the log line with this message. Every line must be a JSON object.
     #[track_caller]
     pub(crate) fn line(&mut self, message: &str) -> Value {
         let deadline = Instant::now() + DEADLINE;
@@ -120,12 +121,13 @@ impl Exporter {
 
     /// Sends spans, which must be accepted.
     pub(crate) async fn send(&self, request: &ExportTraceServiceRequest) {
-        let response = self.post("application/x-protobuf", request.encode_to_vec()).await.expect("an answer");
+        let response =
+            self.post("application/x-protobuf", request.encode_to_vec()).await.expect("a response");
         assert_eq!(response.status(), 200, "{:?}", response.bytes().await);
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
-        self.client.get(format!("{}{path}", self.view)).send().await.expect("an answer")
+        self.client.get(format!("{}{path}", self.view)).send().await.expect("a response")
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {
@@ -133,7 +135,7 @@ impl Exporter {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 
-    /// Waits until the trace has so many spans and log lines.
+    /// Waits until the trace has this number of spans and log lines.
     pub(crate) async fn trace(&self, trace_id: &str, spans: usize, logs: usize) -> Value {
         let path = format!("/api/traces/{trace_id}");
         eventually(&format!("{spans} spans and {logs} lines of {trace_id}"), async || {
@@ -144,30 +146,31 @@ impl Exporter {
         .await
     }
 
-    /// The value of a metric, 0 if it was never counted.
+    /// Returns the value of a metric, or 0 if it was never counted.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.expect("a body");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0., |value| value.parse().expect("a number"))
     }
 
-    /// Waits until a metric has this value: deliveries are counted after what they deliver can be seen.
+    /// Waits until a metric has this value. A delivery is counted after its spans are visible.
     pub(crate) async fn counted(&self, name: &str, value: f64) {
         eventually(name, async || (self.metric(name).await == value).then_some(())).await;
     }
 
-    /// `kill -9`.
+    /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
     }
 
+    /// Waits for the end of the process.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the end of the exporter", async || child.try_wait().expect("a child")).await
@@ -181,14 +184,14 @@ impl Drop for Exporter {
     }
 }
 
-/// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until there is a result.
+pub(crate) async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(result) = poll().await {
+            return result;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -198,7 +201,7 @@ pub(crate) fn string(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value, key_strindex: 0 }
 }
 
-/// A span that starts `after` milliseconds after [`START`] and takes `took`.
+/// Returns a span that starts `after` milliseconds after [`START`] and takes `took` milliseconds.
 pub(crate) fn span(trace_id: &str, span_id: u64, parent: u64, name: &str, after: u64, took: u64) -> Span {
     let trace_id = u128::from_str_radix(trace_id, 16).expect("hexadecimal digits");
     Span {
@@ -213,12 +216,13 @@ pub(crate) fn span(trace_id: &str, span_id: u64, parent: u64, name: &str, after:
     }
 }
 
+/// Sets the status of a span to an error.
 pub(crate) fn failed(mut span: Span, message: &str) -> Span {
     span.status = Some(Status { code: 2, message: message.to_owned() });
     span
 }
 
-/// A request with the spans of one service.
+/// Returns a request with the spans of one service.
 pub(crate) fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {

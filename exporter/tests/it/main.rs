@@ -1,4 +1,4 @@
-//! The real program, started as a user starts it, on free ports of the loopback interface.
+//! Tests of the whole program, on free ports of the loopback interface.
 
 mod bad_disks;
 mod clients;

@@ -1,4 +1,4 @@
-//! Log lines from files, as they grow, beside the spans of their trace.
+//! Log lines from files that grow, together with the spans of their trace.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -40,11 +40,11 @@ fn messages(trace: &serde_json::Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn lines_of_all_files_stand_in_one_order() {
+async fn lines_of_all_files_are_sorted_by_time() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let (envoy, shop) = (dir.path().join("envoy.log"), dir.path().join("shop.log"));
-    // One file exists when the exporter starts, the other comes later.
+    // One file exists when the exporter starts. The other is created later.
     append(
         &envoy,
         &format!("{}\nstarting, not JSON\n{{\"message\":\"of no trace\"}}\n", stackdriver(20, "first")),
@@ -61,7 +61,7 @@ async fn lines_of_all_files_stand_in_one_order() {
     assert_eq!(log["time_unix_nano"], START.to_string());
     assert_eq!(log["line"]["logging.googleapis.com/trace"], format!("projects/p/traces/{TRACE}"));
 
-    // A trace of lines only is listed; its spans join it.
+    // A trace without spans is listed. Its spans are added later.
     let listed = exporter.json("/api/traces").await;
     assert_eq!(listed["traces"][0]["log_count"], 3);
     assert_eq!(listed["traces"][0]["root_name"], "");
@@ -81,7 +81,7 @@ async fn lines_of_all_files_stand_in_one_order() {
 }
 
 #[tokio::test]
-async fn a_line_counts_when_it_is_complete() {
+async fn a_line_is_read_when_it_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("shop.log");
     let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
@@ -94,7 +94,7 @@ async fn a_line_counts_when_it_is_complete() {
 }
 
 #[tokio::test]
-async fn a_restart_neither_loses_nor_repeats() {
+async fn a_restart_neither_loses_nor_repeats_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let log = dir.path().join("shop.log");
@@ -111,7 +111,7 @@ async fn a_restart_neither_loses_nor_repeats() {
         exporter.trace(TRACE, 0, before + 20).await;
         exporter.kill();
     }
-    // What is written before and after a rotation, while nobody is looking.
+    // Lines before and after a rotation while the exporter is down.
     append(&log, &format!("{}\n", stackdriver(58, "before the rotation")));
     std::fs::rename(&log, dir.path().join("shop.log.1")).unwrap();
     append(&log, &format!("{}\n", stackdriver(59, "after the rotation")));
@@ -121,7 +121,7 @@ async fn a_restart_neither_loses_nor_repeats() {
 }
 
 #[tokio::test]
-async fn files_of_the_kubelet_are_read() {
+async fn the_log_format_of_the_kubelet_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("0.log");
     let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
@@ -139,22 +139,22 @@ async fn files_of_the_kubelet_are_read() {
 }
 
 #[tokio::test]
-async fn a_program_that_writes_to_the_rotated_file_loses_no_line() {
+async fn lines_written_to_the_rotated_file_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("shop.log");
     let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
     append(&log, &format!("{}\n", local(1, "before")));
     exporter.trace(TRACE, 0, 1).await;
-    // As logrotate does it with `create`; the program goes on for a second, until it is told.
+    // A rotation by logrotate with `create`. The program writes to the old file for another second.
     std::fs::rename(&log, dir.path().join("shop.log.1")).unwrap();
     append(&log, "");
     for second in 2..=4 {
         tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-        append(&dir.path().join("shop.log.1"), &format!("{}\n", local(second, "still there")));
+        append(&dir.path().join("shop.log.1"), &format!("{}\n", local(second, "old file")));
     }
     append(&log, &format!("{}\n", local(5, "after")));
     let trace = exporter.trace(TRACE, 0, 5).await;
-    assert_eq!(messages(&trace), ["before", "still there", "still there", "still there", "after"]);
+    assert_eq!(messages(&trace), ["before", "old file", "old file", "old file", "after"]);
 }
 
 #[tokio::test]
@@ -186,9 +186,5 @@ async fn many_lines_of_stdin_are_stored_together() {
         (list["traces"][0]["log_count"] == LINES).then_some(())
     })
     .await;
-    assert!(
-        begin.elapsed().as_secs() < 15,
-        "a commit for each line would take longer: {:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed().as_secs() < 15, "one commit for each line takes longer: {:?}", begin.elapsed());
 }

@@ -1,4 +1,4 @@
-//! The pages and the edges of the JSON API.
+//! The pages, and the errors of the JSON API.
 
 use std::fs::write;
 
@@ -9,7 +9,7 @@ use crate::harness::{Exporter, command, failed, request, span, string};
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
 #[tokio::test]
-async fn ids_that_are_not_there_or_not_ids() {
+async fn unknown_and_invalid_trace_ids() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     assert_eq!(exporter.json("/api/traces").await, json!({ "traces": [] }));
@@ -26,7 +26,7 @@ async fn ids_that_are_not_there_or_not_ids() {
 }
 
 #[tokio::test]
-async fn the_pages_show_the_trace() {
+async fn the_pages_show_a_trace() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut root = span(TRACE, 1, 0, "GET /basket", 0, 100);
@@ -77,7 +77,7 @@ async fn nothing_in_a_span_or_line_is_markup() {
         let page = response.text().await.unwrap();
         assert!(page.contains("&lt;script&gt;alert(1)"), "{path}");
         assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path}");
-        assert_eq!(page.matches("<script").count(), 1, "only the script of the page itself");
+        assert_eq!(page.matches("<script").count(), 1, "only page.js");
         assert!(!page.contains(" style=") && !page.contains(" onerror=alert(2)>\""), "{path}");
     }
 }
@@ -94,14 +94,14 @@ async fn assets_are_part_of_the_program() {
         let response = exporter.get(&format!("/assets/{name}")).await;
         assert_eq!(response.headers()["content-type"], content_type);
         let text = response.text().await.unwrap();
-        assert!(!text.contains("http://") || name == "icon.svg", "no other host is needed");
+        assert!(!text.contains("http://") || name == "icon.svg", "no URL of another host");
         assert!(!text.contains("https://"));
     }
     assert_eq!(exporter.get("/assets/none").await.status(), 404);
 }
 
 #[tokio::test]
-async fn a_viewer_on_loopback_answers_only_to_local_names() {
+async fn a_viewer_on_loopback_accepts_only_local_hosts() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let client = reqwest::Client::new();
@@ -123,14 +123,14 @@ async fn a_viewer_on_loopback_answers_only_to_local_names() {
             let response = get.send().await.unwrap();
             assert_eq!(response.status(), status, "{host} {path}");
             if status == 403 {
-                assert!(response.text().await.unwrap().contains("only to the hosts localhost"));
+                assert!(response.text().await.unwrap().contains("accepts only the hosts localhost"));
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_very_long_trace_is_cut_and_says_so() {
+async fn a_very_long_trace_is_truncated() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let spans = |from, to| (from..to).map(|id| span(TRACE, id, 0, "work", id, 1)).collect();

@@ -1,6 +1,6 @@
-// Two comforts on top of pages that work without them.
+// Two additions to pages that work without scripts.
 
-// The list follows what arrives: every two seconds #live is taken from a fresh copy of the page.
+// Every two seconds, the list (#live) is replaced by the one of a fresh copy of the page.
 const live = document.querySelector("button.live");
 if (live) {
   let paused = false;
@@ -14,12 +14,12 @@ if (live) {
     const selecting = String(getSelection()) !== "";
     if (!paused && !document.hidden && !selecting) {
       try {
-        const answer = await fetch(location.href);
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
-        if (answer.ok && fresh) document.querySelector("#live").replaceWith(document.adoptNode(fresh));
-        live.classList.remove("lost");
+        const response = await fetch(location.href);
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#live");
+        if (response.ok && fresh) document.querySelector("#live").replaceWith(document.adoptNode(fresh));
+        live.classList.remove("offline");
       } catch {
-        live.classList.add("lost");
+        live.classList.add("offline");
       }
     }
     setTimeout(refresh, 2000);
@@ -27,7 +27,7 @@ if (live) {
   setTimeout(refresh, 2000);
 }
 
-// A link to a span opens it.
+// A link to a span opens its details.
 const reveal = () => {
   const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) {

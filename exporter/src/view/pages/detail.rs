@@ -1,4 +1,4 @@
-//! What opens below a span: all that is known of it.
+//! The details of a span, which open below it.
 
 use maud::{Markup, html};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -11,13 +11,13 @@ use crate::view::format::duration;
 
 pub(super) fn span(stored: &StoredSpan, trace_start: u64) -> Markup {
     let span = &stored.span;
-    let origin = &stored.origin;
+    let emitter = &stored.emitter;
     let status = span.status.as_ref().map_or("", |status| status.message.as_str());
     html! {
         div.detail {
             @if !status.is_empty() { p.status { (status) } }
             dl.facts {
-                div { dt { "Service" } dd { (origin.service_name) } }
+                div { dt { "Service" } dd { (emitter.service_name) } }
                 div { dt { "Kind" } dd { (api::kind(stored)) } }
                 div { dt { "Start" } dd { "+" (duration(span.start_time_unix_nano.saturating_sub(trace_start))) } }
                 div { dt { "Duration" } dd { (duration(stored.duration_nano())) } }
@@ -25,8 +25,8 @@ pub(super) fn span(stored: &StoredSpan, trace_start: u64) -> Markup {
                 @if let Some(parent) = stored.parent_span_id {
                     div { dt { "Parent" } dd.mono { a href={ "#s-" (parent) } { (parent) } } }
                 }
-                @if !origin.scope.name.is_empty() {
-                    div { dt { "Scope" } dd { (origin.scope.name) " " (origin.scope.version) } }
+                @if !emitter.scope.name.is_empty() {
+                    div { dt { "Scope" } dd { (emitter.scope.name) " " (emitter.scope.version) } }
                 }
                 @if !span.trace_state.is_empty() {
                     div { dt { "tracestate" } dd.mono { (span.trace_state) } }
@@ -34,7 +34,7 @@ pub(super) fn span(stored: &StoredSpan, trace_start: u64) -> Markup {
             }
             div.tables {
                 (table("Attributes", &span.attributes, span.dropped_attributes_count))
-                (table("Resource", &origin.resource.attributes, origin.resource.dropped_attributes_count))
+                (table("Resource", &emitter.resource.attributes, emitter.resource.dropped_attributes_count))
             }
             @for event in &span.events { (self::event(event, trace_start)) }
             @for link in &span.links { (self::link(link)) }
@@ -57,11 +57,11 @@ fn table(title: &str, attributes: &[KeyValue], dropped: u32) -> Markup {
 
 fn event(event: &Event, trace_start: u64) -> Markup {
     html! {
-        div.tables { (table_of_event(event, trace_start)) }
+        div.tables { (event_table(event, trace_start)) }
     }
 }
 
-fn table_of_event(event: &Event, trace_start: u64) -> Markup {
+fn event_table(event: &Event, trace_start: u64) -> Markup {
     let offset = duration(event.time_unix_nano.saturating_sub(trace_start));
     html! {
         table.attributes {

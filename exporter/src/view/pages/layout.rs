@@ -1,12 +1,13 @@
-//! What all pages share.
+//! The frame of all pages.
 
 use maud::{DOCTYPE, Markup, html};
 
-/// Whether a page shows what is new by itself.
+/// How a page is refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refresh {
+    /// It is not refreshed.
     No,
-    /// The script replaces `#live` every two seconds; without scripts the page reloads.
+    /// The script replaces `#live` every two seconds. Without scripts, the page reloads.
     Live,
 }
 

@@ -7,19 +7,19 @@ use super::palette::Palette;
 use crate::store::TraceSummary;
 use crate::view::format::{ago, clock_time, count, duration, rfc3339};
 
-/// Services named in a row; the others are counted.
-const SERVICES: usize = 4;
+/// The number of services that a row names. Further services are counted.
+const MAX_SERVICES: usize = 4;
 
-pub(super) fn page(traces: &[TraceSummary], missed: Option<&str>, now: u64) -> Markup {
+pub(super) fn page(traces: &[TraceSummary], find_without_id: Option<&str>, now: u64) -> Markup {
     layout::page(
         "Traces",
         Refresh::Live,
         &html! {
-            @if let Some(text) = missed {
-                p.notice { "There is no trace id in “" (text.chars().take(100).collect::<String>()) "”." }
+            @if let Some(text) = find_without_id {
+                p.notice { "No trace id found in “" (text.chars().take(100).collect::<String>()) "”." }
             }
             div #live {
-                @if traces.is_empty() { (nothing_yet()) } @else { (table(traces, now)) }
+                @if traces.is_empty() { (empty_list()) } @else { (table(traces, now)) }
             }
         },
     )
@@ -49,7 +49,7 @@ fn table(traces: &[TraceSummary], now: u64) -> Markup {
 }
 
 fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
-    // As on the page of the trace.
+    // The colours are those of the page of the trace.
     let palette = Palette::of_trace(trace.service_names.iter().map(String::as_str));
     let share = trace.duration_nano as f64 / longest.max(1) as f64 * 100.;
     let started = trace.start_unix_nano;
@@ -58,20 +58,20 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
             td.what {
                 a href={ "/trace/" (trace.trace_id) } {
                     @if trace.root_name.is_empty() {
-                        span.muted { @if trace.span_count == 0 { "only log lines" } @else { "span without a name" } }
+                        span.muted { @if trace.span_count == 0 { "log lines only" } @else { "unnamed span" } }
                     } @else { (trace.root_name) }
                 }
                 @if trace.error_count > 0 {
-                    span.badge.bad title="Spans that failed" { (count(trace.error_count, "error")) }
+                    span.badge.bad title="Failed spans" { (count(trace.error_count, "error")) }
                 }
                 div.id { (trace.trace_id) }
             }
             td {
                 div.services {
-                    @for service in trace.service_names.iter().take(SERVICES) {
+                    @for service in trace.service_names.iter().take(MAX_SERVICES) {
                         span class={ "service " (palette.class(service)) } { i {} (service) }
                     }
-                    @if let Some(more) = trace.service_names.len().checked_sub(SERVICES).filter(|more| *more > 0) {
+                    @if let Some(more) = trace.service_names.len().checked_sub(MAX_SERVICES).filter(|more| *more > 0) {
                         span.muted { "+" (more) }
                     }
                 }
@@ -95,12 +95,12 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
     }
 }
 
-fn nothing_yet() -> Markup {
+fn empty_list() -> Markup {
     html! {
         div.empty {
             h1 { "No traces yet" }
             p { "Send spans to " code { "POST /v1/traces" } " (OTLP/HTTP), or point the filter's " code { "exporter.cluster" } " here." }
-            p.muted { "This page shows them as they come." }
+            p.muted { "They appear on this page when they arrive." }
         }
     }
 }

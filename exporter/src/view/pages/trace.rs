@@ -1,4 +1,4 @@
-//! One trace: the waterfall of its spans, and one list of the log lines of all services in the order of time.
+//! One trace: the waterfall of its spans, and the log lines of all services by time.
 
 use std::collections::HashMap;
 
@@ -9,20 +9,20 @@ use serde_json::value::RawValue;
 use super::detail;
 use super::layout::{self, Refresh};
 use super::palette::Palette;
-use crate::store::{Bounds, StoredLine, Trace};
+use crate::store::{ReadLimit, StoredLine, Trace};
 use crate::view::format::{clock_time, count, duration, rfc3339};
 use crate::view::waterfall::{Row, rows};
 
-/// What a browser can still show; the JSON has more.
-pub(super) const BOUNDS: Bounds = Bounds { rows: 3000, bytes: 32 << 20 };
+/// The limit of the page, for the browser. The JSON has more.
+pub(super) const LIMIT: ReadLimit = ReadLimit { rows: 3000, bytes: 32 << 20 };
 
-/// Marks of log lines on one bar.
+/// The maximum number of marks of log lines on one bar.
 const MAX_MARKS: usize = 40;
 
-/// Deeper spans are not indented further: the stylesheet has classes `in0` to `in16`.
+/// The maximum indentation. The stylesheet has the classes `in0` to `in16`.
 const MAX_INDENT: usize = 16;
 
-/// What the parts of the page need.
+/// The data of the page.
 struct Page<'a> {
     trace: &'a Trace,
     palette: Palette,
@@ -41,12 +41,12 @@ pub(super) fn page(trace: &Trace, open: Option<SpanId>, now: u64) -> Markup {
     let page = Page {
         trace,
         palette: Palette::of_trace(trace.summary.service_names.iter().map(String::as_str)),
-        services: trace.spans.iter().map(|span| (span.span_id, &span.origin.service_name[..])).collect(),
+        services: trace.spans.iter().map(|span| (span.span_id, &span.emitter.service_name[..])).collect(),
         lines,
         open,
     };
     let name = match trace.summary.root_name.as_str() {
-        "" => "Trace without a name",
+        "" => "Unnamed trace",
         name => name,
     };
     layout::page(
@@ -108,7 +108,7 @@ impl Page<'_> {
 
     fn row(&self, row: &Row<'_>) -> Markup {
         let span = row.span;
-        let service = &span.origin.service_name;
+        let service = &span.emitter.service_name;
         let has_failed = span.is_error();
         html! {
             details class={ "span " @if has_failed { "failed " } (self.palette.class(service)) } id={ "s-" (span.span_id) } open[self.open == Some(span.span_id)] {
@@ -118,7 +118,7 @@ impl Page<'_> {
                         span.text title=(span.span.name) { (span.span.name) }
                         @if has_failed { span.badge.bad { "error" } }
                         @if row.is_parent_missing {
-                            span.badge.warn title="The parent of this span is not here: it was not sampled, was lost, or has not arrived yet" { "no parent" }
+                            span.badge.warn title="The parent of this span is not stored: it was not sampled, was dropped, or has not arrived yet" { "no parent" }
                         }
                         span.from { (service) }
                     }
@@ -129,25 +129,25 @@ impl Page<'_> {
         }
     }
 
-    /// The bar, its duration beside it where there is room, and a mark for each log line of the span.
+    /// Draws the bar, its duration beside it if it fits, and a mark for each log line of the span.
     fn bar(&self, row: &Row<'_>) -> Markup {
-        let percent = |share: f64| format!("{:.3}%", share * 100.);
+        let percent = |fraction: f64| format!("{:.3}%", fraction * 100.);
         let end = row.start + row.length;
         let length = row.length.max(0.002);
-        let took = duration(row.span.duration_nano());
+        let duration = duration(row.span.duration_nano());
         let marks = self.lines.get(&row.span.span_id).map(Vec::as_slice).unwrap_or_default();
         html! {
             svg width="100%" height="22" aria-hidden="true" {
                 rect x=(percent(row.start.min(0.998))) y="4" width=(percent(length)) height="12" rx="3" {}
                 @if end <= 0.85 {
-                    text x=(percent(end.max(row.start + length))) y="14" dx="6" { (took) }
+                    text x=(percent(end.max(row.start + length))) y="14" dx="6" { (duration) }
                 } @else if row.start >= 0.15 {
-                    text.before x=(percent(row.start)) y="14" dx="-6" { (took) }
+                    text.before x=(percent(row.start)) y="14" dx="-6" { (duration) }
                 } @else {
-                    text.inside x=(percent(row.start)) y="14" dx="7" { (took) }
+                    text.inside x=(percent(row.start)) y="14" dx="7" { (duration) }
                 }
                 @for line in marks.iter().take(MAX_MARKS) {
-                    circle class={ "mark " (severity_class(&line.severity)) } cx=(percent(self.share(line.time_unix_nano))) cy="18" r="2.5" {}
+                    circle class={ "mark " (severity_class(&line.severity)) } cx=(percent(self.fraction(line.time_unix_nano))) cy="18" r="2.5" {}
                 }
             }
         }
@@ -190,7 +190,7 @@ impl Page<'_> {
                             @if service.is_some() {
                                 "Span " a.mono href={ "?span=" (span_id) "#s-" (span_id) } { (span_id) }
                             } @else {
-                                "Span " span.mono { (span_id) } span.muted { ", which is not here" }
+                                "Span " span.mono { (span_id) } span.muted { ", which is not on this page" }
                             }
                         }
                     }
@@ -200,14 +200,15 @@ impl Page<'_> {
         }
     }
 
-    fn share(&self, unix_nano: u64) -> f64 {
+    /// Returns a time as a fraction of the duration of the trace.
+    fn fraction(&self, unix_nano: u64) -> f64 {
         let summary = &self.trace.summary;
         let offset = unix_nano.saturating_sub(summary.start_unix_nano);
         (offset as f64 / summary.duration_nano.max(1) as f64).clamp(0., 1.)
     }
 }
 
-/// The object with one member a line, in the order in which it was written.
+/// Renders an object with one member per line, in their order.
 fn indented(json: &str) -> Markup {
     let members = serde_json::from_str::<Members<'_>>(json).map(|members| members.0).unwrap_or_default();
     if members.is_empty() {
@@ -220,7 +221,7 @@ fn indented(json: &str) -> Markup {
     }
 }
 
-/// The members of an object in their order.
+/// The members of an object, in their order.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
@@ -246,7 +247,7 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
     }
 }
 
-/// How loud a line is shown.
+/// Returns the class of the lines of a severity.
 fn severity_class(severity: &str) -> &'static str {
     match severity {
         "ERROR" | "CRITICAL" | "ALERT" | "EMERGENCY" => "loud",
