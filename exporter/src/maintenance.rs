@@ -52,11 +52,11 @@ impl Maintenance {
             self.outbox.drop_expired(unix_millis()).await;
             self.log_growing_backlogs(&mut backlogs);
             let (store, retention) = (self.store.clone(), self.retention);
-            let enforced = tokio::task::spawn_blocking(move || store.evict(&retention, unix_millis()));
-            if let Ok(Err(error)) = enforced.await {
+            let evicted = tokio::task::spawn_blocking(move || store.evict(&retention, unix_millis()));
+            if let Ok(Err(error)) = evicted.await {
                 log::repeated(
                     Severity::Warning,
-                    "cannot shrink the store",
+                    "failed to shrink the store",
                     &[("error", Value::Str(&error.to_string()))],
                 );
             }

@@ -81,7 +81,7 @@ impl Store {
             }
             returned += vacuumed;
             sqlite::checkpoint(&writer.connection, true)?;
-            // Measured before the check of the reserve, which uses space when it is restored.
+            // Measured before the check, because a restored reserve uses space.
             let disk_free = reserve.free_bytes();
             if !reserve.is_full() {
                 break;
