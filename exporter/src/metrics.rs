@@ -23,14 +23,20 @@ pub(crate) struct ReasonLabel {
 /// The label of metrics by sink.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct SinkLabel {
-    pub(crate) sink: String,
+    sink: String,
+}
+
+impl SinkLabel {
+    pub(crate) fn new(sink: &str) -> Self {
+        Self { sink: sink.to_owned() }
+    }
 }
 
 /// The labels of metrics by sink and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct SinkReasonLabels {
-    pub(crate) sink: String,
-    pub(crate) reason: &'static str,
+struct SinkReasonLabels {
+    sink: String,
+    reason: &'static str,
 }
 
 /// Two counters of the same outcome, for spans and for log records.
@@ -112,7 +118,7 @@ impl Metrics {
 
     /// Returns the counters of the items that this sink accepted.
     pub(crate) fn delivered(&self, sink: &str) -> Tally {
-        let label = SinkLabel { sink: sink.to_owned() };
+        let label = SinkLabel::new(sink);
         Tally {
             spans: Counter::clone(&self.spans_delivered.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_delivered.get_or_create(&label)),
@@ -130,17 +136,17 @@ impl Metrics {
 
     /// Counts a failed call to this sink that is retried.
     pub(crate) fn count_retry(&self, sink: &str) {
-        self.delivery_retries.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc();
+        self.delivery_retries.get_or_create(&SinkLabel::new(sink)).inc();
     }
 
     /// Sets the number of dead letters of this sink.
     pub(crate) fn set_dead_letters(&self, sink: &str, count: i64) {
-        self.dead_letters.get_or_create(&SinkLabel { sink: sink.to_owned() }).set(count);
+        self.dead_letters.get_or_create(&SinkLabel::new(sink)).set(count);
     }
 
     /// Counts the spans or log records of evicted dead letters.
     pub(crate) fn count_evicted(&self, sink: &str, items: u64) {
-        self.dead_letters_evicted.get_or_create(&SinkLabel { sink: sink.to_owned() }).inc_by(items);
+        self.dead_letters_evicted.get_or_create(&SinkLabel::new(sink)).inc_by(items);
     }
 
     /// Renders the text of `GET /metrics`.
@@ -161,7 +167,7 @@ impl Metrics {
         );
         r.register(
             "spans_rejected",
-            "Invalid spans that were rejected from their request",
+            "Invalid spans rejected from their request",
             self.spans_rejected.clone(),
         );
         r.register("requests_rejected", "Requests answered with an error", self.requests_rejected.clone());
@@ -177,12 +183,7 @@ impl Metrics {
             "Requests that shared one commit of the outbox",
             self.batches_per_commit.clone(),
         );
-        r.register_with_unit(
-            "outbox",
-            "Compressed size of the waiting batches",
-            Unit::Bytes,
-            self.outbox_bytes.clone(),
-        );
+        r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
         r.register(
             "outbox_damaged",
             "Times that a corrupt outbox was quarantined",
@@ -225,25 +226,20 @@ impl Metrics {
             "Log lines and log records that were not stored",
             self.log_lines_skipped.clone(),
         );
-        r.register_with_unit(
-            "store",
-            "Used size of the embedded store",
-            Unit::Bytes,
-            self.store_bytes.clone(),
-        );
+        r.register_with_unit("store", "Used size of the store", Unit::Bytes, self.store_bytes.clone());
         r.register(
             "store_traces_evicted",
-            "Traces evicted from the embedded store",
+            "Traces evicted from the store",
             self.store_traces_evicted.clone(),
         );
         r.register(
             "store_spans_evicted",
-            "Spans evicted from the embedded store without the rest of their trace",
+            "Spans evicted from the store without the rest of their trace",
             self.store_spans_evicted.clone(),
         );
         r.register(
             "store_log_lines_evicted",
-            "Log lines evicted from the embedded store without the rest of their trace",
+            "Log lines evicted from the store without the rest of their trace",
             self.store_log_lines_evicted.clone(),
         );
     }
@@ -288,7 +284,7 @@ mod tests {
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);
         metrics.count_evicted("a", 1);
-        metrics.sink_lag.get_or_create(&SinkLabel { sink: "a".to_owned() }).set(1);
+        metrics.sink_lag.get_or_create(&SinkLabel::new("a")).set(1);
         let text = metrics.render();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.rsplit_once(' '));
         let mut names: Vec<String> = names

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use crate::harness::{Exporter, command, ends, eventually, request, span};
+use crate::harness::{Exporter, command, eventually, request, run_to_exit, span};
 use crate::receiver::{Answer, Receiver, Request, arrived, otlp, strict_otlp};
 
 /// Returns a request of 20 spans with unique ids and incompressible names.
@@ -210,7 +210,7 @@ async fn on_a_full_disk_the_store_evicts_its_oldest_traces() {
             send_with_retries(&exporter, n).await;
         }
         let delivered = "logtracer_exporter_spans_delivered_total{sink=\"store\"}";
-        exporter.counted(delivered, last as f64 * 20.).await;
+        exporter.wait_for_metric(delivered, last as f64 * 20.).await;
         exporter.trace(&trace(last), 20, 0).await;
         let expired = "logtracer_exporter_store_traces_evicted_total{reason=\"disk full\"}";
         assert!(exporter.metric(expired).await > 0.);
@@ -272,6 +272,6 @@ fn a_database_of_another_program_is_rejected() {
         "cannot open the outbox {}: it is the SQLite database of another program (application id 0x0)",
         path.display()
     );
-    assert_eq!(ends(command(dir.path())), (Some(1), expected));
+    assert_eq!(run_to_exit(command(dir.path())), (Some(1), expected));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }

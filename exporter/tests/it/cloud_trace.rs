@@ -332,7 +332,7 @@ async fn spans_outside_the_accepted_times_are_not_sent() {
     exporter.send(&request("shop", spans)).await;
     eventually("97 spans", async || (written(&receiver).len() == 97).then_some(())).await;
     let dropped = "logtracer_exporter_spans_dropped_total{sink=\"cloud-trace\",reason=\"rejected\"}";
-    exporter.counted(dropped, 3.).await;
+    exporter.wait_for_metric(dropped, 3.).await;
     let list = dead_letters(dir.path(), &["list"]);
     assert!(
         list.contains("3 spans") && list.contains("start within the last 14 or the next 3 days"),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cloud_trace::{cloud_trace, span, strict, written};
 use crate::google::{MetadataServer, error, exceeded_telemetry_limit};
-use crate::harness::{Exporter, command, ends, eventually, request, string};
+use crate::harness::{Exporter, command, eventually, request, run_to_exit, string};
 use crate::receiver::{Answer, Receiver, Request, arrived, otlp};
 
 /// A command without credentials, except those that a test adds.
@@ -295,7 +295,7 @@ async fn missing_credentials_are_reported_at_the_start() {
         if let Some(file) = file {
             command.env("GOOGLE_APPLICATION_CREDENTIALS", file);
         }
-        ends(command)
+        run_to_exit(command)
     };
     let (code, message) = run(&[], None);
     assert_eq!(code, Some(1));

@@ -44,7 +44,7 @@ async fn sigterm_flushes_and_exits_with_success() {
     exporter.terminate();
     let stopped = exporter.line("logtracer-exporter - stopped");
     assert_eq!((&stopped["delivered"], &stopped["flushed"]), (&true.into(), &true.into()));
-    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert_eq!(exporter.wait_for_exit().await.code(), Some(0));
 
     let exporter = Exporter::start(dir.path());
     exporter.trace(TRACE, 40, 0).await;
@@ -63,7 +63,7 @@ async fn the_shutdown_waits_for_a_sink_until_the_grace_period_ends() {
     exporter.terminate();
     let stopped = exporter.line("logtracer-exporter - stopped");
     assert_eq!((&stopped["delivered"], &stopped["flushed"]), (&false.into(), &true.into()));
-    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert_eq!(exporter.wait_for_exit().await.code(), Some(0));
     assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
@@ -74,7 +74,7 @@ async fn an_open_connection_does_not_delay_the_shutdown() {
     let address = exporter.http.strip_prefix("http://").unwrap().to_owned();
     let idle = tokio::net::TcpStream::connect(&address).await.unwrap();
     exporter.terminate();
-    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert_eq!(exporter.wait_for_exit().await.code(), Some(0));
     drop(idle);
 }
 

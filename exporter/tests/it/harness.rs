@@ -43,7 +43,7 @@ pub(crate) fn command(data_dir: &Path) -> Command {
 }
 
 /// Runs the program to its end. Returns the exit code, and the error in its log or, for an error in the options, on stderr.
-pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
+pub(crate) fn run_to_exit(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("the program starts");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
@@ -154,14 +154,14 @@ impl Exporter {
     }
 
     /// Waits until a metric has this value. A delivery is counted after its spans are visible.
-    pub(crate) async fn counted(&self, name: &str, value: f64) {
+    pub(crate) async fn wait_for_metric(&self, name: &str, value: f64) {
         eventually(name, async || (self.metric(name).await == value).then_some(())).await;
     }
 
     /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.child.wait().expect("it can be waited for");
     }
 
     /// Sends SIGTERM.
@@ -171,7 +171,7 @@ impl Exporter {
     }
 
     /// Waits for the end of the process.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn wait_for_exit(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the end of the exporter", async || child.try_wait().expect("a child")).await
     }

@@ -78,7 +78,7 @@ async fn spans_in_protobuf_become_a_trace() {
     );
     assert_eq!(exporter.metric("logtracer_exporter_spans_received_total").await, 3.);
     assert_eq!(exporter.metric("logtracer_exporter_spans_committed_total").await, 3.);
-    exporter.counted("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 3.).await;
+    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 3.).await;
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ async fn log_records_are_accepted_in_protobuf_and_json() {
         })
     );
     assert_eq!(exporter.metric("logtracer_exporter_log_records_received_total").await, 5.);
-    exporter.counted("logtracer_exporter_log_records_delivered_total{sink=\"store\"}", 5.).await;
+    exporter.wait_for_metric("logtracer_exporter_log_records_delivered_total{sink=\"store\"}", 5.).await;
 }
 
 #[tokio::test]

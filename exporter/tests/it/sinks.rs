@@ -125,7 +125,7 @@ async fn a_login_page_is_not_a_delivery() {
     }
     is_logged_in.store(true, Ordering::SeqCst);
     let delivered = format!("logtracer_exporter_spans_delivered_total{{sink=\"{}\"}}", sinks[0]);
-    exporter.counted(&delivered, 1.).await;
+    exporter.wait_for_metric(&delivered, 1.).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::harness::{Exporter, command, ends};
+use crate::harness::{Exporter, command, run_to_exit};
 
 #[tokio::test]
 async fn health_and_readiness() {
@@ -33,7 +33,7 @@ fn an_unknown_sink_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "kafka"]);
-    let (code, stderr) = ends(command);
+    let (code, stderr) = run_to_exit(command);
     assert_eq!(code, Some(2));
     assert!(
         stderr.contains("for '--sink <NAME>': unknown sink \"kafka\"; expected one of store"),
@@ -50,7 +50,7 @@ fn a_password_is_not_printed() {
             "option" => command.args(["--sink", "otlp=grpc://me:secret@tempo:4317"]),
             _ => command.env("LOGTRACER_SINK", "otlp=grpc://me:secret@tempo:4317"),
         };
-        let (code, stderr) = ends(command);
+        let (code, stderr) = run_to_exit(command);
         assert_eq!(code, Some(2), "{source}");
         assert!(
             stderr.contains("a user in the URL is supported for http and https only"),
@@ -66,7 +66,7 @@ fn headers_for_one_receiver_are_not_sent_to_another() {
     let mut command = command(dir.path());
     command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret");
     command.args(["--sink", "otlp=http://one.example:4318", "--sink", "otlp=grpc://other.example:4317"]);
-    let (code, stderr) = ends(command);
+    let (code, stderr) = run_to_exit(command);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("would be sent to one.example and to other.example"), "{stderr}");
     assert!(!stderr.contains("secret"), "{stderr}");
@@ -82,7 +82,7 @@ fn invalid_values_are_rejected_with_the_expected_format() {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
         command.arg("--data-dir").arg(dir.path()).args([option, value]);
-        let (code, stderr) = ends(command);
+        let (code, stderr) = run_to_exit(command);
         assert_eq!(code, Some(2));
         assert!(stderr.contains(option) && stderr.contains(value) && stderr.contains(expected), "{stderr}");
     }
@@ -93,7 +93,7 @@ fn options_come_from_the_environment() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.env("LOGTRACER_SINK", "pigeon");
-    let (code, stderr) = ends(command);
+    let (code, stderr) = run_to_exit(command);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("unknown sink \"pigeon\""), "{stderr}");
 }
@@ -110,7 +110,7 @@ fn an_address_in_use_is_named_with_its_option() {
         for other in all.into_iter().filter(|other| *other != option) {
             command.args([other, "127.0.0.1:0"]);
         }
-        let (code, stderr) = ends(command);
+        let (code, stderr) = run_to_exit(command);
         assert_eq!(code, Some(1));
         let expected = format!("cannot listen on {address} ({option}): Address already in use");
         assert!(stderr.starts_with(&expected), "{stderr}");
@@ -121,7 +121,7 @@ fn an_address_in_use_is_named_with_its_option() {
 fn two_exporters_do_not_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = Exporter::start(dir.path());
-    let (code, stderr) = ends(command(dir.path()));
+    let (code, stderr) = run_to_exit(command(dir.path()));
     assert_eq!(code, Some(1));
     assert!(stderr.contains("is in use by another exporter (--data-dir)"), "{stderr}");
 }
@@ -131,7 +131,7 @@ fn the_same_sink_twice_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--sink", "store", "--sink", "store"]);
-    assert_eq!(ends(command), (Some(1), "duplicate --sink store".to_owned()));
+    assert_eq!(run_to_exit(command), (Some(1), "duplicate --sink store".to_owned()));
 }
 
 /// Adds rows to a database, so that its check takes this long on this machine.

@@ -13,7 +13,7 @@ use crate::store::{ReadLimit, StoredLine, Trace};
 use crate::view::format::{clock_time, count, duration, rfc3339};
 use crate::view::waterfall::{Row, rows};
 
-/// The limit of the page, for the browser. The JSON has more.
+/// The limit of the page, so that browsers stay responsive. The JSON has more.
 pub(super) const LIMIT: ReadLimit = ReadLimit { rows: 3000, bytes: 32 << 20 };
 
 /// The maximum number of marks of log lines on one bar.
