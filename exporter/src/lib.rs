@@ -42,6 +42,6 @@ mod truncate;
 mod view;
 
 pub use config::{Command, Config, SinkSpec};
-pub use deliver::dead_letters::command::{DeadLetters, Which};
+pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
 pub use service::run;
 pub use sink::google::{Auth, ProjectId};

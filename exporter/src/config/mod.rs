@@ -14,7 +14,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use reqwest::Url;
 
-use crate::deliver::dead_letters::command::DeadLetters;
+use crate::deliver::dead_letters::command::DeadLettersCommand;
 use crate::sink::google::{self, Auth, ProjectId};
 
 /// The end of `--help`.
@@ -156,7 +156,7 @@ pub struct Config {
 pub enum Command {
     /// List, retry or discard the items that sinks have rejected permanently
     #[command(subcommand)]
-    DeadLetters(DeadLetters),
+    DeadLetters(DeadLettersCommand),
 }
 
 /// Parses `--sink`. Unlike clap's own parsers, it does not repeat an invalid value, which can hold a password.

@@ -8,16 +8,18 @@
 //!               └──────── two halves ◄───────────┴──► a single item ──► dead letters
 //! ```
 //!
+//! `call_result` decides what follows from the result of a call; `dead_letters/retry` queues dead letters again.
+//!
 //! Invariant: a cursor advances without a gap, and only over items that the sink has accepted or that are dead letters.
 //! The commit that advances it also counts these items as delivered or dropped.
 //! Invariant: the batches that are read and not yet acknowledged are bounded by the [`window`] (plus one read).
 
 mod backoff;
+mod call_result;
 mod chunk;
 pub(crate) mod dead_letters;
 mod ledger;
 mod queue;
-mod result;
 mod sink;
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ pub(crate) fn window(sinks: usize) -> usize {
     (TOTAL / sinks.max(1)).clamp(2 << 20, TOTAL)
 }
 
-/// The interval at which the delivery looks for dead letters to retry.
+/// The interval at which the delivery looks for dead letters to retry (`dead_letters/retry.rs`).
 const DEAD_LETTERS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the delivery to a sink needs besides the sink.
@@ -94,7 +96,7 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
         paused_until: None,
         round: 0,
         accepted: 0,
-        rejected_in_a_row: 0,
+        buried_in_a_row: 0,
     };
     tokio::select! {
         () = stop.begun() => {}
@@ -151,7 +153,7 @@ struct Delivery<S> {
     /// The number of accepted calls.
     accepted: u64,
     /// The number of chunks that became dead letters since the last accepted call.
-    rejected_in_a_row: u32,
+    buried_in_a_row: u32,
 }
 
 impl<S: Sink> Delivery<S> {
@@ -193,7 +195,7 @@ impl<S: Sink> Delivery<S> {
             && let Some(attempt) = self.queue.next(now)
         {
             if self.is_dropped(&attempt.chunk) {
-                // The outbox has counted it.
+                // The outbox has counted its items as dropped.
                 self.settle(&attempt.chunk, 0);
                 continue;
             }
@@ -239,27 +241,6 @@ impl<S: Sink> Delivery<S> {
                 warn(&self.name, "failed to commit delivery progress", &reason);
                 tokio::time::sleep(self.backoff.next(fastrand::u64(..))).await;
             }
-        }
-    }
-
-    /// Removes the dead letters that are settled, and queues those for which a retry was requested.
-    async fn retry_dead_letters(&mut self) {
-        match self.dead_letters.remove(&self.settled_letters).await {
-            Ok(()) => self.settled_letters.clear(),
-            // They would be delivered again.
-            Err(error) => return warn(&self.name, "failed to remove a delivered dead letter", &error),
-        }
-        if let Some(count) = self.dead_letters.count(&self.name).await {
-            self.metrics.set_dead_letters(&self.name, count);
-        }
-        if !self.open_letters.is_empty() || self.is_paused(Instant::now()) {
-            return;
-        }
-        for letter in self.dead_letters.to_retry(&self.name).await {
-            self.open_letters.insert(letter.id, letter.items);
-            let origin = Origin::DeadLetter(letter.id);
-            let slice = Slice { origin, items: letter.items, body: letter.body };
-            self.queue.add(letter.signal, slice, Instant::now());
         }
     }
 }

@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::command::Command;
-use super::schema::PAGE_BYTES;
+use super::schema::{self, PAGE_BYTES};
 use super::writer::Writer;
-use super::{AppendError, schema};
 use crate::log::{self, Severity, Value};
 use crate::storage::sqlite;
 
@@ -20,25 +18,6 @@ const SHRINK_STEP_BYTES: u64 = 1 << 20;
 const MAX_WAL_SHARES: u64 = 4;
 
 impl Writer {
-    /// Rejects new batches while the disk is full. The sinks go on, so that acknowledged batches are deleted.
-    pub(super) fn reject_while_disk_full(&mut self, group: &mut VecDeque<Command>) {
-        if self.reserve.try_restore() {
-            return;
-        }
-        let Some(reason) = self.reserve.problem() else { return };
-        self.set_problem(Some(reason.clone()));
-        for command in std::mem::take(group) {
-            match command {
-                Command::Append { reply, .. } => {
-                    // The receiver may be gone.
-                    let _ = reply.send(Err(AppendError::Unwritable(reason.clone())));
-                }
-                Command::Probe { reply } => drop(reply.send(Err(reason.clone()))),
-                other => group.push_back(other),
-            }
-        }
-    }
-
     /// Starts to shrink the file if most of it is free, or if the disk is full.
     fn check_free_pages(&mut self) {
         self.must_check_free_pages = false;

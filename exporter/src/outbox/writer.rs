@@ -139,6 +139,25 @@ impl Writer {
         }
     }
 
+    /// Rejects new batches while the disk is full. The sinks go on, so that acknowledged batches are deleted.
+    fn reject_while_disk_full(&mut self, group: &mut VecDeque<Command>) {
+        if self.reserve.try_restore() {
+            return;
+        }
+        let Some(reason) = self.reserve.problem() else { return };
+        self.set_problem(Some(reason.clone()));
+        for command in mem::take(group) {
+            match command {
+                Command::Append { reply, .. } => {
+                    // The receiver may be gone.
+                    let _ = reply.send(Err(AppendError::Unwritable(reason.clone())));
+                }
+                Command::Probe { reply } => drop(reply.send(Err(reason.clone()))),
+                other => group.push_back(other),
+            }
+        }
+    }
+
     /// Applies the group in one transaction. A failure rolls back the whole group.
     pub(super) fn commit(&mut self, group: &mut VecDeque<Command>) {
         let mut outcome = Outcome::default();

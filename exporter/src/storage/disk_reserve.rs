@@ -2,7 +2,8 @@
 //!
 //! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
 //! could therefore never free space again. Deleting the reserve gives them that space.
-//! Until the reserve can be created again, the outbox rejects new batches, and the store and the dead letters evict their
+//! The disk is full when a write fails for lack of space, or when less than one share is free. Until the reserve can be
+//! created again, the outbox rejects new batches, and the store and the dead letters evict their
 //! oldest data before they write new data.
 
 use std::fmt;
@@ -12,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::{ErrorCode, ffi};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::log::{self, Severity, Value};
-use crate::storage::sqlite;
 
 /// The text for a full disk in logs and errors.
 pub(crate) const DISK_FULL: &str = "disk full";
 
-/// The reserve is this fraction of the disk, within the limits below.
-const DISK_FRACTION: u64 = 4;
+/// The reserve is a quarter of the disk, within the limits below.
+const DISK_DIVISOR: u64 = 4;
 const MIN_BYTES: u64 = 4 << 20;
 const MAX_BYTES: u64 = 96 << 20;
 
@@ -79,7 +80,7 @@ impl DiskReserve {
     /// Creates the reserve if the disk has enough space. On a full disk, deletes it, so that the databases can be opened.
     pub(crate) fn open(dir: &Path) -> Self {
         let disk = statvfs(dir);
-        let bytes = disk.map_or(MAX_BYTES, |disk| disk.f_blocks * disk.f_frsize / DISK_FRACTION);
+        let bytes = disk.map_or(MAX_BYTES, |disk| disk.f_blocks * disk.f_frsize / DISK_DIVISOR);
         Self::with_size(dir, bytes.clamp(MIN_BYTES, MAX_BYTES))
     }
 
@@ -133,14 +134,14 @@ impl DiskReserve {
 
     /// Deletes the reserve if a full disk is the cause of this error. Returns whether it is.
     pub(crate) fn release_if_disk_full(&self, error: &rusqlite::Error, database: &str) -> bool {
-        let is_full = sqlite::is_disk_full(error);
+        let is_full = is_disk_full(error);
         if is_full {
             self.release(database);
         }
         is_full
     }
 
-    /// Deletes the reserve if the disk does not have enough space for a new file.
+    /// Deletes the reserve if less than one share is free.
     pub(crate) fn release_if_needed(&self, database: &str) {
         if self.free_bytes() < self.share_bytes() {
             self.release(database);
@@ -258,6 +259,15 @@ fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
         }
         result => Ok(result?),
     }
+}
+
+/// Returns whether the error means that the disk is full, or may be full.
+///
+/// SQLite reports an exceeded quota as a write error, and missing space for the `-shm` file as an error of that file.
+pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    const LIKELY: [i32; 3] = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| LIKELY.contains(&error.extended_code))
 }
 
 #[cfg(test)]

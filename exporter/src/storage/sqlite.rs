@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
+use super::disk_reserve::is_disk_full;
 use crate::log::ProgressLog;
 
 /// The properties of a database file: its identity, version and schema.
@@ -32,15 +33,6 @@ pub(crate) fn open(path: &Path, kind: &DatabaseKind) -> anyhow::Result<Connectio
 /// Returns whether the error means that the file is corrupt or not a database.
 pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-/// Returns whether the error means that the disk is full, or may be full.
-///
-/// SQLite reports an exceeded quota as a write error, and missing space for the `-shm` file as an error of that file.
-pub(crate) fn is_disk_full(error: &rusqlite::Error) -> bool {
-    const LIKELY: [i32; 3] = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        || error.sqlite_error().is_some_and(|error| LIKELY.contains(&error.extended_code))
 }
 
 /// Returns whether the error is transient: not caused by the file, so that a retry can succeed.

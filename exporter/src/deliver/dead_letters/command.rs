@@ -17,7 +17,7 @@ use crate::storage::sqlite;
 
 /// List, retry or discard the items that sinks have rejected permanently
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
-pub enum DeadLetters {
+pub enum DeadLettersCommand {
     /// List them: number, time, sink, content, and reason of the rejection
     List {
         /// Only the dead letters of this sink
@@ -49,7 +49,7 @@ pub struct Which {
 }
 
 /// Runs the command, and prints what was done.
-pub(crate) fn run(command: &DeadLetters, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn run(command: &DeadLettersCommand, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let path = path(dir);
     if !path.exists() {
         if dir.join("outbox.db").exists() {
@@ -60,12 +60,12 @@ pub(crate) fn run(command: &DeadLetters, dir: &Path, out: &mut impl Write) -> an
     }
     let connection = sqlite::open(&path, &schema::KIND)?;
     let written = match command {
-        DeadLetters::List { sink, json } => list(&connection, sink.as_deref(), *json, out),
-        DeadLetters::Retry(which) => {
+        DeadLettersCommand::List { sink, json } => list(&connection, sink.as_deref(), *json, out),
+        DeadLettersCommand::Retry(which) => {
             let changed = change(&connection, "UPDATE letter SET is_asked = 1", which)?;
             writeln!(out, "{changed} queued for a retry").map_err(Into::into)
         }
-        DeadLetters::Discard(which) => {
+        DeadLettersCommand::Discard(which) => {
             let changed = change(&connection, "DELETE FROM letter", which)?;
             writeln!(out, "{changed} discarded").map_err(Into::into)
         }

@@ -1,9 +1,9 @@
 //! The items that a sink has rejected permanently, stored until an operator retries or discards them.
 //!
 //! ```text
-//!  deliver ──► DeadLetters::store ──► dead-letters.db ──► command (list, retry, discard)
-//!     ▲                                     │ ▲                     │
-//!     └──────── to_retry ◄──────────────────┘ └──── is_asked ◄──────┘
+//!  call_result ──► DeadLetters::store ──► dead-letters.db ──► command (list, retry, discard)
+//!                                              │ ▲                     │
+//!  queue ◄── retry ◄── to_retry ◄──────────────┘ └──── is_asked ◄──────┘
 //! ```
 //!
 //! The command works on the file, with or without a running exporter.
@@ -12,6 +12,7 @@
 //! accepted it, when an operator discards it, or when the bound by bytes evicts it, which is counted.
 
 pub(crate) mod command;
+mod retry;
 mod schema;
 
 #[cfg(test)]
@@ -101,9 +102,9 @@ impl DeadLetters {
         self.with(move |inner, file| {
             let now_ms = unix_millis();
             let is_full = inner.reserve.is_full();
-            // On a full disk, twice as much is evicted as is stored, down to what fits in the disk reserve.
-            let fewer = file.bytes.saturating_sub(chunk.bytes() as u64);
-            let bound = if is_full { fewer.max(inner.reserve.share_bytes() / 2) } else { u64::MAX };
+            // On a full disk the file shrinks: twice the size of the chunk is evicted, but half a share is kept.
+            let smaller = file.bytes.saturating_sub(chunk.bytes() as u64);
+            let bound = if is_full { smaller.max(inner.reserve.share_bytes() / 2) } else { u64::MAX };
             let max_bytes = inner.max_bytes.min(bound);
             let tx = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for slice in chunk.slices() {
@@ -199,7 +200,7 @@ impl DeadLetters {
         });
         let done = done.await.map_err(|error| error.to_string())?;
         done.map_err(|error| {
-            // The next attempt evicts others for its own.
+            // The next call sees a full disk, and evicts older letters.
             self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
             error.to_string()
         })

@@ -5,6 +5,9 @@
 //!  Chunk ──► one project? ──► span (ids, times, events, links, status) ──► JSON ──► http, with a token
 //!               │ no: split            └► labels (32 of them, by priority) ─► text (lengths)
 //! ```
+//!
+//! `deliver/call_result.rs` handles the response: a rejected chunk (400) is halved, until the rejected span alone is a dead
+//! letter.
 
 mod event;
 mod grpc_code;
@@ -58,7 +61,7 @@ impl Sink for CloudTrace {
                 self.0.record_accepted();
                 Ok(Accepted::default())
             }
-            Err(error) => Err(self.0.handle_access_error(&project, error)),
+            Err(error) => Err(self.0.classify_error(&project, error)),
         }
     }
 }

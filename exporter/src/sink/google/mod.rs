@@ -63,11 +63,11 @@ impl Google {
         self.credentials.record_accepted();
     }
 
-    /// Handles an error about the access to a project.
+    /// Adjusts an error about the access to a project. Any other error is returned unchanged.
     ///
     /// Items of the exporter's own project wait until the operator has fixed the access. Items of another project become
     /// dead letters, so that they do not block all others. Any other denied call, by a proxy say, is retried.
-    pub(crate) fn handle_access_error(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
+    pub(crate) fn classify_error(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
             DeliveryError::AccessDenied { denied: Denied::Token, .. } => {
                 self.credentials.record_rejected();
@@ -114,7 +114,7 @@ mod tests {
             (&other, denied(Denied::Resource), undeliverable),
             (&other, denied(Denied::Call), denied(Denied::Call)),
         ] {
-            assert_eq!(google.handle_access_error(project, error), expected, "{project}");
+            assert_eq!(google.classify_error(project, error), expected, "{project}");
         }
     }
 }

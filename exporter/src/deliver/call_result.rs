@@ -18,8 +18,8 @@ const SUSPICIOUS_FAILURES: u32 = 8;
 /// calls have to be accepted.
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// After this many rejections without an accepted chunk, the cause is not a single span, and nothing more is halved.
-const MAX_REJECTED_IN_A_ROW: u32 = 32;
+/// After this many dead letters without an accepted chunk, the cause is not a single item, and nothing more is halved.
+const MAX_BURIED_IN_A_ROW: u32 = 32;
 
 const DEAD_LETTER_FAILED: &str = "failed to store a dead letter";
 
@@ -98,7 +98,7 @@ impl<S: Sink> Delivery<S> {
             }
         }
         self.accepted += 1;
-        self.rejected_in_a_row = 0;
+        self.buried_in_a_row = 0;
         self.throttle.succeed();
         if round == self.round {
             self.backoff.reset();
@@ -130,9 +130,10 @@ impl<S: Sink> Delivery<S> {
         self.queue.retry(attempt);
     }
 
-    /// Halves a rejected chunk, until the rejected item is alone.
+    /// Queues the halves of a rejected chunk, so that the rejected item ends up alone. A single item becomes a dead
+    /// letter, and so does every chunk after [`MAX_BURIED_IN_A_ROW`] of them.
     async fn halve(&mut self, attempt: Attempt, reason: &str) {
-        if self.rejected_in_a_row >= MAX_REJECTED_IN_A_ROW {
+        if self.buried_in_a_row >= MAX_BURIED_IN_A_ROW {
             return self.bury(attempt, reason).await;
         }
         match attempt.chunk.halves() {
@@ -144,7 +145,7 @@ impl<S: Sink> Delivery<S> {
     /// Drops a chunk from the delivery, as a dead letter.
     async fn bury(&mut self, attempt: Attempt, reason: &str) {
         if self.store_dead_letter(&attempt.chunk, reason).await {
-            self.rejected_in_a_row = self.rejected_in_a_row.saturating_add(1);
+            self.buried_in_a_row = self.buried_in_a_row.saturating_add(1);
             self.settle(&attempt.chunk, attempt.chunk.items());
         } else {
             self.retry(attempt, self.round, DEAD_LETTER_FAILED, None);
@@ -185,16 +186,6 @@ impl<S: Sink> Delivery<S> {
                     }
                 }
                 Origin::DeadLetter(id) => self.settle_dead_letter(id, slice.items),
-            }
-        }
-    }
-
-    fn settle_dead_letter(&mut self, id: i64, items: u32) {
-        if let Some(unsettled) = self.open_letters.get_mut(&id) {
-            *unsettled = unsettled.saturating_sub(items);
-            if *unsettled == 0 {
-                self.open_letters.remove(&id);
-                self.settled_letters.push(id);
             }
         }
     }
