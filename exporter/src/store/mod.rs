@@ -16,7 +16,7 @@
 //! Invariant: a log record is stored once: a record that equals a stored line of its trace in every field, including
 //! the time in nanoseconds, is a duplicate.
 
-mod disk_full;
+mod eviction;
 mod log_records;
 mod query;
 mod retention;
@@ -38,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::otlp::Signal;
 use crate::storage::DiskReserve;
 use crate::storage::{quarantine, sqlite};
-use disk_full::ShrinkBackoff;
+use eviction::ShrinkBackoff;
 use write::{Duplicates, EmitterIds};
 
 #[cfg(test)]
