@@ -1,7 +1,7 @@
 //! The proxy-wasm filter for Envoy and Istio: one trace context, one log line and one span for each request.
 //!
 //! ```text
-//!  request headers ─► stream ─► request (extract ─► decision ─► inject) ─► the service
+//!  request headers ─► stream ─► request ─► decision ─► propagation (counts, headers of the next hop) ─► the service
 //!
 //!  end of request ──► stream ─► completed ─► access_log ─► filter state ─► Envoy's access log ─► stdout
 //!                                        └─► span ─► plugin (buffer) ─► reporter (callout) ─► exporter
@@ -34,6 +34,7 @@ mod loss_log;
 mod metrics;
 mod node;
 mod plugin;
+mod propagation;
 mod properties;
 mod reporter;
 mod request;

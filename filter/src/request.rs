@@ -1,16 +1,16 @@
-//! [`Request`]: reads a request's headers, decides about its trace, and sets the trace headers of the next hop.
+//! [`Request`]: reads a request's headers, and decides about its trace. `propagation` sets the headers of the next hop.
 
 use std::borrow::Cow;
 
-use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
+use logtracer_core::propagation::{Header, TraceHeaders};
 use logtracer_core::sampling::HeaderCondition;
 
 use crate::config::Edge;
 use crate::decision::Decision;
 use crate::grpc_status::GrpcStatus;
 use crate::hostcalls::{self, MapType};
-use crate::metrics::{self, Metric};
 use crate::plugin::Plugin;
+use crate::propagation;
 use crate::request_head::{Protocol, RequestHead};
 
 /// The part of a request that the filter keeps until it is completed.
@@ -58,21 +58,11 @@ impl Request {
             |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
         let parts = head.parts();
         let decision = Decision::new(config, plugin.limiter.as_ref(), &extracted, parts, header);
+        propagation::count(&extracted, &decision);
         let is_trusted = config.propagation.edge == Edge::Trust;
         if phase == Phase::Forwarding {
-            let tracestate = if is_trusted { extracted.tracestate } else { TraceState::default() };
-            let mut carrier = RequestHeaders { present: &headers };
-            let is_stripped = config.propagation.strip_hosts.iter().any(|host| host.matches(parts.authority));
-            if is_stripped {
-                Propagator::strip(&mut carrier);
-            } else {
-                config.propagation.propagator.inject(&decision.context, &tracestate, &mut carrier);
-            }
-            if is_stripped || !is_trusted {
-                hostcalls::remove_header(MapType::RequestHeaders, "baggage");
-            }
+            propagation::forward(&config.propagation, &headers, parts.authority, &decision, &extracted);
         }
-        count(&extracted, &decision);
         let has_tracestate = is_trusted || decision.link.is_some();
         let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| has_tracestate);
         Self {
@@ -95,46 +85,6 @@ impl Request {
             Some(status) => Some(Cow::Borrowed(status)),
             None if self.head.protocol == Protocol::Http => None,
             None => GrpcStatus::read(MapType::ResponseHeaders).map(Cow::Owned),
-        }
-    }
-}
-
-/// Counts what was extracted, each malformed format, and the decision.
-fn count(extracted: &Extracted<'_>, decision: &Decision) {
-    metrics::count(Metric::Requests);
-    metrics::count(extracted.format.map_or(Metric::ExtractedNone, Metric::extracted));
-    for format in extracted.invalid.iter() {
-        metrics::count(Metric::invalid(format));
-    }
-    if extracted.conflict {
-        metrics::count(Metric::Conflicts);
-    }
-    metrics::count(decision.reason.metric());
-    metrics::count(if decision.context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
-}
-
-/// The headers that the next hop receives.
-struct RequestHeaders<'h> {
-    present: &'h TraceHeaders<'h>,
-}
-
-impl Carrier for RequestHeaders<'_> {
-    fn set(&mut self, header: Header, value: &str) {
-        let name = header.name();
-        match self.present.only_line(header) {
-            Some(present) if present == value.as_bytes() => {}
-            Some(_) => hostcalls::set_header(MapType::RequestHeaders, name, value),
-            None => {
-                // Replacing a header with several lines would change the first one only.
-                self.remove(header);
-                hostcalls::add_header(MapType::RequestHeaders, name, value);
-            }
-        }
-    }
-
-    fn remove(&mut self, header: Header) {
-        if self.present.present().contains(header) {
-            hostcalls::remove_header(MapType::RequestHeaders, header.name());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of both formats, in one table.
+//! The keys of both formats in one table, and which names of fields are reserved.
 
 use super::Format;
 
@@ -73,7 +73,7 @@ static LOCAL: Keys = Keys {
 }
 .indexed();
 
-/// The prefix for fields with a reserved name.
+/// The prefix that `value::write_field` puts before a reserved name.
 pub(super) const RESERVED_NAME_PREFIX: &str = "fields.";
 
 impl Key {

@@ -5,7 +5,7 @@
 //!                log_records: lines │                ▲
 //!  tail ──► Store::append_lines ────┘                │
 //!                                  retention ────────┘ evicts the oldest traces, by age and by size
-//!                                  disk_full           and when the disk is full
+//!                                  eviction            and when the disk is full
 //! ```
 //!
 //! The rows of a trace are stored together. A trace gets an ascending number when it is first seen, and spans and
