@@ -34,7 +34,6 @@ mod reload;
 mod service;
 mod shutdown;
 mod sink;
-mod stdout;
 mod storage;
 mod store;
 mod tail;

@@ -15,7 +15,7 @@ use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::health::Health;
 use crate::listen::Tls;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Severity, Value, stdout};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Subscription};
@@ -26,7 +26,7 @@ use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::DiskReserve;
 use crate::store::{Retention, Store};
 use crate::view::View;
-use crate::{listen, outbox, receive, stdout, tail, view};
+use crate::{listen, outbox, receive, tail, view};
 
 /// The timeout of the last commit. Acknowledged requests are committed before.
 const LAST_COMMIT: Duration = Duration::from_secs(5);

@@ -81,7 +81,7 @@ pub(crate) fn decode(chunk: &Chunk) -> Result<ExportTraceServiceRequest, Deliver
     let body = chunk.body();
     let rejected = |reason: String| DeliveryError::Rejected { reason };
     if check::is_too_large(Signal::Traces, &body) {
-        return Err(rejected("the decoded chunk takes too much memory".to_owned()));
+        return Err(rejected("the chunk takes too much memory when decoded".to_owned()));
     }
     ExportTraceServiceRequest::decode(body).map_err(|error| rejected(format!("cannot be decoded: {error}")))
 }

@@ -3,11 +3,12 @@
 mod panic_hook;
 mod progress;
 mod rate_limit;
+pub(crate) mod stdout;
 
 use logtracer_core::line::{Format, Line};
 pub(crate) use logtracer_core::line::{Severity, Value};
 
-use crate::{clock, stdout};
+use crate::clock;
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use progress::ProgressLog;
 pub(crate) use rate_limit::repeated;

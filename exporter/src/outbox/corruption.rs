@@ -86,9 +86,13 @@ pub(super) fn recover_at_start(
         }
         Err(error) => {
             let error = error.to_string();
-            log::line(Severity::Error, "cannot replace the corrupt outbox", &[("error", Value::Str(&error))]);
+            log::line(
+                Severity::Error,
+                "failed to replace the corrupt outbox",
+                &[("error", Value::Str(&error))],
+            );
             Some(Corruption {
-                reason: format!("cannot replace the corrupt outbox: {error}"),
+                reason: format!("failed to replace the corrupt outbox: {error}"),
                 detected: Detected::AtStart,
                 has_tried_quarantine: true,
                 quarantined,
@@ -116,7 +120,7 @@ fn mark_recovered(quarantined: &[Quarantined]) {
             // The next start recovers it again. The cursors then exclude what every sink has acknowledged.
             let error = format!("{}: {error}", file.pending().display());
             let fields = [("error", Value::Str(&error))];
-            log::line(Severity::Warning, "cannot rename a recovered outbox", &fields);
+            log::line(Severity::Warning, "failed to rename a recovered outbox", &fields);
         }
     }
 }
@@ -129,9 +133,9 @@ impl Writer {
         let start = Instant::now();
         if let Err(error) = self.try_replace(&mut corruption) {
             let error = format!("{error:#}");
-            self.log_error("cannot replace the corrupt outbox", &error);
+            self.log_error("failed to replace the corrupt outbox", &error);
             self.reserve.release_if_needed(schema::KIND.name);
-            corruption.reason = format!("cannot replace the corrupt outbox: {error}");
+            corruption.reason = format!("failed to replace the corrupt outbox: {error}");
             corruption.next_try = Instant::now() + MIN_PAUSE + 4 * start.elapsed();
             self.set_problem(Some(corruption.reason.clone()));
             self.corruption = Some(corruption);

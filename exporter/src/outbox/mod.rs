@@ -10,6 +10,7 @@
 //!
 //! A batch is the body of one request as protobuf. This module does not parse it.
 //! Batches have ascending ids. Each sink has a cursor: the id of the last batch that it has acknowledged.
+//! A sink acknowledges a batch when its items are accepted, dropped or dead letters.
 //! A sink that does not take logs acknowledges batches of log records without a delivery.
 //! A batch that every sink has acknowledged is deleted.
 //!
@@ -120,11 +121,11 @@ pub(crate) fn open(
         replacements: watch::Sender::new(0),
     });
     let writer = Writer::new(connection, corruption, limits, reserve, state.clone(), metrics)
-        .with_context(|| format!("cannot read the outbox {}", state.path.display()))?;
+        .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
         .spawn(move || writer.run(queue))
-        .context("cannot start the outbox thread")?;
+        .context("failed to start the outbox thread")?;
     Ok((Outbox { commands, state }, thread))
 }
 
@@ -146,7 +147,7 @@ impl Outbox {
     /// Opens a reader for one sink. `sink` is the index of its subscription in the list passed to [`open`].
     pub(crate) fn reader(&self, sink: usize) -> anyhow::Result<Reader> {
         Reader::open(self.clone(), sink)
-            .with_context(|| format!("cannot read the outbox {}", self.state.path.display()))
+            .with_context(|| format!("failed to read the outbox {}", self.state.path.display()))
     }
 
     /// Checks that commits succeed; `Err` holds the reason why they fail.

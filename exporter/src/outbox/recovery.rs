@@ -137,7 +137,7 @@ impl Copy<'_> {
     }
 }
 
-/// Returns an error that the quarantined file causes as a value. Fails with a transient error.
+/// Returns the error as a value if the quarantined file is its cause. A transient error is returned as `Err`.
 fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
     if sqlite::is_transient(&error) { Err(error) } else { Ok(error) }
 }

@@ -198,7 +198,7 @@ impl Writer {
                 let is_full = self.reserve.release_if_disk_full(&error, schema::KIND.name);
                 let reason = if is_full { DISK_FULL.to_owned() } else { error.to_string() };
                 self.has_failed = true;
-                self.log_error("cannot write the outbox", &reason);
+                self.log_error("failed to write the outbox", &reason);
                 self.set_problem(Some(reason.clone()));
                 let unwritable = || AppendError::Unwritable(reason.clone());
                 outcome.appended.into_iter().for_each(|reply| drop(reply.send(Err(unwritable()))));

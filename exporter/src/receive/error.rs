@@ -161,7 +161,7 @@ impl RequestError {
             Self::OutboxFull { waiting_bytes } => {
                 format!("the outbox is full ({waiting_bytes} bytes wait for the sinks): retry later")
             }
-            Self::OutboxUnwritable(reason) => format!("cannot write the outbox: {reason}"),
+            Self::OutboxUnwritable(reason) => format!("failed to write the outbox: {reason}"),
             Self::ShuttingDown => "the exporter is shutting down".to_owned(),
         };
         message.chars().take(MAX_MESSAGE_CHARS).collect()

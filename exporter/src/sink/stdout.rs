@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, TracesData};
 
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
-use crate::stdout;
+use crate::log::stdout;
 
 /// The standard output.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 //!
 //! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
 //! could therefore never free space again. Deleting the reserve gives them that space.
-//! The disk is full when a write fails for lack of space, or when less than one share is free. Until the reserve can be
+//! The disk is full when a write fails for lack of space, when less than one share is free, or when there is no space to
+//! create the reserve. Until the reserve can be
 //! created again, the outbox rejects new batches, and the store and the dead letters evict their
 //! oldest data before they write new data.
 
@@ -192,13 +193,13 @@ impl DiskReserve {
             let _ = fs::remove_file(&self.0.path);
             match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::DiskFull,
-                _ => Problem::Other(format!("cannot create {}: {error}", self.0.path.display())),
+                _ => Problem::Other(format!("failed to create {}: {error}", self.0.path.display())),
             }
         });
         if let Some(problem) = &state.problem {
             log::repeated(
                 Severity::Error,
-                "cannot create the disk reserve",
+                "failed to create the disk reserve",
                 &[("error", Value::Str(&problem.to_string()))],
             );
         }

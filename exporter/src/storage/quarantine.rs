@@ -57,7 +57,8 @@ impl Opened {
     /// Returns the new database, without recovering the quarantined files.
     pub(crate) fn without_recovery(self) -> anyhow::Result<Connection> {
         for file in &self.quarantined {
-            file.mark_recovered().with_context(|| format!("cannot rename {}", file.pending().display()))?;
+            file.mark_recovered()
+                .with_context(|| format!("failed to rename {}", file.pending().display()))?;
         }
         Ok(self.connection)
     }
@@ -98,8 +99,9 @@ fn swap(path: &Path, kind: &DatabaseKind, reason: &str) -> anyhow::Result<()> {
     }
     drop(open(&new, kind)?);
     if path.exists() {
-        let file = move_away(path, interrupted)
-            .with_context(|| format!("cannot quarantine {}, which is corrupt ({reason})", path.display()))?;
+        let file = move_away(path, interrupted).with_context(|| {
+            format!("failed to quarantine {}, which is corrupt ({reason})", path.display())
+        })?;
         log::line(
             Severity::Error,
             "corrupt database quarantined, started a new one",

@@ -122,7 +122,7 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 pub(super) fn cannot_open(path: &Path, kind: &DatabaseKind) -> String {
-    format!("cannot open the {} {}", kind.name, path.display())
+    format!("failed to open the {} {}", kind.name, path.display())
 }
 
 /// Opens a read-only connection to a file that [`open`] has accepted.
@@ -255,7 +255,7 @@ pub(super) mod tests {
         std::fs::write(&path, &text).unwrap();
         assert_eq!(
             open_error(&path, &KIND),
-            format!("cannot open the outbox {}: file is not a database", path.display())
+            format!("failed to open the outbox {}: file is not a database", path.display())
         );
         assert_eq!(std::fs::read(&path).unwrap(), text);
     }

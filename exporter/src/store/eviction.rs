@@ -86,7 +86,7 @@ impl Store {
             if !reserve.is_full() {
                 break;
             }
-            // The effect on the disk is unknown while a reader keeps the log from being emptied, and on disks that
+            // The effect on the disk is unknown while a reader keeps the WAL from being truncated, and on disks that
             // do not report their free space.
             let is_measurable = sqlite::wal_length(&self.0.path) == 0 && disk_free != u64::MAX;
             let gained = disk_free.saturating_sub(disk_free_before);

@@ -13,8 +13,8 @@ use crate::otlp::{Signal, any_value};
 /// Returns the records of these batches that belong to a trace. The others are counted as skipped.
 pub(super) fn to_lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
     let mut lines = Vec::new();
-    for body in bodies {
-        let request: ExportLogsServiceRequest = write::decode(Signal::Logs, body)?;
+    for (index, body) in bodies.iter().enumerate() {
+        let request: ExportLogsServiceRequest = write::decode(Signal::Logs, index, body)?;
         for resource_logs in request.resource_logs {
             let service = write::service_name(resource_logs.resource.as_ref());
             for scope_logs in &resource_logs.scope_logs {

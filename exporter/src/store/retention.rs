@@ -124,7 +124,7 @@ pub(super) fn step(
 
 /// Evicts the oldest traces, at most about `max_bytes`, regardless of the limits. Returns `None` if the store is empty.
 ///
-/// If the oldest trace is larger, a part of it is evicted, because a deletion needs as much space in the log.
+/// If the oldest trace is larger, a part of it is evicted, because a deletion needs as much space in the WAL.
 pub(super) fn evict_oldest(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<Option<Evicted>> {
     /// The pages of the indexes that the deletion of a trace changes.
     const OVERHEAD: i64 = 8 << 10;

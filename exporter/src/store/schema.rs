@@ -31,7 +31,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             id            INTEGER PRIMARY KEY,
             resource      BLOB NOT NULL,        -- Resource as protobuf
             scope         BLOB NOT NULL,        -- InstrumentationScope as protobuf
-            newest_trace  INTEGER NOT NULL,     -- the last trace.seq with a span of it
+            newest_trace  INTEGER NOT NULL,     -- no later trace.seq has a span of it
             UNIQUE(resource, scope)
         );
 

@@ -120,8 +120,8 @@ pub(super) fn insert_spans(
     let mut rows: HashMap<TraceId, TraceRow> = HashMap::new();
     let mut newest_traces: HashMap<i64, i64> = HashMap::new();
     let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
-    for body in bodies {
-        let request: ExportTraceServiceRequest = decode(Signal::Traces, body)?;
+    for (index, body) in bodies.iter().enumerate() {
+        let request: ExportTraceServiceRequest = decode(Signal::Traces, index, body)?;
         for resource_spans in request.resource_spans {
             let resource = resource_spans.resource.as_ref();
             let service = service_name(resource);
@@ -134,7 +134,7 @@ pub(super) fn insert_spans(
                 let emitter = emitter_ids.id(tx, resource.clone(), scope)?;
                 for span in scope_spans.spans {
                     let Some((trace_id, span_id)) = ids(&span.trace_id, &span.span_id) else {
-                        return Err(WriteError::Undecodable("invalid ids of a span".to_owned()));
+                        return Err(undecodable(index, "invalid ids of a span"));
                     };
                     let row = trace_row(tx, &mut rows, trace_id, now_ms)?;
                     let (start_ns, _) = interval(&span);
@@ -160,12 +160,20 @@ pub(super) fn insert_spans(
     Ok(())
 }
 
-/// Decodes a request. Fails if the decoded request takes too much memory.
-pub(super) fn decode<T: Message + Default>(signal: Signal, body: &[u8]) -> Result<T, WriteError> {
+/// Decodes the request at this index of a chunk, unless that takes too much memory.
+pub(super) fn decode<T: Message + Default>(
+    signal: Signal,
+    index: usize,
+    body: &[u8],
+) -> Result<T, WriteError> {
     if check::is_too_large(signal, body) {
-        return Err(WriteError::Undecodable("the decoded batch takes too much memory".to_owned()));
+        return Err(undecodable(index, "it takes too much memory when decoded"));
     }
-    T::decode(body).map_err(|error| WriteError::Undecodable(error.to_string()))
+    T::decode(body).map_err(|error| undecodable(index, error))
+}
+
+fn undecodable(index: usize, reason: impl fmt::Display) -> WriteError {
+    WriteError::Undecodable(format!("request {} of the chunk: {reason}", index + 1))
 }
 
 /// What happens to a line that equals a stored one.

@@ -20,7 +20,7 @@ pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     }
     match view.outbox.check_writable().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("cannot write the outbox: {reason}")),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed to write the outbox: {reason}")),
     }
 }
 

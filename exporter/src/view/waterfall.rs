@@ -35,7 +35,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
     for root in roots {
         drawing.draw(root);
     }
-    // The remaining spans are on cycles or below one. The earliest span of each cycle becomes a root.
+    // The remaining spans are on cycles or below one. By start time, each that is not drawn yet becomes a root.
     for index in 0..trace.spans.len() {
         drawing.draw(index);
     }

@@ -98,7 +98,7 @@ async fn fill(exporter: &Exporter, mut n: u64) -> Vec<u64> {
             503 => {
                 assert_eq!(response.headers()["retry-after"], "2");
                 let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
-                assert!(text.contains("cannot write the outbox: disk full"), "{text}");
+                assert!(text.contains("failed to write the outbox: disk full"), "{text}");
                 rejected += 1;
             }
             other => panic!("{other}"),
@@ -269,7 +269,7 @@ fn a_database_of_another_program_is_rejected() {
     assert!(created.is_ok_and(|status| status.success()), "python3 is needed, with its module sqlite3");
     let before = std::fs::read(&path).unwrap();
     let expected = format!(
-        "cannot open the outbox {}: it is the SQLite database of another program (application id 0x0)",
+        "failed to open the outbox {}: it is the SQLite database of another program (application id 0x0)",
         path.display()
     );
     assert_eq!(run_to_exit(command(dir.path())), (Some(1), expected));

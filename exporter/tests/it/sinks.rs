@@ -116,7 +116,7 @@ async fn a_login_page_is_not_a_delivery() {
     let mut exporter = exporter(dir.path(), &[&sinks[0], &sinks[1]]);
     send(&exporter, 1).await;
     for _ in &sinks {
-        let line = exporter.line("logtracer-exporter - cannot deliver");
+        let line = exporter.line("logtracer-exporter - delivery failed, retrying");
         assert!(line["error"].as_str().unwrap().contains("an HTML page"), "{line}");
     }
     for sink in &sinks {
@@ -141,7 +141,7 @@ async fn a_blocked_stdout_delays_nothing() {
             break object;
         }
     };
-    // Much more than a pipe holds. Rejected requests are logged, too.
+    // Much more than a pipe holds. Failed deliveries to stdout are logged, too.
     let name = "x".repeat(100);
     for n in 0..20 {
         let spans = (1..=500).map(|id| span(TRACE, n * 1000 + id, 0, &name, id, 1)).collect();

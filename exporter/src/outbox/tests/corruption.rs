@@ -192,7 +192,7 @@ async fn a_failed_recovery_at_the_start_is_retried_before_batches_are_accepted()
     new.execute_batch("CREATE TRIGGER no BEFORE INSERT ON batch BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
     let (outbox, _thread, metrics) = open_large(dir.path());
-    assert_eq!(outbox.check_writable().await, Err("cannot replace the corrupt outbox: no".to_owned()));
+    assert_eq!(outbox.check_writable().await, Err("failed to replace the corrupt outbox: no".to_owned()));
     assert!(outbox.append(Signal::Traces, batch(2), 5).await.is_err());
     assert!(file.pending().exists());
 

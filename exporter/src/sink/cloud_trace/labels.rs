@@ -179,7 +179,7 @@ mod tests {
     fn labels(span: Vec<KeyValue>, resource: Vec<KeyValue>) -> Vec<String> {
         let exception = Event {
             name: "exception".to_owned(),
-            attributes: vec![text("exception.type", "Gone"), text("exception.message", "it is dropped")],
+            attributes: vec![text("exception.type", "Gone"), text("exception.message", "it is gone")],
             ..Default::default()
         };
         let has_events = span.is_empty() && resource.is_empty();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_exception_sets_the_error_labels() {
-        assert_eq!(labels(vec![], vec![]), ["/error/message=it is dropped", "/error/name=Gone"]);
+        assert_eq!(labels(vec![], vec![]), ["/error/message=it is gone", "/error/name=Gone"]);
     }
 
     #[test]

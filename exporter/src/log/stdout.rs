@@ -7,7 +7,7 @@ use std::time::Duration;
 use logtracer_output::QueuedWriter;
 use tokio::sync::oneshot;
 
-use crate::log;
+use super::dropped_lines;
 
 /// The maximum number of waiting lines. Further lines are dropped and counted.
 const MAX_QUEUED_LINES: usize = 1024;
@@ -18,7 +18,7 @@ static STDOUT: LazyLock<Option<QueuedWriter>> = LazyLock::new(|| {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush())
     };
-    QueuedWriter::start("stdout", MAX_QUEUED_LINES, write, log::dropped_lines).ok()
+    QueuedWriter::start("stdout", MAX_QUEUED_LINES, write, dropped_lines).ok()
 });
 
 /// Queues a line, without waiting for stdout.
@@ -62,7 +62,7 @@ mod tests {
             assert!(line != b"line\n", "a panic drops the line");
             sink.lock().unwrap().write_all(line)
         };
-        let writer = QueuedWriter::start("test", MAX_QUEUED_LINES, write, log::dropped_lines).unwrap();
+        let writer = QueuedWriter::start("test", MAX_QUEUED_LINES, write, dropped_lines).unwrap();
         let start = Instant::now();
         (0..50).for_each(|_| writer.write(b"line\n".to_vec()));
         assert!(writer.flush(Duration::from_secs(10)));
