@@ -149,8 +149,8 @@ impl SpanBuffer {
         true
     }
 
-    /// Reclaims the bytes of removed spans once they are as many as those of the others, so that each byte moves at
-    /// most once.
+    /// Reclaims the bytes of removed spans once they are as many as those of the others, so that never more bytes move
+    /// than were removed.
     fn compact(&mut self) {
         if self.start >= self.bytes() {
             self.bytes.drain(..self.start.min(self.bytes.len()));

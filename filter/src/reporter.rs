@@ -3,7 +3,8 @@
 //! The reporter decides what is sent when, without a host call; [`crate::root`] makes the callouts and passes on the
 //! responses.
 //!
-//! Invariant: at most [`MAX_BATCHES`] batches are outside of the buffer, whatever the exporter responds.
+//! Invariant: the spans outside of the buffer are at most those of [`MAX_BATCHES`] full batches, whatever the exporter
+//! responds.
 //!
 //! All times are nanoseconds of a monotonic clock.
 
@@ -15,12 +16,12 @@ use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 
-/// The number of batches that are in flight or wait for another attempt.
+/// The number of callouts in flight. Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
 /// The number of attempts before a batch is dropped.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;
-const MIN_BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` that the reporter respects.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -86,7 +87,7 @@ impl Default for Reporter {
         Self {
             in_flight: Vec::new(),
             waiting: VecDeque::new(),
-            backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF),
+            backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF),
             backoff_until: 0,
             failed_at: 0,
         }
@@ -144,7 +145,7 @@ impl Reporter {
         mut call: impl FnMut(&[u8]) -> Option<u32>,
     ) -> Option<SendResult> {
         // A clock that is set back must not extend the back-off.
-        let longest = (MAX_RETRY_AFTER + MIN_BACKOFF).as_nanos() as u64;
+        let longest = (MAX_RETRY_AFTER + FIRST_BACKOFF).as_nanos() as u64;
         self.backoff_until = self.backoff_until.min(now.saturating_add(longest));
         while now >= self.backoff_until && self.in_flight.len() < self.max_in_flight() {
             let next = self.waiting.pop_front().or_else(|| {
@@ -222,7 +223,7 @@ impl Reporter {
         if let Some(retry_after) = retry_after {
             let nanos = retry_after.min(MAX_RETRY_AFTER).as_nanos() as u64;
             // Never earlier than requested, and spread over a second.
-            let spread = random % (MIN_BACKOFF.as_nanos() as u64);
+            let spread = random % (FIRST_BACKOFF.as_nanos() as u64);
             self.backoff_until = self.backoff_until.max(now.saturating_add(nanos + spread));
         }
         let spans = delivery.batch.spans();

@@ -10,7 +10,8 @@
 //! Invariant: only [`QueuedWriter::write_and_wait`] and [`QueuedWriter::flush`] wait, and never longer than their
 //! timeout.
 //!
-//! Invariant: every dropped line is reported by a later line, unless the process ends before.
+//! Invariant: every dropped line is reported by a later line, unless the process ends before or the writer fails on the
+//! report.
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -106,6 +107,7 @@ impl QueuedWriter {
     ///
     /// If the queue is full, `done` gets [`io::ErrorKind::WouldBlock`] before this returns, and nothing counts as
     /// dropped.
+    /// `done` must not panic.
     ///
     /// ```
     /// # let write = |line: &[u8]| Ok(assert_eq!(line, b"span\n"));
@@ -198,17 +200,15 @@ fn run(
     let mut reported = 0;
     let mut reported_at: Option<Instant> = None;
     // A writer that panics on one line may accept the next.
-    let mut write = |bytes: &[u8]| {
-        catch_unwind(AssertUnwindSafe(|| write(bytes))).unwrap_or_else(|_| {
-            dropped.fetch_add(1, Ordering::Relaxed);
-            Err(io::Error::other("writer panicked"))
-        })
-    };
+    let mut write = |bytes: &[u8]| catch_unwind(AssertUnwindSafe(|| write(bytes)));
     loop {
         let (mut is_busy, mut is_last, mut flushed) = (false, false, None);
         match messages.recv_timeout(REPORT_INTERVAL) {
             Ok(Message::Write { bytes, done }) => {
-                let result = write(&bytes);
+                let result = write(&bytes).unwrap_or_else(|_| {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                    Err(io::Error::other("writer panicked"))
+                });
                 if let Some(done) = done {
                     done(result);
                 }
@@ -355,6 +355,22 @@ mod tests {
     }
 
     /// It drops the line on which it panics, and no other.
+    #[test]
+    fn a_writer_that_panics_on_the_report_is_not_called_again() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counter = calls.clone();
+        let write = move |_: &[u8]| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            panic!("on purpose");
+        };
+        let writer = QueuedWriter::start("test", 10, write, report).unwrap();
+        writer.write(b"line".to_vec());
+        assert!(writer.flush(LONG));
+        // Longer than the interval of the reports.
+        thread::sleep(REPORT_INTERVAL * 5 / 2);
+        assert_eq!((writer.dropped(), calls.load(Ordering::Relaxed)), (1, 2), "the line and its report");
+    }
+
     #[test]
     fn a_writer_that_panics() {
         let written = Written::default();

@@ -14,6 +14,8 @@ use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::{Excluded, Routes, TraceLayer};
 use logtracer_sdk::spans::{SpanExport, SpanExporter, span};
 use logtracer_sdk::{Sampling, TraceContext, TraceId, current_trace};
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tower::{Layer, ServiceExt};
 
@@ -68,6 +70,7 @@ async fn blocks_futures_and_calls() {
     let context = sampled();
     let inner = async {
         let mut guard = span("block").attribute("item", "bread").enter();
+        guard.attribute("left", "3");
         guard.fail();
         current_trace().unwrap()
     };
@@ -85,7 +88,9 @@ async fn blocks_futures_and_calls() {
     assert_eq!(payments.parent_span_id, future.span_id);
     assert_eq!(future.parent_span_id, context.span_id.to_bytes());
     assert_eq!((payments.kind, block.status.as_ref().unwrap().code), (3, 2));
-    assert_eq!(block.attributes[0].key, "item");
+    let value = |text: &str| Some(AnyValue { value: Some(Any::StringValue(text.to_owned())) });
+    let attributes: Vec<_> = block.attributes.iter().map(|a| (a.key.as_str(), a.value.clone())).collect();
+    assert_eq!(attributes, [("item", value("bread")), ("left", value("3"))]);
     assert!(future.end_time_unix_nano >= payments.end_time_unix_nano);
 }
 

@@ -78,6 +78,7 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 /// Returns a tar of one file that root owns and everybody can read.
 fn tar(name: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_mode(0o644);
     header.set_uid(0);
     header.set_gid(0);

@@ -53,13 +53,13 @@ impl fmt::Display for Format {
 }
 
 impl FromStr for Format {
-    type Err = UnknownFormat;
+    type Err = FormatError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+    fn from_str(name: &str) -> Result<Self, FormatError> {
         match name {
             "stackdriver" => Ok(Self::Stackdriver),
             "local" => Ok(Self::Local),
-            _ => Err(UnknownFormat),
+            _ => Err(FormatError),
         }
     }
 }
@@ -72,12 +72,12 @@ impl FromStr for Format {
 /// assert!("json".parse::<Format>().unwrap_err().to_string().starts_with("expected the log format"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownFormat;
+pub struct FormatError;
 
-impl fmt::Display for UnknownFormat {
+impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("expected the log format `stackdriver` or `local`")
     }
 }
 
-impl std::error::Error for UnknownFormat {}
+impl std::error::Error for FormatError {}

@@ -55,7 +55,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use format::{Format, UnknownFormat};
+pub use format::{Format, FormatError};
 pub use http_request::HttpRequest;
 pub use json::Text;
 pub use labels::Labels;

@@ -100,7 +100,8 @@ impl Value<'_> {
                 Ok(value) => decimal::write(out, value),
                 Err(_) => json::formatted(out, format_args!("\"{value}\"")),
             },
-            // `Debug` writes the fewest digits that parse to the same number, with an exponent if it is shorter.
+            // `Debug` writes the fewest digits that parse to the same number, with an exponent if it is very small or
+            // very large.
             Self::F64(value) if value.is_finite() => json::formatted(out, format_args!("{value:?}")),
             Self::F64(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
             Self::F64(value) if value > 0.0 => out.extend_from_slice(b"\"Infinity\""),

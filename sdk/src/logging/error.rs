@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use logtracer_core::line::UnknownFormat;
+use logtracer_core::line::FormatError;
 use tracing_subscriber::filter::ParseError;
 
 /// An error when setting up the logging.
@@ -25,7 +25,7 @@ pub enum LoggingError {
         /// Its value.
         value: String,
         /// The expected format.
-        source: UnknownFormat,
+        source: FormatError,
     },
     /// The log levels are invalid.
     Level {

@@ -35,8 +35,8 @@ impl RequestSpan {
         if !has_span {
             // The ids of a new context name no recorded span: without a decision of the caller, nothing below them
             // is sampled.
-            let is_sampled = is_parent || was_decided;
-            return (if is_sampled { context } else { context.with_sampling(Sampling::Deny) }, None);
+            let keeps_decision = is_parent || was_decided;
+            return (if keeps_decision { context } else { context.with_sampling(Sampling::Deny) }, None);
         }
         let context = if is_parent { context.child() } else { context };
         (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos() }))

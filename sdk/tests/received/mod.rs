@@ -17,6 +17,7 @@ pub(crate) struct Received {
     spans: Arc<Mutex<Vec<Span>>>,
     fail_next: Arc<AtomicU32>,
     is_down: Arc<AtomicBool>,
+    failures: Arc<AtomicU32>,
 }
 
 impl Received {
@@ -36,6 +37,7 @@ impl Received {
         let decrement = |left: u32| left.checked_sub(1);
         let is_failed = self.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok();
         if is_failed || self.is_down.load(Ordering::Relaxed) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         let request = ExportTraceServiceRequest::decode(body).unwrap();
@@ -54,6 +56,12 @@ impl Received {
     #[allow(dead_code, reason = "not used by each test binary")]
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests that were answered with 503.
+    #[allow(dead_code, reason = "not used by each test binary")]
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Takes the spans received since the last call.

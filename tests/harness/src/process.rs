@@ -120,6 +120,9 @@ impl ReadyLine {
 }
 
 /// Returns the path of a program of this workspace, beside the current program or one folder above a test.
+///
+/// `cargo build --release --workspace --all-targets` must have run: Cargo does not build the programs of other packages
+/// for a test.
 pub fn sibling(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().map_err(Error::when("this program's own path"))?;
     this.ancestors()
@@ -128,7 +131,10 @@ pub fn sibling(name: &str) -> Result<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
         .ok_or_else(|| {
-            Error::new(format!("no {name} beside {}; run `make test` or `make demo`", this.display()))
+            Error::new(format!(
+                "no {name} beside {}; run `cargo build --release --workspace --all-targets`",
+                this.display()
+            ))
         })
 }
 

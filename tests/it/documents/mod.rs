@@ -40,6 +40,34 @@ fn tests_of_behaviours_exist() {
     assert_eq!(rules, (1..=86).collect::<Vec<_>>());
 }
 
+/// Each test that ARCHITECTURE.md names for an invariant exists.
+#[test]
+fn invariants_are_held_by_tests_that_exist() {
+    let tests = all_tests();
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let invariants = document.lines().filter(|line| line.starts_with("- Invariant:"));
+    let words = invariants.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let names: Vec<&str> = words.filter(|word| is_test_name(word)).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(tests.contains(name), "no test {name}");
+    }
+}
+
+fn all_tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for folder in ["core", "output", "filter", "exporter", "sdk", "tests"] {
+        find_tests(&root().join(folder), &mut tests);
+    }
+    tests
+}
+
+/// Names of tests are sentences; the other words in backticks are keys, lints and paths.
+fn is_test_name(word: &str) -> bool {
+    word.matches('_').count() >= 3
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 /// Collects the names of the test functions in all sources below a folder.
 fn find_tests(folder: &Path, into: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -119,7 +119,7 @@ fn a_removed_vm_leaves_no_gauge_behind() {
     wait_for(&proxy, "the end of the gauge", &[("buffered", 1)]);
 }
 
-/// The exporter does not respond, and requests still do.
+/// The exporter does not respond, and requests are answered all the same.
 #[test]
 fn no_request_waits_for_a_callout() {
     let collector = Collector::start().unwrap();
