@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::clock::unix_millis;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
 use crate::storage::DiskReserve;
@@ -54,11 +54,7 @@ impl Maintenance {
             let (store, retention) = (self.store.clone(), self.retention);
             let evicted = tokio::task::spawn_blocking(move || store.evict(&retention, unix_millis()));
             if let Ok(Err(error)) = evicted.await {
-                log::repeated(
-                    Severity::Warning,
-                    "failed to shrink the store",
-                    &[("error", Value::Str(&error.to_string()))],
-                );
+                log::warn("failed to shrink the store", &[("error", Value::Str(&error.to_string()))]);
             }
         }
     }
@@ -72,7 +68,7 @@ impl Maintenance {
                 ("batches", Value::I64(batches)),
                 ("oldest_seconds", Value::I64(oldest_ms / 1000)),
             ];
-            log::repeated(Severity::Warning, "sink backlog is growing", &fields);
+            log::warn("sink backlog is growing", &fields);
         }
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::otlp::Items;
 
@@ -85,35 +85,70 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut metrics = Self {
-            received: Tally::default(),
-            spans_rejected: Family::default(),
-            requests_rejected: Family::default(),
-            committed: Tally::default(),
-            commits: Counter::default(),
-            batches_per_commit: Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]),
-            outbox_bytes: Gauge::default(),
-            outbox_damaged: Counter::default(),
-            outbox_batches_dropped: Counter::default(),
-            outbox_oldest_age: Gauge::default(),
-            spans_delivered: Family::default(),
-            log_records_delivered: Family::default(),
-            spans_dropped: Family::default(),
-            log_records_dropped: Family::default(),
-            delivery_retries: Family::default(),
-            dead_letters: Family::default(),
-            dead_letters_evicted: Family::default(),
-            sink_lag: Family::default(),
-            log_lines_tailed: Counter::default(),
-            log_lines_skipped: Family::default(),
-            store_bytes: Gauge::default(),
-            store_traces_evicted: Family::default(),
-            store_spans_evicted: Counter::default(),
-            store_log_lines_evicted: Counter::default(),
-            registry: Registry::with_prefix("logtracer_exporter"),
-        };
-        metrics.register();
-        metrics
+        let mut registry = Registry::with_prefix("logtracer_exporter");
+        let r = &mut registry;
+        Self {
+            received: Tally {
+                spans: add(r, "spans_received", "Spans in well-formed requests"),
+                log_records: add(r, "log_records_received", "Log records in well-formed requests"),
+            },
+            spans_rejected: add(r, "spans_rejected", "Invalid spans rejected from their request"),
+            requests_rejected: add(r, "requests_rejected", "Requests answered with an error"),
+            committed: Tally {
+                spans: add(r, "spans_committed", "Spans committed to the outbox"),
+                log_records: add(r, "log_records_committed", "Log records committed to the outbox"),
+            },
+            commits: add(r, "commits", "Commits of the outbox"),
+            batches_per_commit: {
+                let batches = Histogram::new([1., 2., 4., 8., 16., 32., 64., 128., 256., 512.]);
+                r.register(
+                    "batches_per_commit",
+                    "Requests that shared one commit of the outbox",
+                    batches.clone(),
+                );
+                batches
+            },
+            outbox_bytes: add_with_unit(r, "outbox", "Size of the waiting batches", Unit::Bytes),
+            outbox_damaged: add(r, "outbox_damaged", "Times that a corrupt outbox was quarantined"),
+            outbox_batches_dropped: add(
+                r,
+                "outbox_batches_dropped",
+                "Batches that could not be recovered from a corrupt outbox",
+            ),
+            outbox_oldest_age: add_with_unit(
+                r,
+                "outbox_oldest_age",
+                "Age of the oldest waiting batch",
+                Unit::Seconds,
+            ),
+            spans_delivered: add(r, "spans_delivered", "Spans that a sink accepted"),
+            log_records_delivered: add(r, "log_records_delivered", "Log records that a sink accepted"),
+            spans_dropped: add(r, "spans_dropped", "Spans dropped for a sink"),
+            log_records_dropped: add(r, "log_records_dropped", "Log records dropped for a sink"),
+            delivery_retries: add(r, "delivery_retries", "Failed requests to a sink that are retried"),
+            dead_letters: add(r, "dead_letters", "Dead letters of a sink"),
+            dead_letters_evicted: add(
+                r,
+                "dead_letters_evicted",
+                "Spans and log records in evicted dead letters of a sink",
+            ),
+            sink_lag: add(r, "sink_lag_batches", "Backlog of a sink in batches"),
+            log_lines_tailed: add(r, "log_lines_tailed", "Log lines read from files"),
+            log_lines_skipped: add(r, "log_lines_skipped", "Log lines and log records that were not stored"),
+            store_bytes: add_with_unit(r, "store", "Used size of the store", Unit::Bytes),
+            store_traces_evicted: add(r, "store_traces_evicted", "Traces evicted from the store"),
+            store_spans_evicted: add(
+                r,
+                "store_spans_evicted",
+                "Spans evicted from the store without the rest of their trace",
+            ),
+            store_log_lines_evicted: add(
+                r,
+                "store_log_lines_evicted",
+                "Log lines evicted from the store without the rest of their trace",
+            ),
+            registry,
+        }
     }
 
     /// Returns the counters of the items that this sink accepted.
@@ -156,93 +191,25 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
 
-    fn register(&mut self) {
-        let r = &mut self.registry;
-        r.register("spans_received", "Spans in well-formed requests", self.received.spans.clone());
-        r.register(
-            "log_records_received",
-            "Log records in well-formed requests",
-            self.received.log_records.clone(),
-        );
-        r.register(
-            "spans_rejected",
-            "Invalid spans rejected from their request",
-            self.spans_rejected.clone(),
-        );
-        r.register("requests_rejected", "Requests answered with an error", self.requests_rejected.clone());
-        r.register("spans_committed", "Spans committed to the outbox", self.committed.spans.clone());
-        r.register(
-            "log_records_committed",
-            "Log records committed to the outbox",
-            self.committed.log_records.clone(),
-        );
-        r.register("commits", "Commits of the outbox", self.commits.clone());
-        r.register(
-            "batches_per_commit",
-            "Requests that shared one commit of the outbox",
-            self.batches_per_commit.clone(),
-        );
-        r.register_with_unit("outbox", "Size of the waiting batches", Unit::Bytes, self.outbox_bytes.clone());
-        r.register(
-            "outbox_damaged",
-            "Times that a corrupt outbox was quarantined",
-            self.outbox_damaged.clone(),
-        );
-        r.register(
-            "outbox_batches_dropped",
-            "Batches that could not be recovered from a corrupt outbox",
-            self.outbox_batches_dropped.clone(),
-        );
-        r.register_with_unit(
-            "outbox_oldest_age",
-            "Age of the oldest waiting batch",
-            Unit::Seconds,
-            self.outbox_oldest_age.clone(),
-        );
-        r.register("spans_delivered", "Spans that a sink accepted", self.spans_delivered.clone());
-        r.register(
-            "log_records_delivered",
-            "Log records that a sink accepted",
-            self.log_records_delivered.clone(),
-        );
-        r.register("spans_dropped", "Spans dropped for a sink", self.spans_dropped.clone());
-        r.register("log_records_dropped", "Log records dropped for a sink", self.log_records_dropped.clone());
-        r.register(
-            "delivery_retries",
-            "Failed requests to a sink that are retried",
-            self.delivery_retries.clone(),
-        );
-        r.register("dead_letters", "Dead letters of a sink", self.dead_letters.clone());
-        r.register(
-            "dead_letters_evicted",
-            "Spans and log records in evicted dead letters of a sink",
-            self.dead_letters_evicted.clone(),
-        );
-        r.register("sink_lag_batches", "Backlog of a sink in batches", self.sink_lag.clone());
-        r.register("log_lines_tailed", "Log lines read from files", self.log_lines_tailed.clone());
-        r.register(
-            "log_lines_skipped",
-            "Log lines and log records that were not stored",
-            self.log_lines_skipped.clone(),
-        );
-        r.register_with_unit("store", "Used size of the store", Unit::Bytes, self.store_bytes.clone());
-        r.register(
-            "store_traces_evicted",
-            "Traces evicted from the store",
-            self.store_traces_evicted.clone(),
-        );
-        r.register(
-            "store_spans_evicted",
-            "Spans evicted from the store without the rest of their trace",
-            self.store_spans_evicted.clone(),
-        );
-        r.register(
-            "store_log_lines_evicted",
-            "Log lines evicted from the store without the rest of their trace",
-            self.store_log_lines_evicted.clone(),
-        );
-    }
+/// Registers a new metric, and returns it.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a new metric whose name ends with its unit, and returns it.
+fn add_with_unit<M: Metric + Clone + Default>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    unit: Unit,
+) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
 }
 
 #[cfg(test)]

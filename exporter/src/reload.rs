@@ -64,8 +64,7 @@ impl<T> Reloaded<T> {
             match self.reload_if_changed(&mut state) {
                 Ok(false) => {}
                 Ok(true) => log::line(Severity::Info, "reloaded", &[("option", Value::Str(self.option))]),
-                Err(error) => log::repeated(
-                    Severity::Error,
+                Err(error) => log::error(
                     "failed to reload a file, the previous content stays in use",
                     &[("option", Value::Str(self.option)), ("error", Value::Fmt(format_args!("{error:#}")))],
                 ),

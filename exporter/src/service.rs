@@ -105,11 +105,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let view = listen::bind("--view", config.view).await?;
     let (http_addr, grpc_addr, view_addr) = (http.local_addr()?, grpc.local_addr()?, view.local_addr()?);
     if token.is_none() && !(http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback()) {
-        log::line(
-            Severity::Warning,
-            "--http or --grpc accepts requests without a token: set --token-file",
-            &[],
-        );
+        log::warn("--http or --grpc accepts requests without a token: set --token-file", &[]);
     }
 
     // The order of the shutdown: first the requests, then the deliveries, then the outbox.

@@ -1,7 +1,7 @@
 //! The trace headers of a request: counts what was extracted, and sets the headers of the next hop.
 //!
 //! ```text
-//!  request headers ──► Propagator::extract (core: one file for each format, which drops a malformed value)
+//!  request headers ──► Propagator::extract (core/src/propagation: one file for each format, which drops a malformed value)
 //!                        ├──► count: the format, malformed and conflicting headers, the decision
 //!                        └──► forward: inject the new context, and remove every other trace header
 //! ```

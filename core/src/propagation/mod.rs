@@ -90,7 +90,8 @@ pub struct Extracted<'h> {
     pub tracestate: TraceState<'h>,
     /// The formats that are present but malformed.
     pub invalid: FormatSet,
-    /// True if two formats have different trace ids, or two lines of one header differ.
+    /// True if two formats have different trace ids, or two lines of one header differ (two `traceparent` lines are
+    /// invalid instead).
     pub conflict: bool,
     /// True if `x-cloud-trace-context` has `;o=0` for this trace, and no format has it sampled. Google's load
     /// balancers often send that for a trace on which nobody has decided.
@@ -173,9 +174,9 @@ impl Propagator {
             return extracted;
         }
         let mut decided = None;
-        let mut zero = None;
+        let mut cloud_trace_denied = None;
         let mut traceparent = None;
-        let mut later = Sampling::Defer;
+        let mut later_decision = Sampling::Defer;
         for format in self.extract.iter() {
             let found = format.extract(headers);
             extracted.conflict |= found.conflict;
@@ -183,7 +184,7 @@ impl Propagator {
                 extracted.invalid.insert(format);
             }
             if format == Format::CloudTrace {
-                zero = found.context.filter(|context| context.sampling == Sampling::Deny);
+                cloud_trace_denied = found.context.filter(|context| context.sampling == Sampling::Deny);
             }
             if format == Format::TraceContext {
                 traceparent = found.context;
@@ -196,8 +197,8 @@ impl Propagator {
                 (Some(context), Some(parent)) => {
                     if context.trace_id != parent.trace_id {
                         extracted.conflict = true;
-                    } else if later == Sampling::Defer {
-                        later = format.decision(context.sampling);
+                    } else if later_decision == Sampling::Defer {
+                        later_decision = format.decision(context.sampling);
                     }
                 }
                 (None, None) => decided = decided.or(found.sampling),
@@ -206,11 +207,11 @@ impl Propagator {
         }
         if let Some(parent) = &mut extracted.parent {
             if parent.sampling == Sampling::Defer {
-                parent.sampling = later;
+                parent.sampling = later_decision;
             }
             extracted.cloud_trace_zero = decided.is_none()
                 && parent.sampling == Sampling::Deny
-                && zero.is_some_and(|zero| zero.trace_id == parent.trace_id);
+                && cloud_trace_denied.is_some_and(|denied| denied.trace_id == parent.trace_id);
             parent.sampling = decided.unwrap_or(parent.sampling);
             extracted.sampling = parent.sampling;
         } else {

@@ -19,12 +19,13 @@ pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
     match (lines.next(), lines.next()) {
         (None, _) => Found::default(),
         (Some(line), None) => parse(line).map_or(Found::INVALID, Found::from),
-        // Section 3.2 allows one line. With more, the caller's line is unknown.
+        // Section 3.2 allows one line. With more, it is unknown which one the caller wrote.
         (Some(_), Some(_)) => Found::INVALID,
     }
 }
 
 fn parse(line: &[u8]) -> Option<RemoteContext> {
+    // Upper-case digits are invalid. Dashes pass.
     if line.len() > MAX_LENGTH || !hex::is_lower_case(line.get(..55)?) {
         return None;
     }

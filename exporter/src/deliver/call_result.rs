@@ -8,10 +8,10 @@ use super::chunk::Halves;
 use super::queue::Attempt;
 use super::sink::{Accepted, DeliveryError, RejectedItems, Sink};
 use super::{Chunk, Delivery, Origin, warn};
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::outbox::Settled;
 
-/// A chunk that failed this often while others were accepted is the cause of its failures.
+/// After this many failures while others were accepted, the chunk itself is the cause, not the sink.
 const SUSPICIOUS_FAILURES: u32 = 8;
 
 /// If the failures look like those of an unavailable sink, they also have to last this long, and at least as many other
@@ -66,7 +66,7 @@ impl<S: Sink> Delivery<S> {
                 if is_stuck(&attempt, self.accepted, now) {
                     self.halve(attempt, &format!("it fails while others are accepted: {reason}")).await;
                 } else {
-                    self.retry(attempt, round, &reason, retry_after);
+                    self.requeue(attempt, round, &reason, retry_after);
                 }
             }
             Err(DeliveryError::Failed { reason, retry_after }) => {
@@ -74,7 +74,7 @@ impl<S: Sink> Delivery<S> {
                 if attempt.failures >= SUSPICIOUS_FAILURES && self.accepted > attempt.accepted_before {
                     self.halve(attempt, &format!("it fails while others are accepted: {reason}")).await;
                 } else {
-                    self.retry(attempt, round, &reason, retry_after);
+                    self.requeue(attempt, round, &reason, retry_after);
                 }
             }
             Err(DeliveryError::Rejected { reason }) => self.halve(attempt, &reason).await,
@@ -92,7 +92,7 @@ impl<S: Sink> Delivery<S> {
                 // A retry would deliver the other items twice, so an operator decides.
                 let reason = format!("{items} of {} items were rejected: {reason}", attempt.chunk.items());
                 if !self.store_dead_letter(&attempt.chunk, &reason).await {
-                    return self.retry(attempt, round, DEAD_LETTER_FAILED, None);
+                    return self.requeue(attempt, round, DEAD_LETTER_FAILED, None);
                 }
                 self.settle(&attempt.chunk, items);
             }
@@ -103,13 +103,13 @@ impl<S: Sink> Delivery<S> {
         if round == self.round {
             self.backoff.reset();
             if self.paused_until.take().is_some() {
-                log::repeated(Severity::Info, "delivery resumed", &[("sink", Value::Str(&self.name))]);
+                log::info("delivery resumed", &[("sink", Value::Str(&self.name))]);
             }
         }
     }
 
     /// Queues a chunk again, and starts a back-off unless the failure belongs to an outage that has one.
-    fn retry(&mut self, attempt: Attempt, round: u64, reason: &str, retry_after: Option<Duration>) {
+    fn requeue(&mut self, attempt: Attempt, round: u64, reason: &str, retry_after: Option<Duration>) {
         self.metrics.count_retry(&self.name);
         let requested = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         let now = Instant::now();
@@ -126,7 +126,7 @@ impl<S: Sink> Delivery<S> {
             ("error", Value::Str(reason)),
             ("retry_seconds", Value::F64(pause.as_secs_f64())),
         ];
-        log::repeated(Severity::Warning, "delivery failed, retrying", &fields);
+        log::warn("delivery failed, retrying", &fields);
         self.queue.retry(attempt);
     }
 
@@ -148,7 +148,7 @@ impl<S: Sink> Delivery<S> {
             self.buried_in_a_row = self.buried_in_a_row.saturating_add(1);
             self.settle(&attempt.chunk, attempt.chunk.items());
         } else {
-            self.retry(attempt, self.round, DEAD_LETTER_FAILED, None);
+            self.requeue(attempt, self.round, DEAD_LETTER_FAILED, None);
         }
     }
 
@@ -164,7 +164,7 @@ impl<S: Sink> Delivery<S> {
             ("items", Value::U64(chunk.items().into())),
             ("rejected_before", Value::U64(self.metrics.dropped(&self.name, "rejected").spans.get())),
         ];
-        log::repeated(Severity::Error, "rejected, stored as a dead letter", &fields);
+        log::error("rejected, stored as a dead letter", &fields);
         true
     }
 

@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::outbox::{Batch, Cursor, Reader};
 use crate::shutdown::Shutdown;
@@ -126,7 +126,7 @@ async fn read(sink: String, mut reader: Reader, sender: mpsc::Sender<Vec<Batch>>
 
 /// Logs a problem after which the delivery continues.
 fn warn(sink: &str, message: &'static str, error: &str) {
-    log::repeated(Severity::Warning, message, &[("sink", Value::Str(sink)), ("error", Value::Str(error))]);
+    log::warn(message, &[("sink", Value::Str(sink)), ("error", Value::Str(error))]);
 }
 
 struct Delivery<S> {

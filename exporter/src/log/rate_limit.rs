@@ -13,6 +13,21 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The number of causes that are distinguished. The text of an error can be anything.
 const MAX_CAUSES: usize = 256;
 
+/// Writes a [`repeated`] line of severity INFO.
+pub(crate) fn info(message: &'static str, fields: &[(&str, Value<'_>)]) {
+    repeated(Severity::Info, message, fields);
+}
+
+/// Writes a [`repeated`] line of severity WARNING.
+pub(crate) fn warn(message: &'static str, fields: &[(&str, Value<'_>)]) {
+    repeated(Severity::Warning, message, fields);
+}
+
+/// Writes a [`repeated`] line of severity ERROR.
+pub(crate) fn error(message: &'static str, fields: &[(&str, Value<'_>)]) {
+    repeated(Severity::Error, message, fields);
+}
+
 /// Writes a line about a problem that can repeat.
 ///
 /// The same message is written at most once a minute for each sink and reason, with the number of lines that were

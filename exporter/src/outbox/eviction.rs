@@ -4,7 +4,7 @@ use rusqlite::Transaction;
 
 use super::command::{Dropped, Outcome};
 use super::watermarks::{Watermarks, items_between};
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::otlp::Items;
 
@@ -96,8 +96,7 @@ pub(super) fn count_dropped(metrics: &Metrics, sink: &str, reason: &'static str,
     }
     let tally = metrics.dropped(sink, reason);
     tally.add(items);
-    log::repeated(
-        Severity::Error,
+    log::error(
         "spans dropped",
         &[
             ("sink", Value::Str(sink)),

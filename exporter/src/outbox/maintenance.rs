@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::schema::{self, PAGE_BYTES};
 use super::writer::Writer;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::storage::sqlite;
 
 /// The file keeps free pages for later batches: up to this many bytes, or as many as are in use.
@@ -103,10 +103,6 @@ impl Writer {
 
     pub(super) fn log_error(&self, message: &'static str, error: &str) {
         let path = self.state.path.display();
-        log::repeated(
-            Severity::Error,
-            message,
-            &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
-        );
+        log::error(message, &[("path", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))]);
     }
 }

@@ -102,7 +102,8 @@ pub(super) async fn decompress(
     compressed: BufferedBody,
 ) -> Result<BufferedBody, RequestError> {
     let length = decompressed_length(&compressed.bytes)?;
-    // Released before the next one is acquired: otherwise two requests could wait for each other forever.
+    // Released before the next one is acquired: otherwise two requests could wait for each other until both
+    // time out.
     let BufferedBody { bytes, permit } = compressed;
     drop(permit);
     let permit = budget.acquire_body(length).await?;

@@ -1,4 +1,4 @@
-//! The limits of one request, and the memory limit of all requests together.
+//! The limits of one request, and the memory limit of all requests together. `body.rs` acquires the memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The memory that all requests share.
 ///
 /// Invariant: a body is read, decompressed and decoded only while a permit for its size is held. The permit of the body
-/// is held until the commit. The permit for decoding is acquired after it and released before it, so two requests
-/// cannot wait for each other.
+/// is held until the commit. The permit for decoding is acquired after it and released before it, so a body and a
+/// decoding cannot wait for each other.
+///
+/// Two exceptions: a body of unknown length acquires more while it holds its permit, and [`ACQUIRE_TIMEOUT`] ends that
+/// wait. The compressed bytes of a body are not counted while it waits for the permit of its decompressed size.
 #[derive(Debug)]
 pub(super) struct Budget {
     bodies: Arc<Semaphore>,

@@ -114,7 +114,8 @@ fn partial_success(rejected: &RejectedSpans) -> Option<ExportTracePartialSuccess
     if rejected.is_empty() {
         return None;
     }
-    let reasons: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+    let reasons: Vec<String> =
+        rejected.iter().map(|(reason, count)| format!("{} ({count})", reason.as_str())).collect();
     Some(ExportTracePartialSuccess {
         rejected_spans: rejected.values().copied().map(i64::from).sum(),
         error_message: format!("spans rejected: {}", reasons.join(", ")),

@@ -2,12 +2,11 @@
 //!
 //! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
 //! could therefore never free space again. Deleting the reserve gives them that space.
-//! The disk is full when a write fails for lack of space, when less than one share is free, or when there is no space to
-//! create the reserve. Until the reserve can be
-//! created again, the outbox rejects new batches, and the store and the dead letters evict their
-//! oldest data before they write new data.
+//!
+//! The disk is full when a write fails for lack of space, when less than one share (a sixth of the reserve) is free, or
+//! when there is no space to create the reserve. Until the reserve can be created again, the outbox rejects new batches,
+//! and the store and the dead letters evict their oldest data before they write new data.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{ErrorCode, ffi};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 
 /// The text for a full disk in logs and errors.
 pub(crate) const DISK_FULL: &str = "disk full";
@@ -63,16 +62,10 @@ enum Problem {
 }
 
 impl Problem {
-    fn is_disk_full(&self) -> bool {
-        matches!(self, Self::DiskFull)
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn reason(&self) -> &str {
         match self {
-            Self::DiskFull => f.write_str(DISK_FULL),
-            Self::Other(reason) => f.write_str(reason),
+            Self::DiskFull => DISK_FULL,
+            Self::Other(reason) => reason,
         }
     }
 }
@@ -117,14 +110,14 @@ impl DiskReserve {
         statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
     }
 
-    /// Returns the reason why the databases may not grow, if the disk is full.
+    /// Returns [`DISK_FULL`] if the disk is full.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.state().problem.as_ref().filter(|problem| problem.is_disk_full()).map(Problem::to_string)
+        self.is_full().then(|| DISK_FULL.to_owned())
     }
 
-    /// Returns whether the disk is full: the reserve is deleted and there is no space to create it again.
+    /// Returns whether the disk is full: true from the release of the reserve until it is created again.
     pub(crate) fn is_full(&self) -> bool {
-        self.state().problem.as_ref().is_some_and(Problem::is_disk_full)
+        matches!(self.state().problem, Some(Problem::DiskFull))
     }
 
     /// Returns how many bytes must be free before the reserve is created again.
@@ -156,8 +149,7 @@ impl DiskReserve {
         // If the removal fails, so does the next commit, which reports the error.
         let _ = fs::remove_file(&self.0.path);
         drop(state);
-        log::repeated(
-            Severity::Error,
+        log::error(
             DISK_FULL,
             &[
                 ("path", Value::Fmt(format_args!("{}", self.0.path.display()))),
@@ -176,14 +168,10 @@ impl DiskReserve {
             self.restore(&mut state);
             if state.problem.is_none() {
                 let path = self.0.path.display();
-                log::repeated(
-                    Severity::Info,
-                    "disk has free space again",
-                    &[("path", Value::Fmt(format_args!("{path}")))],
-                );
+                log::info("disk has free space again", &[("path", Value::Fmt(format_args!("{path}")))]);
             }
         }
-        !state.problem.as_ref().is_some_and(Problem::is_disk_full)
+        !matches!(state.problem, Some(Problem::DiskFull))
     }
 
     /// Creates the reserve and records the result. The caller holds the lock, so that a concurrent release is not lost.
@@ -197,11 +185,7 @@ impl DiskReserve {
             }
         });
         if let Some(problem) = &state.problem {
-            log::repeated(
-                Severity::Error,
-                "failed to create the disk reserve",
-                &[("error", Value::Str(&problem.to_string()))],
-            );
+            log::error("failed to create the disk reserve", &[("error", Value::Str(problem.reason()))]);
         }
     }
 
@@ -302,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("reserve")).unwrap();
         let reserve = DiskReserve::open(dir.path());
-        let error = reserve.state().problem.as_ref().unwrap().to_string();
+        let error = reserve.state().problem.as_ref().unwrap().reason().to_owned();
         assert!(error.contains("reserve: ") && !error.contains("full"), "{error}");
         assert_eq!((reserve.problem(), reserve.is_full(), reserve.try_restore()), (None, false, true));
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use logtracer_core::Backoff;
 
 use super::{Store, StoreWriter, retention, schema};
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::storage::sqlite;
 
 /// The back-off after shrinking the file without effect.
@@ -62,7 +62,7 @@ impl Store {
         if let Err(error) = self.try_shrink(writer, bytes) {
             self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
             let error = error.to_string();
-            log::repeated(Severity::Warning, "failed to shrink the store", &[("error", Value::Str(&error))]);
+            log::warn("failed to shrink the store", &[("error", Value::Str(&error))]);
         }
     }
 
@@ -92,8 +92,7 @@ impl Store {
             let gained = disk_free.saturating_sub(disk_free_before);
             if is_measurable && returned >= reserve.share_bytes() && gained < returned / 2 {
                 writer.shrink_backoff.fail();
-                log::repeated(
-                    Severity::Error,
+                log::error(
                     "disk full: evicting traces frees no space, another program uses it",
                     &[("given_bytes", Value::U64(returned)), ("free_bytes", Value::U64(disk_free))],
                 );

@@ -67,8 +67,7 @@ impl Evicted {
         if partial.spans + partial.lines > 0 {
             metrics.store_spans_evicted.inc_by(partial.spans as u64);
             metrics.store_log_lines_evicted.inc_by(partial.lines as u64);
-            log::repeated(
-                Severity::Warning,
+            log::warn(
                 "evicted part of a trace: larger than the store's free space",
                 &[
                     ("reason", Value::Str(reason)),

@@ -25,7 +25,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::shutdown::Shutdown;
 use crate::store::{LogLine, ReadPosition, Store};
@@ -237,8 +237,7 @@ impl Tail {
 
     fn log_error(&self, error: &str) {
         let path = self.path.display();
-        log::repeated(
-            Severity::Warning,
+        log::warn(
             "failed to tail a file",
             &[("file", Value::Fmt(format_args!("{path}"))), ("error", Value::Str(error))],
         );

@@ -21,7 +21,7 @@ use super::labels::LabelFields;
 /// The field that holds the text of an event.
 const MESSAGE: &str = "message";
 
-/// The fields of an event, and the key-values of the record of `log` that it stands for.
+/// The fields of an event, and the key-values of the `log` record that it was made from, if any.
 #[derive(Clone, Copy)]
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event<'a>,
@@ -30,7 +30,7 @@ pub(super) struct EventFields<'a> {
 
 /// Buffers for fields that are not written in place, reused from line to line.
 pub(super) struct Collected<'a> {
-    /// The names of the fields that the line has.
+    /// The names of the event's own fields in the line.
     pub(super) names: &'a mut Vec<&'static str>,
     pub(super) request: &'a mut RequestFields,
     pub(super) labels: &'a mut LabelFields,

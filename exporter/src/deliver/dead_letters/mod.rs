@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Chunk, Slice};
 use crate::clock::unix_millis;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
 use crate::storage::{DiskReserve, quarantine, sqlite};
@@ -123,8 +123,7 @@ impl DeadLetters {
             }
             for (sink, items) in evicted {
                 inner.metrics.count_evicted(&sink, items);
-                log::repeated(
-                    Severity::Error,
+                log::error(
                     "evicted dead letters: --dead-letters-max-bytes or a full disk",
                     &[("sink", Value::Str(&sink)), ("items", Value::U64(items))],
                 );
@@ -153,11 +152,7 @@ impl DeadLetters {
             Ok(letters)
         });
         read.await.unwrap_or_else(|error| {
-            log::repeated(
-                Severity::Warning,
-                "failed to read the dead letters",
-                &[("error", Value::Str(&error))],
-            );
+            log::warn("failed to read the dead letters", &[("error", Value::Str(&error))]);
             Vec::new()
         })
     }

@@ -10,7 +10,7 @@ impl<S: Sink> Delivery<S> {
         match self.dead_letters.remove(&self.settled_letters).await {
             Ok(()) => self.settled_letters.clear(),
             // Queue nothing: the letters that are not removed would be delivered again.
-            Err(error) => return warn(&self.name, "failed to remove a delivered dead letter", &error),
+            Err(error) => return warn(&self.name, "failed to remove a settled dead letter", &error),
         }
         if let Some(count) = self.dead_letters.count(&self.name).await {
             self.metrics.set_dead_letters(&self.name, count);
@@ -26,7 +26,7 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Settles items of a dead letter that is being retried. A letter without other items is then to be removed.
+    /// Settles items of a dead letter that is being retried. Once all its items are settled, the letter is removed.
     pub(in crate::deliver) fn settle_dead_letter(&mut self, id: i64, items: u32) {
         if let Some(unsettled) = self.open_letters.get_mut(&id) {
             *unsettled = unsettled.saturating_sub(items);

@@ -1,7 +1,5 @@
 //! Checking the ids of a span.
 
-use std::fmt;
-
 /// The reason why a span is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum InvalidIds {
@@ -33,11 +31,5 @@ impl InvalidIds {
             Self::SpanIdZero => "span id is zero",
             Self::ParentSpanIdLength => "parent span id without 8 bytes",
         }
-    }
-}
-
-impl fmt::Display for InvalidIds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -16,30 +16,37 @@ const MAX_ATTRIBUTES: usize = 32;
 const AGENT: &str = concat!("logtracer-exporter ", env!("CARGO_PKG_VERSION"));
 pub(super) const AGENT_LABEL: &str = "g.co/agent";
 
-/// Returns the label of an attribute in the console, and its rank: lower ranks are kept first.
-///
-/// Of two names for one attribute, the first is the current one.
-fn label(key: &str, is_http: bool) -> Option<(u8, &'static str)> {
-    let known = match key {
-        "http.request.method" | "http.method" => (0, "/http/method"),
-        "http.response.status_code" | "http.status_code" => (1, "/http/status_code"),
-        "url.full" | "http.url" if is_http => (2, "/http/url"),
-        "url.path" | "http.path" | "http.target" if is_http => (3, "/http/path"),
-        "http.route" => (4, "/http/route"),
-        "server.address" | "http.host" | "net.host.name" if is_http => (5, "/http/host"),
-        "user_agent.original" | "http.user_agent" => (6, "/http/user_agent"),
-        "http.request.body.size" | "http.request.size" | "http.request_content_length" => {
-            (7, "/http/request/size")
-        }
-        "http.response.body.size" | "http.response.size" | "http.response_content_length" => {
-            (8, "/http/response/size")
-        }
-        "network.protocol.version" | "http.flavor" if is_http => (9, "/http/client_protocol"),
-        "error.type" => (10, "/error/name"),
-        "thread.id" => (11, "/tid"),
-        _ => return None,
-    };
-    Some(known)
+/// The labels of the console by rank, each with the attributes that it shows. Lower ranks are kept first. Of the names of
+/// an attribute, the first is the current one. The labels with `true` are for HTTP spans only.
+const LABELS: &[(&str, bool, &[&str])] = &[
+    ("/http/method", false, &["http.request.method", "http.method"]),
+    ("/http/status_code", false, &["http.response.status_code", "http.status_code"]),
+    ("/http/url", true, &["url.full", "http.url"]),
+    ("/http/path", true, &["url.path", "http.path", "http.target"]),
+    ("/http/route", false, &["http.route"]),
+    ("/http/host", true, &["server.address", "http.host", "net.host.name"]),
+    ("/http/user_agent", false, &["user_agent.original", "http.user_agent"]),
+    (
+        "/http/request/size",
+        false,
+        &["http.request.body.size", "http.request.size", "http.request_content_length"],
+    ),
+    (
+        "/http/response/size",
+        false,
+        &["http.response.body.size", "http.response.size", "http.response_content_length"],
+    ),
+    ("/http/client_protocol", true, &["network.protocol.version", "http.flavor"]),
+    ("/error/name", false, &["error.type"]),
+    ("/tid", false, &["thread.id"]),
+];
+
+/// Returns the rank and the label of an attribute, and whether its name is one of the older conventions.
+fn label(key: &str, is_http: bool) -> Option<(usize, bool, &'static str)> {
+    LABELS.iter().enumerate().find_map(|(rank, (label, http_only, names))| {
+        let name = names.iter().position(|name| *name == key)?;
+        (is_http || !http_only).then_some((rank, name > 0, *label))
+    })
 }
 
 fn is_http(span: &Span) -> bool {
@@ -60,7 +67,7 @@ pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&Instrume
     for attribute in &span.attributes {
         has_agent |= attribute.key == AGENT_LABEL;
         match label(&attribute.key, is_http) {
-            Some((rank, label)) => named.push((rank, is_old(&attribute.key), label, attribute)),
+            Some((rank, is_old, label)) => named.push((rank, is_old, label, attribute)),
             None => others.push(attribute),
         }
     }
@@ -92,26 +99,6 @@ pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&Instrume
         labels.add(label, || value.clone());
     }
     Attributes { attribute_map: labels.map, dropped_attributes_count: labels.dropped.min(i32::MAX as u32) }
-}
-
-/// True for a name of the older conventions.
-fn is_old(key: &str) -> bool {
-    matches!(
-        key,
-        "http.method"
-            | "http.status_code"
-            | "http.url"
-            | "http.path"
-            | "http.target"
-            | "http.host"
-            | "net.host.name"
-            | "http.user_agent"
-            | "http.request.size"
-            | "http.request_content_length"
-            | "http.response.size"
-            | "http.response_content_length"
-            | "http.flavor"
-    )
 }
 
 /// Returns the value as the console shows it under this label.

@@ -6,8 +6,9 @@
 //!               │ no: split            └► labels (32 of them, by priority) ─► text (lengths)
 //! ```
 //!
-//! `deliver/call_result.rs` handles the response: a rejected chunk (400) is halved, until the rejected span alone is a dead
-//! letter.
+//! `sink/http/status.rs` maps the status of the response to an error; 400 is `Rejected`. `deliver/call_result.rs` halves a
+//! rejected chunk, until the rejected span alone is a dead letter. `deliver/dead_letters/retry.rs` queues that again when
+//! an operator requests it.
 
 mod event;
 mod grpc_code;
@@ -61,7 +62,7 @@ impl Sink for CloudTrace {
                 self.0.record_accepted();
                 Ok(Accepted::default())
             }
-            Err(error) => Err(self.0.classify_error(&project, error)),
+            Err(error) => Err(self.0.adjust_access_denied(&project, error)),
         }
     }
 }

@@ -29,12 +29,6 @@ pub enum Auth {
     None,
 }
 
-impl Auth {
-    pub(crate) fn is_none(self) -> bool {
-        self == Self::None
-    }
-}
-
 /// The source of the authorization headers.
 #[derive(Debug)]
 pub(crate) struct Credentials {
@@ -80,7 +74,7 @@ impl Credentials {
         scope: &'static str,
         quota_project: &ProjectId,
     ) -> anyhow::Result<Self> {
-        if auth.is_none() {
+        if auth == Auth::None {
             return Ok(Self { source: None });
         }
         install_crypto();
@@ -116,9 +110,7 @@ impl Credentials {
         let reason = format!("no token for Google Cloud: {}", error_chain(&error));
         Err(DeliveryError::Unavailable { reason, retry_after: None })
     }
-}
 
-impl Credentials {
     /// Records that a token was rejected: the next call uses a new one.
     pub(crate) fn record_rejected(&self) {
         if let Some(source) = &self.source {

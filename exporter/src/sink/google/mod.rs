@@ -67,7 +67,7 @@ impl Google {
     ///
     /// Items of the exporter's own project wait until the operator has fixed the access. Items of another project become
     /// dead letters, so that they do not block all others. Any other denied call, by a proxy say, is retried.
-    pub(crate) fn classify_error(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
+    pub(crate) fn adjust_access_denied(&self, project: &ProjectId, error: DeliveryError) -> DeliveryError {
         match error {
             DeliveryError::AccessDenied { denied: Denied::Token, .. } => {
                 self.credentials.record_rejected();
@@ -114,7 +114,7 @@ mod tests {
             (&other, denied(Denied::Resource), undeliverable),
             (&other, denied(Denied::Call), denied(Denied::Call)),
         ] {
-            assert_eq!(google.classify_error(project, error), expected, "{project}");
+            assert_eq!(google.adjust_access_denied(project, error), expected, "{project}");
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::credentials::Auth;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 
 /// A valid project id, which is safe in a URL path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ pub(super) async fn find(
         }
     }
     const UNKNOWN: &str = "unknown Google Cloud project: set --project ID";
-    if auth.is_none() {
+    if auth == Auth::None {
         bail!(UNKNOWN);
     }
     let in_file = credentials_file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
@@ -102,8 +102,7 @@ async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> 
     loop {
         match project_from_metadata_server(client).await {
             Err(error) if Instant::now() + RETRY_INTERVAL < deadline => {
-                log::repeated(
-                    Severity::Warning,
+                log::warn(
                     "metadata server unavailable, retrying",
                     &[("error", Value::Fmt(format_args!("{error:#}")))],
                 );

@@ -65,7 +65,8 @@ impl Sink for Telemetry {
         let project = project.unwrap_or_else(|| self.0.project.clone());
         let call = self.0.post("/v1/traces").await?;
         let sent = otlp::http::send(call, envelope.to_body()).await;
-        sent.inspect(|_| self.0.record_accepted()).map_err(|error| self.0.classify_error(&project, error))
+        sent.inspect(|_| self.0.record_accepted())
+            .map_err(|error| self.0.adjust_access_denied(&project, error))
     }
 }
 
