@@ -47,7 +47,7 @@ impl Maintenance {
                     self.outbox.drop_expired(unix_millis()).await;
                 }
             }
-            // The reserve may also be absent because of an error that is gone now.
+            // An error other than a full disk may have prevented the reserve, and may be gone now.
             self.reserve.try_restore();
             self.outbox.drop_expired(unix_millis()).await;
             self.log_growing_backlogs(&mut backlogs);

@@ -28,7 +28,7 @@ use crate::store::{Retention, Store};
 use crate::view::View;
 use crate::{listen, outbox, receive, tail, view};
 
-/// The timeout of the last commit. Acknowledged requests are committed before.
+/// The timeout of the last commit. All acknowledged requests are committed already.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// The timeout of the last log lines.
@@ -142,7 +142,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
     servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
 
-    let signalled = shutdown::signalled().context("failed to handle signals")?;
+    let signalled = shutdown::handle_signals().context("failed to handle signals")?;
     log::line(
         Severity::Info,
         "ready",

@@ -31,7 +31,7 @@ impl Shutdown {
 
 /// Returns a future of the name of the first SIGTERM or SIGINT. The signals are handled from this call on, not from the
 /// first poll.
-pub(crate) fn signalled() -> std::io::Result<impl Future<Output = &'static str>> {
+pub(crate) fn handle_signals() -> std::io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -60,8 +60,8 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Serve all addresses with TLS, with the certificate chain in this file (PEM, the server's first); the files are
-    /// reloaded when they change
+    /// Serve all addresses with TLS, with the certificate chain in this file (PEM, the server's certificate first);
+    /// this file and --tls-key are reloaded when they change
     #[arg(long, env = "LOGTRACER_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -93,7 +93,8 @@ pub struct Config {
     )]
     pub sinks: Vec<SinkSpec>,
 
-    /// The Google Cloud project for spans that name no other [default: from the credentials or the metadata server]
+    /// The Google Cloud project of spans whose resource names none [default: from the credentials or the metadata
+    /// server]
     #[arg(long, env = "LOGTRACER_PROJECT", value_name = "ID")]
     pub project: Option<ProjectId>,
 
@@ -133,7 +134,8 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_RETENTION_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub retention_bytes: u64,
 
-    /// The maximum size of the outbox; when it is full, requests are rejected with 429
+    /// The maximum size of the outbox; when it is full, batches that at least one sink has received are dropped for the
+    /// other sinks, and requests are rejected with 429 if that does not free enough space
     #[arg(long, env = "LOGTRACER_OUTBOX_MAX_BYTES", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     pub outbox_max_bytes: u64,
 

@@ -35,8 +35,8 @@ impl SinkSpec {
     }
 }
 
-/// Writes the name that options, metrics, log lines and the outbox use. A URL has no password and no query, because both
-/// can be secret.
+/// Writes the name that options, metrics, log lines and the outbox use. It omits the user, the password and the query
+/// of a URL, because they can be secret.
 impl fmt::Display for SinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, url) = match self {

@@ -19,14 +19,14 @@ const SUSPICIOUS_FAILURES: u32 = 8;
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// After this many dead letters without an accepted chunk, the cause is not a single item, and nothing more is halved.
-const MAX_BURIED_IN_A_ROW: u32 = 32;
+const MAX_DEAD_LETTERS_IN_A_ROW: u32 = 32;
 
 const DEAD_LETTER_FAILED: &str = "failed to store a dead letter";
 
 /// The longest back-off that a sink can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// True if a sink that accepts other chunks seems unavailable for this one: a proxy answers the call, say, or the call
+/// Returns true if a sink that accepts other chunks seems unavailable for this one: a proxy answers the call, say, or the call
 /// always times out.
 fn is_stuck(attempt: &Attempt, accepted: u64, now: Instant) -> bool {
     let others = accepted.saturating_sub(attempt.accepted_before);
@@ -35,14 +35,14 @@ fn is_stuck(attempt: &Attempt, accepted: u64, now: Instant) -> bool {
         && attempt.first_failure.is_some_and(|first| now.duration_since(first) >= SUSPICIOUS_AFTER)
 }
 
-/// True if the chunks are smaller than the one that was split, and hold all its items.
+/// Returns true if the chunks are smaller than the one that was split, and hold all its items.
 fn are_complete(chunks: &[Chunk], chunk: &Chunk) -> bool {
     chunks.len() > 1
         && chunks.iter().map(|chunk| u64::from(chunk.items())).sum::<u64>() == u64::from(chunk.items())
 }
 
 impl<S: Sink> Delivery<S> {
-    /// Handles the result of a call that was started in this round.
+    /// Handles the result of a call. `round` is the round in which the call started.
     pub(super) async fn handle_result(
         &mut self,
         mut attempt: Attempt,
@@ -55,7 +55,7 @@ impl<S: Sink> Delivery<S> {
                 self.queue.push_split(chunks.into_iter());
             }
             Err(DeliveryError::Split { .. }) => {
-                self.bury(attempt, "it cannot be split as the sink requires").await;
+                self.move_to_dead_letters(attempt, "it cannot be split as the sink requires").await;
             }
             Err(
                 DeliveryError::Unavailable { reason, retry_after }
@@ -78,7 +78,7 @@ impl<S: Sink> Delivery<S> {
                 }
             }
             Err(DeliveryError::Rejected { reason }) => self.halve(attempt, &reason).await,
-            Err(DeliveryError::Undeliverable { reason }) => self.bury(attempt, &reason).await,
+            Err(DeliveryError::Undeliverable { reason }) => self.move_to_dead_letters(attempt, &reason).await,
         }
     }
 
@@ -98,7 +98,7 @@ impl<S: Sink> Delivery<S> {
             }
         }
         self.accepted += 1;
-        self.buried_in_a_row = 0;
+        self.dead_letters_in_a_row = 0;
         self.throttle.succeed();
         if round == self.round {
             self.backoff.reset();
@@ -131,21 +131,21 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// Queues the halves of a rejected chunk, so that the rejected item ends up alone. A single item becomes a dead
-    /// letter, and so does every chunk after [`MAX_BURIED_IN_A_ROW`] of them.
+    /// letter, and so does every chunk after [`MAX_DEAD_LETTERS_IN_A_ROW`] of them.
     async fn halve(&mut self, attempt: Attempt, reason: &str) {
-        if self.buried_in_a_row >= MAX_BURIED_IN_A_ROW {
-            return self.bury(attempt, reason).await;
+        if self.dead_letters_in_a_row >= MAX_DEAD_LETTERS_IN_A_ROW {
+            return self.move_to_dead_letters(attempt, reason).await;
         }
         match attempt.chunk.halves() {
             Halves::Two(first, second) => self.queue.push_split([first, second].into_iter()),
-            Halves::One(chunk) => self.bury(chunk.into(), reason).await,
+            Halves::One(chunk) => self.move_to_dead_letters(chunk.into(), reason).await,
         }
     }
 
-    /// Drops a chunk from the delivery, as a dead letter.
-    async fn bury(&mut self, attempt: Attempt, reason: &str) {
+    /// Stores a chunk as a dead letter, and settles its items. Queues it again if that fails.
+    async fn move_to_dead_letters(&mut self, attempt: Attempt, reason: &str) {
         if self.store_dead_letter(&attempt.chunk, reason).await {
-            self.buried_in_a_row = self.buried_in_a_row.saturating_add(1);
+            self.dead_letters_in_a_row = self.dead_letters_in_a_row.saturating_add(1);
             self.settle(&attempt.chunk, attempt.chunk.items());
         } else {
             self.requeue(attempt, self.round, DEAD_LETTER_FAILED, None);

@@ -9,7 +9,7 @@ use crate::otlp::Signal;
 use crate::otlp::check;
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
-/// The items of one call: whole batches, or a slice of one.
+/// The items of one call, in one or more slices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
     signal: Signal,
@@ -72,7 +72,6 @@ impl Chunk {
         }
     }
 
-    /// Returns the number of items.
     pub(crate) fn items(&self) -> u32 {
         self.slices.iter().map(|slice| slice.items).fold(0, u32::saturating_add)
     }
@@ -109,11 +108,11 @@ impl Chunk {
     pub(crate) fn by_resource<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
         for slice in &self.slices {
-            let Some(envelope) = open(self.signal, slice) else { continue };
+            let Some(envelope) = decode_slice(self.signal, slice) else { continue };
             let mut by_key: BTreeMap<K, Envelope> = BTreeMap::new();
-            for of_resource in envelope.resources {
-                let key = key(of_resource.resource.as_deref().unwrap_or_default());
-                by_key.entry(key).or_default().resources.push(of_resource);
+            for resource_items in envelope.resources {
+                let key = key(resource_items.resource.as_deref().unwrap_or_default());
+                by_key.entry(key).or_default().resources.push(resource_items);
             }
             for (key, envelope) in by_key {
                 self.put_under(key, &mut chunks, slice.origin, &envelope);
@@ -126,18 +125,19 @@ impl Chunk {
     pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
         let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
         for slice in &self.slices {
-            let Some(envelope) = open(self.signal, slice) else { continue };
-            let items = envelope.resources.iter().flat_map(|of_resource| &of_resource.scopes);
+            let Some(envelope) = decode_slice(self.signal, slice) else { continue };
+            let items = envelope.resources.iter().flat_map(|resource_items| &resource_items.scopes);
             let keys: BTreeSet<K> =
-                items.flat_map(|of_scope| &of_scope.items).map(|item| key(item)).collect();
+                items.flat_map(|scope_items| &scope_items.items).map(|item| key(item)).collect();
             for wanted in keys {
                 let mut envelope = envelope.clone();
-                for of_scope in envelope.resources.iter_mut().flat_map(|of_resource| &mut of_resource.scopes)
+                for scope_items in
+                    envelope.resources.iter_mut().flat_map(|resource_items| &mut resource_items.scopes)
                 {
-                    of_scope.items.retain(|item| key(item) == wanted);
+                    scope_items.items.retain(|item| key(item) == wanted);
                 }
-                envelope.resources.iter_mut().for_each(|of_resource| {
-                    of_resource.scopes.retain(|of_scope| !of_scope.items.is_empty());
+                envelope.resources.iter_mut().for_each(|resource_items| {
+                    resource_items.scopes.retain(|scope_items| !scope_items.items.is_empty());
                 });
                 envelope.resources.retain(ResourceItems::has_items);
                 self.put_under(wanted, &mut chunks, slice.origin, &envelope);
@@ -175,12 +175,13 @@ impl Iterator for Split {
 
 /// Splits a slice into smaller ones. Returns `None` if it cannot be read, or has another number of items than it states.
 pub(super) fn split(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Split> {
-    let envelopes = open(signal, slice)?.split(max_items, max_bytes).into_iter();
+    let envelopes = decode_slice(signal, slice)?.split(max_items, max_bytes).into_iter();
     Some(Split { origin: slice.origin, envelopes })
 }
 
-/// The receivers put only readable requests into the outbox, but its file can hold anything.
-fn open(signal: Signal, slice: &Slice) -> Option<Envelope> {
+/// Decodes a slice down to its items. Returns `None` if it is unreadable: the receivers put only readable requests into
+/// the outbox, but its file can contain anything.
+fn decode_slice(signal: Signal, slice: &Slice) -> Option<Envelope> {
     if check::is_too_large(signal, &slice.body) {
         return None;
     }

@@ -61,7 +61,6 @@ impl Ledger {
         self.bytes
     }
 
-    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

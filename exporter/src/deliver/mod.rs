@@ -10,7 +10,8 @@
 //!
 //! `call_result` decides what follows from the result of a call; `dead_letters/retry` queues dead letters again.
 //!
-//! Invariant: a cursor advances without a gap, and only over items that the sink has accepted or that are dead letters.
+//! Invariant: a cursor advances without a gap, and only over items that the sink has accepted, that are dead letters,
+//! or that the sink does not take.
 //! The commit that advances it also counts these items as delivered or dropped.
 //! Invariant: the batches that are read and not yet acknowledged are bounded by the [`window`] (plus one read).
 
@@ -96,7 +97,7 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
         paused_until: None,
         round: 0,
         accepted: 0,
-        buried_in_a_row: 0,
+        dead_letters_in_a_row: 0,
     };
     tokio::select! {
         () = stop.begun() => {}
@@ -153,7 +154,7 @@ struct Delivery<S> {
     /// The number of accepted calls.
     accepted: u64,
     /// The number of chunks that became dead letters since the last accepted call.
-    buried_in_a_row: u32,
+    dead_letters_in_a_row: u32,
 }
 
 impl<S: Sink> Delivery<S> {
@@ -209,7 +210,7 @@ impl<S: Sink> Delivery<S> {
         self.paused_until.is_some_and(|until| now < until)
     }
 
-    /// True if the outbox has dropped the whole chunk while it waited.
+    /// Returns true if the outbox has dropped the whole chunk while it waited.
     fn is_dropped(&self, chunk: &Chunk) -> bool {
         let position = self.cursor.position();
         chunk.slices().iter().all(|slice| matches!(slice.origin, Origin::Batch(id) if id <= position))

@@ -110,7 +110,7 @@ async fn serve_connection(
 }
 
 fn log_error(severity: Severity, message: &'static str, error: &std::io::Error) {
-    log::repeated(severity, message, &[("error", Value::Fmt(format_args!("{error}")))]);
+    log::rate_limited(severity, message, &[("error", Value::Fmt(format_args!("{error}")))]);
 }
 
 async fn serve_requests<S>(stream: S, router: Router, watcher: Watcher)

@@ -11,7 +11,7 @@ pub(crate) use logtracer_core::line::{Severity, Value};
 use crate::clock;
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use progress::ProgressLog;
-pub(crate) use rate_limit::{error, info, repeated, warn};
+pub(crate) use rate_limit::{error, info, rate_limited, warn};
 
 /// Writes one line: `logtracer-exporter - <message>` with these fields.
 pub(crate) fn line(severity: Severity, message: &str, fields: &[(&str, Value<'_>)]) {

@@ -1,4 +1,4 @@
-//! The progress of slow work at the start.
+//! The progress of slow work on a file.
 
 use std::path::Path;
 use std::sync::mpsc;

@@ -13,26 +13,26 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The number of causes that are distinguished. The text of an error can be anything.
 const MAX_CAUSES: usize = 256;
 
-/// Writes a [`repeated`] line of severity INFO.
+/// Writes a [`rate_limited`] line of severity INFO.
 pub(crate) fn info(message: &'static str, fields: &[(&str, Value<'_>)]) {
-    repeated(Severity::Info, message, fields);
+    rate_limited(Severity::Info, message, fields);
 }
 
-/// Writes a [`repeated`] line of severity WARNING.
+/// Writes a [`rate_limited`] line of severity WARNING.
 pub(crate) fn warn(message: &'static str, fields: &[(&str, Value<'_>)]) {
-    repeated(Severity::Warning, message, fields);
+    rate_limited(Severity::Warning, message, fields);
 }
 
-/// Writes a [`repeated`] line of severity ERROR.
+/// Writes a [`rate_limited`] line of severity ERROR.
 pub(crate) fn error(message: &'static str, fields: &[(&str, Value<'_>)]) {
-    repeated(Severity::Error, message, fields);
+    rate_limited(Severity::Error, message, fields);
 }
 
 /// Writes a line about a problem that can repeat.
 ///
 /// The same message is written at most once a minute for each sink and reason, with the number of lines that were
 /// suppressed since the last one.
-pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&str, Value<'_>)]) {
+pub(crate) fn rate_limited(severity: Severity, message: &'static str, fields: &[(&str, Value<'_>)]) {
     static LIMIT: Mutex<Option<RateLimit>> = Mutex::new(None);
     let suppressed = LIMIT
         .lock()
@@ -50,7 +50,8 @@ pub(crate) fn repeated(severity: Severity, message: &'static str, fields: &[(&st
     }
 }
 
-/// Returns the sink, the reason and the error of a line. Digits are removed, because they differ between repeats.
+/// Returns the sink, the reason and the error of a line, if they are [`Value::Str`]. Digits are removed, because they
+/// differ between repeats.
 fn cause(fields: &[(&str, Value<'_>)]) -> String {
     const MAX_BYTES: usize = 200;
     let mut cause = String::new();

@@ -52,7 +52,6 @@ impl Envelope {
         Self::decode(body.clone())
     }
 
-    /// Encodes the request.
     pub(crate) fn to_body(&self) -> Bytes {
         self.encode_to_vec().into()
     }
@@ -66,8 +65,8 @@ impl Envelope {
     /// Splits the request into envelopes of at most `max_items` items and about `max_bytes` bytes. A larger item gets an
     /// envelope of its own. Each item is in exactly one envelope; without items, the result is empty.
     ///
-    /// Each envelope repeats the resources and scopes of its items. If these use most of `max_bytes`, the envelope gets
-    /// as many bytes of items as of resources and scopes, so the total size at most doubles because of `max_bytes`.
+    /// Each envelope repeats the resources and scopes of its items. If these use more than half of `max_bytes`, the
+    /// items may use as many bytes as the resources and scopes. So `max_bytes` at most doubles the total size.
     /// The envelopes share the bytes of the original until they are encoded.
     pub(crate) fn split(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
         let mut envelopes: Vec<Self> = Vec::new();

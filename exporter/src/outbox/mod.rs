@@ -63,7 +63,8 @@ pub(crate) struct Limits {
 pub(crate) enum AppendError {
     /// The batch is larger than the outbox, or larger than one commit may be.
     TooLarge { bytes: u64, max_bytes: u64 },
-    /// The outbox has reached its size limit, and no sink has acknowledged its oldest batch.
+    /// The outbox has reached its size limit. Dropping the batches that at least one sink has acknowledged does not
+    /// free enough space.
     Full { waiting_bytes: u64 },
     /// The commit failed.
     Unwritable(String),

@@ -27,7 +27,7 @@ pub(super) fn recover(
     let pages = i64::try_from(max_bytes / 2 / PAGE_BYTES).unwrap_or(i64::MAX);
     into.pragma_update(None, "wal_autocheckpoint", pages.max(1))?;
     let slow = ProgressLog::start("recovering a corrupt outbox", &file.pending());
-    let mut copy = Copy { into, max_bytes: max_bytes / 2, copied: 0 };
+    let mut copy = Copier { into, max_bytes: max_bytes / 2, copied: 0 };
     let result = copy.all(&file.pending(), after);
     drop(slow);
     let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
@@ -43,14 +43,14 @@ pub(super) fn recover(
     Ok(())
 }
 
-struct Copy<'c> {
+struct Copier<'c> {
     into: &'c mut Connection,
     /// The size limit of one commit.
     max_bytes: u64,
     copied: u64,
 }
 
-impl Copy<'_> {
+impl Copier<'_> {
     /// Copies everything that is readable. Returns the first read error.
     fn all(&mut self, path: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
         // Writable, because SQLite must also read the WAL beside the file.
@@ -104,7 +104,7 @@ impl Copy<'_> {
             Ok(statement) => statement,
             Err(error) => return Ok((last, Some(unreadable(error)?))),
         };
-        let mut batches = match statement.query_map([after], Batch::read) {
+        let mut batches = match statement.query_map([after], BatchRow::read) {
             Ok(batches) => batches,
             Err(error) => return Ok((last, Some(unreadable(error)?))),
         };
@@ -165,7 +165,7 @@ pub(super) fn count_dropped_batches(metrics: &Metrics, batches: i64) {
     }
 }
 
-struct Batch {
+struct BatchRow {
     id: i64,
     received_ms: i64,
     signal: i64,
@@ -174,7 +174,7 @@ struct Batch {
     body: Vec<u8>,
 }
 
-impl Batch {
+impl BatchRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,

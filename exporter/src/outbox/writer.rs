@@ -80,7 +80,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Reads the watermarks from the file.
+    /// Reads the watermarks from the file. Removes the cursors of sinks that are no longer configured, and counts their
+    /// items as dropped.
     pub(super) fn load_watermarks(&mut self) -> rusqlite::Result<()> {
         let (watermarks, orphaned) = Watermarks::open(&self.connection, &self.state.subscriptions)?;
         self.watermarks = watermarks;

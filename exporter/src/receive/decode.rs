@@ -31,7 +31,7 @@ pub(super) enum Format {
 
 /// A batch for the outbox.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decoded {
+pub(super) struct ValidBatch {
     pub(super) signal: Signal,
     /// The export request of the signal as protobuf, with valid spans only.
     pub(super) body: Bytes,
@@ -66,18 +66,18 @@ impl Format {
     }
 }
 
-/// Decodes a request. The returned permit covers the decoded body.
+/// Turns a request into a batch. The returned permit is that of `body`.
 pub(super) async fn decode(
     budget: &Budget,
     format: Format,
     body: BufferedBody,
-) -> Result<(Decoded, Permit), RequestError> {
+) -> Result<(ValidBatch, Permit), RequestError> {
     let BufferedBody { bytes, permit } = body;
     let body = bytes.clone();
     let (valid_items, decoded_bytes) = spawn_if_large(bytes.len(), move || check_body(format, &body)).await?;
     if let Some(items) = valid_items {
         let rejected = RejectedSpans::new();
-        return Ok((Decoded { signal: format.signal(), body: bytes, items, rejected }, permit));
+        return Ok((ValidBatch { signal: format.signal(), body: bytes, items, rejected }, permit));
     }
     let decoding_permit = budget.acquire_decoding(decoded_bytes).await?;
     let decoded = spawn_if_large(decoded_bytes, move || {
@@ -115,7 +115,7 @@ fn request_error(format: Format, result: CheckResult) -> RequestError {
 }
 
 /// Decodes a request, removes the invalid spans, and encodes the rest.
-fn reencode(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
+fn reencode(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
     let (body, rejected) = match format {
         Format::Protobuf(Signal::Traces) => reject_invalid(protobuf(format, body)?),
         Format::Json(Signal::Traces) => reject_invalid(json(format, body)?),
@@ -130,7 +130,7 @@ fn reencode(format: Format, body: &[u8]) -> Result<Decoded, RequestError> {
     // JSON can be nested more deeply than a reader of protobuf accepts.
     match check::check(format.signal(), &body) {
         CheckResult::Valid { items } => {
-            Ok(Decoded { signal: format.signal(), body: body.into(), items, rejected })
+            Ok(ValidBatch { signal: format.signal(), body: body.into(), items, rejected })
         }
         result => Err(request_error(format, result)),
     }
@@ -174,7 +174,7 @@ mod tests {
     const JSON: Format = Format::Json(Signal::Traces);
 
     /// Decodes a request as the handlers do.
-    fn decode_now(format: Format, body: impl Into<Bytes>) -> Result<Decoded, RequestError> {
+    fn decode_now(format: Format, body: impl Into<Bytes>) -> Result<ValidBatch, RequestError> {
         let bytes = body.into();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -190,7 +190,12 @@ mod tests {
         let decoded = decode_now(PROTOBUF, body.clone()).unwrap();
         assert_eq!(
             decoded,
-            Decoded { signal: Signal::Traces, body: body.clone(), items: 3, rejected: RejectedSpans::new() }
+            ValidBatch {
+                signal: Signal::Traces,
+                body: body.clone(),
+                items: 3,
+                rejected: RejectedSpans::new()
+            }
         );
         assert_eq!(decoded.body.as_ptr(), body.as_ptr(), "not copied");
     }

@@ -145,7 +145,7 @@ impl RequestError {
             }
             Self::TooLargeForOutbox { bytes, max_bytes } => {
                 format!(
-                    "the body takes {bytes} bytes in the outbox, which accepts at most {max_bytes} in one batch: send fewer spans in one request"
+                    "the body takes {bytes} bytes in the outbox, which accepts at most {max_bytes} in one batch: send fewer spans or log records in one request"
                 )
             }
             Self::Timeout => format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),

@@ -34,7 +34,7 @@ use crate::otlp::Items;
 use crate::outbox::{AppendError, Outbox};
 use body::{BufferedBody, Compression};
 use budget::{Budget, MAX_HEADER_BYTES};
-use decode::{Decoded, Format, RejectedSpans};
+use decode::{Format, RejectedSpans, ValidBatch};
 use error::RequestError;
 
 /// Returns the routes of `--http`.
@@ -102,7 +102,7 @@ impl Receiver {
             return Err(RequestError::NoSinkForLogs);
         }
         let (decoded, _until_the_commit) = decode::decode(&self.budget, format, body).await?;
-        let Decoded { signal, body, items, rejected } = decoded;
+        let ValidBatch { signal, body, items, rejected } = decoded;
         let mut received = Items::default();
         received.add(signal, u64::from(items) + u64::from(rejected.values().sum::<u32>()));
         self.metrics.received.add(received);

@@ -23,7 +23,7 @@ use super::Receiver;
 use super::body::{self, BufferedBody, Compression};
 use super::decode::{Format, RejectedSpans};
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
-use super::response::{media_type, protobuf};
+use super::response::{encode_response, media_type};
 use crate::otlp::Signal;
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -63,7 +63,7 @@ async fn export(receiver: Receiver, signal: Signal, request: Request) -> Respons
         return unknown_method(request).await;
     }
     let mut response = match receive(&receiver, signal, request).await {
-        Ok(rejected) => accepted(&protobuf(signal, &rejected)),
+        Ok(rejected) => accepted(&encode_response(signal, &rejected)),
         Err(error) => status(receiver.count(&error)).into_http(),
     };
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));

@@ -85,7 +85,7 @@ pub(super) fn add_error_headers(response: &mut Response, error: &RequestError) {
 /// Builds the response to a request whose valid items are committed.
 pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &RejectedSpans) -> Response {
     let body = match encoding {
-        Encoding::Protobuf => protobuf(signal, rejected),
+        Encoding::Protobuf => encode_response(signal, rejected),
         Encoding::Json => match partial_success(rejected) {
             None => b"{}".to_vec(),
             Some(partial) => json!({ "partialSuccess": {
@@ -100,7 +100,7 @@ pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &RejectedSp
 }
 
 /// Encodes the response message of the signal.
-pub(super) fn protobuf(signal: Signal, rejected: &RejectedSpans) -> Vec<u8> {
+pub(super) fn encode_response(signal: Signal, rejected: &RejectedSpans) -> Vec<u8> {
     match signal {
         Signal::Traces => {
             ExportTraceServiceResponse { partial_success: partial_success(rejected) }.encode_to_vec()

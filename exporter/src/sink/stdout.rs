@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, TracesDat
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 use crate::log::stdout;
 
-/// The standard output.
+/// The sink `stdout`.
 #[derive(Debug)]
 pub(crate) struct Stdout;
 
@@ -35,18 +35,18 @@ impl Sink for Stdout {
 
 fn lines(request: ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
-    for of_resource in request.resource_spans {
-        for of_scope in of_resource.scope_spans {
-            for span in of_scope.spans {
+    for resource_spans in request.resource_spans {
+        for scope_spans in resource_spans.scope_spans {
+            for span in scope_spans.spans {
                 let scope_spans = vec![ScopeSpans {
-                    scope: of_scope.scope.clone(),
+                    scope: scope_spans.scope.clone(),
                     spans: vec![span],
-                    schema_url: of_scope.schema_url.clone(),
+                    schema_url: scope_spans.schema_url.clone(),
                 }];
                 let resource_spans = vec![ResourceSpans {
-                    resource: of_resource.resource.clone(),
+                    resource: resource_spans.resource.clone(),
                     scope_spans,
-                    schema_url: of_resource.schema_url.clone(),
+                    schema_url: resource_spans.schema_url.clone(),
                 }];
                 serde_json::to_writer(&mut out, &TracesData { resource_spans })
                     .map_err(|error| error.to_string())?;

@@ -54,8 +54,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Returns the new database, without recovering the quarantined files.
-    pub(crate) fn without_recovery(self) -> anyhow::Result<Connection> {
+    /// Renames the quarantined files to their final names without recovering them, and returns the new database.
+    pub(crate) fn skip_recovery(self) -> anyhow::Result<Connection> {
         for file in &self.quarantined {
             file.mark_recovered()
                 .with_context(|| format!("failed to rename {}", file.pending().display()))?;

@@ -177,7 +177,7 @@ pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, O
     let slow = ProgressLog::start("checking a database", path);
     check(&connection)?;
     drop(slow);
-    // A full disk has no space even for a commit without changes.
+    // An upgrade commits even if there is nothing to change, and a full disk has no space for that.
     if version < i64::from(kind.version) {
         upgrade(&mut connection, kind, version)?;
     }

@@ -75,7 +75,7 @@ impl Store {
     /// Opens `store.db` in this directory.
     pub(crate) fn open(dir: &Path, reserve: DiskReserve, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let path = dir.join("store.db");
-        let connection = quarantine::open_or_replace(&path, &schema::KIND)?.without_recovery()?;
+        let connection = quarantine::open_or_replace(&path, &schema::KIND)?.skip_recovery()?;
         let pages = reserve.share_bytes() / 2 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
         let writer = Mutex::new(StoreWriter {

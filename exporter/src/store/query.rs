@@ -148,12 +148,12 @@ fn spans(connection: &Connection, seq: i64, limit: ReadLimit) -> rusqlite::Resul
     for id in ids {
         let mut rows = statement.query([seq, id])?;
         let Some(row) = rows.next()? else { continue };
-        let id: i64 = row.get(0)?;
-        let (emitter, emitter_bytes) = match emitters.get(&id) {
+        let emitter_id: i64 = row.get(0)?;
+        let (emitter, emitter_bytes) = match emitters.get(&emitter_id) {
             Some(known) => known.clone(),
             None => {
-                let read = read_emitter(connection, id)?;
-                emitters.insert(id, read.clone());
+                let read = read_emitter(connection, emitter_id)?;
+                emitters.insert(emitter_id, read.clone());
                 read
             }
         };

@@ -58,7 +58,7 @@ impl Evicted {
             metrics.store_traces_evicted.get_or_create(&label).inc_by(*traces as u64);
             // An eviction by age or size is normal operation.
             let severity = if *reason == DISK_FULL { Severity::Warning } else { Severity::Info };
-            log::repeated(
+            log::rate_limited(
                 severity,
                 "evicted traces",
                 &[("reason", Value::Str(reason)), ("traces", Value::U64(*traces as u64))],

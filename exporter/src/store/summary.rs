@@ -101,7 +101,6 @@ impl TraceRow {
         }
     }
 
-    /// Adds a log line.
     pub(super) fn add_line(&mut self, time_ns: i64) {
         if self.span_count == 0 {
             let is_first = self.log_count == 0;

@@ -185,7 +185,6 @@ pub(super) enum Duplicates {
     Skip,
 }
 
-/// Inserts log lines.
 pub(super) fn insert_lines(
     tx: &Transaction<'_>,
     lines: &[LogLine],

@@ -44,7 +44,7 @@ pub(super) struct Assembler {
 #[derive(Debug)]
 struct IncompleteLine {
     stream: Vec<u8>,
-    /// The parts so far, behind the prefix of a complete line.
+    /// The parts so far, after the prefix of a complete line.
     line: Vec<u8>,
 }
 

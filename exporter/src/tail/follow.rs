@@ -64,9 +64,9 @@ pub(super) struct NewLines {
 impl Follower {
     /// Continues at this offset of the file that begins with this head.
     ///
-    /// That is the file at `path`, or a rotated file beside it, which is followed by the later ones. If there is no such
-    /// file, the file at `path` is read from its beginning. `rotation_wait` is how long a rotated file has to be
-    /// unchanged before the next one is read.
+    /// That is the file at `path`, or a rotated file beside it. After a rotated file, the later files are read. If
+    /// there is no such file, the file at `path` is read from its beginning. `rotation_wait` is how long a rotated file
+    /// has to be unchanged before the next one is read.
     pub(super) fn resume(path: PathBuf, position: Option<(u64, Vec<u8>)>, rotation_wait: Duration) -> Self {
         let (offset, head) = position.unwrap_or_default();
         let next = rotation::find(&path, offset, &head).unwrap_or_else(|| path.clone());
@@ -206,7 +206,7 @@ impl Follower {
         Ok(buffer)
     }
 
-    /// Moves the offset behind these bytes, which start at it.
+    /// Moves the offset past these bytes, which start at the offset.
     fn advance(&mut self, bytes: &[u8]) {
         if self.offset == self.head.len() as u64 {
             let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());

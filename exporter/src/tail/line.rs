@@ -30,7 +30,8 @@ impl Skip {
     }
 }
 
-/// Parses a line with or without the prefix of the kubelet. `now` is its time if neither of them contains one.
+/// Parses a line with or without the prefix of the kubelet. If neither the line nor the prefix contains a time, the
+/// line gets the time `now`.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
     let (text, now) = match cri::split(bytes) {
         Some(prefixed) => {
@@ -81,7 +82,7 @@ fn time(object: &Map<String, Value>) -> Option<u64> {
     }
 }
 
-/// Parses a time. A time without an offset is UTC, as written by the Python original.
+/// Parses a time. A time without an offset is UTC, as the Python package bbc/logtracer writes it.
 fn rfc3339(text: &str) -> Option<u64> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<jiff::civil::DateTime>().ok()?;

@@ -11,7 +11,8 @@ use crate::store::{StoredSpan, Trace};
 pub(super) struct Row<'a> {
     pub(super) span: &'a StoredSpan,
     pub(super) depth: usize,
-    /// The span has a parent that is not stored: it was not sampled, was dropped, or has not arrived yet.
+    /// The span has a parent, but no row above it: the parent is not stored, is beyond the limit of the page, or is
+    /// part of a cycle.
     pub(super) is_parent_missing: bool,
     /// The start and the length of the bar, as fractions of the duration of the trace.
     pub(super) start: f64,

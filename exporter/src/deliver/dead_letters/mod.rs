@@ -86,7 +86,7 @@ impl DeadLetters {
         reserve: DiskReserve,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.without_recovery()?;
+        let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.skip_recovery()?;
         let bytes = bytes(&connection).context("failed to read the dead letters")?;
         let pages = reserve.share_bytes() / 4 / u64::from(schema::KIND.page_size);
         connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
@@ -227,7 +227,7 @@ fn insert(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let digest = digest(&slice.body);
-    // One that is being retried is about to be removed, and this may be the same.
+    // A letter that is being retried does not count: it is removed soon, and this slice may come from it.
     let known = tx
         .prepare_cached("SELECT 1 FROM letter WHERE digest = ? AND sink = ? AND body = ? AND is_asked = 0")?
         .query_row(params![digest, sink, &slice.body[..]], |_| Ok(()))

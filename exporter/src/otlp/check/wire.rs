@@ -113,7 +113,7 @@ pub(super) fn check_message(
     Ok(())
 }
 
-/// Most texts are short and ASCII, which is faster to check.
+/// Checks that a text is UTF-8. Most texts are short and ASCII, which is faster to check.
 #[inline]
 fn check_text(bytes: &[u8]) -> Result<(), WireError> {
     if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(WireError::Malformed) }

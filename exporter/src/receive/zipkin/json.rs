@@ -130,11 +130,11 @@ fn convert_span(zipkin: ZipkinSpan, mut tags: BTreeMap<String, String>) -> Resul
 fn trace_id(text: &str) -> Result<TraceId, String> {
     let padded = format!("{text:0>32}");
     let id = if matches!(text.len(), 16 | 32) { padded.parse().ok() } else { None };
-    id.ok_or_else(|| format!("traceId {:?} is not 16 or 32 hexadecimal digits, not all zero", brief(text)))
+    id.ok_or_else(|| format!("traceId {:?} is not 16 or 32 hexadecimal digits, or is all zero", brief(text)))
 }
 
 fn span_id(field: &str, text: &str) -> Result<SpanId, String> {
-    let wrong = || format!("{field} {:?} is not 16 hexadecimal digits, not all zero", brief(text));
+    let wrong = || format!("{field} {:?} is not 16 hexadecimal digits, or is all zero", brief(text));
     text.parse().map_err(|_| wrong())
 }
 

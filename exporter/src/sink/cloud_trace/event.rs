@@ -14,7 +14,8 @@ const MAX_ATTRIBUTES: usize = 4;
 /// How long before its span an event can be, in nanoseconds.
 const MAX_BEFORE_SPAN: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
-/// Returns the events of a span. If there are too many, exceptions precede others, and earlier events precede later ones.
+/// Returns the events of a span, sorted by time. If there are too many, exceptions are kept first, then the first
+/// events of the span.
 pub(super) fn of(span: &Span) -> Option<TimeEvents> {
     if span.events.is_empty() && span.dropped_events_count == 0 {
         return None;

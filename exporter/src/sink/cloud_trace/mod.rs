@@ -32,7 +32,7 @@ use super::http;
 use crate::clock::unix_nanos;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
 
-/// The sink.
+/// The sink `cloud-trace`.
 #[derive(Debug)]
 pub(crate) struct CloudTrace(Google);
 
@@ -47,7 +47,7 @@ impl CloudTrace {
 
 impl Sink for CloudTrace {
     /// A project has a quota of 4,800 calls a minute, whatever their size, and a large call takes seconds. So there are
-    /// many calls in flight, and none is small without need.
+    /// many calls in flight, and small calls wait for more spans.
     fn pace(&self) -> Pace {
         Pace { calls: 32, items: 1000, bytes: 1 << 20, linger: Duration::from_millis(500) }
     }
@@ -84,12 +84,11 @@ impl CloudTrace {
 /// Returns the project of all resources that have spans, if there is only one.
 fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Option<ProjectId> {
     let of = |resource: Option<_>| resource.and_then(project::named).unwrap_or_else(|| default.clone());
-    let with_spans = request
-        .resource_spans
-        .iter()
-        .filter(|of_resource| of_resource.scope_spans.iter().any(|of_scope| !of_scope.spans.is_empty()));
+    let with_spans = request.resource_spans.iter().filter(|resource_spans| {
+        resource_spans.scope_spans.iter().any(|scope_spans| !scope_spans.spans.is_empty())
+    });
     let projects: BTreeSet<ProjectId> =
-        with_spans.map(|of_resource| of(of_resource.resource.as_ref())).collect();
+        with_spans.map(|resource_spans| of(resource_spans.resource.as_ref())).collect();
     match projects.len() {
         0 => Some(default.clone()),
         1 => projects.into_iter().next(),
@@ -106,11 +105,11 @@ pub(in crate::sink) fn split_by_project(chunk: &Chunk, default: &ProjectId) -> V
 /// Returns the body of a call.
 fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
     let mut spans = Vec::new();
-    for of_resource in &request.resource_spans {
-        let resource = resource::ResourceLabels::new(of_resource.resource.as_ref(), project);
-        for of_scope in &of_resource.scope_spans {
-            let scope = of_scope.scope.as_ref();
-            spans.extend(of_scope.spans.iter().map(|span| span::convert(span, &resource, scope, project)));
+    for resource_spans in &request.resource_spans {
+        let resource = resource::ResourceLabels::new(resource_spans.resource.as_ref(), project);
+        for scope_spans in &resource_spans.scope_spans {
+            let scope = scope_spans.scope.as_ref();
+            spans.extend(scope_spans.spans.iter().map(|span| span::convert(span, &resource, scope, project)));
         }
     }
     serde_json::to_vec(&model::Request { spans }).map_err(|error| error.to_string())

@@ -53,7 +53,7 @@ pub(super) struct Attributes {
     pub(super) dropped_attributes_count: u32,
 }
 
-/// `AttributeValue`, which has no other numbers and no lists.
+/// `AttributeValue`. It can hold no floating-point number and no list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) enum Value {
     #[serde(rename = "stringValue")]

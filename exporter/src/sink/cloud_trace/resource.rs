@@ -12,8 +12,9 @@ use super::{ProjectId, project};
 /// The labels of a resource, computed once for all its spans.
 #[derive(Debug)]
 pub(super) struct ResourceLabels {
-    /// The labels that precede span attributes without a name in the console.
+    /// The labels that precede the span attributes for which the console has no label.
     pub(super) first: Vec<(String, Value)>,
+    /// The labels that follow all other labels of a span.
     pub(super) last: Vec<(String, Value)>,
     /// The number of attributes that Cloud Trace does not accept.
     pub(super) dropped: u32,
@@ -23,26 +24,26 @@ pub(super) struct ResourceLabels {
 impl ResourceLabels {
     pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
         let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-        let mut of_resource =
+        let mut labels =
             Self { first: monitored(attributes, project), last: Vec::new(), dropped: 0, has_agent: false };
         for attribute in attributes {
             let value = value(attribute.value.as_ref());
             match attribute.key.as_str() {
                 "service.name" => {
-                    of_resource.first.insert(0, ("service.name".to_owned(), value.clone()));
-                    of_resource.first.insert(1, ("/component".to_owned(), value));
+                    labels.first.insert(0, ("service.name".to_owned(), value.clone()));
+                    labels.first.insert(1, ("/component".to_owned(), value));
                 }
-                "process.pid" => of_resource.last.push(("/pid".to_owned(), value)),
+                "process.pid" => labels.last.push(("/pid".to_owned(), value)),
                 // The name of each span has it.
                 project::ATTRIBUTE => {}
                 key if is_key(key) => {
-                    of_resource.has_agent |= key == AGENT_LABEL;
-                    of_resource.last.push((key.to_owned(), value));
+                    labels.has_agent |= key == AGENT_LABEL;
+                    labels.last.push((key.to_owned(), value));
                 }
-                _ => of_resource.dropped += 1,
+                _ => labels.dropped += 1,
             }
         }
-        of_resource
+        labels
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn value(value: Option<&AnyValue>) -> Value {
     }
 }
 
-/// True if Cloud Trace accepts this key.
+/// Returns true if Cloud Trace accepts this key.
 pub(super) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= MAX_KEY
 }

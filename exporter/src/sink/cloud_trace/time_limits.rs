@@ -22,8 +22,8 @@ pub(super) fn check(
     request: &ExportTraceServiceRequest,
     now: u64,
 ) -> Result<(), DeliveryError> {
-    let scopes = request.resource_spans.iter().flat_map(|of_resource| &of_resource.scope_spans);
-    let spans = || scopes.clone().flat_map(|of_scope| &of_scope.spans);
+    let scopes = request.resource_spans.iter().flat_map(|resource_spans| &resource_spans.scope_spans);
+    let spans = || scopes.clone().flat_map(|scope_spans| &scope_spans.spans);
     let outside = spans().filter(|span| !is_inside(span, now)).count();
     if outside == 0 {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Tokens for Google Cloud: Application Default Credentials, by Google's own crate.
 //!
 //! The crate finds the credentials (<https://google.aip.dev/auth/4110>), and fetches a new token in the background some
-//! minutes before the old one expires. It stops after an error that it takes as permanent, although a wrong clock or a
-//! late token file can cause one. After such an error the credentials are therefore reopened.
+//! minutes before the old one expires. It stops after an error that it regards as permanent. A wrong clock or a late
+//! token file can cause such an error, so the credentials are reopened after it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -111,7 +111,8 @@ impl Credentials {
         Err(DeliveryError::Unavailable { reason, retry_after: None })
     }
 
-    /// Records that a token was rejected: the next call uses a new one.
+    /// Records that a token was rejected. Reopens the credentials if they are old enough, so that the next call gets a
+    /// new token.
     pub(crate) fn record_rejected(&self) {
         if let Some(source) = &self.source {
             source.reopen_if_due();
@@ -149,7 +150,7 @@ impl TokenSource {
 fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> {
     let builder = Builder::default().with_scopes([scope]);
     // A quota project is for user credentials. With a service account it needs one more permission.
-    let builder = if project::are_credentials_of_a_user() {
+    let builder = if project::is_user_without_quota_project() {
         builder.with_quota_project_id(quota_project.as_str())
     } else {
         builder

@@ -18,7 +18,7 @@ pub(crate) struct Google {
     client: Client,
     endpoint: Url,
     credentials: Credentials,
-    /// The project of items that name no other.
+    /// The project of resources that name none.
     pub(crate) project: ProjectId,
 }
 

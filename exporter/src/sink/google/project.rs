@@ -154,8 +154,8 @@ pub(super) fn has_credentials_file() -> bool {
     credentials_file().is_some()
 }
 
-/// True if the file has the credentials of a user, which name no project.
-pub(super) fn are_credentials_of_a_user() -> bool {
+/// Returns true if the file has the credentials of a user and names no quota project.
+pub(super) fn is_user_without_quota_project() -> bool {
     credentials_file().is_some_and(|file| {
         file.kind.as_deref() == Some("authorized_user") && file.quota_project_id.is_none()
     })

@@ -17,7 +17,8 @@ const MAX_ATTRIBUTES: usize = 1024;
 const MAX_EVENTS: usize = 256;
 const MAX_LINKS: usize = 128;
 
-/// A shorter span is within all limits, because the limit of a key is the smallest.
+/// In a span of this size, every text is within its limit, because the limit of a key is the smallest. Only links
+/// without ids could exceed their number.
 const SHORT_BYTES: usize = MAX_KEY_BYTES;
 
 /// Brings a span within the limits. Returns `None` if it is within them.

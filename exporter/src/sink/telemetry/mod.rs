@@ -21,11 +21,11 @@ use super::otlp;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
-/// The sink.
+/// The sink `telemetry`.
 #[derive(Debug)]
 pub(crate) struct Telemetry(Google);
 
-/// The API has no narrower scope for traces with all kinds of credentials.
+/// No narrower scope works with every kind of credentials.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 impl Telemetry {
@@ -46,9 +46,9 @@ impl Sink for Telemetry {
         // The project of a resource without spans does not matter.
         envelope.resources.retain(ResourceItems::has_items);
         let mut project = None;
-        for of_resource in &mut envelope.resources {
-            let named = set_project(of_resource, &self.0.project).map_err(undecodable)?;
-            for span in of_resource.scopes.iter_mut().flat_map(|of_scope| &mut of_scope.items) {
+        for resource_items in &mut envelope.resources {
+            let named = set_project(resource_items, &self.0.project).map_err(undecodable)?;
+            for span in resource_items.scopes.iter_mut().flat_map(|scope_items| &mut scope_items.items) {
                 if let Some(within) = limits::span(span) {
                     *span = within;
                 }
@@ -72,10 +72,10 @@ impl Sink for Telemetry {
 
 /// Sets the project of a resource, and returns it.
 fn set_project(
-    of_resource: &mut ResourceItems,
+    resource_items: &mut ResourceItems,
     default: &ProjectId,
 ) -> Result<ProjectId, prost::DecodeError> {
-    let mut resource = match &of_resource.resource {
+    let mut resource = match &resource_items.resource {
         Some(resource) => Resource::decode(resource.clone())?,
         None => Resource::default(),
     };
@@ -91,7 +91,7 @@ fn set_project(
     resource.attributes.insert(0, attribute);
     limits::resource(&mut resource);
     if resource != before {
-        of_resource.resource = Some(resource.encode_to_vec().into());
+        resource_items.resource = Some(resource.encode_to_vec().into());
     }
     Ok(project)
 }
@@ -116,10 +116,10 @@ mod tests {
             (vec![attribute(Any::IntValue(7))], "shop-1"),
         ] {
             let resource = Resource { attributes: given, ..Default::default() };
-            let mut of_resource =
+            let mut resource_items =
                 ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
-            assert_eq!(set_project(&mut of_resource, &default).unwrap().as_str(), expected);
-            let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
+            assert_eq!(set_project(&mut resource_items, &default).unwrap().as_str(), expected);
+            let completed = Resource::decode(resource_items.resource.unwrap()).unwrap();
             assert_eq!(completed.attributes, [attribute(text(expected))]);
         }
         // Behind as many as there may be.
@@ -127,10 +127,10 @@ mod tests {
             (0..1024).map(|n| KeyValue { key: format!("{n}"), ..Default::default() }).collect();
         many.push(attribute(text("other")));
         let resource = Resource { attributes: many, ..Default::default() };
-        let mut of_resource =
+        let mut resource_items =
             ResourceItems { resource: Some(resource.encode_to_vec().into()), ..Default::default() };
-        assert_eq!(set_project(&mut of_resource, &default).unwrap().as_str(), "other");
-        let completed = Resource::decode(of_resource.resource.unwrap()).unwrap();
+        assert_eq!(set_project(&mut resource_items, &default).unwrap().as_str(), "other");
+        let completed = Resource::decode(resource_items.resource.unwrap()).unwrap();
         assert_eq!((completed.attributes.len(), completed.dropped_attributes_count), (1024, 1));
         assert_eq!(completed.attributes[0], attribute(text("other")));
         let mut none = ResourceItems::default();

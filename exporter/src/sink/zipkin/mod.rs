@@ -51,10 +51,15 @@ fn body(request: &ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
     let spans: Vec<ZipkinSpan> = request
         .resource_spans
         .iter()
-        .flat_map(|of_resource| of_resource.scope_spans.iter().map(move |of_scope| (of_resource, of_scope)))
-        .flat_map(|(of_resource, of_scope)| {
-            let resource = of_resource.resource.as_ref();
-            of_scope.spans.iter().map(move |span| ZipkinSpan::new(span, resource, of_scope.scope.as_ref()))
+        .flat_map(|resource_spans| {
+            resource_spans.scope_spans.iter().map(move |scope_spans| (resource_spans, scope_spans))
+        })
+        .flat_map(|(resource_spans, scope_spans)| {
+            let resource = resource_spans.resource.as_ref();
+            scope_spans
+                .spans
+                .iter()
+                .map(move |span| ZipkinSpan::new(span, resource, scope_spans.scope.as_ref()))
         })
         .collect();
     serde_json::to_vec(&spans).map_err(|error| error.to_string())

@@ -66,8 +66,9 @@ impl ZipkinSpan {
         resource: Option<&Resource>,
         scope: Option<&InstrumentationScope>,
     ) -> Self {
-        let of_resource = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-        let service_name = text(of_resource, "service.name").unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
+        let resource_attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
+        let service_name =
+            text(resource_attributes, "service.name").unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
         let (kind, calls_another) = match span.kind() {
             SpanKind::Server => (Some("SERVER"), false),
             SpanKind::Client => (Some("CLIENT"), true),
@@ -88,7 +89,7 @@ impl ZipkinSpan {
             local_endpoint: Endpoint { service_name, ..Default::default() },
             remote_endpoint: if calls_another { remote(&span.attributes) } else { None },
             annotations: span.events.iter().map(annotation).collect(),
-            tags: tags(span, of_resource, scope),
+            tags: tags(span, resource_attributes, scope),
         }
     }
 }
@@ -139,10 +140,10 @@ fn annotation(event: &Event) -> Annotation {
 
 fn tags(
     span: &Span,
-    of_resource: &[KeyValue],
+    resource_attributes: &[KeyValue],
     scope: Option<&InstrumentationScope>,
 ) -> BTreeMap<String, String> {
-    let others = of_resource.iter().filter(|attribute| attribute.key != "service.name");
+    let others = resource_attributes.iter().filter(|attribute| attribute.key != "service.name");
     // A span attribute overrides one of the resource.
     let mut tags: BTreeMap<String, String> = others
         .chain(&span.attributes)

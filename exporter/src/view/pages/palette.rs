@@ -33,8 +33,7 @@ impl Palette {
     }
 }
 
-/// Returns the preferred colour, from the upper bits of the FNV-1a hash of the name, which differ most between short
-/// names.
+/// Returns the preferred colour: the FNV-1a hash of the name, mixed so that its upper bits differ between short names.
 fn preferred(service: &str) -> usize {
     let hash = service.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -19,7 +19,7 @@ pub(super) const LIMIT: ReadLimit = ReadLimit { rows: 3000, bytes: 32 << 20 };
 /// The maximum number of marks of log lines on one bar.
 const MAX_MARKS: usize = 40;
 
-/// The maximum indentation. The stylesheet has the classes `in0` to `in16`.
+/// The maximum indentation. The stylesheet has the classes `in1` to `in16`; `in0` has no rule.
 const MAX_INDENT: usize = 16;
 
 /// The data of the page.
@@ -118,7 +118,7 @@ impl Page<'_> {
                         span.text title=(span.span.name) { (span.span.name) }
                         @if has_failed { span.badge.bad { "error" } }
                         @if row.is_parent_missing {
-                            span.badge.warn title="The parent of this span is not stored: it was not sampled, was dropped, or has not arrived yet" { "no parent" }
+                            span.badge.warn title="The parent of this span is not on this page: it was not sampled, was dropped or evicted, has not arrived yet, or is beyond the limit of the page" { "no parent" }
                         }
                         span.from { (service) }
                     }
