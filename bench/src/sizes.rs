@@ -18,7 +18,7 @@ use crate::folder;
 use crate::h2load::{self, CONNECTIONS};
 use crate::service::Service;
 
-/// The exporter measures its store every ten seconds.
+/// A wait that is longer than the ten seconds between two measurements of the exporter's store.
 const STORE_MEASUREMENT: Duration = Duration::from_secs(12);
 
 /// Mean bytes of one of many that differ only in ids and times.

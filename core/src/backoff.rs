@@ -4,8 +4,8 @@ use core::time::Duration;
 
 /// Exponential back-off with jitter.
 ///
-/// The full pause doubles with each failure in a row, up to a longest one. Each pause is between half of its full
-/// length and all of it, so that many clients do not retry at the same moment. The random number is passed in.
+/// The full pause doubles with each failure in a row, up to a limit. Each pause is between half of the full pause and
+/// the full pause, so that many clients do not retry at the same moment. The random number is an argument.
 ///
 /// ```
 /// use std::time::Duration;

@@ -148,8 +148,8 @@ impl RemoteContext {
         }
     }
 
-    /// Returns the context of the caller's span, for a service behind a sidecar that records no span itself. Returns
-    /// `None` if the caller has no span.
+    /// Returns the context of the caller's span, for a service that records no span itself because its sidecar does.
+    /// Returns `None` if the caller has no span.
     #[must_use]
     pub fn join(&self) -> Option<TraceContext> {
         Some(TraceContext {

@@ -11,6 +11,8 @@
 //! The filter, the exporter and the SDK depend on this crate.
 //! It does no I/O, reads no clock, draws no random number and spawns nothing: time and randomness are arguments.
 //!
+//! The comments cite the rules of `docs/behaviours.md` by their numbers.
+//!
 //! ```
 //! use logtracer_core::propagation::{Propagator, TraceHeaders};
 //! use logtracer_core::SpanId;

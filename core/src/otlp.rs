@@ -37,7 +37,7 @@ use crate::{decimal, lossy};
 /// The maximum length of a text in bytes. A longer text is truncated at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
-/// A writer of the attributes of a span or a resource. It omits empty texts and zero numbers.
+/// A writer of the attributes of a span or a resource. Except where noted, it omits empty texts and zero.
 #[derive(Debug)]
 pub struct Attributes<'a> {
     out: &'a mut Vec<u8>,
@@ -63,7 +63,7 @@ impl Attributes<'_> {
         }
     }
 
-    /// Writes a number as a text, for attributes that the semantic conventions define as texts.
+    /// Writes a number as a text, even if it is zero, for attributes that the semantic conventions define as texts.
     pub fn number_as_text(&mut self, key: &str, value: u64) {
         self.write(key, |out| message(out, any_value::STRING, |out| decimal::write(out, value)));
     }
@@ -81,7 +81,7 @@ impl Attributes<'_> {
         }
     }
 
-    /// Writes a boolean, also if it is false.
+    /// Writes a boolean, even if it is false.
     pub fn boolean(&mut self, key: &str, value: bool) {
         self.write(key, |out| {
             tag(out, any_value::BOOL, wire::VARINT);
@@ -100,16 +100,16 @@ impl Attributes<'_> {
 /// Appends one span, as an element of `ScopeSpans.spans`. `attributes` writes its attributes.
 pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
     message(out, scope_spans::SPANS, |out| {
-        bytes(out, field::TRACE_ID, &span.context.trace_id.to_bytes());
-        bytes(out, field::SPAN_ID, &span.context.span_id.to_bytes());
+        bytes(out, span::TRACE_ID, &span.context.trace_id.to_bytes());
+        bytes(out, span::SPAN_ID, &span.context.span_id.to_bytes());
         if !span.tracestate.is_empty() {
-            bytes(out, field::TRACE_STATE, span.tracestate.as_bytes());
+            bytes(out, span::TRACE_STATE, span.tracestate.as_bytes());
         }
         if let Some(parent) = span.context.parent_span_id {
-            bytes(out, field::PARENT_SPAN_ID, &parent.to_bytes());
+            bytes(out, span::PARENT_SPAN_ID, &parent.to_bytes());
         }
-        write_text(out, field::NAME, span.name);
-        tag(out, field::KIND, wire::VARINT);
+        write_text(out, span::NAME, span.name);
+        tag(out, span::KIND, wire::VARINT);
         varint(
             out,
             match span.kind {
@@ -118,12 +118,12 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
                 SpanKind::Client => 3,
             },
         );
-        fixed64(out, field::START, span.start_unix_nanos);
+        fixed64(out, span::START, span.start_unix_nanos);
         // Rule 81: no negative duration if the clock was set back.
-        fixed64(out, field::END, span.end_unix_nanos.max(span.start_unix_nanos));
-        attributes(&mut Attributes { out, field: field::ATTRIBUTES });
+        fixed64(out, span::END, span.end_unix_nanos.max(span.start_unix_nanos));
+        attributes(&mut Attributes { out, field: span::ATTRIBUTES });
         if let Some(Link { context, tracestate }) = span.link {
-            message(out, field::LINKS, |out| {
+            message(out, span::LINKS, |out| {
                 bytes(out, link::TRACE_ID, &context.trace_id.to_bytes());
                 if let Some(span_id) = context.span_id {
                     bytes(out, link::SPAN_ID, &span_id.to_bytes());
@@ -134,12 +134,12 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
             });
         }
         if span.status == SpanStatus::Error {
-            message(out, field::STATUS, |out| {
+            message(out, span::STATUS, |out| {
                 tag(out, status::CODE, wire::VARINT);
                 varint(out, status::CODE_ERROR);
             });
         }
-        tag(out, field::FLAGS, wire::FIXED32);
+        tag(out, span::FLAGS, wire::FIXED32);
         let flags = u32::from(span.context.flags());
         out.extend_from_slice(&flags.to_le_bytes());
     });
@@ -154,8 +154,8 @@ pub struct InstrumentationScope<'a> {
     pub version: &'a str,
 }
 
-/// Appends an `ExportTraceServiceRequest` for one resource, whose attributes `resource` writes. [`write_span`] has
-/// appended its spans to `spans`.
+/// Appends an `ExportTraceServiceRequest` for one resource. `resource` writes the attributes of the resource, and
+/// `spans` holds the spans that [`write_span`] appended.
 pub fn write_request(
     out: &mut Vec<u8>,
     resource: impl FnOnce(&mut Attributes<'_>),
@@ -228,7 +228,7 @@ mod scope {
     pub(super) const NAME: u32 = 1;
     pub(super) const VERSION: u32 = 2;
 }
-mod field {
+mod span {
     pub(super) const TRACE_ID: u32 = 1;
     pub(super) const SPAN_ID: u32 = 2;
     pub(super) const TRACE_STATE: u32 = 3;

@@ -15,7 +15,7 @@ pub struct Span<'a> {
     pub kind: SpanKind,
     /// The start, in nanoseconds since 1970.
     pub start_unix_nanos: u64,
-    /// The end, in nanoseconds since 1970. It is exported as the start if it is before it.
+    /// The end, in nanoseconds since 1970. An end before the start is exported as the start.
     pub end_unix_nanos: u64,
     /// The status.
     pub status: SpanStatus,

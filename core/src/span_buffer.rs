@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 /// A bounded buffer of encoded spans. When it is full, the oldest spans are dropped.
 ///
-/// Invariant: the buffered spans never exceed the limit, and the memory behind them never exceeds four times the
-/// limit between two calls. It is more than the limit because the bytes of removed spans stay in front of the others
-/// until they are as many, and because a vector doubles when it grows.
+/// Invariant: between two calls, the buffered spans never exceed the limit, and the memory never exceeds four times
+/// the limit. The memory can exceed the limit, because the bytes of removed spans stay in the vector until they are as
+/// many as those of the buffered spans, and because a vector doubles when it grows.
 ///
 /// ```
 /// use logtracer_core::span_buffer::SpanBuffer;
@@ -149,8 +149,8 @@ impl SpanBuffer {
         true
     }
 
-    /// Reclaims the bytes of removed spans once they are as many as those of the others, so that never more bytes move
-    /// than were removed.
+    /// Reclaims the bytes of removed spans once they are as many as those of the buffered spans, so that it never moves
+    /// more bytes than were removed.
     fn compact(&mut self) {
         if self.start >= self.bytes() {
             self.bytes.drain(..self.start.min(self.bytes.len()));

@@ -35,7 +35,7 @@ pub enum Ending {
     OnSignal,
 }
 
-/// Runs the demo and stops all programs that it started. The error of a missing line or span names it.
+/// Runs the demo and stops all programs that it started. If a line or span is missing, the error names it.
 pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     let signal = signals::listen()?;
     let mut page = Page { out, colours };

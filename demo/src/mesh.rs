@@ -32,7 +32,7 @@ impl Mesh {
     pub fn start(view: &str) -> Result<Mesh> {
         let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let path = dir.path();
-        let exporter = Exporter::start(view, &tailed(path)?, path)?;
+        let exporter = Exporter::start(view, &create_log_files(path)?, path)?;
 
         let ports = Ports::reserve()?;
         let outbound = SocketAddr::from(([127, 0, 0, 1], ports.frontend_outbound));
@@ -104,7 +104,7 @@ fn loopback(port: u16) -> String {
 }
 
 /// Creates the files for the stdout of the programs, so that the exporter can follow them from the start.
-fn tailed(dir: &Path) -> Result<Vec<PathBuf>> {
+fn create_log_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let files = ["frontend.out", "envoy.out", "backend.out"].map(|name| dir.join(name));
     for file in &files {
         std::fs::write(file, "").map_err(Error::when(file.display()))?;

@@ -34,7 +34,7 @@ impl Story {
             })?);
         }
         lines.sort();
-        let trace = mesh.exporter.complete_trace(id, HOPS, lines.len())?;
+        let trace = mesh.exporter.wait_for_trace(id, HOPS, lines.len())?;
         Ok(Story { lines: lines.into_iter().map(|(_, line)| line).collect(), trace })
     }
 

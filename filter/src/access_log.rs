@@ -13,7 +13,7 @@ use crate::response_flags;
 pub(crate) fn format(completed: &Completed<'_>) -> Option<Format> {
     let config = &completed.plugin.config;
     let request = completed.request;
-    let is_silenced = !request.decision.log || (request.is_excluded && config.exclude.log);
+    let is_silenced = !request.decision.log || (request.is_excluded && config.exclude.from_log);
     // Rule 69: a failed request is always logged.
     let is_logged = !is_silenced || completed.exchange.outcome.severity() == Severity::Error;
     config.log_format.filter(|_| is_logged)

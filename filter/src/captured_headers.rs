@@ -38,7 +38,8 @@ impl<'c> CapturedHeaders<'c> {
         Self { config, request: &head.captured, response }
     }
 
-    /// Returns the name of each attribute or label with one value for each line of its header, if there is any.
+    /// Returns the name of each attribute or label, with one value for each line of its header. An absent header has no
+    /// values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &[u8]> + Clone)> {
         let request = with_names(&self.config.request_headers, self.request);
         request.chain(with_names(&self.config.response_headers, &self.response))

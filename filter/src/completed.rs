@@ -65,7 +65,7 @@ fn outcome(protocol: Protocol, properties: &Properties, grpc_code: Option<u32>) 
 
 /// Returns whether the caller closed the connection. Envoy sets the same flag if it closed the connection itself.
 fn is_cancelled(properties: &Properties) -> bool {
-    response_flags::is_closed_by_caller(properties.response_flags) && !properties.is_local_disconnect()
+    response_flags::has_downstream_disconnect(properties.response_flags) && !properties.is_local_disconnect()
 }
 
 /// Returns the status of a request that ended before a response was sent, though the caller waited for it.

@@ -262,8 +262,8 @@ impl Expression {
         Some(Self { token: token.try_into().ok()? })
     }
 
-    /// Evaluates an expression that is a list, for the current request. Each value is a name without a value in the
-    /// map. Returns `None` if any value is absent.
+    /// Evaluates an expression that is a list, for the current request. In the map, each value of the list is a
+    /// name with an empty value. Returns `None` if any value is absent.
     pub(crate) fn evaluate_list(&self) -> Option<HeaderMap> {
         call_foreign_function("expr_evaluate", &self.token).map(HeaderMap::new)
     }

@@ -16,7 +16,7 @@ pub(crate) fn span_id() -> SpanId {
     draw(|| SpanId::from_bytes(bytes()))
 }
 
-/// Draws until the id is not zero, which happens once in 2^64 draws.
+/// Draws again while the id is zero, which is the case at most once in 2^64 draws.
 fn draw<T>(id: impl Fn() -> Option<T>) -> T {
     loop {
         if let Some(id) = id() {

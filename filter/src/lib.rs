@@ -11,6 +11,8 @@
 //! callbacks that Envoy calls, `hostcalls` the functions that the filter calls. A `root` exists for each plugin
 //! configuration and worker and sends the spans; a `stream` exists for each request.
 //!
+//! The comments cite the rules of `docs/behaviours.md` by their numbers.
+//!
 //! Invariant: no header, configuration or result of a host call makes the filter panic, because a panic ends the
 //! VM of a worker. No request waits for telemetry.
 
@@ -26,11 +28,12 @@ mod completed;
 pub mod config;
 mod decision;
 mod dispatcher;
+mod dropped_log;
 mod grpc_status;
 pub mod header_map;
 mod hostcalls;
 mod ids;
-mod loss_log;
+
 mod metrics;
 mod node;
 mod plugin;

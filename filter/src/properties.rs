@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::hostcalls::{self, Expression};
 
-/// The duration from which on a time limit may have ended a request, and the span reports its first byte.
+/// A time limit may have ended a request that took at least this long. Its span reports the time to the first byte.
 pub(crate) const LONG_REQUEST: Duration = Duration::from_secs(1);
 
 /// What Envoy measured of a completed request. An unknown text is empty, an unknown number zero.
@@ -44,7 +44,7 @@ impl Properties {
     }
 
     /// Reads all properties in one host call, or one by one if any of them is absent: an aborted request has no
-    /// status, and one that Envoy answered itself has no upstream.
+    /// status, and one to which Envoy responded itself has no upstream.
     pub(crate) fn read(expression: Option<&Expression>) -> Self {
         let mut properties = match expression.and_then(Expression::evaluate_list) {
             Some(values) => {

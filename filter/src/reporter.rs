@@ -16,7 +16,7 @@ use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 
-/// The number of callouts in flight. Batches that wait for another attempt are sent before new ones.
+/// The maximum number of callouts in flight. Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
 /// The number of attempts before a batch is dropped.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;

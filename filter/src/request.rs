@@ -41,8 +41,9 @@ pub(crate) enum Phase {
 }
 
 impl Request {
-    /// Reads the request's headers, extracts or creates its context, and injects it for the next hop.
-    pub(crate) fn read(plugin: &Plugin, phase: Phase) -> Self {
+    /// Reads the request's headers, decides about its trace, and counts the decision. In [`Phase::Forwarding`], it also
+    /// sets the headers of the next hop.
+    pub(crate) fn start(plugin: &Plugin, phase: Phase) -> Self {
         let config = &plugin.config;
         let lines = hostcalls::header_map(MapType::RequestHeaders);
         let mut headers = TraceHeaders::default();
@@ -73,7 +74,7 @@ impl Request {
                 .exporter
                 .as_ref()
                 .is_some_and(|exporter| exporter.is_export(parts.method, parts.path, head.user_agent)),
-            head: head.to_owned(config.query, &config.request_headers),
+            head: head.to_redacted(config.query, &config.request_headers),
             response_start: 0,
             grpc_status: None,
         }

@@ -66,7 +66,7 @@ impl<'h> RequestHead<&'h [u8]> {
     }
 
     /// Returns a copy that outlives the headers, without credentials and with the query as configured.
-    pub(crate) fn to_owned(&self, query: Query, to_capture: &[CapturedHeader]) -> RequestHead {
+    pub(crate) fn to_redacted(&self, query: Query, to_capture: &[CapturedHeader]) -> RequestHead {
         let name = |index: &usize| to_capture.get(*index).map_or("", |header| header.name.as_str());
         RequestHead {
             method: truncated(self.method),
@@ -100,7 +100,7 @@ impl RequestHead {
     }
 }
 
-/// Returns the value of a captured header.
+/// Returns the value of a captured header, truncated, and redacted if it is a URL.
 pub(crate) fn captured_value(name: &str, value: &[u8], query: Query) -> Vec<u8> {
     if url::is_url_header(name) { redacted(url::write_url, value, query) } else { truncated(value) }
 }
@@ -153,7 +153,7 @@ mod tests {
             ..RequestHead::default()
         };
         let header = |name: &str| CapturedHeader { name: name.into(), attribute: String::new() };
-        let owned = head.to_owned(Query::Redact, &[header("referer"), header("x-tenant")]);
+        let owned = head.to_redacted(Query::Redact, &[header("referer"), header("x-tenant")]);
         assert_eq!(String::from_utf8(owned.target).unwrap(), "/a?token=REDACTED");
         let captured: Vec<_> =
             owned.captured.iter().map(|(index, value)| (*index, str::from_utf8(value).unwrap())).collect();

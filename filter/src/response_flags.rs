@@ -25,9 +25,8 @@ pub(crate) fn letters(mask: u64) -> String {
     text
 }
 
-/// Returns whether the caller closed the connection or reset the stream. Envoy also sets this flag if it closed the
-/// connection itself.
-pub(crate) const fn is_closed_by_caller(mask: u64) -> bool {
+/// Returns true if the caller reset the stream, or if the connection to it was closed, by the caller or by Envoy.
+pub(crate) const fn has_downstream_disconnect(mask: u64) -> bool {
     mask & (DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET) != 0
 }
 

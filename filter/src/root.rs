@@ -6,8 +6,8 @@ use std::rc::Rc;
 use logtracer_core::otlp::{self, InstrumentationScope};
 
 use crate::config::{Config, Exporter};
+use crate::dropped_log::DroppedLog;
 use crate::hostcalls::{self, LogLevel, MapType};
-use crate::loss_log::LossLog;
 use crate::metrics::{self, Metric, SharedGauge};
 use crate::plugin::Plugin;
 use crate::reporter::{Flush, MAX_ATTEMPTS, Reporter, Response, SendResult};
@@ -21,7 +21,7 @@ pub(crate) struct Root {
     /// `None` until the root is configured.
     plugin: Option<Rc<Plugin>>,
     reporter: Reporter,
-    loss_log: LossLog,
+    dropped_log: DroppedLog,
     /// When the whole buffer is sent next.
     flush_at: u64,
     spans_held: SharedGauge,
@@ -34,7 +34,7 @@ impl Default for Root {
         Self {
             plugin: None,
             reporter: Reporter::default(),
-            loss_log: LossLog::default(),
+            dropped_log: DroppedLog::default(),
             flush_at: 0,
             spans_held: SharedGauge::new(Metric::SpansHeld),
             callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
@@ -220,7 +220,7 @@ impl Root {
     }
 
     fn log_dropped(&mut self, spans: usize, reason: &str) {
-        if let Some(spans) = self.loss_log.add(spans, hostcalls::now_monotonic_nanos()) {
+        if let Some(spans) = self.dropped_log.add(spans, hostcalls::now_monotonic_nanos()) {
             hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: {reason}"));
         }
     }

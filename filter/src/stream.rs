@@ -29,7 +29,7 @@ impl Stream {
 
     /// Reads the request's headers and sets those of the next hop.
     pub(crate) fn on_request_headers(&mut self) {
-        self.request = Some(Request::read(&self.plugin, Phase::Forwarding));
+        self.request = Some(Request::start(&self.plugin, Phase::Forwarding));
     }
 
     /// Adds the trace id to the response's headers if that is configured.
@@ -52,7 +52,7 @@ impl Stream {
 
     /// Reads the status of a gRPC call. Few other responses have trailers.
     ///
-    /// Envoy's gRPC-Web filter moves the trailers into the body after this if it comes before this filter.
+    /// If Envoy's gRPC-Web filter comes before this filter, it moves the trailers into the body after this callback.
     pub(crate) fn on_response_trailers(&mut self) {
         if let Some(request) = &mut self.request
             && request.head.protocol != Protocol::Http
@@ -66,7 +66,7 @@ impl Stream {
         let plugin = &*self.plugin;
         // Rule 54: an earlier filter may have responded before this one read the request's headers, which are still
         // available.
-        let request = self.request.take().unwrap_or_else(|| Request::read(plugin, Phase::Completed));
+        let request = self.request.take().unwrap_or_else(|| Request::start(plugin, Phase::Completed));
         let may_be_exported = span::may_be_exported(&plugin.config, &request);
         if plugin.config.log_format.is_none() && !may_be_exported {
             return;

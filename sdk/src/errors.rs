@@ -9,7 +9,7 @@ use logtracer_core::request::url;
 /// An error with its causes: `outer: inner: innermost`.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
-/// More causes are omitted: a chain can be a circle.
+/// The maximum number of causes. Further ones are omitted, because a chain of causes can be endless.
 const MAX_CAUSES: usize = 16;
 
 impl fmt::Display for Chain<'_> {

@@ -125,11 +125,11 @@ thread_local! {
     static NOT_BOUND: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes the scope of a span current, unless more than spans is bound on the thread.
+/// Makes the scope of a span current if the thread has no bindings other than those of spans.
 ///
 /// A span may outlive the request in which it was made and be entered in another one, which keeps its own trace.
 fn enter_span(number: u64, scope: Scope) {
-    if current::are_all_spans() {
+    if current::has_only_span_bindings() {
         scope.bind(Key::Span(number));
     } else {
         let _ = NOT_BOUND.try_with(|numbers| numbers.borrow_mut().push(number));

@@ -32,7 +32,7 @@ use crate::{Format, Logging, Project};
 ///
 /// # Panics
 ///
-/// If a line is no JSON object, which would be an error of this crate.
+/// If a line is not a JSON object, which would be a bug in this crate.
 pub fn capture(work: impl FnOnce()) -> Vec<Value> {
     capture_with(|logging| logging, work)
 }
@@ -86,7 +86,7 @@ pub async fn capture_async<F: Future>(work: F) -> (F::Output, Vec<Value>) {
     (output, capture.lines())
 }
 
-/// A logging that keeps its lines, for servers and tasks that start before the test and end after it.
+/// A logger that keeps its lines, for servers and tasks that start before the test and end after it.
 ///
 /// ```
 /// use logtracer_sdk::testing::Capture;

@@ -37,7 +37,7 @@ fn a_request_has_its_context_its_line_and_its_span() {
     assert!(text(line, "/message").starts_with("shop - GET - "), "{line}");
     assert!(text(line, "/httpRequest/requestUrl").ends_with("/echo?card=REDACTED"), "{line}");
 
-    let trace = exporter.complete_trace(TRACE, 1, 0).unwrap();
+    let trace = exporter.wait_for_trace(TRACE, 1, 0).unwrap();
     let span = trace.span("shop", "server").expect("a server span of the shop");
     assert_eq!((span.span_id.as_str(), span.name.as_str()), (span_id, "GET all"));
     assert_eq!(span.parent_span_id.as_deref(), Some("a2fb4a1d1a96d312"));

@@ -60,7 +60,7 @@ fn rotel_accepts_the_requests_of_the_otlp_sink() {
         let post = post.header("content-type", "application/x-protobuf").body(request().encode_to_vec());
         assert_eq!(post.send().unwrap().status(), 200);
 
-        let mut trace = last.complete_trace(&"46".repeat(16), usize::from(SPANS), 0).unwrap();
+        let mut trace = last.wait_for_trace(&"46".repeat(16), usize::from(SPANS), 0).unwrap();
         trace.spans.sort_by(|one, other| one.span_id.cmp(&other.span_id));
         for (span, id) in trace.spans.iter().zip(1..) {
             let parent = (id > 1).then(|| "01".repeat(8));

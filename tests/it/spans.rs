@@ -40,7 +40,7 @@ fn three_hops_are_one_trace() {
     assert_eq!(get(&mesh, "/orders/7", &[("b3", &b3)]), 200);
 
     // 3 lines of proxies, 2 of the frontend, 1 of the backend
-    let trace = mesh.exporter.complete_trace(TRACE, 3, 6).unwrap();
+    let trace = mesh.exporter.wait_for_trace(TRACE, 3, 6).unwrap();
     assert_eq!(trace.spans.len(), 3);
     check_linked(&trace, Some(CALLER));
     assert_eq!(trace.span("frontend", "server").unwrap().name, "GET orders");
@@ -76,7 +76,7 @@ fn a_failure_is_an_error_in_every_hop() {
     let traceparent = format!("00-{TRACE}-{CALLER}-01");
     assert_eq!(get(&mesh, "/checkout/9", &[("traceparent", &traceparent)]), 502);
 
-    let trace = mesh.exporter.complete_trace(TRACE, 3, 5).unwrap();
+    let trace = mesh.exporter.wait_for_trace(TRACE, 3, 5).unwrap();
     check_linked(&trace, Some(CALLER));
     assert_eq!(trace.spans.iter().filter(|span| span.status.code == "error").count(), 3);
     let status =
@@ -95,9 +95,9 @@ fn a_denied_trace_has_lines_and_no_spans() {
     // Spans of the first request would arrive before those of a later one.
     let b3 = format!("105445aa7843bc8bf206b12000100000-{CALLER}-1");
     assert_eq!(get(&mesh, "/orders/2", &[("b3", &b3)]), 200);
-    mesh.exporter.complete_trace("105445aa7843bc8bf206b12000100000", 3, 6).unwrap();
+    mesh.exporter.wait_for_trace("105445aa7843bc8bf206b12000100000", 3, 6).unwrap();
 
-    let trace = mesh.exporter.complete_trace(TRACE, 0, 6).unwrap();
+    let trace = mesh.exporter.wait_for_trace(TRACE, 0, 6).unwrap();
     assert_eq!(trace.spans.len(), 0);
     for log in trace.logs {
         assert_eq!(log.line["logging.googleapis.com/trace_sampled"], false, "{}", log.line);

@@ -69,7 +69,7 @@ fn report_instructions(counts: &[Instructions]) {
     }
 }
 
-/// The cost of a set-up over plain Envoy, as a share of the cost of the OpenTelemetry tracer with a JSON log.
+/// The costs to compare with: of plain Envoy, and of the OpenTelemetry tracer with a JSON log over plain Envoy.
 struct Share {
     plain: f64,
     tracer: f64,

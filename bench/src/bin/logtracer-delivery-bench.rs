@@ -25,7 +25,7 @@ struct Options {
     sink: Option<String>,
 }
 
-/// Spans a second, to each sink that responds after 200 ms.
+/// The goal for the spans a second to each sink, with a backend that responds after 200 ms.
 const GOAL_RATE: f64 = 50_000.;
 
 fn main() -> ExitCode {

@@ -30,9 +30,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let peak = |half: &[Sample]| half.iter().map(|sample| sample.resident_kib).max().unwrap_or(0);
+    let max_resident_kib = |half: &[Sample]| half.iter().map(|sample| sample.resident_kib).max().unwrap_or(0);
     let (first, second) = samples.split_at(samples.len() / 2);
-    let growth = peak(second).saturating_sub(peak(first));
+    let growth = max_resident_kib(second).saturating_sub(max_resident_kib(first));
     println!("growth from the first half to the second: {growth} KiB");
     if growth <= options.growth_kib {
         return ExitCode::SUCCESS;

@@ -7,7 +7,7 @@ use logtracer_harness::envoy::{self, Envoy, fill};
 use logtracer_harness::{Error, Result, wait};
 use serde_json::json;
 
-/// A feature of Envoy.
+/// A set-up of Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setup {
     Plain,

@@ -7,8 +7,8 @@ use logtracer_harness::{Error, Result};
 
 /// Starts the backend. It runs until the program ends.
 pub(super) fn start() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::when("the receiver"))?;
-    let address = listener.local_addr().map_err(Error::when("the receiver"))?;
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::when("the backend"))?;
+    let address = listener.local_addr().map_err(Error::when("the backend"))?;
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || serve(stream));

@@ -50,7 +50,7 @@ pub struct HttpRequest<'a> {
     pub user_agent: &'a [u8],
     /// The address of the client, with or without a port.
     pub remote_ip: &'a [u8],
-    /// The address of the server that answered.
+    /// The address of the server that responded.
     pub server_ip: &'a [u8],
     /// The `referer` header.
     pub referer: &'a [u8],

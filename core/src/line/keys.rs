@@ -1,4 +1,4 @@
-//! The keys of both formats in one table, and which names of fields are reserved: `is_reserved` decides.
+//! The keys of each format, and the names that a field cannot have: `is_reserved` decides.
 
 use super::Format;
 

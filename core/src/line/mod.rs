@@ -200,7 +200,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Adds `httpRequest` without its empty and zero members, or nothing if all members are.
+    /// Adds `httpRequest` without its empty and zero members, or nothing if no member is left.
     pub fn http_request(&mut self, request: &HttpRequest<'_>) -> &mut Self {
         self.object(self.keys.http_request, |object| request.write(object))
     }
@@ -224,7 +224,7 @@ impl<'a> Line<'a> {
 
     /// Adds a field of the caller.
     ///
-    /// A reserved name gets a prefix, also if this line does not have that key: `severity` becomes `fields.severity`.
+    /// A reserved name gets a prefix, even if this line does not have that key: `severity` becomes `fields.severity`.
     /// See [`Format::is_reserved`].
     /// The field is dropped if it exceeds the free space of the line.
     pub fn field(&mut self, name: &str, value: Value<'_>) -> &mut Self {
@@ -316,7 +316,7 @@ impl Line<'_> {
         self
     }
 
-    /// Returns the free bytes of the line beside `needed` bytes, or `None` if they are too few for a text.
+    /// Returns the bytes of the line that are free after `needed` more, or `None` if they are too few for a text.
     fn free_bytes(&self, needed: usize) -> Option<usize> {
         let written = self.out.len() - self.start;
         // RESERVED_BYTES also covers names, numbers and punctuation.

@@ -114,7 +114,7 @@ fn nothing_empty_is_written() {
     );
 }
 
-/// Behaviours 63 and 64: the plain id without a project, never `projects//traces/`; the decision is always written.
+/// Rules 63 and 64: the plain id without a project, never `projects//traces/`; the decision is always written.
 #[test]
 fn trace_names() {
     let trace = |format, project_id, sampling| {

@@ -104,9 +104,9 @@ impl HeaderSet {
     }
 }
 
-/// The maximum number of lines beside the first of each header, for all headers together.
+/// The maximum number of lines after the first line of each header, for all headers together.
 const MAX_FURTHER_LINES: usize = 14;
-/// The maximum length of a line that is split at its commas. It is longer than all lines that are read, joined.
+/// The maximum length of a line that is split at its commas. A longer line is one invalid value.
 const MAX_LIST_BYTES: usize = 1024;
 
 /// The trace headers of a request, borrowed.
@@ -158,7 +158,7 @@ impl<'a> TraceHeaders<'a> {
         self.present.0 == 0
     }
 
-    /// Returns the headers of the request.
+    /// Returns the trace headers that the request has.
     pub const fn present(&self) -> HeaderSet {
         self.present
     }
@@ -198,7 +198,7 @@ impl<'a> TraceHeaders<'a> {
         if is_only { self.first.get(header as usize).copied() } else { None }
     }
 
-    /// Returns the value of a header that has exactly one line, if it is not a list. Nearly all headers have one.
+    /// Returns the value of a header that has exactly one line, if it is not a list. Nearly all headers are like this.
     pub(super) fn only_value(&self, header: Header) -> Option<&'a [u8]> {
         self.only_line(header).filter(|line| !is_list(line))
     }

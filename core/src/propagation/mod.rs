@@ -83,18 +83,18 @@ pub struct Extracted<'h> {
     pub parent: Option<RemoteContext>,
     /// The format that provided `parent`.
     pub format: Option<Format>,
-    /// The caller's decision, also if it sent no trace id (`b3: 0`).
+    /// The caller's decision, even if it sent no trace id (`b3: 0`).
     pub sampling: Sampling,
-    /// The W3C `tracestate` beside a valid `traceparent` with the trace id of `parent`, which can come from another
-    /// format.
+    /// The W3C `tracestate`, if there is a valid `traceparent` with the trace id of `parent`. `parent` itself can come
+    /// from another format.
     pub tracestate: TraceState<'h>,
     /// The formats that are present but malformed.
     pub invalid: FormatSet,
     /// True if two formats have different trace ids, or two lines of one header differ (two `traceparent` lines are
     /// invalid instead).
     pub conflict: bool,
-    /// True if `x-cloud-trace-context` has `;o=0` for this trace, and no format has it sampled. Google's load
-    /// balancers often send that for a trace on which nobody has decided.
+    /// True if `parent` is not sampled and `x-cloud-trace-context` has `;o=0` for its trace, unless a header without
+    /// ids decides (`b3: 0`). Google's load balancers often send `;o=0` for a trace on which nobody has decided.
     pub cloud_trace_zero: bool,
 }
 

@@ -58,7 +58,7 @@ impl<'h> TraceState<'h> {
 
     /// Calls `use_line` with all members in one line. Returns `None` if there are no members.
     ///
-    /// The line is borrowed from the request if it has one line, as nearly all have, and joined on the stack otherwise.
+    /// A single line, as nearly all requests have, is borrowed from the request. Several lines are joined on the stack.
     pub fn with_line<R>(&self, use_line: impl FnOnce(&str) -> R) -> Option<R> {
         if let Some(text) = self.text {
             return (!text.is_empty()).then(|| use_line(text));

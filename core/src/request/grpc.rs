@@ -9,7 +9,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 pub const OK: u32 = 0;
 /// The code of a call that the client cancelled.
 pub const CANCELLED: u32 = 1;
-/// The code of a response without a valid `grpc-status`.
+/// The code of an error that no other code describes.
 pub const UNKNOWN: u32 = 2;
 
 /// Returns the name of a code. Other numbers are `UNKNOWN`, as the specification requires.

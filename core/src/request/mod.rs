@@ -149,7 +149,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Ignores errors: a full text shows that it is truncated.
+/// Ignores errors: a writer with a limit marks a truncated text itself.
 fn write(out: &mut impl fmt::Write, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }

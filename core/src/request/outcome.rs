@@ -58,8 +58,8 @@ impl Outcome {
         Self::Grpc { code: grpc::CANCELLED, http }
     }
 
-    /// Returns the outcome of a gRPC-Web call. Without a code, which can be in the unread body, it is that of the HTTP
-    /// status.
+    /// Returns the outcome of a gRPC-Web call. A status of 200 without a code is [`Outcome::Http`]: the code can be
+    /// in the body, which is not read. All other calls are as in [`Outcome::from_grpc`].
     pub const fn from_grpc_web(code: Option<u32>, http: u16) -> Self {
         match (code, http) {
             (None, 200) => Self::Http(http),

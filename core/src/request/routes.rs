@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use super::url;
 
-/// A set of request paths, given as whole paths or as parts that a path contains. The query is ignored.
+/// A set of request paths, given as whole paths or as parts that a path contains. Paths have no query.
 ///
 /// ```
 /// use logtracer_core::request::Routes;

@@ -20,7 +20,7 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Creates a full bucket. It holds at least one token, also if the rate is below one per second.
+    /// Creates a full bucket. It holds at least one token, even if the rate is below one per second.
     pub fn new(per_second: f64) -> Self {
         Self { per_second, tokens: per_second.max(1.0), last_nanos: 0 }
     }

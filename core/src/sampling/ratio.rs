@@ -6,7 +6,7 @@ use crate::TraceId;
 
 /// The fraction of traces to sample, from 0 to 1.
 ///
-/// The low 56 bits of the trace id decide, which tracers fill with random bits (W3C Trace Context level 2, section
+/// The low 56 bits of the trace id decide. Tracers fill them with random bits (W3C Trace Context level 2, section
 /// 4.1). So all hops make the same decision, and a larger ratio samples all traces of a smaller one.
 ///
 /// ```

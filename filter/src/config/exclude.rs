@@ -13,15 +13,15 @@ pub struct Exclude {
     pub routes: Routes,
     /// Requests whose user agent starts with one of these strings.
     pub user_agents: Vec<String>,
-    /// Whether they have no log line either.
-    pub log: bool,
+    /// True if these requests are not logged either, unless they fail.
+    pub from_log: bool,
 }
 
 impl Default for Exclude {
     /// The health probes of Kubernetes, Google's and Amazon's load balancers, and Envoy.
     fn default() -> Self {
         let probes = ["kube-probe/", "GoogleHC/", "Envoy/HC", "ELB-HealthChecker"];
-        Self { routes: Routes::new(), user_agents: probes.map(str::to_owned).to_vec(), log: false }
+        Self { routes: Routes::new(), user_agents: probes.map(str::to_owned).to_vec(), from_log: false }
     }
 }
 
@@ -41,7 +41,7 @@ impl Exclude {
             user_agents: section
                 .list("user_agents", "a list of strings", non_empty_string)?
                 .unwrap_or(default.user_agents),
-            log: section.get("log", boolean)?.unwrap_or(default.log),
+            from_log: section.get("log", boolean)?.unwrap_or(default.from_log),
         })
     }
 

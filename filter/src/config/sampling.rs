@@ -13,7 +13,7 @@ use super::values::{Expected, boolean, duration, host, request_path, request_pat
 /// Which traces are recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// The share of new and undecided traces.
+    /// The fraction of new and undecided traces that are sampled.
     pub rate: Ratio,
     /// Treat `;o=0` in `x-cloud-trace-context` as "not decided".
     pub defer_cloud_trace_zero: bool,

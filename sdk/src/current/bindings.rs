@@ -57,8 +57,8 @@ pub(crate) fn unbind(key: Key) {
 
 /// Returns true if only spans have a binding on this thread.
 #[cfg(feature = "logging")]
-pub(crate) fn are_all_spans() -> bool {
-    let are_all_spans = BINDINGS
+pub(crate) fn has_only_span_bindings() -> bool {
+    let has_only_span_bindings = BINDINGS
         .try_with(|bindings| bindings.borrow().iter().all(|binding| matches!(binding.key, Key::Span(_))));
-    are_all_spans.unwrap_or(true)
+    has_only_span_bindings.unwrap_or(true)
 }

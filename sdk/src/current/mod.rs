@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two thread-locals hold what is current: the [`TraceContext`], a plain value that takes a nanosecond to read, and
-//! what is [`Carried`] beside it to the next hop, which only clients read.
+//! [`Carried`], the values that go with it to the next hop. Only clients read [`Carried`].
 //! Calls and polls end in the reverse order of their start ([`Scope::enter`]); guards and spans may end in any order
 //! ([`Scope::bind`], [`unbind`]).
 //!
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 #[cfg(feature = "logging")]
-pub(crate) use bindings::are_all_spans;
+pub(crate) use bindings::has_only_span_bindings;
 #[cfg_attr(not(feature = "logging"), allow(unused_imports))]
 pub(crate) use bindings::{Key, unbind};
 pub use context_ext::{TraceContextExt, TraceGuard};

@@ -58,7 +58,7 @@ impl Scope {
         });
     }
 
-    /// Makes the scope current until the returned guard is dropped, also by a panic.
+    /// Makes the scope current until the returned guard is dropped, even by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let number = next_number();
         let previous = CONTEXT.replace(Some(self.context));

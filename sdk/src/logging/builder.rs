@@ -43,7 +43,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Returns the logging of a service, in a Google Cloud project or without one ([`Project::none`]).
+    /// Creates the options for a service, in a Google Cloud project or without one ([`Project::none`]).
     pub fn new(project: impl Into<Project>, service: impl Into<String>) -> Self {
         Self {
             project: project.into(),

@@ -42,7 +42,7 @@ pub enum LoggingError {
     Thread(std::io::Error),
 }
 
-/// An error shows this much of a value.
+/// The maximum number of characters of a value that an error shows.
 const MAX_SHOWN_CHARS: usize = 80;
 
 impl fmt::Display for LoggingError {

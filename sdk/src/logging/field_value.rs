@@ -70,8 +70,8 @@ pub(super) fn write_text(out: &mut impl Write, value: Value<'_>) -> fmt::Result 
     }
 }
 
-/// Writes at most `max_bytes` of a value as plain text, and up to four more: then the line sees that the text exceeds
-/// the limit, and marks it as truncated.
+/// Writes a value as plain text, up to four bytes beyond `max_bytes`. The extra bytes tell the line that the text
+/// exceeds the limit, and the line marks it as truncated.
 pub(super) fn write_bounded_text(out: &mut String, max_bytes: usize, value: Value<'_>) {
     let _ = write_text(&mut Bounded { free_bytes: max_bytes.saturating_add(4), out }, value);
 }
@@ -87,7 +87,7 @@ impl Write for Bounded<'_> {
         let end =
             (0..=text.len().min(self.free_bytes)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.out.push_str(text.get(..end).unwrap_or_default());
-        // Nothing may follow a truncated text. It is no error of the value that is formatted.
+        // Nothing may follow a truncated text. Truncation is not an error of the value that is formatted.
         self.free_bytes = if end < text.len() { 0 } else { self.free_bytes - end };
         Ok(())
     }

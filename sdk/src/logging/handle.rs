@@ -83,7 +83,7 @@ impl LoggingHandle {
         self.output.flush(timeout)
     }
 
-    /// Returns the number of lines that were dropped because the queue was full; zero without a queue.
+    /// Returns the number of dropped lines: the queue was full, or the writer panicked. It is zero without a queue.
     pub fn dropped_lines(&self) -> u64 {
         self.output.dropped()
     }

@@ -146,7 +146,7 @@ impl JsonLayer {
 }
 
 impl JsonLayer {
-    /// Merges fields into those of the span. If another logging has the same format, it merges the same fields.
+    /// Merges fields into those of the span. If another JSON layer has the same format, it merges the same fields.
     fn merge_into_span(&self, newer: SpanFields, extensions: &mut ExtensionsMut<'_>) {
         if extensions.get_mut::<FieldsByFormat>().is_none() {
             extensions.insert(FieldsByFormat::default());

@@ -6,7 +6,7 @@ use super::field_value::write_bounded_text;
 
 /// A name and an owned value.
 ///
-/// It waits beside the event while the record goes through `tracing`, which only has fields that the source names.
+/// It is kept outside the event while the record goes through `tracing`, whose fields must be named in the source code.
 #[derive(Debug)]
 pub(super) struct KeyValue {
     pub(super) name: String,

@@ -26,7 +26,7 @@ pub(super) enum FieldRole<'n> {
     Consumed,
 }
 
-/// The known fields that an event has, by the names of its callsite and of its key-values.
+/// Which known fields an event has, according to the names of the fields of its callsite and of its key-values.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct KnownFields {
     pub(super) has_http_request: bool,

@@ -2,9 +2,9 @@
 //!
 //! Invariant: levels select lines, never the trace. A span that can carry a trace exists at every level.
 //!
-//! Invariant: `enabled` accepts every event, and only `event_enabled` rejects one. `tracing-subscriber` keeps a rejection by
-//! `enabled` for the next event or span of the thread. After `log_enabled!` or `tracing::enabled!` that need not be
-//! the event in question: another line or the trace of a span would be lost.
+//! Invariant: `enabled` accepts every event, and only `event_enabled` rejects one. `tracing-subscriber` applies a
+//! rejection by `enabled` to the next event or span of the thread. After `log_enabled!` or `tracing::enabled!` this can
+//! be another event or span, and its line or its trace would be missing.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +35,7 @@ pub(super) fn is_enabled(subscriber: impl FnOnce() -> bool) -> bool {
     by_subscriber && by_levels != Some(false)
 }
 
-/// The levels of a logging; they can change while it runs.
+/// The levels of a logger; they can change while it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Levels(Arc<Shared>);
 
@@ -45,7 +45,7 @@ struct Shared {
     filter: RwLock<EnvFilter>,
     /// Directives like `[span]=debug` need the events of spans.
     has_span_directives: AtomicBool,
-    /// No other layer may need what these levels reject.
+    /// True if no other layer needs what these levels reject.
     is_exclusive: AtomicBool,
 }
 

@@ -12,7 +12,7 @@ use tracing_log::NormalizeEvent;
 use super::key_values::KeyValue;
 use crate::errors::Chain;
 
-/// More pairs of a record are dropped.
+/// The maximum number of pairs of a record. Further ones are dropped.
 const MAX_PAIRS: usize = 64;
 
 thread_local! {

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// The writer is known as such on the thread that calls it, also after a panic.
+    /// `is_writing` is true on the thread that runs the writer, and false again after a panic.
     #[test]
     fn a_writer_that_panics() {
         let lines = Arc::new(Mutex::new(Vec::new()));

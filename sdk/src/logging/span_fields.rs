@@ -10,7 +10,7 @@ use super::key_values::KeyValue;
 use super::known_fields::LABELS;
 use super::labels::LabelFields;
 
-/// The fields of a span in each format that is in use: two loggings can share a subscriber.
+/// The fields of a span in each format that is in use: two JSON layers can share a subscriber.
 #[derive(Debug, Default)]
 pub(super) struct FieldsByFormat {
     stackdriver: SpanFields,

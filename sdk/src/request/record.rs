@@ -197,7 +197,7 @@ impl Record {
             Progress::Sending { status, .. } | Progress::Complete { status, .. } => {
                 Outcome::Http(status.as_u16())
             }
-            // No response.
+            // No response, or a body that ended with an error.
             Progress::Failed if self.options.side == Side::Client => Outcome::Http(0),
             Progress::Failed if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },
             Progress::Failed => Outcome::Http(500),

@@ -12,7 +12,7 @@ impl RequestSpan {
     pub(crate) fn start(
         _kind: logtracer_core::span::SpanKind,
         context: logtracer_core::TraceContext,
-        _has_span: bool,
+        _wants_span: bool,
         _is_parent: bool,
     ) -> (logtracer_core::TraceContext, Option<Self>) {
         (context, None)

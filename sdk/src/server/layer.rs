@@ -155,7 +155,7 @@ impl TraceLayer {
         self.with(|options| options.exclude = routes)
     }
 
-    /// Sets what excluded paths do not have: spans by default.
+    /// Sets what is disabled for excluded paths; spans by default.
     #[must_use]
     pub fn exclude_from(self, excluded: Excluded) -> Self {
         self.with(|options| options.excluded = excluded)

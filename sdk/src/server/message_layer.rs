@@ -23,7 +23,7 @@ use super::Messages;
 use crate::request::RequestMessage;
 
 /// The maximum size of a logged message, as it was received.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+const MAX_LOGGED_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// The prefix of a message: one byte that is not 0 if it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -200,7 +200,7 @@ impl Reading {
         if flag != 0 {
             return self.set(format!("({length} bytes, compressed)"));
         }
-        if length > MAX_MESSAGE_BYTES {
+        if length > MAX_LOGGED_MESSAGE_BYTES {
             return self.set(format!("({length} bytes)"));
         }
         self.fill(PREFIX_BYTES + length, &mut data);

@@ -79,7 +79,7 @@ impl SpanExport {
     /// # Errors
     ///
     /// If the endpoint or the rate is invalid, if the process has an export already, or if the system cannot start
-    /// a thread. An unreachable exporter is no error: the spans wait.
+    /// a thread. An unreachable exporter is not an error: the spans wait.
     pub fn install(self) -> Result<SpanExporter, SpanExportError> {
         let target = read_target(&self.endpoint).ok_or(SpanExportError::Endpoint)?;
         let ratio = Ratio::new(self.sampling_rate).ok_or(SpanExportError::Rate)?;
@@ -174,7 +174,7 @@ impl Drop for SpanExporter {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpanExportError {
-    /// The endpoint is no `http` URL. The exporter runs beside the service, and the sidecar adds TLS.
+    /// The endpoint is not an `http` URL. The exporter runs beside the service, and the sidecar adds TLS.
     Endpoint,
     /// The sampling rate is not from 0 to 1.
     Rate,

@@ -1,4 +1,4 @@
-//! Spans of the application, for work in a request that deserves a bar in the waterfall.
+//! Spans of the application, for work within a request.
 //!
 //! ```text
 //!  span(name).enter(), fut.in_span(name), server and client layers

@@ -24,7 +24,7 @@ impl RequestSpan {
     pub(crate) fn start(
         kind: SpanKind,
         context: TraceContext,
-        has_span: bool,
+        wants_span: bool,
         is_parent: bool,
     ) -> (TraceContext, Option<Self>) {
         let was_decided = context.sampling.is_decided();
@@ -32,7 +32,7 @@ impl RequestSpan {
         if !queue::is_recorded(&context) {
             return (context, None);
         }
-        if !has_span {
+        if !wants_span {
             // The ids of a new context name no recorded span: without a decision of the caller, nothing below them
             // is sampled.
             let keeps_decision = is_parent || was_decided;
@@ -42,7 +42,7 @@ impl RequestSpan {
         (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos() }))
     }
 
-    /// Records the span. If the request `failed`, it got no response.
+    /// Records the span. Its status is `Error` if the request `failed`, whatever the response is.
     pub(crate) fn end(&self, exchange: &Exchange<'_>, failed: bool) {
         let carried = carried_beside(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());

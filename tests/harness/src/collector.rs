@@ -17,7 +17,7 @@ use crate::{Error, Result, wire};
 /// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// 200 without a body: the only response that accepts the spans.
+    /// 200 without a body. [`Collector::spans`] returns only the spans of these requests.
     Accept,
     /// Another status.
     Status(u16),

@@ -94,8 +94,8 @@ impl Exporter {
     }
 
     /// Waits until a trace has at least a number of spans and lines.
-    pub fn complete_trace(&self, id: &str, spans: usize, lines: usize) -> Result<Trace> {
-        self.store().complete_trace(id, spans, lines)
+    pub fn wait_for_trace(&self, id: &str, spans: usize, lines: usize) -> Result<Trace> {
+        self.store().wait_for_trace(id, spans, lines)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The two system calls without a safe API in the standard library.
-#![allow(unsafe_code, reason = "killing a child with its parent and SIGTERM need prctl and kill")]
+#![allow(unsafe_code, reason = "prctl kills a child with its parent, and kill sends signals")]
 
 use std::process::{Child, Command};
 

@@ -13,7 +13,7 @@ use crate::envoy::{self, Envoy};
 use crate::origin::Origin;
 use crate::{Error, Result, lines, ports, wait};
 
-/// The exporter's cluster with a name as Istio's.
+/// The name of the exporter's cluster, in the form of Istio's names.
 pub const ISTIO_EXPORTER: &str = "outbound|4318||exporter.obs.svc.cluster.local";
 
 /// A listener with the filter.

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM end a program in order: it stops the programs that it started first.
+//! Ends a program in order on Ctrl-C or SIGTERM: first it stops the programs that it started.
 
 use std::sync::mpsc::{self, Receiver};
 

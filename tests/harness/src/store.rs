@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// Waits until a trace has at least a number of spans and lines.
-    pub fn complete_trace(&self, id: &str, spans: usize, lines: usize) -> Result<Trace> {
+    pub fn wait_for_trace(&self, id: &str, spans: usize, lines: usize) -> Result<Trace> {
         let mut seen = (0, 0);
         wait::try_until("the trace in the store", || {
             let trace = self.trace(id)?;

@@ -10,7 +10,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Calls `look` until it returns a value. The error of a timeout names `what` was expected.
+/// Calls `look` until it returns a value. The error of a timeout begins with `what`, the expected effect.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
     try_until(what, || Ok(look()))
 }

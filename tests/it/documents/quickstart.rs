@@ -67,7 +67,7 @@ fn a_plain_envoy_responds_as_documented() {
     let shown: Value = serde_json::from_str(&shown("json")).unwrap();
     assert_eq!(shape(&envoy.lines(1).unwrap()[0]), shape(&shown));
 
-    exporter.complete_trace(TRACE, 1, 0).unwrap();
+    exporter.wait_for_trace(TRACE, 1, 0).unwrap();
     let answer: Value = serde_json::from_str(&run(requests.next().unwrap())).unwrap();
     assert_eq!(answer["spans"][0]["service_name"], "shop");
 

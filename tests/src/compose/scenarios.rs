@@ -69,7 +69,7 @@ pub(super) fn headers(stack: &Stack) -> Summary {
 pub(super) fn spans(stack: &Stack) -> Summary {
     for request in REQUESTS {
         let answer = request.send(&stack.entrance())?;
-        let trace = stack.store().complete_trace(&answer.trace_id, HOPS, 0)?;
+        let trace = stack.store().wait_for_trace(&answer.trace_id, HOPS, 0)?;
         check_linked(&trace, request.parent).map_err(Error::when(request.path))?;
         for (service, least) in [("envoy", HOPS), ("frontend", 1), ("backend", 1)] {
             wait::try_until(&format!("{least} lines of {service} in trace {}", answer.trace_id), || {
@@ -101,7 +101,7 @@ pub(super) fn page(stack: &Stack) -> Summary {
         if !list.contains(&path) {
             return Err(Error::new(format!("the list has no {path}")));
         }
-        store.complete_trace(&trace.trace_id, HOPS, HOPS)?;
+        store.wait_for_trace(&trace.trace_id, HOPS, HOPS)?;
         let shown = get(&path)?;
         for text in [trace.trace_id.as_str(), "frontend - GET - ", "backend - GET - "] {
             if !shown.contains(text) {
@@ -123,7 +123,7 @@ pub(super) fn cloud_trace(stack: &Stack) -> Summary {
     let mut expected = Vec::new();
     for request in REQUESTS {
         let Some(trace_id) = request.trace_id() else { continue };
-        let trace = store.complete_trace(trace_id, HOPS, 0)?;
+        let trace = store.wait_for_trace(trace_id, HOPS, 0)?;
         let name = |span: &Span| format!("projects/{PROJECT}/traces/{trace_id}/spans/{}", span.span_id);
         expected.extend(trace.spans.iter().map(name));
     }

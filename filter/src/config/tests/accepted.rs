@@ -109,7 +109,7 @@ fn every_key_is_read() {
         exclude: Exclude {
             routes: Routes::new().exact("/healthz").contains("/app-config/"),
             user_agents: vec!["curl/".into()],
-            log: true,
+            from_log: true,
         },
         request_headers: vec![CapturedHeader {
             name: "x-tenant".into(),

@@ -1,4 +1,4 @@
-//! [`LossLog`]: limits the log messages about dropped spans to one a minute.
+//! [`DroppedLog`]: limits the log messages about dropped spans to one a minute.
 
 use core::time::Duration;
 
@@ -6,12 +6,12 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The number of spans that were dropped since the last message.
 #[derive(Debug, Default)]
-pub(crate) struct LossLog {
+pub(crate) struct DroppedLog {
     spans: usize,
     logged_at: Option<u64>,
 }
 
-impl LossLog {
+impl DroppedLog {
     /// Adds dropped spans. Returns the number to log, or `None` if the last message is less than a minute old.
     pub(crate) fn add(&mut self, spans: usize, now_nanos: u64) -> Option<usize> {
         self.spans += spans;
@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn dropped_spans_are_logged_once_a_minute() {
         let second = 1_000_000_000;
-        let mut log = LossLog::default();
+        let mut log = DroppedLog::default();
         assert_eq!(log.add(5, second), Some(5));
         assert_eq!(log.add(3, 2 * second), None);
         assert_eq!(log.add(4, 60 * second), None);
