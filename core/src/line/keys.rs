@@ -1,4 +1,5 @@
-//! The keys of each format, and the names that a field cannot have: `is_reserved` decides.
+//! The keys of each format, and the names that a field cannot have: `is_reserved` decides. Lines for Error Reporting
+//! reserve those of `report.rs` as well.
 
 use super::Format;
 

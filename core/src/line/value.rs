@@ -59,7 +59,8 @@ pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<
     write_field(out, Keys::of(format).is_reserved(name), name, value, MAX_TEXT_BYTES);
 }
 
-/// Writes a field with a value of at most `max` bytes. A reserved name (see `Keys::is_reserved`) gets a prefix.
+/// Writes a field with a value of at most `max` bytes. A reserved name gets a prefix; `Line::field`
+/// decides which are reserved.
 pub(super) fn write_field(out: &mut Vec<u8>, is_reserved: bool, name: &str, value: Value<'_>, max: usize) {
     json::text(out, MAX_NAME_BYTES, |text| {
         if is_reserved {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  known_fields: the role of each name ──┐
-//!  event + key_values ──► EventFields ───┼──► Line::field (core/src/line: value.rs writes the JSON, keys.rs
-//!                                        │                 reserves names, which get the prefix `fields.`)
+//!  event + key_values ──► EventFields ───┼──► Line::field (core/src/line/mod.rs): value.rs writes the JSON,
+//!                                        │    keys.rs and report.rs reserve names, which get the prefix `fields.`
 //!                                        ├──► http_request
 //!                                        └──► labels
 //! ```

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `sink/http/status.rs` maps the status of the response to an error; 400 is `Rejected`. `deliver/call_result.rs` halves a
-//! rejected chunk, until the rejected span alone is a dead letter. `deliver/dead_letters/retry.rs` queues that again when
-//! an operator requests it.
+//! rejected chunk, until the rejected span alone is a dead letter (or whole chunks, after many in a row).
+//! `deliver/dead_letters/retry.rs` queues that again when an operator requests it.
 
 mod event;
 mod grpc_code;
