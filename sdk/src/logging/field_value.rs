@@ -70,8 +70,8 @@ pub(super) fn write_text(out: &mut impl Write, value: Value<'_>) -> fmt::Result 
     }
 }
 
-/// Writes a value as plain text, up to four bytes beyond `max_bytes`. The extra bytes tell the line that the text
-/// exceeds the limit, and the line marks it as truncated.
+/// Writes a value as plain text, up to four bytes beyond `max_bytes`. From the extra bytes the line detects that the
+/// text exceeds the limit, and marks it as truncated.
 pub(super) fn write_bounded_text(out: &mut String, max_bytes: usize, value: Value<'_>) {
     let _ = write_text(&mut Bounded { free_bytes: max_bytes.saturating_add(4), out }, value);
 }
