@@ -3,9 +3,10 @@
 //! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
 //! could therefore never free space again. Deleting the reserve gives them that space.
 //!
-//! The disk is full when a write fails for lack of space, when less than one share (a sixth of the reserve) is free, or
-//! when there is no space to create the reserve. Until the reserve can be created again, the outbox rejects new batches,
-//! and the store and the dead letters evict their oldest data before they write new data.
+//! The disk is full when a write fails for lack of space, or when there is no space to create the reserve. At the start,
+//! and after a corrupt outbox could not be replaced, it is also full when less than one share (a sixth of the reserve) is
+//! free. Until the reserve can be created again, the outbox rejects new batches, and the store and the dead letters evict
+//! their oldest data before they write new data.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

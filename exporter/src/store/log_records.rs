@@ -10,7 +10,7 @@ use super::write::{self, LogLine, WriteError};
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::{Signal, any_value};
 
-/// Returns the records of these batches that belong to a trace. The others are counted as skipped.
+/// Returns the records of these requests that belong to a trace. The others are counted as skipped.
 pub(super) fn to_lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
     let mut lines = Vec::new();
     for (index, body) in bodies.iter().enumerate() {

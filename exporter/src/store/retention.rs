@@ -10,7 +10,7 @@ use super::summary::is_error;
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::storage::sqlite;
+use crate::storage::{DISK_FULL, sqlite};
 
 /// The limits of the store.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,6 @@ struct PartOfTrace {
 
 /// The maximum number of traces that one transaction evicts by age.
 const MAX_TRACES_PER_STEP: i64 = 512;
-
-const DISK_FULL: &str = "disk full";
 
 impl Evicted {
     /// Counts and logs the eviction.

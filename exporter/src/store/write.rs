@@ -40,7 +40,7 @@ pub(crate) struct ReadPosition {
 #[derive(Debug)]
 pub(crate) enum WriteError {
     Database(rusqlite::Error),
-    /// One of the batches cannot be decoded.
+    /// One of the requests cannot be decoded.
     Undecodable(String),
 }
 
