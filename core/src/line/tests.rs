@@ -270,6 +270,133 @@ fn a_reused_buffer_does_not_grow() {
     }
 }
 
+/// The limits of the documents, as numbers.
+#[test]
+fn limits_of_texts() {
+    let long = "x".repeat(300_000);
+    let length = |text: &Json| text.as_str().unwrap().len();
+    let (_, json) = line(Format::Local, None, |line| {
+        line.message(|text| text.push(&long))
+            .field("field", Value::Str(&long))
+            .labels(|labels| labels.text("label", &long))
+            .http_request(&HttpRequest { url: long.as_bytes(), ..HttpRequest::default() })
+            .source_location(&long, None, None);
+    });
+    assert_eq!(length(&json["message"]), 65_536);
+    assert_eq!(length(&json["field"]), 16_384);
+    assert_eq!(length(&json["labels"]["label"]), 1_024);
+    assert_eq!(length(&json["httpRequest"]["requestUrl"]), 16_384);
+    assert_eq!(length(&json["sourceLocation"]["file"]), 16_384);
+    let (_, json) = line(Format::Local, None, |line| {
+        line.field(&long, Value::U64(1));
+    });
+    assert_eq!(json.as_object().unwrap().keys().map(String::len).collect::<Vec<_>>(), [256]);
+    assert_eq!((MAX_LINE_BYTES, MAX_LABELS), (196_608, 64));
+}
+
+/// The limit holds for each line, not for all lines of a buffer.
+#[test]
+fn a_line_behind_other_lines_has_its_whole_limit() {
+    let mut out = vec![b' '; 150 * 1024];
+    let start = out.len();
+    let text = "x".repeat(60_000);
+    let mut line = Line::new(&mut out, Format::Local, None);
+    line.field("first", Value::U64(1)).message(|message| message.push(&text)).field("last", Value::U64(2));
+    line.finish();
+    assert_eq!(
+        str::from_utf8(&out[start..]).unwrap(),
+        format!(r#"{{"first":1,"message":"{text}","last":2}}"#)
+    );
+}
+
+/// Rendered JSON cannot be truncated: a field that exceeds the free space is dropped, and the next one is written.
+#[test]
+fn rendered_json_that_does_not_fit_is_dropped() {
+    let large = format!("[{}]", "1,".repeat(75 * 1024 - 1) + "1");
+    let (text, json) = line(Format::Local, None, |line| {
+        line.message(|text| text.push(&"x".repeat(64 * 1024)))
+            .field("large", Value::Json(&large))
+            .rendered_field(format!("\"also large\":{large}").as_bytes())
+            .field("small", Value::Json("[1]"))
+            .rendered_field(b"\"also small\":1");
+    });
+    assert!(text.len() <= MAX_LINE_BYTES, "{}", text.len());
+    let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!((&json["small"], &json["also small"]), (&serde_json::json!([1]), &serde_json::json!(1)));
+    // Alone, it fits.
+    let (_, json) = line(Format::Local, None, |line| {
+        line.field("large", Value::Json(&large));
+    });
+    assert!(json["large"].is_array());
+}
+
+/// `error_report` reserves its keys for rendered fields as well. A line that is no report does not reserve them.
+#[test]
+fn rendered_fields_of_an_error_report() {
+    let names = ["user", "context", "@type", "serviceContext", "stack_trace", "contexts", "\"context"];
+    let rendered = |is_report: bool| {
+        line(Format::Local, None, |line| {
+            if is_report {
+                line.error_report(&ErrorReport::default());
+            }
+            for name in names {
+                let mut field = Vec::new();
+                render_field(&mut field, Format::Local, name, Value::U64(7));
+                line.rendered_field(&field);
+            }
+        })
+        .0
+    };
+    assert_eq!(
+        rendered(true),
+        concat!(
+            r#"{"@type":"type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent","#,
+            r#""user":7,"fields.context":7,"fields.@type":7,"fields.serviceContext":7,"#,
+            r#""fields.stack_trace":7,"contexts":7,"\"context":7}"#
+        )
+    );
+    assert_eq!(
+        rendered(false),
+        r#"{"user":7,"context":7,"@type":7,"serviceContext":7,"stack_trace":7,"contexts":7,"\"context":7}"#
+    );
+}
+
+#[test]
+fn numbers_at_the_edges() {
+    for (value, expected) in [
+        (Value::I64(0), "0"),
+        (Value::I64(-1), "-1"),
+        (Value::I64(i64::MIN), "-9223372036854775808"),
+        (Value::F64(0.0), "0.0"),
+        (Value::F64(f64::INFINITY), "\"Infinity\""),
+        (Value::F64(f64::NEG_INFINITY), "\"-Infinity\""),
+        (Value::F64(f64::NAN), "\"NaN\""),
+        (Value::I128(u64::MAX.into()), "18446744073709551615"),
+        (Value::I128(i128::from(u64::MAX) + 1), "\"18446744073709551616\""),
+        (Value::I128(i64::MIN.into()), "-9223372036854775808"),
+        (Value::I128(i128::from(i64::MIN) - 1), "\"-9223372036854775809\""),
+        (Value::I128(0), "0"),
+        (Value::U128(u64::MAX.into()), "18446744073709551615"),
+        (Value::U128(u128::from(u64::MAX) + 1), "\"18446744073709551616\""),
+        (Value::Bool(false), "false"),
+    ] {
+        let mut out = Vec::new();
+        render_field(&mut out, Format::Local, "n", value);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\"n\":{expected}"));
+    }
+}
+
+#[test]
+fn formats_have_their_names() {
+    for (name, format) in
+        [("local", Ok(Format::Local)), ("stackdriver", Ok(Format::Stackdriver)), ("Local", Err(FormatError))]
+    {
+        assert_eq!(name.parse(), format, "{name}");
+    }
+    assert_eq!([Format::Local, Format::Stackdriver].map(Format::as_str), ["local", "stackdriver"]);
+}
+
 #[test]
 fn a_line_is_appended() {
     let mut out = b"before ".to_vec();

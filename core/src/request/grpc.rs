@@ -127,13 +127,82 @@ mod tests {
 
     #[test]
     fn content_types() {
-        for yes in
-            ["application/grpc", "application/grpc+proto", "application/grpc-web-text", "Application/gRPC"]
-        {
-            assert!(is_content_type(yes.as_bytes()), "{yes}");
+        // Content type, gRPC, gRPC-Web, gRPC-Web in Base64.
+        for (value, expected) in [
+            ("application/grpc", [true, false, false]),
+            ("Application/gRPC", [true, false, false]),
+            ("application/grpc+proto", [true, false, false]),
+            ("application/grpc;charset=utf-8", [true, false, false]),
+            ("application/grpc ; charset=utf-8", [true, false, false]),
+            ("application/grpc-web", [true, true, false]),
+            ("Application/gRPC-Web", [true, true, false]),
+            ("application/grpc-web+proto", [true, true, false]),
+            ("application/grpc-web-text", [true, true, true]),
+            ("application/grpc-web-text+proto", [true, true, true]),
+            ("Application/gRPC-Web-Text", [true, true, true]),
+            ("", [false; 3]),
+            ("application/grp", [false; 3]),
+            ("application/json", [false; 3]),
+            ("application/grpcx", [false; 3]),
+            ("application/grpcx-web", [false; 3]),
+            ("application/grpcx-web-text", [false; 3]),
+            ("text/application/grpc", [false; 3]),
+        ] {
+            let bytes = value.as_bytes();
+            let actual =
+                [is_content_type(bytes), is_web_content_type(bytes), is_web_text_content_type(bytes)];
+            assert_eq!(actual, expected, "{value}");
         }
-        for no in ["", "application/json", "application/grpcx", "text/application/grpc"] {
-            assert!(!is_content_type(no.as_bytes()), "{no}");
+    }
+
+    /// <https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>
+    #[test]
+    fn names_and_server_errors() {
+        let codes = [
+            ("OK", false),
+            ("CANCELLED", false),
+            ("UNKNOWN", true),
+            ("INVALID_ARGUMENT", false),
+            ("DEADLINE_EXCEEDED", true),
+            ("NOT_FOUND", false),
+            ("ALREADY_EXISTS", false),
+            ("PERMISSION_DENIED", false),
+            ("RESOURCE_EXHAUSTED", false),
+            ("FAILED_PRECONDITION", false),
+            ("ABORTED", false),
+            ("OUT_OF_RANGE", false),
+            ("UNIMPLEMENTED", true),
+            ("INTERNAL", true),
+            ("UNAVAILABLE", true),
+            ("DATA_LOSS", true),
+            ("UNAUTHENTICATED", false),
+            ("UNKNOWN", true),
+            ("UNKNOWN", true),
+        ];
+        for (code, expected) in (0..).zip(codes) {
+            assert_eq!((name(code), is_server_error(code)), expected, "{code}");
+        }
+        assert_eq!((name(u32::MAX), is_server_error(u32::MAX)), ("UNKNOWN", true));
+    }
+
+    #[test]
+    fn codes_of_http_statuses() {
+        for (status, code) in [
+            (200, 2),
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (500, 2),
+            (501, 2),
+            (502, 14),
+            (503, 14),
+            (504, 14),
+            (505, 2),
+            (0, 2),
+        ] {
+            assert_eq!(from_http_status(status), code, "{status}");
         }
     }
 

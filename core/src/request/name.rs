@@ -94,6 +94,26 @@ mod tests {
         check(get("/a/b/c/d/e/f/g/h"), "GET /a/b/c/d/e/f/*");
         check(get("/files/my%20name"), "GET /files/*");
         check(get("*"), "GET");
+        for (segment, is_id) in [
+            ("a".repeat(40).as_str(), false),
+            ("a".repeat(41).as_str(), true),
+            ("1", true),
+            ("deadbee7", true),
+            ("deadbe7", false),
+            ("bade-cafe-1", true),
+            ("tok3n0fz9y8x", true),
+            ("tok3n0fz9y8", false),
+            ("tok3n0fzzyyx", false),
+            ("order-2024-0099x", true),
+            ("abc1", false),
+            ("v1beta1", false),
+            ("order-2024", false),
+            ("a.b-c_d~e", false),
+            ("a+b", true),
+            ("caf\u{e9}", true),
+        ] {
+            assert_eq!(looks_like_an_id(segment.as_bytes()), is_id, "{segment}");
+        }
         check(Exchange { route: b"checkout", ..get("/users/42") }, "GET checkout");
         check(Exchange { route: b"default", ..get("/users/42") }, "GET /users/*");
         let outcome = Outcome::Grpc { code: 0, http: 200 };

@@ -70,6 +70,27 @@ mod tests {
         assert!(ids.iter().all(|id| !small.keeps(*id) || large.keeps(*id)));
     }
 
+    /// The low 56 bits decide, and a ratio excludes its own bound.
+    #[test]
+    fn ids_at_the_edges() {
+        let half = 1u128 << 55;
+        for (ratio, id, keeps) in [
+            (0.0, 1 << 64, false),
+            (0.0, 1 << 56, false),
+            (0.5, half, false),
+            (0.5, half - 1, true),
+            (0.5, (1 << 56) + half - 1, true),
+            (0.5, (1 << 127) + half, false),
+            (1.0, (1 << 56) - 1, true),
+            (1.0, u128::MAX, true),
+        ] {
+            assert_eq!(Ratio::new(ratio).unwrap().keeps(TraceId::new(id).unwrap()), keeps, "{ratio} {id:x}");
+        }
+        for (ratio, text) in [(0.0, "0"), (0.25, "0.25"), (1.0, "1")] {
+            assert_eq!(Ratio::new(ratio).unwrap().to_string(), text);
+        }
+    }
+
     #[test]
     fn a_ratio_is_from_0_to_1() {
         for bad in [-0.1, 1.000_001, f64::NAN, f64::INFINITY] {

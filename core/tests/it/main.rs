@@ -2,3 +2,4 @@
 
 mod otlp;
 mod propagation;
+mod request;

@@ -89,6 +89,34 @@ fn a_random_trace_id_stays_random() {
     }
 }
 
+/// Rules 29 and 30: two bits of the flags have a meaning and are written; the others are dropped.
+#[test]
+fn flags_of_traceparent() {
+    for (flags, random, sampling, written_flags) in [
+        ("00", false, Sampling::Deny, "00"),
+        ("01", false, Sampling::Accept, "01"),
+        ("02", true, Sampling::Deny, "02"),
+        ("03", true, Sampling::Accept, "03"),
+        ("04", false, Sampling::Deny, "00"),
+        ("fc", false, Sampling::Deny, "00"),
+        ("fd", false, Sampling::Accept, "01"),
+        ("fe", true, Sampling::Deny, "02"),
+        ("ff", true, Sampling::Accept, "03"),
+    ] {
+        let value = format!("00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-{flags}");
+        let headers = TraceHeaders::collect([("traceparent", &value)]);
+        let parent = Propagator::default().extract(&headers).parent.unwrap();
+        assert_eq!((parent.random_trace_id, parent.sampling), (random, sampling), "{flags}");
+        let context = parent.child(SpanId::new(9).unwrap());
+        let [written] = &inject(Format::TraceContext, &context, &TraceState::default())[..] else {
+            panic!("one header")
+        };
+        let expected =
+            format!("traceparent: 00-463ac35c9f6413ad48485a3953bb6124-0000000000000009-{written_flags}");
+        assert_eq!(*written, expected, "{flags}");
+    }
+}
+
 /// Rules 7 and 36: only the headers of the inject list remain.
 #[test]
 fn injection_removes_every_other_trace_header() {
@@ -110,9 +138,8 @@ fn injection_removes_every_other_trace_header() {
 #[test]
 fn tracestate_goes_with_its_traceparent() {
     const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let long = format!("k={}", "v".repeat(256));
-    let many: Vec<_> = (0..33).map(|member| format!("k{member}=v")).collect();
-    let too_many = format!("tracestate: {}", many.join(","));
+    let longest_value = format!("tracestate: k={}", "v".repeat(256));
+    let too_long_value = format!("tracestate: k={}", "v".repeat(257));
     let (longest_key, too_long_key) =
         (format!("tracestate: {}=1", "z".repeat(256)), format!("tracestate: {}=1", "z".repeat(257)));
     let cases = [
@@ -121,7 +148,9 @@ fn tracestate_goes_with_its_traceparent() {
         ("spaces and empty members", vec![PARENT, "tracestate: a=1 ,, b=2"], Some("a=1 ,, b=2")),
         ("an empty line", vec![PARENT, "tracestate: ", "tracestate: a=1"], Some("a=1")),
         ("tenant", vec![PARENT, "tracestate: 0te_n-a*n/t@ve=1"], Some("0te_n-a*n/t@ve=1")),
-        ("longest value", vec![PARENT, &long], None), // not a `tracestate` line, see below
+        ("longest value", vec![PARENT, &longest_value], Some(&longest_value[12..])),
+        ("value too long", vec![PARENT, &too_long_value], None),
+        ("a space before the value", vec![PARENT, "tracestate: a= 1"], Some("a= 1")),
         ("@ anywhere in a key", vec![PARENT, "tracestate: a@=1,b@@c@d=2"], Some("a@=1,b@@c@d=2")),
         ("@ first", vec![PARENT, "tracestate: @a=1"], None),
         ("longest key", vec![PARENT, &longest_key], Some(&longest_key[12..])),
@@ -130,7 +159,6 @@ fn tracestate_goes_with_its_traceparent() {
         ("no value", vec![PARENT, "tracestate: a="], None),
         ("two equal signs", vec![PARENT, "tracestate: a=b=c"], None),
         ("not ASCII", vec![PARENT, "tracestate: a=\u{e9}"], None),
-        ("33 members", vec![PARENT, &too_many], None),
         ("without traceparent", vec!["tracestate: a=1"], None),
         ("bad traceparent", vec!["traceparent: 00-x", "tracestate: a=1"], None),
         (
@@ -151,7 +179,46 @@ fn tracestate_goes_with_its_traceparent() {
         let line = extracted.tracestate.with_line(str::to_owned);
         assert_eq!(line.as_deref(), expected, "{case}");
     }
-    assert!(!TraceState::from_line(&long).is_empty());
+}
+
+/// Rule 31: at most 32 members, and at most 8,191 bytes in all lines with the commas between them.
+#[test]
+fn bounds_of_tracestate() {
+    let members = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
+    // 16 members at most, so that only the length counts.
+    let bytes = |length: usize| {
+        let member = format!("{}={}", "k".repeat(255), "v".repeat(256));
+        let mut line = vec![member; length / 513].join(",");
+        line.push_str(&" ".repeat(length - line.len()));
+        line.replace_range(length - 2.., ",,");
+        line
+    };
+    for (lines, is_kept) in [
+        (vec![members(32)], true),
+        (vec![members(33)], false),
+        (vec![members(31), members(1)], true),
+        (vec![members(32), members(1)], false),
+        (vec![members(32), String::new()], true),
+        (vec![bytes(8_191)], true),
+        (vec![bytes(8_192)], false),
+        (vec![bytes(4_095), bytes(4_095)], true),
+        (vec![bytes(4_095), bytes(4_096)], false),
+        (vec![bytes(3_000), bytes(3_000), bytes(2_189)], true),
+        (vec![bytes(3_000), bytes(3_000), bytes(2_190)], false),
+    ] {
+        let lengths: Vec<_> = lines.iter().map(String::len).collect();
+        let parent = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let headers = TraceHeaders::collect(
+            lines.iter().map(|line| ("tracestate", line.as_str())).chain(core::iter::once(parent)),
+        );
+        let extracted = Propagator::default().extract(&headers);
+        let expected: Vec<_> = lines.iter().filter(|line| !line.is_empty()).map(String::as_str).collect();
+        let written = extracted.tracestate.with_line(str::to_owned);
+        assert!(written == is_kept.then(|| expected.join(",")), "{lengths:?}");
+        if let [line] = &lines[..] {
+            assert_eq!(TraceState::from_line(line).is_empty(), !is_kept, "{lengths:?}");
+        }
+    }
 }
 
 /// Rule 31: a `tracestate` with an ignored line is dropped, also if lines of other headers filled the space.
