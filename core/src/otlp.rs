@@ -327,11 +327,11 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
         }
         return;
     }
-    // Move the content behind the longer length, then overwrite the placeholder and the gap.
-    let content = length_at + 1..out.len();
+    // Move the placeholder and the content by the further bytes of the length, then overwrite the gap.
+    let moved = length_at..out.len();
     let more = length.ilog2() as usize / 7;
     out.resize(out.len() + more, 0);
-    out.copy_within(content.clone(), content.start + more);
+    out.copy_within(moved, length_at + more);
     let mut rest = length;
     for byte in out.iter_mut().skip(length_at).take(more) {
         *byte = rest as u8 | 0x80;

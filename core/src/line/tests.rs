@@ -329,6 +329,30 @@ fn rendered_json_that_does_not_fit_is_dropped() {
         line.field("large", Value::Json(&large));
     });
     assert!(json["large"].is_array());
+    // 4 KiB of the line are reserved.
+    for (length, is_kept) in [(192_508, true), (192_509, false)] {
+        let (_, json) = line(Format::Local, None, |line| {
+            line.rendered_field(format!("\"k\":\"{}\"", "x".repeat(length - 6)).as_bytes());
+        });
+        assert_eq!(json.as_object().unwrap().len(), usize::from(is_kept), "{length}");
+    }
+}
+
+/// The names of an error report are free on all other lines.
+#[test]
+fn names_of_an_error_report_are_free_on_other_lines() {
+    let (text, _) = line(Format::Local, None, |line| {
+        assert_eq!(line.format(), Format::Local);
+        line.field("context", Value::U64(1)).field("@type", Value::U64(2)).field("user", Value::U64(3));
+    });
+    assert_eq!(text, r#"{"context":1,"@type":2,"user":3}"#);
+    let (text, _) = line(Format::Stackdriver, None, |line| {
+        assert_eq!(line.format(), Format::Stackdriver);
+        line.error_report(&ErrorReport::default())
+            .field("context", Value::U64(1))
+            .field("user", Value::U64(3));
+    });
+    assert!(text.ends_with(r#","fields.context":1,"user":3}"#), "{text}");
 }
 
 /// `error_report` reserves its keys for rendered fields as well. A line that is no report does not reserve them.

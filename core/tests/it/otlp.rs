@@ -149,6 +149,14 @@ fn rejected_spans_are_read() {
     for length in 5..100 {
         assert_eq!(otlp::rejected_spans(&long[..length]), 5, "{length} bytes");
     }
+    for number in [1, 127, 128, 129, 16_384, i64::MAX] {
+        assert_eq!(otlp::rejected_spans(&with(number, 3)), number as u64);
+    }
+    // Fields of a later version come before: a number, eight bytes, a text, four bytes.
+    let unknown = [0x10, 1, 0x19, 0, 0, 0, 0, 0, 0, 0, 0, 0x22, 1, b'x', 0x2d, 0, 0, 0, 0];
+    let inner = [&unknown[..], &[0x08, 7]].concat();
+    let outer = [&unknown[..], &[0x0a, inner.len() as u8], &inner].concat();
+    assert_eq!(otlp::rejected_spans(&outer), 7);
     for negative in [-1, -7, i64::MIN] {
         assert_eq!(otlp::rejected_spans(&with(negative, 0)), 0, "{negative}");
     }
