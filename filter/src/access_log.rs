@@ -28,9 +28,9 @@ pub(crate) fn write(completed: &Completed<'_>, format: Format, captured: &Captur
 }
 
 fn write_line(completed: &Completed<'_>, format: Format, captured: &CapturedHeaders<'_>, out: &mut Vec<u8>) {
-    let Completed { plugin, request, properties, exchange } = completed;
+    let Completed { plugin, request, properties, kind, exchange } = completed;
     let mut line = Line::new(out, format, plugin.config.project_id.as_deref());
-    let is_outbound = plugin.span_kind() == SpanKind::Client;
+    let is_outbound = *kind == SpanKind::Client;
     line.severity(exchange.outcome.severity())
         .time(properties.end())
         .message(|text| {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use logtracer_core::request::{Exchange, Outcome, url};
+use logtracer_core::span::SpanKind;
 
 use crate::grpc_status::GrpcStatus;
 use crate::plugin::Plugin;
@@ -16,6 +17,7 @@ pub(crate) struct Completed<'c> {
     pub(crate) plugin: &'c Plugin,
     pub(crate) request: &'c Request,
     pub(crate) properties: &'c Properties,
+    pub(crate) kind: SpanKind,
     pub(crate) exchange: Exchange<'c>,
 }
 
@@ -46,7 +48,7 @@ impl<'c> Completed<'c> {
             grpc_message: grpc_status.map_or(b"", |status| &status.message),
             duration: Duration::from_nanos(properties.duration),
         };
-        Self { plugin, request, properties, exchange }
+        Self { plugin, request, properties, kind: plugin.span_kind(properties), exchange }
     }
 }
 

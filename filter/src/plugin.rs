@@ -1,6 +1,9 @@
 //! [`Plugin`]: the state that a root shares with its streams.
+//!
+//! Since Envoy 1.40, the streams of one root can come from several listeners. What a listener determines is therefore
+//! read for each stream ([`Properties`]).
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::time::Duration;
 
 use logtracer_core::sampling::RateLimiter;
@@ -26,8 +29,7 @@ pub(crate) struct Plugin {
     pub(crate) limiter: Option<RefCell<RateLimiter>>,
     /// Reads all properties of a request in one host call; `None` if the host does not support that.
     pub(crate) properties: Option<Expression>,
-    /// The kind of the listener, which only a stream can read: set by the first request.
-    listener_kind: Cell<Option<SpanKind>>,
+    is_gateway: bool,
 }
 
 impl Plugin {
@@ -44,18 +46,20 @@ impl Plugin {
             batch_limits,
             limiter,
             properties: Properties::expression(),
-            listener_kind: Cell::new(None),
+            is_gateway: node::is_gateway(),
         }
     }
 
-    /// Returns the kind of the spans of this plugin.
-    pub(crate) fn span_kind(&self) -> SpanKind {
-        if let Some(kind) = self.config.span_kind.or(self.listener_kind.get()) {
-            return kind;
-        }
-        let kind = node::listener_kind();
-        self.listener_kind.set(Some(kind));
-        kind
+    /// Returns the kind of a request's span: `Client` if its listener is outbound, otherwise `Server`.
+    ///
+    /// The kind belongs to the request: since Envoy 1.40, one root serves all listeners with the same plugin
+    /// configuration. The listeners of Istio's gateways are outbound, too, but a gateway is a server for its callers.
+    pub(crate) fn span_kind(&self, properties: &Properties) -> SpanKind {
+        let of_listener = || {
+            let is_client = properties.is_outbound() && !self.is_gateway;
+            if is_client { SpanKind::Client } else { SpanKind::Server }
+        };
+        self.config.span_kind.unwrap_or_else(of_listener)
     }
 
     /// Buffers a span. If the buffer then holds a full batch, the root sends it before the flush interval has passed.

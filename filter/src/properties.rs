@@ -26,6 +26,8 @@ pub(crate) struct Properties {
     pub(crate) attempts: u64,
     pub(crate) request_size: u64,
     pub(crate) response_size: u64,
+    /// The direction of the listener.
+    direction: u64,
     /// Nanoseconds since 1970.
     pub(crate) start: u64,
     /// Nanoseconds.
@@ -79,10 +81,17 @@ impl Properties {
             attempts: number(value("upstream\0request_attempt_count")),
             request_size: number(value("request\0total_size")),
             response_size: number(value("response\0total_size")),
+            direction: number(value("xds\0listener_direction")),
             start: number(value("request\0time")),
             duration: number(value("request\0duration")),
             code_details: Vec::new(),
         }
+    }
+
+    /// Returns whether the request came through an outbound listener.
+    pub(crate) const fn is_outbound(&self) -> bool {
+        const OUTBOUND: u64 = 2;
+        self.direction == OUTBOUND
     }
 
     /// Returns the end of the request in nanoseconds since 1970.

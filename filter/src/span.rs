@@ -32,12 +32,12 @@ pub(crate) fn may_be_exported(config: &Config, request: &Request) -> bool {
 
 /// Returns why the span of a request that [`may_be_exported`] is exported; `None` if it is not.
 pub(crate) fn export_reason(completed: &Completed<'_>) -> Option<ExportReason> {
-    let Completed { plugin, request, exchange, .. } = completed;
+    let Completed { plugin, request, kind, exchange, .. } = completed;
     if request.decision.context.sampling.is_sampled() {
         return Some(ExportReason::Sampled);
     }
     let sampling = &plugin.config.sampling;
-    let is_failed = || exchange.outcome.span_status(plugin.span_kind()) == SpanStatus::Error;
+    let is_failed = || exchange.outcome.span_status(*kind) == SpanStatus::Error;
     let is_late = (sampling.keep_errors && is_failed())
         || sampling.keep_slower_than.is_some_and(|limit| exchange.duration > limit);
     is_late.then_some(ExportReason::Late)
@@ -50,8 +50,7 @@ pub(crate) fn write(
     captured: &CapturedHeaders<'_>,
     out: &mut Vec<u8>,
 ) {
-    let Completed { plugin, request, properties, exchange } = completed;
-    let kind = plugin.span_kind();
+    let Completed { request, properties, kind, exchange, .. } = completed;
     let decision = &request.decision;
     let mut name = Vec::with_capacity(64);
     exchange.write_span_name(&mut name);
@@ -60,14 +59,14 @@ pub(crate) fn write(
         context: decision.context,
         tracestate: if decision.link.is_some() { "" } else { tracestate },
         name: &name,
-        kind,
+        kind: *kind,
         start_unix_nanos: properties.start,
         end_unix_nanos: properties.end(),
-        status: exchange.outcome.span_status(kind),
+        status: exchange.outcome.span_status(*kind),
         link: decision.link.map(|context| Link { context, tracestate }),
     };
     otlp::write_span(out, &span, |attributes| {
-        exchange.write_attributes(kind, attributes);
+        exchange.write_attributes(*kind, attributes);
         // The names that Envoy's own tracers use.
         attributes.text("upstream_cluster", &properties.cluster);
         attributes.text("upstream_address", &properties.upstream);

@@ -128,7 +128,7 @@ fn wasm(module: &Path, config: Option<&serde_json::Value>) -> String {
     format!(
         "- {{ name: logtracer, typed_config: {{ \
          \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, \
-         config: {{ name: logtracer, fail_open: true, vm_config: {{ \
+         config: {{ name: logtracer, root_id: logtracer, fail_open: true, vm_config: {{ \
          runtime: envoy.wasm.runtime.v8, code: {{ local: {{ filename: \"{}\" }} }} }}{configuration} }} }} }}",
         module.display()
     )

@@ -230,7 +230,9 @@ fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
 /// Returns the configuration of a listener.
 pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
     let mut plugin = json!({
-        "name": listener.name,
+        // As Istio does: Envoy 1.40 then has one root for all listeners with the same configuration.
+        "name": "logtracer",
+        "root_id": "logtracer",
         "vm_config": {
             "vm_id": listener.vm,
             "runtime": "envoy.wasm.runtime.v8",

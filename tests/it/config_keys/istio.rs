@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use logtracer_harness::collector::{Batch, Collector};
 use logtracer_harness::proxy::{ISTIO_EXPORTER, Listener, Proxy};
+use logtracer_harness::wire::Connection;
 use serde_json::{Value, json};
 
 use super::{Keys, LABELS};
 use crate::{CALLER, text, trace};
 
-/// Node metadata of Istio, numbers as doubles, and an absent configuration. Two listeners with the same plugin
-/// configuration are two root contexts in one VM, as in a sidecar.
+/// Node metadata of Istio, numbers as doubles, and an absent configuration. Two listeners have the same plugin
+/// configuration, as in a sidecar.
 #[test]
 fn configuration_by_istio() {
     let collector = Collector::start().unwrap();
@@ -73,6 +74,57 @@ fn configuration_by_istio() {
         assert_eq!(batch.resource, expected);
     }
     assert!(!keys.proxy.envoy.errors().contains("hush"));
+}
+
+/// An inbound and an outbound listener with the same plugin configuration, which share a root since Envoy 1.40. Each
+/// request has the direction and the kind of its own listener, whichever listener gets the first request and whatever
+/// the other one does meanwhile.
+#[test]
+fn each_request_has_the_direction_of_its_listener() {
+    const KINDS: [(&str, &str, bool); 2] = [("inbound", "server", false), ("outbound", "client", true)];
+    let config = json!({
+        "sampling": { "rate": 0, "keep_errors": true },
+        "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" },
+    });
+    for order in [[0, 1], [1, 0]] {
+        let collector = Collector::start().unwrap();
+        let inbound = Listener::new("inbound", config.clone());
+        let outbound = Listener { direction: "OUTBOUND", ..Listener::new("outbound", config.clone()) };
+        let proxy = Proxy::start(super::shop(), &[inbound, outbound], collector.port()).unwrap();
+        let keys = Keys { proxy, collector };
+
+        // Sampled requests that succeed, and unsampled ones that fail with 404. Both listeners have one in progress.
+        let begin = |number: u128, request: &str| {
+            let (listener, ..) = KINDS[order[number as usize % 2]];
+            let mut connection = Connection::open(keys.proxy.address(listener)).unwrap();
+            let sampled = u8::from(!request.contains("nowhere"));
+            let b3 = format!("{}-{CALLER}-{sampled}", trace(number));
+            connection.send(format!("GET {request} HTTP/1.1\r\nhost: shop\r\nb3: {b3}\r\n\r\n")).unwrap();
+            connection
+        };
+        for round in 0..4 {
+            let path = if round % 2 == 0 { "/origin/ok" } else { "/nowhere" };
+            let mut both = [begin(2 * round, path), begin(2 * round + 1, path)];
+            let status = if round % 2 == 0 { 200 } else { 404 };
+            for connection in &mut both {
+                assert_eq!(connection.response().unwrap().status(), status);
+            }
+        }
+        for number in 0..8 {
+            let (listener, kind, is_client) = KINDS[order[number as usize % 2]];
+            let is_failed = number / 2 % 2 == 1;
+            let line = if is_failed && !is_client {
+                // The 404 of a server is not its failure, so `keep_errors` does not keep it.
+                keys.line_only(&trace(number))
+            } else {
+                let (line, span) = keys.line_and_span(&trace(number));
+                assert_eq!((span.kind, span.is_error), (kind, is_failed), "{order:?} {number}");
+                line
+            };
+            assert_eq!(line.pointer(LABELS).unwrap()["direction"], listener, "{order:?} {number}");
+        }
+        assert_eq!(keys.proxy.envoy.stat("wasmcustom.logtracer_spans_buffered").unwrap(), 6, "{order:?}");
+    }
 }
 
 /// Rule 59: Istio marks the listeners of its gateways as outbound, but their callers are outside.
