@@ -135,8 +135,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     workers.spawn(maintenance.run(working.clone()));
     let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
-    servers.spawn(listen::serve(http, receive::router(receiver.clone()), tls.clone(), serving.clone()));
-    servers.spawn(listen::serve(grpc, receive::services(receiver), tls.clone(), serving.clone()));
+    let router = receive::router(receiver.clone(), http_addr.ip());
+    servers.spawn(listen::serve(http, router, tls.clone(), serving.clone()));
+    let router = receive::services(receiver, grpc_addr.ip());
+    servers.spawn(listen::serve(grpc, router, tls.clone(), serving.clone()));
     let health = Health::default();
     let waiting_bytes = metrics.outbox_bytes.get();
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };

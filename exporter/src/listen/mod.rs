@@ -2,6 +2,7 @@
 //! everything before the body of a request.
 
 mod protocol_timeout;
+mod site;
 mod tls;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::log::{self, Severity, Value};
 use crate::shutdown::Shutdown;
 use protocol_timeout::ProtocolTimeout;
+pub(crate) use site::{Hosts, is_from_other_page, is_from_page};
 pub(crate) use tls::Tls;
 
 /// The largest number of connections of one listener. Further connections wait to be accepted.

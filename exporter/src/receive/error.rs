@@ -12,6 +12,10 @@ pub(super) enum RequestError {
     NotFound,
     MethodNotAllowed,
     Unauthorized,
+    /// The `Host` of a request to a loopback address is not a name of this machine.
+    ForeignHost,
+    /// A browser sent the request for a web page.
+    FromPage,
     ContentType {
         got: String,
         expected: &'static str,
@@ -60,6 +64,8 @@ impl RequestError {
             Self::NotFound => "no such path",
             Self::MethodNotAllowed => "method",
             Self::Unauthorized => "unauthorized",
+            Self::ForeignHost => "foreign host",
+            Self::FromPage => "from a web page",
             Self::ContentType { .. } => "content type",
             Self::ContentEncoding(_) => "content encoding",
             Self::HeadersTooLong => "headers too long",
@@ -84,6 +90,7 @@ impl RequestError {
             Self::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+            Self::ForeignHost | Self::FromPage => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::ContentType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             // The gRPC specification requires this code for an unknown compression.
             Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
@@ -120,6 +127,19 @@ impl RequestError {
             Self::Unauthorized => {
                 "the header \"authorization: Bearer TOKEN\" is absent, or its token is not in --token-file"
                     .to_owned()
+            }
+            Self::ForeignHost => {
+                "this address is a loopback address and accepts only names of this machine as the host: \
+                 to use another name, set --http and --grpc to another address"
+                    .to_owned()
+            }
+            Self::FromPage => {
+                "the header \"origin\" or \"sec-fetch-site\" shows that a web page sent the request: \
+                 this exporter accepts none from browsers"
+                    .to_owned()
+            }
+            Self::ContentType { got, expected } if got.is_empty() => {
+                format!("the header \"content-type\" is absent: send {expected}")
             }
             Self::ContentType { got, expected } => {
                 format!("content type {got:?} is not supported: send {expected}")

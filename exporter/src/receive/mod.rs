@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  otlp_http ─┐
-//!  otlp_grpc ─┼─► check_headers (token, size) ──► body (size, time, memory, gzip) ──► decode ──► outbox ──► response
-//!  zipkin    ─┘                                   budget                              otlp::check
+//!  otlp_grpc ─┼─► check_head ──────────────► body (size, time, memory, gzip) ──► decode ──► outbox ──► response
+//!  zipkin    ─┘   host, page, token, size    budget                              otlp::check
 //! ```
 //!
 //! A protobuf body is checked and stored unchanged; JSON is converted to protobuf.
@@ -22,13 +22,16 @@ mod zipkin;
 pub(crate) use auth::TokenFile;
 pub(crate) use otlp_grpc::services;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
+use axum::http::request::Parts;
 use axum::routing::post;
 
+use crate::listen::{Hosts, is_from_page};
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::Items;
 use crate::outbox::{AppendError, Outbox};
@@ -37,15 +40,15 @@ use budget::{Budget, MAX_HEADER_BYTES};
 use decode::{Format, RejectedSpans, ValidBatch};
 use error::RequestError;
 
-/// Returns the routes of `--http`.
-pub(crate) fn router(receiver: Receiver) -> Router {
+/// Returns the routes of `--http`, which listens on this address.
+pub(crate) fn router(receiver: Receiver, address: IpAddr) -> Router {
     Router::new()
         .route("/v1/traces", post(otlp_http::traces))
         .route("/v1/logs", post(otlp_http::logs))
         .route("/api/v2/spans", post(zipkin::spans))
         .method_not_allowed_fallback(otlp_http::method_not_allowed)
         .fallback(otlp_http::not_found)
-        .with_state(receiver)
+        .with_state(receiver.listening_on(address))
 }
 
 /// The state that the handlers of all protocols share.
@@ -55,11 +58,17 @@ pub(crate) struct Receiver {
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
     token: Option<Arc<TokenFile>>,
+    hosts: Hosts,
 }
 
 impl Receiver {
     pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>, token: Option<TokenFile>) -> Self {
-        Self { outbox, metrics, budget: Arc::new(Budget::default()), token: token.map(Arc::new) }
+        let token = token.map(Arc::new);
+        Self { outbox, metrics, budget: Arc::new(Budget::default()), token, hosts: Hosts::Any }
+    }
+
+    fn listening_on(self, address: IpAddr) -> Self {
+        Self { hosts: if address.is_loopback() { Hosts::Private } else { Hosts::Any }, ..self }
     }
 
     /// Processes a request over HTTP from its headers to the commit. Returns the spans that were rejected.
@@ -70,7 +79,7 @@ impl Receiver {
     ) -> Result<RejectedSpans, RequestError> {
         let (head, body) = request.into_parts();
         let checked = self
-            .check_headers(&head.headers)
+            .check_head(&head)
             .and_then(|()| Ok((format?, Compression::from_header(&head.headers, header::CONTENT_ENCODING)?)));
         let (format, compression) = match checked {
             Ok(checked) => checked,
@@ -87,8 +96,15 @@ impl Receiver {
         self.commit(format, body).await
     }
 
-    /// Checks the token and the size of the headers.
-    fn check_headers(&self, headers: &HeaderMap) -> Result<(), RequestError> {
+    /// Checks where the request comes from, its token, and the size of the headers.
+    fn check_head(&self, head: &Parts) -> Result<(), RequestError> {
+        let headers = &head.headers;
+        if !self.hosts.accept(head) {
+            return Err(RequestError::ForeignHost);
+        }
+        if is_from_page(headers) {
+            return Err(RequestError::FromPage);
+        }
         if self.token.as_ref().is_some_and(|token| !token.authorize(headers)) {
             return Err(RequestError::Unauthorized);
         }

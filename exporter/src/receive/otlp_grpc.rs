@@ -6,6 +6,7 @@
 //! See <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc> and
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -34,13 +35,13 @@ const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Returns the services of `--grpc`.
-pub(crate) fn services(receiver: Receiver) -> Router {
+/// Returns the services of `--grpc`, which listens on this address.
+pub(crate) fn services(receiver: Receiver, address: IpAddr) -> Router {
     Router::new()
         .route(TRACES, post(async |State(receiver), request| export(receiver, Signal::Traces, request).await))
         .route(LOGS, post(async |State(receiver), request| export(receiver, Signal::Logs, request).await))
         .fallback(unknown_method)
-        .with_state(receiver)
+        .with_state(receiver.listening_on(address))
 }
 
 /// Responds to another method, and to requests that are not gRPC.
@@ -76,7 +77,7 @@ async fn receive(
     request: Request,
 ) -> Result<RejectedSpans, RequestError> {
     let (head, body) = request.into_parts();
-    receiver.check_headers(&head.headers)?;
+    receiver.check_head(&head)?;
     let compression = Compression::from_header(&head.headers, ENCODING)?;
     let BufferedBody { bytes, permit } = body::read(&receiver.budget, body).await?;
     let (is_compressed, bytes) = message(bytes)?;

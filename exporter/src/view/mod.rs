@@ -22,14 +22,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::uri::Authority;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::health::Health;
+use crate::listen::{Hosts, is_from_other_page};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::store::Store;
@@ -56,33 +56,24 @@ pub(crate) fn router(view: View, address: IpAddr) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/assets/{name}", get(assets::get))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"));
-    let router = if address.is_loopback() { router.layer(from_fn(require_local_host)) } else { router };
+    let hosts = if address.is_loopback() { Hosts::Local } else { Hosts::Any };
+    let router = router.layer(from_fn_with_state(hosts, require_own_pages));
     router.layer(map_response(add_security_headers)).with_state(view)
 }
 
-/// Rejects requests for the name of another host, which prevents DNS rebinding: a page of another host must not read
-/// the traces after its name was changed to the address of this machine.
-async fn require_local_host(request: Request, next: Next) -> Response {
-    if is_for_local_host(&request) {
-        return next.run(request).await;
-    }
-    let text = "this viewer listens on a loopback address and accepts only the hosts localhost, 127.0.0.1 and [::1]; \
-                to use another name, set --view to another address\n";
-    (StatusCode::FORBIDDEN, text).into_response()
-}
-
-fn is_for_local_host(request: &Request) -> bool {
-    let header = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
-    let uri = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    (header.is_some() || uri.is_some()) && header.is_none_or(is_local) && uri.is_none_or(is_local)
-}
-
-fn is_local(host: &[u8]) -> bool {
-    let Ok(authority) = Authority::try_from(host) else {
-        return false;
+/// Rejects requests of pages of other origins, and for the names of other hosts. The latter prevents DNS rebinding: a
+/// page of another host must not read the traces after its name was changed to the address of this machine.
+async fn require_own_pages(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let reason = if !hosts.accept(&head) {
+        "this viewer listens on a loopback address and accepts only names of this machine as the host: localhost, \
+         127.0.0.1 and [::1]; to use another name, set --view to another address\n"
+    } else if is_from_other_page(&head) {
+        "a page of another origin sent the request: only links to this viewer are accepted\n"
+    } else {
+        return next.run(Request::from_parts(head, body)).await;
     };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    (StatusCode::FORBIDDEN, reason).into_response()
 }
 
 /// Pages load files only from this host, and inline scripts and styles are not allowed.
@@ -96,6 +87,8 @@ async fn add_security_headers(mut response: Response) -> Response {
     set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(header::CACHE_CONTROL, "no-store");
     response
 }

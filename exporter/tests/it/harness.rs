@@ -32,9 +32,14 @@ pub(crate) struct Exporter {
 
 /// Returns a command for the exporter with free ports and this data directory.
 pub(crate) fn command(data_dir: &Path) -> Command {
+    command_on("127.0.0.1:0", data_dir)
+}
+
+/// Returns a command for the exporter with all listeners on this address.
+pub(crate) fn command_on(address: &str, data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
     command
-        .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--view", "127.0.0.1:0", "--data-dir"])
+        .args(["--http", address, "--grpc", address, "--view", address, "--data-dir"])
         .arg(data_dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -84,7 +84,7 @@ impl Client {
             Self::Zipkin(client, url) => {
                 let spans: Vec<_> = spans.iter().map(zipkin).collect();
                 let body = serde_json::to_vec(&spans).expect("JSON");
-                let post = client.post(&*url).body(body);
+                let post = client.post(&*url).header("content-type", "application/json").body(body);
                 post.send().await.is_ok_and(|response| response.status() == 202)
             }
         }

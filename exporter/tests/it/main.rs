@@ -1,6 +1,7 @@
 //! Tests of the whole program, on free ports of the loopback interface.
 
 mod bad_disks;
+mod browser;
 mod clients;
 mod cloud_trace;
 mod credentials;
@@ -12,6 +13,7 @@ mod layers;
 mod listening;
 mod load;
 mod options;
+mod pages;
 mod protocols;
 mod receiver;
 mod sinks;

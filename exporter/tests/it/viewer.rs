@@ -112,6 +112,9 @@ async fn a_viewer_on_loopback_accepts_only_local_hosts() {
         ("127.0.0.1:1", 200),
         ("[::1]", 200),
         ("[::1]:4380", 200),
+        ("shop.localhost:4380", 200),
+        ("host.docker.internal:4380", 200),
+        ("exporter", 403),
         ("evil.example", 403),
         ("evil.example:4380", 403),
         ("localhost.evil.example", 403),
@@ -123,7 +126,7 @@ async fn a_viewer_on_loopback_accepts_only_local_hosts() {
             let response = get.send().await.unwrap();
             assert_eq!(response.status(), status, "{host} {path}");
             if status == 403 {
-                assert!(response.text().await.unwrap().contains("accepts only the hosts localhost"));
+                assert!(response.text().await.unwrap().contains("accepts only names of this machine"));
             }
         }
     }

@@ -20,7 +20,7 @@ use super::response::{add_error_headers, media_type};
 /// Responds as Zipkin does: 202 without a body, or an error as text.
 pub(super) async fn spans(State(receiver): State<Receiver>, request: Request) -> Response {
     let media_type = media_type(request.headers());
-    let format = if media_type.is_empty() || media_type.eq_ignore_ascii_case("application/json") {
+    let format = if media_type.eq_ignore_ascii_case("application/json") {
         Ok(Format::Zipkin)
     } else {
         Err(RequestError::ContentType { got: media_type, expected: "application/json" })
