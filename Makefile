@@ -25,8 +25,8 @@ deny: ## check licenses and sources of the dependencies
 bench: filter ## measure a line, a span and a request beside other crates, rotel and Envoy's own tracers
 	scripts/bench
 
-soak: filter ## send ten million requests through an Envoy with the filter and check its memory
-	scripts/soak
+soak: filter ## send requests through the whole chain while parts of it fail, and account for each of them; SOAK="--minutes 20"
+	scripts/soak $(SOAK)
 
 mutants: ## change core and the filter's logic at each place and list the changes that no test notices (an hour)
 	scripts/mutants

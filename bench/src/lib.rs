@@ -4,13 +4,15 @@
 //! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
 //! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
 //! - [`sizes`]: bytes of a span and of a log line;
-//! - [`soak`]: memory of an Envoy with the filter under load.
+//! - [`memory`]: memory of an Envoy with the filter under load;
+//! - [`soak`]: the whole chain under faults, with an account of every request.
 
 pub mod delivery;
 pub mod figures;
 pub mod filter;
 mod h2load;
 pub mod ingest;
+pub mod memory;
 mod service;
 pub mod sizes;
 pub mod soak;
