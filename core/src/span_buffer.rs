@@ -92,6 +92,24 @@ impl SpanBuffer {
         self.bytes.len().saturating_sub(self.start)
     }
 
+    /// Returns the number of buffered bytes at which a pause that starts now must end, so that spans are not dropped
+    /// during it: half of the way to the limit, but at most seven eighths of the limit.
+    ///
+    /// ```
+    /// use logtracer_core::span_buffer::SpanBuffer;
+    ///
+    /// let mut buffer = SpanBuffer::new(1000);
+    /// assert_eq!(buffer.retry_mark(), 500);
+    /// buffer.push(|out| out.extend_from_slice(&[0; 500]));
+    /// assert_eq!(buffer.retry_mark(), 750);
+    /// buffer.push(|out| out.extend_from_slice(&[0; 400]));
+    /// assert_eq!(buffer.retry_mark(), 875); // exceeded already
+    /// ```
+    pub fn retry_mark(&self) -> usize {
+        let half_way = self.bytes() + self.max_bytes.saturating_sub(self.bytes()) / 2;
+        half_way.min(self.max_bytes - self.max_bytes / 8)
+    }
+
     /// Returns true if no span is buffered.
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()

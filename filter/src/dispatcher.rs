@@ -37,6 +37,18 @@ impl Dispatcher {
         self.roots.get(&root)?.plugin()
     }
 
+    /// Ends a root. Returns false if it waits for its callouts. The VM, and with it every callout, ends with its last
+    /// root: then nothing more can be delivered.
+    fn done(&mut self, id: u32) -> bool {
+        let is_last = self.roots.iter().all(|(other, root)| *other == id || !root.is_active());
+        let Some(root) = self.roots.get_mut(&id) else { return true };
+        if !is_last {
+            return root.on_done();
+        }
+        self.roots.values_mut().for_each(Root::on_vm_end);
+        true
+    }
+
     fn delete(&mut self, id: u32) {
         if self.streams.remove(&id).is_none()
             && let Some(mut root) = self.roots.remove(&id)
@@ -161,7 +173,7 @@ mod exports {
     /// A stream is done at once. A root may need time to send its spans.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_done(id: u32) -> u32 {
-        with_dispatcher(|dispatcher| dispatcher.roots.get_mut(&id).is_none_or(|root| root.on_done())).into()
+        with_dispatcher(|dispatcher| dispatcher.done(id)).into()
     }
 
     #[unsafe(no_mangle)]

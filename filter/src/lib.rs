@@ -39,6 +39,7 @@ mod node;
 mod plugin;
 mod propagation;
 mod properties;
+mod recovery;
 mod reporter;
 mod request;
 mod request_head;

@@ -15,10 +15,11 @@ use logtracer_core::Backoff;
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
+use crate::recovery::Recovery;
 
 /// The maximum number of callouts in flight. Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
-/// The number of attempts before a batch is dropped.
+/// The number of attempts before a batch is dropped that fails although others are delivered.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -55,7 +56,7 @@ pub(crate) enum SendResult {
     RequestRejected(usize),
     /// A single span is too large for one request.
     TooLarge(usize),
-    /// This was the last of [`MAX_ATTEMPTS`].
+    /// This was at least the last of [`MAX_ATTEMPTS`], and other batches were delivered meanwhile.
     RetriesExhausted(usize),
 }
 
@@ -65,6 +66,8 @@ struct Delivery {
     batch: Batch,
     attempts: u32,
     sent_at: u64,
+    /// The number of successes before the first attempt.
+    successes: u64,
 }
 
 /// The state of the delivery to the exporter.
@@ -76,10 +79,17 @@ pub(crate) struct Reporter {
     waiting: VecDeque<Delivery>,
     /// Counts the outages since the last success.
     backoff: Backoff,
-    /// Nothing is sent before this time.
+    /// Nothing is sent before this time,
     backoff_until: u64,
+    /// except after this time, if the buffer holds this number of bytes. It would overflow during the whole pause.
+    earliest: u64,
+    retry_mark: usize,
     /// When the last outage was counted.
     failed_at: u64,
+    /// The number of batches that the exporter accepted.
+    successes: u64,
+    /// Shared with the other roots of the worker.
+    recovery: Recovery,
 }
 
 impl Default for Reporter {
@@ -89,12 +99,21 @@ impl Default for Reporter {
             waiting: VecDeque::new(),
             backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF),
             backoff_until: 0,
+            earliest: 0,
+            retry_mark: usize::MAX,
             failed_at: 0,
+            successes: 0,
+            recovery: Recovery::default(),
         }
     }
 }
 
 impl Reporter {
+    /// Creates a reporter that shares its successes with other roots.
+    pub(crate) fn new(recovery: Recovery) -> Self {
+        Self { recovery, ..Self::default() }
+    }
+
     /// Returns the number of callouts without a response.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -147,16 +166,21 @@ impl Reporter {
         // A clock that is set back must not extend the back-off.
         let longest = (MAX_RETRY_AFTER + FIRST_BACKOFF).as_nanos() as u64;
         self.backoff_until = self.backoff_until.min(now.saturating_add(longest));
-        while now >= self.backoff_until && self.in_flight.len() < self.max_in_flight() {
+        self.earliest = self.earliest.min(self.backoff_until);
+        if self.is_failing() && self.recovery.is_after(self.failed_at) {
+            // Another root delivered a batch.
+            self.backoff_until = 0;
+        }
+        while self.may_send(now, buffer) && self.in_flight.len() < self.max_in_flight() {
             let next = self.waiting.pop_front().or_else(|| {
                 let is_due = flush == Flush::All || limits.has_full_batch(buffer);
                 let batch = if is_due { limits.take_batch(buffer) } else { None };
-                batch.map(|batch| Delivery { batch, attempts: 0, sent_at: now })
+                batch.map(|batch| Delivery { batch, attempts: 0, sent_at: now, successes: self.successes })
             })?;
             let delivery = Delivery { attempts: next.attempts + 1, sent_at: now, ..next };
             match call(&delivery.batch.bytes) {
                 Some(token) => self.in_flight.push((token, delivery)),
-                None => return Some(self.fail(delivery, None, now, random)),
+                None => return Some(self.fail(delivery, None, now, random, buffer)),
             }
         }
         None
@@ -170,6 +194,7 @@ impl Reporter {
         response: Response,
         now: u64,
         random: u64,
+        buffer: &SpanBuffer,
     ) -> Option<(SendResult, Duration)> {
         let index = self.in_flight.iter().position(|(known, _)| *known == token)?;
         let (_, delivery) = self.in_flight.swap_remove(index);
@@ -177,7 +202,9 @@ impl Reporter {
         let spans = delivery.batch.spans();
         let result = match response.status {
             Some(200..=299) => {
+                self.successes += 1;
                 // A callout that was made before an outage does not prove that the outage is over.
+                self.recovery.set(delivery.sent_at);
                 if !self.is_failing() || delivery.sent_at > self.failed_at {
                     self.backoff.reset();
                     self.backoff_until = 0;
@@ -187,7 +214,7 @@ impl Reporter {
             Some(413) => self.split(delivery),
             // Of all 4xx only 408 and 429 allow another attempt.
             Some(status @ 400..=499) if status != 408 && status != 429 => SendResult::RequestRejected(spans),
-            _ => self.fail(delivery, response.retry_after, now, random),
+            _ => self.fail(delivery, response.retry_after, now, random, buffer),
         };
         Some((result, duration))
     }
@@ -197,13 +224,18 @@ impl Reporter {
         if self.is_failing() { 1 } else { MAX_BATCHES }
     }
 
+    /// Returns whether no pause is in progress, or it must end early.
+    fn may_send(&self, now: u64, buffer: &SpanBuffer) -> bool {
+        now >= self.backoff_until || (now >= self.earliest && buffer.bytes() >= self.retry_mark)
+    }
+
     fn split(&mut self, delivery: Delivery) -> SendResult {
         let spans = delivery.batch.spans();
         let Some((first, second)) = delivery.batch.split_in_half() else {
             return SendResult::TooLarge(spans);
         };
         for batch in [second, first] {
-            self.waiting.push_front(Delivery { batch, attempts: 0, sent_at: delivery.sent_at });
+            self.waiting.push_front(Delivery { batch, attempts: 0, ..delivery });
         }
         SendResult::Split(spans)
     }
@@ -214,20 +246,28 @@ impl Reporter {
         retry_after: Option<Duration>,
         now: u64,
         random: u64,
+        buffer: &SpanBuffer,
     ) -> SendResult {
         // Callouts that were in flight together fail in the same outage, which extends the back-off once.
-        if !self.is_failing() || delivery.sent_at > self.failed_at {
+        let is_new = !self.is_failing() || delivery.sent_at > self.failed_at;
+        if is_new {
             self.failed_at = now;
+            let shortest = Backoff::new(FIRST_BACKOFF, FIRST_BACKOFF).next(random);
+            self.earliest = now.saturating_add(shortest.as_nanos() as u64);
             self.backoff_until = now.saturating_add(self.backoff.next(random).as_nanos() as u64);
+            self.retry_mark = buffer.retry_mark();
         }
         if let Some(retry_after) = retry_after {
             let nanos = retry_after.min(MAX_RETRY_AFTER).as_nanos() as u64;
-            // Never earlier than requested, and spread over a second.
+            // Never earlier than requested, and spread over a second. A request for a short pause ends a long one.
             let spread = random % (FIRST_BACKOFF.as_nanos() as u64);
-            self.backoff_until = self.backoff_until.max(now.saturating_add(nanos + spread));
+            let requested = now.saturating_add(nanos + spread);
+            self.earliest = self.earliest.max(requested);
+            self.backoff_until = if is_new { self.earliest } else { self.backoff_until.max(requested) };
         }
         let spans = delivery.batch.spans();
-        if delivery.attempts >= MAX_ATTEMPTS {
+        // In an outage no attempt can succeed, so its attempts drop no batch.
+        if delivery.attempts >= MAX_ATTEMPTS && self.successes > delivery.successes {
             return SendResult::RetriesExhausted(spans);
         }
         self.waiting.push_back(delivery);

@@ -10,10 +10,13 @@ use crate::dropped_log::DroppedLog;
 use crate::hostcalls::{self, LogLevel, MapType};
 use crate::metrics::{self, Metric, SharedGauge};
 use crate::plugin::Plugin;
+use crate::recovery::Recovery;
 use crate::reporter::{Flush, MAX_ATTEMPTS, Reporter, Response, SendResult};
 
 /// The longest time between two ticks, and so between two updates of the metrics.
 const MAX_TICK: Duration = Duration::from_secs(5);
+/// The same in an outage: a tick finds that another root has delivered a batch, or that the buffer has become full.
+const OUTAGE_TICK: Duration = Duration::from_millis(500);
 
 /// One plugin configuration in one worker.
 #[derive(Debug)]
@@ -64,6 +67,9 @@ impl Root {
         let first = plugin.flush_interval().mul_f64(0.5 + (random() % 512) as f64 / 1024.0);
         let now = hostcalls::now_monotonic_nanos();
         self.flush_at = after(now, first);
+        if let Some(exporter) = &plugin.config.exporter {
+            self.reporter = Reporter::new(Recovery::of(exporter));
+        }
         self.set_tick(&plugin, now);
         self.plugin = Some(Rc::new(plugin));
         true
@@ -92,9 +98,13 @@ impl Root {
         let was_failing = self.reporter.is_failing();
         let now = hostcalls::now_monotonic_nanos();
         let response = Response { status, retry_after };
-        let Some((result, duration)) = self.reporter.on_response(token, response, now, random()) else {
-            return;
-        };
+        let Some(plugin) = self.plugin.clone() else { return };
+        let answered = plugin
+            .buffer
+            .try_borrow()
+            .ok()
+            .and_then(|buffer| self.reporter.on_response(token, response, now, random(), &buffer));
+        let Some((result, duration)) = answered else { return };
         metrics::count(Metric::Callouts);
         metrics::add(Metric::CalloutMilliseconds, duration.as_millis() as i64);
         match result {
@@ -108,12 +118,10 @@ impl Root {
             result => self.report(result, status, was_failing),
         }
         // The next batch may be sent now.
-        if let Some(plugin) = self.plugin.clone() {
-            let flush = if self.is_draining { Flush::All } else { Flush::Due };
-            self.send(&plugin, flush, now);
-            if !self.is_draining {
-                self.set_tick(&plugin, now);
-            }
+        let flush = if self.is_draining { Flush::All } else { Flush::Due };
+        self.send(&plugin, flush, now);
+        if !self.is_draining {
+            self.set_tick(&plugin, now);
         }
         if self.is_draining && self.reporter.in_flight() == 0 {
             self.drop_remaining();
@@ -122,8 +130,13 @@ impl Root {
         self.update_metrics();
     }
 
-    /// Sends the whole buffer, because the configuration was replaced or the worker ends. Returns false if callouts
-    /// are in flight: Envoy then waits for [`hostcalls::done`].
+    /// Returns whether the root is configured and not replaced.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.plugin.is_some() && !self.is_draining
+    }
+
+    /// Sends the whole buffer, because the configuration was replaced. Returns false if callouts are in flight: Envoy
+    /// then waits for [`hostcalls::done`].
     pub(crate) fn on_done(&mut self) -> bool {
         self.is_draining = true;
         self.reporter.end_backoff();
@@ -136,6 +149,14 @@ impl Root {
         }
         self.update_metrics();
         is_done
+    }
+
+    /// Drops all spans, because the VM ends: Envoy exits, or no listener has the filter any more. Envoy runs no callout
+    /// after that, and may make no other callback.
+    pub(crate) fn on_vm_end(&mut self) {
+        self.is_draining = true;
+        self.drop_remaining();
+        self.update_metrics();
     }
 
     /// Drops the spans that were buffered after [`Self::on_done`]: this is the last callback.
@@ -165,7 +186,8 @@ impl Root {
         let next = next_send.map_or(self.flush_at, |at| at.min(self.flush_at));
         // A tick that comes too early has nothing to send.
         let wait = Duration::from_nanos(next.saturating_sub(now)) + Duration::from_millis(1);
-        hostcalls::set_tick_period(wait.min(MAX_TICK));
+        let longest = if self.reporter.is_failing() { OUTAGE_TICK } else { MAX_TICK };
+        hostcalls::set_tick_period(wait.min(longest));
     }
 
     fn send(&mut self, plugin: &Plugin, flush: Flush, now: u64) {
@@ -229,7 +251,11 @@ impl Root {
     fn drop_remaining(&mut self) {
         let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.drop_buffered());
         let spans = self.reporter.drop_all() + buffered;
-        metrics::add(Metric::DroppedShutdown, spans as i64);
+        if spans > 0 {
+            metrics::add(Metric::DroppedShutdown, spans as i64);
+            // Not limited in rate, because nothing follows.
+            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: shutdown"));
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn flush(reporter: &mut Reporter, now: u64, buffer: &mut SpanBuffer, tokens: &mu
 }
 
 fn respond(reporter: &mut Reporter, token: u32, response: Response, now: u64) -> Option<SendResult> {
-    reporter.on_response(token, response, now, 0).map(|(result, _)| result)
+    reporter.on_response(token, response, now, 0, &buffer_of(0)).map(|(result, _)| result)
 }
 
 /// A callout that was made before an outage does not prove that the outage is over.
@@ -72,7 +72,7 @@ fn spans_are_delivered_after_the_response() {
     assert_eq!(flush(&mut reporter, 0, &mut buffer, &mut tokens), [10, 10, 5]);
     assert_eq!((reporter.in_flight(), reporter.spans()), (3, 25));
     let expected = (SendResult::Delivered(10), Duration::from_secs(1));
-    assert_eq!(reporter.on_response(2, status(200), SECOND, 0), Some(expected));
+    assert_eq!(reporter.on_response(2, status(200), SECOND, 0, &buffer), Some(expected));
     assert_eq!(respond(&mut reporter, 2, status(200), SECOND), None);
     assert_eq!(respond(&mut reporter, 99, status(200), SECOND), None);
     assert_eq!((reporter.in_flight(), reporter.spans()), (2, 15));
@@ -132,23 +132,98 @@ fn one_outage_is_one_failure() {
 #[test]
 fn the_backoff_doubles_up_to_a_limit() {
     let (mut reporter, mut buffer, mut now) = (Reporter::default(), buffer_of(1), 0);
-    let mut backoffs = Vec::new();
-    loop {
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
         let result = reporter.flush(Flush::All, now, u64::MAX, &mut buffer, LIMITS, |_| None);
-        match result {
-            Some(SendResult::Retrying(1)) => backoffs.push((reporter.backoff_until - now) / (SECOND / 2)),
-            other => {
-                assert_eq!(other, Some(SendResult::RetriesExhausted(1)));
-                break;
-            }
-        }
+        assert_eq!(result, Some(SendResult::Retrying(1)));
+        pauses.push((reporter.backoff_until - now).div_ceil(SECOND));
         now = reporter.backoff_until;
     }
-    assert_eq!(backoffs.len(), MAX_ATTEMPTS as usize - 1);
-    for (index, backoff) in backoffs.iter().enumerate() {
-        let longest = 2u64 << index;
-        assert!((longest / 2..=longest).contains(backoff), "{backoffs:?}");
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+}
+
+/// An outage of any length drops no batch. A batch that fails although others are delivered is dropped.
+#[test]
+fn only_a_batch_that_fails_alone_exhausts_its_attempts() {
+    let (mut reporter, mut buffer, mut tokens) = (Reporter::default(), buffer_of(1), 0);
+    for _ in 0..2 * MAX_ATTEMPTS {
+        let now = reporter.backoff_until;
+        assert_eq!(flush(&mut reporter, now, &mut buffer, &mut tokens), [1]);
+        assert_eq!(respond(&mut reporter, tokens, status(503), now), Some(SendResult::Retrying(1)));
     }
+    reporter.successes += 1;
+    let now = reporter.backoff_until;
+    assert_eq!(flush(&mut reporter, now, &mut buffer, &mut tokens), [1]);
+    assert_eq!(respond(&mut reporter, tokens, status(503), now), Some(SendResult::RetriesExhausted(1)));
+}
+
+/// A long pause ends when the buffer is half of the way to full, but not before the shortest pause.
+#[test]
+fn a_pause_ends_before_the_buffer_overflows() {
+    const BYTES: usize = 1000;
+    let (mut reporter, mut buffer, mut tokens) = (Reporter::default(), SpanBuffer::new(BYTES), 0);
+    let push = |buffer: &mut SpanBuffer, spans| {
+        for _ in 0..spans {
+            buffer.push(|out| out.extend([0; 10]));
+        }
+    };
+    push(&mut buffer, 1);
+    let mut now = SECOND;
+    let fail = |reporter: &mut Reporter, buffer: &mut SpanBuffer, tokens: &mut u32, now| {
+        let sent = flush(reporter, now, buffer, tokens).len();
+        for token in (0..sent as u32).map(|back| *tokens - back) {
+            reporter.on_response(token, status(503), now, u64::MAX, buffer);
+        }
+        sent
+    };
+    // The full pauses of five failures are 1, 2, 4, 8 and 16 seconds.
+    for _ in 0..5 {
+        assert_eq!(fail(&mut reporter, &mut buffer, &mut tokens, now), 1);
+        now = reporter.backoff_until;
+    }
+    now = reporter.failed_at + SECOND;
+    push(&mut buffer, 49);
+    assert_eq!(fail(&mut reporter, &mut buffer, &mut tokens, now), 0, "490 of 1000 bytes");
+    push(&mut buffer, 1);
+    assert_eq!(fail(&mut reporter, &mut buffer, &mut tokens, now - SECOND / 2), 0, "the shortest pause");
+    for (spans, due) in [(0, true), (24, false), (1, true), (12, false), (1, true), (0, true), (50, true)] {
+        push(&mut buffer, spans);
+        now += SECOND;
+        assert_eq!(
+            fail(&mut reporter, &mut buffer, &mut tokens, now),
+            usize::from(due),
+            "{} bytes",
+            buffer.bytes()
+        );
+    }
+}
+
+/// One success ends the pauses of all roots, but an older one does not.
+#[test]
+fn a_success_of_another_root_ends_the_pause() {
+    let recovery = Recovery::default();
+    let mut roots = [0; 2].map(|_| (Reporter::new(recovery.clone()), buffer_of(30), 0));
+    for _ in 0..4 {
+        let now = roots.iter().map(|(reporter, ..)| reporter.backoff_until).max().unwrap() + SECOND;
+        for (reporter, buffer, tokens) in &mut roots {
+            flush(reporter, now, buffer, tokens);
+            for token in 1..=*tokens {
+                respond(reporter, token, NO_RESPONSE, now);
+            }
+        }
+    }
+    let [(first, buffer, tokens), (second, other_buffer, other_tokens)] = &mut roots;
+    let failed_at = second.failed_at;
+    recovery.set(failed_at);
+    assert!(flush(second, failed_at + 1, other_buffer, other_tokens).is_empty());
+    let now = first.backoff_until;
+    assert_eq!(flush(first, now, buffer, tokens), [10]);
+    respond(first, *tokens, status(200), now + 1);
+    assert!(now + 1 < second.backoff_until + SECOND);
+    second.backoff_until = now + 20 * SECOND;
+    assert_eq!(flush(second, now + 2, other_buffer, other_tokens), [10]);
+    respond(second, *other_tokens, status(200), now + 3);
+    assert_eq!(flush(second, now + 3, other_buffer, other_tokens), [10, 10]);
 }
 
 /// Rule 78.
@@ -160,6 +235,16 @@ fn retry_after_is_respected_up_to_a_limit() {
         let busy = Response { status: Some(429), retry_after: Some(Duration::from_secs(retry_after)) };
         assert_eq!(respond(&mut reporter, 1, busy, 0), Some(SendResult::Retrying(1)));
         assert_eq!(reporter.backoff_until, expected, "{retry_after} seconds");
+    }
+    // A long pause is shortened, but not to less than the shortest pause.
+    for (retry_after, expected) in [(2, 2 * SECOND), (0, SECOND / 2)] {
+        let (mut reporter, mut buffer, mut tokens, mut now) = (Reporter::default(), buffer_of(1), 0, 0);
+        for retry_after in [None, None, None, None, None, Some(Duration::from_secs(retry_after))] {
+            now = reporter.backoff_until;
+            flush(&mut reporter, now, &mut buffer, &mut tokens);
+            respond(&mut reporter, tokens, Response { status: Some(429), retry_after }, now);
+        }
+        assert_eq!(reporter.backoff_until - now, expected, "{retry_after} seconds");
     }
 }
 
@@ -222,7 +307,7 @@ proptest! {
                 .copied()
                 .unwrap_or(Response { status: Some(429), retry_after: Some(Duration::from_secs(random % 9)) });
             let oldest = reporter.in_flight.iter().map(|(token, _)| *token).min();
-            let received = oldest.and_then(|token| reporter.on_response(token, response, now, random));
+            let received = oldest.and_then(|token| reporter.on_response(token, response, now, random, &buffer));
             results.extend(received.map(|(result, _)| result));
             for result in results {
                 done += match result {

@@ -79,6 +79,13 @@ impl Envoy {
         self.process.stop();
     }
 
+    /// Starts to drain its listeners, which takes one second. Envoy continues to run.
+    pub fn drain(&self) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/drain_listeners?graceful", self.admin.0);
+        let response = client()?.post(url).send().and_then(reqwest::blocking::Response::error_for_status);
+        response.map(drop).map_err(Error::when("Envoy's admin interface"))
+    }
+
     /// The file of its stdout, which holds only log lines.
     pub fn stdout(&self) -> &Path {
         self.process.stdout()

@@ -85,6 +85,29 @@ impl Proxy {
         Self::start_with_bootstrap(workers, node, listeners, origin, clusters, json!({}))
     }
 
+    /// Starts Envoy with two workers, which sends the filter's statistics to a statsd server on a UDP port, for the last
+    /// time when it ends. It has no others.
+    pub fn start_with_statsd(
+        node: Value,
+        listeners: &[Listener],
+        exporter: u16,
+        statsd: u16,
+    ) -> Result<Proxy> {
+        let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        let mut socket = address(statsd);
+        socket["socket_address"]["protocol"] = "UDP".into();
+        let sink = json!({ "name": "envoy.stat_sinks.statsd", "typed_config": {
+            "@type": "type.googleapis.com/envoy.config.metrics.v3.StatsdSink",
+            "address": socket,
+        } });
+        let bootstrap = json!({
+            "stats_sinks": [sink],
+            "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": [{ "prefix": "wasmcustom." }] } } },
+        });
+        Self::start_with_bootstrap(2, node, listeners, origin, clusters, bootstrap)
+    }
+
     /// Starts Envoy in front of other services: names of clusters and their ports of 127.0.0.1. The listeners have the
     /// routes to them.
     pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {

@@ -100,7 +100,7 @@ fn a_new_configuration_flushes_the_old_one() {
     assert_eq!(spans(&proxy)["sent"], 3);
 }
 
-/// A VM with callouts in flight ends: its gauges return to 0. The spans in flight are not tracked any more.
+/// A VM with callouts in flight ends: its gauges return to 0, and the spans in flight are dropped.
 #[test]
 fn a_removed_vm_leaves_no_gauge_behind() {
     let collector = Collector::start().unwrap();
@@ -116,7 +116,7 @@ fn a_removed_vm_leaves_no_gauge_behind() {
 
     proxy.replace(&[other]).unwrap();
     wait::until("the end", || Some(()).filter(|()| in_flight() == 0)).unwrap();
-    wait_for(&proxy, "the end of the gauge", &[("buffered", 1)]);
+    wait_for(&proxy, "the end of the gauge", &[("buffered", 1), ("dropped_shutdown", 1)]);
 }
 
 /// The exporter does not respond, and requests are answered all the same.

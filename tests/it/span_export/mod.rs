@@ -3,6 +3,7 @@
 mod buffer;
 mod failures;
 mod metrics;
+mod shutdown;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,12 @@ fn with_exporter(mut exporter: Value) -> Value {
 /// Sends a request in a new trace.
 #[track_caller]
 fn send(proxy: &Proxy, number: u128) {
-    let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+    send_to(proxy, "inbound", number);
+}
+
+#[track_caller]
+fn send_to(proxy: &Proxy, listener: &str, number: u128) {
+    let mut connection = Connection::open(proxy.address(listener)).unwrap();
     let b3 = format!("{}-{CALLER}-1", trace(number));
     connection.send(format!("GET /origin/ok HTTP/1.1\r\nhost: shop\r\nb3: {b3}\r\n\r\n")).unwrap();
     assert_eq!(connection.response().unwrap().status(), 200);
