@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     log_records_delivered: Family<SinkLabel, Counter>,
     spans_dropped: Family<SinkReasonLabels, Counter>,
     log_records_dropped: Family<SinkReasonLabels, Counter>,
+    spans_truncated: Family<SinkLabel, Counter>,
     delivery_retries: Family<SinkLabel, Counter>,
     dead_letters: Family<SinkLabel, Gauge>,
     dead_letters_evicted: Family<SinkLabel, Counter>,
@@ -125,6 +126,7 @@ impl Metrics {
             log_records_delivered: add(r, "log_records_delivered", "Log records that a sink accepted"),
             spans_dropped: add(r, "spans_dropped", "Spans dropped for a sink"),
             log_records_dropped: add(r, "log_records_dropped", "Log records dropped for a sink"),
+            spans_truncated: add(r, "spans_truncated", "Spans truncated to fit in a request to a sink"),
             delivery_retries: add(r, "delivery_retries", "Failed requests to a sink that are retried"),
             dead_letters: add(r, "dead_letters", "Dead letters of a sink"),
             dead_letters_evicted: add(
@@ -166,6 +168,13 @@ impl Metrics {
         Tally {
             spans: Counter::clone(&self.spans_dropped.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_dropped.get_or_create(&label)),
+        }
+    }
+
+    /// Counts spans that were truncated for this sink.
+    pub(crate) fn count_truncated(&self, sink: &str, spans: u32) {
+        if spans > 0 {
+            self.spans_truncated.get_or_create(&SinkLabel::new(sink)).inc_by(spans.into());
         }
     }
 
@@ -248,6 +257,7 @@ mod tests {
         }
         metrics.delivered("a");
         metrics.dropped("a", "b");
+        metrics.count_truncated("a", 1);
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);
         metrics.count_evicted("a", 1);

@@ -206,7 +206,7 @@ async fn start_sink(
     let access = Access { project: config.project.clone(), auth: config.auth };
     match spec {
         SinkSpec::Store => workers.spawn(deliver::run(store.clone(), source, stop)),
-        SinkSpec::Stdout => workers.spawn(deliver::run(Stdout, source, stop)),
+        SinkSpec::Stdout => workers.spawn(deliver::run(Stdout::new(), source, stop)),
         SinkSpec::Otlp(url) => workers.spawn(deliver::run(Otlp::new(url)?, source, stop)),
         SinkSpec::Zipkin(url) => workers.spawn(deliver::run(Zipkin::new(url)?, source, stop)),
         SinkSpec::CloudTrace => {

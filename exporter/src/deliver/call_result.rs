@@ -77,6 +77,7 @@ impl<S: Sink> Delivery<S> {
                     self.requeue(attempt, round, &reason, retry_after);
                 }
             }
+            Err(DeliveryError::TooLarge { reason }) => self.halve_now(attempt, &reason).await,
             Err(DeliveryError::Rejected { reason }) => self.halve(attempt, &reason).await,
             Err(DeliveryError::Undeliverable { reason }) => self.move_to_dead_letters(attempt, &reason).await,
         }
@@ -97,6 +98,7 @@ impl<S: Sink> Delivery<S> {
                 self.settle(&attempt.chunk, items);
             }
         }
+        self.metrics.count_truncated(&self.name, accepted.truncated);
         self.accepted += 1;
         self.dead_letters_in_a_row = 0;
         self.throttle.succeed();
@@ -136,6 +138,10 @@ impl<S: Sink> Delivery<S> {
         if self.dead_letters_in_a_row >= MAX_DEAD_LETTERS_IN_A_ROW {
             return self.move_to_dead_letters(attempt, reason).await;
         }
+        self.halve_now(attempt, reason).await;
+    }
+
+    async fn halve_now(&mut self, attempt: Attempt, reason: &str) {
         match attempt.chunk.halves() {
             Halves::Two(first, second) => self.queue.push_split([first, second].into_iter()),
             Halves::One(chunk) => self.move_to_dead_letters(chunk.into(), reason).await,
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn a_chunk_that_fails_long_while_others_are_accepted_is_stuck() {
         let start = Instant::now();
-        let slice = Slice { origin: Origin::Batch(1), items: 1, body: body(&["a"]) };
+        let slice = Slice::new(Origin::Batch(1), 1, body(&["a"]));
         for (failures, accepted, after, expected) in [
             (8, 8, SUSPICIOUS_AFTER, true),
             (7, 8, SUSPICIOUS_AFTER, false),

@@ -2,12 +2,13 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::otlp::Signal;
 use crate::otlp::check;
-use crate::otlp::envelope::{Envelope, ResourceItems};
+use crate::otlp::envelope::{Envelope, Part};
 
 /// The items of one call, in one or more slices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +18,58 @@ pub(crate) struct Chunk {
 }
 
 /// A request or a part of one, and its origin.
+///
+/// A part shares the bytes of its request, and is encoded when it is sent: the parts of a request can be far larger
+/// than the request, because each repeats its resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) origin: Origin,
     pub(crate) items: u32,
+    /// About the size of the body.
+    bytes: usize,
     /// The request of the signal as protobuf.
-    pub(crate) body: Bytes,
+    request: Bytes,
+    /// The indices of the items in the request. `None` is the whole request.
+    range: Option<Range<u32>>,
+}
+
+impl Slice {
+    pub(crate) fn new(origin: Origin, items: u32, request: Bytes) -> Self {
+        Self { origin, items, bytes: request.len(), request, range: None }
+    }
+
+    /// Returns the request of the signal with the items of the slice, as protobuf.
+    pub(crate) fn body(&self) -> Bytes {
+        match &self.range {
+            None => self.request.clone(),
+            Some(_) => self.envelope().map_or_else(|_| self.request.clone(), |envelope| envelope.to_body()),
+        }
+    }
+
+    /// Returns about the size of the body.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn envelope(&self) -> Result<Envelope, prost::DecodeError> {
+        let mut envelope = Envelope::from_body(&self.request)?;
+        if let Some(range) = &self.range {
+            envelope.retain_range(range);
+        }
+        Ok(envelope)
+    }
+
+    fn part(&self, part: Part) -> Self {
+        let start = self.range.as_ref().map_or(0, |range| range.start);
+        let range = start + part.items.start..start + part.items.end;
+        Self {
+            origin: self.origin,
+            items: range.end - range.start,
+            bytes: part.bytes,
+            request: self.request.clone(),
+            range: Some(range),
+        }
+    }
 }
 
 /// The place where a slice is stored until it is delivered.
@@ -56,17 +103,27 @@ impl Chunk {
     }
 
     /// Returns the requests. Their concatenation is one request.
-    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Bytes> {
-        self.slices.iter().map(|slice| &slice.body)
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = Bytes> {
+        self.slices.iter().map(Slice::body)
+    }
+
+    /// Decodes the requests down to their items, one at a time.
+    pub(crate) fn envelopes(&self) -> impl Iterator<Item = Result<Envelope, String>> {
+        self.slices.iter().map(|slice| {
+            if slice.range.is_none() && check::is_too_large(self.signal, &slice.request) {
+                return Err("it takes too much memory when decoded".to_owned());
+            }
+            slice.envelope().map_err(|error| error.to_string())
+        })
     }
 
     /// Returns all requests as one.
     pub(crate) fn body(&self) -> Bytes {
         match &self.slices[..] {
-            [slice] => slice.body.clone(),
-            slices => {
+            [slice] => slice.body(),
+            _ => {
                 let mut body = Vec::with_capacity(self.bytes());
-                slices.iter().for_each(|slice| body.extend_from_slice(&slice.body));
+                self.bodies().for_each(|of_slice| body.extend_from_slice(&of_slice));
                 body.into()
             }
         }
@@ -76,8 +133,9 @@ impl Chunk {
         self.slices.iter().map(|slice| slice.items).fold(0, u32::saturating_add)
     }
 
+    /// Returns about the size of the body.
     pub(crate) fn bytes(&self) -> usize {
-        self.bodies().map(Bytes::len).sum()
+        self.slices.iter().map(Slice::bytes).sum()
     }
 
     /// Adds a slice of the same signal.
@@ -131,15 +189,7 @@ impl Chunk {
                 items.flat_map(|scope_items| &scope_items.items).map(|item| key(item)).collect();
             for wanted in keys {
                 let mut envelope = envelope.clone();
-                for scope_items in
-                    envelope.resources.iter_mut().flat_map(|resource_items| &mut resource_items.scopes)
-                {
-                    scope_items.items.retain(|item| key(item) == wanted);
-                }
-                envelope.resources.iter_mut().for_each(|resource_items| {
-                    resource_items.scopes.retain(|scope_items| !scope_items.items.is_empty());
-                });
-                envelope.resources.retain(ResourceItems::has_items);
+                envelope.retain_items(|item| key(item) == wanted);
                 self.put_under(wanted, &mut chunks, slice.origin, &envelope);
             }
         }
@@ -156,41 +206,40 @@ impl Chunk {
     }
 }
 
-/// The smaller slices of a slice, encoded one at a time: together they can be far larger than the slice, because each
-/// repeats its resource.
+/// The smaller slices of a slice.
 #[derive(Debug)]
 pub(super) struct Split {
-    origin: Origin,
-    envelopes: std::vec::IntoIter<Envelope>,
+    slice: Slice,
+    parts: std::vec::IntoIter<Part>,
 }
 
 impl Iterator for Split {
     type Item = Slice;
 
     fn next(&mut self) -> Option<Slice> {
-        let origin = self.origin;
-        self.envelopes.find_map(|envelope| slice_of(origin, &envelope))
+        self.parts.next().map(|part| self.slice.part(part))
     }
 }
 
 /// Splits a slice into smaller ones. Returns `None` if it cannot be read, or has another number of items than it states.
 pub(super) fn split(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Split> {
-    let envelopes = decode_slice(signal, slice)?.split(max_items, max_bytes).into_iter();
-    Some(Split { origin: slice.origin, envelopes })
+    let parts = decode_slice(signal, slice)?.parts(max_items, max_bytes).into_iter();
+    Some(Split { slice: slice.clone(), parts })
 }
 
 /// Decodes a slice down to its items. Returns `None` if it is unreadable: the receivers put only readable requests into
 /// the outbox, but its file can contain anything.
 fn decode_slice(signal: Signal, slice: &Slice) -> Option<Envelope> {
-    if check::is_too_large(signal, &slice.body) {
+    // A part was checked with its request.
+    if slice.range.is_none() && check::is_too_large(signal, &slice.request) {
         return None;
     }
-    Envelope::from_body(&slice.body).ok().filter(|envelope| envelope.items() == slice.items)
+    slice.envelope().ok().filter(|envelope| envelope.items() == slice.items)
 }
 
 fn slice_of(origin: Origin, envelope: &Envelope) -> Option<Slice> {
     let items = envelope.items();
-    (items > 0).then(|| Slice { origin, items, body: envelope.to_body() })
+    (items > 0).then(|| Slice::new(origin, items, envelope.to_body()))
 }
 
 #[cfg(test)]
@@ -231,7 +280,7 @@ pub(crate) mod tests {
 
     fn slice(id: i64, names: &[&str]) -> Slice {
         let items = u32::try_from(names.len()).unwrap();
-        Slice { origin: Origin::Batch(id), items, body: body(names) }
+        Slice::new(Origin::Batch(id), items, body(names))
     }
 
     #[test]
@@ -260,7 +309,7 @@ pub(crate) mod tests {
     #[test]
     fn an_unreadable_chunk_is_not_halved() {
         for body in [Bytes::from_static(b"\xff\xff"), body(&["a", "b", "c"])] {
-            let chunk = Chunk::new(Signal::Traces, Slice { origin: Origin::Batch(1), items: 2, body });
+            let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), 2, body));
             assert_eq!(chunk.clone().halves(), Halves::One(chunk));
         }
     }

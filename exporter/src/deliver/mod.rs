@@ -27,7 +27,7 @@ mod sink;
 mod tests;
 
 pub(crate) use chunk::{Chunk, Origin, Slice};
-pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink, decode};
+pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ impl<S: Sink> Delivery<S> {
             let wanted = if self.cursor.takes(batch.signal) { batch.items } else { 0 };
             self.ledger.enter(&batch, wanted);
             if wanted > 0 {
-                let slice = Slice { origin: Origin::Batch(batch.id), items: batch.items, body: batch.body };
+                let slice = Slice::new(Origin::Batch(batch.id), batch.items, batch.body);
                 self.queue.add(batch.signal, slice, now);
             }
         }

@@ -53,22 +53,14 @@ struct Filling {
     since: Instant,
 }
 
-/// A slice that is in no chunk yet.
-#[derive(Debug)]
-enum Incoming {
-    /// It fits in a chunk.
-    Fits(Slice),
-    /// It is too large for one chunk.
-    Split(Split),
-    /// It is too large, and cannot be split.
-    Whole(Slice),
-}
-
 /// The chunks of one sink, in the order in which they are sent.
 #[derive(Debug)]
 pub(super) struct Queue {
     pace: Pace,
-    incoming: VecDeque<(Signal, Incoming)>,
+    /// Slices that are in no chunk yet.
+    incoming: VecDeque<(Signal, Slice)>,
+    /// The slice that is being split, because it is too large for one chunk.
+    splitting: Option<(Signal, Split)>,
     ready: VecDeque<Attempt>,
     /// Chunks to retry.
     retries: VecDeque<Attempt>,
@@ -82,6 +74,7 @@ impl Queue {
         Self {
             pace,
             incoming: VecDeque::new(),
+            splitting: None,
             ready: VecDeque::new(),
             retries: VecDeque::new(),
             filling: Vec::new(),
@@ -91,31 +84,29 @@ impl Queue {
 
     /// Adds a slice. A slice that is too large for one call is split.
     pub(super) fn add(&mut self, signal: Signal, slice: Slice, now: Instant) {
-        let incoming = if slice.items <= self.pace.items && slice.body.len() <= self.pace.bytes {
-            Incoming::Fits(slice)
-        } else {
-            match split(signal, &slice, self.pace.items, self.pace.bytes) {
-                Some(split) => Incoming::Split(split),
-                None => Incoming::Whole(slice),
-            }
-        };
-        self.incoming.push_back((signal, incoming));
+        self.incoming.push_back((signal, slice));
         self.fill(now);
     }
 
     /// Fills chunks until one is ready.
     fn fill(&mut self, now: Instant) {
-        while self.ready.is_empty()
-            && let Some((signal, incoming)) = self.incoming.pop_front()
-        {
-            match incoming {
-                Incoming::Fits(slice) => self.gather(signal, slice, now),
-                Incoming::Whole(slice) => self.ready.push_back(Chunk::new(signal, slice).into()),
-                Incoming::Split(mut split) => {
-                    if let Some(slice) = split.next() {
-                        self.incoming.push_front((signal, Incoming::Split(split)));
-                        self.gather(signal, slice, now);
-                    }
+        while self.ready.is_empty() {
+            if let Some((signal, split)) = &mut self.splitting {
+                let signal = *signal;
+                match split.next() {
+                    Some(slice) => self.gather(signal, slice, now),
+                    None => self.splitting = None,
+                }
+                continue;
+            }
+            let Some((signal, slice)) = self.incoming.pop_front() else { return };
+            if slice.items <= self.pace.items && slice.bytes() <= self.pace.bytes {
+                self.gather(signal, slice, now);
+            } else {
+                self.splitting =
+                    split(signal, &slice, self.pace.items, self.pace.bytes).map(|split| (signal, split));
+                if self.splitting.is_none() {
+                    self.ready.push_back(Chunk::new(signal, slice).into());
                 }
             }
         }
@@ -129,7 +120,7 @@ impl Queue {
         };
         let Some(filling) = self.filling.get_mut(index) else { return };
         let fits = filling.chunk.items().saturating_add(slice.items) <= self.pace.items
-            && filling.chunk.bytes() + slice.body.len() <= self.pace.bytes;
+            && filling.chunk.bytes() + slice.bytes() <= self.pace.bytes;
         if fits {
             filling.chunk.push(slice);
         } else {
@@ -167,7 +158,8 @@ impl Queue {
 
     /// Returns the time at which [`next`](Self::next) has a chunk, if nothing is added before.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        if self.ready.is_empty() && self.retries.is_empty() && self.incoming.is_empty() {
+        let is_filled = self.incoming.is_empty() && self.splitting.is_none();
+        if self.ready.is_empty() && self.retries.is_empty() && is_filled {
             self.filling.iter().map(|filling| self.due(filling)).min()
         } else {
             Some(Instant::now())
@@ -188,7 +180,7 @@ mod tests {
     const PACE: Pace = Pace { calls: 1, items: 3, bytes: 1 << 20, linger: Duration::from_secs(1) };
 
     fn slice(origin: Origin, names: &[&str]) -> Slice {
-        Slice { origin, items: u32::try_from(names.len()).unwrap(), body: body(names) }
+        Slice::new(origin, u32::try_from(names.len()).unwrap(), body(names))
     }
 
     fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {
@@ -242,7 +234,7 @@ mod tests {
     fn a_slice_that_cannot_be_split_is_sent_whole() {
         let now = Instant::now();
         let mut queue = Queue::new(PACE);
-        let corrupt = Slice { origin: Origin::Batch(1), items: 9, body: body(&["a"]) };
+        let corrupt = Slice::new(Origin::Batch(1), 9, body(&["a"]));
         queue.add(Signal::Traces, corrupt, now);
         assert_eq!(drain(&mut queue, now), ["a"]);
     }

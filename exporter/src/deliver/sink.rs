@@ -3,11 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
-
 use super::Chunk;
-use crate::otlp::{Signal, check};
 
 /// A destination of spans, and of log records if it takes them.
 pub(crate) trait Sink: Send + Sync + 'static {
@@ -39,6 +35,8 @@ pub(crate) struct Pace {
 pub(crate) struct Accepted {
     /// Set if the sink rejected some of the items. It does not report which.
     pub(crate) rejected: Option<RejectedItems>,
+    /// The number of items that were truncated to get accepted.
+    pub(crate) truncated: u32,
 }
 
 /// The rejected items of an accepted chunk.
@@ -72,16 +70,8 @@ pub(crate) enum DeliveryError {
     Rejected { reason: String },
     /// The sink accepts no item of this chunk before the operator changes something.
     Undeliverable { reason: String },
+    /// Nothing was sent: a request with all items would be too large. One with a half of them may not be.
+    TooLarge { reason: String },
     /// Nothing was sent: the items have to be delivered as these chunks.
     Split { chunks: Vec<Chunk> },
-}
-
-/// Decodes the spans of a chunk. A chunk that takes too much memory is rejected; a half of it may not be.
-pub(crate) fn decode(chunk: &Chunk) -> Result<ExportTraceServiceRequest, DeliveryError> {
-    let body = chunk.body();
-    let rejected = |reason: String| DeliveryError::Rejected { reason };
-    if check::is_too_large(Signal::Traces, &body) {
-        return Err(rejected("the chunk takes too much memory when decoded".to_owned()));
-    }
-    ExportTraceServiceRequest::decode(body).map_err(|error| rejected(format!("cannot be decoded: {error}")))
 }

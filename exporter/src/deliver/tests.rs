@@ -239,7 +239,8 @@ async fn partially_rejected_chunks_are_counted_and_stored() {
     let mut world = World::new();
     world.append(&["a", "b", "c"]).await;
     world.deliver(PACE, |_| async {
-        Ok(Accepted { rejected: Some(RejectedItems { items: 1, reason: "too old".to_owned() }) })
+        let rejected = Some(RejectedItems { items: 1, reason: "too old".to_owned() });
+        Ok(Accepted { rejected, ..Default::default() })
     });
     world.drained().await;
     assert_eq!(world.counted(), (2, 1));
@@ -276,7 +277,7 @@ async fn a_chunk_is_split_as_the_sink_requires() {
                     let names: Vec<&str> =
                         names.iter().filter(|name| name.starts_with(letter)).map(String::as_str).collect();
                     let items = u32::try_from(names.len()).unwrap();
-                    Chunk::new(Signal::Traces, Slice { origin: Origin::Batch(1), items, body: body(&names) })
+                    Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), items, body(&names)))
                 };
                 Err(DeliveryError::Split { chunks: vec![of("a"), of("b")] })
             }

@@ -1,39 +1,75 @@
 //! Converting attribute values of OTLP to JSON and to text.
 
+use std::io;
+
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// Attributes that are serialized as a JSON object.
+#[derive(Debug)]
+pub(crate) struct JsonObject<'a>(pub(crate) &'a [KeyValue]);
+
+/// A value that is serialized as JSON. Bytes become hexadecimal digits; NaN and the infinities become strings.
+#[derive(Debug)]
+pub(crate) struct Json<'a>(pub(crate) Option<&'a AnyValue>);
+
+impl Serialize for JsonObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer
+            .collect_map(self.0.iter().map(|attribute| (&attribute.key, Json(attribute.value.as_ref()))))
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.and_then(|value| value.value.as_ref()) {
+            None => serializer.serialize_unit(),
+            Some(Any::StringValue(text)) => serializer.serialize_str(text),
+            Some(Any::BoolValue(boolean)) => serializer.serialize_bool(*boolean),
+            Some(Any::IntValue(number)) => serializer.serialize_i64(*number),
+            Some(Any::DoubleValue(number)) if number.is_finite() => serializer.serialize_f64(*number),
+            Some(Any::DoubleValue(number)) => serializer.collect_str(number),
+            Some(Any::ArrayValue(array)) => {
+                serializer.collect_seq(array.values.iter().map(|value| Json(Some(value))))
+            }
+            Some(Any::KvlistValue(list)) => JsonObject(&list.values).serialize(serializer),
+            Some(Any::BytesValue(bytes)) => serializer.serialize_str(&hex::encode(bytes)),
+            Some(Any::StringValueStrindex(index)) => serializer.serialize_i32(*index),
+        }
+    }
+}
 
 /// Converts attributes to a JSON object.
 pub(crate) fn object(attributes: &[KeyValue]) -> Value {
-    let members = attributes.iter().map(|attribute| (attribute.key.clone(), json(attribute.value.as_ref())));
-    Value::Object(members.collect::<Map<_, _>>())
+    // Cannot fail: the keys are strings.
+    serde_json::to_value(JsonObject(attributes)).unwrap_or_default()
 }
 
-/// Converts a value to JSON. Bytes become hexadecimal digits; NaN and the infinities become strings.
+/// Converts a value to JSON.
 pub(crate) fn json(value: Option<&AnyValue>) -> Value {
-    match value.and_then(|value| value.value.as_ref()) {
-        None => Value::Null,
-        Some(Any::StringValue(text)) => text.as_str().into(),
-        Some(Any::BoolValue(boolean)) => (*boolean).into(),
-        Some(Any::IntValue(number)) => (*number).into(),
-        Some(Any::DoubleValue(number)) => match serde_json::Number::from_f64(*number) {
-            Some(number) => Value::Number(number),
-            None => number.to_string().into(),
-        },
-        Some(Any::ArrayValue(array)) => array.values.iter().map(|value| json(Some(value))).collect(),
-        Some(Any::KvlistValue(list)) => object(&list.values),
-        Some(Any::BytesValue(bytes)) => hex::encode(bytes).into(),
-        Some(Any::StringValueStrindex(index)) => (*index).into(),
-    }
+    serde_json::to_value(Json(value)).unwrap_or_default()
 }
 
 /// Converts a value to text: a string without quotes, anything else as JSON.
 pub(crate) fn text(value: Option<&AnyValue>) -> String {
-    match json(value) {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let mut text = Vec::new();
+    // Cannot fail: a vector takes all bytes.
+    let _ = write_text(value, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Writes a value as text, as [`text`] does. Fails if the writer fails.
+pub(crate) fn write_text(value: Option<&AnyValue>, out: &mut impl io::Write) -> io::Result<()> {
+    match value.and_then(|value| value.value.as_ref()) {
+        None => Ok(()),
+        Some(Any::StringValue(text)) => out.write_all(text.as_bytes()),
+        Some(Any::DoubleValue(number)) if !number.is_finite() => write!(out, "{number}"),
+        Some(Any::BytesValue(bytes)) => {
+            bytes.chunks(4096).try_for_each(|part| out.write_all(hex::encode(part).as_bytes()))
+        }
+        Some(_) => serde_json::to_writer(out, &Json(value)).map_err(io::Error::from),
     }
 }
 
@@ -58,8 +94,10 @@ mod tests {
                 "[1,null]",
             ),
         ] {
-            assert_eq!(json(Some(&any(value))).to_string(), expected);
+            let value = any(value);
+            assert_eq!(json(Some(&value)).to_string(), expected);
+            assert_eq!(text(Some(&value)), expected.trim_matches('"').replace("\\\"", "\""));
         }
-        assert_eq!(json(None), Value::Null);
+        assert_eq!((json(None), text(None)), (Value::Null, String::new()));
     }
 }

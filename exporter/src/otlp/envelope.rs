@@ -3,6 +3,8 @@
 //! The messages of both signals have the same structure and the same field numbers
 //! (`opentelemetry/proto/{trace,logs}/v1`), so one type can split both without decoding the items.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::{DecodeError, Message};
 
@@ -44,6 +46,18 @@ impl ResourceItems {
     pub(crate) fn has_items(&self) -> bool {
         self.scopes.iter().any(|scope| !scope.items.is_empty())
     }
+
+    /// Returns the encoded size without the scopes.
+    fn header_bytes(&self) -> usize {
+        self.resource.as_ref().map_or(0, Bytes::len) + self.schema_url.len() + HEADER_OVERHEAD
+    }
+}
+
+impl ScopeItems {
+    /// Returns the encoded size without the items.
+    fn header_bytes(&self) -> usize {
+        self.scope.as_ref().map_or(0, Bytes::len) + self.schema_url.len() + HEADER_OVERHEAD
+    }
 }
 
 impl Envelope {
@@ -62,56 +76,84 @@ impl Envelope {
         scopes.map(|scope| u32::try_from(scope.items.len()).unwrap_or(u32::MAX)).fold(0, u32::saturating_add)
     }
 
-    /// Splits the request into envelopes of at most `max_items` items and about `max_bytes` bytes. A larger item gets an
-    /// envelope of its own. Each item is in exactly one envelope; without items, the result is empty.
+    /// Plans a split into parts of at most `max_items` items and about `max_bytes` bytes. A larger item gets a part of its
+    /// own. Each item is in exactly one part; without items, there is no part.
     ///
-    /// Each envelope repeats the resources and scopes of its items. If these use more than half of `max_bytes`, the
-    /// items may use as many bytes as the resources and scopes. So `max_bytes` at most doubles the total size.
-    /// The envelopes share the bytes of the original until they are encoded.
-    pub(crate) fn split(self, max_items: u32, max_bytes: usize) -> Vec<Self> {
-        let mut envelopes: Vec<Self> = Vec::new();
-        let (mut items, mut bytes, mut header_bytes) = (0, 0, 0);
-        for resource_items in self.resources {
-            let resource = ResourceItems { scopes: Vec::new(), ..resource_items };
-            let resource_bytes = resource.encoded_len();
+    /// Each part repeats the resources and scopes of its items. If these use more than half of `max_bytes`, the items may
+    /// use as many bytes as the resources and scopes. So `max_bytes` at most doubles the total size.
+    pub(crate) fn parts(&self, max_items: u32, max_bytes: usize) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        let (mut next, mut bytes, mut header_bytes) = (0, 0, 0);
+        for resource_items in &self.resources {
+            let resource_bytes = resource_items.header_bytes();
             let mut is_new_resource = true;
-            for scope_items in resource_items.scopes {
-                let scope = ScopeItems { items: Vec::new(), ..scope_items };
-                let scope_bytes = scope.encoded_len();
+            for scope_items in &resource_items.scopes {
+                let scope_bytes = scope_items.header_bytes();
                 let mut is_new_scope = true;
-                for item in scope_items.items {
+                for item in &scope_items.items {
                     let max_item_bytes = max_bytes.saturating_sub(header_bytes).max(header_bytes);
+                    let items = parts.last().map_or(0, |part| part.items.end - part.items.start);
                     let is_full = items >= max_items || bytes + item.len() > max_item_bytes;
-                    if envelopes.is_empty() || (is_full && items > 0) {
-                        envelopes.push(Self::default());
-                        (items, bytes, header_bytes) = (0, 0, 0);
+                    if parts.is_empty() || (is_full && items > 0) {
+                        parts.push(Part { items: next..next, bytes: 0 });
+                        (bytes, header_bytes) = (0, 0);
                         (is_new_resource, is_new_scope) = (true, true);
                     }
-                    let Some(envelope) = envelopes.last_mut() else { continue };
                     if is_new_resource {
-                        envelope.resources.push(resource.clone());
                         header_bytes += resource_bytes;
                         (is_new_resource, is_new_scope) = (false, true);
                     }
-                    let Some(resource) = envelope.resources.last_mut() else { continue };
                     if is_new_scope {
-                        resource.scopes.push(scope.clone());
                         header_bytes += scope_bytes;
                         is_new_scope = false;
                     }
-                    let Some(scope) = resource.scopes.last_mut() else { continue };
-                    items += 1;
                     bytes += item.len() + ITEM_OVERHEAD;
-                    scope.items.push(item);
+                    next += 1;
+                    if let Some(part) = parts.last_mut() {
+                        part.items.end = next;
+                        part.bytes = header_bytes + bytes;
+                    }
                 }
             }
         }
-        envelopes
+        parts
     }
+
+    /// Removes all items except these, and the resources and scopes that are left without items.
+    pub(crate) fn retain_range(&mut self, range: &Range<u32>) {
+        let mut index = 0;
+        self.retain_items(|_| {
+            index += 1;
+            range.contains(&(index - 1))
+        });
+    }
+
+    /// Removes the items for which `is_kept` returns false, and the resources and scopes that are left without items.
+    pub(crate) fn retain_items(&mut self, mut is_kept: impl FnMut(&Bytes) -> bool) {
+        for resource_items in &mut self.resources {
+            for scope_items in &mut resource_items.scopes {
+                scope_items.items.retain(&mut is_kept);
+            }
+            resource_items.scopes.retain(|scope_items| !scope_items.items.is_empty());
+        }
+        self.resources.retain(ResourceItems::has_items);
+    }
+}
+
+/// A part of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The indices of its items in the request.
+    pub(crate) items: Range<u32>,
+    /// About its encoded size.
+    pub(crate) bytes: usize,
 }
 
 /// The tag and the length in front of an item.
 const ITEM_OVERHEAD: usize = 4;
+
+/// The tags and the lengths of a resource or a scope.
+const HEADER_OVERHEAD: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +178,19 @@ mod tests {
         ExportTraceServiceRequest { resource_spans: vec![resource(1), resource(7)] }
     }
 
+    fn split(body: &Bytes, max_items: u32, max_bytes: usize) -> Vec<Envelope> {
+        let whole = Envelope::from_body(body).unwrap();
+        let of = |part: Part| {
+            let mut envelope = whole.clone();
+            envelope.retain_range(&part.items);
+            let bytes = envelope.encoded_len();
+            let overhead = 30 + 4 * envelope.items() as usize;
+            assert!((bytes..=bytes + overhead).contains(&part.bytes), "{bytes}, not {}", part.bytes);
+            envelope
+        };
+        whole.parts(max_items, max_bytes).into_iter().map(of).collect()
+    }
+
     #[test]
     fn encoding_returns_the_same_request() {
         let body = Bytes::from(request().encode_to_vec());
@@ -155,7 +210,7 @@ mod tests {
             (1, 1 << 20, 12),
             (100, 1, 12),
         ] {
-            let envelopes = Envelope::from_body(&body).unwrap().split(max_items, max_bytes);
+            let envelopes = split(&body, max_items, max_bytes);
             assert_eq!(envelopes.len(), count, "{max_items} items, {max_bytes} bytes");
             let mut names = Vec::new();
             for envelope in envelopes {
@@ -191,7 +246,7 @@ mod tests {
         };
         let body = Bytes::from(request.encode_to_vec());
         for max_bytes in [1000, 100_000, 105_000] {
-            let envelopes = Envelope::from_body(&body).unwrap().split(u32::MAX, max_bytes);
+            let envelopes = split(&body, u32::MAX, max_bytes);
             let bytes: usize = envelopes.iter().map(Message::encoded_len).sum();
             assert!(bytes <= 2 * body.len(), "{} envelopes, {bytes} bytes", envelopes.len());
             assert_eq!(envelopes.iter().map(Envelope::items).sum::<u32>(), 1000);
@@ -200,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_split_without_items_is_empty() {
-        assert_eq!(Envelope::from_body(&Bytes::new()).unwrap().split(1, 1), []);
-        assert_eq!(Envelope { resources: vec![ResourceItems::default()] }.split(1, 1), []);
+        assert_eq!(Envelope::from_body(&Bytes::new()).unwrap().parts(1, 1), []);
+        assert_eq!(Envelope { resources: vec![ResourceItems::default()] }.parts(1, 1), []);
     }
 }

@@ -8,10 +8,15 @@
 //!                    ├─► cloud_trace  span, labels, text: a span of Cloud Trace ──► http, with a token
 //!                    └─► telemetry    resource: the project ──► http, with a token
 //! ```
+//!
+//! `body` bounds the memory of what is made from the chunks, and `json_body` the size of JSON. `limits` truncates spans.
 
+mod body;
 mod cloud_trace;
 pub(crate) mod google;
 mod http;
+mod json_body;
+mod limits;
 pub(crate) mod otlp;
 mod stdout;
 mod store;

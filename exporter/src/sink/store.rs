@@ -14,7 +14,7 @@ impl Sink for Store {
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let store = self.clone();
-        let (signal, bodies) = (chunk.signal(), chunk.bodies().cloned().collect::<Vec<_>>());
+        let (signal, bodies) = (chunk.signal(), chunk.bodies().collect::<Vec<_>>());
         let written = tokio::task::spawn_blocking(move || store.append(signal, &bodies)).await;
         let failed = |reason| DeliveryError::Unavailable { reason, retry_after: None };
         match written {

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use serde_json::Value;
 
-use crate::google::{batch_write, error};
+use crate::google::{DOCUMENTED, batch_write, batch_write_within, error};
 use crate::harness::{Exporter, command, eventually, request, string};
 use crate::receiver::{Answer, Receiver, Request};
 use crate::sinks::dead_letters;
@@ -71,8 +71,12 @@ fn attribute(key: &str, value: Any) -> KeyValue {
 
 /// Returns spans at every limit, and beyond.
 fn spans_at_the_limits() -> Vec<Span> {
-    let long = "ä😀".repeat(300);
-    let many = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), &long)).collect::<Vec<_>>();
+    let long = "ä😀".repeat(20_000);
+    let many = |count: usize| {
+        (0..count)
+            .map(|n| string(&format!("key.{n:03}"), if n == 0 { &long } else { "ä" }))
+            .collect::<Vec<_>>()
+    };
     let short = |count: usize| (0..count).map(|n| string(&format!("key.{n:03}"), "ä")).collect::<Vec<_>>();
     let event = |name: &str, time: u64| Event {
         name: name.to_owned(),
@@ -95,10 +99,10 @@ fn spans_at_the_limits() -> Vec<Span> {
         attribute("list", Any::ArrayValue(ArrayValue { values })),
         attribute("bytes", Any::BytesValue(vec![0, 159])),
         attribute("nothing", Any::StringValue(String::new())),
-        string(&"k".repeat(200), "long key"),
+        string(&"k".repeat(600), "long key"),
         string("control", "\u{0}\u{1b}\r\n"),
     ];
-    spans[5].events = (0..100).map(|n| event("event", n)).chain([event("exception", 0)]).collect();
+    spans[5].events = (0..300).map(|n| event("event", n)).chain([event("exception", 0)]).collect();
     spans[6].events = (0..200).map(|_| message.clone()).collect();
     spans[7].links = (0..200)
         .map(|n| Link {
@@ -136,7 +140,7 @@ async fn requests_to_cloud_trace_are_within_its_limits() {
     let of = |id: u64| &written[&format!("{id:016x}")].1;
 
     let name = of(1).display_name.as_ref().unwrap();
-    assert_eq!((name.value.len(), name.truncated_byte_count), (128, 1800 - 128));
+    assert_eq!((name.value.len(), name.truncated_byte_count), (1022, 120_000 - 1022));
     assert_eq!(of(3).end_time, of(3).start_time);
     let attributes = of(4).attributes.as_ref().unwrap();
     // The agent, the service name twice, and 29 of the span's hundred.
@@ -144,15 +148,72 @@ async fn requests_to_cloud_trace_are_within_its_limits() {
     let Some(Attribute::StringValue(text)) = &attributes.attribute_map["key.000"].value else {
         panic!("a text")
     };
-    assert_eq!((text.value.len(), text.truncated_byte_count), (254, 1800 - 254));
+    assert_eq!((text.value.len(), text.truncated_byte_count), (65_534, 120_000 - 65_534));
     let events = of(6).time_events.as_ref().unwrap();
-    assert_eq!((events.time_event.len(), events.dropped_annotations_count), (32, 69));
+    assert_eq!((events.time_event.len(), events.dropped_annotations_count), (256, 45));
     assert!(format!("{events:?}").contains("exception"), "the exception is kept");
     let messages = of(7).time_events.as_ref().unwrap();
     assert_eq!((messages.time_event.len(), messages.dropped_message_events_count), (128, 72));
     let links = of(8).links.as_ref().unwrap();
     assert_eq!((links.link.len(), links.dropped_links_count), (128, 73));
     assert_eq!((&of(9).parent_span_id, &of(10).parent_span_id), (&String::new(), &String::new()));
+}
+
+/// Returns a span that is longer than documented, and within the limits since August 2026.
+fn long_span(id: u64) -> Span {
+    let mut span = span(id, &"n".repeat(600));
+    span.attributes = vec![string(&"k".repeat(300), "long key"), string("db.query.text", &"s".repeat(5000))];
+    span.events = (0..100).map(|_| Event { name: "e".repeat(700), ..Default::default() }).collect();
+    span
+}
+
+/// The name, the longest value, the number of labels, and the number of annotations.
+fn lengths(span: &Written) -> (usize, usize, usize, usize) {
+    let labels = &span.attributes.as_ref().unwrap().attribute_map;
+    let texts = labels.values().filter_map(|value| match &value.value {
+        Some(Attribute::StringValue(text)) => Some(text.value.len()),
+        _ => None,
+    });
+    let events = span.time_events.as_ref().map_or(0, |events| events.time_event.len());
+    (span.display_name.as_ref().unwrap().value.len(), texts.max().unwrap(), labels.len(), events)
+}
+
+#[tokio::test]
+async fn texts_within_the_current_limits_are_kept() {
+    let receiver = cloud_trace().await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    exporter.send(&request("shop", vec![long_span(1)])).await;
+    eventually("a span", async || (written(&receiver).len() == 1).then_some(())).await;
+    assert_eq!(lengths(&written(&receiver)["0000000000000001"].1), (600, 5000, 5, 100));
+    let truncated = "logtracer_exporter_spans_truncated_total{sink=\"cloud-trace\"}";
+    assert_eq!((receiver.answered(400), exporter.metric(truncated).await), (0, 0.));
+}
+
+#[tokio::test]
+async fn a_call_that_is_rejected_is_sent_within_the_documented_limits() {
+    let receiver = Receiver::start(|request: &Request| match batch_write_within(request, DOCUMENTED) {
+        Ok((_, spans)) if spans.iter().any(|span| span.display_name.as_ref().unwrap().value == "bad") => {
+            error(400, "INVALID_ARGUMENT", "this name is not allowed")
+        }
+        Ok(_) => Answer::new(200, "{}"),
+        Err(mistake) => error(400, "INVALID_ARGUMENT", &mistake),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_trace(dir.path(), &receiver));
+    exporter.send(&request("shop", vec![long_span(1), span(2, "short"), span(3, "bad")])).await;
+    eventually("two spans", async || (written(&receiver).len() == 2).then_some(())).await;
+    let written = written(&receiver);
+    assert_eq!(lengths(&written["0000000000000001"].1), (128, 256, 4, 32));
+    assert_eq!(lengths(&written["0000000000000002"].1).0, 5);
+    let truncated = "logtracer_exporter_spans_truncated_total{sink=\"cloud-trace\"}";
+    exporter.wait_for_metric(truncated, 1.).await;
+    let list = eventually("a dead letter", async || {
+        Some(dead_letters(dir.path(), &["list"])).filter(|list| list.contains("\"bad\""))
+    })
+    .await;
+    assert_eq!(list.lines().count(), 1, "{list}");
 }
 
 #[tokio::test]

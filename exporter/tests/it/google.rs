@@ -24,8 +24,34 @@ pub(crate) fn error(status: u16, name: &str, message: &str) -> Answer {
     Answer::new(status, body.to_string())
 }
 
+/// The limits that differ between the versions of the API.
+#[derive(Clone, Copy)]
+pub(crate) struct TraceLimits {
+    name: usize,
+    key: usize,
+    value: usize,
+    annotations: usize,
+    description: usize,
+}
+
+/// What Google's own exporter writes since August 2026.
+pub(crate) const CURRENT: TraceLimits =
+    TraceLimits { name: 1024, key: 512, value: 64 << 10, annotations: 256, description: 1024 };
+
+/// The page "Quotas and limits".
+pub(crate) const DOCUMENTED: TraceLimits =
+    TraceLimits { name: 128, key: 128, value: 256, annotations: 32, description: 256 };
+
 /// Returns the project and the spans of a valid call to `projects.traces.batchWrite`.
 pub(crate) fn batch_write(request: &Request) -> Result<(String, Vec<Span>), String> {
+    batch_write_within(request, CURRENT)
+}
+
+/// As [`batch_write`], with these limits.
+pub(crate) fn batch_write_within(
+    request: &Request,
+    limits: TraceLimits,
+) -> Result<(String, Vec<Span>), String> {
     let path = request.uri.path();
     let project = path
         .strip_prefix("/v2/projects/")
@@ -48,13 +74,13 @@ pub(crate) fn batch_write(request: &Request) -> Result<(String, Vec<Span>), Stri
         return Err(format!("a field is not known: {span:?}"));
     }
     for span in &spans {
-        check(project, span).map_err(|mistake| format!("{mistake}: {}", span.name))?;
+        check(project, span, limits).map_err(|mistake| format!("{mistake}: {}", span.name))?;
     }
     Ok((project.to_owned(), spans))
 }
 
 /// Checks a span by the reference and the page "Quotas and limits".
-fn check(project: &str, span: &Span) -> Result<(), &'static str> {
+fn check(project: &str, span: &Span, limits: TraceLimits) -> Result<(), &'static str> {
     let rule = |holds: bool, mistake| if holds { Ok(()) } else { Err(mistake) };
     let ids = span
         .name
@@ -65,7 +91,7 @@ fn check(project: &str, span: &Span) -> Result<(), &'static str> {
     rule(is_id(span_id, 16) && span.span_id == span_id, "the span id")?;
     rule(span.parent_span_id.is_empty() || is_id(&span.parent_span_id, 16), "the parent")?;
     let display_name = span.display_name.as_ref().ok_or("no display name")?;
-    rule(!display_name.value.is_empty() && fits(display_name, 128), "the display name")?;
+    rule(!display_name.value.is_empty() && fits(display_name, limits.name), "the display name")?;
     let (start, end) = (span.start_time.as_ref().ok_or("no start")?, span.end_time.as_ref().ok_or("no end")?);
     let nanos = |time: &wkt::Timestamp| i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos());
     rule(nanos(start) <= nanos(end), "it ends before it starts")?;
@@ -73,7 +99,7 @@ fn check(project: &str, span: &Span) -> Result<(), &'static str> {
     let past = nanos(start) >= (now - 14 * DAY).as_nanos() as i128;
     rule(past && nanos(start) <= (now + 3 * DAY).as_nanos() as i128, "it starts too long ago or too late")?;
     if let Some(attributes) = &span.attributes {
-        check_attributes(attributes, 32)?;
+        check_attributes(attributes, 32, limits)?;
     }
     if let Some(events) = &span.time_events {
         let (mut annotations, mut messages) = (0, 0);
@@ -84,23 +110,23 @@ fn check(project: &str, span: &Span) -> Result<(), &'static str> {
                 time_event::Value::Annotation(annotation) => {
                     annotations += 1;
                     rule(
-                        annotation.description.as_ref().is_some_and(|text| fits(text, 256)),
+                        annotation.description.as_ref().is_some_and(|text| fits(text, limits.description)),
                         "a description",
                     )?;
-                    check_attributes(annotation.attributes.as_ref().ok_or("no attributes")?, 4)?;
+                    check_attributes(annotation.attributes.as_ref().ok_or("no attributes")?, 4, limits)?;
                 }
                 time_event::Value::MessageEvent(_) => messages += 1,
                 _ => return Err("an event that is not known"),
             }
         }
-        rule(annotations <= 32 && messages <= 128, "too many events")?;
+        rule(annotations <= limits.annotations && messages <= 128, "too many events")?;
         rule(events.dropped_annotations_count >= 0 && events.dropped_message_events_count >= 0, "a count")?;
     }
     if let Some(links) = &span.links {
         rule(links.link.len() <= 128 && links.dropped_links_count >= 0, "too many links")?;
         for link in &links.link {
             rule(is_id(&link.trace_id, 32) && is_id(&link.span_id, 16), "a link")?;
-            check_attributes(link.attributes.as_ref().ok_or("no attributes")?, 32)?;
+            check_attributes(link.attributes.as_ref().ok_or("no attributes")?, 32, limits)?;
         }
     }
     match &span.status {
@@ -119,17 +145,17 @@ fn fits(text: &TruncatableString, max_bytes: usize) -> bool {
     text.value.len() <= max_bytes && text.truncated_byte_count >= 0
 }
 
-fn check_attributes(attributes: &Attributes, max: usize) -> Result<(), &'static str> {
+fn check_attributes(attributes: &Attributes, max: usize, limits: TraceLimits) -> Result<(), &'static str> {
     if attributes.attribute_map.len() > max || attributes.dropped_attributes_count < 0 {
         return Err("too many attributes");
     }
     for (key, value) in &attributes.attribute_map {
         let is_fine = match &value.value {
-            Some(Attribute::StringValue(text)) => fits(text, 256),
+            Some(Attribute::StringValue(text)) => fits(text, limits.value),
             Some(Attribute::IntValue(_) | Attribute::BoolValue(_)) => true,
             _ => false,
         };
-        if !is_fine || key.is_empty() || key.len() > 128 {
+        if !is_fine || key.is_empty() || key.len() > limits.key {
             return Err("an attribute");
         }
     }

@@ -163,6 +163,13 @@ impl Exporter {
         eventually(name, async || (self.metric(name).await == value).then_some(())).await;
     }
 
+    /// Returns the peak memory of the process in MiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+        kib.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+    }
+
     /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");

@@ -7,6 +7,7 @@ mod cloud_trace;
 mod credentials;
 mod durability;
 mod google;
+mod growth;
 mod harness;
 mod ingest;
 mod layers;

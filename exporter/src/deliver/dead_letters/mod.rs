@@ -226,11 +226,12 @@ fn insert(
     reason: &str,
     now_ms: i64,
 ) -> rusqlite::Result<()> {
-    let digest = digest(&slice.body);
+    let body = slice.body();
+    let digest = digest(&body);
     // A letter that is being retried does not count: it is removed soon, and this slice may come from it.
     let known = tx
         .prepare_cached("SELECT 1 FROM letter WHERE digest = ? AND sink = ? AND body = ? AND is_asked = 0")?
-        .query_row(params![digest, sink, &slice.body[..]], |_| Ok(()))
+        .query_row(params![digest, sink, &body[..]], |_| Ok(()))
         .optional()?;
     if known.is_none() {
         tx.prepare_cached("INSERT INTO letter VALUES (NULL, ?, ?, ?, ?, ?, 0, ?, ?)")?.execute(params![
@@ -240,7 +241,7 @@ fn insert(
             slice.items,
             reason,
             digest,
-            &slice.body[..]
+            &body[..]
         ])?;
     }
     Ok(())

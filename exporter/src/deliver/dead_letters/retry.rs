@@ -21,7 +21,7 @@ impl<S: Sink> Delivery<S> {
         for letter in self.dead_letters.to_retry(&self.name).await {
             self.open_letters.insert(letter.id, letter.items);
             let origin = Origin::DeadLetter(letter.id);
-            let slice = Slice { origin, items: letter.items, body: letter.body };
+            let slice = Slice::new(origin, letter.items, letter.body);
             self.queue.add(letter.signal, slice, Instant::now());
         }
     }

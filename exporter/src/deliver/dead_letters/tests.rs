@@ -22,10 +22,7 @@ fn chunk(ids: &[u8]) -> Chunk {
         resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }],
     };
     let items = u32::try_from(ids.len()).unwrap();
-    Chunk::new(
-        Signal::Traces,
-        Slice { origin: Origin::Batch(1), items, body: request.encode_to_vec().into() },
-    )
+    Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), items, request.encode_to_vec().into()))
 }
 
 fn open(dir: &Path, max_bytes: u64) -> (DeadLetters, Arc<Metrics>) {

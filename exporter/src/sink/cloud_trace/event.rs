@@ -5,9 +5,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::Event as OtlpEvent;
 
 use super::model::{Event, Time, TimeEvent, TimeEvents};
-use super::text::{MAX_VALUE, attributes, truncated};
+use super::text::{Limits, attributes, truncated};
 
-const MAX_ANNOTATIONS: usize = 32;
 const MAX_MESSAGE_EVENTS: usize = 128;
 const MAX_ATTRIBUTES: usize = 4;
 
@@ -16,7 +15,7 @@ const MAX_BEFORE_SPAN: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// Returns the events of a span, sorted by time. If there are too many, exceptions are kept first, then the first
 /// events of the span.
-pub(super) fn of(span: &Span) -> Option<TimeEvents> {
+pub(super) fn of(span: &Span, limits: &Limits) -> Option<TimeEvents> {
     if span.events.is_empty() && span.dropped_events_count == 0 {
         return None;
     }
@@ -24,7 +23,7 @@ pub(super) fn of(span: &Span) -> Option<TimeEvents> {
         span.events.iter().partition(|event| message_type(event).is_some());
     let (exceptions, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|event| event.name == "exception");
-    let kept: Vec<&OtlpEvent> = exceptions.iter().chain(&others).copied().take(MAX_ANNOTATIONS).collect();
+    let kept: Vec<&OtlpEvent> = exceptions.iter().chain(&others).copied().take(limits.annotations).collect();
     let dropped = exceptions.len() + others.len() - kept.len();
     let mut events = TimeEvents {
         dropped_annotations_count: count(dropped)
@@ -36,11 +35,11 @@ pub(super) fn of(span: &Span) -> Option<TimeEvents> {
     let mut kept: Vec<&OtlpEvent> =
         kept.into_iter().chain(messages.into_iter().take(MAX_MESSAGE_EVENTS)).collect();
     kept.sort_by_key(|event| event.time_unix_nano);
-    events.time_event = kept.into_iter().map(|event| convert(event, span)).collect();
+    events.time_event = kept.into_iter().map(|event| convert(event, span, limits)).collect();
     Some(events)
 }
 
-fn convert(event: &OtlpEvent, span: &Span) -> TimeEvent {
+fn convert(event: &OtlpEvent, span: &Span, limits: &Limits) -> TimeEvent {
     // An event without a time that Cloud Trace accepts is put at the start of its span.
     let earliest = span.start_time_unix_nano.saturating_sub(MAX_BEFORE_SPAN);
     let is_known = event.time_unix_nano > 0 && event.time_unix_nano >= earliest;
@@ -59,8 +58,8 @@ fn convert(event: &OtlpEvent, span: &Span) -> TimeEvent {
             });
             let given = first.into_iter().chain(others);
             Event::Annotation {
-                description: truncated(&event.name, MAX_VALUE),
-                attributes: attributes(given, MAX_ATTRIBUTES, event.dropped_attributes_count),
+                description: truncated(&event.name, limits.description),
+                attributes: attributes(given, MAX_ATTRIBUTES, event.dropped_attributes_count, limits),
             }
         }
     };

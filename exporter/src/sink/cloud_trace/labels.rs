@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::model::{Attributes, Value};
 use super::resource::ResourceLabels;
-use super::text::{MAX_VALUE, is_key, truncated, value};
+use super::text::{Limits, is_key, truncated, value};
 
 const MAX_ATTRIBUTES: usize = 32;
 
@@ -56,8 +56,14 @@ fn is_http(span: &Span) -> bool {
 }
 
 /// Returns the labels of a span, by rank.
-pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&InstrumentationScope>) -> Attributes {
+pub(super) fn of(
+    span: &Span,
+    resource: &ResourceLabels,
+    scope: Option<&InstrumentationScope>,
+    limits: &Limits,
+) -> Attributes {
     let mut labels = Labels {
+        limits,
         map: BTreeMap::new(),
         dropped: span.dropped_attributes_count.saturating_add(resource.dropped),
     };
@@ -74,24 +80,24 @@ pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&Instrume
     named.sort_by_key(|(rank, is_old, ..)| (*rank, *is_old));
 
     if !has_agent {
-        labels.add(AGENT_LABEL, || Value::Text(truncated(AGENT, MAX_VALUE)));
+        labels.add(AGENT_LABEL, || Value::Text(truncated(AGENT, limits.value)));
     }
     for (_, _, label, attribute) in named {
-        labels.add(label, || shown(label, attribute));
+        labels.add(label, || shown(label, attribute, limits));
     }
-    for (label, value) in exception(span) {
+    for (label, value) in exception(span, limits) {
         labels.add(label, || value);
     }
     for (label, value) in &resource.first {
         labels.add(label, || value.clone());
     }
     for attribute in others {
-        labels.add(&attribute.key, || value(attribute.value.as_ref()));
+        labels.add(&attribute.key, || value(attribute.value.as_ref(), limits));
     }
     if let Some(scope) = scope {
         for (label, text) in [("otel.scope.name", &scope.name), ("otel.scope.version", &scope.version)] {
             if !text.is_empty() {
-                labels.add(label, || Value::Text(truncated(text, MAX_VALUE)));
+                labels.add(label, || Value::Text(truncated(text, limits.value)));
             }
         }
     }
@@ -102,22 +108,22 @@ pub(super) fn of(span: &Span, resource: &ResourceLabels, scope: Option<&Instrume
 }
 
 /// Returns the value as the console shows it under this label.
-fn shown(label: &str, attribute: &KeyValue) -> Value {
-    let value = value(attribute.value.as_ref());
+fn shown(label: &str, attribute: &KeyValue, limits: &Limits) -> Value {
+    let value = value(attribute.value.as_ref(), limits);
     match (label, &value) {
         ("/http/client_protocol", Value::Text(text)) if !text.value.starts_with("HTTP") => {
-            Value::Text(truncated(&format!("HTTP/{}", text.value), MAX_VALUE))
+            Value::Text(truncated(&format!("HTTP/{}", text.value), limits.value))
         }
         ("/http/path", Value::Text(text)) if text.value.contains('?') => {
             let path = text.value.split('?').next().unwrap_or_default();
-            Value::Text(truncated(path, MAX_VALUE))
+            Value::Text(truncated(path, limits.value))
         }
         _ => value,
     }
 }
 
 /// Returns the type and the message of the first exception of a span.
-fn exception(span: &Span) -> impl Iterator<Item = (&'static str, Value)> {
+fn exception(span: &Span, limits: &Limits) -> impl Iterator<Item = (&'static str, Value)> {
     let event = span.events.iter().find(|event| event.name == "exception");
     let attributes = event.map(|event| &event.attributes[..]).unwrap_or_default();
     attributes.iter().filter_map(|attribute| {
@@ -126,22 +132,23 @@ fn exception(span: &Span) -> impl Iterator<Item = (&'static str, Value)> {
             "exception.message" => "/error/message",
             _ => return None,
         };
-        Some((label, value(attribute.value.as_ref())))
+        Some((label, value(attribute.value.as_ref(), limits)))
     })
 }
 
-struct Labels {
+struct Labels<'l> {
+    limits: &'l Limits,
     map: BTreeMap<String, Value>,
     dropped: u32,
 }
 
-impl Labels {
+impl Labels<'_> {
     /// Adds a label unless it exists already or there are too many.
     fn add(&mut self, key: &str, value: impl FnOnce() -> Value) {
         if self.map.contains_key(key) {
             return;
         }
-        if self.map.len() < MAX_ATTRIBUTES && is_key(key) {
+        if self.map.len() < MAX_ATTRIBUTES && is_key(key, self.limits) {
             self.map.insert(key.to_owned(), value());
         } else {
             self.dropped = self.dropped.saturating_add(1);
@@ -151,6 +158,7 @@ impl Labels {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::CURRENT;
     use super::*;
     use opentelemetry_proto::tonic::common::v1::AnyValue;
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -177,7 +185,7 @@ mod tests {
         };
         let resource = Resource { attributes: resource, ..Default::default() };
         let project = "mesh-project".parse().unwrap();
-        let labels = of(&span, &ResourceLabels::new(Some(&resource), &project), None);
+        let labels = of(&span, &ResourceLabels::new(Some(&resource), &project, &CURRENT), None, &CURRENT);
         assert_eq!(labels.dropped_attributes_count, 0);
         let shown =
             labels.attribute_map.into_iter().filter(|(key, _)| key != AGENT_LABEL).map(|(key, value)| {
@@ -242,7 +250,8 @@ mod tests {
     #[test]
     fn an_existing_agent_label_is_kept() {
         let span = Span { attributes: vec![text(AGENT_LABEL, "other 1")], ..Default::default() };
-        let labels = of(&span, &ResourceLabels::new(None, &"mesh-project".parse().unwrap()), None);
-        assert_eq!(labels.attribute_map[AGENT_LABEL], Value::Text(truncated("other 1", MAX_VALUE)));
+        let resource = ResourceLabels::new(None, &"mesh-project".parse().unwrap(), &CURRENT);
+        let labels = of(&span, &resource, None, &CURRENT);
+        assert_eq!(labels.attribute_map[AGENT_LABEL], Value::Text(truncated("other 1", CURRENT.value)));
     }
 }

@@ -6,6 +6,8 @@
 //!               │ no: split            └► labels (32 of them, by priority) ─► text (lengths)
 //! ```
 //!
+//! A rejected chunk with texts that are longer than documented is sent once more within the documented limits.
+//!
 //! `sink/http/status.rs` maps the status of the response to an error; 400 is `Rejected`. `deliver/call_result.rs` halves a
 //! rejected chunk, until the rejected span alone is a dead letter (or whole chunks, after many in a row).
 //! `deliver/dead_letters/retry.rs` queues that again when an operator requests it.
@@ -19,29 +21,37 @@ mod span;
 mod text;
 mod time_limits;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
+use super::body::{BodyBudget, MAX_BODY_BYTES};
 use super::google::project::{self, ProjectId};
 use super::google::{Access, Google, Service};
 use super::http;
+use super::json_body::{Frame, Shared, write_spans};
 use crate::clock::unix_nanos;
-use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
+use resource::ResourceLabels;
+use text::{CURRENT, DOCUMENTED, Limits};
 
 /// The sink `cloud-trace`.
 #[derive(Debug)]
-pub(crate) struct CloudTrace(Google);
+pub(crate) struct CloudTrace {
+    google: Google,
+    budget: BodyBudget,
+}
 
 /// The narrowest scope that can write spans.
 const SCOPE: &str = "https://www.googleapis.com/auth/trace.append";
 
 impl CloudTrace {
     pub(crate) async fn open(endpoint: &Url, access: &Access) -> anyhow::Result<Self> {
-        Google::open(Service { endpoint, scope: SCOPE }, access).await.map(Self)
+        let google = Google::open(Service { endpoint, scope: SCOPE }, access).await?;
+        Ok(Self { google, budget: BodyBudget::new() })
     }
 }
 
@@ -53,46 +63,50 @@ impl Sink for CloudTrace {
     }
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let (project, body) = self.prepare(chunk)?;
-        let path = format!("/v2/projects/{project}/traces:batchWrite");
-        let call =
-            self.0.post(&path).await?.header(CONTENT_TYPE, "application/json").body(http::body(body.into()));
-        match http::send(call).await {
-            Ok(_) => {
-                self.0.record_accepted();
-                Ok(Accepted::default())
+        let project = &self.project_of(chunk)?;
+        time_limits::check(chunk, unix_nanos())?;
+        let make = || body(chunk, project, &CURRENT);
+        let (mut truncated, made) = self.budget.make(MAX_BODY_BYTES, make).await?;
+        let mut result = self.send(project, made).await;
+        if let Err(DeliveryError::Rejected { .. }) = result {
+            let make = || body(chunk, project, &DOCUMENTED);
+            let (shortened, made) = self.budget.make(MAX_BODY_BYTES, make).await?;
+            if shortened > 0 {
+                truncated = truncated.max(shortened);
+                result = self.send(project, made).await;
             }
-            Err(error) => Err(self.0.adjust_access_denied(&project, error)),
+        }
+        match result {
+            Ok(_) => {
+                self.google.record_accepted();
+                Ok(Accepted { truncated, ..Default::default() })
+            }
+            Err(error) => Err(self.google.adjust_access_denied(project, error)),
         }
     }
 }
 
 impl CloudTrace {
-    /// Returns the project and the body of a call. The decoded chunk is freed before the call.
-    fn prepare(&self, chunk: &Chunk) -> Result<(ProjectId, Vec<u8>), DeliveryError> {
-        let request = decode(chunk)?;
-        let project = match only_project(&request, &self.0.project) {
-            Some(project) => project,
-            None => return Err(DeliveryError::Split { chunks: split_by_project(chunk, &self.0.project) }),
-        };
-        time_limits::check(chunk, &request, unix_nanos())?;
-        let body = body(&request, &project).map_err(|reason| DeliveryError::Rejected { reason })?;
-        Ok((project, body))
+    async fn send(&self, project: &ProjectId, body: Bytes) -> Result<http::Success, DeliveryError> {
+        let call = self.google.post(&format!("/v2/projects/{project}/traces:batchWrite")).await?;
+        http::send(call.header(CONTENT_TYPE, "application/json").body(http::body(body))).await
     }
-}
 
-/// Returns the project of all resources that have spans, if there is only one.
-fn only_project(request: &ExportTraceServiceRequest, default: &ProjectId) -> Option<ProjectId> {
-    let of = |resource: Option<_>| resource.and_then(project::named).unwrap_or_else(|| default.clone());
-    let with_spans = request.resource_spans.iter().filter(|resource_spans| {
-        resource_spans.scope_spans.iter().any(|scope_spans| !scope_spans.spans.is_empty())
-    });
-    let projects: BTreeSet<ProjectId> =
-        with_spans.map(|resource_spans| of(resource_spans.resource.as_ref())).collect();
-    match projects.len() {
-        0 => Some(default.clone()),
-        1 => projects.into_iter().next(),
-        _ => None,
+    /// Returns the project of all resources that have spans. A chunk with several projects has to be split.
+    fn project_of(&self, chunk: &Chunk) -> Result<ProjectId, DeliveryError> {
+        let default = &self.google.project;
+        let mut project = None;
+        for envelope in chunk.envelopes() {
+            let envelope = envelope.map_err(|reason| DeliveryError::Rejected { reason })?;
+            for resource_items in envelope.resources.iter().filter(|items| items.has_items()) {
+                let resource = resource_items.resource.as_deref().unwrap_or_default();
+                let named = project::of_resource(resource).unwrap_or_else(|| default.clone());
+                if project.get_or_insert_with(|| named.clone()) != &named {
+                    return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) });
+                }
+            }
+        }
+        Ok(project.unwrap_or_else(|| default.clone()))
     }
 }
 
@@ -102,26 +116,55 @@ pub(in crate::sink) fn split_by_project(chunk: &Chunk, default: &ProjectId) -> V
     chunk.by_resource(key).into_values().collect()
 }
 
-/// Returns the body of a call.
-fn body(request: &ExportTraceServiceRequest, project: &ProjectId) -> Result<Vec<u8>, String> {
-    let mut spans = Vec::new();
-    for resource_spans in &request.resource_spans {
-        let resource = resource::ResourceLabels::new(resource_spans.resource.as_ref(), project);
-        for scope_spans in &resource_spans.scope_spans {
-            let scope = scope_spans.scope.as_ref();
-            spans.extend(scope_spans.spans.iter().map(|span| span::convert(span, &resource, scope, project)));
-        }
+const FRAME: Frame = Frame { start: r#"{"spans":["#, separator: ",", end: "]}" };
+
+/// Returns the body of a call, and the number of spans that are truncated more than by [`CURRENT`] limits.
+fn body(chunk: &Chunk, project: &ProjectId, limits: &Limits) -> Result<(u32, Bytes), DeliveryError> {
+    let (mut within, mut current) = (Converter::new(project, limits), Converter::new(project, &CURRENT));
+    let mut shortened = 0;
+    let body = write_spans(chunk, FRAME, |out, shared, span| {
+        let converted = within.convert(shared, span);
+        shortened += u32::from(*limits != CURRENT && converted != current.convert(shared, span));
+        serde_json::to_writer(out, &converted)
+    })?;
+    Ok((body.truncated.max(shortened), body.bytes))
+}
+
+/// Converts spans, and the resource once for all of them.
+struct Converter<'a> {
+    project: &'a ProjectId,
+    limits: &'a Limits,
+    resource: Option<(usize, ResourceLabels)>,
+}
+
+impl<'a> Converter<'a> {
+    fn new(project: &'a ProjectId, limits: &'a Limits) -> Self {
+        Self { project, limits, resource: None }
     }
-    serde_json::to_vec(&model::Request { spans }).map_err(|error| error.to_string())
+
+    fn convert(&mut self, shared: &Shared, span: &OtlpSpan) -> model::Span {
+        let Self { project, limits, resource } = self;
+        if resource.as_ref().is_none_or(|(id, _)| *id != shared.resource_id) {
+            let labels = ResourceLabels::new(shared.resource.as_ref(), project, limits);
+            *resource = Some((shared.resource_id, labels));
+        }
+        let (_, labels) = resource.get_or_insert_with(|| (0, ResourceLabels::new(None, project, limits)));
+        span::convert(span, labels, shared.scope.as_ref(), project, limits)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::google;
     use super::*;
+    use crate::deliver::{Origin, Slice};
+    use crate::otlp::Signal;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message;
 
     fn of(project: &str, spans: usize) -> ResourceSpans {
         let value = Some(AnyValue { value: Some(Any::StringValue(project.to_owned())) });
@@ -133,16 +176,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_resource_without_spans_does_not_count() {
-        let default: ProjectId = "shop-1".parse().unwrap();
+    #[tokio::test]
+    async fn a_resource_without_spans_does_not_count() {
+        let access = Access { project: Some("shop-1".parse().unwrap()), auth: google::Auth::None };
+        let endpoint = google::endpoint("http://localhost").unwrap();
+        let sink = CloudTrace::open(&endpoint, &access).await.unwrap();
         for (resource_spans, expected) in [
             (vec![], Some("shop-1")),
             (vec![of("first-1", 1), of("first-1", 2)], Some("first-1")),
             (vec![of("first-1", 1), of("second-2", 0)], Some("first-1")),
             (vec![of("first-1", 1), of("second-2", 1)], None),
         ] {
-            let project = only_project(&ExportTraceServiceRequest { resource_spans }, &default);
+            let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+            let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), 0, body.into()));
+            let project = sink.project_of(&chunk).ok();
             assert_eq!(project.as_ref().map(ProjectId::as_str), expected);
         }
     }

@@ -7,12 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-#[derive(Debug, Serialize)]
-pub(super) struct Request {
-    pub(super) spans: Vec<Span>,
-}
-
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Span {
     pub(super) name: String,
@@ -44,7 +39,7 @@ pub(super) struct Text {
     pub(super) truncated_byte_count: u32,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attributes {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -64,7 +59,7 @@ pub(super) enum Value {
     Bool(bool),
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TimeEvents {
     pub(super) time_event: Vec<TimeEvent>,
@@ -74,7 +69,7 @@ pub(super) struct TimeEvents {
     pub(super) dropped_message_events_count: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TimeEvent {
     pub(super) time: Time,
@@ -82,7 +77,7 @@ pub(super) struct TimeEvent {
     pub(super) value: Event,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Event {
     Annotation {
@@ -101,7 +96,7 @@ pub(super) enum Event {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Links {
     pub(super) link: Vec<Link>,
@@ -109,7 +104,7 @@ pub(super) struct Links {
     pub(super) dropped_links_count: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Link {
     pub(super) trace_id: String,

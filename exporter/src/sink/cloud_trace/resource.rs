@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::labels::AGENT_LABEL;
 use super::model::Value;
-use super::text::{MAX_VALUE, is_key, truncated, value};
+use super::text::{Limits, is_key, truncated, value};
 use super::{ProjectId, project};
 
 /// The labels of a resource, computed once for all its spans.
@@ -22,12 +22,16 @@ pub(super) struct ResourceLabels {
 }
 
 impl ResourceLabels {
-    pub(super) fn new(resource: Option<&Resource>, project: &ProjectId) -> Self {
+    pub(super) fn new(resource: Option<&Resource>, project: &ProjectId, limits: &Limits) -> Self {
         let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-        let mut labels =
-            Self { first: monitored(attributes, project), last: Vec::new(), dropped: 0, has_agent: false };
+        let mut labels = Self {
+            first: monitored(attributes, project, limits),
+            last: Vec::new(),
+            dropped: 0,
+            has_agent: false,
+        };
         for attribute in attributes {
-            let value = value(attribute.value.as_ref());
+            let value = value(attribute.value.as_ref(), limits);
             match attribute.key.as_str() {
                 "service.name" => {
                     labels.first.insert(0, ("service.name".to_owned(), value.clone()));
@@ -36,7 +40,7 @@ impl ResourceLabels {
                 "process.pid" => labels.last.push(("/pid".to_owned(), value)),
                 // The name of each span has it.
                 project::ATTRIBUTE => {}
-                key if is_key(key) => {
+                key if is_key(key, limits) => {
                     labels.has_agent |= key == AGENT_LABEL;
                     labels.last.push((key.to_owned(), value));
                 }
@@ -49,7 +53,7 @@ impl ResourceLabels {
 
 /// Returns the labels of the monitored resource, `g.co/r/{type}/{label}`, as written by Google's exporters
 /// (<https://cloud.google.com/monitoring/api/resources>).
-fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value)> {
+fn monitored(attributes: &[KeyValue], project: &ProjectId, limits: &Limits) -> Vec<(String, Value)> {
     let find = |key: &str| {
         let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
         match attribute.value.as_ref()?.value.as_ref()? {
@@ -87,7 +91,7 @@ fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Vec<(String, Value
     let labels = std::iter::once(&account).chain(labels);
     labels
         .filter_map(|(label, text)| {
-            Some((format!("g.co/r/{kind}/{label}"), Value::Text(truncated((*text)?, MAX_VALUE))))
+            Some((format!("g.co/r/{kind}/{label}"), Value::Text(truncated((*text)?, limits.value))))
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::model::{Link, Links, Span, Text, Time};
 use super::resource::ResourceLabels;
-use super::text::{MAX_DISPLAY_NAME, attributes, truncated};
+use super::text::{Limits, attributes, truncated};
 use super::{ProjectId, event, grpc_code, labels};
 
 const MAX_LINKS: usize = 128;
@@ -21,6 +21,7 @@ pub(super) fn convert(
     resource: &ResourceLabels,
     scope: Option<&InstrumentationScope>,
     project: &ProjectId,
+    limits: &Limits,
 ) -> Span {
     let span_id = hex::encode(&span.span_id);
     // A zero parent is absent, and a span cannot be its own parent.
@@ -29,13 +30,13 @@ pub(super) fn convert(
         name: format!("projects/{project}/traces/{}/spans/{span_id}", hex::encode(&span.trace_id)),
         span_id,
         parent_span_id: if has_parent { hex::encode(&span.parent_span_id) } else { String::new() },
-        display_name: display_name(&span.name),
+        display_name: display_name(&span.name, limits),
         start_time: Time(span.start_time_unix_nano),
         // A clock can be set back.
         end_time: Time(span.end_time_unix_nano.max(span.start_time_unix_nano)),
-        attributes: labels::of(span, resource, scope),
-        time_events: event::of(span),
-        links: links(span),
+        attributes: labels::of(span, resource, scope, limits),
+        time_events: event::of(span, limits),
+        links: links(span, limits),
         status: grpc_code::status(span),
         same_process_as_parent_span: if has_parent { same_process(span) } else { None },
         span_kind: kind(span.kind()),
@@ -43,8 +44,8 @@ pub(super) fn convert(
 }
 
 /// A name is required.
-fn display_name(name: &str) -> Text {
-    truncated(if name.is_empty() { "unnamed" } else { name }, MAX_DISPLAY_NAME)
+fn display_name(name: &str, limits: &Limits) -> Text {
+    truncated(if name.is_empty() { "unnamed" } else { name }, limits.display_name)
 }
 
 fn kind(kind: SpanKind) -> &'static str {
@@ -67,7 +68,7 @@ fn same_process(span: &OtlpSpan) -> Option<bool> {
     matches!(span.kind(), SpanKind::Server | SpanKind::Consumer).then_some(false)
 }
 
-fn links(span: &OtlpSpan) -> Option<Links> {
+fn links(span: &OtlpSpan, limits: &Limits) -> Option<Links> {
     let is_valid = |id: &[u8], len: usize| id.len() == len && id.iter().any(|byte| *byte != 0);
     let link: Vec<Link> = span
         .links
@@ -82,6 +83,7 @@ fn links(span: &OtlpSpan) -> Option<Links> {
                 link.attributes.iter(),
                 MAX_LINK_ATTRIBUTES,
                 link.dropped_attributes_count,
+                limits,
             ),
         })
         .collect();
@@ -92,6 +94,7 @@ fn links(span: &OtlpSpan) -> Option<Links> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::CURRENT;
     use super::*;
 
     #[test]
@@ -107,10 +110,11 @@ mod tests {
             let span =
                 OtlpSpan { flags, kind: kind.into(), parent_span_id: vec![1; 8], ..Default::default() };
             let project: ProjectId = "mesh-project".parse().unwrap();
-            let written = convert(&span, &ResourceLabels::new(None, &project), None, &project);
+            let labels = ResourceLabels::new(None, &project, &CURRENT);
+            let written = convert(&span, &labels, None, &project, &CURRENT);
             assert_eq!(written.same_process_as_parent_span, expected, "{flags:#x} {kind:?}");
             let root = OtlpSpan { parent_span_id: Vec::new(), ..span };
-            let written = convert(&root, &ResourceLabels::new(None, &project), None, &project);
+            let written = convert(&root, &labels, None, &project, &CURRENT);
             assert_eq!(written.same_process_as_parent_span, None, "a root has no parent");
         }
     }

@@ -1,5 +1,7 @@
 //! Strings and values within Google's limits (<https://cloud.google.com/trace/docs/quotas>).
 
+use std::io;
+
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
@@ -7,31 +9,77 @@ use super::model::{Attributes, Text, Value};
 use crate::otlp::any_value;
 use crate::truncate::truncate;
 
-/// In bytes.
-pub(super) const MAX_DISPLAY_NAME: usize = 128;
-pub(super) const MAX_KEY: usize = 128;
-pub(super) const MAX_VALUE: usize = 256;
+/// The limits that depend on the version of the API. The sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) display_name: usize,
+    pub(super) key: usize,
+    pub(super) value: usize,
+    pub(super) annotations: usize,
+    pub(super) description: usize,
+}
+
+/// The limits since August 2026 (<https://github.com/GoogleCloudPlatform/opentelemetry-operations-go/pull/1186>).
+pub(super) const CURRENT: Limits =
+    Limits { display_name: 1024, key: 512, value: 64 << 10, annotations: 256, description: 1024 };
+
+/// The documented limits, which every version of the API accepts.
+pub(super) const DOCUMENTED: Limits =
+    Limits { display_name: 128, key: 128, value: 256, annotations: 32, description: 256 };
 
 /// Truncates a string at a character, and reports the number of dropped bytes.
 pub(super) fn truncated(text: &str, max_bytes: usize) -> Text {
-    let kept = truncate(text, max_bytes);
-    let dropped = u32::try_from(text.len() - kept.len()).unwrap_or(u32::MAX);
+    of_prefix(text, text.len(), max_bytes)
+}
+
+/// Truncates a text of `len` bytes, of which this prefix is known.
+fn of_prefix(prefix: &str, len: usize, max_bytes: usize) -> Text {
+    let kept = truncate(prefix, max_bytes);
+    let dropped = u32::try_from(len - kept.len()).unwrap_or(u32::MAX);
     Text { value: kept.to_owned(), truncated_byte_count: dropped.min(i32::MAX as u32) }
 }
 
+/// Converts a value to text, without memory for what is truncated.
+fn text(value: Option<&AnyValue>, max_bytes: usize) -> Text {
+    let mut prefix = Prefix { bytes: Vec::new(), max_bytes, len: 0 };
+    // Cannot fail: a prefix takes all bytes.
+    let _ = any_value::write_text(value, &mut prefix);
+    let known = prefix.bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    of_prefix(known, prefix.len, max_bytes)
+}
+
+/// A writer that keeps the first bytes, and counts all.
+struct Prefix {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    len: usize,
+}
+
+impl io::Write for Prefix {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let free = self.max_bytes.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
+        self.len += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Converts a value. Anything but a string, an integer or a boolean becomes a string.
-pub(super) fn value(value: Option<&AnyValue>) -> Value {
+pub(super) fn value(value: Option<&AnyValue>, limits: &Limits) -> Value {
     match value.and_then(|value| value.value.as_ref()) {
         Some(Any::IntValue(number)) => Value::Int(*number),
         Some(Any::BoolValue(truth)) => Value::Bool(*truth),
-        Some(Any::StringValue(text)) => Value::Text(truncated(text, MAX_VALUE)),
-        _ => Value::Text(truncated(&any_value::text(value), MAX_VALUE)),
+        _ => Value::Text(text(value, limits.value)),
     }
 }
 
 /// Returns true if Cloud Trace accepts this key.
-pub(super) fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.len() <= MAX_KEY
+pub(super) fn is_key(key: &str, limits: &Limits) -> bool {
+    !key.is_empty() && key.len() <= limits.key
 }
 
 /// Returns the first attributes that fit.
@@ -39,15 +87,16 @@ pub(super) fn attributes<'a>(
     given: impl Iterator<Item = &'a KeyValue>,
     max: usize,
     dropped_before: u32,
+    limits: &Limits,
 ) -> Attributes {
     let mut attributes =
         Attributes { attribute_map: Default::default(), dropped_attributes_count: dropped_before };
     for attribute in given {
-        if attributes.attribute_map.len() < max && is_key(&attribute.key) {
+        if attributes.attribute_map.len() < max && is_key(&attribute.key, limits) {
             attributes
                 .attribute_map
                 .entry(attribute.key.clone())
-                .or_insert_with(|| value(attribute.value.as_ref()));
+                .or_insert_with(|| value(attribute.value.as_ref(), limits));
         } else {
             attributes.dropped_attributes_count = attributes.dropped_attributes_count.saturating_add(1);
         }
@@ -59,6 +108,7 @@ pub(super) fn attributes<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry_proto::tonic::common::v1::ArrayValue;
 
     #[test]
     fn truncated_strings_report_the_dropped_bytes() {
@@ -74,7 +124,7 @@ mod tests {
     fn a_count_stays_within_the_range_of_the_api() {
         let none = KeyValue::default();
         for (before, expected) in [(0, 1), (i32::MAX as u32, i32::MAX as u32), (u32::MAX, i32::MAX as u32)] {
-            let attributes = attributes(std::iter::once(&none), 1, before);
+            let attributes = attributes(std::iter::once(&none), 1, before, &CURRENT);
             assert_eq!(attributes.dropped_attributes_count, expected, "after {before}");
         }
     }
@@ -90,13 +140,18 @@ mod tests {
             (Any::DoubleValue(0.5), text("0.5")),
             (Any::BytesValue(vec![1, 255]), text("01ff")),
         ] {
-            assert_eq!(value(Some(&any(given))), expected);
+            assert_eq!(value(Some(&any(given)), &CURRENT), expected);
         }
-        assert_eq!(value(None), text(""));
-        let Value::Text(long) = value(Some(&any(Any::StringValue("x".repeat(300))))) else {
-            panic!("a text")
-        };
-        assert_eq!((long.value.len(), long.truncated_byte_count), (256, 44));
+        assert_eq!(value(None, &CURRENT), text(""));
+        let list = ArrayValue { values: vec![any(Any::StringValue("ä".repeat(300))); 3] };
+        for (long, kept, dropped) in [
+            (Any::StringValue("ä".repeat(300)), 256, 344),
+            (Any::ArrayValue(list), 256, 1810 - 256),
+            (Any::BytesValue(vec![1; 9000]), 256, 18_000 - 256),
+        ] {
+            let Value::Text(long) = value(Some(&any(long)), &DOCUMENTED) else { panic!("a text") };
+            assert_eq!((long.value.len(), long.truncated_byte_count), (kept, dropped));
+        }
     }
 
     #[test]
@@ -108,7 +163,7 @@ mod tests {
             attribute(String::new()),
             attribute("b".to_owned()),
         ];
-        let attributes = attributes(given.iter(), 1, 7);
+        let attributes = attributes(given.iter(), 1, 7, &DOCUMENTED);
         assert_eq!((attributes.attribute_map.len(), attributes.dropped_attributes_count), (1, 10));
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, RequestBuilder, Response};
 
@@ -60,14 +60,19 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryErr
     let status = response.status();
     let retry_after = retry_after(response.headers(), Timestamp::now());
     let content_type = response.headers().get(CONTENT_TYPE);
-    let content = Content::of(content_type);
-    let body = read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
+    let content = match response.headers().get(CONTENT_ENCODING) {
+        // It was not requested, and cannot be read.
+        Some(encoding) if encoding != "identity" => Content::Other,
+        _ => Content::of(content_type),
+    };
+    let (body, is_cut) =
+        read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
     if status.is_success() {
         if content == Content::Html {
             let reason = format!("HTTP {status}: an HTML page, not a response of the sink");
             return Err(DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Call });
         }
-        return Ok(Success { content, body });
+        return Ok(Success { content, body, is_cut });
     }
     let error = match content {
         Content::Protobuf => ErrorBody::read_protobuf(&body),
@@ -81,6 +86,8 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryErr
 pub(crate) struct Success {
     pub(crate) content: Content,
     pub(crate) body: Bytes,
+    /// Set if the body is longer than what is read of it.
+    pub(crate) is_cut: bool,
 }
 
 /// The format of a body, by its content type.
@@ -106,13 +113,15 @@ impl Content {
     }
 }
 
-async fn read(mut response: Response) -> reqwest::Result<Bytes> {
+/// Returns the beginning of the body, and whether there is more.
+async fn read(mut response: Response) -> reqwest::Result<(Bytes, bool)> {
     let mut body = BytesMut::new();
-    while body.len() < MAX_RESPONSE_BYTES
+    while body.len() <= MAX_RESPONSE_BYTES
         && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
+    let is_cut = body.len() > MAX_RESPONSE_BYTES;
     body.truncate(MAX_RESPONSE_BYTES);
-    Ok(body.freeze())
+    Ok((body.freeze(), is_cut))
 }

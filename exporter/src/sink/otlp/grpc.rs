@@ -16,10 +16,14 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
+use super::super::body::BodyBudget;
 use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, install_crypto};
-use super::http::accepted;
+use super::http::{accepted, not_otlp};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied};
 use crate::error_chain::error_chain;
+
+/// The size of a response. The delivery is not repeated because a long error message exceeds the default of 4 MiB.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -27,6 +31,9 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 pub(crate) struct Grpc {
     channel: Channel,
     headers: HeaderMap,
+    budget: BodyBudget,
+    /// Of a whole call.
+    timeout: Duration,
 }
 
 impl Grpc {
@@ -46,23 +53,41 @@ impl Grpc {
         if is_secure {
             endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
         }
-        Ok(Self { channel: endpoint.connect_lazy(), headers })
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            headers,
+            budget: BodyBudget::new(),
+            timeout: CALL_TIMEOUT,
+        })
     }
 
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let mut client = Client::new(self.channel.clone());
+        let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
+        // The endpoint's timeout ends with the headers of the response.
+        let call = tokio::time::timeout(self.timeout, self.call(body)).await;
+        call.unwrap_or_else(|_| {
+            let reason = format!("no complete response within {} s", self.timeout.as_secs_f64());
+            Err(DeliveryError::Unavailable { reason, retry_after: None })
+        })
+    }
+
+    async fn call(&self, body: Bytes) -> Result<Accepted, DeliveryError> {
+        let mut client = Client::new(self.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
         client
             .ready()
             .await
             .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
-        let mut request = Request::new(chunk.body());
+        let mut request = Request::new(body);
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-        request.set_timeout(CALL_TIMEOUT);
+        request.set_timeout(self.timeout);
         let response = client
             .unary(request, PathAndQuery::from_static(EXPORT), Raw)
             .await
             .map_err(|status| delivery_error(&status))?;
-        Ok(accepted(ExportTraceServiceResponse::decode(response.into_inner()).unwrap_or_default()))
+        match ExportTraceServiceResponse::decode(response.into_inner()) {
+            Ok(response) => Ok(accepted(response)),
+            Err(error) => Err(not_otlp(&error.to_string())),
+        }
     }
 }
 
@@ -151,7 +176,46 @@ impl Decoder for Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::{Origin, Slice};
+    use crate::otlp::Signal;
     use tonic_types::ErrorDetails;
+
+    /// A body that never ends, without a byte.
+    struct Endless;
+
+    impl axum::body::HttpBody for Endless {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    /// The headers of a response of gRPC arrive, and then nothing.
+    #[tokio::test]
+    async fn a_response_without_an_end_is_a_timeout() {
+        use axum::body::Body;
+        use axum::http::Response;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endless = async || {
+            let body = Body::new(Endless);
+            Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+        };
+        let server = tokio::spawn(axum::serve(listener, axum::Router::new().fallback(endless)).into_future());
+        let url = Url::parse(&format!("grpc://{address}")).unwrap();
+        let timeout = Duration::from_millis(300);
+        let grpc = Grpc { timeout, ..Grpc::new(&url, HeaderMap::new()).unwrap() };
+        let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), 1, Bytes::new()));
+        let result = tokio::time::timeout(Duration::from_secs(20), grpc.deliver(&chunk)).await;
+        let reason = "no complete response within 0.3 s".to_owned();
+        assert_eq!(result.unwrap(), Err(DeliveryError::Unavailable { reason, retry_after: None }));
+        server.abort();
+    }
 
     #[test]
     fn each_code_has_its_error() {

@@ -5,29 +5,34 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
+use super::super::body::BodyBudget;
 use super::super::http;
 use super::super::http::{Content, Success};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, RejectedItems};
+use crate::truncate::truncate;
 
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Client,
     url: Url,
     headers: HeaderMap,
+    budget: BodyBudget,
 }
 
 impl Http {
     pub(super) fn new(url: &Url, headers: HeaderMap) -> anyhow::Result<Self> {
-        Ok(Self { client: http::client()?, url: traces(url), headers })
+        Ok(Self { client: http::client()?, url: traces(url), headers, budget: BodyBudget::new() })
     }
 
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let request = self.client.post(self.url.clone()).headers(self.headers.clone());
-        send(request, chunk.body()).await
+        let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
+        send(request, body).await
     }
 }
 
@@ -38,18 +43,66 @@ pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepte
 }
 
 /// Reads a success. Many receivers send no body, or a word. A body with a content type of OTLP has to be an OTLP response.
-fn read(Success { content, body }: Success) -> Result<Accepted, DeliveryError> {
+fn read(Success { content, body, is_cut }: Success) -> Result<Accepted, DeliveryError> {
     let response = match content {
         _ if body.is_empty() => Ok(ExportTraceServiceResponse::default()),
+        // Without its end, it cannot be decoded. The spans are delivered nevertheless.
+        Content::Protobuf if is_cut => Ok(protobuf_prefix(&body)),
+        Content::Json if is_cut => Ok(json_prefix(&body)),
         Content::Protobuf => ExportTraceServiceResponse::decode(body).map_err(|error| error.to_string()),
         Content::Json => from_json(&body).map_err(|error| error.to_string()),
         Content::Html | Content::Other => Ok(ExportTraceServiceResponse::default()),
     };
-    response.map(accepted).map_err(|error| {
-        let reason = format!("a success that is not an OTLP response: {error}");
-        DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Call }
-    })
+    response.map(accepted).map_err(|error| not_otlp(&error))
 }
+
+/// Returns the error for a success that is not an OTLP response: something else has answered.
+pub(super) fn not_otlp(error: &str) -> DeliveryError {
+    let reason = format!("a success that is not an OTLP response: {error}");
+    DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Call }
+}
+
+fn partial(rejected_spans: i64, error_message: &str) -> ExportTraceServiceResponse {
+    let error_message = truncate(error_message, MAX_MESSAGE_BYTES).to_owned();
+    ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess { rejected_spans, error_message }),
+    }
+}
+
+/// Reads the number of rejected spans from the beginning of a response, and the message as far as it is there.
+fn protobuf_prefix(mut body: &[u8]) -> ExportTraceServiceResponse {
+    let (mut rejected, mut message) = (0, String::new());
+    // The fields of the message and of the partial success in it, which is its only field.
+    if let (Ok((1, WireType::LengthDelimited)), Ok(_)) = (decode_key(&mut body), decode_varint(&mut body)) {
+        while let Ok(key) = decode_key(&mut body) {
+            let Ok(number) = decode_varint(&mut body) else { break };
+            match key {
+                (1, WireType::Varint) => rejected = number.cast_signed(),
+                (_, WireType::LengthDelimited) => {
+                    let len = body.len().min(usize::try_from(number).unwrap_or(usize::MAX));
+                    let (text, rest) = body.split_at(len);
+                    message =
+                        String::from_utf8_lossy(text.get(..MAX_MESSAGE_BYTES).unwrap_or(text)).into_owned();
+                    body = rest;
+                }
+                _ => break,
+            }
+        }
+    }
+    partial(rejected, &message)
+}
+
+/// Reads the number of rejected spans from the beginning of a response as JSON.
+fn json_prefix(body: &[u8]) -> ExportTraceServiceResponse {
+    let text = String::from_utf8_lossy(body);
+    let value = text.split_once("\"rejectedSpans\"").map_or("", |(_, rest)| rest);
+    let digits: String =
+        value.trim_start_matches([':', ' ', '"']).chars().take_while(char::is_ascii_digit).collect();
+    partial(digits.parse().unwrap_or(0), "the response is too long")
+}
+
+/// The message of a partial success is truncated to this length.
+const MAX_MESSAGE_BYTES: usize = 2048;
 
 /// Reads an `ExportTraceServiceResponse` as JSON, in which a 64-bit number is a string or a number.
 fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
@@ -81,12 +134,11 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
 /// Returns what the receiver has accepted and rejected.
 pub(super) fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     let rejected = response.partial_success.filter(|partial| partial.rejected_spans > 0);
-    Accepted {
-        rejected: rejected.map(|partial| RejectedItems {
-            items: u32::try_from(partial.rejected_spans).unwrap_or(u32::MAX),
-            reason: partial.error_message,
-        }),
-    }
+    let rejected = rejected.map(|partial| RejectedItems {
+        items: u32::try_from(partial.rejected_spans).unwrap_or(u32::MAX),
+        reason: partial.error_message,
+    });
+    Accepted { rejected, ..Default::default() }
 }
 
 /// Returns the URL for traces. A URL without that path is a base URL, as for the OpenTelemetry SDKs.
@@ -106,9 +158,13 @@ mod tests {
 
     #[test]
     fn a_success_has_to_be_an_otlp_response() {
-        let response = |content, body: &[u8]| read(Success { content, body: Bytes::copy_from_slice(body) });
+        let read = |content, body: &[u8], is_cut| {
+            read(Success { content, body: Bytes::copy_from_slice(body), is_cut })
+        };
+        let response = |content, body: &[u8]| read(content, body, false);
         let rejected = |items, reason: &str| {
-            Ok(Accepted { rejected: Some(RejectedItems { items, reason: reason.to_owned() }) })
+            let rejected = Some(RejectedItems { items, reason: reason.to_owned() });
+            Ok(Accepted { rejected, ..Default::default() })
         };
         let nothing = br#"{"partialSuccess":{"rejectedSpans":null,"errorMessage":null}}"#;
         for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
@@ -123,6 +179,18 @@ mod tests {
         let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
         assert_eq!(response(Content::Protobuf, &body), rejected(3, "no"));
         assert_eq!(response(Content::Other, b"accepted"), Ok(Accepted::default()));
+        let partial_success =
+            Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "x".repeat(100_000) });
+        let long = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+        let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"xxx"#;
+        for (content, body) in [(Content::Protobuf, &long[..70_000]), (Content::Json, &json[..])] {
+            let rejected = read(content, body, true).unwrap().rejected.unwrap();
+            assert_eq!(rejected.items, 3);
+            assert!((10..=2048).contains(&rejected.reason.len()));
+        }
+        for garbage in [&b"\xff\xff\xff"[..], b"{", b"\x0a", b"\x0a\x05\x1d"] {
+            assert_eq!(read(Content::Protobuf, garbage, true), Ok(Accepted::default()));
+        }
         for (content, body) in [(Content::Protobuf, b"<html>"), (Content::Json, b"<html>")] {
             assert!(matches!(
                 response(content, body),

@@ -8,29 +8,36 @@ mod limits;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use reqwest::Url;
 
+use super::body::BodyBudget;
 use super::cloud_trace::split_by_project;
 use super::google::project::{self, ProjectId};
 use super::google::{Access, Google, Service};
+use super::limits::LARGE;
 use super::otlp;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
 /// The sink `telemetry`.
 #[derive(Debug)]
-pub(crate) struct Telemetry(Google);
+pub(crate) struct Telemetry {
+    google: Google,
+    budget: BodyBudget,
+}
 
 /// No narrower scope works with every kind of credentials.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 impl Telemetry {
     pub(crate) async fn open(endpoint: &Url, access: &Access) -> anyhow::Result<Self> {
-        Google::open(Service { endpoint, scope: SCOPE }, access).await.map(Self)
+        let google = Google::open(Service { endpoint, scope: SCOPE }, access).await?;
+        Ok(Self { google, budget: BodyBudget::new() })
     }
 }
 
@@ -41,13 +48,32 @@ impl Sink for Telemetry {
     }
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
+        // A resource gets a project.
+        let max_bytes = 2 * chunk.bytes();
+        let (project, body) = self.budget.make(max_bytes, || self.prepare(chunk)).await?;
+        let call = self.google.post("/v1/traces").await?;
+        let sent = otlp::http::send(call, body).await;
+        sent.inspect(|_| self.google.record_accepted())
+            .map_err(|error| self.google.adjust_access_denied(&project, error))
+    }
+}
+
+impl Telemetry {
+    /// Returns the project and the body of a call.
+    fn prepare(&self, chunk: &Chunk) -> Result<(ProjectId, Bytes), DeliveryError> {
         let undecodable = |error: prost::DecodeError| DeliveryError::Rejected { reason: error.to_string() };
-        let mut envelope = Envelope::from_body(&chunk.body()).map_err(undecodable)?;
+        let default = &self.google.project;
+        let mut whole = Envelope::default();
+        for envelope in chunk.envelopes() {
+            whole
+                .resources
+                .append(&mut envelope.map_err(|reason| DeliveryError::Rejected { reason })?.resources);
+        }
         // The project of a resource without spans does not matter.
-        envelope.resources.retain(ResourceItems::has_items);
+        whole.resources.retain(ResourceItems::has_items);
         let mut project = None;
-        for resource_items in &mut envelope.resources {
-            let named = set_project(resource_items, &self.0.project).map_err(undecodable)?;
+        for resource_items in &mut whole.resources {
+            let named = set_project(resource_items, default).map_err(undecodable)?;
             for span in resource_items.scopes.iter_mut().flat_map(|scope_items| &mut scope_items.items) {
                 if let Some(within) = limits::span(span) {
                     *span = within;
@@ -57,16 +83,10 @@ impl Sink for Telemetry {
                 None => project = Some(named),
                 Some(project) if *project == named => {}
                 // Spans of one project must not depend on the access to another.
-                Some(_) => {
-                    return Err(DeliveryError::Split { chunks: split_by_project(chunk, &self.0.project) });
-                }
+                Some(_) => return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) }),
             }
         }
-        let project = project.unwrap_or_else(|| self.0.project.clone());
-        let call = self.0.post("/v1/traces").await?;
-        let sent = otlp::http::send(call, envelope.to_body()).await;
-        sent.inspect(|_| self.0.record_accepted())
-            .map_err(|error| self.0.adjust_access_denied(&project, error))
+        Ok((project.unwrap_or_else(|| default.clone()), whole.to_body()))
     }
 }
 
@@ -89,7 +109,7 @@ fn set_project(
         key_strindex: 0,
     };
     resource.attributes.insert(0, attribute);
-    limits::resource(&mut resource);
+    LARGE.resource(&mut resource);
     if resource != before {
         resource_items.resource = Some(resource.encode_to_vec().into());
     }

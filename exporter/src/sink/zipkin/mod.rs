@@ -4,12 +4,14 @@ mod span;
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
+use super::body::{BodyBudget, MAX_BODY_BYTES};
 use super::http;
-use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink, decode};
+use super::json_body::{Frame, write_spans};
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use span::ZipkinSpan;
 
 /// A Zipkin receiver.
@@ -17,6 +19,7 @@ use span::ZipkinSpan;
 pub(crate) struct Zipkin {
     client: Client,
     url: Url,
+    budget: BodyBudget,
 }
 
 impl Zipkin {
@@ -25,9 +28,12 @@ impl Zipkin {
         if url.path().trim_end_matches('/').is_empty() {
             url.set_path("/api/v2/spans");
         }
-        Ok(Self { client: http::client()?, url })
+        Ok(Self { client: http::client()?, url, budget: BodyBudget::new() })
     }
 }
+
+/// The body is a list.
+const FRAME: Frame = Frame { start: "[", separator: ",", end: "]" };
 
 impl Sink for Zipkin {
     fn pace(&self) -> Pace {
@@ -35,32 +41,22 @@ impl Sink for Zipkin {
     }
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let body = body(&decode(chunk)?).map_err(|reason| DeliveryError::Rejected { reason })?;
+        let (truncated, body) = self.budget.make(MAX_BODY_BYTES, || body(chunk)).await?;
         let request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .body(http::body(body.into()));
+            .body(http::body(body));
         http::send(request).await?;
-        Ok(Accepted::default())
+        Ok(Accepted { truncated, ..Default::default() })
     }
 }
 
-/// Returns the spans of an OTLP request as a list of Zipkin spans.
-fn body(request: &ExportTraceServiceRequest) -> Result<Vec<u8>, String> {
-    let spans: Vec<ZipkinSpan> = request
-        .resource_spans
-        .iter()
-        .flat_map(|resource_spans| {
-            resource_spans.scope_spans.iter().map(move |scope_spans| (resource_spans, scope_spans))
-        })
-        .flat_map(|(resource_spans, scope_spans)| {
-            let resource = resource_spans.resource.as_ref();
-            scope_spans
-                .spans
-                .iter()
-                .map(move |span| ZipkinSpan::new(span, resource, scope_spans.scope.as_ref()))
-        })
-        .collect();
-    serde_json::to_vec(&spans).map_err(|error| error.to_string())
+/// Returns the spans of a chunk as a list of Zipkin spans, and the number of truncated spans.
+fn body(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
+    let body = write_spans(chunk, FRAME, |out, shared, span| {
+        let span = ZipkinSpan::new(span, shared.resource.as_ref(), shared.scope.as_ref());
+        serde_json::to_writer(out, &span)
+    })?;
+    Ok((body.truncated, body.bytes))
 }

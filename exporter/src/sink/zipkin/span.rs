@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde::Serialize;
 
-use crate::otlp::any_value;
+use crate::otlp::any_value::{self, JsonObject};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -132,7 +132,9 @@ fn annotation(event: &Event) -> Annotation {
     let value = if event.attributes.is_empty() {
         event.name.clone()
     } else {
-        serde_json::json!({ &event.name: any_value::object(&event.attributes) }).to_string()
+        let attributes = BTreeMap::from([(&event.name, JsonObject(&event.attributes))]);
+        // Cannot fail: the keys are strings.
+        serde_json::to_string(&attributes).unwrap_or_default()
     };
     // An event without a time stays at 0.
     Annotation { timestamp: event.time_unix_nano / 1000, value }
@@ -170,7 +172,7 @@ fn tags(
         let (trace_id, span_id) = (hex::encode(&link.trace_id), hex::encode(&link.span_id));
         add(
             &format!("otlp.link.{index}"),
-            format!("{trace_id}|{span_id}|{}|{}", link.trace_state, any_value::object(&link.attributes)),
+            format!("{trace_id}|{span_id}|{}|{}", link.trace_state, json(&link.attributes)),
         );
     }
     match span.status.as_ref().map_or(StatusCode::Unset, |status| status.code()) {
@@ -191,6 +193,12 @@ fn tags(
         }
     }
     tags
+}
+
+/// Returns attributes as a JSON object.
+fn json(attributes: &[KeyValue]) -> String {
+    // Cannot fail: the keys are strings.
+    serde_json::to_string(&JsonObject(attributes)).unwrap_or_default()
 }
 
 /// Returns an attribute as text, unless it is empty.

@@ -1,0 +1,214 @@
+//! Writing the spans of a chunk as JSON, within [`MAX_BODY_BYTES`].
+//!
+//! ```text
+//!  chunk ──► one span at a time ──► JSON ──► body
+//!                    ▲                │
+//!                    └─ within limits ┘ the first span is too large
+//!                                     │ another span does not fit: the chunk is halved
+//! ```
+
+use std::io;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+
+use super::body::MAX_BODY_BYTES;
+use super::limits::{LARGE, Limits, SMALL};
+use crate::deliver::{Chunk, DeliveryError};
+
+/// The attribute of a span that was too large, so that its texts or those of its resource were truncated.
+const TRUNCATED: &str = "logtracer.truncated";
+
+/// A part of a chunk that is larger than this is brought within the limits before it is written.
+const MAX_PART_BYTES: usize = MAX_BODY_BYTES / 2;
+
+/// What the spans of a scope share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) resource: Option<Resource>,
+    pub(super) resource_schema_url: String,
+    pub(super) scope: Option<InstrumentationScope>,
+    pub(super) scope_schema_url: String,
+    /// Changes whenever the resource changes.
+    pub(super) resource_id: usize,
+    is_truncated: bool,
+}
+
+/// The text around the spans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) start: &'static str,
+    pub(super) separator: &'static str,
+    pub(super) end: &'static str,
+}
+
+/// Spans as JSON.
+#[derive(Debug)]
+pub(super) struct JsonBody {
+    pub(super) bytes: Bytes,
+    /// The number of spans whose texts were truncated.
+    pub(super) truncated: u32,
+}
+
+/// Writes the spans of a chunk with `write`.
+pub(super) fn write_spans(
+    chunk: &Chunk,
+    frame: Frame,
+    mut write: impl FnMut(&mut Buffer, &Shared, &Span) -> serde_json::Result<()>,
+) -> Result<JsonBody, DeliveryError> {
+    let mut body =
+        Buffer { bytes: frame.start.into(), max_bytes: MAX_BODY_BYTES - frame.end.len(), is_full: false };
+    let (mut truncated, mut resource_id) = (0, 0);
+    for envelope in chunk.envelopes() {
+        for resource_items in envelope.map_err(undecodable)?.resources {
+            resource_id += STEPS.len();
+            let mut shared = Shared {
+                resource: decode(resource_items.resource)?,
+                resource_schema_url: text(&resource_items.schema_url),
+                resource_id,
+                ..Default::default()
+            };
+            for scope_items in resource_items.scopes {
+                shared.scope = decode(scope_items.scope)?;
+                shared.scope_schema_url = text(&scope_items.schema_url);
+                for item in scope_items.items {
+                    let is_large = item.len() > MAX_PART_BYTES;
+                    let mut span = Span::decode(item).map_err(|error| undecodable(error.to_string()))?;
+                    if is_large {
+                        LARGE.span(&mut span);
+                        mark(&mut span);
+                    }
+                    truncated += u32::from(body.add(frame, &mut shared, span, &mut write)?);
+                }
+            }
+        }
+    }
+    body.bytes.extend_from_slice(frame.end.as_bytes());
+    Ok(JsonBody { bytes: body.bytes.into(), truncated })
+}
+
+/// What is truncated, step by step, until a span fits.
+const STEPS: [(Target, Limits); 4] =
+    [(Target::Span, LARGE), (Target::Shared, LARGE), (Target::Span, SMALL), (Target::Shared, SMALL)];
+
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Span,
+    /// The resource and the scope: all later spans share them.
+    Shared,
+}
+
+impl Shared {
+    fn limit(&mut self, limits: Limits) {
+        if let Some(resource) = &mut self.resource {
+            limits.resource(resource);
+        }
+        if let Some(scope) = &mut self.scope {
+            limits.scope(scope);
+        }
+        for url in [&mut self.resource_schema_url, &mut self.scope_schema_url] {
+            if url.len() > limits.value {
+                url.clear();
+            }
+        }
+        self.resource_id += 1;
+        self.is_truncated = true;
+    }
+}
+
+/// A body that has a maximum size.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    /// Set if something did not fit.
+    is_full: bool,
+}
+
+impl Buffer {
+    /// Adds a span. Returns whether it was truncated.
+    fn add(
+        &mut self,
+        frame: Frame,
+        shared: &mut Shared,
+        mut span: Span,
+        write: &mut impl FnMut(&mut Self, &Shared, &Span) -> serde_json::Result<()>,
+    ) -> Result<bool, DeliveryError> {
+        let len = self.bytes.len();
+        let is_first = len == frame.start.len();
+        let mut steps = STEPS.into_iter();
+        loop {
+            if shared.is_truncated {
+                mark(&mut span);
+            }
+            let separator = if is_first { "" } else { frame.separator };
+            let written = io::Write::write_all(self, separator.as_bytes())
+                .map_err(serde_json::Error::io)
+                .and_then(|()| write(self, shared, &span));
+            match written {
+                Ok(()) => return Ok(is_marked(&span)),
+                Err(error) if !self.is_full => {
+                    return Err(DeliveryError::Rejected { reason: error.to_string() });
+                }
+                Err(_) => {}
+            }
+            self.bytes.truncate(len);
+            self.is_full = false;
+            // Without the spans before it, it may fit.
+            match steps.next().filter(|_| is_first) {
+                Some((Target::Span, limits)) => {
+                    limits.span(&mut span);
+                    mark(&mut span);
+                }
+                Some((Target::Shared, limits)) => shared.limit(limits),
+                None => {
+                    let reason = format!("larger than {} MiB as JSON", MAX_BODY_BYTES >> 20);
+                    return Err(DeliveryError::TooLarge { reason });
+                }
+            }
+        }
+    }
+}
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.max_bytes {
+            self.is_full = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn mark(span: &mut Span) {
+    if !is_marked(span) {
+        let value = Some(AnyValue { value: Some(Any::BoolValue(true)) });
+        // First, so that no limit drops it.
+        span.attributes.insert(0, KeyValue { key: TRUNCATED.to_owned(), value, key_strindex: 0 });
+    }
+}
+
+fn is_marked(span: &Span) -> bool {
+    span.attributes.first().is_some_and(|attribute| attribute.key == TRUNCATED)
+}
+
+fn decode<M: Message + Default>(bytes: Option<Bytes>) -> Result<Option<M>, DeliveryError> {
+    bytes.map(M::decode).transpose().map_err(|error| undecodable(error.to_string()))
+}
+
+fn undecodable(error: String) -> DeliveryError {
+    DeliveryError::Rejected { reason: format!("cannot be decoded: {error}") }
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
