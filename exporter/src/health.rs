@@ -1,19 +1,32 @@
-//! The health of the tasks that have to run until the end.
+//! The health of the tasks that have to run until the end, and of the files in the data directory.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::task::JoinSet;
 
 use crate::log::{self, Severity, Value};
 
-/// The first permanent failure. Clones share it.
+/// What is wrong. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<OnceLock<String>>);
+pub(crate) struct Health(Arc<Problems>);
+
+#[derive(Debug, Default)]
+struct Problems {
+    /// The first permanent failure.
+    permanent: OnceLock<String>,
+    files: Mutex<Option<String>>,
+}
 
 impl Health {
-    /// Returns the failure that only a restart clears.
-    pub(crate) fn problem(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+    /// Returns the failure that only a restart clears, or the problem of the files.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let files = || self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.0.permanent.get().cloned().or_else(files)
+    }
+
+    /// Sets or clears the problem of the files in the data directory.
+    pub(crate) fn set_problem_of_files(&self, problem: Option<String>) {
+        *self.0.files.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// Watches tasks while it is polled, and records the first that panics.
@@ -25,7 +38,7 @@ impl Health {
                 let problem = "a task of the exporter panicked: the outbox is safe, restart the exporter";
                 log::line(Severity::Critical, problem, &[("error", Value::Fmt(format_args!("{error}")))]);
                 // The first is enough.
-                let _ = self.0.set(problem.to_owned());
+                let _ = self.0.permanent.set(problem.to_owned());
             }
         }
         std::future::pending().await

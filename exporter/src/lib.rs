@@ -22,6 +22,7 @@ mod clock;
 mod config;
 mod deliver;
 mod error_chain;
+mod file_watch;
 mod health;
 mod listen;
 mod log;

@@ -1,12 +1,14 @@
 //! [`Reloaded`]: files that are reloaded when they change, while the exporter runs: tokens and certificates.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::fs::OFlags;
 
 use crate::log::{self, Severity, Value};
 
@@ -92,12 +94,49 @@ impl<T> std::fmt::Debug for Reloaded<T> {
     }
 }
 
+/// Reads a file of an option or of the environment. It must be a regular file of at most [`MAX_FILE_BYTES`]: a read of a
+/// FIFO can block for ever, and a device may have no end.
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    // Before it is opened, because that can have an effect on a device.
+    require_regular(path, &fs::metadata(path).with_context(|| path.display().to_string())?)?;
+    let read = || -> io::Result<_> {
+        // Does not wait for the writer of a FIFO that has replaced the file in the meantime.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let mut content = Vec::new();
+        let metadata = file.metadata()?;
+        if metadata.is_file() {
+            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+        }
+        Ok((metadata, content))
+    };
+    let (metadata, content) = read().with_context(|| path.display().to_string())?;
+    require_regular(path, &metadata)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        bail!("{} is longer than {MAX_FILE_BYTES} bytes", path.display());
+    }
+    Ok(content)
+}
+
+/// Checks a file that a library reads, if it exists.
+pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
+    fs::metadata(path).map_or(Ok(()), |metadata| require_regular(path, &metadata))
+}
+
+fn require_regular(path: &Path, metadata: &Metadata) -> anyhow::Result<()> {
+    if !metadata.is_file() {
+        bail!("{} is not a regular file", path.display());
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        bail!("{} is longer than {MAX_FILE_BYTES} bytes", path.display());
+    }
+    Ok(())
+}
+
 fn versions(paths: &[PathBuf]) -> anyhow::Result<Vec<Version>> {
     let version = |path: &PathBuf| {
         let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
-        if metadata.len() > MAX_FILE_BYTES {
-            bail!("{} is longer than {MAX_FILE_BYTES} bytes", path.display());
-        }
+        require_regular(path, &metadata)?;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         Ok(Version { inode: metadata.ino(), length: metadata.len(), modified })
     };

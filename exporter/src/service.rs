@@ -1,18 +1,18 @@
 //! The service: starts all parts, waits for a signal, and stops them in order.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Command, Config, SinkSpec};
 use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
+use crate::file_watch::FileWatch;
 use crate::health::Health;
 use crate::listen::Tls;
 use crate::log::{self, Severity, Value, stdout};
@@ -20,10 +20,11 @@ use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Subscription};
 use crate::receive::{Receiver, TokenFile};
+use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
 use crate::sink::google::Access;
 use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
-use crate::storage::DiskReserve;
+use crate::storage::{DataDir, DiskReserve};
 use crate::store::{Retention, Store};
 use crate::view::View;
 use crate::{listen, outbox, receive, tail, view};
@@ -72,6 +73,9 @@ fn check(config: &Config) -> anyhow::Result<()> {
             bail!("duplicate --sink {sink}");
         }
     }
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE") {
+        check_file(Path::new(&path)).context("cannot use SSL_CERT_FILE")?;
+    }
     let mut receivers = config.sinks.iter().filter_map(SinkSpec::otlp_host);
     if std::env::var_os(otlp::HEADERS).is_some()
         && let Some(first) = receivers.next()
@@ -83,13 +87,13 @@ fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let _lock = lock(&config.data_dir)?;
+    let data_dir = DataDir::open(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let sinks: Arc<[String]> = config.sinks.iter().map(SinkSpec::to_string).collect();
     let subscriptions: Vec<_> = config.sinks.iter().map(subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
-    let dir = &config.data_dir;
-    let reserve = DiskReserve::open(dir);
+    let dir = &data_dir;
+    let reserve = DiskReserve::open(dir.path());
     let (outbox, writer) = outbox::open(dir, &subscriptions, limits, reserve.clone(), metrics.clone())?;
     let store = Store::open(dir, reserve.clone(), metrics.clone())?;
     let dead_letters =
@@ -131,15 +135,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         sinks: sinks.clone(),
         store: store.clone(),
         retention,
-        reserve,
+        reserve: reserve.clone(),
     };
     workers.spawn(maintenance.run(working.clone()));
+    let health = Health::default();
+    let file_watch = FileWatch {
+        data_dir: data_dir.clone(),
+        outbox: outbox.clone(),
+        store: store.clone(),
+        dead_letters,
+        reserve,
+        health: health.clone(),
+    };
+    workers.spawn(file_watch.run(working));
     let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
     let router = receive::router(receiver.clone(), http_addr.ip());
     servers.spawn(listen::serve(http, router, tls.clone(), serving.clone()));
     let router = receive::services(receiver, grpc_addr.ip());
     servers.spawn(listen::serve(grpc, router, tls.clone(), serving.clone()));
-    let health = Health::default();
     let waiting_bytes = metrics.outbox_bytes.get();
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
     servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
@@ -157,19 +170,29 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("waiting_bytes", Value::I64(waiting_bytes)),
         ],
     );
-    let signal = tokio::select! {
-        signal = signalled => signal,
+    let end = tokio::select! {
+        signal = signalled => Ok(signal),
+        error = data_dir.taken() => Err(anyhow!(error)),
         never = health.watch(&mut workers) => never,
     };
-    log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]);
+    match &end {
+        Ok(signal) => log::line(Severity::Info, "stopping", &[("signal", Value::Str(signal))]),
+        Err(error) => log::error("stopping", &[("error", Value::Fmt(format_args!("{error}")))]),
+    }
 
     stop_serving.pull();
-    let deadline = Instant::now() + config.grace;
+    // The other exporter delivers what is still in the outbox at the path.
+    let leaves_outbox = end.is_err() && outbox.check_path().await.is_ok();
+    let deadline = Instant::now() + if leaves_outbox { Duration::ZERO } else { config.grace };
     let requests = timeout_at(deadline, async { while servers.join_next().await.is_some() {} }).await;
     servers.shutdown().await;
     let delivered = timeout_at(deadline, outbox.drained()).await;
     stop_working.pull();
     while workers.join_next().await.is_some() {}
+    if end.is_err() && !leaves_outbox {
+        let batches = outbox.backlogs().into_iter().max().unwrap_or(0);
+        log::error("waiting batches of a removed outbox lost", &[("batches", Value::I64(batches))]);
+    }
     drop(outbox);
     let flushed = tokio::task::spawn_blocking(move || writer.join());
     let flushed = timeout(LAST_COMMIT, flushed).await;
@@ -182,7 +205,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ("flushed", Value::Bool(matches!(flushed, Ok(Ok(Ok(())))))),
         ],
     );
-    Ok(())
+    end.map(drop)
 }
 
 /// What a sink takes from the outbox: only the store takes log records.
@@ -219,27 +242,4 @@ async fn start_sink(
         }
     };
     Ok(())
-}
-
-/// Creates the data directory, and locks it against other exporters while the file is open.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(data_dir).with_context(|| {
-        format!("failed to create the data directory {} (--data-dir)", data_dir.display())
-    })?;
-    let path = data_dir.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("failed to open {} (--data-dir)", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("the data directory {} is in use by another exporter (--data-dir)", data_dir.display())
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("failed to lock {}", path.display()))
-        }
-    }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::otlp::Signal;
 use crate::outbox::{self, Limits, Outbox, Subscription};
 use crate::shutdown;
-use crate::storage::DiskReserve;
+use crate::storage::{DataDir, DiskReserve};
 
 const PACE: Pace = Pace { calls: 8, items: 4, bytes: 1 << 20, linger: Duration::ZERO };
 const LONG: Duration = Duration::from_secs(30);
@@ -76,9 +76,16 @@ impl World {
         let reserve = DiskReserve::small(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
         let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
-        let (outbox, thread) =
-            outbox::open(dir.path(), &[subscription], limits, reserve.clone(), metrics.clone()).unwrap();
-        let dead_letters = DeadLetters::open(dir.path(), 1 << 20, reserve, metrics.clone()).unwrap();
+        let (outbox, thread) = outbox::open(
+            &DataDir::unlocked(dir.path()),
+            &[subscription],
+            limits,
+            reserve.clone(),
+            metrics.clone(),
+        )
+        .unwrap();
+        let dead_letters =
+            DeadLetters::open(&DataDir::unlocked(dir.path()), 1 << 20, reserve, metrics.clone()).unwrap();
         let (got, calls) = Default::default();
         Self { dir, outbox, _thread: thread, metrics, dead_letters, got, calls, stop: None }
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::reload::Reloaded;
+use crate::reload::{Reloaded, read_file};
 
 /// A certificate and its key, which are reloaded when the files change.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ impl Tls {
 fn read(paths: &[PathBuf]) -> anyhow::Result<ServerConfig> {
     let [certificate, key] = paths else { bail!("a certificate and a key are required") };
     let display = |path: &Path| path.display().to_string();
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read_file(certificate)?)
+        .collect::<Result<_, _>>()
         .with_context(|| display(certificate))?;
     if chain.is_empty() {
         bail!("{} contains no certificate in PEM", certificate.display());
     }
-    let private_key = PrivateKeyDer::from_pem_file(key).with_context(|| display(key))?;
+    let private_key = PrivateKeyDer::from_pem_slice(&read_file(key)?).with_context(|| display(key))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

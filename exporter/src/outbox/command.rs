@@ -29,8 +29,13 @@ pub(super) enum Command {
     Probe {
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// Checks the file, because a reader got an error that indicates corruption.
+    /// Checks the file for corruption, because a reader got an error that indicates it.
     CheckFile,
+    /// Checks that the open files are those at the path. The writer checks that before each group of commands, so there is
+    /// only the reply: the reason if they are not.
+    CheckPath {
+        reply: oneshot::Sender<Result<(), String>>,
+    },
 }
 
 /// Items of one batch with the same delivery outcome.

@@ -6,17 +6,15 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::writer::Writer;
 use super::{recovery, schema};
-use crate::clock::unix_millis;
 use crate::log::{self, Severity, Value};
 use crate::metrics::Metrics;
-use crate::otlp::Signal;
-use crate::storage::DiskReserve;
 use crate::storage::quarantine::{self, Opened, Quarantined};
 use crate::storage::sqlite;
+use crate::storage::{DiskReserve, OpenFiles};
 
 /// A corrupt file that must be replaced, or that is quarantined and not recovered yet.
 #[derive(Debug)]
@@ -31,6 +29,27 @@ pub(super) struct Corruption {
     next_try: Instant,
 }
 
+/// Set while the files at the path are not the open ones, because the last try to replace them has failed.
+#[derive(Debug)]
+pub(super) struct Detached {
+    reason: String,
+    next_try: Instant,
+}
+
+impl Detached {
+    pub(super) fn new(reason: String, last_try: Duration) -> Self {
+        Self { reason, next_try: next_try(last_try) }
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.next_try <= Instant::now()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detected {
     /// Only the cursors in the file are known.
@@ -42,6 +61,10 @@ enum Detected {
 /// The minimum time between two tries. Several times the duration of the last try is added, because each try reads the
 /// whole file.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
+
+fn next_try(last_try: Duration) -> Instant {
+    Instant::now() + MIN_PAUSE + 4 * last_try
+}
 
 impl Corruption {
     pub(super) fn new(reason: String) -> Self {
@@ -136,13 +159,14 @@ impl Writer {
             self.log_error("failed to replace the corrupt outbox", &error);
             self.reserve.release_if_needed(schema::KIND.name);
             corruption.reason = format!("failed to replace the corrupt outbox: {error}");
-            corruption.next_try = Instant::now() + MIN_PAUSE + 4 * start.elapsed();
+            corruption.next_try = next_try(start.elapsed());
             self.set_problem(Some(corruption.reason.clone()));
             self.corruption = Some(corruption);
         }
     }
 
     fn try_replace(&mut self, corruption: &mut Corruption) -> anyhow::Result<()> {
+        self.data_dir.ensure_locked()?;
         if corruption.quarantined.is_empty() {
             // No connection may have the file open for writing when it is renamed.
             self.connection = Connection::open_in_memory()?;
@@ -173,39 +197,22 @@ impl Writer {
             // SQLite's error texts already contain their cause.
             anyhow!(error.to_string())
         })?;
+        self.files = OpenFiles::of(&self.state.path, schema::KIND.access)?;
         self.load_watermarks()?;
         recovery::count_dropped_batches(&self.metrics, missing);
         mark_recovered(&corruption.quarantined);
         self.state.replacements.send_modify(|count| *count += 1);
+        self.set_problem(self.problem());
         self.publish();
         Ok(())
     }
 
     /// Recovers the batches that some sink has not acknowledged according to the watermarks. Returns how many are missing.
     fn recover_from_watermarks(&mut self, quarantined: &[Quarantined]) -> rusqlite::Result<i64> {
-        let acknowledged = self.watermarks.cursors.iter().copied().min().unwrap_or(0);
+        let acknowledged = self.watermarks.lowest_cursor();
         for file in quarantined {
             recovery::recover(file, &mut self.connection, Some(acknowledged), self.reserve.share_bytes())?;
         }
-        let transaction = self.connection.transaction()?;
-        for (subscription, cursor) in self.state.subscriptions.iter().zip(&self.watermarks.cursors) {
-            transaction
-                .execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![subscription.sink, cursor])?;
-        }
-        let last_id = self.watermarks.last_id;
-        let (recovered, newest): (i64, i64) = transaction.query_row(
-            "SELECT count(*) FILTER (WHERE length(body) > 0), coalesce(max(id), 0) FROM batch WHERE id > ?",
-            [acknowledged],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        if newest < last_id {
-            // An empty batch takes the last id, so that no id is reused.
-            transaction.execute(
-                "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
-                params![last_id, unix_millis(), Signal::Traces],
-            )?;
-        }
-        transaction.commit()?;
-        Ok((last_id - acknowledged - recovered).max(0))
+        recovery::complete(&mut self.connection, &self.state.subscriptions, &self.watermarks)
     }
 }

@@ -24,6 +24,8 @@ mod eviction;
 mod maintenance;
 mod reader;
 mod recovery;
+mod rejection;
+mod removal;
 mod schema;
 mod watermarks;
 mod writer;
@@ -31,7 +33,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,8 +44,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
-use crate::storage::DiskReserve;
 use crate::storage::quarantine;
+use crate::storage::{DataDir, DiskReserve};
 pub(crate) use batch::{Batch, Subscription};
 use command::Command;
 pub(crate) use command::Settled;
@@ -101,13 +103,13 @@ const MAX_QUEUED_COMMANDS: usize = 1024;
 
 /// Opens the outbox and starts its writer thread. The thread ends when the last [`Outbox`] is dropped.
 pub(crate) fn open(
-    dir: &Path,
+    dir: &DataDir,
     subscriptions: &[Subscription],
     limits: Limits,
     reserve: DiskReserve,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Outbox, JoinHandle<()>)> {
-    let path = dir.join("outbox.db");
+    let path = dir.path().join("outbox.db");
     let quarantine::Opened { mut connection, quarantined } =
         quarantine::open_or_replace(&path, &schema::KIND)?;
     let corruption = corruption::recover_at_start(quarantined, &mut connection, &reserve, &metrics);
@@ -121,7 +123,7 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         replacements: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, corruption, limits, reserve, state.clone(), metrics)
+    let writer = Writer::new(connection, corruption, limits, dir.clone(), reserve, state.clone(), metrics)
         .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
@@ -164,6 +166,14 @@ impl Outbox {
         }
         let (reply, done) = oneshot::channel();
         self.commands.send(Command::Probe { reply }).await.map_err(|_| closed())?;
+        done.await.map_err(|_| closed())?
+    }
+
+    /// Looks for files that were removed or replaced, and replaces them. `Err` holds the reason if they are not replaced.
+    pub(crate) async fn check_path(&self) -> Result<(), String> {
+        let closed = || "the outbox is closed".to_owned();
+        let (reply, done) = oneshot::channel();
+        self.commands.send(Command::CheckPath { reply }).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())?
     }
 

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use super::batch::Subscription;
 use super::schema::PAGE_BYTES;
+use super::watermarks::Watermarks;
+use crate::clock::unix_millis;
 use crate::log::{self, ProgressLog, Severity, Value};
 use crate::metrics::Metrics;
+use crate::otlp::Signal;
 use crate::storage::quarantine::Quarantined;
-use crate::storage::sqlite;
+use crate::storage::sqlite::{self, Access};
 
 /// The maximum number of batches in one commit.
 const MAX_COMMIT_BATCHES: usize = 64;
@@ -28,9 +32,9 @@ pub(super) fn recover(
     into.pragma_update(None, "wal_autocheckpoint", pages.max(1))?;
     let slow = ProgressLog::start("recovering a corrupt outbox", &file.pending());
     let mut copy = Copier { into, max_bytes: max_bytes / 2, copied: 0 };
-    let result = copy.all(&file.pending(), after);
+    let result = copy.file(&file.pending(), after);
     drop(slow);
-    let error = result?.map_or_else(|| "none".to_owned(), |error| error.to_string());
+    let error = text(result?);
     log::line(
         Severity::Warning,
         "recovered batches from a corrupt outbox",
@@ -43,6 +47,22 @@ pub(super) fn recover(
     Ok(())
 }
 
+/// Copies the cursors and the readable batches after this id to a new file. Returns the first read error.
+///
+/// Fails as [`recover`] does.
+pub(super) fn copy(
+    from: &Connection,
+    into: &mut Connection,
+    after: i64,
+    max_bytes: u64,
+) -> rusqlite::Result<Option<rusqlite::Error>> {
+    Copier { into, max_bytes: max_bytes / 2, copied: 0 }.all(from, Some(after))
+}
+
+fn text(error: Option<rusqlite::Error>) -> String {
+    error.map_or_else(|| "none".to_owned(), |error| error.to_string())
+}
+
 struct Copier<'c> {
     into: &'c mut Connection,
     /// The size limit of one commit.
@@ -51,22 +71,27 @@ struct Copier<'c> {
 }
 
 impl Copier<'_> {
-    /// Copies everything that is readable. Returns the first read error.
-    fn all(&mut self, path: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
+    fn file(&mut self, path: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
         // Writable, because SQLite must also read the WAL beside the file.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let from = match Connection::open_with_flags(path, flags) {
-            Ok(from) => from,
+        match Access::Exclusive.connect(path, flags) {
+            Ok(from) => {
+                sqlite::leave_wal_on_close(&from)?;
+                self.all(&from, after)
+            }
             // An operator has moved the file.
-            Err(error) if !path.exists() => return Ok(Some(error)),
-            Err(error) => return unreadable(error).map(Some),
-        };
-        from.busy_timeout(sqlite::BUSY_TIMEOUT)?;
-        let lowest_cursor = self.cursors(&from)?;
+            Err(error) if !path.exists() => Ok(Some(error)),
+            Err(error) => unreadable(error).map(Some),
+        }
+    }
+
+    /// Copies everything that is readable. Returns the first read error.
+    fn all(&mut self, from: &Connection, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
+        let lowest_cursor = self.cursors(from)?;
         let after = after.or(lowest_cursor).unwrap_or(0);
-        let (last_id, error) = self.batches(&from, "ORDER BY id", after)?;
+        let (last_id, error) = self.batches(from, "ORDER BY id", after)?;
         // From the last batch back to the corrupt pages.
-        let (_, error_from_end) = self.batches(&from, "ORDER BY id DESC", last_id)?;
+        let (_, error_from_end) = self.batches(from, "ORDER BY id DESC", last_id)?;
         Ok(error.or(error_from_end))
     }
 
@@ -140,6 +165,35 @@ impl Copier<'_> {
 /// Returns the error as a value if the quarantined file is its cause. A transient error is returned as `Err`.
 fn unreadable(error: rusqlite::Error) -> rusqlite::Result<rusqlite::Error> {
     if sqlite::is_transient(&error) { Err(error) } else { Ok(error) }
+}
+
+/// Sets the cursors and the last id of a new file as in the watermarks. Returns how many batches are missing that some sink
+/// has not acknowledged.
+pub(super) fn complete(
+    connection: &mut Connection,
+    subscriptions: &[Subscription],
+    watermarks: &Watermarks,
+) -> rusqlite::Result<i64> {
+    let (acknowledged, last_id) = (watermarks.lowest_cursor(), watermarks.last_id);
+    let transaction = connection.transaction()?;
+    for (subscription, cursor) in subscriptions.iter().zip(&watermarks.cursors) {
+        transaction
+            .execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", params![subscription.sink, cursor])?;
+    }
+    let (recovered, newest): (i64, i64) = transaction.query_row(
+        "SELECT count(*) FILTER (WHERE length(body) > 0), coalesce(max(id), 0) FROM batch WHERE id > ?",
+        [acknowledged],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if newest < last_id {
+        // An empty batch takes the last id, so that no id is reused.
+        transaction.execute(
+            "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
+            params![last_id, unix_millis(), Signal::Traces],
+        )?;
+    }
+    transaction.commit()?;
+    Ok((last_id - acknowledged - recovered).max(0))
 }
 
 /// Returns how many batches are missing, by the gaps in the recovered ids.

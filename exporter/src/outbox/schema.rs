@@ -1,6 +1,6 @@
 //! The tables of `outbox.db`.
 
-use crate::storage::sqlite::DatabaseKind;
+use crate::storage::sqlite::{Access, DatabaseKind};
 
 pub(super) const PAGE_BYTES: u64 = KIND.page_size as u64;
 
@@ -11,6 +11,7 @@ pub(super) const PAGE_BYTES: u64 = KIND.page_size as u64;
 pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "outbox",
     application_id: 0x6c74_6f62, // "ltob"
+    access: Access::Exclusive,
     version: 2,
     page_size: 16 * 1024,
     schema: "

@@ -84,7 +84,7 @@ impl Watermarks {
 
     /// Updates the totals after cursors have moved.
     pub(super) fn update(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let acknowledged = self.cursors.iter().copied().min().unwrap_or(0);
+        let acknowledged = self.lowest_cursor();
         if acknowledged > self.acknowledged {
             let bytes: i64 = connection
                 .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id > ? AND id <= ?")?
@@ -94,6 +94,11 @@ impl Watermarks {
             self.read_oldest(connection)?;
         }
         Ok(())
+    }
+
+    /// Returns the lowest cursor: some sink waits for the batches after it.
+    pub(super) fn lowest_cursor(&self) -> i64 {
+        self.cursors.iter().copied().min().unwrap_or(0)
     }
 
     /// Returns the id of the last batch that every sink has acknowledged.

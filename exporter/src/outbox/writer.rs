@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::command::{Command, Outcome};
-use super::corruption::Corruption;
+use super::corruption::{Corruption, Detached};
 use super::eviction::{count_dropped, drop_expired, free_space};
+use super::rejection::{answer_path_checks, reject, reject_new};
 use super::schema::{self, PAGE_BYTES};
 use super::watermarks::Watermarks;
 use super::{AppendError, Limits, State};
@@ -18,7 +19,7 @@ use crate::clock::{millis, unix_millis};
 use crate::metrics::Metrics;
 use crate::otlp::Items;
 use crate::storage::sqlite;
-use crate::storage::{DISK_FULL, DiskReserve};
+use crate::storage::{DISK_FULL, DataDir, DiskReserve, OpenFiles};
 
 /// The maximum number of commands in one commit, so that the first request of a burst does not wait for all others.
 /// A commit is also limited to about [`DiskReserve::share_bytes`].
@@ -30,6 +31,9 @@ const OVERHEAD_BYTES: u64 = 8 * PAGE_BYTES;
 pub(super) struct Writer {
     pub(super) connection: Connection,
     limits: Limits,
+    pub(super) data_dir: DataDir,
+    /// The files of `connection`.
+    pub(super) files: OpenFiles,
     pub(super) reserve: DiskReserve,
     /// An upper estimate of the bytes in the WAL that are not in the file yet.
     pub(super) wal_bytes: u64,
@@ -41,6 +45,8 @@ pub(super) struct Writer {
     pub(super) has_failed: bool,
     /// Set while the file is corrupt and not replaced yet.
     pub(super) corruption: Option<Corruption>,
+    /// Set while the file is removed or replaced by another program, and there is no new one yet.
+    pub(super) detached: Option<Detached>,
     pub(super) watermarks: Watermarks,
     pub(super) state: Arc<State>,
     pub(super) metrics: Arc<Metrics>,
@@ -51,20 +57,25 @@ impl Writer {
         connection: Connection,
         corruption: Option<Corruption>,
         limits: Limits,
+        data_dir: DataDir,
         reserve: DiskReserve,
         state: Arc<State>,
         metrics: Arc<Metrics>,
-    ) -> rusqlite::Result<Self> {
+    ) -> anyhow::Result<Self> {
         let watermarks = Watermarks::new(state.subscriptions.len());
+        let files = OpenFiles::of(&state.path, schema::KIND.access)?;
         let mut writer = Self {
             connection,
             limits,
+            data_dir,
+            files,
             reserve,
             wal_bytes: 0,
             is_shrinking: false,
             must_check_free_pages: false,
             has_failed: false,
             corruption,
+            detached: None,
             watermarks,
             state,
             metrics,
@@ -96,6 +107,7 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         // An earlier process may have left a WAL.
         self.checkpoint();
+        self.files.update();
         let mut group = VecDeque::new();
         loop {
             let first = if self.has_maintenance() {
@@ -127,8 +139,13 @@ impl Writer {
                 reject(&mut group, corruption.reason());
                 continue;
             }
+            self.check_files();
+            answer_path_checks(&mut group, self.problem_of_file().as_deref());
             if !group.is_empty() {
-                if self.reserve.is_full() {
+                if let Some(detached) = &self.detached {
+                    let reason = detached.reason().to_owned();
+                    reject_new(&mut group, &reason);
+                } else if self.reserve.is_full() {
                     self.reject_while_disk_full(&mut group);
                 }
                 self.has_failed = false;
@@ -137,6 +154,7 @@ impl Writer {
                 self.commit(&mut group);
             }
             self.maintain();
+            self.files.update();
         }
     }
 
@@ -147,16 +165,7 @@ impl Writer {
         }
         let Some(reason) = self.reserve.problem() else { return };
         self.set_problem(Some(reason.clone()));
-        for command in mem::take(group) {
-            match command {
-                Command::Append { reply, .. } => {
-                    // The receiver may be gone.
-                    let _ = reply.send(Err(AppendError::Unwritable(reason.clone())));
-                }
-                Command::Probe { reply } => drop(reply.send(Err(reason.clone()))),
-                other => group.push_back(other),
-            }
-        }
+        reject_new(group, &reason);
     }
 
     /// Applies the group in one transaction. A failure rolls back the whole group.
@@ -168,7 +177,7 @@ impl Writer {
             Ok(()) => {
                 self.watermarks = watermarks;
                 self.wal_bytes += outcome.bytes + OVERHEAD_BYTES;
-                self.set_problem(self.reserve.problem());
+                self.set_problem(self.problem());
                 self.metrics.commits.inc();
                 self.metrics.committed.add(outcome.items);
                 if !outcome.appended.is_empty() {
@@ -186,8 +195,14 @@ impl Writer {
                     settled.tally.add(items);
                 }
                 self.publish();
+                self.files.update();
+                self.check_files();
+                let appended = match self.problem_of_file() {
+                    None => Ok(()),
+                    Some(reason) => Err(AppendError::Unwritable(reason)),
+                };
                 // The receivers of the replies may be gone.
-                outcome.appended.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                outcome.appended.into_iter().for_each(|reply| drop(reply.send(appended.clone())));
                 outcome.replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 if outcome.must_check_file
                     && let Some(reason) = sqlite::find_corruption(&self.connection)
@@ -279,6 +294,8 @@ impl Writer {
                     drop_expired(&transaction, watermarks, outcome, now_ms - millis(limits.max_age))?;
                 }
                 Command::CheckFile => outcome.must_check_file = true,
+                // Answered already.
+                Command::CheckPath { reply } => outcome.replies.push(reply),
                 Command::Probe { reply } => {
                     outcome.replies.push(reply);
                     transaction.execute("UPDATE probe SET at_ms = ?", [now_ms])?;
@@ -308,6 +325,16 @@ impl Writer {
         });
     }
 
+    /// Returns the reason why new batches would not be durable.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem_of_file().or_else(|| self.reserve.problem())
+    }
+
+    fn problem_of_file(&self) -> Option<String> {
+        let corruption = self.corruption.as_ref().map(Corruption::reason);
+        corruption.or(self.detached.as_ref().map(Detached::reason)).map(str::to_owned)
+    }
+
     pub(super) fn set_problem(&self, problem: Option<String>) {
         *self.state.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
@@ -319,22 +346,6 @@ impl Command {
         match self {
             Self::Append { body, .. } => body.wal_bytes(),
             _ => 0,
-        }
-    }
-}
-
-/// Rejects all commands of the group.
-fn reject(group: &mut VecDeque<Command>, reason: &str) {
-    for command in group.drain(..) {
-        // The receivers of the replies may be gone.
-        match command {
-            Command::Append { reply, .. } => {
-                drop(reply.send(Err(AppendError::Unwritable(reason.to_owned()))));
-            }
-            Command::Advance { reply, .. } | Command::Probe { reply } => {
-                drop(reply.send(Err(reason.to_owned())));
-            }
-            Command::DropExpired { .. } | Command::CheckFile => {}
         }
     }
 }

@@ -1,13 +1,12 @@
 //! `--token-file`: the bearer tokens that a client must present.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use axum::http::{HeaderMap, header};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::reload::Reloaded;
+use crate::reload::{Reloaded, read_file};
 
 /// The tokens in a file, one per line. With two tokens, clients can change from one to the other.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ impl TokenFile {
 fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut tokens = Vec::new();
     for path in paths {
-        let text = fs::read(path).with_context(|| path.display().to_string())?;
+        let text = read_file(path)?;
         let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         tokens.extend(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec));
     }
@@ -58,6 +57,8 @@ fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[track_caller]

@@ -20,9 +20,7 @@ impl Sink for Store {
         match written {
             Ok(Ok(())) => Ok(Accepted::default()),
             Ok(Err(WriteError::Undecodable(reason))) => Err(DeliveryError::Rejected { reason }),
-            Ok(Err(WriteError::Database(error))) => {
-                Err(failed(format!("failed to write to the store: {error}")))
-            }
+            Ok(Err(error)) => Err(failed(format!("failed to write to the store: {error}"))),
             Err(error) => Err(failed(error.to_string())),
         }
     }

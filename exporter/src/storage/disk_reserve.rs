@@ -10,12 +10,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{ErrorCode, ffi};
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
 
 use crate::log::{self, Value};
 
@@ -175,6 +176,18 @@ impl DiskReserve {
         !matches!(state.problem, Some(Problem::DiskFull))
     }
 
+    /// Creates the reserve again if another program has removed or truncated the file.
+    pub(crate) fn check_file(&self) {
+        let mut state = self.state();
+        if state.problem.is_none() && !self.exists() {
+            self.restore(&mut state);
+        }
+    }
+
+    fn exists(&self) -> bool {
+        fs::metadata(&self.0.path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == self.0.bytes)
+    }
+
     /// Creates the reserve and records the result. The caller holds the lock, so that a concurrent release is not lost.
     fn restore(&self, state: &mut State) {
         state.last_try = Instant::now();
@@ -191,10 +204,19 @@ impl DiskReserve {
     }
 
     fn create(&self) -> io::Result<()> {
-        if fs::metadata(&self.0.path).is_ok_and(|metadata| metadata.len() == self.0.bytes) {
+        if self.exists() {
             return Ok(());
         }
-        let file = File::create(&self.0.path)?;
+        // Does not wait for the reader of a FIFO.
+        let file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&self.0.path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
         // An allocation that cannot succeed would take the space from concurrent writers until it fails.
         if self.free_bytes() < self.required_bytes() {
             return Err(ErrorKind::StorageFull.into());

@@ -142,7 +142,7 @@ fn move_away(path: &Path, interrupted: Option<Quarantined>) -> io::Result<Quaran
     Ok(file)
 }
 
-fn free_name(path: &Path) -> io::Result<Quarantined> {
+pub(super) fn free_name(path: &Path) -> io::Result<Quarantined> {
     let seconds = clock::unix_millis() / 1000;
     (0..u32::MAX)
         .map(|n| {
@@ -191,7 +191,7 @@ fn pending_names(path: &Path) -> io::Result<Vec<Quarantined>> {
 }
 
 /// Renames the new file to the path if the corrupt file has been moved away.
-fn put_in_place(path: &Path) -> io::Result<()> {
+pub(super) fn put_in_place(path: &Path) -> io::Result<()> {
     if !path.exists() {
         rename_if_exists(&with_suffix(path, ".new"), path)?;
     }
@@ -206,7 +206,7 @@ fn sync_dir(path: &Path) {
     }
 }
 
-fn rename_if_exists(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_if_exists(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
 use super::disk_reserve::is_disk_full;
+use super::open_files;
 use crate::log::ProgressLog;
 
 /// The properties of a database file: its identity, version and schema.
@@ -15,6 +17,7 @@ pub(crate) struct DatabaseKind {
     pub(crate) name: &'static str,
     /// The application id in the file's header. It distinguishes the file from a database of another program.
     pub(crate) application_id: i32,
+    pub(crate) access: Access,
     /// The version of the schema.
     pub(crate) version: i32,
     pub(crate) page_size: u32,
@@ -23,9 +26,38 @@ pub(crate) struct DatabaseKind {
     pub(crate) upgrades: &'static [&'static str],
 }
 
+/// The processes that open a database file.
+///
+/// No file is mapped into memory, because a mapped file that another program truncates ends the process (SIGBUS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only the exporter. The file has a write-ahead log, whose index SQLite keeps on the heap (`unix-excl`).
+    Exclusive,
+    /// Other processes, too. The file has a rollback journal: the index of a write-ahead log would be a mapped file.
+    Shared,
+}
+
+impl Access {
+    const fn journal_mode(self) -> &'static str {
+        match self {
+            Self::Exclusive => "wal",
+            Self::Shared => "truncate",
+        }
+    }
+
+    pub(crate) fn connect(self, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let connection = match self {
+            Self::Exclusive => Connection::open_with_flags_and_vfs(path, flags, "unix-excl")?,
+            Self::Shared => Connection::open_with_flags(path, flags)?,
+        };
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+}
+
 /// Opens the file for writing, and creates it if it does not exist.
 ///
-/// Every commit on this connection is on disk when it returns (WAL with `synchronous = FULL`).
+/// Every commit on this connection is on disk when it returns (a WAL with `synchronous = FULL`, or a truncated journal).
 pub(crate) fn open(path: &Path, kind: &DatabaseKind) -> anyhow::Result<Connection> {
     try_open(path, kind).map_err(OpenError::into_error).with_context(|| cannot_open(path, kind))
 }
@@ -125,12 +157,20 @@ pub(super) fn cannot_open(path: &Path, kind: &DatabaseKind) -> String {
     format!("failed to open the {} {}", kind.name, path.display())
 }
 
-/// Opens a read-only connection to a file that [`open`] has accepted.
+/// Opens a connection that only reads, to a file that [`open`] has accepted with [`Access::Exclusive`].
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // A connection with SQLITE_OPEN_READ_ONLY would replace the lock of the process with a weaker one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Access::Exclusive.connect(path, flags)?;
+    connection.pragma_update(None, "query_only", true)?;
+    leave_wal_on_close(&connection)?;
     Ok(connection)
+}
+
+/// Makes the connection leave the files as they are when it is closed. By default, the last connection to a file deletes
+/// the WAL by its path, where the WAL of another file may be.
+pub(crate) fn leave_wal_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// The maximum time that a connection waits for the lock of another one.
@@ -138,8 +178,8 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the file as [`open`] does, with an error that distinguishes corruption from other reasons.
 pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, OpenError> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    open_files::require_regular_files(path).map_err(OpenError::Other)?;
+    let mut connection = kind.access.connect(path, OpenFlags::default())?;
 
     // Write nothing before the file is known to be empty or a file of this program.
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -154,9 +194,11 @@ pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, O
             anyhow!("it is the SQLite database of another program (application id {application_id:#x})");
         return Err(OpenError::Other(reason));
     }
-    let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if journal != "wal" {
-        let reason = anyhow!("SQLite cannot use a write-ahead log here (journal mode {journal})");
+    let expected = kind.access.journal_mode();
+    let journal: String =
+        connection.query_row(&format!("PRAGMA journal_mode = {expected}"), [], |row| row.get(0))?;
+    if journal != expected {
+        let reason = anyhow!("SQLite cannot use the journal mode {expected} here, only {journal}");
         return Err(OpenError::Other(reason));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -216,6 +258,7 @@ pub(super) mod tests {
     pub(in crate::storage) const KIND: DatabaseKind = DatabaseKind {
         name: "outbox",
         application_id: 0x6c74_0001,
+        access: Access::Exclusive,
         version: 1,
         page_size: 4096,
         schema: "CREATE TABLE thing(id INTEGER PRIMARY KEY, body BLOB);",

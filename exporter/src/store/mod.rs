@@ -27,7 +27,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -36,8 +36,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::clock::unix_millis;
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
-use crate::storage::DiskReserve;
-use crate::storage::{quarantine, sqlite};
+use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqlite};
 use eviction::ShrinkBackoff;
 use write::{Duplicates, EmitterIds};
 
@@ -53,17 +52,26 @@ pub(crate) struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    data_dir: DataDir,
     path: PathBuf,
     writer: Mutex<StoreWriter>,
-    /// The idle connections.
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Readers>,
     reserve: DiskReserve,
     metrics: Arc<Metrics>,
+}
+
+/// The connections that only read.
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    /// The number of times that the file was replaced. Connections to an earlier file are closed.
+    replacements: u64,
 }
 
 #[derive(Debug)]
 struct StoreWriter {
     connection: Connection,
+    files: OpenFiles,
     emitter_ids: EmitterIds,
     shrink_backoff: ShrinkBackoff,
 }
@@ -73,17 +81,19 @@ const MAX_IDLE_READERS: usize = 4;
 
 impl Store {
     /// Opens `store.db` in this directory.
-    pub(crate) fn open(dir: &Path, reserve: DiskReserve, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let path = dir.join("store.db");
+    pub(crate) fn open(dir: &DataDir, reserve: DiskReserve, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let path = dir.path().join("store.db");
         let connection = quarantine::open_or_replace(&path, &schema::KIND)?.skip_recovery()?;
-        let pages = reserve.share_bytes() / 2 / u64::from(schema::KIND.page_size);
-        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
+        set_autocheckpoint(&connection, &reserve)?;
+        let files = OpenFiles::of(&path, schema::KIND.access)?;
         let writer = Mutex::new(StoreWriter {
             connection,
+            files,
             emitter_ids: EmitterIds::default(),
             shrink_backoff: ShrinkBackoff::new(),
         });
-        Ok(Self(Arc::new(Inner { path, writer, readers: Mutex::default(), reserve, metrics })))
+        let (data_dir, readers) = (dir.clone(), Mutex::default());
+        Ok(Self(Arc::new(Inner { data_dir, path, writer, readers, reserve, metrics })))
     }
 
     /// Stores the items of these requests of one signal, all or none.
@@ -136,6 +146,7 @@ impl Store {
         write: impl Fn(&mut StoreWriter) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
         let mut writer = self.writer();
+        self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
         if !self.0.reserve.is_full() {
             writer.shrink_backoff.reset();
             match write(&mut writer) {
@@ -203,22 +214,52 @@ impl Store {
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let idle = || self.0.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = idle().pop();
+        let (reader, replacements) = {
+            let mut readers = self.readers();
+            (readers.idle.pop(), readers.replacements)
+        };
         let reader = match reader {
             Some(reader) => reader,
             None => sqlite::open_reader(&self.0.path)?,
         };
         let result = query(&reader);
-        let mut idle = idle();
-        if idle.len() < MAX_IDLE_READERS {
-            idle.push(reader);
+        let mut readers = self.readers();
+        if readers.idle.len() < MAX_IDLE_READERS && readers.replacements == replacements {
+            readers.idle.push(reader);
         }
         result
+    }
+
+    /// Replaces the file if it was removed or replaced by another program. Returns an error if that fails.
+    pub(crate) fn check_path(&self) -> anyhow::Result<()> {
+        self.reattach_if_detached(&mut self.writer())
+    }
+
+    fn reattach_if_detached(&self, writer: &mut StoreWriter) -> anyhow::Result<()> {
+        let Some(reason) = writer.files.detached() else { return Ok(()) };
+        self.0.data_dir.ensure_locked()?;
+        let StoreWriter { connection, files, emitter_ids, .. } = writer;
+        reattach::reattach(connection, files, &self.0.path, &schema::KIND, &reason)?;
+        set_autocheckpoint(connection, &self.0.reserve)?;
+        emitter_ids.clear();
+        let mut readers = self.readers();
+        readers.idle.clear();
+        readers.replacements += 1;
+        Ok(())
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writer(&self) -> MutexGuard<'_, StoreWriter> {
         // A panic during a write drops its transaction, which rolls it back.
         self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Limits the WAL to about half a share of the reserve.
+fn set_autocheckpoint(connection: &Connection, reserve: &DiskReserve) -> rusqlite::Result<()> {
+    let pages = reserve.share_bytes() / 2 / u64::from(schema::KIND.page_size);
+    connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))
 }

@@ -1,11 +1,12 @@
 //! The tables of `store.db`.
 
-use crate::storage::sqlite::DatabaseKind;
+use crate::storage::sqlite::{Access, DatabaseKind};
 
 /// The pages are large because a row of a clustered table gets overflow pages if it is longer than a quarter of a page.
 pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
+    access: Access::Exclusive,
     version: 1,
     page_size: 16 * 1024,
     schema: "

@@ -16,7 +16,8 @@ use crate::otlp::Signal;
 fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(dir.path(), DiskReserve::small(dir.path()), metrics.clone()).unwrap();
+    let store =
+        Store::open(&DataDir::unlocked(dir.path()), DiskReserve::small(dir.path()), metrics.clone()).unwrap();
     (dir, store, metrics)
 }
 
@@ -184,7 +185,7 @@ fn the_read_position_is_committed_with_its_lines() {
     let position = ReadPosition { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
     store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
     drop(store);
-    let store = Store::open(dir.path(), DiskReserve::small(dir.path()), metrics).unwrap();
+    let store = Store::open(&DataDir::unlocked(dir.path()), DiskReserve::small(dir.path()), metrics).unwrap();
     assert_eq!(store.position("/log").unwrap(), Some(position));
 }
 
@@ -266,7 +267,7 @@ fn equal_log_records_are_stored_once_and_equal_lines_of_a_file_each_time() {
 fn on_a_full_disk(traces: u64, spans: u64) -> (tempfile::TempDir, Store, DiskReserve, Arc<Metrics>) {
     let (dir, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new()));
     let reserve = DiskReserve::small(dir.path());
-    let store = Store::open(dir.path(), reserve.clone(), metrics.clone()).unwrap();
+    let store = Store::open(&DataDir::unlocked(dir.path()), reserve.clone(), metrics.clone()).unwrap();
     for trace in 1..=traces {
         store.append(Signal::Traces, &[large(trace, spans)]).unwrap();
     }

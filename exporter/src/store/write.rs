@@ -40,6 +40,8 @@ pub(crate) struct ReadPosition {
 #[derive(Debug)]
 pub(crate) enum WriteError {
     Database(rusqlite::Error),
+    /// The file was removed or replaced, and a new one cannot be created.
+    Detached(anyhow::Error),
     /// One of the requests cannot be decoded.
     Undecodable(String),
 }
@@ -48,6 +50,7 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
+            Self::Detached(error) => write!(f, "{error:#}"),
             Self::Undecodable(reason) => f.write_str(reason),
         }
     }

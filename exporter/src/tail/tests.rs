@@ -233,8 +233,12 @@ fn stdin_is_split_into_lines_whatever_the_sizes_of_its_reads() {
 async fn a_line_of_stdin_is_retried_until_it_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let store =
-        Store::open(dir.path(), crate::storage::DiskReserve::small(dir.path()), metrics.clone()).unwrap();
+    let store = Store::open(
+        &crate::storage::DataDir::unlocked(dir.path()),
+        crate::storage::DiskReserve::small(dir.path()),
+        metrics.clone(),
+    )
+    .unwrap();
     let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
     other.execute_batch(trigger).unwrap();

@@ -16,7 +16,7 @@ pub(super) async fn health() -> &'static str {
 /// `GET /readyz`: 200 if spans can be committed and no task has failed, otherwise 503 with the reason.
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
     if let Some(problem) = view.health.problem() {
-        return (StatusCode::SERVICE_UNAVAILABLE, problem.to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, problem);
     }
     match view.outbox.check_writable().await {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),

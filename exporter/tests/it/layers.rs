@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["storage", "listen"],
     &["outbox", "store"],
     &["deliver", "maintenance", "receive", "tail", "view"],
-    &["sink"],
+    &["sink", "file_watch"],
     &["config"],
     &["service"],
     &["lib", "main"],

@@ -17,6 +17,7 @@ mod options;
 mod pages;
 mod protocols;
 mod receiver;
+mod removed_files;
 mod sinks;
 mod startup;
 mod tailing;

@@ -126,6 +126,130 @@ fn two_exporters_do_not_share_a_directory() {
     assert!(stderr.contains("is in use by another exporter (--data-dir)"), "{stderr}");
 }
 
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// A read of a FIFO blocks for ever, `/dev/zero` has no end, and nobody has a token of 1 GB.
+#[test]
+fn a_file_of_an_option_has_to_be_a_regular_file_of_limited_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    mkfifo(&file("fifo"));
+    std::fs::create_dir(file("folder")).unwrap();
+    std::fs::File::create(file("large")).unwrap().set_len(1 << 30).unwrap();
+    std::os::unix::fs::symlink(file("loop"), file("loop")).unwrap();
+    std::os::unix::fs::symlink(file("fifo"), file("link")).unwrap();
+    let cases = [
+        (file("fifo"), "is not a regular file"),
+        (file("link"), "is not a regular file"),
+        (file("folder"), "is not a regular file"),
+        ("/dev/zero".into(), "is not a regular file"),
+        (file("large"), "is longer than 1048576 bytes"),
+        (file("loop"), "Too many levels of symbolic links"),
+        (file("absent"), "No such file or directory"),
+    ];
+    for (path, expected) in cases {
+        for options in [&["--token-file"][..], &["--tls-cert", "--tls-key"]] {
+            let mut command = command(&file("data"));
+            for option in options {
+                command.arg(option).arg(&path);
+            }
+            let (code, error) = run_to_exit(command);
+            assert_eq!(code, Some(1), "{error}");
+            let start = format!("cannot use {}: {}", options.join(" and "), path.display());
+            assert!(error.starts_with(&start) && error.contains(expected), "{error}");
+        }
+    }
+    for (variable, expected) in [
+        ("SSL_CERT_FILE", "cannot use SSL_CERT_FILE: "),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "no credentials for Google Cloud: "),
+    ] {
+        let mut command = command(&file("data"));
+        command.args(["--sink", "cloud-trace", "--project", "shop-1"]).env(variable, file("fifo"));
+        let (code, error) = run_to_exit(command);
+        assert_eq!(code, Some(1), "{error}");
+        let expected = format!("{expected}{} is not a regular file", file("fifo").display());
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+/// The previous tokens stay in use.
+#[tokio::test]
+async fn a_token_file_that_becomes_a_fifo_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "s3cret").unwrap();
+    let mut command = command(&dir.path().join("data"));
+    command.arg("--token-file").arg(&token);
+    let mut exporter = Exporter::spawn(command);
+    std::fs::remove_file(&token).unwrap();
+    mkfifo(&token);
+    let post = async || {
+        let client = reqwest::Client::new();
+        let request = client.post(format!("{}/v1/traces", exporter.http)).bearer_auth("s3cret");
+        request.header("content-type", "application/x-protobuf").send().await.unwrap().status()
+    };
+    // The files are checked once a second.
+    for _ in 0..3 {
+        assert_eq!(post().await, 200);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    exporter.line("logtracer-exporter - failed to reload a file, the previous content stays in use");
+}
+
+/// None of these blocks the start, and each error names the file.
+#[test]
+fn a_data_directory_with_the_wrong_kind_of_files_is_rejected() {
+    for (name, expected) in [
+        ("outbox.db", "is not a regular file"),
+        ("outbox.db-wal", "is not a regular file"),
+        ("store.db", "is not a regular file"),
+        ("dead-letters.db", "is not a regular file"),
+        ("lock", "(--data-dir)"),
+    ] {
+        for make in [
+            mkfifo,
+            |path: &Path| std::fs::create_dir(path).unwrap(),
+            |path: &Path| {
+                std::os::unix::fs::symlink(path, path).unwrap();
+            },
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            make(&dir.path().join(name));
+            let (code, error) = run_to_exit(command(dir.path()));
+            assert_eq!(code, Some(1), "{error}");
+            let is_loop = error.contains("Too many levels of symbolic links");
+            assert!(error.contains(&dir.path().join(name).display().to_string()), "{name}: {error}");
+            assert!(is_loop || error.contains(expected), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("file"), "").unwrap();
+    std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();
+    mkfifo(&path("fifo"));
+    for data_dir in [path("file"), path("loop"), path("fifo"), path("file/below"), "/proc/none".into()] {
+        let (code, error) = run_to_exit(command(&data_dir));
+        assert_eq!(code, Some(1), "{error}");
+        let start = format!("failed to create the data directory {} (--data-dir): ", data_dir.display());
+        assert!(error.starts_with(&start), "{error}");
+    }
+}
+
+/// The exporter works without the reserve.
+#[tokio::test]
+async fn a_fifo_in_the_place_of_the_reserve_does_not_block_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    mkfifo(&dir.path().join("reserve"));
+    let exporter = Exporter::start(dir.path());
+    assert_eq!(exporter.get("/readyz").await.status(), 200);
+}
+
 #[test]
 fn the_same_sink_twice_is_rejected() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use serde_json::{Value, json};
 
 use super::{Letter, SELECT, letter, path, schema};
@@ -82,22 +82,36 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn list(connection: &Connection, sink: Option<&str>, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(&format!("{SELECT} WHERE ?1 IS NULL OR sink = ?1 ORDER BY id"))?;
-    let mut rows = statement.query([sink])?;
-    let mut is_empty = true;
-    while let Some(row) = rows.next().context("failed to read the dead letters")? {
-        let letter = letter(row)?;
-        if json {
-            writeln!(out, "{}", object(&letter))?;
-        } else {
-            writeln!(out, "{}", line(&letter))?;
+    let mut last = 0;
+    loop {
+        // A slow reader of the output must not lock the file against the exporter.
+        let letters = page(connection, sink, last).context("failed to read the dead letters")?;
+        for letter in &letters {
+            if json {
+                writeln!(out, "{}", object(letter))?;
+            } else {
+                writeln!(out, "{}", line(letter))?;
+            }
         }
-        is_empty = false;
+        match letters.last() {
+            Some(letter) => last = letter.id,
+            None => break,
+        }
     }
-    if is_empty && !json {
+    if last == 0 && !json {
         writeln!(out, "no dead letters")?;
     }
     Ok(())
+}
+
+/// Returns the next dead letters after this number.
+fn page(connection: &Connection, sink: Option<&str>, after: i64) -> rusqlite::Result<Vec<Letter>> {
+    connection
+        .prepare_cached(&format!(
+            "{SELECT} WHERE id > ?1 AND (?2 IS NULL OR sink = ?2) ORDER BY id LIMIT 16"
+        ))?
+        .query_map(params![after, sink], letter)?
+        .collect()
 }
 
 /// Applies the statement to the selected letters, and returns their number.

@@ -31,7 +31,7 @@ use crate::clock::unix_millis;
 use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
-use crate::storage::{DiskReserve, quarantine, sqlite};
+use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqlite};
 use crate::truncate::truncate;
 
 /// The dead letters of all sinks. Clones share one connection.
@@ -40,6 +40,8 @@ pub(crate) struct DeadLetters(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    data_dir: DataDir,
+    path: PathBuf,
     file: Mutex<File>,
     max_bytes: u64,
     reserve: DiskReserve,
@@ -49,6 +51,7 @@ struct Inner {
 #[derive(Debug)]
 struct File {
     connection: Connection,
+    files: OpenFiles,
     /// The size of all bodies, or more: it is read again only when it exceeds the bound.
     bytes: u64,
 }
@@ -81,17 +84,18 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 impl DeadLetters {
     /// Opens `dead-letters.db` in this directory.
     pub(crate) fn open(
-        dir: &Path,
+        dir: &DataDir,
         max_bytes: u64,
         reserve: DiskReserve,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let connection = quarantine::open_or_replace(&path(dir), &schema::KIND)?.skip_recovery()?;
+        let path = path(dir.path());
+        let connection = quarantine::open_or_replace(&path, &schema::KIND)?.skip_recovery()?;
+        let files = OpenFiles::of(&path, schema::KIND.access)?;
         let bytes = bytes(&connection).context("failed to read the dead letters")?;
-        let pages = reserve.share_bytes() / 4 / u64::from(schema::KIND.page_size);
-        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(pages).unwrap_or(i64::MAX))?;
-        let file = Mutex::new(File { connection, bytes });
-        Ok(Self(Arc::new(Inner { file, max_bytes, reserve, metrics })))
+        let file = Mutex::new(File { connection, files, bytes });
+        let data_dir = dir.clone();
+        Ok(Self(Arc::new(Inner { data_dir, path, file, max_bytes, reserve, metrics })))
     }
 
     /// Stores a chunk that this sink has rejected, on disk when this returns. A slice that is stored already is not
@@ -119,7 +123,6 @@ impl DeadLetters {
             file.bytes = total;
             if is_full {
                 sqlite::vacuum(&file.connection, u64::from(i32::MAX.unsigned_abs()))?;
-                sqlite::checkpoint(&file.connection, true)?;
             }
             for (sink, items) in evicted {
                 inner.metrics.count_evicted(&sink, items);
@@ -191,14 +194,30 @@ impl DeadLetters {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || {
             let mut file = inner.file.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&inner, &mut file)
+            inner.reattach_if_detached(&mut file).map_err(|error| format!("{error:#}"))?;
+            work(&inner, &mut file).map_err(|error| {
+                // The next call sees a full disk, and evicts older letters.
+                inner.reserve.release_if_disk_full(&error, schema::KIND.name);
+                error.to_string()
+            })
         });
-        let done = done.await.map_err(|error| error.to_string())?;
-        done.map_err(|error| {
-            // The next call sees a full disk, and evicts older letters.
-            self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
-            error.to_string()
-        })
+        done.await.map_err(|error| error.to_string())?
+    }
+
+    /// Replaces the file if it was removed or replaced by another program. Returns an error if that fails.
+    pub(crate) async fn check_path(&self) -> Result<(), String> {
+        self.with(|_, _| Ok(())).await
+    }
+}
+
+impl Inner {
+    fn reattach_if_detached(&self, file: &mut File) -> anyhow::Result<()> {
+        let Some(reason) = file.files.detached() else { return Ok(()) };
+        self.data_dir.ensure_locked()?;
+        let File { connection, files, .. } = &mut *file;
+        reattach::reattach(connection, files, &self.path, &schema::KIND, &reason)?;
+        file.bytes = bytes(&file.connection)?;
+        Ok(())
     }
 }
 

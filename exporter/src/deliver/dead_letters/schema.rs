@@ -1,10 +1,11 @@
 //! The table of `dead-letters.db`.
 
-use crate::storage::sqlite::DatabaseKind;
+use crate::storage::sqlite::{Access, DatabaseKind};
 
 pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "file of dead letters",
     application_id: 0x6c74_646c, // "ltdl"
+    access: Access::Shared,
     version: 1,
     page_size: 4096,
     schema: "

@@ -27,7 +27,11 @@ fn chunk(ids: &[u8]) -> Chunk {
 
 fn open(dir: &Path, max_bytes: u64) -> (DeadLetters, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    (DeadLetters::open(dir, max_bytes, DiskReserve::small(dir), metrics.clone()).unwrap(), metrics)
+    (
+        DeadLetters::open(&DataDir::unlocked(dir), max_bytes, DiskReserve::small(dir), metrics.clone())
+            .unwrap(),
+        metrics,
+    )
 }
 
 /// Returns the output of `logtracer-exporter dead-letters …`.

@@ -2,6 +2,7 @@
 //! one.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use super::*;
 use crate::storage::sqlite;
@@ -24,7 +25,8 @@ fn noise(batch: u8, length: usize) -> Bytes {
 fn open_large(dir: &Path) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let (outbox, thread) =
-        open(dir, &[subscription("a")], LARGE, DiskReserve::open(dir), metrics.clone()).unwrap();
+        open(&DataDir::unlocked(dir), &[subscription("a")], LARGE, DiskReserve::open(dir), metrics.clone())
+            .unwrap();
     (outbox, thread, metrics)
 }
 
@@ -172,7 +174,8 @@ async fn files_quarantined_before_a_crash_are_recovered_at_the_next_start() {
     let metrics = Arc::new(Metrics::new());
     let sinks = [subscription("a"), subscription("new")];
     let (outbox, _thread) =
-        open(dir.path(), &sinks, LARGE, DiskReserve::open(dir.path()), metrics.clone()).unwrap();
+        open(&DataDir::unlocked(dir.path()), &sinks, LARGE, DiskReserve::open(dir.path()), metrics.clone())
+            .unwrap();
     assert_eq!((metrics.outbox_damaged.get(), metrics.outbox_batches_dropped.get()), (2, 0));
     let batches = read_all(&outbox, 5).await;
     let read: Vec<_> = batches.iter().map(|batch| (batch.id, batch.body.clone())).collect();

@@ -1,5 +1,6 @@
 //! The outbox as its users see it: append, read, advance, limits, restarts.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +18,8 @@ const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60
 fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let sinks: Vec<_> = sinks.iter().map(|sink| subscription(sink)).collect();
-    let (outbox, thread) = open(dir, &sinks, LIMITS, DiskReserve::open(dir), metrics.clone()).unwrap();
+    let (outbox, thread) =
+        open(&DataDir::unlocked(dir), &sinks, LIMITS, DiskReserve::open(dir), metrics.clone()).unwrap();
     (outbox, thread, metrics)
 }
 
@@ -167,7 +169,7 @@ async fn a_sink_that_does_not_take_logs_gets_empty_batches_of_them() {
     let metrics = Arc::new(Metrics::new());
     let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
     let (outbox, _thread) = open(
-        dir.path(),
+        &DataDir::unlocked(dir.path()),
         &[subscription("all"), spans_only],
         LIMITS,
         DiskReserve::open(dir.path()),
@@ -239,9 +241,14 @@ async fn many_appends_share_commits() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(60) };
-    let (outbox, _thread) =
-        open(dir.path(), &[subscription("a")], limits, DiskReserve::open(dir.path()), metrics.clone())
-            .unwrap();
+    let (outbox, _thread) = open(
+        &DataDir::unlocked(dir.path()),
+        &[subscription("a")],
+        limits,
+        DiskReserve::open(dir.path()),
+        metrics.clone(),
+    )
+    .unwrap();
     let mut senders = tokio::task::JoinSet::new();
     for byte in 0..200 {
         let outbox = outbox.clone();

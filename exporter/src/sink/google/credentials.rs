@@ -148,6 +148,7 @@ impl TokenSource {
 
 /// Finds the credentials. Has to be called inside the runtime.
 fn build(scope: &'static str, quota_project: &ProjectId) -> Result<Adc, String> {
+    project::check_credentials_file().map_err(|error| format!("{error:#}"))?;
     let builder = Builder::default().with_scopes([scope]);
     // A quota project is for user credentials. With a service account it needs one more permission.
     let builder = if project::is_user_without_quota_project() {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::credentials::Auth;
 use crate::log::{self, Value};
+use crate::reload::{check_file, read_file};
 
 /// A valid project id, which is safe in a URL path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,16 +139,37 @@ struct CredentialsFile {
     kind: Option<String>,
     project_id: Option<String>,
     quota_project_id: Option<String>,
+    credential_source: Option<CredentialSource>,
 }
 
-/// Reads the file of Application Default Credentials (<https://google.aip.dev/auth/4110>).
+/// The source of the token that is exchanged in Workload Identity Federation.
+#[derive(Debug, Deserialize)]
+struct CredentialSource {
+    file: Option<PathBuf>,
+}
+
+/// Returns the path of the file of Application Default Credentials (<https://google.aip.dev/auth/4110>).
+fn credentials_path() -> Option<PathBuf> {
+    match std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => {
+            let home = PathBuf::from(std::env::var_os("HOME")?);
+            Some(home.join(".config/gcloud/application_default_credentials.json"))
+        }
+    }
+}
+
 fn credentials_file() -> Option<CredentialsFile> {
-    let path = match std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(std::env::var_os("HOME")?)
-            .join(".config/gcloud/application_default_credentials.json"),
-    };
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(&read_file(&credentials_path()?).ok()?).ok()
+}
+
+/// Checks the files that Google's crate reads: the credentials, and the token that they name.
+pub(super) fn check_credentials_file() -> anyhow::Result<()> {
+    if let Some(path) = credentials_path() {
+        check_file(&path)?;
+    }
+    let token = credentials_file().and_then(|file| file.credential_source?.file);
+    token.map_or(Ok(()), |path| check_file(&path))
 }
 
 pub(super) fn has_credentials_file() -> bool {
