@@ -191,7 +191,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     while workers.join_next().await.is_some() {}
     if end.is_err() && !leaves_outbox {
         let batches = outbox.backlogs().into_iter().max().unwrap_or(0);
-        log::error("waiting batches of a removed outbox lost", &[("batches", Value::I64(batches))]);
+        if batches > 0 {
+            log::error("waiting batches of a removed outbox lost", &[("batches", Value::I64(batches))]);
+        }
     }
     drop(outbox);
     let flushed = tokio::task::spawn_blocking(move || writer.join());

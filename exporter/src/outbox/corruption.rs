@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use rusqlite::Connection;
 
+use super::commit_mark::CommitMark;
 use super::writer::Writer;
 use super::{recovery, schema};
 use crate::log::{self, Severity, Value};
@@ -52,8 +53,8 @@ impl Detached {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detected {
-    /// Only the cursors in the file are known.
-    AtStart,
+    /// Only the cursors in the file and the commit mark are known.
+    AtStart(Option<CommitMark>),
     /// The watermarks in memory are newer than the cursors in the file.
     WhileRunning,
 }
@@ -86,20 +87,24 @@ impl Corruption {
     }
 }
 
-/// Recovers quarantined files at the start. If this fails, returns the corruption for the writer to retry.
+/// Recovers quarantined files at the start. Without any, counts the batches that are missing at the end of the file. If this fails, returns the corruption for the writer to retry.
 pub(super) fn recover_at_start(
     quarantined: Vec<Quarantined>,
+    mark: Option<CommitMark>,
     connection: &mut Connection,
     reserve: &DiskReserve,
     metrics: &Metrics,
 ) -> Option<Corruption> {
     if quarantined.is_empty() {
+        // An error comes again when the writer reads the file.
+        let missing = mark.and_then(|mark| recovery::missing_at_end(connection, mark).ok());
+        recovery::count_dropped_batches(metrics, missing.unwrap_or(0));
         return None;
     }
     metrics.outbox_damaged.inc_by(quarantined.len() as u64);
-    let mut recovered = recover_from_stored_cursors(&quarantined, connection, reserve);
+    let mut recovered = recover_from_stored_cursors(&quarantined, mark, connection, reserve);
     if matches!(&recovered, Err(error) if reserve.release_if_disk_full(error, schema::KIND.name)) {
-        recovered = recover_from_stored_cursors(&quarantined, connection, reserve);
+        recovered = recover_from_stored_cursors(&quarantined, mark, connection, reserve);
     }
     match recovered {
         Ok(missing) => {
@@ -116,7 +121,7 @@ pub(super) fn recover_at_start(
             );
             Some(Corruption {
                 reason: format!("failed to replace the corrupt outbox: {error}"),
-                detected: Detected::AtStart,
+                detected: Detected::AtStart(mark),
                 has_tried_quarantine: true,
                 quarantined,
                 next_try: Instant::now(),
@@ -128,13 +133,14 @@ pub(super) fn recover_at_start(
 /// Recovers the batches that some sink has not acknowledged according to the files. Returns how many are missing.
 fn recover_from_stored_cursors(
     quarantined: &[Quarantined],
+    mark: Option<CommitMark>,
     connection: &mut Connection,
     reserve: &DiskReserve,
 ) -> rusqlite::Result<i64> {
     for file in quarantined {
         recovery::recover(file, connection, None, reserve.share_bytes())?;
     }
-    recovery::missing(connection)
+    recovery::missing(connection, mark)
 }
 
 fn mark_recovered(quarantined: &[Quarantined]) {
@@ -183,9 +189,12 @@ impl Writer {
             corruption.quarantined = quarantined;
         }
         let recovered = match corruption.detected {
-            Detected::AtStart => {
-                recover_from_stored_cursors(&corruption.quarantined, &mut self.connection, &self.reserve)
-            }
+            Detected::AtStart(mark) => recover_from_stored_cursors(
+                &corruption.quarantined,
+                mark,
+                &mut self.connection,
+                &self.reserve,
+            ),
             Detected::WhileRunning => self.recover_from_watermarks(&corruption.quarantined),
         };
         let missing = recovered.map_err(|error| {

@@ -18,6 +18,7 @@
 
 mod batch;
 mod command;
+mod commit_mark;
 mod compression;
 mod corruption;
 mod eviction;
@@ -27,6 +28,7 @@ mod recovery;
 mod rejection;
 mod removal;
 mod schema;
+mod wal_only;
 mod watermarks;
 mod writer;
 
@@ -49,6 +51,7 @@ use crate::storage::{DataDir, DiskReserve};
 pub(crate) use batch::{Batch, Subscription};
 use command::Command;
 pub(crate) use command::Settled;
+use commit_mark::MarkFile;
 use compression::Compressed;
 pub(crate) use reader::{Cursor, Reader};
 use writer::Writer;
@@ -112,7 +115,8 @@ pub(crate) fn open(
     let path = dir.path().join("outbox.db");
     let quarantine::Opened { mut connection, quarantined } =
         quarantine::open_or_replace(&path, &schema::KIND)?;
-    let corruption = corruption::recover_at_start(quarantined, &mut connection, &reserve, &metrics);
+    let (mark_file, mark) = MarkFile::open(dir.path());
+    let corruption = corruption::recover_at_start(quarantined, mark, &mut connection, &reserve, &metrics);
     let (commands, queue) = mpsc::channel(MAX_QUEUED_COMMANDS);
     let state = Arc::new(State {
         path,
@@ -123,8 +127,9 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         replacements: watch::Sender::new(0),
     });
-    let writer = Writer::new(connection, corruption, limits, dir.clone(), reserve, state.clone(), metrics)
-        .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
+    let writer =
+        Writer::new(connection, corruption, limits, dir.clone(), mark_file, reserve, state.clone(), metrics)
+            .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
         .spawn(move || writer.run(queue))

@@ -5,7 +5,9 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::batch::Subscription;
+use super::commit_mark::CommitMark;
 use super::schema::PAGE_BYTES;
+use super::wal_only;
 use super::watermarks::Watermarks;
 use crate::clock::unix_millis;
 use crate::log::{self, ProgressLog, Severity, Value};
@@ -74,8 +76,13 @@ impl Copier<'_> {
     fn file(&mut self, path: &Path, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
         // Writable, because SQLite must also read the WAL beside the file.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        match Access::Exclusive.connect(path, flags) {
-            Ok(from) => {
+        let opened = if wal_only::is_without_header(path) {
+            wal_only::open(path).map(|(from, base)| (from, Some(base)))
+        } else {
+            Access::Exclusive.connect(path, flags).map(|from| (from, None))
+        };
+        match opened {
+            Ok((from, _base)) => {
                 sqlite::leave_wal_on_close(&from)?;
                 self.all(&from, after)
             }
@@ -196,18 +203,31 @@ pub(super) fn complete(
     Ok((last_id - acknowledged - recovered).max(0))
 }
 
-/// Returns how many batches are missing, by the gaps in the recovered ids.
+/// Returns how many batches are missing, by the gaps in the recovered ids and by the commit mark.
 ///
-/// Batches before the first known id and after the last one are not included.
-pub(super) fn missing(connection: &Connection) -> rusqlite::Result<i64> {
+/// Without a mark, batches before the first known id and after the last one are not included.
+pub(super) fn missing(connection: &Connection, mark: Option<CommitMark>) -> rusqlite::Result<i64> {
+    let (acknowledged, last_id) = mark.map(|mark| (mark.acknowledged, mark.last_id)).unzip();
     connection.query_row(
         "WITH known(after, until) AS (SELECT
-             coalesce((SELECT min(position) FROM cursor), (SELECT min(id) - 1 FROM batch), 0),
-             max(coalesce((SELECT max(position) FROM cursor), 0), coalesce((SELECT max(id) FROM batch), 0)))
+             max(coalesce((SELECT min(position) FROM cursor), ?1, (SELECT min(id) - 1 FROM batch), 0),
+                 coalesce(?1, 0)),
+             max(coalesce((SELECT max(position) FROM cursor), 0), coalesce((SELECT max(id) FROM batch), 0),
+                 coalesce(?2, 0)))
          SELECT until - after - (SELECT count(*) FROM batch WHERE id > after) FROM known",
-        [],
+        [acknowledged, last_id],
         |row| row.get(0),
     )
+}
+
+/// Returns how many batches are missing at the end of an intact file, by the commit mark.
+pub(super) fn missing_at_end(connection: &Connection, mark: CommitMark) -> rusqlite::Result<i64> {
+    let last_id: i64 = connection.query_row(
+        "SELECT max(coalesce((SELECT max(position) FROM cursor), 0), coalesce((SELECT max(id) FROM batch), 0))",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(mark.last_id - last_id.max(mark.acknowledged))
 }
 
 /// Counts and logs batches that could not be recovered.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 
+use super::commit_mark::MarkFile;
 use super::corruption::{Corruption, Detached};
 use super::recovery;
 use super::schema;
@@ -70,6 +71,7 @@ impl Writer {
         self.files = OpenFiles::of(&state.path, schema::KIND.access)?;
         sqlite::leave_wal_on_close(&self.connection)?;
         self.connection = new;
+        self.mark_file = MarkFile::open(self.data_dir.path()).0;
         // SQLite's error texts already contain their cause.
         self.load_watermarks().map_err(|error| anyhow!(error.to_string()))?;
         self.state.replacements.send_modify(|count| *count += 1);

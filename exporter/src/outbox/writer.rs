@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::command::{Command, Outcome};
+use super::commit_mark::MarkFile;
 use super::corruption::{Corruption, Detached};
 use super::eviction::{count_dropped, drop_expired, free_space};
 use super::rejection::{answer_path_checks, reject, reject_new};
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     limits: Limits,
     pub(super) data_dir: DataDir,
+    pub(super) mark_file: MarkFile,
     /// The files of `connection`.
     pub(super) files: OpenFiles,
     pub(super) reserve: DiskReserve,
@@ -58,6 +60,7 @@ impl Writer {
         corruption: Option<Corruption>,
         limits: Limits,
         data_dir: DataDir,
+        mark_file: MarkFile,
         reserve: DiskReserve,
         state: Arc<State>,
         metrics: Arc<Metrics>,
@@ -68,6 +71,7 @@ impl Writer {
             connection,
             limits,
             data_dir,
+            mark_file,
             files,
             reserve,
             wal_bytes: 0,
@@ -311,8 +315,9 @@ impl Writer {
         transaction.commit()
     }
 
-    /// Publishes the watermarks to the handles.
-    pub(super) fn publish(&self) {
+    /// Publishes the watermarks of a commit to the commit mark and to the handles.
+    pub(super) fn publish(&mut self) {
+        self.mark_file.write(&self.watermarks);
         self.metrics.outbox_bytes.set(i64::try_from(self.watermarks.bytes).unwrap_or(i64::MAX));
         *self.state.oldest_ms.lock().unwrap_or_else(PoisonError::into_inner) = self.watermarks.oldest_ms;
         self.state

@@ -21,6 +21,9 @@ use crate::log::{self, Severity, Value};
 
 const PENDING: &str = ".pending";
 
+/// A WAL of this length contains nothing.
+const WAL_HEADER_BYTES: u64 = 32;
+
 /// A quarantined file that is not recovered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quarantined {
@@ -69,11 +72,26 @@ impl Opened {
 /// A database of another program, or of a later version, is an error: the directory is probably the wrong one.
 pub(crate) fn open_or_replace(path: &Path, kind: &DatabaseKind) -> anyhow::Result<Opened> {
     resume(path).with_context(|| cannot_open(path, kind))?;
+    if is_empty_beside_wal(path) {
+        // SQLite would take it for a new file, and delete the WAL. A removed file is created, to be quarantined with its WAL.
+        File::options().create(true).append(true).open(path).with_context(|| cannot_open(path, kind))?;
+        return replace(path, kind, "the file is empty, but its write-ahead log is not");
+    }
     match try_open(path, kind) {
         Ok(connection) => opened(connection, path, kind),
         Err(OpenError::Corrupt(reason)) => replace(path, kind, &reason),
         Err(error) => Err(error.into_error()).with_context(|| cannot_open(path, kind)),
     }
+}
+
+fn is_empty_beside_wal(path: &Path) -> bool {
+    let length =
+        |path: &Path| fs::metadata(path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+    let is_empty = match fs::metadata(path) {
+        Ok(file) => file.is_file() && file.len() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    is_empty && length(&with_suffix(path, "-wal")) > WAL_HEADER_BYTES
 }
 
 /// Quarantines a corrupt file and opens a new one. After an error, the call can be repeated.

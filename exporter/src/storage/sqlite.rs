@@ -125,7 +125,7 @@ fn page_bytes(connection: &Connection, count: &str) -> rusqlite::Result<u64> {
     Ok(number(count)? * number("PRAGMA page_size")?)
 }
 
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -7,6 +7,8 @@ use crate::load::AcknowledgedTraces;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
+const DROPPED: &str = "logtracer_exporter_outbox_batches_dropped_total";
+
 /// Spans in one request.
 const SPANS: u64 = 25;
 
@@ -17,6 +19,7 @@ async fn kill_after_acknowledgement_loses_nothing() {
     let traces = AcknowledgedTraces::default();
     for round in 1..=3 {
         let exporter = Exporter::start(dir.path());
+        assert_eq!(exporter.metric(DROPPED).await, 0., "nothing is damaged");
         traces
             .send_until_killed(exporter, (round, 8), 150 * round as usize, |trace| {
                 (1..=SPANS).map(|id| span(trace, id, id - 1, "work", 0, 1)).collect()
@@ -25,6 +28,7 @@ async fn kill_after_acknowledgement_loses_nothing() {
     }
 
     let exporter = Exporter::start(dir.path());
+    assert_eq!(exporter.metric(DROPPED).await, 0., "nothing is damaged");
     let acknowledged = traces.take();
     assert!(acknowledged.len() >= 450);
     for trace in &acknowledged {

@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod cloud_trace;
 mod credentials;
+mod damaged_wal;
 mod durability;
 mod google;
 mod growth;

@@ -211,7 +211,10 @@ async fn removed_dead_letters_are_kept() {
 #[tokio::test]
 async fn an_exporter_whose_directory_another_one_has_taken_exits() {
     let dir = tempfile::tempdir().unwrap();
-    let mut first = Exporter::start(dir.path());
+    let backend = Backend::start().await;
+    let mut with_sink = command(dir.path());
+    with_sink.args(["--sink", &format!("otlp={}", backend.receiver.url), "--grace", "1s"]);
+    let mut first = Exporter::spawn(with_sink);
     send(&first, 1).await;
     first.signal("STOP");
     eventually("the stop", async || first.is_stopped().then_some(())).await;
