@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     pub(crate) sink_lag: Family<SinkLabel, Gauge>,
     pub(crate) log_lines_tailed: Counter,
     pub(crate) log_lines_skipped: Family<ReasonLabel, Counter>,
+    pub(crate) log_file_gaps: Family<ReasonLabel, Counter>,
     pub(crate) store_bytes: Gauge,
     pub(crate) store_traces_evicted: Family<ReasonLabel, Counter>,
     pub(crate) store_spans_evicted: Counter,
@@ -137,6 +138,7 @@ impl Metrics {
             sink_lag: add(r, "sink_lag_batches", "Backlog of a sink in batches"),
             log_lines_tailed: add(r, "log_lines_tailed", "Log lines read from files"),
             log_lines_skipped: add(r, "log_lines_skipped", "Log lines and log records that were not stored"),
+            log_file_gaps: add(r, "log_file_gaps", "Times that the rest of a log file was not found"),
             store_bytes: add_with_unit(r, "store", "Used size of the store", Unit::Bytes),
             store_traces_evicted: add(r, "store_traces_evicted", "Traces evicted from the store"),
             store_spans_evicted: add(
@@ -251,6 +253,7 @@ mod tests {
             &metrics.spans_rejected,
             &metrics.requests_rejected,
             &metrics.log_lines_skipped,
+            &metrics.log_file_gaps,
             &metrics.store_traces_evicted,
         ] {
             family.get_or_create(&ReasonLabel { reason: "a" }).inc();

@@ -126,8 +126,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("failed to start the sink {sink}"))?;
     }
-    for path in config.tails {
-        workers.spawn(tail::run(path, store.clone(), metrics.clone(), working.clone()));
+    if !config.tails.is_empty() {
+        workers.spawn(tail::run(config.tails, store.clone(), metrics.clone(), working.clone()));
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
     let maintenance = Maintenance {

@@ -18,6 +18,7 @@
 
 mod eviction;
 mod log_records;
+mod positions;
 mod query;
 mod retention;
 mod schema;
@@ -40,11 +41,12 @@ use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqli
 use eviction::ShrinkBackoff;
 use write::{Duplicates, EmitterIds};
 
+pub(crate) use positions::{ReadPosition, ReadPositions};
 #[cfg(test)]
 pub(crate) use query::Emitter;
 pub(crate) use query::{ReadLimit, StoredLine, StoredSpan, Trace, TraceSummary};
 pub(crate) use retention::Retention;
-pub(crate) use write::{LogLine, ReadPosition, WriteError};
+pub(crate) use write::{LogLine, WriteError};
 
 /// The store. Clones share it, and its methods block.
 #[derive(Debug, Clone)]
@@ -122,18 +124,18 @@ impl Store {
         usize::try_from(self.0.reserve.share_bytes() / 4).unwrap_or(usize::MAX)
     }
 
-    /// Stores log lines, and the position up to which their file has been read.
+    /// Stores log lines, and the positions up to which their files have been read.
     pub(crate) fn append_lines(
         &self,
         lines: &[LogLine],
-        position: Option<&ReadPosition>,
+        positions: &[ReadPositions],
     ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
         self.write(bytes, |writer| {
             let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             write::insert_lines(&transaction, lines, Duplicates::Keep, unix_millis())?;
-            if let Some(position) = position {
-                write::save_position(&transaction, position)?;
+            for positions in positions {
+                positions::save(&transaction, positions)?;
             }
             Ok(transaction.commit()?)
         })
@@ -163,9 +165,9 @@ impl Store {
         result
     }
 
-    /// Returns the position up to which this file has been read.
-    pub(crate) fn position(&self, file: &str) -> rusqlite::Result<Option<ReadPosition>> {
-        write::load_position(&self.writer().connection, file)
+    /// Returns the positions up to which this file and its rotated files have been read.
+    pub(crate) fn positions(&self, file: &str) -> rusqlite::Result<Vec<ReadPosition>> {
+        positions::load(&self.writer().connection, file)
     }
 
     /// Returns the newest traces.

@@ -2,14 +2,34 @@
 
 use crate::storage::sqlite::{Access, DatabaseKind};
 
+macro_rules! position_table {
+    () => {
+        "
+        -- How far each tailed file has been read, and each of its rotated files.
+        CREATE TABLE position(
+            file          TEXT NOT NULL,        -- the path of the option --tail
+            device        INTEGER NOT NULL,     -- 0 if unknown
+            inode         INTEGER NOT NULL,     -- 0 if unknown
+            target        BLOB NOT NULL,        -- the path without symbolic links, before a rotation
+            offset        INTEGER NOT NULL,     -- bytes
+            head          BLOB NOT NULL,        -- identifies the first bytes
+            tail          BLOB NOT NULL,        -- identifies the bytes before the offset; empty if unknown
+            is_current    INTEGER NOT NULL,     -- 0 for a rotated file
+            PRIMARY KEY(file, device, inode)
+        ) WITHOUT ROWID;
+        "
+    };
+}
+
 /// The pages are large because a row of a clustered table gets overflow pages if it is longer than a quarter of a page.
 pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
     access: Access::Exclusive,
-    version: 1,
+    version: 2,
     page_size: 16 * 1024,
-    schema: "
+    schema: concat!(
+        "
         -- One row for each trace, kept up to date with every span and line.
         CREATE TABLE trace(
             seq           INTEGER PRIMARY KEY,  -- ascending in the order in which traces were first seen
@@ -56,12 +76,14 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             PRIMARY KEY(trace, time_ns, n)
         ) WITHOUT ROWID;
 
-        -- How far each tailed file has been read.
-        CREATE TABLE position(
-            file          TEXT PRIMARY KEY,
-            offset        INTEGER NOT NULL,     -- bytes
-            head          BLOB NOT NULL         -- the first bytes of the file, which identify it
-        ) WITHOUT ROWID;
-    ",
-    upgrades: &[],
+        ",
+        position_table!()
+    ),
+    upgrades: &[concat!(
+        "ALTER TABLE position RENAME TO old_position;",
+        position_table!(),
+        // Version 1 has the offset in the file itself, and its first bytes.
+        "INSERT INTO position SELECT file, 0, 0, CAST(file AS BLOB), offset, head, x'', 1 FROM old_position;
+         DROP TABLE old_position;"
+    )],
 };

@@ -148,7 +148,7 @@ fn a_long_trace_is_truncated_to_the_limit() {
     let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
     store.append(Signal::Traces, &[request("a", spans)]).unwrap();
     let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
-    store.append_lines(&lines, None).unwrap();
+    store.append_lines(&lines, &[]).unwrap();
     let read = |rows, bytes| store.trace_within(trace_id(1), ReadLimit { rows, bytes }).unwrap().unwrap();
     let counts = |trace: &Trace| (trace.spans.len(), trace.lines.len(), trace.is_truncated);
 
@@ -165,7 +165,7 @@ fn a_long_trace_is_truncated_to_the_limit() {
 #[test]
 fn lines_are_sorted_by_time_and_arrival() {
     let (_dir, store, _) = open();
-    store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], None).unwrap();
+    store.append_lines(&[line(1, 30, "c"), line(1, 10, "a"), line(1, 10, "b")], &[]).unwrap();
     let trace = store.trace(trace_id(1)).unwrap().unwrap();
     let messages: Vec<&str> = trace.lines.iter().map(|line| line.message.as_str()).collect();
     assert_eq!(messages, ["a", "b", "c"]);
@@ -178,15 +178,55 @@ fn lines_are_sorted_by_time_and_arrival() {
     assert_eq!((summary.start_unix_nano, summary.duration_nano), (15, 3));
 }
 
+fn position(inode: u64, offset: u64, head: &[u8], tail: &[u8]) -> ReadPosition {
+    let (head, tail) = (head.to_vec(), tail.to_vec());
+    ReadPosition {
+        target: "/logs/\u{e4}".into(),
+        device: u64::MAX,
+        inode,
+        offset,
+        head,
+        tail,
+        is_current: inode == 1,
+    }
+}
+
 #[test]
-fn the_read_position_is_committed_with_its_lines() {
+fn the_read_positions_are_committed_with_their_lines() {
     let (dir, store, metrics) = open();
-    assert_eq!(store.position("/log").unwrap(), None);
-    let position = ReadPosition { file: "/log".to_owned(), offset: 7, head: b"{".to_vec() };
-    store.append_lines(&[line(1, 1, "a")], Some(&position)).unwrap();
+    assert_eq!(store.positions("/log").unwrap(), []);
+    let of = |file: &str, generations| ReadPositions { file: file.to_owned(), generations };
+    let other = of("/other", vec![position(1, 9, b"c", b"d")]);
+    let before = of("/log", vec![position(1, 7, b"{", b""), position(2, 8, b"", b"{")]);
+    store.append_lines(&[line(1, 1, "a")], &[before, other.clone()]).unwrap();
+    let after = of("/log", vec![position(1, 70, b"{", b"}")]);
+    store.append_lines(&[line(1, 2, "b")], std::slice::from_ref(&after)).unwrap();
     drop(store);
     let store = Store::open(&DataDir::unlocked(dir.path()), DiskReserve::small(dir.path()), metrics).unwrap();
-    assert_eq!(store.position("/log").unwrap(), Some(position));
+    for positions in [after, other] {
+        assert_eq!(store.positions(&positions.file).unwrap(), positions.generations);
+    }
+}
+
+#[test]
+fn the_positions_of_version_1_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    drop(crate::storage::sqlite::open(&path, &schema::KIND).unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "DROP TABLE position;
+             CREATE TABLE position(file TEXT PRIMARY KEY, offset INTEGER NOT NULL, head BLOB NOT NULL) WITHOUT ROWID;
+             INSERT INTO position VALUES ('/log', 7, x'7b');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let reserve = DiskReserve::small(dir.path());
+    let store = Store::open(&DataDir::unlocked(dir.path()), reserve, Arc::new(Metrics::new())).unwrap();
+    let (target, head, tail) = ("/log".into(), b"{".to_vec(), Vec::new());
+    let expected = ReadPosition { target, device: 0, inode: 0, offset: 7, head, tail, is_current: true };
+    assert_eq!(store.positions("/log").unwrap(), [expected]);
 }
 
 #[test]
@@ -195,7 +235,7 @@ fn old_traces_are_evicted() {
     for n in 1..=3 {
         store.append(Signal::Traces, &[request("a", vec![span(n, 1, 0, "root", n, n + 1)])]).unwrap();
     }
-    store.append_lines(&[line(1, 1, "a")], None).unwrap();
+    store.append_lines(&[line(1, 1, "a")], &[]).unwrap();
     let retention = Retention { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
     store.evict(&retention, unix_millis()).unwrap();
     assert_eq!(store.newest(10).unwrap().len(), 3);
@@ -259,7 +299,7 @@ fn equal_log_records_are_stored_once_and_equal_lines_of_a_file_each_time() {
     assert_eq!(skipped.get(), 3);
 
     let lines = [line(1, 9, "twice"), line(1, 9, "twice")];
-    store.append_lines(&lines, None).unwrap();
+    store.append_lines(&lines, &[]).unwrap();
     assert_eq!(store.trace(trace_id(1)).unwrap().unwrap().lines.len(), 4);
 }
 

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::summary::{TraceRow, interval};
 use crate::otlp::{Signal, check};
@@ -25,15 +25,6 @@ pub(crate) struct LogLine {
     pub(crate) message: String,
     /// The unchanged JSON object.
     pub(crate) line: String,
-}
-
-/// How far a tailed file has been read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReadPosition {
-    pub(crate) file: String,
-    pub(crate) offset: u64,
-    /// The first bytes of the file, which identify it after a restart.
-    pub(crate) head: Vec<u8>,
 }
 
 /// The reason why a write failed.
@@ -214,29 +205,6 @@ pub(super) fn insert_lines(
         row.save(tx)?;
     }
     Ok(())
-}
-
-pub(super) fn save_position(tx: &Transaction<'_>, position: &ReadPosition) -> rusqlite::Result<()> {
-    let offset = i64::try_from(position.offset).unwrap_or(i64::MAX);
-    tx.prepare_cached("INSERT OR REPLACE INTO position VALUES (?, ?, ?)")?.execute(params![
-        position.file,
-        offset,
-        position.head
-    ])?;
-    Ok(())
-}
-
-pub(super) fn load_position(connection: &Connection, file: &str) -> rusqlite::Result<Option<ReadPosition>> {
-    connection
-        .query_row("SELECT offset, head FROM position WHERE file = ?", [file], |row| {
-            let offset: i64 = row.get(0)?;
-            Ok(ReadPosition {
-                file: file.to_owned(),
-                offset: offset.max(0).cast_unsigned(),
-                head: row.get(1)?,
-            })
-        })
-        .optional()
 }
 
 /// Returns the row of a trace from this map, which is filled from the database.

@@ -3,11 +3,13 @@
 //! Both formats of [`logtracer_core::line`] are read: `stackdriver` (`logging.googleapis.com/trace`, …) and `local`
 //! (`trace`, `spanId`, …), and the other time formats that Cloud Logging accepts.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use logtracer_core::{SpanId, TraceId};
-use serde_json::{Map, Value};
 
 use super::cri;
+use super::fields::{Field, Fields, replace_lone_surrogates};
 use crate::store::LogLine;
 
 /// The reason why a line is skipped.
@@ -20,6 +22,8 @@ pub(super) enum Skip {
 }
 
 impl Skip {
+    pub(super) const ALL: [Self; 4] = [Self::Empty, Self::NotJson, Self::NoTrace, Self::TooLong];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -30,9 +34,26 @@ impl Skip {
     }
 }
 
+/// The members that are read.
+const NAMES: [&str; 10] = [
+    "logging.googleapis.com/trace",
+    "trace",
+    "logging.googleapis.com/spanId",
+    "spanId",
+    "time",
+    "timestamp",
+    "timestampSeconds",
+    "timestampNanos",
+    "severity",
+    "message",
+];
+
 /// Parses a line with or without the prefix of the kubelet. If neither the line nor the prefix contains a time, the
 /// line gets the time `now`.
+///
+/// What is not a character, in UTF-8 or in an escape, becomes U+FFFD, so that it does not cost the line.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let (text, now) = match cri::split(bytes) {
         Some(prefixed) => {
             let time = std::str::from_utf8(prefixed.time).ok().and_then(rfc3339);
@@ -47,39 +68,43 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
     if text.first() != Some(&b'{') {
         return Err(Skip::NotJson);
     }
-    let text = std::str::from_utf8(text).map_err(|_| Skip::NotJson)?;
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| Skip::NotJson)?;
-    let trace_id = trace_id(&object).ok_or(Skip::NoTrace)?;
-    let span_id = text_of(&object, &["logging.googleapis.com/spanId", "spanId"]);
+    let text = String::from_utf8_lossy(text);
+    let text = match replace_lone_surrogates(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(replaced) => Cow::Owned(replaced),
+    };
+    let fields = Fields::read(&NAMES, &text).map_err(|_| Skip::NotJson)?;
+    let trace_id = fields.first(&["logging.googleapis.com/trace", "trace"], trace_id).ok_or(Skip::NoTrace)?;
+    let text_of = |name| fields.get(name).text();
     Ok(LogLine {
         trace_id,
-        span_id: span_id.and_then(|id| id.parse::<SpanId>().ok()),
-        time_unix_nano: time(&object).unwrap_or(now),
-        severity: text_of(&object, &["severity"]).unwrap_or("DEFAULT").to_owned(),
-        message: text_of(&object, &["message"]).unwrap_or_default().to_owned(),
-        line: text.to_owned(),
+        span_id: fields.first(&["logging.googleapis.com/spanId", "spanId"], |id| id.parse::<SpanId>().ok()),
+        time_unix_nano: time(&fields).unwrap_or(now),
+        severity: text_of("severity").unwrap_or("DEFAULT").to_owned(),
+        message: text_of("message").unwrap_or_default().to_owned(),
+        line: text.into_owned(),
     })
 }
 
 /// Reads the trace id: `projects/P/traces/T`, or only `T`.
-fn trace_id(object: &Map<String, Value>) -> Option<TraceId> {
-    let name = text_of(object, &["logging.googleapis.com/trace", "trace"])?;
+fn trace_id(name: &str) -> Option<TraceId> {
     name.rsplit('/').next()?.parse().ok()
 }
 
-/// Reads the time: RFC 3339, or seconds and nanoseconds in one of the two forms that logging agents accept.
-fn time(object: &Map<String, Value>) -> Option<u64> {
-    if let Some(text) = text_of(object, &["time", "timestamp"]) {
-        return rfc3339(text);
-    }
-    let pair = |seconds: Option<&Value>, nanos: Option<&Value>| {
-        let nanos = nanos.map_or(Some(0), number)?;
-        number(seconds?)?.checked_mul(1_000_000_000)?.checked_add(nanos)
+/// Reads the first valid time: RFC 3339, or seconds and nanoseconds in one of the two forms that logging agents accept.
+fn time(fields: &Fields<{ NAMES.len() }>) -> Option<u64> {
+    let pair = |seconds: &Field, nanos: &Field| {
+        seconds.number()?.checked_mul(1_000_000_000)?.checked_add(nanos.number()?)
     };
-    match object.get("timestamp") {
-        Some(Value::Object(parts)) => pair(parts.get("seconds"), parts.get("nanos")),
-        _ => pair(object.get("timestampSeconds"), object.get("timestampNanos")),
-    }
+    let timestamps = ["time", "timestamp"].map(|name| match fields.get(name) {
+        Field::Text(text) => rfc3339(text),
+        Field::Time(parts) => pair(&parts.0, &parts.1),
+        Field::Number(_) | Field::Other => None,
+    });
+    timestamps.into_iter().flatten().next().or_else(|| {
+        let nanos = fields.get("timestampNanos");
+        pair(fields.get("timestampSeconds"), if *nanos == Field::Other { &Field::Number(0) } else { nanos })
+    })
 }
 
 /// Parses a time. A time without an offset is UTC, as the Python package bbc/logtracer writes it.
@@ -89,14 +114,6 @@ fn rfc3339(text: &str) -> Option<u64> {
         civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     })?;
     u64::try_from(timestamp.as_nanosecond()).ok()
-}
-
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn text_of<'a>(object: &'a Map<String, Value>, keys: &[&str]) -> Option<&'a str> {
-    keys.iter().find_map(|key| object.get(*key)?.as_str())
 }
 
 #[cfg(test)]
@@ -147,6 +164,17 @@ mod tests {
             (r#""time":"1960-01-01T00:00:00Z""#, 7),
             (r#""time":9"#, 7),
             (r#""a":1"#, 7),
+            // An invalid time does not hide a valid one.
+            (r#""time":"bad","timestamp":"1970-01-01T00:00:02Z""#, 2_000_000_000),
+            (r#""time":null,"timestamp":"1970-01-01T00:00:02Z""#, 2_000_000_000),
+            (r#""time":"1970-01-01T00:00:01Z","timestamp":"bad""#, 1_000_000_000),
+            (r#""time":"bad","timestamp":{"seconds":3,"nanos":4}"#, 3_000_000_004),
+            (r#""timestamp":{"seconds":3}"#, 3_000_000_000),
+            (r#""time":{"seconds":3,"other":[{}],"nanos":"4"}"#, 3_000_000_004),
+            (r#""timestamp":"bad","timestampSeconds":5,"timestampNanos":6"#, 5_000_000_006),
+            (r#""timestamp":{"seconds":"x"},"timestampSeconds":5"#, 5_000_000_000),
+            (r#""timestamp":{"seconds":{"seconds":1}},"timestampSeconds":5"#, 5_000_000_000),
+            (r#""timestamp":[{"seconds":1}],"timestampSeconds":5,"timestampNanos":null"#, 5_000_000_000),
         ] {
             let text = format!(r#"{{"trace":"{TRACE}",{member}}}"#);
             assert_eq!(parse(text.as_bytes(), 7).unwrap().time_unix_nano, expected, "{member}");
@@ -160,7 +188,9 @@ mod tests {
             (b" \r\n", Skip::Empty),
             (b"[info] starting", Skip::NotJson),
             (b"{\"trace\":", Skip::NotJson),
-            (b"{\"trace\":\"\xff\"}", Skip::NotJson),
+            (b"{\"trace\":\"\xff\"}", Skip::NoTrace),
+            (b"{} {}", Skip::NotJson),
+            (b"{\"a\":\"\n\"}", Skip::NotJson),
             (b"[]", Skip::NotJson),
             (b"{}", Skip::NoTrace),
             (b"{\"trace\":7}", Skip::NoTrace),
@@ -169,6 +199,56 @@ mod tests {
         ] {
             assert_eq!(parse(text, 0), Err(reason), "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn an_invalid_id_does_not_hide_a_valid_one() {
+        let other = "0af7651916cd43dd8448eb211c80319c";
+        for (members, trace, span) in [
+            (format!(r#""logging.googleapis.com/trace":"bad","trace":"{TRACE}""#), TRACE, None),
+            (format!(r#""logging.googleapis.com/trace":7,"trace":"{TRACE}""#), TRACE, None),
+            (
+                format!(r#""logging.googleapis.com/trace":"projects/p/traces/{other}","trace":"{TRACE}""#),
+                other,
+                None,
+            ),
+            (format!(r#""trace":"{other}","trace":"{TRACE}""#), TRACE, None),
+            (
+                format!(
+                    r#""trace":"{TRACE}","logging.googleapis.com/spanId":"0","spanId":"00f067aa0ba902b7""#
+                ),
+                TRACE,
+                Some("00f067aa0ba902b7"),
+            ),
+        ] {
+            let line = parse(format!("{{{members}}}").as_bytes(), 0).unwrap();
+            let span_id = line.span_id.map(|id| id.to_string());
+            assert_eq!((line.trace_id.to_string().as_str(), span_id.as_deref()), (trace, span), "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_character_does_not_cost_the_line() {
+        for (members, message, severity) in [
+            (&br#""message":"cut \ud83d","severity":"\udc00""#[..], "cut \u{fffd}", "\u{fffd}"),
+            (br#""message":"a","other":"\ud83d","\ud83d":{"\udfff":["\ud800"]}"#, "a", "DEFAULT"),
+            (br#""message":"\ud83d\ude00 \\ud83d""#, "\u{1f600} \\ud83d", "DEFAULT"),
+            (b"\"message\":\"caf\xe9\",\"\xff\":\"\xff\"", "caf\u{fffd}", "DEFAULT"),
+        ] {
+            let text = [b"{\"trace\":\"", TRACE.as_bytes(), b"\",", members, b"}"].concat();
+            for text in [text.clone(), [b"\xef\xbb\xbf", &text[..], b"\r\n"].concat()] {
+                let line = parse(&text, 0).unwrap();
+                assert_eq!((line.message.as_str(), line.severity.as_str()), (message, severity));
+                serde_json::from_str::<serde_json::Value>(&line.line).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_deeply_nested_line_is_read() {
+        let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let text = format!(r#"{{"trace":"{TRACE}","a":{nested}}}"#);
+        assert_eq!(parse(text.as_bytes(), 0).unwrap().trace_id.to_string(), TRACE);
     }
 
     #[test]

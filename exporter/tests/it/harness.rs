@@ -170,6 +170,20 @@ impl Exporter {
         kib.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
     }
 
+    /// Returns a number of `/proc/PID/status`.
+    pub(crate) fn status(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next());
+        value.expect("a field").parse().expect("a number")
+    }
+
+    /// Returns the processor time of the exporter in ticks, which are hundredths of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields = text.rsplit(')').next().expect("the name is in parentheses").split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");

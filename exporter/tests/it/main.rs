@@ -22,5 +22,6 @@ mod removed_files;
 mod sinks;
 mod startup;
 mod tailing;
+mod tailing_limits;
 mod viewer;
 mod zipkin;

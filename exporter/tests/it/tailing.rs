@@ -158,6 +158,129 @@ async fn lines_written_to_the_rotated_file_are_read() {
 }
 
 #[tokio::test]
+async fn what_programs_write_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("shop.log");
+    let with = |members: &str| format!(r#"{{"trace":"{TRACE}",{members}}}"#);
+    let half = with(r#""message":"cut \ud83d","\udc00":["\ud83d x"],"time":"2023-11-14T22:13:20Z""#);
+    let time = with(r#""message":"b","time":"bad","timestamp":"2023-11-14T22:13:21Z""#);
+    let spaces = with(r#""message":"c  d","time":"2023-11-14T22:13:22Z""#);
+    let (start, end) = spaces.split_at(spaces.find("  d").unwrap() + 1);
+    let prefix = "2023-11-14T22:13:23Z stdout";
+    let parts = format!("{prefix} P {start}\n{prefix} F {end}\n");
+    let latin1 = with(r#""message":"caf"#);
+    let lines: [&[u8]; 9] = [
+        b"\xef\xbb\xbf",
+        half.as_bytes(),
+        b"\r\n",
+        time.as_bytes(),
+        b"\n",
+        parts.as_bytes(),
+        b"\0\0\0",
+        latin1.trim_end_matches('}').as_bytes(),
+        b"\xe9\"}\n",
+    ];
+    std::fs::write(&log, lines.concat()).unwrap();
+    let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
+    let trace = exporter.trace(TRACE, 0, 4).await;
+    assert_eq!(messages(&trace), ["cut \u{fffd}", "b", "c  d", "caf\u{fffd}"]);
+    assert_eq!(trace["logs"][0]["line"]["\u{fffd}"], json!(["\u{fffd} x"]));
+    assert_eq!(trace["logs"][1]["time_unix_nano"], (START + 1_000_000_000).to_string());
+}
+
+#[tokio::test]
+async fn a_file_behind_a_symbolic_link_is_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(dir.path().join("pods/web")).unwrap();
+    let (pod, link) = (dir.path().join("pods/web/0.log"), dir.path().join("web.log"));
+    std::os::unix::fs::symlink("pods/web/0.log", &link).unwrap();
+    append(&pod, &format!("{}\n", local(1, "one")));
+    let exporter = Exporter::spawn(tailing(&data, &[&link]));
+    exporter.trace(TRACE, 0, 1).await;
+    exporter.kill();
+    append(&pod, &format!("{}\n", local(2, "two")));
+    std::fs::rename(&pod, dir.path().join("pods/web/0.log.20261126-031500")).unwrap();
+    append(&pod, &format!("{}\n", local(3, "three")));
+    let exporter = Exporter::spawn(tailing(&data, &[&link]));
+    assert_eq!(messages(&exporter.trace(TRACE, 0, 3).await), ["one", "two", "three"]);
+}
+
+/// The file grows, and is rotated and truncated, while the exporter is killed again and again.
+#[tokio::test]
+async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_line() {
+    const LINES: usize = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("shop.log"));
+    let rotated = |n: usize| dir.path().join(format!("shop.log.{n}"));
+    append(&log, &format!("{}\n", local(0, "first")));
+    let exporter = Exporter::spawn(tailing(&data, &[&log]));
+    exporter.trace(TRACE, 0, 1).await;
+    exporter.kill();
+    let writer = {
+        let (log, rotated) = (log.clone(), [1, 2, 3, 4, 5, 6].map(rotated));
+        std::thread::spawn(move || {
+            for n in 0..LINES {
+                append(&log, &format!("{}\n", local(1, &n.to_string())));
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                if n % 600 == 599 {
+                    for (older, newer) in rotated.iter().zip(&rotated[1..]).rev() {
+                        let _ = std::fs::rename(older, newer);
+                    }
+                    if n % 1200 == 599 {
+                        std::fs::rename(&log, &rotated[0]).unwrap();
+                    } else {
+                        std::fs::copy(&log, &rotated[0]).unwrap();
+                        OpenOptions::new().write(true).truncate(true).open(&log).unwrap();
+                    }
+                }
+            }
+        })
+    };
+    let mut kills = 0;
+    while !writer.is_finished() {
+        let exporter = Exporter::spawn(tailing(&data, &[&log]));
+        tokio::time::sleep(std::time::Duration::from_millis(30 + 37 * (kills % 7))).await;
+        exporter.kill();
+        kills += 1;
+    }
+    writer.join().unwrap();
+    let exporter = Exporter::spawn(tailing(&data, &[&log]));
+    let count = async || exporter.json("/api/traces").await["traces"][0]["log_count"].as_u64().unwrap();
+    eventually("all lines", async || (count().await > LINES as u64).then_some(())).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(count().await, 1 + LINES as u64, "after {kills} kills");
+    let file = rusqlite::Connection::open(data.join("store.db")).unwrap();
+    let different = "SELECT count(DISTINCT message) FROM line";
+    let different: i64 = file.query_row(different, [], |row| row.get(0)).unwrap();
+    assert_eq!(different, 1 + LINES as i64);
+}
+
+#[tokio::test]
+async fn two_writers_of_old_files_do_not_repeat_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("shop.log");
+    let (old, older) = (dir.path().join("shop.log.1"), dir.path().join("shop.log.2"));
+    append(&log, &format!("{}\n", local(1, "0")));
+    let exporter = Exporter::spawn(tailing(&dir.path().join("data"), &[&log]));
+    exporter.trace(TRACE, 0, 1).await;
+    std::fs::rename(&log, &older).unwrap();
+    append(&log, &format!("{}\n", local(1, "1")));
+    exporter.trace(TRACE, 0, 2).await;
+    std::fs::rename(&log, &old).unwrap();
+    append(&log, &format!("{}\n", local(1, "2")));
+    for n in 0..100 {
+        for file in [&old, &older] {
+            append(file, &format!("{}\n", local(2, &n.to_string())));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    exporter.trace(TRACE, 0, 203).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    exporter.trace(TRACE, 0, 203).await;
+}
+
+#[tokio::test]
 async fn stdin_is_read_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("input");

@@ -1,0 +1,98 @@
+//! Reads all logs in turn.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::context::Context;
+use super::log_file::{LogFile, key};
+use super::rotation::Names;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// How often a log that does not grow is read, for up to [`LOGS_PER_INTERVAL`] logs.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With more logs, the interval is longer, so that logs that do not grow take almost no processor time.
+const LOGS_PER_INTERVAL: usize = 2000;
+
+/// The reader of all logs.
+#[derive(Debug)]
+pub(super) struct Reader {
+    logs: Vec<LogFile>,
+    batch: Batch,
+    window: Vec<u8>,
+    names: Names,
+    open_files: usize,
+    rotation_wait: Duration,
+    /// All logs have been read once.
+    is_started: bool,
+    store: Store,
+    metrics: Arc<Metrics>,
+}
+
+impl Reader {
+    /// Continues at the committed positions.
+    pub(super) fn open(
+        paths: &[PathBuf],
+        rotation_wait: Duration,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, String> {
+        let mut logs = Vec::new();
+        for path in paths {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let positions = store.positions(&key(&path));
+            let positions = positions.map_err(|error| format!("failed to read the store: {error}"))?;
+            logs.push(LogFile::new(path, &positions));
+        }
+        Ok(Self {
+            logs,
+            batch: Batch::default(),
+            window: Vec::new(),
+            names: Names::default(),
+            open_files: 0,
+            rotation_wait,
+            is_started: false,
+            store,
+            metrics,
+        })
+    }
+
+    /// Reads each log that is due, a part of it, and commits what was read. Returns the pause until the next one is due.
+    pub(super) fn read_due(&mut self) -> Result<Duration, String> {
+        let now = Instant::now();
+        self.read(|log| log.due() <= now)?;
+        let next = self.logs.iter().map(LogFile::due).min();
+        Ok(next.map_or(IDLE_INTERVAL, |next| next.saturating_duration_since(Instant::now())))
+    }
+
+    /// Reads a part of each of these logs.
+    pub(super) fn read(&mut self, is_due: impl Fn(&LogFile) -> bool) -> Result<(), String> {
+        // After a failed commit, nothing is read until the batch is stored.
+        self.batch.commit(&self.store, &self.metrics)?;
+        let max_interval = IDLE_INTERVAL.mul_f64((self.logs.len() as f64 / LOGS_PER_INTERVAL as f64).max(1.));
+        for log in self.logs.iter_mut().filter(|log| is_due(log)) {
+            if self.is_started {
+                self.names.forget();
+            }
+            let mut context = Context {
+                batch: &mut self.batch,
+                window: &mut self.window,
+                names: &mut self.names,
+                store: &self.store,
+                metrics: &self.metrics,
+                rotation_wait: self.rotation_wait,
+                open_files: &mut self.open_files,
+            };
+            log.read(&mut context, max_interval);
+            if self.batch.is_full(&self.store) {
+                self.batch.commit(&self.store, &self.metrics)?;
+            }
+        }
+        self.is_started = true;
+        self.names.forget();
+        self.batch.commit(&self.store, &self.metrics)
+    }
+}

@@ -1,0 +1,169 @@
+//! Reads the lines of stdin.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use super::lines::{MAX_LINE_BYTES, RawLine};
+use super::log_file::PAUSE_AFTER_ERROR;
+use super::{Tail, log_error};
+
+/// The maximum number of bytes of stdin that are stored together.
+const MAX_BYTES: usize = 256 << 10;
+
+/// How long stdin waits for further lines that are stored together with the first.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Reads stdin to its end. It has no read position, because it can be read only once.
+pub(super) async fn run(tail: Tail) {
+    let mut reader = BufReader::with_capacity(MAX_BYTES, tokio::io::stdin());
+    let mut splitter = Splitter::default();
+    let mut is_at_end = false;
+    while !is_at_end {
+        let mut batch = Batch::default();
+        let mut bytes_read = 0;
+        let mut deadline = None;
+        while bytes_read < MAX_BYTES && !is_at_end && !batch.is_full(&tail.store) {
+            let filled = match deadline {
+                None => reader.fill_buf().await,
+                Some(deadline) => match tokio::time::timeout_at(deadline, reader.fill_buf()).await {
+                    Ok(filled) => filled,
+                    Err(_) => break,
+                },
+            };
+            match filled {
+                Ok([]) => is_at_end = true,
+                Ok(bytes) => {
+                    splitter.push(bytes, |line| batch.push(line));
+                    let length = bytes.len();
+                    reader.consume(length);
+                    bytes_read += length;
+                    deadline.get_or_insert_with(|| Instant::now() + LINGER);
+                }
+                Err(error) => {
+                    log_error("-".as_ref(), &error.to_string());
+                    is_at_end = true;
+                }
+            }
+        }
+        if is_at_end {
+            splitter.finish(|line| batch.push(line));
+        }
+        store(&tail, batch).await;
+    }
+}
+
+/// Stores lines that cannot be read again. Retries until they are stored.
+async fn store(tail: &Tail, mut batch: Batch) {
+    loop {
+        let tail = tail.clone();
+        let commit = move || {
+            let result = batch.commit(&tail.store, &tail.metrics);
+            (batch, result)
+        };
+        match tokio::task::spawn_blocking(commit).await {
+            Ok((_, Ok(()))) => return,
+            Ok((unstored, Err(error))) => {
+                log_error("-".as_ref(), &error);
+                batch = unstored;
+            }
+            // A panic of the store, which drops the lines.
+            Err(error) => return log_error("-".as_ref(), &error.to_string()),
+        }
+        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+    }
+}
+
+/// Splits a stream into lines.
+#[derive(Debug, Default)]
+struct Splitter {
+    /// The start of an incomplete line.
+    incomplete: Vec<u8>,
+    /// The bytes up to the next line break belong to a line that is too long.
+    is_skipping: bool,
+}
+
+impl Splitter {
+    fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(RawLine<'_>)) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.is_skipping {
+                if self.incomplete.len() + part.len() > MAX_LINE_BYTES {
+                    self.incomplete = Vec::new();
+                    self.is_skipping = true;
+                    emit(RawLine::TooLong);
+                } else {
+                    self.incomplete.extend_from_slice(part);
+                }
+            }
+            if part.last() == Some(&b'\n') && !std::mem::take(&mut self.is_skipping) {
+                emit(RawLine::Bytes(&self.incomplete));
+                self.incomplete.clear();
+            }
+        }
+    }
+
+    /// Completes the last line, if it has no line break.
+    fn finish(&mut self, mut emit: impl FnMut(RawLine<'_>)) {
+        if !self.incomplete.is_empty() {
+            emit(RawLine::Bytes(&self.incomplete));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::store::Store;
+
+    #[test]
+    fn stdin_is_split_into_lines_whatever_the_sizes_of_its_reads() {
+        let long = "x".repeat(MAX_LINE_BYTES);
+        let text = format!("one\n\n{long}\ntwo\n{long}{long}{long}\nlast");
+        for step in [1000, 4096, MAX_LINE_BYTES, text.len()] {
+            let mut lines = Vec::new();
+            let mut emit = |line: RawLine<'_>| {
+                lines.push(match line {
+                    RawLine::Bytes(line) => String::from_utf8(line.to_vec()).unwrap(),
+                    RawLine::TooLong => "TOO LONG".to_owned(),
+                });
+            };
+            let mut splitter = Splitter::default();
+            text.as_bytes().chunks(step).for_each(|bytes| splitter.push(bytes, &mut emit));
+            splitter.finish(&mut emit);
+            let expected = ["one\n", "\n", "TOO LONG", "two\n", "TOO LONG", "last"];
+            assert!(lines == expected, "in steps of {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_of_stdin_is_retried_until_it_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let reserve = crate::storage::DiskReserve::small(dir.path());
+        let store =
+            Store::open(&crate::storage::DataDir::unlocked(dir.path()), reserve, metrics.clone()).unwrap();
+        let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        let trigger =
+            "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
+        other.execute_batch(trigger).unwrap();
+        let tail = Tail { store: store.clone(), metrics: metrics.clone() };
+        let mut batch = Batch::default();
+        for line in [&br#"{"trace":"463ac35c9f6413ad48485a3953bb6124","message":"kept"}"#[..], b"noise"] {
+            batch.push(RawLine::Bytes(line));
+        }
+        let storing = tokio::spawn(async move { super::store(&tail, batch).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!storing.is_finished());
+        assert_eq!(metrics.log_lines_tailed.get(), 0);
+        other.execute_batch("DROP TRIGGER no").unwrap();
+        storing.await.unwrap();
+        let trace = store.trace("463ac35c9f6413ad48485a3953bb6124".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(trace.lines.len(), 1);
+        assert_eq!(metrics.log_lines_tailed.get(), 2);
+    }
+}
