@@ -30,9 +30,13 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
         CREATE TABLE probe(at_ms INTEGER NOT NULL);
         INSERT INTO probe VALUES (0);
     ",
-    upgrades: &["
-        ALTER TABLE batch RENAME COLUMN spans TO items;
-        ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
-        ALTER TABLE batch ADD COLUMN unpacked_len INTEGER NOT NULL DEFAULT 0;
-    "],
+    upgrades: &[|tx| {
+        tx.execute_batch(
+            "
+            ALTER TABLE batch RENAME COLUMN spans TO items;
+            ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
+            ALTER TABLE batch ADD COLUMN unpacked_len INTEGER NOT NULL DEFAULT 0;
+            ",
+        )
+    }],
 };

@@ -216,7 +216,7 @@ impl Writer {
             }
             Err(error) => {
                 let is_full = self.reserve.release_if_disk_full(&error, schema::KIND.name);
-                let reason = if is_full { DISK_FULL.to_owned() } else { error.to_string() };
+                let reason = if is_full { DISK_FULL.to_owned() } else { self.reserve.reason(&error) };
                 self.has_failed = true;
                 self.log_error("failed to write the outbox", &reason);
                 self.set_problem(Some(reason.clone()));

@@ -3,10 +3,10 @@
 //! SQLite needs space in its WAL to delete rows, and space in the file to checkpoint the WAL. Databases on a full disk
 //! could therefore never free space again. Deleting the reserve gives them that space.
 //!
-//! The disk is full when a write fails for lack of space, or when there is no space to create the reserve. At the start,
-//! and after a corrupt outbox could not be replaced, it is also full when less than one share (a sixth of the reserve) is
-//! free. Until the reserve can be created again, the outbox rejects new batches, and the store and the dead letters evict
-//! their oldest data before they write new data.
+//! The disk is full when a write fails and there are no free bytes, or when there is no space to create the reserve. Other
+//! errors of a disk evict nothing. At the start, and after a corrupt outbox could not be replaced, the disk is also full
+//! when less than one share (a sixth of the reserve) is free. Until the reserve can be created again, the outbox rejects
+//! new batches, and the store and the dead letters evict their oldest data before they write new data.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{ErrorCode, ffi};
-use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, OFlags, StatVfsMountFlags, fallocate, statvfs};
 
 use crate::log::{self, Value};
 
@@ -31,6 +31,9 @@ const MAX_BYTES: u64 = 96 << 20;
 /// The outbox can have three shares in its WAL: the WAL before a commit, the commit, and the last request of the commit.
 /// The store and the dead letters have one share each, and deletions have the last one.
 const SHARES: u64 = 6;
+
+/// The disk is full if a write failed and this number of bytes cannot be allocated.
+const PROBE_BYTES: u64 = 256 << 10;
 
 /// The minimum time between two tries to restore the reserve.
 const RESTORE_INTERVAL: Duration = Duration::from_millis(250);
@@ -108,8 +111,7 @@ impl DiskReserve {
         if let Some(bytes) = *self.0.simulated_free_bytes.lock().unwrap() {
             return bytes;
         }
-        let dir = self.0.path.parent().unwrap_or(Path::new("."));
-        statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
+        statvfs(self.dir()).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
     }
 
     /// Returns [`DISK_FULL`] if the disk is full.
@@ -130,11 +132,53 @@ impl DiskReserve {
 
     /// Deletes the reserve if a full disk is the cause of this error. Returns whether it is.
     pub(crate) fn release_if_disk_full(&self, error: &rusqlite::Error, database: &str) -> bool {
-        let is_full = is_disk_full(error);
+        let is_full = match possible_cause(error) {
+            Some(Cause::FullDisk) => self.is_full() || !self.has_space(self.share_bytes()),
+            Some(Cause::FullDiskOrIoError) => !self.has_space(PROBE_BYTES),
+            None => false,
+        };
         if is_full {
             self.release(database);
         }
         is_full
+    }
+
+    /// Returns the text of an error in logs and responses.
+    pub(crate) fn reason(&self, error: &rusqlite::Error) -> String {
+        use ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
+        let can_be_read_only =
+            matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly | SystemIoFailure));
+        if can_be_read_only && self.is_read_only() {
+            return format!("read-only file system ({error})");
+        }
+        error.to_string()
+    }
+
+    fn is_read_only(&self) -> bool {
+        let is_mounted_so =
+            statvfs(self.dir()).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
+        is_mounted_so || matches!(self.probe(1), Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Returns whether this number of bytes can be written. A quota can be exceeded although the disk has free bytes.
+    fn has_space(&self, bytes: u64) -> bool {
+        if self.free_bytes() < bytes {
+            return false;
+        }
+        let probed = self.probe(bytes).map_err(|error| error.kind());
+        !matches!(probed, Err(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+
+    /// Tries to allocate this number of bytes.
+    fn probe(&self, bytes: u64) -> io::Result<()> {
+        let path = self.dir().join("reserve.probe");
+        let result = File::create(&path).and_then(|file| allocate(&file, 0, bytes));
+        let _ = fs::remove_file(path);
+        result
+    }
+
+    fn dir(&self) -> &Path {
+        self.0.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Deletes the reserve if less than one share is free.
@@ -221,7 +265,7 @@ impl DiskReserve {
         if self.free_bytes() < self.required_bytes() {
             return Err(ErrorKind::StorageFull.into());
         }
-        allocate(&file, self.required_bytes())?;
+        allocate(&file, 0, self.required_bytes())?;
         file.set_len(self.0.bytes)?;
         file.sync_all()
     }
@@ -252,9 +296,9 @@ impl DiskReserve {
     }
 }
 
-/// Allocates disk space: a sparse file would take none.
-fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+/// Appends allocated zeros to a file of this length: a sparse file would take no disk space.
+pub(super) fn allocate(mut file: &File, length: u64, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), length, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
             let zeros = vec![0; 1 << 20];
             let mut left = bytes;
@@ -269,13 +313,25 @@ fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Returns whether the error means that the disk is full, or may be full.
+/// The possible causes of an error of SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    FullDisk,
+    FullDiskOrIoError,
+}
+
+/// Returns the possible cause, or `None` if it is not a full disk.
 ///
-/// SQLite reports an exceeded quota as a write error, and missing space for the `-shm` file as an error of that file.
-pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
-    const LIKELY: [i32; 3] = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        || error.sqlite_error().is_some_and(|error| LIKELY.contains(&error.extended_code))
+/// SQLite reports an exceeded quota as a write error, and missing space for the `-shm` file as an error of that file. A
+/// damaged disk causes the same errors.
+fn possible_cause(error: &rusqlite::Error) -> Option<Cause> {
+    const AMBIGUOUS: [i32; 3] =
+        [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
+    let error = error.sqlite_error()?;
+    if error.code == ErrorCode::DiskFull {
+        return Some(Cause::FullDisk);
+    }
+    AMBIGUOUS.contains(&error.extended_code).then_some(Cause::FullDiskOrIoError)
 }
 
 #[cfg(test)]
@@ -292,9 +348,13 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         assert!(fs::metadata(&file).unwrap().blocks() * 512 >= reserve.0.bytes, "the file is not sparse");
 
-        let full =
-            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
-        assert!(reserve.release_if_disk_full(&full, "outbox"));
+        assert!(
+            !reserve.release_if_disk_full(&failure(ffi::SQLITE_FULL), "outbox"),
+            "the disk has free bytes"
+        );
+        *reserve.0.simulated_free_bytes.lock().unwrap() = Some(0);
+        assert!(reserve.release_if_disk_full(&failure(ffi::SQLITE_FULL), "outbox"));
+        *reserve.0.simulated_free_bytes.lock().unwrap() = None;
         assert_eq!((reserve.problem().as_deref(), length(&file)), (Some("disk full"), None));
         // In an hour, so that the interval has not elapsed even on a slow machine.
         reserve.state().last_try = Instant::now() + Duration::from_secs(3600);
@@ -302,6 +362,37 @@ mod tests {
         reserve.state().last_try = Instant::now() - RESTORE_INTERVAL;
         assert!(reserve.try_restore() && !reserve.is_full());
         assert_eq!(length(&file), Some(reserve.0.bytes));
+    }
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn only_a_lack_of_space_is_a_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = DiskReserve::small(dir.path());
+        let share = reserve.share_bytes();
+        for (code, free_bytes, is_full) in [
+            (ffi::SQLITE_FULL, 0, true),
+            (ffi::SQLITE_FULL, share - 1, true),
+            (ffi::SQLITE_FULL, u64::MAX, false),
+            // EDQUOT, or EIO and EROFS, which do not change the free bytes.
+            (ffi::SQLITE_IOERR_WRITE, 0, true),
+            (ffi::SQLITE_IOERR_SHMSIZE, 0, true),
+            (ffi::SQLITE_IOERR_WRITE, share - 1, false),
+            (ffi::SQLITE_IOERR_SHMSIZE, share - 1, false),
+            (ffi::SQLITE_IOERR_SHMMAP, u64::MAX, false),
+            (ffi::SQLITE_IOERR_FSYNC, 0, false),
+            (ffi::SQLITE_IOERR_READ, 0, false),
+            (ffi::SQLITE_READONLY, 0, false),
+            (ffi::SQLITE_CORRUPT, 0, false),
+        ] {
+            *reserve.0.simulated_free_bytes.lock().unwrap() = Some(free_bytes);
+            assert_eq!(reserve.release_if_disk_full(&failure(code), "store"), is_full, "{code} {free_bytes}");
+            assert_eq!(reserve.is_full(), is_full, "{code} {free_bytes}");
+            reserve.clear();
+        }
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
-use super::disk_reserve::is_disk_full;
-use super::open_files;
+use super::{disk_reserve, open_files};
 use crate::log::ProgressLog;
 
 /// The properties of a database file: its identity, version and schema.
@@ -22,8 +21,8 @@ pub(crate) struct DatabaseKind {
     pub(crate) version: i32,
     pub(crate) page_size: u32,
     pub(crate) schema: &'static str,
-    /// The statements that upgrade each version to the next one, beginning with version 1.
-    pub(crate) upgrades: &'static [&'static str],
+    /// The functions that upgrade each version to the next one, beginning with version 1.
+    pub(crate) upgrades: &'static [Upgrade],
 }
 
 /// The processes that open a database file.
@@ -55,6 +54,9 @@ impl Access {
     }
 }
 
+/// Upgrades a file in a transaction.
+pub(crate) type Upgrade = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
 /// Opens the file for writing, and creates it if it does not exist.
 ///
 /// Every commit on this connection is on disk when it returns (a WAL with `synchronous = FULL`, or a truncated journal).
@@ -67,18 +69,31 @@ pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Returns whether the error is transient: not caused by the file, so that a retry can succeed.
+/// Returns whether the error means that the disk had no space.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Returns whether the error is transient: not caused by what the file contains, so that a retry can succeed.
 pub(crate) fn is_transient(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory};
-    let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
-    is_disk_full(error)
-        || matches!(
-            code,
-            Some(
-                (CannotOpen | DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed | OutOfMemory, _)
-                    | (_, ffi::SQLITE_IOERR_NOMEM)
-            )
-        )
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, ReadOnly,
+        SystemIoFailure,
+    };
+    /// What a damaged file causes when it is read.
+    const READ: [i32; 2] = [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ];
+    let Some(error) = error.sqlite_error() else { return false };
+    match error.code {
+        SystemIoFailure => !READ.contains(&error.extended_code),
+        CannotOpen
+        | DatabaseBusy
+        | DatabaseLocked
+        | DiskFull
+        | FileLockingProtocolFailed
+        | OutOfMemory
+        | ReadOnly => true,
+        _ => false,
+    }
 }
 
 /// Moves the WAL into the file, and optionally truncates it. Returns how many pages could not be moved yet.
@@ -95,6 +110,15 @@ pub(crate) fn checkpoint(connection: &Connection, truncates: bool) -> rusqlite::
 /// Returns the length of the file's WAL in bytes.
 pub(crate) fn wal_length(path: &Path) -> u64 {
     std::fs::metadata(with_suffix(path, "-wal")).map_or(0, |metadata| metadata.len())
+}
+
+/// Makes the file's WAL at least this long, so that SQLite needs no space on the disk to write up to there.
+///
+/// SQLite ignores the zeros after its last transaction. The caller makes sure that nobody writes the WAL.
+pub(crate) fn allocate_wal(path: &Path, bytes: u64) -> std::io::Result<()> {
+    let file = std::fs::File::options().append(true).open(with_suffix(path, "-wal"))?;
+    let length = file.metadata()?.len();
+    disk_reserve::allocate(&file, length, bytes.saturating_sub(length))
 }
 
 /// Removes this number of free pages from the file. Returns whether there may be more.
@@ -221,7 +245,9 @@ pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, O
     drop(slow);
     // An upgrade commits even if there is nothing to change, and a full disk has no space for that.
     if version < i64::from(kind.version) {
+        let slow = ProgressLog::start("upgrading a database", path);
         upgrade(&mut connection, kind, version)?;
+        drop(slow);
     }
     Ok(connection)
 }
@@ -229,7 +255,20 @@ pub(super) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<Connection, O
 /// Checks the whole file for corruption.
 fn check(connection: &Connection) -> Result<(), OpenError> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(()) } else { Err(OpenError::Corrupt(format!("database is corrupt: {verdict}"))) }
+    match &verdict[..] {
+        "ok" => Ok(()),
+        _ if is_io_error(&verdict) => Err(OpenError::Other(anyhow!("disk I/O error: {verdict}"))),
+        _ => Err(OpenError::Corrupt(format!("database is corrupt: {verdict}"))),
+    }
+}
+
+/// Returns whether the verdict of a check is about a page that the disk could not read.
+fn is_io_error(verdict: &str) -> bool {
+    let code = verdict.split("error code=").nth(1).unwrap_or_default();
+    let digits = code.find(|c: char| !c.is_ascii_digit()).unwrap_or(code.len());
+    code.get(..digits)
+        .and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == ffi::SQLITE_IOERR)
 }
 
 /// Checks an open file. Returns the reason if it is corrupt.
@@ -245,7 +284,7 @@ fn upgrade(connection: &mut Connection, kind: &DatabaseKind, version: i64) -> ru
     let done = usize::try_from(version - 1).unwrap_or(0);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in kind.upgrades.iter().skip(done) {
-        transaction.execute_batch(step)?;
+        step(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", kind.version)?;
     transaction.commit()
@@ -320,7 +359,7 @@ pub(super) mod tests {
         open(&path, &KIND).unwrap().execute("INSERT INTO thing(body) VALUES (x'01')", []).unwrap();
         let newer = DatabaseKind {
             version: 2,
-            upgrades: &["ALTER TABLE thing ADD COLUMN size INTEGER DEFAULT 7"],
+            upgrades: &[|tx| tx.execute_batch("ALTER TABLE thing ADD COLUMN size INTEGER DEFAULT 7")],
             ..KIND
         };
         for _ in 0..2 {
@@ -329,6 +368,18 @@ pub(super) mod tests {
             assert_eq!(size, 7);
         }
         assert!(open_error(&path, &KIND).ends_with("schema version 2 is not supported, expected 1 to 1"));
+    }
+
+    #[test]
+    fn a_page_that_the_disk_cannot_read_is_not_corruption() {
+        for (verdict, is_io) in [
+            ("Tree 2 page 5: unable to get the page. error code=266", true),
+            ("*** in database main ***\nTree 2 page 5: unable to get the page. error code=10\nmore", true),
+            ("Tree 2 page 5: unable to get the page. error code=11", false),
+            ("Tree 2 page 5 cell 0: invalid page number 7", false),
+        ] {
+            assert_eq!(is_io_error(verdict), is_io, "{verdict}");
+        }
     }
 
     #[test]

@@ -8,6 +8,15 @@ use super::{Store, StoreWriter, retention, schema};
 use crate::log::{self, Value};
 use crate::storage::sqlite;
 
+/// The smallest step of an eviction on a full disk.
+const MIN_EVICTED_BYTES: u64 = 64 << 10;
+
+/// The file keeps free pages for later traces: up to this many bytes, or as many as are in use.
+const MIN_FREE_BYTES: u64 = 16 << 20;
+
+/// The maximum number of free bytes that are returned to the disk at one time.
+const MAX_RETURNED_BYTES: u64 = 256 << 20;
+
 /// The back-off after shrinking the file without effect.
 ///
 /// The disk can stay full because another program uses the freed space, or because the file system keeps it. Further
@@ -39,16 +48,57 @@ impl ShrinkBackoff {
 }
 
 impl Store {
+    /// Allocates the space of the WAL, if the disk has it. The WAL is never truncated below that.
+    ///
+    /// A transaction that fits into it then needs no space for the WAL on a full disk.
+    pub(super) fn allocate_wal(&self, _writer: &StoreWriter) {
+        let bytes = self.0.reserve.share_bytes();
+        let missing = bytes.saturating_sub(sqlite::wal_length(&self.0.path));
+        if missing == 0 || self.0.reserve.is_full() || self.0.reserve.free_bytes() < missing + bytes {
+            return;
+        }
+        if let Err(error) = sqlite::allocate_wal(&self.0.path, bytes) {
+            let error = error.to_string();
+            log::warn("failed to allocate the WAL of the store", &[("error", Value::Str(&error))]);
+        }
+    }
+
     /// Evicts the oldest traces until the file has this number of free bytes.
     pub(super) fn evict_until_free(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
-        while sqlite::free_bytes(&writer.connection)? < bytes {
-            let max_bytes = self.0.reserve.share_bytes() / 2;
-            let Some(evicted) = retention::evict_oldest(&mut writer.connection, max_bytes)? else {
-                break;
+        // SQLite then writes the WAL from the beginning, which needs no space on the disk.
+        sqlite::checkpoint(&writer.connection, false)?;
+        let mut max_bytes = self.0.reserve.share_bytes() / 2;
+        while let Some(wanted) = bytes.checked_sub(sqlite::free_bytes(&writer.connection)?)
+            && wanted > 0
+        {
+            let evicted = match retention::evict_oldest(&mut writer.connection, wanted, max_bytes) {
+                // A smaller transaction can fit into the WAL.
+                Err(error) if sqlite::is_full(&error) && max_bytes > MIN_EVICTED_BYTES => {
+                    max_bytes /= 4;
+                    continue;
+                }
+                evicted => evicted?,
             };
-            writer.emitter_ids.clear();
+            let Some(evicted) = evicted else { break };
+            writer.origins.clear();
             evicted.report(&self.0.metrics);
-            sqlite::checkpoint(&writer.connection, true)?;
+            sqlite::checkpoint(&writer.connection, false)?;
+        }
+        Ok(())
+    }
+
+    /// Returns free pages to the disk if they are most of the file.
+    pub(super) fn return_free_pages(&self) -> rusqlite::Result<()> {
+        let step = self.0.reserve.share_bytes() / 8;
+        for _ in 0..MAX_RETURNED_BYTES / step {
+            let StoreWriter { connection, .. } = &*self.writer();
+            let free = sqlite::free_bytes(connection)?;
+            if free <= MIN_FREE_BYTES || free <= sqlite::used_bytes(connection)? {
+                break;
+            }
+            sqlite::vacuum(connection, step / u64::from(schema::KIND.page_size))?;
+            // Only a checkpoint makes the file shorter.
+            sqlite::checkpoint(connection, false)?;
         }
         Ok(())
     }
@@ -80,15 +130,15 @@ impl Store {
                 break;
             }
             returned += vacuumed;
-            sqlite::checkpoint(&writer.connection, true)?;
+            let left = sqlite::checkpoint(&writer.connection, false)?;
             // Measured before the check, because a restored reserve uses space.
             let disk_free = reserve.free_bytes();
             if !reserve.is_full() {
                 break;
             }
-            // The effect on the disk is unknown while a reader keeps the WAL from being truncated, and on disks that
+            // The effect on the disk is unknown while a reader keeps the file from being truncated, and on disks that
             // do not report their free space.
-            let is_measurable = sqlite::wal_length(&self.0.path) == 0 && disk_free != u64::MAX;
+            let is_measurable = left == 0 && disk_free != u64::MAX;
             let gained = disk_free.saturating_sub(disk_free_before);
             if is_measurable && returned >= reserve.share_bytes() && gained < returned / 2 {
                 writer.shrink_backoff.fail();

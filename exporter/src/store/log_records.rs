@@ -1,49 +1,22 @@
 //! Converts OTLP log records to log lines: one JSON object each, in the format `local`.
+//!
+//! The store keeps the records, and converts them when they are read: a line repeats the names of its service and scope.
 
-use bytes::Bytes;
 use logtracer_core::line::{Format, Line, Severity, Value};
 use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
-use super::write::{self, LogLine, WriteError};
-use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::{Signal, any_value};
+use super::items::record_time;
+use super::query::StoredLine;
+use super::summary::short;
+use crate::otlp::any_value;
 
-/// Returns the records of these requests that belong to a trace. The others are counted as skipped.
-pub(super) fn to_lines(bodies: &[Bytes], metrics: &Metrics) -> Result<Vec<LogLine>, WriteError> {
-    let mut lines = Vec::new();
-    for (index, body) in bodies.iter().enumerate() {
-        let request: ExportLogsServiceRequest = write::decode(Signal::Logs, index, body)?;
-        for resource_logs in request.resource_logs {
-            let service = write::service_name(resource_logs.resource.as_ref());
-            for scope_logs in &resource_logs.scope_logs {
-                let logger = scope_logs.scope.as_ref().map_or("", |scope| &scope.name);
-                for record in &scope_logs.log_records {
-                    match line(record, service, logger) {
-                        Some(line) => lines.push(line),
-                        None => {
-                            let label = ReasonLabel { reason: "no trace" };
-                            metrics.log_lines_skipped.get_or_create(&label).inc();
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(lines)
-}
-
-/// Returns `None` if the trace id is absent or invalid.
-fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
-    let trace_id = TraceId::from_bytes(record.trace_id.as_slice().try_into().ok()?)?;
+/// Converts a log record of this service and this scope to a line.
+pub(super) fn line(record: &LogRecord, trace_id: TraceId, service: &str, scope: &str) -> StoredLine {
     let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
     let severity = severity(record);
     let message = any_value::text(record.body.as_ref());
-    let time_unix_nano = match record.time_unix_nano {
-        0 => record.observed_time_unix_nano,
-        time => time,
-    };
+    let time_unix_nano = record_time(record);
 
     let mut out = Vec::with_capacity(256 + message.len());
     let mut line = Line::new(&mut out, Format::Local, None);
@@ -59,7 +32,7 @@ fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
     }
     line.labels(|labels| {
         labels.text("service.name", service);
-        labels.text("logger", logger);
+        labels.text("logger", short(scope));
         labels.text("event", &record.event_name);
     });
     for attribute in &record.attributes {
@@ -67,14 +40,13 @@ fn line(record: &LogRecord, service: &str, logger: &str) -> Option<LogLine> {
         line.field(&attribute.key, Value::Json(&json));
     }
     line.finish();
-    Some(LogLine {
-        trace_id,
-        span_id,
+    StoredLine {
         time_unix_nano,
         severity: severity.as_str().to_owned(),
         message,
+        span_id,
         line: String::from_utf8_lossy(&out).into_owned(),
-    })
+    }
 }
 
 /// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL. Without one, reads the severity text.
@@ -98,6 +70,10 @@ mod tests {
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
+    fn trace_id() -> TraceId {
+        TraceId::from_bytes([7; 16]).unwrap()
+    }
+
     fn record() -> LogRecord {
         let value = |value| Some(AnyValue { value: Some(value) });
         LogRecord {
@@ -117,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_record_becomes_one_json_object() {
-        let got = line(&record(), "shop", "basket").unwrap();
+        let got = line(&record(), trace_id(), "shop", "basket");
         assert_eq!(
             got.line,
             concat!(
@@ -130,12 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn invalid_ids_are_ignored() {
-        let got = line(&LogRecord { span_id: vec![], ..record() }, "", "").unwrap();
+    fn an_invalid_span_id_is_ignored() {
+        let got = line(&LogRecord { span_id: vec![], ..record() }, trace_id(), "", "");
         assert!(got.line.contains(r#""trace":"07070707070707070707070707070707","items""#), "{}", got.line);
-        for trace_id in [vec![], vec![0; 16], vec![7; 15]] {
-            assert_eq!(line(&LogRecord { trace_id, ..record() }, "", ""), None);
-        }
     }
 
     #[test]
@@ -147,7 +120,7 @@ mod tests {
             severity_text: "notice".to_owned(),
             ..record()
         };
-        let got = line(&bare, "", "").unwrap();
+        let got = line(&bare, trace_id(), "", "");
         assert_eq!((got.time_unix_nano, got.severity.as_str()), (5, "NOTICE"));
     }
 }

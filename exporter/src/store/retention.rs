@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::origins;
 use super::summary::is_error;
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
@@ -22,13 +23,13 @@ pub(crate) struct Retention {
 /// The result of [`step`].
 #[derive(Debug)]
 pub(super) struct Step {
-    /// `None` if the store is within its limits.
+    /// `None` if there is nothing to delete.
     pub(super) evicted: Option<Evicted>,
     /// The size after the step.
     pub(super) used_bytes: u64,
 }
 
-/// What one transaction evicted.
+/// What one transaction evicted: nothing, if it deleted only what no trace uses.
 #[derive(Debug)]
 pub(super) struct Evicted {
     /// The number of whole traces.
@@ -48,6 +49,10 @@ struct PartOfTrace {
 const MAX_TRACES_PER_STEP: i64 = 512;
 
 impl Evicted {
+    fn nothing(reason: &'static str) -> Self {
+        Self { traces: 0, partial: PartOfTrace::default(), reason }
+    }
+
     /// Counts and logs the eviction.
     pub(super) fn report(&self, metrics: &Metrics) {
         let Self { traces, partial, reason } = self;
@@ -66,7 +71,7 @@ impl Evicted {
             metrics.store_spans_evicted.inc_by(partial.spans as u64);
             metrics.store_log_lines_evicted.inc_by(partial.lines as u64);
             log::warn(
-                "evicted part of a trace: larger than the store's free space",
+                "evicted part of a trace: it is large",
                 &[
                     ("reason", Value::Str(reason)),
                     ("spans", Value::U64(partial.spans as u64)),
@@ -77,85 +82,119 @@ impl Evicted {
     }
 }
 
-/// Evicts some traces if the store exceeds a limit.
+/// Deletes what no trace uses, or evicts some traces if the store exceeds a limit: about `max_bytes`, because a deletion
+/// needs as much space in the WAL.
 pub(super) fn step(
     connection: &mut Connection,
     retention: &Retention,
     now_ms: i64,
+    max_bytes: u64,
 ) -> rusqlite::Result<Step> {
-    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let oldest: Option<(i64, i64)> = tx
-        .query_row("SELECT seq, seen_ms FROM trace ORDER BY seq LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let used = sqlite::used_bytes(&tx)?;
-    let Some((first, seen_ms)) = oldest else {
-        return Ok(Step { evicted: None, used_bytes: used });
-    };
-
-    let cutoff_ms = now_ms.saturating_sub(millis(retention.max_age));
-    let (reason, last) = if seen_ms < cutoff_ms {
-        let kept: Option<i64> = tx
-            .query_row(
-                "SELECT seq FROM trace WHERE seq < ? AND seen_ms >= ? ORDER BY seq LIMIT 1",
-                [first + MAX_TRACES_PER_STEP, cutoff_ms],
-                |row| row.get(0),
-            )
-            .optional()?;
-        ("age", kept.unwrap_or(first + MAX_TRACES_PER_STEP) - 1)
-    } else if used > retention.max_bytes {
-        // A sixteenth of the traces, so that a few large traces are not all evicted at once.
-        let counted = "SELECT count(*) FROM (SELECT 1 FROM trace LIMIT ?)";
-        let count: i64 = tx.query_row(counted, [MAX_TRACES_PER_STEP * 16], |row| row.get(0))?;
-        ("bytes", first + (count / 16).max(1) - 1)
-    } else {
-        return Ok(Step { evicted: None, used_bytes: used });
-    };
-
-    let traces = delete(&tx, last)?;
-    let used_bytes = sqlite::used_bytes(&tx)?;
-    tx.commit()?;
-    Ok(Step { evicted: Some(Evicted { traces, partial: PartOfTrace::default(), reason }), used_bytes })
-}
-
-/// Evicts the oldest traces, at most about `max_bytes`, regardless of the limits. Returns `None` if the store is empty.
-///
-/// If the oldest trace is larger, a part of it is evicted, because a deletion needs as much space in the WAL.
-pub(super) fn evict_oldest(connection: &mut Connection, max_bytes: u64) -> rusqlite::Result<Option<Evicted>> {
-    /// The pages of the indexes that the deletion of a trace changes.
-    const OVERHEAD: i64 = 8 << 10;
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (mut last, mut bytes) = (None, 0);
+    let used = sqlite::used_bytes(&tx)?;
+    let cutoff_ms = now_ms.saturating_sub(millis(retention.max_age));
+    let evicted = if origins::delete_unused(&tx, max_bytes)? {
+        Some(Evicted::nothing(""))
+    } else if let Some(until) = last_expired(&tx, cutoff_ms)? {
+        evict(&tx, "age", until, i64::MAX, max_bytes)?
+    } else if let Some(excess) = used.checked_sub(retention.max_bytes).filter(|excess| *excess > 0) {
+        evict(&tx, "bytes", i64::MAX, i64::try_from(excess).unwrap_or(i64::MAX), max_bytes)?
+    } else {
+        None
+    };
+    let used_bytes = sqlite::used_bytes(&tx)?;
+    tx.commit()?;
+    Ok(Step { evicted, used_bytes })
+}
+
+/// Returns the last of the oldest traces that were seen before this time.
+fn last_expired(tx: &Transaction<'_>, cutoff_ms: i64) -> rusqlite::Result<Option<i64>> {
+    let mut oldest = tx.prepare_cached("SELECT seq, seen_ms FROM trace ORDER BY seq LIMIT ?")?;
+    let mut rows = oldest.query([MAX_TRACES_PER_STEP])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= cutoff_ms {
+            break;
+        }
+        last = Some(row.get(0)?);
+    }
+    Ok(last)
+}
+
+/// Deletes what no trace uses, or else evicts the oldest traces until `wanted_bytes` are free, regardless of the limits.
+/// Stops after about `max_bytes`. Returns `None` if there is nothing to delete.
+pub(super) fn evict_oldest(
+    connection: &mut Connection,
+    wanted_bytes: u64,
+    max_bytes: u64,
+) -> rusqlite::Result<Option<Evicted>> {
+    let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let evicted = if origins::delete_unused(&tx, bytes(max_bytes))? {
+        Some(Evicted::nothing(DISK_FULL))
+    } else {
+        evict(&tx, DISK_FULL, i64::MAX, bytes(wanted_bytes), bytes(max_bytes))?
+    };
+    tx.commit()?;
+    Ok(evicted)
+}
+
+/// Evicts the oldest traces up to `until`, until their size is at least `wanted_bytes`. Stops after about `max_bytes`: of a
+/// larger trace, a part is evicted. Returns `None` if there is no trace.
+fn evict(
+    tx: &Transaction<'_>,
+    reason: &'static str,
+    until: i64,
+    wanted_bytes: i64,
+    max_bytes: i64,
+) -> rusqlite::Result<Option<Evicted>> {
+    /// The pages of the indexes that the deletion of a trace changes.
+    const OVERHEAD: i64 = 8 << 10;
+    let mut oldest = tx.prepare_cached("SELECT seq FROM trace WHERE seq <= ? ORDER BY seq")?;
+    let mut rows = oldest.query([until])?;
+    let (mut last, mut freed, mut written) = (None, 0, 0);
+    while freed < wanted_bytes
+        && let Some(row) = rows.next()?
     {
-        let mut oldest = tx.prepare_cached(
-            "SELECT seq,
-                 (SELECT coalesce(sum(length(body)), 0) FROM span WHERE trace = seq)
-                 + (SELECT coalesce(sum(length(line) + length(message)), 0) FROM line WHERE trace = seq)
-             FROM trace ORDER BY seq",
-        )?;
-        let mut rows = oldest.query([])?;
-        while let Some(row) = rows.next()? {
-            let seq: i64 = row.get(0)?;
-            bytes += row.get::<_, i64>(1)? + OVERHEAD;
-            if bytes > max_bytes && last.is_some() {
-                break;
-            }
-            last = Some(seq);
-            if bytes > max_bytes {
-                break;
-            }
+        let seq: i64 = row.get(0)?;
+        let bytes = trace_bytes(tx, seq, max_bytes)?;
+        if last.is_some() && written + bytes + OVERHEAD > max_bytes {
+            break;
+        }
+        last = Some(seq);
+        freed += bytes;
+        written += bytes + OVERHEAD;
+    }
+    drop(rows);
+    let Some(last) = last else { return Ok(None) };
+    if written > max_bytes
+        && let Some(partial) = delete_part(tx, last, max_bytes.min(wanted_bytes))?
+    {
+        return Ok(Some(Evicted { partial, ..Evicted::nothing(reason) }));
+    }
+    Ok(Some(Evicted { traces: delete(tx, last)?, ..Evicted::nothing(reason) }))
+}
+
+/// The size of a row without its body.
+const ROW_BYTES: i64 = 32;
+
+/// Returns the size of a trace. If it exceeds `max_bytes`, the result is any number above that.
+fn trace_bytes(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Result<i64> {
+    let mut bytes = 0;
+    for sql in [
+        "SELECT length(body) FROM span WHERE trace = ?",
+        "SELECT octet_length(line) + octet_length(message) FROM line WHERE trace = ?",
+    ] {
+        let mut statement = tx.prepare_cached(sql)?;
+        let mut rows = statement.query([trace])?;
+        while bytes <= max_bytes
+            && let Some(row) = rows.next()?
+        {
+            bytes += row.get::<_, i64>(0)? + ROW_BYTES;
         }
     }
-    let Some(last) = last else { return Ok(None) };
-    let is_single = bytes > max_bytes
-        && tx.query_row("SELECT count(*) FROM trace WHERE seq <= ?", [last], |row| row.get::<_, i64>(0))?
-            == 1;
-    let partial = if is_single { delete_part(&tx, last, max_bytes)? } else { None };
-    let traces = if partial.is_some() { 0 } else { delete(&tx, last)? };
-    tx.commit()?;
-    Ok(Some(Evicted { traces, partial: partial.unwrap_or_default(), reason: DISK_FULL }))
+    Ok(bytes)
 }
 
 /// Deletes about `max_bytes` of one trace. If the trace is smaller, deletes all its spans and lines and returns `None`.
@@ -163,25 +202,25 @@ fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Re
     let mut left = max_bytes;
     let mut errors = 0_i64;
     let mut deleted = [0; 2];
-    let tables = [("span", "span_id", "body"), ("line", "time_ns", "CAST(line AS BLOB)")];
-    for (count, (table, id, body)) in deleted.iter_mut().zip(tables) {
-        let sql = format!("SELECT {id}, {body} FROM {table} WHERE trace = ? ORDER BY {id}");
-        let mut statement = tx.prepare(&sql)?;
+    let tables = [("span", "span_id, span_id", "body"), ("line", "time_ns, n", "CAST(line AS BLOB)")];
+    for (count, (table, key, body)) in deleted.iter_mut().zip(tables) {
+        let sql = format!("SELECT {key}, {body} FROM {table} WHERE trace = ? ORDER BY {key}");
+        let mut statement = tx.prepare_cached(&sql)?;
         let mut rows = statement.query([trace])?;
-        let mut last_id = i64::MAX;
+        let mut last = (i64::MAX, i64::MAX);
         while let Some(row) = rows.next()? {
-            let body = row.get_ref(1)?.as_blob()?;
+            let body = row.get_ref(2)?.as_blob()?;
             let is_failed_span = table == "span" && Span::decode(body).is_ok_and(|span| is_error(&span));
             errors += i64::from(is_failed_span);
-            left -= body.len() as i64;
+            left -= body.len() as i64 + ROW_BYTES;
             if left < 0 {
-                last_id = row.get(0)?;
+                last = (row.get(0)?, row.get(1)?);
                 break;
             }
         }
         drop(rows);
-        *count =
-            tx.execute(&format!("DELETE FROM {table} WHERE trace = ? AND {id} <= ?"), [trace, last_id])?;
+        let sql = format!("DELETE FROM {table} WHERE trace = ? AND ({key}) <= (?, ?)");
+        *count = tx.prepare_cached(&sql)?.execute(params![trace, last.0, last.1])?;
         if left < 0 {
             break;
         }
@@ -203,6 +242,5 @@ fn delete(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<usize> {
     let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
     tx.execute("DELETE FROM span WHERE trace <= ?", [last])?;
     tx.execute("DELETE FROM line WHERE trace <= ?", [last])?;
-    tx.execute("DELETE FROM origin WHERE newest_trace <= ?", [last])?;
     Ok(traces)
 }

@@ -1,5 +1,8 @@
 //! The tables of `store.db`.
 
+use rusqlite::{Transaction, params};
+
+use super::origins::{Newest, Origins};
 use crate::storage::sqlite::{Access, DatabaseKind};
 
 macro_rules! position_table {
@@ -17,6 +20,41 @@ macro_rules! position_table {
             is_current    INTEGER NOT NULL,     -- 0 for a rotated file
             PRIMARY KEY(file, device, inode)
         ) WITHOUT ROWID;
+        "
+    };
+}
+
+/// The tables of what many rows share.
+macro_rules! shared_tables {
+    () => {
+        "
+        -- What many rows share: resources, instrumentation scopes and names of services. Each is stored once.
+        CREATE TABLE content(
+            id            INTEGER PRIMARY KEY,
+            digest        INTEGER NOT NULL,     -- of the body, to find equal ones
+            newest_trace  INTEGER NOT NULL,     -- no later trace.seq uses it
+            body          BLOB NOT NULL         -- Resource or InstrumentationScope as protobuf, or a name
+        );
+        CREATE INDEX content_by_digest ON content(digest);
+        CREATE INDEX content_by_trace ON content(newest_trace);
+
+        -- The emitters of spans and log records: a resource and an instrumentation scope.
+        CREATE TABLE origin(
+            id            INTEGER PRIMARY KEY,
+            resource      INTEGER NOT NULL,     -- content.id
+            scope         INTEGER NOT NULL,     -- content.id
+            newest_trace  INTEGER NOT NULL,     -- no later trace.seq has an item of it
+            UNIQUE(resource, scope)
+        );
+        CREATE INDEX origin_by_trace ON origin(newest_trace);
+        "
+    };
+}
+
+macro_rules! line_by_digest {
+    () => {
+        "
+        CREATE INDEX line_by_digest ON line(trace, digest) WHERE digest IS NOT NULL;
         "
     };
 }
@@ -43,19 +81,12 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             root_name     TEXT NOT NULL,        -- of the span without a parent, else of the earliest span
             root_rank     INTEGER NOT NULL,     -- the priority of root_name
             root_start_ns INTEGER NOT NULL,
-            services      TEXT NOT NULL         -- JSON array of names
+            services      TEXT NOT NULL         -- JSON array of content.id; of names in rows of version 1
         );
         CREATE INDEX trace_by_start ON trace(start_ns);
-
-        -- The emitters of spans: a resource and an instrumentation scope.
-        CREATE TABLE origin(
-            id            INTEGER PRIMARY KEY,
-            resource      BLOB NOT NULL,        -- Resource as protobuf
-            scope         BLOB NOT NULL,        -- InstrumentationScope as protobuf
-            newest_trace  INTEGER NOT NULL,     -- no later trace.seq has a span of it
-            UNIQUE(resource, scope)
-        );
-
+        ",
+        shared_tables!(),
+        "
         CREATE TABLE span(
             trace         INTEGER NOT NULL,     -- trace.seq
             span_id       INTEGER NOT NULL,     -- the 64 bits as a signed number
@@ -65,25 +96,59 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             PRIMARY KEY(trace, span_id)
         ) WITHOUT ROWID;
 
+        -- The lines of files, and log records.
         CREATE TABLE line(
             trace         INTEGER NOT NULL,     -- trace.seq
             time_ns       INTEGER NOT NULL,
             n             INTEGER NOT NULL,     -- the order of arrival of lines with the same time
             span_id       INTEGER,
-            severity      TEXT NOT NULL,
-            message       TEXT NOT NULL,
-            line          TEXT NOT NULL,        -- the unchanged JSON object
+            severity      TEXT NOT NULL,        -- empty for a log record
+            message       TEXT NOT NULL,        -- empty for a log record
+            line          TEXT NOT NULL,        -- the unchanged JSON object; for a log record LogRecord as protobuf
+            origin        INTEGER,              -- only of a log record
+            digest        INTEGER,              -- only of a log record: of origin and line, to find equal ones
             PRIMARY KEY(trace, time_ns, n)
         ) WITHOUT ROWID;
-
         ",
+        line_by_digest!(),
         position_table!()
     ),
-    upgrades: &[concat!(
-        "ALTER TABLE position RENAME TO old_position;",
-        position_table!(),
-        // Version 1 has the offset in the file itself, and its first bytes.
-        "INSERT INTO position SELECT file, 0, 0, CAST(file AS BLOB), offset, head, x'', 1 FROM old_position;
-         DROP TABLE old_position;"
-    )],
+    upgrades: &[upgrade_from_1],
 };
+
+/// In version 1 each row of `origin` has a copy of its resource and its scope. A read position has the offset in the
+/// file itself, and its first bytes.
+fn upgrade_from_1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(concat!(
+        "
+        ALTER TABLE line ADD COLUMN origin INTEGER;
+        ALTER TABLE line ADD COLUMN digest INTEGER;
+        ALTER TABLE origin RENAME TO old_origin;
+        ALTER TABLE position RENAME TO old_position;
+        ",
+        line_by_digest!(),
+        shared_tables!(),
+        position_table!(),
+        "
+        INSERT INTO position SELECT file, 0, 0, CAST(file AS BLOB), offset, head, x'', 1 FROM old_position;
+        DROP TABLE old_position;
+        "
+    ))?;
+    {
+        let mut origins = Origins::default();
+        let mut newest = Newest::default();
+        let mut insert = tx.prepare("INSERT INTO origin VALUES (?, ?, ?, ?)")?;
+        let mut old = tx.prepare("SELECT id, newest_trace, resource, scope FROM old_origin ORDER BY id")?;
+        let mut rows = old.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, newest_trace): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let resource = origins.content(tx, row.get_ref(2)?.as_blob()?)?;
+            let scope = origins.content(tx, row.get_ref(3)?.as_blob()?)?;
+            insert.execute(params![id, resource, scope, newest_trace])?;
+            newest.add_content(resource, newest_trace);
+            newest.add_content(scope, newest_trace);
+        }
+        newest.save(tx)?;
+    }
+    tx.execute_batch("DROP TABLE old_origin;")
+}

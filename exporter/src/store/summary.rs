@@ -3,6 +3,7 @@
 use logtracer_core::TraceId;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::Value;
 
 /// One row of the table `trace`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(super) struct TraceRow {
     root_name: String,
     root_rank: i64,
     root_start_ns: i64,
-    services: Vec<String>,
+    services: Vec<Value>,
 }
 
 /// The priority of the name: a span without a parent names the trace, otherwise the earliest span.
@@ -27,7 +28,7 @@ const RANK_ROOT: i64 = 2;
 /// Further services are not listed.
 const MAX_SERVICES: usize = 64;
 
-/// Longer names are truncated for the list.
+/// Longer names of traces and services are truncated.
 const MAX_NAME_CHARS: usize = 200;
 
 impl TraceRow {
@@ -60,8 +61,13 @@ impl TraceRow {
         if let Some(known) = known {
             return Ok(known);
         }
-        tx.prepare_cached("INSERT INTO trace VALUES (NULL, ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]')")?
-            .execute(params![trace_id.to_bytes(), now_ms])?;
+        // The numbers continue after the last trace was evicted, because contents that are not deleted yet refer to them.
+        tx.prepare_cached(
+            "INSERT INTO trace VALUES (
+                 coalesce((SELECT max(seq) FROM trace), (SELECT max(newest_trace) FROM content), 0) + 1,
+                 ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]')",
+        )?
+        .execute(params![trace_id.to_bytes(), now_ms])?;
         Ok(Self {
             seq: tx.last_insert_rowid(),
             start_ns: 0,
@@ -76,9 +82,9 @@ impl TraceRow {
         })
     }
 
-    /// Adds a new span.
-    pub(super) fn add_span(&mut self, span: &Span, service_name: &str) {
-        let (start, end) = interval(span);
+    /// Adds a new span. `service` is the row of the service's name in the table `content`.
+    pub(super) fn add_span(&mut self, span: &SpanSummary, service: i64) {
+        let (start, end) = (span.start_ns, span.end_ns);
         if self.span_count == 0 {
             // Until now, the times are those of log lines.
             (self.start_ns, self.end_ns) = (start, end);
@@ -86,18 +92,18 @@ impl TraceRow {
         self.start_ns = start.min(self.start_ns);
         self.end_ns = end.max(self.end_ns);
         self.span_count += 1;
-        if is_error(span) {
+        if span.is_error {
             self.error_count += 1;
         }
-        let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
-        let rank = if has_parent { RANK_ORPHAN } else { RANK_ROOT };
+        let rank = if span.has_parent { RANK_ORPHAN } else { RANK_ROOT };
         if rank > self.root_rank || (rank == self.root_rank && start < self.root_start_ns) {
             self.root_rank = rank;
             self.root_start_ns = start;
-            self.root_name = span.name.chars().take(MAX_NAME_CHARS).collect();
+            self.root_name.clone_from(&span.name);
         }
-        if !self.services.iter().any(|known| known == service_name) && self.services.len() < MAX_SERVICES {
-            self.services.push(service_name.chars().take(MAX_NAME_CHARS).collect());
+        let service = Value::from(service);
+        if self.services.len() < MAX_SERVICES && !self.services.contains(&service) {
+            self.services.push(service);
         }
     }
 
@@ -124,15 +130,44 @@ impl TraceRow {
             self.root_name,
             self.root_rank,
             self.root_start_ns,
-            serde_json::Value::from(self.services.clone()).to_string(),
+            Value::from(self.services.clone()).to_string(),
             self.seq,
         ])?;
         Ok(())
     }
 }
 
+/// What a span adds to the row of its trace.
+#[derive(Debug)]
+pub(super) struct SpanSummary {
+    pub(super) start_ns: i64,
+    end_ns: i64,
+    is_error: bool,
+    has_parent: bool,
+    /// Truncated.
+    name: String,
+}
+
+impl SpanSummary {
+    pub(super) fn new(span: &Span) -> Self {
+        let (start_ns, end_ns) = interval(span);
+        Self {
+            start_ns,
+            end_ns,
+            is_error: is_error(span),
+            has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
+            name: short(&span.name).to_owned(),
+        }
+    }
+}
+
+/// Truncates a name of a trace or a service.
+pub(super) fn short(name: &str) -> &str {
+    name.char_indices().nth(MAX_NAME_CHARS).and_then(|(end, _)| name.get(..end)).unwrap_or(name)
+}
+
 /// Returns the start and the end in the form of the database. An end before the start is replaced by the start.
-pub(super) fn interval(span: &Span) -> (i64, i64) {
+fn interval(span: &Span) -> (i64, i64) {
     let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
     let start = nanos(span.start_time_unix_nano);
     (start, nanos(span.end_time_unix_nano).max(start))
@@ -142,6 +177,7 @@ pub(super) fn is_error(span: &Span) -> bool {
     span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
-pub(super) fn parse_services(json: &str) -> Vec<String> {
+/// Parses the column `services`: ids of contents, and names in rows of version 1.
+pub(super) fn parse_services(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use prost::Message;
 use super::*;
 use crate::otlp::Signal;
 
-fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
+pub(super) fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let store =
@@ -21,11 +21,11 @@ fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {
     (dir, store, metrics)
 }
 
-fn trace_id(n: u64) -> TraceId {
+pub(super) fn trace_id(n: u64) -> TraceId {
     TraceId::new(n.into()).unwrap()
 }
 
-fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> Span {
+pub(super) fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> Span {
     Span {
         trace_id: trace_id(trace).to_bytes().to_vec(),
         span_id: id.to_be_bytes().to_vec(),
@@ -37,12 +37,16 @@ fn span(trace: u64, id: u64, parent: u64, name: &str, start: u64, end: u64) -> S
     }
 }
 
-fn request(service: &str, spans: Vec<Span>) -> Bytes {
+pub(super) fn resource(service: &str) -> Resource {
     let name = AnyValue { value: Some(Any::StringValue(service.to_owned())) };
     let service = KeyValue { key: "service.name".to_owned(), value: Some(name), key_strindex: 0 };
+    Resource { attributes: vec![service], ..Default::default() }
+}
+
+pub(super) fn request(service: &str, spans: Vec<Span>) -> Bytes {
     let request = ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            resource: Some(Resource { attributes: vec![service], ..Default::default() }),
+            resource: Some(resource(service)),
             scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
             ..Default::default()
         }],
@@ -209,27 +213,6 @@ fn the_read_positions_are_committed_with_their_lines() {
 }
 
 #[test]
-fn the_positions_of_version_1_are_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store.db");
-    drop(crate::storage::sqlite::open(&path, &schema::KIND).unwrap());
-    Connection::open(&path)
-        .unwrap()
-        .execute_batch(
-            "DROP TABLE position;
-             CREATE TABLE position(file TEXT PRIMARY KEY, offset INTEGER NOT NULL, head BLOB NOT NULL) WITHOUT ROWID;
-             INSERT INTO position VALUES ('/log', 7, x'7b');
-             PRAGMA user_version = 1;",
-        )
-        .unwrap();
-    let reserve = DiskReserve::small(dir.path());
-    let store = Store::open(&DataDir::unlocked(dir.path()), reserve, Arc::new(Metrics::new())).unwrap();
-    let (target, head, tail) = ("/log".into(), b"{".to_vec(), Vec::new());
-    let expected = ReadPosition { target, device: 0, inode: 0, offset: 7, head, tail, is_current: true };
-    assert_eq!(store.positions("/log").unwrap(), [expected]);
-}
-
-#[test]
 fn old_traces_are_evicted() {
     let (_dir, store, metrics) = open();
     for n in 1..=3 {
@@ -315,7 +298,7 @@ fn on_a_full_disk(traces: u64, spans: u64) -> (tempfile::TempDir, Store, DiskRes
     (dir, store, reserve, metrics)
 }
 
-fn large(trace: u64, spans: u64) -> Bytes {
+pub(super) fn large(trace: u64, spans: u64) -> Bytes {
     let name = "x".repeat(100_000);
     let failed = |id| {
         let status = Some(Status { code: 2, message: String::new() });

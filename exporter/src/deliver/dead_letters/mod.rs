@@ -198,7 +198,7 @@ impl DeadLetters {
             work(&inner, &mut file).map_err(|error| {
                 // The next call sees a full disk, and evicts older letters.
                 inner.reserve.release_if_disk_full(&error, schema::KIND.name);
-                error.to_string()
+                inner.reserve.reason(&error)
             })
         });
         done.await.map_err(|error| error.to_string())?
