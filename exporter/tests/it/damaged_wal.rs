@@ -51,12 +51,8 @@ async fn dropped_after(what: &str, damage: impl Fn(&Path)) -> u64 {
     drop(unused);
     damage(dir.path());
 
-    let mut exporter = start(dir.path(), &format!("http://{address}"));
+    let exporter = start(dir.path(), &format!("http://{address}"));
     let dropped = exporter.metric(DROPPED).await;
-    if dropped > 0. {
-        let line = exporter.line("logtracer-exporter - corrupt outbox: batches not recoverable");
-        assert_eq!(line["batches"].as_f64(), Some(dropped), "{what}");
-    }
     exporter.kill();
 
     // The loss is counted once. The sink has a new name, so it gets what is waiting.
