@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::http::HeaderMap;
 use axum::http::header::AsHeaderName;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 
-use super::budget::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES, Permit};
+use super::budget::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES};
 use super::error::RequestError;
+use super::memory::Permit;
 
 /// A body in memory, with the permit for its size.
 #[derive(Debug)]
@@ -45,9 +46,6 @@ impl Compression {
 /// Work on fewer bytes runs on the current thread. More work would delay the other requests of that thread.
 const MAX_INLINE_BYTES: usize = 256 << 10;
 
-/// The size of the first permit for a body without a `content-length`.
-const INITIAL_BYTES: usize = 64 << 10;
-
 /// Reads a body without decompressing it.
 pub(super) async fn read(budget: &Budget, body: Body) -> Result<BufferedBody, RequestError> {
     let hint = body.size_hint();
@@ -55,59 +53,50 @@ pub(super) async fn read(budget: &Budget, body: Body) -> Result<BufferedBody, Re
         drain(body).await;
         return Err(RequestError::TooLong);
     }
-    let expected = hint.exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let permit = budget.acquire_body(expected.unwrap_or(INITIAL_BYTES)).await?;
-    match tokio::time::timeout(BODY_TIMEOUT, collect(budget, body, expected, permit)).await {
+    let declared = hint.exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let max_bytes = declared.unwrap_or(MAX_WIRE_BYTES).min(MAX_WIRE_BYTES);
+    match tokio::time::timeout(BODY_TIMEOUT, collect(budget.body(), body, max_bytes)).await {
         Ok(result) => result,
         Err(_) => Err(RequestError::Timeout),
     }
 }
 
-async fn collect(
-    budget: &Budget,
-    mut body: Body,
-    expected: Option<usize>,
-    mut permit: Permit,
-) -> Result<BufferedBody, RequestError> {
-    let mut permitted = expected.unwrap_or(INITIAL_BYTES);
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+/// Collects the frames of a body. The buffer grows with the bytes that have arrived: a declared length takes no memory.
+async fn collect(mut permit: Permit, mut body: Body, max_bytes: usize) -> Result<BufferedBody, RequestError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = permit.receive(body.frame()).await? {
         let Ok(data) = frame.map_err(|error| RequestError::Aborted(error.to_string()))?.into_data() else {
             continue;
         };
-        if bytes.is_empty() && expected == Some(data.len()) {
-            return Ok(BufferedBody { bytes: data, permit });
-        }
         let length = bytes.len() + data.len();
-        if length > MAX_WIRE_BYTES {
+        if length > max_bytes {
+            drop((bytes, permit));
             drain(body).await;
             return Err(RequestError::TooLong);
         }
-        if length > permitted {
-            let more = permitted.max(length - permitted);
-            permit.merge(budget.acquire_body(more).await?);
-            permitted += more;
+        if length > bytes.capacity() {
+            let capacity = length.max(2 * bytes.capacity()).min(max_bytes);
+            permit.grow_to(capacity).await?;
+            bytes.reserve_exact(capacity - bytes.len());
         }
-        if bytes.capacity() < length {
-            bytes.reserve(permitted - bytes.len());
-        }
+        // A frame is copied, because it can be a small part of a large buffer.
         bytes.extend_from_slice(&data);
     }
-    Ok(BufferedBody { bytes: bytes.freeze(), permit })
+    Ok(BufferedBody { bytes: bytes.into(), permit })
 }
 
-/// Decompresses a gzip body.
-pub(super) async fn decompress(
-    budget: &Budget,
-    compressed: BufferedBody,
-) -> Result<BufferedBody, RequestError> {
-    let length = decompressed_length(&compressed.bytes)?;
-    // Released before the next one is acquired: otherwise two requests could wait for each other until both
-    // time out.
-    let BufferedBody { bytes, permit } = compressed;
-    drop(permit);
-    let permit = budget.acquire_body(length).await?;
-    spawn_if_large(length, move || Ok(BufferedBody { bytes: gunzip(&bytes, length)?, permit })).await
+/// Decompresses a gzip body. The compressed bytes keep their permit until then.
+pub(super) async fn decompress(compressed: BufferedBody) -> Result<BufferedBody, RequestError> {
+    let BufferedBody { bytes, mut permit } = compressed;
+    let length = decompressed_length(&bytes)?;
+    permit.grow_to(permit.bytes() + length).await?;
+    spawn_if_large(length, move || {
+        let decompressed = gunzip(&bytes, length)?;
+        drop(bytes);
+        permit.shrink_to(length);
+        Ok(BufferedBody { bytes: decompressed, permit })
+    })
+    .await
 }
 
 /// Runs work on this many bytes. Work on many bytes runs on a separate thread.
@@ -180,7 +169,7 @@ mod tests {
     async fn read_gzip(wire: Vec<u8>) -> Result<Bytes, RequestError> {
         let budget = Budget::default();
         let compressed = read(&budget, Body::from(wire)).await?;
-        decompress(&budget, compressed).await.map(|body| body.bytes)
+        decompress(compressed).await.map(|body| body.bytes)
     }
 
     #[tokio::test]
@@ -243,11 +232,67 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_frames_has_a_permit_for_its_size() {
         let budget = Budget::default();
-        for (length, size) in [(0, 1), (10, 1), (INITIAL_BYTES, 1000), (MAX_WIRE_BYTES, 70_000)] {
+        for (length, size) in [(0, 1), (10, 1), (64 << 10, 1000), (MAX_WIRE_BYTES, 70_000)] {
             let body = read(&budget, framed(length, size)).await.unwrap();
             assert_eq!(body.bytes, vec![9; length]);
-            assert!(body.permit.num_permits() * 1024 >= length);
+            let permitted = body.permit.bytes();
+            assert!((length..=2 * length).contains(&permitted), "{permitted} for {length}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_memory_only_for_the_bytes_that_have_arrived() {
+        let budget = Budget::default();
+        let whole = budget.acquire_body(usize::MAX).await.unwrap().bytes();
+        let announced = || Body::new(Announced { first: Some(Bytes::from_static(b"x")) });
+        let silent: Vec<_> = (0..100)
+            .map(|_| {
+                let (permit, body) = (budget.body(), announced());
+                tokio::spawn(collect(permit, body, MAX_WIRE_BYTES))
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(budget.acquire_body(whole - 100).await.unwrap());
+        silent.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// Promises the longest body, and sends one frame of it.
+    struct Announced {
+        first: Option<Bytes>,
+    }
+
+    impl HttpBody for Announced {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            match self.first.take() {
+                Some(bytes) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(bytes)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(MAX_WIRE_BYTES as u64)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gzip_body_keeps_its_permit_while_it_waits_for_more() {
+        let budget = Budget::default();
+        let whole = budget.acquire_body(usize::MAX).await.unwrap().bytes();
+        let compressed = read(&budget, Body::from(gzip(&vec![7; 1 << 20]))).await.unwrap();
+        let held = compressed.permit.bytes();
+        let rest = budget.acquire_body(whole - held).await.unwrap();
+        let waiting = tokio::spawn(decompress(compressed));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(rest);
+        let body = waiting.await.unwrap().unwrap();
+        assert_eq!(body.permit.bytes(), 1 << 20);
+        drop(budget.acquire_body(whole - (1 << 20)).await.unwrap());
     }
 
     #[test]

@@ -14,8 +14,9 @@ use prost::Message;
 use serde::de::DeserializeOwned;
 
 use super::body::{BufferedBody, spawn_if_large};
-use super::budget::{Budget, Permit};
+use super::budget::Budget;
 use super::error::RequestError;
+use super::memory::Permit;
 use super::zipkin::json as zipkin;
 use crate::otlp::Signal;
 use crate::otlp::check::{self, CheckResult, InvalidIds, MAX_DECODED_BYTES};

@@ -44,6 +44,8 @@ pub(super) enum RequestError {
     NoSinkForLogs,
     /// The memory budget is used up.
     Busy,
+    /// The body arrived slowly while other requests waited for memory.
+    Slow,
     OutboxFull {
         waiting_bytes: u64,
     },
@@ -79,6 +81,7 @@ impl RequestError {
             Self::GrpcFrame(_) | Self::Malformed { .. } => "malformed",
             Self::NoSinkForLogs => "no sink for logs",
             Self::Busy => "busy",
+            Self::Slow => "slow",
             Self::OutboxFull { .. } => "outbox full",
             Self::OutboxUnwritable(_) | Self::ShuttingDown => "unavailable",
         }
@@ -105,7 +108,9 @@ impl RequestError {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
             Self::NoSinkForLogs => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
-            Self::Busy | Self::OutboxFull { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+            Self::Busy | Self::Slow | Self::OutboxFull { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted)
+            }
             Self::OutboxUnwritable(_) | Self::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
@@ -114,7 +119,14 @@ impl RequestError {
 
     /// Returns true if the same request can succeed later.
     pub(super) const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::OutboxFull { .. } | Self::OutboxUnwritable(_) | Self::ShuttingDown)
+        matches!(
+            self,
+            Self::Busy
+                | Self::Slow
+                | Self::OutboxFull { .. }
+                | Self::OutboxUnwritable(_)
+                | Self::ShuttingDown
+        )
     }
 
     /// Returns what is wrong with the request, and what to send instead.
@@ -178,6 +190,7 @@ impl RequestError {
                     .to_owned()
             }
             Self::Busy => "too many requests at once: retry later".to_owned(),
+            Self::Slow => "the body arrived too slowly while other requests waited: retry later".to_owned(),
             Self::OutboxFull { waiting_bytes } => {
                 format!("the outbox is full ({waiting_bytes} bytes wait for the sinks): retry later")
             }

@@ -3,7 +3,7 @@
 //! ```text
 //!  otlp_http ─┐
 //!  otlp_grpc ─┼─► check_head ──────────────► body (size, time, memory, gzip) ──► decode ──► outbox ──► response
-//!  zipkin    ─┘   host, page, token, size    budget                              otlp::check
+//!  zipkin    ─┘   host, page, token, size    budget, memory                      otlp::check
 //! ```
 //!
 //! A protobuf body is checked and stored unchanged; JSON is converted to protobuf.
@@ -14,6 +14,7 @@ mod body;
 mod budget;
 mod decode;
 mod error;
+mod memory;
 mod otlp_grpc;
 mod otlp_http;
 mod response;
@@ -91,7 +92,7 @@ impl Receiver {
         let body = body::read(&self.budget, body).await?;
         let body = match compression {
             Compression::None => body,
-            Compression::Gzip => body::decompress(&self.budget, body).await?,
+            Compression::Gzip => body::decompress(body).await?,
         };
         self.commit(format, body).await
     }

@@ -84,7 +84,7 @@ async fn receive(
     let body = BufferedBody { bytes, permit };
     let body = match (is_compressed, compression) {
         (false, _) => body,
-        (true, Compression::Gzip) => body::decompress(&receiver.budget, body).await?,
+        (true, Compression::Gzip) => body::decompress(body).await?,
         (true, Compression::None) => {
             return Err(RequestError::GrpcFrame("it is compressed, but grpc-encoding is absent"));
         }
