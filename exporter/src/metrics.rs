@@ -59,6 +59,8 @@ pub(crate) struct Metrics {
     pub(crate) received: Tally,
     pub(crate) spans_rejected: Family<ReasonLabel, Counter>,
     pub(crate) requests_rejected: Family<ReasonLabel, Counter>,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_closed: Family<ReasonLabel, Counter>,
     pub(crate) committed: Tally,
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
@@ -96,6 +98,8 @@ impl Metrics {
             },
             spans_rejected: add(r, "spans_rejected", "Invalid spans rejected from their request"),
             requests_rejected: add(r, "requests_rejected", "Requests answered with an error"),
+            connections: add(r, "connections", "Open connections of all addresses"),
+            connections_closed: add(r, "connections_closed", "Connections closed in favor of others"),
             committed: Tally {
                 spans: add(r, "spans_committed", "Spans committed to the outbox"),
                 log_records: add(r, "log_records_committed", "Log records committed to the outbox"),
@@ -252,6 +256,7 @@ mod tests {
         for family in [
             &metrics.spans_rejected,
             &metrics.requests_rejected,
+            &metrics.connections_closed,
             &metrics.log_lines_skipped,
             &metrics.log_file_gaps,
             &metrics.store_traces_evicted,

@@ -14,7 +14,7 @@ use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::file_watch::FileWatch;
 use crate::health::Health;
-use crate::listen::Tls;
+use crate::listen::{AllConnections, Tls};
 use crate::log::{self, Severity, Value, stdout};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
@@ -149,13 +149,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     workers.spawn(file_watch.run(working));
     let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
+    let AllConnections { receiving, viewing } = AllConnections::new(&metrics);
     let router = receive::router(receiver.clone(), http_addr.ip());
-    servers.spawn(listen::serve(http, router, tls.clone(), serving.clone()));
+    servers.spawn(listen::serve(http, router, tls.clone(), receiving.clone(), serving.clone()));
     let router = receive::services(receiver, grpc_addr.ip());
-    servers.spawn(listen::serve(grpc, router, tls.clone(), serving.clone()));
+    servers.spawn(listen::serve(grpc, router, tls.clone(), receiving, serving.clone()));
     let waiting_bytes = metrics.outbox_bytes.get();
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
-    servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, serving));
+    servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, viewing, serving));
 
     let signalled = shutdown::handle_signals().context("failed to handle signals")?;
     log::line(

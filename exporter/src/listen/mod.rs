@@ -1,6 +1,8 @@
-//! Listening: accepts connections, plain or with TLS. Their number is limited, and so are the time and the size of
+//! Listening: accepts connections, plain or with TLS. Their memory is limited, and so are the time and the size of
 //! everything before the body of a request.
 
+mod connections;
+mod open_files;
 mod protocol_timeout;
 mod site;
 mod tls;
@@ -11,23 +13,24 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::log::{self, Severity, Value};
 use crate::shutdown::Shutdown;
+use connections::Connection;
+pub(crate) use connections::{AllConnections, Connections};
 use protocol_timeout::ProtocolTimeout;
 pub(crate) use site::{Hosts, is_from_other_page, is_from_page};
 pub(crate) use tls::Tls;
-
-/// The largest number of connections of one listener. Further connections wait to be accepted.
-const MAX_CONNECTIONS: usize = 512;
 
 /// The longest time for the headers of a request, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,8 +40,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: u32 = 64 << 10;
 
 /// The largest number of concurrent requests on one HTTP/2 connection, and the size of its flow-control windows.
-const MAX_STREAMS: u32 = 128;
-const WINDOW_BYTES: u32 = 256 << 10;
+const MAX_STREAMS: u32 = 32;
+const WINDOW_BYTES: u32 = 64 << 10;
 
 /// How often a silent HTTP/2 client gets a ping, and how long the connection waits for the response.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -55,31 +58,36 @@ pub(crate) async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<Tc
 /// Serves HTTP/1.1 and HTTP/2 until the shutdown, and completes the requests in progress.
 ///
 /// Dropping the future closes the remaining connections.
-pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>, mut stop: Shutdown) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    connections: Connections,
+    mut stop: Shutdown,
+) {
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     loop {
-        let accepted = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.begun() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accepted => accepted,
+            Some(_) = tasks.join_next() => continue,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
+                let connection = Arc::new(connections.add(tls.is_some()));
                 let (router, tls) = (router.clone(), tls.clone());
                 let (watcher, stop) = (graceful.watcher(), stop.clone());
-                connections.spawn(async move {
-                    let _slot = slot;
-                    serve_connection(stream, router, tls, watcher, stop).await;
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = connection.closed() => {}
+                        () = serve_connection(stream, router, tls, connection.clone(), watcher, stop) => {}
+                    }
                 });
             }
             Err(error) => {
                 log_error(Severity::Error, "failed to accept a connection", &error);
+                connections.close_one();
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -92,20 +100,21 @@ async fn serve_connection(
     stream: TcpStream,
     router: Router,
     tls: Option<Arc<Tls>>,
+    connection: Arc<Connection>,
     watcher: Watcher,
     mut stop: Shutdown,
 ) {
     // A response is one small packet, which should not wait for another one.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return serve_requests(stream, router, watcher).await;
+        return serve_requests(stream, router, connection, watcher).await;
     };
     let accepted = tokio::select! {
         () = stop.begun() => return,
         accepted = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)) => accepted,
     };
     match accepted {
-        Ok(Ok(stream)) => serve_requests(stream, router, watcher).await,
+        Ok(Ok(stream)) => serve_requests(stream, router, connection, watcher).await,
         Ok(Err(error)) => log_error(Severity::Warning, "TLS handshake failed", &error),
         Err(_) => {}
     }
@@ -115,7 +124,7 @@ fn log_error(severity: Severity, message: &'static str, error: &std::io::Error) 
     log::rate_limited(severity, message, &[("error", Value::Fmt(format_args!("{error}")))]);
 }
 
-async fn serve_requests<S>(stream: S, router: Router, watcher: Watcher)
+async fn serve_requests<S>(stream: S, router: Router, connection: Arc<Connection>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -134,8 +143,18 @@ where
         .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT, connection.clone());
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let in_progress = connection.start(request.headers());
+        let response = router.call(request);
+        async move {
+            let response = response.await;
+            drop(in_progress);
+            response
+        }
+    });
+    let requests = builder.serve_connection(TokioIo::new(stream), service);
     // Errors are not logged: the client closed the connection, or does not speak HTTP.
-    let _ = watcher.watch(connection.into_owned()).await;
+    let _ = watcher.watch(requests.into_owned()).await;
 }

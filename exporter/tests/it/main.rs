@@ -1,5 +1,6 @@
 //! Tests of the whole program, on free ports of the loopback interface.
 
+mod admission;
 mod bad_disks;
 mod browser;
 mod clients;
