@@ -2,6 +2,7 @@
 //!
 //! - [`filter`]: CPU time and instructions of Envoy for a request, plain, with the filter and with Envoy's own tracers;
 //! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
+//! - [`fleet`]: responses, CPU time and memory of the exporter with many senders;
 //! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
 //! - [`sizes`]: bytes of a span and of a log line;
 //! - [`memory`]: memory of an Envoy with the filter under load;
@@ -10,6 +11,7 @@
 pub mod delivery;
 pub mod figures;
 pub mod filter;
+pub mod fleet;
 mod h2load;
 pub mod ingest;
 pub mod memory;

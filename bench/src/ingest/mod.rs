@@ -163,7 +163,7 @@ fn cpu_until_idle(process: u32, before: Duration) -> Result<Duration> {
 }
 
 /// Returns the CPU time of a process so far, including threads that have ended, with a resolution of 10 ms.
-fn cpu(process: u32) -> Result<Duration> {
+pub(crate) fn cpu(process: u32) -> Result<Duration> {
     let path = format!("/proc/{process}/stat");
     let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
     // The name in parentheses can contain any character; user and system time are the 12th and 13th field after it.

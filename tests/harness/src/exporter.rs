@@ -12,6 +12,7 @@ use crate::{Error, Result, envoy};
 pub struct Exporter {
     process: Process,
     http: SocketAddr,
+    grpc: SocketAddr,
     view: SocketAddr,
 }
 
@@ -35,7 +36,8 @@ impl Exporter {
         command.arg(dir.join("data")).args(options);
         let mut process = Process::start("exporter", command, dir)?;
         let ready = process.wait_until_ready()?;
-        Ok(Exporter { http: ready.address("http")?, view: ready.address("view")?, process })
+        let (http, grpc) = (ready.address("http")?, ready.address("grpc")?);
+        Ok(Exporter { http, grpc, view: ready.address("view")?, process })
     }
 
     /// The process id.
@@ -46,6 +48,11 @@ impl Exporter {
     /// The address of OTLP/HTTP.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The address of OTLP/gRPC.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// The URL of the viewer's page.
