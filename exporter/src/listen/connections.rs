@@ -14,8 +14,7 @@ use super::open_files;
 use crate::log::{self, Value};
 use crate::metrics::{Metrics, ReasonLabel};
 
-/// The memory of an idle connection, as measured by `logtracer-fleet-bench`: the buffers and the state of hyper, and the
-/// task.
+/// The memory of an idle connection, an estimate: the buffers and the state of hyper, and the task.
 const HTTP_1_BYTES: usize = 14 << 10;
 const HTTP_2_BYTES: usize = 20 << 10;
 
