@@ -54,7 +54,7 @@ pub(crate) use command::Settled;
 use commit_mark::MarkFile;
 use compression::Compressed;
 pub(crate) use reader::{Cursor, Reader};
-use writer::Writer;
+use writer::{Directory, Writer};
 
 /// The limits of the outbox.
 #[derive(Debug, Clone, Copy)]
@@ -127,9 +127,9 @@ pub(crate) fn open(
         oldest_ms: Mutex::new(None),
         replacements: watch::Sender::new(0),
     });
-    let writer =
-        Writer::new(connection, corruption, limits, dir.clone(), mark_file, reserve, state.clone(), metrics)
-            .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
+    let directory = Directory { data_dir: dir.clone(), mark_file, reserve };
+    let writer = Writer::new(connection, corruption, limits, directory, state.clone(), metrics)
+        .with_context(|| format!("failed to read the outbox {}", state.path.display()))?;
     let thread = std::thread::Builder::new()
         .name("outbox".to_owned())
         .spawn(move || writer.run(queue))

@@ -54,17 +54,23 @@ pub(super) struct Writer {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// The data directory, and the files in it that belong to no database or to several.
+pub(super) struct Directory {
+    pub(super) data_dir: DataDir,
+    pub(super) mark_file: MarkFile,
+    pub(super) reserve: DiskReserve,
+}
+
 impl Writer {
     pub(super) fn new(
         connection: Connection,
         corruption: Option<Corruption>,
         limits: Limits,
-        data_dir: DataDir,
-        mark_file: MarkFile,
-        reserve: DiskReserve,
+        directory: Directory,
         state: Arc<State>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
+        let Directory { data_dir, mark_file, reserve } = directory;
         let watermarks = Watermarks::new(state.subscriptions.len());
         let files = OpenFiles::of(&state.path, schema::KIND.access)?;
         let mut writer = Self {

@@ -1,6 +1,7 @@
 //! The queries of the viewer.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use logtracer_core::{SpanId, TraceId};
@@ -258,13 +259,13 @@ impl EmitterNames {
                 let scope = decode::<InstrumentationScope>(1, row.get_ref(1)?.as_blob()?)?;
                 Ok((row.get(0)?, short(&scope.name).to_owned()))
             })?;
-            if !self.services.contains_key(&resource) {
+            if let Entry::Vacant(vacant) = self.services.entry(resource) {
                 let sql = "SELECT body FROM content WHERE id = ?";
                 let service = connection.prepare_cached(sql)?.query_row([resource], |row| {
                     let resource = decode::<Resource>(0, row.get_ref(0)?.as_blob()?)?;
                     Ok(service_name(Some(&resource)).to_owned())
                 })?;
-                self.services.insert(resource, service);
+                vacant.insert(service);
             }
             self.scopes.insert(origin, (resource, scope));
         }
