@@ -10,8 +10,9 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 
-use super::budget::{BODY_TIMEOUT, Budget, MAX_BODY_BYTES, MAX_WIRE_BYTES};
+use super::budget::Budget;
 use super::error::RequestError;
+use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_WIRE_BYTES};
 use super::memory::Permit;
 
 /// A body in memory, with the permit for its size.

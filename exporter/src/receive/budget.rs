@@ -1,22 +1,8 @@
-//! The limits of one request, and the memory limit of all requests together.
-
-use std::time::Duration;
+//! The memory limit of all requests together.
 
 use super::error::RequestError;
 use super::memory::{Memory, Permit};
 use crate::otlp::check::MAX_DECODED_BYTES;
-
-/// The longest body on the wire.
-pub(super) const MAX_WIRE_BYTES: usize = 8 << 20;
-
-/// The longest body after decompression.
-pub(super) const MAX_BODY_BYTES: usize = 16 << 20;
-
-/// The largest size of all headers of a request together.
-pub(super) const MAX_HEADER_BYTES: usize = 16 << 10;
-
-/// The longest time for a body to arrive.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The memory for all bodies that are being read or wait for their commit.
 const BODIES_BYTES: usize = 32 << 20;

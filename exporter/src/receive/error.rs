@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use tonic::Code;
 
-use super::budget::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_WIRE_BYTES};
+use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_WIRE_BYTES};
 use crate::otlp::check::{MAX_DECODED_BYTES, MAX_ITEMS};
 
 /// The reason why a whole request was rejected.

@@ -14,6 +14,7 @@ mod body;
 mod budget;
 mod decode;
 mod error;
+mod limits;
 mod memory;
 mod otlp_grpc;
 mod otlp_http;
@@ -37,9 +38,10 @@ use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::Items;
 use crate::outbox::{AppendError, Outbox};
 use body::{BufferedBody, Compression};
-use budget::{Budget, MAX_HEADER_BYTES};
+use budget::Budget;
 use decode::{Format, RejectedSpans, ValidBatch};
 use error::RequestError;
+use limits::MAX_HEADER_BYTES;
 
 /// Returns the routes of `--http`, which listens on this address.
 pub(crate) fn router(receiver: Receiver, address: IpAddr) -> Router {

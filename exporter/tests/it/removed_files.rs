@@ -174,6 +174,8 @@ async fn truncated_files_do_not_end_the_process() {
     for name in names() {
         fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_len(0).unwrap();
     }
+    // The exporter notices it when it uses the files again.
+    send(&exporter, 6).await;
     exporter.line("logtracer-exporter - corrupt database quarantined, started a new one");
     wait_until_ready(&exporter).await;
     for id in 6..=10 {

@@ -250,6 +250,7 @@ async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_line() {
     eventually("all lines", async || (count().await > LINES as u64).then_some(())).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(count().await, 1 + LINES as u64, "after {kills} kills");
+    exporter.kill();
     let file = rusqlite::Connection::open(data.join("store.db")).unwrap();
     let different = "SELECT count(DISTINCT message) FROM line";
     let different: i64 = file.query_row(different, [], |row| row.get(0)).unwrap();
