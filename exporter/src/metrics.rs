@@ -58,6 +58,8 @@ impl Tally {
 pub(crate) struct Metrics {
     pub(crate) received: Tally,
     pub(crate) spans_rejected: Family<ReasonLabel, Counter>,
+    pub(crate) log_records_rejected: Family<ReasonLabel, Counter>,
+    pub(crate) attributes_rejected: Family<ReasonLabel, Counter>,
     pub(crate) requests_rejected: Family<ReasonLabel, Counter>,
     pub(crate) connections: Gauge,
     pub(crate) connections_closed: Family<ReasonLabel, Counter>,
@@ -97,6 +99,16 @@ impl Metrics {
                 log_records: add(r, "log_records_received", "Log records in well-formed requests"),
             },
             spans_rejected: add(r, "spans_rejected", "Invalid spans rejected from their request"),
+            log_records_rejected: add(
+                r,
+                "log_records_rejected",
+                "Invalid log records rejected from their request",
+            ),
+            attributes_rejected: add(
+                r,
+                "attributes_rejected",
+                "Invalid attributes, events, links and fields of resources and scopes left out of their request",
+            ),
             requests_rejected: add(r, "requests_rejected", "Requests answered with an error"),
             connections: add(r, "connections", "Open connections of all addresses"),
             connections_closed: add(r, "connections_closed", "Connections closed in favor of others"),
@@ -255,6 +267,8 @@ mod tests {
         // A metric with labels is rendered after it was counted.
         for family in [
             &metrics.spans_rejected,
+            &metrics.log_records_rejected,
+            &metrics.attributes_rejected,
             &metrics.requests_rejected,
             &metrics.connections_closed,
             &metrics.log_lines_skipped,

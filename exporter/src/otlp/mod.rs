@@ -2,7 +2,11 @@
 //!
 //! ```text
 //!  signal      spans or log records
+//!  schema      the messages: the name, the number and the type of each field
 //!  check       one pass over a request: its schema, its ids, its size when decoded
+//!  mend        a request without the parts that the check rejects
+//!  json        a request in JSON to protobuf
+//!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
 //! ```
@@ -12,6 +16,13 @@
 pub(crate) mod any_value;
 pub(crate) mod check;
 pub(crate) mod envelope;
+mod ids;
+pub(crate) mod json;
+pub(crate) mod left_out;
+pub(crate) mod mend;
+mod output;
+mod schema;
 mod signal;
+mod wire;
 
 pub(crate) use signal::{Items, Signal};

@@ -1,5 +1,7 @@
 //! The two signals that the exporter accepts, and the number of their items.
 
+use super::schema::{self, MessageType};
+
 /// A kind of telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Signal {
@@ -7,6 +9,16 @@ pub(crate) enum Signal {
     Traces,
     /// Log records, as an `ExportLogsServiceRequest`.
     Logs,
+}
+
+impl Signal {
+    /// Returns the message of an export request.
+    pub(super) const fn request_type(self) -> &'static MessageType {
+        match self {
+            Self::Traces => &schema::TRACES,
+            Self::Logs => &schema::LOGS,
+        }
+    }
 }
 
 /// The number of items of each signal.

@@ -1,25 +1,22 @@
 //! Decoding: the bytes of a request become a batch, which is protobuf and contains only valid spans.
 //!
-//! A protobuf body without invalid spans is stored unchanged: [`check::check`] reads it without decoding it.
-//! JSON, and a protobuf body with invalid spans, is decoded and encoded again, with a permit for the memory that this takes.
+//! A valid protobuf body is stored unchanged: [`check::check`] reads it without decoding it.
+//! JSON, and a protobuf body with invalid parts, is written again, with a permit for the memory that this takes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message;
-use serde::de::DeserializeOwned;
 
 use super::body::{BufferedBody, spawn_if_large};
 use super::budget::Budget;
 use super::error::RequestError;
 use super::memory::Permit;
 use super::zipkin::json as zipkin;
+use crate::clock;
 use crate::otlp::Signal;
-use crate::otlp::check::{self, CheckResult, InvalidIds, MAX_DECODED_BYTES};
+use crate::otlp::check::{self, CheckResult, MAX_DECODED_BYTES};
+use crate::otlp::left_out::{LeftOut, Reason};
+use crate::otlp::{json, mend};
 
 /// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +31,11 @@ pub(super) enum Format {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ValidBatch {
     pub(super) signal: Signal,
-    /// The export request of the signal as protobuf, with valid spans only.
+    /// The export request of the signal as protobuf, with valid items only.
     pub(super) body: Bytes,
     pub(super) items: u32,
-    pub(super) rejected: RejectedSpans,
+    pub(super) left_out: LeftOut,
 }
-
-/// The number of invalid spans that were removed from a request, by reason.
-pub(super) type RejectedSpans = BTreeMap<InvalidIds, u32>;
 
 impl Format {
     pub(super) const fn signal(self) -> Signal {
@@ -77,99 +71,81 @@ pub(super) async fn decode(
     let body = bytes.clone();
     let (valid_items, decoded_bytes) = spawn_if_large(bytes.len(), move || check_body(format, &body)).await?;
     if let Some(items) = valid_items {
-        let rejected = RejectedSpans::new();
-        return Ok((ValidBatch { signal: format.signal(), body: bytes, items, rejected }, permit));
+        let left_out = LeftOut::default();
+        return Ok((ValidBatch { signal: format.signal(), body: bytes, items, left_out }, permit));
     }
     let decoding_permit = budget.acquire_decoding(decoded_bytes).await?;
     let decoded = spawn_if_large(decoded_bytes, move || {
-        let _until_it_is_decoded = decoding_permit;
-        reencode(format, &bytes)
+        let _until_it_is_written = decoding_permit;
+        rewrite(format, &bytes)
     });
     Ok((decoded.await?, permit))
 }
 
-/// Returns the number of items if the body can be stored unchanged, and the memory that decoding it takes otherwise.
+/// Returns the number of items if the body can be stored unchanged, and the memory that writing it again takes otherwise.
 fn check_body(format: Format, body: &[u8]) -> Result<(Option<u32>, usize), RequestError> {
-    match format {
-        Format::Protobuf(signal) => match check::check(signal, body) {
+    if let Format::Protobuf(signal) = format {
+        return match check::check(signal, body) {
             CheckResult::Valid { items } => Ok((Some(items), 0)),
-            // The decoder fails where the check fails, and returns the reason.
-            CheckResult::NeedsDecoding { decoded_bytes } | CheckResult::Malformed { decoded_bytes } => {
-                Ok((None, decoded_bytes))
-            }
-            result => Err(request_error(format, result)),
-        },
-        Format::Json(_) | Format::Zipkin => match check::json_decoded_bytes(body) {
-            bytes if bytes > MAX_DECODED_BYTES => Err(RequestError::TooLargeDecoded),
-            bytes => Ok((None, bytes)),
-        },
+            // The result is longer than the body if a text is not UTF-8.
+            CheckResult::Invalid => Ok((None, 2 * body.len())),
+            result => Err(request_error(result)),
+        };
     }
+    let text_bytes = json::text_bytes(body);
+    // Text that is UTF-8 is not copied.
+    let copied_bytes = if text_bytes == body.len() { 0 } else { text_bytes };
+    if copied_bytes > MAX_DECODED_BYTES {
+        return Err(RequestError::TooLargeDecoded);
+    }
+    let written_bytes = match format {
+        Format::Zipkin => zipkin::written_bytes(body),
+        _ => text_bytes,
+    };
+    Ok((None, copied_bytes + written_bytes))
 }
 
 /// Converts a result other than [`CheckResult::Valid`].
-fn request_error(format: Format, result: CheckResult) -> RequestError {
+fn request_error(result: CheckResult) -> RequestError {
     match result {
         CheckResult::TooManyItems => RequestError::TooManyItems,
-        CheckResult::TooLarge => RequestError::TooLargeDecoded,
-        _ => format.malformed("values are nested too deeply"),
+        _ => RequestError::TooLargeDecoded,
     }
 }
 
-/// Decodes a request, removes the invalid spans, and encodes the rest.
-fn reencode(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
-    let (body, rejected) = match format {
-        Format::Protobuf(Signal::Traces) => reject_invalid(protobuf(format, body)?),
-        Format::Json(Signal::Traces) => reject_invalid(json(format, body)?),
-        Format::Zipkin => reject_invalid(zipkin::convert(body).map_err(|error| format.malformed(error))?),
-        Format::Protobuf(Signal::Logs) => {
-            (protobuf::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
+/// Writes a request as protobuf, without the parts that are invalid.
+fn rewrite(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
+    let (body, left_out) = match format {
+        Format::Protobuf(signal) => mend::mend(signal, body).map_err(|reason| match reason {
+            Reason::OutOfRange => RequestError::TooLargeDecoded,
+            reason => format.malformed(reason.as_str()),
+        })?,
+        Format::Json(signal) => {
+            json::to_protobuf(signal, &json::text(body)).map_err(|error| format.malformed(error))?
         }
-        Format::Json(Signal::Logs) => {
-            (json::<ExportLogsServiceRequest>(format, body)?.encode_to_vec(), RejectedSpans::new())
+        Format::Zipkin => {
+            zipkin::convert(&json::text(body), clock::unix_nanos()).map_err(|error| match error {
+                zipkin::ConvertError::Malformed(error) => format.malformed(error),
+                zipkin::ConvertError::TooManySpans => RequestError::TooManyItems,
+                zipkin::ConvertError::TooLarge => RequestError::TooLargeDecoded,
+            })?
         }
     };
-    // JSON can be nested more deeply than a reader of protobuf accepts.
     match check::check(format.signal(), &body) {
         CheckResult::Valid { items } => {
-            Ok(ValidBatch { signal: format.signal(), body: body.into(), items, rejected })
+            Ok(ValidBatch { signal: format.signal(), body: body.into(), items, left_out })
         }
-        result => Err(request_error(format, result)),
+        result => Err(request_error(result)),
     }
-}
-
-fn protobuf<T: Message + Default>(format: Format, body: &[u8]) -> Result<T, RequestError> {
-    T::decode(body).map_err(|error| format.malformed(error))
-}
-
-fn json<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, RequestError> {
-    serde_json::from_slice(body).map_err(|error| format.malformed(error))
-}
-
-/// Removes the invalid spans, and the scopes and resources that are empty then. Returns the encoded rest.
-fn reject_invalid(mut request: ExportTraceServiceRequest) -> (Vec<u8>, RejectedSpans) {
-    let mut rejected = RejectedSpans::new();
-    let mut keep = |span: &Span| match InvalidIds::check(&span.trace_id, &span.span_id, &span.parent_span_id)
-    {
-        None => true,
-        Some(reason) => {
-            *rejected.entry(reason).or_insert(0) += 1;
-            false
-        }
-    };
-    for resource_spans in &mut request.resource_spans {
-        for scope_spans in &mut resource_spans.scope_spans {
-            scope_spans.spans.retain(&mut keep);
-        }
-        resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
-    }
-    request.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
-    (request.encode_to_vec(), rejected)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::otlp::check::tests::{bombs, log_request, request};
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
 
     const PROTOBUF: Format = Format::Protobuf(Signal::Traces);
     const JSON: Format = Format::Json(Signal::Traces);
@@ -191,12 +167,7 @@ mod tests {
         let decoded = decode_now(PROTOBUF, body.clone()).unwrap();
         assert_eq!(
             decoded,
-            ValidBatch {
-                signal: Signal::Traces,
-                body: body.clone(),
-                items: 3,
-                rejected: RejectedSpans::new()
-            }
+            ValidBatch { signal: Signal::Traces, body: body.clone(), items: 3, left_out: LeftOut::default() }
         );
         assert_eq!(decoded.body.as_ptr(), body.as_ptr(), "not copied");
     }
@@ -213,13 +184,13 @@ mod tests {
         let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
         assert_eq!(decoded.items, 1);
         let reasons = [
-            InvalidIds::TraceIdLength,
-            InvalidIds::TraceIdZero,
-            InvalidIds::SpanIdLength,
-            InvalidIds::SpanIdZero,
-            InvalidIds::ParentSpanIdLength,
+            Reason::TraceIdLength,
+            Reason::TraceIdZero,
+            Reason::SpanIdLength,
+            Reason::SpanIdZero,
+            Reason::ParentSpanIdLength,
         ];
-        assert_eq!(decoded.rejected, reasons.map(|reason| (reason, 1)).into());
+        assert_eq!(decoded.left_out.items, reasons.map(|reason| (reason, 1)).into());
         let stored = ExportTraceServiceRequest::decode(decoded.body).unwrap();
         assert_eq!(stored.resource_spans[0].scope_spans[0].spans.len(), 1);
     }
@@ -232,7 +203,7 @@ mod tests {
         bad.resource_spans[0].scope_spans.extend(other.resource_spans[0].scope_spans.clone());
         bad.resource_spans.extend(other.resource_spans);
         let decoded = decode_now(PROTOBUF, bad.encode_to_vec()).unwrap();
-        assert_eq!((decoded.items, decoded.rejected), (2, [(InvalidIds::SpanIdLength, 2)].into()));
+        assert_eq!((decoded.items, decoded.left_out.items), (2, [(Reason::SpanIdLength, 2)].into()));
         let stored = ExportTraceServiceRequest::decode(decoded.body).unwrap();
         assert_eq!(stored, request(2));
     }
@@ -261,7 +232,6 @@ mod tests {
             (JSON, b""),
             (JSON, b"[]["),
             (JSON, br#"{"resourceSpans":7}"#),
-            (JSON, br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}"#),
         ] {
             let error = decode_now(format, Bytes::from_static(body)).unwrap_err();
             assert!(
@@ -283,7 +253,13 @@ mod tests {
             bomb.splice(0..0, bad.encode_to_vec());
             assert!(is_too_large(decode_now(PROTOBUF, bomb)));
         }
-        let json = format!("{{\"resourceSpans\":[{{}}{}]}}", ",{}".repeat(1 << 20));
+        let span = r#"{"traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"00f067aa0ba902b7"}"#;
+        let spans = vec![span; 50_001].join(",");
+        let json = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        assert_eq!(decode_now(JSON, json), Err(RequestError::TooManyItems));
+        let attributes = vec![r#"{"key":"k"}"#; 1 << 19].join(",");
+        let span = span.replace('}', &format!(r#","attributes":[{attributes}]}}"#));
+        let json = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
         assert_eq!(decode_now(JSON, json), Err(RequestError::TooLargeDecoded));
     }
 

@@ -34,12 +34,14 @@ use axum::http::request::Parts;
 use axum::routing::post;
 
 use crate::listen::{Hosts, is_from_page};
+use crate::log;
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::Items;
+use crate::otlp::left_out::LeftOut;
+use crate::otlp::{Items, Signal};
 use crate::outbox::{AppendError, Outbox};
 use body::{BufferedBody, Compression};
 use budget::Budget;
-use decode::{Format, RejectedSpans, ValidBatch};
+use decode::{Format, ValidBatch};
 use error::RequestError;
 use limits::MAX_HEADER_BYTES;
 
@@ -74,12 +76,12 @@ impl Receiver {
         Self { hosts: if address.is_loopback() { Hosts::Private } else { Hosts::Any }, ..self }
     }
 
-    /// Processes a request over HTTP from its headers to the commit. Returns the spans that were rejected.
+    /// Processes a request over HTTP from its headers to the commit. Returns what was left out.
     async fn receive(
         &self,
         request: Request,
         format: Result<Format, RequestError>,
-    ) -> Result<RejectedSpans, RequestError> {
+    ) -> Result<LeftOut, RequestError> {
         let (head, body) = request.into_parts();
         let checked = self
             .check_head(&head)
@@ -115,20 +117,17 @@ impl Receiver {
         if bytes > MAX_HEADER_BYTES { Err(RequestError::HeadersTooLong) } else { Ok(()) }
     }
 
-    /// Commits the valid items of a body to the outbox. Returns the spans that were rejected.
-    async fn commit(&self, format: Format, body: BufferedBody) -> Result<RejectedSpans, RequestError> {
+    /// Commits the valid items of a body to the outbox. Returns what was left out.
+    async fn commit(&self, format: Format, body: BufferedBody) -> Result<LeftOut, RequestError> {
         if !self.outbox.takes(format.signal()) {
             return Err(RequestError::NoSinkForLogs);
         }
         let (decoded, _until_the_commit) = decode::decode(&self.budget, format, body).await?;
-        let ValidBatch { signal, body, items, rejected } = decoded;
+        let ValidBatch { signal, body, items, left_out } = decoded;
         let mut received = Items::default();
-        received.add(signal, u64::from(items) + u64::from(rejected.values().sum::<u32>()));
+        received.add(signal, u64::from(items) + u64::from(left_out.items()));
         self.metrics.received.add(received);
-        for (reason, count) in &rejected {
-            let label = ReasonLabel { reason: reason.as_str() };
-            self.metrics.spans_rejected.get_or_create(&label).inc_by(u64::from(*count));
-        }
+        self.report(signal, &left_out);
         if items > 0 {
             self.outbox.append(signal, body, items).await.map_err(|error| match error {
                 AppendError::TooLarge { bytes, max_bytes } => {
@@ -139,7 +138,27 @@ impl Receiver {
                 AppendError::Closed => RequestError::ShuttingDown,
             })?;
         }
-        Ok(rejected)
+        Ok(left_out)
+    }
+
+    /// Counts and logs what was left out of a request.
+    fn report(&self, signal: Signal, left_out: &LeftOut) {
+        let items = match signal {
+            Signal::Traces => &self.metrics.spans_rejected,
+            Signal::Logs => &self.metrics.log_records_rejected,
+        };
+        let counts = [
+            (items, &left_out.items, "rejected invalid spans or log records of a request"),
+            (&self.metrics.attributes_rejected, &left_out.parts, "rejected invalid attributes of a request"),
+        ];
+        for (counter, reasons, message) in counts {
+            for (reason, count) in reasons {
+                let (reason, count) = (reason.as_str(), u64::from(*count));
+                counter.get_or_create(&ReasonLabel { reason }).inc_by(count);
+                let fields = [("reason", log::Value::Str(reason)), ("count", log::Value::U64(count))];
+                log::warn(message, &fields);
+            }
+        }
     }
 
     /// Counts a rejected request, and returns its error.

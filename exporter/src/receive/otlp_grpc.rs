@@ -22,10 +22,11 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::Receiver;
 use super::body::{self, BufferedBody, Compression};
-use super::decode::{Format, RejectedSpans};
+use super::decode::Format;
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
 use super::response::{encode_response, media_type};
 use crate::otlp::Signal;
+use crate::otlp::left_out::LeftOut;
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -64,18 +65,14 @@ async fn export(receiver: Receiver, signal: Signal, request: Request) -> Respons
         return unknown_method(request).await;
     }
     let mut response = match receive(&receiver, signal, request).await {
-        Ok(rejected) => accepted(&encode_response(signal, &rejected)),
+        Ok(left_out) => accepted(&encode_response(signal, &left_out)),
         Err(error) => status(receiver.count(&error)).into_http(),
     };
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
     response
 }
 
-async fn receive(
-    receiver: &Receiver,
-    signal: Signal,
-    request: Request,
-) -> Result<RejectedSpans, RequestError> {
+async fn receive(receiver: &Receiver, signal: Signal, request: Request) -> Result<LeftOut, RequestError> {
     let (head, body) = request.into_parts();
     receiver.check_head(&head)?;
     let compression = Compression::from_header(&head.headers, ENCODING)?;
@@ -112,7 +109,7 @@ fn message(mut body: Bytes) -> Result<(bool, Bytes), RequestError> {
 fn accepted(message: &[u8]) -> Response {
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(0);
-    // A response is short: at most one sentence.
+    // A response is short: at most two sentences.
     frame.put_u32(u32::try_from(message.len()).unwrap_or(0));
     frame.put_slice(message);
     let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);

@@ -41,7 +41,7 @@ async fn export(receiver: &Receiver, signal: Signal, request: Request) -> Respon
         Encoding::Json => Format::Json(signal),
     });
     match receiver.receive(request, format).await {
-        Ok(rejected_spans) => accepted(signal, response_encoding, &rejected_spans),
+        Ok(left_out) => accepted(signal, response_encoding, &left_out),
         Err(error) => rejected(response_encoding, receiver.count(&error)),
     }
 }

@@ -1,17 +1,19 @@
 //! Responses of OTLP/HTTP, in the encoding of the request.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
 use serde_json::json;
 
-use super::decode::RejectedSpans;
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
 use crate::otlp::Signal;
+use crate::otlp::left_out::{LeftOut, Reason};
 
 /// The encoding of an OTLP body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,43 +85,56 @@ pub(super) fn add_error_headers(response: &mut Response, error: &RequestError) {
 }
 
 /// Builds the response to a request whose valid items are committed.
-pub(super) fn accepted(signal: Signal, encoding: Encoding, rejected: &RejectedSpans) -> Response {
+pub(super) fn accepted(signal: Signal, encoding: Encoding, left_out: &LeftOut) -> Response {
+    let rejected = match signal {
+        Signal::Traces => "rejectedSpans",
+        Signal::Logs => "rejectedLogRecords",
+    };
     let body = match encoding {
-        Encoding::Protobuf => encode_response(signal, rejected),
-        Encoding::Json => match partial_success(rejected) {
-            None => b"{}".to_vec(),
-            Some(partial) => json!({ "partialSuccess": {
-                "rejectedSpans": partial.rejected_spans.to_string(),
-                "errorMessage": partial.error_message,
-            }})
-            .to_string()
-            .into_bytes(),
-        },
+        Encoding::Protobuf => encode_response(signal, left_out),
+        Encoding::Json if left_out.is_empty() => b"{}".to_vec(),
+        Encoding::Json => json!({ "partialSuccess": {
+            rejected: left_out.items().to_string(),
+            "errorMessage": message(signal, left_out),
+        }})
+        .to_string()
+        .into_bytes(),
     };
     (content_type(encoding), body).into_response()
 }
 
 /// Encodes the response message of the signal.
-pub(super) fn encode_response(signal: Signal, rejected: &RejectedSpans) -> Vec<u8> {
+pub(super) fn encode_response(signal: Signal, left_out: &LeftOut) -> Vec<u8> {
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    let (rejected, error_message) = (left_out.items().into(), message(signal, left_out));
     match signal {
         Signal::Traces => {
-            ExportTraceServiceResponse { partial_success: partial_success(rejected) }.encode_to_vec()
+            let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message };
+            ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
         }
-        // Log records are never rejected: an invalid id is treated as absent.
-        Signal::Logs => ExportLogsServiceResponse::default().encode_to_vec(),
+        Signal::Logs => {
+            let partial = ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
+            ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec()
+        }
     }
 }
 
-fn partial_success(rejected: &RejectedSpans) -> Option<ExportTracePartialSuccess> {
-    if rejected.is_empty() {
-        return None;
-    }
-    let reasons: Vec<String> =
-        rejected.iter().map(|(reason, count)| format!("{} ({count})", reason.as_str())).collect();
-    Some(ExportTracePartialSuccess {
-        rejected_spans: rejected.values().copied().map(i64::from).sum(),
-        error_message: format!("spans rejected: {}", reasons.join(", ")),
-    })
+/// Returns what was left out and why. A partial success without rejected items is a warning.
+fn message(signal: Signal, left_out: &LeftOut) -> String {
+    let items = match signal {
+        Signal::Traces => "spans",
+        Signal::Logs => "log records",
+    };
+    let list = |name: &str, counts: &BTreeMap<Reason, u32>| {
+        let reasons: Vec<_> =
+            counts.iter().map(|(reason, count)| format!("{} ({count})", reason.as_str())).collect();
+        (!reasons.is_empty()).then(|| format!("{name} rejected: {}", reasons.join(", ")))
+    };
+    let sentences =
+        [list(items, &left_out.items), list("attributes, events, links or fields", &left_out.parts)];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 const fn content_type(encoding: Encoding) -> [(HeaderName, &'static str); 1] {

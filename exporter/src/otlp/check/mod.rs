@@ -1,32 +1,19 @@
-//! Checking an OTLP request without decoding it: the fields of every message, the UTF-8 of every text, the ids of
-//! every span, and the memory that the decoded request takes.
-//!
-//! ```text
-//!  protobuf ──► wire (one pass over the wire format) ──► schema (the type of each field)
-//!                                                   └──► ids    (the ids of each span)
-//!  JSON ──────► json (an estimate of the decoded size)
-//! ```
+//! Checking an OTLP request in protobuf without decoding it: the fields of every message, the UTF-8 of every text, the
+//! ids of every span, and the memory that the decoded request takes.
 //!
 //! A valid body can be stored unchanged, because every later reader can decode it. The check is much cheaper than
 //! decoding, because it does not allocate.
 //!
 //! Invariant: prost decodes every body that is [`CheckResult::Valid`] (`valid_bodies_can_be_decoded`).
-//! Invariant: decoding a body that is not [`CheckResult::TooLarge`] takes at most a small multiple of
-//! [`MAX_DECODED_BYTES`], because prost fails where the check fails.
-//! A body with groups or an invalid span has to be decoded and encoded again, which is the receiver's task.
-
-mod ids;
-mod json;
-mod schema;
-mod wire;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::otlp::Signal;
-pub(crate) use ids::InvalidIds;
-pub(crate) use json::decoded_bytes as json_decoded_bytes;
-use wire::{Totals, WireError};
+use super::ids::Ids;
+use super::left_out::Reason;
+use super::schema::{self, Kind, MessageType, Role};
+use super::signal::Signal;
+use super::wire::{Value, read_field};
 
 /// The largest decoded request: its bytes, the elements of its lists and the allocations of its texts.
 ///
@@ -36,17 +23,16 @@ pub(crate) const MAX_DECODED_BYTES: usize = 32 << 20;
 /// The largest number of spans or log records in one request.
 pub(crate) const MAX_ITEMS: u32 = 50_000;
 
+/// How deeply messages can be nested, well below the limit of prost, which is 100.
+pub(super) const MAX_DEPTH: u32 = 64;
+
 /// The result of [`check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CheckResult {
     /// The body can be stored unchanged, and has this number of spans or log records.
     Valid { items: u32 },
-    /// The body can be decoded in this much memory, but not be stored unchanged.
-    NeedsDecoding { decoded_bytes: usize },
-    /// The body cannot be decoded. The attempt takes this much memory.
-    Malformed { decoded_bytes: usize },
-    /// The values are nested too deeply.
-    TooDeep,
+    /// The body has a part that is invalid.
+    Invalid,
     /// The body has more than [`MAX_ITEMS`] spans or log records.
     TooManyItems,
     /// The decoded body is larger than [`MAX_DECODED_BYTES`].
@@ -55,18 +41,17 @@ pub(crate) enum CheckResult {
 
 /// Checks the export request of a signal.
 pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
-    let request = match signal {
-        Signal::Traces => &schema::TRACES,
-        Signal::Logs => &schema::LOGS,
-    };
     let mut totals = Totals::new(body);
-    match wire::check_message(request, body, 0, &mut totals) {
-        Ok(()) if totals.needs_decoding => CheckResult::NeedsDecoding { decoded_bytes: totals.decoded_bytes },
-        Ok(()) => CheckResult::Valid { items: totals.items },
-        Err(WireError::Malformed) => CheckResult::Malformed { decoded_bytes: totals.decoded_bytes },
-        Err(WireError::TooDeep) => CheckResult::TooDeep,
-        Err(WireError::TooManyItems) => CheckResult::TooManyItems,
-        Err(WireError::TooLarge) => CheckResult::TooLarge,
+    let result = check_message(signal.request_type(), body, 0, &mut totals);
+    if totals.items > MAX_ITEMS {
+        return CheckResult::TooManyItems;
+    }
+    match result {
+        Ok(()) if !totals.is_invalid && (totals.is_request || body.is_empty()) => {
+            CheckResult::Valid { items: totals.items }
+        }
+        Err(Stop::TooLarge) => CheckResult::TooLarge,
+        Ok(()) | Err(Stop::Invalid) => CheckResult::Invalid,
     }
 }
 
@@ -74,7 +59,7 @@ pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
 pub(crate) fn span_bytes(body: &[u8]) -> usize {
     let mut totals = Totals::new(body);
     // The decoder reads a malformed span no further than this check.
-    let _ = wire::check_message(&schema::SPAN, body, 0, &mut totals);
+    let _ = check_message(&schema::SPAN, body, 0, &mut totals);
     totals.decoded_bytes
 }
 
@@ -83,4 +68,95 @@ pub(crate) fn span_bytes(body: &[u8]) -> usize {
 /// The receivers write no such body to the outbox, but a file can contain anything.
 pub(crate) fn is_too_large(signal: Signal, body: &[u8]) -> bool {
     matches!(check(signal, body), CheckResult::TooLarge | CheckResult::TooManyItems)
+}
+
+/// The totals of the bytes that were read so far.
+struct Totals {
+    /// Spans or log records.
+    items: u32,
+    /// The size of the body, of the elements of all lists, and of the allocation of each text in addition to its bytes.
+    decoded_bytes: usize,
+    /// True if the outermost message has a known field.
+    is_request: bool,
+    /// True if there is something invalid after which prost continues.
+    is_invalid: bool,
+}
+
+/// The size of a small allocation, or of a text as an element of a list.
+const TEXT_BYTES: usize = 32;
+
+/// The reason why the check stops.
+enum Stop {
+    Invalid,
+    TooLarge,
+}
+
+impl From<Reason> for Stop {
+    fn from(_: Reason) -> Self {
+        Self::Invalid
+    }
+}
+
+impl Totals {
+    fn new(body: &[u8]) -> Self {
+        Self { items: 0, decoded_bytes: body.len(), is_request: false, is_invalid: false }
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.decoded_bytes += bytes;
+        if self.decoded_bytes > MAX_DECODED_BYTES { Err(Stop::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// Checks a message and the messages in it.
+fn check_message(
+    message: &MessageType,
+    mut rest: &[u8],
+    depth: u32,
+    totals: &mut Totals,
+) -> Result<(), Stop> {
+    if depth > MAX_DEPTH {
+        return Err(Stop::Invalid);
+    }
+    let mut ids = Ids::default();
+    while !rest.is_empty() {
+        let (number, value) = read_field(&mut rest)?;
+        let field = message.field(number);
+        totals.is_request |= depth == 0 && number == 1;
+        if !value.is_of(field.kind) {
+            return Err(Stop::Invalid);
+        }
+        match (value, field.kind) {
+            (Value::Group, _) => totals.is_invalid = true,
+            (Value::Bytes(bytes), Kind::Message(inner)) => {
+                totals.add(inner.size)?;
+                check_message(inner, bytes, depth + 1, totals)?;
+            }
+            (Value::Bytes(bytes), Kind::Text) => {
+                totals.add(TEXT_BYTES)?;
+                check_text(bytes)?;
+            }
+            (Value::Bytes(bytes), Kind::Bytes | Kind::Id) => {
+                totals.add(TEXT_BYTES)?;
+                ids.record(message.role, number, bytes);
+            }
+            _ => {}
+        }
+    }
+    if matches!(message.role, Role::Span | Role::LogRecord) {
+        totals.items += 1;
+        if totals.items > MAX_ITEMS {
+            return Err(Stop::TooLarge);
+        }
+    }
+    if message.role == Role::Span {
+        totals.is_invalid |= ids.check().is_err();
+    }
+    Ok(())
+}
+
+/// Checks that a text is UTF-8. Most texts are short and ASCII, which is faster to check.
+#[inline]
+fn check_text(bytes: &[u8]) -> Result<(), Stop> {
+    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(Stop::Invalid) }
 }

@@ -1,6 +1,8 @@
 //! Comparing the check with the decoder of prost.
 
 use super::*;
+use crate::otlp::left_out::Reason;
+use crate::otlp::mend::mend;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, InstrumentationScope};
@@ -111,17 +113,26 @@ fn every_field_is_in_the_schema() {
     assert_eq!(check(Signal::Traces, b""), CheckResult::Valid { items: 0 });
 }
 
-/// Compares the check with the decoder for every prefix of a body, and for every byte with each bit flipped and with some
-/// special values.
+/// Compares the check and `mend` with the decoder for every prefix of a body, and for every byte with each bit flipped
+/// and with some special values.
 fn check_mutants<T: Message + Default>(signal: Signal, body: &[u8], count: impl Fn(&T) -> usize) {
-    let mut valid = 0;
+    let (mut valid, mut mended) = (0, 0);
     let mut compare = |mutant: &[u8]| match (check(signal, mutant), T::decode(mutant)) {
         (CheckResult::Valid { items }, decoded) => {
             assert_eq!(count(&decoded.expect("prost must decode it")), items as usize);
             valid += 1;
         }
-        (CheckResult::NeedsDecoding { .. }, decoded) => assert!(decoded.is_ok()),
-        (_, decoded) => assert!(decoded.is_err(), "prost decodes what the check rejects"),
+        (_, decoded) => match mend(signal, mutant) {
+            Ok((written, left_out)) => {
+                assert!(matches!(check(signal, &written), CheckResult::Valid { .. }));
+                let kept = count(&T::decode(&written[..]).expect("prost must decode it"));
+                if let Ok(decoded) = decoded {
+                    assert_eq!(count(&decoded), kept + left_out.items() as usize);
+                }
+                mended += 1;
+            }
+            Err(_) => assert!(decoded.map_or(true, |decoded| count(&decoded) == 0), "prost reads items"),
+        },
     };
     for length in 0..body.len() {
         compare(&body[..length]);
@@ -133,7 +144,7 @@ fn check_mutants<T: Message + Default>(signal: Signal, body: &[u8], count: impl 
             compare(&mutant);
         }
     }
-    assert!(valid > 1000, "only {valid} mutants are valid");
+    assert!(valid > 1000 && mended > 1000, "only {valid} mutants are valid, and {mended} can be mended");
 }
 
 #[test]
@@ -155,8 +166,14 @@ fn deep_nesting_is_rejected() {
     let mut deep = request(1);
     deep.resource_spans[0].scope_spans[0].spans[0].attributes[0].value = Some(value);
     let body = deep.encode_to_vec();
-    assert_eq!(check(Signal::Traces, &body), CheckResult::TooDeep);
+    assert_eq!(check(Signal::Traces, &body), CheckResult::Invalid);
     assert!(ExportTraceServiceRequest::decode(&body[..]).is_err());
+    let (mended, left_out) = mend(Signal::Traces, &body).unwrap();
+    assert_eq!(left_out.parts, [(Reason::TooDeep, 1)].into(), "the attribute is left out");
+    let mut span = ExportTraceServiceRequest::decode(&mended[..]).unwrap();
+    let span = span.resource_spans[0].scope_spans[0].spans.remove(0);
+    assert_eq!(span.attributes, attributes()[1..]);
+    assert_eq!(span.dropped_attributes_count, 2);
 }
 
 /// Returns bodies with a valid span and then millions of messages of two bytes, which take far more memory than the body.
@@ -186,22 +203,82 @@ fn a_body_that_is_too_large_when_decoded_is_found() {
     let body = request(4000).encode_to_vec();
     assert!(body.len() > 3 << 20, "{}", body.len());
     assert_eq!(check(Signal::Traces, &body), CheckResult::Valid { items: 4000 });
-    assert!(json_decoded_bytes(&serde_json::to_vec(&request(1000)).unwrap()) <= MAX_DECODED_BYTES);
-    for element in ["{}", "1", "\"\"", "[]", "{\"a\":1}"] {
-        let json = format!("{{\"resourceSpans\":[{}]}}", vec![element; 2 << 20].join(" , "));
-        assert!(json_decoded_bytes(json.as_bytes()) > MAX_DECODED_BYTES, "{element}");
-    }
-    let text = format!("{{\"a\":\"{}\"}}", "{,\\\",{".repeat(1 << 20));
-    assert!(json_decoded_bytes(text.as_bytes()) <= MAX_DECODED_BYTES, "the body is a single text");
 }
 
 #[test]
-fn a_body_with_groups_needs_decoding() {
-    let mut body = request(1).encode_to_vec();
+fn groups_are_left_out() {
+    let valid = request(1).encode_to_vec();
+    let mut body = valid.clone();
     let group = [15 << 3 | 3, 8, 1, 15 << 3 | 3, 15 << 3 | 4, 15 << 3 | 4];
     body.extend_from_slice(&group);
-    assert!(matches!(check(Signal::Traces, &body), CheckResult::NeedsDecoding { .. }));
+    assert_eq!(check(Signal::Traces, &body), CheckResult::Invalid);
     assert!(ExportTraceServiceRequest::decode(&body[..]).is_ok());
+    assert_eq!(mend(Signal::Traces, &body).unwrap().0, valid);
     body.pop();
-    assert!(matches!(check(Signal::Traces, &body), CheckResult::Malformed { .. }));
+    assert_eq!(mend(Signal::Traces, &body), Err(Reason::Malformed));
+}
+
+/// Puts a byte that is not UTF-8 into each text of a request, one after the other and all together.
+#[test]
+fn text_that_is_not_utf_8_is_replaced_in_every_field() {
+    let mark = |body: &[u8], texts: &[&str]| {
+        let mut marked = body.to_vec();
+        for text in texts {
+            for at in 0..marked.len() - text.len() {
+                if marked[at..].starts_with(text.as_bytes()) {
+                    marked[at] = 0xff;
+                }
+            }
+        }
+        marked
+    };
+    // The texts of `request` and of `log_request`.
+    for texts in [
+        &["key"][..],
+        &["na\u{ef}ve"],
+        &["a=b"],
+        &["GET"],
+        &["scope"],
+        &["INFO"],
+        &["no"],
+        &["key", "na\u{ef}ve", "a=b", "GET", "no"],
+    ] {
+        for signal in [Signal::Traces, Signal::Logs] {
+            let body = match signal {
+                Signal::Traces => request(2).encode_to_vec(),
+                Signal::Logs => log_request(2).encode_to_vec(),
+            };
+            let marked = mark(&body, texts);
+            if marked == body {
+                continue;
+            }
+            assert_eq!(check(signal, &marked), CheckResult::Invalid, "{texts:?}");
+            let (mended, left_out) = mend(signal, &marked).unwrap();
+            assert!(left_out.is_empty());
+            assert_eq!(check(signal, &mended), CheckResult::Valid { items: 2 }, "{texts:?}");
+            let replaced = |text: &&str| format!("\u{fffd}{}", &text[1..]);
+            for text in texts.iter().map(replaced) {
+                let is_in = mended.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(is_in || signal == Signal::Logs, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_malformed_span_costs_no_other() {
+    let good = request(2).encode_to_vec();
+    // A span whose name is longer than the span.
+    let bad = [1 << 3 | 2, 6, 2 << 3 | 2, 4, 2 << 3 | 2, 2, 5 << 3 | 2, 9];
+    let body = [&bad[..], &good, &bad].concat();
+    assert!(ExportTraceServiceRequest::decode(&body[..]).is_err());
+    let (mended, left_out) = mend(Signal::Traces, &body).unwrap();
+    assert_eq!(mended, good);
+    assert_eq!(left_out.items, [(Reason::Malformed, 2)].into());
+}
+
+#[test]
+fn a_body_without_a_known_field_is_malformed() {
+    assert_eq!(mend(Signal::Traces, &[9 << 3, 1]), Err(Reason::Malformed));
+    assert_eq!(check(Signal::Traces, &[9 << 3, 1]), CheckResult::Invalid);
 }

@@ -5,8 +5,15 @@
 //!
 //! With `shared`, a client and a server use the same id for their two spans. A store and most backends keep one span
 //! per id, so the server's span gets a new id, derived from the shared one, and the client's span as its parent.
+//! Spans of the same list and the same service that are below the shared id are moved below the server's span.
+//!
+//! ```text
+//!  json (text → one span) ──► span (OTLP) ──► groups (by service and scope, in protobuf)
+//! ```
 
+mod groups;
 pub(super) mod json;
+mod span;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;

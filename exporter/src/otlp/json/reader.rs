@@ -1,0 +1,299 @@
+//! [`Reader`]: a cursor over a JSON text, which reads what other readers of JSON refuse.
+//!
+//! The halves of surrogate pairs in texts become U+FFFD, and numbers stay text.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+/// A cursor over a text that is valid JSON.
+///
+/// Because the text is valid, commas and colons can be skipped like spaces.
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// A value, or the start of one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Token<'a> {
+    Null,
+    Bool(bool),
+    Number(&'a str),
+    Text(Cow<'a, str>),
+    /// The members follow: read each with [`Reader::key`] and then its value.
+    Object,
+    /// The elements follow: [`Reader::has_element`] precedes each.
+    Array,
+}
+
+/// Returns the length of a body as text.
+pub(crate) fn text_bytes(body: &[u8]) -> usize {
+    let replacement =
+        |invalid: &[u8]| if invalid.is_empty() { 0 } else { char::REPLACEMENT_CHARACTER.len_utf8() };
+    body.utf8_chunks().map(|chunk| chunk.valid().len() + replacement(chunk.invalid())).sum()
+}
+
+/// Returns a body as text. Bytes that are not UTF-8 become U+FFFD, and a byte order mark is removed.
+pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the syntax of the whole text, however deeply it is nested.
+    pub(crate) fn new(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str::<IgnoredAny>(text).map(|_| Self { text, at: 0 })
+    }
+
+    /// Reads a scalar, or enters an object or an array.
+    pub(crate) fn token(&mut self) -> Token<'a> {
+        match self.peek() {
+            Some(b'"') => Token::Text(self.string()),
+            Some(b'{') => {
+                self.at += 1;
+                Token::Object
+            }
+            Some(b'[') => {
+                self.at += 1;
+                Token::Array
+            }
+            _ => match self.word() {
+                "" | "null" => Token::Null,
+                "true" => Token::Bool(true),
+                "false" => Token::Bool(false),
+                number => Token::Number(number),
+            },
+        }
+    }
+
+    /// Returns true and skips it if the next value is `null`.
+    pub(crate) fn skip_null(&mut self) -> bool {
+        let is_null = self.peek() == Some(b'n');
+        if is_null {
+            self.word();
+        }
+        is_null
+    }
+
+    /// Returns the next key of the object that was entered last, or leaves the object.
+    pub(crate) fn key(&mut self) -> Option<Cow<'a, str>> {
+        self.has_element().then(|| self.string())
+    }
+
+    /// Returns true if the array that was entered last has another element, or leaves the array.
+    pub(crate) fn has_element(&mut self) -> bool {
+        match self.peek() {
+            None => false,
+            Some(b']' | b'}') => {
+                self.at += 1;
+                false
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Skips a value.
+    pub(crate) fn skip(&mut self) {
+        if matches!(self.token(), Token::Object | Token::Array) {
+            self.leave();
+        }
+    }
+
+    /// Skips the rest of the object or the array that was entered last.
+    pub(crate) fn leave(&mut self) {
+        let mut depth = 1u32;
+        while depth > 0 {
+            match self.peek() {
+                None => return,
+                Some(b'"') => drop(self.raw_string()),
+                Some(b'{' | b'[') => {
+                    self.at += 1;
+                    depth += 1;
+                }
+                Some(b'}' | b']') => {
+                    self.at += 1;
+                    depth -= 1;
+                }
+                Some(_) => drop(self.word()),
+            }
+        }
+    }
+
+    /// Returns the first byte of the next value.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let skipped =
+            rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b':'))?;
+        self.at += skipped;
+        rest.get(skipped).copied()
+    }
+
+    /// Reads a number or a literal.
+    fn word(&mut self) -> &'a str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let is_in_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let length = rest.bytes().position(|byte| !is_in_word(byte)).unwrap_or(rest.len());
+        // The text is valid, so a word has at least one byte; but never stand still.
+        self.at += length.max(1);
+        rest.get(..length).unwrap_or_default()
+    }
+
+    fn string(&mut self) -> Cow<'a, str> {
+        let raw = self.raw_string();
+        if raw.contains('\\') { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
+    }
+
+    /// Returns what is between the quotes.
+    fn raw_string(&mut self) -> &'a str {
+        if self.peek() != Some(b'"') {
+            self.at += 1;
+            return "";
+        }
+        let start = self.at + 1;
+        let mut bytes = self.text.bytes().enumerate().skip(start);
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                b'"' => {
+                    self.at = at + 1;
+                    return self.text.get(start..at).unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
+        self.at = self.text.len();
+        ""
+    }
+}
+
+fn unescape(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = after.chars();
+        let escape = chars.next();
+        rest = chars.as_str();
+        out.push(match escape {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => escaped_char(&mut rest),
+            Some(other) => other,
+            None => break,
+        });
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Reads the digits after `\u`, and the second half of a surrogate pair. Half a pair alone is U+FFFD.
+fn escaped_char(rest: &mut &str) -> char {
+    let Some(unit) = code_unit(rest) else { return char::REPLACEMENT_CHARACTER };
+    if (0xd800..0xdc00).contains(&unit)
+        && let Some(mut after) = rest.strip_prefix("\\u")
+        && let Some(low @ 0xdc00..=0xdfff) = code_unit(&mut after)
+    {
+        *rest = after;
+        return char::from_u32(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00))
+            .unwrap_or(char::REPLACEMENT_CHARACTER);
+    }
+    char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn code_unit(rest: &mut &str) -> Option<u32> {
+    let (digits, after) = rest.split_at_checked(4)?;
+    let unit = u32::from_str_radix(digits, 16).ok()?;
+    *rest = after;
+    Some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Builds the value as `serde_json` does.
+    fn value(reader: &mut Reader<'_>) -> Value {
+        match reader.token() {
+            Token::Null => Value::Null,
+            Token::Bool(boolean) => boolean.into(),
+            Token::Number(number) => serde_json::from_str(number).unwrap(),
+            Token::Text(text) => text.into(),
+            Token::Array => {
+                let mut values = Vec::new();
+                while reader.has_element() {
+                    values.push(value(reader));
+                }
+                values.into()
+            }
+            Token::Object => {
+                let mut members = serde_json::Map::new();
+                while let Some(key) = reader.key() {
+                    let value = value(reader);
+                    members.insert(key.into_owned(), value);
+                }
+                members.into()
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_by_serde_json() {
+        for text in [
+            "null",
+            " [ ] ",
+            "{}",
+            r#"[1,-2.5e+3,true,false,null,"",{"a":[{}],"b\n":"x"},[[],[1]]]"#,
+            r#"{"a" : "\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00", "é:,{[":"}],"}"#,
+        ] {
+            let mut reader = Reader::new(text).unwrap();
+            assert_eq!(value(&mut reader), serde_json::from_str::<Value>(text).unwrap(), "{text}");
+            assert_eq!(reader.peek(), None);
+            let wrapped = format!("[{text},7]");
+            let mut reader = Reader::new(&wrapped).unwrap();
+            assert_eq!(reader.token(), Token::Array);
+            reader.skip();
+            assert_eq!(reader.token(), Token::Number("7"), "{text} is skipped");
+        }
+        for text in ["", "[", "{\"a\"}", "[1 2]", "\"\\x\"", "\"\n\"", "01", "nul", "[1],"] {
+            assert!(Reader::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_replaced() {
+        for (escaped, expected) in [
+            (r"cut \ud83d", "cut \u{fffd}"),
+            (r"\ude00 cut", "\u{fffd} cut"),
+            (r"\ud83dx", "\u{fffd}x"),
+            (r"\ud83d\n", "\u{fffd}\n"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}\u{1f600}"),
+            (r"\uDE00\uD83D", "\u{fffd}\u{fffd}"),
+            (r"\\ud83d", "\\ud83d"),
+        ] {
+            let text = format!("{{\"{escaped}\":\"{escaped}\"}}");
+            let mut reader = Reader::new(&text).unwrap();
+            assert_eq!(reader.token(), Token::Object);
+            assert_eq!(reader.key().as_deref(), Some(expected));
+            assert_eq!(reader.token(), Token::Text(expected.into()));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_replaced() {
+        assert_eq!(text(b"\xef\xbb\xbf\"a\xff\""), "\"a\u{fffd}\"");
+    }
+
+    #[test]
+    fn deep_nesting_is_skipped() {
+        let text = format!("[{}{},1]", "[".repeat(100_000), "]".repeat(100_000));
+        let mut reader = Reader::new(&text).unwrap();
+        assert_eq!(reader.token(), Token::Array);
+        reader.skip();
+        assert_eq!(reader.token(), Token::Number("1"));
+    }
+}
