@@ -78,6 +78,10 @@ impl Writer {
 
     /// Moves the WAL into the file, so that SQLite writes it from the beginning again.
     pub(super) fn checkpoint(&mut self) {
+        // A checkpoint would hide that another program has truncated a file.
+        if self.files.change().is_some() {
+            return;
+        }
         let mut result = self.try_checkpoint();
         if let Err(error) = &result
             && self.reserve.release_if_disk_full(error, schema::KIND.name)
@@ -88,6 +92,7 @@ impl Writer {
             Ok(left) => self.wal_bytes = left,
             Err(error) => self.log_error("failed to checkpoint the outbox", &error.to_string()),
         }
+        self.files.record_lengths();
     }
 
     fn try_checkpoint(&self) -> rusqlite::Result<u64> {

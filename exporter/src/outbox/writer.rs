@@ -117,7 +117,6 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         // An earlier process may have left a WAL.
         self.checkpoint();
-        self.files.update();
         let mut group = VecDeque::new();
         loop {
             let first = if self.has_maintenance() {
@@ -164,7 +163,6 @@ impl Writer {
                 self.commit(&mut group);
             }
             self.maintain();
-            self.files.update();
         }
     }
 
@@ -205,7 +203,7 @@ impl Writer {
                     settled.tally.add(items);
                 }
                 self.publish();
-                self.files.update();
+                self.files.record_growth();
                 self.check_files();
                 let appended = match self.problem_of_file() {
                     None => Ok(()),

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use super::sqlite::{Access, with_suffix};
 
-/// The file and its write-ahead log, as they were at the last [`update`](Self::update).
+/// The file and its write-ahead log, with the lengths that they had when they were last recorded.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     files: Vec<OpenFile>,
@@ -66,7 +66,7 @@ impl OpenFiles {
         self.files.iter().any(|file| Some(file.identity) == identity)
     }
 
-    /// Looks for a change since the last update.
+    /// Looks for a change since the lengths were recorded.
     pub(crate) fn change(&self) -> Option<Change> {
         self.detached().map(Change::Detached).or_else(|| {
             let is_shorter = |file: &&OpenFile| {
@@ -90,11 +90,21 @@ impl OpenFiles {
         })
     }
 
-    /// Records the lengths after the exporter itself has changed the files.
-    pub(crate) fn update(&mut self) {
+    /// Records the lengths after a commit, which never makes a file shorter. A file that is shorter was truncated by
+    /// another program, possibly during the commit.
+    pub(crate) fn record_growth(&mut self) {
+        self.record(|known, length| known.max(length));
+    }
+
+    /// Records the lengths after a checkpoint, which can make the files shorter.
+    pub(crate) fn record_lengths(&mut self) {
+        self.record(|_, length| length);
+    }
+
+    fn record(&mut self, length: impl Fn(u64, u64) -> u64) {
         for file in &mut self.files {
             if let Ok(metadata) = fs::metadata(&file.path) {
-                file.length = metadata.len();
+                file.length = length(file.length, metadata.len());
             }
         }
     }
