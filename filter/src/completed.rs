@@ -9,7 +9,7 @@ use crate::grpc_status::GrpcStatus;
 use crate::plugin::Plugin;
 use crate::properties::Properties;
 use crate::request::Request;
-use crate::request_head::Protocol;
+use crate::request_head::{Protocol, RequestHead};
 use crate::response_flags;
 
 /// A completed request.
@@ -44,7 +44,7 @@ impl<'c> Completed<'c> {
             request_size: properties.request_size,
             response_size: properties.response_size,
             route: &properties.route,
-            outcome: outcome(head.protocol, properties, grpc_status.map(|status| status.code)),
+            outcome: outcome(&request.head, properties, grpc_status.map(|status| status.code)),
             grpc_message: grpc_status.map_or(b"", |status| &status.message),
             duration: Duration::from_nanos(properties.duration),
         };
@@ -52,16 +52,22 @@ impl<'c> Completed<'c> {
     }
 }
 
-fn outcome(protocol: Protocol, properties: &Properties, grpc_code: Option<u32>) -> Outcome {
+fn outcome(head: &RequestHead, properties: &Properties, grpc_code: Option<u32>) -> Outcome {
     let is_cancelled = is_cancelled(properties);
-    match (protocol, u16::try_from(properties.status).unwrap_or(0)) {
+    match (head.protocol, u16::try_from(properties.status).unwrap_or(0)) {
         (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
         (Protocol::Http, 0) => Outcome::Http(unsent_status(properties)),
-        (Protocol::Http, http) => Outcome::Http(http),
+        (Protocol::Http, status) => match properties.incomplete_cause() {
+            Some(cause) if !head.is_tunnel(status) => Outcome::Incomplete { status, cause },
+            _ => Outcome::Http(status),
+        },
         (_, http) if is_cancelled && grpc_code.is_none() => Outcome::cancelled_grpc(http),
         (_, 0) => Outcome::from_grpc(None, unsent_status(properties)),
-        (Protocol::Grpc, http) => Outcome::from_grpc(grpc_code, http),
-        (Protocol::GrpcWeb, http) => Outcome::from_grpc_web(grpc_code, http),
+        // Without the rest of the body there is no code in it.
+        (Protocol::GrpcWeb, http) if properties.incomplete_cause().is_none() => {
+            Outcome::from_grpc_web(grpc_code, http)
+        }
+        (_, http) => Outcome::from_grpc(grpc_code, http),
     }
 }
 

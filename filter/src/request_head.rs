@@ -92,6 +92,11 @@ impl RequestHead {
         self.is_upgrade || self.protocol == Protocol::Grpc || self.method == b"CONNECT"
     }
 
+    /// Returns whether a response with this status opens a tunnel, which ends when either side closes it.
+    pub(crate) fn is_tunnel(&self, status: u16) -> bool {
+        status == 101 || (self.method == b"CONNECT" && (200..300).contains(&status))
+    }
+
     /// Returns the full URL.
     pub(crate) fn url(&self) -> Vec<u8> {
         let mut url = Vec::with_capacity(16 + self.authority.len() + self.target.len());
@@ -142,6 +147,23 @@ mod tests {
             assert!(long.starts_with(start) && start.len() > MAX_BYTES - 4, "{}", start.len());
         }
         assert_eq!(truncated(&vec![0x80; MAX_BYTES + 1]).len(), MAX_BYTES + "…".len());
+    }
+
+    /// Rule 56.
+    #[test]
+    fn a_tunnel_is_opened_by_its_response() {
+        let head = |method: &[u8]| RequestHead { method: method.to_vec(), ..RequestHead::default() };
+        for (method, status, expected) in [
+            (&b"GET"[..], 101, true),
+            (b"GET", 200, false),
+            (b"CONNECT", 200, true),
+            (b"CONNECT", 299, true),
+            (b"CONNECT", 300, false),
+            (b"CONNECT", 199, false),
+            (b"CONNECT", 503, false),
+        ] {
+            assert_eq!(head(method).is_tunnel(status), expected, "{method:?} {status}");
+        }
     }
 
     #[test]

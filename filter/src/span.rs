@@ -1,7 +1,6 @@
 //! Decides whether a completed request has a span, and writes it.
 
 use logtracer_core::otlp;
-use logtracer_core::request::Outcome;
 use logtracer_core::span::{Link, Span, SpanStatus};
 
 use crate::captured_headers::CapturedHeaders;
@@ -96,7 +95,7 @@ pub(crate) fn write(
 /// end of the request, which is absent as long as the caller sends.
 fn time_to_first_byte(completed: &Completed<'_>) -> Option<u64> {
     let exchange = &completed.exchange;
-    let is_tunnel = exchange.method == b"CONNECT" || exchange.outcome == Outcome::Http(101);
+    let is_tunnel = completed.request.head.is_tunnel(exchange.outcome.status());
     let may_stream = is_tunnel || exchange.duration >= LONG_REQUEST;
     match completed.request.response_start {
         _ if !may_stream => None,

@@ -93,8 +93,9 @@ pub struct Extracted<'h> {
     /// True if two formats have different trace ids, or two lines of one header differ (two `traceparent` lines are
     /// invalid instead).
     pub conflict: bool,
-    /// True if `parent` is not sampled and `x-cloud-trace-context` has `;o=0` for its trace, unless a header without
-    /// ids decides (`b3: 0`). Google's load balancers often send `;o=0` for a trace on which nobody has decided.
+    /// True if `parent` is not sampled and `x-cloud-trace-context` has `;o=0` for its trace, unless a header of B3
+    /// denies it as well, with or without ids (`b3: 0`). Google's load balancers often send `;o=0` for a trace on which
+    /// nobody has decided, but they send no B3.
     pub cloud_trace_zero: bool,
 }
 
@@ -175,6 +176,7 @@ impl Propagator {
         }
         let mut decided = None;
         let mut cloud_trace_denied = None;
+        let mut b3_denied = None;
         let mut traceparent = None;
         let mut later_decision = Sampling::Defer;
         for format in self.extract.iter() {
@@ -183,11 +185,12 @@ impl Propagator {
             if found.invalid {
                 extracted.invalid.insert(format);
             }
-            if format == Format::CloudTrace {
-                cloud_trace_denied = found.context.filter(|context| context.sampling == Sampling::Deny);
-            }
-            if format == Format::TraceContext {
-                traceparent = found.context;
+            let denied = found.context.filter(|context| context.sampling == Sampling::Deny);
+            match format {
+                Format::CloudTrace => cloud_trace_denied = denied,
+                Format::B3 | Format::B3Multi => b3_denied = b3_denied.or(denied),
+                Format::TraceContext => traceparent = found.context,
+                Format::GrpcTraceBin => {}
             }
             match (found.context, extracted.parent) {
                 (Some(context), None) => {
@@ -209,9 +212,13 @@ impl Propagator {
             if parent.sampling == Sampling::Defer {
                 parent.sampling = later_decision;
             }
+            let trace_id = parent.trace_id;
+            let is_of_parent =
+                |denied: Option<RemoteContext>| denied.is_some_and(|denied| denied.trace_id == trace_id);
             extracted.cloud_trace_zero = decided.is_none()
                 && parent.sampling == Sampling::Deny
-                && cloud_trace_denied.is_some_and(|denied| denied.trace_id == parent.trace_id);
+                && is_of_parent(cloud_trace_denied)
+                && !is_of_parent(b3_denied);
             parent.sampling = decided.unwrap_or(parent.sampling);
             extracted.sampling = parent.sampling;
         } else {

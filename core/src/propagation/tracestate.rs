@@ -31,6 +31,7 @@ const MAX_LENGTH: usize = 8192;
 /// assert_eq!(tracestate.with_line(str::to_owned).as_deref(), Some("a=1,b=2"));
 ///
 /// assert!(TraceState::from_line("not a member").is_empty());
+/// assert!(TraceState::from_line(" , ").is_empty());
 /// assert_eq!(TraceState::default().with_line(str::len), None);
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,16 +45,16 @@ impl<'h> TraceState<'h> {
     pub(super) fn read(headers: &'h TraceHeaders<'_>) -> Self {
         let is_complete =
             headers.present().contains(Header::Tracestate) && !headers.is_truncated(Header::Tracestate);
-        if !is_complete || !is_valid(headers.lines(Header::Tracestate)) {
+        if !is_complete || !has_members(headers.lines(Header::Tracestate)) {
             return Self::default();
         }
         Self { lines: Some(headers), text: None }
     }
 
-    /// Parses a `tracestate` in one line. It is empty if a member is malformed.
+    /// Parses a `tracestate` in one line. It is empty if a member is malformed or if there is none.
     pub fn from_line(line: &'h str) -> Self {
-        let valid = is_valid(core::iter::once(line.as_bytes()));
-        Self { lines: None, text: valid.then_some(line) }
+        let has_members = has_members(core::iter::once(line.as_bytes()));
+        Self { lines: None, text: has_members.then_some(line) }
     }
 
     /// Calls `use_line` with all members in one line. Returns `None` if there are no members.
@@ -61,7 +62,7 @@ impl<'h> TraceState<'h> {
     /// A single line, as nearly all requests have, is borrowed from the request. Several lines are joined on the stack.
     pub fn with_line<R>(&self, use_line: impl FnOnce(&str) -> R) -> Option<R> {
         if let Some(text) = self.text {
-            return (!text.is_empty()).then(|| use_line(text));
+            return Some(use_line(text));
         }
         let headers = self.lines?;
         let mut lines = headers
@@ -88,7 +89,8 @@ impl<'h> TraceState<'h> {
     }
 }
 
-fn is_valid<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Returns whether the lines have members, all of them valid and within the limits.
+fn has_members<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut members = 0;
     let mut length = 0;
     for line in lines {
@@ -103,7 +105,7 @@ fn is_valid<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
             }
         }
     }
-    true
+    members > 0
 }
 
 fn is_member(member: &[u8]) -> bool {

@@ -48,10 +48,21 @@ impl Exchange<'_> {
             attributes.text("grpc.message", self.grpc_message);
         }
         if self.outcome.span_status(kind) == SpanStatus::Error {
-            match self.outcome {
-                Outcome::Grpc { code, .. } => attributes.text("error.type", grpc::name(code)),
-                outcome => attributes.number_as_text("error.type", u64::from(outcome.status())),
+            self.write_error_type(kind, attributes);
+        }
+    }
+
+    /// Writes the status if it is an error itself, else what failed.
+    fn write_error_type(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
+        let status = self.outcome.status();
+        let is_error_status = Outcome::Http(status).span_status(kind) == SpanStatus::Error;
+        match self.outcome {
+            Outcome::Grpc { code, .. } => attributes.text("error.type", grpc::name(code)),
+            Outcome::Incomplete { cause, .. } if !is_error_status => {
+                attributes.text("error.type", cause.error_type());
             }
+            _ if status == 0 => attributes.text("error.type", "no_response"),
+            _ => attributes.number_as_text("error.type", u64::from(status)),
         }
     }
 }

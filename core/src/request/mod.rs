@@ -18,7 +18,7 @@ mod routes;
 pub mod url;
 
 pub use http::reason;
-pub use outcome::Outcome;
+pub use outcome::{IncompleteCause, Outcome};
 pub(crate) use routes::contains;
 pub use routes::{HostPattern, Routes};
 
@@ -115,7 +115,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Writes the message of the log line: `<METHOD> - <url> - <status> <reason>` or, for gRPC,
-    /// `<path> - <CODE> - <grpc-message>`.
+    /// `<path> - <CODE> - <grpc-message>`. That of an incomplete response ends with ` - incomplete response`.
     pub fn write_message(&self, out: &mut impl fmt::Write) {
         if let Outcome::Grpc { code, .. } = self.outcome {
             write_lossy(out, self.path());
@@ -129,6 +129,14 @@ impl<'a> Exchange<'a> {
             write(out, format_args!(" - "));
         }
         self.write_status(out);
+        self.write_incomplete(out);
+    }
+
+    /// Writes ` - incomplete response`, unless the response is complete.
+    pub fn write_incomplete(&self, out: &mut impl fmt::Write) {
+        if let Outcome::Incomplete { .. } = self.outcome {
+            write(out, format_args!(" - incomplete response"));
+        }
     }
 
     /// Writes ` - <grpc-message>`, unless it is empty.

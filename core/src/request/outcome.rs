@@ -18,7 +18,7 @@ use crate::span::{SpanKind, SpanStatus};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// An HTTP response with this status.
+    /// An HTTP response with this status; zero without a response.
     Http(u16),
     /// A gRPC response.
     Grpc {
@@ -27,15 +27,44 @@ pub enum Outcome {
         /// The HTTP status, normally 200.
         http: u16,
     },
+    /// An HTTP response whose body ended before it was complete, though its client waited for the rest.
+    Incomplete {
+        /// The HTTP status, which was sent before the failure.
+        status: u16,
+        /// What ended the body.
+        cause: IncompleteCause,
+    },
     /// The client disconnected before a response.
     Aborted,
 }
 
-impl Default for Outcome {
-    fn default() -> Self {
-        Self::Http(0)
+/// What ended a response before it was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncompleteCause {
+    /// The stream or the connection was closed.
+    Disconnect,
+    /// A time limit expired.
+    Timeout,
+}
+
+impl IncompleteCause {
+    /// Returns the value of the attribute `error.type`.
+    pub(super) const fn error_type(self) -> &'static str {
+        match self {
+            Self::Disconnect => "incomplete_response",
+            Self::Timeout => "timeout",
+        }
     }
 }
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self::Http(NO_RESPONSE)
+    }
+}
+
+/// The status of a request without a response.
+const NO_RESPONSE: u16 = 0;
 
 /// The status that nginx logs for a client that disconnected before a response.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -70,29 +99,35 @@ impl Outcome {
     /// Returns the HTTP status, which is 499 if the client disconnected.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Http(status) | Self::Grpc { http: status, .. } => status,
+            Self::Http(status) | Self::Incomplete { status, .. } | Self::Grpc { http: status, .. } => status,
             Self::Aborted => CLIENT_CLOSED_REQUEST,
         }
     }
 
-    /// Returns the severity: `Error` for errors of the server, `Warning` for errors of the client, and `Info` for all
+    /// Returns the severity: `Error` for errors of the server and for incomplete responses, `Warning` for errors of the client, and `Info` for all
     /// others, including a client that disconnected.
     pub fn severity(self) -> Severity {
         match self {
             Self::Http(status) => Severity::from_http_status(status),
             Self::Aborted | Self::Grpc { code: grpc::OK | grpc::CANCELLED, .. } => Severity::Info,
             Self::Grpc { code, .. } if grpc::is_server_error(code) => Severity::Error,
+            Self::Incomplete { .. } => Severity::Error,
             Self::Grpc { .. } => Severity::Warning,
         }
     }
 
-    /// Returns the status of a span of this kind. A server span does not fail because of an error of the client.
+    /// Returns the status of a span of this kind. A server span does not fail because of an error of the client. Both
+    /// fail if the response is incomplete, whatever its status is, and a client span if there is no response.
+    ///
+    /// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status>
     pub const fn span_status(self, kind: SpanKind) -> SpanStatus {
         let is_client = matches!(kind, SpanKind::Client);
         let is_error = match self {
+            Self::Http(NO_RESPONSE) => is_client,
             Self::Http(status) => {
                 status >= 500 || (is_client && status >= 400 && status != CLIENT_CLOSED_REQUEST)
             }
+            Self::Incomplete { .. } => true,
             Self::Grpc { code, .. } => grpc::is_server_error(code) || (is_client && code != grpc::OK),
             Self::Aborted => false,
         };
@@ -125,7 +160,15 @@ mod tests {
         check(Outcome::Http(499), Severity::Info, Unset, Unset);
         check(Outcome::Http(500), Severity::Error, Error, Error);
         check(Outcome::Http(503), Severity::Error, Error, Error);
+        check(Outcome::Http(0), Severity::Info, Unset, Error);
         check(Outcome::Aborted, Severity::Info, Unset, Unset);
+        for cause in [IncompleteCause::Disconnect, IncompleteCause::Timeout] {
+            for status in [200, 302, 404, 503] {
+                let incomplete = Outcome::Incomplete { status, cause };
+                check(incomplete, Severity::Error, Error, Error);
+                assert_eq!(incomplete.status(), status);
+            }
+        }
         check(grpc(0), Severity::Info, Unset, Unset);
         check(grpc(1), Severity::Info, Unset, Error);
         check(grpc(5), Severity::Warning, Unset, Error);

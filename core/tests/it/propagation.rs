@@ -268,13 +268,21 @@ fn a_zero_of_the_load_balancer_is_recognized() {
     const PARENT: &str = "105445aa7843bc8bf206b12000100000-00f067aa0ba902b7";
     let unsampled = format!("00-{PARENT}-00");
     let other = unsampled.replace("105445aa", "905445aa");
-    let cases: [(&[(&str, &str)], bool); 6] = [
+    let denied = format!("{PARENT}-0");
+    let elsewhere = denied.replace("105445aa", "905445aa");
+    let cases: [(&[(&str, &str)], bool); 9] = [
         (&[ZERO], true),
         (&[ZERO, ("traceparent", &unsampled)], true),
         (&[("traceparent", &unsampled)], false),
         (&[ZERO, ("traceparent", &other)], false),
         (&[ZERO, ("b3", "0")], false),
         (&[ZERO, ("b3", &format!("{PARENT}-1"))], false),
+        (&[ZERO, ("b3", &denied)], false),
+        (
+            &[ZERO, ("x-b3-traceid", &PARENT[..32]), ("x-b3-spanid", &PARENT[33..]), ("x-b3-sampled", "0")],
+            false,
+        ),
+        (&[ZERO, ("b3", &elsewhere)], false),
     ];
     for (lines, expected) in cases {
         let headers = TraceHeaders::collect(lines.iter().copied());

@@ -108,6 +108,7 @@ impl fmt::Display for LastLine<'_> {
         let Self(exchange, side) = self;
         let Outcome::Grpc { code, .. } = exchange.outcome else {
             exchange.write_status(f);
+            exchange.write_incomplete(f);
             return write!(f, " - {}", Lossy(exchange.url));
         };
         let (path, code) = (Lossy(exchange.path()), grpc::name(code));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Frame;
-use logtracer_core::request::{Exchange, Outcome, grpc};
+use logtracer_core::request::{Exchange, IncompleteCause, Outcome, grpc};
 
 use super::captured::Captured;
 use super::message::RequestMessage;
@@ -49,8 +49,11 @@ enum Progress {
         status: StatusCode,
         grpc: Option<u32>,
     },
-    /// A panic, or an error of the service or of the body.
-    Failed,
+    /// A panic, or an error of the service or of the body. An error of the body follows a `status`.
+    Failed {
+        status: Option<StatusCode>,
+        grpc: Option<u32>,
+    },
 }
 
 /// The head of a request.
@@ -173,7 +176,13 @@ impl Record {
     }
 
     pub(crate) fn mark_failed(&mut self) {
-        self.progress = Progress::Failed;
+        self.progress = match self.progress {
+            Progress::Waiting => Progress::Failed { status: None, grpc: None },
+            Progress::Sending { status, grpc } | Progress::Complete { status, grpc } => {
+                Progress::Failed { status: Some(status), grpc }
+            }
+            failed @ Progress::Failed { .. } => failed,
+        };
     }
 
     fn outcome(&self) -> Outcome {
@@ -197,10 +206,19 @@ impl Record {
             Progress::Sending { status, .. } | Progress::Complete { status, .. } => {
                 Outcome::Http(status.as_u16())
             }
-            // No response, or a body that ended with an error.
-            Progress::Failed if self.options.side == Side::Client => Outcome::Http(0),
-            Progress::Failed if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },
-            Progress::Failed => Outcome::Http(500),
+            Progress::Failed { status, grpc } if self.options.side == Side::Client => match status {
+                None => Outcome::Http(0),
+                Some(status) if self.is_grpc => Outcome::Grpc {
+                    code: grpc.filter(|code| *code != grpc::OK).unwrap_or(grpc::UNKNOWN),
+                    http: status.as_u16(),
+                },
+                Some(status) => {
+                    Outcome::Incomplete { status: status.as_u16(), cause: IncompleteCause::Disconnect }
+                }
+            },
+            // The status of a server that fails, even if it has sent another one before.
+            Progress::Failed { .. } if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },
+            Progress::Failed { .. } => Outcome::Http(500),
         }
     }
 
@@ -235,7 +253,7 @@ impl Drop for Record {
             let message = self.message.as_deref().inspect(|message| message.set(None));
             lines::end(&self.options, &exchange, message.and_then(RequestMessage::text));
             if let Some(span) = &self.span {
-                span.end(&exchange, self.progress == Progress::Failed);
+                span.end(&exchange, matches!(self.progress, Progress::Failed { .. }));
             }
         });
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
@@ -77,6 +77,34 @@ async fn a_response_is_logged_if_its_body_is_not_read() {
         drop(call.await.unwrap());
         let (_, message) = messages(&capture).pop().unwrap();
         assert_eq!(message, format!("test - OUTBOUND {expected}"));
+    }
+}
+
+/// The status was received before the body failed.
+#[tokio::test]
+async fn a_body_that_fails_is_an_incomplete_response() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    for (requests, content_type, expected) in [
+        (RequestLog::Single, "text/plain", "OUTBOUND GET - http://shop/a.B/C - 200 OK - incomplete response"),
+        (RequestLog::Pair, "text/plain", "200 OK - incomplete response - http://shop/a.B/C"),
+        (RequestLog::Single, "application/grpc", "OUTBOUND /a.B/C - UNKNOWN"),
+    ] {
+        let service = async |_: http::Request<Body>| {
+            let chunks = [Ok(Bytes::from("x")), Err(std::io::Error::other("connection reset"))];
+            let body = Body::from_stream(futures_util::stream::iter(chunks));
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        };
+        let layer = ClientLayer::new().requests(requests);
+        let request = http::Request::get("http://shop/a.B/C").header("content-type", content_type);
+        let call = layer.layer(tower::service_fn(service)).oneshot(request.body(Body::empty()).unwrap());
+        assert!(call.await.unwrap().into_body().collect().await.is_err());
+        let line = capture.lines().pop().unwrap();
+        assert_eq!(line["message"], format!("test - {expected}"));
+        assert_eq!(line["severity"], "WARNING");
+        if requests == RequestLog::Single {
+            assert_eq!(line["httpRequest"]["status"], 200);
+        }
     }
 }
 

@@ -118,10 +118,21 @@ fn converse(
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789")?;
                 wire::hang(&mut stream);
             }
-            "/origin/cut-in-half" => {
-                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789")?;
+            // Ends in the middle of the body.
+            path if path.starts_with("/origin/cut/") => {
+                let status = path.rsplit('/').next().unwrap_or_default();
+                let (header, size) = match path.contains("/chunked/") {
+                    true => ("transfer-encoding: chunked", "1000\r\n"),
+                    false => ("content-length: 1000", ""),
+                };
+                write!(stream, "HTTP/1.1 {status} Cut\r\n{header}\r\n\r\n{size}0123456789")?;
                 stream.flush()?;
                 std::thread::sleep(Duration::from_millis(50));
+                return Ok(());
+            }
+            // The end of the connection is the end of the body.
+            "/origin/until-close" => {
+                write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n0123456789")?;
                 return Ok(());
             }
             "/origin/slow" => {
@@ -230,6 +241,10 @@ async fn respond_grpc(
             stream.send_data(Bytes::from_static(GRPC_MESSAGE), method == "NoStatus")?;
             match method.as_str() {
                 "NoStatus" => {}
+                "Reset" => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                }
                 "Forever" => std::future::pending().await,
                 "Watch" => {
                     tokio::time::sleep(DELAY).await;

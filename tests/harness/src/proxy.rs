@@ -346,6 +346,17 @@ fn routes() -> Value {
             "route": { "cluster": "service", "timeout": "0.3s" },
         },
         {
+            "name": "impatient-for-the-body",
+            "match": { "path": "/origin/half/impatient" },
+            "route": { "cluster": "service", "timeout": "0.3s" },
+        },
+        {
+            "name": "idle-attempt",
+            "match": { "path": "/origin/half/attempt" },
+            "route": { "cluster": "service", "timeout": "0s", "retry_policy":
+                { "retry_on": "5xx", "num_retries": 1, "per_try_idle_timeout": "0.3s" } },
+        },
+        {
             "name": "impatient-twice",
             "match": { "path": "/origin/never/twice" },
             "route": { "cluster": "service", "timeout": "0s", "retry_policy":

@@ -108,7 +108,8 @@ impl Expected {
         for (name, size) in [("http.request.size", "requestSize"), ("http.response.size", "responseSize")] {
             check(size, request[size].as_str().unwrap_or("-").into(), attribute(name).into());
         }
-        if self.is_error && attribute("rpc.system.name") == "-" {
+        let is_status_the_error = !self.attributes.iter().any(|(name, _)| *name == "error.type");
+        if self.is_error && is_status_the_error && attribute("rpc.system.name") == "-" {
             check("error.type", attribute("error.type").into(), status.into());
         }
         for (name, wanted) in self.attributes {

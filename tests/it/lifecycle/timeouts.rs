@@ -72,24 +72,6 @@ fn timeouts_of_requests() {
             ..TOO_LATE
         },
     );
-    // The status is that of the response; the flags or the details have the timeout.
-    for (name, path, expected) in [
-        ("the idle timeout during a response", "GET /origin/half/idle", &[("response_flags", "SI")]),
-        (
-            "the maximum duration during a response",
-            "GET /origin/half/short",
-            &[("response_code_details", "max_duration_timeout")],
-        ),
-    ] {
-        let mut connection = table.begin(
-            name,
-            path,
-            END,
-            Expected { attributes: expected, at_least: TOO_LATE.at_least, ..SUCCESS },
-        );
-        assert_eq!(connection.response_head().unwrap().status(), 200);
-        connection.rest();
-    }
     table.listener = "impatient";
     table.http1(
         "an incomplete request",
