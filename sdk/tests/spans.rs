@@ -35,6 +35,8 @@ async fn lifecycle_of_an_export() {
 
     a_failed_request_is_retried(&exporter, &received).await;
     a_flush_shortens_the_backoff(&exporter, &received).await;
+    a_request_for_a_pause_is_respected(&exporter, &received).await;
+    a_pause_ends_before_the_queue_overflows(&exporter, &received).await;
     assert_eq!(exporter.dropped_spans(), 0);
     an_outage_blocks_no_caller(&exporter, &received).await;
 
@@ -56,16 +58,55 @@ async fn a_failed_request_is_retried(exporter: &Arc<SpanExporter>, received: &Re
 async fn a_flush_shortens_the_backoff(exporter: &Arc<SpanExporter>, received: &Received) {
     received.set_down(true);
     drop(span("during an outage").enter());
-    let failures = received.failures();
-    let start = Instant::now();
-    while received.failures() < failures + 6 {
-        assert!(start.elapsed() < LONG);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_for_failures(received, received.failures() + 6).await;
     received.set_down(false);
     assert!(flush(exporter, Duration::from_millis(900)).await);
     assert_eq!(names(&received.take()), ["during an outage"]);
     assert!(flush(exporter, Duration::MAX).await);
+}
+
+/// The back-off alone would be at most 100 ms.
+async fn a_request_for_a_pause_is_respected(exporter: &Arc<SpanExporter>, received: &Received) {
+    received.set_retry_after(2);
+    received.fail_next(1);
+    drop(span("asked to wait").enter());
+    wait_for_failures(received, received.failures() + 1).await;
+    let start = Instant::now();
+    let mut spans = Vec::new();
+    while spans.is_empty() {
+        assert!(start.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        spans = received.take();
+    }
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(20), "{took:?}");
+    received.set_retry_after(0);
+    assert!(flush(exporter, LONG).await);
+}
+
+/// After eight failures the back-off is at least 6.4 s. The queue would be full before its end.
+async fn a_pause_ends_before_the_queue_overflows(exporter: &Arc<SpanExporter>, received: &Received) {
+    received.set_down(true);
+    drop(span("first").enter());
+    wait_for_failures(received, received.failures() + 8).await;
+    let failures = received.failures();
+    let start = Instant::now();
+    // Far more than half of the queue, and less than all of it.
+    (0..9_000).for_each(|_| drop(span("many").enter()));
+    wait_for_failures(received, failures + 1).await;
+    let took = start.elapsed();
+    received.set_down(false);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(flush(exporter, LONG).await);
+    assert_eq!(received.take().len(), 9_001);
+}
+
+async fn wait_for_failures(received: &Received, count: u32) {
+    let start = Instant::now();
+    while received.failures() < count {
+        assert!(start.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// During an outage spans end as fast as ever, in bounded memory, and dropped spans are counted.

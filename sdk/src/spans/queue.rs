@@ -108,6 +108,16 @@ impl Queue {
         batch
     }
 
+    /// Returns the number of bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().buffer.bytes()
+    }
+
+    /// Returns the number of bytes at which a pause that starts now must end, so that no span is dropped during it.
+    pub(super) fn retry_mark(&self) -> usize {
+        self.lock().buffer.retry_mark()
+    }
+
     /// Marks the batch as finished, sent or dropped.
     pub(super) fn finish_batch(&self) {
         self.lock().is_sending = false;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use logtracer_core::Backoff;
@@ -19,6 +19,10 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The longest `Retry-After` that is respected.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How often a pause looks whether the queue has become nearly full.
+const FULL_CHECK: Duration = Duration::from_millis(500);
 /// The longest back-off during a flush.
 const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
 /// A batch is dropped after this time. The queue buffers new spans meanwhile.
@@ -78,48 +82,80 @@ async fn deliver(queue: &Queue, target: &Target, body: Bytes, spans: usize, max_
     let mut pause = backoff.next(system::random());
     let start = Instant::now();
     loop {
-        match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
+        let retry_after = match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
             Ok(Ok(Response::Accepted { rejected_spans })) => {
                 return usize::try_from(rejected_spans).unwrap_or(spans).min(spans);
             }
             Ok(Ok(Response::Rejected)) => return spans,
-            Ok(Ok(Response::Unavailable) | Err(_)) | Err(_) => {}
-        }
+            Ok(Ok(Response::Unavailable { retry_after })) => retry_after,
+            Ok(Err(_)) | Err(_) => None,
+        };
         let left = max_time.saturating_sub(start.elapsed());
         if left.is_zero() || queue.is_closed() {
             return spans;
         }
-        // An early attempt for a flush does not make the next pause longer.
-        if wait(queue, pause.min(left)).await == Waited::WholePause {
+        let pause_now = match retry_after {
+            // Never earlier than requested. A request for a short pause ends a long one.
+            Some(requested) => Pause::requested(requested),
+            None => Pause { length: pause, full_at: Some(queue.retry_mark()) },
+        };
+        // An early attempt does not make the next pause longer.
+        if wait(queue, pause_now, left).await == Waited::WholePause {
             pause = backoff.next(system::random());
         }
+    }
+}
+
+/// A pause between two attempts.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    length: Duration,
+    /// The number of bytes in the queue that ends the pause early, so that no span is dropped during it.
+    full_at: Option<usize>,
+}
+
+impl Pause {
+    /// Returns the pause for a `Retry-After`, spread over a moment so that not all clients come back at once.
+    fn requested(retry_after: Duration) -> Self {
+        let spread = FIRST_BACKOFF.mul_f64((system::random() % 1024) as f64 / 1024.);
+        Self { length: retry_after.min(MAX_RETRY_AFTER) + spread, full_at: None }
     }
 }
 
 #[derive(PartialEq)]
 enum Waited {
     WholePause,
-    UntilFlush,
+    /// A flush has begun, or the queue is nearly full.
+    LessThanPause,
 }
 
-/// Waits for a pause, or for a shorter one if a flush begins meanwhile.
-async fn wait(queue: &Queue, pause: Duration) -> Waited {
+/// Waits for a pause, at most for `left`, or for a shorter time if a flush begins meanwhile.
+async fn wait(queue: &Queue, pause: Pause, left: Duration) -> Waited {
     let until_flush = async {
         while !queue.is_flushing() {
             queue.wake.notified().await;
         }
         sleep(FLUSH_BACKOFF).await;
     };
-    match timeout(pause, until_flush).await {
-        Ok(()) => Waited::UntilFlush,
-        Err(_) => Waited::WholePause,
+    let until_full = async {
+        loop {
+            sleep(FULL_CHECK).await;
+            if pause.full_at.is_some_and(|bytes| queue.bytes() >= bytes) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = sleep(pause.length.min(left)) => Waited::WholePause,
+        () = until_flush => Waited::LessThanPause,
+        () = until_full => Waited::LessThanPause,
     }
 }
 
 enum Response {
     Accepted { rejected_spans: u64 },
     Rejected,
-    Unavailable,
+    Unavailable { retry_after: Option<Duration> },
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -138,21 +174,28 @@ async fn post(target: &Target, body: Bytes) -> Result<Response, Error> {
     let exchange = async {
         let response = client.send_request(request).await?;
         let status = response.status();
+        let retry_after = retry_after(response.headers());
         let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await?.to_bytes();
-        Ok::<_, Error>((status, body))
+        Ok::<_, Error>((status, retry_after, body))
     };
     tokio::pin!(exchange);
-    let (status, body) = tokio::select! {
+    let (status, retry_after, body) = tokio::select! {
         response = &mut exchange => response?,
         // The connection may end when the response is complete.
         _ = connection => exchange.await?,
     };
     Ok(match status {
         status if status.is_success() => Response::Accepted { rejected_spans: otlp::rejected_spans(&body) },
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Response::Unavailable,
-        status if status.is_server_error() => Response::Unavailable,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Response::Unavailable { retry_after },
+        status if status.is_server_error() => Response::Unavailable { retry_after },
         _ => Response::Rejected,
     })
+}
+
+/// Returns the `Retry-After` if it is a number of seconds; a date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

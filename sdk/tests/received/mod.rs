@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -18,6 +19,7 @@ pub(crate) struct Received {
     fail_next: Arc<AtomicU32>,
     is_down: Arc<AtomicBool>,
     failures: Arc<AtomicU32>,
+    retry_after: Arc<AtomicU32>,
 }
 
 impl Received {
@@ -32,24 +34,33 @@ impl Received {
         url
     }
 
-    fn receive(&self, headers: &HeaderMap, body: Bytes) -> StatusCode {
+    fn receive(&self, headers: &HeaderMap, body: Bytes) -> Response {
         assert_eq!(headers["b3"], "0", "requests with spans must not be traced");
         let decrement = |left: u32| left.checked_sub(1);
         let is_failed = self.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement).is_ok();
         if is_failed || self.is_down.load(Ordering::Relaxed) {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            return StatusCode::SERVICE_UNAVAILABLE;
+            let seconds = self.retry_after.load(Ordering::Relaxed);
+            let retry_after = (seconds > 0).then(|| (header::RETRY_AFTER, HeaderValue::from(seconds)));
+            let headers = HeaderMap::from_iter(retry_after);
+            return (StatusCode::SERVICE_UNAVAILABLE, headers).into_response();
         }
         let request = ExportTraceServiceRequest::decode(body).unwrap();
         let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
         self.spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-        StatusCode::OK
+        StatusCode::OK.into_response()
     }
 
     /// Responds with 503 to the next requests.
     #[allow(dead_code, reason = "not used by each test binary")]
     pub(crate) fn fail_next(&self, requests: u32) {
         self.fail_next.store(requests, Ordering::Relaxed);
+    }
+
+    /// Adds `Retry-After` with this number of seconds to failures, unless it is zero.
+    #[allow(dead_code, reason = "not used by each test binary")]
+    pub(crate) fn set_retry_after(&self, seconds: u32) {
+        self.retry_after.store(seconds, Ordering::Relaxed);
     }
 
     /// While it is down, it responds with 503 to all requests.
