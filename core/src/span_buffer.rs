@@ -185,6 +185,27 @@ impl Batch {
         self.lengths.len()
     }
 
+    /// Iterates over the encoded spans.
+    ///
+    /// ```
+    /// use logtracer_core::span_buffer::SpanBuffer;
+    ///
+    /// let mut buffer = SpanBuffer::new(1000);
+    /// for span in ["one", "two", "three"] {
+    ///     buffer.push(|out| out.extend_from_slice(span.as_bytes()));
+    /// }
+    /// let batch = buffer.take_batch(2, 1000).unwrap();
+    /// assert_eq!(batch.iter().collect::<Vec<_>>(), [b"one", b"two"]);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().map(move |length| {
+            let (span, after) = rest.split_at_checked(*length).unwrap_or((rest, &[]));
+            rest = after;
+            span
+        })
+    }
+
     /// Splits the batch between two spans, or returns `None` for a single span.
     pub fn split_in_half(mut self) -> Option<(Self, Self)> {
         let middle = self.lengths.len() / 2;

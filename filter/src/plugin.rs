@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use logtracer_core::sampling::RateLimiter;
 use logtracer_core::span::SpanKind;
-use logtracer_core::span_buffer::SpanBuffer;
+use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 use crate::config::Config;
@@ -68,12 +68,24 @@ impl Plugin {
         let was_full = self.batch_limits.has_full_batch(&buffer);
         let dropped = buffer.push(write);
         metrics::count(Metric::SpansBuffered);
-        metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
-        metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
+        Self::count_dropped(dropped);
         if !was_full && self.batch_limits.has_full_batch(&buffer) {
             // A callout made here would end with the stream. The root makes it, in a tick that is due at once.
             hostcalls::set_tick_period(Duration::from_millis(1));
         }
+    }
+
+    /// Buffers the spans of another root, which has counted them as buffered.
+    pub(crate) fn buffer_again(&self, batch: &Batch) {
+        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return };
+        for span in batch.iter() {
+            Self::count_dropped(buffer.push(|out| out.extend_from_slice(span)));
+        }
+    }
+
+    fn count_dropped(dropped: Dropped) {
+        metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
+        metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
     }
 
     /// Returns whether a full batch waits to be sent.
@@ -86,11 +98,9 @@ impl Plugin {
         self.buffer.try_borrow().map_or(0, |buffer| buffer.spans())
     }
 
-    /// Drops the buffered spans, and returns their number.
-    pub(crate) fn drop_buffered(&self) -> usize {
-        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return 0 };
-        let batches = core::iter::from_fn(|| self.batch_limits.take_batch(&mut buffer));
-        batches.map(|batch| batch.spans()).sum()
+    /// Takes the buffered spans.
+    pub(crate) fn take_buffered(&self) -> Option<Batch> {
+        self.buffer.try_borrow_mut().ok()?.take_batch(usize::MAX, usize::MAX)
     }
 
     /// Returns the time between two flushes. Without an exporter only the metrics are flushed.

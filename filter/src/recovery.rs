@@ -1,35 +1,27 @@
 //! [`Recovery`]: lets the roots of a worker that use the same exporter know that it accepts spans again.
 
 use core::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use crate::config::Exporter;
+use crate::shared::Shared;
 
 /// When the exporter accepted a batch of any root of this worker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recovery(Rc<Cell<u64>>);
 
-/// The exporters that the roots of this worker use: cluster, authority and path.
-type Exporters = Vec<([String; 3], Weak<Cell<u64>>)>;
+/// Cluster, authority and path.
+type Key = [String; 3];
 
 thread_local! {
-    static EXPORTERS: RefCell<Exporters> = RefCell::default();
+    static EXPORTERS: RefCell<Shared<Key, Cell<u64>>> = const { RefCell::new(Shared::new()) };
 }
 
 impl Recovery {
     /// Returns the one that all roots with this exporter share.
     pub(crate) fn of(exporter: &Exporter) -> Self {
         let key = [&exporter.cluster, &exporter.authority, &exporter.path].map(Clone::clone);
-        EXPORTERS.with_borrow_mut(|exporters| {
-            exporters.retain(|(_, shared)| shared.strong_count() > 0);
-            let known = exporters.iter().find(|(known, _)| *known == key);
-            if let Some(shared) = known.and_then(|(_, shared)| shared.upgrade()) {
-                return Self(shared);
-            }
-            let new = Self::default();
-            exporters.push((key, Rc::downgrade(&new.0)));
-            new
-        })
+        Self(EXPORTERS.with_borrow_mut(|exporters| exporters.get(key, Cell::default)))
     }
 
     /// Records that a callout which was made at this time succeeded.
@@ -61,6 +53,5 @@ mod tests {
         assert!(second.is_after(6) && !second.is_after(7) && !other.is_after(0));
         drop((first, second));
         assert!(!of(r#"{"cluster": "a"}"#).is_after(0));
-        assert_eq!(EXPORTERS.with_borrow(Vec::len), 2);
     }
 }

@@ -142,12 +142,10 @@ impl Reporter {
         self.backoff_until = 0;
     }
 
-    /// Drops all batches, and returns the number of their spans.
-    pub(crate) fn drop_all(&mut self) -> usize {
-        let spans = self.spans();
-        self.waiting.clear();
-        self.in_flight.clear();
-        spans
+    /// Takes all batches, those that are in flight first.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Batch> + use<> {
+        let in_flight = core::mem::take(&mut self.in_flight).into_iter().map(|(_, delivery)| delivery);
+        in_flight.chain(core::mem::take(&mut self.waiting)).map(|delivery| delivery.batch)
     }
 
     /// Sends what may be sent now. `call` makes a callout and returns its token, or `None` if it fails at once: then

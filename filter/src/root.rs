@@ -7,6 +7,7 @@ use logtracer_core::otlp::{self, InstrumentationScope};
 
 use crate::config::{Config, Exporter};
 use crate::dropped_log::DroppedLog;
+use crate::handover::{Handover, Heirs};
 use crate::hostcalls::{self, LogLevel, MapType};
 use crate::metrics::{self, Metric, SharedGauge};
 use crate::plugin::Plugin;
@@ -29,6 +30,9 @@ pub(crate) struct Root {
     flush_at: u64,
     spans_held: SharedGauge,
     callouts_in_flight: SharedGauge,
+    /// `None` without an exporter, and when the root is draining.
+    handover: Option<Handover>,
+    heirs: Heirs,
     is_draining: bool,
 }
 
@@ -41,6 +45,8 @@ impl Default for Root {
             flush_at: 0,
             spans_held: SharedGauge::new(Metric::SpansHeld),
             callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
+            handover: None,
+            heirs: Heirs::default(),
             is_draining: false,
         }
     }
@@ -70,6 +76,7 @@ impl Root {
         if let Some(exporter) = &plugin.config.exporter {
             self.reporter = Reporter::new(Recovery::of(exporter));
         }
+        self.handover = Handover::of(&plugin.config, &plugin.service_name);
         self.set_tick(&plugin, now);
         self.plugin = Some(Rc::new(plugin));
         true
@@ -83,10 +90,20 @@ impl Root {
             if flush == Flush::All {
                 self.flush_at = after(now, plugin.flush_interval());
             }
+            self.adopt();
             self.send(&plugin, flush, now);
             self.set_tick(&plugin, now);
         }
         self.update_metrics();
+    }
+
+    /// Buffers the spans that replaced roots left.
+    fn adopt(&self) {
+        if let (Some(plugin), Some(handover)) = (&self.plugin, &self.handover)
+            && let Some(batch) = handover.take()
+        {
+            plugin.buffer_again(&batch);
+        }
     }
 
     /// Handles the response to a callout. Without headers there is no response: the callout failed.
@@ -124,7 +141,7 @@ impl Root {
             self.set_tick(&plugin, now);
         }
         if self.is_draining && self.reporter.in_flight() == 0 {
-            self.drop_remaining();
+            self.leave_remaining();
             hostcalls::done();
         }
         self.update_metrics();
@@ -135,17 +152,19 @@ impl Root {
         self.plugin.is_some() && !self.is_draining
     }
 
-    /// Sends the whole buffer, because the configuration was replaced. Returns false if callouts are in flight: Envoy
+    /// Sends the whole buffer, because the configuration was replaced. What cannot be sent is left to the new root. Returns false if callouts are in flight: Envoy
     /// then waits for [`hostcalls::done`].
     pub(crate) fn on_done(&mut self) -> bool {
+        self.adopt();
         self.is_draining = true;
+        self.heirs = self.handover.take().map(Handover::end).unwrap_or_default();
         self.reporter.end_backoff();
         if let Some(plugin) = self.plugin.clone() {
             self.send(&plugin, Flush::All, hostcalls::now_monotonic_nanos());
         }
         let is_done = self.reporter.in_flight() == 0;
         if is_done {
-            self.drop_remaining();
+            self.leave_remaining();
         }
         self.update_metrics();
         is_done
@@ -154,14 +173,16 @@ impl Root {
     /// Drops all spans, because the VM ends: Envoy exits, or no listener has the filter any more. Envoy runs no callout
     /// after that, and may make no other callback.
     pub(crate) fn on_vm_end(&mut self) {
+        self.adopt();
         self.is_draining = true;
-        self.drop_remaining();
+        self.handover = None;
+        self.leave_remaining();
         self.update_metrics();
     }
 
-    /// Drops the spans that were buffered after [`Self::on_done`]: this is the last callback.
+    /// Leaves the spans that were buffered after [`Self::on_done`] to another root: this is the last callback.
     pub(crate) fn on_delete(&mut self) {
-        self.drop_remaining();
+        self.leave_remaining();
         self.update_metrics();
     }
 
@@ -247,14 +268,15 @@ impl Root {
         }
     }
 
-    /// Drops and counts every span that is not delivered.
-    fn drop_remaining(&mut self) {
-        let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.drop_buffered());
-        let spans = self.reporter.drop_all() + buffered;
-        if spans > 0 {
-            metrics::add(Metric::DroppedShutdown, spans as i64);
+    /// Leaves every span that is not delivered to another root, or drops and counts it.
+    fn leave_remaining(&mut self) {
+        let buffered = self.plugin.as_ref().and_then(|plugin| plugin.take_buffered());
+        let remaining = self.reporter.take_all().chain(buffered);
+        let dropped = self.heirs.leave(remaining);
+        if dropped > 0 {
+            metrics::add(Metric::DroppedShutdown, dropped as i64);
             // Not limited in rate, because nothing follows.
-            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: shutdown"));
+            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {dropped} spans: shutdown"));
         }
     }
 }

@@ -100,6 +100,43 @@ fn a_new_configuration_flushes_the_old_one() {
     assert_eq!(spans(&proxy)["sent"], 3);
 }
 
+/// Rule 75: a configuration that is replaced during an outage leaves its spans to the new one.
+#[test]
+fn a_new_configuration_keeps_the_spans_of_an_outage() {
+    const REQUESTS: u64 = 30;
+    let port = ports::reserve().unwrap();
+    let exporter =
+        |timeout: &str| json!({ "flush_interval": "100ms", "timeout": timeout, "max_batch_spans": 4 });
+    let proxy = start(exporter("1s"), port);
+    for number in 0..REQUESTS {
+        send(&proxy, number.into());
+    }
+    wait::until("a failed callout", || Some(()).filter(|()| spans(&proxy)["retried"] > 0)).unwrap();
+    let callouts = || proxy.envoy.stat("wasmcustom.logtracer_callouts").unwrap();
+    for timeout in ["2s", "3s"] {
+        let before = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
+        proxy.replace(&[Listener::new("inbound", with_exporter(exporter(timeout)))]).unwrap();
+        wait::until("the new configuration", || {
+            let modified = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
+            let draining = proxy.envoy.stat("listener_manager.total_listeners_draining").unwrap();
+            Some(()).filter(|()| modified > before && draining == 0)
+        })
+        .unwrap();
+        let before = callouts();
+        wait::until("a callout of the new configuration", || Some(()).filter(|()| callouts() > before))
+            .unwrap();
+    }
+    let collector = Collector::at(port).unwrap();
+    wait::until("all spans", || Some(()).filter(|()| spans(&proxy)["sent"] == REQUESTS)).unwrap();
+    let dropped: u64 =
+        spans(&proxy).iter().filter(|(name, _)| name.starts_with("dropped")).map(|(_, n)| n).sum();
+    assert_eq!((spans(&proxy)["buffered"], dropped), (REQUESTS, 0));
+    let mut traces: Vec<_> = collector.spans().into_iter().map(|span| span.trace_id).collect();
+    traces.sort();
+    traces.dedup();
+    assert_eq!(traces.len() as u64, REQUESTS);
+}
+
 /// A VM with callouts in flight ends: its gauges return to 0, and the spans in flight are dropped.
 #[test]
 fn a_removed_vm_leaves_no_gauge_behind() {
