@@ -9,7 +9,8 @@
 //!
 //! [`logtracer_core`] defines contexts, lines and spans. This crate connects them to Envoy: `dispatcher` has the
 //! callbacks that Envoy calls, `hostcalls` the functions that the filter calls. A `root` exists for each plugin
-//! configuration and worker and sends the spans; a `stream` exists for each request.
+//! configuration and worker and sends the spans; a `stream` exists for each request. The roots of a worker share what they
+//! know of an exporter: `recovery`, and the spans of a root that ends, `handover`.
 //!
 //! The comments cite the rules of `docs/behaviours.md` by their numbers.
 //!
