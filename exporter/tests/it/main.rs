@@ -9,6 +9,7 @@ mod cloud_trace;
 mod crashes;
 mod credentials;
 mod damaged_wal;
+mod disk_faults;
 mod durability;
 mod faults;
 mod google;
