@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::task::spawn_blocking;
 
+use crate::deliver::calls::Calls;
 use crate::deliver::dead_letters::DeadLetters;
 use crate::health::Health;
 use crate::log::{self, Value};
@@ -24,6 +25,7 @@ pub(crate) struct FileWatch {
     pub(crate) outbox: Outbox,
     pub(crate) store: Store,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) calls: Calls,
     pub(crate) reserve: DiskReserve,
     pub(crate) health: Health,
 }
@@ -59,8 +61,12 @@ impl FileWatch {
         let store = self.store.clone();
         let store = spawn_blocking(move || store.check_path()).await?;
         let dead_letters = self.dead_letters.check_path().await;
-        let reserve = self.reserve.clone();
-        spawn_blocking(move || reserve.check_file()).await?;
+        let (reserve, calls) = (self.reserve.clone(), self.calls.clone());
+        spawn_blocking(move || {
+            reserve.check_file();
+            calls.check_file();
+        })
+        .await?;
         outbox.map_err(|error| anyhow!(error))?;
         store?;
         dead_letters.map_err(|error| anyhow!(error))?;

@@ -79,6 +79,7 @@ pub(crate) struct Metrics {
     dead_letters: Family<SinkLabel, Gauge>,
     dead_letters_evicted: Family<SinkLabel, Counter>,
     pub(crate) sink_lag: Family<SinkLabel, Gauge>,
+    sink_last_delivery: Family<SinkLabel, Gauge<f64, AtomicU64>>,
     pub(crate) log_lines_tailed: Counter,
     pub(crate) log_lines_skipped: Family<ReasonLabel, Counter>,
     pub(crate) log_file_gaps: Family<ReasonLabel, Counter>,
@@ -152,6 +153,12 @@ impl Metrics {
                 "Spans and log records in evicted dead letters of a sink",
             ),
             sink_lag: add(r, "sink_lag_batches", "Backlog of a sink in batches"),
+            sink_last_delivery: add_with_unit(
+                r,
+                "sink_last_delivery_timestamp",
+                "When a sink last accepted a request, or was started",
+                Unit::Seconds,
+            ),
             log_lines_tailed: add(r, "log_lines_tailed", "Log lines read from files"),
             log_lines_skipped: add(r, "log_lines_skipped", "Log lines and log records that were not stored"),
             log_file_gaps: add(r, "log_file_gaps", "Times that the rest of a log file was not found"),
@@ -199,6 +206,11 @@ impl Metrics {
     /// Counts a failed call to this sink that is retried.
     pub(crate) fn count_retry(&self, sink: &str) {
         self.delivery_retries.get_or_create(&SinkLabel::new(sink)).inc();
+    }
+
+    /// Sets the time of the last delivery to this sink, in milliseconds since 1970.
+    pub(crate) fn set_last_delivery(&self, sink: &str, at_ms: i64) {
+        self.sink_last_delivery.get_or_create(&SinkLabel::new(sink)).set(at_ms as f64 / 1000.);
     }
 
     /// Sets the number of dead letters of this sink.
@@ -284,6 +296,7 @@ mod tests {
         metrics.set_dead_letters("a", 1);
         metrics.count_evicted("a", 1);
         metrics.sink_lag.get_or_create(&SinkLabel::new("a")).set(1);
+        metrics.set_last_delivery("a", 1);
         let text = metrics.render();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.rsplit_once(' '));
         let mut names: Vec<String> = names
@@ -296,5 +309,17 @@ mod tests {
         names.sort();
         documented.sort();
         assert_eq!(documented, names);
+
+        // An alert with a name that does not exist is never raised.
+        let operations = include_str!("../../docs/operations.md");
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (_, alerts) = operations.split_once("\n## Alerts\n").unwrap();
+        let (alerts, _) = alerts.split_once("\n```\n").unwrap();
+        let alerts: Vec<&str> =
+            alerts.split(|c| !is_name(c)).filter(|name| name.starts_with("logtracer_exporter_")).collect();
+        assert!(alerts.len() > 5, "{alerts:?}");
+        for name in alerts {
+            assert!(names.iter().any(|known| known == name), "an alert uses {name}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Command, Config, SinkSpec};
+use crate::deliver::calls::Calls;
 use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::file_watch::FileWatch;
@@ -99,6 +100,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let dead_letters =
         DeadLetters::open(dir, config.dead_letters_max_bytes, reserve.clone(), metrics.clone())?;
 
+    let calls = Calls::open(dir.path());
+
     let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
@@ -120,8 +123,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for (index, sink) in config.sinks.iter().enumerate() {
         let (name, reader) = (sink.to_string(), outbox.reader(index)?);
         let window = deliver::window(config.sinks.len());
-        let source =
-            Source { name, window, reader, dead_letters: dead_letters.clone(), metrics: metrics.clone() };
+        let source = Source {
+            dead_letters: dead_letters.clone(),
+            calls: calls.of(&name),
+            metrics: metrics.clone(),
+            name,
+            window,
+            reader,
+        };
         start_sink(sink, &config, &store, source, working.clone(), &mut workers)
             .await
             .with_context(|| format!("failed to start the sink {sink}"))?;
@@ -144,6 +153,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         outbox: outbox.clone(),
         store: store.clone(),
         dead_letters,
+        calls: calls.clone(),
         reserve,
         health: health.clone(),
     };
@@ -181,6 +191,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Err(error) => log::error("stopping", &[("error", Value::Fmt(format_args!("{error}")))]),
     }
 
+    calls.stop();
     stop_serving.pull();
     // The other exporter delivers what is still in the outbox at the path.
     let leaves_outbox = end.is_err() && outbox.check_path().await.is_ok();

@@ -8,6 +8,7 @@ use super::chunk::Halves;
 use super::queue::Attempt;
 use super::sink::{Accepted, DeliveryError, RejectedItems, Sink};
 use super::{Chunk, Delivery, Origin, warn};
+use crate::clock::unix_millis;
 use crate::log::{self, Value};
 use crate::outbox::Settled;
 
@@ -21,7 +22,7 @@ const SUSPICIOUS_AFTER: Duration = Duration::from_secs(10 * 60);
 /// After this many dead letters without an accepted chunk, the cause is not a single item, and nothing more is halved.
 const MAX_DEAD_LETTERS_IN_A_ROW: u32 = 32;
 
-const DEAD_LETTER_FAILED: &str = "failed to store a dead letter";
+pub(super) const DEAD_LETTER_FAILED: &str = "failed to store a dead letter";
 
 /// The longest back-off that a sink can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -99,6 +100,7 @@ impl<S: Sink> Delivery<S> {
             }
         }
         self.metrics.count_truncated(&self.name, accepted.truncated);
+        self.metrics.set_last_delivery(&self.name, unix_millis());
         self.accepted += 1;
         self.dead_letters_in_a_row = 0;
         self.throttle.succeed();
@@ -174,10 +176,15 @@ impl<S: Sink> Delivery<S> {
         true
     }
 
-    /// Settles a chunk: this many of its items are dropped, the others delivered.
-    pub(super) fn settle(&mut self, chunk: &Chunk, dropped: u32) {
+    /// Settles a chunk: this many of its items are rejected, the others delivered.
+    pub(super) fn settle(&mut self, chunk: &Chunk, rejected: u32) {
+        self.settle_with(chunk, rejected, "rejected");
+    }
+
+    /// Settles a chunk: this many of its items are dropped for this reason, the others delivered.
+    pub(super) fn settle_with(&mut self, chunk: &Chunk, dropped: u32, reason: &'static str) {
         let (delivered, rejected) =
-            (self.metrics.delivered(&self.name), self.metrics.dropped(&self.name, "rejected"));
+            (self.metrics.delivered(&self.name), self.metrics.dropped(&self.name, reason));
         let mut to_drop = dropped;
         for slice in chunk.slices() {
             let dropped = slice.items.min(to_drop);

@@ -51,6 +51,12 @@ impl Slice {
         self.bytes
     }
 
+    /// Returns the indices of its items in the request, or `None` if they cannot be read.
+    pub(super) fn item_range(&self) -> Option<Range<u32>> {
+        let is_readable = || self.envelope().is_ok_and(|envelope| envelope.items() == self.items);
+        self.range.clone().or_else(|| is_readable().then(|| 0..self.items))
+    }
+
     fn envelope(&self) -> Result<Envelope, prost::DecodeError> {
         let mut envelope = Envelope::from_body(&self.request)?;
         if let Some(range) = &self.range {
@@ -59,7 +65,7 @@ impl Slice {
         Ok(envelope)
     }
 
-    fn part(&self, part: Part) -> Self {
+    pub(super) fn part(&self, part: Part) -> Self {
         let start = self.range.as_ref().map_or(0, |range| range.start);
         let range = start + part.items.start..start + part.items.end;
         Self {
@@ -73,7 +79,7 @@ impl Slice {
 }
 
 /// The place where a slice is stored until it is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     /// A batch in the outbox, by id.
     Batch(i64),
@@ -225,6 +231,11 @@ impl Iterator for Split {
 pub(super) fn split(signal: Signal, slice: &Slice, max_items: u32, max_bytes: usize) -> Option<Split> {
     let parts = decode_slice(signal, slice)?.parts(max_items, max_bytes).into_iter();
     Some(Split { slice: slice.clone(), parts })
+}
+
+/// Returns the items of a slice, each as a part of its own. Returns `None` in the same cases as [`split`].
+pub(super) fn single_items(signal: Signal, slice: &Slice) -> Option<Vec<Part>> {
+    Some(decode_slice(signal, slice)?.parts(1, usize::MAX))
 }
 
 /// Decodes a slice down to its items. Returns `None` if it is unreadable: the receivers put only readable requests into

@@ -9,6 +9,7 @@
 //! ```
 //!
 //! `call_result` decides what follows from the result of a call; `dead_letters/retry` queues dead letters again.
+//! `calls` records what is under way, and `trial` finds the item that ends the process each time.
 //!
 //! Invariant: a cursor advances without a gap, and only over items that the sink has accepted, that are dead letters,
 //! or that the sink does not take.
@@ -17,11 +18,13 @@
 
 mod backoff;
 mod call_result;
+pub(crate) mod calls;
 mod chunk;
 pub(crate) mod dead_letters;
 mod ledger;
 mod queue;
 mod sink;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -38,14 +41,17 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use crate::clock::unix_millis;
 use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::outbox::{Batch, Cursor, Reader};
 use crate::shutdown::Shutdown;
 use backoff::{Throttle, backoff};
+use calls::SinkCalls;
 use dead_letters::DeadLetters;
 use ledger::Ledger;
 use queue::{Attempt, Queue};
+use trial::Trials;
 
 /// The number of unacknowledged batches at which the delivery stops reading.
 const WINDOW_BATCHES: usize = 4096;
@@ -68,25 +74,30 @@ pub(crate) struct Source {
     pub(crate) window: usize,
     pub(crate) reader: Reader,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) calls: SinkCalls,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Delivers to one sink until the shutdown.
 pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
-    let Source { name, window, reader, dead_letters, metrics } = source;
+    let Source { name, window, reader, dead_letters, calls: sink_calls, metrics } = source;
     let cursor = reader.cursor();
+    sink_calls.forget_until(cursor.position());
     // One read waits while the window is full.
     let (sender, batches) = mpsc::channel(1);
     let reading = read(name.clone(), reader, sender);
     let pace = sink.pace();
+    metrics.set_last_delivery(&name, unix_millis());
     let mut delivery = Delivery {
         name,
         window,
         sink: Arc::new(sink),
         cursor,
         dead_letters,
+        sink_calls,
         metrics,
         queue: Queue::new(pace),
+        trials: Trials::new(pace),
         ledger: Ledger::default(),
         open_letters: HashMap::new(),
         settled_letters: Vec::new(),
@@ -136,8 +147,10 @@ struct Delivery<S> {
     sink: Arc<S>,
     cursor: Cursor,
     dead_letters: DeadLetters,
+    sink_calls: SinkCalls,
     metrics: Arc<Metrics>,
     queue: Queue,
+    trials: Trials,
     ledger: Ledger,
     /// The dead letters that are being retried, each with the number of its items that are not settled yet.
     open_letters: HashMap<i64, u32>,
@@ -162,6 +175,7 @@ impl<S: Sink> Delivery<S> {
         let mut letters = tokio::time::interval(DEAD_LETTERS_INTERVAL);
         letters.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.set_killers_apart().await;
             self.start_calls();
             let reads = self.ledger.bytes() < self.window && self.ledger.len() < WINDOW_BATCHES;
             let wake = self.next_wake();
@@ -169,7 +183,10 @@ impl<S: Sink> Delivery<S> {
                 Some(ended) = self.calls.join_next_with_id() => self.end_call(ended).await,
                 Some(read) = batches.recv(), if reads => self.add(read),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
-                _ = letters.tick() => self.retry_dead_letters().await,
+                _ = letters.tick() => {
+                    self.trials.retry_killers();
+                    self.retry_dead_letters().await;
+                }
             }
             self.advance_cursor().await;
         }
@@ -182,7 +199,7 @@ impl<S: Sink> Delivery<S> {
             self.ledger.enter(&batch, wanted);
             if wanted > 0 {
                 let slice = Slice::new(Origin::Batch(batch.id), batch.items, batch.body);
-                self.queue.add(batch.signal, slice, now);
+                self.enqueue(batch.signal, slice, now);
             }
         }
     }
@@ -191,6 +208,9 @@ impl<S: Sink> Delivery<S> {
         let now = Instant::now();
         if self.is_paused(now) {
             return;
+        }
+        if self.trials.are_open() {
+            return self.start_trial();
         }
         while self.in_flight.len() < self.throttle.calls()
             && let Some(attempt) = self.queue.next(now)
@@ -201,7 +221,11 @@ impl<S: Sink> Delivery<S> {
                 continue;
             }
             let (sink, chunk) = (self.sink.clone(), attempt.chunk.clone());
-            let call = self.calls.spawn(async move { sink.deliver(&chunk).await });
+            let under_way = self.sink_calls.begin(&chunk);
+            let call = self.calls.spawn(async move {
+                let _under_way = under_way;
+                sink.deliver(&chunk).await
+            });
             self.in_flight.insert(call.id(), (attempt, self.round));
         }
     }
@@ -221,7 +245,12 @@ impl<S: Sink> Delivery<S> {
         if self.in_flight.len() >= self.throttle.calls() {
             return None;
         }
-        let next = self.queue.next_at()?;
+        let next = if self.trials.are_open() {
+            // A trial starts after the last call.
+            self.in_flight.is_empty().then(Instant::now)?
+        } else {
+            self.queue.next_at()?
+        };
         Some(self.paused_until.map_or(next, |until| next.max(until)))
     }
 
@@ -230,7 +259,8 @@ impl<S: Sink> Delivery<S> {
             let reason = format!("the sink panicked: {error}");
             (error.id(), Err(DeliveryError::Failed { reason, retry_after: None }))
         });
-        if let Some((attempt, round)) = self.in_flight.remove(&id) {
+        if let Some((mut attempt, round)) = self.in_flight.remove(&id) {
+            self.end_trial(&mut attempt);
             self.handle_result(attempt, round, result).await;
         }
     }
@@ -242,6 +272,7 @@ impl<S: Sink> Delivery<S> {
                 warn(&self.name, "failed to commit delivery progress", &reason);
                 tokio::time::sleep(self.backoff.next(fastrand::u64(..))).await;
             }
+            self.sink_calls.forget_until(to);
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Attempt {
     pub(super) accepted_before: u64,
     /// The time of the first failure.
     pub(super) first_failure: Option<Instant>,
+    /// The next call is a trial (`trial.rs`).
+    pub(super) is_trial: bool,
 }
 
 impl Attempt {
@@ -34,7 +36,7 @@ impl Attempt {
 
 impl From<Chunk> for Attempt {
     fn from(chunk: Chunk) -> Self {
-        Self { chunk, failures: 0, accepted_before: 0, first_failure: None }
+        Self { chunk, failures: 0, accepted_before: 0, first_failure: None, is_trial: false }
     }
 }
 

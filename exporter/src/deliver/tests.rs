@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Barrier, Semaphore};
 use tokio::time::timeout;
 
+use super::calls::Calls;
 use super::chunk::tests::{body, names};
 use super::*;
 use crate::otlp::Signal;
@@ -103,6 +104,7 @@ impl World {
             window: window(4),
             reader: self.outbox.reader(0).unwrap(),
             dead_letters: self.dead_letters.clone(),
+            calls: Calls::open(self.dir.path()).of("fake"),
             metrics: self.metrics.clone(),
         };
         tokio::spawn(run(sink, source, stop));

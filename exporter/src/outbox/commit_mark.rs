@@ -7,17 +7,19 @@
 //! power loss it may be older, and then fewer batches are counted.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::watermarks::Watermarks;
+use crate::storage::Identity;
 
 /// The file of the mark. Without it, nothing is counted.
 #[derive(Debug)]
 pub(super) struct MarkFile {
+    path: PathBuf,
     file: Option<File>,
     written: Option<CommitMark>,
 }
@@ -46,7 +48,18 @@ impl MarkFile {
             file.take(LENGTH as u64 + 1).read_to_string(&mut text).ok()?;
             CommitMark::parse(&text)
         });
-        (Self { file, written: None }, mark)
+        (Self { path, file, written: None }, mark)
+    }
+
+    /// Creates the file again if another program has removed or replaced it.
+    pub(super) fn check(&mut self, watermarks: &Watermarks) {
+        let of = |metadata: io::Result<fs::Metadata>| metadata.ok().as_ref().map(Identity::of);
+        let is_open = self.file.as_ref().map(|file| of(file.metadata()));
+        if is_open != Some(of(fs::metadata(&self.path))) {
+            let dir = self.path.parent().unwrap_or(Path::new("."));
+            *self = Self::open(dir).0;
+            self.write(watermarks);
+        }
     }
 
     /// Writes the mark of a commit that is on disk.

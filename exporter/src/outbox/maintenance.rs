@@ -28,7 +28,7 @@ impl Writer {
                 self.is_shrinking |=
                     if self.reserve.is_full() { free > 0 } else { free > MIN_FREE_BYTES && free > used };
             }
-            Err(error) => self.log_error("failed to shrink the outbox", &error.to_string()),
+            Err(error) => self.log_error("failed to shrink the outbox", &self.reserve.reason(&error)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Writer {
             Err(error) => {
                 self.has_failed = true;
                 self.reserve.release_if_disk_full(&error, schema::KIND.name);
-                self.log_error("failed to shrink the outbox", &error.to_string());
+                self.log_error("failed to shrink the outbox", &self.reserve.reason(&error));
             }
         }
     }
@@ -90,7 +90,7 @@ impl Writer {
         }
         match result {
             Ok(left) => self.wal_bytes = left,
-            Err(error) => self.log_error("failed to checkpoint the outbox", &error.to_string()),
+            Err(error) => self.log_error("failed to checkpoint the outbox", &self.reserve.reason(&error)),
         }
         self.files.record_lengths();
     }

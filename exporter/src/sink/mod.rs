@@ -23,6 +23,9 @@ mod store;
 mod telemetry;
 mod zipkin;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use cloud_trace::CloudTrace;
 pub(crate) use otlp::Otlp;
 pub(crate) use stdout::Stdout;

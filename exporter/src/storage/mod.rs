@@ -1,6 +1,8 @@
 //! Files on disk: SQLite databases, corrupt ones that are moved away, and the reserve for a full disk.
 
+mod allocate;
 mod data_dir;
+mod disk_error;
 mod disk_reserve;
 mod open_files;
 pub(crate) mod quarantine;
@@ -9,4 +11,4 @@ pub(crate) mod sqlite;
 
 pub(crate) use data_dir::DataDir;
 pub(crate) use disk_reserve::{DISK_FULL, DiskReserve};
-pub(crate) use open_files::{Change, OpenFiles};
+pub(crate) use open_files::{Change, Identity, OpenFiles};

@@ -48,25 +48,10 @@ impl ShrinkBackoff {
 }
 
 impl Store {
-    /// Allocates the space of the WAL, if the disk has it. The WAL is never truncated below that.
-    ///
-    /// A transaction that fits into it then needs no space for the WAL on a full disk.
-    pub(super) fn allocate_wal(&self, _writer: &StoreWriter) {
-        let bytes = self.0.reserve.share_bytes();
-        let missing = bytes.saturating_sub(sqlite::wal_length(&self.0.path));
-        if missing == 0 || self.0.reserve.is_full() || self.0.reserve.free_bytes() < missing + bytes {
-            return;
-        }
-        if let Err(error) = sqlite::allocate_wal(&self.0.path, bytes) {
-            let error = error.to_string();
-            log::warn("failed to allocate the WAL of the store", &[("error", Value::Str(&error))]);
-        }
-    }
-
     /// Evicts the oldest traces until the file has this number of free bytes.
     pub(super) fn evict_until_free(&self, writer: &mut StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         // SQLite then writes the WAL from the beginning, which needs no space on the disk.
-        sqlite::checkpoint(&writer.connection, false)?;
+        checkpoint_if_possible(writer)?;
         let mut max_bytes = self.0.reserve.share_bytes() / 2;
         while let Some(wanted) = bytes.checked_sub(sqlite::free_bytes(&writer.connection)?)
             && wanted > 0
@@ -82,7 +67,7 @@ impl Store {
             let Some(evicted) = evicted else { break };
             writer.origins.clear();
             evicted.report(&self.0.metrics);
-            sqlite::checkpoint(&writer.connection, false)?;
+            checkpoint_if_possible(writer)?;
         }
         Ok(())
     }
@@ -111,7 +96,7 @@ impl Store {
         }
         if let Err(error) = self.try_shrink(writer, bytes) {
             self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
-            let error = error.to_string();
+            let error = self.0.reserve.reason(&error);
             log::warn("failed to shrink the store", &[("error", Value::Str(&error))]);
         }
     }
@@ -150,5 +135,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// Moves the WAL into the file. On a file system that copies what it overwrites, a full disk can prevent that: then the
+/// eviction goes on in the rest of the WAL.
+fn checkpoint_if_possible(writer: &StoreWriter) -> rusqlite::Result<()> {
+    match sqlite::checkpoint(&writer.connection, false) {
+        Err(error) if !sqlite::is_full(&error) => Err(error),
+        _ => Ok(()),
     }
 }

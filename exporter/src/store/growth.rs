@@ -9,6 +9,10 @@ use prost::Message;
 
 use super::tests::{large, open, request, resource, span, trace_id};
 use super::*;
+use crate::clock::unix_millis;
+use crate::metrics::ReasonLabel;
+use crate::otlp::Signal;
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 

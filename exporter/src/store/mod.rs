@@ -17,6 +17,8 @@
 //! Invariant: a log record is stored once: a record that equals a stored one of its trace in every field, including the
 //! time in nanoseconds, is a duplicate.
 
+mod allocation;
+mod append;
 mod eviction;
 mod items;
 mod log_records;
@@ -33,18 +35,17 @@ mod growth;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use rusqlite::{Connection, TransactionBehavior};
+use anyhow::Context;
+use rusqlite::Connection;
 
-use crate::clock::unix_millis;
-use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::Signal;
+use crate::log::{self, Value};
+use crate::metrics::Metrics;
 use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqlite};
 use eviction::ShrinkBackoff;
-use items::{Group, Item};
 use origins::Origins;
 
 pub(crate) use positions::{ReadPosition, ReadPositions};
@@ -79,6 +80,8 @@ struct Readers {
 #[derive(Debug)]
 struct StoreWriter {
     connection: Connection,
+    /// The file of the connection, to allocate space.
+    file: File,
     files: OpenFiles,
     origins: Origins,
     shrink_backoff: ShrinkBackoff,
@@ -94,8 +97,10 @@ impl Store {
         let connection = quarantine::open_or_replace(&path, &schema::KIND)?.skip_recovery()?;
         limit_wal(&connection, &reserve)?;
         let files = OpenFiles::of(&path, schema::KIND.access)?;
+        let file = allocation::open(&path).with_context(|| path.display().to_string())?;
         let writer = Mutex::new(StoreWriter {
             connection,
+            file,
             files,
             origins: Origins::default(),
             shrink_backoff: ShrinkBackoff::new(),
@@ -104,114 +109,6 @@ impl Store {
         let store = Self(Arc::new(Inner { data_dir, path, writer, readers, reserve, metrics }));
         store.allocate_wal(&store.writer());
         Ok(store)
-    }
-
-    /// Stores the items of these requests of one signal. After an error, some may be stored.
-    pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<(), WriteError> {
-        let mut without_trace = 0;
-        let mut group = Group::default();
-        for (index, body) in bodies.iter().enumerate() {
-            let decoded = items::decode(signal, index, body)?;
-            without_trace += decoded.without_trace;
-            for item in decoded.items {
-                group.push(item);
-                if group.bytes >= self.max_transaction_bytes() {
-                    self.append_items(&std::mem::take(&mut group).items)?;
-                }
-            }
-        }
-        self.append_items(&group.items)?;
-        // Not before the chunk is stored, because it is delivered again after an error.
-        let label = ReasonLabel { reason: "no trace" };
-        self.0.metrics.log_lines_skipped.get_or_create(&label).inc_by(without_trace);
-        Ok(())
-    }
-
-    /// Stores these items in one transaction, or in smaller ones if a full disk has no space for it.
-    fn append_items(&self, items: &[Item]) -> Result<(), WriteError> {
-        if items.is_empty() {
-            return Ok(());
-        }
-        let previous = [None].into_iter().chain(items.iter().map(Some));
-        let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
-        let result = self.write(bytes, |StoreWriter { connection, origins, .. }| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = write::insert_items(&transaction, origins, items, unix_millis())
-                .and_then(|()| transaction.commit());
-            if result.is_err() {
-                // The rollback may have removed the rows of these ids.
-                origins.clear();
-            }
-            result
-        });
-        match result {
-            Err(_) if items.len() > 1 && self.0.reserve.is_full() => {
-                let (first, second) = items.split_at(items.len() / 2);
-                self.append_items(first)?;
-                self.append_items(second)
-            }
-            result => result,
-        }
-    }
-
-    /// A transaction has to fit into the WAL that [`Self::allocate_wal`] has allocated.
-    fn max_transaction_bytes(&self) -> usize {
-        usize::try_from(self.0.reserve.share_bytes() / 2).unwrap_or(usize::MAX)
-    }
-
-    /// Returns the maximum size of one write. On a full disk, a write has to fit into a share of the reserve.
-    pub(crate) fn max_write_bytes(&self) -> usize {
-        usize::try_from(self.0.reserve.share_bytes() / 4).unwrap_or(usize::MAX)
-    }
-
-    /// Stores log lines, and the positions up to which their files have been read.
-    pub(crate) fn append_lines(
-        &self,
-        lines: &[LogLine],
-        positions: &[ReadPositions],
-    ) -> Result<(), WriteError> {
-        let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
-        self.write(bytes, |writer| {
-            let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write::insert_lines(&transaction, lines, unix_millis())?;
-            for positions in positions {
-                positions::save(&transaction, positions)?;
-            }
-            transaction.commit()
-        })
-    }
-
-    /// Writes about `bytes` bytes. On a full disk, the oldest traces are evicted first.
-    fn write(
-        &self,
-        bytes: usize,
-        write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
-    ) -> Result<(), WriteError> {
-        let mut writer = self.writer();
-        self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
-        let result = self.write_or_evict(&mut writer, bytes, write);
-        result.map_err(|error| WriteError::Database(self.0.reserve.reason(&error)))
-    }
-
-    fn write_or_evict(
-        &self,
-        writer: &mut StoreWriter,
-        bytes: usize,
-        write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        if !self.0.reserve.is_full() {
-            writer.shrink_backoff.reset();
-            match write(writer) {
-                Err(error) if self.0.reserve.release_if_disk_full(&error, schema::KIND.name) => {}
-                other => return other,
-            }
-        }
-        // The indexes need space, too.
-        self.evict_until_free(writer, 2 * bytes as u64 + self.0.reserve.share_bytes() / 4)?;
-        let result = write(writer);
-        // Frees space for the next writes. The result of this write does not depend on it.
-        self.shrink(writer, 2 * self.0.reserve.share_bytes());
-        result
     }
 
     /// Returns the positions up to which this file and its rotated files have been read.
@@ -242,6 +139,7 @@ impl Store {
     /// Evicts the oldest traces until the store is within this retention, and on a full disk until there is space for
     /// the reserve.
     pub(crate) fn evict(&self, retention: &Retention, now_ms: i64) -> rusqlite::Result<()> {
+        self.checkpoint(&self.writer());
         if self.0.reserve.is_full() {
             self.shrink(&mut self.writer(), self.0.reserve.required_bytes());
         } else {
@@ -270,6 +168,15 @@ impl Store {
         self.return_free_pages()
     }
 
+    /// Moves the WAL into the file. SQLite ignores the errors of its own checkpoints, so this one reports them.
+    fn checkpoint(&self, writer: &StoreWriter) {
+        if let Err(error) = sqlite::checkpoint(&writer.connection, false) {
+            self.0.reserve.release_if_disk_full(&error, schema::KIND.name);
+            let error = self.0.reserve.reason(&error);
+            log::warn("failed to checkpoint the store", &[("error", Value::Str(&error))]);
+        }
+    }
+
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let (reader, replacements) = {
             let mut readers = self.readers();
@@ -295,8 +202,9 @@ impl Store {
     fn reattach_if_detached(&self, writer: &mut StoreWriter) -> anyhow::Result<()> {
         let Some(reason) = writer.files.detached() else { return Ok(()) };
         self.0.data_dir.ensure_locked()?;
-        let StoreWriter { connection, files, origins, .. } = &mut *writer;
+        let StoreWriter { connection, file, files, origins, .. } = &mut *writer;
         reattach::reattach(connection, files, &self.0.path, &schema::KIND, &reason)?;
+        *file = allocation::open(&self.0.path).with_context(|| self.0.path.display().to_string())?;
         limit_wal(connection, &self.0.reserve)?;
         origins.clear();
         self.allocate_wal(writer);

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
+use crate::clock::unix_millis;
 use crate::otlp::Signal;
 
 pub(super) fn open() -> (tempfile::TempDir, Store, Arc<Metrics>) {

@@ -30,6 +30,8 @@ pub(crate) struct LogLine {
 pub(crate) enum WriteError {
     /// The database or its disk failed.
     Database(String),
+    /// The disk is full, and a smaller transaction can fit.
+    DiskFull(String),
     /// The file was removed or replaced, and a new one cannot be created.
     Detached(anyhow::Error),
     /// One of the requests cannot be decoded.
@@ -40,7 +42,9 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Detached(error) => write!(f, "{error:#}"),
-            Self::Database(reason) | Self::Undecodable(reason) => f.write_str(reason),
+            Self::Database(reason) | Self::DiskFull(reason) | Self::Undecodable(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }

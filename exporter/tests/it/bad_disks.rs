@@ -1,7 +1,6 @@
 //! Full disks, corrupt files and foreign files.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use prost::Message;
 
 use crate::harness::{Exporter, command, eventually, request, run_to_exit, span};
 use crate::receiver::{Answer, Receiver, Request, arrived, otlp, strict_otlp};
+use crate::small_disk::SmallDisk;
 
 /// Returns a request of 20 spans with unique ids and incompressible names.
 fn batch(n: u64) -> Vec<u8> {
@@ -29,61 +29,6 @@ fn batch(n: u64) -> Vec<u8> {
 
 fn trace(n: u64) -> String {
     format!("{:032x}", u128::from(n) + 1)
-}
-
-/// A small disk. Only its holder and the exporter see it, and it is removed on drop.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-    holder: Child,
-}
-
-impl SmallDisk {
-    fn new(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // In a user namespace, an unprivileged user may mount. The holder exits when its stdin is closed.
-        let mount = format!(
-            "mount -t tmpfs -o size={size} tmpfs '{}' && echo mounted && exec cat",
-            dir.path().display()
-        );
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--map-root-user", "sh", "-c", &mount])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare of util-linux");
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(
-            line, "mounted\n",
-            "a small disk is needed: run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
-        );
-        Self { dir, holder }
-    }
-
-    /// Starts the exporter with its data on this disk.
-    fn exporter(&self, options: &[&str]) -> Exporter {
-        let inner = command(self.dir.path());
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--user",
-            "--mount",
-            "--preserve-credentials",
-            "--target",
-            &self.holder.id().to_string(),
-        ]);
-        command.arg(inner.get_program()).args(inner.get_args()).args(options);
-        Exporter::spawn({
-            command.stdin(Stdio::null()).stdout(Stdio::piped());
-            command
-        })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
 }
 
 /// Sends until the disk is full. Returns the acknowledged batches.
@@ -274,4 +219,38 @@ fn a_database_of_another_program_is_rejected() {
     );
     assert_eq!(run_to_exit(command(dir.path())), (Some(1), expected));
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// Another program takes every byte that the exporter frees, also those of its reserve. The store goes on with the space
+/// that it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_goes_on_while_another_program_takes_all_free_space() {
+    let disk = SmallDisk::new("64m");
+    let logs = tempfile::NamedTempFile::new().unwrap();
+    let path = logs.path().to_str().unwrap();
+    let mut exporter = disk.exporter(&["--tail", path]);
+    let line = |n: u64| {
+        let (trace, message) = (trace(n), "x".repeat(20_000));
+        format!(r#"{{"severity":"INFO","message":"{message}","trace":"{trace}"}}"#)
+    };
+    let append = |n: u64| {
+        use std::io::Write;
+        writeln!(logs.as_file(), "{}", line(n)).unwrap();
+    };
+    (1..=700).for_each(&append);
+    exporter.trace(&trace(700), 0, 1).await;
+    let _competitor = disk.competitor();
+    // More than the write-ahead log holds.
+    for n in 701..=1_200 {
+        append(n);
+        if n % 50 == 0 {
+            let start = std::time::Instant::now();
+            exporter.trace(&trace(n), 0, 1).await;
+            println!("line {n} is stored after {:?}", start.elapsed());
+        }
+    }
+    exporter.line("logtracer-exporter - disk full");
+    let evicted = "logtracer_exporter_store_traces_evicted_total{reason=\"disk full\"}";
+    assert!(exporter.metric(evicted).await > 100.);
+    assert_eq!(exporter.get("/readyz").await.status(), 503);
 }

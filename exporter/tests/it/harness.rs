@@ -66,8 +66,15 @@ impl Exporter {
     }
 
     /// Starts the exporter, and waits for the log line with its addresses.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    #[track_caller]
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::try_spawn(command, |_| {}).expect("it is ready")
+    }
+
+    /// Starts the exporter, and passes on its process id. Returns `None` if it ends before it is ready.
+    pub(crate) fn try_spawn(mut command: Command, started: impl FnOnce(u32)) -> Option<Self> {
         let mut child = command.stderr(Stdio::inherit()).spawn().expect("the program starts");
+        started(child.id());
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -81,24 +88,28 @@ impl Exporter {
             view: String::new(),
             client: reqwest::Client::new(),
         };
-        let ready = exporter.line("logtracer-exporter - ready");
+        let ready = exporter.try_line("logtracer-exporter - ready")?;
         exporter.http = format!("http://{}", ready["http"].as_str().expect("an address"));
         exporter.grpc = format!("http://{}", ready["grpc"].as_str().expect("an address"));
         exporter.view = format!("http://{}", ready["view"].as_str().expect("an address"));
-        exporter
+        Some(exporter)
     }
 
     /// Waits for the log line with this message. Every line must be a JSON object.
     #[track_caller]
     pub(crate) fn line(&mut self, message: &str) -> Value {
+        self.try_line(message).unwrap_or_else(|| panic!("no line {message:?}"))
+    }
+
+    fn try_line(&mut self, message: &str) -> Option<Value> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(wait).unwrap_or_else(|_| panic!("no line {message:?}"));
+            let line = self.lines.recv_timeout(wait).ok()?;
             let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
             assert!(object["severity"].is_string() && object["time"].is_string(), "{line}");
             if object["message"] == message {
-                return object;
+                return Some(object);
             }
         }
     }
@@ -177,11 +188,29 @@ impl Exporter {
         value.expect("a field").parse().expect("a number")
     }
 
+    /// Returns the memory map of the process.
+    pub(crate) fn memory_maps(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/maps", self.child.id())).expect("it runs")
+    }
+
     /// Returns the processor time of the exporter in ticks, which are hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let fields = text.rsplit(')').next().expect("the name is in parentheses").split_whitespace();
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
+    /// Waits until everything in the outbox is delivered, or the process ends. Returns whether it still runs.
+    pub(crate) async fn drains(&mut self) -> bool {
+        let (child, url) = (&mut self.child, format!("{}/metrics", self.view));
+        eventually("an empty outbox, or the end", async || {
+            if child.try_wait().expect("a child").is_some() {
+                return Some(false);
+            }
+            let text = self.client.get(&url).send().await.ok()?.text().await.ok()?;
+            text.lines().any(|line| line == "logtracer_exporter_outbox_bytes 0").then_some(true)
+        })
+        .await
     }
 
     /// Kills the exporter with SIGKILL.

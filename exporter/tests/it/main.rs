@@ -1,13 +1,17 @@
 //! Tests of the whole program, on free ports of the loopback interface.
 
 mod admission;
+mod alerts;
 mod bad_disks;
 mod browser;
 mod clients;
 mod cloud_trace;
+mod crashes;
 mod credentials;
 mod damaged_wal;
+mod disk_faults;
 mod durability;
+mod faults;
 mod google;
 mod growth;
 mod harness;
@@ -21,6 +25,7 @@ mod protocols;
 mod receiver;
 mod removed_files;
 mod sinks;
+mod small_disk;
 mod startup;
 mod tailing;
 mod tailing_limits;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{Exporter, command, eventually, request, run_to_exit, span};
 use crate::receiver::{Answer, Receiver, arrived, otlp};
+use crate::small_disk::SmallDisk;
 
 /// A backend that is down at first.
 struct Backend {
@@ -231,4 +232,99 @@ async fn an_exporter_whose_directory_another_one_has_taken_exits() {
     assert_eq!(first.wait_for_exit().await.code(), Some(1));
     send(&second, 2).await;
     wait_until_ready(&second).await;
+}
+
+/// The mark is written after each commit, so a new one is complete.
+#[tokio::test]
+async fn a_removed_commit_mark_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    send(&exporter, 1).await;
+    let path = dir.path().join("outbox.mark");
+    let before = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    // Without traffic, too.
+    eventually("the mark", async || {
+        (fs::read_to_string(&path).ok()?.starts_with(&before[..20])).then_some(())
+    })
+    .await;
+    fs::write(dir.path().join("other"), "something else").unwrap();
+    fs::rename(dir.path().join("other"), &path).unwrap();
+    send(&exporter, 2).await;
+    eventually("the next mark", async || {
+        let mark = fs::read_to_string(&path).ok()?;
+        mark.starts_with("00000000000000000002 ").then_some(())
+    })
+    .await;
+}
+
+/// A program that truncates a mapped file ends each process that has mapped it.
+#[tokio::test]
+async fn no_file_of_the_data_directory_is_mapped_into_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    send(&exporter, 1).await;
+    exporter.trace(TRACE, 1, 0).await;
+    let maps = exporter.memory_maps();
+    assert!(maps.contains("logtracer-exporter"), "{maps}");
+    assert!(!maps.contains(dir.path().to_str().unwrap()), "{maps}");
+}
+
+/// The volume is unmounted under a running exporter. It goes on in the directory below.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unmounted_volume_loses_nothing() {
+    let backend = Backend::start().await;
+    let disk = SmallDisk::new("200m");
+    let sink = format!("otlp={}", backend.receiver.url);
+    let options = ["--sink", &sink, "--sink", "store"];
+    let mut exporter = disk.exporter(&options);
+    for id in 1..=5 {
+        send(&exporter, id).await;
+    }
+    exporter.trace(TRACE, 5, 0).await;
+    disk.unmount();
+    exporter.line("logtracer-exporter - lock file was removed or replaced, locked the data directory again");
+    for id in 6..=10 {
+        send(&exporter, id).await;
+    }
+    wait_until_ready(&exporter).await;
+    exporter.trace(TRACE, 10, 0).await;
+    exporter.kill();
+    let exporter = disk.exporter(&options);
+    exporter.trace(TRACE, 10, 0).await;
+    backend.wait_for(1..=10).await;
+    assert_eq!(exporter.metric("logtracer_exporter_outbox_batches_dropped_total").await, 0.);
+}
+
+/// An older backup is copied into the files of a running exporter. It loses batches, which are counted, and goes on.
+#[tokio::test]
+async fn a_backup_that_is_copied_over_open_files_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let backup = tempfile::tempdir().unwrap();
+    let backend = Backend::start().await;
+    let exporter = backend.exporter(dir.path());
+    let copy = |from: &Path, to: &Path| {
+        for name in ["outbox.db", "outbox.db-wal", "outbox.mark", "store.db", "store.db-wal"] {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    };
+    for id in 1..=5 {
+        send(&exporter, id).await;
+    }
+    copy(dir.path(), backup.path());
+    for id in 6..=20 {
+        send(&exporter, id).await;
+    }
+    copy(backup.path(), dir.path());
+    for id in 21..=25 {
+        send(&exporter, id).await;
+    }
+    wait_until_ready(&exporter).await;
+    backend.wait_for(21..=25).await;
+    let delivered = arrived(&backend.receiver.accepted()).len() as f64;
+    let dropped = exporter.metric("logtracer_exporter_outbox_batches_dropped_total").await;
+    assert!(delivered + dropped >= 25., "each batch is delivered or counted: {delivered}, {dropped}");
+    // The store takes new spans, too.
+    let stored = "logtracer_exporter_spans_delivered_total{sink=\"store\"}";
+    eventually("the store", async || (exporter.metric(stored).await + dropped >= 25.).then_some(())).await;
 }

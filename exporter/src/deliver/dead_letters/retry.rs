@@ -22,7 +22,7 @@ impl<S: Sink> Delivery<S> {
             self.open_letters.insert(letter.id, letter.items);
             let origin = Origin::DeadLetter(letter.id);
             let slice = Slice::new(origin, letter.items, letter.body);
-            self.queue.add(letter.signal, slice, Instant::now());
+            self.enqueue(letter.signal, slice, Instant::now());
         }
     }
 
@@ -33,6 +33,7 @@ impl<S: Sink> Delivery<S> {
             if *unsettled == 0 {
                 self.open_letters.remove(&id);
                 self.settled_letters.push(id);
+                self.sink_calls.forget_letter(id);
             }
         }
     }

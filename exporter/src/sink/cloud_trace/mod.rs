@@ -88,8 +88,11 @@ impl Sink for CloudTrace {
 
 impl CloudTrace {
     async fn send(&self, project: &ProjectId, body: Bytes) -> Result<http::Success, DeliveryError> {
-        let call = self.google.post(&format!("/v2/projects/{project}/traces:batchWrite")).await?;
-        http::send(call.header(CONTENT_TYPE, "application/json").body(http::body(body))).await
+        http::within_timeout(async {
+            let call = self.google.post(&format!("/v2/projects/{project}/traces:batchWrite")).await?;
+            http::send(call.header(CONTENT_TYPE, "application/json").body(http::body(body))).await
+        })
+        .await
     }
 
     /// Returns the project of all resources that have spans. A chunk with several projects has to be split.

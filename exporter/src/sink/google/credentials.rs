@@ -166,7 +166,36 @@ fn warn(error: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use google_cloud_auth::credentials::anonymous;
+    use axum::http::Extensions;
+    use google_cloud_auth::credentials::{CredentialsProvider, anonymous};
+
+    /// A token endpoint that accepts the connection, and nothing more.
+    #[derive(Debug)]
+    struct Hanging;
+
+    impl CredentialsProvider for Hanging {
+        async fn headers(&self, _: Extensions) -> Result<CacheableResource<HeaderMap>, CredentialsError> {
+            std::future::pending().await
+        }
+
+        async fn universe_domain(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_endpoint_that_hangs_is_a_timeout() {
+        let opened = Opened { adc: Adc::from(Hanging), at: Instant::now(), min_age: MIN_AGE };
+        let quota_project = "shop-1".parse().unwrap();
+        let source = TokenSource { scope: "", quota_project, opened: Mutex::new(opened) };
+        let credentials = Credentials { source: Some(source) };
+        let result = timeout(Duration::from_secs(20), credentials.headers()).await.unwrap();
+        let reason = "no token for Google Cloud: ".to_owned();
+        assert!(
+            matches!(&result, Err(DeliveryError::Unavailable { reason: got, .. }) if got.starts_with(&reason)),
+            "{result:?}"
+        );
+    }
 
     #[tokio::test]
     async fn credentials_whose_tokens_are_rejected_are_reopened_less_and_less_often() {

@@ -3,30 +3,32 @@
 mod error_body;
 mod status;
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use http_body_util::Full;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Body, Client, RequestBuilder, Response};
+use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 
 use crate::deliver::{DeliveryError, Denied};
 use crate::error_chain::error_chain;
 use error_body::ErrorBody;
-use status::{delivery_error, retry_after};
+use status::retry_after;
 
-/// The timeout of a call.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of a call: a token, the connection, the request and the whole response. Shorter in unit tests.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// The timeout of a new connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) const USER_AGENT: &str = concat!("logtracer-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// The size up to which a response is read.
-const MAX_RESPONSE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Returns a client with its own connections.
 pub(crate) fn client() -> anyhow::Result<Client> {
@@ -53,32 +55,73 @@ pub(crate) fn body(bytes: Bytes) -> Body {
     Body::wrap(Full::new(bytes))
 }
 
+/// Ends a call after [`CALL_TIMEOUT`], whatever the server does.
+pub(crate) async fn within_timeout<T>(
+    call: impl Future<Output = Result<T, DeliveryError>>,
+) -> Result<T, DeliveryError> {
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| {
+        let reason = format!("no complete response within {} s", CALL_TIMEOUT.as_secs());
+        Err(DeliveryError::Unavailable { reason, retry_after: None })
+    })
+}
+
 /// Sends a request, and returns the response if it is a success.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryError> {
     let unavailable = |reason| DeliveryError::Unavailable { reason, retry_after: None };
     let response = request.send().await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
-    let status = response.status();
-    let retry_after = retry_after(response.headers(), Timestamp::now());
-    let content_type = response.headers().get(CONTENT_TYPE);
-    let content = match response.headers().get(CONTENT_ENCODING) {
-        // It was not requested, and cannot be read.
-        Some(encoding) if encoding != "identity" => Content::Other,
-        _ => Content::of(content_type),
-    };
+    let (status, headers) = (response.status(), response.headers().clone());
     let (body, is_cut) =
         read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
-    if status.is_success() {
-        if content == Content::Html {
-            let reason = format!("HTTP {status}: an HTML page, not a response of the sink");
-            return Err(DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Call });
-        }
-        return Ok(Success { content, body, is_cut });
+    if !status.is_success() {
+        return Err(delivery_error(status, &headers, &body));
     }
+    match Content::of(&headers) {
+        Content::Html => Err(no_response_of_the_sink(status, retry_after(&headers, Timestamp::now()))),
+        content => {
+            let (content, body, is_cut) = decode(content, &headers, body, is_cut);
+            Ok(Success { content, body, is_cut })
+        }
+    }
+}
+
+/// Returns the meaning of an error response, whose body can be compressed, cut or anything else.
+pub(crate) fn delivery_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> DeliveryError {
+    let (content, body, _) = decode(Content::of(headers), headers, body.clone(), true);
     let error = match content {
         Content::Protobuf => ErrorBody::read_protobuf(&body),
         _ => ErrorBody::read(&body),
     };
-    Err(delivery_error(status, retry_after.or(error.retry_after), &error.message))
+    let retry_after = retry_after(headers, Timestamp::now()).or(error.retry_after);
+    status::delivery_error(status, retry_after, &error.message)
+}
+
+/// Returns the error for a success with a page for people.
+pub(crate) fn no_response_of_the_sink(status: StatusCode, retry_after: Option<Duration>) -> DeliveryError {
+    let reason = format!("HTTP {status}: an HTML page, not a response of the sink");
+    DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Call }
+}
+
+/// Decompresses a body. No compression was requested, and one that is not known leaves nothing to read.
+fn decode(content: Content, headers: &HeaderMap, body: Bytes, is_cut: bool) -> (Content, Bytes, bool) {
+    let encoding = headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    match encoding.to_ascii_lowercase().as_slice() {
+        b"identity" | b"" => (content, body, is_cut),
+        b"gzip" | b"x-gzip" => {
+            let (body, is_cut) = gunzip(&body, is_cut);
+            (content, body, is_cut)
+        }
+        _ => (Content::Other, Bytes::new(), is_cut),
+    }
+}
+
+/// Decompresses the beginning of a body. Returns it, and whether there is more or the rest cannot be read.
+pub(crate) fn gunzip(body: &[u8], is_cut: bool) -> (Bytes, bool) {
+    let mut bytes = Vec::new();
+    let decoder = MultiGzDecoder::new(body).take(MAX_RESPONSE_BYTES as u64 + 1);
+    let result = { decoder }.read_to_end(&mut bytes);
+    let is_cut = is_cut || result.is_err() || bytes.len() > MAX_RESPONSE_BYTES;
+    bytes.truncate(MAX_RESPONSE_BYTES);
+    (bytes.into(), is_cut)
 }
 
 /// A successful response.
@@ -101,9 +144,11 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    fn of(content_type: Option<&HeaderValue>) -> Self {
-        let essence =
-            content_type.and_then(|value| value.to_str().ok()?.split(';').next()).unwrap_or_default();
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let essence = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok()?.split(';').next())
+            .unwrap_or_default();
         match essence.trim().to_ascii_lowercase().as_str() {
             "application/x-protobuf" => Self::Protobuf,
             "application/json" => Self::Json,

@@ -1,29 +1,37 @@
 //! OTLP/gRPC: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
+//!
+//! The message stays bytes, and its response is read as one over HTTP: up to the same length, with the same meaning of
+//! what is no OTLP response. A client of tonic would reject a long response to spans that the receiver has accepted.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::{Buf, BufMut, Bytes};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
 use reqwest::Url;
-use reqwest::header::HeaderMap;
-use tonic::client::Grpc as Client;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::MetadataMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::super::body::BodyBudget;
-use super::super::http::{CALL_TIMEOUT, CONNECT_TIMEOUT, USER_AGENT, install_crypto};
-use super::http::{accepted, not_otlp};
+use super::super::http::{
+    CALL_TIMEOUT, CONNECT_TIMEOUT, Content, MAX_RESPONSE_BYTES, Success, USER_AGENT, delivery_error, gunzip,
+    install_crypto, no_response_of_the_sink, within_timeout,
+};
+use super::http::{not_otlp, read};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied};
 use crate::error_chain::error_chain;
 
-/// The size of a response. The delivery is not repeated because a long error message exceeds the default of 4 MiB.
-const MAX_RESPONSE_BYTES: usize = 16 << 20;
+/// The length of the prefix of a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -32,8 +40,6 @@ pub(crate) struct Grpc {
     channel: Channel,
     headers: HeaderMap,
     budget: BodyBudget,
-    /// Of a whole call.
-    timeout: Duration,
 }
 
 impl Grpc {
@@ -53,46 +59,121 @@ impl Grpc {
         if is_secure {
             endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
         }
-        Ok(Self {
-            channel: endpoint.connect_lazy(),
-            headers,
-            budget: BodyBudget::new(),
-            timeout: CALL_TIMEOUT,
-        })
+        Ok(Self { channel: endpoint.connect_lazy(), headers, budget: BodyBudget::new() })
     }
 
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
         // The endpoint's timeout ends with the headers of the response.
-        let call = tokio::time::timeout(self.timeout, self.call(body)).await;
-        call.unwrap_or_else(|_| {
-            let reason = format!("no complete response within {} s", self.timeout.as_secs_f64());
-            Err(DeliveryError::Unavailable { reason, retry_after: None })
-        })
+        within_timeout(self.call(body)).await
     }
 
     async fn call(&self, body: Bytes) -> Result<Accepted, DeliveryError> {
-        let mut client = Client::new(self.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
-        client
-            .ready()
+        let mut channel = self.channel.clone();
+        poll_fn(|context| channel.poll_ready(context))
             .await
             .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
-        let mut request = Request::new(body);
-        *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
-        request.set_timeout(self.timeout);
-        let response = client
-            .unary(request, PathAndQuery::from_static(EXPORT), Raw)
-            .await
-            .map_err(|status| delivery_error(&status))?;
-        match ExportTraceServiceResponse::decode(response.into_inner()) {
-            Ok(response) => Ok(accepted(response)),
-            Err(error) => Err(not_otlp(&error.to_string())),
+        let response = channel.call(self.request(&body)).await;
+        drop(body);
+        let response = response.map_err(|error| status_error(&Status::from_error(error.into())))?;
+        Response::read(response).await.map_err(|status| status_error(&status))?.accepted()
+    }
+
+    fn request(&self, message: &[u8]) -> http::Request<Body> {
+        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
+        frame.put_u8(0);
+        // A chunk is far smaller than 4 GiB.
+        frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        frame.put_slice(message);
+        let mut request = http::Request::new(Body::new(Full::new(frame.freeze())));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = http::Uri::from_static(EXPORT);
+        *request.headers_mut() = self.headers.clone();
+        let timeout = format!("{}m", CALL_TIMEOUT.as_millis());
+        for (name, value) in [
+            (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
+            (TE, HeaderValue::from_static("trailers")),
+            (ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip")),
+            (TIMEOUT, HeaderValue::try_from(timeout).unwrap_or(HeaderValue::from_static("30S"))),
+        ] {
+            request.headers_mut().insert(name, value);
         }
+        request
+    }
+}
+
+/// A response, of which the body is read as far as it is needed.
+struct Response {
+    status: http::StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    /// Set if the body is longer.
+    is_cut: bool,
+    trailers: HeaderMap,
+}
+
+impl Response {
+    /// Reads a response to its end, where its status is.
+    async fn read(response: http::Response<Body>) -> Result<Self, Status> {
+        let (head, mut body) = response.into_parts();
+        let (mut bytes, mut is_cut, mut trailers) = (BytesMut::new(), false, HeaderMap::new());
+        while let Some(frame) = body.frame().await {
+            match frame?.into_data() {
+                Ok(data) => {
+                    let free = (PREFIX + MAX_RESPONSE_BYTES).saturating_sub(bytes.len());
+                    is_cut |= data.len() > free;
+                    bytes.extend_from_slice(data.get(..free).unwrap_or(&data));
+                }
+                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+        let (status, headers, body) = (head.status, head.headers, bytes.freeze());
+        Ok(Self { status, headers, body, is_cut, trailers })
+    }
+
+    /// Returns the meaning of the response. A success has the status 0, so something that has no status was not sent by
+    /// the receiver.
+    fn accepted(self) -> Result<Accepted, DeliveryError> {
+        let status =
+            Status::from_header_map(&self.trailers).or_else(|| Status::from_header_map(&self.headers));
+        match status {
+            Some(status) if status.code() == Code::Ok => self.message(),
+            Some(status) => Err(status_error(&status)),
+            None if self.status != http::StatusCode::OK => {
+                Err(delivery_error(self.status, &self.headers, &self.body))
+            }
+            None if Content::of(&self.headers) == Content::Html => {
+                Err(no_response_of_the_sink(self.status, None))
+            }
+            None => Err(not_otlp("it has no grpc-status")),
+        }
+    }
+
+    /// Reads the message of a success. A message that is compressed in an unknown way is not read.
+    fn message(self) -> Result<Accepted, DeliveryError> {
+        let Self { headers, mut body, mut is_cut, .. } = self;
+        if body.is_empty() {
+            return Ok(Accepted::default());
+        }
+        let Some((&[flag, ..], _)) = body.split_first_chunk::<PREFIX>() else {
+            return Err(not_otlp("it is shorter than the prefix of a message"));
+        };
+        body = body.split_off(PREFIX);
+        let content = match (flag, headers.get(ENCODING)) {
+            (0, _) => Content::Protobuf,
+            (1, Some(encoding)) if encoding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
+                (body, is_cut) = gunzip(&body, is_cut);
+                Content::Protobuf
+            }
+            (1, Some(_)) => Content::Other,
+            _ => return Err(not_otlp("its first byte is neither 0 nor 1")),
+        };
+        read(Success { content, body, is_cut })
     }
 }
 
 /// Returns the meaning of a status, by the OTLP/gRPC specification.
-fn delivery_error(status: &Status) -> DeliveryError {
+fn status_error(status: &Status) -> DeliveryError {
     let name = format!("{:?}", status.code());
     let mut reason = if status.message().is_empty() {
         format!("gRPC {name}")
@@ -135,91 +216,14 @@ fn is_too_large(message: &str) -> bool {
         .any(|phrase| message.contains(phrase))
 }
 
-/// A codec for messages that are encoded already.
-#[derive(Debug, Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::{Origin, Slice};
-    use crate::otlp::Signal;
     use tonic_types::ErrorDetails;
-
-    /// A body that never ends, without a byte.
-    struct Endless;
-
-    impl axum::body::HttpBody for Endless {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-            std::task::Poll::Pending
-        }
-    }
-
-    /// The headers of a response of gRPC arrive, and then nothing.
-    #[tokio::test]
-    async fn a_response_without_an_end_is_a_timeout() {
-        use axum::body::Body;
-        use axum::http::Response;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let endless = async || {
-            let body = Body::new(Endless);
-            Response::builder().header("content-type", "application/grpc").body(body).unwrap()
-        };
-        let server = tokio::spawn(axum::serve(listener, axum::Router::new().fallback(endless)).into_future());
-        let url = Url::parse(&format!("grpc://{address}")).unwrap();
-        let timeout = Duration::from_millis(300);
-        let grpc = Grpc { timeout, ..Grpc::new(&url, HeaderMap::new()).unwrap() };
-        let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), 1, Bytes::new()));
-        let result = tokio::time::timeout(Duration::from_secs(20), grpc.deliver(&chunk)).await;
-        let reason = "no complete response within 0.3 s".to_owned();
-        assert_eq!(result.unwrap(), Err(DeliveryError::Unavailable { reason, retry_after: None }));
-        server.abort();
-    }
 
     #[test]
     fn each_code_has_its_error() {
-        let kind_of = |status: &Status| match delivery_error(status) {
+        let kind_of = |status: &Status| match status_error(status) {
             DeliveryError::Unavailable { retry_after, .. } => ("later", retry_after),
             DeliveryError::AccessDenied { retry_after, .. } => ("denied", retry_after),
             DeliveryError::Failed { retry_after, .. } => ("perhaps", retry_after),

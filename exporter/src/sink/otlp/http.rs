@@ -43,7 +43,7 @@ pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepte
 }
 
 /// Reads a success. Many receivers send no body, or a word. A body with a content type of OTLP has to be an OTLP response.
-fn read(Success { content, body, is_cut }: Success) -> Result<Accepted, DeliveryError> {
+pub(super) fn read(Success { content, body, is_cut }: Success) -> Result<Accepted, DeliveryError> {
     let response = match content {
         _ if body.is_empty() => Ok(ExportTraceServiceResponse::default()),
         // Without its end, it cannot be decoded. The spans are delivered nevertheless.
@@ -132,7 +132,7 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
 }
 
 /// Returns what the receiver has accepted and rejected.
-pub(super) fn accepted(response: ExportTraceServiceResponse) -> Accepted {
+fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     let rejected = response.partial_success.filter(|partial| partial.rejected_spans > 0);
     let rejected = rejected.map(|partial| RejectedItems {
         items: u32::try_from(partial.rejected_spans).unwrap_or(u32::MAX),

@@ -19,6 +19,7 @@ use super::body::BodyBudget;
 use super::cloud_trace::split_by_project;
 use super::google::project::{self, ProjectId};
 use super::google::{Access, Google, Service};
+use super::http::within_timeout;
 use super::limits::LARGE;
 use super::otlp;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
@@ -51,8 +52,8 @@ impl Sink for Telemetry {
         // A resource gets a project.
         let max_bytes = 2 * chunk.bytes();
         let (project, body) = self.budget.make(max_bytes, || self.prepare(chunk)).await?;
-        let call = self.google.post("/v1/traces").await?;
-        let sent = otlp::http::send(call, body).await;
+        let call = async { otlp::http::send(self.google.post("/v1/traces").await?, body).await };
+        let sent = within_timeout(call).await;
         sent.inspect(|_| self.google.record_accepted())
             .map_err(|error| self.google.adjust_access_denied(&project, error))
     }

@@ -8,16 +8,19 @@
 //! when less than one share (a sixth of the reserve) is free. Until the reserve can be created again, the outbox rejects
 //! new batches, and the store and the dead letters evict their oldest data before they write new data.
 
+mod diagnosis;
+
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{ErrorCode, ffi};
-use rustix::fs::{FallocateFlags, OFlags, StatVfsMountFlags, fallocate, statvfs};
+use rustix::fs::{OFlags, statvfs};
 
+use super::allocate::allocate;
+use super::disk_error::is_lack_of_space;
 use crate::log::{self, Value};
 
 /// The text for a full disk in logs and errors.
@@ -130,53 +133,6 @@ impl DiskReserve {
         self.0.bytes + self.share_bytes()
     }
 
-    /// Deletes the reserve if a full disk is the cause of this error. Returns whether it is.
-    pub(crate) fn release_if_disk_full(&self, error: &rusqlite::Error, database: &str) -> bool {
-        let is_full = match possible_cause(error) {
-            Some(Cause::FullDisk) => self.is_full() || !self.has_space(self.share_bytes()),
-            Some(Cause::FullDiskOrIoError) => !self.has_space(PROBE_BYTES),
-            None => false,
-        };
-        if is_full {
-            self.release(database);
-        }
-        is_full
-    }
-
-    /// Returns the text of an error in logs and responses.
-    pub(crate) fn reason(&self, error: &rusqlite::Error) -> String {
-        use ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
-        let can_be_read_only =
-            matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly | SystemIoFailure));
-        if can_be_read_only && self.is_read_only() {
-            return format!("read-only file system ({error})");
-        }
-        error.to_string()
-    }
-
-    fn is_read_only(&self) -> bool {
-        let is_mounted_so =
-            statvfs(self.dir()).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
-        is_mounted_so || matches!(self.probe(1), Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem)
-    }
-
-    /// Returns whether this number of bytes can be written. A quota can be exceeded although the disk has free bytes.
-    fn has_space(&self, bytes: u64) -> bool {
-        if self.free_bytes() < bytes {
-            return false;
-        }
-        let probed = self.probe(bytes).map_err(|error| error.kind());
-        !matches!(probed, Err(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
-    }
-
-    /// Tries to allocate this number of bytes.
-    fn probe(&self, bytes: u64) -> io::Result<()> {
-        let path = self.dir().join("reserve.probe");
-        let result = File::create(&path).and_then(|file| allocate(&file, 0, bytes));
-        let _ = fs::remove_file(path);
-        result
-    }
-
     fn dir(&self) -> &Path {
         self.0.path.parent().unwrap_or(Path::new("."))
     }
@@ -237,9 +193,10 @@ impl DiskReserve {
         state.last_try = Instant::now();
         state.problem = self.create().err().map(|error| {
             let _ = fs::remove_file(&self.0.path);
-            match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::DiskFull,
-                _ => Problem::Other(format!("failed to create {}: {error}", self.0.path.display())),
+            if is_lack_of_space(&error) {
+                Problem::DiskFull
+            } else {
+                Problem::Other(format!("failed to create {}: {error}", self.0.path.display()))
             }
         });
         if let Some(problem) = &state.problem {
@@ -296,46 +253,10 @@ impl DiskReserve {
     }
 }
 
-/// Appends allocated zeros to a file of this length: a sparse file would take no disk space.
-pub(super) fn allocate(mut file: &File, length: u64, bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), length, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            let zeros = vec![0; 1 << 20];
-            let mut left = bytes;
-            while left > 0 {
-                let length = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
-                file.write_all(zeros.get(..length).unwrap_or_default())?;
-                left -= length as u64;
-            }
-            Ok(())
-        }
-        result => Ok(result?),
-    }
-}
-
-/// The possible causes of an error of SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    FullDisk,
-    FullDiskOrIoError,
-}
-
-/// Returns the possible cause, or `None` if it is not a full disk.
-///
-/// SQLite reports an exceeded quota as a write error, and missing space for the `-shm` file as an error of that file. A
-/// damaged disk causes the same errors.
-fn possible_cause(error: &rusqlite::Error) -> Option<Cause> {
-    const AMBIGUOUS: [i32; 3] =
-        [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
-    let error = error.sqlite_error()?;
-    if error.code == ErrorCode::DiskFull {
-        return Some(Cause::FullDisk);
-    }
-    AMBIGUOUS.contains(&error.extended_code).then_some(Cause::FullDiskOrIoError)
-}
-
 #[cfg(test)]
 mod tests {
+    use rusqlite::ffi;
+
     use super::*;
 
     #[test]
@@ -366,33 +287,6 @@ mod tests {
 
     fn failure(code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
-    }
-
-    #[test]
-    fn only_a_lack_of_space_is_a_full_disk() {
-        let dir = tempfile::tempdir().unwrap();
-        let reserve = DiskReserve::small(dir.path());
-        let share = reserve.share_bytes();
-        for (code, free_bytes, is_full) in [
-            (ffi::SQLITE_FULL, 0, true),
-            (ffi::SQLITE_FULL, share - 1, true),
-            (ffi::SQLITE_FULL, u64::MAX, false),
-            // EDQUOT, or EIO and EROFS, which do not change the free bytes.
-            (ffi::SQLITE_IOERR_WRITE, 0, true),
-            (ffi::SQLITE_IOERR_SHMSIZE, 0, true),
-            (ffi::SQLITE_IOERR_WRITE, share - 1, false),
-            (ffi::SQLITE_IOERR_SHMSIZE, share - 1, false),
-            (ffi::SQLITE_IOERR_SHMMAP, u64::MAX, false),
-            (ffi::SQLITE_IOERR_FSYNC, 0, false),
-            (ffi::SQLITE_IOERR_READ, 0, false),
-            (ffi::SQLITE_READONLY, 0, false),
-            (ffi::SQLITE_CORRUPT, 0, false),
-        ] {
-            *reserve.0.simulated_free_bytes.lock().unwrap() = Some(free_bytes);
-            assert_eq!(reserve.release_if_disk_full(&failure(code), "store"), is_full, "{code} {free_bytes}");
-            assert_eq!(reserve.is_full(), is_full, "{code} {free_bytes}");
-            reserve.clear();
-        }
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! Appends spans, log records and log lines: in transactions that fit into the WAL, to space that is allocated before.
+
+use bytes::Bytes;
+use rusqlite::TransactionBehavior;
+
+use super::items::{self, Group, Item};
+use super::positions::{self, ReadPositions};
+use super::write::{self, LogLine, WriteError};
+use super::{Store, StoreWriter, schema};
+use crate::clock::unix_millis;
+use crate::metrics::ReasonLabel;
+use crate::otlp::Signal;
+use crate::storage::sqlite;
+
+impl Store {
+    /// Stores the items of these requests of one signal. After an error, some may be stored.
+    pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<(), WriteError> {
+        let mut without_trace = 0;
+        let mut group = Group::default();
+        for (index, body) in bodies.iter().enumerate() {
+            let decoded = items::decode(signal, index, body)?;
+            without_trace += decoded.without_trace;
+            for item in decoded.items {
+                group.push(item);
+                if group.bytes >= self.max_transaction_bytes() {
+                    self.append_items(&std::mem::take(&mut group).items)?;
+                }
+            }
+        }
+        self.append_items(&group.items)?;
+        // Not before the chunk is stored, because it is delivered again after an error.
+        let label = ReasonLabel { reason: "no trace" };
+        self.0.metrics.log_lines_skipped.get_or_create(&label).inc_by(without_trace);
+        Ok(())
+    }
+
+    /// Stores these items in one transaction, or in smaller ones if a full disk has no space for it.
+    fn append_items(&self, items: &[Item]) -> Result<(), WriteError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let previous = [None].into_iter().chain(items.iter().map(Some));
+        let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
+        let result = self.write(bytes, |StoreWriter { connection, origins, .. }| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = write::insert_items(&transaction, origins, items, unix_millis())
+                .and_then(|()| transaction.commit());
+            if result.is_err() {
+                // The rollback may have removed the rows of these ids.
+                origins.clear();
+            }
+            result
+        });
+        match result {
+            Err(WriteError::DiskFull(_)) if items.len() > 1 => {
+                let (first, second) = items.split_at(items.len() / 2);
+                self.append_items(first)?;
+                self.append_items(second)
+            }
+            result => result,
+        }
+    }
+
+    /// A transaction has to fit into the WAL that [`Self::allocate_wal`] has allocated.
+    fn max_transaction_bytes(&self) -> usize {
+        usize::try_from(self.0.reserve.share_bytes() / 2).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the maximum size of one write. On a full disk, a write has to fit into a share of the reserve.
+    pub(crate) fn max_write_bytes(&self) -> usize {
+        usize::try_from(self.0.reserve.share_bytes() / 4).unwrap_or(usize::MAX)
+    }
+
+    /// Stores log lines, and the positions up to which their files have been read.
+    pub(crate) fn append_lines(
+        &self,
+        lines: &[LogLine],
+        positions: &[ReadPositions],
+    ) -> Result<(), WriteError> {
+        let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
+        self.write(bytes, |writer| {
+            let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            write::insert_lines(&transaction, lines, unix_millis())?;
+            for positions in positions {
+                positions::save(&transaction, positions)?;
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Writes about `bytes` bytes. On a full disk, the oldest traces are evicted first.
+    fn write(
+        &self,
+        bytes: usize,
+        write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
+    ) -> Result<(), WriteError> {
+        let mut writer = self.writer();
+        self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
+        let result = self.write_or_evict(&mut writer, bytes, write);
+        result.map_err(|error| {
+            let reason = self.0.reserve.reason(&error);
+            if sqlite::is_full(&error) { WriteError::DiskFull(reason) } else { WriteError::Database(reason) }
+        })
+    }
+
+    fn write_or_evict(
+        &self,
+        writer: &mut StoreWriter,
+        bytes: usize,
+        write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        // The indexes need space, too.
+        let needed = 2 * bytes as u64 + self.0.reserve.share_bytes() / 4;
+        if !self.0.reserve.is_full() {
+            writer.shrink_backoff.reset();
+            if let Some(result) = self.write_and_grow(writer, needed, &write) {
+                return result;
+            }
+        }
+        self.limit_to_file(writer)?;
+        self.evict_until_free(writer, needed)?;
+        let result = write(writer);
+        // Frees space for the next writes. The result of this write does not depend on it.
+        self.shrink(writer, 2 * self.0.reserve.share_bytes());
+        result
+    }
+
+    /// Writes about this number of bytes to a file that grows. Returns `None` if the disk is full.
+    fn write_and_grow(
+        &self,
+        writer: &mut StoreWriter,
+        bytes: u64,
+        write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
+    ) -> Option<rusqlite::Result<()>> {
+        let mut result = Ok(());
+        // The number of bytes is an estimate.
+        for allocated in [bytes, 4 * bytes, 16 * bytes] {
+            result = self.allocate(writer, allocated);
+            if self.0.reserve.is_full() {
+                return None;
+            }
+            result = result.and_then(|()| write(writer));
+            match &result {
+                Err(error) if self.0.reserve.release_if_disk_full(error, schema::KIND.name) => return None,
+                Err(error) if sqlite::is_full(error) => {}
+                _ => break,
+            }
+        }
+        Some(result)
+    }
+}

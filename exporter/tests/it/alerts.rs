@@ -1,0 +1,28 @@
+//! The metrics of the alerts in docs/operations.md.
+
+use std::time::Duration;
+
+use crate::harness::{eventually, request, span};
+use crate::receiver::{Receiver, strict_otlp};
+use crate::sinks::{TRACE, exporter};
+
+/// The expression of the alert `LogtracerSinkAcceptsNothing` (docs/operations.md), with a shorter time.
+#[tokio::test]
+async fn a_sink_that_accepts_nothing_is_seen_in_the_metrics() {
+    let good = Receiver::start(strict_otlp).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (good_name, down_name) = (format!("otlp={}", good.url), "zipkin=http://127.0.0.1:9");
+    let exporter = exporter(dir.path(), &[&good_name, down_name]);
+    let metric = async |name: &str, sink: &str| {
+        exporter.metric(&format!("logtracer_exporter_sink_{name}{{sink=\"{sink}\"}}")).await
+    };
+    let started = metric("last_delivery_timestamp_seconds", down_name).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60. ..=now).contains(&started), "{started}");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "work", 0, 1)])).await;
+    eventually("a span", async || (metric("lag_batches", &good_name).await == 0.).then_some(())).await;
+    assert!(metric("last_delivery_timestamp_seconds", &good_name).await > started);
+    assert_eq!(metric("last_delivery_timestamp_seconds", down_name).await, started);
+    assert_eq!(metric("lag_batches", down_name).await, 1.);
+}
