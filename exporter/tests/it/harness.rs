@@ -184,6 +184,11 @@ impl Exporter {
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
     }
 
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
