@@ -4,22 +4,27 @@
 //! in JSON ([`super::json`]). Known messages are only nested and copied, never decoded.
 
 use super::check::{MAX_DECODED_BYTES, MAX_DEPTH};
+use super::json::text_bytes;
 use super::left_out::{LeftOut, Reason};
 use super::output::{Open, Output};
 use super::schema::{Kind, MessageType};
 use super::signal::Signal;
 use super::wire::{Value, read_field};
 
-/// Writes a request again.
-///
-/// The result is at most three times as long, because U+FFFD has three bytes, and at most about
-/// [`MAX_DECODED_BYTES`] long.
+/// Returns an upper limit for the length of a mended body. Each byte that is not UTF-8 can become U+FFFD, of three
+/// bytes, and a number of elements that were left out can be longer than the element.
+pub(crate) fn written_bytes(body: &[u8]) -> usize {
+    let replaced = body.iter().filter(|byte| !byte.is_ascii()).count();
+    (body.len() + body.len() / 2 + 2 * replaced + 64).min(MAX_DECODED_BYTES)
+}
+
+/// Writes a request again. It takes memory for [`written_bytes`].
 ///
 /// # Errors
 ///
 /// The outermost message is malformed, or has none of the fields of a request, or the result is too long.
 pub(crate) fn mend(signal: Signal, body: &[u8]) -> Result<(Vec<u8>, LeftOut), Reason> {
-    let mut mender = Mender { output: Output::with_capacity(body.len()), is_full: false };
+    let mut mender = Mender { output: Output::with_capacity(written_bytes(body)), is_full: false };
     let result = mender.message(signal.request_type(), body, 0);
     if mender.is_full {
         return Err(Reason::OutOfRange);
@@ -38,6 +43,8 @@ fn has_resources(mut body: &[u8]) -> bool {
     std::iter::from_fn(|| read_field(&mut body).ok()).any(|(number, _)| number == 1)
 }
 
+const REPLACEMENT: &str = "\u{fffd}";
+
 struct Mender {
     output: Output,
     /// True if the result is too long.
@@ -51,16 +58,17 @@ impl Mender {
         }
         let mut open = Open::default();
         while !rest.is_empty() {
-            if self.output.bytes.len() > MAX_DECODED_BYTES {
-                self.is_full = true;
-                return Err(Reason::OutOfRange);
-            }
             let (number, value) = read_field(&mut rest)?;
             let field = message.field(number);
             // Without its known fields, a request with unknown ones would not be one.
             if depth == 0 && matches!(field.kind, Kind::Any) {
                 continue;
             }
+            self.reserve(match (value, field.kind) {
+                (Value::Bytes(bytes), Kind::Text) => text_bytes(bytes),
+                (Value::Bytes(bytes), Kind::Bytes | Kind::Id | Kind::Any) => bytes.len(),
+                _ => 0,
+            })?;
             let (start, result) = match (value, field.kind) {
                 (Value::Bytes(bytes), Kind::Message(inner)) => {
                     let start = self.output.start(number);
@@ -71,6 +79,14 @@ impl Mender {
             self.output.finish(start, (message, &mut open), field, result)?;
         }
         self.output.complete(message, &open)
+    }
+
+    /// Fails if the result becomes too long.
+    fn reserve(&mut self, bytes: usize) -> Result<(), Reason> {
+        /// Keys, lengths and numbers that are written around it.
+        const MARGIN: usize = 1 << 10;
+        self.is_full |= self.output.bytes.len() + bytes + MARGIN > MAX_DECODED_BYTES;
+        if self.is_full { Err(Reason::OutOfRange) } else { Ok(()) }
     }
 
     fn scalar(
@@ -92,7 +108,14 @@ impl Mender {
             Value::Fixed64(value) => self.output.fixed64(number, value),
             Value::Fixed32(value) => self.output.fixed32(number, value),
             Value::Bytes(bytes) if matches!(kind, Kind::Text) => {
-                self.output.delimited(number, String::from_utf8_lossy(bytes).as_bytes());
+                let start = self.output.start(number);
+                for chunk in bytes.utf8_chunks() {
+                    self.output.bytes.extend_from_slice(chunk.valid().as_bytes());
+                    if !chunk.invalid().is_empty() {
+                        self.output.bytes.extend_from_slice(REPLACEMENT.as_bytes());
+                    }
+                }
+                self.output.close(start);
             }
             Value::Bytes(bytes) => {
                 open.ids.record(owner.role, number, bytes);

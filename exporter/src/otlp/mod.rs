@@ -9,6 +9,7 @@
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
+//!  severity    severity numbers and names to Cloud Logging's severities
 //! ```
 //!
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
@@ -22,6 +23,7 @@ pub(crate) mod left_out;
 pub(crate) mod mend;
 mod output;
 mod schema;
+pub(crate) mod severity;
 mod signal;
 mod wire;
 

@@ -106,7 +106,7 @@ impl Output {
                 self.bytes.truncate(start.key_at);
                 self.items = start.items;
             } else {
-                self.close(start.length_at);
+                self.close(start);
             }
         }
         match result {
@@ -146,8 +146,8 @@ impl Output {
         Ok(())
     }
 
-    /// Writes the length of a message in front of its bytes.
-    fn close(&mut self, length_at: usize) {
+    /// Writes the length of a message or of a text in front of its bytes.
+    pub(super) fn close(&mut self, Start { length_at, .. }: Start) {
         let length = self.bytes.len() - length_at - 1;
         match u8::try_from(length) {
             Ok(short) if short < 0x80 => {

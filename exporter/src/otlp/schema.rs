@@ -316,3 +316,7 @@ static SEVERITIES: &[&str] = &[
     "SEVERITY_NUMBER_FATAL3",
     "SEVERITY_NUMBER_FATAL4",
 ];
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

@@ -36,8 +36,11 @@ impl Budget {
 
     /// Waits until this many bytes are free to decode a body.
     pub(super) async fn acquire_decoding(&self, bytes: usize) -> Result<Permit, RequestError> {
+        if bytes > DECODING_BYTES {
+            return Err(RequestError::TooLargeDecoded);
+        }
         let mut permit = self.decoding.permit();
-        permit.grow_to(bytes.min(DECODING_BYTES)).await?;
+        permit.grow_to(bytes).await?;
         Ok(permit)
     }
 }

@@ -3,6 +3,7 @@
 //! A valid protobuf body is stored unchanged: [`check::check`] reads it without decoding it.
 //! JSON, and a protobuf body with invalid parts, is written again, with a permit for the memory that this takes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -61,48 +62,81 @@ impl Format {
     }
 }
 
-/// Turns a request into a batch. The returned permit is that of `body`.
+/// What the first pass over a body finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// The body can be stored unchanged.
+    Valid { items: u32 },
+    /// The body has to be written again, which takes at most this memory beside the body.
+    Rewrite { max_bytes: usize },
+}
+
+/// Turns a request into a batch. The returned permit is for the body of the batch.
+///
+/// Permits go along with work on another thread, because that continues if the request is cancelled.
 pub(super) async fn decode(
     budget: &Budget,
     format: Format,
     body: BufferedBody,
 ) -> Result<(ValidBatch, Permit), RequestError> {
-    let BufferedBody { bytes, permit } = body;
-    let body = bytes.clone();
-    let (valid_items, decoded_bytes) = spawn_if_large(bytes.len(), move || check_body(format, &body)).await?;
-    if let Some(items) = valid_items {
-        let left_out = LeftOut::default();
-        return Ok((ValidBatch { signal: format.signal(), body: bytes, items, left_out }, permit));
+    let (mut body, checked) = spawn_if_large(body.bytes.len(), move || {
+        let checked = check_body(format, &body.bytes)?;
+        Ok((body, checked))
+    })
+    .await?;
+    let mut max_bytes = match checked {
+        Checked::Valid { items } => {
+            let BufferedBody { bytes, permit } = body;
+            let left_out = LeftOut::default();
+            return Ok((ValidBatch { signal: format.signal(), body: bytes, items, left_out }, permit));
+        }
+        Checked::Rewrite { max_bytes } => max_bytes,
+    };
+    loop {
+        let decoding_permit = budget.acquire_decoding(max_bytes).await?;
+        let (returned, result) = spawn_if_large(body.bytes.len(), move || {
+            let result = rewrite(format, &body.bytes, max_bytes);
+            Ok(((body, decoding_permit), result))
+        })
+        .await?;
+        let _until_the_body_is_replaced;
+        (body, _until_the_body_is_replaced) = returned;
+        match result {
+            // Unusual spans take more than expected.
+            Err(RequestError::TooLargeDecoded)
+                if format == Format::Zipkin && max_bytes < MAX_DECODED_BYTES =>
+            {
+                max_bytes = MAX_DECODED_BYTES;
+            }
+            Err(error) => return Err(error),
+            Ok((bytes, items, left_out)) => {
+                let BufferedBody { bytes, permit } = body.replaced_by(bytes)?;
+                return Ok((ValidBatch { signal: format.signal(), body: bytes, items, left_out }, permit));
+            }
+        }
     }
-    let decoding_permit = budget.acquire_decoding(decoded_bytes).await?;
-    let decoded = spawn_if_large(decoded_bytes, move || {
-        let _until_it_is_written = decoding_permit;
-        rewrite(format, &bytes)
-    });
-    Ok((decoded.await?, permit))
 }
 
-/// Returns the number of items if the body can be stored unchanged, and the memory that writing it again takes otherwise.
-fn check_body(format: Format, body: &[u8]) -> Result<(Option<u32>, usize), RequestError> {
+pub(super) fn check_body(format: Format, body: &[u8]) -> Result<Checked, RequestError> {
     if let Format::Protobuf(signal) = format {
         return match check::check(signal, body) {
-            CheckResult::Valid { items } => Ok((Some(items), 0)),
-            // The result is longer than the body if a text is not UTF-8.
-            CheckResult::Invalid => Ok((None, 2 * body.len())),
+            CheckResult::Valid { items } => Ok(Checked::Valid { items }),
+            CheckResult::Invalid => Ok(Checked::Rewrite { max_bytes: mend::written_bytes(body) }),
             result => Err(request_error(result)),
         };
     }
     let text_bytes = json::text_bytes(body);
     // Text that is UTF-8 is not copied.
     let copied_bytes = if text_bytes == body.len() { 0 } else { text_bytes };
-    if copied_bytes > MAX_DECODED_BYTES {
-        return Err(RequestError::TooLargeDecoded);
-    }
     let written_bytes = match format {
-        Format::Zipkin => zipkin::written_bytes(body),
-        _ => text_bytes,
+        Format::Zipkin => zipkin::usual_bytes(text_bytes),
+        _ => json::written_bytes(text_bytes),
     };
-    Ok((None, copied_bytes + written_bytes))
+    // The syntax is checked before anything is written.
+    let max_bytes = copied_bytes + written_bytes.max(json::check_bytes(body));
+    Ok(Checked::Rewrite {
+        max_bytes: if format == Format::Zipkin { max_bytes.min(MAX_DECODED_BYTES) } else { max_bytes },
+    })
 }
 
 /// Converts a result other than [`CheckResult::Valid`].
@@ -113,8 +147,12 @@ fn request_error(result: CheckResult) -> RequestError {
     }
 }
 
-/// Writes a request as protobuf, without the parts that are invalid.
-fn rewrite(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
+/// Writes a request as protobuf, without the parts that are invalid. Returns it with the number of its items.
+pub(super) fn rewrite(
+    format: Format,
+    body: &[u8],
+    max_bytes: usize,
+) -> Result<(Vec<u8>, u32, LeftOut), RequestError> {
     let (body, left_out) = match format {
         Format::Protobuf(signal) => mend::mend(signal, body).map_err(|reason| match reason {
             Reason::OutOfRange => RequestError::TooLargeDecoded,
@@ -124,7 +162,10 @@ fn rewrite(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
             json::to_protobuf(signal, &json::text(body)).map_err(|error| format.malformed(error))?
         }
         Format::Zipkin => {
-            zipkin::convert(&json::text(body), clock::unix_nanos()).map_err(|error| match error {
+            let text = json::text(body);
+            let copied_bytes = if matches!(text, Cow::Owned(_)) { text.len() } else { 0 };
+            let max_bytes = max_bytes.saturating_sub(copied_bytes);
+            zipkin::convert(&text, clock::unix_nanos(), max_bytes).map_err(|error| match error {
                 zipkin::ConvertError::Malformed(error) => format.malformed(error),
                 zipkin::ConvertError::TooManySpans => RequestError::TooManyItems,
                 zipkin::ConvertError::TooLarge => RequestError::TooLargeDecoded,
@@ -132,9 +173,7 @@ fn rewrite(format: Format, body: &[u8]) -> Result<ValidBatch, RequestError> {
         }
     };
     match check::check(format.signal(), &body) {
-        CheckResult::Valid { items } => {
-            Ok(ValidBatch { signal: format.signal(), body: body.into(), items, left_out })
-        }
+        CheckResult::Valid { items } => Ok((body, items, left_out)),
         result => Err(request_error(result)),
     }
 }

@@ -123,6 +123,11 @@ impl Permit {
         tokio::time::timeout(ACQUIRE_TIMEOUT, wait).await.unwrap_or(Err(RequestError::Busy))
     }
 
+    /// Takes what is missing to this many bytes, or fails if it is not free.
+    pub(super) fn try_grow_to(&mut self, bytes: usize) -> Result<(), RequestError> {
+        self.memory.lock().try_request(self.id, bytes)
+    }
+
     /// Releases what exceeds this many bytes.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let mut state = self.memory.lock();
@@ -163,13 +168,23 @@ impl Drop for Working<'_> {
 }
 
 impl State {
+    /// Takes memory if it is free and no other request waits for it.
+    fn try_request(&mut self, id: u64, bytes: usize) -> Result<(), RequestError> {
+        let held = self.holders.get(&id).map_or(0, |holder| holder.bytes);
+        let more = bytes.saturating_sub(held);
+        if more > 0 && (!self.queue.is_empty() || more > self.free) {
+            return Err(RequestError::Busy);
+        }
+        self.grant(id, more);
+        Ok(())
+    }
+
     /// Takes memory, or puts the request into the queue.
     fn request(&mut self, id: u64, bytes: usize) -> Option<oneshot::Receiver<()>> {
-        let more = bytes.saturating_sub(self.holders.get(&id)?.bytes);
-        if self.queue.is_empty() && more <= self.free || more == 0 {
-            self.grant(id, more);
+        if self.try_request(id, bytes).is_ok() {
             return None;
         }
+        let more = bytes.saturating_sub(self.holders.get(&id)?.bytes);
         let (granted, receiver) = oneshot::channel();
         self.queue.push_back(Waiter { id, bytes: more, granted });
         self.enter(id, Phase::Waiting);
@@ -336,6 +351,17 @@ mod tests {
         assert_eq!(fast.await.unwrap(), Ok(3 * MIB / 4));
         drop(other);
         assert_eq!(free(&memory), MIB);
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_not_free_at_once_is_refused_without_waiting() {
+        let memory = Memory::new(MIB);
+        let (mut one, other) = (grown(&memory, MIB / 2).await, grown(&memory, MIB / 4).await);
+        assert_eq!(one.try_grow_to(3 * MIB / 4), Ok(()));
+        assert_eq!(one.try_grow_to(MIB), Err(RequestError::Busy));
+        assert_eq!(one.try_grow_to(1), Ok(()), "it has that already");
+        drop(other);
+        assert_eq!((one.try_grow_to(MIB), one.bytes()), (Ok(()), MIB));
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ mod body;
 mod budget;
 mod decode;
 mod error;
+#[cfg(test)]
+mod growth;
+mod gzip;
 mod limits;
 mod memory;
 mod otlp_grpc;
@@ -96,7 +99,7 @@ impl Receiver {
         let body = body::read(&self.budget, body).await?;
         let body = match compression {
             Compression::None => body,
-            Compression::Gzip => body::decompress(body).await?,
+            Compression::Gzip => gzip::decompress(body).await?,
         };
         self.commit(format, body).await
     }

@@ -24,6 +24,7 @@ use super::Receiver;
 use super::body::{self, BufferedBody, Compression};
 use super::decode::Format;
 use super::error::{RETRY_AFTER_SECONDS, RequestError};
+use super::gzip;
 use super::response::{encode_response, media_type};
 use crate::otlp::Signal;
 use crate::otlp::left_out::LeftOut;
@@ -81,7 +82,7 @@ async fn receive(receiver: &Receiver, signal: Signal, request: Request) -> Resul
     let body = BufferedBody { bytes, permit };
     let body = match (is_compressed, compression) {
         (false, _) => body,
-        (true, Compression::Gzip) => body::decompress(body).await?,
+        (true, Compression::Gzip) => gzip::decompress(body).await?,
         (true, Compression::None) => {
             return Err(RequestError::GrpcFrame("it is compressed, but grpc-encoding is absent"));
         }

@@ -9,12 +9,12 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use super::items::record_time;
 use super::query::StoredLine;
 use super::summary::short;
-use crate::otlp::any_value;
+use crate::otlp::{any_value, severity};
 
 /// Converts a log record of this service and this scope to a line.
 pub(super) fn line(record: &LogRecord, trace_id: TraceId, service: &str, scope: &str) -> StoredLine {
     let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
-    let severity = severity(record);
+    let (severity, severity_text) = severity(record);
     let message = any_value::text(record.body.as_ref());
     let time_unix_nano = record_time(record);
 
@@ -34,6 +34,7 @@ pub(super) fn line(record: &LogRecord, trace_id: TraceId, service: &str, scope: 
         labels.text("service.name", service);
         labels.text("logger", short(scope));
         labels.text("event", &record.event_name);
+        labels.text("severity_text", severity_text.map_or("", short));
     });
     for attribute in &record.attributes {
         let json = any_value::json(attribute.value.as_ref()).to_string();
@@ -49,19 +50,12 @@ pub(super) fn line(record: &LogRecord, trace_id: TraceId, service: &str, scope: 
     }
 }
 
-/// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL. Without one, reads the severity text.
-fn severity(record: &LogRecord) -> Severity {
-    match record.severity_number {
-        1..=8 => Severity::Debug,
-        9..=12 => Severity::Info,
-        13..=16 => Severity::Warning,
-        17..=20 => Severity::Error,
-        21..=24 => Severity::Critical,
-        _ => {
-            let named = |severity: &Severity| record.severity_text.eq_ignore_ascii_case(severity.as_str());
-            Severity::ALL.into_iter().find(named).unwrap_or_default()
-        }
-    }
+/// Returns the severity by number, or else by name, and the name if it says something else.
+fn severity(record: &LogRecord) -> (Severity, Option<&str>) {
+    let text = record.severity_text.trim();
+    let named = severity::from_text(text);
+    let severity = severity::from_number(record.severity_number).or(named).unwrap_or_default();
+    (severity, (named != Some(severity) && !text.is_empty()).then_some(text))
 }
 
 #[cfg(test)]
@@ -112,15 +106,34 @@ mod tests {
     }
 
     #[test]
-    fn the_observed_time_and_the_severity_text_are_fallbacks() {
-        let bare = LogRecord {
-            time_unix_nano: 0,
-            observed_time_unix_nano: 5,
-            severity_number: 0,
-            severity_text: "notice".to_owned(),
-            ..record()
-        };
-        let got = line(&bare, trace_id(), "", "");
-        assert_eq!((got.time_unix_nano, got.severity.as_str()), (5, "NOTICE"));
+    fn the_observed_time_is_a_fallback() {
+        let bare = LogRecord { time_unix_nano: 0, observed_time_unix_nano: 5, ..record() };
+        assert_eq!(line(&bare, trace_id(), "", "").time_unix_nano, 5);
+    }
+
+    #[test]
+    fn the_severity_is_the_number_or_else_the_text() {
+        for (severity_number, text, expected, kept) in [
+            (0, "WARN", "WARNING", ""),
+            (0, "FATAL", "CRITICAL", ""),
+            (0, "TRACE", "DEBUG", ""),
+            (0, "Information", "INFO", ""),
+            (0, "notice", "NOTICE", ""),
+            (0, "", "DEFAULT", ""),
+            (0, "AUDIT", "DEFAULT", "AUDIT"),
+            (99, "err", "ERROR", ""),
+            (13, "", "WARNING", ""),
+            (13, "warn", "WARNING", ""),
+            // The number counts, and a text that says something else is kept.
+            (9, "AUDIT", "INFO", "AUDIT"),
+            (9, "notice", "INFO", "notice"),
+        ] {
+            let record = LogRecord { severity_number, severity_text: text.to_owned(), ..record() };
+            let got = line(&record, trace_id(), "", "");
+            let read: serde_json::Value = serde_json::from_str(&got.line).unwrap();
+            assert_eq!((got.severity.as_str(), &read["severity"]), (expected, &expected.into()), "{text}");
+            let label = read["labels"]["severity_text"].as_str().unwrap_or_default();
+            assert_eq!(label, kept, "{severity_number} {text}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::otlp::json::escape;
+
 /// The value of a member that is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -171,17 +173,17 @@ pub(super) fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     let mut replaced = String::new();
     let (mut done, mut from) = (0, 0);
     while let Some(at) = text.get(from..).and_then(|rest| rest.find('\\')).map(|at| from + at) {
-        from = at + 6;
-        match code_unit(text, at) {
-            Some(0xD800..=0xDBFF) if matches!(code_unit(text, from), Some(0xDC00..=0xDFFF)) => from += 6,
-            Some(0xD800..=0xDFFF) => {
+        let after = text.get(at + 1..).unwrap_or_default();
+        match after.strip_prefix('u').map(escape::unicode) {
+            Some(Some((char::REPLACEMENT_CHARACTER, length))) => {
                 replaced.push_str(text.get(done..at).unwrap_or_default());
                 replaced.push_str("\\ufffd");
+                from = at + 2 + length;
                 done = from;
             }
-            Some(_) => {}
+            Some(Some((_, length))) => from = at + 2 + length,
             // Another escape, of two characters.
-            None => from = text.get(at + 1..).map_or(text.len(), |rest| at + 1 + first_length(rest)),
+            _ => from = at + 1 + after.chars().next().map_or(0, char::len_utf8),
         }
     }
     if done == 0 {
@@ -189,16 +191,6 @@ pub(super) fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     }
     replaced.push_str(text.get(done..).unwrap_or_default());
     Cow::Owned(replaced)
-}
-
-fn first_length(text: &str) -> usize {
-    text.chars().next().map_or(0, char::len_utf8)
-}
-
-/// Returns the number of the escape `\uXXXX` at this index, if there is one.
-fn code_unit(text: &str, at: usize) -> Option<u32> {
-    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
 #[cfg(test)]

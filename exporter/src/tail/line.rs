@@ -10,6 +10,7 @@ use logtracer_core::{SpanId, TraceId};
 
 use super::cri;
 use super::fields::{Field, Fields, replace_lone_surrogates};
+use crate::otlp::severity;
 use crate::store::LogLine;
 
 /// The reason why a line is skipped.
@@ -80,7 +81,7 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
         trace_id,
         span_id: fields.first(&["logging.googleapis.com/spanId", "spanId"], |id| id.parse::<SpanId>().ok()),
         time_unix_nano: time(&fields).unwrap_or(now),
-        severity: text_of("severity").unwrap_or("DEFAULT").to_owned(),
+        severity: text_of("severity").and_then(severity::from_text).unwrap_or_default().to_string(),
         message: text_of("message").unwrap_or_default().to_owned(),
         line: text.into_owned(),
     })
@@ -230,7 +231,7 @@ mod tests {
     #[test]
     fn what_is_no_character_does_not_cost_the_line() {
         for (members, message, severity) in [
-            (&br#""message":"cut \ud83d","severity":"\udc00""#[..], "cut \u{fffd}", "\u{fffd}"),
+            (&br#""message":"cut \ud83d","severity":"\udc00""#[..], "cut \u{fffd}", "DEFAULT"),
             (br#""message":"a","other":"\ud83d","\ud83d":{"\udfff":["\ud800"]}"#, "a", "DEFAULT"),
             (br#""message":"\ud83d\ude00 \\ud83d""#, "\u{1f600} \\ud83d", "DEFAULT"),
             (b"\"message\":\"caf\xe9\",\"\xff\":\"\xff\"", "caf\u{fffd}", "DEFAULT"),
@@ -241,6 +242,17 @@ mod tests {
                 assert_eq!((line.message.as_str(), line.severity.as_str()), (message, severity));
                 serde_json::from_str::<serde_json::Value>(&line.line).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn the_severity_is_one_of_google_s() {
+        for (text, expected) in
+            [("WARNING", "WARNING"), ("warn", "WARNING"), ("Fatal", "CRITICAL"), ("audit", "DEFAULT")]
+        {
+            let line = format!(r#"{{"trace":"{TRACE}","severity":"{text}"}}"#);
+            let parsed = parse(line.as_bytes(), 0).unwrap();
+            assert_eq!((parsed.severity.as_str(), parsed.line), (expected, line));
         }
     }
 

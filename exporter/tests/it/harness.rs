@@ -213,6 +213,11 @@ impl Exporter {
         .await
     }
 
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the exporter with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");

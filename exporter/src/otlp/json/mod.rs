@@ -10,14 +10,13 @@
 //! A value that is invalid costs as little as possible ([`Field::can_be_left_out_of`]): its attribute, event, link, span
 //! or log record is left out and counted.
 
+pub(crate) mod escape;
 mod reader;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
-pub(crate) use reader::{Reader, Token, text, text_bytes};
+pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes};
 pub(crate) use scalar::{boolean, double, integer};
 
 use super::check::MAX_DEPTH;
@@ -26,16 +25,20 @@ use super::output::{Open, Output};
 use super::schema::{Field, Kind, MessageType, Role};
 use super::signal::Signal;
 
-/// Converts a request.
-///
-/// The result is not longer than the text, because every field is shorter in protobuf.
+/// Returns an upper limit for the length of a converted text of this length: every field is shorter in protobuf, except
+/// negative numbers of one digit, such as `"kind":-1`.
+pub(crate) const fn written_bytes(text_bytes: usize) -> usize {
+    text_bytes + text_bytes / 8 + 64
+}
+
+/// Converts a request. It takes memory for [`written_bytes`].
 ///
 /// # Errors
 ///
 /// The text is not JSON, or not an object, or has none of the fields of a request.
 pub(crate) fn to_protobuf(signal: Signal, text: &str) -> Result<(Vec<u8>, LeftOut), String> {
     let reader = Reader::new(text).map_err(|error| error.to_string())?;
-    let mut converter = Converter { reader, output: Output::with_capacity(text.len()) };
+    let mut converter = Converter { reader, output: Output::with_capacity(written_bytes(text.len())) };
     converter.request(signal.request_type())?;
     let Output { mut bytes, left_out, .. } = converter.output;
     bytes.shrink_to_fit();
@@ -56,11 +59,11 @@ impl Converter<'_> {
         let mut open = Open::default();
         while let Some(key) = self.reader.key() {
             is_empty = false;
-            match request.number(&key) {
+            match request.number(&key.word()) {
                 Some(number) => {
                     is_known = true;
                     let result = self.field(request, &mut open, number, 0);
-                    result.map_err(|reason| format!("{key}: {}", reason.as_str()))?;
+                    result.map_err(|reason| format!("{}: {}", key.word(), reason.as_str()))?;
                 }
                 None => self.reader.skip(),
             }
@@ -90,7 +93,7 @@ impl Converter<'_> {
         let mut result = Ok(());
         let mut value = None;
         while let Some(key) = self.reader.key() {
-            match message.number(&key) {
+            match message.number(&key.word()) {
                 Some(number) if result.is_ok() && !self.reader.skip_null() => {
                     if message.role == Role::Value && value.replace(number).is_some_and(|old| old != number) {
                         result = Err(Reason::SeveralValues);
@@ -148,8 +151,38 @@ impl Converter<'_> {
         if matches!(token, Token::Object | Token::Array) {
             self.reader.leave();
         }
+        if matches!(field.kind, Kind::Text | Kind::Bytes | Kind::Id) {
+            let start = self.output.start(number);
+            let result = self.text(owner, open, number, &token);
+            return self.output.finish(Some(start), (owner, open), field, result);
+        }
         let result = self.scalar(owner, open, number, &token);
         self.output.finish(None, (owner, open), field, result)
+    }
+
+    /// Writes what a text stands for, without a copy of it.
+    fn text(
+        &mut self,
+        owner: &MessageType,
+        open: &mut Open,
+        number: u32,
+        token: &Token<'_>,
+    ) -> Result<(), Reason> {
+        let Token::Text(text) = token else { return Err(Reason::WrongType) };
+        let out = &mut self.output.bytes;
+        match owner.field(number).kind {
+            Kind::Bytes => scalar::base64(*text, out),
+            Kind::Id => {
+                let from = out.len();
+                scalar::hex(*text, out)?;
+                open.ids.record(owner.role, number, out.get(from..).unwrap_or_default());
+                Ok(())
+            }
+            _ => {
+                text.for_each_part(|part| out.extend_from_slice(part.as_bytes()));
+                Ok(())
+            }
+        }
     }
 
     fn scalar(
@@ -173,23 +206,9 @@ impl Converter<'_> {
             Kind::Fixed32 => out.fixed32(number, scalar::integer(token)?),
             Kind::Fixed64 => out.fixed64(number, scalar::integer(token)?),
             Kind::Double => out.fixed64(number, scalar::double(token)?.to_bits()),
-            Kind::Text => out.delimited(number, string(token)?.as_bytes()),
-            Kind::Bytes => out.delimited(number, &scalar::base64(string(token)?)?),
-            Kind::Id => {
-                let id = hex::decode(string(token)?).map_err(|_| Reason::IdNotHex)?;
-                open.ids.record(owner.role, number, &id);
-                out.delimited(number, &id);
-            }
-            Kind::Any | Kind::Message(_) => {}
+            Kind::Text | Kind::Bytes | Kind::Id | Kind::Any | Kind::Message(_) => {}
         }
         Ok(())
-    }
-}
-
-fn string<'a>(token: &'a Token<'_>) -> Result<&'a str, Reason> {
-    match token {
-        Token::Text(text) => Ok(Cow::as_ref(text)),
-        _ => Err(Reason::WrongType),
     }
 }
 

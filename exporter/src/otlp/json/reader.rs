@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
+use super::escape;
+
 /// A cursor over a text that is valid JSON.
 ///
 /// Because the text is valid, commas and colons can be skipped like spaces.
@@ -20,11 +22,64 @@ pub(crate) enum Token<'a> {
     Null,
     Bool(bool),
     Number(&'a str),
-    Text(Cow<'a, str>),
+    Text(Raw<'a>),
     /// The members follow: read each with [`Reader::key`] and then its value.
     Object,
     /// The elements follow: [`Reader::has_element`] precedes each.
     Array,
+}
+
+/// A text as it is written, with its escapes. Removing them makes it no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Raw<'a>(&'a str);
+
+/// A longer text with escapes is neither a known name nor a number.
+const MAX_WORD_BYTES: usize = 1 << 10;
+
+impl<'a> Raw<'a> {
+    /// Returns the text without escapes, as a copy if it has some.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        if !self.0.contains('\\') {
+            return Cow::Borrowed(self.0);
+        }
+        let mut text = String::with_capacity(self.0.len());
+        self.for_each_part(|part| text.push_str(part));
+        Cow::Owned(text)
+    }
+
+    /// Returns the text if it can be a name or a number, and else nothing. A copy of it is short.
+    pub(crate) fn word(self) -> Cow<'a, str> {
+        if self.0.len() > MAX_WORD_BYTES && self.0.contains('\\') { Cow::Borrowed("") } else { self.text() }
+    }
+
+    /// Calls `take` with each part of the text without escapes.
+    pub(crate) fn for_each_part(self, mut take: impl FnMut(&str)) {
+        let mut rest = self.0;
+        while let Some((before, after)) = rest.split_once('\\') {
+            take(before);
+            let mut chars = after.chars();
+            let escape = chars.next();
+            rest = chars.as_str();
+            let unescaped = match escape {
+                Some('b') => '\u{8}',
+                Some('f') => '\u{c}',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('u') => escaped_char(&mut rest),
+                Some(other) => other,
+                None => break,
+            };
+            take(unescaped.encode_utf8(&mut [0; 4]));
+        }
+        take(rest);
+    }
+}
+
+/// Returns an upper limit for the memory that [`Reader::new`] takes: it keeps a byte for each object and array around a
+/// value, in a buffer that doubles.
+pub(crate) fn check_bytes(body: &[u8]) -> usize {
+    3 * body.iter().filter(|byte| matches!(**byte, b'{' | b'[')).count()
 }
 
 /// Returns the length of a body as text.
@@ -36,7 +91,18 @@ pub(crate) fn text_bytes(body: &[u8]) -> usize {
 
 /// Returns a body as text. Bytes that are not UTF-8 become U+FFFD, and a byte order mark is removed.
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    if let Ok(text) = std::str::from_utf8(body) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(text_bytes(body));
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Cow::Owned(text)
 }
 
 impl<'a> Reader<'a> {
@@ -76,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the next key of the object that was entered last, or leaves the object.
-    pub(crate) fn key(&mut self) -> Option<Cow<'a, str>> {
+    pub(crate) fn key(&mut self) -> Option<Raw<'a>> {
         self.has_element().then(|| self.string())
     }
 
@@ -92,6 +158,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns the number of bytes that were read.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Skips a value.
     pub(crate) fn skip(&mut self) {
         if matches!(self.token(), Token::Object | Token::Array) {
@@ -105,7 +176,7 @@ impl<'a> Reader<'a> {
         while depth > 0 {
             match self.peek() {
                 None => return,
-                Some(b'"') => drop(self.raw_string()),
+                Some(b'"') => drop(self.string()),
                 Some(b'{' | b'[') => {
                     self.at += 1;
                     depth += 1;
@@ -138,16 +209,11 @@ impl<'a> Reader<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
-    fn string(&mut self) -> Cow<'a, str> {
-        let raw = self.raw_string();
-        if raw.contains('\\') { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
-    }
-
     /// Returns what is between the quotes.
-    fn raw_string(&mut self) -> &'a str {
+    fn string(&mut self) -> Raw<'a> {
         if self.peek() != Some(b'"') {
             self.at += 1;
-            return "";
+            return Raw("");
         }
         let start = self.at + 1;
         let mut bytes = self.text.bytes().enumerate().skip(start);
@@ -156,58 +222,21 @@ impl<'a> Reader<'a> {
                 b'\\' => drop(bytes.next()),
                 b'"' => {
                     self.at = at + 1;
-                    return self.text.get(start..at).unwrap_or_default();
+                    return Raw(self.text.get(start..at).unwrap_or_default());
                 }
                 _ => {}
             }
         }
         self.at = self.text.len();
-        ""
+        Raw("")
     }
 }
 
-fn unescape(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, after)) = rest.split_once('\\') {
-        out.push_str(before);
-        let mut chars = after.chars();
-        let escape = chars.next();
-        rest = chars.as_str();
-        out.push(match escape {
-            Some('b') => '\u{8}',
-            Some('f') => '\u{c}',
-            Some('n') => '\n',
-            Some('r') => '\r',
-            Some('t') => '\t',
-            Some('u') => escaped_char(&mut rest),
-            Some(other) => other,
-            None => break,
-        });
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Reads the digits after `\u`, and the second half of a surrogate pair. Half a pair alone is U+FFFD.
+/// Reads the rest of the escape `\u` at the start of a text.
 fn escaped_char(rest: &mut &str) -> char {
-    let Some(unit) = code_unit(rest) else { return char::REPLACEMENT_CHARACTER };
-    if (0xd800..0xdc00).contains(&unit)
-        && let Some(mut after) = rest.strip_prefix("\\u")
-        && let Some(low @ 0xdc00..=0xdfff) = code_unit(&mut after)
-    {
-        *rest = after;
-        return char::from_u32(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00))
-            .unwrap_or(char::REPLACEMENT_CHARACTER);
-    }
-    char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
-}
-
-fn code_unit(rest: &mut &str) -> Option<u32> {
-    let (digits, after) = rest.split_at_checked(4)?;
-    let unit = u32::from_str_radix(digits, 16).ok()?;
-    *rest = after;
-    Some(unit)
+    let (unescaped, length) = escape::unicode(rest).unwrap_or((char::REPLACEMENT_CHARACTER, 0));
+    *rest = rest.get(length..).unwrap_or_default();
+    unescaped
 }
 
 #[cfg(test)]
@@ -221,7 +250,7 @@ mod tests {
             Token::Null => Value::Null,
             Token::Bool(boolean) => boolean.into(),
             Token::Number(number) => serde_json::from_str(number).unwrap(),
-            Token::Text(text) => text.into(),
+            Token::Text(text) => text.text().into(),
             Token::Array => {
                 let mut values = Vec::new();
                 while reader.has_element() {
@@ -233,7 +262,7 @@ mod tests {
                 let mut members = serde_json::Map::new();
                 while let Some(key) = reader.key() {
                     let value = value(reader);
-                    members.insert(key.into_owned(), value);
+                    members.insert(key.text().into_owned(), value);
                 }
                 members.into()
             }
@@ -278,8 +307,9 @@ mod tests {
             let text = format!("{{\"{escaped}\":\"{escaped}\"}}");
             let mut reader = Reader::new(&text).unwrap();
             assert_eq!(reader.token(), Token::Object);
-            assert_eq!(reader.key().as_deref(), Some(expected));
-            assert_eq!(reader.token(), Token::Text(expected.into()));
+            assert_eq!(reader.key().unwrap().text(), expected);
+            let Token::Text(text) = reader.token() else { panic!("a text") };
+            assert_eq!((text.text(), text.word()), (expected.into(), expected.into()));
         }
     }
 

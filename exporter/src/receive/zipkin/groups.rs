@@ -10,7 +10,7 @@ use std::mem::size_of;
 use logtracer_core::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
@@ -20,12 +20,19 @@ use crate::otlp::left_out::Reason;
 #[derive(Default)]
 pub(super) struct Groups<'a> {
     indexes: HashMap<Group<'a>, u32>,
-    /// The spans in protobuf, without their parents.
-    bytes: Vec<u8>,
+    /// The spans in protobuf, without their parents, in pieces: adding a span does not copy the others.
+    pieces: Vec<Vec<u8>>,
+    /// The capacity of all pieces, and the bytes in them.
+    pieces_bytes: usize,
+    spans_bytes: usize,
     spans: Vec<Entry>,
     /// The spans of servers that share their id: the trace, the shared id and the service.
-    shared: HashSet<(TraceId, SpanId, Cow<'a, str>)>,
+    shared: HashSet<SharedSpan<'a>>,
+    /// The texts in `indexes` and `shared`: as they are written, and as copies if they had escapes.
+    texts_bytes: usize,
 }
+
+type SharedSpan<'a> = (TraceId, SpanId, Cow<'a, str>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Group<'a> {
@@ -34,11 +41,12 @@ struct Group<'a> {
     version: Cow<'a, str>,
 }
 
-/// A span in [`Groups::bytes`].
+/// A span in [`Groups::pieces`].
 struct Entry {
     group: u32,
-    start: usize,
-    end: usize,
+    piece: u32,
+    start: u32,
+    end: u32,
     trace_id: TraceId,
     parent: Option<SpanId>,
     is_shared_server: bool,
@@ -46,6 +54,12 @@ struct Entry {
 
 /// The size of a parent id with its key and its length.
 const PARENT_BYTES: usize = 10;
+
+/// The usual size of a piece. A larger span gets one of its own.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What the keys and the lengths around a span or a group take at most.
+const FRAME_BYTES: usize = 64;
 
 impl<'a> Groups<'a> {
     /// Converts and adds a span.
@@ -64,23 +78,44 @@ impl<'a> Groups<'a> {
         };
         let scope = tag("otel.scope.name", "otel.library.name");
         let version = tag("otel.scope.version", "otel.library.version");
+        // Once when written, and a copy for each of the two maps.
+        self.texts_bytes += 3 * (service.len() + scope.len() + version.len());
         let next = u32::try_from(self.indexes.len()).unwrap_or(u32::MAX);
         let group = *self.indexes.entry(Group { service, scope, version }).or_insert(next);
-        let start = self.bytes.len();
-        let converted = span.into_otlp(ids.trace_id, span_id, now);
-        self.bytes.reserve(converted.encoded_len());
-        converted.encode_raw(&mut self.bytes);
-        let (end, trace_id) = (self.bytes.len(), ids.trace_id);
-        self.spans.push(Entry { group, start, end, trace_id, parent, is_shared_server });
+        let (piece, start, end) = self.encode(&span.into_otlp(ids.trace_id, span_id, now));
+        self.spans.push(Entry { group, piece, start, end, trace_id: ids.trace_id, parent, is_shared_server });
         Ok(())
     }
 
-    /// Returns the memory that the groups take now, and when they are written.
+    /// Encodes a span. Returns the index of its piece, its start and its end.
+    fn encode(&mut self, span: &Span) -> (u32, u32, u32) {
+        let bytes = span.encoded_len();
+        if self.pieces.last().is_none_or(|piece| piece.capacity() - piece.len() < bytes) {
+            self.pieces.push(Vec::with_capacity(bytes.max(PIECE_BYTES)));
+            self.pieces_bytes += bytes.max(PIECE_BYTES);
+        }
+        self.spans_bytes += bytes;
+        let index = self.pieces.len() - 1;
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let Some(piece) = self.pieces.last_mut() else { return (0, 0, 0) };
+        let start = piece.len();
+        span.encode_raw(piece);
+        (number(index), number(start), number(piece.len()))
+    }
+
+    /// Returns the memory that the groups take at most, also when they are written, or when they grow by one span.
     pub(super) fn bytes(&self) -> usize {
-        2 * self.bytes.len()
-            + self.spans.len() * size_of::<Entry>()
-            + self.indexes.len() * 2 * size_of::<Group<'_>>()
-            + self.shared.len() * 2 * size_of::<(TraceId, SpanId, Cow<'_, str>)>()
+        /// A table that is full is copied to one of twice its size. A hash table has room for an eighth more.
+        const TABLE: usize = 4;
+        self.pieces_bytes
+            + self.spans_bytes
+            + (self.spans.len() + self.indexes.len()) * FRAME_BYTES
+            + self.texts_bytes
+            + TABLE
+                * (self.spans.capacity() * size_of::<Entry>()
+                    + self.indexes.capacity() * size_of::<(Group<'_>, u32)>()
+                    + self.shared.capacity() * size_of::<SharedSpan<'_>>()
+                    + self.pieces.capacity() * size_of::<Vec<u8>>())
     }
 
     /// Writes an export request.
@@ -88,7 +123,8 @@ impl<'a> Groups<'a> {
         let mut groups: Vec<_> = self.indexes.drain().collect();
         groups.sort_unstable_by_key(|(_, index)| *index);
         self.spans.sort_by_key(|span| span.group);
-        let mut out = Vec::with_capacity(self.bytes.len() + self.spans.len() * (PARENT_BYTES + 4));
+        let frames = (self.spans.len() + groups.len()) * FRAME_BYTES;
+        let mut out = Vec::with_capacity(self.spans_bytes + frames + self.texts_bytes / 3);
         let mut rest = &self.spans[..];
         for (group, index) in &groups {
             let (spans, others) = rest.split_at(rest.partition_point(|span| span.group <= *index));
@@ -118,7 +154,8 @@ impl<'a> Groups<'a> {
         scope_spans.encode_raw(out);
         for span in spans {
             start(2, span.bytes(), out);
-            out.extend_from_slice(self.bytes.get(span.start..span.end).unwrap_or_default());
+            let piece = self.pieces.get(span.piece as usize).map(Vec::as_slice).unwrap_or_default();
+            out.extend_from_slice(piece.get(span.start as usize..span.end as usize).unwrap_or_default());
             if let Some(parent) = self.parent(span, &group.service) {
                 start(4, 8, out);
                 out.extend_from_slice(&parent.to_bytes());
@@ -137,7 +174,7 @@ impl<'a> Groups<'a> {
 impl Entry {
     const fn bytes(&self) -> usize {
         let parent = if self.parent.is_some() { PARENT_BYTES } else { 0 };
-        self.end - self.start + parent
+        (self.end - self.start) as usize + parent
     }
 }
 

@@ -5,14 +5,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::mem::size_of;
-
-use opentelemetry_proto::tonic::common::v1::KeyValue;
-use opentelemetry_proto::tonic::trace::v1::span;
 
 use super::groups::Groups;
 use super::span::{Endpoint, ZipkinSpan};
-use crate::otlp::check::{MAX_DECODED_BYTES, MAX_ITEMS};
+use crate::otlp::check::MAX_ITEMS;
 use crate::otlp::json::{self, Reader, Token};
 use crate::otlp::left_out::{LeftOut, Reason};
 
@@ -25,18 +21,24 @@ pub(in crate::receive) enum ConvertError {
     TooLarge,
 }
 
-/// Returns an upper limit for the memory that [`convert`] takes: the spans as protobuf, twice while they are grouped,
-/// and what is known of each span and each service. Every member and element except the first follows a comma.
-pub(in crate::receive) fn written_bytes(body: &[u8]) -> usize {
-    const MEMBER_BYTES: usize = 64;
-    let commas = body.iter().filter(|byte| **byte == b',').count();
-    (4 * body.len() + MEMBER_BYTES * commas).min(MAX_DECODED_BYTES)
+/// Returns the memory that [`convert`] usually takes for a text of this length: the spans as protobuf, twice while they
+/// are grouped, and what is known of each.
+pub(in crate::receive) const fn usual_bytes(text_bytes: usize) -> usize {
+    6 * text_bytes + (256 << 10)
 }
 
 /// Converts a list of spans. `now` is the time of a span that has none, in nanoseconds since 1970.
-pub(in crate::receive) fn convert(text: &str, now: u64) -> Result<(Vec<u8>, LeftOut), ConvertError> {
+///
+/// # Errors
+///
+/// Fails also if it would take more than `max_bytes` of memory.
+pub(in crate::receive) fn convert(
+    text: &str,
+    now: u64,
+    max_bytes: usize,
+) -> Result<(Vec<u8>, LeftOut), ConvertError> {
     let reader = Reader::new(text).map_err(|error| ConvertError::Malformed(error.to_string()))?;
-    let mut converter = Converter { reader, left_out: LeftOut::default(), decoded_bytes: text.len() };
+    let mut converter = Converter { reader, left_out: LeftOut::default(), max_bytes, start: 0, parts: 0 };
     if converter.reader.token() != Token::Array {
         return Err(ConvertError::Malformed("expected a list of spans".to_owned()));
     }
@@ -47,13 +49,14 @@ pub(in crate::receive) fn convert(text: &str, now: u64) -> Result<(Vec<u8>, Left
         if spans > MAX_ITEMS {
             return Err(ConvertError::TooManySpans);
         }
+        converter.start_span(max_bytes.saturating_sub(groups.bytes()));
         let converted = converter.span()?.and_then(|span| groups.push(span, now));
         if let Err(reason) = converted {
             converter.left_out.count_item(reason);
         }
-        if groups.bytes() > MAX_DECODED_BYTES {
-            return Err(ConvertError::TooLarge);
-        }
+    }
+    if groups.bytes() > max_bytes {
+        return Err(ConvertError::TooLarge);
     }
     Ok((groups.into_request(), converter.left_out))
 }
@@ -61,11 +64,18 @@ pub(in crate::receive) fn convert(text: &str, now: u64) -> Result<(Vec<u8>, Left
 struct Converter<'a> {
     reader: Reader<'a>,
     left_out: LeftOut,
-    /// The size of the text, and of the attributes and events when decoded.
-    decoded_bytes: usize,
+    /// The memory for the current span.
+    max_bytes: usize,
+    /// Where the current span starts in the text, and the number of its tags and annotations.
+    start: usize,
+    parts: usize,
 }
 
 impl<'a> Converter<'a> {
+    fn start_span(&mut self, max_bytes: usize) {
+        (self.max_bytes, self.start, self.parts) = (max_bytes, self.reader.position(), 0);
+    }
+
     /// Reads a span to its end. The outer error is that of the whole list.
     fn span(&mut self) -> Result<Result<ZipkinSpan<'a>, Reason>, ConvertError> {
         match self.reader.token() {
@@ -79,7 +89,7 @@ impl<'a> Converter<'a> {
         }
         let mut span = ZipkinSpan::default();
         while let Some(key) = self.reader.key() {
-            match key.as_ref() {
+            match key.word().as_ref() {
                 "traceId" => span.trace_id = self.text(),
                 "id" => span.id = self.text(),
                 "parentId" => span.parent_id = self.text(),
@@ -95,6 +105,7 @@ impl<'a> Converter<'a> {
                 _ => self.reader.skip(),
             }
         }
+        self.check_size()?;
         Ok(Ok(span))
     }
 
@@ -104,8 +115,9 @@ impl<'a> Converter<'a> {
         }
         while let Some(key) = self.reader.key() {
             if let Some(value) = self.text() {
-                self.add(size_of::<KeyValue>())?;
-                tags.insert(key, value);
+                self.parts += 1;
+                self.check_size()?;
+                tags.insert(key.text(), value);
             }
         }
         Ok(())
@@ -119,7 +131,7 @@ impl<'a> Converter<'a> {
             let (mut timestamp, mut value) = (None, None);
             if self.enter(&Token::Object) {
                 while let Some(key) = self.reader.key() {
-                    match key.as_ref() {
+                    match key.word().as_ref() {
                         "timestamp" => timestamp = self.micros(),
                         "value" => value = self.text(),
                         _ => self.reader.skip(),
@@ -128,7 +140,8 @@ impl<'a> Converter<'a> {
             }
             match (timestamp, value) {
                 (Some(timestamp), Some(value)) => {
-                    self.add(size_of::<span::Event>())?;
+                    self.parts += 1;
+                    self.check_size()?;
                     span.annotations.push((timestamp, value));
                 }
                 _ => self.left_out.count_part(Reason::Malformed),
@@ -141,7 +154,7 @@ impl<'a> Converter<'a> {
         let mut endpoint = Endpoint::default();
         if self.enter(&Token::Object) {
             while let Some(key) = self.reader.key() {
-                match key.as_ref() {
+                match key.word().as_ref() {
                     "serviceName" => endpoint.service_name = self.text().filter(|name| !name.is_empty()),
                     "ipv4" => endpoint.ipv4 = self.text().filter(|ip| !ip.is_empty()),
                     "ipv6" => endpoint.ipv6 = self.text().filter(|ip| !ip.is_empty()),
@@ -171,7 +184,7 @@ impl<'a> Converter<'a> {
     /// Reads a text, or the text of a number or a boolean.
     fn text(&mut self) -> Option<Cow<'a, str>> {
         self.scalar(|token| match token {
-            Token::Text(text) => Ok(text),
+            Token::Text(text) => Ok(text.text()),
             Token::Number(number) => Ok(number.into()),
             Token::Bool(boolean) => Ok(if boolean { "true" } else { "false" }.into()),
             _ => Err(Reason::WrongType),
@@ -213,11 +226,17 @@ impl<'a> Converter<'a> {
         result.map_err(|reason| self.left_out.count_part(reason)).ok()
     }
 
-    fn add(&mut self, bytes: usize) -> Result<(), ConvertError> {
-        /// The allocations of the texts.
-        const TEXTS_BYTES: usize = 64;
-        self.decoded_bytes += bytes + TEXTS_BYTES;
-        if self.decoded_bytes > MAX_DECODED_BYTES { Err(ConvertError::TooLarge) } else { Ok(()) }
+    /// Fails if the current span takes too much memory.
+    fn check_size(&self) -> Result<(), ConvertError> {
+        /// A tag or an annotation in its list, and as an attribute or an event of OTLP.
+        const PART_BYTES: usize = 320;
+        /// Each text without its escapes, as a part of OTLP, and as protobuf.
+        const COPIES: usize = 4;
+        /// Attributes that are derived, such as addresses.
+        const DERIVED_BYTES: usize = 2 << 10;
+        let text_bytes = self.reader.position().saturating_sub(self.start);
+        let bytes = PART_BYTES * self.parts + COPIES * text_bytes + DERIVED_BYTES;
+        if bytes > self.max_bytes { Err(ConvertError::TooLarge) } else { Ok(()) }
     }
 }
 

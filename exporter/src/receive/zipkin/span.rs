@@ -13,6 +13,9 @@ use crate::otlp::left_out::Reason;
 /// The attribute of a span without a time: `arrival`, because its start is the time when it arrived.
 const TIME_SOURCE: &str = "logtracer.time_source";
 
+/// The largest number of attributes that are not tags: the source of the time, and the two endpoints.
+const DERIVED_ATTRIBUTES: usize = 6;
+
 /// A span as it was received. Ids and kind are not parsed.
 #[derive(Default)]
 pub(super) struct ZipkinSpan<'a> {
@@ -92,8 +95,8 @@ impl ZipkinSpan<'_> {
             None => (now, false),
         };
         let status = status(&mut self.tags);
-        let mut attributes: Vec<KeyValue> =
-            self.tags.iter().map(|(key, value)| string_attribute(key, value)).collect();
+        let mut attributes = Vec::with_capacity(self.tags.len() + DERIVED_ATTRIBUTES);
+        attributes.extend(self.tags.iter().map(|(key, value)| string_attribute(key, value)));
         // Freed first, because a span can have many.
         drop(std::mem::take(&mut self.tags));
         if !is_stated {

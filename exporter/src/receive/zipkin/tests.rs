@@ -2,7 +2,9 @@
 
 use super::super::span::string_attribute;
 use super::*;
+use crate::otlp::check::MAX_DECODED_BYTES;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 
@@ -11,7 +13,7 @@ const NOW: u64 = 1_700_000_000_000_000_000;
 /// Converts a list.
 #[track_caller]
 fn read(body: &str) -> (ExportTraceServiceRequest, LeftOut) {
-    let (bytes, left_out) = convert(body, NOW).unwrap();
+    let (bytes, left_out) = convert(body, NOW, MAX_DECODED_BYTES).unwrap();
     (ExportTraceServiceRequest::decode(&bytes[..]).unwrap(), left_out)
 }
 
@@ -219,11 +221,11 @@ fn a_call_below_a_shared_id_is_below_the_span_of_the_server() {
 fn a_body_that_is_no_list_is_malformed() {
     for body in ["", "{}", "7", "null", "[", "[{]", SPAN] {
         assert!(
-            matches!(convert(body, NOW), Err(ConvertError::Malformed(error)) if !error.is_empty()),
+            matches!(convert(body, NOW, MAX_DECODED_BYTES), Err(ConvertError::Malformed(error)) if !error.is_empty()),
             "{body}"
         );
     }
-    assert_eq!(convert("[]", NOW), Ok((Vec::new(), LeftOut::default())));
+    assert_eq!(convert("[]", NOW, MAX_DECODED_BYTES), Ok((Vec::new(), LeftOut::default())));
 }
 
 #[test]
@@ -232,11 +234,17 @@ fn the_memory_is_bounded() {
     let with = |members: String| format!("[{}]", SPAN.replace('}', &format!(",{members}}}")));
     let annotation = r#"{"timestamp":1,"value":""}"#;
     assert_eq!(
-        convert(&with(format!("\"annotations\":[{}]", list(annotation, 300_000))), NOW),
+        convert(&with(format!("\"annotations\":[{}]", list(annotation, 300_000))), NOW, MAX_DECODED_BYTES),
         Err(ConvertError::TooLarge)
     );
     let tags: Vec<String> = (0..300_000).map(|n| format!("\"{n:x}\":1")).collect();
-    assert_eq!(convert(&with(format!("\"tags\":{{{}}}", tags.join(","))), NOW), Err(ConvertError::TooLarge));
-    assert_eq!(convert(&format!("[{}]", list("{}", 50_001)), NOW), Err(ConvertError::TooManySpans));
-    assert!(convert(&format!("[{}]", list("{}", 50_000)), NOW).is_ok());
+    assert_eq!(
+        convert(&with(format!("\"tags\":{{{}}}", tags.join(","))), NOW, MAX_DECODED_BYTES),
+        Err(ConvertError::TooLarge)
+    );
+    assert_eq!(
+        convert(&format!("[{}]", list("{}", 50_001)), NOW, MAX_DECODED_BYTES),
+        Err(ConvertError::TooManySpans)
+    );
+    assert!(convert(&format!("[{}]", list("{}", 50_000)), NOW, MAX_DECODED_BYTES).is_ok());
 }

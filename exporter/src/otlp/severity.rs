@@ -1,0 +1,122 @@
+//! Severities as OTLP numbers them and as log libraries name them, converted to Cloud Logging's.
+
+use logtracer_core::line::Severity;
+
+/// The names of each severity in lower case, beside Cloud Logging's own.
+///
+/// They are the names of OTLP, syslog (also as nginx and `logger` write them), `java.util.logging`, Log4j, .NET, Serilog,
+/// Python, Go's slog, zap, logrus and zerolog, Node's winston and bunyan, and Rust. Where Google's agents know a name,
+/// the severity is theirs (`fluent-plugin-google-cloud`).
+const NAMES: &[(Severity, &[&str])] = &[
+    (Severity::Default, &["unspecified", "unset", "none", "notset"]),
+    (
+        Severity::Debug,
+        &[
+            "trace",
+            "trc",
+            "trce",
+            "trace_int",
+            "verbose",
+            "vrb",
+            "silly",
+            "finest",
+            "finer",
+            "fine",
+            "config",
+            "dbg",
+            "dbug",
+            "d",
+        ],
+    ),
+    (Severity::Info, &["information", "informational", "inf", "log", "success", "i"]),
+    (Severity::Notice, &["n"]),
+    (Severity::Warning, &["warn", "wrn", "w"]),
+    (Severity::Error, &["err", "eror", "fail", "failure", "severe", "exception", "e"]),
+    (Severity::Critical, &["crit", "fatal", "ftl", "dpanic", "c", "f"]),
+    (Severity::Alert, &["a"]),
+    (Severity::Emergency, &["emerg", "panic", "pnc"]),
+];
+
+/// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL.
+pub(crate) const fn from_number(number: i32) -> Option<Severity> {
+    Some(match number {
+        1..=8 => Severity::Debug,
+        9..=12 => Severity::Info,
+        13..=16 => Severity::Warning,
+        17..=20 => Severity::Error,
+        21..=24 => Severity::Critical,
+        _ => return None,
+    })
+}
+
+/// Converts the name of a severity, in upper or lower case. A digit from 1 to 4 at its end is OTLP's: `ERROR2`.
+pub(crate) fn from_text(text: &str) -> Option<Severity> {
+    let text = text.trim();
+    let name = text.strip_suffix(['1', '2', '3', '4']).unwrap_or(text);
+    let is_named = |severity: &Severity, names: &[&str]| {
+        name.eq_ignore_ascii_case(severity.as_str()) || names.iter().any(|one| name.eq_ignore_ascii_case(one))
+    };
+    NAMES.iter().find(|(severity, names)| is_named(severity, names)).map(|(severity, _)| *severity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_common_log_libraries() {
+        for (severity, names) in [
+            (Severity::Default, "DEFAULT default UNSPECIFIED NotSet"),
+            (
+                Severity::Debug,
+                "DEBUG Debug debug TRACE Trace trace TRACE2 debug4 Verbose VRB FINE finer FINEST CONFIG silly D",
+            ),
+            (Severity::Info, "INFO Info info INFO3 Information INFORMATIONAL inf success I"),
+            (Severity::Notice, "NOTICE Notice notice N"),
+            (Severity::Warning, "WARN Warn warn WARN2 WARNING Warning warning wrn W"),
+            (Severity::Error, "ERROR Error error ERROR2 err ERR SEVERE fail Exception E"),
+            (Severity::Critical, "FATAL Fatal fatal FATAL4 CRITICAL Critical crit CRIT dpanic F"),
+            (Severity::Alert, "ALERT alert A"),
+            (Severity::Emergency, "EMERGENCY emerg EMERG panic Panic"),
+        ] {
+            for name in names.split(' ') {
+                assert_eq!(from_text(name), Some(severity), "{name}");
+            }
+        }
+        assert_eq!(from_text(" warn\n"), Some(Severity::Warning));
+        for unknown in
+            ["", " ", "2", "ERROR5", "ERROR22", "WARNINGS", "info error", "AUDIT", "\u{fffd}", "ınfo"]
+        {
+            assert_eq!(from_text(unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn each_severity_and_each_name_is_in_the_table_once() {
+        let severities: Vec<_> = NAMES.iter().map(|(severity, _)| *severity).collect();
+        assert_eq!(severities, Severity::ALL);
+        for (severity, names) in NAMES {
+            for name in *names {
+                assert_eq!(from_text(name), Some(*severity), "{name}");
+                assert_eq!(name.to_ascii_lowercase(), **name);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_four() {
+        for (numbers, expected) in [
+            (1..=8, Some(Severity::Debug)),
+            (9..=12, Some(Severity::Info)),
+            (13..=16, Some(Severity::Warning)),
+            (17..=20, Some(Severity::Error)),
+            (21..=24, Some(Severity::Critical)),
+            (-1..=0, None),
+            (25..=26, None),
+        ] {
+            for number in numbers {
+                assert_eq!(from_number(number), expected, "{number}");
+            }
+        }
+    }
+}
