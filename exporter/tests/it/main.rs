@@ -14,6 +14,7 @@ mod durability;
 mod faults;
 mod google;
 mod growth;
+mod hanging;
 mod harness;
 mod ingest;
 mod layers;
