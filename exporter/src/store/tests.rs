@@ -352,3 +352,25 @@ fn an_evicted_part_of_a_trace_is_counted() {
     assert_eq!((trace.summary.span_count, trace.summary.error_count), (left, left));
     assert_eq!(metrics.store_spans_evicted.get(), 80 - left);
 }
+
+/// Only a smaller transaction on a full disk can succeed where a larger one fails.
+#[test]
+fn only_a_lack_of_space_splits_a_transaction() {
+    let (_dir, store, reserve, _) = on_a_full_disk(1, 1);
+    let refuse = |id: u64| {
+        let sql = format!(
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON span WHEN NEW.span_id = {id}
+             BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        );
+        store.writer().connection.execute_batch(&sql).unwrap();
+    };
+    refuse(3);
+    let spans = (1..=4).map(|id| span(7, id, 0, "work", 1, 2)).collect();
+    let body = request("a", spans);
+    for _ in 0..2 {
+        let error = store.append(Signal::Traces, std::slice::from_ref(&body)).unwrap_err();
+        assert!(matches!(&error, WriteError::Database(reason) if reason == "disk I/O error"), "{error}");
+        assert_eq!(store.trace(trace_id(7)).unwrap(), None, "nothing of it is stored");
+        reserve.clear();
+    }
+}

@@ -15,6 +15,7 @@ mod encodings;
 mod faults;
 mod google;
 mod growth;
+mod hanging;
 mod harness;
 mod ingest;
 mod layers;
