@@ -9,6 +9,8 @@
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
+//!  in_place    stored spans without decoding them
+//!  shared_span the id of the server's half of a span of Zipkin
 //! ```
 //!
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
@@ -17,11 +19,13 @@ pub(crate) mod any_value;
 pub(crate) mod check;
 pub(crate) mod envelope;
 mod ids;
+pub(crate) mod in_place;
 pub(crate) mod json;
 pub(crate) mod left_out;
 pub(crate) mod mend;
 mod output;
 mod schema;
+pub(crate) mod shared_span;
 mod signal;
 mod wire;
 
