@@ -63,6 +63,7 @@ pub(crate) struct Metrics {
     pub(crate) requests_rejected: Family<ReasonLabel, Counter>,
     pub(crate) connections: Gauge,
     pub(crate) connections_closed: Family<ReasonLabel, Counter>,
+    pub(crate) views_cut_off: Family<ReasonLabel, Counter>,
     pub(crate) committed: Tally,
     pub(crate) commits: Counter,
     pub(crate) batches_per_commit: Histogram,
@@ -113,6 +114,7 @@ impl Metrics {
             requests_rejected: add(r, "requests_rejected", "Requests answered with an error"),
             connections: add(r, "connections", "Open connections of all addresses"),
             connections_closed: add(r, "connections_closed", "Connections closed in favor of others"),
+            views_cut_off: add(r, "views_cut_off", "Views that were not answered completely"),
             committed: Tally {
                 spans: add(r, "spans_committed", "Spans committed to the outbox"),
                 log_records: add(r, "log_records_committed", "Log records committed to the outbox"),
@@ -283,6 +285,7 @@ mod tests {
             &metrics.attributes_rejected,
             &metrics.requests_rejected,
             &metrics.connections_closed,
+            &metrics.views_cut_off,
             &metrics.log_lines_skipped,
             &metrics.log_file_gaps,
             &metrics.store_traces_evicted,

@@ -166,7 +166,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     servers.spawn(listen::serve(grpc, router, tls.clone(), receiving, serving.clone()));
     let waiting_bytes = metrics.outbox_bytes.get();
     let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
-    servers.spawn(listen::serve(view, view::router(viewer, view_addr.ip()), tls, viewing, serving));
+    let router = view::router(viewer, view_addr.ip()).context("failed to start the viewer")?;
+    servers.spawn(listen::serve(view, router, tls, viewing, serving));
 
     let signalled = shutdown::handle_signals().context("failed to handle signals")?;
     log::line(

@@ -87,6 +87,16 @@ pub(super) struct Connection {
     closed: Arc<Notify>,
 }
 
+/// Closes a connection from the handler of one of its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Closer(Arc<Notify>);
+
+impl Closer {
+    pub(crate) fn close(&self) {
+        self.0.notify_one();
+    }
+}
+
 /// A request in progress.
 #[derive(Debug)]
 pub(super) struct RequestInProgress {
@@ -205,6 +215,10 @@ impl Connection {
     /// Waits until the connection has to be closed.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;
+    }
+
+    pub(super) fn closer(&self) -> Closer {
+        Closer(self.closed.clone())
     }
 
     /// Counts bytes that were read.

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use crate::log::{self, Severity, Value};
 use crate::shutdown::Shutdown;
 use connections::Connection;
-pub(crate) use connections::{AllConnections, Connections};
+pub(crate) use connections::{AllConnections, Closer, Connections};
 use protocol_timeout::ProtocolTimeout;
 pub(crate) use site::{Hosts, is_from_other_page, is_from_page};
 pub(crate) use tls::Tls;
@@ -145,8 +145,9 @@ where
         .keep_alive_timeout(PING_TIMEOUT);
     let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT, connection.clone());
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let in_progress = connection.start(request.headers());
+        request.extensions_mut().insert(connection.closer());
         let response = router.call(request);
         async move {
             let response = response.await;

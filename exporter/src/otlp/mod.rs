@@ -9,7 +9,9 @@
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
+//!  in_place    stored spans without decoding them
 //!  severity    severity numbers and names to Cloud Logging's severities
+//!  shared_span the id of the server's half of a span of Zipkin
 //! ```
 //!
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
@@ -18,12 +20,14 @@ pub(crate) mod any_value;
 pub(crate) mod check;
 pub(crate) mod envelope;
 mod ids;
+pub(crate) mod in_place;
 pub(crate) mod json;
 pub(crate) mod left_out;
 pub(crate) mod mend;
 mod output;
 mod schema;
 pub(crate) mod severity;
+pub(crate) mod shared_span;
 mod signal;
 mod wire;
 

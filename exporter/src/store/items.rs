@@ -1,5 +1,6 @@
 //! Decodes the requests of a chunk to the rows of the store: spans and log records that stay bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -132,19 +133,22 @@ fn trace_id(bytes: &[u8]) -> Option<TraceId> {
 }
 
 /// Returns the time of a log record, or when it was observed.
-pub(super) fn record_time(record: &LogRecord) -> u64 {
+fn record_time(record: &LogRecord) -> u64 {
     match record.time_unix_nano {
         0 => record.observed_time_unix_nano,
         time => time,
     }
 }
 
+/// The name of a service whose resource does not name it.
+pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
+
 /// Returns the name of the service that a resource describes. A long name is truncated.
-pub(super) fn service_name(resource: Option<&Resource>) -> &str {
+pub(super) fn service_name(resource: Option<&Resource>) -> Cow<'_, str> {
     let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
     let value = attributes.iter().find(|attribute| attribute.key == "service.name");
     match value.and_then(|attribute| attribute.value.as_ref()).and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(name)) if !name.is_empty() => short(name),
-        _ => "unknown_service",
+        _ => UNKNOWN_SERVICE.into(),
     }
 }

@@ -34,6 +34,8 @@ mod write;
 mod growth;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -48,10 +50,12 @@ use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqli
 use eviction::ShrinkBackoff;
 use origins::Origins;
 
+pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
-#[cfg(test)]
-pub(crate) use query::Emitter;
-pub(crate) use query::{ReadLimit, StoredLine, StoredSpan, Trace, TraceSummary};
+pub(crate) use query::{
+    EmitterRow, LineContent, LineKey, LineMark, LineRow, ListKey, ServiceNames, Snapshot, SpanKey, SpanNode,
+    SpanRow, TraceSeq, TraceSummary,
+};
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, WriteError};
 
@@ -116,24 +120,12 @@ impl Store {
         positions::load(&self.writer().connection, file)
     }
 
-    /// Returns the newest traces.
-    pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
-        self.read(|connection| query::newest(connection, limit))
-    }
-
-    /// Returns one trace up to this limit, or `None` if nothing of it is stored.
-    pub(crate) fn trace_within(
+    /// Reads one state of the store. Nobody can wait for a client meanwhile.
+    pub(crate) fn snapshot<T>(
         &self,
-        trace_id: logtracer_core::TraceId,
-        limit: ReadLimit,
-    ) -> rusqlite::Result<Option<Trace>> {
-        self.read(|connection| query::trace(connection, trace_id, limit))
-    }
-
-    /// Returns all of one trace.
-    #[cfg(test)]
-    pub(crate) fn trace(&self, trace_id: logtracer_core::TraceId) -> rusqlite::Result<Option<Trace>> {
-        self.trace_within(trace_id, ReadLimit { rows: usize::MAX, bytes: usize::MAX })
+        read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.read(|connection| read(&Snapshot::new(connection)?))
     }
 
     /// Evicts the oldest traces until the store is within this retention, and on a full disk until there is space for

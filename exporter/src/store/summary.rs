@@ -1,5 +1,7 @@
 //! The row of a trace in the list, updated with every span and line.
 
+use std::borrow::Cow;
+
 use logtracer_core::TraceId;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -156,14 +158,17 @@ impl SpanSummary {
             end_ns,
             is_error: is_error(span),
             has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
-            name: short(&span.name).to_owned(),
+            name: short(&span.name).into_owned(),
         }
     }
 }
 
-/// Truncates a name of a trace or a service.
-pub(super) fn short(name: &str) -> &str {
-    name.char_indices().nth(MAX_NAME_CHARS).and_then(|(end, _)| name.get(..end)).unwrap_or(name)
+/// Truncates a name of a trace or a service. A truncated one ends with an ellipsis.
+pub(super) fn short(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(MAX_NAME_CHARS).and_then(|(end, _)| name.get(..end)) {
+        Some(start) => format!("{start}…").into(),
+        None => name.into(),
+    }
 }
 
 /// Returns the start and the end in the form of the database. An end before the start is replaced by the start.

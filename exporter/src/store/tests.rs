@@ -147,24 +147,25 @@ fn a_batch_that_takes_too_much_memory_is_rejected() {
 }
 
 #[test]
-fn a_long_trace_is_truncated_to_the_limit() {
+fn spans_are_read_in_order_from_any_key() {
     let (_dir, store, _) = open();
-    let name = "x".repeat(1000);
-    let spans = (1..=50).map(|id| span(1, id, 0, &name, 1000 - id, 2000)).collect();
+    let spans = (1..=50).map(|id| span(1, id, 0, "work", 1000 - id / 2, 2000)).collect();
     store.append(Signal::Traces, &[request("a", spans)]).unwrap();
-    let lines: Vec<LogLine> = (1..=50).map(|time| line(1, time, &name)).collect();
-    store.append_lines(&lines, &[]).unwrap();
-    let read = |rows, bytes| store.trace_within(trace_id(1), ReadLimit { rows, bytes }).unwrap().unwrap();
-    let counts = |trace: &Trace| (trace.spans.len(), trace.lines.len(), trace.is_truncated);
-
-    assert_eq!(counts(&read(50, 1 << 20)), (50, 50, false));
-    let some = read(10, 1 << 20);
-    assert_eq!(counts(&some), (10, 10, true));
-    assert_eq!((some.spans[0].span.start_time_unix_nano, some.lines[9].time_unix_nano), (950, 10));
-    assert_eq!((some.summary.span_count, some.summary.log_count), (50, 50));
-    let (spans, lines, is_truncated) = counts(&read(50, 20_000));
-    assert!((5..20).contains(&spans) && (5..20).contains(&lines) && is_truncated, "{spans}, {lines}");
-    assert_eq!(counts(&read(50, 1)), (1, 1, true), "at least one span and one line");
+    store
+        .snapshot(|snapshot| {
+            let (seq, _) = snapshot.trace(trace_id(1))?.unwrap();
+            let all = snapshot.span_keys(seq, None, 1000)?;
+            assert_eq!((all.len(), all[0].span_id.get(), all[1].span_id.get()), (50, 50, 48));
+            for (index, key) in all.iter().enumerate() {
+                assert_eq!(key.to_string().parse(), Ok(*key));
+                assert_eq!(snapshot.span_keys(seq, Some(*key), 3)?, all[index..50.min(index + 3)]);
+                assert_eq!(snapshot.spans_before(seq, *key)?, index as u64);
+                assert_eq!(snapshot.span_key(seq, key.span_id)?, Some(*key));
+            }
+            assert_eq!(snapshot.span_key(seq, SpanId::new(99).unwrap())?, None);
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]

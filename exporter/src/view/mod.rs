@@ -2,9 +2,13 @@
 //! `/readyz`).
 //!
 //! ```text
-//!  store.query ──► waterfall (rows: order, depth, bars) ──► pages (HTML)
-//!             └──► api (JSON)
+//!  request ──► respond (slots, pieces) ──► pages (HTML) ◄── waterfall (rows: order, depth)
+//!                       │            └──► api (JSON)
+//!                       └──► store: a snapshot for each piece
 //! ```
+//!
+//! A response is made in pieces, row by row, as the client takes them. Texts are bounded by their escaped size, and what
+//! is cut says so and links to the whole.
 //!
 //! Pages are rendered on the server, and work without scripts and without any other host. They show the content of
 //! spans and lines as text only.
@@ -14,15 +18,18 @@
 mod admin;
 mod api;
 mod assets;
+mod bounded;
 mod format;
 mod pages;
+mod respond;
 mod waterfall;
+mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +40,7 @@ use crate::listen::{Hosts, is_from_other_page};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::store::Store;
+use respond::Views;
 
 /// The state of the handlers.
 #[derive(Debug, Clone)]
@@ -44,13 +52,39 @@ pub(crate) struct View {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// What the handlers take from the router.
+#[derive(Debug, Clone)]
+struct Shared {
+    view: View,
+    views: Views,
+}
+
+impl FromRef<Shared> for View {
+    fn from_ref(state: &Shared) -> Self {
+        state.view.clone()
+    }
+}
+
+impl FromRef<Shared> for Views {
+    fn from_ref(state: &Shared) -> Self {
+        state.views.clone()
+    }
+}
+
 /// Returns the routes of `--view`, which listens on this address.
-pub(crate) fn router(view: View, address: IpAddr) -> Router {
+///
+/// # Errors
+///
+/// Fails if the threads that render cannot be started.
+pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
+    let views = Views::new(view.store.clone(), view.metrics.clone())?;
     let router = Router::new()
         .route("/", get(pages::list))
         .route("/trace/{trace_id}", get(pages::trace))
         .route("/api/traces", get(api::list))
         .route("/api/traces/{trace_id}", get(api::trace))
+        .route("/api/traces/{trace_id}/spans/{span_id}", get(api::span))
+        .route("/api/traces/{trace_id}/logs/{line}", get(api::line))
         .route("/healthz", get(admin::health))
         .route("/readyz", get(admin::ready))
         .route("/metrics", get(admin::metrics))
@@ -58,7 +92,7 @@ pub(crate) fn router(view: View, address: IpAddr) -> Router {
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"));
     let hosts = if address.is_loopback() { Hosts::Local } else { Hosts::Any };
     let router = router.layer(from_fn_with_state(hosts, require_own_pages));
-    router.layer(map_response(add_security_headers)).with_state(view)
+    Ok(router.layer(map_response(add_security_headers)).with_state(Shared { view, views }))
 }
 
 /// Rejects requests of pages of other origins, and for the names of other hosts. The latter prevents DNS rebinding: a
@@ -91,29 +125,4 @@ async fn add_security_headers(mut response: Response) -> Response {
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(header::CACHE_CONTROL, "no-store");
     response
-}
-
-/// Runs a query of the store on a thread that may block.
-async fn query<T: Send + 'static>(
-    view: &View,
-    query: impl FnOnce(&Store) -> rusqlite::Result<T> + Send + 'static,
-) -> Result<T, QueryError> {
-    let store = view.store.clone();
-    match tokio::task::spawn_blocking(move || query(&store)).await {
-        Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => Err(QueryError(format!("failed to read the store: {error}"))),
-        Err(error) => Err(QueryError(error.to_string())),
-    }
-}
-
-/// A failed query. Its response is 500 with the reason.
-#[derive(Debug)]
-struct QueryError(String);
-
-impl IntoResponse for QueryError {
-    fn into_response(self) -> Response {
-        let body = serde_json::json!({ "error": self.0 }).to_string();
-        (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "application/json")], body)
-            .into_response()
-    }
 }

@@ -4,50 +4,46 @@ use std::collections::HashMap;
 
 use logtracer_core::SpanId;
 
-use crate::store::{StoredSpan, Trace};
+use crate::store::SpanNode;
 
 /// One row of the waterfall.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Row<'a> {
-    pub(super) span: &'a StoredSpan,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) span_id: SpanId,
     pub(super) depth: usize,
-    /// The span has a parent, but no row above it: the parent is not stored, is beyond the limit of the page, or is
-    /// part of a cycle.
-    pub(super) is_parent_missing: bool,
-    /// The start and the length of the bar, as fractions of the duration of the trace.
-    pub(super) start: f64,
-    pub(super) length: f64,
+    /// The parent, if it has no row above: it is not stored, has no row, or is part of a cycle.
+    pub(super) missing_parent: Option<SpanId>,
 }
 
-/// Returns one row for each span, even if the parents form a cycle.
-pub(super) fn rows(trace: &Trace) -> Vec<Row<'_>> {
+/// Returns one row for each span, given by start time, even if the parents form a cycle.
+pub(super) fn rows(spans: &[SpanNode]) -> Vec<Row> {
     let known: HashMap<SpanId, usize> =
-        trace.spans.iter().enumerate().map(|(index, span)| (span.span_id, index)).collect();
-    let parent = |span: &StoredSpan| span.parent_span_id.and_then(|id| known.get(&id)).copied();
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); trace.spans.len()];
+        spans.iter().enumerate().map(|(index, span)| (span.span_id, index)).collect();
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); spans.len()];
     let mut roots = Vec::new();
-    for (index, span) in trace.spans.iter().enumerate() {
-        match parent(span).and_then(|parent| children.get_mut(parent)) {
+    for (index, span) in spans.iter().enumerate() {
+        let parent = span.parent.and_then(|id| known.get(&id)).copied();
+        match parent.and_then(|parent| children.get_mut(parent)) {
             Some(siblings) => siblings.push(index),
             None => roots.push(index),
         }
     }
-    let mut drawing = Drawing { trace, children, drawn: vec![false; trace.spans.len()], rows: Vec::new() };
+    let mut drawing = Drawing { spans, children, drawn: vec![false; spans.len()], rows: Vec::new() };
     for root in roots {
         drawing.draw(root);
     }
     // The remaining spans are on cycles or below one. By start time, each that is not drawn yet becomes a root.
-    for index in 0..trace.spans.len() {
+    for index in 0..spans.len() {
         drawing.draw(index);
     }
     drawing.rows
 }
 
 struct Drawing<'a> {
-    trace: &'a Trace,
+    spans: &'a [SpanNode],
     children: Vec<Vec<usize>>,
     drawn: Vec<bool>,
-    rows: Vec<Row<'a>>,
+    rows: Vec<Row>,
 }
 
 impl Drawing<'_> {
@@ -59,8 +55,9 @@ impl Drawing<'_> {
                 continue;
             };
             *drawn = true;
-            if let Some(span) = self.trace.spans.get(index) {
-                self.rows.push(row(self.trace, span, depth));
+            if let Some(span) = self.spans.get(index) {
+                let missing_parent = span.parent.filter(|_| depth == 0);
+                self.rows.push(Row { span_id: span.span_id, depth, missing_parent });
             }
             if let Some(children) = self.children.get(index) {
                 stack.extend(children.iter().rev().map(|child| (*child, depth + 1)));
@@ -69,62 +66,24 @@ impl Drawing<'_> {
     }
 }
 
-fn row<'a>(trace: &'a Trace, span: &'a StoredSpan, depth: usize) -> Row<'a> {
-    let total = trace.summary.duration_nano.max(1) as f64;
-    let offset = span.span.start_time_unix_nano.saturating_sub(trace.summary.start_unix_nano);
-    let start = (offset as f64 / total).clamp(0., 1.);
-    let length = (span.duration_nano() as f64 / total).clamp(0., 1. - start);
-    Row { span, depth, is_parent_missing: depth == 0 && span.parent_span_id.is_some(), start, length }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Emitter, TraceSummary};
-    use logtracer_core::TraceId;
-    use opentelemetry_proto::tonic::trace::v1::Span;
-    use std::sync::Arc;
 
-    fn trace(spans: &[(u64, u64)]) -> Trace {
-        let emitter = Arc::new(Emitter {
-            service_name: "shop".to_owned(),
-            resource: Default::default(),
-            scope: Default::default(),
-        });
-        let span = |(order, (id, parent)): (usize, &(u64, u64))| StoredSpan {
+    fn nodes(spans: &[(u64, u64)]) -> Vec<SpanNode> {
+        let node = |(id, parent): &(u64, u64)| SpanNode {
             span_id: SpanId::new(*id).unwrap(),
-            parent_span_id: SpanId::new(*parent),
-            span: Span {
-                start_time_unix_nano: 100 + order as u64,
-                end_time_unix_nano: 110,
-                ..Default::default()
-            },
-            emitter: emitter.clone(),
+            parent: SpanId::new(*parent),
         };
-        Trace {
-            summary: TraceSummary {
-                trace_id: TraceId::new(1).unwrap(),
-                root_name: String::new(),
-                service_names: vec![],
-                span_count: 0,
-                log_count: 0,
-                error_count: 0,
-                start_unix_nano: 100,
-                duration_nano: 10,
-            },
-            spans: spans.iter().enumerate().map(span).collect(),
-            lines: vec![],
-            is_truncated: false,
-        }
+        spans.iter().map(node).collect()
     }
 
     /// Checks the rows, given as (id, depth, is parent missing), of spans, given as (id, parent) by start time.
     #[track_caller]
     fn check(spans: &[(u64, u64)], expected: &[(u64, usize, bool)]) {
-        let trace = trace(spans);
-        let rows = rows(&trace);
+        let rows = rows(&nodes(spans));
         let got: Vec<_> =
-            rows.iter().map(|row| (row.span.span_id.get(), row.depth, row.is_parent_missing)).collect();
+            rows.iter().map(|row| (row.span_id.get(), row.depth, row.missing_parent.is_some())).collect();
         assert_eq!(got, expected);
     }
 
@@ -149,13 +108,6 @@ mod tests {
     #[test]
     fn deep_traces_do_not_overflow() {
         let spans: Vec<(u64, u64)> = (1..=100_000).map(|id| (id, id - 1)).collect();
-        assert_eq!(rows(&trace(&spans)).last().map(|row| row.depth), Some(99_999));
-    }
-
-    #[test]
-    fn bars_are_within_the_trace() {
-        let trace = trace(&[(1, 0), (2, 1)]);
-        let rows = rows(&trace);
-        assert_eq!((rows[1].start, rows[1].length), (0.1, 0.9));
+        assert_eq!(rows(&nodes(&spans)).last().map(|row| row.depth), Some(99_999));
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod tests;
 
 use super::ids::Ids;
 use super::left_out::Reason;
-use super::schema::{self, Kind, MessageType, Role};
+use super::schema::{Kind, MessageType, Role};
 use super::signal::Signal;
 use super::wire::{Value, read_field};
 
@@ -53,14 +53,6 @@ pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
         Err(Stop::TooLarge) => CheckResult::TooLarge,
         Ok(()) | Err(Stop::Invalid) => CheckResult::Invalid,
     }
-}
-
-/// Returns the size of a decoded span. If it exceeds [`MAX_DECODED_BYTES`], the result is any number above that.
-pub(crate) fn span_bytes(body: &[u8]) -> usize {
-    let mut totals = Totals::new(body);
-    // The decoder reads a malformed span no further than this check.
-    let _ = check_message(&schema::SPAN, body, 0, &mut totals);
-    totals.decoded_bytes
 }
 
 /// Returns true if decoding a body takes too much memory.

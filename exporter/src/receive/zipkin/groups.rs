@@ -16,6 +16,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::span::{ZipkinSpan, string_attribute};
 use crate::otlp::left_out::Reason;
+use crate::otlp::shared_span::server_span_id;
 
 #[derive(Default)]
 pub(super) struct Groups<'a> {
@@ -176,12 +177,6 @@ impl Entry {
         let parent = if self.parent.is_some() { PARENT_BYTES } else { 0 };
         (self.end - self.start) as usize + parent
     }
-}
-
-/// Derives an id from a shared one. The result is always the same, so a span that arrives twice is stored once.
-fn server_span_id(shared: SpanId) -> SpanId {
-    const MARK: u64 = 0x5e4e_d50b_0a7a_11ed;
-    SpanId::new(shared.get() ^ MARK).unwrap_or(shared)
 }
 
 /// Writes the key and the length of a message or of bytes.

@@ -11,6 +11,15 @@ pub(super) enum Refresh {
     Live,
 }
 
+/// Returns what is before and after the content of a page.
+pub(super) fn frame(title: &str, refresh: Refresh) -> (String, String) {
+    // Texts are escaped, so no title contains it.
+    const CONTENT: &str = "<!--content-->";
+    let page = page(title, refresh, &maud::PreEscaped(CONTENT.to_owned())).into_string();
+    let (before, after) = page.split_once(CONTENT).unwrap_or((&page, ""));
+    (before.to_owned(), after.to_owned())
+}
+
 pub(super) fn page(title: &str, refresh: Refresh, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -37,7 +46,7 @@ pub(super) fn page(title: &str, refresh: Refresh, main: &Markup) -> Markup {
                         input type="search" name="find" placeholder="Paste a trace id or a trace header" aria-label="Find a trace by id" autocomplete="off" spellcheck="false";
                     }
                     @if refresh == Refresh::Live {
-                        button.live type="button" hidden title="Pause or resume the live list" { "Live" }
+                        button.live type="button" hidden title="Pause or resume the live list" aria-live="polite" { "Live" }
                     }
                 }
                 main { (main) }

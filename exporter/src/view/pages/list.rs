@@ -4,46 +4,88 @@ use maud::{Markup, html};
 
 use super::layout::{self, Refresh};
 use super::palette::Palette;
-use crate::store::TraceSummary;
+use crate::store::{ListKey, Snapshot, TraceSummary};
+use crate::view::bounded;
 use crate::view::format::{ago, clock_time, count, duration, rfc3339};
+use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
 
 /// The number of services that a row names. Further services are counted.
 const MAX_SERVICES: usize = 4;
 
-pub(super) fn page(traces: &[TraceSummary], find_without_id: Option<&str>, now: u64) -> Markup {
-    layout::page(
-        "Traces",
-        Refresh::Live,
-        &html! {
-            @if let Some(text) = find_without_id {
-                p.notice { "No trace id found in “" (text.chars().take(100).collect::<String>()) "”." }
-            }
-            div #live {
-                @if traces.is_empty() { (empty_list()) } @else { (table(traces, now)) }
-            }
-        },
-    )
+/// The state of the page while it is sent.
+pub(super) struct ListPage {
+    keys: Vec<ListKey>,
+    row: usize,
+    longest: u64,
+    /// What was searched for, if it has no id.
+    find: String,
+    now: u64,
 }
 
-fn table(traces: &[TraceSummary], now: u64) -> Markup {
-    let longest = traces.iter().map(|trace| trace.duration_nano).max().unwrap_or(0);
+impl ListPage {
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        limit: usize,
+        find: String,
+        now: u64,
+    ) -> rusqlite::Result<Self> {
+        let keys = snapshot.newest(limit)?;
+        let longest = keys.iter().map(|key| key.duration_nano).max().unwrap_or(0);
+        Ok(Self { keys, row: 0, longest, find, now })
+    }
+
+    fn before_rows(&self) -> Markup {
+        html! {
+            @if !self.find.trim().is_empty() {
+                p.notice { "No trace id found in “" (self.find.chars().take(100).collect::<String>()) "”." }
+            }
+        }
+    }
+}
+
+impl Pieces for ListPage {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+        let (head, end) = layout::frame("Traces", Refresh::Live);
+        if self.row == 0 {
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(self.before_rows().into_string().as_bytes());
+            out.extend_from_slice(b"<div id=\"live\">");
+            let first = if self.keys.is_empty() { empty_list() } else { table_head(self.keys.len() as u64) };
+            out.extend_from_slice(first.into_string().as_bytes());
+            if !self.keys.is_empty() {
+                out.extend_from_slice(TABLE.as_bytes());
+            }
+        }
+        while out.len() < PIECE_BYTES {
+            let Some(key) = self.keys.get(self.row) else {
+                if !self.keys.is_empty() {
+                    out.extend_from_slice(TABLE_END.as_bytes());
+                }
+                out.extend_from_slice(b"</div>");
+                out.extend_from_slice(end.as_bytes());
+                return Ok(Progress::Complete);
+            };
+            self.row += 1;
+            if let Some(trace) = snapshot.listed(*key)? {
+                out.extend_from_slice(row(&trace, self.longest, self.now).into_string().as_bytes());
+            }
+        }
+        Ok(Progress::More)
+    }
+}
+
+const TABLE: &str = concat!(
+    r#"<div class="card"><table class="traces"><thead><tr><th>Trace</th><th>Services</th><th class="num">Spans</th>"#,
+    r#"<th class="num">Log lines</th><th>Duration</th><th class="num">Started (UTC)</th></tr></thead><tbody>"#
+);
+
+const TABLE_END: &str = "</tbody></table></div>";
+
+fn table_head(traces: u64) -> Markup {
     html! {
         div.bar {
             h1 { "Traces" }
-            span.muted { (count(traces.len() as u64, "trace")) ", newest first" }
-        }
-        div.card {
-            table.traces {
-                thead { tr {
-                    th { "Trace" }
-                    th { "Services" }
-                    th.num { "Spans" }
-                    th.num { "Log lines" }
-                    th { "Duration" }
-                    th.num { "Started (UTC)" }
-                } }
-                tbody { @for trace in traces { (row(trace, longest, now)) } }
-            }
+            span.muted { (count(traces, "trace")) ", newest first" }
         }
     }
 }
@@ -54,12 +96,12 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
     let share = trace.duration_nano as f64 / longest.max(1) as f64 * 100.;
     let started = trace.start_unix_nano;
     html! {
-        tr.failed[trace.error_count > 0] {
+        tr.failed[trace.error_count > 0] id={ "t-" (trace.trace_id) } {
             td.what {
                 a href={ "/trace/" (trace.trace_id) } {
                     @if trace.root_name.is_empty() {
                         span.muted { @if trace.span_count == 0 { "log lines only" } @else { "unnamed span" } }
-                    } @else { (trace.root_name) }
+                    } @else { (bounded::name(&trace.root_name)) }
                 }
                 @if trace.error_count > 0 {
                     span.badge.bad title="Failed spans" { (count(trace.error_count, "error")) }
@@ -69,7 +111,7 @@ fn row(trace: &TraceSummary, longest: u64, now: u64) -> Markup {
             td {
                 div.services {
                     @for service in trace.service_names.iter().take(MAX_SERVICES) {
-                        span class={ "service " (palette.class(service)) } { i {} (service) }
+                        span class={ "service " (palette.class(service)) } title=(service) { i {} bdi { (service) } }
                     }
                     @if let Some(more) = trace.service_names.len().checked_sub(MAX_SERVICES).filter(|more| *more > 0) {
                         span.muted { "+" (more) }

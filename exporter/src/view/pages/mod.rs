@@ -1,22 +1,25 @@
 //! The two pages: the list of traces, and one trace.
 
-mod detail;
 mod layout;
 mod list;
 mod palette;
 mod trace;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use logtracer_core::SpanId;
 use maud::Markup;
 use serde::Deserialize;
 
 use super::api::parse_trace_id;
-use super::{QueryError, View, query};
+use super::respond::{ViewError, Views};
 use crate::clock;
+use crate::listen::Closer;
+use list::ListPage;
+use trace::{Place, TracePage};
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// The number of traces on the page.
 const LIST_LIMIT: usize = 100;
@@ -35,40 +38,72 @@ pub(super) struct TraceQuery {
     /// The id of the span whose details are open.
     #[serde(default)]
     span: String,
+    /// The first span.
+    #[serde(default)]
+    from: String,
+    /// The first line.
+    #[serde(default)]
+    lines: String,
 }
 
 /// `GET /`: the list, or a redirect to the trace that was searched for.
 pub(super) async fn list(
-    State(view): State<View>,
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
     parameters: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Response, QueryError> {
+) -> Result<Response, PageError> {
     let find = parameters.map(|Query(parameters)| parameters.find).unwrap_or_default();
     if let Some(trace_id) = id_in(&find) {
         return Ok(Redirect::to(&format!("/trace/{trace_id}")).into_response());
     }
-    let traces = query(&view, |store| store.newest(LIST_LIMIT)).await?;
-    let has_no_id = !find.trim().is_empty();
-    Ok(list::page(&traces, has_no_id.then_some(find.as_str()), clock::unix_nanos()).into_response())
+    let view = views.admit().await?;
+    let page =
+        view.read(move |snapshot| ListPage::open(snapshot, LIST_LIMIT, find, clock::unix_nanos())).await?;
+    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
 }
 
 /// `GET /trace/{trace_id}`: one trace.
 pub(super) async fn trace(
-    State(view): State<View>,
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
     Path(id): Path<String>,
     parameters: Result<Query<TraceQuery>, QueryRejection>,
-) -> Result<Response, QueryError> {
+) -> Result<Response, PageError> {
     let Some(trace_id) = parse_trace_id(&id) else {
         let text = "A trace id consists of 32 hexadecimal digits that are not all zero.";
         return Ok((StatusCode::BAD_REQUEST, error_page("Invalid trace id", text)).into_response());
     };
-    let open = parameters.ok().and_then(|Query(parameters)| parameters.span.parse::<SpanId>().ok());
-    Ok(match query(&view, move |store| store.trace_within(trace_id, trace::LIMIT)).await? {
-        Some(found) => trace::page(&found, open, clock::unix_nanos()).into_response(),
-        None => {
-            let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
-            (StatusCode::NOT_FOUND, error_page(&format!("Trace {trace_id} not found"), text)).into_response()
-        }
-    })
+    let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
+    let place = Place {
+        open: parameters.span.parse().ok(),
+        first_span: parameters.from.parse().ok(),
+        first_line: parameters.lines.parse().ok(),
+    };
+    let view = views.admit().await?;
+    let found =
+        view.read(move |snapshot| TracePage::open(snapshot, trace_id, place, clock::unix_nanos())).await?;
+    let Some(page) = found else {
+        let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
+        let page = error_page(&format!("Trace {trace_id} not found"), text);
+        return Ok((StatusCode::NOT_FOUND, page).into_response());
+    };
+    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+}
+
+/// An error as a page.
+#[derive(Debug)]
+pub(super) struct PageError(ViewError);
+
+impl From<ViewError> for PageError {
+    fn from(error: ViewError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        self.0.respond(error_page("This page cannot be shown now", self.0.message()))
+    }
 }
 
 fn error_page(title: &str, text: &str) -> Markup {

@@ -1,0 +1,158 @@
+//! Attributes and their values, as JSON and as text.
+
+use std::fmt;
+use std::io;
+
+use serde::ser::{Serialize, Serializer};
+
+use super::super::check::MAX_DEPTH;
+use super::{Fields, Value, low_i32, messages, text};
+
+/// A list of attributes, which is serialized as a JSON object.
+#[derive(Clone, Copy)]
+pub(crate) struct Attributes<'a> {
+    message: &'a [u8],
+    number: u32,
+    depth: u32,
+}
+
+impl<'a> Attributes<'a> {
+    /// Returns the attributes in this field of a message.
+    pub(super) const fn new(message: &'a [u8], number: u32) -> Self {
+        Self { message, number, depth: 0 }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, AnyRef<'a>)> {
+        messages(self.message, self.number).map(move |body| key_value(body, self.depth))
+    }
+}
+
+impl Serialize for Attributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+fn key_value(body: &[u8], depth: u32) -> (&str, AnyRef<'_>) {
+    let (mut key, mut value) = ("", AnyRef::Null);
+    for field in Fields(body) {
+        match field {
+            (1, Value::Bytes(bytes)) => key = text(bytes),
+            (2, Value::Bytes(bytes)) => value = AnyRef::new(bytes, depth + 1),
+            _ => {}
+        }
+    }
+    (key, value)
+}
+
+/// An `AnyValue`, which is serialized as [`super::any_value::Json`] is.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum AnyRef<'a> {
+    #[default]
+    Null,
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Array(Elements<'a>),
+    Object(Attributes<'a>),
+    Bytes(&'a [u8]),
+}
+
+/// The elements of an `ArrayValue`.
+#[derive(Clone, Copy)]
+pub(crate) struct Elements<'a> {
+    message: &'a [u8],
+    depth: u32,
+}
+
+impl<'a> AnyRef<'a> {
+    pub(super) fn new(body: &'a [u8], depth: u32) -> Self {
+        let mut found = Self::Null;
+        for field in Fields(body) {
+            found = match field {
+                (1, Value::Bytes(bytes)) => Self::Text(text(bytes)),
+                (2, Value::Varint(boolean)) => Self::Bool(boolean != 0),
+                (3, Value::Varint(number)) => Self::Int(number.cast_signed()),
+                (4, Value::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
+                (5 | 6, _) if depth > MAX_DEPTH => Self::Null,
+                (5, Value::Bytes(message)) => Self::Array(Elements { message, depth }),
+                (6, Value::Bytes(message)) => Self::Object(Attributes { message, number: 1, depth }),
+                (7, Value::Bytes(bytes)) => Self::Bytes(bytes),
+                (8, Value::Varint(index)) => Self::Int(low_i32(index).into()),
+                _ => found,
+            };
+        }
+        found
+    }
+
+    /// Returns a string without quotes, and anything else as JSON: at most this many bytes of it, and whether that is all.
+    pub(crate) fn text_within(&self, max_bytes: usize) -> (String, bool) {
+        if let Self::Text(whole) = self {
+            let start = text(whole.as_bytes().get(..max_bytes).unwrap_or(whole.as_bytes()));
+            return (start.to_owned(), start.len() == whole.len());
+        }
+        let mut out = Limited { bytes: Vec::new(), max_bytes };
+        let result = match self {
+            Self::Null => Ok(()),
+            Self::Double(number) if !number.is_finite() => {
+                io::Write::write_fmt(&mut out, format_args!("{number}"))
+            }
+            Self::Bytes(bytes) => io::Write::write_fmt(&mut out, format_args!("{}", Hex(bytes))),
+            value => serde_json::to_writer(&mut out, value).map_err(io::Error::from),
+        };
+        (text(&out.bytes).to_owned(), result.is_ok())
+    }
+
+    /// Returns the value as JSON, unless it has more bytes.
+    pub(crate) fn json_within(&self, max_bytes: usize) -> Option<String> {
+        let mut out = Limited { bytes: Vec::new(), max_bytes };
+        serde_json::to_writer(&mut out, self).ok()?;
+        String::from_utf8(out.bytes).ok()
+    }
+}
+
+/// A buffer for at most this many bytes. More is an error.
+struct Limited {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let free = self.max_bytes.saturating_sub(self.bytes.len());
+        let taken = bytes.get(..free.min(bytes.len())).unwrap_or_default();
+        self.bytes.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Serialize for AnyRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bool(boolean) => serializer.serialize_bool(*boolean),
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Double(number) if number.is_finite() => serializer.serialize_f64(*number),
+            Self::Double(number) => serializer.collect_str(number),
+            Self::Array(elements) => serializer
+                .collect_seq(messages(elements.message, 1).map(|body| Self::new(body, elements.depth + 1))),
+            Self::Object(attributes) => attributes.serialize(serializer),
+            Self::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
+        }
+    }
+}
+
+/// Bytes that are displayed as hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -1,0 +1,106 @@
+//! Traces as rows of a list.
+
+use logtracer_core::TraceId;
+use rusqlite::{OptionalExtension, Row};
+use serde_json::Value;
+
+use super::{Snapshot, TraceSeq, sql_limit};
+use crate::store::summary::parse_services;
+
+/// A trace as one row of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TraceSummary {
+    pub(crate) trace_id: TraceId,
+    /// Empty if the trace has only log lines.
+    pub(crate) root_name: String,
+    pub(crate) service_names: Vec<String>,
+    pub(crate) span_count: u64,
+    pub(crate) log_count: u64,
+    pub(crate) error_count: u64,
+    pub(crate) start_unix_nano: u64,
+    pub(crate) duration_nano: u64,
+}
+
+/// The place of a trace in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListKey {
+    seq: i64,
+    pub(crate) duration_nano: u64,
+}
+
+const SUMMARY: &str =
+    "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services FROM trace";
+
+impl Snapshot<'_> {
+    /// Returns the newest traces.
+    pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<ListKey>> {
+        self.0
+            .prepare_cached(
+                "SELECT seq, start_ns, end_ns FROM trace ORDER BY start_ns DESC, seq DESC LIMIT ?",
+            )?
+            .query_map([sql_limit(limit)], |row| {
+                let (start, end) = (unsigned(row, 1)?, unsigned(row, 2)?);
+                Ok(ListKey { seq: row.get(0)?, duration_nano: end.saturating_sub(start) })
+            })?
+            .collect()
+    }
+
+    /// Returns a trace of the list, or `None` if it was evicted.
+    pub(crate) fn listed(&self, key: ListKey) -> rusqlite::Result<Option<TraceSummary>> {
+        let mut statement = self.0.prepare_cached(&format!("SELECT {SUMMARY} WHERE seq = ?"))?;
+        let found = statement.query_row([key.seq], |row| self.summary(row)).optional()?;
+        Ok(found.map(|(_, summary)| summary))
+    }
+
+    /// Returns a trace, or `None` if nothing of it is stored.
+    pub(crate) fn trace(&self, trace_id: TraceId) -> rusqlite::Result<Option<(TraceSeq, TraceSummary)>> {
+        self.0
+            .prepare_cached(&format!("SELECT {SUMMARY} WHERE trace_id = ?"))?
+            .query_row([trace_id.to_bytes()], |row| self.summary(row))
+            .optional()
+    }
+
+    fn summary(&self, row: &Row<'_>) -> rusqlite::Result<(TraceSeq, TraceSummary)> {
+        let trace_id =
+            TraceId::from_bytes(row.get(1)?).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
+        let (start, end) = (unsigned(row, 2)?, unsigned(row, 3)?);
+        let summary = TraceSummary {
+            trace_id,
+            start_unix_nano: start,
+            duration_nano: end.saturating_sub(start),
+            span_count: unsigned(row, 4)?,
+            error_count: unsigned(row, 5)?,
+            log_count: unsigned(row, 6)?,
+            root_name: row.get(7)?,
+            service_names: self.service_names(&row.get::<_, String>(8)?)?,
+        };
+        Ok((TraceSeq(row.get(0)?), summary))
+    }
+
+    /// Returns the names in the column `services`, each once.
+    fn service_names(&self, services: &str) -> rusqlite::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for service in parse_services(services) {
+            let name = match service {
+                Value::String(name) => name,
+                service => match service.as_i64() {
+                    Some(id) => self
+                        .0
+                        .prepare_cached("SELECT body FROM content WHERE id = ?")?
+                        .query_row([id], |row| {
+                            Ok(String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned())
+                        })?,
+                    None => continue,
+                },
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(index).map(|number| number.max(0).cast_unsigned())
+}

@@ -1,0 +1,122 @@
+//! A log line, as JSON and as it is stored.
+
+use std::io::Write;
+
+use logtracer_core::TraceId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::otlp::in_place::RecordRef;
+use crate::store::{LineContent, LineKey, LineRow, Snapshot, TraceSeq, convert_record};
+use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
+use crate::view::window::Window;
+
+/// Of a larger log record, this much of its texts and values is converted.
+const MAX_RECORD_BYTES: usize = 256 << 10;
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    time_unix_nano: String,
+    severity: &'a str,
+    message: &'a str,
+    span_id: Option<String>,
+    /// The unchanged object, with its members in their order.
+    line: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<Truncated>,
+}
+
+/// Where the whole line is.
+#[derive(Serialize)]
+struct Truncated {
+    whole: String,
+}
+
+/// Writes a line as JSON. The window may end before the line does.
+pub(super) fn write(
+    snapshot: &Snapshot<'_>,
+    trace_id: TraceId,
+    row: &LineRow<'_>,
+    out: &mut Window<'_>,
+) -> rusqlite::Result<()> {
+    let mut write = |severity: &str, message: &str, line: &str, is_cut: bool| {
+        let truncated = is_cut.then(|| Truncated { whole: path(trace_id, row.key) });
+        let json = JsonLine {
+            time_unix_nano: row.time_unix_nano().to_string(),
+            severity,
+            message,
+            span_id: row.span_id.map(|id| id.to_string()),
+            line: serde_json::from_str(line).ok(),
+            truncated,
+        };
+        // The only error is that the window is full, which it remembers.
+        let _ = serde_json::to_writer(&mut *out, &json);
+    };
+    match row.content {
+        LineContent::File { severity, message, line } => write(severity, message, line, false),
+        LineContent::Record { body, origin } => {
+            let converted = snapshot.emitter(origin, |emitter| {
+                let names = (&*emitter.service_name(), emitter.scope.name);
+                convert_record(&RecordRef::new(body), trace_id, names, MAX_RECORD_BYTES)
+            })?;
+            if let Some(line) = converted {
+                write(line.severity, &line.message, &line.line, line.is_cut);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the path of a whole line.
+pub(in crate::view) fn path(trace_id: TraceId, key: LineKey) -> String {
+    format!("/api/traces/{trace_id}/logs/{key}")
+}
+
+/// `GET /api/traces/{trace_id}/logs/{line}`.
+pub(super) struct OneLine {
+    trace: TraceSeq,
+    key: LineKey,
+    is_record: bool,
+    offset: u64,
+}
+
+impl OneLine {
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        trace_id: TraceId,
+        key: LineKey,
+    ) -> rusqlite::Result<Option<Self>> {
+        let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
+        let found = snapshot.line(trace, Some(key.before()), |row| {
+            let is_record = matches!(row.content, LineContent::Record { .. });
+            Ok((row.key == key).then_some(Self { trace, key, is_record, offset: 0 }))
+        })?;
+        Ok(found.flatten())
+    }
+
+    pub(super) const fn content_type(&self) -> &'static str {
+        if self.is_record { "application/x-protobuf" } else { super::JSON }
+    }
+}
+
+impl Pieces for OneLine {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+        let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
+        let found = snapshot.line(self.trace, Some(self.key.before()), |row| {
+            let bytes = match row.content {
+                LineContent::File { line, .. } => line.as_bytes(),
+                LineContent::Record { body, .. } => body,
+            };
+            // The only error is that the window is full, which it remembers.
+            let _ = window.write_all(bytes);
+            Ok(row.key == self.key)
+        })?;
+        let (written, has_more) = window.end();
+        self.offset += written;
+        Ok(match found {
+            Some(true) if has_more => Progress::More,
+            Some(true) => Progress::Complete,
+            _ => Progress::Gone,
+        })
+    }
+}

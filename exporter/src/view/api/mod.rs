@@ -1,0 +1,167 @@
+//! The JSON API: the list of traces, one trace, one span and one log line.
+//!
+//! Times and durations are strings of nanoseconds, because JSON numbers are not precise enough.
+
+mod line;
+mod list;
+mod span;
+mod trace;
+
+use std::str::FromStr;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use logtracer_core::{SpanId, TraceId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::respond::{ViewError, Views};
+use crate::listen::Closer;
+use crate::store::LineKey;
+pub(super) use line::path as line_path;
+pub(super) use span::kind;
+use trace::{Begin, END};
+
+const JSON: &str = "application/json";
+
+/// The query parameters of the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default = "default_limit")]
+    limit: usize,
+}
+
+const MAX_LIMIT: usize = 1000;
+
+const fn default_limit() -> usize {
+    100
+}
+
+/// The query parameters of a trace: where to begin.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct TraceQuery {
+    #[serde(default)]
+    spans: String,
+    #[serde(default)]
+    logs: String,
+}
+
+/// `GET /api/traces`: the newest traces.
+pub(super) async fn list(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    parameters: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let limit = match parameters {
+        Ok(Query(parameters)) => parameters.limit.min(MAX_LIMIT),
+        Err(rejection) => return Err(ApiError::invalid(&rejection.body_text())),
+    };
+    let view = views.admit().await?;
+    let list = view.read(move |snapshot| list::List::open(snapshot, limit)).await?;
+    Ok(view.respond(JSON, list, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/traces/{trace_id}`: one trace with its log lines.
+pub(super) async fn trace(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    Path(id): Path<String>,
+    Query(from): Query<TraceQuery>,
+) -> Result<Response, ApiError> {
+    let trace_id = trace_id(&id)?;
+    let spans = begin(&from.spans)?;
+    let lines = begin(&from.logs)?;
+    let view = views.admit().await?;
+    let found = view.read(move |snapshot| trace::Trace::open(snapshot, trace_id, spans, lines)).await?;
+    let trace = found.ok_or_else(|| ApiError::not_found(format!("trace {trace_id} not found")))?;
+    Ok(view.respond(JSON, trace, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/traces/{trace_id}/spans/{span_id}`: one span, with all of its attributes.
+pub(super) async fn span(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    Path((trace, span)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let trace_id = trace_id(&trace)?;
+    let span_id: SpanId = span.parse().map_err(|_| {
+        ApiError::invalid("invalid span id: expected 16 hexadecimal digits that are not all zero")
+    })?;
+    let view = views.admit().await?;
+    let found = view.read(move |snapshot| span::OneSpan::open(snapshot, trace_id, span_id)).await?;
+    let span =
+        found.ok_or_else(|| ApiError::not_found(format!("span {span_id} of trace {trace_id} not found")))?;
+    Ok(view.respond(JSON, span, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/traces/{trace_id}/logs/{line}`: one log line, unchanged: the JSON of a file, or a `LogRecord` as protobuf.
+pub(super) async fn line(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    Path((trace, key)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let trace_id = trace_id(&trace)?;
+    let not_found = || ApiError::not_found(format!("this line of trace {trace_id} not found"));
+    let key: LineKey = key.parse().map_err(|()| not_found())?;
+    let view = views.admit().await?;
+    let found = view.read(move |snapshot| line::OneLine::open(snapshot, trace_id, key)).await?;
+    let line = found.ok_or_else(not_found)?;
+    Ok(view.respond(line.content_type(), line, closer.map(|Extension(closer)| closer)))
+}
+
+fn trace_id(text: &str) -> Result<TraceId, ApiError> {
+    parse_trace_id(text).ok_or_else(|| {
+        ApiError::invalid("invalid trace id: expected 32 hexadecimal digits that are not all zero")
+    })
+}
+
+/// Parses the trace id of a path.
+pub(super) fn parse_trace_id(text: &str) -> Option<TraceId> {
+    text.parse().ok()
+}
+
+/// Parses where the spans or the lines begin.
+fn begin<K: FromStr>(text: &str) -> Result<Begin<K>, ApiError> {
+    match text {
+        "" => Ok(Begin::First),
+        END => Ok(Begin::End),
+        key => {
+            key.parse().map(Begin::At).map_err(|_| ApiError::invalid("invalid place to begin: follow `next`"))
+        }
+    }
+}
+
+/// An error as JSON.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    View(ViewError),
+    Request(StatusCode, String),
+}
+
+impl ApiError {
+    fn invalid(message: &str) -> Self {
+        Self::Request(StatusCode::BAD_REQUEST, message.to_owned())
+    }
+
+    const fn not_found(message: String) -> Self {
+        Self::Request(StatusCode::NOT_FOUND, message)
+    }
+}
+
+impl From<ViewError> for ApiError {
+    fn from(error: ViewError) -> Self {
+        Self::View(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = |message: &str| ([(header::CONTENT_TYPE, JSON)], json!({ "error": message }).to_string());
+        match self {
+            Self::View(error) => error.respond(body(error.message())),
+            Self::Request(status, message) => (status, body(&message)).into_response(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A span as JSON.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use logtracer_core::{SpanId, TraceId};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde::{Serialize, Serializer};
+
+use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
+use crate::store::{EmitterRow, ServiceNames, Snapshot, TraceSeq};
+use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
+use crate::view::window::Window;
+
+/// Returns the kind of a span: "server", "client" and so on.
+pub(in crate::view) fn kind(span: &SpanRef<'_>) -> &'static str {
+    match SpanKind::try_from(span.kind).unwrap_or_default() {
+        SpanKind::Unspecified => "unspecified",
+        SpanKind::Internal => "internal",
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+    }
+}
+
+#[derive(Serialize)]
+struct JsonSpan<'a> {
+    span_id: String,
+    parent_span_id: Option<String>,
+    name: &'a str,
+    kind: &'static str,
+    service_name: Cow<'a, str>,
+    start_time_unix_nano: String,
+    end_time_unix_nano: String,
+    status: JsonStatus<'a>,
+    attributes: Attributes<'a>,
+    events: Events<'a>,
+    links: Links<'a>,
+    resource: Attributes<'a>,
+    scope: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonStatus<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+struct Events<'a>(SpanRef<'a>);
+
+impl Serialize for Events<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.events().map(JsonEvent::from))
+    }
+}
+
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    name: &'a str,
+    time_unix_nano: String,
+    attributes: Attributes<'a>,
+}
+
+impl<'a> From<EventRef<'a>> for JsonEvent<'a> {
+    fn from(event: EventRef<'a>) -> Self {
+        let time_unix_nano = event.time_unix_nano.to_string();
+        Self { name: event.name, time_unix_nano, attributes: event.attributes() }
+    }
+}
+
+struct Links<'a>(SpanRef<'a>);
+
+impl Serialize for Links<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.links().map(JsonLink::from))
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLink<'a> {
+    trace_id: AnyRef<'a>,
+    span_id: AnyRef<'a>,
+    attributes: Attributes<'a>,
+}
+
+impl<'a> From<LinkRef<'a>> for JsonLink<'a> {
+    fn from(link: LinkRef<'a>) -> Self {
+        let (trace_id, span_id) = (AnyRef::Bytes(link.trace_id), AnyRef::Bytes(link.span_id));
+        Self { trace_id, span_id, attributes: link.attributes() }
+    }
+}
+
+/// Writes a span as JSON. Returns `None` if it is not stored. The window may end before the span does.
+pub(super) fn write(
+    snapshot: &Snapshot<'_>,
+    trace: TraceSeq,
+    span_id: SpanId,
+    names: &mut ServiceNames,
+    out: &mut Window<'_>,
+) -> rusqlite::Result<Option<()>> {
+    snapshot.span(trace, span_id, |row| {
+        let parent = snapshot.parent(trace, span_id, &row, names)?;
+        snapshot.emitter(row.origin, |emitter| {
+            // The only error is that the window is full, which it remembers.
+            let _ = serde_json::to_writer(out, &json(span_id, parent, row.span, &emitter));
+        })?;
+        Ok(())
+    })
+}
+
+fn json<'a>(
+    span_id: SpanId,
+    parent: Option<SpanId>,
+    span: SpanRef<'a>,
+    emitter: &EmitterRow<'a>,
+) -> JsonSpan<'a> {
+    JsonSpan {
+        span_id: span_id.to_string(),
+        parent_span_id: parent.map(|id| id.to_string()),
+        name: span.name,
+        kind: kind(&span),
+        service_name: emitter.service_name(),
+        start_time_unix_nano: span.start_time_unix_nano.to_string(),
+        end_time_unix_nano: span.end_time_unix_nano.to_string(),
+        status: JsonStatus {
+            code: match span.status() {
+                StatusCode::Unset => "unset",
+                StatusCode::Ok => "ok",
+                StatusCode::Error => "error",
+            },
+            message: span.status_message,
+        },
+        attributes: span.attributes(),
+        events: Events(span),
+        links: Links(span),
+        resource: emitter.resource.attributes(),
+        scope: emitter.scope.name,
+    }
+}
+
+/// `GET /api/traces/{trace_id}/spans/{span_id}`.
+pub(super) struct OneSpan {
+    trace: TraceSeq,
+    span_id: SpanId,
+    names: ServiceNames,
+    offset: u64,
+}
+
+impl OneSpan {
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        trace_id: TraceId,
+        span_id: SpanId,
+    ) -> rusqlite::Result<Option<Self>> {
+        let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
+        let found = snapshot.span_key(trace, span_id)?;
+        Ok(found.map(|_| Self { trace, span_id, names: ServiceNames::default(), offset: 0 }))
+    }
+}
+
+impl Pieces for OneSpan {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+        let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
+        let found = write(snapshot, self.trace, self.span_id, &mut self.names, &mut window)?;
+        let (written, has_more) = window.end();
+        self.offset += written;
+        Ok(match found {
+            None => Progress::Gone,
+            Some(()) if has_more => Progress::More,
+            Some(()) => out.write_all(b"\n").map_or(Progress::Gone, |()| Progress::Complete),
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! The pages in a real browser: what the layout makes of any text, and what the live list does to its reader.
+
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::harness::{Exporter, eventually, request, span, string};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+/// Returns the elements that are wider than the window, or whose text leaves its column.
+const TOO_WIDE: &str = "
+    const found = [];
+    if (document.documentElement.scrollWidth > innerWidth) found.push('the page: ' + document.documentElement.scrollWidth);
+    for (const element of document.querySelectorAll('main *')) {
+      const box = element.getBoundingClientRect();
+      if (element.closest('svg') || box.width === 0) continue;
+      if (box.right > innerWidth + 1 || box.left < -1) found.push(element.outerHTML.slice(0, 100));
+    }
+    // Cells of a table or a row do not overlap.
+    for (const cell of document.querySelectorAll('td, th, .name > *, .line > summary > *')) {
+      const next = cell.nextElementSibling;
+      if (!next || cell.offsetWidth === 0 || next.offsetWidth === 0) continue;
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      if (getComputedStyle(cell).overflow === 'hidden') continue;
+      if (range.getBoundingClientRect().right > next.getBoundingClientRect().right + 1) found.push('overlap: ' + cell.outerHTML.slice(0, 100));
+    }
+    return found;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_text_breaks_the_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let service = "s".repeat(201);
+    let texts = [
+        "x".repeat(5000),
+        "two\nlines\r\nand\ttabs ".repeat(20),
+        "\u{202e}\u{5e9}\u{5dc}\u{5d5}\u{5dd} evil".to_owned(),
+        "<b>&amp;\"'".repeat(300),
+        "\u{1f469}\u{200d}\u{1f680}e\u{301}\u{301}\u{301}".repeat(200),
+        String::new(),
+    ];
+    let spans = texts.iter().zip(1..).map(|(text, id)| {
+        let mut span = span(TRACE, id, id - 1, text, id, 50);
+        span.attributes = vec![string(text, text), string("host.name", text), string("http.route", "/a")];
+        span.trace_state = text.clone();
+        span
+    });
+    let mut sent = request(&service, spans.collect());
+    let resource = sent.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.extend(texts.iter().map(|text| string("host.name", text)));
+    for text in &texts {
+        exporter.send(&request(text, vec![span(TRACE, 100 + text.len() as u64, 1, text, 3, 4)])).await;
+        exporter
+            .send(&request(&service, vec![span(&format!("{:032x}", 1 + text.len()), 1, 0, text, 3, 4)]))
+            .await;
+    }
+    exporter.send(&sent).await;
+    exporter.trace(TRACE, 12, 0).await;
+    let shown = format!("{}…", "s".repeat(200));
+
+    let browser = Browser::start().await;
+    for path in ["/".to_owned(), format!("/trace/{TRACE}"), format!("/trace/{TRACE}?span=0000000000000001")] {
+        browser.open(&format!("{}{path}", exporter.view)).await;
+        browser.run("for (const details of document.querySelectorAll('details')) details.open = true").await;
+        assert_eq!(browser.run(TOO_WIDE).await, json!([]), "{path}");
+    }
+    // Each name of a service is listed once, with an ellipsis and a tooltip.
+    browser.open(&format!("{}/trace/{TRACE}", exporter.view)).await;
+    let titles = "return [...document.querySelectorAll('.facts .service')].map((element) => element.title)";
+    let titles = browser.run(titles).await;
+    let titles: Vec<&str> = titles.as_array().unwrap().iter().map(|title| title.as_str().unwrap()).collect();
+    assert_eq!(titles.iter().filter(|title| **title == shown).count(), 1, "{titles:?}");
+    let is_cut = "
+        const name = document.querySelector(`.service[title^='ssss'] bdi`);
+        return [getComputedStyle(name).textOverflow, name.scrollWidth > name.clientWidth]";
+    assert_eq!(browser.run(is_cut).await, json!(["ellipsis", true]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_list_says_since_when_there_is_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "first", 0, 1)])).await;
+    exporter.trace(TRACE, 1, 0).await;
+    let browser = Browser::start().await;
+    browser.open(&exporter.view).await;
+    let live =
+        "const live = document.querySelector('button.live'); return [live.textContent, live.className]";
+    assert_eq!(browser.run(live).await, json!(["Live", "live"]));
+    exporter.signal("STOP");
+    let silent = eventually("the state without an answer", async || {
+        let state = browser.run(live).await;
+        (state[0] != "Live").then_some(state)
+    })
+    .await;
+    exporter.signal("CONT");
+    let text = silent[0].as_str().unwrap();
+    let time = text.strip_prefix("No answer since ").expect(text);
+    assert!(time.len() == 8 && time.matches(':').count() == 2, "{text}");
+    assert_eq!(silent[1], "live offline");
+    eventually("the recovered state", async || {
+        (browser.run(live).await == json!(["Live", "live"])).then_some(())
+    })
+    .await;
+    exporter.send(&request("shop", vec![span(&TRACE.replace('4', "5"), 1, 0, "second", 1, 1)])).await;
+    wait_for_text(&browser, "second").await;
+}
+
+async fn wait_for_text(browser: &Browser, text: &str) {
+    let script = format!("return document.querySelector('#live').innerText.includes({})", json!(text));
+    eventually(text, async || (browser.run(&script).await == true).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_list_keeps_focus_selection_and_scroll_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let trace = |n: u64| format!("{n:032x}");
+    for n in 1..=60 {
+        exporter.send(&request("shop", vec![span(&trace(n), 1, 0, &format!("work {n}"), n, 1)])).await;
+    }
+    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 60.).await;
+    let browser = Browser::start().await;
+    browser.open(&exporter.view).await;
+    let prepare = format!(
+        "const row = document.getElementById('t-{0}');
+         row.scrollIntoView({{ block: 'center' }});
+         row.querySelector('a').focus({{ preventScroll: true }});
+         getSelection().selectAllChildren(row.querySelector('.id'));
+         window.row = row;",
+        trace(30)
+    );
+    browser.run(&prepare).await;
+    let state = "return [document.activeElement.href.slice(-2), String(getSelection()), scrollY > 100,
+        row.isConnected, Math.round(row.getBoundingClientRect().top)]";
+    let before = browser.run(state).await;
+    assert_eq!(before[0], "1e");
+    assert_eq!((&before[1], &before[2]), (&Value::from(trace(30)), &Value::from(true)));
+
+    // Rows appear above and change, and others disappear below.
+    for n in 61..=110 {
+        exporter.send(&request("shop", vec![span(&trace(n), 1, 0, &format!("work {n}"), n, 1)])).await;
+    }
+    exporter.send(&request("other", vec![span(&trace(30), 2, 1, "more", 30, 1)])).await;
+    wait_for_text(&browser, "work 110").await;
+    wait_for_text(&browser, "other").await;
+    assert_eq!(browser.run(state).await, before);
+    let rows = "return [...document.querySelectorAll('.traces tbody tr')].map((row) => row.id)";
+    let expected: Vec<String> = (11..=110).rev().map(|n| format!("t-{}", trace(n))).collect();
+    assert_eq!(browser.run(rows).await, json!(expected));
+}
