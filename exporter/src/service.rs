@@ -158,8 +158,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         health: health.clone(),
     };
     workers.spawn(file_watch.run(working));
-    let receiver = Receiver::new(outbox.clone(), metrics.clone(), token);
     let AllConnections { receiving, viewing } = AllConnections::new(&metrics);
+    let receiver = Receiver::new(outbox.clone(), metrics.clone(), token, receiving.clone());
     let router = receive::router(receiver.clone(), http_addr.ip());
     servers.spawn(listen::serve(http, router, tls.clone(), receiving.clone(), serving.clone()));
     let router = receive::services(receiver, grpc_addr.ip());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::http::Request;
+use axum::http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -107,16 +107,40 @@ async fn serve_connection(
     // A response is one small packet, which should not wait for another one.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return serve_requests(stream, router, connection, watcher).await;
+        let Ok(version) = tokio::time::timeout(HEAD_TIMEOUT, version_of(&stream)).await else { return };
+        return serve_requests(stream, version, router, connection, watcher).await;
     };
     let accepted = tokio::select! {
         () = stop.begun() => return,
         accepted = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)) => accepted,
     };
     match accepted {
-        Ok(Ok(stream)) => serve_requests(stream, router, connection, watcher).await,
+        Ok(Ok(stream)) => {
+            let version = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Some(Version::HTTP_2),
+                Some(_) => Some(Version::HTTP_11),
+                None => None,
+            };
+            // On the heap, so that a connection without TLS does not reserve memory for one.
+            Box::pin(serve_requests(stream, version, router, connection, watcher)).await;
+        }
         Ok(Err(error)) => log_error(Severity::Warning, "TLS handshake failed", &error),
         Err(_) => {}
+    }
+}
+
+/// Returns the version of HTTP that the first bytes show, without reading them, if these are enough.
+///
+/// hyper would read them into a buffer, and double the buffer of each connection with HTTP/1 to append what follows.
+async fn version_of(stream: &TcpStream) -> Option<Version> {
+    const START: &[u8] = b"PRI ";
+    let mut first = [0; START.len()];
+    let length = stream.peek(&mut first).await.ok()?;
+    let first = first.get(..length)?;
+    match START.starts_with(first) {
+        false => Some(Version::HTTP_11),
+        true if first == START => Some(Version::HTTP_2),
+        true => None,
     }
 }
 
@@ -124,11 +148,21 @@ fn log_error(severity: Severity, message: &'static str, error: &std::io::Error) 
     log::rate_limited(severity, message, &[("error", Value::Fmt(format_args!("{error}")))]);
 }
 
-async fn serve_requests<S>(stream: S, router: Router, connection: Arc<Connection>, watcher: Watcher)
-where
+async fn serve_requests<S>(
+    stream: S,
+    version: Option<Version>,
+    router: Router,
+    connection: Arc<Connection>,
+    watcher: Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = match version {
+        Some(Version::HTTP_11) => builder.http1_only(),
+        Some(Version::HTTP_2) => builder.http2_only(),
+        _ => builder,
+    };
     builder
         .http1()
         .timer(TokioTimer::new())

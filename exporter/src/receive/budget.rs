@@ -2,6 +2,7 @@
 
 use super::error::RequestError;
 use super::memory::{Memory, Permit};
+use crate::listen::Connections;
 use crate::otlp::check::MAX_DECODED_BYTES;
 
 /// The memory for all bodies that are being read or wait for their commit.
@@ -22,13 +23,13 @@ pub(super) struct Budget {
     decoding: Memory,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { bodies: Memory::new(BODIES_BYTES), decoding: Memory::new(DECODING_BYTES) }
-    }
-}
-
 impl Budget {
+    /// The connections of the requests give way if they and the bodies exceed their limit together.
+    pub(super) fn new(connections: Option<Connections>) -> Self {
+        let bodies = Memory::new(BODIES_BYTES, connections.clone());
+        Self { bodies, decoding: Memory::new(DECODING_BYTES, connections) }
+    }
+
     /// Returns the permit of a body of which nothing has arrived.
     pub(super) fn body(&self) -> Permit {
         self.bodies.permit()
@@ -42,6 +43,13 @@ impl Budget {
         let mut permit = self.decoding.permit();
         permit.grow_to(bytes).await?;
         Ok(permit)
+    }
+}
+
+#[cfg(test)]
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(None)
     }
 }
 

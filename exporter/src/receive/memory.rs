@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::error::RequestError;
+use crate::listen::Connections;
 
 /// How long a request waits for memory before it is rejected as [`RequestError::Busy`].
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ struct State {
     /// All requests with a permit, in the order of their start.
     holders: BTreeMap<u64, Holder>,
     next_id: u64,
+    /// The connections, which have a limit together with the requests.
+    connections: Option<Connections>,
 }
 
 #[derive(Debug)]
@@ -70,9 +73,9 @@ pub(super) struct Permit {
 }
 
 impl Memory {
-    pub(super) fn new(bytes: usize) -> Self {
-        let state = State { free: bytes, queue: VecDeque::new(), holders: BTreeMap::new(), next_id: 0 };
-        Self(Arc::new(Mutex::new(state)))
+    pub(super) fn new(bytes: usize, connections: Option<Connections>) -> Self {
+        let (queue, holders) = (VecDeque::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { free: bytes, queue, holders, next_id: 0, connections })))
     }
 
     /// Returns a permit for no memory.
@@ -199,12 +202,22 @@ impl State {
         if let Some(holder) = self.holders.get_mut(&id) {
             holder.bytes += bytes;
             self.free -= bytes;
+            if bytes > 0
+                && let Some(connections) = &self.connections
+            {
+                connections.add_bodies(bytes);
+            }
         }
     }
 
     /// Returns memory, and passes it on to the first requests in the queue.
     fn release(&mut self, bytes: usize) {
         self.free += bytes;
+        if bytes > 0
+            && let Some(connections) = &self.connections
+        {
+            connections.remove_bodies(bytes);
+        }
         while self.queue.front().is_some_and(|first| first.bytes <= self.free)
             && let Some(Waiter { id, bytes, granted }) = self.queue.pop_front()
         {
@@ -282,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_waits_too_long_is_rejected_as_busy() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let all = grown(&memory, MIB).await;
         let start = Instant::now();
         assert_eq!(memory.permit().grow_to(1).await, Err(RequestError::Busy));
@@ -294,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_request_gets_the_memory_first() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let half = grown(&memory, MIB / 2).await;
         let mut order = Vec::new();
         let (mut large, mut small) = (memory.permit(), memory.permit());
@@ -321,7 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_that_wait_for_each_other_are_resolved_at_once() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let (mut old, mut young) = (grown(&memory, MIB / 2).await, grown(&memory, MIB / 2).await);
         let start = Instant::now();
         let old = async move { old.grow_to(MIB).await };
@@ -332,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_slowest_client_is_cut_off_if_others_wait() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let (mut slow, mut fast) = (grown(&memory, MIB / 4).await, grown(&memory, 3 * MIB / 4).await);
         let silent = async { slow.receive(std::future::pending::<()>()).await };
         assert!(
@@ -355,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_that_is_not_free_at_once_is_refused_without_waiting() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let (mut one, other) = (grown(&memory, MIB / 2).await, grown(&memory, MIB / 4).await);
         assert_eq!(one.try_grow_to(3 * MIB / 4), Ok(()));
         assert_eq!(one.try_grow_to(MIB), Err(RequestError::Busy));
@@ -366,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_request_leaves_the_queue_and_releases_its_memory() {
-        let memory = Memory::new(MIB);
+        let memory = Memory::new(MIB, None);
         let all = grown(&memory, MIB).await;
         let mut waiting = memory.permit();
         assert!(poll_once(&mut Box::pin(waiting.grow_to(MIB))).await.is_none());

@@ -36,7 +36,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::post;
 
-use crate::listen::{Hosts, is_from_page};
+use crate::listen::{Connections, Hosts, is_from_page};
 use crate::log;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::left_out::LeftOut;
@@ -70,9 +70,15 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(outbox: Outbox, metrics: Arc<Metrics>, token: Option<TokenFile>) -> Self {
-        let token = token.map(Arc::new);
-        Self { outbox, metrics, budget: Arc::new(Budget::default()), token, hosts: Hosts::Any }
+    /// `connections` are those whose requests it handles.
+    pub(crate) fn new(
+        outbox: Outbox,
+        metrics: Arc<Metrics>,
+        token: Option<TokenFile>,
+        connections: Connections,
+    ) -> Self {
+        let (token, budget) = (token.map(Arc::new), Arc::new(Budget::new(Some(connections))));
+        Self { outbox, metrics, budget, token, hosts: Hosts::Any }
     }
 
     fn listening_on(self, address: IpAddr) -> Self {
