@@ -54,7 +54,7 @@ impl Slice {
     /// Returns the indices of its items in the request, or `None` if they cannot be read.
     pub(super) fn item_range(&self) -> Option<Range<u32>> {
         let is_readable = || self.envelope().is_ok_and(|envelope| envelope.items() == self.items);
-        self.range.clone().or_else(|| is_readable().then(|| 0..self.items))
+        self.range.clone().or_else(|| is_readable().then_some(0..self.items))
     }
 
     fn envelope(&self) -> Result<Envelope, prost::DecodeError> {

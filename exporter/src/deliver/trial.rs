@@ -1,6 +1,7 @@
-//! Trials: what was under way at two deaths of the process is delivered in small parts, one after the other.
+//! Trials: what was under way at two deaths of the process is delivered in small parts, one after the other: a large number
+//! of batches in groups, and a few in parts of each.
 //!
-//! A trial that ends, with any result, acquits its batch. If the process dies during a trial, the next process tries
+//! A trial that ends, with any result, acquits its batches. If the process dies during a trial, the next process tries
 //! smaller parts, and stores a single item as a dead letter instead of trying it again.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,9 @@ use crate::otlp::envelope::Part;
 /// A suspect is tried in this many parts. Each death of the process costs far more than a call.
 const PARTS: u32 = 64;
 
+/// With more suspects, whole batches are tried. A sink delivers nothing else during its trials, so there are not too many.
+const MAX_DIVIDED: u64 = 4;
+
 /// The reason of a dead letter, and of its items in the metrics.
 const REASON: &str = "crash";
 const REASON_OF_LETTER: &str = "the exporter died each time when it delivered this item";
@@ -28,6 +32,8 @@ const REASON_OF_LETTER: &str = "the exporter died each time when it delivered th
 pub(super) struct Trials {
     pace: Pace,
     waiting: VecDeque<Attempt>,
+    /// A group that may get more batches.
+    filling: Option<Chunk>,
     /// The number of parts of each suspect whose trial has not ended.
     open: HashMap<Origin, usize>,
     killers: Vec<Chunk>,
@@ -46,7 +52,42 @@ enum Verdict {
 
 impl Trials {
     pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, waiting: VecDeque::new(), open: HashMap::new(), killers: Vec::new(), has_failed: false }
+        Self {
+            pace,
+            waiting: VecDeque::new(),
+            filling: None,
+            open: HashMap::new(),
+            killers: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    fn add(&mut self, signal: Signal, part: Slice) {
+        *self.open.entry(part.origin).or_default() += 1;
+        self.waiting.push_back(trial(Chunk::new(signal, part)));
+    }
+
+    /// Adds a whole batch or dead letter to a group of this many.
+    fn add_to_group(&mut self, signal: Signal, slice: Slice, size: u64) {
+        *self.open.entry(slice.origin).or_default() += 1;
+        let pace = self.pace;
+        let fits = |chunk: &&mut Chunk| {
+            chunk.signal() == signal
+                && (chunk.slices().len() as u64) < size
+                && chunk.items().saturating_add(slice.items) <= pace.items
+                && chunk.bytes() + slice.bytes() <= pace.bytes
+        };
+        match self.filling.as_mut().filter(fits) {
+            Some(chunk) => chunk.push(slice),
+            None => {
+                let full = self.filling.replace(Chunk::new(signal, slice));
+                self.waiting.extend(full.map(trial));
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Attempt> {
+        self.waiting.pop_front().or_else(|| self.filling.take().map(trial))
     }
 
     /// Returns whether suspects wait or are being tried. Nothing else is delivered meanwhile.
@@ -67,15 +108,16 @@ impl<S: Sink> Delivery<S> {
         if records.is_empty() {
             return self.queue.add(signal, slice, now);
         }
-        for (verdict, part) in parts(signal, &slice, &records, self.trials.pace) {
+        let pace = self.trials.pace;
+        let fits = slice.items <= pace.items && slice.bytes() <= pace.bytes;
+        if let Some(size) = group_size(&records).filter(|_| fits) {
+            return self.trials.add_to_group(signal, slice, size);
+        }
+        for (verdict, part) in parts(signal, &slice, &records, pace) {
             match verdict {
                 Verdict::Innocent => self.queue.add(signal, part, now),
                 Verdict::Killer => self.trials.killers.push(Chunk::new(signal, part)),
-                Verdict::Trial(_) => {
-                    *self.trials.open.entry(part.origin).or_default() += 1;
-                    let chunk = Chunk::new(signal, part);
-                    self.trials.waiting.push_back(Attempt { is_trial: true, ..chunk.into() });
-                }
+                Verdict::Trial(_) => self.trials.add(signal, part),
             }
         }
     }
@@ -85,13 +127,10 @@ impl<S: Sink> Delivery<S> {
         if !self.in_flight.is_empty() {
             return;
         }
-        let Some(attempt) = self.trials.waiting.pop_front() else { return };
+        let Some(attempt) = self.trials.next() else { return };
         let (sink, chunk, calls) = (self.sink.clone(), attempt.chunk.clone(), self.sink_calls.clone());
         let call = self.calls.spawn(async move {
-            let _under_way = match chunk.slices() {
-                [slice] => Some(calls.begin_trial(slice).await),
-                _ => None,
-            };
+            let _under_way = calls.begin_trial(&chunk).await;
             sink.deliver(&chunk).await
         });
         self.in_flight.insert(call.id(), (attempt, self.round));
@@ -132,6 +171,17 @@ impl<S: Sink> Delivery<S> {
             self.settle_with(&chunk, chunk.items(), REASON);
         }
     }
+}
+
+fn trial(chunk: Chunk) -> Attempt {
+    Attempt { is_trial: true, ..chunk.into() }
+}
+
+/// Returns how many suspects are tried together, if nothing is known about the parts of this one and there are many.
+fn group_size(records: &[Record]) -> Option<u64> {
+    let is_whole = records.iter().all(|record| record.items.is_empty());
+    let suspects = records.iter().map(Record::origins).min()?;
+    (is_whole && suspects > MAX_DIVIDED).then(|| suspects.div_ceil(PARTS.into()))
 }
 
 /// Divides a suspect into parts by these records.
@@ -182,5 +232,88 @@ fn fits(verdict: Verdict, part: &Part, item: &Part, pace: Pace) -> bool {
             let items = item.items.end - part.items.start;
             items <= max_items.min(pace.items) && part.bytes + item.bytes <= pace.bytes
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::chunk::tests::body;
+    use super::*;
+
+    const PACE: Pace = Pace { calls: 1, items: 1000, bytes: 1 << 20, linger: Duration::ZERO };
+
+    #[test]
+    fn a_suspect_is_divided_into_smaller_and_smaller_parts() {
+        let names: Vec<String> = (0..200).map(|n| format!("span {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let slice = Slice::new(Origin::Batch(1), 200, body(&names));
+        let of_item = |n: u32| digest(&slice.part(Part { items: n..n + 1, bytes: 0 }));
+        let divide = |records: &[Record]| {
+            let mut kinds: Vec<(Verdict, u32, u32)> = Vec::new();
+            for (verdict, part) in parts(Signal::Traces, &slice, records, PACE) {
+                match kinds.last_mut() {
+                    Some((last, count, items)) if *last == verdict => {
+                        *count += 1;
+                        *items += part.items;
+                    }
+                    _ => kinds.push((verdict, 1, part.items)),
+                }
+            }
+            kinds
+        };
+        let whole = Record::of_batches(State::Twice, 1, 0..0, 0);
+        let part = Record::of_batches(State::Twice, 1, 40..44, 0);
+        let killer = Record::of_batches(State::Killer, 1, 41..42, of_item(41));
+        assert_eq!(divide(std::slice::from_ref(&whole)), [(Verdict::Trial(4), 50, 200)]);
+        let expected = [(Verdict::Trial(4), 10, 40), (Verdict::Trial(1), 4, 4), (Verdict::Trial(4), 39, 156)];
+        assert_eq!(divide(&[whole.clone(), part.clone()]), expected);
+        let expected = [
+            (Verdict::Trial(4), 10, 40),
+            (Verdict::Trial(1), 1, 1),
+            (Verdict::Killer, 1, 1),
+            (Verdict::Trial(1), 2, 2),
+            (Verdict::Trial(4), 39, 156),
+        ];
+        assert_eq!(divide(&[whole, part, killer.clone()]), expected);
+        let expected = [(Verdict::Innocent, 1, 41), (Verdict::Killer, 1, 1), (Verdict::Innocent, 1, 158)];
+        assert_eq!(divide(&[killer]), expected);
+        // The batch of another outbox has the same id.
+        assert_eq!(divide(&[Record::of_batches(State::Killer, 1, 41..42, 7)]), [(Verdict::Innocent, 1, 200)]);
+    }
+
+    #[test]
+    fn a_suspect_that_cannot_be_divided_is_tried_whole() {
+        let slice = Slice::new(Origin::Batch(1), 3, bytes::Bytes::from_static(b"\xff"));
+        let whole = Record::of_batches(State::Twice, 1, 0..0, 0);
+        let killer = Record::of_batches(State::Killer, 1, 0..1, digest(&slice));
+        for (records, verdict) in
+            [(vec![whole.clone()], Verdict::Trial(u32::MAX)), (vec![whole, killer], Verdict::Killer)]
+        {
+            assert_eq!(parts(Signal::Traces, &slice, &records, PACE), [(verdict, slice.clone())]);
+        }
+    }
+
+    #[test]
+    fn many_suspects_are_tried_in_groups() {
+        let of = |last, items| Record::of_batches(State::Twice, last, items, 0);
+        for (records, size) in [
+            (vec![of(4, 0..0)], None),
+            (vec![of(5, 0..0)], Some(1)),
+            (vec![of(4096, 0..0)], Some(64)),
+            (vec![of(4096, 0..0), of(64, 0..0)], Some(1)),
+            (vec![of(4096, 0..0), of(1, 0..100)], None),
+        ] {
+            assert_eq!(group_size(&records), size, "{records:?}");
+        }
+        let mut trials = Trials::new(PACE);
+        for id in 1..=5 {
+            let slice = Slice::new(Origin::Batch(id), 1, body(&["a"]));
+            trials.add_to_group(Signal::Traces, slice, 2);
+        }
+        let sizes = std::iter::from_fn(|| trials.next()).map(|attempt| attempt.chunk.items());
+        assert_eq!(sizes.collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(trials.are_open());
     }
 }

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// Appends allocated zeros to a file of this length: a sparse file would take no disk space.
+/// Appends allocated zeros to a file of this length: a sparse file would take no disk space. If the file system cannot
+/// allocate, they are written.
 pub(super) fn allocate(mut file: &File, length: u64, bytes: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), length, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+    match try_allocate(file, length, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             let zeros = vec![0; 1 << 20];
             let mut left = bytes;
             while left > 0 {
@@ -18,6 +19,11 @@ pub(super) fn allocate(mut file: &File, length: u64, bytes: u64) -> io::Result<(
             }
             Ok(())
         }
-        result => Ok(result?),
+        result => result,
     }
+}
+
+/// Does the same, if the file system can allocate without writing.
+pub(super) fn try_allocate(file: &File, length: u64, bytes: u64) -> io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::empty(), length, bytes)?)
 }

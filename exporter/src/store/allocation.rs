@@ -45,8 +45,11 @@ impl Store {
             && let Err(error) = sqlite::allocate(&writer.file, of_file, missing)
             && !self.0.reserve.release_if_no_space(&error, schema::KIND.name)
         {
-            let error = error.to_string();
-            log::warn("failed to allocate space for the store", &[("error", Value::Str(&error))]);
+            // Some file systems cannot allocate. The file then grows when it is written.
+            if error.kind() != io::ErrorKind::Unsupported {
+                let error = error.to_string();
+                log::warn("failed to allocate space for the store", &[("error", Value::Str(&error))]);
+            }
             return sqlite::limit_length(&writer.connection, u64::MAX);
         }
         self.limit_to_file(writer)

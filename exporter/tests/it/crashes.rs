@@ -40,20 +40,28 @@ fn assert_only_the_poison_is_set_apart(dir: &Path, sink: &str) {
     assert!(list.contains(&format!("{sink}  {TRACE}/0000000000000007 \"poison\"  {REASON}")), "{list}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_span_that_ends_the_exporter_at_each_delivery_becomes_a_dead_letter() {
-    let pid = Arc::new(AtomicU32::new(0));
-    let of_exporter = pid.clone();
-    let backend = Receiver::start(move |request: &Request| {
+/// Starts a backend that ends the process with this id when it receives the poison. Until `is_up`, it accepts nothing.
+async fn deadly_backend(pid: &Arc<AtomicU32>, is_up: &Arc<AtomicBool>) -> Receiver {
+    let (pid, is_up) = (pid.clone(), is_up.clone());
+    Receiver::start(move |request: &Request| {
+        if !is_up.load(Ordering::SeqCst) {
+            return Answer::new(503, "not now");
+        }
         if request.body.windows(6).any(|bytes| bytes == b"poison") {
             // As the kernel does when the memory is exhausted.
-            let pid = Pid::from_raw(of_exporter.load(Ordering::SeqCst).cast_signed()).unwrap();
+            let pid = Pid::from_raw(pid.load(Ordering::SeqCst).cast_signed()).unwrap();
             kill_process(pid, Signal::KILL).unwrap();
             return Answer::new(503, "nobody reads this");
         }
         strict_otlp(request)
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_that_ends_the_exporter_at_each_delivery_becomes_a_dead_letter() {
+    let pid = Arc::new(AtomicU32::new(0));
+    let backend = deadly_backend(&pid, &Arc::new(AtomicBool::new(true))).await;
     let dir = tempfile::tempdir().unwrap();
     let sink = format!("otlp={}", backend.url);
     let start = || {
@@ -97,6 +105,29 @@ async fn a_span_that_ends_the_exporter_at_each_delivery_becomes_a_dead_letter() 
     eventually("the letter is set apart again", is_set_apart).await;
     assert_only_the_poison_is_set_apart(dir.path(), &sink);
     drop(exporter);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_ends_the_exporter_is_found_among_many() {
+    let (pid, is_up) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let backend = deadly_backend(&pid, &is_up).await;
+    let dir = tempfile::tempdir().unwrap();
+    let sink = format!("otlp={}", backend.url);
+    let start = || {
+        let mut command = command(dir.path());
+        command.args(["--sink", &sink]);
+        Exporter::try_spawn(command, |id| pid.store(id, Ordering::SeqCst))
+    };
+    let mut exporter = start().unwrap();
+    for id in 1..=40 {
+        send(&exporter, id, &[if id == 7 { "poison" } else { "work" }]).await;
+    }
+    is_up.store(true, Ordering::SeqCst);
+    assert!(!exporter.drains().await);
+    let (_exporter, deaths) = restart_until_drained(&start).await;
+    assert_eq!(deaths, 2, "the second death of all requests, and the one of the poison");
+    assert_only_the_poison_is_set_apart(dir.path(), &sink);
+    assert_eq!(arrived(&backend.accepted()).len(), 39);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

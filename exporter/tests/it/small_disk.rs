@@ -58,23 +58,33 @@ impl SmallDisk {
         assert!(command.arg("rm").arg(self.dir.path().join(name)).status().unwrap().success());
     }
 
-    /// Starts a program that takes every free byte of the disk, as soon as there is one.
+    /// Starts a program that takes every free byte of the disk, as soon as there is one. Returns when nothing is free.
     pub(crate) fn competitor(&self) -> Competitor {
         // Faster than the exporter: nothing is free for longer than some microseconds.
         let script = "
 import os, sys
-os.fork()
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 data = bytes(1 << 20)
-while True:
+def fill():
     try:
-        os.write(file, data)
+        while True:
+            os.write(file, data)
     except OSError:
         pass
+fill()
+print('full', flush=True)
+os.fork()
+while True:
+    fill()
 ";
         let mut command = self.enter();
         command.args(["python3", "-c", script]).arg(self.dir.path().join("competitor"));
-        Competitor(command.stdin(Stdio::null()).process_group(0).spawn().unwrap())
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().expect("nsenter of util-linux");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "full\n", "python3 is needed");
+        Competitor(child)
     }
 
     /// Returns a command that sees the disk. Its arguments are a program and the program's arguments.

@@ -52,14 +52,18 @@ fn blame_call(known: Vec<Record>, call: &Record) -> Vec<Record> {
     next
 }
 
-/// Merges calls that overlap: parts of one batch can be in several calls.
+/// Merges calls that overlap or follow each other: parts of one batch can be in several calls.
 fn merge(calls: &[Record]) -> Vec<Record> {
     let mut calls = calls.to_vec();
     calls.sort_by_key(|call| (call.sink, call.kind == Kind::DeadLetter, call.first));
     let mut merged: Vec<Record> = Vec::new();
     for call in calls {
         match merged.last_mut() {
-            Some(last) if last.sink == call.sink && last.kind == call.kind && call.first <= last.last => {
+            Some(last)
+                if last.sink == call.sink
+                    && last.kind == call.kind
+                    && call.first <= last.last.saturating_add(1) =>
+            {
                 last.last = last.last.max(call.last);
             }
             _ => merged.push(call),

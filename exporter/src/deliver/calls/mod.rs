@@ -13,21 +13,21 @@
 //! these lines first.
 
 mod blame;
+mod lines;
 mod record;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Chunk, Origin, Slice};
+use super::{Chunk, Origin};
 use crate::log::{self, Value};
 use crate::storage::Identity;
-use blame::{MAX_RECORDS, blame, without};
-use record::{Kind, LENGTH, hash};
+use blame::without;
+use lines::{Lines, create, read};
+use record::{Kind, hash};
 pub(super) use record::{Record, State, digest};
 
 /// The calls of all sinks. Clones share one file.
@@ -40,15 +40,6 @@ struct Inner {
     lines: Mutex<Lines>,
     /// One trial runs at a time, so that a death has one cause.
     trial: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Lines {
-    /// `None` if it cannot be written.
-    file: Option<File>,
-    lines: Vec<Option<Record>>,
-    /// Set at the shutdown, after which calls are not recorded.
-    is_stopped: bool,
 }
 
 /// The calls of one sink.
@@ -126,9 +117,9 @@ impl SinkCalls {
     }
 
     /// Waits until no other trial is under way, and records this one.
-    pub(super) async fn begin_trial(&self, slice: &Slice) -> UnderWay {
+    pub(super) async fn begin_trial(&self, chunk: &Chunk) -> UnderWay {
         let permit = self.calls.0.trial.clone().acquire_owned().await;
-        self.calls.begin(Some(Record::of_trial(self.sink, slice)), permit.ok())
+        self.calls.begin(Record::of_trial(self.sink, chunk), permit.ok())
     }
 
     /// Returns why a batch or a dead letter has to be tried, if it has to.
@@ -188,84 +179,9 @@ impl Drop for UnderWay {
     }
 }
 
-impl Lines {
-    /// Adds a line, and returns its number.
-    fn add(&mut self, record: Record) -> usize {
-        let free = self.lines.iter().position(Option::is_none).unwrap_or(self.lines.len());
-        self.set(free, Some(record));
-        free
-    }
-
-    fn set(&mut self, line: usize, record: Option<Record>) {
-        if self.lines.len() <= line {
-            self.lines.resize(line + 1, None);
-        }
-        if let Some(file) = &self.file {
-            let text = text(record.as_ref());
-            // A failed write can only hide a suspect.
-            let _ = file.write_all_at(text.as_bytes(), (line * text.len()) as u64);
-        }
-        if let Some(at) = self.lines.get_mut(line) {
-            *at = record;
-        }
-    }
-
-    /// Replaces each record by the result of this function.
-    fn change(&mut self, change: impl Fn(Record) -> Vec<Record>) {
-        for line in 0..self.lines.len() {
-            let Some(Some(record)) = self.lines.get(line).cloned() else { continue };
-            let mut changed = change(record.clone());
-            if changed == [record] {
-                continue;
-            }
-            let more = changed.split_off(changed.len().min(1));
-            self.set(line, changed.pop());
-            for record in more {
-                self.add(record);
-            }
-        }
-    }
-}
-
-fn text(record: Option<&Record>) -> String {
-    format!("{:LENGTH$}\n", record.map(Record::text).unwrap_or_default())
-}
-
-/// Reads the file. Returns the suspects, and how many calls were under way.
-fn read(path: &Path) -> (Vec<Record>, usize) {
-    let mut text = Vec::new();
-    let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    if is_file && let Ok(file) = File::open(path) {
-        let max = (LENGTH + 1) * MAX_RECORDS * 2;
-        // What cannot be read is not suspected.
-        let _ = file.take(max as u64).read_to_end(&mut text);
-    }
-    let text = String::from_utf8_lossy(&text);
-    let records: Vec<_> = text.lines().filter_map(|line| Record::parse(line.trim_end())).collect();
-    let under_way = records.iter().filter(|record| record.state.is_under_way()).count();
-    (blame(records), under_way)
-}
-
-/// Creates the file with these lines, in one step.
-fn create(path: &Path, lines: &[Option<Record>]) -> Option<File> {
-    let new = path.with_extension("new");
-    let try_create = || -> io::Result<File> {
-        let _ = fs::remove_file(&new);
-        let file = File::options().create_new(true).write(true).open(&new)?;
-        let text: String = lines.iter().map(|record| text(record.as_ref())).collect();
-        file.write_all_at(text.as_bytes(), 0)?;
-        fs::rename(&new, path)?;
-        Ok(file)
-    };
-    let failed = |error: &io::Error| {
-        let error = format!("{}: {error}", path.display());
-        log::warn("failed to record the deliveries under way", &[("error", Value::Str(&error))]);
-    };
-    try_create().inspect_err(failed).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Slice;
     use super::super::chunk::tests::body;
     use super::*;
     use crate::otlp::Signal;

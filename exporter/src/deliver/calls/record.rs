@@ -45,6 +45,7 @@ pub(super) enum Kind {
 pub(super) const LENGTH: usize = 16 + 1 + 1 + 2 * 20 + 2 * 10 + 16 + 7;
 
 impl Record {
+    /// Of a chunk with several slices, the batches are recorded.
     pub(super) fn of_call(sink: u64, chunk: &Chunk) -> Option<Self> {
         let ids = chunk.slices().iter().map(|slice| id(slice.origin));
         let (first, last) = (ids.clone().min()?, ids.max()?);
@@ -52,17 +53,35 @@ impl Record {
         Some(Self { sink, state: State::Call, kind, first, last, items: 0..0, digest: 0 })
     }
 
+    pub(super) fn of_trial(sink: u64, chunk: &Chunk) -> Option<Self> {
+        match chunk.slices() {
+            [slice] => Some(Self::of_trial_of_slice(sink, slice)),
+            _ => Self::of_call(sink, chunk).map(|record| Self { state: State::Trial, ..record }),
+        }
+    }
+
     /// A slice that cannot be split counts as a single item.
-    pub(super) fn of_trial(sink: u64, slice: &Slice) -> Self {
+    fn of_trial_of_slice(sink: u64, slice: &Slice) -> Self {
         let items = slice.item_range().unwrap_or(0..1);
         let digest = if items.len() == 1 { digest(slice) } else { 0 };
         let (kind, id) = (Kind::of(slice.origin), id(slice.origin));
         Self { sink, state: State::Trial, kind, first: id, last: id, items, digest }
     }
 
+    /// A record of the first batches.
+    #[cfg(test)]
+    pub(in crate::deliver) fn of_batches(state: State, last: i64, items: Range<u32>, digest: u64) -> Self {
+        Self { sink: 0, state, kind: Kind::Batch, first: 1, last, items, digest }
+    }
+
     pub(super) fn contains(&self, sink: u64, origin: Origin) -> bool {
         let ids = self.first..=self.last;
         self.sink == sink && self.kind == Kind::of(origin) && ids.contains(&id(origin))
+    }
+
+    /// Returns the number of batches or dead letters.
+    pub(in crate::deliver) fn origins(&self) -> u64 {
+        self.last.saturating_sub(self.first).unsigned_abs().saturating_add(1)
     }
 
     pub(super) fn with_ids(&self, first: i64, last: i64) -> Self {

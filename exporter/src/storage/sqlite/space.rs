@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::super::allocate::allocate as allocate_zeros;
+use super::super::allocate;
 use super::with_suffix;
 
 /// Moves the WAL into the file, and optionally truncates it. Returns how many pages could not be moved yet.
@@ -29,12 +29,13 @@ pub(crate) fn wal_length(path: &Path) -> u64 {
 pub(crate) fn allocate_wal(path: &Path, bytes: u64) -> std::io::Result<()> {
     let file = std::fs::File::options().append(true).open(with_suffix(path, "-wal"))?;
     let length = file.metadata()?.len();
-    allocate_zeros(&file, length, bytes.saturating_sub(length))
+    allocate::allocate(&file, length, bytes.saturating_sub(length))
 }
 
-/// Appends allocated zeros to the file of a database, which has this length. SQLite ignores them.
+/// Appends allocated zeros to the file of a database, which has this length, if the file system can do that without writing
+/// them. SQLite ignores them.
 pub(crate) fn allocate(file: &std::fs::File, length: u64, bytes: u64) -> std::io::Result<()> {
-    allocate_zeros(file, length, bytes)
+    allocate::try_allocate(file, length, bytes)
 }
 
 /// Limits the length of the database. A transaction that needs more fails as on a full disk.
