@@ -109,7 +109,7 @@ pub(super) struct RequestInProgress {
 /// The limit of all connections of `--http` and `--grpc` and of their requests together, and the limits of `--view`.
 ///
 /// With what the program takes beside them, the peak is below 256 MiB (`the_worst_bodies_from_many_clients_…`).
-const RECEIVING_BYTES: usize = 222 << 20;
+const RECEIVING_BYTES: usize = 208 << 20;
 const VIEWING: Limits = Limits { bytes: 8 << 20, count: 256 };
 
 /// The connections of the receivers, and those of the viewer, which cannot take the place of each other.

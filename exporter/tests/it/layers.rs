@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["sink", "file_watch"],
     &["config"],
     &["service"],
-    &["lib", "main"],
+    &["lib", "main", "glibc"],
 ];
 
 #[test]
