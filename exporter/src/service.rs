@@ -109,7 +109,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let http = listen::bind("--http", config.http).await?;
     let grpc = listen::bind("--grpc", config.grpc).await?;
-    let view = listen::bind("--view", config.view).await?;
+    let view = listen::bind_with_send_buffer("--view", config.view, view::SEND_BUFFER_BYTES)?;
     let (http_addr, grpc_addr, view_addr) = (http.local_addr()?, grpc.local_addr()?, view.local_addr()?);
     if token.is_none() && !(http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback()) {
         log::warn("--http or --grpc accepts requests without a token: set --token-file", &[]);

@@ -21,7 +21,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::log::{self, Severity, Value};
@@ -53,6 +53,24 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Binds the address of an option.
 pub(crate) async fn bind(option: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({option})"))
+}
+
+/// Binds the address of an option. The system buffers this much for a client that reads slowly: it would be up to 4 MiB.
+pub(crate) fn bind_with_send_buffer(
+    option: &str,
+    address: SocketAddr,
+    bytes: u32,
+) -> anyhow::Result<TcpListener> {
+    const BACKLOG: u32 = 1024;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As `bind` does: a restart must not wait for the connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(bytes)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| format!("cannot listen on {address} ({option})"))
 }
 
 /// Serves HTTP/1.1 and HTTP/2 until the shutdown, and completes the requests in progress.

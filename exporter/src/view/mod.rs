@@ -52,6 +52,9 @@ pub(crate) struct View {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// What the system buffers for each client. What a slow client has not read counts as the exporter's memory, too.
+pub(crate) const SEND_BUFFER_BYTES: u32 = 256 << 10;
+
 /// What the handlers take from the router.
 #[derive(Debug, Clone)]
 struct Shared {

@@ -10,20 +10,26 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 /// Returns the elements that are wider than the window, or whose text leaves its column.
 const TOO_WIDE: &str = "
     const found = [];
+    const show = (element) => element.outerHTML.slice(0, 100);
+    const clips = (element) => getComputedStyle(element).overflowX !== 'visible';
     if (document.documentElement.scrollWidth > innerWidth) found.push('the page: ' + document.documentElement.scrollWidth);
-    for (const element of document.querySelectorAll('main *')) {
-      const box = element.getBoundingClientRect();
-      if (element.closest('svg') || box.width === 0) continue;
-      if (box.right > innerWidth + 1 || box.left < -1) found.push(element.outerHTML.slice(0, 100));
+    // The right end of what is visible of an element.
+    const right = (element) => {
+      const own = element.getBoundingClientRect();
+      if (own.width === 0 || clips(element)) return own.right;
+      return Math.max(own.right, ...[...element.children].map(right));
+    };
+    for (const element of document.querySelectorAll('main > *')) {
+      if (right(element) > innerWidth + 1) found.push('too wide: ' + show(element));
     }
-    // Cells of a table or a row do not overlap.
     for (const cell of document.querySelectorAll('td, th, .name > *, .line > summary > *')) {
       const next = cell.nextElementSibling;
       if (!next || cell.offsetWidth === 0 || next.offsetWidth === 0) continue;
-      const range = document.createRange();
-      range.selectNodeContents(cell);
-      if (getComputedStyle(cell).overflow === 'hidden') continue;
-      if (range.getBoundingClientRect().right > next.getBoundingClientRect().right + 1) found.push('overlap: ' + cell.outerHTML.slice(0, 100));
+      if (right(cell) > next.getBoundingClientRect().left + 1) found.push('overlap: ' + show(cell));
+    }
+    // A card clips what is too wide for it.
+    for (const card of document.querySelectorAll('.card')) {
+      if (card.scrollWidth > card.clientWidth) found.push('cut off: ' + show(card));
     }
     return found;";
 

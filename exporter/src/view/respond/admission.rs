@@ -192,13 +192,14 @@ mod tests {
         assert!(matches!(slots.admit().await, Err(Busy)));
         let (second, third) = (slots.admit(), slots.admit());
         tokio::pin!(second, third);
-        let none_yet = tokio::select! { _ = &mut second => false, _ = &mut third => false, () = std::future::ready(()) => true };
+        let none_yet = tokio::select! { biased; _ = &mut second => false, _ = &mut third => false, () = std::future::ready(()) => true };
         assert!(none_yet);
         drop(first);
         let second = tokio::select! { biased; third = &mut third => panic!("{third:?}"), second = &mut second => second.unwrap() };
         drop(second);
         third.await.unwrap();
-        assert_eq!((slots.lock().waiting, slots.lock().active.len()), (0, 0));
+        let state = slots.lock();
+        assert_eq!((state.waiting, state.active.len()), (0, 0));
     }
 
     #[tokio::test]

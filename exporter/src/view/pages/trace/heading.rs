@@ -24,7 +24,7 @@ impl TracePage {
                 div { dt { "Spans" } dd { (trace.span_count) } }
                 div { dt { "Log lines" } dd { (trace.log_count) } }
                 @if !trace.service_names.is_empty() {
-                    div.wide { dt { "Services" } dd.services {
+                    div { dt { "Services" } dd.services {
                         @for service in &trace.service_names {
                             span class={ "service " (self.palette.class(service)) } title=(service) { i {} bdi { (service) } }
                         }
