@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariant: a view holds a slot while it holds memory, and at most two views are rendered at a time. A piece is
-//! rendered when the client has taken the one before (`a_view_takes_little_memory` in `tests/it/`).
+//! rendered when the client has taken the one before (`a_view_of_large_texts_takes_little_memory` in `tests/it/`).
 
 mod admission;
 mod renderers;
