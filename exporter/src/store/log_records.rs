@@ -170,7 +170,7 @@ mod tests {
         };
         let large = "\u{1}".repeat(100_000);
         let mut record = record();
-        record.attributes = vec![attribute("large", large.clone()), attribute("small", "x".to_owned())];
+        record.attributes = vec![attribute("large", large), attribute("small", "x".to_owned())];
         let got = converted(&record, ("", ""), 1000);
         assert!(got.is_cut && got.line.ends_with(r#""small":"x"}"#), "{}", got.line);
         record.body = record.attributes[0].value.clone();

@@ -41,10 +41,10 @@ fn traces() -> Vec<(&'static str, Vec<Vec<Span>>)> {
     let event = Event { name: "e".to_owned(), attributes: vec![string("a", "b")], ..Default::default() };
     let many = |id: u64| {
         let (mut links, mut events) = (Vec::new(), Vec::new());
-        if id % 2 == 0 {
-            links = vec![link.clone(); 60_000]
+        if id.is_multiple_of(2) {
+            links = vec![link.clone(); 60_000];
         } else {
-            events = vec![event.clone(); 60_000]
+            events = vec![event.clone(); 60_000];
         }
         vec![Span { links, events, ..span(TRACE, id, 1, "many", id, 5) }]
     };
@@ -163,6 +163,7 @@ async fn a_view_of_many_parts_takes_little_memory() {
 }
 
 /// Measures the views of each trace, with their name.
+#[expect(clippy::print_stdout, reason = "a test prints its figures")]
 async fn measure(traces: impl Iterator<Item = (&'static str, Vec<Vec<Span>>)>) {
     let mut peaks = Vec::new();
     for (name, requests) in traces {

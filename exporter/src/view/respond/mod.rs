@@ -59,7 +59,7 @@ pub(super) enum Progress {
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// The size of a piece in the middle of a row, which is rendered again for each piece: a long row has fewer of them.
-pub(super) const LARGE_PIECE_BYTES: usize = 256 << 10;
+pub(super) const LARGE_PIECE_BYTES: usize = 128 << 10;
 
 /// The reason why a view has no answer.
 #[derive(Debug, PartialEq, Eq)]

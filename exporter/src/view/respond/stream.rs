@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-use super::{PIECE_BYTES, Pieces, Progress, View};
+use super::{LARGE_PIECE_BYTES, PIECE_BYTES, Pieces, Progress, View};
 use crate::listen::Closer;
 use crate::log::{self, Severity, Value};
 use crate::metrics::ReasonLabel;
@@ -48,8 +48,9 @@ enum Item {
 
 async fn send(view: &View, mut pieces: Box<dyn Pieces>, sender: &mpsc::Sender<Item>) -> End {
     loop {
+        // Not on the thread that renders: pieces that stay would scatter its memory, and huge rows need much at once.
+        let mut out = Vec::with_capacity(LARGE_PIECE_BYTES + PIECE_BYTES);
         let rendered = view.read(move |snapshot| {
-            let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
             let progress = pieces.next(snapshot, &mut out)?;
             Ok((pieces, Bytes::from(out), progress))
         });
