@@ -18,7 +18,9 @@ const LARGE_BYTES: usize = 96 * MIB;
 /// What the process grows by between two attempts to return memory.
 const GROWTH_BYTES: usize = 8 * MIB;
 
+/// How often the size of the process is looked at while it may soon be large, and otherwise.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Has to be called before there are other threads.
 pub(crate) fn return_freed_memory() {
@@ -43,7 +45,7 @@ fn trim_while_large() {
         }
         // The process has become smaller on its own.
         after_last = after_last.min(resident);
-        thread::sleep(CHECK_INTERVAL);
+        thread::sleep(if resident > LARGE_BYTES / 2 { CHECK_INTERVAL } else { IDLE_INTERVAL });
     }
 }
 

@@ -52,25 +52,9 @@ fn traces() -> Vec<(&'static str, Vec<Vec<Span>>)> {
     let name = "\u{202e}<&\"\n".repeat(200_000);
     let names = |id: u64| vec![span(TRACE, id, id - 1, &name, id, 5)];
     vec![
-        ("40 MB of attributes", texts("a", 40, 1_000_000)),
-        ("spans of 15 MB", large("a")),
+        ("40 MB of attributes", texts("<", 40, 1_000_000)),
         ("control characters in spans of 15 MB", large("\u{1}")),
-        ("<", texts("<", 40, 1_000_000)),
-        ("quotes", texts("\"", 40, 1_000_000)),
-        ("control characters", texts("\u{1}", 40, 1_000_000)),
-        (
-            "small attributes",
-            (1..=40)
-                .map(|id| {
-                    vec![Span {
-                        attributes: vec![string("k", "v"); 100_000],
-                        ..span(TRACE, id, 0, "small", id, 1)
-                    }]
-                })
-                .collect(),
-        ),
-        ("links and events", (1..=10).map(many).collect()),
-        ("names", (1..=40).map(names).collect()),
+        ("links, events and names", (1..=10).map(many).chain((11..=30).map(names)).collect()),
         ("100,000 spans", spans.chunks(20_000).map(<[Span]>::to_vec).collect()),
     ]
 }
@@ -154,12 +138,12 @@ async fn silent(exporter: &Exporter, path: &str) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_of_large_texts_takes_little_memory() {
-    measure(traces().into_iter().take(6)).await;
+    measure(traces().into_iter().take(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_of_many_parts_takes_little_memory() {
-    measure(traces().into_iter().skip(6)).await;
+    measure(traces().into_iter().skip(2)).await;
 }
 
 /// Measures the views of each trace, with their name.

@@ -1,7 +1,7 @@
 //! The spans of a trace.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -116,6 +116,30 @@ impl Snapshot<'_> {
             .prepare_cached("SELECT origin FROM span WHERE trace = ? AND span_id = ?")?
             .query_row([trace.0, signed(span_id)], |row| row.get(0))
             .optional()
+    }
+
+    /// Returns the rows of the table `origin` of these spans, as far as they are stored.
+    ///
+    /// It reads the keys of the whole trace once: a search for one span reads each span that it is compared with,
+    /// however large that is.
+    pub(crate) fn origins_of(
+        &self,
+        trace: TraceSeq,
+        wanted: &HashSet<SpanId>,
+    ) -> rusqlite::Result<HashMap<SpanId, i64>> {
+        let mut origins = HashMap::new();
+        if wanted.is_empty() {
+            return Ok(origins);
+        }
+        let mut statement = self.0.prepare_cached("SELECT span_id, origin FROM span WHERE trace = ?")?;
+        let mut rows = statement.query([trace.0])?;
+        while let Some(row) = rows.next()? {
+            let id = SpanId::new(row.get::<_, i64>(0)?.cast_unsigned());
+            if let Some(id) = id.filter(|id| wanted.contains(id)) {
+                origins.insert(id, row.get(1)?);
+            }
+        }
+        Ok(origins)
     }
 
     /// Reads a span, or returns `None` if it is not stored.

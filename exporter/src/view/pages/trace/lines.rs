@@ -76,15 +76,12 @@ impl TracePage {
     }
 
     fn line(&mut self, snapshot: &Snapshot<'_>, row: &LineRow<'_>) -> rusqlite::Result<Markup> {
-        let place = match row.span_id {
-            Some(id) if self.shown.contains(&id) => Some((id, Place::Shown)),
-            Some(id) if snapshot.span_key(self.seq, id)?.is_some() => Some((id, Place::Stored)),
-            other => other.map(|id| (id, Place::Missing)),
-        };
-        let origin = match row.span_id {
-            Some(id) => snapshot.span_origin(self.seq, id)?,
-            None => None,
-        };
+        let origin = row.span_id.and_then(|id| self.origins.get(&id)).copied();
+        let place = row.span_id.map(|id| match origin {
+            _ if self.shown.contains(&id) => (id, Place::Shown),
+            Some(_) => (id, Place::Stored),
+            None => (id, Place::Missing),
+        });
         match row.content {
             LineContent::File { severity, message, line } => {
                 let service = match origin {

@@ -45,6 +45,8 @@ pub(super) struct TracePage {
     shown: HashSet<SpanId>,
     next_span: Option<SpanKey>,
     marks: HashMap<SpanId, Vec<LineMark>>,
+    /// The rows of the table `origin` of the stored spans that lines belong to, or that are parents of shown ones.
+    origins: HashMap<SpanId, i64>,
     /// The emitter of the last span with details.
     emitter: Option<(i64, detail::Emitter)>,
     details: Allowance,
@@ -109,7 +111,10 @@ impl TracePage {
                 of_span.push(mark);
             }
         }
+        let parents = nodes.iter().filter_map(|node| node.parent);
+        let wanted = parents.chain(marks.keys().copied()).collect();
         Ok(Some(Self {
+            origins: snapshot.origins_of(seq, &wanted)?,
             palette: Palette::of_trace(summary.service_names.iter().map(String::as_str)),
             now,
             names,

@@ -68,10 +68,7 @@ impl TracePage {
         let service = self.names.of_origin(snapshot, stored.origin)?;
         let has_failed = span.status() == opentelemetry_proto::tonic::trace::v1::status::StatusCode::Error;
         let is_open = self.open == Some(row.span_id);
-        let missing = match row.missing_parent {
-            Some(parent) => Some((parent, snapshot.span_key(self.seq, parent)?.is_some())),
-            None => None,
-        };
+        let missing = row.missing_parent.map(|parent| (parent, self.origins.contains_key(&parent)));
         let parent = snapshot.parent(self.seq, row.span_id, stored, &mut self.names)?;
         let detail = Detail {
             trace_id: self.summary.trace_id,
