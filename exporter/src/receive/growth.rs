@@ -22,14 +22,16 @@ const TRIAL_BYTES: usize = 64 << 10;
 /// The time for mixtures, of each format.
 const TIME: Duration = Duration::from_secs(3);
 
+/// Puts parts between what is before and after them.
+type Enclose = fn(&[u8], Vec<u8>, &[u8]) -> Vec<u8>;
+
 /// Bodies of a format: its places, each as what is before and after the parts, and its parts.
 struct Bodies {
     format: Format,
     places: Vec<(Vec<u8>, Vec<u8>)>,
     parts: Vec<Vec<u8>>,
     separator: &'static [u8],
-    /// Encloses what is between two places in a message of protobuf.
-    enclose: fn(&[u8], Vec<u8>, &[u8]) -> Vec<u8>,
+    enclose: Enclose,
 }
 
 /// Decodes a body as a request does. Returns the share of the permit that this took.
