@@ -8,7 +8,7 @@ use logtracer_core::otlp;
 use logtracer_core::propagation::{Format, Formats, Propagator, TraceHeaders};
 use logtracer_core::request::url::{self, Query};
 use logtracer_filter::config::Config;
-use logtracer_filter::header_map::{HeaderMap, serialize};
+use logtracer_filter_wasm::header_map::{HeaderMap, serialize};
 
 /// Header lines, `name: value`: extraction does not panic, and an injected context is extracted again.
 pub(crate) fn headers(input: &[u8]) {

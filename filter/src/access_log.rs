@@ -1,11 +1,11 @@
-//! Writes the log line of a completed request to its filter state, from which Envoy's access log prints it.
+//! Writes the log line of a completed request.
 
 use logtracer_core::line::{Format, Line, Severity, Text};
 use logtracer_core::span::SpanKind;
 
 use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
-use crate::hostcalls;
+use crate::host::StreamHost;
 use crate::metrics::{self, Metric};
 use crate::response_flags;
 
@@ -19,16 +19,21 @@ pub(crate) fn format(completed: &Completed<'_>) -> Option<Format> {
     config.log_format.filter(|_| is_logged)
 }
 
-/// Writes the line to the filter state `wasm.logtracer`.
-pub(crate) fn write(completed: &Completed<'_>, format: Format, captured: &CapturedHeaders<'_>) {
+/// Prints the line.
+pub(crate) fn write(
+    host: &impl StreamHost,
+    completed: &Completed<'_>,
+    format: Format,
+    captured: &CapturedHeaders<'_>,
+) {
     let mut out = Vec::with_capacity(1024);
     write_line(completed, format, captured, &mut out);
-    hostcalls::set_property("logtracer", &out);
+    host.write_line(out);
     metrics::count(Metric::Lines);
 }
 
 fn write_line(completed: &Completed<'_>, format: Format, captured: &CapturedHeaders<'_>, out: &mut Vec<u8>) {
-    let Completed { plugin, request, properties, kind, exchange } = completed;
+    let Completed { plugin, request, properties, code_details, kind, exchange } = completed;
     let mut line = Line::new(out, format, plugin.config.project_id.as_deref());
     let is_outbound = *kind == SpanKind::Client;
     line.severity(exchange.outcome.severity())
@@ -43,9 +48,9 @@ fn write_line(completed: &Completed<'_>, format: Format, captured: &CapturedHead
         .labels(|labels| {
             labels.text("direction", if is_outbound { "outbound" } else { "inbound" });
             labels.text("route", exchange.named_route());
-            labels.text("upstream_cluster", &properties.cluster);
+            labels.text("upstream_cluster", properties.cluster);
             labels.text("response_flags", response_flags::letters(properties.response_flags));
-            labels.text("response_code_details", properties.notable_code_details());
+            labels.text("response_code_details", *code_details);
             for (name, values) in captured.iter() {
                 if values.clone().any(|value| !value.is_empty()) {
                     labels.write(name, |text| write_list(text, values));

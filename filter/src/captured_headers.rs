@@ -1,8 +1,7 @@
 //! [`CapturedHeaders`]: the headers that the configuration adds to the line and the span.
 
 use crate::config::{CapturedHeader, Config};
-use crate::header_map::HeaderMap;
-use crate::hostcalls::{self, MapType};
+use crate::host::{HeaderLines, HeadersOf, StreamHost};
 use crate::request_head::{self, RequestHead};
 
 /// The index of a header in the configuration, and the value of one of its lines.
@@ -18,23 +17,18 @@ pub(crate) struct CapturedHeaders<'c> {
 
 impl<'c> CapturedHeaders<'c> {
     /// Reads the response's headers, in a host call only if any of them is captured.
-    pub(crate) fn read(config: &'c Config, head: &'c RequestHead) -> Self {
-        let response = if config.response_headers.is_empty() {
-            HeaderMap::default()
-        } else {
-            hostcalls::header_map(MapType::ResponseHeaders)
-        };
-        Self::new(config, head, &response)
-    }
-
-    fn new(config: &'c Config, head: &'c RequestHead, response: &HeaderMap) -> Self {
+    pub(crate) fn read(host: &impl StreamHost, config: &'c Config, head: &'c RequestHead) -> Self {
         let to_capture = &config.response_headers;
         let capture = |(name, value): (&[u8], &[u8])| {
             let index = CapturedHeader::index_of(to_capture, name)?;
             let value = request_head::captured_value(&to_capture.get(index)?.name, value, config.query);
             Some((index, value))
         };
-        let response = response.iter().filter_map(capture).collect();
+        let response = if to_capture.is_empty() {
+            Vec::new()
+        } else {
+            host.header_lines(HeadersOf::Response).iter().filter_map(capture).collect()
+        };
         Self { config, request: &head.captured, response }
     }
 
@@ -59,7 +53,7 @@ fn with_names<'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header_map::serialize;
+    use crate::fake_host::FakeHost;
 
     /// Each line of a header is captured, in order; URLs are redacted; other headers are ignored.
     #[test]
@@ -71,7 +65,9 @@ mod tests {
         let head = RequestHead { captured, ..RequestHead::default() };
         let response =
             [("x-cache", "hit"), ("location", "/a?token=secret"), ("x-other", "1"), ("x-cache", "")];
-        let captured = CapturedHeaders::new(&config, &head, &HeaderMap::new(serialize(&response)));
+        let host = FakeHost::default();
+        host.set(HeadersOf::Response, &response);
+        let captured = CapturedHeaders::read(&host, &config, &head);
         let captured: Vec<(&str, Vec<&str>)> = captured
             .iter()
             .map(|(name, values)| (name, values.map(|value| str::from_utf8(value).unwrap()).collect()))

@@ -5,6 +5,7 @@ use core::time::Duration;
 use logtracer_core::request::{Exchange, Outcome, url};
 use logtracer_core::span::SpanKind;
 
+use crate::code_details;
 use crate::grpc_status::GrpcStatus;
 use crate::plugin::Plugin;
 use crate::properties::Properties;
@@ -16,7 +17,9 @@ use crate::response_flags;
 pub(crate) struct Completed<'c> {
     pub(crate) plugin: &'c Plugin,
     pub(crate) request: &'c Request,
-    pub(crate) properties: &'c Properties,
+    pub(crate) properties: &'c Properties<'c>,
+    /// Empty if they only report that the upstream responded.
+    pub(crate) code_details: &'c [u8],
     pub(crate) kind: SpanKind,
     pub(crate) exchange: Exchange<'c>,
 }
@@ -25,7 +28,8 @@ impl<'c> Completed<'c> {
     pub(crate) fn new(
         plugin: &'c Plugin,
         request: &'c Request,
-        properties: &'c Properties,
+        properties: &'c Properties<'c>,
+        code_details: &'c [u8],
         grpc_status: Option<&'c GrpcStatus>,
         url: &'c [u8],
     ) -> Self {
@@ -36,47 +40,50 @@ impl<'c> Completed<'c> {
             authority: &head.authority,
             target: &head.target,
             url,
-            protocol: &properties.protocol,
+            protocol: properties.protocol,
             user_agent: &head.user_agent,
             referer: &head.referer,
-            remote_ip: url::without_port(&properties.remote),
-            server_ip: url::without_port(&properties.upstream),
+            remote_ip: url::without_port(properties.remote),
+            server_ip: url::without_port(properties.upstream),
             request_size: properties.request_size,
             response_size: properties.response_size,
-            route: &properties.route,
-            outcome: outcome(&request.head, properties, grpc_status.map(|status| status.code)),
+            route: properties.route,
+            outcome: outcome(&request.head, properties, code_details, grpc_status.map(|status| status.code)),
             grpc_message: grpc_status.map_or(b"", |status| &status.message),
             duration: Duration::from_nanos(properties.duration),
         };
-        Self { plugin, request, properties, kind: plugin.span_kind(properties), exchange }
+        let notable = if code_details == b"via_upstream" { b"" } else { code_details };
+        let kind = plugin.span_kind(properties.is_outbound);
+        Self { plugin, request, properties, code_details: notable, kind, exchange }
     }
 }
 
-fn outcome(head: &RequestHead, properties: &Properties, grpc_code: Option<u32>) -> Outcome {
-    let is_cancelled = is_cancelled(properties);
+fn outcome(
+    head: &RequestHead,
+    properties: &Properties<'_>,
+    code_details: &[u8],
+    grpc_code: Option<u32>,
+) -> Outcome {
+    let is_cancelled = response_flags::has_downstream_disconnect(properties.response_flags)
+        // Envoy sets the same flag if it closed the connection itself.
+        && !code_details::is_local_disconnect(code_details);
+    let incomplete_cause = || code_details::incomplete_cause(properties.status, code_details);
     match (head.protocol, u16::try_from(properties.status).unwrap_or(0)) {
         (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
         (Protocol::Http, 0) => Outcome::Http(unsent_status(properties)),
-        (Protocol::Http, status) => match properties.incomplete_cause() {
+        (Protocol::Http, status) => match incomplete_cause() {
             Some(cause) if !head.is_tunnel(status) => Outcome::Incomplete { status, cause },
             _ => Outcome::Http(status),
         },
         (_, http) if is_cancelled && grpc_code.is_none() => Outcome::cancelled_grpc(http),
         (_, 0) => Outcome::from_grpc(None, unsent_status(properties)),
         // Without the rest of the body there is no code in it.
-        (Protocol::GrpcWeb, http) if properties.incomplete_cause().is_none() => {
-            Outcome::from_grpc_web(grpc_code, http)
-        }
+        (Protocol::GrpcWeb, http) if incomplete_cause().is_none() => Outcome::from_grpc_web(grpc_code, http),
         (_, http) => Outcome::from_grpc(grpc_code, http),
     }
 }
 
-/// Returns whether the caller closed the connection. Envoy sets the same flag if it closed the connection itself.
-fn is_cancelled(properties: &Properties) -> bool {
-    response_flags::has_downstream_disconnect(properties.response_flags) && !properties.is_local_disconnect()
-}
-
 /// Returns the status of a request that ended before a response was sent, though the caller waited for it.
-fn unsent_status(properties: &Properties) -> u16 {
+fn unsent_status(properties: &Properties<'_>) -> u16 {
     if response_flags::is_protocol_error_of_caller(properties.response_flags) { 400 } else { 503 }
 }

@@ -1,14 +1,16 @@
 //! [`Decision`]: the span and the trace of a request, and whether they are recorded.
 
-use core::cell::RefCell;
+use std::sync::Mutex;
 
 use logtracer_core::propagation::Extracted;
 use logtracer_core::sampling::{HeaderCondition, RateLimiter, RequestParts, Rule};
 use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext};
 
 use crate::config::{Config, Edge};
+use crate::host::Host;
+use crate::ids;
 use crate::metrics::Metric;
-use crate::{hostcalls, ids};
+use crate::shared::lock;
 
 /// The span and the trace of a request, and whether they are recorded.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +64,9 @@ impl Reason {
 impl Decision {
     /// Continues the caller's trace or creates a new one. Decides whether it is recorded if the caller has not.
     pub(crate) fn new(
+        host: &impl Host,
         config: &Config,
-        limiter: Option<&RefCell<RateLimiter>>,
+        limiter: Option<&Mutex<RateLimiter>>,
         extracted: &Extracted<'_>,
         parts: RequestParts<'_>,
         header: impl Fn(&HeaderCondition) -> bool,
@@ -72,17 +75,17 @@ impl Decision {
         let rule = if rules.is_empty() { None } else { rules.first_match(parts, header) };
         let log = rule.is_none_or(|rule| rule.log);
         let is_trusted = config.propagation.edge == Edge::Trust;
-        let span_id = ids::span_id();
+        let span_id = ids::span_id(host);
         let (context, link) = match extracted.parent {
             Some(parent) if is_trusted => (parent.child(span_id), None),
             Some(parent) if config.propagation.edge == Edge::Link => {
                 // A link refers to a span, but a caller may send a trace id only.
                 let link = Some(parent).filter(|parent| parent.span_id.is_some());
-                (new_trace(span_id, Sampling::Defer), link)
+                (new_trace(host, span_id, Sampling::Defer), link)
             }
             _ => {
                 let sampling = if is_trusted { extracted.sampling } else { Sampling::Defer };
-                (new_trace(span_id, sampling), None)
+                (new_trace(host, span_id, sampling), None)
             }
         };
         let is_deferred = config.sampling.defer_cloud_trace_zero && is_trusted && extracted.cloud_trace_zero;
@@ -91,7 +94,7 @@ impl Decision {
             Sampling::Accept => Reason::Parent,
             Sampling::Deny if !is_deferred => Reason::Parent,
             Sampling::Deny | Sampling::Defer => {
-                let (sampled, reason) = sample(config, limiter, rule, &context);
+                let (sampled, reason) = sample(host, config, limiter, rule, &context);
                 let context = context.with_sampling(Sampling::from_sampled(sampled));
                 return Self { context, reason, link, log };
             }
@@ -100,13 +103,14 @@ impl Decision {
     }
 }
 
-fn new_trace(span_id: SpanId, sampling: Sampling) -> TraceContext {
-    TraceContext::root(ids::trace_id(), span_id, sampling).with_random_trace_id()
+fn new_trace(host: &impl Host, span_id: SpanId, sampling: Sampling) -> TraceContext {
+    TraceContext::root(ids::trace_id(host), span_id, sampling).with_random_trace_id()
 }
 
 fn sample(
+    host: &impl Host,
     config: &Config,
-    limiter: Option<&RefCell<RateLimiter>>,
+    limiter: Option<&Mutex<RateLimiter>>,
     rule: Option<&Rule>,
     context: &TraceContext,
 ) -> (bool, Reason) {
@@ -117,10 +121,6 @@ fn sample(
     if !ratio.keeps(context.trace_id) {
         return (false, reason);
     }
-    let is_within_limit = limiter.is_none_or(|limiter| {
-        limiter
-            .try_borrow_mut()
-            .is_ok_and(|mut limiter| limiter.try_acquire(hostcalls::now_monotonic_nanos()))
-    });
+    let is_within_limit = limiter.is_none_or(|limiter| lock(limiter).try_acquire(host.monotonic_nanos()));
     if is_within_limit { (true, reason) } else { (false, Reason::Limit) }
 }

@@ -2,7 +2,7 @@
 
 use logtracer_core::request::grpc;
 
-use crate::hostcalls::{self, MapType};
+use crate::host::{HeadersOf, StreamHost};
 
 /// The status with which a gRPC call ended.
 #[derive(Debug, Clone)]
@@ -14,11 +14,11 @@ pub(crate) struct GrpcStatus {
 
 impl GrpcStatus {
     /// Reads the status from headers or trailers. Returns `None` if they have no `grpc-status`.
-    pub(crate) fn read(map: MapType) -> Option<Self> {
-        let code = code(&hostcalls::header(map, "grpc-status")?);
+    pub(crate) fn read(host: &impl StreamHost, of: HeadersOf) -> Option<Self> {
+        let code = code(&host.header(of, "grpc-status")?);
         let mut message = Vec::new();
         if code != grpc::OK
-            && let Some(encoded) = hostcalls::header(map, "grpc-message")
+            && let Some(encoded) = host.header(of, "grpc-message")
         {
             grpc::write_message(&mut message, &encoded);
         }

@@ -1,15 +1,14 @@
-//! [`Handover`]: the spans that a replaced root could not send, for another root of the worker.
+//! [`Handover`]: the spans that a replaced root could not send, for another root of the process.
 //!
 //! Envoy makes a new root for a new configuration and then ends the old one. If the exporter is unavailable at that
 //! moment, the new root sends the spans of the old one when the exporter is back.
 
-use core::cell::RefCell;
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::config::{Config, Exporter};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 
 /// What the roots must have in common: another destination must not receive the spans, and the resource of a span is
 /// written when it is sent.
@@ -34,46 +33,44 @@ impl Key {
     }
 }
 
-thread_local! {
-    static HANDOVERS: RefCell<Shared<Key, RefCell<SpanBuffer>>> = const { RefCell::new(Shared::new()) };
-}
+static HANDOVERS: Shared<Key, Mutex<SpanBuffer>> = Shared::new();
 
 /// The spans that replaced roots left. Each active root with the same destination and resource has a clone of it.
 #[derive(Debug)]
-pub(crate) struct Handover(Rc<RefCell<SpanBuffer>>);
+pub(crate) struct Handover(Arc<Mutex<SpanBuffer>>);
 
 impl Handover {
     /// Returns the one that all roots with this destination and resource share; `None` without an exporter.
     pub(crate) fn of(config: &Config, service_name: &str) -> Option<Self> {
         let exporter = config.exporter.as_ref()?;
-        let new = || RefCell::new(SpanBuffer::new(exporter.max_buffer_bytes));
+        let new = || Mutex::new(SpanBuffer::new(exporter.max_buffer_bytes));
         let key = Key::new(config, exporter, service_name);
-        Some(Self(HANDOVERS.with_borrow_mut(|handovers| handovers.get(key, new))))
+        Some(Self(HANDOVERS.get(key, new)))
     }
 
     /// Takes the spans that were left.
     pub(crate) fn take(&self) -> Option<Batch> {
-        self.0.try_borrow_mut().ok()?.take_batch(usize::MAX, usize::MAX)
+        lock(&self.0).take_batch(usize::MAX, usize::MAX)
     }
 
     /// Ends the part of this root in it: from now on it only leaves spans to the others.
     pub(crate) fn end(self) -> Heirs {
-        Heirs(Rc::downgrade(&self.0))
+        Heirs(Arc::downgrade(&self.0))
     }
 }
 
 /// The active roots that send the spans of one that ends. Without any, [`Heirs::leave`] drops them.
 #[derive(Debug, Default)]
-pub(crate) struct Heirs(Weak<RefCell<SpanBuffer>>);
+pub(crate) struct Heirs(Weak<Mutex<SpanBuffer>>);
 
 impl Heirs {
     /// Leaves spans to the others. Returns the number of spans that are dropped: the oldest, if they are more than one
     /// buffer, or all, if there is no other root.
     pub(crate) fn leave(&self, batches: impl Iterator<Item = Batch>) -> usize {
-        let handover = self.0.upgrade();
-        let Some(mut left) = handover.as_ref().and_then(|left| left.try_borrow_mut().ok()) else {
+        let Some(handover) = self.0.upgrade() else {
             return batches.map(|batch| batch.spans()).sum();
         };
+        let mut left = lock(&handover);
         let mut dropped = 0;
         for batch in batches {
             for span in batch.iter() {

@@ -1,19 +1,19 @@
-//! New ids from Envoy's random generator.
+//! New ids from the random generator of the host.
 
 use core::cell::{Cell, RefCell};
 
 use logtracer_core::{SpanId, TraceId};
 
-use crate::hostcalls;
+use crate::host::Host;
 
 /// Returns a new trace id. Its low 56 bits are random, as [`logtracer_core::sampling`] requires.
-pub(crate) fn trace_id() -> TraceId {
-    draw(|| TraceId::from_bytes(bytes()))
+pub(crate) fn trace_id(host: &impl Host) -> TraceId {
+    draw(|| TraceId::from_bytes(bytes(host)))
 }
 
 /// Returns a new span id.
-pub(crate) fn span_id() -> SpanId {
-    draw(|| SpanId::from_bytes(bytes()))
+pub(crate) fn span_id(host: &impl Host) -> SpanId {
+    draw(|| SpanId::from_bytes(bytes(host)))
 }
 
 /// Draws again while the id is zero, which is the case at most once in 2^64 draws.
@@ -25,13 +25,13 @@ fn draw<T>(id: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// Returns random bytes of Envoy's generator, which needs one host call for 512 of them. If the generator is
+/// Returns random bytes of the host's generator, which needs one host call for 512 of them. If the generator is
 /// unavailable, the bytes come from the clock and a counter, because every request needs an id.
-fn bytes<const N: usize>() -> [u8; N] {
+fn bytes<const N: usize>(host: &impl Host) -> [u8; N] {
     thread_local! {
         static POOL: RefCell<Pool> = const { RefCell::new(Pool::EMPTY) };
     }
-    POOL.with(|pool| pool.try_borrow_mut().ok()?.take()).unwrap_or_else(from_clock)
+    POOL.with(|pool| pool.try_borrow_mut().ok()?.take(host)).unwrap_or_else(|| from_clock(host))
 }
 
 /// Random bytes for the next ids.
@@ -45,9 +45,9 @@ impl Pool {
     const SIZE: usize = 512;
     const EMPTY: Self = Self { bytes: [0; Self::SIZE], used: Self::SIZE };
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    fn take<const N: usize>(&mut self, host: &impl Host) -> Option<[u8; N]> {
         if self.used + N > Self::SIZE {
-            self.bytes = hostcalls::random()?;
+            self.bytes = host.random()?;
             self.used = 0;
         }
         let taken = self.bytes.get(self.used..self.used + N)?.try_into().ok()?;
@@ -57,11 +57,11 @@ impl Pool {
 }
 
 /// Returns different bytes in each call, even if the clock has not advanced.
-fn from_clock<const N: usize>() -> [u8; N] {
+fn from_clock<const N: usize>(host: &impl Host) -> [u8; N] {
     thread_local! {
         static COUNTER: Cell<u64> = const { Cell::new(0) };
     }
-    let mut state = hostcalls::now_unix_nanos() ^ COUNTER.get();
+    let mut state = host.unix_nanos() ^ COUNTER.get();
     let mut bytes = [0; N];
     for byte in &mut bytes {
         // SplitMix64: one step of a Weyl sequence, then mixed.

@@ -1,25 +1,38 @@
-//! The filter's metrics, which Envoy shows with its own.
+//! The filter's metrics, which the proxy shows with its own.
 //!
-//! They are counted in the VM and passed on to Envoy in each tick, because a host call is expensive.
-//! Envoy adds up the metrics of all workers.
+//! Each thread counts for itself, because streams of several threads would wait for each other's counters, and the ticks
+//! of a root pass the sums on to the proxy, because a host call is expensive. The proxy adds up the metrics of all
+//! workers.
 
-use core::cell::Cell;
+use core::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::hostcalls::{self, MetricType};
+use crate::host::RootHost;
+use crate::shared::lock;
 use logtracer_core::propagation::Format;
+
+/// The type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricType {
+    /// It only grows.
+    Counter,
+    /// It grows and shrinks.
+    Gauge,
+}
 
 /// Declares each metric: its variant, its type and its name in Envoy.
 macro_rules! metrics {
     ($($metric:ident $type:ident $name:literal)*) => {
         /// A metric; `docs/metrics.md` describes it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Metric {
+        #[allow(missing_docs, reason = "docs/metrics.md has them")]
+        pub enum Metric {
             $($metric),*
         }
 
         impl Metric {
-            /// Every metric, in the order of the variants.
-            const ALL: &[(Self, MetricType, &str)] = &[$((Self::$metric, MetricType::$type, $name)),*];
+            /// Every metric with its type and its name, in the order of the variants.
+            pub const ALL: &'static [(Self, MetricType, &str)] = &[$((Self::$metric, MetricType::$type, $name)),*];
         }
     };
 }
@@ -62,7 +75,8 @@ metrics! {
 }
 
 impl Metric {
-    const COUNT: usize = Self::ALL.len();
+    /// The number of metrics.
+    pub const COUNT: usize = Self::ALL.len();
 
     /// Returns the counter of requests whose context was extracted from this format.
     pub(crate) const fn extracted(format: Format) -> Self {
@@ -87,17 +101,27 @@ impl Metric {
     }
 }
 
-/// The state of one metric.
-struct Slot {
-    /// Envoy's id of the metric.
-    id: Cell<Option<u32>>,
-    /// The sum since the last [`flush`].
-    pending: Cell<i64>,
+/// What one thread has counted. Only this thread adds to it.
+struct Sums([AtomicI64; Metric::COUNT]);
+
+/// The sums of all threads, and what was passed on to the proxy.
+struct Totals {
+    threads: Vec<Arc<Sums>>,
+    published: [i64; Metric::COUNT],
 }
 
+static TOTALS: Mutex<Totals> = Mutex::new(Totals { threads: Vec::new(), published: [0; Metric::COUNT] });
+
 thread_local! {
-    static SLOTS: [Slot; Metric::COUNT] =
-        const { [const { Slot { id: Cell::new(None), pending: Cell::new(0) } }; Metric::COUNT] };
+    static SUMS: Arc<Sums> = Sums::new();
+}
+
+impl Sums {
+    fn new() -> Arc<Self> {
+        let sums = Arc::new(Self([const { AtomicI64::new(0) }; Metric::COUNT]));
+        lock(&TOTALS).threads.push(sums.clone());
+        sums
+    }
 }
 
 /// Increments a counter.
@@ -107,33 +131,27 @@ pub(crate) fn count(metric: Metric) {
 
 /// Adds to a metric. The amount may be negative for a gauge.
 pub(crate) fn add(metric: Metric, amount: i64) {
-    SLOTS.with(|slots| {
-        if let Some(slot) = slots.get(metric as usize) {
-            slot.pending.set(slot.pending.get().saturating_add(amount));
+    SUMS.with(|sums| {
+        if let Some(sum) = sums.0.get(metric as usize) {
+            // Cheaper than an atomic addition, which is not needed: no other thread writes.
+            sum.store(sum.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
         }
     });
 }
 
-/// Defines every metric in Envoy, which shows them from then on, at zero.
-pub(crate) fn define() {
-    SLOTS.with(|slots| {
-        for (slot, (_, metric_type, name)) in slots.iter().zip(Metric::ALL) {
-            if slot.id.get().is_none() {
-                slot.id.set(hostcalls::define_metric(*metric_type, name));
-            }
+/// Passes what was counted since the last call on to the proxy.
+pub(crate) fn flush(host: &impl RootHost) {
+    let mut totals = lock(&TOTALS);
+    let Totals { threads, published } = &mut *totals;
+    for ((index, published), (metric, ..)) in published.iter_mut().enumerate().zip(Metric::ALL) {
+        let of_thread = |sums: &Arc<Sums>| sums.0.get(index).map_or(0, |sum| sum.load(Ordering::Relaxed));
+        let sum = threads.iter().map(of_thread).fold(0, i64::wrapping_add);
+        let amount = sum.wrapping_sub(*published);
+        if amount != 0 {
+            *published = sum;
+            host.add_to_metric(*metric, amount);
         }
-    });
-}
-
-/// Passes the pending sums on to Envoy.
-pub(crate) fn flush() {
-    SLOTS.with(|slots| {
-        for slot in slots {
-            if let (Some(id), pending @ (1.. | ..=-1)) = (slot.id.get(), slot.pending.take()) {
-                hostcalls::increment_metric(id, pending);
-            }
-        }
-    });
+    }
 }
 
 /// One root's part of a gauge that is the sum over all roots of all workers.

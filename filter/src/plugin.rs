@@ -1,10 +1,10 @@
 //! [`Plugin`]: the state that a root shares with its streams.
 //!
 //! Since Envoy 1.40, the streams of one root can come from several listeners. What a listener determines is therefore
-//! read for each stream ([`Properties`]).
+//! read for each stream ([`Properties`](crate::Properties)). The streams can run in another thread than the root.
 
-use core::cell::RefCell;
 use core::time::Duration;
+use std::sync::Mutex;
 
 use logtracer_core::sampling::RateLimiter;
 use logtracer_core::span::SpanKind;
@@ -12,41 +12,37 @@ use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 use crate::config::Config;
-use crate::hostcalls::{self, Expression};
+use crate::host::{Node, StreamHost};
 use crate::metrics::{self, Metric};
-use crate::node;
-use crate::properties::Properties;
+use crate::shared::lock;
 
 /// The configuration of a root, and the state that it shares with its streams.
 #[derive(Debug)]
-pub(crate) struct Plugin {
+pub struct Plugin {
     pub(crate) config: Config,
     pub(crate) service_name: String,
     /// Spans that wait for the next flush.
-    pub(crate) buffer: RefCell<SpanBuffer>,
+    pub(crate) buffer: Mutex<SpanBuffer>,
     pub(crate) batch_limits: BatchLimits,
     /// Limits the rate of new sampled traces.
-    pub(crate) limiter: Option<RefCell<RateLimiter>>,
-    /// Reads all properties of a request in one host call; `None` if the host does not support that.
-    pub(crate) properties: Option<Expression>,
+    pub(crate) limiter: Option<Mutex<RateLimiter>>,
     is_gateway: bool,
 }
 
 impl Plugin {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, node: Node) -> Self {
         let service_name =
-            config.service_name.clone().or_else(node::service_name).unwrap_or_else(|| "envoy".into());
+            config.service_name.clone().or(node.service_name).unwrap_or_else(|| "envoy".into());
         let max_buffer_bytes = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
         let batch_limits = config.exporter.as_ref().map(BatchLimits::new).unwrap_or_default();
-        let limiter = config.sampling.max_per_second.map(|rate| RefCell::new(RateLimiter::new(rate)));
+        let limiter = config.sampling.max_per_second.map(|rate| Mutex::new(RateLimiter::new(rate)));
         Self {
             config,
             service_name,
-            buffer: RefCell::new(SpanBuffer::new(max_buffer_bytes)),
+            buffer: Mutex::new(SpanBuffer::new(max_buffer_bytes)),
             batch_limits,
             limiter,
-            properties: Properties::expression(),
-            is_gateway: node::is_gateway(),
+            is_gateway: node.is_gateway,
         }
     }
 
@@ -54,30 +50,32 @@ impl Plugin {
     ///
     /// The kind belongs to the request: since Envoy 1.40, one root serves all listeners with the same plugin
     /// configuration. The listeners of Istio's gateways are outbound, too, but a gateway is a server for its callers.
-    pub(crate) fn span_kind(&self, properties: &Properties) -> SpanKind {
+    pub(crate) fn span_kind(&self, is_outbound: bool) -> SpanKind {
         let of_listener = || {
-            let is_client = properties.is_outbound() && !self.is_gateway;
+            let is_client = is_outbound && !self.is_gateway;
             if is_client { SpanKind::Client } else { SpanKind::Server }
         };
         self.config.span_kind.unwrap_or_else(of_listener)
     }
 
     /// Buffers a span. If the buffer then holds a full batch, the root sends it before the flush interval has passed.
-    pub(crate) fn buffer_span(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return };
+    pub(crate) fn buffer_span(&self, host: &impl StreamHost, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut buffer = lock(&self.buffer);
         let was_full = self.batch_limits.has_full_batch(&buffer);
         let dropped = buffer.push(write);
         metrics::count(Metric::SpansBuffered);
         Self::count_dropped(dropped);
-        if !was_full && self.batch_limits.has_full_batch(&buffer) {
-            // A callout made here would end with the stream. The root makes it, in a tick that is due at once.
-            hostcalls::set_tick_period(Duration::from_millis(1));
+        let is_full = self.batch_limits.has_full_batch(&buffer);
+        drop(buffer);
+        if !was_full && is_full {
+            // A callout made here would end with the stream.
+            host.wake_root();
         }
     }
 
     /// Buffers the spans of another root, which has counted them as buffered.
     pub(crate) fn buffer_again(&self, batch: &Batch) {
-        let Ok(mut buffer) = self.buffer.try_borrow_mut() else { return };
+        let mut buffer = lock(&self.buffer);
         for span in batch.iter() {
             Self::count_dropped(buffer.push(|out| out.extend_from_slice(span)));
         }
@@ -90,17 +88,16 @@ impl Plugin {
 
     /// Returns whether a full batch waits to be sent.
     pub(crate) fn has_full_batch(&self) -> bool {
-        self.config.exporter.is_some()
-            && self.buffer.try_borrow().is_ok_and(|buffer| self.batch_limits.has_full_batch(&buffer))
+        self.config.exporter.is_some() && self.batch_limits.has_full_batch(&lock(&self.buffer))
     }
 
     pub(crate) fn buffered_spans(&self) -> usize {
-        self.buffer.try_borrow().map_or(0, |buffer| buffer.spans())
+        lock(&self.buffer).spans()
     }
 
     /// Takes the buffered spans.
     pub(crate) fn take_buffered(&self) -> Option<Batch> {
-        self.buffer.try_borrow_mut().ok()?.take_batch(usize::MAX, usize::MAX)
+        lock(&self.buffer).take_batch(usize::MAX, usize::MAX)
     }
 
     /// Returns the time between two flushes. Without an exporter only the metrics are flushed.

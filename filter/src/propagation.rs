@@ -10,7 +10,7 @@ use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceH
 
 use crate::config::{Edge, Propagation};
 use crate::decision::Decision;
-use crate::hostcalls::{self, MapType};
+use crate::host::{HeadersOf, StreamHost};
 use crate::metrics::{self, Metric};
 
 /// Counts what was extracted, each malformed format, and the decision.
@@ -29,6 +29,7 @@ pub(crate) fn count(extracted: &Extracted<'_>, decision: &Decision) {
 
 /// Sets the trace headers of the next hop, or removes them for a host of `propagation.strip_hosts`.
 pub(crate) fn forward(
+    host: &impl StreamHost,
     config: &Propagation,
     received: &TraceHeaders<'_>,
     authority: &[u8],
@@ -37,7 +38,7 @@ pub(crate) fn forward(
 ) {
     let is_trusted = config.edge == Edge::Trust;
     let is_stripped = config.strip_hosts.iter().any(|host| host.matches(authority));
-    let mut carrier = NextHopHeaders { received };
+    let mut carrier = NextHopHeaders { host, received };
     if is_stripped {
         Propagator::strip(&mut carrier);
     } else if is_trusted {
@@ -46,32 +47,33 @@ pub(crate) fn forward(
         config.propagator.inject(&decision.context, &TraceState::default(), &mut carrier);
     }
     if is_stripped || !is_trusted {
-        hostcalls::remove_header(MapType::RequestHeaders, "baggage");
+        host.remove_header(HeadersOf::Request, "baggage");
     }
 }
 
 /// The headers that the next hop receives.
-struct NextHopHeaders<'h> {
+struct NextHopHeaders<'h, H> {
+    host: &'h H,
     received: &'h TraceHeaders<'h>,
 }
 
-impl Carrier for NextHopHeaders<'_> {
+impl<H: StreamHost> Carrier for NextHopHeaders<'_, H> {
     fn set(&mut self, header: Header, value: &str) {
         let name = header.name();
         match self.received.only_line(header) {
             Some(line) if line == value.as_bytes() => {}
-            Some(_) => hostcalls::set_header(MapType::RequestHeaders, name, value),
+            Some(_) => self.host.replace_header(HeadersOf::Request, name, value),
             None => {
                 // Replacing a header with several lines would change the first one only.
                 self.remove(header);
-                hostcalls::add_header(MapType::RequestHeaders, name, value);
+                self.host.add_header(HeadersOf::Request, name, value);
             }
         }
     }
 
     fn remove(&mut self, header: Header) {
         if self.received.present().contains(header) {
-            hostcalls::remove_header(MapType::RequestHeaders, header.name());
+            self.host.remove_header(HeadersOf::Request, header.name());
         }
     }
 }

@@ -1,37 +1,35 @@
-//! [`Recovery`]: lets the roots of a worker that use the same exporter know that it accepts spans again.
+//! [`Recovery`]: lets the roots of a process that use the same exporter know that it accepts spans again.
 
-use core::cell::{Cell, RefCell};
-use std::rc::Rc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use crate::config::Exporter;
 use crate::shared::Shared;
 
-/// When the exporter accepted a batch of any root of this worker.
+/// When the exporter accepted a batch of any root of this process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recovery(Rc<Cell<u64>>);
+pub(crate) struct Recovery(Arc<AtomicU64>);
 
 /// Cluster, authority and path.
 type Key = [String; 3];
 
-thread_local! {
-    static EXPORTERS: RefCell<Shared<Key, Cell<u64>>> = const { RefCell::new(Shared::new()) };
-}
+static EXPORTERS: Shared<Key, AtomicU64> = Shared::new();
 
 impl Recovery {
     /// Returns the one that all roots with this exporter share.
     pub(crate) fn of(exporter: &Exporter) -> Self {
         let key = [&exporter.cluster, &exporter.authority, &exporter.path].map(Clone::clone);
-        Self(EXPORTERS.with_borrow_mut(|exporters| exporters.get(key, Cell::default)))
+        Self(EXPORTERS.get(key, AtomicU64::default))
     }
 
     /// Records that a callout which was made at this time succeeded.
     pub(crate) fn set(&self, sent_at: u64) {
-        self.0.set(self.0.get().max(sent_at));
+        self.0.fetch_max(sent_at, Ordering::Relaxed);
     }
 
     /// Returns whether a callout that was made after this time succeeded.
     pub(crate) fn is_after(&self, time: u64) -> bool {
-        self.0.get() > time
+        self.0.load(Ordering::Relaxed) > time
     }
 }
 

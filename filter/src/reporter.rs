@@ -10,12 +10,14 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use logtracer_core::Backoff;
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 use crate::recovery::Recovery;
+use crate::shared::lock;
 
 /// The maximum number of callouts in flight. Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
@@ -157,7 +159,7 @@ impl Reporter {
         flush: Flush,
         now: u64,
         random: u64,
-        buffer: &mut SpanBuffer,
+        buffer: &Mutex<SpanBuffer>,
         limits: BatchLimits,
         mut call: impl FnMut(&[u8]) -> Option<u32>,
     ) -> Option<SendResult> {
@@ -169,16 +171,18 @@ impl Reporter {
             // Another root delivered a batch.
             self.backoff_until = 0;
         }
-        while self.may_send(now, buffer) && self.in_flight.len() < self.max_in_flight() {
+        // Not locked during a callout, because streams wait for the buffer.
+        while self.may_send(now, &lock(buffer)) && self.in_flight.len() < self.max_in_flight() {
             let next = self.waiting.pop_front().or_else(|| {
-                let is_due = flush == Flush::All || limits.has_full_batch(buffer);
-                let batch = if is_due { limits.take_batch(buffer) } else { None };
+                let mut buffer = lock(buffer);
+                let is_due = flush == Flush::All || limits.has_full_batch(&buffer);
+                let batch = if is_due { limits.take_batch(&mut buffer) } else { None };
                 batch.map(|batch| Delivery { batch, attempts: 0, sent_at: now, successes: self.successes })
             })?;
             let delivery = Delivery { attempts: next.attempts + 1, sent_at: now, ..next };
             match call(&delivery.batch.bytes) {
                 Some(token) => self.in_flight.push((token, delivery)),
-                None => return Some(self.fail(delivery, None, now, random, buffer)),
+                None => return Some(self.fail(delivery, None, now, random, &lock(buffer))),
             }
         }
         None

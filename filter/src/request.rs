@@ -8,7 +8,7 @@ use logtracer_core::sampling::HeaderCondition;
 use crate::config::Edge;
 use crate::decision::Decision;
 use crate::grpc_status::GrpcStatus;
-use crate::hostcalls::{self, MapType};
+use crate::host::{HeaderLines, HeadersOf, StreamHost};
 use crate::plugin::Plugin;
 use crate::propagation;
 use crate::request_head::{Protocol, RequestHead};
@@ -43,9 +43,9 @@ pub(crate) enum Phase {
 impl Request {
     /// Reads the request's headers, decides about its trace, and counts the decision. In [`Phase::Forwarding`], it also
     /// sets the headers of the next hop.
-    pub(crate) fn start(plugin: &Plugin, phase: Phase) -> Self {
+    pub(crate) fn start(host: &impl StreamHost, plugin: &Plugin, phase: Phase) -> Self {
         let config = &plugin.config;
-        let lines = hostcalls::header_map(MapType::RequestHeaders);
+        let lines = host.header_lines(HeadersOf::Request);
         let mut headers = TraceHeaders::default();
         let mut head = RequestHead::default();
         for (name, value) in lines.iter() {
@@ -58,11 +58,11 @@ impl Request {
         let header =
             |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
         let parts = head.parts();
-        let decision = Decision::new(config, plugin.limiter.as_ref(), &extracted, parts, header);
+        let decision = Decision::new(host, config, plugin.limiter.as_ref(), &extracted, parts, header);
         propagation::count(&extracted, &decision);
         let is_trusted = config.propagation.edge == Edge::Trust;
         if phase == Phase::Forwarding {
-            propagation::forward(&config.propagation, &headers, parts.authority, &decision, &extracted);
+            propagation::forward(host, &config.propagation, &headers, parts.authority, &decision, &extracted);
         }
         let has_tracestate = is_trusted || decision.link.is_some();
         let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| has_tracestate);
@@ -81,11 +81,11 @@ impl Request {
     }
 
     /// Returns the gRPC status from the response's trailers, or from the headers of a response without a body.
-    pub(crate) fn read_grpc_status(&self) -> Option<Cow<'_, GrpcStatus>> {
+    pub(crate) fn read_grpc_status(&self, host: &impl StreamHost) -> Option<Cow<'_, GrpcStatus>> {
         match &self.grpc_status {
             Some(status) => Some(Cow::Borrowed(status)),
             None if self.head.protocol == Protocol::Http => None,
-            None => GrpcStatus::read(MapType::ResponseHeaders).map(Cow::Owned),
+            None => GrpcStatus::read(host, HeadersOf::Response).map(Cow::Owned),
         }
     }
 }

@@ -1,29 +1,29 @@
-//! [`Root`]: one plugin configuration in one worker. It creates the streams and sends their spans to the exporter.
+//! [`Root`]: one configuration in one worker. It sends the spans of its streams to the exporter.
 
 use core::time::Duration;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use logtracer_core::otlp::{self, InstrumentationScope};
 
 use crate::config::{Config, Exporter};
 use crate::dropped_log::DroppedLog;
 use crate::handover::{Handover, Heirs};
-use crate::hostcalls::{self, LogLevel, MapType};
+use crate::host::{ExportRequest, ExportResponse, Host, LogLevel, Node, RootHost};
 use crate::metrics::{self, Metric, SharedGauge};
 use crate::plugin::Plugin;
 use crate::recovery::Recovery;
 use crate::reporter::{Flush, MAX_ATTEMPTS, Reporter, Response, SendResult};
+use crate::shared::lock;
 
 /// The longest time between two ticks, and so between two updates of the metrics.
 const MAX_TICK: Duration = Duration::from_secs(5);
 /// The same in an outage: a tick finds that another root has delivered a batch, or that the buffer has become full.
 const OUTAGE_TICK: Duration = Duration::from_millis(500);
 
-/// One plugin configuration in one worker.
+/// One configuration in one worker.
 #[derive(Debug)]
-pub(crate) struct Root {
-    /// `None` until the root is configured.
-    plugin: Option<Rc<Plugin>>,
+pub struct Root {
+    plugin: Arc<Plugin>,
     reporter: Reporter,
     dropped_log: DroppedLog,
     /// When the whole buffer is sent next.
@@ -36,202 +36,185 @@ pub(crate) struct Root {
     is_draining: bool,
 }
 
-impl Default for Root {
-    fn default() -> Self {
-        Self {
-            plugin: None,
-            reporter: Reporter::default(),
-            dropped_log: DroppedLog::default(),
-            flush_at: 0,
-            spans_held: SharedGauge::new(Metric::SpansHeld),
-            callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
-            handover: None,
-            heirs: Heirs::default(),
-            is_draining: false,
+impl Root {
+    /// Reads the configuration. Logs an error and returns `None` if it is invalid; the proxy then rejects it, too.
+    pub fn configure(host: &impl RootHost, json: &[u8], node: Node) -> Option<Self> {
+        match Config::parse(json) {
+            Ok(config) => Some(Self::new(host, config, node)),
+            Err(error) => {
+                host.log(LogLevel::Error, &format!("logtracer: configuration rejected: {error}"));
+                None
+            }
         }
     }
-}
 
-impl Root {
-    /// Returns the state that the streams of this root share; `None` until the root is configured.
-    pub(crate) fn plugin(&self) -> Option<Rc<Plugin>> {
+    /// Starts to send spans in intervals.
+    pub fn new(host: &impl RootHost, config: Config, node: Node) -> Self {
+        let plugin = Plugin::new(config, node);
+        // Rule 76: workers and proxies that are configured at the same time flush at different times.
+        let first = plugin.flush_interval().mul_f64(0.5 + (random(host) % 512) as f64 / 1024.0);
+        let now = host.monotonic_nanos();
+        let recovery = plugin.config.exporter.as_ref().map(Recovery::of);
+        let root = Self {
+            reporter: recovery.map(Reporter::new).unwrap_or_default(),
+            dropped_log: DroppedLog::default(),
+            flush_at: after(now, first),
+            spans_held: SharedGauge::new(Metric::SpansHeld),
+            callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
+            handover: Handover::of(&plugin.config, &plugin.service_name),
+            heirs: Heirs::default(),
+            is_draining: false,
+            plugin: Arc::new(plugin),
+        };
+        root.set_tick(host, now);
+        root
+    }
+
+    /// Returns the state that the streams of this root share.
+    pub fn plugin(&self) -> Arc<Plugin> {
         self.plugin.clone()
     }
 
-    /// Reads the configuration. Returns false if it is invalid; Envoy then rejects it, too.
-    pub(crate) fn on_configure(&mut self) -> bool {
-        let config = match Config::parse(&hostcalls::plugin_configuration()) {
-            Ok(config) => config,
-            Err(error) => {
-                hostcalls::log(LogLevel::Error, &format!("logtracer: configuration rejected: {error}"));
-                return false;
-            }
-        };
-        metrics::define();
-        let plugin = Plugin::new(config);
-        // Rule 76: workers and proxies that are configured at the same time flush at different times.
-        let first = plugin.flush_interval().mul_f64(0.5 + (random() % 512) as f64 / 1024.0);
-        let now = hostcalls::now_monotonic_nanos();
-        self.flush_at = after(now, first);
-        if let Some(exporter) = &plugin.config.exporter {
-            self.reporter = Reporter::new(Recovery::of(exporter));
-        }
-        self.handover = Handover::of(&plugin.config, &plugin.service_name);
-        self.set_tick(&plugin, now);
-        self.plugin = Some(Rc::new(plugin));
-        true
-    }
-
     /// Sends what is due, and updates the metrics.
-    pub(crate) fn on_tick(&mut self) {
-        if let Some(plugin) = self.plugin.clone() {
-            let now = hostcalls::now_monotonic_nanos();
-            let flush = if now >= self.flush_at { Flush::All } else { Flush::Due };
-            if flush == Flush::All {
-                self.flush_at = after(now, plugin.flush_interval());
-            }
-            self.adopt();
-            self.send(&plugin, flush, now);
-            self.set_tick(&plugin, now);
+    pub fn on_tick(&mut self, host: &impl RootHost) {
+        let now = host.monotonic_nanos();
+        let flush = if now >= self.flush_at { Flush::All } else { Flush::Due };
+        if flush == Flush::All {
+            self.flush_at = after(now, self.plugin.flush_interval());
         }
-        self.update_metrics();
+        self.adopt();
+        self.send(host, flush, now);
+        self.set_tick(host, now);
+        self.update_metrics(host);
     }
 
     /// Buffers the spans that replaced roots left.
     fn adopt(&self) {
-        if let (Some(plugin), Some(handover)) = (&self.plugin, &self.handover)
-            && let Some(batch) = handover.take()
-        {
-            plugin.buffer_again(&batch);
+        if let Some(batch) = self.handover.as_ref().and_then(Handover::take) {
+            self.plugin.buffer_again(&batch);
         }
     }
 
-    /// Handles the response to a callout. Without headers there is no response: the callout failed.
-    pub(crate) fn on_http_call_response(&mut self, token: u32, has_headers: bool, body_size: usize) {
-        let status =
-            has_headers.then(|| hostcalls::header(MapType::HttpCallResponseHeaders, ":status")).flatten();
-        let status: Option<u16> = status.and_then(|digits| core::str::from_utf8(&digits).ok()?.parse().ok());
-        let retry_after = status.filter(|status| *status >= 400).and_then(|_| retry_after());
+    /// Handles the response to a callout; `None` if there is none, because the callout failed. Returns true if
+    /// [`Self::on_done`] waits for no other callout.
+    pub fn on_response(
+        &mut self,
+        host: &impl RootHost,
+        token: u32,
+        response: Option<&ExportResponse>,
+    ) -> bool {
+        let status = response.and_then(|response| response.status);
+        let retry_after = response.filter(|_| status >= Some(400)).and_then(retry_after);
         let was_failing = self.reporter.is_failing();
-        let now = hostcalls::now_monotonic_nanos();
-        let response = Response { status, retry_after };
-        let Some(plugin) = self.plugin.clone() else { return };
-        let answered = plugin
-            .buffer
-            .try_borrow()
-            .ok()
-            .and_then(|buffer| self.reporter.on_response(token, response, now, random(), &buffer));
-        let Some((result, duration)) = answered else { return };
+        let now = host.monotonic_nanos();
+        let handled = {
+            let buffer = lock(&self.plugin.buffer);
+            self.reporter.on_response(token, Response { status, retry_after }, now, random(host), &buffer)
+        };
+        let Some((result, duration)) = handled else { return false };
         metrics::count(Metric::Callouts);
         metrics::add(Metric::CalloutMilliseconds, duration.as_millis() as i64);
-        match result {
+        let result = match (result, response) {
             // The exporter may accept the request and reject single spans of it.
-            SendResult::Delivered(spans) if body_size > 0 => {
-                let rejected =
-                    otlp::rejected_spans(&hostcalls::http_call_response_body()).min(spans as u64) as usize;
+            (SendResult::Delivered(spans), Some(ExportResponse { body, .. })) if !body.is_empty() => {
+                let rejected = otlp::rejected_spans(body).min(spans as u64) as usize;
                 metrics::add(Metric::DroppedRejected, rejected as i64);
-                self.report(SendResult::Delivered(spans - rejected), status, was_failing);
+                SendResult::Delivered(spans - rejected)
             }
-            result => self.report(result, status, was_failing),
-        }
+            (result, _) => result,
+        };
+        self.report(host, result, status, was_failing);
         // The next batch may be sent now.
-        let flush = if self.is_draining { Flush::All } else { Flush::Due };
-        self.send(&plugin, flush, now);
+        self.send(host, if self.is_draining { Flush::All } else { Flush::Due }, now);
+        let is_done = self.is_draining && self.reporter.in_flight() == 0;
         if !self.is_draining {
-            self.set_tick(&plugin, now);
+            self.set_tick(host, now);
+        } else if is_done {
+            self.leave_remaining(host);
         }
-        if self.is_draining && self.reporter.in_flight() == 0 {
-            self.leave_remaining();
-            hostcalls::done();
-        }
-        self.update_metrics();
+        self.update_metrics(host);
+        is_done
     }
 
-    /// Returns whether the root is configured and not replaced.
-    pub(crate) const fn is_active(&self) -> bool {
-        self.plugin.is_some() && !self.is_draining
+    /// Returns whether the configuration is not replaced.
+    pub const fn is_active(&self) -> bool {
+        !self.is_draining
     }
 
-    /// Sends the whole buffer, because the configuration was replaced. What cannot be sent is left to the new root. Returns false if callouts are in flight: Envoy
-    /// then waits for [`hostcalls::done`].
-    pub(crate) fn on_done(&mut self) -> bool {
+    /// Sends the whole buffer, because the configuration was replaced. What cannot be sent is left to the new root.
+    /// Returns false if callouts are in flight: the last call of [`Self::on_response`] then returns true.
+    pub fn on_done(&mut self, host: &impl RootHost) -> bool {
         self.adopt();
         self.is_draining = true;
         self.heirs = self.handover.take().map(Handover::end).unwrap_or_default();
         self.reporter.end_backoff();
-        if let Some(plugin) = self.plugin.clone() {
-            self.send(&plugin, Flush::All, hostcalls::now_monotonic_nanos());
-        }
+        self.send(host, Flush::All, host.monotonic_nanos());
         let is_done = self.reporter.in_flight() == 0;
         if is_done {
-            self.leave_remaining();
+            self.leave_remaining(host);
         }
-        self.update_metrics();
+        self.update_metrics(host);
         is_done
     }
 
-    /// Drops all spans, because the VM ends: Envoy exits, or no listener has the filter any more. Envoy runs no callout
-    /// after that, and may make no other callback.
-    pub(crate) fn on_vm_end(&mut self) {
+    /// Drops all spans, because the filter ends: Envoy exits, or no listener has the filter any more. Envoy runs no
+    /// callout after that, and may make no other callback.
+    pub fn on_end(&mut self, host: &impl RootHost) {
         self.adopt();
         self.is_draining = true;
         self.handover = None;
-        self.leave_remaining();
-        self.update_metrics();
+        self.leave_remaining(host);
+        self.update_metrics(host);
     }
 
     /// Leaves the spans that were buffered after [`Self::on_done`] to another root: this is the last callback.
-    pub(crate) fn on_delete(&mut self) {
-        self.leave_remaining();
-        self.update_metrics();
+    pub fn on_delete(&mut self, host: &impl RootHost) {
+        self.leave_remaining(host);
+        self.update_metrics(host);
     }
 
     /// Passes the metrics on to Envoy. A draining root adds nothing to the gauges, because no callback follows if
-    /// the VM ends before its callouts do.
-    fn update_metrics(&mut self) {
+    /// the filter ends before its callouts do.
+    fn update_metrics(&mut self, host: &impl RootHost) {
         let (in_flight, held) = if self.is_draining {
             (0, 0)
         } else {
-            let buffered = self.plugin.as_ref().map_or(0, |plugin| plugin.buffered_spans());
-            (self.reporter.in_flight(), self.reporter.spans() + buffered)
+            (self.reporter.in_flight(), self.reporter.spans() + self.plugin.buffered_spans())
         };
         self.callouts_in_flight.set(in_flight);
         self.spans_held.set(held);
-        metrics::flush();
+        metrics::flush(host);
     }
 
     /// Sets the next tick to the next flush, the end of the back-off or the next update of the metrics, whichever
     /// comes first.
-    fn set_tick(&self, plugin: &Plugin, now: u64) {
-        let next_send = self.reporter.next_send(plugin.has_full_batch());
+    fn set_tick(&self, host: &impl RootHost, now: u64) {
+        let next_send = self.reporter.next_send(self.plugin.has_full_batch());
         let next = next_send.map_or(self.flush_at, |at| at.min(self.flush_at));
         // A tick that comes too early has nothing to send.
         let wait = Duration::from_nanos(next.saturating_sub(now)) + Duration::from_millis(1);
         let longest = if self.reporter.is_failing() { OUTAGE_TICK } else { MAX_TICK };
-        hostcalls::set_tick_period(wait.min(longest));
+        host.set_tick(wait.min(longest));
     }
 
-    fn send(&mut self, plugin: &Plugin, flush: Flush, now: u64) {
-        let (Some(exporter), Ok(mut buffer)) = (&plugin.config.exporter, plugin.buffer.try_borrow_mut())
-        else {
-            return;
-        };
+    fn send(&mut self, host: &impl RootHost, flush: Flush, now: u64) {
+        let plugin = &*self.plugin;
+        let Some(exporter) = &plugin.config.exporter else { return };
         let was_failing = self.reporter.is_failing();
-        let call = |spans: &[u8]| call_exporter(plugin, exporter, spans);
-        let result = self.reporter.flush(flush, now, random(), &mut buffer, plugin.batch_limits, call);
-        drop(buffer);
+        let call = |spans: &[u8]| call_exporter(host, plugin, exporter, spans);
+        let result = self.reporter.flush(flush, now, random(host), &plugin.buffer, plugin.batch_limits, call);
         if let Some(result) = result {
-            self.report(result, None, was_failing);
+            self.report(host, result, None, was_failing);
         }
     }
 
     /// Counts the spans of a result. Logs dropped spans, and the start and the end of an outage.
-    fn report(&mut self, result: SendResult, status: Option<u16>, was_failing: bool) {
+    fn report(&mut self, host: &impl RootHost, result: SendResult, status: Option<u16>, was_failing: bool) {
         match result {
             SendResult::Delivered(spans) => {
                 metrics::add(Metric::SpansSent, spans as i64);
                 if was_failing {
-                    hostcalls::log(LogLevel::Info, "logtracer: delivery to the exporter resumed");
+                    host.log(LogLevel::Info, "logtracer: delivery to the exporter resumed");
                 }
             }
             SendResult::Retrying(spans) => {
@@ -242,41 +225,41 @@ impl Root {
                         |status| format!("status {status}"),
                     );
                     let message = format!("logtracer: exporter unavailable ({reason}), retrying");
-                    hostcalls::log(LogLevel::Warn, &message);
+                    host.log(LogLevel::Warn, &message);
                 }
             }
             SendResult::Split(spans) => metrics::add(Metric::SpansRetried, spans as i64),
             SendResult::TooLarge(spans) => {
                 metrics::add(Metric::DroppedTooLarge, spans as i64);
-                self.log_dropped(spans, "too large for the exporter");
+                self.log_dropped(host, spans, "too large for the exporter");
             }
             SendResult::RequestRejected(spans) => {
                 metrics::add(Metric::DroppedRefused, spans as i64);
                 let status = status.unwrap_or_default();
-                self.log_dropped(spans, &format!("rejected by the exporter (status {status})"));
+                self.log_dropped(host, spans, &format!("rejected by the exporter (status {status})"));
             }
             SendResult::RetriesExhausted(spans) => {
                 metrics::add(Metric::DroppedRetriesExhausted, spans as i64);
-                self.log_dropped(spans, &format!("not delivered in {MAX_ATTEMPTS} attempts"));
+                self.log_dropped(host, spans, &format!("not delivered in {MAX_ATTEMPTS} attempts"));
             }
         }
     }
 
-    fn log_dropped(&mut self, spans: usize, reason: &str) {
-        if let Some(spans) = self.dropped_log.add(spans, hostcalls::now_monotonic_nanos()) {
-            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: {reason}"));
+    fn log_dropped(&mut self, host: &impl Host, spans: usize, reason: &str) {
+        if let Some(spans) = self.dropped_log.add(spans, host.monotonic_nanos()) {
+            host.log(LogLevel::Warn, &format!("logtracer: dropped {spans} spans: {reason}"));
         }
     }
 
     /// Leaves every span that is not delivered to another root, or drops and counts it.
-    fn leave_remaining(&mut self) {
-        let buffered = self.plugin.as_ref().and_then(|plugin| plugin.take_buffered());
+    fn leave_remaining(&mut self, host: &impl Host) {
+        let buffered = self.plugin.take_buffered();
         let remaining = self.reporter.take_all().chain(buffered);
         let dropped = self.heirs.leave(remaining);
         if dropped > 0 {
             metrics::add(Metric::DroppedShutdown, dropped as i64);
             // Not limited in rate, because nothing follows.
-            hostcalls::log(LogLevel::Warn, &format!("logtracer: dropped {dropped} spans: shutdown"));
+            host.log(LogLevel::Warn, &format!("logtracer: dropped {dropped} spans: shutdown"));
         }
     }
 }
@@ -287,14 +270,14 @@ fn after(now: u64, wait: Duration) -> u64 {
 }
 
 /// Returns the `Retry-After` of a callout's response if it is a number of seconds; a date is ignored.
-fn retry_after() -> Option<Duration> {
-    let value = hostcalls::header(MapType::HttpCallResponseHeaders, "retry-after")?;
-    Some(Duration::from_secs(core::str::from_utf8(&value).ok()?.trim().parse().ok()?))
+fn retry_after(response: &ExportResponse) -> Option<Duration> {
+    let seconds = core::str::from_utf8(response.retry_after.as_ref()?).ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Makes a callout with these spans. The request of the callout is never traced (`b3: 0`; see also
 /// [`Exporter::is_export`]).
-fn call_exporter(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
+fn call_exporter(host: &impl RootHost, plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u32> {
     let mut body = Vec::new();
     let scope = InstrumentationScope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
     let resource = |resource: &mut otlp::Attributes<'_>| {
@@ -311,9 +294,14 @@ fn call_exporter(plugin: &Plugin, exporter: &Exporter, spans: &[u8]) -> Option<u
         ("b3", "0"),
     ];
     headers.extend(exporter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    hostcalls::dispatch_http_call(&exporter.cluster, &headers, &body, exporter.timeout)
+    host.send(&ExportRequest {
+        cluster: &exporter.cluster,
+        headers: &headers,
+        body: &body,
+        timeout: exporter.timeout,
+    })
 }
 
-fn random() -> u64 {
-    hostcalls::random().map_or(0, u64::from_le_bytes)
+fn random(host: &impl Host) -> u64 {
+    host.random().map_or(0, u64::from_le_bytes)
 }

@@ -7,7 +7,7 @@ use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
 use crate::config::Config;
 use crate::decision::Reason;
-use crate::hostcalls;
+use crate::host::StreamHost;
 use crate::properties::LONG_REQUEST;
 use crate::request::Request;
 use crate::response_flags;
@@ -44,12 +44,13 @@ pub(crate) fn export_reason(completed: &Completed<'_>) -> Option<ExportReason> {
 
 /// Appends the encoded span.
 pub(crate) fn write(
+    host: &impl StreamHost,
     completed: &Completed<'_>,
     export_reason: ExportReason,
     captured: &CapturedHeaders<'_>,
     out: &mut Vec<u8>,
 ) {
-    let Completed { request, properties, kind, exchange, .. } = completed;
+    let Completed { request, properties, code_details, kind, exchange, .. } = completed;
     let decision = &request.decision;
     let mut name = Vec::with_capacity(64);
     exchange.write_span_name(&mut name);
@@ -67,14 +68,14 @@ pub(crate) fn write(
     otlp::write_span(out, &span, |attributes| {
         exchange.write_attributes(*kind, attributes);
         // The names that Envoy's own tracers use.
-        attributes.text("upstream_cluster", &properties.cluster);
-        attributes.text("upstream_address", &properties.upstream);
+        attributes.text("upstream_cluster", properties.cluster);
+        attributes.text("upstream_address", properties.upstream);
         attributes.text("response_flags", response_flags::letters(properties.response_flags));
-        attributes.text("response_code_details", properties.notable_code_details());
+        attributes.text("response_code_details", *code_details);
         if properties.attempts > 1 {
             attributes.number("upstream_request_attempt_count", properties.attempts);
         }
-        if let Some(first_byte) = time_to_first_byte(completed) {
+        if let Some(first_byte) = time_to_first_byte(host, completed) {
             attributes.number("logtracer.time_to_first_byte_ns", first_byte);
         }
         if decision.reason != Reason::Parent {
@@ -93,13 +94,13 @@ pub(crate) fn write(
 ///
 /// Rule 56: the duration of a stream is its lifetime; its caller waits for the first byte only. Envoy counts from the
 /// end of the request, which is absent as long as the caller sends.
-fn time_to_first_byte(completed: &Completed<'_>) -> Option<u64> {
+fn time_to_first_byte(host: &impl StreamHost, completed: &Completed<'_>) -> Option<u64> {
     let exchange = &completed.exchange;
     let is_tunnel = completed.request.head.is_tunnel(exchange.outcome.status());
     let may_stream = is_tunnel || exchange.duration >= LONG_REQUEST;
     match completed.request.response_start {
         _ if !may_stream => None,
-        0 => hostcalls::number_property("response\0backend_latency"),
+        0 => host.backend_latency_nanos(),
         start => Some(start.saturating_sub(completed.properties.start)),
     }
 }

@@ -20,10 +20,23 @@ fn buffer_of(spans: usize) -> SpanBuffer {
     buffer
 }
 
+/// Calls [`Reporter::flush`] with the buffer in a mutex.
+fn flush_with(
+    reporter: &mut Reporter,
+    (flush, now, random): (Flush, u64, u64),
+    buffer: &mut SpanBuffer,
+    call: impl FnMut(&[u8]) -> Option<u32>,
+) -> Option<SendResult> {
+    let shared = Mutex::new(core::mem::replace(buffer, SpanBuffer::new(0)));
+    let result = reporter.flush(flush, now, random, &shared, LIMITS, call);
+    *buffer = shared.into_inner().unwrap();
+    result
+}
+
 /// Flushes the whole buffer, and returns the sizes of the batches that were sent.
 fn flush(reporter: &mut Reporter, now: u64, buffer: &mut SpanBuffer, tokens: &mut u32) -> Vec<usize> {
     let mut sizes = Vec::new();
-    reporter.flush(Flush::All, now, 0, buffer, LIMITS, |bytes| {
+    flush_with(reporter, (Flush::All, now, 0), buffer, |bytes| {
         sizes.push(bytes.len());
         *tokens += 1;
         Some(*tokens)
@@ -82,7 +95,7 @@ fn spans_are_delivered_after_the_response() {
 fn only_full_batches_are_sent_before_the_flush_interval() {
     let (mut reporter, mut buffer, mut sizes) = (Reporter::default(), buffer_of(13), Vec::new());
     assert_eq!(reporter.next_send(LIMITS.has_full_batch(&buffer)), Some(0));
-    reporter.flush(Flush::Due, 0, 0, &mut buffer, LIMITS, |bytes| {
+    flush_with(&mut reporter, (Flush::Due, 0, 0), &mut buffer, |bytes| {
         sizes.push(bytes.len());
         Some(sizes.len() as u32)
     });
@@ -134,7 +147,7 @@ fn the_backoff_doubles_up_to_a_limit() {
     let (mut reporter, mut buffer, mut now) = (Reporter::default(), buffer_of(1), 0);
     let mut pauses = Vec::new();
     for _ in 0..8 {
-        let result = reporter.flush(Flush::All, now, u64::MAX, &mut buffer, LIMITS, |_| None);
+        let result = flush_with(&mut reporter, (Flush::All, now, u64::MAX), &mut buffer, |_| None);
         assert_eq!(result, Some(SendResult::Retrying(1)));
         pauses.push((reporter.backoff_until - now).div_ceil(SECOND));
         now = reporter.backoff_until;
@@ -298,7 +311,7 @@ proptest! {
             }
             pushed += spans;
             let mut results = Vec::new();
-            results.extend(reporter.flush(Flush::All, now, random, &mut buffer, LIMITS, |_| {
+            results.extend(flush_with(&mut reporter, (Flush::All, now, random), &mut buffer, |_| {
                 tokens += 1;
                 (random % 11 > 0).then_some(tokens)
             }));

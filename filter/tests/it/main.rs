@@ -1,4 +1,3 @@
 //! Tests of the crate from outside.
 
 mod check_config;
-mod corpus;

@@ -88,7 +88,12 @@ fn the_bills_of_materials_are_complete() {
             &["logtracer-core", "rusqlite", "tokio"][..],
             &["expect-test", "proptest"][..],
         ),
-        ("logtracer-filter", wasm, &["logtracer-core", "serde_json"], &["tokio", "libc"]),
+        (
+            "logtracer-filter-wasm",
+            wasm,
+            &["logtracer-core", "logtracer-filter", "serde_json"],
+            &["tokio", "libc"],
+        ),
     ] {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("bill.json");

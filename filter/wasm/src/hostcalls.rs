@@ -8,15 +8,9 @@
 
 use core::time::Duration;
 
-use crate::header_map::{HeaderMap, serialize};
+use logtracer_filter::host::LogLevel;
 
-/// The level of a message in Envoy's own log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum LogLevel {
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-}
+use crate::header_map::{HeaderMap, serialize};
 
 /// The headers or trailers that a call reads or changes.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +20,6 @@ pub(crate) enum MapType {
     ResponseTrailers = 3,
     /// The headers of a callout's response, in the callback for it.
     HttpCallResponseHeaders = 6,
-}
-
-/// The type of a metric.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum MetricType {
-    Counter = 0,
-    Gauge = 1,
 }
 
 /// A buffer of the host.
@@ -126,8 +113,13 @@ const OK: u32 = 0;
 
 /// Writes to Envoy's own log, which is too expensive for every request.
 pub(crate) fn log(level: LogLevel, message: &str) {
+    let level = match level {
+        LogLevel::Info => 2,
+        LogLevel::Warn => 3,
+        LogLevel::Error => 4,
+    };
     // SAFETY: the message outlives the call, and the host only reads it.
-    unsafe { abi::proxy_log(level as u32, message.as_ptr(), message.len()) };
+    unsafe { abi::proxy_log(level, message.as_ptr(), message.len()) };
 }
 
 /// Returns the nanoseconds since 1970; 0 if the host has no clock.
@@ -195,7 +187,7 @@ pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Adds a header line. Cheaper than [`set_header`] if the header is absent, because the host does not search for it.
+/// Adds a header line. Cheaper than [`replace_header`] if the header is absent, because the host does not search for it.
 pub(crate) fn add_header(map: MapType, name: &str, value: &str) {
     // SAFETY: name and value outlive the call, and the host only reads them.
     unsafe {
@@ -204,7 +196,7 @@ pub(crate) fn add_header(map: MapType, name: &str, value: &str) {
 }
 
 /// Replaces the first line of a header, or adds one.
-pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
+pub(crate) fn replace_header(map: MapType, name: &str, value: &str) {
     // SAFETY: name and value outlive the call, and the host only reads them.
     unsafe {
         abi::proxy_replace_header_map_value(
@@ -231,12 +223,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns a property that is a number, a time (nanoseconds since 1970) or a duration (nanoseconds).
-pub(crate) fn number_property(path: &str) -> Option<u64> {
-    number(&property(path)?)
-}
-
-/// Decodes a property that is a number.
+/// Decodes a property that is a number, a time (nanoseconds since 1970) or a duration (nanoseconds).
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(value.try_into().ok()?))
 }
@@ -286,10 +273,10 @@ fn call_foreign_function(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Defines a metric and returns its id.
-pub(crate) fn define_metric(metric_type: MetricType, name: &str) -> Option<u32> {
+pub(crate) fn define_metric(is_gauge: bool, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: the name outlives the call, and the host writes four bytes to `id`, or nothing.
-    let status = unsafe { abi::proxy_define_metric(metric_type as u32, name.as_ptr(), name.len(), &mut id) };
+    let status = unsafe { abi::proxy_define_metric(is_gauge.into(), name.as_ptr(), name.len(), &mut id) };
     (status == OK).then_some(id)
 }
 
@@ -343,7 +330,13 @@ fn take_result(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec
     if call(&mut data, &mut size) != OK || data.is_null() {
         return None;
     }
-    // SAFETY: the host got these bytes from `proxy_on_memory_allocate(size)`, which leaks a boxed slice of exactly
-    // `size` bytes from the global allocator, has filled them, and keeps no pointer to them.
+    // SAFETY: the host got these bytes from `proxy_on_memory_allocate(size)`, which leaks a boxed slice of this size
+    // from the global allocator, has filled all of them, and keeps no pointer to them.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Allocates memory for the result of a host call, which [`take_result`] takes ownership of.
+pub(crate) fn allocate(size: usize) -> *mut u8 {
+    // Not zeroed, because the host fills all of it.
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
 }

@@ -9,51 +9,61 @@
 use core::cell::RefCell;
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use crate::plugin::Plugin;
-use crate::root::Root;
-use crate::stream::Stream;
+use logtracer_filter::{Root, Stream};
+
+use crate::host::{self, WasmHost};
+use crate::{hostcalls, metric_ids, node};
 
 /// The contexts of one worker: roots (one for each plugin configuration) and streams (one for each request).
 ///
 /// Invariant: every callback ignores an unknown id; no callback fails.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
-    roots: HashMap<u32, Root, BuildHasherDefault<IdHasher>>,
-    streams: HashMap<u32, Stream, BuildHasherDefault<IdHasher>>,
+    /// `None` until a root is configured.
+    roots: HashMap<u32, Option<(Root, WasmHost)>, BuildHasherDefault<IdHasher>>,
+    streams: HashMap<u32, (Stream, WasmHost), BuildHasherDefault<IdHasher>>,
 }
 
 impl Dispatcher {
     fn create(&mut self, id: u32, root: u32) {
         if root == 0 {
-            self.roots.insert(id, Root::default());
-        } else if let Some(plugin) = self.plugin(root) {
-            self.streams.insert(id, Stream::new(plugin));
+            self.roots.insert(id, None);
+        } else if let Some(Some((root, host))) = self.roots.get(&root) {
+            self.streams.insert(id, (Stream::new(root.plugin()), host.clone()));
         }
     }
 
-    fn plugin(&self, root: u32) -> Option<Rc<Plugin>> {
-        self.roots.get(&root)?.plugin()
+    /// Returns false if the configuration is invalid.
+    fn configure(&mut self, id: u32) -> bool {
+        let host = WasmHost::new();
+        metric_ids::define();
+        let root = Root::configure(&host, &hostcalls::plugin_configuration(), node::read());
+        let is_valid = root.is_some();
+        self.roots.insert(id, root.map(|root| (root, host)));
+        is_valid
     }
 
     /// Ends a root. Returns false if it waits for its callouts. The VM, and with it every callout, ends with its last
     /// root: then nothing more can be delivered.
     fn done(&mut self, id: u32) -> bool {
-        let is_last = self.roots.iter().all(|(other, root)| *other == id || !root.is_active());
+        let is_active = |root: &Option<(Root, _)>| root.as_ref().is_some_and(|(root, _)| root.is_active());
+        let is_last = self.roots.iter().all(|(other, root)| *other == id || !is_active(root));
         let Some(root) = self.roots.get_mut(&id) else { return true };
         if !is_last {
-            return root.on_done();
+            return root.as_mut().is_none_or(|(root, host)| root.on_done(host));
         }
-        self.roots.values_mut().for_each(Root::on_vm_end);
+        for (root, host) in self.roots.values_mut().flatten() {
+            root.on_end(host);
+        }
         true
     }
 
     fn delete(&mut self, id: u32) {
         if self.streams.remove(&id).is_none()
-            && let Some(mut root) = self.roots.remove(&id)
+            && let Some(Some((mut root, host))) = self.roots.remove(&id)
         {
-            root.on_delete();
+            root.on_delete(&host);
         }
     }
 }
@@ -91,14 +101,18 @@ fn with_dispatcher<R: Default>(run: impl FnOnce(&mut Dispatcher) -> R) -> R {
     })
 }
 
-fn with_root<R: Default>(id: u32, run: impl FnOnce(&mut Root) -> R) -> R {
-    with_dispatcher(|dispatcher| dispatcher.roots.get_mut(&id).map(run).unwrap_or_default())
+fn with_root(id: u32, run: impl FnOnce(&mut Root, &WasmHost)) {
+    with_dispatcher(|dispatcher| {
+        if let Some(Some((root, host))) = dispatcher.roots.get_mut(&id) {
+            run(root, host);
+        }
+    });
 }
 
-fn with_stream(id: u32, run: impl FnOnce(&mut Stream)) {
+fn with_stream(id: u32, run: impl FnOnce(&mut Stream, &WasmHost)) {
     with_dispatcher(|dispatcher| {
-        if let Some(stream) = dispatcher.streams.get_mut(&id) {
-            run(stream);
+        if let Some((stream, host)) = dispatcher.streams.get_mut(&id) {
+            run(stream, host);
         }
     });
 }
@@ -107,7 +121,7 @@ fn with_stream(id: u32, run: impl FnOnce(&mut Stream)) {
 mod exports {
     #![allow(unsafe_code, reason = "Envoy finds the functions by their names")]
 
-    use super::{with_dispatcher, with_root, with_stream};
+    use super::{host, hostcalls, with_dispatcher, with_root, with_stream};
 
     /// Continue with the request: the filter never pauses one.
     const CONTINUE: u32 = 0;
@@ -115,10 +129,10 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn proxy_abi_version_0_2_1() {}
 
-    /// Allocates memory for the result of a host call. [`crate::hostcalls`] takes ownership of it.
+    /// Allocates memory for the result of a host call.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-        Box::into_raw(vec![0u8; size].into_boxed_slice()).cast()
+        hostcalls::allocate(size)
     }
 
     #[unsafe(no_mangle)]
@@ -128,12 +142,12 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_configure(root: u32, _size: usize) -> u32 {
-        with_root(root, |root| root.on_configure()).into()
+        with_dispatcher(|dispatcher| dispatcher.configure(root)).into()
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_tick(root: u32) {
-        with_root(root, |root| root.on_tick());
+        with_root(root, |root, host| root.on_tick(host));
     }
 
     #[unsafe(no_mangle)]
@@ -144,30 +158,35 @@ mod exports {
         body_size: usize,
         _trailers: usize,
     ) {
-        with_root(root, |root| root.on_http_call_response(token, headers > 0, body_size));
+        with_root(root, |root, host| {
+            let response = host::export_response(headers > 0, body_size);
+            if root.on_response(host, token, response.as_ref()) {
+                hostcalls::done();
+            }
+        });
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
-        with_stream(stream, |stream| stream.on_request_headers());
+        with_stream(stream, |stream, host| stream.on_request_headers(host));
         CONTINUE
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
-        with_stream(stream, |stream| stream.on_response_headers());
+        with_stream(stream, |stream, host| stream.on_response_headers(host));
         CONTINUE
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_trailers(stream: u32, _trailers: usize) -> u32 {
-        with_stream(stream, |stream| stream.on_response_trailers());
+        with_stream(stream, |stream, host| stream.on_response_trailers(host));
         CONTINUE
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_log(stream: u32) {
-        with_stream(stream, |stream| stream.on_log());
+        with_stream(stream, |stream, host| stream.on_log(host));
     }
 
     /// A stream is done at once. A root may need time to send its spans.

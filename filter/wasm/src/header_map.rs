@@ -9,7 +9,7 @@
 /// Names with values, serialized by the host: the lines of headers, or the values of a list.
 ///
 /// ```
-/// use logtracer_filter::header_map::{HeaderMap, serialize};
+/// use logtracer_filter_wasm::header_map::{HeaderMap, serialize};
 ///
 /// let headers = HeaderMap::new(serialize(&[("host", "shop"), ("accept", "*/*")]));
 /// assert_eq!(headers.iter().next(), Some((&b"host"[..], &b"shop"[..])));
