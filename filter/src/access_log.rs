@@ -5,7 +5,7 @@ use logtracer_core::span::SpanKind;
 
 use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
-use crate::host::StreamHost;
+use crate::host::LogHost;
 use crate::metrics::{self, Metric};
 use crate::response_flags;
 
@@ -21,7 +21,7 @@ pub(crate) fn format(completed: &Completed<'_>) -> Option<Format> {
 
 /// Prints the line.
 pub(crate) fn write(
-    host: &impl StreamHost,
+    host: &impl LogHost,
     completed: &Completed<'_>,
     format: Format,
     captured: &CapturedHeaders<'_>,

@@ -1,7 +1,7 @@
 //! [`CapturedHeaders`]: the headers that the configuration adds to the line and the span.
 
 use crate::config::{CapturedHeader, Config};
-use crate::host::{HeaderLines, HeadersOf, StreamHost};
+use crate::host::{HeaderLines, HeadersHost, HeadersOf};
 use crate::request_head::{self, RequestHead};
 
 /// The index of a header in the configuration, and the value of one of its lines.
@@ -17,7 +17,7 @@ pub(crate) struct CapturedHeaders<'c> {
 
 impl<'c> CapturedHeaders<'c> {
     /// Reads the response's headers, in a host call only if any of them is captured.
-    pub(crate) fn read(host: &impl StreamHost, config: &'c Config, head: &'c RequestHead) -> Self {
+    pub(crate) fn read(host: &impl HeadersHost, config: &'c Config, head: &'c RequestHead) -> Self {
         let to_capture = &config.response_headers;
         let capture = |(name, value): (&[u8], &[u8])| {
             let index = CapturedHeader::index_of(to_capture, name)?;

@@ -3,7 +3,9 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use crate::host::{ExportRequest, HeaderLines, HeadersOf, Host, LogLevel, RootHost, StreamHost};
+use crate::host::{
+    ExportRequest, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost, LogLevel, RootHost,
+};
 use crate::{Metric, Properties};
 
 /// Header lines.
@@ -81,7 +83,7 @@ impl HeaderLines for Lines {
     }
 }
 
-impl StreamHost for FakeHost {
+impl HeadersHost for FakeHost {
     type Lines = Lines;
 
     fn header_lines(&self, of: HeadersOf) -> Lines {
@@ -93,7 +95,9 @@ impl StreamHost for FakeHost {
         let line = lines[of as usize].0.iter().find(|(known, _)| known == name.as_bytes());
         line.map(|(_, value)| value.clone())
     }
+}
 
+impl ForwardingHost for FakeHost {
     fn add_header(&self, of: HeadersOf, name: &str, value: &str) {
         assert_eq!(self.text(of, name), None, "{name} is added to lines of the same name");
         self.headers.borrow_mut()[of as usize].0.push((name.into(), value.into()));
@@ -107,7 +111,9 @@ impl StreamHost for FakeHost {
     fn remove_header(&self, of: HeadersOf, name: &str) {
         self.headers.borrow_mut()[of as usize].0.retain(|(known, _)| known != name.as_bytes());
     }
+}
 
+impl LogHost for FakeHost {
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R {
         run(&self.properties)
     }

@@ -2,7 +2,7 @@
 
 use logtracer_core::request::grpc;
 
-use crate::host::{HeadersOf, StreamHost};
+use crate::host::{HeadersHost, HeadersOf};
 
 /// The status with which a gRPC call ended.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(crate) struct GrpcStatus {
 
 impl GrpcStatus {
     /// Reads the status from headers or trailers. Returns `None` if they have no `grpc-status`.
-    pub(crate) fn read(host: &impl StreamHost, of: HeadersOf) -> Option<Self> {
+    pub(crate) fn read(host: &impl HeadersHost, of: HeadersOf) -> Option<Self> {
         let code = code(&host.header(of, "grpc-status")?);
         let mut message = Vec::new();
         if code != grpc::OK

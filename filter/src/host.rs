@@ -54,8 +54,8 @@ pub trait HeaderLines {
     fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
 }
 
-/// What the callbacks of one request can do.
-pub trait StreamHost: Host {
+/// What every callback of a request can do.
+pub trait HeadersHost: Host {
     /// A copy of all lines.
     type Lines: HeaderLines;
 
@@ -64,7 +64,10 @@ pub trait StreamHost: Host {
 
     /// Returns the value of the first line of a header.
     fn header(&self, of: HeadersOf, name: &str) -> Option<Vec<u8>>;
+}
 
+/// What the callbacks for the headers of a request and of its response can do.
+pub trait ForwardingHost: HeadersHost {
     /// Adds a line. The caller knows that the header is absent.
     fn add_header(&self, of: HeadersOf, name: &str, value: &str);
 
@@ -73,11 +76,14 @@ pub trait StreamHost: Host {
 
     /// Removes all lines of a header.
     fn remove_header(&self, of: HeadersOf, name: &str);
+}
 
-    /// Calls `run` with what the proxy measured of the completed request.
+/// What the callback after the end of a request can do.
+pub trait LogHost: HeadersHost {
+    /// Calls `run` with what the proxy measured.
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R;
 
-    /// Returns the response code details of the completed request; nothing if the host does not know them.
+    /// Returns the response code details; nothing if the host does not know them.
     fn code_details(&self) -> Vec<u8>;
 
     /// Returns the nanoseconds from the end of the request until the first byte of the response.

@@ -12,7 +12,7 @@ use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 use crate::config::Config;
-use crate::host::{Node, StreamHost};
+use crate::host::{LogHost, Node};
 use crate::metrics::{self, Metric};
 use crate::shared::lock;
 
@@ -59,7 +59,7 @@ impl Plugin {
     }
 
     /// Buffers a span. If the buffer then holds a full batch, the root sends it before the flush interval has passed.
-    pub(crate) fn buffer_span(&self, host: &impl StreamHost, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn buffer_span(&self, host: &impl LogHost, write: impl FnOnce(&mut Vec<u8>)) {
         let mut buffer = lock(&self.buffer);
         let was_full = self.batch_limits.has_full_batch(&buffer);
         let dropped = buffer.push(write);

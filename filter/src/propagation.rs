@@ -10,7 +10,7 @@ use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceH
 
 use crate::config::{Edge, Propagation};
 use crate::decision::Decision;
-use crate::host::{HeadersOf, StreamHost};
+use crate::host::{ForwardingHost, HeadersOf};
 use crate::metrics::{self, Metric};
 
 /// Counts what was extracted, each malformed format, and the decision.
@@ -29,7 +29,7 @@ pub(crate) fn count(extracted: &Extracted<'_>, decision: &Decision) {
 
 /// Sets the trace headers of the next hop, or removes them for a host of `propagation.strip_hosts`.
 pub(crate) fn forward(
-    host: &impl StreamHost,
+    host: &impl ForwardingHost,
     config: &Propagation,
     received: &TraceHeaders<'_>,
     authority: &[u8],
@@ -57,7 +57,7 @@ struct NextHopHeaders<'h, H> {
     received: &'h TraceHeaders<'h>,
 }
 
-impl<H: StreamHost> Carrier for NextHopHeaders<'_, H> {
+impl<H: ForwardingHost> Carrier for NextHopHeaders<'_, H> {
     fn set(&mut self, header: Header, value: &str) {
         let name = header.name();
         match self.received.only_line(header) {

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use logtracer_core::propagation::{Header, TraceHeaders};
+use logtracer_core::propagation::{Extracted, Header, TraceHeaders};
 use logtracer_core::sampling::HeaderCondition;
 
 use crate::config::Edge;
 use crate::decision::Decision;
 use crate::grpc_status::GrpcStatus;
-use crate::host::{HeaderLines, HeadersOf, StreamHost};
+use crate::host::{ForwardingHost, HeaderLines, HeadersHost, HeadersOf};
 use crate::plugin::Plugin;
 use crate::propagation;
 use crate::request_head::{Protocol, RequestHead};
@@ -31,19 +31,25 @@ pub(crate) struct Request {
     pub(crate) is_export: bool,
 }
 
-/// When the headers are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Before the request is forwarded to the next hop.
-    Forwarding,
-    /// After the end of the request.
-    Completed,
-}
-
 impl Request {
-    /// Reads the request's headers, decides about its trace, and counts the decision. In [`Phase::Forwarding`], it also
-    /// sets the headers of the next hop.
-    pub(crate) fn start(host: &impl StreamHost, plugin: &Plugin, phase: Phase) -> Self {
+    /// Reads the request's headers, decides about its trace, counts the decision, and sets the headers of the next hop.
+    pub(crate) fn forward(host: &impl ForwardingHost, plugin: &Plugin) -> Self {
+        Self::start(host, plugin, |headers, authority, decision, extracted| {
+            propagation::forward(host, &plugin.config.propagation, headers, authority, decision, extracted);
+        })
+    }
+
+    /// Reads the headers of a completed request that was not forwarded, decides about its trace, and counts the
+    /// decision.
+    pub(crate) fn completed(host: &impl HeadersHost, plugin: &Plugin) -> Self {
+        Self::start(host, plugin, |_, _, _, _| {})
+    }
+
+    fn start(
+        host: &impl HeadersHost,
+        plugin: &Plugin,
+        forward: impl FnOnce(&TraceHeaders<'_>, &[u8], &Decision, &Extracted<'_>),
+    ) -> Self {
         let config = &plugin.config;
         let lines = host.header_lines(HeadersOf::Request);
         let mut headers = TraceHeaders::default();
@@ -61,9 +67,7 @@ impl Request {
         let decision = Decision::new(host, config, plugin.limiter.as_ref(), &extracted, parts, header);
         propagation::count(&extracted, &decision);
         let is_trusted = config.propagation.edge == Edge::Trust;
-        if phase == Phase::Forwarding {
-            propagation::forward(host, &config.propagation, &headers, parts.authority, &decision, &extracted);
-        }
+        forward(&headers, parts.authority, &decision, &extracted);
         let has_tracestate = is_trusted || decision.link.is_some();
         let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| has_tracestate);
         Self {
@@ -81,7 +85,7 @@ impl Request {
     }
 
     /// Returns the gRPC status from the response's trailers, or from the headers of a response without a body.
-    pub(crate) fn read_grpc_status(&self, host: &impl StreamHost) -> Option<Cow<'_, GrpcStatus>> {
+    pub(crate) fn read_grpc_status(&self, host: &impl HeadersHost) -> Option<Cow<'_, GrpcStatus>> {
         match &self.grpc_status {
             Some(status) => Some(Cow::Borrowed(status)),
             None if self.head.protocol == Protocol::Http => None,

@@ -7,7 +7,7 @@ use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
 use crate::config::Config;
 use crate::decision::Reason;
-use crate::host::StreamHost;
+use crate::host::LogHost;
 use crate::properties::LONG_REQUEST;
 use crate::request::Request;
 use crate::response_flags;
@@ -44,7 +44,7 @@ pub(crate) fn export_reason(completed: &Completed<'_>) -> Option<ExportReason> {
 
 /// Appends the encoded span.
 pub(crate) fn write(
-    host: &impl StreamHost,
+    host: &impl LogHost,
     completed: &Completed<'_>,
     export_reason: ExportReason,
     captured: &CapturedHeaders<'_>,
@@ -94,7 +94,7 @@ pub(crate) fn write(
 ///
 /// Rule 56: the duration of a stream is its lifetime; its caller waits for the first byte only. Envoy counts from the
 /// end of the request, which is absent as long as the caller sends.
-fn time_to_first_byte(host: &impl StreamHost, completed: &Completed<'_>) -> Option<u64> {
+fn time_to_first_byte(host: &impl LogHost, completed: &Completed<'_>) -> Option<u64> {
     let exchange = &completed.exchange;
     let is_tunnel = completed.request.head.is_tunnel(exchange.outcome.status());
     let may_stream = is_tunnel || exchange.duration >= LONG_REQUEST;

@@ -6,9 +6,9 @@ use crate::access_log;
 use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
 use crate::grpc_status::GrpcStatus;
-use crate::host::{HeadersOf, StreamHost};
+use crate::host::{ForwardingHost, HeadersHost, HeadersOf, LogHost};
 use crate::plugin::Plugin;
-use crate::request::{Phase, Request};
+use crate::request::Request;
 use crate::request_head::Protocol;
 use crate::span;
 
@@ -28,12 +28,12 @@ impl Stream {
     }
 
     /// Reads the request's headers and sets those of the next hop.
-    pub fn on_request_headers(&mut self, host: &impl StreamHost) {
-        self.request = Some(Request::start(host, &self.plugin, Phase::Forwarding));
+    pub fn on_request_headers(&mut self, host: &impl ForwardingHost) {
+        self.request = Some(Request::forward(host, &self.plugin));
     }
 
     /// Adds the trace id to the response's headers if that is configured.
-    pub fn on_response_headers(&mut self, host: &impl StreamHost) {
+    pub fn on_response_headers(&mut self, host: &impl ForwardingHost) {
         let Some(request) = &mut self.request else { return };
         if let Some(name) = &self.plugin.config.response_header {
             // Replacing a header with several lines would change the first one only.
@@ -49,7 +49,7 @@ impl Stream {
     /// Reads the status of a gRPC call. Few other responses have trailers.
     ///
     /// If Envoy's gRPC-Web filter comes before this filter, it moves the trailers into the body after this callback.
-    pub fn on_response_trailers(&mut self, host: &impl StreamHost) {
+    pub fn on_response_trailers(&mut self, host: &impl HeadersHost) {
         if let Some(request) = &mut self.request
             && request.head.protocol != Protocol::Http
         {
@@ -58,11 +58,11 @@ impl Stream {
     }
 
     /// Writes the line and the span of the completed request.
-    pub fn on_log(&mut self, host: &impl StreamHost) {
+    pub fn on_log(&mut self, host: &impl LogHost) {
         let plugin = &*self.plugin;
         // Rule 54: an earlier filter may have responded before this one read the request's headers, which are still
         // available.
-        let request = self.request.take().unwrap_or_else(|| Request::start(host, plugin, Phase::Completed));
+        let request = self.request.take().unwrap_or_else(|| Request::completed(host, plugin));
         let may_be_exported = span::may_be_exported(&plugin.config, &request);
         if plugin.config.log_format.is_none() && !may_be_exported {
             return;
@@ -79,7 +79,7 @@ impl Stream {
     }
 }
 
-fn write(host: &impl StreamHost, completed: &Completed<'_>, may_be_exported: bool) {
+fn write(host: &impl LogHost, completed: &Completed<'_>, may_be_exported: bool) {
     let format = access_log::format(completed);
     let export_reason = if may_be_exported { span::export_reason(completed) } else { None };
     if format.is_none() && export_reason.is_none() {

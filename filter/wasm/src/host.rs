@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use logtracer_filter::host::{
-    ExportRequest, ExportResponse, HeaderLines, HeadersOf, Host, LogLevel, RootHost, StreamHost,
+    ExportRequest, ExportResponse, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost,
+    LogLevel, RootHost,
 };
 use logtracer_filter::{Metric, Properties};
 
@@ -50,7 +51,7 @@ impl HeaderLines for HeaderMap {
     }
 }
 
-impl StreamHost for WasmHost {
+impl HeadersHost for WasmHost {
     type Lines = HeaderMap;
 
     fn header_lines(&self, of: HeadersOf) -> HeaderMap {
@@ -60,7 +61,9 @@ impl StreamHost for WasmHost {
     fn header(&self, of: HeadersOf, name: &str) -> Option<Vec<u8>> {
         hostcalls::header(map_type(of), name)
     }
+}
 
+impl ForwardingHost for WasmHost {
     fn add_header(&self, of: HeadersOf, name: &str, value: &str) {
         hostcalls::add_header(map_type(of), name, value);
     }
@@ -72,7 +75,9 @@ impl StreamHost for WasmHost {
     fn remove_header(&self, of: HeadersOf, name: &str) {
         hostcalls::remove_header(map_type(of), name);
     }
+}
 
+impl LogHost for WasmHost {
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R {
         properties::read(self.properties.as_deref(), run)
     }
