@@ -59,6 +59,7 @@ metrics! {
     DecidedByRule Counter "logtracer_decided_by_rule"
     DecidedByLimit Counter "logtracer_decided_by_limit"
     Lines Counter "logtracer_lines"
+    LinesDropped Counter "logtracer_lines_dropped"
     SpansBuffered Counter "logtracer_spans_buffered"
     SpansHeld Gauge "logtracer_spans_held"
     SpansSent Counter "logtracer_spans_sent"
@@ -72,11 +73,17 @@ metrics! {
     Callouts Counter "logtracer_callouts"
     CalloutMilliseconds Counter "logtracer_callout_milliseconds"
     CalloutsInFlight Gauge "logtracer_callouts_in_flight"
+    Panics Counter "logtracer_panics"
 }
 
 impl Metric {
     /// The number of metrics.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Adds to the metric. The amount may be negative for a gauge.
+    pub fn add(self, amount: i64) {
+        add(self, amount);
+    }
 
     /// Returns the counter of requests whose context was extracted from this format.
     pub(crate) const fn extracted(format: Format) -> Self {

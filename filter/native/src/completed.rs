@@ -1,0 +1,50 @@
+//! Hands a stream over from the HTTP filter to the access logger, which Envoy calls next on the same thread.
+//!
+//! Envoy logs some streams late, after the ends of others (HTTP/3). Filter and logger see the same header map, so the
+//! address of its `:path` identifies the stream.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use logtracer_filter::Stream;
+
+use crate::instance::{Instance, Worker};
+
+/// A stream between the end of its filter and its line.
+pub(crate) struct Completed {
+    /// The address of the bytes of `:path`; 0 without headers.
+    pub(crate) path: usize,
+    pub(crate) stream: Stream,
+    pub(crate) worker: Arc<Worker>,
+    /// Keeps the root alive until the stream is logged.
+    pub(crate) _instance: Arc<Instance>,
+}
+
+/// The most streams of a thread that wait. Without an access logger none is ever taken.
+const MAX_WAITING: usize = 256;
+
+thread_local! {
+    static WAITING: RefCell<VecDeque<Completed>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Hands a stream over. Returns false if it replaces one that waits for too long.
+pub(crate) fn hand_over(completed: Completed) -> bool {
+    WAITING.with_borrow_mut(|waiting| {
+        let is_full = waiting.len() >= MAX_WAITING;
+        if is_full {
+            waiting.pop_front();
+        }
+        waiting.push_back(completed);
+        !is_full
+    })
+}
+
+/// Takes the stream with this path.
+pub(crate) fn take(path: usize) -> Option<Completed> {
+    WAITING.with_borrow_mut(|waiting| {
+        // The last one, because an address can be that of an earlier stream that was never taken.
+        let index = waiting.iter().rposition(|completed| completed.path == path)?;
+        waiting.remove(index)
+    })
+}

@@ -1,0 +1,98 @@
+//! [`Instance`]: what equal configurations share, and [`Worker`]: its part in one worker thread.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use logtracer_filter::Plugin;
+use logtracer_filter::config::Config;
+
+use crate::sync::lock;
+use crate::{abi, process, ticker};
+
+/// The filters and loggers with one configuration. Its roots end with it.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) config: Config,
+}
+
+/// What a root and its streams share. The streams run in one worker thread, the root in the main thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) plugin: Arc<Plugin>,
+    is_woken: AtomicBool,
+}
+
+static INSTANCES: Mutex<Vec<Weak<Instance>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static WORKERS: RefCell<Vec<(Weak<Instance>, Weak<Worker>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Instance {
+    /// Returns the instance of this configuration.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is invalid. The text names the key and what was expected.
+    pub(crate) fn of(json: &[u8]) -> Result<Arc<Self>, String> {
+        let config = Config::parse(json).map_err(|error| error.to_string())?;
+        check(&config)?;
+        let mut instances = lock(&INSTANCES);
+        instances.retain(|instance| instance.strong_count() > 0);
+        if let Some(known) = instances.iter().filter_map(Weak::upgrade).find(|known| known.config == config) {
+            return Ok(known);
+        }
+        let new = Arc::new(Self { config });
+        instances.push(Arc::downgrade(&new));
+        Ok(new)
+    }
+
+    /// Returns the part of this thread. The first call in each thread creates its root.
+    pub(crate) fn worker(self: &Arc<Self>) -> Arc<Worker> {
+        WORKERS.with_borrow_mut(|workers| {
+            let known = workers.iter().find(|(of, _)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(self)));
+            if let Some(worker) = known.and_then(|(_, worker)| worker.upgrade()) {
+                return worker;
+            }
+            workers.retain(|(_, worker)| worker.strong_count() > 0);
+            let worker = process::start_root(self);
+            workers.push((Arc::downgrade(self), Arc::downgrade(&worker)));
+            worker
+        })
+    }
+}
+
+impl Worker {
+    pub(crate) const fn new(plugin: Arc<Plugin>) -> Self {
+        Self { plugin, is_woken: AtomicBool::new(false) }
+    }
+
+    /// Makes the root due at once.
+    pub(crate) fn wake_root(&self) {
+        self.is_woken.store(true, Ordering::Release);
+        ticker::wake();
+    }
+
+    /// Returns whether the root was made due since the last call.
+    pub(crate) fn take_wake(&self) -> bool {
+        self.is_woken.swap(false, Ordering::Acquire)
+    }
+}
+
+/// Checks what the host of a dynamic module cannot know.
+fn check(config: &Config) -> Result<(), String> {
+    if config.service_name.is_none() {
+        return Err(
+            "service_name: missing, expected the name of the service, because a dynamic module cannot read \
+                    the node of its Envoy"
+                .to_owned(),
+        );
+    }
+    if config.span_kind.is_none() && !abi::is_1_40() {
+        return Err("span_kind: expected server or client, because a dynamic module cannot read the direction of its \
+                    listener before Envoy 1.40"
+            .to_owned());
+    }
+    Ok(())
+}

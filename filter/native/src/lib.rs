@@ -1,0 +1,36 @@
+//! The shell of the filter for Envoy's dynamic modules: it connects [`logtracer_filter`] to the HTTP filter and to the
+//! access logger that Envoy calls in this library.
+//!
+//! ```text
+//!  worker thread   filter_hooks ─► Stream ─► completed (handed over at the end) ─► logger_hooks ─► lines ─► stdout
+//!                                                                                        └─► buffer of the worker's Root
+//!  main thread     filter_hooks (scheduled, response) ─► process ─► Root ─► callout to the exporter
+//!                        ▲
+//!  ticker thread ────────┘ when a root is due
+//! ```
+//!
+//! Envoy calls the access logger directly after the filter's `stream_complete`, and only the logger sees everything that
+//! Envoy measured. `abi` declares Envoy's functions, `guard` catches panics before they reach Envoy, and `instance` has
+//! what equal configurations share.
+//!
+//! Invariant: no panic crosses the boundary to Envoy, and no worker waits for stdout or for the exporter.
+
+#![allow(unsafe_code, reason = "the ABI of the host is C; a comment at each block explains why it is sound")]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod abi;
+mod buffers;
+mod clock;
+mod completed;
+mod filter_hooks;
+mod filter_host;
+mod guard;
+mod instance;
+mod lines;
+mod logger_hooks;
+mod logger_host;
+mod main_host;
+mod metrics;
+mod process;
+mod sync;
+mod ticker;

@@ -1,0 +1,95 @@
+//! The hooks of the access logger, which Envoy finds by their names.
+
+use core::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logtracer_filter::Stream;
+use logtracer_filter::host::HeadersOf;
+
+use crate::abi::{DOWNSTREAM_END, EnvoyBuffer, EnvoyPtr};
+use crate::completed;
+use crate::filter_hooks::{check_name, reject};
+use crate::guard::guard;
+use crate::instance::Instance;
+use crate::logger_host::{LoggerHost, envoy_header};
+use crate::{lines, metrics};
+
+/// How long the end of a logger waits for stdout.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A configuration of the logger, which is also the logger in each thread. Envoy owns it.
+struct Logger {
+    config: usize,
+    /// For requests that no filter saw; `None` without a configuration: they have no line.
+    instance: Option<Arc<Instance>>,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_config_new(
+    config: EnvoyPtr,
+    name: EnvoyBuffer,
+    json: EnvoyBuffer,
+) -> *const Logger {
+    guard(ptr::null(), || {
+        // SAFETY: Envoy keeps both texts until the hook returns.
+        let (name, json) = unsafe { (name.as_slice(), json.as_slice()) };
+        let instance = || (!json.is_empty()).then(|| Instance::of(json)).transpose();
+        match check_name("logger_name", name).and_then(|()| instance()) {
+            Ok(instance) => {
+                // SAFETY: the configuration is valid until `config_destroy`, which forgets it.
+                unsafe { metrics::define(config) };
+                Box::into_raw(Box::new(Logger { config: config as usize, instance }))
+            }
+            Err(reason) => {
+                reject(&reason);
+                ptr::null()
+            }
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_config_destroy(logger: *mut Logger) {
+    guard((), || {
+        // SAFETY: Envoy passes the result of `config_new`, once.
+        let logger = unsafe { Box::from_raw(logger) };
+        metrics::forget(logger.config as EnvoyPtr);
+    });
+}
+
+/// The loggers of all threads are the configuration, which outlives them.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_new(logger: *const Logger, _: EnvoyPtr) -> *const Logger {
+    logger
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {}
+
+/// Called before the end of each thread's logger.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_flush(_: *const Logger) {
+    guard((), || lines::flush(FLUSH_TIMEOUT));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_access_logger_log(logger: EnvoyPtr, module: *const Logger, kind: u32) {
+    if kind != DOWNSTREAM_END {
+        return;
+    }
+    guard((), || {
+        // SAFETY: this is a hook for the logger.
+        let path = unsafe { envoy_header(logger, HeadersOf::Request, ":path") }.data as usize;
+        let (mut stream, worker) = if let Some(completed) = completed::take(path) {
+            (completed.stream, completed.worker)
+        } else {
+            // SAFETY: Envoy passes the result of `config_new`, and the configuration outlives its loggers.
+            let Some(Logger { instance: Some(instance), .. }) = (unsafe { module.as_ref() }) else { return };
+            let worker = instance.worker();
+            (Stream::new(worker.plugin.clone()), worker)
+        };
+        // SAFETY: this is a hook for the logger.
+        stream.on_log(&unsafe { LoggerHost::new(logger, &worker) });
+    });
+}

@@ -1,0 +1,255 @@
+//! The roots of the process, and the filter configurations through which they reach Envoy.
+//!
+//! A root outlives its configuration until its spans are delivered, as long as Envoy has another filter of this library:
+//! every configuration can make a callout to every cluster.
+//!
+//! Envoy destroys a configuration in any thread, while it is scheduled on, for example. The lock of this module is
+//! therefore never held while Envoy is asked to schedule.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use logtracer_filter::Root;
+use logtracer_filter::host::{ExportResponse, Node};
+
+use crate::abi::{self, EnvoyPtr, ModuleBuffer, ModuleHeader};
+use crate::instance::{Instance, Worker};
+use crate::main_host::MainHost;
+use crate::sync::lock;
+use crate::{clock, ticker};
+
+/// A filter configuration of Envoy. Its pointers are numbers, because other threads hold them.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: u64,
+    config: usize,
+    scheduler: usize,
+}
+
+/// A callout without a response: who made it, and for whom.
+#[derive(Debug)]
+pub(crate) struct Callout {
+    pub(crate) handle: u64,
+    pub(crate) id: u64,
+    pub(crate) root: u64,
+    pub(crate) token: u32,
+}
+
+struct Process {
+    /// The newest is the last.
+    handles: Vec<Arc<Handle>>,
+    roots: Vec<Entry>,
+    callouts: RefCell<Vec<Callout>>,
+    last_id: u64,
+}
+
+struct Entry {
+    id: u64,
+    root: Root,
+    worker: Arc<Worker>,
+    instance: Weak<Instance>,
+    due_at: u64,
+    interval: Duration,
+}
+
+static PROCESS: Mutex<Process> = Mutex::new(Process {
+    handles: Vec::new(),
+    roots: Vec::new(),
+    callouts: RefCell::new(Vec::new()),
+    last_id: 0,
+});
+
+impl Handle {
+    /// Schedules [`run`] on the main thread.
+    pub(crate) fn schedule(&self) {
+        // SAFETY: the scheduler exists until this handle is dropped. Every thread may call it, also after the end of
+        // its configuration.
+        unsafe { abi::scheduler_commit(self.scheduler as EnvoyPtr, 0) };
+    }
+
+    /// Makes a callout and returns its id. Returns `None` if it fails at once.
+    ///
+    /// Only [`Process`] calls this, in the main thread, and only for handles that Envoy has not ended.
+    pub(crate) fn call(
+        &self,
+        cluster: &str,
+        headers: &[ModuleHeader],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Option<u64> {
+        let mut id = 0;
+        // SAFETY: Envoy has not ended the configuration, all arguments outlive the call, and Envoy writes one number.
+        let result = unsafe {
+            abi::config_http_callout(
+                self.config as EnvoyPtr,
+                &mut id,
+                ModuleBuffer::new(cluster.as_bytes()),
+                headers.as_ptr(),
+                headers.len(),
+                ModuleBuffer::new(body),
+                u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            )
+        };
+        (result == abi::SUCCESS).then_some(id)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the scheduler any more, and every thread may delete it.
+        unsafe { abi::scheduler_delete(self.scheduler as EnvoyPtr) };
+    }
+}
+
+/// Adds a filter configuration, in the main thread.
+///
+/// # Safety
+///
+/// The pointer is the argument of the hook that creates a configuration.
+pub(crate) unsafe fn add_handle(config: EnvoyPtr) -> Arc<Handle> {
+    // SAFETY: the caller promises it.
+    let scheduler = unsafe { abi::scheduler_new(config) };
+    let mut process = lock(&PROCESS);
+    let id = process.next_id();
+    let handle = Arc::new(Handle { id, config: config as usize, scheduler: scheduler as usize });
+    process.handles.push(handle.clone());
+    handle
+}
+
+/// Ends the use of a configuration. Envoy reports no response of its callouts any more.
+///
+/// The last one ends all roots, because nothing can be sent without a configuration.
+pub(crate) fn remove_handle(handle: &Handle) {
+    let mut process = lock(&PROCESS);
+    process.handles.retain(|known| known.id != handle.id);
+    if process.handles.is_empty() {
+        process.end();
+        return;
+    }
+    drop(process);
+    ticker::wake();
+}
+
+/// Returns the configuration that was added last.
+pub(crate) fn newest_handle() -> Option<Arc<Handle>> {
+    lock(&PROCESS).handles.last().cloned()
+}
+
+/// Creates the root of a worker.
+pub(crate) fn start_root(instance: &Arc<Instance>) -> Arc<Worker> {
+    let mut process = lock(&PROCESS);
+    let id = process.next_id();
+    let host = MainHost { handle: None, callouts: &process.callouts, root: id, interval: Cell::new(None) };
+    let root = Root::new(&host, instance.config.clone(), Node::default());
+    let interval = host.interval.get().unwrap_or_default();
+    let worker = Arc::new(Worker::new(root.plugin()));
+    let due_at = after(clock::monotonic_nanos(), interval);
+    let entry =
+        Entry { id, root, worker: worker.clone(), instance: Arc::downgrade(instance), due_at, interval };
+    process.roots.push(entry);
+    drop(process);
+    ticker::due_at(due_at);
+    worker
+}
+
+/// Runs the roots that are due, in the main thread.
+pub(crate) fn run() {
+    let mut process = lock(&PROCESS);
+    let next = process.run(clock::monotonic_nanos());
+    drop(process);
+    if let Some(next) = next {
+        ticker::due_at(next);
+    }
+}
+
+/// Handles the response to a callout, or its failure, in the main thread.
+pub(crate) fn respond(handle: u64, id: u64, response: Option<&ExportResponse>) {
+    let mut process = lock(&PROCESS);
+    process.respond(|callout| callout.handle == handle && callout.id == id, response);
+    let next = process.next_due();
+    drop(process);
+    if let Some(next) = next {
+        ticker::due_at(next);
+    }
+}
+
+impl Process {
+    const fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Returns when the next root is due.
+    fn next_due(&self) -> Option<u64> {
+        self.roots.iter().map(|entry| entry.due_at).min()
+    }
+
+    fn run(&mut self, now: u64) -> Option<u64> {
+        let Self { handles, .. } = self;
+        let ended: Vec<u64> = {
+            let is_ended = |callout: &&Callout| handles.iter().all(|handle| handle.id != callout.handle);
+            self.callouts.borrow().iter().filter(is_ended).map(|callout| callout.handle).collect()
+        };
+        for handle in ended {
+            self.respond(|callout| callout.handle == handle, None);
+        }
+        self.each_root(|entry, host| {
+            let root = &mut entry.root;
+            let is_woken = entry.worker.take_wake();
+            if root.is_active() && entry.instance.strong_count() == 0 {
+                return !root.on_done(host);
+            }
+            if root.is_active() && (is_woken || now >= entry.due_at) {
+                entry.due_at = after(now, entry.interval);
+                root.on_tick(host);
+            }
+            true
+        });
+        self.next_due()
+    }
+
+    /// Passes a response on to the root of the first such callout.
+    fn respond(&mut self, which: impl Fn(&Callout) -> bool, response: Option<&ExportResponse>) {
+        let callout = {
+            let mut callouts = self.callouts.borrow_mut();
+            callouts.iter().position(which).map(|index| callouts.swap_remove(index))
+        };
+        let Some(Callout { root, token, .. }) = callout else { return };
+        self.each_root(|entry, host| entry.id != root || !entry.root.on_response(host, token, response));
+    }
+
+    /// Runs something for each root. A root for which it returns false is done.
+    fn each_root(&mut self, mut run: impl FnMut(&mut Entry, &MainHost<'_>) -> bool) {
+        let Self { handles, roots, callouts, .. } = self;
+        let now = clock::monotonic_nanos();
+        roots.retain_mut(|entry| {
+            let handle = handles.last().map(Arc::as_ref);
+            let host = MainHost { handle, callouts, root: entry.id, interval: Cell::new(None) };
+            let stays = run(entry, &host);
+            if !stays {
+                entry.root.on_delete(&host);
+            }
+            if let Some(interval) = host.interval.get() {
+                (entry.interval, entry.due_at) = (interval, after(now, interval));
+            }
+            if !entry.root.is_active() {
+                entry.due_at = u64::MAX;
+            }
+            stays
+        });
+    }
+
+    /// Ends all roots. Their spans are dropped and counted.
+    fn end(&mut self) {
+        self.each_root(|entry, host| {
+            entry.root.on_end(host);
+            false
+        });
+        self.callouts.borrow_mut().clear();
+    }
+}
+
+fn after(now: u64, interval: Duration) -> u64 {
+    now.saturating_add(u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX))
+}
