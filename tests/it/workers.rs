@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use logtracer_harness::collector::Collector;
 use logtracer_harness::proxy::{Listener, Proxy};
 use logtracer_harness::wire::Connection;
-use logtracer_harness::{lines, wait};
+use logtracer_harness::{lines, shell, wait};
 use serde_json::json;
 
 /// Rule 76: no span is lost, counted twice or has the id of another one.
@@ -39,8 +39,8 @@ fn spans_of_two_workers_are_complete() {
     let logged: BTreeSet<_> = lines.iter().filter_map(lines::trace_id).collect();
     assert_eq!(logged, spans.iter().map(|span| span.trace_id.as_str()).collect());
     wait::until("the sum of both workers' counters", || {
-        let stats = proxy.envoy.stats("^wasmcustom.logtracer_").unwrap();
-        let counted = |name: &str| stats.get(&format!("wasmcustom.logtracer_{name}")).copied();
+        let stats = proxy.envoy.stats(&format!("^{}", shell::metric(""))).unwrap();
+        let counted = |name: &str| stats.get(&shell::metric(name)).copied();
         let all = ["requests", "lines", "spans_buffered", "spans_sent"].map(counted);
         Some(()).filter(|()| all == [Some(REQUESTS); 4])
     })

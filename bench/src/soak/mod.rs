@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use logtracer_harness::proxy::{Listener, Proxy};
-use logtracer_harness::{Error, Result, wait};
+use logtracer_harness::{Error, Result, shell, wait};
 use serde_json::json;
 
 use self::accounting::{Logged, Stored};
@@ -196,12 +196,12 @@ impl<'a> Chain<'a> {
 /// Stops an Envoy after its drain, and adds its counters to `counters`.
 fn stop_envoy(proxy: &mut Proxy, counters: &mut BTreeMap<String, u64>) -> Result<()> {
     wait::try_until("the spans that Envoy holds", || {
-        Ok((proxy.envoy.stat("wasmcustom.logtracer_spans_held")? == 0).then_some(()))
+        Ok((proxy.envoy.stat(&shell::metric("spans_held"))? == 0).then_some(()))
     })?;
     // The filter publishes its counters periodically.
     std::thread::sleep(Duration::from_secs(2));
-    for (name, value) in proxy.envoy.stats("^wasmcustom.logtracer_")? {
-        *counters.entry(name.trim_start_matches("wasmcustom.logtracer_").to_owned()).or_default() += value;
+    for (name, value) in proxy.envoy.stats(&format!("^{}", shell::metric("")))? {
+        *counters.entry(name.trim_start_matches(&shell::metric("")).to_owned()).or_default() += value;
     }
     proxy.envoy.stop();
     Ok(())

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use reqwest::blocking::Client;
 use serde_json::Value;
 
 use crate::process::Process;
+use crate::shell::{self, Shell};
 use crate::{Error, Result, lines, wait};
 
 /// A running Envoy that is ready for requests.
@@ -152,6 +154,9 @@ fn command(config: &str, dir: &Path) -> Result<Command> {
     let file = dir.join("envoy.yaml");
     std::fs::write(&file, config).map_err(Error::when(file.display()))?;
     let mut command = Command::new(program()?);
+    if shell::shell() == Shell::Native {
+        command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", shell::native_folder()?);
+    }
     command.args(["--disable-hot-restart", "--log-level", "warning", "--config-path"]).arg(file);
     Ok(command)
 }
@@ -163,6 +168,24 @@ fn program() -> Result<PathBuf> {
         return Ok(path);
     }
     Err(Error::new(format!("no Envoy at {}; run scripts/envoy, or set ENVOY=/path/to/envoy", path.display())))
+}
+
+/// Returns the major and minor version of Envoy.
+pub fn version() -> Result<(u32, u32)> {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    if let Some(version) = VERSION.get() {
+        return Ok(*version);
+    }
+    let output =
+        Command::new(program()?).arg("--version").output().map_err(Error::when("envoy --version"))?;
+    // …/<commit>/<version>/<state>/<mode>/<TLS library>
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers = text.split('/').find_map(|part| {
+        let mut numbers = part.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    });
+    let version = numbers.ok_or_else(|| Error::new(format!("no version in {text:?}")))?;
+    Ok(*VERSION.get_or_init(|| version))
 }
 
 /// Returns the path of the filter: `LOGTRACER_PLUGIN`, else the module that `make filter` builds.

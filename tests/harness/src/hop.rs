@@ -109,10 +109,12 @@ pub fn configuration(options: &Options, port: u16, admin: u16, service: u16) -> 
     let exporter = options.exporter.unwrap_or(down);
     let clusters = [("service", service), ("logtracer-exporter", exporter)]
         .map(|(name, port)| proxy::cluster(name, port));
+    let node = json!({ "id": "hop", "cluster": "hop-cluster" });
+    let listener = proxy::configuration(&listener, &node, port)?;
     let config = json!({
-        "node": { "id": "hop", "cluster": "hop-cluster" },
+        "node": node,
         "admin": { "address": proxy::address(admin) },
-        "static_resources": { "listeners": [proxy::configuration(&listener, port)?], "clusters": clusters },
+        "static_resources": { "listeners": [listener], "clusters": clusters },
     });
     Ok(config.to_string())
 }

@@ -31,6 +31,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod rotel;
+pub mod shell;
 pub mod signals;
 pub mod store;
 pub mod wait;

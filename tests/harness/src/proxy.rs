@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::collector::{Collector, Span};
 use crate::envoy::{self, Envoy};
 use crate::origin::Origin;
+use crate::shell::{self, Shell};
 use crate::{Error, Result, lines, ports, wait};
 
 /// The name of the exporter's cluster, in the form of Istio's names.
@@ -55,6 +56,7 @@ pub struct Proxy {
     pub origin: Origin,
     ports: BTreeMap<&'static str, u16>,
     listeners_file: PathBuf,
+    node: Value,
     _dir: TempDir,
 }
 
@@ -103,7 +105,7 @@ impl Proxy {
         } });
         let bootstrap = json!({
             "stats_sinks": [sink],
-            "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": [{ "prefix": "wasmcustom." }] } } },
+            "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": [{ "prefix": shell::metric_prefix() }] } } },
         });
         Self::start_with_bootstrap(2, node, listeners, origin, clusters, bootstrap)
     }
@@ -156,19 +158,19 @@ impl Proxy {
             .collect::<Result<_>>()?;
         let admin = ports::reserve()?;
         let listeners_file = dir.path().join("listeners.json");
-        config["node"] = node;
+        config["node"] = node.clone();
         config["admin"] = json!({ "address": address(admin) });
         config["dynamic_resources"] =
             json!({ "lds_config": { "path_config_source": { "path": listeners_file } } });
         config["static_resources"] = json!({ "clusters": clusters });
-        write_listeners(&listeners_file, listeners, &ports)?;
+        write_listeners(&listeners_file, listeners, &node, &ports)?;
         let envoy = Envoy::start_with_workers(workers, &config.to_string(), admin, dir.path())?;
-        Ok(Proxy { envoy, origin, ports, listeners_file, _dir: dir })
+        Ok(Proxy { envoy, origin, ports, listeners_file, node, _dir: dir })
     }
 
     /// Replaces the listeners of the running Envoy. Unchanged listeners stay.
     pub fn replace(&self, listeners: &[Listener]) -> Result<()> {
-        write_listeners(&self.listeners_file, listeners, &self.ports)
+        write_listeners(&self.listeners_file, listeners, &self.node, &self.ports)
     }
 
     /// The address that callers of a listener connect to.
@@ -199,12 +201,13 @@ impl Proxy {
 fn write_listeners(
     file: &PathBuf,
     listeners: &[Listener],
+    node: &Value,
     ports: &BTreeMap<&'static str, u16>,
 ) -> Result<()> {
     let resources = listeners
         .iter()
         .map(|listener| {
-            let mut resource = configuration(listener, ports.get(listener.name).copied().unwrap_or(0))?;
+            let mut resource = configuration(listener, node, ports.get(listener.name).copied().unwrap_or(0))?;
             resource["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
             Ok(resource)
         })
@@ -250,8 +253,18 @@ fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
     ]))
 }
 
-/// Returns the configuration of a listener.
-pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
+/// Returns the filter's configuration for the shell under test.
+fn logtracer(listener: &Listener, node: &Value) -> Result<Value> {
+    let text = |filter: &Value| json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
+    if shell::shell() == Shell::Native {
+        let filter = shell::native_config(listener.filter.as_ref(), node, listener.direction)?;
+        return Ok(json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": shell::native_module(),
+            "filter_name": "logtracer",
+            "filter_config": text(&filter),
+        }));
+    }
     let mut plugin = json!({
         // As Istio does: Envoy 1.40 then has one root for all listeners with the same configuration.
         "name": "logtracer",
@@ -264,8 +277,39 @@ pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
         "fail_open": true,
     });
     if let Some(filter) = &listener.filter {
-        plugin["configuration"] = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
+        plugin["configuration"] = text(filter);
     }
+    Ok(json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": plugin,
+    }))
+}
+
+/// Returns the access log that prints the filter's lines.
+fn access_log() -> Value {
+    if shell::shell() == Shell::Native {
+        return json!([{ "name": "logtracer", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog",
+            "dynamic_module_config": shell::native_module(),
+            "logger_name": "logtracer",
+        } }]);
+    }
+    json!([{
+        "name": "logtracer",
+        "filter": { "extension_filter": { "name": "has-line", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            "expression": "'wasm.logtracer' in filter_state",
+        } } },
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": { "text_format_source": { "inline_string": "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } },
+        },
+    }])
+}
+
+/// Returns the configuration of a listener.
+pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Result<Value> {
+    let plugin = logtracer(listener, node)?;
     let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
     let http_filter = |name: &str| match name {
         // Responds before the filters after it see the request.
@@ -283,13 +327,7 @@ pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
             "envoy.filters.http.grpc_web",
             json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb" }),
         ),
-        "logtracer" => filter(
-            "logtracer",
-            json!({
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": plugin,
-            }),
-        ),
+        "logtracer" => filter("logtracer", plugin.clone()),
         _ => filter(
             "envoy.filters.http.router",
             json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }),
@@ -307,19 +345,7 @@ pub(crate) fn configuration(listener: &Listener, port: u16) -> Result<Value> {
         "max_request_headers_kb": 96,
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes() }] },
         "http_filters": http_filters,
-        "access_log": [{
-            "name": "logtracer",
-            "filter": { "extension_filter": filter("has-line", json!({
-                "@type":
-                    "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": "'wasm.logtracer' in filter_state",
-            })) },
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
-                "log_format": { "text_format_source":
-                    { "inline_string": "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } },
-            },
-        }],
+        "access_log": access_log(),
     });
     for (key, value) in listener.manager.as_object().into_iter().flatten() {
         connection_manager[key] = value.clone();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use logtracer_harness::collector::{Batch, Collector};
 use logtracer_harness::proxy::{ISTIO_EXPORTER, Listener, Proxy};
+use logtracer_harness::shell;
 use logtracer_harness::wire::Connection;
 use serde_json::{Value, json};
 
@@ -123,7 +124,7 @@ fn each_request_has_the_direction_of_its_listener() {
             };
             assert_eq!(line.pointer(LABELS).unwrap()["direction"], listener, "{order:?} {number}");
         }
-        assert_eq!(keys.proxy.envoy.stat("wasmcustom.logtracer_spans_buffered").unwrap(), 6, "{order:?}");
+        assert_eq!(keys.proxy.envoy.stat(&shell::metric("spans_buffered")).unwrap(), 6, "{order:?}");
     }
 }
 

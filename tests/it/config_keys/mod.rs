@@ -6,8 +6,8 @@ mod sampling;
 
 use logtracer_harness::collector::{Collector, Span};
 use logtracer_harness::proxy::{Listener, Proxy};
-use logtracer_harness::wait;
 use logtracer_harness::wire::{Connection, Message};
+use logtracer_harness::{shell, wait};
 use serde_json::{Value, json};
 
 use crate::{CALLER, Headers, trace, values};
@@ -87,7 +87,7 @@ impl Keys {
         let marker = trace(0xffff_ffff);
         self.get("marker", "/origin/ok", &[("b3", &format!("{marker}-{CALLER}-1"))]);
         self.line_and_span(&marker);
-        let sum = |name: &str| self.proxy.envoy.stat(&format!("wasmcustom.logtracer_spans_{name}")).unwrap();
+        let sum = |name: &str| self.proxy.envoy.stat(&shell::metric(&format!("spans_{name}"))).unwrap();
         wait::until("all spans", || Some(()).filter(|()| sum("buffered") == sum("sent"))).unwrap();
         self.collector.spans()
     }

@@ -1,6 +1,6 @@
 //! `edge`, `sampling` and `exclude`: the trace of a request, and whether it has a span and a line.
 
-use logtracer_harness::wait;
+use logtracer_harness::{shell, wait};
 use serde_json::json;
 
 use super::{Keys, shop};
@@ -124,7 +124,7 @@ fn sampling() {
     assert!(exported_halves >= 2 * kept as usize, "{exported_halves}");
 
     // Each request is counted once by its decision.
-    let count = |name: &str| keys.proxy.envoy.stat(&format!("wasmcustom.logtracer_{name}")).unwrap();
+    let count = |name: &str| keys.proxy.envoy.stat(&shell::metric(name)).unwrap();
     wait::until("the counters", || Some(()).filter(|()| count("requests") >= 139)).unwrap();
     let decided: u64 = ["parent", "debug", "rate", "rule", "limit"]
         .map(|who| count(&format!("decided_by_{who}")))

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use logtracer_harness::echo::Echo;
 use logtracer_harness::envoy::{self, Envoy, fill};
 use logtracer_harness::hop::{Hop, Options};
-use logtracer_harness::{ports, wait};
+use logtracer_harness::{ports, shell, wait};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ fn the_filter_continues_the_trace_and_retries_spans() {
         let is_of_trace = ["traceparent", "x-b3-traceid", "x-cloud-trace-context"].contains(&name.as_str());
         assert!(!is_of_trace || value.contains(TRACE), "{name}: {value}");
     }
-    let retried = "wasmcustom.logtracer_spans_retried";
+    let retried = &shell::metric("spans_retried");
     wait::try_until(retried, || Ok((hop.envoy.stat(retried)? > 0).then_some(()))).unwrap();
     let backend = Backend::start(port);
     get();

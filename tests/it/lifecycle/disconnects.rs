@@ -4,7 +4,7 @@ use http::Request;
 use logtracer_harness::http2::{Cancel, Http2};
 use logtracer_harness::origin::GRPC_MESSAGE;
 use logtracer_harness::proxy::Listener;
-use logtracer_harness::wait;
+use logtracer_harness::{shell, wait};
 use serde_json::json;
 
 use super::{END, Expected, GRPC, SUCCESS, Table, exporter, grpc_request, http2};
@@ -42,7 +42,7 @@ fn callers_that_disconnect() {
     let head = "content-length: 5\r\n\r\nhe";
     let connection = table.begin("during the request", "POST /origin/ok?left", head, expected);
     wait::try_until("the request at the filter", || {
-        let requests = table.proxy.envoy.stat("wasmcustom.logtracer_requests")?;
+        let requests = table.proxy.envoy.stat(&shell::metric("requests"))?;
         Ok(Some(()).filter(|()| requests == 3))
     })
     .unwrap();

@@ -2,8 +2,8 @@
 
 use logtracer_harness::collector::Collector;
 use logtracer_harness::proxy::{Listener, Proxy};
-use logtracer_harness::wait;
 use logtracer_harness::wire::Connection;
+use logtracer_harness::{shell, wait};
 use serde_json::json;
 
 use super::{END, Expected, SUCCESS, Table, exporter};
@@ -130,7 +130,7 @@ fn an_overloaded_envoy_bypasses_the_filter() {
         let count = |name: &str| counts.get(name).copied().unwrap_or_default();
         let rejected = count("http.inbound.downstream_rq_overload_close");
         let filtered = count("http.inbound.downstream_rq_completed") - rejected;
-        Some(()).filter(|()| rejected == 1 && count("wasmcustom.logtracer_lines") == filtered)
+        Some(()).filter(|()| rejected == 1 && count(&shell::metric("lines")) == filtered)
     })
     .unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use logtracer_harness::collector::{Collector, Response};
 use logtracer_harness::proxy::{Listener, Proxy};
 use logtracer_harness::wire::Connection;
-use logtracer_harness::{ports, wait};
+use logtracer_harness::{ports, shell, wait};
 use serde_json::json;
 
 use super::{send, spans, start, wait_for, with_exporter};
@@ -46,7 +46,7 @@ fn an_unavailable_exporter_drops_the_oldest_spans() {
     ids.dedup();
     assert_eq!(ids.len(), arrived.len(), "a span arrived twice");
     wait::until("an end of callouts", || {
-        Some(()).filter(|()| proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap() == 0)
+        Some(()).filter(|()| proxy.envoy.stat(&shell::metric("callouts_in_flight")).unwrap() == 0)
     })
     .unwrap();
 }
@@ -112,7 +112,7 @@ fn a_new_configuration_keeps_the_spans_of_an_outage() {
         send(&proxy, number.into());
     }
     wait::until("a failed callout", || Some(()).filter(|()| spans(&proxy)["retried"] > 0)).unwrap();
-    let callouts = || proxy.envoy.stat("wasmcustom.logtracer_callouts").unwrap();
+    let callouts = || proxy.envoy.stat(&shell::metric("callouts")).unwrap();
     for timeout in ["2s", "3s"] {
         let before = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
         proxy.replace(&[Listener::new("inbound", with_exporter(exporter(timeout)))]).unwrap();
@@ -146,7 +146,7 @@ fn a_removed_vm_leaves_no_gauge_behind() {
     let other = Listener { vm: "other", ..Listener::new("outbound", json!({})) };
     let node = json!({ "id": "n", "cluster": "shop" });
     let proxy = Proxy::start(node, &[slow, other.clone()], collector.port()).unwrap();
-    let in_flight = || proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap();
+    let in_flight = || proxy.envoy.stat(&shell::metric("callouts_in_flight")).unwrap();
     send(&proxy, 1);
     wait::until("a callout", || Some(()).filter(|()| in_flight() == 1)).unwrap();
     wait_for(&proxy, "a span in flight", &[("buffered", 1), ("held", 1)]);
@@ -163,7 +163,7 @@ fn no_request_waits_for_a_callout() {
     collector.respond(Response::Delayed(Duration::from_secs(600)));
     let proxy =
         start(json!({ "flush_interval": "50ms", "timeout": "10m", "max_batch_spans": 1 }), collector.port());
-    let in_flight = || proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap();
+    let in_flight = || proxy.envoy.stat(&shell::metric("callouts_in_flight")).unwrap();
     let begin = Instant::now();
     for number in 1..=20 {
         send(&proxy, number);

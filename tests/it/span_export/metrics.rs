@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use logtracer_harness::collector::{Collector, Response};
 use logtracer_harness::wire::Connection;
-use logtracer_harness::{envoy, wait};
+use logtracer_harness::{envoy, shell, wait};
 use serde_json::json;
 
 use super::{send, start, wait_for};
@@ -96,7 +96,7 @@ fn statistics_are_published_between_flushes() {
     let proxy = start(json!({ "flush_interval": "1h", "max_batch_spans": 2 }), collector.port());
     send(&proxy, 1);
     wait_for(&proxy, "a buffered span", &[("buffered", 1), ("held", 1)]);
-    let stat = |name: &str| proxy.envoy.stat(&format!("wasmcustom.logtracer_{name}")).unwrap();
+    let stat = |name: &str| proxy.envoy.stat(&shell::metric(name)).unwrap();
     assert_eq!((stat("requests"), stat("lines"), stat("callouts")), (1, 1, 0));
 
     collector.respond_next([Response::Delayed(Duration::from_millis(300))]);

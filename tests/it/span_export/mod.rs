@@ -8,8 +8,8 @@ mod shutdown;
 use std::collections::BTreeMap;
 
 use logtracer_harness::proxy::{Listener, Proxy};
-use logtracer_harness::wait;
 use logtracer_harness::wire::Connection;
+use logtracer_harness::{shell, wait};
 use serde_json::{Value, json};
 
 use crate::{CALLER, trace};
@@ -38,12 +38,16 @@ fn send_to(proxy: &Proxy, listener: &str, number: u128) {
     assert_eq!(connection.response().unwrap().status(), 200);
 }
 
-const SPANS: &str = "wasmcustom.logtracer_spans_";
+/// Returns the name of a counter of spans.
+fn counter(name: &str) -> String {
+    shell::metric(&format!("spans_{name}"))
+}
 
 /// Returns the counters of spans without their common prefix.
 fn spans(proxy: &Proxy) -> BTreeMap<String, u64> {
-    let counters = proxy.envoy.stats(&format!("^{SPANS}")).unwrap();
-    counters.into_iter().map(|(name, count)| (name[SPANS.len()..].to_owned(), count)).collect()
+    let prefix = counter("");
+    let counters = proxy.envoy.stats(&format!("^{prefix}")).unwrap();
+    counters.into_iter().map(|(name, count)| (name[prefix.len()..].to_owned(), count)).collect()
 }
 
 /// Waits until the counters have these values, and all others are 0.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use logtracer_harness::collector::{Collector, Response};
 use logtracer_harness::proxy::{Listener, Proxy};
-use logtracer_harness::{ports, wait};
+use logtracer_harness::{ports, shell, wait};
 use serde_json::{Value, json};
 
-use super::{SPANS, send_to, with_exporter};
+use super::{counter, send_to, with_exporter};
 
 const REQUESTS: u64 = 40;
 
@@ -30,10 +30,10 @@ fn spans_that_are_held_when_envoy_ends_are_dropped_and_counted() {
         let mut ended = Ended::start(exporter, port);
         ended.send_all();
         if exporter == &is_sent {
-            let stat = |proxy: &Proxy, name: &str| proxy.envoy.stat(&format!("{SPANS}{name}")).unwrap();
+            let stat = |proxy: &Proxy, name: &str| proxy.envoy.stat(&counter(name)).unwrap();
             let moved = |proxy: &Proxy| {
                 stat(proxy, "retried") > 0
-                    || proxy.envoy.stat("wasmcustom.logtracer_callouts_in_flight").unwrap() > 0
+                    || proxy.envoy.stat(&shell::metric("callouts_in_flight")).unwrap() > 0
             };
             wait::until("a callout", || Some(()).filter(|()| moved(&ended.proxy))).unwrap();
         }
@@ -57,7 +57,7 @@ fn a_drain_delivers_the_spans_before_envoy_ends() {
     ended.proxy.envoy.drain().unwrap();
     wait::until("the spans", || Some(()).filter(|()| collector.spans().len() as u64 == REQUESTS)).unwrap();
     wait::until("their count", || {
-        Some(()).filter(|()| ended.proxy.envoy.stat(&format!("{SPANS}sent")).unwrap() == REQUESTS)
+        Some(()).filter(|()| ended.proxy.envoy.stat(&counter("sent")).unwrap() == REQUESTS)
     })
     .unwrap();
     let counted = ended.stop();
@@ -99,7 +99,8 @@ impl Ended {
         while let Ok(size) = self.statsd.recv(&mut packet) {
             for line in String::from_utf8_lossy(&packet[..size]).lines() {
                 let counter = line.strip_suffix("|c").and_then(|line| line.strip_prefix("envoy."));
-                let counter = counter.and_then(|line| line.strip_prefix(SPANS)?.split_once(':'));
+                let counter =
+                    counter.and_then(|line| line.strip_prefix(&super::counter(""))?.split_once(':'));
                 if let Some((name, count)) = counter {
                     *counted.entry(name.to_owned()).or_default() += count.parse::<u64>().unwrap();
                 }

@@ -1,0 +1,65 @@
+//! The shell of the filter that the tests run: `LOGTRACER_SHELL` is `wasm` (the default) or `native`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::{Error, Result, envoy};
+
+/// A shell of the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// The WebAssembly module.
+    Wasm,
+    /// The dynamic module of Envoy.
+    Native,
+}
+
+/// Returns the shell that the environment selects.
+pub fn shell() -> Shell {
+    match std::env::var("LOGTRACER_SHELL").as_deref() {
+        Ok("native") => Shell::Native,
+        Ok("wasm") | Err(_) => Shell::Wasm,
+        Ok(other) => panic!("LOGTRACER_SHELL: expected wasm or native, found {other}"),
+    }
+}
+
+/// Returns the name of one of the filter's metrics in Envoy.
+pub fn metric(name: &str) -> String {
+    format!("{}logtracer_{name}", metric_prefix())
+}
+
+/// Returns the prefix of the filter's metrics in Envoy.
+pub fn metric_prefix() -> &'static str {
+    match shell() {
+        Shell::Wasm => "wasmcustom.",
+        Shell::Native => "dynamicmodulescustom.",
+    }
+}
+
+/// Returns the folder of the native module: that of `LOGTRACER_NATIVE`, else of the one that `make native` builds.
+pub fn native_folder() -> Result<PathBuf> {
+    let path = std::env::var_os("LOGTRACER_NATIVE")
+        .map_or_else(|| envoy::root().join("build/liblogtracer.so"), PathBuf::from);
+    match path.parent() {
+        Some(folder) if path.is_file() => Ok(folder.to_owned()),
+        _ => Err(Error::new(format!("no native module at {}; run `make native`", path.display()))),
+    }
+}
+
+/// Returns the configuration of the native module that Envoy loads.
+pub(crate) fn native_module() -> Value {
+    json!({ "name": "logtracer", "do_not_close": true })
+}
+
+/// Adds what the native filter cannot know about its Envoy to the filter's configuration.
+pub(crate) fn native_config(filter: Option<&Value>, node: &Value, direction: &str) -> Result<Value> {
+    let mut filter = filter.cloned().unwrap_or_else(|| json!({}));
+    if filter.get("service_name").is_none() {
+        filter["service_name"] = node["cluster"].clone();
+    }
+    if filter.get("span_kind").is_none_or(|kind| kind == "auto") && envoy::version()? < (1, 40) {
+        filter["span_kind"] = if direction == "OUTBOUND" { "client" } else { "server" }.into();
+    }
+    Ok(filter)
+}
