@@ -225,6 +225,11 @@ unsafe extern "C" {
     pub(crate) fn logger_attribute_int(logger: EnvoyPtr, attribute: u32, out: *mut u64) -> bool;
 }
 
+unsafe extern "C" {
+    #[link_name = "envoy_dynamic_module_callback_bootstrap_extension_config_signal_init_complete"]
+    pub(crate) fn bootstrap_signal_init_complete(config: EnvoyPtr);
+}
+
 /// The versions of the ABI that Envoy compares with the module's.
 pub(crate) const VERSION_1_38: &core::ffi::CStr = c"v0.1.0";
 pub(crate) const VERSION_1_40: &core::ffi::CStr = c"v0.2.0";
