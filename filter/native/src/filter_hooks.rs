@@ -3,6 +3,7 @@
 use core::ptr;
 use std::cell::RefCell;
 use std::ffi::c_char;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,6 +64,15 @@ pub(crate) fn check_name(key: &str, name: &[u8]) -> Result<(), String> {
 /// Envoy compares the version with its own and warns if they differ.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    if let Err(missing) = abi::load() {
+        // This Envoy may also lack the function that writes to its log.
+        let _ = writeln!(
+            std::io::stderr(),
+            "logtracer: this Envoy is too old: the native module needs Envoy 1.38 or newer, and {} is missing",
+            missing.to_string_lossy()
+        );
+        return ptr::null();
+    }
     let version = if abi::is_1_40() { abi::VERSION_1_40 } else { abi::VERSION_1_38 };
     version.as_ptr()
 }

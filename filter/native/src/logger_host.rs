@@ -23,7 +23,7 @@ pub(crate) struct LoggerHost<'w> {
 
 host!(LoggerHost<'_>);
 
-type ReadText = unsafe extern "C" fn(EnvoyPtr, *mut EnvoyBuffer) -> bool;
+type ReadText = unsafe fn(EnvoyPtr, *mut EnvoyBuffer) -> bool;
 
 impl<'w> LoggerHost<'w> {
     /// # Safety

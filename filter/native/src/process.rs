@@ -125,7 +125,7 @@ pub(crate) unsafe fn add_handle(config: EnvoyPtr) -> Arc<Handle> {
     let scheduler = unsafe { abi::scheduler_new(config) };
     let mut process = lock(&PROCESS);
     let id = process.next_id();
-    let handle = Arc::new(Handle { id, config: config as usize, scheduler: scheduler as usize });
+    let handle = Arc::new(Handle { id, config: config as usize, scheduler });
     process.handles.push(handle.clone());
     handle
 }
