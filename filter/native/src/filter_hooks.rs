@@ -11,12 +11,12 @@ use logtracer_filter::Stream;
 use logtracer_filter::host::{ExportResponse, HeadersOf, LogLevel};
 
 use crate::abi::{self, CONTINUE, EnvoyBuffer, EnvoyHeader, EnvoyPtr};
-use crate::clock;
 use crate::completed::{self, Completed};
 use crate::filter_host::FilterHost;
 use crate::guard::guard;
 use crate::instance::{Instance, Worker};
 use crate::process::{self, Handle};
+use crate::{clock, main_thread};
 
 /// The names of the filter and of the logger in Envoy's configuration.
 pub(crate) const NAME: &[u8] = b"logtracer";
@@ -73,6 +73,7 @@ extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
         );
         return ptr::null();
     }
+    main_thread::set();
     let version = if abi::is_1_40() { abi::VERSION_1_40 } else { abi::VERSION_1_38 };
     version.as_ptr()
 }
@@ -90,6 +91,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
             Ok(instance) => {
                 // SAFETY: this is the hook that creates a configuration.
                 let handle = unsafe { process::add_handle(config) };
+                // The root of this thread, which has no streams, sends what a replaced configuration leaves.
+                instance.worker();
                 Box::into_raw(Box::new(FilterConfig { handle, instance }))
             }
             Err(reason) => {

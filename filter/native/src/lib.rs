@@ -33,6 +33,7 @@ mod lines;
 mod logger_hooks;
 mod logger_host;
 mod main_host;
+mod main_thread;
 mod metrics;
 mod process;
 mod sync;

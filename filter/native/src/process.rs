@@ -192,6 +192,11 @@ pub(crate) fn shut_down(completion: extern "C" fn(EnvoyPtr), context: EnvoyPtr) 
     finish(process);
 }
 
+/// Ends all roots, in any thread, because Envoy exits. Their spans are dropped and counted.
+pub(crate) fn end() {
+    lock(&PROCESS).end();
+}
+
 /// Releases the lock, sets the ticker, and lets Envoy exit if it waits for nothing more.
 fn finish(mut process: MutexGuard<'_, Process>) {
     let next = process.next_due();
