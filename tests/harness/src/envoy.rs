@@ -38,6 +38,7 @@ impl Envoy {
     pub fn start_under(mut tool: Command, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
         let envoy = command(config, dir)?;
         tool.arg(envoy.get_program()).args(envoy.get_args());
+        tool.envs(envoy.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Self::run(tool, 1, admin, dir)
     }
 
