@@ -81,6 +81,7 @@ fn workers_do_not_flush_together() {
 #[test]
 fn updates_under_load_lose_nothing() {
     const UPDATES: u32 = 5;
+    const MODIFIED: &str = "listener_manager.listener_modified";
     let collector = Collector::start().unwrap();
     let listener = |number: u32| {
         // The timeout does not change where the spans go.
@@ -110,17 +111,23 @@ fn updates_under_load_lose_nothing() {
             answered
         };
         let threads: Vec<_> = (1..=3).map(|thread| scope.spawn(move || send(thread))).collect();
-        for number in 1..=UPDATES {
-            let before = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
-            proxy.replace(&listener(number)).unwrap();
-            wait::until("the new configuration", || {
-                let modified = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
-                let draining = proxy.envoy.stat("listener_manager.total_listeners_draining").unwrap();
-                Some(()).filter(|()| modified > before && draining == 0)
+        let update = || {
+            for number in 1..=UPDATES {
+                let before = proxy.envoy.stat(MODIFIED)?;
+                proxy.replace(&listener(number))?;
+                wait::try_until("the new configuration", || {
+                    Ok((proxy.envoy.stat(MODIFIED)? > before).then_some(()))
+                })?;
+                // Less than the second that the old one drains for: several are replaced at the same time.
+                std::thread::sleep(Duration::from_millis(700));
+            }
+            wait::try_until("the end of the old ones", || {
+                Ok((proxy.envoy.stat("listener_manager.total_listeners_draining")? == 0).then_some(()))
             })
-            .unwrap();
-        }
+        };
+        let updated = update();
         is_over.store(true, Ordering::Relaxed);
+        updated.unwrap();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert!(answered.len() > 200, "{}", answered.len());
