@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak mutants filter exporter image reproducible package clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak mutants filter native exporter image reproducible package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -33,6 +33,9 @@ mutants: ## change core and the filter's logic at each place and list the change
 
 filter: ## build build/plugin.wasm, the module for Envoy
 	scripts/wasm-build
+
+native: ## build build/liblogtracer.so, the filter as a native module for Envoy 1.38 and newer
+	scripts/native-build
 
 exporter: ## build target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
