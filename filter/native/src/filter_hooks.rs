@@ -208,7 +208,7 @@ fn with_stream(filter: EnvoyPtr, module: *const Filter, hook: impl FnOnce(&mut S
         // SAFETY: this is a hook for the filter.
         let host = unsafe { FilterHost::new(filter) };
         #[cfg(feature = "panic-test")]
-        crate::panic_test::panic_in("filter", host.header(HeadersOf::Request, ":path"));
+        crate::panic_test::panic_in("in-filter", host.header(HeadersOf::Request, ":path"));
         hook(&mut stream, &host);
         module.stream.replace(Some(stream));
     });

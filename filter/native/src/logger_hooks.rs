@@ -128,7 +128,7 @@ extern "C" fn envoy_dynamic_module_on_access_logger_log(logger: EnvoyPtr, module
         // SAFETY: this is a hook for the logger.
         let host = unsafe { LoggerHost::new(logger, &worker) };
         #[cfg(feature = "panic-test")]
-        crate::panic_test::panic_in("logger", host.header(HeadersOf::Request, ":path"));
+        crate::panic_test::panic_in("in-logger", host.header(HeadersOf::Request, ":path"));
         stream.on_log(&host);
     });
 }
