@@ -46,8 +46,12 @@ fn what_the_native_module_demands_is_checked() {
     check_with(&["--native=1.38"], named, 1, NO_KIND);
     check_with(&["--native=1.39.3"], named, 1, NO_KIND);
     check_with(&["--native=1.40.0"], named, 0, VALID);
-    check_with(&["--native=1.40"], r#"{"sampling": {"rate": 2}}"#, 1,
-        "-: sampling.rate: expected a number from 0 to 1, found 2");
+    check_with(
+        &["--native=1.40"],
+        r#"{"sampling": {"rate": 2}}"#,
+        1,
+        "-: sampling.rate: expected a number from 0 to 1, found 2",
+    );
 }
 
 #[test]
