@@ -40,7 +40,7 @@ native: ## build build/liblogtracer.so, the filter as a native module for Envoy 
 exporter: ## build target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
 
-image: filter ## build the images of exporter and module, the module as an OCI layout, and bills of materials (build/image, build/sbom)
+image: filter ## build the images of exporter and modules, the modules as OCI layouts, and bills of materials (build/image, build/sbom)
 	scripts/image
 
 reproducible: ## build the module twice in two folders and compare the bytes
