@@ -43,7 +43,7 @@ exporter: ## build target/release/logtracer-exporter
 image: filter ## build the images of exporter and modules, the modules as OCI layouts, and bills of materials (build/image, build/sbom)
 	scripts/image
 
-reproducible: ## build the module twice in two folders and compare the bytes
+reproducible: ## build the modules twice in two folders and compare the bytes
 	scripts/reproducible
 
 package: ## package the published crates and build each from its package
