@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak mutants filter exporter image reproducible package clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak mutants filter native exporter image reproducible package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -34,13 +34,16 @@ mutants: ## change core and the filter's logic at each place and list the change
 filter: ## build build/plugin.wasm, the module for Envoy
 	scripts/wasm-build
 
+native: ## build build/liblogtracer.so, the filter as a native module for Envoy 1.38 and newer
+	scripts/native-build
+
 exporter: ## build target/release/logtracer-exporter
 	cargo build --release -p logtracer-exporter
 
-image: filter ## build the images of exporter and module, the module as an OCI layout, and bills of materials (build/image, build/sbom)
+image: filter ## build the images of exporter and modules, the modules as OCI layouts, and bills of materials (build/image, build/sbom)
 	scripts/image
 
-reproducible: ## build the module twice in two folders and compare the bytes
+reproducible: ## build the modules twice in two folders and compare the bytes
 	scripts/reproducible
 
 package: ## package the published crates and build each from its package

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use logtracer_demo::mesh;
 use logtracer_harness::hop::{Hop, Options};
+use logtracer_harness::shell::{self, Shell};
 use logtracer_harness::{envoy, hop};
 use serde_json::{Value, json};
 
@@ -22,6 +23,14 @@ fn the_reference_is_accepted() {
     let plugin = envoy::plugin().unwrap().display().to_string();
     assert!(reference.contains("build/plugin.wasm"));
     check_accepted(&reference.replace("build/plugin.wasm", &plugin));
+}
+
+#[test]
+fn the_reference_of_the_native_module_is_accepted() {
+    if envoy::version().unwrap() >= (1, 38) {
+        shell::select(Shell::Native);
+        check_accepted(&std::fs::read_to_string(envoy::root().join("envoy/native.yaml")).unwrap());
+    }
 }
 
 #[test]

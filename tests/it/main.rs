@@ -10,6 +10,7 @@ mod lifecycle;
 mod lines;
 mod manifests;
 mod native;
+mod native_panics;
 mod propagation;
 mod reference;
 mod sinks;

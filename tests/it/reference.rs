@@ -1,10 +1,11 @@
-//! A request through `envoy/envoy.yaml`, the configuration to copy from.
+//! A request through `envoy/envoy.yaml` and `envoy/native.yaml`, the configurations to copy from.
 
 use logtracer_harness::cases::values;
 use logtracer_harness::echo::Echo;
 use logtracer_harness::envoy::{self, Envoy};
 use logtracer_harness::exporter::Exporter;
 use logtracer_harness::ports;
+use logtracer_harness::shell::{self, Shell};
 use serde_json::Value;
 
 use crate::text;
@@ -13,6 +14,18 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
 #[test]
 fn a_request_has_its_context_its_line_and_its_span() {
+    check();
+}
+
+#[test]
+fn a_request_has_the_same_with_the_native_module() {
+    if envoy::version().unwrap() >= (1, 38) {
+        shell::select(Shell::Native);
+        check();
+    }
+}
+
+fn check() {
     let dir = tempfile::tempdir().unwrap();
     let echo = Echo::start().unwrap();
     let exporter = Exporter::start("127.0.0.1:0", &[], dir.path()).unwrap();

@@ -1,7 +1,7 @@
 //! The module as an OCI image in a folder: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>.
 //!
 //! Istio's agent and Envoy Gateway load the last layer of an image, which must be a gzip'ed tar with a file
-//! `plugin.wasm`.
+//! `plugin.wasm`. A native module is a volume of a pod: Kubernetes mounts the image of the node's architecture.
 //!
 //! Invariant: the digest of an image depends on its module, tag and labels only. No time and no name of a builder is
 //! recorded.
@@ -24,25 +24,65 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A constant time of creation, because the digest must not depend on the clock.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// Writes the image of `module` into `folder` with the name `tag`, and returns the digest by which it is pulled.
-pub(crate) fn write(module: &[u8], folder: &Path, tag: &str, labels: &[(&str, &str)]) -> Result<String> {
-    let tar = tar("plugin.wasm", module).context("tar")?;
+/// A module for an architecture.
+pub(crate) struct Module {
+    /// The name of its file, at the top of the image.
+    pub(crate) name: &'static str,
+    /// The architecture, in Go's words.
+    pub(crate) architecture: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Writes the image of a module that runs on any platform into `folder` with the name `tag`, and returns the digest by
+/// which it is pulled.
+pub(crate) fn write(module: &Module, folder: &Path, tag: &str, labels: &[(&str, &str)]) -> Result<String> {
+    remove(folder)?;
+    let descriptor = manifest(module, folder, labels)?;
+    finish(descriptor, folder, tag)
+}
+
+/// Writes an image with one module for each architecture.
+pub(crate) fn write_index(
+    modules: &[Module],
+    folder: &Path,
+    tag: &str,
+    labels: &[(&str, &str)],
+) -> Result<String> {
+    remove(folder)?;
+    let manifests = modules
+        .iter()
+        .map(|module| {
+            let mut descriptor = manifest(module, folder, labels)?;
+            descriptor["platform"] = json!({ "architecture": module.architecture, "os": "linux" });
+            Ok(descriptor)
+        })
+        .collect::<Result<Vec<Value>>>()?;
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string();
+    finish(blob(folder, INDEX, index.as_bytes())?, folder, tag)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Writes the blobs of an image and returns the descriptor of its manifest.
+fn manifest(module: &Module, folder: &Path, labels: &[(&str, &str)]) -> Result<Value> {
+    let Module { name, architecture, bytes } = module;
+    let tar = tar(name, bytes).context("tar")?;
     let layer = gzip(&tar).context("gzip")?;
     let labels: Value = labels.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
     let config = json!({
         "created": CREATED,
-        // The module runs on any platform, but registries and tools expect one.
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": { "Labels": labels },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&tar))] },
-        "history": [{ "created": CREATED, "created_by": "COPY plugin.wasm /plugin.wasm" }],
+        "history": [{ "created": CREATED, "created_by": format!("COPY {name} /{name}") }],
     })
     .to_string();
-
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -51,7 +91,11 @@ pub(crate) fn write(module: &[u8], folder: &Path, tag: &str, labels: &[(&str, &s
         "annotations": labels,
     })
     .to_string();
-    let mut descriptor = blob(folder, MANIFEST, manifest.as_bytes())?;
+    blob(folder, MANIFEST, manifest.as_bytes())
+}
+
+/// Gives an image its name, and returns its digest.
+fn finish(mut descriptor: Value, folder: &Path, tag: &str) -> Result<String> {
     let digest = descriptor["digest"].as_str().unwrap_or_default().to_owned();
     descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });

@@ -19,11 +19,14 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes a module as an OCI layout that Istio can load, and prints the digest of the image
+    /// Writes a module as an OCI layout that Istio or Kubernetes can load, and prints the digest of the image
     Layout {
-        /// The module
-        #[arg(long)]
-        module: PathBuf,
+        /// The WebAssembly module
+        #[arg(long, required_unless_present = "native", conflicts_with = "native")]
+        module: Option<PathBuf>,
+        /// A native module and its architecture: amd64 or arm64
+        #[arg(long, value_name = "ARCHITECTURE=FILE")]
+        native: Vec<String>,
         /// The folder of the layout; it is replaced if it exists
         #[arg(long)]
         folder: PathBuf,
@@ -51,13 +54,23 @@ enum Command {
 #[allow(clippy::print_stdout, reason = "the digest is the result of the command")]
 fn main() -> Result<()> {
     match Options::parse().command {
-        Command::Layout { module, folder, tag, labels } => {
-            let bytes = std::fs::read(&module).with_context(|| module.display().to_string())?;
+        Command::Layout { module, native, folder, tag, labels } => {
             let labels: Vec<(&str, &str)> = labels
                 .iter()
                 .map(|label| label.split_once('=').with_context(|| format!("not NAME=TEXT: {label}")))
                 .collect::<Result<_>>()?;
-            println!("{}", layout::write(&bytes, &folder, &tag, &labels)?);
+            let digest = if let Some(file) = module {
+                // Registries and tools expect an architecture.
+                layout::write(&read("plugin.wasm", "amd64", &file)?, &folder, &tag, &labels)?
+            } else {
+                let read = |one: &String| {
+                    let (architecture, file) = one.split_once('=').context("not ARCHITECTURE=FILE")?;
+                    read("liblogtracer.so", architecture, Path::new(file))
+                };
+                let modules = native.iter().map(read).collect::<Result<Vec<_>>>()?;
+                layout::write_index(&modules, &folder, &tag, &labels)?
+            };
+            println!("{digest}");
         }
         Command::Sbom { package, target, file } => {
             let bill = sbom::of(&package, &target)?;
@@ -65,6 +78,11 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn read(name: &'static str, architecture: &str, file: &Path) -> Result<layout::Module> {
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    Ok(layout::Module { name, architecture: architecture.to_owned(), bytes })
 }
 
 /// Writes a file and the folders above it.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use logtracer_filter::Stream;
+#[cfg(feature = "panic-test")]
+use logtracer_filter::host::HeadersHost as _;
 use logtracer_filter::host::{ExportResponse, HeadersOf, LogLevel};
 
 use crate::abi::{self, CONTINUE, EnvoyBuffer, EnvoyHeader, EnvoyPtr};
@@ -204,7 +206,10 @@ fn with_stream(filter: EnvoyPtr, module: *const Filter, hook: impl FnOnce(&mut S
             return;
         };
         // SAFETY: this is a hook for the filter.
-        hook(&mut stream, &unsafe { FilterHost::new(filter) });
+        let host = unsafe { FilterHost::new(filter) };
+        #[cfg(feature = "panic-test")]
+        crate::panic_test::panic_in("in-filter", host.header(HeadersOf::Request, ":path"));
+        hook(&mut stream, &host);
         module.stream.replace(Some(stream));
     });
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use logtracer_filter::Plugin;
-use logtracer_filter::config::Config;
+use logtracer_filter::config::{Config, Direction};
 
 use crate::sync::lock;
 use crate::{abi, process, ticker};
@@ -36,8 +36,9 @@ impl Instance {
     ///
     /// The configuration is invalid. The text names the key and what was expected.
     pub(crate) fn of(json: &[u8]) -> Result<Arc<Self>, String> {
-        let config = Config::parse(json).map_err(|error| error.to_string())?;
-        check(&config)?;
+        let direction = if abi::is_1_40() { Direction::Known } else { Direction::Unknown };
+        let config = Config::parse(json).and_then(|config| config.check_native(direction).map(|()| config));
+        let config = config.map_err(|error| error.to_string())?;
         let mut instances = lock(&INSTANCES);
         instances.retain(|instance| instance.strong_count() > 0);
         if let Some(known) = instances.iter().filter_map(Weak::upgrade).find(|known| known.config == config) {
@@ -78,21 +79,4 @@ impl Worker {
     pub(crate) fn take_wake(&self) -> bool {
         self.is_woken.swap(false, Ordering::Acquire)
     }
-}
-
-/// Checks what the host of a dynamic module cannot know.
-fn check(config: &Config) -> Result<(), String> {
-    if config.service_name.is_none() {
-        return Err(
-            "service_name: missing, expected the name of the service, because a dynamic module cannot read \
-                    the node of its Envoy"
-                .to_owned(),
-        );
-    }
-    if config.span_kind.is_none() && !abi::is_1_40() {
-        return Err("span_kind: expected server or client, because a dynamic module cannot read the direction of its \
-                    listener before Envoy 1.40"
-            .to_owned());
-    }
-    Ok(())
 }

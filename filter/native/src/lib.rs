@@ -35,6 +35,8 @@ mod logger_host;
 mod main_host;
 mod main_thread;
 mod metrics;
+#[cfg(feature = "panic-test")]
+mod panic_test;
 mod process;
 mod sync;
 mod ticker;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logtracer_filter::Stream;
+#[cfg(feature = "panic-test")]
+use logtracer_filter::host::HeadersHost as _;
 use logtracer_filter::host::HeadersOf;
 
 use crate::abi::{DOWNSTREAM_END, EnvoyBuffer, EnvoyPtr};
@@ -124,6 +126,9 @@ extern "C" fn envoy_dynamic_module_on_access_logger_log(logger: EnvoyPtr, module
             (Stream::new(worker.plugin.clone()), worker)
         };
         // SAFETY: this is a hook for the logger.
-        stream.on_log(&unsafe { LoggerHost::new(logger, &worker) });
+        let host = unsafe { LoggerHost::new(logger, &worker) };
+        #[cfg(feature = "panic-test")]
+        crate::panic_test::panic_in("in-logger", host.header(HeadersOf::Request, ":path"));
+        stream.on_log(&host);
     });
 }

@@ -10,6 +10,7 @@ mod exclude;
 mod exporter;
 mod header_names;
 mod json;
+mod native;
 mod propagation;
 mod sampling;
 mod section;
@@ -20,6 +21,7 @@ pub use captured_headers::CapturedHeader;
 pub use error::ConfigError;
 pub use exclude::Exclude;
 pub use exporter::Exporter;
+pub use native::Direction;
 pub use propagation::{Edge, Propagation};
 pub use sampling::Sampling;
 

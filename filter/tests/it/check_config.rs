@@ -5,7 +5,13 @@ use std::process::{Command, Stdio};
 
 #[track_caller]
 fn check(json: &str, exit_code: i32, expected: &str) {
+    check_with(&[], json, exit_code, expected);
+}
+
+#[track_caller]
+fn check_with(options: &[&str], json: &str, exit_code: i32, expected: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_logtracer-check-config"))
+        .args(options)
         .arg("-")
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
@@ -22,6 +28,41 @@ fn check(json: &str, exit_code: i32, expected: &str) {
 fn a_configuration_is_checked_without_envoy() {
     check(r#"{"project_id": "p"}"#, 0, "-: the configuration is valid");
     check(r#"{"sampling": {"rate": 2}}"#, 1, "-: sampling.rate: expected a number from 0 to 1, found 2");
+}
+
+#[test]
+fn what_the_native_module_demands_is_checked() {
+    const VALID: &str = "-: the configuration is valid";
+    const NO_NAME: &str = "-: service_name: missing, expected the name of the service, because a native module cannot \
+                           read the node of its Envoy";
+    const NO_KIND: &str = "-: span_kind: expected server or client, because a native module cannot read the direction \
+                           of its listener before Envoy 1.40";
+    let named = r#"{"service_name": "shop"}"#;
+    check(named, 0, VALID);
+    check_with(&["--native"], "{}", 1, NO_NAME);
+    check_with(&["--native"], named, 1, NO_KIND);
+    check_with(&["--native"], r#"{"service_name": "shop", "span_kind": "auto"}"#, 1, NO_KIND);
+    check_with(&["--native"], r#"{"service_name": "shop", "span_kind": "client"}"#, 0, VALID);
+    check_with(&["--native=1.38"], named, 1, NO_KIND);
+    check_with(&["--native=1.39.3"], named, 1, NO_KIND);
+    check_with(&["--native=1.40.0"], named, 0, VALID);
+    check_with(
+        &["--native=1.40"],
+        r#"{"sampling": {"rate": 2}}"#,
+        1,
+        "-: sampling.rate: expected a number from 0 to 1, found 2",
+    );
+}
+
+#[test]
+fn other_options_are_rejected() {
+    for options in [&["--native=2"][..], &["--nativ", "-"], &["--native=1.x", "-"], &["--native"], &[]] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_logtracer-check-config")).args(options).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("usage: "), "{options:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(2));
+    }
 }
 
 #[test]

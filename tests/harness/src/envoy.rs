@@ -205,17 +205,22 @@ pub fn plugin() -> Result<PathBuf> {
     Err(Error::new(format!("no filter at {}; run `make filter`", path.display())))
 }
 
-/// Returns `envoy/envoy.yaml` with other ports and the path of the module.
+/// Returns `envoy/envoy.yaml` with other ports and the path of the module. For [`Shell::Native`], it is
+/// `envoy/native.yaml`.
 pub fn reference(entrance: u16, admin: u16, service: u16, exporter: u16) -> Result<String> {
-    let file = root().join("envoy/envoy.yaml");
+    let (name, module) = match shell::shell() {
+        Shell::Wasm => ("envoy/envoy.yaml", Some(("build/plugin.wasm", plugin()?.display().to_string()))),
+        Shell::Native => ("envoy/native.yaml", None),
+    };
+    let file = root().join(name);
     let mut reference = std::fs::read_to_string(&file).map_err(Error::when(file.display()))?;
-    for (there, here) in [
+    let ports = [
         ("port_value: 8080", format!("port_value: {entrance}")),
         ("port_value: 9901", format!("port_value: {admin}")),
         ("port_value: 3000", format!("port_value: {service}")),
         ("port_value: 4318", format!("port_value: {exporter}")),
-        ("build/plugin.wasm", plugin()?.display().to_string()),
-    ] {
+    ];
+    for (there, here) in ports.into_iter().chain(module) {
         if reference.matches(there).count() != 1 {
             return Err(Error::new(format!("{} must have one {there}", file.display())));
         }

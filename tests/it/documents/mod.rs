@@ -38,6 +38,13 @@ fn tests_of_behaviours_exist() {
         }
     }
     assert_eq!(rules, (1..=86).collect::<Vec<_>>());
+
+    let (_, native) = table.split_once("## The native module").unwrap();
+    let rows = native.lines().filter(|line| line.starts_with("| "));
+    let names = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|word| is_test_name(word));
+    for name in names {
+        assert!(tests.contains(name), "the native module: no test {name}");
+    }
 }
 
 /// Each test that ARCHITECTURE.md names for an invariant exists.

@@ -1,4 +1,6 @@
-//! The module as an image, and bills of materials, checked by independent readers.
+//! The modules as images, and bills of materials, checked by independent readers.
+
+mod native;
 
 use std::fs;
 use std::path::Path;
@@ -93,6 +95,12 @@ fn the_bills_of_materials_are_complete() {
             wasm,
             &["logtracer-core", "logtracer-filter", "serde_json"],
             &["tokio", "libc"],
+        ),
+        (
+            "logtracer-filter-native",
+            native,
+            &["logtracer-core", "logtracer-filter", "serde_json", "libc"],
+            &["tokio"],
         ),
     ] {
         let dir = TempDir::new().unwrap();

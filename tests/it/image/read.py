@@ -1,6 +1,7 @@
 """Reads the artefacts of a release, independently of the code that wrote them.
 
     read.py layout FOLDER    an OCI layout, as Istio's agent loads a module from it; prints its contents as JSON
+    read.py native FOLDER    an OCI layout with an image for each architecture; prints the contents of each as JSON
     read.py sbom FILE        validates a bill of materials against the schema of CycloneDX
 """
 
@@ -21,9 +22,14 @@ def blob(folder, described):
     return data
 
 
-def layout(folder):
+def entry(folder):
+    """Returns the descriptor of the only name in a layout."""
     assert json.loads((folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     [described] = json.loads((folder / "index.json").read_text())["manifests"]
+    return described
+
+
+def image(folder, described):
     manifest = json.loads(blob(folder, described))
     assert manifest["mediaType"] == described["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     config = json.loads(blob(folder, manifest["config"]))
@@ -36,10 +42,27 @@ def layout(folder):
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         members = archive.getmembers()
         files = [{"name": it.name, "size": it.size, "mode": it.mode, "mtime": it.mtime} for it in members]
-        magic = archive.extractfile("plugin.wasm").read(4).decode()
-    named = described["annotations"]["org.opencontainers.image.ref.name"]
-    labels = config["config"]["Labels"]
-    print(json.dumps({"digest": described["digest"], "tag": named, "labels": labels, "files": files, "magic": magic}))
+        magic = archive.extractfile(members[0].name).read(4).decode()
+    platform = {"architecture": config["architecture"], "os": config["os"]}
+    return {"labels": config["config"]["Labels"], "files": files, "magic": magic, "platform": platform}
+
+
+def named(described):
+    return {"digest": described["digest"], "tag": described["annotations"]["org.opencontainers.image.ref.name"]}
+
+
+def layout(folder):
+    described = entry(folder)
+    print(json.dumps(named(described) | image(folder, described)))
+
+
+def native(folder):
+    described = entry(folder)
+    index = json.loads(blob(folder, described))
+    assert index["mediaType"] == described["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    images = [image(folder, one) for one in index["manifests"]]
+    assert [it["platform"] for it in images] == [it["platform"] for it in index["manifests"]]
+    print(json.dumps(named(described) | {"images": images}))
 
 
 def sbom(file):
@@ -50,4 +73,4 @@ def sbom(file):
     assert mistake is None, mistake
 
 
-{"layout": layout, "sbom": sbom}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+{"layout": layout, "native": native, "sbom": sbom}[sys.argv[1]](pathlib.Path(sys.argv[2]))

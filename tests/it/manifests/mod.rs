@@ -3,6 +3,7 @@
 pub(crate) mod documents;
 mod exporter;
 mod kustomize;
+mod native;
 mod proxy;
 mod schemas;
 
@@ -10,9 +11,10 @@ use documents::{build, files, folder, parse, read};
 use schemas::problems;
 use serde_json::{Value, json};
 
-/// Kinds without a schema in any package. `proxy.rs` loads their contents into Envoy, or `exporter.rs` compares them with
+/// Kinds without a schema in any package. `proxy.rs` and `native.rs` load their contents into Envoy, or `exporter.rs` compares them with
 /// the objects that they refer to.
-const WITHOUT_SCHEMA: [&str; 4] = ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyProxy", "PodMonitoring"];
+const WITHOUT_SCHEMA: [&str; 5] =
+    ["IstioOperator", "EnvoyExtensionPolicy", "EnvoyPatchPolicy", "EnvoyProxy", "PodMonitoring"];
 
 #[test]
 fn every_manifest_matches_its_schema() {

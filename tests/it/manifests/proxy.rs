@@ -13,12 +13,12 @@ fn hop(filter: Option<Value>) -> Value {
 }
 
 /// Returns the HTTP connection manager of a configuration.
-fn manager(config: &mut Value) -> &mut Value {
+pub(super) fn manager(config: &mut Value) -> &mut Value {
     &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
 /// Validates a configuration, and returns the error of Envoy if it rejects it.
-fn error_of(config: &Value) -> Option<String> {
+pub(super) fn error_of(config: &Value) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let output = envoy::validate(&config.to_string(), dir.path()).unwrap();
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
@@ -185,7 +185,7 @@ fn at_the_edge_one_filter_runs_and_trusts_no_caller() {
 }
 
 #[track_caller]
-fn check_pinned(url: &Value) {
+pub(super) fn check_pinned(url: &Value) {
     let (_, digest) = url.as_str().unwrap().split_once("@sha256:").expect("a digest");
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{url}");
 }
