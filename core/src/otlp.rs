@@ -300,6 +300,9 @@ fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
 /// Writes a string field, truncated to [`MAX_TEXT_BYTES`] and in valid UTF-8, which protobuf requires.
 fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     let value = value.get(..MAX_TEXT_BYTES).unwrap_or(value);
+    if value.is_ascii() {
+        return bytes(out, field, value); // without the validation of UTF-8, which costs more
+    }
     match core::str::from_utf8(value) {
         Ok(text) => bytes(out, field, text.as_bytes()),
         // The truncation split a character: end before it.
