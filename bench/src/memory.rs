@@ -6,6 +6,7 @@ use std::path::Path;
 use logtracer_harness::envoy::Envoy;
 use logtracer_harness::{Error, Result, ports, shell, wait};
 
+use crate::filter::setup::Surroundings;
 use crate::filter::{Setup, Work};
 use crate::service::Service;
 use crate::{folder, h2load};
@@ -29,8 +30,8 @@ pub fn run(requests: u64, mut progress: impl FnMut(Sample)) -> Result<Vec<Sample
     let service = Service::start(dir.path())?;
     let (port, admin) = (ports::reserve()?, ports::reserve()?);
     let shell = shell::shell();
-    let config =
-        Setup::Logtracer(shell, Work::Span).configuration(port, admin, service.port, Path::new(""))?;
+    let around = Surroundings::new(service.port, Path::new(""));
+    let config = Setup::Logtracer(shell, Work::Span).configuration(port, admin, &around)?;
     let envoy_dir = folder(dir.path(), "envoy")?;
     let envoy = Envoy::start(&config, admin, &envoy_dir)?;
 

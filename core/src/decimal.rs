@@ -71,7 +71,8 @@ mod tests {
                 write(&mut digits, number);
                 prop_assert_eq!(&digits, &format!("before {number}").into_bytes());
                 prop_assert_eq!(parse(&digits[7..]), Some(number));
-                prop_assert_eq!(Digits::of(number).as_str(), number.to_string());
+                let digits = Digits::of(number);
+                prop_assert_eq!(digits.as_str(), number.to_string());
             }
         }
     }

@@ -8,6 +8,9 @@ use crate::request_head::{Protocol, RequestHead};
 /// The maximum length of each part. A longer one is truncated between two characters and ends in `…`.
 const MAX_BYTES: usize = 8 * 1024;
 
+/// The bytes that are reserved for redacted values, which can be longer than the values.
+const REDACTED_BYTES: usize = 32;
+
 /// The parts of a request's headers, without credentials and with the query as configured.
 #[derive(Debug)]
 pub(crate) struct KeptHead {
@@ -35,8 +38,8 @@ impl KeptHead {
             (head.user_agent, write_truncated),
             (head.referer, write_url),
         ];
-        let bytes = parts.iter().map(|(part, _)| part.len().min(MAX_BYTES)).sum();
-        let mut text = Vec::with_capacity(bytes);
+        let bytes: usize = parts.iter().map(|(part, _)| part.len().min(MAX_BYTES)).sum();
+        let mut text = Vec::with_capacity(bytes + REDACTED_BYTES);
         let ends = parts.map(|(part, write)| {
             write(&mut text, part, query);
             text.len()

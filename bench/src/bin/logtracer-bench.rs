@@ -14,13 +14,13 @@ use logtracer_harness::{Error, Result};
 #[derive(Parser)]
 struct Options {
     /// Requests to each Envoy in each round
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 500)]
     requests: u64,
     /// Rounds; the result is their median
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     rounds: usize,
-    /// Requests to each Envoy while its instructions are counted, which is slow
-    #[arg(long, default_value_t = 400)]
+    /// Requests to each Envoy while its instructions are counted, which is slow: a multiple of 512
+    #[arg(long, default_value_t = 512)]
     counted_requests: u64,
     /// The module of an empty filter
     #[arg(long, default_value = "build/empty-filter.wasm")]

@@ -4,6 +4,7 @@ use logtracer_harness::envoy::Envoy;
 use logtracer_harness::{Error, Result, ports};
 use tempfile::TempDir;
 
+use super::setup::Surroundings;
 use super::{Effort, Setup};
 use crate::folder;
 use crate::h2load::Load;
@@ -29,9 +30,10 @@ impl Fleet {
     pub(super) fn start(setups: &[Setup], workers: u8, effort: &Effort) -> Result<Self> {
         let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let service = Service::start(dir.path())?;
+        let around = Surroundings::new(service.port, &effort.empty_filter);
         let start = |(index, setup): (usize, &Setup)| {
             let (port, admin) = (ports::reserve()?, ports::reserve()?);
-            let config = setup.configuration(port, admin, service.port, &effort.empty_filter)?;
+            let config = setup.configuration(port, admin, &around)?;
             let dir = folder(dir.path(), &format!("{index}"))?;
             let envoy = Envoy::start_with_workers(workers, &config, admin, &dir)?;
             Ok(Member { setup: *setup, envoy, port, sent: 0 })

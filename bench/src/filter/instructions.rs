@@ -1,7 +1,8 @@
 //! The instructions of Envoy for a request, counted by valgrind's callgrind.
 //!
 //! This is slow, but the result does not depend on other work of the machine. It also separates Envoy's own code from
-//! the filter's: the native module, or the code that V8 generates from a WebAssembly module.
+//! the filter's: the native module, or the code that V8 generates from a WebAssembly module. The filter sends full batches
+//! of spans, as it does in an Envoy with many requests; their number of requests must therefore be a multiple of 512.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +13,7 @@ use logtracer_harness::envoy::Envoy;
 use logtracer_harness::{Error, Result, ports, wait};
 
 use super::profile::{self, Counts};
+use super::setup::Surroundings;
 use super::{Effort, Setup};
 use crate::folder;
 use crate::h2load::Load;
@@ -70,12 +72,17 @@ fn of_setup(
 ) -> Result<Vec<Instructions>> {
     let requests = effort.counted_requests;
     let (port, admin) = (ports::reserve()?, ports::reserve()?);
-    let config = setup.configuration(port, admin, service.port, &effort.empty_filter)?;
+    // Envoy is some fifty times slower under callgrind. A flush in each second would be far more of its work.
+    let around =
+        Surroundings { flush_interval: "60s", ..Surroundings::new(service.port, &effort.empty_filter) };
+    let config = setup.configuration(port, admin, &around)?;
     let profile = dir.join("callgrind");
     let envoy = Envoy::start_under(callgrind(&profile), &config, admin, dir)?;
+    // The filter sends a batch in the middle of each load, and not at its end, where it might not be counted.
+    Load::of(1).send(port, requests / 2)?;
     let mut counts = Vec::new();
     for (number, load) in (1..).zip(loads) {
-        load.send(port, requests)?; // connections, caches, compiled code
+        load.send(port, requests)?; // connections, caches, compiled code, and a number of full batches
         control(&envoy, "--instr=on")?;
         load.send(port, requests)?;
         control(&envoy, "--instr=off")?;

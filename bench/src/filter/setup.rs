@@ -37,6 +37,23 @@ pub enum Work {
     Span,
 }
 
+/// What a set-up needs to know of its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings<'s> {
+    /// The port of the service.
+    pub(crate) service: u16,
+    /// The module of an empty filter.
+    pub(crate) empty_filter: &'s Path,
+    /// How long a span of the filter waits for others.
+    pub(crate) flush_interval: &'static str,
+}
+
+impl<'s> Surroundings<'s> {
+    pub(crate) const fn new(service: u16, empty_filter: &'s Path) -> Self {
+        Self { service, empty_filter, flush_interval: "1s" } // the default
+    }
+}
+
 impl Setup {
     /// Every set-up, in the order of the tables.
     pub const ALL: [Setup; 11] = [
@@ -97,22 +114,19 @@ impl Setup {
         })
     }
 
-    pub(crate) fn configuration(
-        self,
-        port: u16,
-        admin: u16,
-        service: u16,
-        empty_filter: &Path,
-    ) -> Result<String> {
+    pub(crate) fn configuration(self, port: u16, admin: u16, around: &Surroundings<'_>) -> Result<String> {
         let (tracing, filter, access_log) = match self {
             Setup::Plain => ("", String::new(), ""),
             Setup::JsonLog => ("", String::new(), JSON_LOG),
-            Setup::EmptyFilter => ("", wasm(empty_filter, None), ""),
+            Setup::EmptyFilter => ("", wasm(around.empty_filter, None), ""),
             Setup::Logtracer(shell, work) => {
                 let config = match work {
                     Work::Context => json!({"log_format": "off"}),
                     Work::Line => json!({"project_id": "bench"}),
-                    Work::Span => json!({"project_id": "bench", "exporter": {"cluster": "collector"}}),
+                    Work::Span => json!({
+                        "project_id": "bench",
+                        "exporter": {"cluster": "collector", "flush_interval": around.flush_interval},
+                    }),
                 };
                 let filter = match shell {
                     Wasm => wasm(&envoy::plugin()?, Some(&config)),
@@ -137,7 +151,7 @@ impl Setup {
                 ("ACCESS_LOG", &access_log),
                 ("ADMIN", &admin),
                 ("LISTENER", &port),
-                ("SERVICE", &service),
+                ("SERVICE", &around.service),
             ],
         )
     }
