@@ -28,8 +28,8 @@ pub(crate) fn write(
 ) {
     let mut out = Vec::with_capacity(1024);
     write_line(completed, format, captured, &mut out);
-    host.write_line(out);
-    metrics::count(Metric::Lines);
+    let is_written = host.write_line(out);
+    metrics::count(if is_written { Metric::Lines } else { Metric::LinesDropped });
 }
 
 fn write_line(completed: &Completed<'_>, format: Format, captured: &CapturedHeaders<'_>, out: &mut Vec<u8>) {

@@ -127,8 +127,9 @@ impl LogHost for FakeHost {
         self.backend_latency
     }
 
-    fn write_line(&self, line: Vec<u8>) {
+    fn write_line(&self, line: Vec<u8>) -> bool {
         self.lines.borrow_mut().push(String::from_utf8(line).unwrap());
+        true
     }
 
     fn wake_root(&self) {

@@ -88,6 +88,21 @@ impl Root {
         self.update_metrics(host);
     }
 
+    /// Sends the whole buffer now, also during a back-off, because the proxy exits soon.
+    pub fn flush(&mut self, host: &impl RootHost) {
+        self.adopt();
+        if self.reporter.in_flight() == 0 {
+            self.reporter.end_backoff();
+        }
+        self.send(host, Flush::All, host.monotonic_nanos());
+        self.update_metrics(host);
+    }
+
+    /// Returns the number of spans that are buffered, in flight or waiting for another attempt.
+    pub fn held_spans(&self) -> usize {
+        self.reporter.spans() + self.plugin.buffered_spans()
+    }
+
     /// Buffers the spans that replaced roots left.
     fn adopt(&self) {
         if let Some(batch) = self.handover.as_ref().and_then(Handover::take) {
@@ -176,11 +191,8 @@ impl Root {
     /// Passes the metrics on to Envoy. A draining root adds nothing to the gauges, because no callback follows if
     /// the filter ends before its callouts do.
     fn update_metrics(&mut self, host: &impl RootHost) {
-        let (in_flight, held) = if self.is_draining {
-            (0, 0)
-        } else {
-            (self.reporter.in_flight(), self.reporter.spans() + self.plugin.buffered_spans())
-        };
+        let (in_flight, held) =
+            if self.is_draining { (0, 0) } else { (self.reporter.in_flight(), self.held_spans()) };
         self.callouts_in_flight.set(in_flight);
         self.spans_held.set(held);
         metrics::flush(host);

@@ -9,6 +9,7 @@ mod image;
 mod lifecycle;
 mod lines;
 mod manifests;
+mod native;
 mod propagation;
 mod reference;
 mod sinks;

@@ -1,6 +1,7 @@
 //! Several worker threads, each with its own VM, batch and ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use logtracer_harness::collector::Collector;
@@ -8,6 +9,8 @@ use logtracer_harness::proxy::{Listener, Proxy};
 use logtracer_harness::wire::Connection;
 use logtracer_harness::{lines, shell, wait};
 use serde_json::json;
+
+use crate::{CALLER, trace};
 
 /// Rule 76: no span is lost, counted twice or has the id of another one.
 #[test]
@@ -72,6 +75,67 @@ fn workers_do_not_flush_together() {
     // Each is between half of the interval and the interval.
     assert!(arrivals[0] < INTERVAL, "{arrivals:?}");
     assert!(arrivals[3] - arrivals[0] > Duration::from_millis(100), "{arrivals:?}");
+}
+
+/// Rule 75: configurations that are replaced under load lose no line and no span, and double none.
+#[test]
+fn updates_under_load_lose_nothing() {
+    const UPDATES: u32 = 5;
+    let collector = Collector::start().unwrap();
+    let listener = |number: u32| {
+        // The timeout does not change where the spans go.
+        let exporter = json!({ "cluster": "logtracer-exporter", "flush_interval": "100ms",
+            "max_batch_spans": 20, "timeout": format!("{}s", 2 + number) });
+        [Listener::new("inbound", json!({ "exporter": exporter }))]
+    };
+    let node = json!({ "id": "n", "cluster": "shop" });
+    let proxy = Proxy::start_with_workers(2, node, &listener(0), collector.port()).unwrap();
+    let is_over = AtomicBool::new(false);
+    let answered: BTreeSet<String> = std::thread::scope(|scope| {
+        let send = |thread: u128| {
+            let mut answered = Vec::new();
+            for number in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let id = trace(thread << 32 | number);
+                let request = format!("GET /origin/ok HTTP/1.1\r\nhost: shop\r\nb3: {id}-{CALLER}-1\r\n\r\n");
+                // A draining listener closes connections.
+                let Ok(mut connection) = Connection::open(proxy.address("inbound")) else { continue };
+                let response = connection.send(request).and_then(|()| connection.response());
+                if response.is_ok_and(|response| response.status() == 200) {
+                    answered.push(id);
+                }
+            }
+            answered
+        };
+        let threads: Vec<_> = (1..=3).map(|thread| scope.spawn(move || send(thread))).collect();
+        for number in 1..=UPDATES {
+            let before = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
+            proxy.replace(&listener(number)).unwrap();
+            wait::until("the new configuration", || {
+                let modified = proxy.envoy.stat("listener_manager.listener_modified").unwrap();
+                let draining = proxy.envoy.stat("listener_manager.total_listeners_draining").unwrap();
+                Some(()).filter(|()| modified > before && draining == 0)
+            })
+            .unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(answered.len() > 200, "{}", answered.len());
+    let once = |ids: Vec<String>| {
+        let mut counts = BTreeMap::new();
+        ids.into_iter().filter(|id| answered.contains(id)).for_each(|id| *counts.entry(id).or_insert(0) += 1);
+        counts.len() == answered.len() && counts.values().all(|count| *count == 1)
+    };
+    let of_lines = || {
+        let lines = proxy.envoy.lines(0).unwrap();
+        lines.iter().filter_map(lines::trace_id).map(str::to_owned).collect()
+    };
+    wait::until("each line once", || Some(()).filter(|()| once(of_lines()))).unwrap();
+    let of_spans = || collector.spans().into_iter().map(|span| span.trace_id).collect();
+    wait::until("each span once", || Some(()).filter(|()| once(of_spans()))).unwrap();
 }
 
 /// Each listener has a root with its own configuration, all in the one VM of a worker.

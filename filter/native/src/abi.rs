@@ -2,7 +2,9 @@
 //!
 //! <https://github.com/envoyproxy/envoy/blob/main/source/extensions/dynamic_modules/abi/abi.h>
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// An object of Envoy.
 pub(crate) type EnvoyPtr = *mut c_void;
@@ -120,120 +122,143 @@ pub(crate) const UPSTREAM_ADDRESS: u32 = 41;
 /// Since Envoy 1.40.
 pub(crate) const LISTENER_DIRECTION: u32 = 59;
 
-unsafe extern "C" {
-    #[link_name = "envoy_dynamic_module_callback_log"]
-    pub(crate) fn log(level: u32, message: ModuleBuffer);
+/// Declares functions of Envoy. They are looked up when the library is loaded, because a loader would reject the library
+/// for the first one that an older Envoy lacks, without saying which Envoy is needed.
+macro_rules! callbacks {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $symbol:literal;)*) => {
+        #[derive(Debug)]
+        struct Callbacks {
+            $($name: unsafe extern "C" fn($($type),*) $(-> $result)?,)*
+        }
 
-    #[link_name = "envoy_dynamic_module_callback_http_get_headers_size"]
-    pub(crate) fn filter_headers_size(filter: EnvoyPtr, headers: u32) -> usize;
-    #[link_name = "envoy_dynamic_module_callback_http_get_headers"]
-    pub(crate) fn filter_headers(filter: EnvoyPtr, headers: u32, out: *mut EnvoyHeader) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_http_get_header"]
-    pub(crate) fn filter_header(
-        filter: EnvoyPtr,
-        headers: u32,
-        key: ModuleBuffer,
-        out: *mut EnvoyBuffer,
-        index: usize,
-        count: *mut usize,
-    ) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_http_set_header"]
-    pub(crate) fn filter_set_header(
-        filter: EnvoyPtr,
-        headers: u32,
-        key: ModuleBuffer,
-        value: ModuleBuffer,
-    ) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_http_add_header"]
-    pub(crate) fn filter_add_header(
-        filter: EnvoyPtr,
-        headers: u32,
-        key: ModuleBuffer,
-        value: ModuleBuffer,
-    ) -> bool;
+        impl Callbacks {
+            fn look_up() -> Result<Self, &'static CStr> {
+                Ok(Self {
+                    // SAFETY: the ABI of Envoy defines the type of the function with this name.
+                    $($name: unsafe { function(look_up(concat!("envoy_dynamic_module_callback_", $symbol, "\0"))?) },)*
+                })
+            }
+        }
 
-    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_new"]
-    pub(crate) fn scheduler_new(config: EnvoyPtr) -> EnvoyPtr;
-    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_commit"]
-    pub(crate) fn scheduler_commit(scheduler: EnvoyPtr, event: u64);
-    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_delete"]
-    pub(crate) fn scheduler_delete(scheduler: EnvoyPtr);
-    #[link_name = "envoy_dynamic_module_callback_http_filter_config_http_callout"]
-    pub(crate) fn config_http_callout(
-        config: EnvoyPtr,
-        id: *mut u64,
-        cluster: ModuleBuffer,
-        headers: *const ModuleHeader,
-        headers_length: usize,
-        body: ModuleBuffer,
-        timeout_millis: u64,
-    ) -> u32;
+        $(
+            /// See Envoy's documentation of the function.
+            ///
+            /// # Safety
+            ///
+            /// The pointers are valid as that documentation demands.
+            #[inline]
+            pub(crate) unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                match CALLBACKS.get() {
+                    // SAFETY: the caller promises it.
+                    Some(callbacks) => unsafe { (callbacks.$name)($($argument),*) },
+                    // Never: the library is not used before `load` has succeeded.
+                    None => Default::default(),
+                }
+            }
+        )*
+    };
+}
 
-    #[link_name = "envoy_dynamic_module_callback_access_logger_config_define_counter"]
-    pub(crate) fn logger_define_counter(config: EnvoyPtr, name: ModuleBuffer, id: *mut usize) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_config_define_gauge"]
-    pub(crate) fn logger_define_gauge(config: EnvoyPtr, name: ModuleBuffer, id: *mut usize) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_increment_counter"]
-    pub(crate) fn logger_increment_counter(config: EnvoyPtr, id: usize, value: u64) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_increment_gauge"]
-    pub(crate) fn logger_increment_gauge(config: EnvoyPtr, id: usize, value: u64) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_decrement_gauge"]
-    pub(crate) fn logger_decrement_gauge(config: EnvoyPtr, id: usize, value: u64) -> u32;
+callbacks! {
+    fn log(level: u32, message: ModuleBuffer) = "log";
+    fn filter_headers_size(filter: EnvoyPtr, headers: u32) -> usize = "http_get_headers_size";
+    fn filter_headers(filter: EnvoyPtr, headers: u32, out: *mut EnvoyHeader) -> bool = "http_get_headers";
+    fn filter_header(
+        filter: EnvoyPtr, headers: u32, key: ModuleBuffer, out: *mut EnvoyBuffer, index: usize,
+        count: *mut usize
+    ) -> bool = "http_get_header";
+    fn filter_set_header(
+        filter: EnvoyPtr, headers: u32, key: ModuleBuffer, value: ModuleBuffer
+    ) -> bool = "http_set_header";
+    fn filter_add_header(
+        filter: EnvoyPtr, headers: u32, key: ModuleBuffer, value: ModuleBuffer
+    ) -> bool = "http_add_header";
+    fn scheduler_new(config: EnvoyPtr) -> usize = "http_filter_config_scheduler_new";
+    fn scheduler_commit(scheduler: EnvoyPtr, event: u64) = "http_filter_config_scheduler_commit";
+    fn scheduler_delete(scheduler: EnvoyPtr) = "http_filter_config_scheduler_delete";
+    fn config_http_callout(
+        config: EnvoyPtr, id: *mut u64, cluster: ModuleBuffer, headers: *const ModuleHeader,
+        headers_length: usize, body: ModuleBuffer, timeout_millis: u64
+    ) -> u32 = "http_filter_config_http_callout";
+    fn logger_define_counter(
+        config: EnvoyPtr, name: ModuleBuffer, id: *mut usize
+    ) -> u32 = "access_logger_config_define_counter";
+    fn logger_define_gauge(
+        config: EnvoyPtr, name: ModuleBuffer, id: *mut usize
+    ) -> u32 = "access_logger_config_define_gauge";
+    fn logger_increment_counter(config: EnvoyPtr, id: usize, value: u64) -> u32 = "access_logger_increment_counter";
+    fn logger_increment_gauge(config: EnvoyPtr, id: usize, value: u64) -> u32 = "access_logger_increment_gauge";
+    fn logger_decrement_gauge(config: EnvoyPtr, id: usize, value: u64) -> u32 = "access_logger_decrement_gauge";
+    fn logger_headers_size(logger: EnvoyPtr, headers: u32) -> usize = "access_logger_get_headers_size";
+    fn logger_headers(logger: EnvoyPtr, headers: u32, out: *mut EnvoyHeader) -> bool = "access_logger_get_headers";
+    fn logger_header(
+        logger: EnvoyPtr, headers: u32, key: ModuleBuffer, out: *mut EnvoyBuffer, index: usize,
+        count: *mut usize
+    ) -> bool = "access_logger_get_header_value";
+    fn logger_response_code(logger: EnvoyPtr) -> u32 = "access_logger_get_response_code";
+    fn logger_response_code_details(
+        logger: EnvoyPtr, out: *mut EnvoyBuffer
+    ) -> bool = "access_logger_get_response_code_details";
+    fn logger_response_flags(logger: EnvoyPtr) -> u64 = "access_logger_get_response_flags";
+    fn logger_protocol(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool = "access_logger_get_protocol";
+    fn logger_timing_info(logger: EnvoyPtr, out: *mut TimingInfo) = "access_logger_get_timing_info";
+    fn logger_bytes_info(logger: EnvoyPtr, out: *mut BytesInfo) = "access_logger_get_bytes_info";
+    fn logger_request_headers_bytes(logger: EnvoyPtr) -> u64 = "access_logger_get_request_headers_bytes";
+    fn logger_response_headers_bytes(logger: EnvoyPtr) -> u64 = "access_logger_get_response_headers_bytes";
+    fn logger_response_trailers_bytes(logger: EnvoyPtr) -> u64 = "access_logger_get_response_trailers_bytes";
+    fn logger_route_name(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool = "access_logger_get_route_name";
+    fn logger_upstream_cluster(
+        logger: EnvoyPtr, out: *mut EnvoyBuffer
+    ) -> bool = "access_logger_get_upstream_cluster";
+    fn logger_attempt_count(logger: EnvoyPtr) -> u32 = "access_logger_get_attempt_count";
+    fn logger_remote_address(
+        logger: EnvoyPtr, out: *mut EnvoyBuffer, port: *mut u32
+    ) -> bool = "access_logger_get_downstream_remote_address";
+    fn logger_attribute_string(
+        logger: EnvoyPtr, attribute: u32, out: *mut EnvoyBuffer
+    ) -> bool = "access_logger_get_attribute_string";
+    fn logger_attribute_int(
+        logger: EnvoyPtr, attribute: u32, out: *mut u64
+    ) -> bool = "access_logger_get_attribute_int";
+    fn bootstrap_signal_init_complete(config: EnvoyPtr) = "bootstrap_extension_config_signal_init_complete";
+}
 
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_headers_size"]
-    pub(crate) fn logger_headers_size(logger: EnvoyPtr, headers: u32) -> usize;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_headers"]
-    pub(crate) fn logger_headers(logger: EnvoyPtr, headers: u32, out: *mut EnvoyHeader) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_header_value"]
-    pub(crate) fn logger_header(
-        logger: EnvoyPtr,
-        headers: u32,
-        key: ModuleBuffer,
-        out: *mut EnvoyBuffer,
-        index: usize,
-        count: *mut usize,
-    ) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_response_code"]
-    pub(crate) fn logger_response_code(logger: EnvoyPtr) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_response_code_details"]
-    pub(crate) fn logger_response_code_details(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_response_flags"]
-    pub(crate) fn logger_response_flags(logger: EnvoyPtr) -> u64;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_protocol"]
-    pub(crate) fn logger_protocol(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_timing_info"]
-    pub(crate) fn logger_timing_info(logger: EnvoyPtr, out: *mut TimingInfo);
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_bytes_info"]
-    pub(crate) fn logger_bytes_info(logger: EnvoyPtr, out: *mut BytesInfo);
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_request_headers_bytes"]
-    pub(crate) fn logger_request_headers_bytes(logger: EnvoyPtr) -> u64;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_response_headers_bytes"]
-    pub(crate) fn logger_response_headers_bytes(logger: EnvoyPtr) -> u64;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_response_trailers_bytes"]
-    pub(crate) fn logger_response_trailers_bytes(logger: EnvoyPtr) -> u64;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_route_name"]
-    pub(crate) fn logger_route_name(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_upstream_cluster"]
-    pub(crate) fn logger_upstream_cluster(logger: EnvoyPtr, out: *mut EnvoyBuffer) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_attempt_count"]
-    pub(crate) fn logger_attempt_count(logger: EnvoyPtr) -> u32;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_downstream_remote_address"]
-    pub(crate) fn logger_remote_address(logger: EnvoyPtr, out: *mut EnvoyBuffer, port: *mut u32) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_attribute_string"]
-    pub(crate) fn logger_attribute_string(logger: EnvoyPtr, attribute: u32, out: *mut EnvoyBuffer) -> bool;
-    #[link_name = "envoy_dynamic_module_callback_access_logger_get_attribute_int"]
-    pub(crate) fn logger_attribute_int(logger: EnvoyPtr, attribute: u32, out: *mut u64) -> bool;
+static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
+
+/// Looks up every function.
+///
+/// # Errors
+///
+/// The name of a function that this Envoy lacks.
+pub(crate) fn load() -> Result<(), &'static CStr> {
+    let callbacks = Callbacks::look_up()?;
+    let _ = CALLBACKS.set(callbacks);
+    Ok(())
 }
 
 /// The versions of the ABI that Envoy compares with the module's.
-pub(crate) const VERSION_1_38: &core::ffi::CStr = c"v0.1.0";
-pub(crate) const VERSION_1_40: &core::ffi::CStr = c"v0.2.0";
+pub(crate) const VERSION_1_38: &CStr = c"v0.1.0";
+pub(crate) const VERSION_1_40: &CStr = c"v0.2.0";
 
-/// Returns whether this is Envoy 1.40 or newer, by a callback that is new in that version.
+/// Returns whether this is Envoy 1.40 or newer, by a function that is new in that version.
 pub(crate) fn is_1_40() -> bool {
-    const NEW: &core::ffi::CStr = c"envoy_dynamic_module_callback_log_v2";
-    let name: *const c_char = NEW.as_ptr();
-    // SAFETY: the name ends with a NUL, and the address is only compared.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name) };
-    !address.is_null()
+    look_up("envoy_dynamic_module_callback_log_v2\0").is_ok()
+}
+
+/// Returns the address of a function of Envoy. The name ends with a NUL.
+fn look_up(name: &'static str) -> Result<NonNull<c_void>, &'static CStr> {
+    let name = CStr::from_bytes_with_nul(name.as_bytes()).unwrap_or_default();
+    // SAFETY: the name ends with a NUL.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }).ok_or(name)
+}
+
+/// Returns the function at an address.
+///
+/// # Safety
+///
+/// `F` is the type of the function.
+const unsafe fn function<F: Copy>(address: NonNull<c_void>) -> F {
+    const { assert!(size_of::<F>() == size_of::<NonNull<c_void>>()) };
+    // SAFETY: a function pointer is an address that is not null, and the caller promises that the function has this type.
+    unsafe { core::mem::transmute_copy(&address) }
 }

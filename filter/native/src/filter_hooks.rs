@@ -3,6 +3,7 @@
 use core::ptr;
 use std::cell::RefCell;
 use std::ffi::c_char;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +11,12 @@ use logtracer_filter::Stream;
 use logtracer_filter::host::{ExportResponse, HeadersOf, LogLevel};
 
 use crate::abi::{self, CONTINUE, EnvoyBuffer, EnvoyHeader, EnvoyPtr};
-use crate::clock;
 use crate::completed::{self, Completed};
 use crate::filter_host::FilterHost;
 use crate::guard::guard;
 use crate::instance::{Instance, Worker};
 use crate::process::{self, Handle};
+use crate::{clock, main_thread};
 
 /// The names of the filter and of the logger in Envoy's configuration.
 pub(crate) const NAME: &[u8] = b"logtracer";
@@ -63,6 +64,16 @@ pub(crate) fn check_name(key: &str, name: &[u8]) -> Result<(), String> {
 /// Envoy compares the version with its own and warns if they differ.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    if let Err(missing) = abi::load() {
+        // This Envoy may also lack the function that writes to its log.
+        let _ = writeln!(
+            std::io::stderr(),
+            "logtracer: this Envoy is too old: the native module needs Envoy 1.38 or newer, and {} is missing",
+            missing.to_string_lossy()
+        );
+        return ptr::null();
+    }
+    main_thread::set();
     let version = if abi::is_1_40() { abi::VERSION_1_40 } else { abi::VERSION_1_38 };
     version.as_ptr()
 }
@@ -80,6 +91,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
             Ok(instance) => {
                 // SAFETY: this is the hook that creates a configuration.
                 let handle = unsafe { process::add_handle(config) };
+                // The root of this thread, which has no streams, sends what a replaced configuration leaves.
+                instance.worker();
                 Box::into_raw(Box::new(FilterConfig { handle, instance }))
             }
             Err(reason) => {

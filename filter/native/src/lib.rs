@@ -9,6 +9,8 @@
 //!  ticker thread ────────┘ when a root is due
 //! ```
 //!
+//! `bootstrap_hooks` delays the exit of Envoy until the spans are delivered.
+//!
 //! Envoy calls the access logger directly after the filter's `stream_complete`, and only the logger sees everything that
 //! Envoy measured. `abi` declares Envoy's functions, `guard` catches panics before they reach Envoy, and `instance` has
 //! what equal configurations share.
@@ -19,6 +21,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abi;
+mod bootstrap_hooks;
 mod buffers;
 mod clock;
 mod completed;
@@ -30,6 +33,7 @@ mod lines;
 mod logger_hooks;
 mod logger_host;
 mod main_host;
+mod main_thread;
 mod metrics;
 mod process;
 mod sync;

@@ -14,7 +14,6 @@ use std::os::fd::FromRawFd;
 use std::sync::{Condvar, Mutex, Once};
 use std::time::Duration;
 
-use logtracer_filter::Metric;
 use logtracer_filter::host::LogLevel;
 
 use crate::clock;
@@ -40,17 +39,15 @@ static FILLED: Condvar = Condvar::new();
 /// Everything is written.
 static EMPTIED: Condvar = Condvar::new();
 
-/// Buffers a line, and adds the line break.
-pub(crate) fn write(mut line: Vec<u8>) {
+/// Buffers a line, and adds the line break. Returns false if the buffer is full.
+pub(crate) fn write(mut line: Vec<u8>) -> bool {
     static THREAD: Once = Once::new();
     THREAD.call_once(start);
     line.push(b'\n');
     let mut buffer = lock(&BUFFER);
     let before = buffer.bytes.len();
     if before + line.len() > MAX_BYTES {
-        drop(buffer);
-        Metric::LinesDropped.add(1);
-        return;
+        return false;
     }
     buffer.bytes.extend_from_slice(&line);
     let is_filled = before == 0 || (before < FULL_BYTES && buffer.bytes.len() >= FULL_BYTES);
@@ -58,6 +55,7 @@ pub(crate) fn write(mut line: Vec<u8>) {
     if is_filled {
         FILLED.notify_one();
     }
+    true
 }
 
 /// Waits until all lines are written, at most for `timeout`.

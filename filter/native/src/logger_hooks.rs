@@ -1,7 +1,7 @@
 //! The hooks of the access logger, which Envoy finds by their names.
 
 use core::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logtracer_filter::Stream;
@@ -13,7 +13,8 @@ use crate::filter_hooks::{check_name, reject};
 use crate::guard::guard;
 use crate::instance::Instance;
 use crate::logger_host::{LoggerHost, envoy_header};
-use crate::{lines, metrics};
+use crate::sync::lock;
+use crate::{lines, main_thread, metrics, process};
 
 /// How long the end of a logger waits for stdout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,14 +59,47 @@ extern "C" fn envoy_dynamic_module_on_access_logger_config_destroy(logger: *mut 
     });
 }
 
+/// The loggers in the threads of Envoy.
+static LOGGERS: Mutex<Loggers> = Mutex::new(Loggers { of_main: 0, of_workers: 0 });
+
+struct Loggers {
+    of_main: u32,
+    of_workers: u32,
+}
+
 /// The loggers of all threads are the configuration, which outlives them.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_access_logger_new(logger: *const Logger, _: EnvoyPtr) -> *const Logger {
+    guard((), || {
+        let mut loggers = lock(&LOGGERS);
+        if main_thread::is_current() {
+            loggers.of_main += 1;
+        } else {
+            loggers.of_workers += 1;
+        }
+    });
     logger
 }
 
+/// Ends the roots when Envoy exits: the workers end first, and after that Envoy publishes its metrics for the last time.
+///
+/// If Envoy removes a logger while it runs, the one of the main thread ends first.
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {}
+extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {
+    guard((), || {
+        let mut loggers = lock(&LOGGERS);
+        if main_thread::is_current() {
+            loggers.of_main = loggers.of_main.saturating_sub(1);
+            return;
+        }
+        loggers.of_workers = loggers.of_workers.saturating_sub(1);
+        let is_exit = loggers.of_workers == 0 && loggers.of_main > 0;
+        drop(loggers);
+        if is_exit {
+            process::end();
+        }
+    });
+}
 
 /// Called before the end of each thread's logger.
 #[unsafe(no_mangle)]

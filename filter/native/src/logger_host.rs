@@ -23,7 +23,7 @@ pub(crate) struct LoggerHost<'w> {
 
 host!(LoggerHost<'_>);
 
-type ReadText = unsafe extern "C" fn(EnvoyPtr, *mut EnvoyBuffer) -> bool;
+type ReadText = unsafe fn(EnvoyPtr, *mut EnvoyBuffer) -> bool;
 
 impl<'w> LoggerHost<'w> {
     /// # Safety
@@ -161,8 +161,8 @@ impl LogHost for LoggerHost<'_> {
         is_known.then(|| u64::try_from(received.saturating_sub(sent)).unwrap_or(0))
     }
 
-    fn write_line(&self, line: Vec<u8>) {
-        lines::write(line);
+    fn write_line(&self, line: Vec<u8>) -> bool {
+        lines::write(line)
     }
 
     fn wake_root(&self) {

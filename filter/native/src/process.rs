@@ -7,11 +7,11 @@
 //! therefore never held while Envoy is asked to schedule.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use logtracer_filter::Root;
-use logtracer_filter::host::{ExportResponse, Node};
+use logtracer_filter::host::{ExportResponse, Node, RootHost};
 
 use crate::abi::{self, EnvoyPtr, ModuleBuffer, ModuleHeader};
 use crate::instance::{Instance, Worker};
@@ -36,12 +36,23 @@ pub(crate) struct Callout {
     pub(crate) token: u32,
 }
 
+/// How long Envoy's exit waits for the delivery of spans.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the roots send meanwhile what streams have added.
+const SHUTDOWN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Lets Envoy exit. Each is called once, in the main thread.
+type Completion = (extern "C" fn(EnvoyPtr), usize);
+
 struct Process {
     /// The newest is the last.
     handles: Vec<Arc<Handle>>,
     roots: Vec<Entry>,
     callouts: RefCell<Vec<Callout>>,
     last_id: u64,
+    /// Envoy exits when these are called, at this time at the latest.
+    completions: Vec<Completion>,
+    exit_at: u64,
 }
 
 struct Entry {
@@ -58,6 +69,8 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     roots: Vec::new(),
     callouts: RefCell::new(Vec::new()),
     last_id: 0,
+    completions: Vec::new(),
+    exit_at: u64::MAX,
 });
 
 impl Handle {
@@ -112,7 +125,7 @@ pub(crate) unsafe fn add_handle(config: EnvoyPtr) -> Arc<Handle> {
     let scheduler = unsafe { abi::scheduler_new(config) };
     let mut process = lock(&PROCESS);
     let id = process.next_id();
-    let handle = Arc::new(Handle { id, config: config as usize, scheduler: scheduler as usize });
+    let handle = Arc::new(Handle { id, config: config as usize, scheduler });
     process.handles.push(handle.clone());
     handle
 }
@@ -156,21 +169,44 @@ pub(crate) fn start_root(instance: &Arc<Instance>) -> Arc<Worker> {
 /// Runs the roots that are due, in the main thread.
 pub(crate) fn run() {
     let mut process = lock(&PROCESS);
-    let next = process.run(clock::monotonic_nanos());
-    drop(process);
-    if let Some(next) = next {
-        ticker::due_at(next);
-    }
+    process.run(clock::monotonic_nanos());
+    finish(process);
 }
 
 /// Handles the response to a callout, or its failure, in the main thread.
 pub(crate) fn respond(handle: u64, id: u64, response: Option<&ExportResponse>) {
     let mut process = lock(&PROCESS);
     process.respond(|callout| callout.handle == handle && callout.id == id, response);
+    finish(process);
+}
+
+/// Sends all spans, in the main thread, and calls `completion` when they are delivered, or after a time-out.
+pub(crate) fn shut_down(completion: extern "C" fn(EnvoyPtr), context: EnvoyPtr) {
+    let mut process = lock(&PROCESS);
+    let now = clock::monotonic_nanos();
+    if process.completions.is_empty() {
+        process.exit_at = after(now, SHUTDOWN_TIMEOUT);
+    }
+    process.completions.push((completion, context as usize));
+    process.run(now);
+    finish(process);
+}
+
+/// Ends all roots, in any thread, because Envoy exits. Their spans are dropped and counted.
+pub(crate) fn end() {
+    lock(&PROCESS).end();
+}
+
+/// Releases the lock, sets the ticker, and lets Envoy exit if it waits for nothing more.
+fn finish(mut process: MutexGuard<'_, Process>) {
     let next = process.next_due();
+    let completions = process.take_completions(clock::monotonic_nanos());
     drop(process);
     if let Some(next) = next {
         ticker::due_at(next);
+    }
+    for (completion, context) in completions {
+        completion(context as EnvoyPtr);
     }
 }
 
@@ -185,7 +221,14 @@ impl Process {
         self.roots.iter().map(|entry| entry.due_at).min()
     }
 
-    fn run(&mut self, now: u64) -> Option<u64> {
+    /// Takes the completions if no span is held any more, or at their time.
+    fn take_completions(&mut self, now: u64) -> Vec<Completion> {
+        let is_done = self.handles.is_empty() || self.roots.iter().all(|entry| entry.root.held_spans() == 0);
+        if is_done || now >= self.exit_at { std::mem::take(&mut self.completions) } else { Vec::new() }
+    }
+
+    fn run(&mut self, now: u64) {
+        let is_shutdown = !self.completions.is_empty();
         let Self { handles, .. } = self;
         let ended: Vec<u64> = {
             let is_ended = |callout: &&Callout| handles.iter().all(|handle| handle.id != callout.handle);
@@ -200,13 +243,15 @@ impl Process {
             if root.is_active() && entry.instance.strong_count() == 0 {
                 return !root.on_done(host);
             }
-            if root.is_active() && (is_woken || now >= entry.due_at) {
+            if root.is_active() && is_shutdown {
+                root.flush(host);
+                host.set_tick(SHUTDOWN_INTERVAL);
+            } else if root.is_active() && (is_woken || now >= entry.due_at) {
                 entry.due_at = after(now, entry.interval);
                 root.on_tick(host);
             }
             true
         });
-        self.next_due()
     }
 
     /// Passes a response on to the root of the first such callout.

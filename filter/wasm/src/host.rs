@@ -91,8 +91,9 @@ impl LogHost for WasmHost {
     }
 
     /// Sets the filter state `wasm.logtracer`, from which Envoy's access log prints the line.
-    fn write_line(&self, line: Vec<u8>) {
+    fn write_line(&self, line: Vec<u8>) -> bool {
         hostcalls::set_property("logtracer", &line);
+        true
     }
 
     /// The tick is due at once.

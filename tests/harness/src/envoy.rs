@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use reqwest::blocking::Client;
 use serde_json::Value;
@@ -80,6 +81,11 @@ impl Envoy {
     /// Stops Envoy, which flushes its buffered log lines.
     pub fn stop(&mut self) {
         self.process.stop();
+    }
+
+    /// Stops Envoy, and kills it if it does not end within `grace`. Returns whether it ended by itself.
+    pub fn stop_within(&mut self, grace: Duration) -> bool {
+        self.process.stop_within(grace).is_some_and(|status| status.success())
     }
 
     /// Starts to drain its listeners, which takes one second. Envoy continues to run.

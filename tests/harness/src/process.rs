@@ -75,11 +75,16 @@ impl Process {
 
     /// Stops the program (SIGTERM), and kills it if it does not end in time.
     pub fn stop(&mut self) -> Option<ExitStatus> {
+        self.stop_within(GRACE)
+    }
+
+    /// Stops the program (SIGTERM), and kills it if it does not end within `grace`.
+    pub fn stop_within(&mut self, grace: Duration) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Some(status);
         }
         os::terminate(&self.child);
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + grace;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Some(status);

@@ -110,6 +110,13 @@ impl Proxy {
         Self::start_with_bootstrap(2, node, listeners, origin, clusters, bootstrap)
     }
 
+    /// Starts Envoy with two workers and fields that are added to its bootstrap configuration.
+    pub fn start_with(node: Value, listeners: &[Listener], exporter: u16, bootstrap: Value) -> Result<Proxy> {
+        let origin = Origin::start()?;
+        let clusters = clusters(&origin, exporter)?;
+        Self::start_with_bootstrap(2, node, listeners, origin, clusters, bootstrap)
+    }
+
     /// Starts Envoy in front of other services: names of clusters and their ports of 127.0.0.1. The listeners have the
     /// routes to them.
     pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {

@@ -1,5 +1,6 @@
 //! The shell of the filter that the tests run: `LOGTRACER_SHELL` is `wasm` (the default) or `native`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -25,8 +26,20 @@ impl Shell {
     }
 }
 
-/// Returns the shell that the environment selects.
+thread_local! {
+    static SELECTED: Cell<Option<Shell>> = const { Cell::new(None) };
+}
+
+/// Selects a shell for this thread, whatever the environment selects.
+pub fn select(shell: Shell) {
+    SELECTED.set(Some(shell));
+}
+
+/// Returns the shell that the test or the environment selects.
 pub fn shell() -> Shell {
+    if let Some(selected) = SELECTED.get() {
+        return selected;
+    }
     match std::env::var("LOGTRACER_SHELL").as_deref() {
         Ok("native") => Shell::Native,
         Ok("wasm") | Err(_) => Shell::Wasm,
@@ -42,6 +55,14 @@ pub fn metric(name: &str) -> String {
 /// Returns the prefix of the filter's metrics in Envoy.
 pub fn metric_prefix() -> &'static str {
     shell().metric_prefix()
+}
+
+/// Returns the prefix of the filter's metrics in the format of Prometheus.
+pub fn prometheus_prefix() -> &'static str {
+    match shell() {
+        Shell::Wasm => "",
+        Shell::Native => "envoy_dynamicmodulescustom_",
+    }
 }
 
 /// Returns the path of the native module: `LOGTRACER_NATIVE`, else the one that `make native` builds.
@@ -65,14 +86,32 @@ pub(crate) fn native_module() -> Value {
     json!({ "name": "logtracer", "do_not_close": true })
 }
 
-/// Adds what the native filter cannot know about its Envoy to the filter's configuration.
+/// Returns Envoy's `bootstrap_extensions` with the native module, which then delivers the spans before Envoy exits.
+pub fn native_bootstrap() -> Value {
+    json!([{ "name": "envoy.bootstrap.dynamic_modules", "typed_config": {
+        "@type":
+            "type.googleapis.com/envoy.extensions.bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension",
+        "dynamic_module_config": native_module(),
+        "extension_name": "logtracer",
+    } }])
+}
+
+/// Adds what the native filter cannot know about its Envoy to the filter's configuration: a user writes it there.
 pub(crate) fn native_config(filter: Option<&Value>, node: &Value, direction: &str) -> Result<Value> {
     let mut filter = filter.cloned().unwrap_or_else(|| json!({}));
-    if filter.get("service_name").is_none() {
-        filter["service_name"] = node["cluster"].clone();
+    if !filter.is_object() {
+        return Ok(filter); // the filter rejects it
     }
-    if filter.get("span_kind").is_none_or(|kind| kind == "auto") && envoy::version()? < (1, 40) {
-        filter["span_kind"] = if direction == "OUTBOUND" { "client" } else { "server" }.into();
+    if filter.get("service_name").is_none() {
+        let labels = &node["metadata"]["LABELS"];
+        let names = [&labels["service.istio.io/canonical-name"], &labels["app"], &node["cluster"]];
+        filter["service_name"] = names.into_iter().find(|name| name.is_string()).cloned().unwrap_or_default();
+    }
+    let is_auto = filter.get("span_kind").is_none_or(|kind| kind == "auto");
+    let is_gateway = node["id"].as_str().is_some_and(|id| id.starts_with("router~"));
+    if is_auto && (is_gateway || envoy::version()? < (1, 40)) {
+        let is_client = direction == "OUTBOUND" && !is_gateway;
+        filter["span_kind"] = if is_client { "client" } else { "server" }.into();
     }
     Ok(filter)
 }

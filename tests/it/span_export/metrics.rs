@@ -28,7 +28,8 @@ fn metrics_have_their_documented_names() {
     let shown = || {
         let text = proxy.envoy.prometheus().unwrap();
         let mut shown = BTreeMap::new();
-        for line in text.lines().filter(|line| line.starts_with("logtracer_")) {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(shell::prometheus_prefix()));
+        for line in lines.filter(|line| line.starts_with("logtracer_")) {
             let name = line.split(['{', ' ']).next().unwrap().to_owned();
             let value: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
             assert_eq!(shown.insert(name, value), None, "{line}");

@@ -1,0 +1,150 @@
+//! What only the native module does. The other stories run with it, too: `LOGTRACER_SHELL=native`.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use logtracer_harness::collector::{Collector, Response};
+use logtracer_harness::envoy::{self, Envoy};
+use logtracer_harness::hop::{self, Options};
+use logtracer_harness::proxy::{Listener, Proxy};
+use logtracer_harness::shell::{self, Shell};
+use logtracer_harness::wire::Connection;
+use logtracer_harness::{ports, wait};
+use serde_json::{Value, json};
+
+const EXPORTER: &str = "logtracer-exporter";
+
+fn node() -> Value {
+    json!({ "id": "n", "cluster": "shop" })
+}
+
+fn get(proxy: &Proxy) {
+    let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+    connection.send("GET /origin/ok HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    assert_eq!(connection.response().unwrap().status(), 200);
+}
+
+/// Starts Envoy with the bootstrap extension.
+fn start_with_extension(exporter: Value, port: u16) -> Proxy {
+    let listener = Listener::new("inbound", json!({ "exporter": exporter }));
+    let bootstrap = json!({ "bootstrap_extensions": shell::native_bootstrap() });
+    Proxy::start_with(node(), &[listener], port, bootstrap).unwrap()
+}
+
+/// Returns the errors of an Envoy that rejects the configuration `edit` has changed.
+#[track_caller]
+fn rejection(edit: impl FnOnce(String) -> String) -> String {
+    shell::select(Shell::Native);
+    let config = edit(hop::configuration(&Options::default(), 1, 2, 3).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let output = envoy::validate(&config, dir.path()).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "accepted: {errors}");
+    errors
+}
+
+/// Envoy loads modules of the same version, of the next one, and in fact of later ones.
+#[test]
+fn an_envoy_before_1_38_rejects_the_module_and_says_why() {
+    if envoy::version().unwrap() < (1, 38) {
+        let without_log = |config: String| {
+            let mut config: Value = serde_json::from_str(&config).unwrap();
+            let filter = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+            filter["typed_config"].as_object_mut().unwrap().remove("access_log");
+            config.to_string()
+        };
+        let errors = rejection(without_log);
+        assert!(errors.contains("the native module needs Envoy 1.38 or newer"), "{errors}");
+    } else {
+        let errors =
+            rejection(|config| config.replace(r#""filter_name":"logtracer""#, r#""filter_name":"other""#));
+        assert!(errors.contains(r#"filter_name: expected logtracer, found "other""#), "{errors}");
+        assert!(!errors.contains("needs Envoy"), "{errors}");
+    }
+}
+
+#[test]
+fn names_and_what_the_module_cannot_know_are_demanded() {
+    for (from, to, expected) in [
+        (r#""logger_name":"logtracer""#, r#""logger_name":"log""#, "logger_name: expected logtracer"),
+        (r#"\"service_name\":\"hop-cluster\""#, "", "service_name: missing"),
+        (r#"\"service_name\""#, r#"\"service_nam\""#, "service_nam: unknown key"),
+    ] {
+        let errors = rejection(|config| {
+            assert!(config.contains(from), "{config}");
+            config.replace(from, to).replace(r#"{,"#, "{")
+        });
+        assert!(
+            errors.contains("logtracer: configuration rejected") && errors.contains(expected),
+            "{errors}"
+        );
+    }
+}
+
+/// Rule 75: with the bootstrap extension, Envoy exits when the spans are delivered.
+#[test]
+fn with_the_bootstrap_extension_an_end_delivers_all_spans() {
+    const REQUESTS: usize = 50;
+    shell::select(Shell::Native);
+    for response in [Response::Status(200), Response::Delayed(Duration::from_secs(1))] {
+        let collector = Collector::start().unwrap();
+        collector.respond(response);
+        let exporter = json!({ "cluster": EXPORTER, "flush_interval": "30m", "timeout": "5s" });
+        let mut proxy = start_with_extension(exporter, collector.port());
+        for _ in 0..REQUESTS {
+            get(&proxy);
+        }
+        assert!(collector.batches().is_empty(), "they wait for the interval");
+        proxy.envoy.stop();
+        let sent: usize = collector.batches().iter().map(|batch| batch.spans.len()).sum();
+        assert_eq!(sent, REQUESTS, "{}", proxy.envoy.errors());
+        assert!(!proxy.envoy.errors().contains("dropped"), "{}", proxy.envoy.errors());
+        assert_eq!(proxy.envoy.lines(0).unwrap().len(), REQUESTS);
+    }
+}
+
+/// Without an exporter that responds, the end waits for a limited time, and the spans are counted.
+#[test]
+fn an_end_waits_for_an_absent_exporter_for_a_limited_time() {
+    shell::select(Shell::Native);
+    let exporter = json!({ "cluster": EXPORTER });
+    let mut proxy = start_with_extension(exporter, ports::reserve().unwrap());
+    get(&proxy);
+    let start = Instant::now();
+    assert!(proxy.envoy.stop_within(Duration::from_secs(30)));
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let errors = proxy.envoy.errors();
+    assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
+}
+
+/// Lines that stdout does not take are dropped and counted, and no request waits.
+#[test]
+fn a_blocked_stdout_delays_no_request() {
+    const REQUESTS: u64 = 9_000;
+    shell::select(Shell::Native);
+    let dir = tempfile::tempdir().unwrap();
+    let (port, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
+    let origin = logtracer_harness::origin::Origin::start().unwrap();
+    let config = hop::configuration(&Options::default(), port, admin, origin.http().port()).unwrap();
+    let fifo = dir.path().join("stdout");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // Opened for reading, too, but nobody reads.
+    let mut sh = Command::new("sh");
+    sh.args(["-c", r#"fifo=$1; shift; exec "$@" 1<>"$fifo""#, "sh"]).arg(&fifo);
+    let envoy = Envoy::start_under(sh, &config, admin, dir.path()).unwrap();
+
+    let mut connection = Connection::open(([127, 0, 0, 1], port).into()).unwrap();
+    let mut longest = Duration::ZERO;
+    for _ in 0..REQUESTS {
+        let start = Instant::now();
+        connection.send("GET /none HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+        assert_eq!(connection.response().unwrap().status(), 404);
+        longest = longest.max(start.elapsed());
+    }
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    wait::until("the counters", || {
+        let stat = |name: &str| envoy.stat(&shell::metric(name)).unwrap();
+        Some(()).filter(|()| stat("requests") == REQUESTS && stat("lines_dropped") > 100)
+    })
+    .unwrap();
+}
