@@ -1,14 +1,18 @@
 //! What `make bench` and `make soak` measure. Each module measures, its program in `bin/` prints.
 //!
-//! - [`filter`]: CPU time and instructions of Envoy for a request, plain, with the filter and with Envoy's own tracers;
+//! - [`filter`]: time, instructions and memory of Envoy, plain, with the filter and with Envoy's own tracers;
 //! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
 //! - [`fleet`]: responses, CPU time and memory of the exporter with many senders;
 //! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
 //! - [`sizes`]: bytes of a span and of a log line;
 //! - [`memory`]: memory of an Envoy with the filter under load;
 //! - [`soak`]: the whole chain under faults, with an account of every request.
+//!
+//! [`chart`] draws curves, and [`document`] writes tables, for the documents.
 
+pub mod chart;
 pub mod delivery;
+pub mod document;
 pub mod figures;
 pub mod filter;
 pub mod fleet;
@@ -18,6 +22,7 @@ pub mod memory;
 mod service;
 pub mod sizes;
 pub mod soak;
+pub mod spread;
 
 use std::path::{Path, PathBuf};
 

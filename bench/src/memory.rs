@@ -1,12 +1,13 @@
-//! The memory of an Envoy with the filter under long load.
+//! The memory of an Envoy with the filter under long load. `LOGTRACER_SHELL` selects its shell.
 
 use std::fs;
 use std::path::Path;
 
 use logtracer_harness::envoy::Envoy;
-use logtracer_harness::{Error, Result, ports, wait};
+use logtracer_harness::{Error, Result, ports, shell, wait};
 
-use crate::filter::setup::Setup;
+use crate::filter::setup::Surroundings;
+use crate::filter::{Setup, Work};
 use crate::service::Service;
 use crate::{folder, h2load};
 
@@ -28,7 +29,9 @@ pub fn run(requests: u64, mut progress: impl FnMut(Sample)) -> Result<Vec<Sample
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let service = Service::start(dir.path())?;
     let (port, admin) = (ports::reserve()?, ports::reserve()?);
-    let config = Setup::Filter.configuration(port, admin, service.port, Path::new(""))?;
+    let shell = shell::shell();
+    let around = Surroundings::new(service.port, Path::new(""));
+    let config = Setup::Logtracer(shell, Work::Span).configuration(port, admin, &around)?;
     let envoy_dir = folder(dir.path(), "envoy")?;
     let envoy = Envoy::start(&config, admin, &envoy_dir)?;
 
@@ -48,9 +51,9 @@ pub fn run(requests: u64, mut progress: impl FnMut(Sample)) -> Result<Vec<Sample
         samples.push(sample);
     }
     // The filter publishes its counters periodically.
-    let done = ["lines", "spans_sent"].map(|name| (format!("wasmcustom.logtracer_{name}"), requests));
+    let done = ["lines", "spans_sent"].map(|name| (shell::metric(name), requests));
     wait::try_until("a line and a sent span of every request", || {
-        let stats = envoy.stats("^wasmcustom.logtracer_")?;
+        let stats = envoy.stats(&format!("^{}logtracer_", shell.metric_prefix()))?;
         Ok(Some(()).filter(|()| done.iter().all(|(name, count)| stats.get(name) == Some(count))))
     })?;
     Ok(samples)

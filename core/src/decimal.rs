@@ -13,18 +13,39 @@ pub(crate) fn parse(digits: &[u8]) -> Option<u64> {
 
 /// Appends the digits of a number.
 pub(crate) fn write(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [b'0'; 20]; // the length of the largest number
-    let mut rest = number;
-    let mut first = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' | (rest % 10) as u8;
-        rest /= 10;
-        first -= 1;
-        if rest == 0 {
-            break;
+    out.extend_from_slice(Digits::of(number).as_bytes());
+}
+
+/// The digits of a number.
+pub(crate) struct Digits {
+    /// They are at the end.
+    bytes: [u8; 20], // the length of the largest number
+    first: usize,
+}
+
+impl Digits {
+    pub(crate) fn of(number: u64) -> Self {
+        let mut bytes = [b'0'; 20];
+        let mut rest = number;
+        let mut first = bytes.len();
+        for digit in bytes.iter_mut().rev() {
+            *digit = b'0' | (rest % 10) as u8;
+            rest /= 10;
+            first -= 1;
+            if rest == 0 {
+                break;
+            }
         }
+        Self { bytes, first }
     }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.first..).unwrap_or_default()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +71,8 @@ mod tests {
                 write(&mut digits, number);
                 prop_assert_eq!(&digits, &format!("before {number}").into_bytes());
                 prop_assert_eq!(parse(&digits[7..]), Some(number));
+                let digits = Digits::of(number);
+                prop_assert_eq!(digits.as_str(), number.to_string());
             }
         }
     }

@@ -48,9 +48,28 @@ impl Attributes<'_> {
     /// Writes a text. Bytes that are not UTF-8 become U+FFFD.
     pub fn text(&mut self, key: &str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
-        if !value.is_empty() {
+        if !value.is_empty() && !self.write_short_text(key, value) {
             self.write(key, |out| write_text(out, any_value::STRING, value));
         }
+    }
+
+    /// Writes most texts: ASCII, and so short that each length is one byte and known before. Returns false for others.
+    fn write_short_text(&mut self, key: &str, value: &[u8]) -> bool {
+        const LENGTH_DELIMITED: u32 = wire::LENGTH_DELIMITED;
+        const KEY: u8 = (key_value::KEY << 3 | LENGTH_DELIMITED) as u8;
+        const VALUE: u8 = (key_value::VALUE << 3 | LENGTH_DELIMITED) as u8;
+        const STRING: u8 = (any_value::STRING << 3 | LENGTH_DELIMITED) as u8;
+        let length = key.len() + value.len() + 6;
+        if length >= 0x80 || self.field >= 16 || !value.is_ascii() {
+            return false;
+        }
+        let field = (self.field << 3 | LENGTH_DELIMITED) as u8;
+        self.out.reserve(length + 2);
+        self.out.extend_from_slice(&[field, length as u8, KEY, key.len() as u8]);
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(&[VALUE, value.len() as u8 + 2, STRING, value.len() as u8]);
+        self.out.extend_from_slice(value);
+        true
     }
 
     /// Writes a number, unless it is zero.
@@ -300,6 +319,9 @@ fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
 /// Writes a string field, truncated to [`MAX_TEXT_BYTES`] and in valid UTF-8, which protobuf requires.
 fn write_text(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     let value = value.get(..MAX_TEXT_BYTES).unwrap_or(value);
+    if value.is_ascii() {
+        return bytes(out, field, value); // without the validation of UTF-8, which costs more
+    }
     match core::str::from_utf8(value) {
         Ok(text) => bytes(out, field, text.as_bytes()),
         // The truncation split a character: end before it.

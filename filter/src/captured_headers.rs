@@ -2,7 +2,7 @@
 
 use crate::config::{CapturedHeader, Config};
 use crate::host::{HeaderLines, HeadersHost, HeadersOf};
-use crate::request_head::{self, RequestHead};
+use crate::kept_head::{self, KeptHead};
 
 /// The index of a header in the configuration, and the value of one of its lines.
 type Value = (usize, Vec<u8>);
@@ -17,11 +17,11 @@ pub(crate) struct CapturedHeaders<'c> {
 
 impl<'c> CapturedHeaders<'c> {
     /// Reads the response's headers, in a host call only if any of them is captured.
-    pub(crate) fn read(host: &impl HeadersHost, config: &'c Config, head: &'c RequestHead) -> Self {
+    pub(crate) fn read(host: &impl HeadersHost, config: &'c Config, head: &'c KeptHead) -> Self {
         let to_capture = &config.response_headers;
         let capture = |(name, value): (&[u8], &[u8])| {
             let index = CapturedHeader::index_of(to_capture, name)?;
-            let value = request_head::captured_value(&to_capture.get(index)?.name, value, config.query);
+            let value = kept_head::captured_value(&to_capture.get(index)?.name, value, config.query);
             Some((index, value))
         };
         let response = if to_capture.is_empty() {
@@ -54,6 +54,7 @@ fn with_names<'c>(
 mod tests {
     use super::*;
     use crate::fake_host::FakeHost;
+    use crate::request_head::RequestHead;
 
     /// Each line of a header is captured, in order; URLs are redacted; other headers are ignored.
     #[test]
@@ -61,8 +62,9 @@ mod tests {
         let json =
             br#"{"request_headers": ["x-tenant", "accept"], "response_headers": ["Location", "x-cache"]}"#;
         let config = Config::parse(json).unwrap();
-        let captured = vec![(0, b"7".to_vec()), (0, b"8".to_vec())];
+        let captured = vec![(0, &b"7"[..]), (0, b"8")];
         let head = RequestHead { captured, ..RequestHead::default() };
+        let head = KeptHead::new(&head, config.query, &config.request_headers);
         let response =
             [("x-cache", "hit"), ("location", "/a?token=secret"), ("x-other", "1"), ("x-cache", "")];
         let host = FakeHost::default();

@@ -7,10 +7,11 @@ use logtracer_core::span::SpanKind;
 
 use crate::code_details;
 use crate::grpc_status::GrpcStatus;
+use crate::kept_head::KeptHead;
 use crate::plugin::Plugin;
 use crate::properties::Properties;
 use crate::request::Request;
-use crate::request_head::{Protocol, RequestHead};
+use crate::request_head::Protocol;
 use crate::response_flags;
 
 /// A completed request.
@@ -35,14 +36,14 @@ impl<'c> Completed<'c> {
     ) -> Self {
         let head = &request.head;
         let exchange = Exchange {
-            method: &head.method,
-            scheme: &head.scheme,
-            authority: &head.authority,
-            target: &head.target,
+            method: head.method(),
+            scheme: head.scheme(),
+            authority: head.authority(),
+            target: head.target(),
             url,
             protocol: properties.protocol,
-            user_agent: &head.user_agent,
-            referer: &head.referer,
+            user_agent: head.user_agent(),
+            referer: head.referer(),
             remote_ip: url::without_port(properties.remote),
             server_ip: url::without_port(properties.upstream),
             request_size: properties.request_size,
@@ -59,7 +60,7 @@ impl<'c> Completed<'c> {
 }
 
 fn outcome(
-    head: &RequestHead,
+    head: &KeptHead,
     properties: &Properties<'_>,
     code_details: &[u8],
     grpc_code: Option<u32>,

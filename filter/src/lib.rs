@@ -38,6 +38,7 @@ mod grpc_status;
 mod handover;
 pub mod host;
 mod ids;
+mod kept_head;
 mod metrics;
 mod plugin;
 mod propagation;

@@ -9,6 +9,7 @@ use crate::config::Edge;
 use crate::decision::Decision;
 use crate::grpc_status::GrpcStatus;
 use crate::host::{ForwardingHost, HeaderLines, HeadersHost, HeadersOf};
+use crate::kept_head::KeptHead;
 use crate::plugin::Plugin;
 use crate::propagation;
 use crate::request_head::{Protocol, RequestHead};
@@ -19,9 +20,9 @@ pub(crate) struct Request {
     pub(crate) decision: Decision,
     /// The caller's tracestate. It belongs to the trace, or to the link if the trace is not continued.
     pub(crate) tracestate: String,
-    pub(crate) head: RequestHead,
+    pub(crate) head: KeptHead,
     /// The start of the response in nanoseconds since 1970. Zero without a response, and for a request that cannot
-    /// stay open ([`RequestHead::may_stay_open`]).
+    /// stay open ([`KeptHead::may_stay_open`]).
     pub(crate) response_start: u64,
     /// The gRPC status in the response's trailers.
     pub(crate) grpc_status: Option<GrpcStatus>,
@@ -78,7 +79,7 @@ impl Request {
                 .exporter
                 .as_ref()
                 .is_some_and(|exporter| exporter.is_export(parts.method, parts.path, head.user_agent)),
-            head: head.to_redacted(config.query, &config.request_headers),
+            head: KeptHead::new(&head, config.query, &config.request_headers),
             response_start: 0,
             grpc_status: None,
         }

@@ -14,6 +14,9 @@ const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 /// Returns the letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
 pub(crate) fn letters(mask: u64) -> String {
     let mut text = String::new();
+    if mask == 0 {
+        return text; // of nearly every request
+    }
     for (bit, letters) in LETTERS.into_iter().enumerate() {
         if mask >> bit & 1 == 1 {
             if !text.is_empty() {

@@ -1,41 +1,37 @@
 //! `make bench`: the cost of the filter beside that of Envoy's own tracers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use logtracer_bench::filter::{self, Cost, Effort, Instructions};
-use logtracer_harness::Error;
+use logtracer_bench::chart::Chart;
+use logtracer_bench::document;
+use logtracer_bench::filter::{Effort, growth, memory, report, time};
+use logtracer_harness::{Error, Result};
 
-/// Measures the CPU time of Envoy for a request: plain, with its own tracers, and with the filter
+/// Measures what Envoy needs for a request: plain, with its own tracers, and with the filter in both shells. Prints the
+/// tables of docs/capacity.md, and writes them and its curves to the folder of the documents
 #[derive(Parser)]
 struct Options {
     /// Requests to each Envoy in each round
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 500)]
     requests: u64,
     /// Rounds; the result is their median
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 60)]
     rounds: usize,
-    /// Requests to each Envoy while its instructions are counted, which is slow
-    #[arg(long, default_value_t = 400)]
+    /// Requests to each Envoy while its instructions are counted, which is slow: a multiple of 512
+    #[arg(long, default_value_t = 512)]
     counted_requests: u64,
     /// The module of an empty filter
     #[arg(long, default_value = "build/empty-filter.wasm")]
     empty_filter: PathBuf,
+    /// The folder of capacity.md and images/
+    #[arg(long, default_value = "docs")]
+    docs: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let effort = Effort { requests: options.requests, rounds: options.rounds };
-    let progress = |round| eprintln!("bench: round {} of {}", round + 1, options.rounds);
-    let empty_filter = options.empty_filter.canonicalize().unwrap_or(options.empty_filter.clone());
-    let run = || {
-        report(&filter::run(effort, &empty_filter, progress)?);
-        eprintln!("bench: counting instructions");
-        report_instructions(&filter::count(options.counted_requests, &empty_filter)?);
-        Ok::<_, Error>(())
-    };
-    match run() {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -44,46 +40,49 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the report is the output of this program")]
-fn report(costs: &[Cost]) {
-    let share = Share::of(costs.iter().map(|cost| (cost.name, cost.micros)));
-    println!("CPU time of Envoy for a request, in µs (user and system)\n");
-    println!("{:<34}{:>10}{:>12}{:>26}", "", "all", "over plain", "of OpenTelemetry's share");
-    for Cost { name, micros } in costs {
-        println!("{name:<34}{micros:>10.1}{:>12.1}{:>26.2}", micros - share.plain, share.share(*micros));
-    }
-    println!("\ngoal for all of the filter: 0.30 of OpenTelemetry's share");
+fn run(options: &Options) -> Result<()> {
+    let empty_filter = options.empty_filter.canonicalize().unwrap_or(options.empty_filter.clone());
+    let Options { requests, rounds, counted_requests, .. } = *options;
+    let effort = Effort { requests, rounds, counted_requests, empty_filter };
+    // The curves have more points than the tables, and need fewer rounds.
+    let short = Effort { requests: (requests / 2).max(64), rounds: (rounds / 2).max(1), ..effort.clone() };
+
+    let [busy, idle] = time::measure(&effort, |traffic, round| {
+        eprintln!("bench: time, {traffic:?}, round {} of {rounds}", round + 1);
+    })?;
+    eprintln!("bench: memory");
+    let memory = memory::measure(&effort)?;
+    let by_connections = growth::connections(&short, |number| eprintln!("bench: {number} connections"))?;
+    let by_workers = growth::workers(&short, |number| eprintln!("bench: {number} workers"))?;
+    let counted = growth::count(&effort, |setup| eprintln!("bench: instructions, {}", setup.name()))?;
+
+    let [busy_counts, idle_counts] = counted.counts;
+    let tables = [
+        ("busy", report::costs(&busy, &busy_counts)),
+        ("idle", report::costs(&idle, &idle_counts)),
+        ("goals", report::goals(&busy, &busy_counts)),
+        ("memory", report::memory(&memory)),
+        ("files", report::files(&memory::files()?)),
+    ];
+    print(&tables);
+    document::update(&options.docs.join("capacity.md"), &tables)?;
+    let images = options.docs.join("images");
+    std::fs::create_dir_all(&images).map_err(Error::when(images.display()))?;
+    write(&images, "cost-by-connections.svg", &by_connections)?;
+    write(&images, "cost-by-workers.svg", &by_workers)?;
+    write(&images, "cost-by-headers.svg", &counted.headers)
 }
 
 #[allow(clippy::print_stdout, reason = "the report is the output of this program")]
-fn report_instructions(counts: &[Instructions]) {
-    let share = Share::of(counts.iter().map(|count| (count.name, count.all)));
-    println!("\nInstructions of Envoy for a request, by callgrind\n");
-    println!(
-        "{:<34}{:>10}{:>12}{:>26}{:>12}",
-        "", "all", "over plain", "of OpenTelemetry's share", "in wasm"
-    );
-    for Instructions { name, all, module } in counts {
-        let (over, share) = (all - share.plain, share.share(*all));
-        println!("{name:<34}{all:>10.0}{over:>12.0}{share:>26.2}{module:>12.0}");
+fn print(tables: &[(&str, String)]) {
+    for (name, table) in tables {
+        println!("{name}\n\n{table}");
     }
 }
 
-/// The costs to compare with: of plain Envoy, and of the OpenTelemetry tracer with a JSON log over plain Envoy.
-struct Share {
-    plain: f64,
-    tracer: f64,
-}
-
-impl Share {
-    fn of(costs: impl Iterator<Item = (&'static str, f64)> + Clone) -> Self {
-        let cost_of =
-            |wanted: &str| costs.clone().find(|(name, _)| name.starts_with(wanted)).map(|(_, cost)| cost);
-        let plain = cost_of("plain").unwrap_or(f64::NAN);
-        Self { plain, tracer: cost_of("OpenTelemetry").unwrap_or(f64::NAN) - plain }
-    }
-
-    fn share(&self, cost: f64) -> f64 {
-        (cost - self.plain) / self.tracer
-    }
+fn write(images: &Path, name: &str, chart: &Chart) -> Result<()> {
+    let path = images.join(name);
+    std::fs::write(&path, chart.to_svg()).map_err(Error::when(path.display()))?;
+    eprintln!("bench: wrote {}", path.display());
+    Ok(())
 }

@@ -1,55 +1,97 @@
 //! The instructions of Envoy for a request, counted by valgrind's callgrind.
 //!
 //! This is slow, but the result does not depend on other work of the machine. It also separates Envoy's own code from
-//! that of the WebAssembly module, which V8 generates at run time.
+//! the filter's: the native module, or the code that V8 generates from a WebAssembly module. The filter sends full batches
+//! of spans, as it does in an Envoy with many requests; their number of requests must therefore be a multiple of 512.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use logtracer_harness::envoy::Envoy;
 use logtracer_harness::{Error, Result, ports, wait};
 
-use super::Setup;
+use super::profile::{self, Counts};
+use super::setup::Surroundings;
+use super::{Effort, Setup};
 use crate::folder;
-use crate::h2load::{self, CONNECTIONS};
+use crate::h2load::Load;
 use crate::service::Service;
 
 /// The instructions of one set-up for a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Instructions {
-    /// The name of the set-up.
-    pub name: &'static str,
+    /// The set-up.
+    pub setup: Setup,
     /// All instructions.
     pub all: f64,
-    /// Those of the WebAssembly module, without the functions that it calls.
-    pub module: f64,
+    /// Those of the filter's own code, without the functions that it calls.
+    pub filter: f64,
 }
 
-/// Counts the instructions of `requests` requests to each set-up, one set-up after the other.
-pub fn count(requests: u64, empty_filter: &Path) -> Result<Vec<Instructions>> {
+/// A set-up and the instructions of one of its requests with each load.
+pub(super) type Row = (Setup, Vec<Instructions>);
+
+/// Counts the instructions of every set-up with each load that it has. Calls `progress` before each set-up.
+pub(super) fn count(
+    effort: &Effort,
+    loads: impl Fn(Setup) -> Vec<Load> + Sync,
+    progress: impl Fn(Setup) + Sync,
+) -> Result<Vec<Row>> {
+    const AT_ONCE: usize = 2;
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let service = Service::start(dir.path())?;
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<()> {
+        while let Some(setup) = Setup::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            progress(*setup);
+            let dir = folder(dir.path(), &format!("{setup:?}"))?;
+            let counts = of_setup(*setup, &loads(*setup), &service, effort, &dir)?;
+            rows.lock().map_err(Error::when("another thread"))?.push((*setup, counts));
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::new("a thread panicked".to_owned())))
+        })
+    })?;
+    let mut rows = rows.into_inner().map_err(Error::when("another thread"))?;
+    rows.sort_by_key(|(setup, _)| Setup::ALL.iter().position(|other| other == setup));
+    Ok(rows)
+}
 
+fn of_setup(
+    setup: Setup,
+    loads: &[Load],
+    service: &Service,
+    effort: &Effort,
+    dir: &Path,
+) -> Result<Vec<Instructions>> {
+    let requests = effort.counted_requests;
+    let (port, admin) = (ports::reserve()?, ports::reserve()?);
+    // Envoy is some fifty times slower under callgrind. A flush in each second would be far more of its work.
+    let around =
+        Surroundings { flush_interval: "60s", ..Surroundings::new(service.port, &effort.empty_filter) };
+    let config = setup.configuration(port, admin, &around)?;
+    let profile = dir.join("callgrind");
+    let envoy = Envoy::start_under(callgrind(&profile), &config, admin, dir)?;
+    // The filter sends a batch in the middle of each load, and not at its end, where it might not be counted.
+    Load::of(1).send(port, requests / 2)?;
     let mut counts = Vec::new();
-    for setup in Setup::ALL {
-        let (port, admin) = (ports::reserve()?, ports::reserve()?);
-        let config = setup.configuration(port, admin, service.port, empty_filter)?;
-        let dir = folder(dir.path(), &format!("{setup:?}"))?;
-        let profile = dir.join("callgrind");
-        let envoy = Envoy::start_under(callgrind(&profile), &config, admin, &dir)?;
-        h2load::send(port, CONNECTIONS, requests)?; // warm up: connections, caches, compiled code
+    for (number, load) in (1..).zip(loads) {
+        load.send(port, requests)?; // connections, caches, compiled code, and a number of full batches
         control(&envoy, "--instr=on")?;
-        h2load::send(port, CONNECTIONS, requests)?;
+        load.send(port, requests)?;
         control(&envoy, "--instr=off")?;
-        control(&envoy, "--dump")?;
+        control(&envoy, "--dump")?; // and start again at zero
         // callgrind appends a number to the name of the file.
-        let dump = profile.with_extension("1");
-        let (all, module) = wait::try_until("callgrind's dump", || read(&dump))?;
+        let dump = profile.with_extension(format!("{number}"));
+        let Counts { all, filter } = wait::try_until("callgrind's dump", || profile::read(&dump))?;
         let of_one = |instructions: u64| instructions as f64 / requests as f64;
-        counts.push(Instructions { name: setup.name(), all: of_one(all), module: of_one(module) });
+        counts.push(Instructions { setup, all: of_one(all), filter: of_one(filter) });
     }
     Ok(counts)
 }
@@ -70,65 +112,4 @@ fn control(envoy: &Envoy, what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("callgrind_control {what}: {}", String::from_utf8_lossy(&output.stdout))))
-}
-
-/// Reads a profile: all instructions, and those of WebAssembly. Returns `None` if the profile is not complete.
-///
-/// <https://valgrind.org/docs/manual/cl-format.html>
-fn read(profile: &Path) -> Result<Option<(u64, u64)>> {
-    let Ok(file) = File::open(profile) else { return Ok(None) };
-    let (mut all, mut module) = (0, 0);
-    let mut generated = HashSet::new();
-    let (mut is_generated, mut is_call) = (false, false);
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(Error::when(profile.display()))?;
-        if let Some(function) = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn=")) {
-            // The name follows the number only at its first occurrence.
-            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
-            if is_generated_code(name) {
-                generated.insert(number.to_owned());
-            }
-            if line.starts_with('f') {
-                is_generated = generated.contains(number);
-            }
-        } else if line.starts_with("calls=") {
-            // The next line is the cost of the callee, which has its own lines too.
-            is_call = true;
-        } else if line.starts_with("totals:") {
-            return Ok(Some((all, module)));
-        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-            let cost = line.rsplit(' ').next().and_then(|cost| cost.parse::<u64>().ok()).unwrap_or(0);
-            if !std::mem::take(&mut is_call) {
-                all += cost;
-                module += if is_generated { cost } else { 0 };
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Reports whether V8 generated a function: it has an address instead of a name, far from the addresses at which
-/// valgrind loads a program.
-fn is_generated_code(function: &str) -> bool {
-    const FAR: u64 = 1 << 32;
-    let address = function.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    address.is_some_and(|address| address >= FAR)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profile_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let profile = dir.path().join("callgrind.1");
-        let text = "version: 1\npositions: line\nevents: Ir\n\nob=(1) /usr/bin/envoy\nfn=(1) main\n12 100\n+3 20\n\
-            cob=(2) ???\ncfn=(2) 0x0000123456789abc\ncalls=2 0 \n* 4000\n\nfn=(3) 0x0000000005b50830\n0 7\n\
-            ob=(2)\nfn=(2)\n0 3000\ncfn=(3)\ncalls=1 0 \n0 7\n0 1000\nob=(1)\nfn=(1)\n* 3\n";
-        std::fs::write(&profile, text).unwrap();
-        assert_eq!(read(&profile).unwrap(), None, "the end is missing");
-        std::fs::write(&profile, format!("{text}\ntotals: 4130\n")).unwrap();
-        assert_eq!(read(&profile).unwrap(), Some((4130, 4000)));
-    }
 }

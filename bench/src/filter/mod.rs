@@ -1,78 +1,68 @@
-//! The CPU time of Envoy for a request, plain and with each of the features that are compared.
+//! What Envoy needs for a request, plain and with each of the features that are compared.
 //!
 //! ```text
 //! h2load ──► Envoy (one for each set-up) ──► one Envoy as service and collector
 //! ```
 //!
-//! All Envoys run at once and get their load in turns, in many short rounds, so that other work of the machine affects
-//! all alike. The kernel reports the CPU time of the Envoy under load. Only the ratios are comparable between machines.
-//! At the end each Envoy must have written its lines and sent its spans.
+//! - [`time`]: CPU time, in many short rounds;
+//! - [`instructions`]: counted by callgrind, which is slow, but does not depend on other work of the machine;
+//! - [`memory`]: resident memory after a load, and the sizes of the files;
+//! - [`growth`]: how the cost grows with connections, workers and headers, as curves;
+//! - [`report`]: the tables.
+//!
+//! Only ratios and numbers of instructions are comparable between machines. At the end each Envoy must have written its
+//! lines and sent its spans.
 
 mod cpu;
-mod instructions;
+mod fleet;
+pub mod growth;
+pub mod instructions;
+pub mod memory;
+mod profile;
+pub mod report;
 pub(crate) mod setup;
+pub mod time;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use logtracer_harness::envoy::Envoy;
-use logtracer_harness::{Error, Result, ports};
-
-use crate::h2load::{self, CONNECTIONS};
-use crate::service::Service;
-use crate::{folder, median};
-pub use instructions::{Instructions, count};
-use setup::Setup;
+use crate::h2load::Load;
+pub use setup::{Setup, Work};
 
 /// The amount of load.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Effort {
     /// Requests to each Envoy in each round.
     pub requests: u64,
-    /// Rounds; the result is their median.
+    /// Rounds; a result is their median.
     pub rounds: usize,
+    /// Requests to each Envoy while its instructions are counted.
+    pub counted_requests: u64,
+    /// The module of an empty filter.
+    pub empty_filter: PathBuf,
 }
 
-/// The cost of one set-up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cost {
-    /// The name of the set-up.
-    pub name: &'static str,
-    /// CPU time of a request in microseconds.
-    pub micros: f64,
+/// A load of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// An Envoy that serves many requests at a time.
+    Busy,
+    /// An Envoy that is woken for each request.
+    Idle,
 }
 
-struct Bench {
-    setup: Setup,
-    envoy: Envoy,
-    port: u16,
-    rounds: Vec<f64>,
-}
+impl Traffic {
+    /// Every load.
+    pub const ALL: [Traffic; 2] = [Traffic::Busy, Traffic::Idle];
 
-/// Measures every set-up. Calls `progress` before each round.
-pub fn run(effort: Effort, empty_filter: &Path, mut progress: impl FnMut(usize)) -> Result<Vec<Cost>> {
-    let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
-    let service = Service::start(dir.path())?;
-
-    let mut benches = Vec::new();
-    for setup in Setup::ALL {
-        let (port, admin) = (ports::reserve()?, ports::reserve()?);
-        let config = setup.configuration(port, admin, service.port, empty_filter)?;
-        let envoy = Envoy::start(&config, admin, &folder(dir.path(), &format!("{setup:?}"))?)?;
-        h2load::send(port, CONNECTIONS, effort.requests)?; // warm up: connections, caches, compiled code
-        benches.push(Bench { setup, envoy, port, rounds: Vec::new() });
-    }
-    for round in 0..effort.rounds {
-        progress(round);
-        for bench in &mut benches {
-            let before = cpu::nanos(bench.envoy.id())?;
-            h2load::send(bench.port, CONNECTIONS, effort.requests)?;
-            let spent = cpu::nanos(bench.envoy.id())? - before;
-            bench.rounds.push(spent as f64 / 1e3 / effort.requests as f64);
+    /// The number of connections, each of which has one request at a time.
+    pub const fn connections(self) -> u16 {
+        match self {
+            Traffic::Busy => 16,
+            Traffic::Idle => 1,
         }
     }
-    let requests = effort.requests * (effort.rounds as u64 + 1);
-    for bench in &benches {
-        bench.setup.check(&bench.envoy, requests)?;
+
+    pub(crate) const fn load(self) -> Load {
+        Load::of(self.connections())
     }
-    Ok(benches.iter().map(|bench| Cost { name: bench.setup.name(), micros: median(&bench.rounds) }).collect())
 }

@@ -98,14 +98,16 @@ impl HttpRequest<'_> {
 fn write_seconds(out: &mut Vec<u8>, duration: Duration) {
     out.push(b'"');
     decimal::write(out, duration.as_secs());
-    let mut nanos = duration.subsec_nanos();
+    let nanos = duration.subsec_nanos();
     if nanos > 0 {
-        let mut places = 9;
-        while nanos % 10 == 0 {
-            nanos /= 10;
-            places -= 1;
+        // The digits behind a leading one have all nine places.
+        let digits = decimal::Digits::of(u64::from(1_000_000_000 + nanos));
+        let mut places = digits.as_bytes().get(1..).unwrap_or_default();
+        while let [rest @ .., b'0'] = places {
+            places = rest;
         }
-        json::formatted(out, format_args!(".{nanos:0places$}"));
+        out.push(b'.');
+        out.extend_from_slice(places);
     }
     out.extend_from_slice(b"s\"");
 }

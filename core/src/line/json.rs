@@ -56,6 +56,13 @@ impl Text<'_> {
 
     /// Appends bytes. Each sequence that is not UTF-8 becomes U+FFFD.
     pub fn push_bytes(&mut self, bytes: &[u8]) {
+        // Most texts are of this kind, and validating UTF-8 costs more than writing them.
+        let is_plain = bytes.is_ascii() && first_to_escape(bytes).is_none();
+        if is_plain && bytes.len() <= self.free_bytes && !self.is_truncated {
+            self.out.extend_from_slice(bytes);
+            self.free_bytes -= bytes.len();
+            return;
+        }
         if let Ok(text) = core::str::from_utf8(bytes) {
             return self.push(text);
         }

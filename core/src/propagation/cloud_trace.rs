@@ -10,8 +10,6 @@
 //!
 //! <https://cloud.google.com/trace/docs/trace-context#legacy-http-header>
 
-use core::fmt::Write as _;
-
 use super::text::Buffer;
 use super::{Found, Header, TraceHeaders};
 use crate::decimal;
@@ -67,7 +65,8 @@ fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 pub(super) fn inject(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
     let mut value = Buffer::<57>::new(); // 32 + 1 + 20 digits + ";o=1"
     value.push(&context.trace_id.to_hex());
-    let _ = write!(value, "/{}", context.span_id.get());
+    value.push("/");
+    value.push(decimal::Digits::of(context.span_id.get()).as_str());
     match context.sampling {
         Sampling::Accept | Sampling::Debug => value.push(";o=1"),
         Sampling::Deny => value.push(";o=0"),

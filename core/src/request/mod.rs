@@ -25,6 +25,7 @@ pub use routes::{HostPattern, Routes};
 use core::fmt;
 use core::time::Duration;
 
+use crate::decimal::Digits;
 use crate::line::HttpRequest;
 use crate::lossy;
 
@@ -119,14 +120,15 @@ impl<'a> Exchange<'a> {
     pub fn write_message(&self, out: &mut impl fmt::Write) {
         if let Outcome::Grpc { code, .. } = self.outcome {
             write_lossy(out, self.path());
-            write(out, format_args!(" - {}", grpc::name(code)));
+            write(out, " - ");
+            write(out, grpc::name(code));
             self.write_grpc_message(out);
             return;
         }
         // A request that is not HTTP has neither.
         for part in [self.method, self.url].into_iter().filter(|part| !part.is_empty()) {
             write_lossy(out, part);
-            write(out, format_args!(" - "));
+            write(out, " - ");
         }
         self.write_status(out);
         self.write_incomplete(out);
@@ -135,34 +137,43 @@ impl<'a> Exchange<'a> {
     /// Writes ` - incomplete response`, unless the response is complete.
     pub fn write_incomplete(&self, out: &mut impl fmt::Write) {
         if let Outcome::Incomplete { .. } = self.outcome {
-            write(out, format_args!(" - incomplete response"));
+            write(out, " - incomplete response");
         }
     }
 
     /// Writes ` - <grpc-message>`, unless it is empty.
     pub fn write_grpc_message(&self, out: &mut impl fmt::Write) {
         if !self.grpc_message.is_empty() {
-            write(out, format_args!(" - "));
+            write(out, " - ");
             write_lossy(out, self.grpc_message);
         }
     }
 
     /// Writes `<status> <reason>`, or `no response`.
     pub fn write_status(&self, out: &mut impl fmt::Write) {
-        match (self.outcome.status(), reason(self.outcome.status())) {
-            (0, _) => write(out, format_args!("no response")),
-            (status, Some(reason)) => write(out, format_args!("{status} {reason}")),
-            (status, None) => write(out, format_args!("{status}")),
+        match self.outcome.status() {
+            0 => write(out, "no response"),
+            status => {
+                write(out, Digits::of(status.into()).as_str());
+                if let Some(reason) = reason(status) {
+                    write(out, " ");
+                    write(out, reason);
+                }
+            }
         }
     }
 }
 
 /// Ignores errors: a writer with a limit marks a truncated text itself.
-fn write(out: &mut impl fmt::Write, text: fmt::Arguments<'_>) {
-    let _ = out.write_fmt(text);
+fn write(out: &mut impl fmt::Write, text: &str) {
+    let _ = out.write_str(text);
 }
 
 fn write_lossy(out: &mut impl fmt::Write, bytes: &[u8]) {
+    // Faster than the search for pieces, and nearly always enough.
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        return write(out, text);
+    }
     for piece in lossy::pieces(bytes) {
         let _ = out.write_str(piece);
     }

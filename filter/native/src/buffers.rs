@@ -1,5 +1,7 @@
 //! Bytes and header lines of Envoy, as slices and as copies.
 
+use std::cell::Cell;
+
 use logtracer_filter::host::{HeaderLines, HeadersOf};
 
 use crate::abi::{self, EnvoyBuffer, EnvoyHeader};
@@ -22,9 +24,16 @@ impl EnvoyBuffer {
 /// Copies of header lines, because Envoy's own end with the first change of a header.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    text: Vec<u8>,
-    /// The lengths of name and value of each line.
-    lengths: Vec<(usize, usize)>,
+    /// For each line the lengths of name and value, then both. One allocation, because every request has them.
+    bytes: Vec<u8>,
+}
+
+/// The bytes of a length.
+const LENGTH: usize = size_of::<u32>();
+
+thread_local! {
+    /// The lines of Envoy while they are copied.
+    static HEADERS: Cell<Vec<EnvoyHeader>> = const { Cell::new(Vec::new()) };
 }
 
 impl Lines {
@@ -35,29 +44,42 @@ impl Lines {
     /// `fill` writes lines to the start of an array of `size` elements, or returns false. Their bytes are readable
     /// until this function returns.
     pub(crate) unsafe fn copy(size: usize, fill: impl FnOnce(*mut EnvoyHeader) -> bool) -> Self {
-        let mut headers = vec![EnvoyHeader::EMPTY; size];
-        if size == 0 || !fill(headers.as_mut_ptr()) {
-            return Self::default();
+        let mut headers = HEADERS.take();
+        headers.clear();
+        headers.resize(size, EnvoyHeader::EMPTY);
+        let mut lines = Self::default();
+        if size > 0 && fill(headers.as_mut_ptr()) {
+            let bytes = headers.iter().map(|header| 2 * LENGTH + header.key.length + header.value.length);
+            lines.bytes.reserve_exact(bytes.sum());
+            for header in &headers {
+                // SAFETY: Envoy filled the elements; those that it did not are empty.
+                let (name, value) = unsafe { (header.key.as_slice(), header.value.as_slice()) };
+                lines.push(name, value);
+            }
         }
-        // SAFETY: Envoy filled the elements; those that it did not are empty.
-        let slices = headers.iter().map(|header| unsafe { (header.key.as_slice(), header.value.as_slice()) });
-        let bytes = slices.clone().map(|(name, value)| name.len() + value.len()).sum();
-        let mut lines = Self { text: Vec::with_capacity(bytes), lengths: Vec::with_capacity(size) };
-        for (name, value) in slices {
-            lines.text.extend_from_slice(name);
-            lines.text.extend_from_slice(value);
-            lines.lengths.push((name.len(), value.len()));
-        }
+        HEADERS.set(headers);
         lines
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        // Envoy's own limit for all headers is below 8 MiB.
+        let length = |text: &[u8]| u32::try_from(text.len());
+        let (Ok(name_length), Ok(value_length)) = (length(name), length(value)) else { return };
+        self.bytes.extend_from_slice(&name_length.to_ne_bytes());
+        self.bytes.extend_from_slice(&value_length.to_ne_bytes());
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
     }
 }
 
 impl HeaderLines for Lines {
     fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.text.as_slice();
-        self.lengths.iter().map_while(move |(name, value)| {
-            let (name, after) = rest.split_at_checked(*name)?;
-            let (value, after) = after.split_at_checked(*value)?;
+        let mut rest = self.bytes.as_slice();
+        core::iter::from_fn(move || {
+            let (name, after) = rest.split_first_chunk::<LENGTH>()?;
+            let (value, after) = after.split_first_chunk::<LENGTH>()?;
+            let (name, after) = after.split_at_checked(u32::from_ne_bytes(*name) as usize)?;
+            let (value, after) = after.split_at_checked(u32::from_ne_bytes(*value) as usize)?;
             rest = after;
             Some((name, value))
         })

@@ -161,8 +161,12 @@ fn command(config: &str, dir: &Path) -> Result<Command> {
     let file = dir.join("envoy.yaml");
     std::fs::write(&file, config).map_err(Error::when(file.display()))?;
     let mut command = Command::new(program()?);
-    if shell::shell() == Shell::Native {
-        command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", shell::native_folder()?);
+    match shell::native_folder() {
+        Ok(folder) => {
+            command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", folder);
+        }
+        Err(error) if shell::shell() == Shell::Native => return Err(error),
+        Err(_) => {} // not built, and not needed
     }
     command.args(["--disable-hot-restart", "--log-level", "warning", "--config-path"]).arg(file);
     Ok(command)

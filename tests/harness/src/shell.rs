@@ -1,7 +1,7 @@
 //! The shell of the filter that the tests run: `LOGTRACER_SHELL` is `wasm` (the default) or `native`.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,16 @@ pub enum Shell {
     Wasm,
     /// The dynamic module of Envoy.
     Native,
+}
+
+impl Shell {
+    /// Returns the prefix of the filter's metrics in Envoy.
+    pub const fn metric_prefix(self) -> &'static str {
+        match self {
+            Shell::Wasm => "wasmcustom.",
+            Shell::Native => "dynamicmodulescustom.",
+        }
+    }
 }
 
 thread_local! {
@@ -44,10 +54,7 @@ pub fn metric(name: &str) -> String {
 
 /// Returns the prefix of the filter's metrics in Envoy.
 pub fn metric_prefix() -> &'static str {
-    match shell() {
-        Shell::Wasm => "wasmcustom.",
-        Shell::Native => "dynamicmodulescustom.",
-    }
+    shell().metric_prefix()
 }
 
 /// Returns the prefix of the filter's metrics in the format of Prometheus.
@@ -58,14 +65,20 @@ pub fn prometheus_prefix() -> &'static str {
     }
 }
 
-/// Returns the folder of the native module: that of `LOGTRACER_NATIVE`, else of the one that `make native` builds.
-pub fn native_folder() -> Result<PathBuf> {
+/// Returns the path of the native module: `LOGTRACER_NATIVE`, else the one that `make native` builds.
+pub fn native_library() -> Result<PathBuf> {
     let path = std::env::var_os("LOGTRACER_NATIVE")
         .map_or_else(|| envoy::root().join("build/liblogtracer.so"), PathBuf::from);
-    match path.parent() {
-        Some(folder) if path.is_file() => Ok(folder.to_owned()),
-        _ => Err(Error::new(format!("no native module at {}; run `make native`", path.display()))),
+    if path.is_file() {
+        return Ok(path);
     }
+    Err(Error::new(format!("no native module at {}; run `make native`", path.display())))
+}
+
+/// Returns the folder of the native module, in which Envoy looks for it.
+pub(crate) fn native_folder() -> Result<PathBuf> {
+    let library = native_library()?;
+    Ok(library.parent().map_or_else(PathBuf::new, Path::to_owned))
 }
 
 /// Returns the configuration of the native module that Envoy loads.
