@@ -85,8 +85,7 @@ fn the_comparison_has_the_figures_of_capacity() {
     let (capacity, comparison) = (pages::page("docs/capacity.md"), pages::page("docs/comparison.md"));
     let filter = rows_after(&capacity, "| | all | over plain |");
     let column = |name: &str, index: usize| cell(&filter, name, index);
-    let set_ups =
-        ["wasm: context, line, span", "OpenTelemetry tracer, JSON log", "Zipkin tracer, JSON log"];
+    let set_ups = ["wasm: context, line, span", "OpenTelemetry tracer, JSON log", "Zipkin tracer, JSON log"];
     let in_proxy = rows_after(&comparison, "| | logtracer | OpenTelemetry tracer");
     for (column_there, name) in (1..).zip(set_ups) {
         assert_eq!(cell(&in_proxy, "CPU over plain Envoy, µs a request", column_there), column(name, 2));

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{image, read, run};
 
 fn module() -> PathBuf {
-    shell::native_folder().unwrap().join("liblogtracer.so")
+    shell::native_library().unwrap()
 }
 
 /// Runs `scripts/native-check`, and returns its stderr if it fails.

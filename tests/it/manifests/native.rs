@@ -126,7 +126,7 @@ fn envoy_runs_the_native_module_as_envoy_gateway_configures_it() {
     let manager = manager(&mut config);
     manager["access_log"] = patch["value"].clone();
     let name = "envoy.filters.http.dynamic_modules/envoyextensionpolicy/default/logtracer/dynamic-module/0";
-    let file = shell::native_folder().unwrap().join("liblogtracer.so");
+    let file = shell::native_library().unwrap();
     manager["http_filters"][0] = json!({ "name": name, "disabled": true, "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
         "dynamic_module_config": { "module": { "local": { "filename": file } }, "do_not_close": known["doNotClose"] },
