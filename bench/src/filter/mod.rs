@@ -17,6 +17,7 @@ mod cpu;
 mod fleet;
 pub mod growth;
 pub mod instructions;
+pub mod memcheck;
 pub mod memory;
 mod profile;
 pub mod report;
