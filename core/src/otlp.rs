@@ -181,19 +181,25 @@ pub fn write_request(
     scope: InstrumentationScope<'_>,
     spans: &[u8],
 ) {
-    out.reserve(spans.len() + 256);
-    message(out, request::RESOURCE_SPANS, |out| {
-        message(out, resource_spans::RESOURCE, |out| {
-            resource(&mut Attributes { out, field: resource::ATTRIBUTES });
-        });
-        message(out, resource_spans::SCOPE_SPANS, |out| {
-            message(out, scope_spans::SCOPE, |out| {
-                bytes(out, scope::NAME, scope.name.as_bytes());
-                bytes(out, scope::VERSION, scope.version.as_bytes());
-            });
-            out.extend_from_slice(spans);
-        });
+    // The lengths precede the spans. They are calculated, because spans are too many to move.
+    let mut head = Vec::new();
+    message(&mut head, resource_spans::RESOURCE, |out| {
+        resource(&mut Attributes { out, field: resource::ATTRIBUTES });
     });
+    let mut scope_head = Vec::new();
+    message(&mut scope_head, scope_spans::SCOPE, |out| {
+        bytes(out, scope::NAME, scope.name.as_bytes());
+        bytes(out, scope::VERSION, scope.version.as_bytes());
+    });
+    tag(&mut head, resource_spans::SCOPE_SPANS, wire::LENGTH_DELIMITED);
+    varint(&mut head, (scope_head.len() + spans.len()) as u64);
+    head.extend_from_slice(&scope_head);
+
+    out.reserve(16 + head.len() + spans.len());
+    tag(out, request::RESOURCE_SPANS, wire::LENGTH_DELIMITED);
+    varint(out, (head.len() + spans.len()) as u64);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(spans);
 }
 
 /// Returns the number of rejected spans in an `ExportTraceServiceResponse`, and 0 for any other body.

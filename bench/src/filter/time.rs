@@ -58,25 +58,24 @@ pub(super) fn rounds(
     Ok(costs(&rounds))
 }
 
-/// Returns the costs from the microseconds of each set-up in each round.
-fn costs(rounds: &[Vec<(Setup, f64)>]) -> Vec<Cost> {
-    let setups = rounds.first().into_iter().flatten().map(|(setup, _)| *setup);
-    let micros = |round: &[(Setup, f64)], wanted: Setup| {
+/// The microseconds of each set-up in one round.
+type Round = Vec<(Setup, f64)>;
+
+/// Returns the costs of each set-up.
+fn costs(rounds: &[Round]) -> Vec<Cost> {
+    let micros = |round: &Round, wanted: Setup| {
         round.iter().find(|(setup, _)| *setup == wanted).map_or(f64::NAN, |(_, micros)| *micros)
     };
-    let cost = |setup: Setup| {
-        let over_plain = |round: &[(Setup, f64)], of: Setup| micros(round, of) - micros(round, Setup::Plain);
-        let share = |round: &Vec<_>| over_plain(round, setup) / over_plain(round, Setup::OpenTelemetry);
-        let median = |value: &dyn Fn(&[(Setup, f64)]) -> f64| {
-            Spread::of(rounds.iter().map(|round| value(round))).median
-        };
-        Cost {
-            setup,
-            micros: median(&|round| micros(round, setup)),
-            over_plain: median(&|round| over_plain(round, setup)),
-            share: Spread::of(rounds.iter().map(share)),
-        }
+    let over_plain = |round: &Round, setup: Setup| micros(round, setup) - micros(round, Setup::Plain);
+    let share =
+        |round: &Round, setup: Setup| over_plain(round, setup) / over_plain(round, Setup::OpenTelemetry);
+    let cost = |setup: Setup| Cost {
+        setup,
+        micros: Spread::of(rounds.iter().map(|round| micros(round, setup))).median,
+        over_plain: Spread::of(rounds.iter().map(|round| over_plain(round, setup))).median,
+        share: Spread::of(rounds.iter().map(|round| share(round, setup))),
     };
+    let setups = rounds.first().into_iter().flatten().map(|(setup, _)| *setup);
     setups.map(cost).collect()
 }
 
