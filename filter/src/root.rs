@@ -151,6 +151,11 @@ impl Root {
         is_done
     }
 
+    /// Returns whether a stream has the state of this root, and may leave a span.
+    pub fn has_streams(&self) -> bool {
+        Arc::strong_count(&self.plugin) > 1
+    }
+
     /// Returns whether the configuration is not replaced.
     pub const fn is_active(&self) -> bool {
         !self.is_draining
@@ -182,7 +187,7 @@ impl Root {
         self.update_metrics(host);
     }
 
-    /// Leaves the spans that were buffered after [`Self::on_done`] to another root: this is the last callback.
+    /// Leaves the spans that were buffered after [`Self::on_done`] to another root.
     pub fn on_delete(&mut self, host: &impl RootHost) {
         self.leave_remaining(host);
         self.update_metrics(host);

@@ -8,63 +8,66 @@
 
 use core::cell::RefCell;
 use core::hash::{BuildHasherDefault, Hasher};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use logtracer_filter::{Root, Stream};
+use logtracer_filter::Stream;
 
-use crate::host::{self, WasmHost};
-use crate::{hostcalls, metric_ids, node};
+use crate::host::WasmHost;
+use crate::hostcalls;
+use crate::roots::Roots;
 
-/// The contexts of one worker: roots (one for each plugin configuration) and streams (one for each request).
+/// The roots (one for each plugin configuration) and the streams (one for each request) of one worker.
 ///
-/// Invariant: every callback ignores an unknown id; no callback fails.
+/// Envoy does not announce a stream: it starts with the first callback that needs it. `proxy_on_context_create` and
+/// `proxy_on_delete` would cost every request two more calls into the VM.
+///
+/// Invariant: no callback fails, whatever its id is.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
-    /// `None` until a root is configured.
-    roots: HashMap<u32, Option<(Root, WasmHost)>, BuildHasherDefault<IdHasher>>,
+    roots: Roots,
     streams: HashMap<u32, (Stream, WasmHost), BuildHasherDefault<IdHasher>>,
+    /// Streams that ended before Envoy logged them, as those of HTTP/3 do. The oldest come first.
+    unlogged: VecDeque<u32>,
 }
 
 impl Dispatcher {
-    fn create(&mut self, id: u32, root: u32) {
-        if root == 0 {
-            self.roots.insert(id, None);
-        } else if let Some(Some((root, host))) = self.roots.get(&root) {
-            self.streams.insert(id, (Stream::new(root.plugin()), host.clone()));
+    /// Starts the stream of a request. Returns `None` if no root is configured.
+    fn start(&self) -> Option<(Stream, WasmHost)> {
+        let (root, host) = self.roots.of_stream()?;
+        Some((Stream::new(root.plugin()), *host))
+    }
+
+    fn on_request_headers(&mut self, id: u32) {
+        if let Some(stream) = self.start() {
+            // A stream is only moved while it is small.
+            let (stream, host) = self.streams.entry(id).insert_entry(stream).into_mut();
+            stream.on_request_headers(host);
         }
     }
 
-    /// Returns false if the configuration is invalid.
-    fn configure(&mut self, id: u32) -> bool {
-        let host = WasmHost::new();
-        metric_ids::define();
-        let root = Root::configure(&host, &hostcalls::plugin_configuration(), node::read());
-        let is_valid = root.is_some();
-        self.roots.insert(id, root.map(|root| (root, host)));
-        is_valid
+    /// Ends a stream with its line and span. An earlier filter may have responded: then this is its only callback.
+    fn on_log(&mut self, id: u32) {
+        if let Some((stream, host)) = self.streams.get_mut(&id) {
+            stream.on_log(host);
+            self.streams.remove(&id);
+        } else if let Some((mut stream, host)) = self.start() {
+            stream.on_log(&host);
+        }
     }
 
-    /// Ends a root. Returns false if it waits for its callouts. The VM, and with it every callout, ends with its last
-    /// root: then nothing more can be delivered.
-    fn done(&mut self, id: u32) -> bool {
-        let is_active = |root: &Option<(Root, _)>| root.as_ref().is_some_and(|(root, _)| root.is_active());
-        let is_last = self.roots.iter().all(|(other, root)| *other == id || !is_active(root));
-        let Some(root) = self.roots.get_mut(&id) else { return true };
-        if !is_last {
-            return root.as_mut().is_none_or(|(root, host)| root.on_done(host));
+    /// Ends a root or a stream. Returns false for a root that waits for its callouts.
+    fn on_done(&mut self, id: u32) -> bool {
+        // In the filters of an upstream cluster, no stream is ever logged.
+        const MAX_UNLOGGED: usize = 1024;
+        if self.streams.contains_key(&id) {
+            self.unlogged.push_back(id);
+            if self.unlogged.len() > MAX_UNLOGGED
+                && let Some(oldest) = self.unlogged.pop_front()
+            {
+                self.streams.remove(&oldest);
+            }
         }
-        for (root, host) in self.roots.values_mut().flatten() {
-            root.on_end(host);
-        }
-        true
-    }
-
-    fn delete(&mut self, id: u32) {
-        if self.streams.remove(&id).is_none()
-            && let Some(Some((mut root, host))) = self.roots.remove(&id)
-        {
-            root.on_delete(&host);
-        }
+        self.roots.on_done(id)
     }
 }
 
@@ -101,14 +104,6 @@ fn with_dispatcher<R: Default>(run: impl FnOnce(&mut Dispatcher) -> R) -> R {
     })
 }
 
-fn with_root(id: u32, run: impl FnOnce(&mut Root, &WasmHost)) {
-    with_dispatcher(|dispatcher| {
-        if let Some(Some((root, host))) = dispatcher.roots.get_mut(&id) {
-            run(root, host);
-        }
-    });
-}
-
 fn with_stream(id: u32, run: impl FnOnce(&mut Stream, &WasmHost)) {
     with_dispatcher(|dispatcher| {
         if let Some((stream, host)) = dispatcher.streams.get_mut(&id) {
@@ -121,7 +116,7 @@ fn with_stream(id: u32, run: impl FnOnce(&mut Stream, &WasmHost)) {
 mod exports {
     #![allow(unsafe_code, reason = "Envoy finds the functions by their names")]
 
-    use super::{host, hostcalls, with_dispatcher, with_root, with_stream};
+    use super::{hostcalls, with_dispatcher, with_stream};
 
     /// Continue with the request: the filter never pauses one.
     const CONTINUE: u32 = 0;
@@ -136,18 +131,13 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
-    extern "C" fn proxy_on_context_create(id: u32, root: u32) {
-        with_dispatcher(|dispatcher| dispatcher.create(id, root));
-    }
-
-    #[unsafe(no_mangle)]
     extern "C" fn proxy_on_configure(root: u32, _size: usize) -> u32 {
-        with_dispatcher(|dispatcher| dispatcher.configure(root)).into()
+        with_dispatcher(|dispatcher| dispatcher.roots.configure(root)).into()
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_tick(root: u32) {
-        with_root(root, |root, host| root.on_tick(host));
+        with_dispatcher(|dispatcher| dispatcher.roots.on_tick(root));
     }
 
     #[unsafe(no_mangle)]
@@ -158,17 +148,12 @@ mod exports {
         body_size: usize,
         _trailers: usize,
     ) {
-        with_root(root, |root, host| {
-            let response = host::export_response(headers > 0, body_size);
-            if root.on_response(host, token, response.as_ref()) {
-                hostcalls::done();
-            }
-        });
+        with_dispatcher(|dispatcher| dispatcher.roots.on_response(root, token, headers > 0, body_size));
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _end_of_stream: u32) -> u32 {
-        with_stream(stream, |stream, host| stream.on_request_headers(host));
+        with_dispatcher(|dispatcher| dispatcher.on_request_headers(stream));
         CONTINUE
     }
 
@@ -186,17 +171,12 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_log(stream: u32) {
-        with_stream(stream, |stream, host| stream.on_log(host));
+        with_dispatcher(|dispatcher| dispatcher.on_log(stream));
     }
 
     /// A stream is done at once. A root may need time to send its spans.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_done(id: u32) -> u32 {
-        with_dispatcher(|dispatcher| dispatcher.done(id)).into()
-    }
-
-    #[unsafe(no_mangle)]
-    extern "C" fn proxy_on_delete(id: u32) {
-        with_dispatcher(|dispatcher| dispatcher.delete(id));
+        with_dispatcher(|dispatcher| dispatcher.on_done(id)).into()
     }
 }

@@ -1,7 +1,6 @@
 //! [`WasmHost`]: the operations of a host, as host calls.
 
 use core::time::Duration;
-use std::rc::Rc;
 
 use logtracer_filter::host::{
     ExportRequest, ExportResponse, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost,
@@ -14,16 +13,23 @@ use crate::hostcalls::{self, Expression, MapType};
 use crate::{metric_ids, properties};
 
 /// The host of a root and of its streams.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct WasmHost {
     /// Reads all properties of a request in one host call; `None` if the host does not support that.
-    properties: Option<Rc<Expression>>,
+    properties: Option<Expression>,
+    /// The id of the root, which only its own streams can read.
+    root: Option<Expression>,
 }
 
 impl WasmHost {
     /// Creates the host in a callback of the root.
-    pub(crate) fn new() -> Self {
-        Self { properties: properties::expression().map(Rc::new) }
+    pub(crate) fn new(root: u32) -> Self {
+        Self { properties: properties::expression(), root: Expression::new(&root.to_string()) }
+    }
+
+    /// Returns the id of the root of the stream whose callback runs.
+    pub(crate) fn root_of_stream(&self) -> Option<u32> {
+        u32::try_from(hostcalls::number(&self.root?.evaluate()?)?).ok()
     }
 }
 
@@ -79,7 +85,7 @@ impl ForwardingHost for WasmHost {
 
 impl LogHost for WasmHost {
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R {
-        properties::read(self.properties.as_deref(), run)
+        properties::read(self.properties, run)
     }
 
     fn code_details(&self) -> Vec<u8> {

@@ -237,7 +237,7 @@ pub(crate) fn set_property(name: &str, value: &[u8]) {
 /// An expression of the Common Expression Language, compiled by the host for the current root.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Expression {
     token: [u8; 4],
 }
@@ -249,10 +249,10 @@ impl Expression {
         Some(Self { token: token.try_into().ok()? })
     }
 
-    /// Evaluates an expression that is a list, for the current request. In the map, each value of the list is a
-    /// name with an empty value. Returns `None` if any value is absent.
-    pub(crate) fn evaluate_list(&self) -> Option<HeaderMap> {
-        call_foreign_function("expr_evaluate", &self.token).map(HeaderMap::new)
+    /// Evaluates the expression for the current request. Returns `None` if any of its values is absent, or if it is
+    /// an expression of another root.
+    pub(crate) fn evaluate(self) -> Option<Vec<u8>> {
+        call_foreign_function("expr_evaluate", &self.token)
     }
 }
 

@@ -17,3 +17,4 @@ mod hostcalls;
 mod metric_ids;
 mod node;
 mod properties;
+mod roots;

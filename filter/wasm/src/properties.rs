@@ -5,6 +5,7 @@
 
 use logtracer_filter::Properties;
 
+use crate::header_map::HeaderMap;
 use crate::hostcalls::{self, Expression};
 
 /// The properties of the list, in its order. NULs separate the parts of a path.
@@ -31,8 +32,9 @@ pub(crate) fn expression() -> Option<Expression> {
 
 /// Reads all properties in one host call, or one by one if any of them is absent: an aborted request has no status, and
 /// one to which Envoy responded itself has no upstream.
-pub(crate) fn read<R>(expression: Option<&Expression>, run: impl FnOnce(&Properties<'_>) -> R) -> R {
-    if let Some(values) = expression.and_then(Expression::evaluate_list) {
+pub(crate) fn read<R>(expression: Option<Expression>, run: impl FnOnce(&Properties<'_>) -> R) -> R {
+    // A list is a map in which each value is a name with an empty value.
+    if let Some(values) = expression.and_then(|expression| expression.evaluate()).map(HeaderMap::new) {
         let mut values = values.iter().map(|(value, _)| value);
         return run(&gather(|| values.next().unwrap_or_default()));
     }
