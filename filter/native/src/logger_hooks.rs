@@ -18,7 +18,7 @@ use crate::logger_host::{LoggerHost, envoy_header};
 use crate::sync::lock;
 use crate::{lines, main_thread, metrics, process};
 
-/// How long the end of a logger waits for stdout.
+/// How long the end of the last logger waits for stdout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A configuration of the logger, which is also the logger in each thread. Envoy owns it.
@@ -83,7 +83,8 @@ extern "C" fn envoy_dynamic_module_on_access_logger_new(logger: *const Logger, _
     logger
 }
 
-/// Ends the roots when Envoy exits: the workers end first, and after that Envoy publishes its metrics for the last time.
+/// Writes the last lines, and ends the roots when Envoy exits: the workers end first, and after that Envoy publishes its
+/// metrics for the last time.
 ///
 /// If Envoy removes a logger while it runs, the one of the main thread ends first.
 #[unsafe(no_mangle)]
@@ -95,18 +96,15 @@ extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {
             return;
         }
         loggers.of_workers = loggers.of_workers.saturating_sub(1);
-        let is_exit = loggers.of_workers == 0 && loggers.of_main > 0;
+        let (is_last, is_exit) = (loggers.of_workers == 0, loggers.of_main > 0);
         drop(loggers);
-        if is_exit {
+        if is_last {
+            lines::flush(FLUSH_TIMEOUT);
+        }
+        if is_last && is_exit {
             process::end();
         }
     });
-}
-
-/// Called before the end of each thread's logger.
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_access_logger_flush(_: *const Logger) {
-    guard((), || lines::flush(FLUSH_TIMEOUT));
 }
 
 #[unsafe(no_mangle)]
