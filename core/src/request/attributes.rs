@@ -2,6 +2,7 @@
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
+use super::outcome::NO_RESPONSE;
 use super::{Exchange, Outcome, grpc, url};
 use crate::otlp::Attributes;
 use crate::span::{SpanKind, SpanStatus};
@@ -61,7 +62,7 @@ impl Exchange<'_> {
             Outcome::Incomplete { cause, .. } if !is_error_status => {
                 attributes.text("error.type", cause.error_type());
             }
-            _ if status == 0 => attributes.text("error.type", "no_response"),
+            Outcome::Http(NO_RESPONSE) => attributes.text("error.type", "no_response"),
             _ => attributes.number_as_text("error.type", u64::from(status)),
         }
     }

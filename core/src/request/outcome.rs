@@ -64,7 +64,7 @@ impl Default for Outcome {
 }
 
 /// The status of a request without a response.
-const NO_RESPONSE: u16 = 0;
+pub(super) const NO_RESPONSE: u16 = 0;
 
 /// The status that nginx logs for a client that disconnected before a response.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

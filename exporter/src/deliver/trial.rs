@@ -127,7 +127,14 @@ impl<S: Sink> Delivery<S> {
         if !self.in_flight.is_empty() {
             return;
         }
-        let Some(attempt) = self.trials.next() else { return };
+        let mut next = self.trials.next();
+        while let Some(dropped) = next.as_mut().filter(|attempt| self.is_dropped(&attempt.chunk)) {
+            // As in a call: the outbox has counted its items as dropped.
+            self.end_trial(dropped);
+            self.settle(&dropped.chunk, 0);
+            next = self.trials.next();
+        }
+        let Some(attempt) = next else { return };
         let (sink, chunk, calls) = (self.sink.clone(), attempt.chunk.clone(), self.sink_calls.clone());
         let call = self.calls.spawn(async move {
             let _under_way = calls.begin_trial(&chunk).await;

@@ -125,7 +125,11 @@ async fn serve_connection(
     // A response is one small packet, which should not wait for another one.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        let Ok(version) = tokio::time::timeout(HEAD_TIMEOUT, version_of(&stream)).await else { return };
+        let version = tokio::select! {
+            () = stop.begun() => return,
+            version = tokio::time::timeout(HEAD_TIMEOUT, version_of(&stream)) => version,
+        };
+        let Ok(version) = version else { return };
         return serve_requests(stream, version, router, connection, watcher).await;
     };
     let accepted = tokio::select! {

@@ -7,14 +7,14 @@
 //! power loss it may be older, and then fewer batches are counted.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::watermarks::Watermarks;
-use crate::storage::Identity;
+use crate::storage::is_at;
 
 /// The file of the mark. Without it, nothing is counted.
 #[derive(Debug)]
@@ -53,9 +53,7 @@ impl MarkFile {
 
     /// Creates the file again if another program has removed or replaced it.
     pub(super) fn check(&mut self, watermarks: &Watermarks) {
-        let of = |metadata: io::Result<fs::Metadata>| metadata.ok().as_ref().map(Identity::of);
-        let is_open = self.file.as_ref().map(|file| of(file.metadata()));
-        if is_open != Some(of(fs::metadata(&self.path))) {
+        if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
             let dir = self.path.parent().unwrap_or(Path::new("."));
             *self = Self::open(dir).0;
             self.write(watermarks);

@@ -23,7 +23,6 @@ impl Writer {
         }
         match self.files.change() {
             None => {
-                self.mark_file.check(&self.watermarks);
                 if self.detached.take().is_some() {
                     self.set_problem(self.reserve.problem());
                 }

@@ -149,6 +149,11 @@ impl Writer {
                 continue;
             }
             self.check_files();
+            if self.detached.is_none()
+                && group.iter().any(|command| matches!(command, Command::CheckPath { .. }))
+            {
+                self.mark_file.check(&self.watermarks);
+            }
             answer_path_checks(&mut group, self.problem_of_file().as_deref());
             if !group.is_empty() {
                 if let Some(detached) = &self.detached {

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rustix::fs::OFlags;
 use tokio::sync::watch;
 
-use super::open_files::Identity;
+use super::open_files::is_at;
 use crate::log::{self, Value};
 
 /// A handle to the locked data directory. Clones share the lock.
@@ -127,11 +127,6 @@ fn lock(dir: &Path) -> anyhow::Result<Locked> {
 
 fn lock_path(dir: &Path) -> PathBuf {
     dir.join("lock")
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let at_path = fs::metadata(path).ok().as_ref().map(Identity::of);
-    at_path.is_some() && file.metadata().ok().as_ref().map(Identity::of) == at_path
 }
 
 fn in_use(dir: &Path) -> String {

@@ -11,4 +11,4 @@ pub(crate) mod sqlite;
 
 pub(crate) use data_dir::DataDir;
 pub(crate) use disk_reserve::{DISK_FULL, DiskReserve};
-pub(crate) use open_files::{Change, Identity, OpenFiles};
+pub(crate) use open_files::{Change, OpenFiles, is_at};

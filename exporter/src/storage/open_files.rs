@@ -2,7 +2,7 @@
 //!
 //! SQLite does not notice it: it goes on writing to the open files, and the data is gone when they are closed.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,12 @@ struct OpenFile {
 pub(crate) struct Identity {
     device: u64,
     inode: u64,
+}
+
+/// Returns whether this file is the one at the path.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let at_path = fs::metadata(path).ok().as_ref().map(Identity::of);
+    at_path.is_some() && file.metadata().ok().as_ref().map(Identity::of) == at_path
 }
 
 /// A change that another program has made to the files.

@@ -38,7 +38,7 @@ impl Store {
     /// Allocates space in the file for a transaction of this size, and limits the database to the file.
     pub(super) fn allocate(&self, writer: &StoreWriter, bytes: u64) -> rusqlite::Result<()> {
         let free = sqlite::free_bytes(&writer.connection)?;
-        let length = sqlite::used_bytes(&writer.connection)? + free + bytes.saturating_sub(free);
+        let length = sqlite::length_bytes(&writer.connection)? + bytes.saturating_sub(free);
         let of_file = writer.file.metadata().map_or(0, |metadata| metadata.len());
         let missing = length.saturating_sub(of_file);
         if missing > 0

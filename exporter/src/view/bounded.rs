@@ -58,7 +58,7 @@ impl Allowance {
 }
 
 /// The part of a name that is shown, and the part that its tooltip has, as sizes in HTML.
-const SHOWN_BYTES: usize = 240;
+pub(super) const SHOWN_BYTES: usize = 240;
 const TITLE_BYTES: usize = 2048;
 
 /// Shows a name in one line, whatever it contains. A longer one ends with an ellipsis and has a tooltip.

@@ -11,8 +11,14 @@ use crate::store::SpanNode;
 pub(super) struct Row {
     pub(super) span_id: SpanId,
     pub(super) depth: usize,
-    /// The parent, if it has no row above: it is not stored, has no row, or is part of a cycle.
-    pub(super) missing_parent: Option<SpanId>,
+    pub(super) parent: Option<SpanId>,
+}
+
+impl Row {
+    /// Returns the parent if it has no row above: it is not stored, has no row, or is part of a cycle.
+    pub(super) fn missing_parent(self) -> Option<SpanId> {
+        self.parent.filter(|_| self.depth == 0)
+    }
 }
 
 /// Returns one row for each span, given by start time, even if the parents form a cycle.
@@ -56,8 +62,7 @@ impl Drawing<'_> {
             };
             *drawn = true;
             if let Some(span) = self.spans.get(index) {
-                let missing_parent = span.parent.filter(|_| depth == 0);
-                self.rows.push(Row { span_id: span.span_id, depth, missing_parent });
+                self.rows.push(Row { span_id: span.span_id, depth, parent: span.parent });
             }
             if let Some(children) = self.children.get(index) {
                 stack.extend(children.iter().rev().map(|child| (*child, depth + 1)));
@@ -83,7 +88,7 @@ mod tests {
     fn check(spans: &[(u64, u64)], expected: &[(u64, usize, bool)]) {
         let rows = rows(&nodes(spans));
         let got: Vec<_> =
-            rows.iter().map(|row| (row.span_id.get(), row.depth, row.missing_parent.is_some())).collect();
+            rows.iter().map(|row| (row.span_id.get(), row.depth, row.missing_parent().is_some())).collect();
         assert_eq!(got, expected);
     }
 

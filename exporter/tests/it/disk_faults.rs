@@ -1,5 +1,5 @@
-//! Errors of the disk in each file of the data directory, while the exporter runs: each is reported as what it is, nothing
-//! that was acknowledged is lost, and the exporter recovers when the error ends.
+//! Errors of the disk in the files that a running exporter writes: each is reported as what it is, nothing that was
+//! acknowledged is lost, and the exporter recovers when the error ends.
 
 use std::fs;
 use std::path::Path;
@@ -21,12 +21,13 @@ enum Effect {
     Nothing,
 }
 
-const FILES: [(&str, Effect); 6] = [
+const FILES: [(&str, Effect); 7] = [
     ("outbox.db", Effect::Logs("failed to checkpoint the outbox")),
     ("outbox.db-wal", Effect::Rejects),
     ("store.db", Effect::Logs("failed to checkpoint the store")),
     ("store.db-wal", Effect::Logs("delivery failed, retrying")),
     ("outbox.mark", Effect::Nothing),
+    ("calls", Effect::Nothing),
     ("reserve", Effect::Logs("failed to create the disk reserve")),
 ];
 
@@ -59,7 +60,7 @@ fn names(dir: &Path) -> Vec<String> {
 async fn check(errno: i32, reason: &str) {
     let is_full = reason == "disk full";
     // The reserve has no database.
-    let reasons = [reason, "(os error 5)"];
+    let reasons = [reason, &format!("(os error {errno})")];
     let is_reason =
         |text: &str| reasons.iter().any(|reason| text.to_lowercase().contains(&reason.to_lowercase()));
     for (file, effect) in FILES {

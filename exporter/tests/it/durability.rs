@@ -77,8 +77,13 @@ async fn an_open_connection_does_not_delay_the_shutdown() {
     let mut exporter = Exporter::start(dir.path());
     let address = exporter.http.strip_prefix("http://").unwrap().to_owned();
     let idle = tokio::net::TcpStream::connect(&address).await.unwrap();
+    // The exporter has accepted it before the connection of this request.
+    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "work", 0, 1)])).await;
+    let start = std::time::Instant::now();
     exporter.terminate();
     assert_eq!(exporter.wait_for_exit().await.code(), Some(0));
+    // A connection may be silent for 10 s.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     drop(idle);
 }
 

@@ -24,18 +24,10 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 /// The traces of the test: what they contain, and their spans in several requests.
 fn traces() -> Vec<(&'static str, Vec<Vec<Span>>)> {
     let texts = |text: &str, spans: u64, bytes: usize| {
-        let of_span = |id| Span {
-            attributes: vec![string("text", &text.repeat(bytes / text.len()))],
-            ..span(TRACE, id, id - 1, "work", id, 5)
-        };
-        let all: Vec<Span> = (1..=spans).map(of_span).collect();
-        all.chunks(7).map(<[Span]>::to_vec).collect::<Vec<_>>()
-    };
-    let large = |text: &str| {
-        let attributes = vec![string("text", &text.repeat(15_000_000))];
+        let attributes = vec![string("text", &text.repeat(bytes))];
         let of_span =
-            |id| vec![Span { attributes: attributes.clone(), ..span(TRACE, id, id - 1, "large", id, 5) }];
-        (1..=3).map(of_span).collect()
+            |id| vec![Span { attributes: attributes.clone(), ..span(TRACE, id, id - 1, "work", id, 5) }];
+        (1..=spans).map(of_span).collect()
     };
     let link = Link { trace_id: vec![1; 16], span_id: vec![1; 8], ..Default::default() };
     let event = Event { name: "e".to_owned(), attributes: vec![string("a", "b")], ..Default::default() };
@@ -53,7 +45,7 @@ fn traces() -> Vec<(&'static str, Vec<Vec<Span>>)> {
     let names = |id: u64| vec![span(TRACE, id, id - 1, &name, id, 5)];
     vec![
         ("40 MB of attributes", texts("<", 40, 1_000_000)),
-        ("control characters in spans of 15 MB", large("\u{1}")),
+        ("control characters in spans of 15 MB", texts("\u{1}", 3, 15_000_000)),
         ("links, events and names", (1..=10).map(many).chain((11..=30).map(names)).collect()),
         ("100,000 spans", spans.chunks(20_000).map(<[Span]>::to_vec).collect()),
     ]
@@ -198,20 +190,22 @@ async fn measure(traces: impl Iterator<Item = (&'static str, Vec<Vec<Span>>)>) {
     }
 }
 
+/// Starts an exporter, and stores a trace of 40 MB.
+async fn with_large_trace(dir: &Path) -> Exporter {
+    let exporter = Exporter::start(dir);
+    for id in 1..=40 {
+        let text = string("text", &"a".repeat(1_000_000));
+        let large = Span { attributes: vec![text], ..span(TRACE, id, 0, "work", id, 5) };
+        exporter.send(&request("shop", vec![large])).await;
+    }
+    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 40.).await;
+    exporter
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_nothing_is_cut_off() {
     let dir = tempfile::tempdir().unwrap();
-    let exporter = Exporter::start(dir.path());
-    for id in 1..=40 {
-        let text = string("text", &"a".repeat(1_000_000));
-        exporter
-            .send(&request(
-                "shop",
-                vec![Span { attributes: vec![text], ..span(TRACE, id, 0, "work", id, 5) }],
-            ))
-            .await;
-    }
-    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 40.).await;
+    let exporter = with_large_trace(dir.path()).await;
     let mut client = silent(&exporter, &format!("/api/traces/{TRACE}")).await;
     exporter.wait_for_metric("logtracer_exporter_views_cut_off_total{reason=\"slow\"}", 1.).await;
     // What is there ends without the end of the response.
@@ -223,17 +217,7 @@ async fn a_client_that_reads_nothing_is_cut_off() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_views_are_rejected_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let exporter = Exporter::start(dir.path());
-    for id in 1..=40 {
-        let text = string("text", &"a".repeat(1_000_000));
-        exporter
-            .send(&request(
-                "shop",
-                vec![Span { attributes: vec![text], ..span(TRACE, id, 0, "work", id, 5) }],
-            ))
-            .await;
-    }
-    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 40.).await;
+    let exporter = with_large_trace(dir.path()).await;
     // All slots, all places in the queue, and some more.
     let mut clients = Vec::new();
     for _ in 0..32 + 128 + 30 {

@@ -234,7 +234,7 @@ async fn a_lack_of_file_descriptors_ends_nothing_and_passes() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let body = request("shop", vec![span(TRACE, 1, 0, "GET /", 0, 1)]).encode_to_vec();
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
     let send = async || {
         let post = client.post(format!("{}/v1/traces", exporter.http)).body(body.clone());
         post.header("content-type", "application/x-protobuf").send().await.is_ok_and(|r| r.status() == 200)
@@ -252,14 +252,14 @@ async fn a_lack_of_file_descriptors_ends_nothing_and_passes() {
     }
     let (start, ticks) = (Instant::now(), exporter.cpu_ticks());
     let mut sent = 0;
-    while start.elapsed() < Duration::from_secs(5) {
-        // A connection can be closed in favor of others, and the client opens a new one.
+    // The client's connection can be closed in favor of others. A new one is accepted after those that wait.
+    while sent < 5 || start.elapsed() < Duration::from_secs(5) {
+        assert!(start.elapsed() < Duration::from_secs(60), "{sent} requests in 60 s");
         sent += usize::from(send().await);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let ticks = exporter.cpu_ticks() - ticks;
-    assert!(ticks < 200, "{ticks} hundredths of a second of processor time in 5 s");
-    assert!(sent > 5, "{sent}");
+    let (ticks, seconds) = (exporter.cpu_ticks() - ticks, start.elapsed().as_secs());
+    assert!(ticks < 40 * seconds, "{ticks} hundredths of a second of processor time in {seconds} s");
     eventually("healthy", async || {
         let get = client.get(format!("{}/healthz", exporter.view)).timeout(Duration::from_secs(5));
         get.send().await.ok().filter(|response| response.status() == 200)

@@ -113,7 +113,7 @@ pub(crate) struct Competitor(Child);
 
 impl Drop for Competitor {
     fn drop(&mut self) {
-        // The shell and what it runs.
+        // The program and its fork.
         let group = format!("-{}", self.0.id());
         let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
         let _ = self.0.wait();

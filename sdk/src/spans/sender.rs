@@ -95,7 +95,7 @@ async fn deliver(queue: &Queue, target: &Target, body: Bytes, spans: usize, max_
             return spans;
         }
         let pause_now = match retry_after {
-            // Never earlier than requested. A request for a short pause ends a long one.
+            // Only a flush or the end of `max_time` is earlier.
             Some(requested) => Pause::requested(requested),
             None => Pause { length: pause, full_at: Some(queue.retry_mark()) },
         };
@@ -138,11 +138,11 @@ async fn wait(queue: &Queue, pause: Pause, left: Duration) -> Waited {
         sleep(FLUSH_BACKOFF).await;
     };
     let until_full = async {
-        loop {
+        let Some(full) = pause.full_at else { return std::future::pending().await };
+        // At least this long also if it is nearly full already.
+        sleep(FULL_CHECK).await;
+        while queue.bytes() < full {
             sleep(FULL_CHECK).await;
-            if pause.full_at.is_some_and(|bytes| queue.bytes() >= bytes) {
-                return;
-            }
         }
     };
     tokio::select! {

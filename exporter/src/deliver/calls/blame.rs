@@ -20,7 +20,8 @@ pub(super) fn blame(records: Vec<Record>) -> Vec<Record> {
         let state = if trial.items.len() == 1 { State::Killer } else { State::Twice };
         let blamed = Record { state, ..trial.clone() };
         if !known.contains(&blamed) {
-            known.push(blamed);
+            // In front, because the table is cut at its end.
+            known.insert(0, blamed);
         }
     }
     known.truncate(MAX_RECORDS);
@@ -113,11 +114,11 @@ mod tests {
             ),
             (
                 vec![batches(Twice, (3, 5)), batches(Call, (7, 7)), record(Trial, (4, 4), 10..20)],
-                vec![batches(Twice, (3, 5)), record(Twice, (4, 4), 10..20)],
+                vec![record(Twice, (4, 4), 10..20), batches(Twice, (3, 5))],
             ),
             (
                 vec![batches(Twice, (3, 5)), record(Trial, (4, 4), 10..11)],
-                vec![batches(Twice, (3, 5)), record(Killer, (4, 4), 10..11)],
+                vec![record(Killer, (4, 4), 10..11), batches(Twice, (3, 5))],
             ),
         ] {
             assert_eq!(blame(before.clone()), after, "{before:?}");

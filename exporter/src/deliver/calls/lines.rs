@@ -40,14 +40,11 @@ impl Lines {
         }
     }
 
-    /// Replaces each record by the result of this function.
-    pub(super) fn change(&mut self, change: impl Fn(Record) -> Vec<Record>) {
+    /// Replaces each record for which this function returns others.
+    pub(super) fn change(&mut self, change: impl Fn(&Record) -> Option<Vec<Record>>) {
         for line in 0..self.lines.len() {
-            let Some(Some(record)) = self.lines.get(line).cloned() else { continue };
-            let mut changed = change(record.clone());
-            if changed == [record] {
-                continue;
-            }
+            let record = self.lines.get(line).and_then(Option::as_ref);
+            let Some(mut changed) = record.and_then(&change) else { continue };
             let more = changed.split_off(changed.len().min(1));
             self.set(line, changed.pop());
             for record in more {

@@ -16,7 +16,6 @@ mod blame;
 mod lines;
 mod record;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,8 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Chunk, Origin};
 use crate::log::{self, Value};
-use crate::storage::Identity;
-use blame::without;
+use crate::storage::is_at;
 use lines::{Lines, create, read};
 use record::{Kind, hash};
 pub(super) use record::{Record, State, digest};
@@ -86,15 +84,13 @@ impl Calls {
     pub(crate) fn stop(&self) {
         let mut lines = self.lines();
         lines.is_stopped = true;
-        lines.change(|record| if record.state.is_under_way() { vec![] } else { vec![record] });
+        lines.change(|record| record.state.is_under_way().then(Vec::new));
     }
 
     /// Creates the file again if another program has removed or replaced it.
     pub(crate) fn check_file(&self) {
         let mut lines = self.lines();
-        let of_file = lines.file.as_ref().and_then(|file| file.metadata().ok());
-        let at_path = fs::metadata(&self.0.path).ok();
-        if of_file.is_none() || of_file.as_ref().map(Identity::of) != at_path.as_ref().map(Identity::of) {
+        if !lines.file.as_ref().is_some_and(|file| is_at(file, &self.0.path)) {
             lines.file = create(&self.0.path, &lines.lines);
         }
     }
@@ -138,11 +134,7 @@ impl SinkCalls {
         let id = record::id(origin);
         self.calls.lines().change(|record| {
             let is_suspect = matches!(record.state, State::Once | State::Twice);
-            if !(is_suspect && record.contains(self.sink, origin)) {
-                return vec![record];
-            }
-            let rest = without((record.first, record.last), (id, id));
-            rest.map(|(first, last)| record.with_ids(first, last)).collect()
+            (is_suspect && record.contains(self.sink, origin)).then(|| without(record, (id, id)))
         });
     }
 
@@ -158,13 +150,17 @@ impl SinkCalls {
 
     fn forget(&self, kind: Kind, from: i64, until: i64) {
         self.calls.lines().change(|record| {
-            if record.sink != self.sink || record.kind != kind || record.state.is_under_way() {
-                return vec![record];
-            }
-            let rest = without((record.first, record.last), (from, until));
-            rest.map(|(first, last)| record.with_ids(first, last)).collect()
+            let is_meant = record.sink == self.sink && record.kind == kind && !record.state.is_under_way();
+            let overlaps = record.first <= until && from <= record.last;
+            (is_meant && overlaps).then(|| without(record, (from, until)))
         });
     }
+}
+
+/// Returns what is left of a record without these ids.
+fn without(record: &Record, ids: (i64, i64)) -> Vec<Record> {
+    let rest = blame::without((record.first, record.last), ids);
+    rest.map(|(first, last)| record.with_ids(first, last)).collect()
 }
 
 impl Drop for UnderWay {
@@ -181,6 +177,8 @@ impl Drop for UnderWay {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::Slice;
     use super::super::chunk::tests::body;
     use super::*;

@@ -8,7 +8,7 @@ impl<S: Sink> Delivery<S> {
     /// Removes the dead letters that are settled, and queues those for which a retry was requested.
     pub(in crate::deliver) async fn retry_dead_letters(&mut self) {
         match self.dead_letters.remove(&self.settled_letters).await {
-            Ok(()) => self.settled_letters.clear(),
+            Ok(()) => self.settled_letters.drain(..).for_each(|id| self.sink_calls.forget_letter(id)),
             // Queue nothing: the letters that are not removed would be delivered again.
             Err(error) => return warn(&self.name, "failed to remove a settled dead letter", &error),
         }
@@ -33,7 +33,6 @@ impl<S: Sink> Delivery<S> {
             if *unsettled == 0 {
                 self.open_letters.remove(&id);
                 self.settled_letters.push(id);
-                self.sink_calls.forget_letter(id);
             }
         }
     }

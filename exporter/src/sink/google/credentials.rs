@@ -13,7 +13,7 @@ use google_cloud_auth::errors::CredentialsError;
 use reqwest::header::HeaderMap;
 use tokio::time::{Instant, timeout};
 
-use super::super::http::{CALL_TIMEOUT, install_crypto};
+use super::super::http::install_crypto;
 use super::project::{self, ProjectId};
 use crate::deliver::DeliveryError;
 use crate::error_chain::error_chain;
@@ -94,15 +94,14 @@ impl Credentials {
         Ok(Self { source: Some(TokenSource { scope, quota_project, opened }) })
     }
 
-    /// Returns the headers for a call.
+    /// Returns the headers for a call. They are part of the call, whose time is limited.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, DeliveryError> {
         let Some(source) = &self.source else { return Ok(HeaderMap::new()) };
         let adc = source.opened.lock().unwrap_or_else(PoisonError::into_inner).adc.clone();
-        let error = match timeout(CALL_TIMEOUT, adc.headers(Default::default())).await {
-            Ok(Ok(CacheableResource::New { data, .. })) => return Ok(data),
-            Ok(Ok(CacheableResource::NotModified)) => CredentialsError::from_msg(true, "no new token"),
-            Ok(Err(error)) => error,
-            Err(_) => CredentialsError::from_msg(true, format!("none within {} s", CALL_TIMEOUT.as_secs())),
+        let error = match adc.headers(Default::default()).await {
+            Ok(CacheableResource::New { data, .. }) => return Ok(data),
+            Ok(CacheableResource::NotModified) => CredentialsError::from_msg(true, "no new token"),
+            Err(error) => error,
         };
         if !error.is_transient() {
             source.reopen();
@@ -189,10 +188,10 @@ mod tests {
         let quota_project = "shop-1".parse().unwrap();
         let source = TokenSource { scope: "", quota_project, opened: Mutex::new(opened) };
         let credentials = Credentials { source: Some(source) };
-        let result = timeout(Duration::from_secs(20), credentials.headers()).await.unwrap();
-        let reason = "no token for Google Cloud: ".to_owned();
+        let call = crate::sink::http::within_timeout(credentials.headers());
+        let result = timeout(Duration::from_secs(20), call).await.unwrap();
         assert!(
-            matches!(&result, Err(DeliveryError::Unavailable { reason: got, .. }) if got.starts_with(&reason)),
+            matches!(&result, Err(DeliveryError::Unavailable { reason, .. }) if reason.starts_with("no complete response")),
             "{result:?}"
         );
     }

@@ -117,8 +117,8 @@ fn decode(content: Content, headers: &HeaderMap, body: Bytes, is_cut: bool) -> (
 /// Decompresses the beginning of a body. Returns it, and whether there is more or the rest cannot be read.
 pub(crate) fn gunzip(body: &[u8], is_cut: bool) -> (Bytes, bool) {
     let mut bytes = Vec::new();
-    let decoder = MultiGzDecoder::new(body).take(MAX_RESPONSE_BYTES as u64 + 1);
-    let result = { decoder }.read_to_end(&mut bytes);
+    let mut decoder = MultiGzDecoder::new(body).take(MAX_RESPONSE_BYTES as u64 + 1);
+    let result = decoder.read_to_end(&mut bytes);
     let is_cut = is_cut || result.is_err() || bytes.len() > MAX_RESPONSE_BYTES;
     bytes.truncate(MAX_RESPONSE_BYTES);
     (bytes.into(), is_cut)

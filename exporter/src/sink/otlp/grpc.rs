@@ -63,29 +63,23 @@ impl Grpc {
     }
 
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
+        let ((), frame) = self.budget.make(PREFIX + chunk.bytes(), || Ok(((), frame(chunk)))).await?;
         // The endpoint's timeout ends with the headers of the response.
-        within_timeout(self.call(body)).await
+        within_timeout(self.call(frame)).await
     }
 
-    async fn call(&self, body: Bytes) -> Result<Accepted, DeliveryError> {
+    async fn call(&self, frame: Bytes) -> Result<Accepted, DeliveryError> {
         let mut channel = self.channel.clone();
         poll_fn(|context| channel.poll_ready(context))
             .await
             .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
-        let response = channel.call(self.request(&body)).await;
-        drop(body);
+        let response = channel.call(self.request(frame)).await;
         let response = response.map_err(|error| status_error(&Status::from_error(error.into())))?;
         Response::read(response).await.map_err(|status| status_error(&status))?.accepted()
     }
 
-    fn request(&self, message: &[u8]) -> http::Request<Body> {
-        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
-        frame.put_u8(0);
-        // A chunk is far smaller than 4 GiB.
-        frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        frame.put_slice(message);
-        let mut request = http::Request::new(Body::new(Full::new(frame.freeze())));
+    fn request(&self, frame: Bytes) -> http::Request<Body> {
+        let mut request = http::Request::new(Body::new(Full::new(frame)));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = http::Uri::from_static(EXPORT);
         *request.headers_mut() = self.headers.clone();
@@ -100,6 +94,18 @@ impl Grpc {
         }
         request
     }
+}
+
+/// Returns a chunk as one message, with its prefix.
+fn frame(chunk: &Chunk) -> Bytes {
+    let bodies: Vec<Bytes> = chunk.bodies().collect();
+    let length = bodies.iter().map(Bytes::len).sum::<usize>();
+    let mut frame = BytesMut::with_capacity(PREFIX + length);
+    frame.put_u8(0);
+    // A chunk is far smaller than 4 GiB.
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bodies.into_iter().for_each(|body| frame.put(body));
+    frame.freeze()
 }
 
 /// A response, of which the body is read as far as it is needed.
@@ -166,6 +172,7 @@ impl Response {
                 Content::Protobuf
             }
             (1, Some(_)) => Content::Other,
+            (1, None) => return Err(not_otlp("it is compressed without a grpc-encoding")),
             _ => return Err(not_otlp("its first byte is neither 0 nor 1")),
         };
         read(Success { content, body, is_cut })

@@ -19,7 +19,8 @@ pub(crate) use error::{is_corrupt, is_full, is_transient};
 pub(super) use open::{OpenError, cannot_open, try_open};
 pub(crate) use open::{find_corruption, open};
 pub(crate) use space::{
-    allocate, allocate_wal, checkpoint, free_bytes, limit_length, used_bytes, vacuum, wal_length,
+    allocate, allocate_wal, checkpoint, free_bytes, length_bytes, limit_length, used_bytes, vacuum,
+    wal_length,
 };
 
 /// The properties of a database file: its identity, version and schema.

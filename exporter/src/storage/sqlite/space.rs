@@ -65,9 +65,14 @@ pub(crate) fn free_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     page_bytes(connection, "PRAGMA freelist_count")
 }
 
+/// Returns the size of all pages, free or not.
+pub(crate) fn length_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    page_bytes(connection, "PRAGMA page_count")
+}
+
 /// Returns the size of the pages in use. SQLite reuses free pages before the file grows.
 pub(crate) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    Ok(page_bytes(connection, "PRAGMA page_count")?.saturating_sub(free_bytes(connection)?))
+    Ok(length_bytes(connection)?.saturating_sub(free_bytes(connection)?))
 }
 
 fn page_bytes(connection: &Connection, count: &str) -> rusqlite::Result<u64> {

@@ -54,10 +54,8 @@ pub(super) async fn list(
     closer: Option<Extension<Closer>>,
     parameters: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let limit = match parameters {
-        Ok(Query(parameters)) => parameters.limit.min(MAX_LIMIT),
-        Err(rejection) => return Err(ApiError::invalid(&rejection.body_text())),
-    };
+    let Query(parameters) = parameters.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
+    let limit = parameters.limit.min(MAX_LIMIT);
     let view = views.admit().await?;
     let list = view.read(move |snapshot| list::List::open(snapshot, limit)).await?;
     Ok(view.respond(JSON, list, closer.map(|Extension(closer)| closer)))
@@ -68,9 +66,10 @@ pub(super) async fn trace(
     State(views): State<Views>,
     closer: Option<Extension<Closer>>,
     Path(id): Path<String>,
-    Query(from): Query<TraceQuery>,
+    parameters: Result<Query<TraceQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let trace_id = trace_id(&id)?;
+    let Query(from) = parameters.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
     let spans = begin(&from.spans)?;
     let lines = begin(&from.logs)?;
     let view = views.admit().await?;

@@ -3,7 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::detail::Detail;
-use super::{MAX_MARKS, TracePage, lines};
+use super::{TracePage, lines};
 use crate::store::{Snapshot, SpanRow};
 use crate::view::bounded;
 use crate::view::format::duration;
@@ -68,13 +68,13 @@ impl TracePage {
         let service = self.names.of_origin(snapshot, stored.origin)?;
         let has_failed = span.status() == opentelemetry_proto::tonic::trace::v1::status::StatusCode::Error;
         let is_open = self.open == Some(row.span_id);
-        let missing = row.missing_parent.map(|parent| (parent, self.origins.contains_key(&parent)));
-        let parent = snapshot.parent(self.seq, row.span_id, stored, &mut self.names)?;
+        let missing = row.missing_parent().map(|parent| (parent, self.origins.contains_key(&parent)));
+        let (shown, is_whole_name) = bounded::start(span.name, bounded::SHOWN_BYTES);
         let detail = Detail {
             trace_id: self.summary.trace_id,
             trace_start: self.summary.start_unix_nano,
             span_id: row.span_id,
-            parent,
+            parent: row.parent,
             row: stored,
         };
         let last = self.emitter.take();
@@ -91,7 +91,7 @@ impl TracePage {
                 summary {
                     div class={ "name in" (row.depth.min(MAX_INDENT)) } {
                         i.dot {}
-                        span.text title=(bounded::title(span.name)) { bdi { (bounded::start(span.name, 240).0) } }
+                        span.text title=(bounded::title(span.name)) { bdi { (shown) @if !is_whole_name { "…" } } }
                         @if has_failed { span.badge.bad { "error" } }
                         @match missing {
                             Some((parent, true)) => {
@@ -130,7 +130,7 @@ impl TracePage {
                 } @else {
                     text.inside x=(percent(start)) y="14" dx="7" { (duration) }
                 }
-                @for mark in marks.iter().take(MAX_MARKS) {
+                @for mark in marks {
                     circle class={ "mark " (lines::severity_class(mark.severity)) } cx=(percent(self.fraction(mark.time_unix_nano))) cy="18" r="2.5" {}
                 }
             }
