@@ -24,7 +24,7 @@ pub(crate) fn write(out: &mut Vec<u8>, number: u64) {
             break;
         }
     }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+    crate::append::append(out, digits.get(first..).unwrap_or_default());
 }
 
 #[cfg(test)]
