@@ -37,6 +37,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod append;
 mod backoff;
 mod context;
 mod decimal;

@@ -12,18 +12,17 @@ const DOWNSTREAM_PROTOCOL_ERROR: u64 = 1 << 18;
 const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 
 /// Returns the letters of all flags that are set, separated by commas, as `%RESPONSE_FLAGS%` prints them.
-pub(crate) fn letters(mask: u64) -> String {
+pub(crate) fn letters(mut mask: u64) -> String {
     let mut text = String::new();
-    if mask == 0 {
-        return text; // of nearly every request
-    }
-    for (bit, letters) in LETTERS.into_iter().enumerate() {
-        if mask >> bit & 1 == 1 {
+    // Most requests have no flag.
+    while mask != 0 {
+        if let Some(letters) = LETTERS.get(mask.trailing_zeros() as usize) {
             if !text.is_empty() {
                 text.push(',');
             }
             text.push_str(letters);
         }
+        mask &= mask - 1;
     }
     text
 }

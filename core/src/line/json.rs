@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::append::append;
 use crate::{decimal, lossy};
 
 /// The end of a truncated text.
@@ -76,7 +77,7 @@ impl Text<'_> {
 
     fn push_plain(&mut self, run: &str) {
         if run.len() <= self.free_bytes {
-            self.out.extend_from_slice(run.as_bytes());
+            append(self.out, run.as_bytes());
             self.free_bytes -= run.len();
             return;
         }

@@ -1,5 +1,6 @@
 //! Redaction of URLs: [`Query`], [`write_target`] and [`write_url`].
 
+use crate::append::append;
 use core::fmt;
 use core::str::FromStr;
 
@@ -168,14 +169,14 @@ pub fn without_credentials(authority: &[u8]) -> &[u8] {
 pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
     let host = without_credentials(authority);
     if !host.is_empty() {
-        out.extend_from_slice(if scheme.is_empty() { b"http" } else { scheme });
+        append(out, if scheme.is_empty() { b"http" } else { scheme });
         out.extend_from_slice(b"://");
-        out.extend_from_slice(host);
+        append(out, host);
         if target == b"*" {
             return;
         }
     }
-    out.extend_from_slice(target);
+    append(out, target);
 }
 
 /// Returns the host of an authority or socket address: `a:80`, `[::1]:80`, `10.0.0.1:80`.

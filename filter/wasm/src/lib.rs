@@ -10,6 +10,8 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+#[cfg(any(target_arch = "wasm32", test))]
+mod allocator;
 mod dispatcher;
 pub mod header_map;
 mod host;
