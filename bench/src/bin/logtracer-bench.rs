@@ -47,6 +47,7 @@ fn run(options: &Options) -> Result<()> {
     // The curves have more points than the tables, and need fewer rounds.
     let short = Effort { requests: (requests / 2).max(64), rounds: (rounds / 2).max(1), ..effort.clone() };
 
+    let counted = growth::count(&effort, |setup| eprintln!("bench: instructions, {}", setup.name()))?;
     let [busy, idle] = time::measure(&effort, |traffic, round| {
         eprintln!("bench: time, {traffic:?}, round {} of {rounds}", round + 1);
     })?;
@@ -54,7 +55,6 @@ fn run(options: &Options) -> Result<()> {
     let memory = memory::measure(&effort)?;
     let by_connections = growth::connections(&short, |number| eprintln!("bench: {number} connections"))?;
     let by_workers = growth::workers(&short, |number| eprintln!("bench: {number} workers"))?;
-    let counted = growth::count(&effort, |setup| eprintln!("bench: instructions, {}", setup.name()))?;
 
     let [busy_counts, idle_counts] = counted.counts;
     let tables = [

@@ -31,24 +31,24 @@ impl Envoy {
 
     /// Starts Envoy with a number of worker threads. Each has its own VM.
     pub fn start_with_workers(workers: u8, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
-        Self::run(command(config, dir)?, workers, admin, dir)
+        Self::run(command(config, dir)?, workers, admin, dir, wait::TIMEOUT)
     }
 
-    /// Starts Envoy under another program: `tool` with Envoy's command line as its last arguments.
+    /// Starts Envoy under another program, which makes it slow: `tool` with Envoy's command line as its last arguments.
     pub fn start_under(mut tool: Command, config: &str, admin: u16, dir: &Path) -> Result<Envoy> {
         let envoy = command(config, dir)?;
         tool.arg(envoy.get_program()).args(envoy.get_args());
         tool.envs(envoy.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Self::run(tool, 1, admin, dir)
+        Self::run(tool, 1, admin, dir, 10 * wait::TIMEOUT)
     }
 
-    fn run(mut command: Command, workers: u8, admin: u16, dir: &Path) -> Result<Envoy> {
+    fn run(mut command: Command, workers: u8, admin: u16, dir: &Path, timeout: Duration) -> Result<Envoy> {
         command.args(["--concurrency", &workers.to_string()]);
         command.args(["--file-flush-interval-msec", "100", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command, dir)?;
 
         let admin = Admin(admin);
-        wait::try_until("Envoy's readiness", || {
+        wait::try_within(timeout, "Envoy's readiness", || {
             process.check_running()?;
             Ok(admin.is_ready()?.then_some(()))
         })?;

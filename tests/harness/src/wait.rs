@@ -16,8 +16,17 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
 }
 
 /// Like [`until`], but returns the first error of `look`.
-pub fn try_until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + TIMEOUT;
+pub fn try_until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    try_within(TIMEOUT, what, look)
+}
+
+/// Like [`try_until`], with another maximum wait.
+pub fn try_within<T>(
+    timeout: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(found) = look()? {
             return Ok(found);
@@ -26,7 +35,7 @@ pub fn try_until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> 
             return Err(Error::new("interrupted"));
         }
         if Instant::now() > deadline {
-            return Err(Error::new(format!("{what}: timeout after {} s", TIMEOUT.as_secs())));
+            return Err(Error::new(format!("{what}: timeout after {} s", timeout.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
