@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak mutants filter native exporter image reproducible package clean
+.PHONY: help demo test envoy-test w3c lint deny bench soak memcheck mutants filter native exporter image reproducible package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -27,6 +27,9 @@ bench: filter ## measure a line, a span and a request beside other crates, rotel
 
 soak: filter ## send requests through the whole chain while parts of it fail, and account for each of them; SOAK="--minutes 20"
 	scripts/soak $(SOAK)
+
+memcheck: ## send a million requests through the native module under valgrind (an hour); MEMCHECK="--requests 20000"
+	scripts/native-memcheck $(MEMCHECK)
 
 mutants: ## change core and the filter's logic at each place and list the changes that no test notices (an hour)
 	scripts/mutants

@@ -27,10 +27,8 @@ fn the_reference_is_accepted() {
 
 #[test]
 fn the_reference_of_the_native_module_is_accepted() {
-    if envoy::version().unwrap() >= (1, 38) {
-        shell::select(Shell::Native);
-        check_accepted(&std::fs::read_to_string(envoy::root().join("envoy/native.yaml")).unwrap());
-    }
+    shell::select(Shell::Native);
+    check_accepted(&std::fs::read_to_string(envoy::root().join("envoy/native.yaml")).unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use logtracer_harness::collector::{Collector, Response};
 use logtracer_harness::envoy::{self, Envoy};
 use logtracer_harness::hop::{self, Options};
+use logtracer_harness::origin::Origin;
 use logtracer_harness::proxy::{Listener, Proxy};
 use logtracer_harness::shell::{self, Shell};
 use logtracer_harness::wire::Connection;
@@ -117,34 +118,60 @@ fn an_end_waits_for_an_absent_exporter_for_a_limited_time() {
     assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
 }
 
+/// An Envoy of one hop whose stdout is a file that a test chooses.
+struct Stdout {
+    envoy: Envoy,
+    port: u16,
+    _dir: tempfile::TempDir,
+    _origin: Origin,
+}
+
+impl Stdout {
+    /// Starts Envoy under a command of the shell that ends with `exec "$@"`; `$1` is its folder.
+    fn start(command: &str) -> Self {
+        shell::select(Shell::Native);
+        let dir = tempfile::tempdir().unwrap();
+        let (port, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
+        let origin = Origin::start().unwrap();
+        let config = hop::configuration(&Options::default(), port, admin, origin.http().port()).unwrap();
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &format!("dir=$1; shift; {command}"), "sh"]).arg(dir.path());
+        let envoy = Envoy::start_under(sh, &config, admin, dir.path()).unwrap();
+        Self { envoy, port, _dir: dir, _origin: origin }
+    }
+
+    /// Sends requests and returns the longest time of one.
+    fn send(&self, requests: u64) -> Duration {
+        let mut connection = Connection::open(([127, 0, 0, 1], self.port).into()).unwrap();
+        let request = |_| {
+            let start = Instant::now();
+            connection.send("GET /none HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+            assert_eq!(connection.response().unwrap().status(), 404);
+            start.elapsed()
+        };
+        (0..requests).map(request).max().unwrap()
+    }
+
+    fn wait_for(&self, is_reached: impl Fn(&dyn Fn(&str) -> u64) -> bool) {
+        let stat = |name: &str| self.envoy.stat(&shell::metric(name)).unwrap();
+        wait::until("the counters", || Some(()).filter(|()| is_reached(&stat))).unwrap();
+    }
+}
+
 /// Lines that stdout does not take are dropped and counted, and no request waits.
 #[test]
 fn a_blocked_stdout_delays_no_request() {
     const REQUESTS: u64 = 9_000;
-    shell::select(Shell::Native);
-    let dir = tempfile::tempdir().unwrap();
-    let (port, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
-    let origin = logtracer_harness::origin::Origin::start().unwrap();
-    let config = hop::configuration(&Options::default(), port, admin, origin.http().port()).unwrap();
-    let fifo = dir.path().join("stdout");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     // Opened for reading, too, but nobody reads.
-    let mut sh = Command::new("sh");
-    sh.args(["-c", r#"fifo=$1; shift; exec "$@" 1<>"$fifo""#, "sh"]).arg(&fifo);
-    let envoy = Envoy::start_under(sh, &config, admin, dir.path()).unwrap();
-
-    let mut connection = Connection::open(([127, 0, 0, 1], port).into()).unwrap();
-    let mut longest = Duration::ZERO;
-    for _ in 0..REQUESTS {
-        let start = Instant::now();
-        connection.send("GET /none HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
-        assert_eq!(connection.response().unwrap().status(), 404);
-        longest = longest.max(start.elapsed());
-    }
+    let stdout = Stdout::start(r#"mkfifo "$dir/stdout" && exec "$@" 1<>"$dir/stdout""#);
+    let longest = stdout.send(REQUESTS);
     assert!(longest < Duration::from_secs(2), "{longest:?}");
-    wait::until("the counters", || {
-        let stat = |name: &str| envoy.stat(&shell::metric(name)).unwrap();
-        Some(()).filter(|()| stat("requests") == REQUESTS && stat("lines_dropped") > 100)
-    })
-    .unwrap();
+    stdout.wait_for(|stat| stat("requests") == REQUESTS && stat("lines_dropped") > 100);
+}
+
+#[test]
+fn lines_that_stdout_rejects_are_counted_as_dropped() {
+    let stdout = Stdout::start(r#"exec "$@" 1>/dev/full"#);
+    stdout.send(20);
+    stdout.wait_for(|stat| stat("requests") == 20 && stat("lines_dropped") == 20);
 }

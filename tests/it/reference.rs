@@ -19,10 +19,8 @@ fn a_request_has_its_context_its_line_and_its_span() {
 
 #[test]
 fn a_request_has_the_same_with_the_native_module() {
-    if envoy::version().unwrap() >= (1, 38) {
-        shell::select(Shell::Native);
-        check();
-    }
+    shell::select(Shell::Native);
+    check();
 }
 
 fn check() {

@@ -50,7 +50,7 @@ async fn tokens_come_from_the_metadata_server_and_are_renewed() {
     assert_eq!(
         written(&receiver)["0000000000000001"].0,
         "mesh-project",
-        "the metadata server tells the project"
+        "the metadata server has the project"
     );
     assert_eq!(
         *metadata_server.scopes.lock().unwrap(),

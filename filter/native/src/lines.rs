@@ -8,12 +8,13 @@
 //! Invariant: [`write`] never waits for stdout.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::sync::{Condvar, Mutex, Once};
 use std::time::Duration;
 
+use logtracer_filter::Metric;
 use logtracer_filter::host::LogLevel;
 
 use crate::clock;
@@ -82,8 +83,8 @@ fn run() {
         core::mem::swap(&mut buffer.bytes, &mut spare);
         buffer.is_writing = true;
         drop(buffer);
-        // A closed stdout cannot be reported anywhere.
-        let _ = stdout.write_all(&spare);
+        let written = write_all(&mut stdout, &spare);
+        Metric::LinesDropped.add(lines_after(&spare, written));
         spare.clear();
         let mut buffer = lock(&BUFFER);
         buffer.is_writing = false;
@@ -91,6 +92,28 @@ fn run() {
             EMPTIED.notify_all();
         }
     }
+}
+
+/// Writes until an error that does not pass, such as a closed pipe, and returns the number of bytes written.
+fn write_all(stdout: &mut File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match stdout.write(rest) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Another program has made the descriptor non-blocking, and nobody reads.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(DELAY),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+/// Returns the number of lines that end after `written` bytes.
+fn lines_after(bytes: &[u8], written: usize) -> i64 {
+    let rest = bytes.get(written..).unwrap_or_default();
+    i64::try_from(rest.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(i64::MAX)
 }
 
 /// Waits for the first line, and then for others.

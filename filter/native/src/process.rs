@@ -216,9 +216,10 @@ impl Process {
         self.last_id
     }
 
-    /// Returns when the next root is due.
+    /// Returns when the next root is due, or Envoy has to exit.
     fn next_due(&self) -> Option<u64> {
-        self.roots.iter().map(|entry| entry.due_at).min()
+        let exit = (!self.completions.is_empty()).then_some(self.exit_at);
+        self.roots.iter().map(|entry| entry.due_at).chain(exit).min()
     }
 
     /// Takes the completions if no span is held any more, or at their time.

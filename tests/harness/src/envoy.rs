@@ -219,10 +219,10 @@ pub fn reference(entrance: u16, admin: u16, service: u16, exporter: u16) -> Resu
     let file = root().join(name);
     let mut reference = std::fs::read_to_string(&file).map_err(Error::when(file.display()))?;
     let ports = [
-        ("port_value: 8080", format!("port_value: {entrance}")),
-        ("port_value: 9901", format!("port_value: {admin}")),
-        ("port_value: 3000", format!("port_value: {service}")),
-        ("port_value: 4318", format!("port_value: {exporter}")),
+        ("port_value: 8080 }", format!("port_value: {entrance} }}")),
+        ("port_value: 9901 }", format!("port_value: {admin} }}")),
+        ("port_value: 3000 }", format!("port_value: {service} }}")),
+        ("port_value: 4318 }", format!("port_value: {exporter} }}")),
     ];
     for (there, here) in ports.into_iter().chain(module) {
         if reference.matches(there).count() != 1 {

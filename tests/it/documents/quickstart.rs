@@ -42,11 +42,8 @@ fn a_plain_envoy_responds_as_documented() {
         ("4380", view),
     ];
 
-    let mut config = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
-    for (there, here) in &ports {
-        config = config.replace(&format!("port_value: {there}"), &format!("port_value: {here}"));
-    }
-    let config = config.replace("build/plugin.wasm", &envoy::plugin().unwrap().display().to_string());
+    let config =
+        envoy::reference(port, admin, echo.address().port(), exporter.http().port()).unwrap();
     let envoy = Envoy::start(&config, admin, dir.path()).unwrap();
 
     let run = |command: &str| {

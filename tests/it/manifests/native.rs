@@ -11,12 +11,6 @@ use serde_json::{Value, json};
 use super::documents::{folder, list, one, parse, read};
 use super::proxy::{error_of, manager};
 
-/// Returns whether this Envoy can load the module.
-fn is_supported() -> bool {
-    shell::select(Shell::Native);
-    envoy::version().unwrap() >= (1, 38)
-}
-
 fn hop(service: u16, exporter: u16, entrance: u16, admin: u16) -> Value {
     let options = Options { exporter: Some(exporter), ..Options::default() };
     parse(&hop::configuration(&options, entrance, admin, service).unwrap()).unwrap().remove(0)
@@ -49,9 +43,7 @@ fn patch(config: &mut Value, patches: &[Value], context: &str) {
 
 #[test]
 fn envoy_accepts_the_envoyfilter_of_the_native_module() {
-    if !is_supported() {
-        return;
-    }
+    shell::select(Shell::Native);
     let documents = read(&folder().join("variants/native.yaml"));
     let filter = one(&documents, "EnvoyFilter", "logtracer-native");
     let telemetry = one(&documents, "Telemetry", "logtracer-native");
@@ -98,9 +90,7 @@ fn the_annotations_of_the_native_module_are_json() {
 /// knows the requests of the filter all the same.
 #[test]
 fn envoy_runs_the_native_module_as_envoy_gateway_configures_it() {
-    if !is_supported() {
-        return;
-    }
+    shell::select(Shell::Native);
     let documents = read(&folder().join("variants/envoy-gateway-native.yaml"));
     let proxy = &one(&documents, "EnvoyProxy", "logtracer")["spec"];
     let policy = &one(&documents, "EnvoyExtensionPolicy", "logtracer")["spec"];

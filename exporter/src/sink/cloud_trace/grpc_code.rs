@@ -117,7 +117,7 @@ mod tests {
                 key_strindex: 0,
             };
             let mut span = Span { attributes: vec![attribute], ..Default::default() };
-            assert_eq!(status(&span), None, "nothing is said");
+            assert_eq!(status(&span), None, "no status is set");
             span.status = Some(otlp::Status { code: 1, message: "fine".to_owned() });
             assert_eq!(status(&span), Some(Status { code: 0, message: String::new() }));
             span.status = Some(otlp::Status { code: 2, message: "no".to_owned() });
