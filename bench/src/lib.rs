@@ -4,6 +4,7 @@
 //! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
 //! - [`fleet`]: responses, CPU time and memory of the exporter with many senders;
 //! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
+//! - [`viewer`]: the first page of each filter of the viewer, for stores of several sizes;
 //! - [`sizes`]: bytes of a span and of a log line;
 //! - [`memory`]: memory of an Envoy with the filter under load;
 //! - [`soak`]: the whole chain under faults, with an account of every request.
@@ -23,6 +24,7 @@ mod service;
 pub mod sizes;
 pub mod soak;
 pub mod spread;
+pub mod viewer;
 
 use std::path::{Path, PathBuf};
 

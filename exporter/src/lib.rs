@@ -38,6 +38,7 @@ mod sink;
 mod storage;
 mod store;
 mod tail;
+mod terminal;
 mod truncate;
 mod view;
 
@@ -45,3 +46,4 @@ pub use config::{Command, Config, SinkSpec};
 pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
 pub use service::run;
 pub use sink::google::{Auth, ProjectId};
+pub use terminal::{LogsOptions, Output, TraceOptions, TracesOptions};

@@ -28,7 +28,7 @@ use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::{DataDir, DiskReserve};
 use crate::store::{Retention, Store};
 use crate::view::View;
-use crate::{listen, outbox, receive, tail, view};
+use crate::{listen, outbox, receive, tail, terminal, view};
 
 /// The timeout of the last commit. All acknowledged requests are committed already.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -46,7 +46,11 @@ pub fn run(config: Config) -> ExitCode {
             let done = dead_letters::command::run(command, &config.data_dir, &mut std::io::stdout().lock());
             done.inspect_err(|error| eprintln!("logtracer-exporter: {error:#}"))
         }
-        None => {
+        Some(command) if let Some(command) = command.terminal() => {
+            terminal::run(&command, &mut std::io::stdout().lock())
+                .inspect_err(|error| eprintln!("logtracer-exporter: {error:#}"))
+        }
+        _ => {
             log::install_panic_hook();
             serve_until_signalled(config).inspect_err(|error| log::fatal(&format!("{error:#}")))
         }
@@ -165,7 +169,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let router = receive::services(receiver, grpc_addr.ip());
     servers.spawn(listen::serve(grpc, router, tls.clone(), receiving, serving.clone()));
     let waiting_bytes = metrics.outbox_bytes.get();
-    let viewer = View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics };
+    let viewer =
+        View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics, stop: serving.clone() };
     let router = view::router(viewer, view_addr.ip()).context("failed to start the viewer")?;
     servers.spawn(listen::serve(view, router, tls, viewing, serving));
 

@@ -16,6 +16,7 @@ use reqwest::Url;
 
 use crate::deliver::dead_letters::command::DeadLettersCommand;
 use crate::sink::google::{self, Auth, ProjectId};
+use crate::terminal::{LogsOptions, TerminalCommand, TraceOptions, TracesOptions};
 
 /// The end of `--help`.
 const ENVIRONMENT: &str = "\
@@ -159,6 +160,24 @@ pub enum Command {
     /// List, retry or discard the items that sinks have rejected permanently
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// List the stored traces that pass a filter
+    Traces(TracesOptions),
+    /// Show one trace with its log lines
+    Trace(TraceOptions),
+    /// List the stored log lines that pass a filter, the newest last
+    Logs(LogsOptions),
+}
+
+impl Command {
+    /// Returns the command if it shows what is stored.
+    pub(crate) const fn terminal(&self) -> Option<TerminalCommand<'_>> {
+        match self {
+            Self::DeadLetters(_) => None,
+            Self::Traces(options) => Some(TerminalCommand::Traces(options)),
+            Self::Trace(options) => Some(TerminalCommand::Trace(options)),
+            Self::Logs(options) => Some(TerminalCommand::Logs(options)),
+        }
+    }
 }
 
 /// Parses `--sink`. Unlike clap's own parsers, it does not repeat an invalid value, which can hold a password.

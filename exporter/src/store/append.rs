@@ -3,35 +3,28 @@
 use bytes::Bytes;
 use rusqlite::TransactionBehavior;
 
+use super::feed::Written;
 use super::items::{self, Group, Item};
 use super::positions::{self, ReadPositions};
 use super::write::{self, LogLine, WriteError};
 use super::{Store, StoreWriter, schema};
 use crate::clock::unix_millis;
-use crate::metrics::ReasonLabel;
 use crate::otlp::Signal;
 use crate::storage::sqlite;
 
 impl Store {
     /// Stores the items of these requests of one signal. After an error, some may be stored.
     pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<(), WriteError> {
-        let mut without_trace = 0;
         let mut group = Group::default();
         for (index, body) in bodies.iter().enumerate() {
-            let decoded = items::decode(signal, index, body)?;
-            without_trace += decoded.without_trace;
-            for item in decoded.items {
+            for item in items::decode(signal, index, body)? {
                 group.push(item);
                 if group.bytes >= self.max_transaction_bytes() {
                     self.append_items(&std::mem::take(&mut group).items)?;
                 }
             }
         }
-        self.append_items(&group.items)?;
-        // Not before the chunk is stored, because it is delivered again after an error.
-        let label = ReasonLabel { reason: "no trace" };
-        self.0.metrics.log_lines_skipped.get_or_create(&label).inc_by(without_trace);
-        Ok(())
+        self.append_items(&group.items)
     }
 
     /// Stores these items in one transaction, or in smaller ones if a full disk has no space for it.
@@ -41,9 +34,11 @@ impl Store {
         }
         let previous = [None].into_iter().chain(items.iter().map(Some));
         let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
-        let result = self.write(bytes, |StoreWriter { connection, origins, .. }| {
+        let result = self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
+            *written = Written::default();
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = write::insert_items(&transaction, origins, items, unix_millis())
+                .map(|changes| *written = changes)
                 .and_then(|()| transaction.commit());
             if result.is_err() {
                 // The rollback may have removed the rows of these ids.
@@ -78,13 +73,19 @@ impl Store {
         positions: &[ReadPositions],
     ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
-        self.write(bytes, |writer| {
-            let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            write::insert_lines(&transaction, lines, unix_millis())?;
-            for positions in positions {
-                positions::save(&transaction, positions)?;
+        self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
+            *written = Written::default();
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let save = |positions| positions::save(&transaction, positions);
+            let result = write::insert_lines(&transaction, origins, lines, unix_millis())
+                .map(|changes| *written = changes)
+                .and_then(|()| positions.iter().try_for_each(save))
+                .and_then(|()| transaction.commit());
+            if result.is_err() {
+                // The rollback may have removed the rows of these ids.
+                origins.clear();
             }
-            transaction.commit()
+            result
         })
     }
 
@@ -97,6 +98,10 @@ impl Store {
         let mut writer = self.writer();
         self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
         let result = self.write_or_evict(&mut writer, bytes, write);
+        let written = std::mem::take(&mut writer.written);
+        if result.is_ok() && self.0.feed.has_subscribers() {
+            self.0.feed.publish(written);
+        }
         result.map_err(|error| {
             let reason = self.0.reserve.reason(&error);
             if sqlite::is_full(&error) { WriteError::DiskFull(reason) } else { WriteError::Database(reason) }

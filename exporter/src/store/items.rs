@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::origins::Emitter;
-use super::summary::{SpanSummary, short};
+use super::summary::{SpanSummary, TraceKey, short};
 use super::write::WriteError;
 use crate::otlp::envelope::Envelope;
 use crate::otlp::{Signal, check};
@@ -21,7 +21,7 @@ use crate::otlp::{Signal, check};
 /// A span or a log record, ready to be inserted.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) trace_id: TraceId,
+    pub(super) key: TraceKey,
     pub(super) emitter: Arc<Emitter>,
     pub(super) row: Row,
     /// `Span` or `LogRecord` as protobuf.
@@ -66,21 +66,13 @@ impl Group {
     }
 }
 
-/// The items of one request.
-#[derive(Debug, Default)]
-pub(super) struct Items {
-    pub(super) items: Vec<Item>,
-    /// The number of log records without a trace, which are not stored.
-    pub(super) without_trace: u64,
-}
-
 /// Decodes the request at this index of a chunk, unless that takes too much memory.
-pub(super) fn decode(signal: Signal, index: usize, body: &Bytes) -> Result<Items, WriteError> {
+pub(super) fn decode(signal: Signal, index: usize, body: &Bytes) -> Result<Vec<Item>, WriteError> {
     if check::is_too_large(signal, body) {
         return Err(undecodable(index, "it takes too much memory when decoded"));
     }
     let failed = |error| undecodable(index, error);
-    let mut decoded = Items::default();
+    let mut items = Vec::new();
     for resource_items in Envelope::from_body(body).map_err(failed)?.resources {
         let resource_bytes = resource_items.resource.unwrap_or_default();
         let resource = Resource::decode(resource_bytes.clone()).map_err(failed)?;
@@ -92,40 +84,34 @@ pub(super) fn decode(signal: Signal, index: usize, body: &Bytes) -> Result<Items
                 service_name: service_name.clone(),
             });
             for item in scope_items.items {
-                let (trace_id, row) = match signal {
+                let (key, row) = match signal {
                     Signal::Traces => {
                         let span = Span::decode(&item[..]).map_err(failed)?;
-                        span_row(&span).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
+                        span_row(&span, &item).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
                     }
-                    Signal::Logs => match record_row(&LogRecord::decode(&item[..]).map_err(failed)?) {
-                        Some(row) => row,
-                        None => {
-                            decoded.without_trace += 1;
-                            continue;
-                        }
-                    },
+                    Signal::Logs => record_row(&LogRecord::decode(&item[..]).map_err(failed)?),
                 };
-                decoded.items.push(Item { trace_id, emitter: emitter.clone(), row, body: item });
+                items.push(Item { key, emitter: emitter.clone(), row, body: item });
             }
         }
     }
-    Ok(decoded)
+    Ok(items)
 }
 
 fn undecodable(index: usize, reason: impl fmt::Display) -> WriteError {
     WriteError::Undecodable(format!("request {} of the chunk: {reason}", index + 1))
 }
 
-fn span_row(span: &Span) -> Option<(TraceId, Row)> {
+fn span_row(span: &Span, body: &[u8]) -> Option<(TraceKey, Row)> {
     let span_id = SpanId::from_bytes(span.span_id.as_slice().try_into().ok()?)?;
-    Some((trace_id(&span.trace_id)?, Row::Span { span_id, summary: SpanSummary::new(span) }))
+    let key = TraceKey::Trace(trace_id(&span.trace_id)?);
+    Some((key, Row::Span { span_id, summary: SpanSummary::new(span, body) }))
 }
 
-/// Returns `None` if the trace id is absent or invalid.
-fn record_row(record: &LogRecord) -> Option<(TraceId, Row)> {
+fn record_row(record: &LogRecord) -> (TraceKey, Row) {
     let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
     let time_ns = i64::try_from(record_time(record)).unwrap_or(i64::MAX);
-    Some((trace_id(&record.trace_id)?, Row::Record { span_id, time_ns }))
+    (TraceKey::of_line(trace_id(&record.trace_id), time_ns), Row::Record { span_id, time_ns })
 }
 
 fn trace_id(bytes: &[u8]) -> Option<TraceId> {

@@ -23,7 +23,7 @@ pub(crate) struct ConvertedLine {
 /// Converts a log record of this service and this scope to a line, with at most `max_bytes` of texts and values.
 pub(crate) fn line(
     record: &RecordRef<'_>,
-    trace_id: TraceId,
+    trace_id: Option<TraceId>,
     (service, scope): (&str, &str),
     max_bytes: usize,
 ) -> ConvertedLine {
@@ -34,12 +34,13 @@ pub(crate) fn line(
     let mut out = Vec::with_capacity(256 + message.len());
     let mut line = Line::new(&mut out, Format::Local, None);
     line.severity(severity).time(record.time_unix_nano).message(|text| text.push(&message));
-    match record.span_id {
-        Some(span_id) => {
+    match (trace_id, record.span_id) {
+        (Some(trace_id), Some(span_id)) => {
             let sampling = if record.flags & 1 == 1 { Sampling::Accept } else { Sampling::Defer };
             line.trace(&TraceContext::root(trace_id, span_id, sampling));
         }
-        None => {
+        (None, _) => {}
+        (Some(trace_id), None) => {
             line.rendered_field(format!("\"trace\":\"{trace_id}\"").as_bytes());
         }
     }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     fn converted(record: &LogRecord, names: (&str, &str), max_bytes: usize) -> ConvertedLine {
-        line(&RecordRef::new(&record.encode_to_vec()), trace_id(), names, max_bytes)
+        line(&RecordRef::new(&record.encode_to_vec()), Some(trace_id()), names, max_bytes)
     }
 
     #[test]

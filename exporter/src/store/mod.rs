@@ -20,6 +20,8 @@
 mod allocation;
 mod append;
 mod eviction;
+mod feed;
+mod index;
 mod items;
 mod log_records;
 mod origins;
@@ -32,6 +34,8 @@ mod write;
 
 #[cfg(test)]
 mod growth;
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -48,13 +52,16 @@ use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::storage::{DataDir, DiskReserve, OpenFiles, quarantine, reattach, sqlite};
 use eviction::ShrinkBackoff;
+use feed::{Feed, Written};
 use origins::Origins;
 
+pub(crate) use feed::{Change, Subscription};
 pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{
-    EmitterRow, LineContent, LineKey, LineMark, LineRow, ListKey, ServiceNames, Snapshot, SpanKey, SpanNode,
-    SpanRow, TraceSeq, TraceSummary,
+    EmitterRow, FoundLines, FoundTraces, LineContent, LineCursor, LineFilter, LineKey, LineMark, LineOrigin,
+    LineRow, ListKey, ServiceNames, Snapshot, Sort, SpanKey, SpanNode, SpanRow, Statistics, StatusFilter,
+    Totals, TraceCursor, TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, WriteError};
@@ -71,6 +78,7 @@ struct Inner {
     readers: Mutex<Readers>,
     reserve: DiskReserve,
     metrics: Arc<Metrics>,
+    feed: Feed,
 }
 
 /// The connections that only read.
@@ -89,6 +97,8 @@ struct StoreWriter {
     files: OpenFiles,
     origins: Origins,
     shrink_backoff: ShrinkBackoff,
+    /// What the last transaction has stored, if somebody has subscribed to the feed.
+    written: Written,
 }
 
 /// Further idle connections are closed.
@@ -108,9 +118,11 @@ impl Store {
             files,
             origins: Origins::default(),
             shrink_backoff: ShrinkBackoff::new(),
+            written: Written::default(),
         });
         let (data_dir, readers) = (dir.clone(), Mutex::default());
-        let store = Self(Arc::new(Inner { data_dir, path, writer, readers, reserve, metrics }));
+        let store =
+            Self(Arc::new(Inner { data_dir, path, writer, readers, reserve, metrics, feed: Feed::new() }));
         store.allocate_wal(&store.writer());
         Ok(store)
     }
@@ -118,6 +130,11 @@ impl Store {
     /// Returns the positions up to which this file and its rotated files have been read.
     pub(crate) fn positions(&self, file: &str) -> rusqlite::Result<Vec<ReadPosition>> {
         positions::load(&self.writer().connection, file)
+    }
+
+    /// Subscribes to what is stored from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.0.feed.subscribe()
     }
 
     /// Reads one state of the store. Nobody can wait for a client meanwhile.

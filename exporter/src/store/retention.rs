@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::origins;
 use super::summary::is_error;
+use super::{index, origins};
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, ReasonLabel};
@@ -242,5 +242,6 @@ fn delete(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<usize> {
     let traces = tx.execute("DELETE FROM trace WHERE seq <= ?", [last])?;
     tx.execute("DELETE FROM span WHERE trace <= ?", [last])?;
     tx.execute("DELETE FROM line WHERE trace <= ?", [last])?;
+    index::delete_before(tx, last + 1)?;
     Ok(traces)
 }

@@ -1,8 +1,11 @@
 //! The tables of `store.db`.
 
+use logtracer_core::line::Severity;
 use rusqlite::{Transaction, params};
 
+use super::log_records;
 use super::origins::{Newest, Origins};
+use crate::otlp::in_place::RecordRef;
 use crate::storage::sqlite::{Access, DatabaseKind};
 
 macro_rules! position_table {
@@ -51,6 +54,33 @@ macro_rules! shared_tables {
     };
 }
 
+macro_rules! trace_indexes {
+    () => {
+        "
+        CREATE INDEX trace_by_order ON trace(order_ns, duration_ns) WHERE untraced = 0;
+        CREATE INDEX trace_by_duration ON trace(duration_ns, order_ns) WHERE untraced = 0;
+        "
+    };
+}
+
+/// The tables of searches.
+macro_rules! search_tables {
+    () => {
+        "
+        CREATE INDEX line_by_time ON line(time_ns, level, service);
+        CREATE INDEX error_by_time ON line(time_ns, level, service) WHERE level >= 5;
+
+        -- What some traces may contain, to skip them in a search.
+        CREATE TABLE block(
+            first_seq     INTEGER PRIMARY KEY,  -- trace.seq
+            last_seq      INTEGER NOT NULL,     -- of the newest block the greatest number
+            terms         BLOB NOT NULL,        -- Bloom filter of services, routes, statuses and attributes
+            text          BLOB NOT NULL         -- Bloom filter of the names of spans and of lines
+        );
+        "
+    };
+}
+
 macro_rules! line_by_digest {
     () => {
         "
@@ -64,14 +94,14 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "store",
     application_id: 0x6c74_7374, // "ltst"
     access: Access::Exclusive,
-    version: 2,
+    version: 3,
     page_size: 16 * 1024,
     schema: concat!(
         "
         -- One row for each trace, kept up to date with every span and line.
         CREATE TABLE trace(
             seq           INTEGER PRIMARY KEY,  -- ascending in the order in which traces were first seen
-            trace_id      BLOB NOT NULL UNIQUE, -- 16 bytes
+            trace_id      BLOB NOT NULL UNIQUE, -- 16 bytes; 8 bytes for lines without a trace, see TraceKey
             seen_ms       INTEGER NOT NULL,     -- when it was first seen, since 1970
             start_ns      INTEGER NOT NULL,     -- of the spans, or of the lines if there are no spans
             end_ns        INTEGER NOT NULL,
@@ -81,10 +111,15 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             root_name     TEXT NOT NULL,        -- of the span without a parent, else of the earliest span
             root_rank     INTEGER NOT NULL,     -- the priority of root_name
             root_start_ns INTEGER NOT NULL,
-            services      TEXT NOT NULL         -- JSON array of content.id; of names in rows of version 1
+            services      TEXT NOT NULL,        -- JSON array of content.id; of names in rows of version 1
+            order_ns      INTEGER NOT NULL DEFAULT 0, -- the place in the list: start_ns, or if that is implausible seen_ms
+            duration_ns   INTEGER NOT NULL DEFAULT 0,
+            untraced      INTEGER NOT NULL DEFAULT 0, -- 1 for lines without a trace
+            root_service  INTEGER NOT NULL DEFAULT 0, -- content.id of the service of the span that names the trace; 0 if unknown
+            root_status   TEXT NOT NULL DEFAULT ''    -- of the span that names the trace: an HTTP status code, or the name of a gRPC one
         );
-        CREATE INDEX trace_by_start ON trace(start_ns);
         ",
+        trace_indexes!(),
         shared_tables!(),
         "
         CREATE TABLE span(
@@ -107,13 +142,16 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             line          TEXT NOT NULL,        -- the unchanged JSON object; for a log record LogRecord as protobuf
             origin        INTEGER,              -- only of a log record
             digest        INTEGER,              -- only of a log record: of origin and line, to find equal ones
+            level         INTEGER NOT NULL DEFAULT 0, -- the severity as a number: DEFAULT is 0, EMERGENCY 8
+            service       INTEGER NOT NULL DEFAULT 0, -- content.id of the service; 0 if unknown
             PRIMARY KEY(trace, time_ns, n)
         ) WITHOUT ROWID;
         ",
         line_by_digest!(),
+        search_tables!(),
         position_table!()
     ),
-    upgrades: &[upgrade_from_1],
+    upgrades: &[upgrade_from_1, upgrade_from_2],
 };
 
 /// In version 1 each row of `origin` has a copy of its resource and its scope. A read position has the offset in the
@@ -151,4 +189,51 @@ fn upgrade_from_1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         newest.save(tx)?;
     }
     tx.execute_batch("DROP TABLE old_origin;")
+}
+
+/// Version 2 has no tables of searches. Its traces are in no block, so that a search reads all of them.
+fn upgrade_from_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(concat!(
+        "
+        ALTER TABLE trace ADD COLUMN order_ns INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE trace ADD COLUMN duration_ns INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE trace ADD COLUMN untraced INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE trace ADD COLUMN root_service INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE trace ADD COLUMN root_status TEXT NOT NULL DEFAULT '';
+        DROP INDEX trace_by_start;
+        UPDATE trace SET order_ns = start_ns, duration_ns = end_ns - start_ns;
+        ALTER TABLE line ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE line ADD COLUMN service INTEGER NOT NULL DEFAULT 0;
+        ",
+        trace_indexes!(),
+    ))?;
+    set_levels(tx)?;
+    tx.execute_batch(search_tables!())
+}
+
+/// Sets the levels of lines that have none.
+fn set_levels(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut update =
+        tx.prepare("UPDATE line SET level = ? WHERE trace = ? AND time_ns = ? AND n = ? AND level <> ?1")?;
+    // The keys do not change, so the rows can be updated while they are read.
+    let mut lines = tx.prepare("SELECT trace, time_ns, n, severity, origin, line FROM line")?;
+    let mut rows = lines.query([])?;
+    while let Some(row) = rows.next()? {
+        let severity = match row.get_ref(4)?.as_i64_or_null()? {
+            Some(_) => log_records::severity(&RecordRef::new(row.get_ref(5)?.as_bytes()?)).0,
+            None => Severity::from_name(row.get_ref(3)?.as_str()?).unwrap_or_default(),
+        };
+        update.execute(params![
+            level(severity),
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?
+        ])?;
+    }
+    Ok(())
+}
+
+/// Returns a severity as a number.
+pub(super) fn level(severity: Severity) -> i64 {
+    Severity::ALL.iter().position(|known| *known == severity).map_or(0, |index| index as i64)
 }

@@ -2,15 +2,51 @@
 
 use std::borrow::Cow;
 
+use std::time::Duration;
+
 use logtracer_core::TraceId;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
+use super::index::{BlockId, BlockWriter, SpanFacts};
+use crate::clock::nanos;
+use crate::otlp::in_place::SpanRef;
+
+/// What the rows of the table `trace` stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum TraceKey {
+    Trace(TraceId),
+    /// The log lines without a trace of the tenth of a second with this number. They are evicted together, and equal
+    /// log records are found among them.
+    Untraced(i64),
+}
+
+impl TraceKey {
+    /// Returns the key of a line.
+    pub(super) fn of_line(trace_id: Option<TraceId>, time_ns: i64) -> Self {
+        match trace_id {
+            Some(id) => Self::Trace(id),
+            None => Self::Untraced(time_ns.div_euclid(100_000_000)),
+        }
+    }
+
+    /// Returns the column `trace_id`.
+    fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Trace(id) => id.to_bytes().to_vec(),
+            Self::Untraced(tenth) => tenth.to_be_bytes().to_vec(),
+        }
+    }
+}
+
 /// One row of the table `trace`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TraceRow {
     pub(super) seq: i64,
+    /// Where searches find it.
+    pub(super) block: Option<BlockId>,
+    seen_ns: i64,
     start_ns: i64,
     end_ns: i64,
     span_count: i64,
@@ -19,8 +55,15 @@ pub(super) struct TraceRow {
     root_name: String,
     root_rank: i64,
     root_start_ns: i64,
+    root_service: i64,
+    root_status: String,
     services: Vec<Value>,
 }
+
+/// A trace whose start differs more from its arrival has the place of its arrival in the list. Its clock is wrong, or it
+/// is old.
+const MAX_EARLY: Duration = Duration::from_secs(3600);
+const MAX_LATE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The priority of the name: a span without a parent names the trace, otherwise the earliest span.
 const RANK_NONE: i64 = 0;
@@ -37,17 +80,24 @@ impl TraceRow {
     /// Reads the row of a trace, or inserts it if the trace is new.
     pub(super) fn load_or_insert(
         tx: &Transaction<'_>,
-        trace_id: TraceId,
+        blocks: &mut BlockWriter,
+        key: TraceKey,
         now_ms: i64,
     ) -> rusqlite::Result<Self> {
+        let id = key.to_bytes();
         let known = tx
             .prepare_cached(
-                "SELECT seq, start_ns, end_ns, span_count, error_count, log_count,
-                        root_name, root_rank, root_start_ns, services FROM trace WHERE trace_id = ?",
+                "SELECT seq, start_ns, end_ns, span_count, error_count, log_count, root_name, root_rank,
+                        root_start_ns, services, seen_ms, root_service, root_status
+                 FROM trace WHERE trace_id = ?",
             )?
-            .query_row([trace_id.to_bytes()], |row| {
+            .query_row([&id], |row| {
                 Ok(Self {
                     seq: row.get(0)?,
+                    block: None,
+                    seen_ns: row.get::<_, i64>(10)?.saturating_mul(1_000_000),
+                    root_service: row.get(11)?,
+                    root_status: row.get(12)?,
                     start_ns: row.get(1)?,
                     end_ns: row.get(2)?,
                     span_count: row.get(3)?,
@@ -61,17 +111,23 @@ impl TraceRow {
             })
             .optional()?;
         if let Some(known) = known {
-            return Ok(known);
+            let block = blocks.block_of(tx, known.seq, false)?;
+            return Ok(Self { block, ..known });
         }
         // The numbers continue after the last trace was evicted, because contents that are not deleted yet refer to them.
         tx.prepare_cached(
             "INSERT INTO trace VALUES (
                  coalesce((SELECT max(seq) FROM trace), (SELECT max(newest_trace) FROM content), 0) + 1,
-                 ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]')",
+                 ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]', 0, 0, ?, 0, '')",
         )?
-        .execute(params![trace_id.to_bytes(), now_ms])?;
+        .execute(params![id, now_ms, matches!(key, TraceKey::Untraced(_))])?;
+        let seq = tx.last_insert_rowid();
         Ok(Self {
-            seq: tx.last_insert_rowid(),
+            seq,
+            block: blocks.block_of(tx, seq, true)?,
+            seen_ns: now_ms.saturating_mul(1_000_000),
+            root_service: 0,
+            root_status: String::new(),
             start_ns: 0,
             end_ns: 0,
             span_count: 0,
@@ -102,6 +158,8 @@ impl TraceRow {
             self.root_rank = rank;
             self.root_start_ns = start;
             self.root_name.clone_from(&span.name);
+            self.root_status.clone_from(&span.status);
+            self.root_service = service;
         }
         let service = Value::from(service);
         if self.services.len() < MAX_SERVICES && !self.services.contains(&service) {
@@ -118,10 +176,18 @@ impl TraceRow {
         self.log_count += 1;
     }
 
+    /// Returns the place in the list.
+    fn order_ns(&self) -> i64 {
+        let earliest = self.seen_ns.saturating_sub(nanos(MAX_LATE));
+        let latest = self.seen_ns.saturating_add(nanos(MAX_EARLY));
+        if (earliest..=latest).contains(&self.start_ns) { self.start_ns } else { self.seen_ns }
+    }
+
     pub(super) fn save(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         tx.prepare_cached(
             "UPDATE trace SET start_ns = ?, end_ns = ?, span_count = ?, error_count = ?, log_count = ?,
-                              root_name = ?, root_rank = ?, root_start_ns = ?, services = ? WHERE seq = ?",
+                              root_name = ?, root_rank = ?, root_start_ns = ?, services = ?,
+                              order_ns = ?, duration_ns = ?, root_service = ?, root_status = ? WHERE seq = ?",
         )?
         .execute(params![
             self.start_ns,
@@ -133,6 +199,10 @@ impl TraceRow {
             self.root_rank,
             self.root_start_ns,
             Value::from(self.services.clone()).to_string(),
+            self.order_ns(),
+            self.end_ns.saturating_sub(self.start_ns),
+            self.root_service,
+            self.root_status,
             self.seq,
         ])?;
         Ok(())
@@ -148,10 +218,14 @@ pub(super) struct SpanSummary {
     has_parent: bool,
     /// Truncated.
     name: String,
+    /// See [`SpanFacts::status`].
+    status: String,
 }
 
 impl SpanSummary {
-    pub(super) fn new(span: &Span) -> Self {
+    /// `body` is the span as protobuf.
+    pub(super) fn new(span: &Span, body: &[u8]) -> Self {
+        let facts = SpanFacts::new(&SpanRef::new(body), "".into());
         let (start_ns, end_ns) = interval(span);
         Self {
             start_ns,
@@ -159,6 +233,7 @@ impl SpanSummary {
             is_error: is_error(span),
             has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
             name: short(&span.name).into_owned(),
+            status: short(&facts.status).into_owned(),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Reads whole traces, for tests.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use logtracer_core::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::{LineContent, LineKey, ServiceNames, Store, TraceSummary, convert_record};
+use super::{LineContent, LineKey, ServiceNames, Sort, Store, TraceFilter, TraceSummary, convert_record};
 use crate::otlp::in_place::RecordRef;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +50,8 @@ impl Store {
     /// Returns the newest traces.
     pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
         self.snapshot(|snapshot| {
-            let keys = snapshot.newest(limit)?.into_iter();
+            let (all, deadline) = (TraceFilter::default(), Instant::now() + Duration::from_secs(60));
+            let keys = snapshot.find_traces(&all, Sort::Newest, None, limit, deadline)?.keys.into_iter();
             keys.filter_map(|key| snapshot.listed(key).transpose()).collect()
         })
     }
@@ -93,7 +95,8 @@ impl Store {
                             })?;
                             let (service, scope) = names.unwrap();
                             let record = RecordRef::new(body);
-                            let line = convert_record(&record, trace_id, (&service, &scope), usize::MAX);
+                            let line =
+                                convert_record(&record, Some(trace_id), (&service, &scope), usize::MAX);
                             (line.severity.to_owned(), line.message, line.line)
                         }
                     };

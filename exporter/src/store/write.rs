@@ -5,24 +5,39 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
+use logtracer_core::line::Severity;
 use logtracer_core::{SpanId, TraceId};
 use rusqlite::types::Null;
 use rusqlite::{Transaction, params};
 
+use super::feed::Written;
+use super::index::{BlockContent, BlockId, BlockWriter, SpanFacts, resource_terms, span_terms, span_text};
 use super::items::{Item, Row};
+use super::log_records::severity;
 use super::origins::{Emitter, Newest, Origin, Origins, digest};
-use super::summary::TraceRow;
+use super::query::LineCursor;
+use super::schema::level;
+use super::summary::{TraceKey, TraceRow, short};
+use crate::otlp::in_place::{RecordRef, ResourceRef, SpanRef};
 
-/// A log line that belongs to a trace.
+/// A log line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogLine {
-    pub(crate) trace_id: TraceId,
+    pub(crate) trace_id: Option<TraceId>,
     pub(crate) span_id: Option<SpanId>,
     pub(crate) time_unix_nano: u64,
     pub(crate) severity: String,
     pub(crate) message: String,
     /// The unchanged JSON object.
     pub(crate) line: String,
+}
+
+impl LogLine {
+    /// Returns the service, which is the beginning of a message in logtracer's formats: `shop - GET - …`.
+    pub(crate) fn service(&self) -> Option<&str> {
+        let (service, _) = self.message.split_once(" - ")?;
+        Some(service).filter(|service| !service.is_empty() && !service.contains(char::is_whitespace))
+    }
 }
 
 /// The reason why a write failed.
@@ -49,16 +64,48 @@ impl fmt::Display for WriteError {
     }
 }
 
+/// The rows that a transaction changes beside spans and lines.
+#[derive(Debug, Default)]
+struct Changes {
+    rows: HashMap<TraceKey, TraceRow>,
+    blocks: BlockWriter,
+    newest: Newest,
+    lines: Vec<LineCursor>,
+}
+
+impl Changes {
+    /// Returns the row of a trace, which is read from the database once.
+    fn trace(&mut self, tx: &Transaction<'_>, key: TraceKey, now_ms: i64) -> rusqlite::Result<&mut TraceRow> {
+        match self.rows.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                Ok(new.insert(TraceRow::load_or_insert(tx, &mut self.blocks, key, now_ms)?))
+            }
+        }
+    }
+
+    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Written> {
+        self.newest.save(tx)?;
+        self.blocks.save(tx)?;
+        self.rows.values().try_for_each(|row| row.save(tx))?;
+        let traces = self.rows.iter().filter(|(key, _)| matches!(key, TraceKey::Trace(_)));
+        let mut traces: Vec<i64> = traces.map(|(_, row)| row.seq).collect();
+        traces.sort_unstable();
+        Ok(Written { traces, lines: self.lines })
+    }
+}
+
 /// Inserts these items, except those that are stored already.
 pub(super) fn insert_items(
     tx: &Transaction<'_>,
     origins: &mut Origins,
     items: &[Item],
     now_ms: i64,
-) -> rusqlite::Result<()> {
-    let mut rows: HashMap<TraceId, TraceRow> = HashMap::new();
-    let mut newest = Newest::default();
+) -> rusqlite::Result<Written> {
+    let mut changes = Changes::default();
     let mut last: Option<(&Arc<Emitter>, Origin)> = None;
+    // The block that has the terms of the last emitter.
+    let mut described: Option<(Origin, BlockId)> = None;
     let mut insert_span = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
     for item in items {
         let origin = match last {
@@ -66,88 +113,126 @@ pub(super) fn insert_items(
             _ => origins.origin(tx, &item.emitter)?,
         };
         last = Some((&item.emitter, origin));
-        let row = trace_row(tx, &mut rows, item.trace_id, now_ms)?;
+        let row = changes.trace(tx, item.key, now_ms)?;
+        let (seq, block) = (row.seq, row.block);
         let body = &item.body[..];
         let is_new = match &item.row {
             Row::Span { span_id, summary } => {
                 let key = span_id.get().cast_signed();
                 let inserted =
-                    insert_span.execute(params![row.seq, key, origin.id, summary.start_ns, body])? == 1;
+                    insert_span.execute(params![seq, key, origin.id, summary.start_ns, body])? == 1;
                 if inserted {
                     row.add_span(summary, origin.service);
                 }
                 inserted
             }
             Row::Record { span_id, time_ns } => {
-                let inserted = insert_record(tx, row.seq, origin.id, *span_id, *time_ns, body)?;
-                if inserted {
+                let inserted = insert_record(tx, seq, origin, *span_id, *time_ns, body)?;
+                if inserted.is_some() {
                     row.add_line(*time_ns);
                 }
-                inserted
+                changes.lines.extend(inserted);
+                inserted.is_some()
             }
         };
-        if is_new {
-            newest.add(origin, row.seq);
+        if !is_new {
+            continue;
+        }
+        changes.newest.add(origin, seq);
+        if let Some(block) = block {
+            changes.blocks.add(tx, block, |content| {
+                if described != Some((origin, block)) {
+                    resource_terms(ResourceRef(&item.emitter.resource), |term| content.add_term(term));
+                }
+                index_item(item, content);
+            })?;
+            described = Some((origin, block));
         }
     }
-    newest.save(tx)?;
-    save_rows(tx, &rows)
+    changes.save(tx)
+}
+
+fn index_item(item: &Item, content: &mut BlockContent<'_>) {
+    match item.row {
+        Row::Span { .. } => {
+            let span = SpanRef::new(&item.body);
+            let facts = SpanFacts::new(&span, (&*item.emitter.service_name).into());
+            span_terms(&span, &facts, |term| content.add_term(term));
+            content.add_text(span_text(&span).as_bytes());
+        }
+        Row::Record { .. } => {
+            content.add_text(&item.body);
+        }
+    }
 }
 
 /// The start of the statement that inserts a line, with its number among the lines of the same time.
 const INSERT_LINE: &str = "INSERT INTO line VALUES (?1, ?2,
-    (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6, ?7, ?8)";
+    (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    RETURNING n";
 
-/// Inserts a log record, unless it is stored already. Returns whether it was inserted.
+/// Inserts a log record, unless it is stored already. Returns the line if it was inserted.
 fn insert_record(
     tx: &Transaction<'_>,
     trace: i64,
-    origin: i64,
+    origin: Origin,
     span_id: Option<SpanId>,
     time_ns: i64,
     body: &[u8],
-) -> rusqlite::Result<bool> {
-    let digest = digest(&[&origin.to_le_bytes(), body]);
+) -> rusqlite::Result<Option<LineCursor>> {
+    let digest = digest(&[&origin.id.to_le_bytes(), body]);
     let is_known = tx
         .prepare_cached("SELECT 1 FROM line WHERE trace = ? AND digest = ? AND origin = ? AND line = ?")?
-        .exists(params![trace, digest, origin, body])?;
+        .exists(params![trace, digest, origin.id, body])?;
     if is_known {
-        return Ok(false);
+        return Ok(None);
     }
     let span_id = span_id.map(|id| id.get().cast_signed());
-    tx.prepare_cached(INSERT_LINE)?
-        .execute(params![trace, time_ns, span_id, "", "", body, origin, digest])?;
-    Ok(true)
+    let level = level(severity(&RecordRef::new(body)).0);
+    let service = origin.service;
+    let n = tx.prepare_cached(INSERT_LINE)?.query_row(
+        params![trace, time_ns, span_id, "", "", body, origin.id, digest, level, service],
+        |row| row.get(0),
+    )?;
+    Ok(Some(LineCursor { time_ns, level, service, trace, n }))
 }
 
 /// Inserts lines of files: each is read once, so equal ones are all inserted.
-pub(super) fn insert_lines(tx: &Transaction<'_>, lines: &[LogLine], now_ms: i64) -> rusqlite::Result<()> {
-    let mut rows: HashMap<TraceId, TraceRow> = HashMap::new();
+pub(super) fn insert_lines(
+    tx: &Transaction<'_>,
+    origins: &mut Origins,
+    lines: &[LogLine],
+    now_ms: i64,
+) -> rusqlite::Result<Written> {
+    let mut changes = Changes::default();
     let mut insert = tx.prepare_cached(INSERT_LINE)?;
     for line in lines {
-        let row = trace_row(tx, &mut rows, line.trace_id, now_ms)?;
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
-        let span_id = line.span_id.map(|id| id.get().cast_signed());
-        let LogLine { severity, message, line, .. } = line;
-        insert.execute(params![row.seq, time_ns, span_id, severity, message, line, Null, Null])?;
+        let row = changes.trace(tx, TraceKey::of_line(line.trace_id, time_ns), now_ms)?;
         row.add_line(time_ns);
+        let (seq, block) = (row.seq, row.block);
+        let service = short(line.service().unwrap_or_default());
+        let service_id = match &*service {
+            "" => 0,
+            name => origins.content(tx, name.as_bytes())?,
+        };
+        let span_id = line.span_id.map(|id| id.get().cast_signed());
+        let level = level(Severity::from_name(&line.severity).unwrap_or_default());
+        let LogLine { severity, message, line, .. } = line;
+        let n = insert.query_row(
+            params![seq, time_ns, span_id, severity, message, line, Null, Null, level, service_id],
+            |row| row.get(0),
+        )?;
+        changes.lines.push(LineCursor { time_ns, level, service: service_id, trace: seq, n });
+        if service_id != 0 {
+            changes.newest.add_content(service_id, seq);
+        }
+        if let Some(block) = block {
+            changes.blocks.add(tx, block, |content| {
+                content.add_text(message.as_bytes());
+                content.add_text(line.as_bytes());
+            })?;
+        }
     }
-    save_rows(tx, &rows)
-}
-
-/// Returns the row of a trace from this map, which is filled from the database.
-fn trace_row<'a>(
-    tx: &Transaction<'_>,
-    rows: &'a mut HashMap<TraceId, TraceRow>,
-    trace_id: TraceId,
-    now_ms: i64,
-) -> rusqlite::Result<&'a mut TraceRow> {
-    match rows.entry(trace_id) {
-        Entry::Occupied(known) => Ok(known.into_mut()),
-        Entry::Vacant(new) => Ok(new.insert(TraceRow::load_or_insert(tx, trace_id, now_ms)?)),
-    }
-}
-
-fn save_rows(tx: &Transaction<'_>, rows: &HashMap<TraceId, TraceRow>) -> rusqlite::Result<()> {
-    rows.values().try_for_each(|row| row.save(tx))
+    changes.save(tx)
 }

@@ -18,18 +18,16 @@ use crate::store::LogLine;
 pub(super) enum Skip {
     Empty,
     NotJson,
-    NoTrace,
     TooLong,
 }
 
 impl Skip {
-    pub(super) const ALL: [Self; 4] = [Self::Empty, Self::NotJson, Self::NoTrace, Self::TooLong];
+    pub(super) const ALL: [Self; 3] = [Self::Empty, Self::NotJson, Self::TooLong];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::NotJson => "not json",
-            Self::NoTrace => "no trace",
             Self::TooLong => "too long",
         }
     }
@@ -75,10 +73,9 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
         Cow::Owned(replaced) => Cow::Owned(replaced),
     };
     let fields = Fields::read(&NAMES, &text).map_err(|_| Skip::NotJson)?;
-    let trace_id = fields.first(&["logging.googleapis.com/trace", "trace"], trace_id).ok_or(Skip::NoTrace)?;
     let text_of = |name| fields.get(name).text();
     Ok(LogLine {
-        trace_id,
+        trace_id: fields.first(&["logging.googleapis.com/trace", "trace"], trace_id),
         span_id: fields.first(&["logging.googleapis.com/spanId", "spanId"], |id| id.parse::<SpanId>().ok()),
         time_unix_nano: time(&fields).unwrap_or(now),
         severity: text_of("severity").and_then(severity::from_text).unwrap_or_default().to_string(),
@@ -133,7 +130,7 @@ mod tests {
         );
         for text in [&stackdriver, &local] {
             let line = parse(text.as_bytes(), 0).unwrap();
-            assert_eq!(line.trace_id.to_string(), TRACE);
+            assert_eq!(line.trace_id.unwrap().to_string(), TRACE);
             assert_eq!(line.span_id.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
             assert_eq!(line.time_unix_nano, 1_532_527_445_499_727_000);
             assert_eq!((line.severity.as_str(), line.message.as_str()), ("ERROR", "shop - no"));
@@ -189,16 +186,24 @@ mod tests {
             (b" \r\n", Skip::Empty),
             (b"[info] starting", Skip::NotJson),
             (b"{\"trace\":", Skip::NotJson),
-            (b"{\"trace\":\"\xff\"}", Skip::NoTrace),
             (b"{} {}", Skip::NotJson),
             (b"{\"a\":\"\n\"}", Skip::NotJson),
             (b"[]", Skip::NotJson),
-            (b"{}", Skip::NoTrace),
-            (b"{\"trace\":7}", Skip::NoTrace),
-            (b"{\"trace\":\"projects/p/traces/\"}", Skip::NoTrace),
-            (b"{\"trace\":\"00000000000000000000000000000000\"}", Skip::NoTrace),
         ] {
             assert_eq!(parse(text, 0), Err(reason), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_valid_trace_has_none() {
+        for text in [
+            &b"{}"[..],
+            b"{\"trace\":\"\xff\"}",
+            b"{\"trace\":7}",
+            b"{\"trace\":\"projects/p/traces/\"}",
+            b"{\"trace\":\"00000000000000000000000000000000\"}",
+        ] {
+            assert_eq!(parse(text, 0).unwrap().trace_id, None, "{}", String::from_utf8_lossy(text));
         }
     }
 
@@ -224,7 +229,11 @@ mod tests {
         ] {
             let line = parse(format!("{{{members}}}").as_bytes(), 0).unwrap();
             let span_id = line.span_id.map(|id| id.to_string());
-            assert_eq!((line.trace_id.to_string().as_str(), span_id.as_deref()), (trace, span), "{members}");
+            assert_eq!(
+                (line.trace_id.unwrap().to_string().as_str(), span_id.as_deref()),
+                (trace, span),
+                "{members}"
+            );
         }
     }
 
@@ -260,7 +269,7 @@ mod tests {
     fn a_deeply_nested_line_is_read() {
         let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let text = format!(r#"{{"trace":"{TRACE}","a":{nested}}}"#);
-        assert_eq!(parse(text.as_bytes(), 0).unwrap().trace_id.to_string(), TRACE);
+        assert_eq!(parse(text.as_bytes(), 0).unwrap().trace_id.unwrap().to_string(), TRACE);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn ago(unix_nano: u64, now: u64) -> String {
 }
 
 /// Formats a duration with three significant digits and a suitable unit: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`.
-pub(super) fn duration(nanos: u64) -> String {
+pub(crate) fn duration(nanos: u64) -> String {
     let scaled = |unit: f64, name: &str| {
         let value = nanos as f64 / unit;
         let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };

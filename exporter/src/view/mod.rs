@@ -19,8 +19,10 @@ mod admin;
 mod api;
 mod assets;
 mod bounded;
-mod format;
+pub(crate) mod format;
+mod live;
 mod pages;
+mod parameters;
 mod respond;
 mod waterfall;
 mod window;
@@ -39,6 +41,7 @@ use crate::health::Health;
 use crate::listen::{Hosts, is_from_other_page};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use respond::Views;
 
@@ -50,6 +53,7 @@ pub(crate) struct View {
     pub(crate) sinks: Arc<[String]>,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stop: Shutdown,
 }
 
 /// What the system buffers for each client. What a slow client has not read counts as the exporter's memory, too.
@@ -68,6 +72,12 @@ impl FromRef<Shared> for View {
     }
 }
 
+impl FromRef<Shared> for Shutdown {
+    fn from_ref(state: &Shared) -> Self {
+        state.view.stop.clone()
+    }
+}
+
 impl FromRef<Shared> for Views {
     fn from_ref(state: &Shared) -> Self {
         state.views.clone()
@@ -83,8 +93,16 @@ pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
     let views = Views::new(view.store.clone(), view.metrics.clone())?;
     let router = Router::new()
         .route("/", get(pages::list))
+        .route("/logs", get(pages::logs))
+        .route("/services", get(pages::services))
         .route("/trace/{trace_id}", get(pages::trace))
+        .route("/live", get(live::rows))
+        .route("/api/live", get(live::events))
         .route("/api/traces", get(api::list))
+        .route("/api/logs", get(api::logs))
+        .route("/api/logs/{line}", get(api::any_line))
+        .route("/api/services", get(api::services))
+        .route("/api/routes", get(api::routes))
         .route("/api/traces/{trace_id}", get(api::trace))
         .route("/api/traces/{trace_id}/spans/{span_id}", get(api::span))
         .route("/api/traces/{trace_id}/logs/{line}", get(api::line))

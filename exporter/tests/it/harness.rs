@@ -272,6 +272,11 @@ pub(crate) fn string(key: &str, value: &str) -> KeyValue {
 }
 
 /// Returns a span that starts `after` milliseconds after [`START`] and takes `took` milliseconds.
+pub(crate) fn number(key: &str, value: i64) -> KeyValue {
+    let value = AnyValue { value: Some(Any::IntValue(value)) };
+    KeyValue { key: key.to_owned(), value: Some(value), key_strindex: 0 }
+}
+
 pub(crate) fn span(trace_id: &str, span_id: u64, parent: u64, name: &str, after: u64, took: u64) -> Span {
     let trace_id = u128::from_str_radix(trace_id, 16).expect("hexadecimal digits");
     Span {

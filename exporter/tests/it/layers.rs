@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["storage", "listen"],
     &["outbox", "store"],
     &["deliver", "maintenance", "receive", "tail", "view"],
-    &["sink", "file_watch"],
+    &["sink", "file_watch", "terminal"],
     &["config"],
     &["service"],
     &["lib", "main", "glibc"],

@@ -25,6 +25,7 @@ mod memory;
 mod options;
 mod pages;
 mod pages_browser;
+mod pages_lists;
 mod pages_memory;
 mod pages_trace;
 mod protocols;

@@ -1,9 +1,9 @@
 //! The pages in a real browser: what the layout makes of any text, and what the live list does to its reader.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::browser::Browser;
-use crate::harness::{Exporter, eventually, request, span, string};
+use crate::harness::{Exporter, request, span, string};
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
@@ -81,78 +81,4 @@ async fn no_text_breaks_the_layout() {
         const name = document.querySelector(`.service[title^='ssss'] bdi`);
         return [getComputedStyle(name).textOverflow, name.scrollWidth > name.clientWidth]";
     assert_eq!(browser.run(is_cut).await, json!(["ellipsis", true]));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_live_list_says_since_when_there_is_no_answer() {
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = Exporter::start(dir.path());
-    exporter.send(&request("shop", vec![span(TRACE, 1, 0, "first", 0, 1)])).await;
-    exporter.trace(TRACE, 1, 0).await;
-    let browser = Browser::start().await;
-    browser.open(&exporter.view).await;
-    let live =
-        "const live = document.querySelector('button.live'); return [live.textContent, live.className]";
-    assert_eq!(browser.run(live).await, json!(["Live", "live"]));
-    exporter.signal("STOP");
-    let silent = eventually("the state without an answer", async || {
-        let state = browser.run(live).await;
-        (state[0] != "Live").then_some(state)
-    })
-    .await;
-    exporter.signal("CONT");
-    let text = silent[0].as_str().unwrap();
-    let time = text.strip_prefix("No answer since ").expect(text);
-    assert!(time.len() == 8 && time.matches(':').count() == 2, "{text}");
-    assert_eq!(silent[1], "live offline");
-    eventually("the recovered state", async || {
-        (browser.run(live).await == json!(["Live", "live"])).then_some(())
-    })
-    .await;
-    exporter.send(&request("shop", vec![span(&TRACE.replace('4', "5"), 1, 0, "second", 1, 1)])).await;
-    wait_for_text(&browser, "second").await;
-}
-
-async fn wait_for_text(browser: &Browser, text: &str) {
-    let script = format!("return document.querySelector('#live').innerText.includes({})", json!(text));
-    eventually(text, async || (browser.run(&script).await == true).then_some(())).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_live_list_keeps_focus_selection_and_scroll_position() {
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = Exporter::start(dir.path());
-    let trace = |n: u64| format!("{n:032x}");
-    for n in 1..=60 {
-        exporter.send(&request("shop", vec![span(&trace(n), 1, 0, &format!("work {n}"), n, 1)])).await;
-    }
-    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 60.).await;
-    let browser = Browser::start().await;
-    browser.open(&exporter.view).await;
-    let prepare = format!(
-        "const row = document.getElementById('t-{0}');
-         row.scrollIntoView({{ block: 'center' }});
-         row.querySelector('a').focus({{ preventScroll: true }});
-         getSelection().selectAllChildren(row.querySelector('.id'));
-         window.row = row;",
-        trace(30)
-    );
-    browser.run(&prepare).await;
-    let state = "return [document.activeElement.href.slice(-2), String(getSelection()), scrollY > 100,
-        row.isConnected, Math.round(row.getBoundingClientRect().top)]";
-    let before = browser.run(state).await;
-    assert_eq!(before[0], "1e");
-    assert_eq!((&before[1], &before[2]), (&Value::from(trace(30)), &Value::from(true)));
-
-    // Rows appear above and change, and others disappear below.
-    for n in 61..=110 {
-        exporter.send(&request("shop", vec![span(&trace(n), 1, 0, &format!("work {n}"), n, 1)])).await;
-    }
-    exporter.send(&request("other", vec![span(&trace(30), 2, 1, "more", 30, 1)])).await;
-    wait_for_text(&browser, "work 110").await;
-    wait_for_text(&browser, "other").await;
-    assert_eq!(browser.run(state).await, before);
-    let rows = "return [...document.querySelectorAll('.traces tbody tr')].map((row) => row.id)";
-    let expected: Vec<String> = (11..=110).rev().map(|n| format!("t-{}", trace(n))).collect();
-    assert_eq!(browser.run(rows).await, json!(expected));
 }

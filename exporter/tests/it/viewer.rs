@@ -12,7 +12,10 @@ const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 async fn unknown_and_invalid_trace_ids() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
-    assert_eq!(exporter.json("/api/traces").await, json!({ "traces": [] }));
+    assert_eq!(
+        exporter.json("/api/traces").await,
+        json!({ "traces": [], "next_cursor": null, "is_interrupted": false })
+    );
     for (id, status) in [(TRACE, 404), ("xyz", 400), (&"0".repeat(32), 400), ("..%2f..%2fetc", 400)] {
         let response = exporter.get(&format!("/api/traces/{id}")).await;
         assert_eq!(response.status(), status, "{id}");
@@ -39,7 +42,7 @@ async fn the_pages_show_a_trace() {
     exporter.trace(TRACE, 3, 0).await;
 
     let list = exporter.get("/").await.text().await.unwrap();
-    for part in ["GET /basket", "shop", "items", "1 error", "100 ms", TRACE] {
+    for part in ["GET /basket", "shop", "✕ 1", "100 ms", TRACE] {
         assert!(list.contains(part), "{part}");
     }
     let page = exporter.get(&format!("/trace/{TRACE}?span=0000000000000002")).await.text().await.unwrap();
@@ -69,7 +72,7 @@ async fn nothing_in_a_span_or_line_is_markup() {
     exporter.trace(TRACE, 1, 1).await;
 
     let trace = format!("/trace/{TRACE}");
-    for path in ["/", &trace, "/?find=%3Cscript%3Ealert(1)%3C/script%3E"] {
+    for path in ["/", &trace, "/logs", "/services", "/?find=%3Cscript%3Ealert(1)%3C/script%3E"] {
         let response = exporter.get(path).await;
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -77,7 +80,7 @@ async fn nothing_in_a_span_or_line_is_markup() {
         let page = response.text().await.unwrap();
         assert!(page.contains("&lt;script&gt;alert(1)"), "{path}");
         assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path}");
-        assert_eq!(page.matches("<script").count(), 1, "only page.js");
+        assert_eq!(page.matches("<script").count(), 2, "only page.js and list.js");
         assert!(!page.contains(" style=") && !page.contains(" onerror=alert(2)>\""), "{path}");
     }
 }
@@ -88,6 +91,8 @@ async fn assets_are_part_of_the_program() {
     let exporter = Exporter::start(dir.path());
     for (name, content_type) in [
         ("style.css", "text/css; charset=utf-8"),
+        ("list.css", "text/css; charset=utf-8"),
+        ("list.js", "text/javascript; charset=utf-8"),
         ("page.js", "text/javascript; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
     ] {

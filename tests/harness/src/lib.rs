@@ -38,3 +38,4 @@ pub mod wait;
 pub mod wire;
 
 pub use error::{Error, Result};
+pub use reqwest::blocking::Client as HttpClient;

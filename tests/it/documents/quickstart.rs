@@ -42,8 +42,7 @@ fn a_plain_envoy_responds_as_documented() {
         ("4380", view),
     ];
 
-    let config =
-        envoy::reference(port, admin, echo.address().port(), exporter.http().port()).unwrap();
+    let config = envoy::reference(port, admin, echo.address().port(), exporter.http().port()).unwrap();
     let envoy = Envoy::start(&config, admin, dir.path()).unwrap();
 
     let run = |command: &str| {

@@ -12,8 +12,8 @@ use crate::store::log_records::severity;
 /// The place of a line in its trace: by time, then by arrival. As text, `TIME-N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineKey {
-    time_ns: i64,
-    n: i64,
+    pub(super) time_ns: i64,
+    pub(super) n: i64,
 }
 
 impl LineKey {

@@ -3,7 +3,8 @@
 //! ```text
 //!  Store::snapshot ──► Snapshot ─┬─► traces   the list, and one trace of it
 //!                                ├─► spans    their keys in order, and one span with its emitter
-//!                                └─► lines    one log line
+//!                                ├─► lines    one log line
+//!                                └─► find_traces, find_lines    what passes a filter, a page at a time
 //! ```
 //!
 //! A row is read in place: it is valid while a closure runs, and no copy of it is made. A large row therefore takes no
@@ -11,14 +12,22 @@
 //! Invariant: a snapshot is as short as the work on a few rows, and nobody waits for a client while there is one. The
 //! WAL can be moved into the file between two of them.
 
+mod filter;
+mod find_lines;
+mod find_traces;
 mod lines;
 mod spans;
+mod statistics;
 mod traces;
 
 use rusqlite::{Connection, Transaction};
 
+pub(crate) use filter::{LineFilter, Sort, StatusFilter, TraceFilter};
+pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin};
+pub(crate) use find_traces::{FoundTraces, TraceCursor};
 pub(crate) use lines::{LineContent, LineKey, LineMark, LineRow};
 pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey, SpanNode, SpanRow};
+pub(crate) use statistics::{Statistics, Totals};
 pub(crate) use traces::{ListKey, TraceSummary};
 
 /// The number of a trace in the store.

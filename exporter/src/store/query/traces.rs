@@ -14,35 +14,49 @@ pub(crate) struct TraceSummary {
     /// Empty if the trace has only log lines.
     pub(crate) root_name: String,
     pub(crate) service_names: Vec<String>,
+    /// The service of the span that names the trace. Empty if it is unknown.
+    pub(crate) root_service: String,
+    /// The status of the span that names the trace: an HTTP status code, or the name of a gRPC status code. Empty if it
+    /// has none.
+    pub(crate) root_status: String,
     pub(crate) span_count: u64,
     pub(crate) log_count: u64,
     pub(crate) error_count: u64,
     pub(crate) start_unix_nano: u64,
     pub(crate) duration_nano: u64,
+    /// The place in the list: the start, or the arrival of a trace whose start is implausible.
+    pub(crate) order_unix_nano: u64,
 }
 
 /// The place of a trace in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListKey {
-    seq: i64,
+    pub(super) seq: i64,
+    pub(super) order_ns: i64,
     pub(crate) duration_nano: u64,
 }
 
 const SUMMARY: &str =
-    "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services FROM trace";
+    "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services,
+     root_status, (SELECT body FROM content WHERE id = root_service), order_ns FROM trace";
 
 impl Snapshot<'_> {
-    /// Returns the newest traces.
-    pub(crate) fn newest(&self, limit: usize) -> rusqlite::Result<Vec<ListKey>> {
-        self.0
-            .prepare_cached(
-                "SELECT seq, start_ns, end_ns FROM trace ORDER BY start_ns DESC, seq DESC LIMIT ?",
-            )?
-            .query_map([sql_limit(limit)], |row| {
-                let (start, end) = (unsigned(row, 1)?, unsigned(row, 2)?);
-                Ok(ListKey { seq: row.get(0)?, duration_nano: end.saturating_sub(start) })
-            })?
-            .collect()
+    /// Returns the names of the services of the newest traces, in their order.
+    pub(crate) fn services(&self) -> rusqlite::Result<Vec<String>> {
+        const TRACES: usize = 200;
+        let mut newest = self.0.prepare_cached(
+            "SELECT services FROM trace WHERE untraced = 0 ORDER BY order_ns DESC, duration_ns DESC LIMIT ?",
+        )?;
+        let mut rows = newest.query([sql_limit(TRACES)])?;
+        let mut lists = std::collections::BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            lists.insert(row.get::<_, String>(0)?);
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for list in lists {
+            names.extend(self.service_names(&list)?);
+        }
+        Ok(names.into_iter().collect())
     }
 
     /// Returns a trace of the list, or `None` if it was evicted.
@@ -73,6 +87,12 @@ impl Snapshot<'_> {
             log_count: unsigned(row, 6)?,
             root_name: row.get(7)?,
             service_names: self.service_names(&row.get::<_, String>(8)?)?,
+            root_status: row.get(9)?,
+            root_service: row
+                .get_ref(10)?
+                .as_blob_or_null()?
+                .map_or_else(String::new, |name| String::from_utf8_lossy(name).into_owned()),
+            order_unix_nano: unsigned(row, 11)?,
         };
         Ok((TraceSeq(row.get(0)?), summary))
     }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::otlp::in_place::RecordRef;
-use crate::store::{LineContent, LineKey, LineRow, Snapshot, TraceSeq, convert_record};
+use crate::store::{
+    LineContent, LineCursor, LineKey, LineOrigin, LineRow, Snapshot, TraceSeq, convert_record,
+};
 use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
 
@@ -19,7 +21,13 @@ struct JsonLine<'a> {
     time_unix_nano: String,
     severity: &'a str,
     message: &'a str,
+    /// `null` for a line without a trace. Absent in the lines of a trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<Option<String>>,
     span_id: Option<String>,
+    /// `null` if it is unknown. Absent in the lines of a trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Option<&'a str>>,
     /// The unchanged object, with its members in their order.
     line: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,20 +40,48 @@ struct Truncated {
     whole: String,
 }
 
+/// The list that a line is a row of.
+#[derive(Clone, Copy)]
+pub(super) enum Of<'a> {
+    Trace(TraceId),
+    All(&'a LineOrigin, &'a LineCursor),
+}
+
+impl Of<'_> {
+    const fn trace_id(&self) -> Option<TraceId> {
+        match self {
+            Self::Trace(id) => Some(*id),
+            Self::All(origin, _) => origin.trace_id,
+        }
+    }
+}
+
 /// Writes a line as JSON. The window may end before the line does.
 pub(super) fn write(
     snapshot: &Snapshot<'_>,
-    trace_id: TraceId,
+    of: Of<'_>,
     row: &LineRow<'_>,
     out: &mut Window<'_>,
 ) -> rusqlite::Result<()> {
     let mut write = |severity: &str, message: &str, line: &str, is_cut: bool| {
-        let truncated = is_cut.then(|| Truncated { whole: path(trace_id, row.key) });
+        let whole = || match of {
+            Of::Trace(trace_id) => path(trace_id, row.key),
+            Of::All(_, cursor) => format!("/api/logs/{cursor}"),
+        };
+        let truncated = is_cut.then(|| Truncated { whole: whole() });
+        let (trace_id, service) = match of {
+            Of::Trace(_) => (None, None),
+            Of::All(origin, _) => {
+                (Some(origin.trace_id.map(|id| id.to_string())), Some(origin.service.as_deref()))
+            }
+        };
         let json = JsonLine {
             time_unix_nano: row.time_unix_nano().to_string(),
             severity,
             message,
+            trace_id,
             span_id: row.span_id.map(|id| id.to_string()),
+            service,
             line: serde_json::from_str(line).ok(),
             truncated,
         };
@@ -57,7 +93,7 @@ pub(super) fn write(
         LineContent::Record { body, origin } => {
             let converted = snapshot.emitter(origin, |emitter| {
                 let names = (&*emitter.service_name(), emitter.scope.name);
-                convert_record(&RecordRef::new(body), trace_id, names, MAX_RECORD_BYTES)
+                convert_record(&RecordRef::new(body), of.trace_id(), names, MAX_RECORD_BYTES)
             })?;
             if let Some(line) = converted {
                 write(line.severity, &line.message, &line.line, line.is_cut);
@@ -72,7 +108,7 @@ pub(in crate::view) fn path(trace_id: TraceId, key: LineKey) -> String {
     format!("/api/traces/{trace_id}/logs/{key}")
 }
 
-/// `GET /api/traces/{trace_id}/logs/{line}`.
+/// `GET /api/traces/{trace_id}/logs/{line}` and `GET /api/logs/{line}`.
 pub(super) struct OneLine {
     trace: TraceSeq,
     key: LineKey,
@@ -87,6 +123,15 @@ impl OneLine {
         key: LineKey,
     ) -> rusqlite::Result<Option<Self>> {
         let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
+        Self::of(snapshot, trace, key)
+    }
+
+    /// Opens a line of the list of all lines.
+    pub(super) fn of(
+        snapshot: &Snapshot<'_>,
+        trace: TraceSeq,
+        key: LineKey,
+    ) -> rusqlite::Result<Option<Self>> {
         let found = snapshot.line(trace, Some(key.before()), |row| {
             let is_record = matches!(row.content, LineContent::Record { .. });
             Ok((row.key == key).then_some(Self { trace, key, is_record, offset: 0 }))

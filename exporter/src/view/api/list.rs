@@ -1,22 +1,48 @@
 //! The list of traces.
 
 use std::io::Write;
+use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::store::{ListKey, Snapshot, TraceSummary};
+use crate::store::{FoundTraces, ListKey, Snapshot, TraceSummary};
+use crate::view::parameters::TracesQuery;
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
 
 pub(super) struct List {
     keys: std::vec::IntoIter<ListKey>,
+    end: End,
     is_begun: bool,
     has_one: bool,
 }
 
+/// What follows the rows of a list.
 #[derive(Serialize)]
-struct JsonSummary<'a> {
+pub(super) struct End {
+    /// Where the next page begins. `null` after the last row of the store.
+    pub(super) next_cursor: Option<String>,
+    /// The time of the search was over before the page was full. The next page goes on.
+    pub(super) is_interrupted: bool,
+}
+
+impl End {
+    /// Ends the object that began with the rows.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"],");
+        let start = out.len();
+        // Cannot fail: a vector takes all bytes.
+        let _ = serde_json::to_writer(out.by_ref(), self);
+        // Its members are those of the object that has begun.
+        out.remove(start);
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct JsonSummary<'a> {
     trace_id: String,
     root_name: &'a str,
+    root_service: &'a str,
+    root_status: &'a str,
     service_names: &'a [String],
     span_count: u64,
     log_count: u64,
@@ -30,6 +56,8 @@ impl<'a> From<&'a TraceSummary> for JsonSummary<'a> {
         Self {
             trace_id: trace.trace_id.to_string(),
             root_name: &trace.root_name,
+            root_service: &trace.root_service,
+            root_status: &trace.root_status,
             service_names: &trace.service_names,
             span_count: trace.span_count,
             log_count: trace.log_count,
@@ -41,9 +69,16 @@ impl<'a> From<&'a TraceSummary> for JsonSummary<'a> {
 }
 
 impl List {
-    pub(super) fn open(snapshot: &Snapshot<'_>, limit: usize) -> rusqlite::Result<Self> {
-        let keys = snapshot.newest(limit)?.into_iter();
-        Ok(Self { keys, is_begun: false, has_one: false })
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        query: &TracesQuery,
+        deadline: Instant,
+    ) -> rusqlite::Result<Self> {
+        let TracesQuery { filter, sort, limit, cursor } = query;
+        let FoundTraces { keys, next, is_interrupted } =
+            snapshot.find_traces(filter, *sort, *cursor, *limit, deadline)?;
+        let end = End { next_cursor: next.map(|next| next.to_string()), is_interrupted };
+        Ok(Self { keys: keys.into_iter(), end, is_begun: false, has_one: false })
     }
 }
 
@@ -55,7 +90,7 @@ impl Pieces for List {
         }
         while out.len() < PIECE_BYTES {
             let Some(key) = self.keys.next() else {
-                out.extend_from_slice(b"]}");
+                self.end.write(out);
                 return Ok(Progress::Complete);
             };
             let Some(trace) = snapshot.listed(key)? else { continue };

@@ -1,13 +1,16 @@
-//! The JSON API: the list of traces, one trace, one span and one log line.
+//! The JSON API: the lists of traces and of log lines, one trace, one span and one log line, and statistics.
 //!
 //! Times and durations are strings of nanoseconds, because JSON numbers are not precise enough.
 
 mod line;
 mod list;
+mod logs;
 mod span;
+pub(super) mod statistics;
 mod trace;
 
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
@@ -17,27 +20,17 @@ use logtracer_core::{SpanId, TraceId};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
 use super::respond::{ViewError, Views};
+use super::window::Window;
+use crate::clock;
 use crate::listen::Closer;
-use crate::store::LineKey;
+use crate::store::{LineCursor, LineKey, Snapshot, TraceSummary};
 pub(super) use line::path as line_path;
 pub(super) use span::kind;
 use trace::{Begin, END};
 
 const JSON: &str = "application/json";
-
-/// The query parameters of the list.
-#[derive(Debug, Deserialize)]
-pub(super) struct ListQuery {
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-const MAX_LIMIT: usize = 1000;
-
-const fn default_limit() -> usize {
-    100
-}
 
 /// The query parameters of a trace: where to begin.
 #[derive(Debug, Default, Deserialize)]
@@ -48,17 +41,88 @@ pub(super) struct TraceQuery {
     logs: String,
 }
 
-/// `GET /api/traces`: the newest traces.
+/// How long a search may take. A page that is not full then goes on with its cursor.
+pub(super) const SEARCH_TIME: Duration = Duration::from_millis(70);
+
+/// The parameters of a request, as they were given.
+pub(super) type Given = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// Returns the parameters of a request.
+pub(super) fn parameters(given: Given) -> Result<Parameters, ApiError> {
+    let Query(pairs) = given.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
+    Ok(Parameters::new(pairs))
+}
+
+/// Returns a trace of the list as JSON.
+pub(super) fn trace_json(trace: &TraceSummary) -> String {
+    serde_json::to_string(&list::JsonSummary::from(trace)).unwrap_or_default()
+}
+
+/// Returns a line of the list as JSON, or `None` if it was evicted.
+pub(super) fn line_json(snapshot: &Snapshot<'_>, line: &LineCursor) -> rusqlite::Result<Option<String>> {
+    let mut json = Vec::new();
+    let mut window = Window::new(&mut json, 0, usize::MAX);
+    let found = snapshot.listed_line(line, |origin, row| {
+        line::write(snapshot, line::Of::All(origin, line), &row, &mut window)
+    })?;
+    Ok(found.and_then(|()| String::from_utf8(json).ok()))
+}
+
+/// `GET /api/traces`: the traces that pass a filter.
 pub(super) async fn list(
     State(views): State<Views>,
     closer: Option<Extension<Closer>>,
-    parameters: Result<Query<ListQuery>, QueryRejection>,
+    given: Given,
 ) -> Result<Response, ApiError> {
-    let Query(parameters) = parameters.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
-    let limit = parameters.limit.min(MAX_LIMIT);
+    let query = TracesQuery::parse(&parameters(given)?, clock::unix_nanos())?;
     let view = views.admit().await?;
-    let list = view.read(move |snapshot| list::List::open(snapshot, limit)).await?;
+    let list =
+        view.read(move |snapshot| list::List::open(snapshot, &query, Instant::now() + SEARCH_TIME)).await?;
     Ok(view.respond(JSON, list, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/logs`: the log lines that pass a filter.
+pub(super) async fn logs(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, ApiError> {
+    let query = LinesQuery::parse(&parameters(given)?, clock::unix_nanos())?;
+    let view = views.admit().await?;
+    let lines =
+        view.read(move |snapshot| logs::Lines::open(snapshot, &query, Instant::now() + SEARCH_TIME)).await?;
+    Ok(view.respond(JSON, lines, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/logs/{line}`: one log line, unchanged: the JSON of a file, or a `LogRecord` as protobuf.
+pub(super) async fn any_line(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    Path(line): Path<String>,
+) -> Result<Response, ApiError> {
+    let not_found = || ApiError::not_found("line not found".to_owned());
+    let (trace, key) = line.parse::<LineCursor>().map_err(|()| not_found())?.key();
+    let view = views.admit().await?;
+    let found = view.read(move |snapshot| line::OneLine::of(snapshot, trace, key)).await?;
+    let line = found.ok_or_else(not_found)?;
+    Ok(view.respond(line.content_type(), line, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /api/services`: the services, and who calls whom.
+pub(super) async fn services(State(views): State<Views>, given: Given) -> Result<Response, ApiError> {
+    let query = RangeQuery::parse(&parameters(given)?, &["from", "to"], clock::unix_nanos())?;
+    let view = views.admit().await?;
+    let statistics = view.read(move |snapshot| statistics::read(snapshot, &query)).await?;
+    Ok(([(header::CONTENT_TYPE, JSON)], statistics::services(&statistics)).into_response())
+}
+
+/// `GET /api/routes`: the routes of the services.
+pub(super) async fn routes(State(views): State<Views>, given: Given) -> Result<Response, ApiError> {
+    let query = RangeQuery::parse(&parameters(given)?, &["service", "from", "to"], clock::unix_nanos())?;
+    let view = views.admit().await?;
+    let service = query.service.clone();
+    let statistics = view.read(move |snapshot| statistics::read(snapshot, &query)).await?;
+    Ok(([(header::CONTENT_TYPE, JSON)], statistics::routes(&statistics, service.as_deref())).into_response())
 }
 
 /// `GET /api/traces/{trace_id}`: one trace with its log lines.
@@ -140,12 +204,18 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    fn invalid(message: &str) -> Self {
+    pub(super) fn invalid(message: &str) -> Self {
         Self::Request(StatusCode::BAD_REQUEST, message.to_owned())
     }
 
     const fn not_found(message: String) -> Self {
         Self::Request(StatusCode::NOT_FOUND, message)
+    }
+}
+
+impl From<ParameterError> for ApiError {
+    fn from(ParameterError(message): ParameterError) -> Self {
+        Self::Request(StatusCode::BAD_REQUEST, message)
     }
 }
 

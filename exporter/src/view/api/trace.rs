@@ -154,7 +154,7 @@ impl Trace {
         let whole = self.row(out, |_, window| {
             snapshot.line(seq, after, |row| {
                 key = Some(row.key);
-                line::write(snapshot, trace_id, &row, window)
+                line::write(snapshot, line::Of::Trace(trace_id), &row, window)
             })
         })?;
         match whole {

@@ -7,20 +7,36 @@ use maud::{DOCTYPE, Markup, html};
 pub(super) enum Refresh {
     /// It is not refreshed.
     No,
-    /// The script replaces `#live` every two seconds. Without scripts, the page reloads.
+    /// The script adds new rows. Without scripts, the page reloads.
     Live,
 }
 
+/// The part of the viewer that a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Traces,
+    Logs,
+    Services,
+}
+
+impl Section {
+    const ALL: [(Self, &str, &str); 3] = [
+        (Self::Traces, "/", "Traces"),
+        (Self::Logs, "/logs", "Logs"),
+        (Self::Services, "/services", "Services"),
+    ];
+}
+
 /// Returns what is before and after the content of a page.
-pub(super) fn frame(title: &str, refresh: Refresh) -> (String, String) {
+pub(super) fn frame(title: &str, section: Section, refresh: Refresh) -> (String, String) {
     // Texts are escaped, so no title contains it.
     const CONTENT: &str = "<!--content-->";
-    let page = page(title, refresh, &maud::PreEscaped(CONTENT.to_owned())).into_string();
+    let page = page(title, section, refresh, &maud::PreEscaped(CONTENT.to_owned())).into_string();
     let (before, after) = page.split_once(CONTENT).unwrap_or((&page, ""));
     (before.to_owned(), after.to_owned())
 }
 
-pub(super) fn page(title: &str, refresh: Refresh, main: &Markup) -> Markup {
+pub(super) fn page(title: &str, section: Section, refresh: Refresh, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -31,7 +47,9 @@ pub(super) fn page(title: &str, refresh: Refresh, main: &Markup) -> Markup {
                 title { (title) " · logtracer" }
                 link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
                 link rel="stylesheet" href="/assets/style.css";
+                link rel="stylesheet" href="/assets/list.css";
                 script src="/assets/page.js" defer {}
+                script src="/assets/list.js" defer {}
                 @if refresh == Refresh::Live {
                     noscript { meta http-equiv="refresh" content="5"; }
                 }
@@ -42,11 +60,16 @@ pub(super) fn page(title: &str, refresh: Refresh, main: &Markup) -> Markup {
                         img src="/assets/icon.svg" width="22" height="22" alt="";
                         "logtracer"
                     }
+                    nav aria-label="Sections" {
+                        @for (of, path, name) in Section::ALL {
+                            a href=(path) aria-current=[(of == section).then_some("page")] { (name) }
+                        }
+                    }
                     form.find action="/" role="search" {
                         input type="search" name="find" placeholder="Paste a trace id or a trace header" aria-label="Find a trace by id" autocomplete="off" spellcheck="false";
                     }
                     @if refresh == Refresh::Live {
-                        button.live type="button" hidden title="Pause or resume the live list" aria-live="polite" { "Live" }
+                        button.live type="button" hidden title="Pause or resume live rows" { "Live" }
                     }
                 }
                 main { (main) }

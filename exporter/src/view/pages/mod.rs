@@ -1,36 +1,31 @@
-//! The two pages: the list of traces, and one trace.
+//! The pages: the lists of traces and of log lines, the services, and one trace.
 
 mod layout;
 mod list;
+mod logs;
 mod palette;
+mod services;
 mod trace;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use serde::Deserialize;
 
-use super::api::parse_trace_id;
+use super::api::{Given, parse_trace_id, statistics};
+use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
 use super::respond::{ViewError, Views};
 use crate::clock;
 use crate::listen::Closer;
 use list::ListPage;
+pub(super) use list::Rows;
+pub(super) use logs::LineRows;
+use logs::LogsPage;
 use trace::{Place, TracePage};
 
 const HTML: &str = "text/html; charset=utf-8";
-
-/// The number of traces on the page.
-const LIST_LIMIT: usize = 100;
-
-/// The query parameters of the list.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ListQuery {
-    /// A pasted trace id, or a header that contains one.
-    #[serde(default)]
-    find: String,
-}
 
 /// The query parameters of a trace.
 #[derive(Debug, Default, Deserialize)]
@@ -46,20 +41,56 @@ pub(super) struct TraceQuery {
     lines: String,
 }
 
+/// Returns the parameters of a request.
+fn parameters(given: Given) -> Result<Parameters, PageError> {
+    match given {
+        Ok(Query(pairs)) => Ok(Parameters::new(pairs)),
+        Err(rejection) => Err(ParameterError(rejection.body_text()).into()),
+    }
+}
+
 /// `GET /`: the list, or a redirect to the trace that was searched for.
 pub(super) async fn list(
     State(views): State<Views>,
     closer: Option<Extension<Closer>>,
-    parameters: Result<Query<ListQuery>, QueryRejection>,
+    given: Given,
 ) -> Result<Response, PageError> {
-    let find = parameters.map(|Query(parameters)| parameters.find).unwrap_or_default();
+    let mut parameters = parameters(given)?;
+    // A pasted trace id, or a header that contains one.
+    let find = parameters.take("find").unwrap_or_default();
     if let Some(trace_id) = id_in(&find) {
         return Ok(Redirect::to(&format!("/trace/{trace_id}")).into_response());
     }
+    let now = clock::unix_nanos();
+    let query = TracesQuery::parse(&parameters, now)?;
     let view = views.admit().await?;
-    let page =
-        view.read(move |snapshot| ListPage::open(snapshot, LIST_LIMIT, find, clock::unix_nanos())).await?;
+    let page = view.read(move |snapshot| ListPage::open(snapshot, parameters, &query, find, now)).await?;
     Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /logs`: the list of log lines.
+pub(super) async fn logs(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, PageError> {
+    let parameters = parameters(given)?;
+    let now = clock::unix_nanos();
+    let query = LinesQuery::parse(&parameters, now)?;
+    let view = views.admit().await?;
+    let page = view.read(move |snapshot| LogsPage::open(snapshot, parameters, &query, now)).await?;
+    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+}
+
+/// `GET /services`: the services, the calls between them, and their routes.
+pub(super) async fn services(State(views): State<Views>, given: Given) -> Result<Response, PageError> {
+    let parameters = parameters(given)?;
+    let query = RangeQuery::parse(&parameters, &["service", "from", "to"], clock::unix_nanos())?;
+    let view = views.admit().await?;
+    let (statistics, query) =
+        view.read(move |snapshot| Ok((statistics::read(snapshot, &query)?, query))).await?;
+    let page = services::page(&statistics, &query, &parameters);
+    Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
 }
 
 /// `GET /trace/{trace_id}`: one trace.
@@ -92,23 +123,38 @@ pub(super) async fn trace(
 
 /// An error as a page.
 #[derive(Debug)]
-pub(super) struct PageError(ViewError);
+pub(super) enum PageError {
+    View(ViewError),
+    Parameter(ParameterError),
+}
 
 impl From<ViewError> for PageError {
     fn from(error: ViewError) -> Self {
-        Self(error)
+        Self::View(error)
+    }
+}
+
+impl From<ParameterError> for PageError {
+    fn from(error: ParameterError) -> Self {
+        Self::Parameter(error)
     }
 }
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        self.0.respond(error_page("This page cannot be shown now", self.0.message()))
+        match self {
+            Self::View(error) => error.respond(error_page("This page cannot be shown now", error.message())),
+            Self::Parameter(ParameterError(message)) => {
+                (StatusCode::BAD_REQUEST, error_page("Invalid filter", &message)).into_response()
+            }
+        }
     }
 }
 
 fn error_page(title: &str, text: &str) -> Markup {
     layout::page(
         title,
+        layout::Section::Traces,
         layout::Refresh::No,
         &maud::html! {
             div.empty {

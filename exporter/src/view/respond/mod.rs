@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::listen::Closer;
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::store::{Snapshot, Store};
+use crate::store::{Snapshot, Store, Subscription};
 use admission::{Admission, Slots};
 use renderers::Renderers;
 
@@ -31,7 +32,12 @@ pub(super) struct Views {
     renderers: Renderers,
     store: Store,
     metrics: Arc<Metrics>,
+    /// The places of live views.
+    live: Arc<Semaphore>,
 }
+
+/// The number of live views at a time. Each takes about 200 KiB.
+const MAX_LIVE: usize = 64;
 
 /// A view in progress.
 #[derive(Debug)]
@@ -72,7 +78,13 @@ pub(super) enum ViewError {
 
 impl Views {
     pub(super) fn new(store: Store, metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        Ok(Self { slots: Slots::default(), renderers: Renderers::start()?, store, metrics })
+        Ok(Self {
+            slots: Slots::default(),
+            renderers: Renderers::start()?,
+            store,
+            metrics,
+            live: Arc::new(Semaphore::new(MAX_LIVE)),
+        })
     }
 
     /// Waits for a slot.
@@ -85,18 +97,47 @@ impl Views {
     }
 }
 
+/// A subscription to changes, and its place among the live views.
+#[derive(Debug)]
+pub(super) struct LiveSubscription {
+    changes: Subscription,
+    _place: OwnedSemaphorePermit,
+}
+
+impl LiveSubscription {
+    pub(super) const fn changes(&mut self) -> &mut Subscription {
+        &mut self.changes
+    }
+}
+
+impl Views {
+    /// Subscribes a live view to changes. Returns `None` if there are too many.
+    pub(super) fn subscribe(&self) -> Option<LiveSubscription> {
+        let place = self.live.clone().try_acquire_owned().ok()?;
+        Some(LiveSubscription { changes: self.store.subscribe(), _place: place })
+    }
+
+    /// Reads the store on a thread that renders.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ViewError> {
+        let store = self.store.clone();
+        match self.renderers.run(move || store.snapshot(read)).await {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(error)) => Err(ViewError::Failed(format!("failed to read the store: {error}"))),
+            None => Err(ViewError::Failed("failed to render the view: see the log".to_owned())),
+        }
+    }
+}
+
 impl View {
     /// Reads the store on a thread that renders.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ViewError> {
-        let store = self.views.store.clone();
-        match self.views.renderers.run(move || store.snapshot(read)).await {
-            Some(Ok(found)) => Ok(found),
-            Some(Err(error)) => Err(ViewError::Failed(format!("failed to read the store: {error}"))),
-            None => Err(ViewError::Failed("failed to render the view: see the log".to_owned())),
-        }
+        self.views.read(read).await
     }
 
     /// Sends the pieces as the client takes them. The connection of a client that is too slow is closed.

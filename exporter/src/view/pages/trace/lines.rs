@@ -95,7 +95,7 @@ impl TracePage {
                     let service = emitter.service_name().into_owned();
                     let names = (&*service, emitter.scope.name);
                     let record = RecordRef::new(body);
-                    let line = convert_record(&record, self.summary.trace_id, names, MAX_LINE_BYTES);
+                    let line = convert_record(&record, Some(self.summary.trace_id), names, MAX_LINE_BYTES);
                     (service, line)
                 })?;
                 let Some((service, line)) = converted else { return Ok(html! {}) };

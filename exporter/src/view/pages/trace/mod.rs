@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use logtracer_core::{SpanId, TraceId};
 
-use super::layout::{self, Refresh};
+use super::layout::{self, Refresh, Section};
 use super::palette::Palette;
 use crate::store::{LineKey, LineMark, ServiceNames, Snapshot, SpanKey, TraceSeq, TraceSummary};
 use crate::view::bounded::Allowance;
@@ -150,7 +150,7 @@ impl Pieces for TracePage {
         while out.len() < PIECE_BYTES {
             match self.part {
                 Part::Heading => {
-                    let (head, _) = layout::frame(self.title(), Refresh::No);
+                    let (head, _) = layout::frame(self.title(), Section::Traces, Refresh::No);
                     out.extend_from_slice(head.as_bytes());
                     out.extend_from_slice(self.heading().into_string().as_bytes());
                     out.extend_from_slice(b"<div class=\"trace\">");
@@ -167,7 +167,7 @@ impl Pieces for TracePage {
                     }
                 }
                 Part::End => {
-                    let (_, end) = layout::frame(self.title(), Refresh::No);
+                    let (_, end) = layout::frame(self.title(), Section::Traces, Refresh::No);
                     out.extend_from_slice(b"</div>");
                     out.extend_from_slice(end.as_bytes());
                     return Ok(Progress::Complete);

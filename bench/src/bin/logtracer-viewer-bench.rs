@@ -1,0 +1,116 @@
+//! `make bench`: the time of the first page of each filter of the viewer, for stores of several sizes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use logtracer_bench::chart::{Chart, Curve, Distances};
+use logtracer_bench::document;
+use logtracer_bench::figures::{thousands, verdict};
+use logtracer_bench::spread::Spread;
+use logtracer_bench::viewer::{self, Effort, FILTERS, Figures};
+use logtracer_harness::{Error, Result};
+
+/// Measures the first page of each filter of the viewer while spans come in
+#[derive(Parser)]
+struct Options {
+    /// The sizes of the store, in spans; each second span has a log line
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    sizes: Vec<u64>,
+    /// Requests for each filter and size
+    #[arg(long, default_value_t = 20)]
+    requests: usize,
+    /// Spans a second while the filters are measured
+    #[arg(long, default_value_t = 20_000)]
+    intake: u64,
+    /// Writes the table and the curves to this folder of documents
+    #[arg(long, value_name = "FOLDER")]
+    docs: Option<PathBuf>,
+}
+
+/// The goal for the 95th percentile, in milliseconds.
+const GOAL_MS: f64 = 100.;
+
+fn main() -> ExitCode {
+    let Options { sizes, requests, intake, docs } = Options::parse();
+    let effort = Effort { sizes, requests, intake };
+    let result = viewer::measure(&effort).and_then(|figures| {
+        let table = table(&figures, &effort);
+        print(&table);
+        docs.map_or(Ok(()), |docs| write(&docs, &table, &figures))
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the report is the output of this program")]
+fn print(table: &str) {
+    println!("{table}");
+}
+
+fn table(figures: &[Figures], effort: &Effort) -> String {
+    let mut lines = vec![format!(
+        "The first page of each filter, while {} spans a second come in, in milliseconds: median, 95th percentile of {} \
+         requests (goal {GOAL_MS:.0}). One trace of {} is rare.\n",
+        thousands(effort.intake as f64),
+        effort.requests,
+        thousands(viewer::rare() as f64),
+    )];
+    let sizes: Vec<String> =
+        figures.iter().map(|figures| format!("{} spans", thousands(figures.spans as f64))).collect();
+    lines.push(format!("| filter | {} |", sizes.join(" | ")));
+    lines.push(format!("|---|{}", "---|".repeat(figures.len())));
+    for (index, (name, _)) in FILTERS.iter().enumerate() {
+        let cells = figures.iter().filter_map(|figures| figures.filters.get(index)).map(|times| {
+            let interrupted = match times.interrupted {
+                0. => String::new(),
+                share => format!(", {:.0} % go on", share * 100.),
+            };
+            format!("{:.1}, {:.1}{interrupted}", times.median, times.p95)
+        });
+        lines.push(format!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | ")));
+    }
+    let row = |name: &str, value: &dyn Fn(&Figures) -> String| {
+        format!("| {name} | {} |", figures.iter().map(value).collect::<Vec<_>>().join(" | "))
+    };
+    let slowest = |figures: &Figures| figures.filters.iter().map(|times| times.p95).fold(0., f64::max);
+    lines.push(row("**slowest 95th percentile**", &|figures| {
+        format!("{:.1}, {}", slowest(figures), verdict(slowest(figures) <= GOAL_MS))
+    }));
+    lines.push(row("spans a second, with lines, until then", &|figures| thousands(figures.fill_rate)));
+    lines.push(row("bytes of a span, with half a line", &|figures| thousands(figures.bytes_of_span)));
+    lines.push(row("peak memory, MiB", &|figures| format!("{:.0}", figures.peak_mib)));
+    lines.join("\n")
+}
+
+fn write(docs: &std::path::Path, table: &str, figures: &[Figures]) -> Result<()> {
+    document::update(&docs.join("capacity.md"), &[("viewer", table.to_owned())])?;
+    let drawn = [
+        ("traces, newest", "#4c7df0"),
+        ("attribute, rare", "#dd4f9c"),
+        ("q, rare", "#e59a12"),
+        ("lines, q rare", "#12a594"),
+        ("min_duration=30s, none", "#7688a3"),
+    ];
+    let curves = drawn.into_iter().filter_map(|(name, colour)| {
+        let index = FILTERS.iter().position(|(filter, _)| *filter == name)?;
+        let points =
+            figures.iter().filter_map(|figures| Some(Spread::exact(figures.filters.get(index)?.p95)));
+        Some(Curve { name: name.to_owned(), colour, points: points.collect() })
+    });
+    let chart = Chart {
+        title: "First page of a filter, 95th percentile".to_owned(),
+        x: "spans in the store",
+        xs: figures.iter().map(|figures| figures.spans).collect(),
+        distances: Distances::Equal,
+        y: "milliseconds",
+        curves: curves.collect(),
+    };
+    let file = docs.join("images/viewer.svg");
+    std::fs::write(&file, chart.to_svg()).map_err(Error::when(file.display()))
+}

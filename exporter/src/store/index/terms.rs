@@ -1,0 +1,262 @@
+//! What a search can ask for: the terms of spans.
+
+use std::borrow::Cow;
+
+use super::bits::mix;
+use crate::otlp::in_place::{AnyRef, ResourceRef, SpanRef};
+use logtracer_core::request::grpc;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+
+/// A term of the index, by its hash. The hashes are stored, so they are the same in all versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct Term(pub(super) u64);
+
+/// What a term says. The numbers are stored.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A service has a span.
+    Service = 1,
+    /// A span has a route.
+    Route = 2,
+    /// A span has a status: `404`, `4xx`, `error`, `UNAVAILABLE`.
+    Status = 3,
+    /// A span of a service has a route.
+    ServiceRoute = 4,
+    /// A span of a service has a status.
+    ServiceStatus = 5,
+    /// A span with a route has a status.
+    RouteStatus = 6,
+    /// A span or its resource has an attribute.
+    Attribute = 7,
+}
+
+/// FNV-1a of the kind and the parts. A part ends with a byte that no UTF-8 text has.
+fn term(kind: Kind, parts: &[&str]) -> Term {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+    let hash = std::iter::once(kind as u8).chain(bytes).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Term(mix(hash))
+}
+
+/// What searches know of a span, beside its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::store) struct SpanFacts<'a> {
+    pub(in crate::store) service: Cow<'a, str>,
+    /// The attribute `http.route`. Empty if there is none.
+    pub(in crate::store) route: &'a str,
+    /// An HTTP status code, or the name of a gRPC status code. Empty if there is none.
+    pub(in crate::store) status: Cow<'a, str>,
+    pub(in crate::store) is_error: bool,
+}
+
+impl<'a> SpanFacts<'a> {
+    pub(in crate::store) fn new(span: &SpanRef<'a>, service: Cow<'a, str>) -> Self {
+        let is_error = span.status() == StatusCode::Error;
+        let mut facts = Self { service, is_error, ..Self::default() };
+        let mut rpc_status: Cow<'a, str> = "".into();
+        for (key, value) in span.attributes().iter() {
+            match (key, value) {
+                ("http.route", AnyRef::Text(route)) => facts.route = route,
+                ("http.response.status_code" | "http.status_code", AnyRef::Int(code)) => {
+                    facts.status = code.to_string().into();
+                }
+                ("http.response.status_code" | "http.status_code", AnyRef::Text(code)) => {
+                    facts.status = code.into();
+                }
+                ("rpc.response.status_code", AnyRef::Text(name)) => rpc_status = name.into(),
+                ("rpc.grpc.status_code", AnyRef::Int(code)) if rpc_status.is_empty() => {
+                    rpc_status = u32::try_from(code).map_or("", grpc::name).into();
+                }
+                _ => {}
+            }
+        }
+        if !rpc_status.is_empty() {
+            facts.status = rpc_status;
+        }
+        facts
+    }
+
+    /// Returns the class of an HTTP status code: `5xx`.
+    pub(in crate::store) fn class(&self) -> Option<&'static str> {
+        match self.status.as_bytes() {
+            [digit @ b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'] => {
+                ["1xx", "2xx", "3xx", "4xx", "5xx"].get(usize::from(digit - b'1')).copied()
+            }
+            _ => None,
+        }
+    }
+
+    fn statuses(&self) -> impl Iterator<Item = &str> {
+        let status = Some(&*self.status).filter(|status| !status.is_empty());
+        [status, self.class(), self.is_error.then_some("error")].into_iter().flatten()
+    }
+}
+
+/// Calls `add` with each term of a span, without those of its resource.
+pub(in crate::store) fn span_terms(span: &SpanRef<'_>, facts: &SpanFacts<'_>, mut add: impl FnMut(Term)) {
+    let (service, route) = (&*facts.service, facts.route);
+    add(Term::service(service));
+    if !route.is_empty() {
+        add(Term::route(None, route));
+        add(Term::route(Some(service), route));
+    }
+    for status in facts.statuses() {
+        add(term(Kind::Status, &[status]));
+        add(term(Kind::ServiceStatus, &[service, status]));
+        if !route.is_empty() {
+            add(term(Kind::RouteStatus, &[route, status]));
+        }
+    }
+    span.attributes().iter().for_each(|(key, value)| add(Term::of_attribute(key, value)));
+}
+
+/// Calls `add` with each term of a resource.
+pub(in crate::store) fn resource_terms(resource: ResourceRef<'_>, mut add: impl FnMut(Term)) {
+    resource.attributes().iter().for_each(|(key, value)| add(Term::of_attribute(key, value)));
+}
+
+/// The text of a span that a search reads.
+pub(in crate::store) const fn span_text<'a>(span: &SpanRef<'a>) -> &'a str {
+    span.name
+}
+
+impl Term {
+    pub(in crate::store) fn service(service: &str) -> Self {
+        term(Kind::Service, &[service])
+    }
+
+    pub(in crate::store) fn route(service: Option<&str>, route: &str) -> Self {
+        match service {
+            None => term(Kind::Route, &[route]),
+            Some(service) => term(Kind::ServiceRoute, &[service, route]),
+        }
+    }
+
+    /// Returns the terms of a status, a class or `error`, in spans of this service and with this route.
+    pub(in crate::store) fn status(
+        service: Option<&str>,
+        route: Option<&str>,
+        status: &str,
+    ) -> impl Iterator<Item = Self> {
+        let of_service = service.map(|service| term(Kind::ServiceStatus, &[service, status]));
+        let of_route = route.map(|route| term(Kind::RouteStatus, &[route, status]));
+        [Some(term(Kind::Status, &[status])), of_service, of_route].into_iter().flatten()
+    }
+
+    /// Returns the term of an attribute whose value has this text, see [`AnyRef::text_within`].
+    pub(in crate::store) fn attribute(key: &str, value: &str) -> Self {
+        term(Kind::Attribute, &[key, value])
+    }
+
+    fn of_attribute(key: &str, value: AnyRef<'_>) -> Self {
+        match value {
+            AnyRef::Text(value) => Self::attribute(key, value),
+            value => Self::attribute(key, &value.text_within(usize::MAX).0),
+        }
+    }
+}
+
+/// Returns whether a text contains another one. Letters of ASCII are equal in upper and lower case.
+pub(in crate::store) fn contains_text(text: &[u8], searched: &[u8]) -> bool {
+    let Some((first, rest)) = searched.split_first() else { return true };
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    memchr::memchr2_iter(lower, upper, text).any(|position| {
+        let after = text.get(position + 1..position + 1 + rest.len());
+        after.is_some_and(|after| after.eq_ignore_ascii_case(rest))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+    use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+    use prost::Message;
+
+    fn span(attributes: &[(&str, Any)]) -> Vec<u8> {
+        let attribute = |(key, value): &(&str, Any)| KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue { value: Some(value.clone()) }),
+            key_strindex: 0,
+        };
+        let status = Some(Status { code: 2, message: String::new() });
+        Span { attributes: attributes.iter().map(attribute).collect(), status, ..Span::default() }
+            .encode_to_vec()
+    }
+
+    fn text(text: &str) -> Any {
+        Any::StringValue(text.to_owned())
+    }
+
+    #[test]
+    fn the_status_is_read_from_both_generations_of_attributes() {
+        for (attributes, status, class) in [
+            (vec![("http.response.status_code", Any::IntValue(503))], "503", Some("5xx")),
+            (vec![("http.status_code", text("404"))], "404", Some("4xx")),
+            (vec![("rpc.response.status_code", text("UNAVAILABLE"))], "UNAVAILABLE", None),
+            (
+                vec![
+                    ("rpc.grpc.status_code", Any::IntValue(14)),
+                    ("http.response.status_code", Any::IntValue(200)),
+                ],
+                "UNAVAILABLE",
+                None,
+            ),
+            (vec![("http.response.status_code", Any::IntValue(1000))], "1000", None),
+            (vec![], "", None),
+        ] {
+            let body = span(&attributes);
+            let facts = SpanFacts::new(&SpanRef::new(&body), "shop".into());
+            assert_eq!((&*facts.status, facts.class()), (status, class));
+        }
+    }
+
+    /// The file has these hashes: a change makes old blocks lack what they have.
+    #[test]
+    fn hashes_never_change() {
+        assert_eq!(Term::service("shop").0, 13_493_641_537_433_579_166);
+        assert_eq!(Term::attribute("user", "7").0, 15_487_793_437_755_023_586);
+    }
+
+    #[test]
+    fn a_span_has_the_terms_that_filters_look_for() {
+        let body = span(&[
+            ("http.route", text("/basket")),
+            ("http.response.status_code", Any::IntValue(503)),
+            ("retries", Any::IntValue(2)),
+            ("is_new", Any::BoolValue(true)),
+        ]);
+        let span = SpanRef::new(&body);
+        let facts = SpanFacts::new(&span, "shop".into());
+        let mut terms = Vec::new();
+        span_terms(&span, &facts, |term| terms.push(term));
+        for wanted in [
+            Term::service("shop"),
+            Term::route(Some("shop"), "/basket"),
+            Term::route(None, "/basket"),
+            Term::attribute("retries", "2"),
+            Term::attribute("is_new", "true"),
+        ] {
+            assert!(terms.contains(&wanted));
+        }
+        for status in ["503", "5xx", "error"] {
+            assert!(Term::status(Some("shop"), Some("/basket"), status).all(|term| terms.contains(&term)));
+        }
+        assert!(!terms.contains(&Term::route(Some("other"), "/basket")));
+    }
+
+    #[test]
+    fn text_is_found_in_either_case() {
+        for (searched, expected) in [
+            ("", true),
+            ("a", true),
+            ("CARD d", true),
+            ("declined", true),
+            ("declined ", false),
+            ("x", false),
+        ] {
+            assert_eq!(contains_text(b"Card Declined", searched.as_bytes()), expected, "{searched}");
+        }
+    }
+}

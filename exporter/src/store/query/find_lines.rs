@@ -1,0 +1,283 @@
+//! The log lines that pass a filter, newest first, a page at a time.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use logtracer_core::TraceId;
+use rusqlite::{OptionalExtension, params};
+
+use super::filter::LineFilter;
+use super::{LineKey, LineRow, Snapshot, TraceSeq};
+use crate::clock::nanos;
+use crate::store::index::{BlockReader, contains_text};
+use crate::store::summary::short;
+
+/// A line in the index by time. As text, `TIME.LEVEL.SERVICE.TRACE.N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineCursor {
+    pub(in crate::store) time_ns: i64,
+    pub(in crate::store) level: i64,
+    pub(in crate::store) service: i64,
+    pub(in crate::store) trace: i64,
+    pub(in crate::store) n: i64,
+}
+
+impl fmt::Display for LineCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time_ns, level, service, trace, n } = self;
+        write!(f, "{time_ns}.{level}.{service}.{trace}.{n}")
+    }
+}
+
+impl FromStr for LineCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut numbers = text.split('.').map(|number| number.parse().map_err(drop));
+        let mut next = || numbers.next().unwrap_or(Err(()));
+        let cursor = Self { time_ns: next()?, level: next()?, service: next()?, trace: next()?, n: next()? };
+        if numbers.next().is_some() { Err(()) } else { Ok(cursor) }
+    }
+}
+
+impl LineCursor {
+    const END: Self =
+        Self { time_ns: i64::MAX, level: i64::MAX, service: i64::MAX, trace: i64::MAX, n: i64::MAX };
+
+    /// Returns the time up to which the search has come, in nanoseconds since 1970.
+    pub(crate) fn time_unix_nano(&self) -> u64 {
+        self.time_ns.max(0).cast_unsigned()
+    }
+
+    /// Returns the trace of the line, and the line's place in it.
+    pub(crate) const fn key(&self) -> (TraceSeq, LineKey) {
+        (TraceSeq(self.trace), LineKey { time_ns: self.time_ns, n: self.n })
+    }
+}
+
+/// A page of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundLines {
+    pub(crate) lines: Vec<LineCursor>,
+    /// Where the next page begins. `None` after the last line of the store.
+    pub(crate) next: Option<LineCursor>,
+    /// The time was over before the page was full.
+    pub(crate) is_interrupted: bool,
+}
+
+/// What a list has of a line beside its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LineOrigin {
+    /// `None` for a line without a trace.
+    pub(crate) trace_id: Option<TraceId>,
+    /// `None` if it is unknown.
+    pub(crate) service: Option<String>,
+}
+
+/// Lines of the future come after all others: the clock of their host is wrong.
+const MAX_EARLY: Duration = Duration::from_secs(3600);
+
+/// The severity from which on lines have an index of their own.
+const INDEXED_LEVEL: i64 = 5;
+
+const CLOCK_INTERVAL: u64 = 32;
+
+impl Snapshot<'_> {
+    /// Returns the newest lines, or those after a cursor. `now` is in nanoseconds since 1970.
+    pub(crate) fn find_lines(
+        &self,
+        filter: &LineFilter,
+        after: Option<LineCursor>,
+        limit: usize,
+        now: i64,
+        deadline: Instant,
+    ) -> rusqlite::Result<FoundLines> {
+        let mut found = FoundLines { lines: Vec::new(), next: None, is_interrupted: false };
+        let Some(mut search) = Search::new(self, filter, limit, deadline)? else { return Ok(found) };
+        let (from, to) = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
+        let present = now.saturating_add(nanos(MAX_EARLY));
+        let is_in_future = after.is_some_and(|after| after.time_ns > present);
+        let ranges = [(from, to.min(present)), (from.max(present.saturating_add(1)), to)];
+        for (from, to) in ranges.into_iter().skip(usize::from(is_in_future)) {
+            let start = after.filter(|after| (from..=to).contains(&after.time_ns)).unwrap_or(LineCursor::END);
+            if from <= to && search.range(&mut found, start, from, to)? {
+                found.next = search.last;
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns which of these lines pass a filter.
+    pub(crate) fn passing_lines(
+        &self,
+        filter: &LineFilter,
+        lines: &[LineCursor],
+    ) -> rusqlite::Result<Vec<LineCursor>> {
+        let Some(mut search) = Search::new(self, filter, lines.len(), Instant::now())? else {
+            return Ok(Vec::new());
+        };
+        let is_in_range = |line: &LineCursor| {
+            filter.from.is_none_or(|from| line.time_ns >= from)
+                && filter.to.is_none_or(|to| line.time_ns <= to)
+                && search.trace.is_none_or(|trace| trace == line.trace)
+        };
+        let in_range: Vec<_> = lines.iter().copied().filter(is_in_range).collect();
+        let mut passing = Vec::new();
+        for line in in_range {
+            if search.passes(&line)? {
+                passing.push(line);
+            }
+        }
+        Ok(passing)
+    }
+
+    fn service_id(&self, name: &str) -> rusqlite::Result<Option<i64>> {
+        let name = short(name);
+        let digest = crate::store::origins::digest(&[name.as_bytes()]);
+        self.0
+            .prepare_cached("SELECT id FROM content WHERE digest = ? AND body = ?")?
+            .query_row(params![digest, name.as_bytes()], |row| row.get(0))
+            .optional()
+    }
+
+    /// Reads a line of a list, or returns `None` if it was evicted.
+    pub(crate) fn listed_line<T>(
+        &self,
+        line: &LineCursor,
+        read: impl FnOnce(&LineOrigin, LineRow<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        let origin = self
+            .0
+            .prepare_cached(
+                "SELECT trace_id, (SELECT body FROM content WHERE id = ?2) FROM trace WHERE seq = ?1",
+            )?
+            .query_row([line.trace, line.service], |row| {
+                let id = row.get_ref(0)?.as_blob()?;
+                let name = row.get_ref(1)?.as_blob_or_null()?;
+                Ok(LineOrigin {
+                    trace_id: id.try_into().ok().and_then(TraceId::from_bytes),
+                    service: name.map(|name| String::from_utf8_lossy(name).into_owned()),
+                })
+            })
+            .optional()?;
+        let Some(origin) = origin else { return Ok(None) };
+        let (trace, key) = line.key();
+        let found = self.line(trace, Some(key.before()), |row| {
+            if row.key == key { read(&origin, row).map(Some) } else { Ok(None) }
+        })?;
+        Ok(found.flatten())
+    }
+}
+
+struct Search<'a> {
+    snapshot: &'a Snapshot<'a>,
+    blocks: BlockReader,
+    text: &'a [u8],
+    level: i64,
+    service: Option<i64>,
+    trace: Option<i64>,
+    deadline: Instant,
+    limit: usize,
+    read: u64,
+    last: Option<LineCursor>,
+}
+
+impl<'a> Search<'a> {
+    /// Returns `None` if no line of the store can pass.
+    fn new(
+        snapshot: &'a Snapshot<'_>,
+        filter: &'a LineFilter,
+        limit: usize,
+        deadline: Instant,
+    ) -> rusqlite::Result<Option<Self>> {
+        let (mut service, mut trace) = (None, None);
+        if let Some(name) = &filter.service {
+            service = snapshot.service_id(name)?;
+            if service.is_none() {
+                return Ok(None);
+            }
+        }
+        if let Some(id) = filter.trace {
+            trace = snapshot.trace(id)?.map(|(seq, _)| seq.0);
+            if trace.is_none() {
+                return Ok(None);
+            }
+        }
+        let text = filter.text.as_deref().unwrap_or_default().as_bytes();
+        let texts = if text.is_empty() { Vec::new() } else { vec![text.to_vec()] };
+        let blocks = BlockReader::new(Vec::new(), texts);
+        let level = filter.level;
+        Ok(Some(Self { snapshot, blocks, text, level, service, trace, deadline, limit, read: 0, last: None }))
+    }
+
+    /// Adds the lines of a range of time. Returns true if there can be more.
+    fn range(
+        &mut self,
+        found: &mut FoundLines,
+        after: LineCursor,
+        from: i64,
+        to: i64,
+    ) -> rusqlite::Result<bool> {
+        const COLUMNS: &str = "SELECT time_ns, level, service, trace, n FROM line";
+        let LineCursor { time_ns, level, service, trace, n } = after;
+        let by_time =
+            "(time_ns, level, service, trace, n) < (?1, ?2, ?3, ?4, ?5) AND time_ns BETWEEN ?6 AND ?7
+             ORDER BY time_ns DESC, level DESC, service DESC, trace DESC, n DESC";
+        let sql = match self.trace {
+            Some(of) => format!(
+                "{COLUMNS} WHERE trace = {of} AND (time_ns, n) < (?1, ?5) AND time_ns BETWEEN ?6 AND ?7
+                 AND ?2 NOTNULL AND ?3 NOTNULL AND ?4 NOTNULL ORDER BY time_ns DESC, n DESC"
+            ),
+            None if self.level >= INDEXED_LEVEL => {
+                format!("{COLUMNS} INDEXED BY error_by_time WHERE level >= {INDEXED_LEVEL} AND {by_time}")
+            }
+            None => format!("{COLUMNS} INDEXED BY line_by_time WHERE {by_time}"),
+        };
+        let mut statement = self.snapshot.0.prepare_cached(&sql)?;
+        let mut rows = statement.query([time_ns, level, service, trace, n, from, to])?;
+        while let Some(row) = rows.next()? {
+            if found.lines.len() >= self.limit {
+                return Ok(true);
+            }
+            if self.read > 0 && self.read.is_multiple_of(CLOCK_INTERVAL) && Instant::now() >= self.deadline {
+                found.is_interrupted = true;
+                return Ok(true);
+            }
+            self.read += 1;
+            let line = LineCursor {
+                time_ns: row.get(0)?,
+                level: row.get(1)?,
+                service: row.get(2)?,
+                trace: row.get(3)?,
+                n: row.get(4)?,
+            };
+            self.last = Some(line);
+            if self.passes(&line)? {
+                found.lines.push(line);
+            }
+        }
+        Ok(false)
+    }
+
+    fn passes(&mut self, line: &LineCursor) -> rusqlite::Result<bool> {
+        if line.level < self.level || self.service.is_some_and(|service| service != line.service) {
+            return Ok(false);
+        }
+        if self.text.is_empty() {
+            return Ok(true);
+        }
+        if !self.blocks.may_contain(&self.snapshot.0, line.trace)? {
+            return Ok(false);
+        }
+        let mut statement = self
+            .snapshot
+            .0
+            .prepare_cached("SELECT message, line FROM line WHERE trace = ? AND time_ns = ? AND n = ?")?;
+        let mut rows = statement.query([line.trace, line.time_ns, line.n])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        Ok(contains_text(row.get_ref(0)?.as_bytes()?, self.text)
+            || contains_text(row.get_ref(1)?.as_bytes()?, self.text))
+    }
+}

@@ -1,0 +1,203 @@
+//! The log lines of all services, newest first.
+
+use std::time::Instant;
+
+use maud::{Markup, html};
+
+use super::layout::{self, Refresh, Section};
+use super::list::{OF_LINES, form};
+use super::palette::Palette;
+use crate::otlp::in_place::RecordRef;
+use crate::store::{FoundLines, LineContent, LineCursor, LineOrigin, LineRow, Snapshot, convert_record};
+use crate::view::api::SEARCH_TIME;
+use crate::view::bounded;
+use crate::view::format::{clock_time, count, rfc3339};
+use crate::view::parameters::{LinesQuery, Parameters};
+use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
+
+/// The part of a message that a row shows, and the part of a line that its details show, as sizes in HTML.
+const MESSAGE_BYTES: usize = 1024;
+const LINE_BYTES: usize = 16 << 10;
+
+/// The state of the page while it is sent.
+pub(super) struct LogsPage {
+    rows: LineRows,
+    services: Vec<String>,
+    lines: std::vec::IntoIter<LineCursor>,
+    next: Option<LineCursor>,
+    is_interrupted: bool,
+    is_begun: bool,
+}
+
+/// What all rows share.
+pub(in crate::view) struct LineRows {
+    pub(in crate::view) parameters: Parameters,
+    pub(in crate::view) now: u64,
+}
+
+impl LogsPage {
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        parameters: Parameters,
+        query: &LinesQuery,
+        now: u64,
+    ) -> rusqlite::Result<Self> {
+        let LinesQuery { filter, limit, cursor } = query;
+        let FoundLines { lines, next, is_interrupted } = snapshot.find_lines(
+            filter,
+            *cursor,
+            *limit,
+            i64::try_from(now).unwrap_or(i64::MAX),
+            Instant::now() + SEARCH_TIME,
+        )?;
+        Ok(Self {
+            rows: LineRows { parameters, now },
+            services: snapshot.services()?,
+            lines: lines.into_iter(),
+            next,
+            is_interrupted,
+            is_begun: false,
+        })
+    }
+
+    fn before_rows(&self) -> Markup {
+        let lines = self.lines.len() as u64;
+        let has_filter = self.rows.parameters.iter().any(|(name, _)| name != "limit");
+        html! {
+            (form("/logs", &OF_LINES, &self.rows.parameters, &self.services))
+            @if lines > 0 {
+                div.bar {
+                    h1 { "Log lines" }
+                    span.muted { (count(lines, "line")) ", newest first" }
+                    span.news hidden role="status" {}
+                }
+            } @else {
+                div.empty {
+                    @if self.is_interrupted { h1 { "Nothing found yet" } }
+                    @else if has_filter { h1 { "No line passes this filter" } p { a href="/logs" { "All lines" } } }
+                    @else {
+                        h1 { "No log lines yet" }
+                        p { "Send log records to " code { "POST /v1/logs" } " (OTLP/HTTP), or start the exporter with " code { "--tail FILE" } "." }
+                    }
+                }
+            }
+        }
+    }
+
+    fn after_rows(&self) -> Markup {
+        html! {
+            @if let Some(next) = self.next {
+                p.more {
+                    @if self.is_interrupted {
+                        span.muted { "The search took long and has stopped at " (clock_time(next.time_unix_nano(), self.rows.now)) ". " }
+                    }
+                    a.button rel="next" href=(self.rows.parameters.with("cursor", &next.to_string()).link("/logs")) {
+                        @if self.is_interrupted { "Search further" } @else { "Older lines" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Pieces for LogsPage {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+        let is_live =
+            self.rows.parameters.get("cursor").is_none() && self.rows.parameters.get("to").is_none();
+        let refresh = if is_live { Refresh::Live } else { Refresh::No };
+        let (head, end) = layout::frame("Log lines", Section::Logs, refresh);
+        if !self.is_begun {
+            self.is_begun = true;
+            let source = self.rows.parameters.with("logs", "true").link("/live");
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(self.before_rows().into_string().as_bytes());
+            let list = html! { div.log.all #rows data-live=[is_live.then_some(source)] {} };
+            out.extend_from_slice(list.into_string().trim_end_matches("</div>").as_bytes());
+        }
+        while out.len() < PIECE_BYTES {
+            let Some(line) = self.lines.next() else {
+                out.extend_from_slice(b"</div>");
+                out.extend_from_slice(self.after_rows().into_string().as_bytes());
+                out.extend_from_slice(end.as_bytes());
+                return Ok(Progress::Complete);
+            };
+            if let Some(row) = self.rows.read(snapshot, &line)? {
+                out.extend_from_slice(row.into_string().as_bytes());
+            }
+        }
+        Ok(Progress::More)
+    }
+}
+
+impl LineRows {
+    /// Returns the row of a line, or `None` if it was evicted.
+    pub(in crate::view) fn read(
+        &self,
+        snapshot: &Snapshot<'_>,
+        line: &LineCursor,
+    ) -> rusqlite::Result<Option<Markup>> {
+        let row = snapshot.listed_line(line, |origin, row| match row.content {
+            LineContent::File { severity, message, line: text } => {
+                Ok(Some(self.row(line, origin, &row, (severity, message, text))))
+            }
+            LineContent::Record { body, origin: emitter } => {
+                let converted = snapshot.emitter(emitter, |emitter| {
+                    let names = (&*emitter.service_name(), emitter.scope.name);
+                    convert_record(&RecordRef::new(body), origin.trace_id, names, LINE_BYTES)
+                })?;
+                let row = converted.map(|converted| {
+                    self.row(line, origin, &row, (converted.severity, &converted.message, &converted.line))
+                });
+                Ok(row)
+            }
+        })?;
+        Ok(row.flatten())
+    }
+
+    fn row(
+        &self,
+        line: &LineCursor,
+        origin: &LineOrigin,
+        row: &LineRow<'_>,
+        (severity, message, text): (&str, &str, &str),
+    ) -> Markup {
+        let service = origin.service.as_deref();
+        let message =
+            service.and_then(|service| message.strip_prefix(service)?.strip_prefix(" - ")).unwrap_or(message);
+        let (shown, is_whole) = bounded::start(message, MESSAGE_BYTES);
+        let (text, has_all) = bounded::start(text, LINE_BYTES);
+        let time = row.time_unix_nano();
+        let (_, key) = line.key();
+        html! {
+            details class={ "line " (severity_class(severity)) } id={ "l-" (line) } {
+                summary {
+                    time datetime=(rfc3339(time)) title=(rfc3339(time)) { (clock_time(time, self.now)) }
+                    span.severity { (severity) }
+                    @match service {
+                        Some(service) => { a class={ "service " (Palette::default().class(service)) } href=(self.parameters.with("service", service).link("/logs")) title=(service) { i {} (bounded::name(service)) } }
+                        None => { span.service.muted { "–" } }
+                    }
+                    span.message dir="auto" { (shown) @if !is_whole { "…" } }
+                    @match origin.trace_id {
+                        Some(id) => { a.of-trace href={ "/trace/" (id) "?line=" (key) "#l-" (key) } title={ "The line in its trace " (id) } { "trace" } }
+                        None => { span.of-trace {} }
+                    }
+                }
+                div.body {
+                    pre { (text) @if !has_all { "…" } }
+                    p { a href={ "/api/logs/" (line) } { "The whole line" } }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the class of the lines of a severity.
+fn severity_class(severity: &str) -> &'static str {
+    match severity {
+        "ERROR" | "CRITICAL" | "ALERT" | "EMERGENCY" => "loud",
+        "WARNING" | "WARN" => "warn",
+        "DEBUG" | "TRACE" => "quiet",
+        _ => "plain",
+    }
+}
