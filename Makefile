@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test envoy-test w3c lint deny bench soak memcheck mutants filter native exporter image reproducible package clean
+.PHONY: help demo test envoy-test w3c lint deny bench screenshots soak memcheck mutants filter native exporter image reproducible package clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -24,6 +24,9 @@ deny: ## check licenses and sources of the dependencies
 
 bench: filter ## measure a line, a span and a request beside other crates, rotel and Envoy's own tracers
 	scripts/bench
+
+screenshots: ## take the pictures of the viewer in docs/images, with Chromium
+	scripts/screenshots
 
 soak: filter ## send requests through the whole chain while parts of it fail, and account for each of them; SOAK="--minutes 20"
 	scripts/soak $(SOAK)

@@ -1,6 +1,6 @@
 //! The service: starts all parts, waits for a signal, and stops them in order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::file_watch::FileWatch;
 use crate::health::Health;
-use crate::listen::{AllConnections, Tls};
+use crate::listen::{AllConnections, Tls, TokenFile};
 use crate::log::{self, Severity, Value, stdout};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Subscription};
-use crate::receive::{Receiver, TokenFile};
+use crate::receive::Receiver;
 use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
 use crate::sink::google::Access;
@@ -106,7 +106,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let calls = Calls::open(dir.path());
 
-    let token = config.token_file.as_deref().map(TokenFile::open).transpose()?;
+    let open = |option, file: &Option<PathBuf>| {
+        file.as_deref().map(|file| TokenFile::open(option, file)).transpose()
+    };
+    let token = open("--token-file", &config.token_file)?;
+    let view_token = open("--view-token-file", &config.view_token_file)?.map(Arc::new);
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
         _ => None,
@@ -169,8 +173,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let router = receive::services(receiver, grpc_addr.ip());
     servers.spawn(listen::serve(grpc, router, tls.clone(), receiving, serving.clone()));
     let waiting_bytes = metrics.outbox_bytes.get();
-    let viewer =
-        View { store, outbox: outbox.clone(), sinks, health: health.clone(), metrics, stop: serving.clone() };
+    let viewer = View {
+        store,
+        outbox: outbox.clone(),
+        sinks,
+        health: health.clone(),
+        metrics,
+        stop: serving.clone(),
+        token: view_token,
+    };
     let router = view::router(viewer, view_addr.ip()).context("failed to start the viewer")?;
     servers.spawn(listen::serve(view, router, tls, viewing, serving));
 

@@ -61,6 +61,11 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
+    /// Require one of the tokens in this file, one per line, on --view, as a bearer token or as the password that a
+    /// browser asks for; /healthz, /readyz and /metrics need none; the file is reloaded when it changes
+    #[arg(long, env = "LOGTRACER_VIEW_TOKEN_FILE", value_name = "FILE")]
+    pub view_token_file: Option<PathBuf>,
+
     /// Serve all addresses with TLS, with the certificate chain in this file (PEM, the server's certificate first);
     /// this file and --tls-key are reloaded when they change
     #[arg(long, env = "LOGTRACER_TLS_CERT", value_name = "FILE", requires = "tls_key")]

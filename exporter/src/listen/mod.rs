@@ -6,6 +6,7 @@ mod open_files;
 mod protocol_timeout;
 mod site;
 mod tls;
+mod token_file;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) use connections::{AllConnections, Closer, Connections};
 use protocol_timeout::ProtocolTimeout;
 pub(crate) use site::{Hosts, is_from_other_page, is_from_page};
 pub(crate) use tls::Tls;
+pub(crate) use token_file::TokenFile;
 
 /// The longest time for the headers of a request, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,7 +9,6 @@
 //! A protobuf body is checked and stored unchanged; JSON is converted to protobuf.
 //! Every error is a [`RequestError`]. Each protocol turns it into a response of its own format.
 
-mod auth;
 mod body;
 mod budget;
 mod decode;
@@ -24,7 +23,6 @@ mod otlp_http;
 mod response;
 mod zipkin;
 
-pub(crate) use auth::TokenFile;
 pub(crate) use otlp_grpc::services;
 
 use std::net::IpAddr;
@@ -36,7 +34,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::post;
 
-use crate::listen::{Connections, Hosts, is_from_page};
+use crate::listen::{Connections, Hosts, TokenFile, is_from_page};
 use crate::log;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::otlp::left_out::LeftOut;

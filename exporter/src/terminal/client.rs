@@ -6,21 +6,31 @@ use anyhow::{Context, anyhow, bail};
 use reqwest::{Response, Url};
 use serde_json::Value;
 
+use super::Output;
+
 pub(super) struct Client {
     client: reqwest::Client,
     server: Url,
+    token: Option<String>,
 }
 
 /// The timeout of the connection, and of each part of a response. A live view sends something every two seconds.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Client {
-    pub(super) fn new(server: &Url) -> anyhow::Result<Self> {
+    pub(super) fn new(output: &Output) -> anyhow::Result<Self> {
         let builder = reqwest::Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT);
-        Ok(Self {
-            client: builder.build().context("failed to create an HTTP client")?,
-            server: server.clone(),
-        })
+        let client = builder.build().context("failed to create an HTTP client")?;
+        let token = match &output.view_token_file {
+            None => None,
+            Some(file) => {
+                let text = std::fs::read_to_string(file);
+                let text =
+                    text.with_context(|| format!("cannot read {} (--view-token-file)", file.display()))?;
+                text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+            }
+        };
+        Ok(Self { client, server: output.server.clone(), token })
     }
 
     /// Returns a JSON document.
@@ -36,7 +46,11 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let response = self.client.get(url).send().await.map_err(|error| {
+        let mut request = self.client.get(url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(|error| {
             let cause = anyhow!(error.without_url());
             cause.context(format!("no exporter responds at {} (--server)", self.server))
         })?;

@@ -13,6 +13,7 @@ mod trace;
 mod traces;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use reqwest::Url;
@@ -34,6 +35,9 @@ pub struct Output {
     /// The viewer of a running exporter
     #[arg(long, env = "LOGTRACER_SERVER", value_name = "URL", default_value = "http://127.0.0.1:4380")]
     server: Url,
+    /// The file with the token that the exporter requires; its first line is sent
+    #[arg(long, env = "LOGTRACER_VIEW_TOKEN_FILE", value_name = "FILE")]
+    view_token_file: Option<PathBuf>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -179,13 +183,13 @@ pub(crate) fn run(command: &TerminalCommand<'_>, out: &mut impl Write) -> anyhow
     let result = runtime.block_on(async {
         match command {
             TerminalCommand::Traces(options) => {
-                traces::run(&Client::new(&options.output.server)?, options, paint, out).await
+                traces::run(&Client::new(&options.output)?, options, paint, out).await
             }
             TerminalCommand::Trace(options) => {
-                trace::run(&Client::new(&options.output.server)?, options, paint, out).await
+                trace::run(&Client::new(&options.output)?, options, paint, out).await
             }
             TerminalCommand::Logs(options) => {
-                logs::run(&Client::new(&options.output.server)?, options, paint, out).await
+                logs::run(&Client::new(&options.output)?, options, paint, out).await
             }
         }
     });

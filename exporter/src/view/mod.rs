@@ -38,7 +38,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::health::Health;
-use crate::listen::{Hosts, is_from_other_page};
+use crate::listen::{Hosts, TokenFile, is_from_other_page};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
@@ -54,6 +54,8 @@ pub(crate) struct View {
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: Shutdown,
+    /// What a client must present.
+    pub(crate) token: Option<Arc<TokenFile>>,
 }
 
 /// What the system buffers for each client. What a slow client has not read counts as the exporter's memory, too.
@@ -91,14 +93,17 @@ impl FromRef<Shared> for Views {
 /// Fails if the threads that render cannot be started.
 pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
     let views = Views::new(view.store.clone(), view.metrics.clone())?;
+    let token = view.token.clone();
     let router = Router::new()
         .route("/", get(pages::list))
         .route("/logs", get(pages::logs))
         .route("/services", get(pages::services))
+        .route("/compare", get(pages::compare))
         .route("/trace/{trace_id}", get(pages::trace))
         .route("/live", get(live::rows))
         .route("/api/live", get(live::events))
         .route("/api/traces", get(api::list))
+        .route("/api/openapi.json", get(api::openapi::get))
         .route("/api/logs", get(api::logs))
         .route("/api/logs/{line}", get(api::any_line))
         .route("/api/services", get(api::services))
@@ -106,14 +111,30 @@ pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
         .route("/api/traces/{trace_id}", get(api::trace))
         .route("/api/traces/{trace_id}/spans/{span_id}", get(api::span))
         .route("/api/traces/{trace_id}/logs/{line}", get(api::line))
+        .route("/assets/{name}", get(assets::get))
+        .layer(from_fn_with_state(token, require_token))
         .route("/healthz", get(admin::health))
         .route("/readyz", get(admin::ready))
         .route("/metrics", get(admin::metrics))
-        .route("/assets/{name}", get(assets::get))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"));
     let hosts = if address.is_loopback() { Hosts::Local } else { Hosts::Any };
     let router = router.layer(from_fn_with_state(hosts, require_own_pages));
     Ok(router.layer(map_response(add_security_headers)).with_state(Shared { view, views }))
+}
+
+/// Rejects requests without one of the tokens. A browser then asks its user for a password.
+async fn require_token(
+    State(token): State<Option<Arc<TokenFile>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if token.is_none_or(|token| token.authorize_browser(request.headers())) {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"logtracer\", charset=\"UTF-8\"")];
+    let reason =
+        "a token of --view-token-file is required: as a bearer token, or as the password of any user\n";
+    (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
 }
 
 /// Rejects requests of pages of other origins, and for the names of other hosts. The latter prevents DNS rebinding: a

@@ -2,6 +2,7 @@
 
 mod admission;
 mod alerts;
+mod api;
 mod bad_disks;
 mod browser;
 mod clients;

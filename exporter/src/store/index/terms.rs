@@ -28,6 +28,8 @@ enum Kind {
     RouteStatus = 6,
     /// A span or its resource has an attribute.
     Attribute = 7,
+    /// A span of a service with a route has a status that is not a success.
+    ServiceRouteStatus = 8,
 }
 
 /// FNV-1a of the kind and the parts. A part ends with a byte that no UTF-8 text has.
@@ -106,6 +108,9 @@ pub(in crate::store) fn span_terms(span: &SpanRef<'_>, facts: &SpanFacts<'_>, mu
         add(term(Kind::ServiceStatus, &[service, status]));
         if !route.is_empty() {
             add(term(Kind::RouteStatus, &[route, status]));
+            if !is_success(status) {
+                add(term(Kind::ServiceRouteStatus, &[service, route, status]));
+            }
         }
     }
     span.attributes().iter().for_each(|(key, value)| add(Term::of_attribute(key, value)));
@@ -141,7 +146,10 @@ impl Term {
     ) -> impl Iterator<Item = Self> {
         let of_service = service.map(|service| term(Kind::ServiceStatus, &[service, status]));
         let of_route = route.map(|route| term(Kind::RouteStatus, &[route, status]));
-        [Some(term(Kind::Status, &[status])), of_service, of_route].into_iter().flatten()
+        let of_both = service.zip(route).filter(|_| !is_success(status));
+        let of_both =
+            of_both.map(|(service, route)| term(Kind::ServiceRouteStatus, &[service, route, status]));
+        [Some(term(Kind::Status, &[status])), of_service, of_route, of_both].into_iter().flatten()
     }
 
     /// Returns the term of an attribute whose value has this text, see [`AnyRef::text_within`].
@@ -155,6 +163,11 @@ impl Term {
             value => Self::attribute(key, &value.text_within(usize::MAX).0),
         }
     }
+}
+
+/// Returns whether a status is frequent, so that its terms with both service and route would fill the blocks.
+fn is_success(status: &str) -> bool {
+    status.starts_with(['1', '2', '3']) || status == "OK"
 }
 
 /// Returns whether a text contains another one. Letters of ASCII are equal in upper and lower case.

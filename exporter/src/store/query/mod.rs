@@ -27,7 +27,7 @@ pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin};
 pub(crate) use find_traces::{FoundTraces, TraceCursor};
 pub(crate) use lines::{LineContent, LineKey, LineMark, LineRow};
 pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey, SpanNode, SpanRow};
-pub(crate) use statistics::{Statistics, Totals};
+pub(crate) use statistics::{Operation, Statistics, Totals};
 pub(crate) use traces::{ListKey, TraceSummary};
 
 /// The number of a trace in the store.

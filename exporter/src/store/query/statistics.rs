@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{ServiceNames, Snapshot, sql_limit};
+use super::{ServiceNames, Snapshot, TraceSeq, sql_limit};
 use crate::otlp::in_place::SpanRef;
 use crate::otlp::shared_span::server_span_id;
 use crate::store::index::SpanFacts;
@@ -103,6 +103,18 @@ struct Node {
     duration_nano: u64,
     is_error: bool,
     route: String,
+    name: String,
+}
+
+/// The spans of a trace with one name and of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operation {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) count: u64,
+    pub(crate) errors: u64,
+    /// The sum of their durations.
+    pub(crate) total_nano: u64,
 }
 
 /// `SPAN_KIND_CLIENT` and `SPAN_KIND_PRODUCER`.
@@ -135,6 +147,23 @@ impl Snapshot<'_> {
         Ok(statistics)
     }
 
+    /// Returns the operations of a trace, and whether all of its spans are in them.
+    pub(crate) fn operations(&self, trace: TraceSeq) -> rusqlite::Result<(Vec<Operation>, bool)> {
+        let nodes = self.nodes(trace.0, &mut ServiceNames::default())?;
+        let is_complete = nodes.len() < MAX_SPANS;
+        let mut operations: HashMap<(String, String), Operation> = HashMap::new();
+        for node in nodes {
+            let key = (node.service.to_string(), node.name);
+            let (service, name) = key.clone();
+            let new = || Operation { service, name, count: 0, errors: 0, total_nano: 0 };
+            let operation = operations.entry(key).or_insert_with(new);
+            operation.count += 1;
+            operation.errors += u64::from(node.is_error);
+            operation.total_nano = operation.total_nano.saturating_add(node.duration_nano);
+        }
+        Ok((operations.into_values().collect(), is_complete))
+    }
+
     fn nodes(&self, trace: i64, names: &mut ServiceNames) -> rusqlite::Result<Vec<Node>> {
         let mut spans =
             self.0.prepare_cached("SELECT span_id, origin, body FROM span WHERE trace = ? LIMIT ?")?;
@@ -154,6 +183,7 @@ impl Snapshot<'_> {
                 duration_nano: span.duration_nano(),
                 is_error: facts.is_error,
                 route: short(route).into_owned(),
+                name: short(span.name).into_owned(),
             });
         }
         Ok(nodes)

@@ -5,6 +5,7 @@
 mod line;
 mod list;
 mod logs;
+pub(super) mod openapi;
 mod span;
 pub(super) mod statistics;
 mod trace;

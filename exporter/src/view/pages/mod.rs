@@ -1,5 +1,6 @@
 //! The pages: the lists of traces and of log lines, the services, and one trace.
 
+mod compare;
 mod layout;
 mod list;
 mod logs;
@@ -11,6 +12,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use logtracer_core::TraceId;
 use maud::Markup;
 use serde::Deserialize;
 
@@ -19,6 +21,7 @@ use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, Trac
 use super::respond::{ViewError, Views};
 use crate::clock;
 use crate::listen::Closer;
+use compare::Side;
 use list::ListPage;
 pub(super) use list::Rows;
 pub(super) use logs::LineRows;
@@ -90,6 +93,42 @@ pub(super) async fn services(State(views): State<Views>, given: Given) -> Result
     let (statistics, query) =
         view.read(move |snapshot| Ok((statistics::read(snapshot, &query)?, query))).await?;
     let page = services::page(&statistics, &query, &parameters);
+    Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
+}
+
+/// `GET /compare`: two traces side by side.
+pub(super) async fn compare(State(views): State<Views>, given: Given) -> Result<Response, PageError> {
+    let parameters = parameters(given)?;
+    parameters.check(&["a", "b"])?;
+    let ids = ["a", "b"].map(|name| parameters.get(name).unwrap_or_default().to_owned());
+    let mut parsed = Vec::new();
+    for (name, id) in ["a", "b"].into_iter().zip(&ids) {
+        let Some(id) = id_in(id) else {
+            let message = format!("{name}: expected a trace id");
+            let main = maud::html! { (compare::form(&ids)) p.notice { (message) } };
+            let page = layout::page("Two traces", layout::Section::Traces, layout::Refresh::No, &main);
+            return Ok((StatusCode::BAD_REQUEST, page).into_response());
+        };
+        parsed.push(id);
+    }
+    let view = views.admit().await?;
+    let sides = view
+        .read(move |snapshot| {
+            let read = |id: &TraceId| Side::read(snapshot, *id);
+            parsed.iter().map(read).collect::<rusqlite::Result<Vec<_>>>()
+        })
+        .await?;
+    let missing = sides.iter().zip(&ids).find(|(side, _)| side.is_none()).map(|(_, id)| id.clone());
+    let found: Vec<Side> = sides.into_iter().flatten().collect();
+    let page = match <[Side; 2]>::try_from(found) {
+        Ok(sides) => compare::page(&sides, clock::unix_nanos()),
+        Err(_) => {
+            let id: String = missing.unwrap_or_default().chars().take(100).collect();
+            let main = maud::html! { (compare::form(&ids)) p.notice { "Trace " (id) " not found" } };
+            let page = layout::page("Two traces", layout::Section::Traces, layout::Refresh::No, &main);
+            return Ok((StatusCode::NOT_FOUND, page).into_response());
+        }
+    };
     Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
 }
 
@@ -167,7 +206,7 @@ fn error_page(title: &str, text: &str) -> Markup {
 }
 
 /// Returns the first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header.
-fn id_in(text: &str) -> Option<logtracer_core::TraceId> {
+fn id_in(text: &str) -> Option<TraceId> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit());
     words.filter(|word| word.len() == 32).find_map(|word| word.parse().ok())
 }

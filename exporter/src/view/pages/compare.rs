@@ -1,0 +1,146 @@
+//! Two traces side by side: what each service does in one and in the other.
+
+use std::collections::BTreeMap;
+
+use logtracer_core::TraceId;
+use maud::{Markup, html};
+
+use super::layout::{self, Refresh, Section};
+use super::palette::Palette;
+use crate::store::{Operation, Snapshot, TraceSummary};
+use crate::view::bounded;
+use crate::view::format::{clock_time, count, duration};
+
+/// A trace of the comparison.
+pub(super) struct Side {
+    summary: TraceSummary,
+    operations: Vec<Operation>,
+    is_complete: bool,
+}
+
+/// Further rows of the table are counted.
+const MAX_ROWS: usize = 500;
+
+impl Side {
+    /// Reads a trace, or returns `None` if nothing of it is stored.
+    pub(super) fn read(snapshot: &Snapshot<'_>, trace_id: TraceId) -> rusqlite::Result<Option<Self>> {
+        let Some((seq, summary)) = snapshot.trace(trace_id)? else { return Ok(None) };
+        let (operations, is_complete) = snapshot.operations(seq)?;
+        Ok(Some(Self { summary, operations, is_complete }))
+    }
+}
+
+/// The spans of one name of one service, in each of the two traces.
+type Row<'a> = [Option<&'a Operation>; 2];
+
+pub(super) fn page(sides: &[Side; 2], now: u64) -> Markup {
+    let mut rows: BTreeMap<(&str, &str), Row<'_>> = BTreeMap::new();
+    for (index, side) in sides.iter().enumerate() {
+        for operation in &side.operations {
+            let row = rows.entry((&operation.service, &operation.name)).or_default();
+            if let Some(cell) = row.get_mut(index) {
+                *cell = Some(operation);
+            }
+        }
+    }
+    // What differs most comes first.
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(_, row)| std::cmp::Reverse(difference(row).unsigned_abs()));
+    let largest = sides.iter().flat_map(|side| &side.operations).map(|operation| operation.total_nano).max();
+    let main = html! {
+        div.bar { h1 { "Two traces" } span.muted { "what differs most comes first" } }
+        (form(&sides.each_ref().map(|side| side.summary.trace_id.to_string())))
+        div.sides { @for (name, side) in ["A", "B"].into_iter().zip(sides) { (heading(name, side, now)) } }
+        table.numbers {
+            caption { "Spans by service and name" }
+            thead {
+                tr {
+                    th scope="col" { "Span" } th scope="col" { "Service" }
+                    @for name in ["A", "B"] { th.num scope="col" { "Spans of " (name) } th.num scope="col" { "Time in " (name) } th scope="col" { span.muted { "compared" } } }
+                    th.num scope="col" { "Difference" }
+                }
+            }
+            tbody {
+                @for ((service, name), row) in rows.iter().take(MAX_ROWS) {
+                    tr {
+                        td { (bounded::name(name)) }
+                        td { span class={ "service " (Palette::default().class(service)) } { i {} (bounded::name(service)) } }
+                        @for cell in row { (cells(*cell, largest.unwrap_or(1))) }
+                        td.num { (signed(difference(row))) }
+                    }
+                }
+            }
+        }
+        @if let Some(more) = rows.len().checked_sub(MAX_ROWS).filter(|more| *more > 0) {
+            p.muted { (count(more as u64, "further row")) " with a smaller difference" }
+        }
+    };
+    layout::page("Two traces", Section::Traces, Refresh::No, &main)
+}
+
+/// Returns the form that compares other traces.
+pub(super) fn form(ids: &[String; 2]) -> Markup {
+    html! {
+        form.filters method="get" action="/compare" {
+            @for (name, id) in ["a", "b"].into_iter().zip(ids) {
+                label.f-trace {
+                    span { "Trace " (name.to_uppercase()) }
+                    input type="search" name=(name) value=(id) placeholder="32 hexadecimal digits" autocomplete="off" spellcheck="false";
+                }
+            }
+            div.actions { button type="submit" { "Compare" } }
+        }
+    }
+}
+
+fn heading(name: &str, side: &Side, now: u64) -> Markup {
+    let Side { summary, is_complete, .. } = side;
+    html! {
+        section aria-label={ "Trace " (name) } {
+            h2 { (name) ": " a href={ "/trace/" (summary.trace_id) } { @if summary.root_name.is_empty() { "unnamed" } @else { (bounded::name(&summary.root_name)) } } }
+            p {
+                @if !summary.root_status.is_empty() { span.code { (summary.root_status) } " · " }
+                (duration(summary.duration_nano)) " · " (count(summary.span_count, "span"))
+                @if summary.error_count > 0 { span.errors { "✕ " (summary.error_count) } }
+                " · " (clock_time(summary.start_unix_nano, now))
+            }
+            @if !is_complete { p.notice { "Only its first 10,000 spans are compared." } }
+        }
+    }
+}
+
+fn cells(operation: Option<&Operation>, largest: u64) -> Markup {
+    html! {
+        @match operation {
+            Some(operation) => {
+                td.num { (operation.count) @if operation.errors > 0 { span.errors { "✕ " (operation.errors) } } }
+                td.num { (duration(operation.total_nano)) }
+                td.compared {
+                    svg.share width="100%" height="6" aria-hidden="true" {
+                        rect.front width={ (format!("{:.1}", operation.total_nano as f64 / largest.max(1) as f64 * 100.)) "%" } height="6" rx="3" {}
+                    }
+                }
+            }
+            None => { td.num { span.muted { "–" } } td.num { span.muted { "–" } } td.compared {} }
+        }
+    }
+}
+
+/// Returns how much longer the spans take in the second trace, in nanoseconds.
+fn difference([a, b]: &Row<'_>) -> i64 {
+    let total = |operation: &Option<&Operation>| {
+        operation.map_or(0, |operation| i64::try_from(operation.total_nano).unwrap_or(i64::MAX))
+    };
+    total(b).saturating_sub(total(a))
+}
+
+fn signed(nanos: i64) -> String {
+    let sign = if nanos > 0 {
+        "+"
+    } else if nanos < 0 {
+        "−"
+    } else {
+        ""
+    };
+    format!("{sign}{}", duration(nanos.unsigned_abs()))
+}
