@@ -1,7 +1,5 @@
 //! Decimal digits: parsing and formatting without allocation and without the formatting machinery.
 
-use crate::append::append;
-
 /// Parses an unsigned number of at most 64 bits: only digits, no sign.
 pub(crate) fn parse(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -15,7 +13,7 @@ pub(crate) fn parse(digits: &[u8]) -> Option<u64> {
 
 /// Appends the digits of a number.
 pub(crate) fn write(out: &mut Vec<u8>, number: u64) {
-    append(out, Digits::of(number).as_bytes());
+    out.extend_from_slice(Digits::of(number).as_bytes());
 }
 
 /// The digits of a number.

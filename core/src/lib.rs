@@ -37,7 +37,6 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod append;
 mod backoff;
 mod context;
 mod decimal;

@@ -31,7 +31,6 @@
 //! assert!(body.ends_with(&spans));
 //! ```
 
-use crate::append::append;
 use crate::span::{Link, Span, SpanKind, SpanStatus};
 use crate::{decimal, lossy};
 
@@ -320,7 +319,7 @@ fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
 fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     tag(out, field, wire::LENGTH_DELIMITED);
     varint(out, value.len() as u64);
-    append(out, value);
+    out.extend_from_slice(value);
 }
 
 /// Writes a string field, truncated to [`MAX_TEXT_BYTES`] and in valid UTF-8, which protobuf requires.

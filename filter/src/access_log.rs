@@ -28,6 +28,9 @@ pub(crate) fn write(
 ) {
     let mut out = Vec::with_capacity(1024);
     write_line(completed, format, captured, &mut out);
+    if completed.plugin.config.line_break {
+        out.push(b'\n');
+    }
     let is_written = host.write_line(out);
     metrics::count(if is_written { Metric::Lines } else { Metric::LinesDropped });
 }

@@ -65,9 +65,10 @@ fn outcome(
     code_details: &[u8],
     grpc_code: Option<u32>,
 ) -> Outcome {
-    let is_cancelled = response_flags::has_downstream_disconnect(properties.response_flags)
+    let is_disconnect = response_flags::has_downstream_disconnect(properties.response_flags)
         // Envoy sets the same flag if it closed the connection itself.
         && !code_details::is_local_disconnect(code_details);
+    let is_cancelled = is_disconnect || is_reset_over_http_3(properties, code_details);
     let incomplete_cause = || code_details::incomplete_cause(properties.status, code_details);
     match (head.protocol, u16::try_from(properties.status).unwrap_or(0)) {
         (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
@@ -82,6 +83,14 @@ fn outcome(
         (Protocol::GrpcWeb, http) if incomplete_cause().is_none() => Outcome::from_grpc_web(grpc_code, http),
         (_, http) => Outcome::from_grpc(grpc_code, http),
     }
+}
+
+/// Returns whether the caller reset a stream of HTTP/3 before the response, for which Envoy sets no flag.
+fn is_reset_over_http_3(properties: &Properties<'_>, code_details: &[u8]) -> bool {
+    properties.protocol == b"HTTP/3"
+        && properties.status == 0
+        && properties.response_flags == 0
+        && code_details.is_empty()
 }
 
 /// Returns the status of a request that ended before a response was sent, though the caller waited for it.

@@ -89,7 +89,8 @@ pub trait LogHost: HeadersHost {
     /// Returns the nanoseconds from the end of the request until the first byte of the response.
     fn backend_latency_nanos(&self) -> Option<u64>;
 
-    /// Prints the request's line, which does not end with a line break. Returns false if the line is dropped.
+    /// Prints the request's line. Returns false if the line is dropped. The line ends with a line break only if
+    /// `line_break` is configured. A shell that writes to stdout itself ends each line.
     fn write_line(&self, line: Vec<u8>) -> bool;
 
     /// Calls [`Root::on_tick`](crate::Root::on_tick) soon, from outside of the request.

@@ -56,7 +56,7 @@ impl Request {
         let mut headers = TraceHeaders::default();
         let mut head = RequestHead::default();
         for (name, value) in lines.iter() {
-            match Header::from_name(name) {
+            match Header::from_lower_case(name) {
                 Some(header) => headers.push(header, value),
                 None => head.read(name, value, &config.request_headers),
             }

@@ -72,6 +72,18 @@ fn a_request_becomes_headers_a_line_and_a_span() {
 }
 
 #[test]
+fn a_line_ends_with_a_line_break_if_that_is_configured() {
+    for (json, expected) in
+        [("{}", "}"), (r#"{"line_break": false}"#, "}"), (r#"{"line_break": true}"#, "}\n")]
+    {
+        let host = host();
+        run(&host, &Root::configure(&host, json.as_bytes(), Node::default()).unwrap());
+        let lines = host.lines.borrow();
+        assert!(lines[0].trim_end().ends_with('}') && lines[0].ends_with(expected), "{json}: {lines:?}");
+    }
+}
+
+#[test]
 fn a_request_that_the_filter_did_not_see_has_a_line() {
     let host = host();
     Stream::new(root(&host, r#""timeout": "1s""#).plugin()).on_log(&host);

@@ -7,6 +7,7 @@ mod documents;
 mod features;
 mod image;
 mod lifecycle;
+mod line_break;
 mod lines;
 mod manifests;
 mod native;

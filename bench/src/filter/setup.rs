@@ -122,9 +122,10 @@ impl Setup {
             Setup::Logtracer(shell, work) => {
                 let config = match work {
                     Work::Context => json!({"log_format": "off"}),
-                    Work::Line => json!({"project_id": "bench"}),
+                    Work::Line => json!({"project_id": "bench", "line_break": true}),
                     Work::Span => json!({
                         "project_id": "bench",
+                        "line_break": true,
                         "exporter": {"cluster": "collector", "flush_interval": around.flush_interval},
                     }),
                 };
@@ -211,13 +212,10 @@ const JSON_LOG: &str = r#"access_log: [{ name: json, typed_config: {
       labels: { route: "%ROUTE_NAME%", upstream_cluster: "%UPSTREAM_CLUSTER%", flags: "%RESPONSE_FLAGS%" } } } } }]"#;
 
 /// The access log that prints the filter's line.
-const LINE: &str = r#"access_log: [{ name: logtracer,
-    filter: { extension_filter: { name: has-line, typed_config: {
-      "@type": type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter,
-      expression: "'wasm.logtracer' in filter_state" } } },
-    typed_config: {
-      "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,
-      log_format: { text_format_source: { inline_string: "%FILTER_STATE(wasm.logtracer:PLAIN)%\n" } } } }]"#;
+const LINE: &str = r#"access_log: [{ name: logtracer, typed_config: {
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,
+    log_format: { text_format_source: { inline_string: "%FILTER_STATE(wasm.logtracer:PLAIN)%" },
+      omit_empty_values: true } } }]"#;
 
 const NATIVE_LOGGER: &str = r#"access_log: [{ name: logtracer, typed_config: {
     "@type": type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog,

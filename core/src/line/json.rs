@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use crate::append::append;
 use crate::{decimal, lossy};
 
 /// The end of a truncated text.
@@ -77,7 +76,7 @@ impl Text<'_> {
 
     fn push_plain(&mut self, run: &str) {
         if run.len() <= self.free_bytes {
-            append(self.out, run.as_bytes());
+            self.out.extend_from_slice(run.as_bytes());
             self.free_bytes -= run.len();
             return;
         }

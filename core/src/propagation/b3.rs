@@ -10,7 +10,7 @@
 
 use super::headers::FirstValid;
 use super::text::Buffer;
-use super::{Found, Header, TraceHeaders};
+use super::{Found, Header, Ids, TraceHeaders};
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
 /// The maximum length of a valid `b3`. A longer value is invalid.
@@ -113,11 +113,11 @@ fn parse_parent(value: &[u8]) -> Option<Option<SpanId>> {
     }
 }
 
-pub(super) fn inject_single(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
+pub(super) fn inject_single(context: &TraceContext, ids: Ids<'_>, set: &mut impl FnMut(Header, &str)) {
     let mut value = Buffer::<MAX_LENGTH>::new();
-    value.push(&context.trace_id.to_hex());
+    value.push(ids.trace_id);
     value.push("-");
-    value.push(&context.span_id.to_hex());
+    value.push(ids.span_id);
     match context.sampling {
         Sampling::Accept => value.push("-1"),
         Sampling::Deny => value.push("-0"),
@@ -132,9 +132,9 @@ pub(super) fn inject_single(context: &TraceContext, set: &mut impl FnMut(Header,
     set(Header::B3, value.as_str());
 }
 
-pub(super) fn inject_multi(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
-    set(Header::XB3TraceId, &context.trace_id.to_hex());
-    set(Header::XB3SpanId, &context.span_id.to_hex());
+pub(super) fn inject_multi(context: &TraceContext, ids: Ids<'_>, set: &mut impl FnMut(Header, &str)) {
+    set(Header::XB3TraceId, ids.trace_id);
+    set(Header::XB3SpanId, ids.span_id);
     if let Some(parent) = context.parent_span_id {
         set(Header::XB3ParentSpanId, &parent.to_hex());
     }

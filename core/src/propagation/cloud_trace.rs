@@ -11,7 +11,7 @@
 //! <https://cloud.google.com/trace/docs/trace-context#legacy-http-header>
 
 use super::text::Buffer;
-use super::{Found, Header, TraceHeaders};
+use super::{Found, Header, Ids, TraceHeaders};
 use crate::decimal;
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
@@ -62,9 +62,9 @@ fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     (parts.next().unwrap_or_default(), parts.next())
 }
 
-pub(super) fn inject(context: &TraceContext, set: &mut impl FnMut(Header, &str)) {
+pub(super) fn inject(context: &TraceContext, ids: Ids<'_>, set: &mut impl FnMut(Header, &str)) {
     let mut value = Buffer::<57>::new(); // 32 + 1 + 20 digits + ";o=1"
-    value.push(&context.trace_id.to_hex());
+    value.push(ids.trace_id);
     value.push("/");
     value.push(decimal::Digits::of(context.span_id.get()).as_str());
     match context.sampling {

@@ -57,22 +57,35 @@ impl Header {
 
     /// Returns the trace header with this name, in any case.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        // At most two trace headers have the same length, and most other headers have none of these lengths.
-        let (one, other) = match name.len() {
-            2 => (Self::B3, None),
-            10 => (Self::Tracestate, Some(Self::XB3Flags)),
-            11 => (Self::Traceparent, Some(Self::XB3SpanId)),
-            12 => (Self::XB3TraceId, Some(Self::XB3Sampled)),
-            14 => (Self::GrpcTraceBin, None),
-            17 => (Self::XB3ParentSpanId, None),
-            21 => (Self::XCloudTraceContext, None),
+        Self::from_lower_case(name).or_else(|| {
+            let is_name = |header: &Self| header.name().as_bytes().eq_ignore_ascii_case(name);
+            Self::ALL.into_iter().find(is_name)
+        })
+    }
+
+    /// Returns the trace header with this name in lower case, as HTTP/2 and Envoy write all names.
+    ///
+    /// ```
+    /// use logtracer_core::propagation::Header;
+    ///
+    /// assert_eq!(Header::from_lower_case(b"x-b3-traceid"), Some(Header::XB3TraceId));
+    /// assert_eq!(Header::from_lower_case(b"X-B3-TraceId"), None);
+    /// ```
+    pub const fn from_lower_case(name: &[u8]) -> Option<Self> {
+        // The compiler makes a decision tree of this, which reads few bytes of most other names.
+        Some(match name {
+            b"b3" => Self::B3,
+            b"x-b3-traceid" => Self::XB3TraceId,
+            b"x-b3-spanid" => Self::XB3SpanId,
+            b"x-b3-parentspanid" => Self::XB3ParentSpanId,
+            b"x-b3-sampled" => Self::XB3Sampled,
+            b"x-b3-flags" => Self::XB3Flags,
+            b"traceparent" => Self::Traceparent,
+            b"tracestate" => Self::Tracestate,
+            b"x-cloud-trace-context" => Self::XCloudTraceContext,
+            b"grpc-trace-bin" => Self::GrpcTraceBin,
             _ => return None,
-        };
-        let has_name = |header: &Self| {
-            let known = header.name().as_bytes();
-            name == known || name.eq_ignore_ascii_case(known)
-        };
-        if has_name(&one) { Some(one) } else { other.filter(has_name) }
+        })
     }
 
     const fn bit(self) -> u16 {

@@ -99,6 +99,13 @@ pub struct Extracted<'h> {
     pub cloud_trace_zero: bool,
 }
 
+/// The ids of a context in hexadecimal digits, which most formats write.
+#[derive(Debug, Clone, Copy)]
+struct Ids<'i> {
+    trace_id: &'i str,
+    span_id: &'i str,
+}
+
 /// The result of extracting one format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Found {
@@ -240,6 +247,7 @@ impl Propagator {
     /// Removes all other known trace headers, so that the next hop cannot find a different context.
     /// `tracecontext` and `grpc-trace-bin` have no deferred decision: they write it as not sampled.
     pub fn inject(&self, context: &TraceContext, tracestate: &TraceState<'_>, carrier: &mut impl Carrier) {
+        let ids = Ids { trace_id: &context.trace_id.to_hex(), span_id: &context.span_id.to_hex() };
         let mut written = HeaderSet::default();
         for format in self.inject.iter() {
             let mut set = |header: Header, value: &str| {
@@ -247,10 +255,10 @@ impl Propagator {
                 carrier.set(header, value);
             };
             match format {
-                Format::B3 => b3::inject_single(context, &mut set),
-                Format::B3Multi => b3::inject_multi(context, &mut set),
-                Format::TraceContext => tracecontext::inject(context, tracestate, &mut set),
-                Format::CloudTrace => cloud_trace::inject(context, &mut set),
+                Format::B3 => b3::inject_single(context, ids, &mut set),
+                Format::B3Multi => b3::inject_multi(context, ids, &mut set),
+                Format::TraceContext => tracecontext::inject(context, ids, tracestate, &mut set),
+                Format::CloudTrace => cloud_trace::inject(context, ids, &mut set),
                 Format::GrpcTraceBin => grpc_trace_bin::inject(context, &mut set),
             }
         }

@@ -7,7 +7,7 @@
 //! <https://www.w3.org/TR/trace-context-2/>
 
 use super::text::Buffer;
-use super::{Found, Header, TraceHeaders, TraceState};
+use super::{Found, Header, Ids, TraceHeaders, TraceState};
 use crate::hex;
 use crate::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
@@ -50,14 +50,15 @@ fn field<const WIDTH: usize>(digits: Option<&[u8]>) -> Option<u128> {
 
 pub(super) fn inject(
     context: &TraceContext,
+    ids: Ids<'_>,
     tracestate: &TraceState<'_>,
     set: &mut impl FnMut(Header, &str),
 ) {
     let mut value = Buffer::<55>::new();
     value.push("00-");
-    value.push(&context.trace_id.to_hex());
+    value.push(ids.trace_id);
     value.push("-");
-    value.push(&context.span_id.to_hex());
+    value.push(ids.span_id);
     value.push("-0");
     value.push(match context.flags() {
         0 => "0",

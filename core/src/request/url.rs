@@ -1,6 +1,5 @@
 //! Redaction of URLs: [`Query`], [`write_target`] and [`write_url`].
 
-use crate::append::append;
 use core::fmt;
 use core::str::FromStr;
 
@@ -169,14 +168,14 @@ pub fn without_credentials(authority: &[u8]) -> &[u8] {
 pub fn write_full(out: &mut Vec<u8>, scheme: &[u8], authority: &[u8], target: &[u8]) {
     let host = without_credentials(authority);
     if !host.is_empty() {
-        append(out, if scheme.is_empty() { b"http" } else { scheme });
+        out.extend_from_slice(if scheme.is_empty() { b"http" } else { scheme });
         out.extend_from_slice(b"://");
-        append(out, host);
+        out.extend_from_slice(host);
         if target == b"*" {
             return;
         }
     }
-    append(out, target);
+    out.extend_from_slice(target);
 }
 
 /// Returns the host of an authority or socket address: `a:80`, `[::1]:80`, `10.0.0.1:80`.
@@ -186,23 +185,22 @@ pub fn without_port(address: &[u8]) -> &[u8] {
 
 /// Splits an authority or socket address into host and port. An IPv6 host has no brackets.
 pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
-    let colon = address.iter().rposition(|&byte| byte == b':');
-    let (host, port) = match colon {
-        Some(colon) => (
-            address.get(..colon).unwrap_or_default(),
-            address.get(colon + 1..).and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()),
-        ),
-        None => (address, None),
-    };
-    match host {
-        [b'[', inner @ .., b']'] if port.is_some() => (inner, port),
-        _ => match address {
-            [b'[', inner @ .., b']'] => (inner, None),
-            // An IPv6 address without brackets has no port.
-            _ if port.is_none() || host.contains(&b':') => (address, None),
-            _ => (host, port),
-        },
+    let digits = address.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = address.split_at_checked(address.len() - digits).unwrap_or((address, &[]));
+    match (before, port(digits)) {
+        ([b'[', inner @ .., b']', b':'], port @ Some(_)) => (inner, port),
+        ([b'[', inner @ .., b']'], None) => (inner, None),
+        // An IPv6 address without brackets has no port.
+        ([host @ .., b':'], port @ Some(_)) if !host.contains(&b':') => (host, port),
+        _ => (address, None),
     }
+}
+
+/// Parses digits. Not by [`crate::decimal`]: in WebAssembly, a checked multiplication of 64 bits is expensive.
+fn port(digits: &[u8]) -> Option<u16> {
+    let is_port = (1..=5).contains(&digits.len());
+    let number = digits.iter().take(5).fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    u16::try_from(number).ok().filter(|_| is_port)
 }
 
 #[cfg(test)]
@@ -291,6 +289,8 @@ mod tests {
             ("::1", "::1", None),
             ("fe80::1:80", "fe80::1:80", None),
             ("shop:", "shop:", None),
+            ("shop:+80", "shop:+80", None),
+            ("shop:65536", "shop:65536", None),
             ("", "", None),
         ] {
             assert_eq!(split_port(address.as_bytes()), (host.as_bytes(), port), "{address}");

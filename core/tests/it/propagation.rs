@@ -117,6 +117,17 @@ fn flags_of_traceparent() {
     }
 }
 
+#[test]
+fn each_header_is_found_by_its_name() {
+    for header in Header::ALL {
+        let name = header.name();
+        assert_eq!(Header::from_lower_case(name.as_bytes()), Some(header), "{name}");
+        assert_eq!(Header::from_name(name.to_uppercase().as_bytes()), Some(header), "{name}");
+        let other = format!("{name}x");
+        assert_eq!(Header::from_name(other.as_bytes()), None, "{other}");
+    }
+}
+
 /// Rules 7 and 36: only the headers of the inject list remain.
 #[test]
 fn injection_removes_every_other_trace_header() {

@@ -40,11 +40,13 @@ static FILLED: Condvar = Condvar::new();
 /// Everything is written.
 static EMPTIED: Condvar = Condvar::new();
 
-/// Buffers a line, and adds the line break. Returns false if the buffer is full.
+/// Buffers a line, and adds its line break unless `line_break` has. Returns false if the buffer is full.
 pub(crate) fn write(mut line: Vec<u8>) -> bool {
     static THREAD: Once = Once::new();
     THREAD.call_once(start);
-    line.push(b'\n');
+    if !line.ends_with(b"\n") {
+        line.push(b'\n');
+    }
     let mut buffer = lock(&BUFFER);
     let before = buffer.bytes.len();
     if before + line.len() > MAX_BYTES {

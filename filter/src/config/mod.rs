@@ -31,7 +31,7 @@ use logtracer_core::span::SpanKind;
 use serde_json::Value;
 
 use section::Section;
-use values::{Expected, non_empty_string, string};
+use values::{Expected, boolean, non_empty_string, string};
 
 /// What the filter does, from the plugin's configuration.
 ///
@@ -53,6 +53,8 @@ pub struct Config {
     pub service_name: Option<String>,
     /// The format of log lines; `None` for no lines.
     pub log_format: Option<line::Format>,
+    /// Each log line ends with a line break of its own.
+    pub line_break: bool,
     /// Which trace headers are read and written, and what to do with the caller's context.
     pub propagation: Propagation,
     /// Which traces are recorded.
@@ -79,6 +81,7 @@ impl Default for Config {
             project_id: None,
             service_name: None,
             log_format: Some(line::Format::Stackdriver),
+            line_break: false,
             propagation: Propagation::default(),
             sampling: Sampling::default(),
             exclude: Exclude::default(),
@@ -94,10 +97,11 @@ impl Default for Config {
 
 impl Config {
     /// Every top-level key.
-    pub(crate) const KEYS: [&str; 13] = [
+    pub(crate) const KEYS: [&str; 14] = [
         "project_id",
         "service_name",
         "log_format",
+        "line_break",
         "propagation",
         "edge",
         "sampling",
@@ -122,6 +126,7 @@ impl Config {
             project_id: root.get("project_id", project_id)?,
             service_name: root.get("service_name", non_empty_string)?,
             log_format: root.get("log_format", log_format)?.unwrap_or(default.log_format),
+            line_break: root.get("line_break", boolean)?.unwrap_or(default.line_break),
             propagation: Propagation::read(&root)?,
             sampling: Sampling::read(&root)?,
             exclude: Exclude::read(&root)?,

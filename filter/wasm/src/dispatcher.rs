@@ -26,7 +26,7 @@ use crate::roots::Roots;
 pub(crate) struct Dispatcher {
     roots: Roots,
     streams: HashMap<u32, (Stream, WasmHost), BuildHasherDefault<IdHasher>>,
-    /// Streams that ended before Envoy logged them, as those of HTTP/3 do. The oldest come first.
+    /// Streams that ended without a callback to log them. The oldest come first.
     unlogged: VecDeque<u32>,
 }
 
@@ -50,22 +50,26 @@ impl Dispatcher {
         if let Some((stream, host)) = self.streams.get_mut(&id) {
             stream.on_log(host);
             self.streams.remove(&id);
+        } else if let Some(at) = self.unlogged.iter().position(|ended| *ended == id) {
+            self.unlogged.remove(at);
         } else if let Some((mut stream, host)) = self.start() {
             stream.on_log(&host);
         }
     }
 
     /// Ends a root or a stream. Returns false for a root that waits for its callouts.
+    ///
+    /// Envoy logs a stream before its end, but a stream of HTTP/3 later, when the caller has acknowledged the response,
+    /// and then only with the access loggers of the listener. So such a stream is logged at its end. If a version of
+    /// Envoy makes the callback after all, it is ignored.
     fn on_done(&mut self, id: u32) -> bool {
-        // In the filters of an upstream cluster, no stream is ever logged.
         const MAX_UNLOGGED: usize = 1024;
         if self.streams.contains_key(&id) {
-            self.unlogged.push_back(id);
-            if self.unlogged.len() > MAX_UNLOGGED
-                && let Some(oldest) = self.unlogged.pop_front()
-            {
-                self.streams.remove(&oldest);
+            self.on_log(id);
+            if self.unlogged.len() >= MAX_UNLOGGED {
+                self.unlogged.pop_front();
             }
+            self.unlogged.push_back(id);
         }
         self.roots.on_done(id)
     }

@@ -32,6 +32,17 @@ pub struct Listener {
     pub manager: Value,
     /// Envoy's `vm_id`: filters with the same id share a VM in each worker.
     pub vm: &'static str,
+    /// Serves HTTP/3 with this certificate, instead of HTTP/1 and HTTP/2 without TLS.
+    pub quic: Option<Certificate>,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate.
+    pub chain: String,
+    /// Its key.
+    pub key: String,
 }
 
 impl Listener {
@@ -44,6 +55,7 @@ impl Listener {
             vm: "",
             filters: &["rbac", "grpc_web", "logtracer"],
             manager: json!({}),
+            quic: None,
         }
     }
 }
@@ -354,17 +366,38 @@ pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Res
         "http_filters": http_filters,
         "access_log": access_log(),
     });
+    if listener.quic.is_some() {
+        connection_manager["codec_type"] = "HTTP3".into();
+    }
     for (key, value) in listener.manager.as_object().into_iter().flatten() {
         connection_manager[key] = value.clone();
     }
-    Ok(json!({
+    let mut configuration = json!({
         "name": listener.name,
         "address": address(port),
         "traffic_direction": listener.direction,
         "filter_chains": [{ "filters": [
             filter("envoy.filters.network.http_connection_manager", connection_manager),
         ] }],
-    }))
+    });
+    if let Some(certificate) = &listener.quic {
+        configuration["address"]["socket_address"]["protocol"] = "UDP".into();
+        configuration["udp_listener_config"] = json!({ "quic_options": {} });
+        configuration["filter_chains"][0]["transport_socket"] = quic(certificate);
+    }
+    Ok(configuration)
+}
+
+/// Returns the transport socket of HTTP/3.
+fn quic(certificate: &Certificate) -> Value {
+    let Certificate { chain, key } = certificate;
+    json!({ "name": "envoy.transport_sockets.quic", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
+        "downstream_tls_context": { "common_tls_context": { "tls_certificates": [{
+            "certificate_chain": { "inline_string": chain },
+            "private_key": { "inline_string": key },
+        }] } },
+    } })
 }
 
 /// Returns a route for each behaviour of Envoy. It responds 404 to any other path.

@@ -9,6 +9,7 @@ mod grpc_web;
 mod headers;
 mod http1;
 mod http2;
+mod http3;
 mod incomplete_responses;
 mod local_replies;
 mod repeats;

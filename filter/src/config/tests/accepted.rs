@@ -21,6 +21,7 @@ fn every_key_is_read() {
         "project_id": "shop-prod",
         "service_name": "basket",
         "log_format": "local",
+        "line_break": true,
         "propagation": {"extract": ["cloud-trace", "b3"], "inject": ["b3", "grpc-trace-bin"],
                         "strip_hosts": ["api.example.com", "*.partner.example"]},
         "edge": "link",
@@ -59,6 +60,7 @@ fn every_key_is_read() {
         project_id: Some("shop-prod".into()),
         service_name: Some("basket".into()),
         log_format: Some(line::Format::Local),
+        line_break: true,
         propagation: Propagation {
             propagator: Propagator {
                 extract: Formats::of(&[Format::CloudTrace, Format::B3]),

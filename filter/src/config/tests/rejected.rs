@@ -19,8 +19,8 @@ fn errors_name_the_key_and_what_was_expected() {
     check_rejected("[1]", "expected an object, found a list");
     check_rejected(
         r#"{"projectid": "x"}"#,
-        "projectid: unknown key, expected one of project_id, service_name, log_format, propagation, edge, \
-         sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter",
+        "projectid: unknown key, expected one of project_id, service_name, log_format, line_break, \
+         propagation, edge, sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter",
     );
     check_rejected(r#"{"service_name": 7}"#, "service_name: expected a non-empty string, found 7");
     check_rejected(r#"{"service_name": ""}"#, "service_name: expected a non-empty string, found \"\"");
@@ -34,6 +34,7 @@ fn errors_name_the_key_and_what_was_expected() {
         r#"{"log_format": "json"}"#,
         "log_format: expected one of stackdriver, local, off, found \"json\"",
     );
+    check_rejected(r#"{"line_break": "yes"}"#, "line_break: expected true or false, found \"yes\"");
     let formats = Format::ALL.map(Format::as_str).join(", ");
     check_rejected(
         r#"{"propagation": {"extract": ["b3", "jaeger"]}}"#,
