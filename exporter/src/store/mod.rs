@@ -53,8 +53,8 @@ use origins::Origins;
 pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{
-    EmitterRow, LineContent, LineKey, LineMark, LineRow, ListKey, ServiceNames, Snapshot, SpanKey, SpanNode,
-    SpanRow, TraceSeq, TraceSummary,
+    EmitterRow, LineContent, LineKey, LineRow, ListKey, ServiceNames, Snapshot, SpanKey, TraceSeq,
+    TraceSummary,
 };
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, WriteError};

@@ -4,9 +4,11 @@ use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("page.js", "text/javascript; charset=utf-8", include_str!("assets/page.js")),
+    ("trace.css", "text/css; charset=utf-8", include_str!("assets/trace.css")),
+    ("trace.js", "text/javascript; charset=utf-8", include_str!("assets/trace.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 

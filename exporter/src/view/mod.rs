@@ -2,7 +2,7 @@
 //! `/readyz`).
 //!
 //! ```text
-//!  request ──► respond (slots, pieces) ──► pages (HTML) ◄── waterfall (rows: order, depth)
+//!  request ──► respond (slots, pieces) ──► pages (HTML) ◄── tree (rows: order, depth)
 //!                       │            └──► api (JSON)
 //!                       └──► store: a snapshot for each piece
 //! ```
@@ -22,7 +22,8 @@ mod bounded;
 mod format;
 mod pages;
 mod respond;
-mod waterfall;
+mod tree;
+mod visible;
 mod window;
 
 use std::net::IpAddr;
@@ -84,6 +85,8 @@ pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
     let router = Router::new()
         .route("/", get(pages::list))
         .route("/trace/{trace_id}", get(pages::trace))
+        .route("/trace/{trace_id}/spans/{span_id}", get(pages::span))
+        .route("/trace/{trace_id}/lines/{line}", get(pages::line))
         .route("/api/traces", get(api::list))
         .route("/api/traces/{trace_id}", get(api::trace))
         .route("/api/traces/{trace_id}/spans/{span_id}", get(api::span))

@@ -17,8 +17,8 @@ mod traces;
 
 use rusqlite::{Connection, Transaction};
 
-pub(crate) use lines::{LineContent, LineKey, LineMark, LineRow};
-pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey, SpanNode, SpanRow};
+pub(crate) use lines::{LineContent, LineKey, LineRow};
+pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey};
 pub(crate) use traces::{ListKey, TraceSummary};
 
 /// The number of a trace in the store.

@@ -1,4 +1,4 @@
-// Two additions to pages that work without scripts.
+// An addition to a page that works without scripts.
 
 // === the live list ===
 
@@ -103,16 +103,3 @@ function isOfUser(element, attribute) {
 function isSelected(node, selection) {
   return selection && !selection.isCollapsed && selection.containsNode(node, true);
 }
-
-// === links ===
-
-// A link to a span opens its details.
-const reveal = () => {
-  const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (target instanceof HTMLDetailsElement) {
-    target.open = true;
-    target.scrollIntoView({ block: "center" });
-  }
-};
-addEventListener("hashchange", reveal);
-reveal();

@@ -6,18 +6,16 @@ mod palette;
 mod trace;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use serde::Deserialize;
 
-use super::api::parse_trace_id;
 use super::respond::{ViewError, Views};
 use crate::clock;
 use crate::listen::Closer;
 use list::ListPage;
-use trace::{Place, TracePage};
+pub(super) use trace::{line, span, trace};
 
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -30,20 +28,6 @@ pub(super) struct ListQuery {
     /// A pasted trace id, or a header that contains one.
     #[serde(default)]
     find: String,
-}
-
-/// The query parameters of a trace.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct TraceQuery {
-    /// The id of the span whose details are open.
-    #[serde(default)]
-    span: String,
-    /// The first span.
-    #[serde(default)]
-    from: String,
-    /// The first line.
-    #[serde(default)]
-    lines: String,
 }
 
 /// `GET /`: the list, or a redirect to the trace that was searched for.
@@ -59,34 +43,6 @@ pub(super) async fn list(
     let view = views.admit().await?;
     let page =
         view.read(move |snapshot| ListPage::open(snapshot, LIST_LIMIT, find, clock::unix_nanos())).await?;
-    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
-}
-
-/// `GET /trace/{trace_id}`: one trace.
-pub(super) async fn trace(
-    State(views): State<Views>,
-    closer: Option<Extension<Closer>>,
-    Path(id): Path<String>,
-    parameters: Result<Query<TraceQuery>, QueryRejection>,
-) -> Result<Response, PageError> {
-    let Some(trace_id) = parse_trace_id(&id) else {
-        let text = "A trace id consists of 32 hexadecimal digits that are not all zero.";
-        return Ok((StatusCode::BAD_REQUEST, error_page("Invalid trace id", text)).into_response());
-    };
-    let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
-    let place = Place {
-        open: parameters.span.parse().ok(),
-        first_span: parameters.from.parse().ok(),
-        first_line: parameters.lines.parse().ok(),
-    };
-    let view = views.admit().await?;
-    let found =
-        view.read(move |snapshot| TracePage::open(snapshot, trace_id, place, clock::unix_nanos())).await?;
-    let Some(page) = found else {
-        let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
-        let page = error_page(&format!("Trace {trace_id} not found"), text);
-        return Ok((StatusCode::NOT_FOUND, page).into_response());
-    };
     Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
 }
 
