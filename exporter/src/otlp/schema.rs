@@ -142,7 +142,7 @@ static RESOURCE_SPANS: MessageType = element::<trace::ResourceSpans>(
         field("schema_url", Text),
     ],
 );
-static RESOURCE: MessageType = message(
+pub(super) static RESOURCE: MessageType = message(
     Origin,
     &[
         RESERVED,
@@ -165,7 +165,7 @@ static SCOPE_SPANS: MessageType = element::<trace::ScopeSpans>(
     Envelope,
     &[RESERVED, field("scope", Message(&SCOPE)), list("spans", Message(&SPAN)), field("schema_url", Text)],
 );
-static SCOPE: MessageType = message(
+pub(super) static SCOPE: MessageType = message(
     Origin,
     &[
         RESERVED,
@@ -261,7 +261,7 @@ static SCOPE_LOGS: MessageType = element::<logs::ScopeLogs>(
         field("schema_url", Text),
     ],
 );
-static LOG_RECORD: MessageType = element::<logs::LogRecord>(
+pub(super) static LOG_RECORD: MessageType = element::<logs::LogRecord>(
     LogRecord,
     &[
         RESERVED,

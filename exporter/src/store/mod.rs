@@ -59,9 +59,9 @@ pub(crate) use feed::{Change, Subscription};
 pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{
-    EmitterRow, FoundLines, FoundTraces, LineContent, LineCursor, LineFilter, LineKey, LineMark, LineOrigin,
-    LineRow, ListKey, Operation, ServiceNames, Snapshot, Sort, SpanKey, SpanNode, SpanRow, Statistics,
-    StatusFilter, Totals, TraceCursor, TraceFilter, TraceSeq, TraceSummary,
+    EmitterRow, FoundLines, FoundTraces, LineContent, LineCursor, LineFilter, LineKey, LineOrigin, LineRow,
+    ListKey, Operation, ServiceNames, Snapshot, Sort, SpanKey, Statistics, StatusFilter, Totals, TraceCursor,
+    TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, WriteError};

@@ -4,11 +4,12 @@ use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("list.css", "text/css; charset=utf-8", include_str!("assets/list.css")),
     ("list.js", "text/javascript; charset=utf-8", include_str!("assets/list.js")),
-    ("page.js", "text/javascript; charset=utf-8", include_str!("assets/page.js")),
+    ("trace.css", "text/css; charset=utf-8", include_str!("assets/trace.css")),
+    ("trace.js", "text/javascript; charset=utf-8", include_str!("assets/trace.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 

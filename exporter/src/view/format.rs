@@ -26,7 +26,8 @@ pub(super) fn ago(unix_nano: u64, now: u64) -> String {
     }
 }
 
-/// Formats a duration with three significant digits and a suitable unit: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`.
+/// Formats a duration with three significant digits and a suitable unit: `850 ns`, `12.3 µs`, `1.20 s`, `2 min 5 s`,
+/// `3 h 20 min`, `2 d 4 h`.
 pub(crate) fn duration(nanos: u64) -> String {
     let scaled = |unit: f64, name: &str| {
         let value = nanos as f64 / unit;
@@ -40,7 +41,11 @@ pub(crate) fn duration(nanos: u64) -> String {
         999_500_000..60_000_000_000 => scaled(1e9, "s"),
         _ => {
             let seconds = nanos / 1_000_000_000;
-            format!("{} min {} s", seconds / 60, seconds % 60)
+            match seconds {
+                0..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+                3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+                _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+            }
         }
     }
 }
@@ -71,6 +76,9 @@ mod tests {
             (123_456_789, "123 ms"),
             (1_200_000_000, "1.20 s"),
             (125_000_000_000, "2 min 5 s"),
+            (3_599_000_000_000, "59 min 59 s"),
+            (12_000_000_000_000, "3 h 20 min"),
+            (187_200_000_000_000, "2 d 4 h"),
         ] {
             assert_eq!(duration(nanos), expected, "{nanos}");
         }

@@ -2,7 +2,7 @@
 //! `/readyz`).
 //!
 //! ```text
-//!  request ──► respond (slots, pieces) ──► pages (HTML) ◄── waterfall (rows: order, depth)
+//!  request ──► respond (slots, pieces) ──► pages (HTML) ◄── tree (rows: order, depth)
 //!                       │            └──► api (JSON)
 //!                       └──► store: a snapshot for each piece
 //! ```
@@ -24,7 +24,8 @@ mod live;
 mod pages;
 mod parameters;
 mod respond;
-mod waterfall;
+mod tree;
+mod visible;
 mod window;
 
 use std::net::IpAddr;
@@ -102,6 +103,8 @@ pub(crate) fn router(view: View, address: IpAddr) -> std::io::Result<Router> {
         .route("/trace/{trace_id}", get(pages::trace))
         .route("/live", get(live::rows))
         .route("/api/live", get(live::events))
+        .route("/trace/{trace_id}/spans/{span_id}", get(pages::span))
+        .route("/trace/{trace_id}/lines/{line}", get(pages::line))
         .route("/api/traces", get(api::list))
         .route("/api/openapi.json", get(api::openapi::get))
         .route("/api/logs", get(api::logs))

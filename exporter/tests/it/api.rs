@@ -157,7 +157,7 @@ async fn the_viewer_requires_a_token_if_it_is_told_to() {
         "/api/traces",
         "/api/live",
         "/live",
-        "/assets/page.js",
+        "/assets/list.js",
         "/api/openapi.json",
     ] {
         let url = format!("{}{path}", exporter.view);

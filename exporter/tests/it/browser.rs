@@ -56,6 +56,19 @@ impl Browser {
         self.call("/execute/sync", json!({ "script": script, "args": [] })).await
     }
 
+    /// Sets the size of the window, and the preferences of its user, such as `prefers-color-scheme`.
+    pub(crate) async fn emulate(&self, width: u32, height: u32, media: &[(&str, &str)]) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let features: Vec<Value> =
+            media.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        for (command, parameters) in [
+            ("Emulation.setDeviceMetricsOverride", size),
+            ("Emulation.setEmulatedMedia", json!({ "features": features })),
+        ] {
+            self.call("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+        }
+    }
+
     async fn call(&self, command: &str, body: Value) -> Value {
         let post = self.client.post(format!("{}{command}", self.session));
         let response = post.header("content-type", "application/json").body(body.to_string()).send().await;

@@ -49,7 +49,7 @@ const WRITE: &str = "
 /// Each way in which a page can try to read another origin.
 const READ: &str = "
     const outcomes = [];
-    for (const path of ['/', '/trace/' + TRACE, '/api/traces', '/api/traces/' + TRACE, '/metrics', '/assets/page.js']) {
+    for (const path of ['/', '/trace/' + TRACE, '/api/traces', '/api/traces/' + TRACE, '/metrics', '/assets/list.js']) {
       const url = VIEW + path;
       const seen = (text) => outcomes.push(path + ': ' + text);
       await fetch(url).then((r) => seen('read ' + r.status), () => {});

@@ -22,7 +22,7 @@ const TOO_WIDE: &str = "
     for (const element of document.querySelectorAll('main > *')) {
       if (right(element) > innerWidth + 1) found.push('too wide: ' + show(element));
     }
-    for (const cell of document.querySelectorAll('td, th, .name > *, .line > summary > *')) {
+    for (const cell of document.querySelectorAll('td, th, .row > *, .name > *')) {
       const next = cell.nextElementSibling;
       if (!next || cell.offsetWidth === 0 || next.offsetWidth === 0) continue;
       if (right(cell) > next.getBoundingClientRect().left + 1) found.push('overlap: ' + show(cell));
@@ -73,7 +73,8 @@ async fn no_text_breaks_the_layout() {
     }
     // Each name of a service is listed once, with an ellipsis and a tooltip.
     browser.open(&format!("{}/trace/{TRACE}", exporter.view)).await;
-    let titles = "return [...document.querySelectorAll('.facts .service')].map((element) => element.title)";
+    let titles =
+        "return [...document.querySelectorAll('.services .service')].map((element) => element.title)";
     let titles = browser.run(titles).await;
     let titles: Vec<&str> = titles.as_array().unwrap().iter().map(|title| title.as_str().unwrap()).collect();
     assert_eq!(titles.iter().filter(|title| **title == shown).count(), 1, "{titles:?}");

@@ -152,6 +152,9 @@ async fn measure(traces: impl Iterator<Item = (&'static str, Vec<Vec<Span>>)>) {
             "/".to_owned(),
             format!("/trace/{TRACE}"),
             format!("/api/traces/{TRACE}"),
+            format!("/trace/{TRACE}?span=0000000000000002&find=nowhere&lines=beside&time=aligned"),
+            format!("/api/traces/{TRACE}?format=otlp"),
+            format!("/trace/{TRACE}/spans/0000000000000002"),
             "/api/traces".to_owned(),
         ];
         let start = Instant::now();
@@ -166,7 +169,7 @@ async fn measure(traces: impl Iterator<Item = (&'static str, Vec<Vec<Span>>)>) {
 
         let mut clients = Vec::new();
         for n in 0..64 {
-            clients.push(silent(&exporter, &paths[1 + n % 2]).await);
+            clients.push(silent(&exporter, &paths[1 + n % 5]).await);
             if n == 8 {
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }

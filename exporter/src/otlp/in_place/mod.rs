@@ -4,10 +4,12 @@
 //! ```text
 //!  mod     spans, resources, scopes, log records
 //!  value   attributes and their values, as JSON and as text
+//!  json    whole messages as OTLP/JSON
 //! ```
 //!
 //! The bytes passed the check of the receiver. What is malformed nevertheless, in a damaged file, reads as absent.
 
+mod json;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -16,6 +18,7 @@ use logtracer_core::SpanId;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::wire::{Value, read_field};
+pub(crate) use json::MessageJson;
 pub(crate) use value::{AnyRef, Attributes};
 
 /// The fields of a message, in their order.
@@ -113,6 +116,11 @@ impl<'a> SpanRef<'a> {
         }
     }
 
+    /// Returns the whole span as it is stored.
+    pub(crate) const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::try_from(self.status_code).unwrap_or_default()
     }
@@ -207,13 +215,14 @@ impl<'a> ResourceRef<'a> {
 /// An `InstrumentationScope`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ScopeRef<'a> {
+    pub(crate) body: &'a [u8],
     pub(crate) name: &'a str,
     pub(crate) version: &'a str,
 }
 
 impl<'a> ScopeRef<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        let mut scope = Self::default();
+        let mut scope = Self { body, ..Self::default() };
         for field in Fields(body) {
             match field {
                 (1, Value::Bytes(bytes)) => scope.name = text(bytes),

@@ -21,6 +21,10 @@ impl LineKey {
     pub(crate) const fn before(self) -> Self {
         Self { n: self.n.saturating_sub(1), ..self }
     }
+
+    pub(crate) const fn time_ns(self) -> i64 {
+        self.time_ns
+    }
 }
 
 impl fmt::Display for LineKey {
@@ -66,8 +70,8 @@ impl LineRow<'_> {
 /// What the bar of a span shows of a line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LineMark {
-    pub(crate) span_id: SpanId,
-    pub(crate) time_unix_nano: u64,
+    pub(crate) key: LineKey,
+    pub(crate) span_id: Option<SpanId>,
     /// The name of the severity, as far as a mark depends on it.
     pub(crate) severity: &'static str,
 }
@@ -84,53 +88,105 @@ impl Snapshot<'_> {
         read: impl FnOnce(LineRow<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Option<T>> {
         let (time, n) = after.map_or((i64::MIN, i64::MIN), |key| (key.time_ns, key.n));
-        let mut statement = self.0.prepare_cached(
-            "SELECT time_ns, n, span_id, origin, severity, message, line FROM line
-             WHERE trace = ? AND (time_ns, n) > (?, ?) ORDER BY time_ns, n LIMIT 1",
-        )?;
+        let sql = format!(
+            "SELECT {LINE} FROM line WHERE trace = ? AND (time_ns, n) > (?, ?) ORDER BY time_ns, n LIMIT 1"
+        );
+        let mut statement = self.0.prepare_cached(&sql)?;
         let mut rows = statement.query([trace.0, time, n])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let content = match row.get::<_, Option<i64>>(3)? {
-            Some(origin) => LineContent::Record { body: row.get_ref(6)?.as_bytes()?, origin },
-            None => LineContent::File {
-                severity: row.get_ref(4)?.as_str()?,
-                message: row.get_ref(5)?.as_str()?,
-                line: row.get_ref(6)?.as_str()?,
-            },
-        };
-        let key = LineKey { time_ns: row.get(0)?, n: row.get(1)? };
-        read(LineRow { key, span_id: span_id(row.get(2)?), content }).map(Some)
+        read(line_row(row)?).map(Some)
     }
 
-    /// Returns the marks of the earliest lines after this key.
-    pub(crate) fn line_marks(
+    /// Reads a line, or returns `None` if it is not stored.
+    pub(crate) fn line_at<T>(
+        &self,
+        trace: TraceSeq,
+        key: LineKey,
+        read: impl FnOnce(LineRow<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        let found = self.line(trace, Some(key.before()), |row| {
+            if row.key == key { read(row).map(Some) } else { Ok(None) }
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Visits the earliest lines of a trace with their texts.
+    pub(crate) fn each_line_row(
+        &self,
+        trace: TraceSeq,
+        limit: usize,
+        mut visit: impl FnMut(LineRow<'_>),
+    ) -> rusqlite::Result<()> {
+        let sql = format!("SELECT {LINE} FROM line WHERE trace = ? ORDER BY time_ns, n LIMIT ?");
+        let mut statement = self.0.prepare_cached(&sql)?;
+        let mut rows = statement.query([trace.0, sql_limit(limit)])?;
+        while let Some(row) = rows.next()? {
+            visit(line_row(row)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of the lines after this one, with the rows of the table `origin` of log records.
+    pub(crate) fn lines_after(
         &self,
         trace: TraceSeq,
         after: Option<LineKey>,
         limit: usize,
-    ) -> rusqlite::Result<Vec<LineMark>> {
-        /// A mark of a larger record has no colour, because SQLite would read all of it.
-        const SMALL: &str = "octet_length(line) < 16384";
+    ) -> rusqlite::Result<Vec<(LineKey, Option<i64>)>> {
         let (time, n) = after.map_or((i64::MIN, i64::MIN), |key| (key.time_ns, key.n));
+        self.0
+            .prepare_cached(
+                "SELECT time_ns, n, origin FROM line WHERE trace = ? AND (time_ns, n) > (?, ?)
+                 ORDER BY time_ns, n LIMIT ?",
+            )?
+            .query_map([trace.0, time, n, sql_limit(limit)], |row| {
+                Ok((LineKey { time_ns: row.get(0)?, n: row.get(1)? }, row.get(2)?))
+            })?
+            .collect()
+    }
+
+    /// Visits the earliest lines of a trace, without their texts.
+    pub(crate) fn each_line(
+        &self,
+        trace: TraceSeq,
+        limit: usize,
+        mut visit: impl FnMut(LineMark),
+    ) -> rusqlite::Result<()> {
+        /// A larger record has no severity here, because SQLite would read all of it.
+        const SMALL: &str = "octet_length(line) < 16384";
         let sql = format!(
-            "SELECT time_ns, span_id, severity, CASE WHEN origin IS NOT NULL AND {SMALL} THEN line END FROM line
-             WHERE trace = ? AND (time_ns, n) > (?, ?) ORDER BY time_ns, n LIMIT ?"
+            "SELECT time_ns, n, span_id, severity, CASE WHEN origin IS NOT NULL AND {SMALL} THEN line END FROM line
+             WHERE trace = ? ORDER BY time_ns, n LIMIT ?"
         );
         let mut statement = self.0.prepare_cached(&sql)?;
-        let mut rows = statement.query([trace.0, time, n, sql_limit(limit)])?;
-        let mut marks = Vec::new();
+        let mut rows = statement.query([trace.0, sql_limit(limit)])?;
         while let Some(row) = rows.next()? {
-            let Some(span_id) = span_id(row.get(1)?) else { continue };
-            let severity = match row.get_ref(3)?.as_bytes_or_null()? {
+            let severity = match row.get_ref(4)?.as_bytes_or_null()? {
                 Some(record) => severity(&RecordRef::new(record)).0.as_str(),
-                None => row.get_ref(2)?.as_str()?,
+                None => row.get_ref(3)?.as_str()?,
             };
             let severity = MARKED.into_iter().find(|name| *name == severity).unwrap_or_default();
-            let time_unix_nano = row.get::<_, i64>(0)?.max(0).cast_unsigned();
-            marks.push(LineMark { span_id, time_unix_nano, severity });
+            let key = LineKey { time_ns: row.get(0)?, n: row.get(1)? };
+            visit(LineMark { key, span_id: span_id(row.get(2)?), severity });
         }
-        Ok(marks)
+        Ok(())
     }
+}
+
+/// The columns that [`line_row`] reads.
+const LINE: &str = "time_ns, n, span_id, origin, severity, message, line";
+
+fn line_row<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<LineRow<'a>> {
+    let content = match row.get::<_, Option<i64>>(3)? {
+        Some(origin) => LineContent::Record { body: row.get_ref(6)?.as_bytes()?, origin },
+        None => LineContent::File {
+            severity: row.get_ref(4)?.as_str()?,
+            message: row.get_ref(5)?.as_str()?,
+            line: row.get_ref(6)?.as_str()?,
+        },
+    };
+    let key = LineKey { time_ns: row.get(0)?, n: row.get(1)? };
+    Ok(LineRow { key, span_id: span_id(row.get(2)?), content })
 }
 
 fn span_id(id: Option<i64>) -> Option<SpanId> {

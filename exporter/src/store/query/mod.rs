@@ -25,8 +25,8 @@ use rusqlite::{Connection, Transaction};
 pub(crate) use filter::{LineFilter, Sort, StatusFilter, TraceFilter};
 pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin};
 pub(crate) use find_traces::{FoundTraces, TraceCursor};
-pub(crate) use lines::{LineContent, LineKey, LineMark, LineRow};
-pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey, SpanNode, SpanRow};
+pub(crate) use lines::{LineContent, LineKey, LineRow};
+pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey};
 pub(crate) use statistics::{Operation, Statistics, Totals};
 pub(crate) use traces::{ListKey, TraceSummary};
 

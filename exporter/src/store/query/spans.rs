@@ -1,7 +1,7 @@
 //! The spans of a trace.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,13 +35,6 @@ impl FromStr for SpanKey {
         let (start, id) = text.rsplit_once('-').ok_or(())?;
         Ok(Self { start_ns: start.parse().map_err(drop)?, span_id: id.parse().map_err(drop)? })
     }
-}
-
-/// A span as a node of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SpanNode {
-    pub(crate) span_id: SpanId,
-    pub(crate) parent: Option<SpanId>,
 }
 
 /// A stored span.
@@ -92,16 +85,6 @@ impl Snapshot<'_> {
             .collect()
     }
 
-    /// Returns the number of spans before a key.
-    pub(crate) fn spans_before(&self, trace: TraceSeq, key: SpanKey) -> rusqlite::Result<u64> {
-        let sql = "SELECT count(*) FROM span WHERE trace = ? AND (start_ns, span_id) < (?, ?)";
-        let count: i64 = self
-            .0
-            .prepare_cached(sql)?
-            .query_row([trace.0, key.start_ns, signed(key.span_id)], |row| row.get(0))?;
-        Ok(count.max(0).cast_unsigned())
-    }
-
     /// Returns the key of a span, or `None` if it is not stored.
     pub(crate) fn span_key(&self, trace: TraceSeq, span_id: SpanId) -> rusqlite::Result<Option<SpanKey>> {
         self.0
@@ -118,30 +101,6 @@ impl Snapshot<'_> {
             .optional()
     }
 
-    /// Returns the rows of the table `origin` of these spans, as far as they are stored.
-    ///
-    /// It reads the keys of the whole trace once: a search for one span reads each span that it is compared with,
-    /// however large that is.
-    pub(crate) fn origins_of(
-        &self,
-        trace: TraceSeq,
-        wanted: &HashSet<SpanId>,
-    ) -> rusqlite::Result<HashMap<SpanId, i64>> {
-        let mut origins = HashMap::new();
-        if wanted.is_empty() {
-            return Ok(origins);
-        }
-        let mut statement = self.0.prepare_cached("SELECT span_id, origin FROM span WHERE trace = ?")?;
-        let mut rows = statement.query([trace.0])?;
-        while let Some(row) = rows.next()? {
-            let id = SpanId::new(row.get::<_, i64>(0)?.cast_unsigned());
-            if let Some(id) = id.filter(|id| wanted.contains(id)) {
-                origins.insert(id, row.get(1)?);
-            }
-        }
-        Ok(origins)
-    }
-
     /// Reads a span, or returns `None` if it is not stored.
     pub(crate) fn span<T>(
         &self,
@@ -155,6 +114,55 @@ impl Snapshot<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let span = SpanRef::new(row.get_ref(1)?.as_blob()?);
         read(SpanRow { span, origin: row.get(0)? }).map(Some)
+    }
+
+    /// Visits each span in the order of the signed ids, with the row of the table `origin`. Of a trace with more spans than
+    /// the limit, the earliest ones are visited.
+    ///
+    /// One scan reads each row once: a search for each span would read the trace several times.
+    pub(crate) fn each_span(
+        &self,
+        trace: TraceSeq,
+        limit: usize,
+        mut visit: impl FnMut(SpanId, i64, &SpanRef<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let end: Option<(i64, i64)> = self
+            .0
+            .prepare_cached(
+                "SELECT start_ns, span_id FROM span WHERE trace = ? ORDER BY start_ns, span_id LIMIT 1 OFFSET ?",
+            )?
+            .query_row([trace.0, sql_limit(limit)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (start, id) = end.unzip();
+        let mut statement = self.0.prepare_cached(
+            "SELECT span_id, origin, body FROM span
+             WHERE trace = ?1 AND (?2 IS NULL OR (start_ns, span_id) < (?2, ?3)) ORDER BY span_id",
+        )?;
+        let mut rows = statement.query((trace.0, start, id))?;
+        while let Some(row) = rows.next()? {
+            if let Some(span_id) = SpanId::new(row.get::<_, i64>(0)?.cast_unsigned()) {
+                visit(span_id, row.get(1)?, &SpanRef::new(row.get_ref(2)?.as_blob()?))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the ids of the spans after this one, with their rows of the table `origin`, in the order of the signed ids.
+    pub(crate) fn spans_after(
+        &self,
+        trace: TraceSeq,
+        after: Option<SpanId>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(SpanId, i64)>> {
+        let sql = "SELECT span_id, origin FROM span WHERE trace = ?1 AND (?2 IS NULL OR span_id > ?2) ORDER BY span_id LIMIT ?3";
+        self.0
+            .prepare_cached(sql)?
+            .query_map((trace.0, after.map(signed), sql_limit(limit)), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .filter_map(|row| match row {
+                Ok((id, origin)) => SpanId::new(i64::cast_unsigned(id)).map(|id| Ok((id, origin))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
     }
 
     /// Reads an emitter, or returns `None` if it is not stored.
@@ -173,19 +181,6 @@ impl Snapshot<'_> {
         let resource = ResourceRef(row.get_ref(0)?.as_blob()?);
         let scope = ScopeRef::new(row.get_ref(1)?.as_blob()?);
         Ok(Some(read(EmitterRow { resource, scope })))
-    }
-
-    /// Returns a span as a node of the tree, or `None` if it is not stored.
-    pub(crate) fn span_node(
-        &self,
-        trace: TraceSeq,
-        span_id: SpanId,
-        names: &mut ServiceNames,
-    ) -> rusqlite::Result<Option<SpanNode>> {
-        self.span(trace, span_id, |row| {
-            let parent = self.parent(trace, span_id, &row, names)?;
-            Ok(SpanNode { span_id, parent })
-        })
     }
 
     /// Returns the parent of a span. If client and server of a call share an id (Zipkin, Envoy), the parent is the

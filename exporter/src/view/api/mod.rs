@@ -6,6 +6,7 @@ mod line;
 mod list;
 mod logs;
 pub(super) mod openapi;
+mod otlp;
 mod span;
 pub(super) mod statistics;
 mod trace;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use logtracer_core::{SpanId, TraceId};
 use serde::Deserialize;
@@ -32,10 +33,14 @@ pub(super) use span::kind;
 use trace::{Begin, END};
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The query parameters of a trace: where to begin.
+/// The query parameters of a trace: its format, and where to begin.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TraceQuery {
+    #[serde(default)]
+    format: String,
     #[serde(default)]
     spans: String,
     #[serde(default)]
@@ -135,25 +140,65 @@ pub(super) async fn trace(
 ) -> Result<Response, ApiError> {
     let trace_id = trace_id(&id)?;
     let Query(from) = parameters.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
-    let spans = begin(&from.spans)?;
-    let lines = begin(&from.logs)?;
+    let spans = begin("spans", &from.spans)?;
+    let lines = begin("logs", &from.logs)?;
+    match &*from.format {
+        "" | "json" => {}
+        "otlp" => return download(&views, closer, trace_id).await,
+        _ => return Err(ApiError::invalid("invalid value of the parameter format: expected json or otlp")),
+    }
     let view = views.admit().await?;
     let found = view.read(move |snapshot| trace::Trace::open(snapshot, trace_id, spans, lines)).await?;
     let trace = found.ok_or_else(|| ApiError::not_found(format!("trace {trace_id} not found")))?;
     Ok(view.respond(JSON, trace, closer.map(|Extension(closer)| closer)))
 }
 
-/// `GET /api/traces/{trace_id}/spans/{span_id}`: one span, with all of its attributes.
+/// Sends a trace as OTLP/JSON, for a file.
+async fn download(
+    views: &Views,
+    closer: Option<Extension<Closer>>,
+    trace_id: TraceId,
+) -> Result<Response, ApiError> {
+    let view = views.admit().await?;
+    let found = view.read(move |snapshot| otlp::Otlp::open(snapshot, trace_id)).await?;
+    let trace = found.ok_or_else(|| ApiError::not_found(format!("trace {trace_id} not found")))?;
+    let mut response = view.respond(JSON, trace, closer.map(|Extension(closer)| closer));
+    // The id consists of digits, so the value is valid.
+    if let Ok(name) = HeaderValue::try_from(format!("attachment; filename=\"trace-{trace_id}.json\"")) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// The query parameters of a span: the value that is wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpanQuery {
+    /// The key of an attribute of the span.
+    attribute: Option<String>,
+    /// The key of an attribute of its resource.
+    resource: Option<String>,
+}
+
+/// `GET /api/traces/{trace_id}/spans/{span_id}`: one span, with all of its attributes, or one value as text.
 pub(super) async fn span(
     State(views): State<Views>,
     closer: Option<Extension<Closer>>,
     Path((trace, span)): Path<(String, String)>,
+    parameters: Result<Query<SpanQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let trace_id = trace_id(&trace)?;
+    let Query(wanted) = parameters.map_err(|rejection| ApiError::invalid(&rejection.body_text()))?;
     let span_id: SpanId = span.parse().map_err(|_| {
         ApiError::invalid("invalid span id: expected 16 hexadecimal digits that are not all zero")
     })?;
     let view = views.admit().await?;
+    let key = wanted.attribute.map(span::Key::Attribute).or_else(|| wanted.resource.map(span::Key::Resource));
+    if let Some(key) = key {
+        let found = view.read(move |snapshot| span::OneValue::open(snapshot, trace_id, span_id, key)).await?;
+        let value = found.ok_or_else(|| ApiError::not_found("this attribute not found".to_owned()))?;
+        return Ok(view.respond(TEXT, value, closer.map(|Extension(closer)| closer)));
+    }
     let found = view.read(move |snapshot| span::OneSpan::open(snapshot, trace_id, span_id)).await?;
     let span =
         found.ok_or_else(|| ApiError::not_found(format!("span {span_id} of trace {trace_id} not found")))?;
@@ -187,12 +232,13 @@ pub(super) fn parse_trace_id(text: &str) -> Option<TraceId> {
 }
 
 /// Parses where the spans or the lines begin.
-fn begin<K: FromStr>(text: &str) -> Result<Begin<K>, ApiError> {
+fn begin<K: FromStr>(parameter: &str, text: &str) -> Result<Begin<K>, ApiError> {
     match text {
         "" => Ok(Begin::First),
         END => Ok(Begin::End),
         key => {
-            key.parse().map(Begin::At).map_err(|_| ApiError::invalid("invalid place to begin: follow `next`"))
+            let invalid = || format!("invalid value of the parameter {parameter}: follow `next`");
+            key.parse().map(Begin::At).map_err(|_| ApiError::invalid(&invalid()))
         }
     }
 }

@@ -173,3 +173,73 @@ impl Pieces for OneSpan {
         })
     }
 }
+
+/// The key of a value.
+pub(super) enum Key {
+    /// Of an attribute of the span.
+    Attribute(String),
+    /// Of an attribute of its resource.
+    Resource(String),
+}
+
+impl Key {
+    /// Passes the value on, or returns `None` if there is none.
+    fn read<T>(
+        &self,
+        snapshot: &Snapshot<'_>,
+        (trace, span_id): (TraceSeq, SpanId),
+        read: impl FnOnce(AnyRef<'_>) -> T,
+    ) -> rusqlite::Result<Option<T>> {
+        let value = |attributes: Attributes<'_>, wanted: &str| {
+            attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| read(value))
+        };
+        let found = snapshot.span(trace, span_id, |row| match self {
+            Self::Attribute(key) => Ok(value(row.span.attributes(), key)),
+            Self::Resource(key) => {
+                let found =
+                    snapshot.emitter(row.origin, |emitter| value(emitter.resource.attributes(), key))?;
+                Ok(found.flatten())
+            }
+        })?;
+        Ok(found.flatten())
+    }
+}
+
+/// The whole value of one attribute, as text.
+pub(super) struct OneValue {
+    trace: TraceSeq,
+    span_id: SpanId,
+    key: Key,
+    offset: u64,
+}
+
+impl OneValue {
+    pub(super) fn open(
+        snapshot: &Snapshot<'_>,
+        trace_id: TraceId,
+        span_id: SpanId,
+        key: Key,
+    ) -> rusqlite::Result<Option<Self>> {
+        let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
+        let found = key.read(snapshot, (trace, span_id), |_| ())?;
+        Ok(found.map(|()| Self { trace, span_id, key, offset: 0 }))
+    }
+}
+
+impl Pieces for OneValue {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+        let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
+        // The only error is that the window is full, which it remembers.
+        let found = self.key.read(snapshot, (self.trace, self.span_id), |value| match value {
+            AnyRef::Text(text) => drop(window.write_all(text.as_bytes())),
+            value => drop(serde_json::to_writer(&mut window, &value)),
+        })?;
+        let (written, has_more) = window.end();
+        self.offset += written;
+        Ok(match found {
+            None => Progress::Gone,
+            Some(()) if has_more => Progress::More,
+            Some(()) => Progress::Complete,
+        })
+    }
+}

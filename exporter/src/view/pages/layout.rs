@@ -48,7 +48,6 @@ pub(super) fn page(title: &str, section: Section, refresh: Refresh, main: &Marku
                 link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
                 link rel="stylesheet" href="/assets/style.css";
                 link rel="stylesheet" href="/assets/list.css";
-                script src="/assets/page.js" defer {}
                 script src="/assets/list.js" defer {}
                 @if refresh == Refresh::Live {
                     noscript { meta http-equiv="refresh" content="5"; }

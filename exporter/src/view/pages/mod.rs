@@ -8,15 +8,13 @@ mod palette;
 mod services;
 mod trace;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use logtracer_core::TraceId;
 use maud::Markup;
-use serde::Deserialize;
 
-use super::api::{Given, parse_trace_id, statistics};
+use super::api::{Given, statistics};
 use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
 use super::respond::{ViewError, Views};
 use crate::clock;
@@ -26,23 +24,9 @@ use list::ListPage;
 pub(super) use list::Rows;
 pub(super) use logs::LineRows;
 use logs::LogsPage;
-use trace::{Place, TracePage};
+pub(super) use trace::{line, span, trace};
 
 const HTML: &str = "text/html; charset=utf-8";
-
-/// The query parameters of a trace.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct TraceQuery {
-    /// The id of the span whose details are open.
-    #[serde(default)]
-    span: String,
-    /// The first span.
-    #[serde(default)]
-    from: String,
-    /// The first line.
-    #[serde(default)]
-    lines: String,
-}
 
 /// Returns the parameters of a request.
 fn parameters(given: Given) -> Result<Parameters, PageError> {
@@ -104,10 +88,15 @@ pub(super) async fn compare(State(views): State<Views>, given: Given) -> Result<
     let mut parsed = Vec::new();
     for (name, id) in ["a", "b"].into_iter().zip(&ids) {
         let Some(id) = id_in(id) else {
-            let message = format!("{name}: expected a trace id");
-            let main = maud::html! { (compare::form(&ids)) p.notice { (message) } };
+            // A link from a trace has one of the two.
+            let is_absent = id.is_empty();
+            let main = maud::html! {
+                (compare::form(&ids))
+                p.notice { @if is_absent { "Paste the id of another trace." } @else { (name) ": expected a trace id" } }
+            };
             let page = layout::page("Two traces", layout::Section::Traces, layout::Refresh::No, &main);
-            return Ok((StatusCode::BAD_REQUEST, page).into_response());
+            let status = if is_absent { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            return Ok((status, page).into_response());
         };
         parsed.push(id);
     }
@@ -130,34 +119,6 @@ pub(super) async fn compare(State(views): State<Views>, given: Given) -> Result<
         }
     };
     Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
-}
-
-/// `GET /trace/{trace_id}`: one trace.
-pub(super) async fn trace(
-    State(views): State<Views>,
-    closer: Option<Extension<Closer>>,
-    Path(id): Path<String>,
-    parameters: Result<Query<TraceQuery>, QueryRejection>,
-) -> Result<Response, PageError> {
-    let Some(trace_id) = parse_trace_id(&id) else {
-        let text = "A trace id consists of 32 hexadecimal digits that are not all zero.";
-        return Ok((StatusCode::BAD_REQUEST, error_page("Invalid trace id", text)).into_response());
-    };
-    let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
-    let place = Place {
-        open: parameters.span.parse().ok(),
-        first_span: parameters.from.parse().ok(),
-        first_line: parameters.lines.parse().ok(),
-    };
-    let view = views.admit().await?;
-    let found =
-        view.read(move |snapshot| TracePage::open(snapshot, trace_id, place, clock::unix_nanos())).await?;
-    let Some(page) = found else {
-        let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
-        let page = error_page(&format!("Trace {trace_id} not found"), text);
-        return Ok((StatusCode::NOT_FOUND, page).into_response());
-    };
-    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
 }
 
 /// An error as a page.

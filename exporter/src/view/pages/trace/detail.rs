@@ -1,152 +1,169 @@
-//! The details of a span, which open below it.
+//! The details of a span: in the panel of its page, and as a fragment for the script.
 
 use logtracer_core::{SpanId, TraceId};
 use maud::{Markup, PreEscaped, html};
 
-use crate::otlp::in_place::{Attributes, EventRef, LinkRef};
-use crate::store::{EmitterRow, Snapshot, SpanRow};
+use super::state::State;
+use super::value::{Filter, Value, copy};
+use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
+use crate::store::{EmitterRow, Snapshot};
 use crate::view::api;
 use crate::view::bounded::Allowance;
-use crate::view::format::duration;
+use crate::view::format::{duration, rfc3339};
+use crate::view::visible::{self, Breaks};
 
 /// The size of the details of one span, of what they show of its emitter, and of one value.
 const MAX_BYTES: usize = 48 << 10;
 const MAX_EMITTER_BYTES: usize = 24 << 10;
 const MAX_VALUE_BYTES: usize = 8 << 10;
 
-/// The size of the elements around an attribute, an event or a link.
+/// The size of the elements around an attribute, and around an event or a link.
 const ROW_BYTES: usize = 64;
 const PART_BYTES: usize = 256;
 
-/// A span, and what its details need to know of its trace.
+/// A span, and what its details show of its trace.
 pub(super) struct Detail<'a> {
     pub(super) trace_id: TraceId,
     pub(super) trace_start: u64,
     pub(super) span_id: SpanId,
     pub(super) parent: Option<SpanId>,
-    pub(super) row: &'a SpanRow<'a>,
+    /// The parent is stored.
+    pub(super) has_parent: bool,
+    pub(super) self_time: u64,
+    pub(super) lines: u64,
+    /// What is added to the times to align them with the callers' clock.
+    pub(super) offset: i64,
+    pub(super) state: &'a State,
 }
 
 impl Detail<'_> {
-    /// Renders the details. Takes and returns the rendered resource of the last span, because a resource is often that
-    /// of the next span, and can be large.
     pub(super) fn render(
         &self,
         snapshot: &Snapshot<'_>,
-        last_resource: Option<(i64, Emitter)>,
-    ) -> rusqlite::Result<(Markup, (i64, Emitter))> {
-        let origin = self.row.origin;
-        let emitter = match last_resource.filter(|(last, _)| *last == origin) {
-            Some((_, emitter)) => emitter,
-            None => snapshot.emitter(origin, |row| Emitter::render(&row))?.unwrap_or_default(),
-        };
-        Ok((self.render_with(&emitter), (origin, emitter)))
+        span: &SpanRef<'_>,
+        origin: i64,
+    ) -> rusqlite::Result<Markup> {
+        let rendered = snapshot.emitter(origin, |row| self.with_emitter(span, &row))?;
+        Ok(rendered.unwrap_or(PreEscaped(String::new())))
     }
 
-    fn render_with(&self, emitter: &Emitter) -> Markup {
-        let span = &self.row.span;
-        let mut parts = Parts::new(MAX_BYTES);
+    fn with_emitter(&self, span: &SpanRef<'_>, emitter: &EmitterRow<'_>) -> Markup {
+        let service = emitter.service_name();
+        let json = format!("/api/traces/{}/spans/{}", self.trace_id, self.span_id);
+        let mut parts = Parts::new(MAX_BYTES, &json, "attribute");
         let status = parts.text(span.status_message, MAX_VALUE_BYTES);
         let trace_state = parts.text(span.trace_state, 1024);
+        let name = parts.text(span.name, 1024);
         let attributes = parts.table("Attributes", span.attributes(), span.dropped_attributes_count);
         let events = parts.list(span.events(), |parts, event| parts.event(&event, self.trace_start));
         let links = parts.list(span.links(), |_, link| link_to(&link));
+        let mut of_emitter = Parts::new(MAX_EMITTER_BYTES, &json, "resource");
+        let scope = format!(
+            "{} {}",
+            visible::plain(emitter.scope.name, Breaks::Show, 200),
+            visible::plain(emitter.scope.version, Breaks::Show, 60)
+        );
+        let resource = of_emitter.table(
+            "Resource",
+            emitter.resource.attributes(),
+            emitter.resource.dropped_attributes_count(),
+        );
+        let is_cut = parts.is_cut || of_emitter.is_cut;
+        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         html! {
-            div.detail {
-                @if parts.is_cut || emitter.is_cut { (self.cut("Only a part of this span is shown. ")) }
-                @if !status.is_empty() { p.status { (status) } }
-                dl.facts {
-                    div { dt { "Service" } dd.clip title=(emitter.service_name) { bdi { (emitter.service_name) } } }
-                    div { dt { "Kind" } dd { (api::kind(span)) } }
-                    div { dt { "Start" } dd { "+" (duration(span.start_time_unix_nano.saturating_sub(self.trace_start))) } }
-                    div { dt { "Duration" } dd { (duration(span.duration_nano())) } }
-                    div { dt { "Span id" } dd.mono { (span_link(self.span_id)) } }
-                    @if let Some(parent) = self.parent {
-                        div { dt { "Parent" } dd.mono { (span_link(parent)) } }
-                    }
-                    @if !emitter.scope.is_empty() {
-                        div { dt { "Scope" } dd { (emitter.scope) } }
-                    }
-                    @if !trace_state.is_empty() {
-                        div { dt { "tracestate" } dd.mono { (trace_state) } }
-                    }
+            h2 { bdi { (name) } }
+            @if is_cut { p.notice { "Only a part of this span is shown. " a href=(json) { "The whole span as JSON" } "." } }
+            @if !status.0.is_empty() { p.status { (status) } }
+            dl.facts {
+                div { dt { "Service" } dd.clip title=(service) { a href=(Filter::Service.href("", &service)) { bdi { (visible::line(&service, 2048)) } } } }
+                div { dt { "Kind" } dd { (api::kind(span)) } }
+                div { dt { "Start" } dd { (time(start)) " " span.muted { (offset(start, self.trace_start)) } } }
+                div { dt { "Duration" } dd { @if end < start { "ends before it starts" } @else { (duration(span.duration_nano())) } } }
+                div { dt { "Self time" } dd { (duration(self.self_time)) } }
+                @if self.offset != 0 {
+                    div { dt { "Clock" } dd { (clock(self.offset)) } }
                 }
-                div.tables { (attributes) (emitter.resource) }
-                (events)
-                (links)
+                @if !scope.trim().is_empty() { div { dt { "Scope" } dd { (scope.trim()) } } }
             }
-        }
-    }
-
-    /// Renders what replaces the details when the page has too many of them.
-    pub(super) fn elsewhere(&self) -> Markup {
-        html! {
-            div.detail {
-                p.notice { "This page is long, so it does not have the details of this span. " a href={ "?span=" (self.span_id) "#s-" (self.span_id) } { "Show them" } " or " (self.json()) "." }
+            dl.ids {
+                (id("Trace id", &self.trace_id.to_string(), None))
+                (id("Span id", &self.span_id.to_string(), None))
+                @if let Some(parent) = self.parent {
+                    (id("Parent", &parent.to_string(), self.has_parent.then(|| format!("{}#s-{parent}", self.state.opening(Some(parent), None)))))
+                }
+                (id("traceparent", &format!("00-{}-{}-01", self.trace_id, self.span_id), None))
+                @if !trace_state.0.is_empty() { div { dt { "tracestate" } dd.mono { (trace_state) } } }
             }
+            p.actions {
+                @if self.lines > 0 {
+                    a.button href={ (self.state.with(|state| { state.of = Some(self.span_id); state.line = None; state.first_line = 0; })) "#log" } { "Lines of this span (" (self.lines) ")" }
+                }
+                a.button href=(self.state.with(|state| { state.subtree = Some(self.span_id); state.row = None; })) { "Only this subtree" }
+                a.button href=(json) { "JSON" }
+            }
+            (attributes) (events) (links) (resource)
         }
-    }
-
-    fn cut(&self, text: &str) -> Markup {
-        html! { p.notice { (text) (self.json()) "." } }
-    }
-
-    fn json(&self) -> Markup {
-        html! { a href={ "/api/traces/" (self.trace_id) "/spans/" (self.span_id) } { "The whole span as JSON" } }
     }
 }
 
-fn span_link(id: SpanId) -> Markup {
-    html! { a href={ "?span=" (id) "#s-" (id) } { (id) } }
+/// Renders a time that the script can show as a local time.
+pub(super) fn time(unix_nano: u64) -> Markup {
+    let text = rfc3339(unix_nano);
+    html! { time.at datetime=(text) { (text) } }
+}
+
+/// Returns how far a time is after another.
+fn offset(time: u64, start: u64) -> String {
+    match time.checked_sub(start) {
+        Some(after) => format!("+{}", duration(after)),
+        None => format!("−{}", duration(start - time)),
+    }
+}
+
+/// Returns what a clock shows wrong, from what has to be added to its times.
+pub(super) fn clock(offset: i64) -> String {
+    let direction = if offset > 0 { "behind" } else { "ahead" };
+    format!("{} {direction}", duration(offset.unsigned_abs()))
+}
+
+fn id(name: &str, text: &str, href: Option<String>) -> Markup {
+    html! {
+        div {
+            dt { (name) }
+            dd.mono {
+                @match href { Some(href) => { a href=(href) { (text) } } None => { (text) } }
+                (copy(name, Some(text)))
+            }
+        }
+    }
 }
 
 /// What the parts of the details may still take together.
-struct Parts {
+struct Parts<'a> {
     allowance: Allowance,
     is_cut: bool,
+    /// The address of the span, and the parameter for one of its attributes.
+    json: &'a str,
+    parameter: &'static str,
 }
 
-/// What the details show of an emitter.
-#[derive(Debug)]
-pub(super) struct Emitter {
-    service_name: String,
-    /// The name and the version.
-    scope: String,
-    resource: Markup,
-    is_cut: bool,
-}
-
-impl Default for Emitter {
-    fn default() -> Self {
-        let resource = PreEscaped(String::new());
-        Self { service_name: String::new(), scope: String::new(), resource, is_cut: false }
-    }
-}
-
-impl Emitter {
-    fn render(row: &EmitterRow<'_>) -> Self {
-        let mut parts = Parts::new(MAX_EMITTER_BYTES);
-        let scope = format!("{} {}", parts.text(row.scope.name, 1024), parts.text(row.scope.version, 256));
-        let dropped = row.resource.dropped_attributes_count();
-        let resource = parts.table("Resource", row.resource.attributes(), dropped);
-        let (service_name, scope) = (row.service_name().into_owned(), scope.trim_end().to_owned());
-        Self { service_name, scope, resource, is_cut: parts.is_cut }
-    }
-}
-
-impl Parts {
-    const fn new(max_bytes: usize) -> Self {
-        Self { allowance: Allowance::new(max_bytes), is_cut: false }
+impl<'a> Parts<'a> {
+    const fn new(max_bytes: usize, json: &'a str, parameter: &'static str) -> Self {
+        Self { allowance: Allowance::new(max_bytes), is_cut: false, json, parameter }
     }
 
-    fn text(&mut self, text: &str, max_bytes: usize) -> String {
-        let (start, is_all) = self.allowance.take(text, max_bytes);
-        self.is_cut |= !is_all;
-        if is_all { start.to_owned() } else { format!("{start}…") }
+    fn text(&mut self, text: &str, max_bytes: usize) -> Markup {
+        let (mut markup, is_all) = visible::text(text, Breaks::Keep, max_bytes.min(self.allowance.left()));
+        self.allowance.spend(markup.0.len());
+        if !is_all {
+            self.is_cut = true;
+            markup.0.push('…');
+        }
+        markup
     }
 
     fn table(&mut self, title: &str, attributes: Attributes<'_>, dropped: u32) -> Markup {
-        let (rows, omitted) = self.rows(attributes);
+        let (rows, omitted) = self.rows(attributes, true);
         html! {
             @if !rows.is_empty() || omitted > 0 {
                 table.attributes {
@@ -158,24 +175,32 @@ impl Parts {
     }
 
     /// Returns keys and values as far as they are allowed, and the number of the others.
-    fn rows(&mut self, attributes: Attributes<'_>) -> (Vec<(String, String)>, usize) {
+    fn rows(&mut self, attributes: Attributes<'_>, have_address: bool) -> (Vec<(Markup, Markup)>, usize) {
         let (mut rows, mut omitted) = (Vec::new(), 0);
         for (key, value) in attributes.iter() {
             if !self.allowance.spend(ROW_BYTES) {
                 omitted += 1;
                 continue;
             }
-            let key = self.text(key, 1024);
-            let (text, is_all) = value.text_within(MAX_VALUE_BYTES.min(self.allowance.left()));
-            let mut text = self.text(&text, MAX_VALUE_BYTES);
-            if !is_all {
-                self.is_cut = true;
-                text = format!("{}…", text.trim_end_matches('…'));
-            }
-            rows.push((key, text));
+            let shown_key = self.text(key, 1024);
+            let value = self.value(key, value, have_address);
+            rows.push((shown_key, value));
         }
         self.is_cut |= omitted > 0;
         (rows, omitted)
+    }
+
+    fn value(&mut self, key: &str, value: AnyRef<'_>, has_address: bool) -> Markup {
+        let max_bytes = MAX_VALUE_BYTES.min(self.allowance.left());
+        let (text, is_all) = value.text_within(max_bytes);
+        let has_address = has_address && key.len() <= 1024;
+        let whole =
+            has_address.then(|| format!("{}?{}={}", self.json, self.parameter, super::state::encode(key)));
+        let filter = Some(Filter::of_attribute(key)).filter(|_| has_address && key.len() <= 200);
+        let (markup, is_all) = Value { key, text: &text, is_all, whole, filter }.render(max_bytes);
+        self.is_cut |= !is_all;
+        self.allowance.spend(markup.0.len());
+        markup
     }
 
     /// Renders events or links as far as they are allowed.
@@ -200,24 +225,22 @@ impl Parts {
     }
 
     fn event(&mut self, event: &EventRef<'_>, trace_start: u64) -> Markup {
-        let offset = duration(event.time_unix_nano.saturating_sub(trace_start));
+        let offset = offset(event.time_unix_nano, trace_start);
         let name = self.text(event.name, 1024);
-        let (rows, omitted) = self.rows(event.attributes());
+        let (rows, omitted) = self.rows(event.attributes(), false);
         html! {
-            div.tables {
-                table.attributes {
-                    caption { "Event " b { (name) } span.muted { " at +" (offset) } }
-                    (rows_of(&rows, omitted))
-                }
+            table.attributes {
+                caption { "Event " b { (name) } span.muted { " at " (offset) } }
+                (rows_of(&rows, omitted))
             }
         }
     }
 }
 
-fn rows_of(rows: &[(String, String)], omitted: usize) -> Markup {
+fn rows_of(rows: &[(Markup, Markup)], omitted: usize) -> Markup {
     html! {
         @for (key, value) in rows {
-            tr { th scope="row" { bdi { (key) } } td { bdi { (value) } } }
+            tr { th scope="row" { bdi { (key) } } td { (value) } }
         }
         @if omitted > 0 { tr { th scope="row" { "…" } td.muted { (omitted) " more" } } }
     }

@@ -1,36 +1,164 @@
-//! The heading of a trace: what the list shows of it.
+//! The heading of a trace: one line of facts, which are links to the traces that share them.
 
 use maud::{Markup, html};
 
 use super::TracePage;
-use crate::view::bounded;
-use crate::view::format::{clock_time, count, duration, rfc3339};
+use super::detail::{clock, time};
+use super::hits::Target;
+use super::open::Opened;
+use super::state::State;
+use super::value::{Filter, copy};
+use crate::otlp::in_place::AnyRef;
+use crate::store::{EmitterRow, Snapshot};
+use crate::view::format::{count, duration};
+use crate::view::tree::Node;
+use crate::view::visible::{self, Breaks};
+
+/// The services that the heading names. Further ones are counted.
+const MAX_SERVICES: usize = 30;
+
+/// What the heading shows of the root, or of the first line of a trace without spans.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    pub(super) name: String,
+    service: Option<String>,
+    method: Option<String>,
+    route: Option<String>,
+    status: Option<String>,
+    is_failed: bool,
+    /// The project of Google Cloud.
+    pub(super) project: Option<String>,
+}
+
+impl Root {
+    pub(super) fn read(snapshot: &Snapshot<'_>, opened: &Opened) -> rusqlite::Result<Self> {
+        let mut root = Self { name: opened.summary.root_name.clone(), ..Self::default() };
+        let Some(node) = &opened.root else { return Ok(root) };
+        root.is_failed = node.is_failed;
+        snapshot.span(opened.seq, node.id, |row| {
+            root.name = visible::plain(row.span.name, Breaks::Show, 200);
+            for (key, value) in row.span.attributes().iter() {
+                let field = match key {
+                    "http.request.method" => &mut root.method,
+                    "http.route" => &mut root.route,
+                    "http.response.status_code" => &mut root.status,
+                    _ => continue,
+                };
+                *field = Some(value.text_within(200).0);
+            }
+            snapshot.emitter(row.origin, |emitter| {
+                root.service = Some(emitter.service_name().into_owned());
+                root.project = project(&emitter);
+            })
+        })?;
+        Ok(root)
+    }
+
+    /// The name and the service of a trace that has only lines are those of the first one.
+    pub(super) fn of_line(service: Option<String>, message: &str) -> Self {
+        Self { name: visible::plain(message, Breaks::Show, 120), service, ..Self::default() }
+    }
+}
 
 impl TracePage {
     pub(super) fn heading(&self) -> Markup {
-        let trace = &self.summary;
-        let started = trace.start_unix_nano;
+        let (trace, opened, root) = (&self.opened.summary, &self.opened, &self.root);
+        let id = trace.trace_id.to_string();
+        let root_duration = opened.root.as_ref().map(Node::duration);
+        let extent = opened.axis.duration();
+        let path = format!("/api/traces/{id}");
+        let service_names = &trace.service_names;
         html! {
             div.bar {
-                h1 { (bounded::name(self.title())) }
-                @if trace.error_count > 0 { span.badge.bad { (count(trace.error_count, "error")) } }
+                @match &root.status {
+                    Some(status) => { a.badge.bad[root.is_failed].good[!root.is_failed] href=(Filter::Status.href("", status)) title="Traces with this status" { (visible::line(status, 60)) } }
+                    None => { @if root.is_failed { span.badge.bad { "error" } } @else if trace.span_count == 0 { span.badge { "log lines only" } } }
+                }
+                h1 { bdi { @if self.title().is_empty() { "Unnamed trace" } @else { (visible::line(self.title(), 1200)) } } }
                 span.grow {}
-                a.button href={ "/api/traces/" (trace.trace_id) } { "JSON" }
+                a.button href=(path) { "JSON" }
+                a.button href={ "/compare?a=" (id) } title="Compare it with another trace" { "Compare" }
+                a.button href={ (path) "?format=otlp" } download={ "trace-" (id) ".json" } { "OTLP" }
+                (copy("query for the Logs Explorer", Some(&super::line_detail::logs_explorer_query(root.project.as_deref(), trace.trace_id))))
             }
-            dl.facts {
-                div { dt { "Trace id" } dd.mono { (trace.trace_id) } }
-                div { dt { "Started (UTC)" } dd { time datetime=(rfc3339(started)) { (clock_time(started, self.now)) } } }
-                div { dt { "Duration" } dd { (duration(trace.duration_nano)) } }
+            dl.facts.of-trace {
+                @if let Some(service) = &root.service { div { dt { "Service" } dd { (self.service(service)) } } }
+                @if let Some(method) = &root.method { div { dt { "Method" } dd { a href=(Filter::Attribute.href("http.request.method", method)) { (visible::line(method, 200)) } } } }
+                @if let Some(route) = &root.route { div { dt { "Route" } dd { a href=(Filter::Route.href("", route)) { bdi { (visible::line(route, 800)) } } } } }
+                @if let Some(root_duration) = root_duration {
+                    div { dt { "Duration" } dd { (duration(root_duration)) } }
+                    @if extent.abs_diff(root_duration) > root_duration / 100 { div title="From the start of the earliest span to the end of the last one" { dt { "Extent" } dd { (duration(extent)) } } }
+                }
                 div { dt { "Spans" } dd { (trace.span_count) } }
-                div { dt { "Log lines" } dd { (trace.log_count) } }
-                @if !trace.service_names.is_empty() {
-                    div { dt { "Services" } dd.services {
-                        @for service in &trace.service_names {
-                            span class={ "service " (self.palette.class(service)) } title=(service) { i {} bdi { (service) } }
+                div { dt { "Errors" } dd {
+                    @match opened.errors.next.or(opened.errors.previous) {
+                        Some(first) => { a.bad href=(target(&self.state, first)) { (opened.errors.total) } }
+                        None => { (trace.error_count) }
+                    }
+                } }
+                div { dt { "Lines" } dd { (trace.log_count) } }
+                div { dt { "Started" } dd { (time(opened.axis.start.max(0).cast_unsigned())) } }
+                div { dt { "Trace id" } dd.mono { (id) (copy("trace id", Some(&id))) } }
+                @if !service_names.is_empty() {
+                    div.wide { dt { "Services" } dd.services {
+                        @for service in service_names.iter().take(MAX_SERVICES) {
+                            (self.service(service))
+                            @if let Some(offset) = self.offset_of(service) {
+                                span.badge.warn title="Calls to this service seem to happen outside of their callers" { "clock " (clock(offset)) }
+                            }
                         }
+                        @if let Some(more) = service_names.len().checked_sub(MAX_SERVICES).filter(|more| *more > 0) { span.muted { "+" (more) } }
                     } }
                 }
             }
         }
+    }
+
+    /// Renders what a reader has to know of what is shown.
+    pub(super) fn notices(&self) -> Markup {
+        let (opened, state) = (&self.opened, &self.state);
+        let trace = &opened.summary;
+        let (max_spans, max_lines) =
+            (crate::view::tree::MAX_SPANS as u64, crate::view::tree::MAX_LINES as u64);
+        html! {
+            @if let Some(subtree) = &state.subtree {
+                p.scope { "Only the subtree of " span.mono { (subtree) } @if opened.subtree.is_none() { ", which is not stored" } ". " a href=(state.with(|state| { state.subtree = None; state.row = None; })) { "The whole trace" } }
+            }
+            @if opened.implausible > 0 {
+                p.scope { (count(opened.implausible, "span")) " with a time that cannot be right: the axis is that of the others." }
+            }
+            @if trace.span_count > max_spans {
+                p.notice { "The tree has the earliest " (max_spans) " of " (trace.span_count) " spans. The downloads have all of them." }
+            }
+            @if trace.log_count > max_lines {
+                p.notice { "The earliest " (max_lines) " of " (trace.log_count) " lines are shown. The downloads have all of them." }
+            }
+            @if let Some(span) = state.span.filter(|_| !self.has_open_span) {
+                p.notice { "The span " span.mono { (span) } " is not in this list: it is hidden, or is not stored." }
+            }
+        }
+    }
+
+    pub(super) fn offset_of(&self, service: &str) -> Option<i64> {
+        let number = self.opened.services.iter().position(|name| **name == *service)?;
+        self.opened.offsets.get(number).copied().filter(|offset| *offset != 0)
+    }
+}
+
+/// Returns the project of Google Cloud that a resource names.
+pub(super) fn project(emitter: &EmitterRow<'_>) -> Option<String> {
+    let is_project = |key: &str| matches!(key, "gcp.project_id" | "gcp.project.id" | "cloud.account.id");
+    emitter.resource.attributes().iter().find_map(|(key, value)| match value {
+        AnyRef::Text(project) if is_project(key) && !project.is_empty() => Some(project.to_owned()),
+        _ => None,
+    })
+}
+
+/// Returns the address of a row.
+pub(super) fn target(state: &State, target: Target) -> String {
+    let to = |span, line| state.with(|state| (state.span, state.line, state.row) = (span, line, None));
+    match target {
+        Target::Span(id) => format!("{}#s-{id}", to(Some(id), None)),
+        Target::Line(key) => format!("{}#l-{key}", to(None, Some(key))),
     }
 }

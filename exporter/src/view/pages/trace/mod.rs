@@ -1,146 +1,244 @@
-//! One trace: the waterfall of its spans, and the log lines of all services by time.
+//! One trace: the tree of its spans with the log lines between them or after them, and the details of one of them.
 //!
 //! ```text
-//!  open ──► heading ──► spans: rows of the waterfall, each with its detail ──► lines, each with its line_text
+//!  state (the address) ──► open: the tree, and the window of rows ──► heading, toolbar
+//!                                                              ──► rows, line_rows (marks) ──► detail, line_detail
 //! ```
+//!
+//! A page has a window of [`open::WINDOW`] rows and the details of one row. The script takes further rows and details
+//! from the same addresses that the links have.
 
+mod axis;
 mod detail;
+mod handlers;
 mod heading;
+mod hits;
+mod indent;
+mod line_detail;
+mod line_rows;
 mod line_text;
-mod lines;
-mod spans;
+mod marks;
+mod open;
+mod rows;
+mod state;
+mod toolbar;
+mod value;
 
-use std::collections::{HashMap, HashSet};
-
-use logtracer_core::{SpanId, TraceId};
+use logtracer_core::TraceId;
+use maud::{Markup, html};
 
 use super::layout::{self, Refresh, Section};
 use super::palette::Palette;
-use crate::store::{LineKey, LineMark, ServiceNames, Snapshot, SpanKey, TraceSeq, TraceSummary};
+use crate::store::{LineKey, ServiceNames, Snapshot};
 use crate::view::bounded::Allowance;
+use crate::view::format::duration;
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
-use crate::view::waterfall::{Row, rows};
+use detail::Detail;
+pub(in crate::view) use handlers::{line, span, trace};
+use heading::Root;
+use line_detail::LineDetail;
+use open::{Opened, Row};
+use state::State;
 
-/// The limit of spans and of lines, so that browsers stay responsive. There is a link to more.
-const MAX_ROWS: usize = 3000;
-
-/// The size of the details of all spans, and of all lines. Further spans and lines have a link instead.
-const MAX_DETAIL_BYTES: usize = 8 << 20;
-
-/// The maximum number of marks of log lines on one bar.
-const MAX_MARKS: usize = 40;
+/// What the marks and the critical path of a page may take.
+const MAX_DECORATION_BYTES: usize = 256 << 10;
 
 /// The state of the page while it is sent.
-pub(super) struct TracePage {
-    seq: TraceSeq,
-    summary: TraceSummary,
-    now: u64,
+struct TracePage {
+    state: State,
+    opened: Opened,
+    root: Root,
     palette: Palette,
     names: ServiceNames,
-    /// The span whose details are open.
-    open: Option<SpanId>,
-    /// The number of spans before the first one on the page.
-    spans_before: u64,
-    rows: Vec<Row>,
-    shown: HashSet<SpanId>,
-    next_span: Option<SpanKey>,
-    marks: HashMap<SpanId, Vec<LineMark>>,
-    /// The rows of the table `origin` of the stored spans that lines belong to, or that are parents of shown ones.
-    origins: HashMap<SpanId, i64>,
-    /// The emitter of the last span with details.
-    emitter: Option<(i64, detail::Emitter)>,
-    details: Allowance,
-    line_bytes: Allowance,
+    decorations: Allowance,
+    has_open_span: bool,
     part: Part,
-    row: usize,
-    /// The line before the next one.
-    after: Option<LineKey>,
-    begins_after_first_line: bool,
-    lines: usize,
+    /// The number of rows of this part that are sent.
+    sent: usize,
 }
 
 /// What the next piece begins with.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Heading,
-    Spans,
+    Rows,
     Lines,
     End,
 }
 
-/// Where a page begins, and what is open on it.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) open: Option<SpanId>,
-    pub(super) first_span: Option<SpanKey>,
-    pub(super) first_line: Option<LineKey>,
-}
-
 impl TracePage {
     /// Returns `None` if nothing of the trace is stored.
-    pub(super) fn open(
+    fn open(
         snapshot: &Snapshot<'_>,
         trace_id: TraceId,
-        place: Place,
+        state: State,
         now: u64,
     ) -> rusqlite::Result<Option<Self>> {
-        let Some((seq, summary)) = snapshot.trace(trace_id)? else { return Ok(None) };
-        let mut first_span = place.first_span;
-        let mut keys = snapshot.span_keys(seq, first_span, MAX_ROWS + 1)?;
-        // A span that is to be open is on the page.
-        if let Some(open) = place.open
-            && keys.len() > MAX_ROWS
-            && !keys.iter().take(MAX_ROWS).any(|key| key.span_id == open)
-            && let Some(key) = snapshot.span_key(seq, open)?
-        {
-            first_span = Some(key);
-            keys = snapshot.span_keys(seq, first_span, MAX_ROWS + 1)?;
-        }
-        let next_span = keys.get(MAX_ROWS).copied();
-        keys.truncate(MAX_ROWS);
-        let mut names = ServiceNames::default();
-        let mut nodes = Vec::with_capacity(keys.len());
-        for key in &keys {
-            nodes.extend(snapshot.span_node(seq, key.span_id, &mut names)?);
-        }
-        let after = place.first_line.map(LineKey::before);
-        let mut marks: HashMap<SpanId, Vec<LineMark>> = HashMap::new();
-        for mark in snapshot.line_marks(seq, after, MAX_ROWS)? {
-            let of_span = marks.entry(mark.span_id).or_default();
-            if of_span.len() < MAX_MARKS {
-                of_span.push(mark);
-            }
-        }
-        let parents = nodes.iter().filter_map(|node| node.parent);
-        let wanted = parents.chain(marks.keys().copied()).collect();
-        Ok(Some(Self {
-            origins: snapshot.origins_of(seq, &wanted)?,
-            palette: Palette::of_trace(summary.service_names.iter().map(String::as_str)),
-            now,
-            names,
-            open: place.open,
-            spans_before: first_span.map_or(Ok(0), |key| snapshot.spans_before(seq, key))?,
-            rows: rows(&nodes),
-            shown: nodes.iter().map(|node| node.span_id).collect(),
-            next_span,
-            marks,
-            emitter: None,
-            details: Allowance::new(MAX_DETAIL_BYTES),
-            line_bytes: Allowance::new(MAX_DETAIL_BYTES),
+        let Some(opened) = open::open(snapshot, trace_id, &state, now)? else { return Ok(None) };
+        let mut root = Root::read(snapshot, &opened)?;
+        let has_open_span = opened.rows.items.iter().any(|row| match row {
+            Row::Span(row) => state.span == Some(row.node.id),
+            Row::Line(_) | Row::Sent => false,
+        });
+        let names = opened.summary.service_names.iter().map(String::as_str);
+        let palette = Palette::of_trace(names);
+        let first_line = opened.first_line.filter(|_| opened.summary.span_count == 0);
+        let mut page = Self {
+            root: Root::default(),
+            palette,
+            names: ServiceNames::default(),
+            decorations: Allowance::new(MAX_DECORATION_BYTES),
+            has_open_span,
             part: Part::Heading,
-            row: 0,
-            after,
-            begins_after_first_line: after.is_some(),
-            lines: 0,
-            seq,
-            summary,
-        }))
+            sent: 0,
+            state,
+            opened,
+        };
+        if let Some(key) = first_line {
+            let brief = snapshot.line_at(page.opened.seq, key, |row| page.brief(snapshot, &row, None))?;
+            root = brief.map_or(root, |brief| Root::of_line(brief.service, &brief.message));
+        }
+        page.root = root;
+        Ok(Some(page))
     }
 
     fn title(&self) -> &str {
-        match self.summary.root_name.as_str() {
-            "" => "Unnamed trace",
-            name => name,
+        &self.root.name
+    }
+
+    fn before_rows(&self) -> Markup {
+        let axis = &self.opened.axis;
+        let total = axis.duration();
+        html! {
+            link rel="stylesheet" href="/assets/trace.css";
+            script src="/assets/trace.js" defer {}
+            (self.heading())
+            (self.toolbar())
+            (self.notices())
+            (maud::PreEscaped(r#"<div class="trace"><section class="card spans" aria-label="Spans and log lines">"#))
+            (maud::PreEscaped(r#"<div class="rows" id="rows" role="treegrid" aria-label="Spans and log lines">"#))
+            div.axis role="row" {
+                div.label role="columnheader" { "Span" }
+                div.ticks role="columnheader" aria-label="Time" { span { "0" } @for quarter in 1..=4_u64 { span { (duration(total / 4 * quarter)) } } }
+                div.length role="columnheader" { "Duration" }
+            }
+        }
+    }
+
+    /// Renders the next row, and the details of it if they are open. Returns true after the last one.
+    fn next_row(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
+        let Some(row) = self.opened.rows.items.get_mut(self.sent) else {
+            out.extend_from_slice(b"</div>");
+            out.extend_from_slice(self.row_links().into_string().as_bytes());
+            out.extend_from_slice(b"</section>");
+            return Ok(true);
+        };
+        // A row is rendered once, so what it holds is taken out of the page.
+        let row = std::mem::replace(row, Row::Sent);
+        self.sent += 1;
+        match row {
+            Row::Span(row) => {
+                let markup = self.span_row(snapshot, &row)?;
+                out.extend_from_slice(markup.0.as_bytes());
+                if self.state.span == Some(row.node.id) {
+                    let detail = Detail {
+                        trace_id: self.opened.summary.trace_id,
+                        trace_start: self.opened.trace_start,
+                        span_id: row.node.id,
+                        parent: row.node.parent_id,
+                        has_parent: !matches!(
+                            row.parent,
+                            open::Parent::Missing(_) | open::Parent::Outside(_)
+                        ),
+                        self_time: row.self_time,
+                        lines: row.lines.into(),
+                        offset: self.opened.offsets.get(usize::from(row.node.service)).copied().unwrap_or(0),
+                        state: &self.state,
+                    };
+                    let found = snapshot.span(self.opened.seq, row.node.id, |stored| {
+                        detail.render(snapshot, &stored.span, stored.origin)
+                    })?;
+                    if let Some(detail) = found {
+                        let close = format!("{}#s-{}", self.state.opening(None, None), row.node.id);
+                        let service = self.opened.services.get(usize::from(row.node.service));
+                        let class = service.map(|service| self.palette.class(service)).unwrap_or_default();
+                        out.extend_from_slice(panel(&detail, &close, &class).0.as_bytes());
+                    }
+                }
+            }
+            Row::Line(item) => {
+                let markup = self.line_row(snapshot, &item)?;
+                out.extend_from_slice(markup.0.as_bytes());
+                self.line_panel(snapshot, item.node.key, out)?;
+            }
+            Row::Sent => {}
+        }
+        Ok(false)
+    }
+
+    /// Renders the next line beside the spans. Returns true after the last one.
+    fn next_line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
+        let is_beside = self.state.lines == state::Lines::Beside || self.state.of.is_some();
+        if !is_beside {
+            return Ok(true);
+        }
+        if self.sent == 0 {
+            let heading = html! {
+                (maud::PreEscaped(r#"<section class="card log" id="log" aria-label="Log lines">"#))
+                h2 {
+                    "Log lines "
+                    @match self.state.of {
+                        Some(span) => {
+                            span.muted { "of the span " span.mono { (span) } " " }
+                            a href={ (self.state.with(|state| { state.of = None; state.first_line = 0; })) "#log" } { "All lines" }
+                        }
+                        None => { span.muted { "of all services, by time" } }
+                    }
+                }
+                (maud::PreEscaped(r#"<div class="rows" role="treegrid" aria-label="Log lines">"#))
+                @if self.opened.lines.total == 0 { div.row role="row" { div.name role="gridcell" { "No log lines" } } }
+            };
+            out.extend_from_slice(heading.0.as_bytes());
+        }
+        let Some(item) = self.opened.lines.items.get(self.sent).copied() else {
+            out.extend_from_slice(b"</div>");
+            out.extend_from_slice(self.line_links().0.as_bytes());
+            out.extend_from_slice(b"</section>");
+            return Ok(true);
+        };
+        self.sent += 1;
+        let markup = self.line_row(snapshot, &item)?;
+        out.extend_from_slice(markup.0.as_bytes());
+        self.line_panel(snapshot, item.node.key, out)?;
+        Ok(false)
+    }
+
+    fn line_panel(&self, snapshot: &Snapshot<'_>, key: LineKey, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+        if self.state.line != Some(key) {
+            return Ok(());
+        }
+        let detail = LineDetail {
+            trace_id: self.opened.summary.trace_id,
+            project: self.root.project.as_deref(),
+            state: &self.state,
+        };
+        let found = snapshot.line_at(self.opened.seq, key, |row| detail.render(snapshot, &row))?;
+        if let Some(detail) = found {
+            let close = format!("{}#l-{key}", self.state.opening(None, None));
+            out.extend_from_slice(panel(&detail, &close, "").0.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Renders details as a row below theirs. On a wide page it is at the side.
+fn panel(detail: &Markup, close: &str, class: &str) -> Markup {
+    html! {
+        div.panel.(class) role="row" {
+            div.detail role="gridcell" {
+                a.close href=(close) aria-label="Close the details" title="Close (Esc)" { "×" }
+                (detail)
+            }
         }
     }
 }
@@ -152,23 +250,23 @@ impl Pieces for TracePage {
                 Part::Heading => {
                     let (head, _) = layout::frame(self.title(), Section::Traces, Refresh::No);
                     out.extend_from_slice(head.as_bytes());
-                    out.extend_from_slice(self.heading().into_string().as_bytes());
-                    out.extend_from_slice(b"<div class=\"trace\">");
-                    self.part = Part::Spans;
+                    out.extend_from_slice(self.before_rows().0.as_bytes());
+                    self.part = Part::Rows;
                 }
-                Part::Spans => {
-                    if self.spans(snapshot, out)? {
-                        self.part = Part::Lines;
+                Part::Rows => {
+                    if self.next_row(snapshot, out)? {
+                        (self.part, self.sent) = (Part::Lines, 0);
                     }
                 }
                 Part::Lines => {
-                    if self.lines(snapshot, out)? {
+                    if self.next_line(snapshot, out)? {
                         self.part = Part::End;
                     }
                 }
                 Part::End => {
                     let (_, end) = layout::frame(self.title(), Section::Traces, Refresh::No);
                     out.extend_from_slice(b"</div>");
+                    out.extend_from_slice(self.help().0.as_bytes());
                     out.extend_from_slice(end.as_bytes());
                     return Ok(Progress::Complete);
                 }

@@ -1,0 +1,83 @@
+//! Finds a text in spans and lines, whatever the case of its ASCII letters.
+
+use logtracer_core::SpanId;
+
+use crate::otlp::in_place::{AnyRef, Attributes, RecordRef, SpanRef};
+use crate::store::{LineContent, LineRow};
+
+/// A longer number, list or object is searched up to here.
+const MAX_VALUE_BYTES: usize = 4096;
+
+/// What is searched for.
+#[derive(Debug)]
+pub(in crate::view) struct Search(String);
+
+impl Search {
+    /// Returns `None` if there is nothing to search for.
+    pub(in crate::view) fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    pub(super) fn finds_span(&self, id: SpanId, span: &SpanRef<'_>, service: &str) -> bool {
+        [span.name, service, span.status_message, span.trace_state].into_iter().any(|text| self.is_in(text))
+            || self.is_in(&id.to_string())
+            || self.is_in_attributes(span.attributes())
+            || span.events().any(|event| self.is_in(event.name) || self.is_in_attributes(event.attributes()))
+    }
+
+    pub(super) fn finds_line(&self, row: &LineRow<'_>) -> bool {
+        match row.content {
+            LineContent::File { severity, message, line } => {
+                [severity, message, line].into_iter().any(|text| self.is_in(text))
+            }
+            LineContent::Record { body, .. } => {
+                let record = RecordRef::new(body);
+                self.is_in_value(record.body)
+                    || self.is_in(record.severity_text)
+                    || self.is_in(record.event_name)
+                    || self.is_in_attributes(record.attributes())
+            }
+        }
+    }
+
+    fn is_in_attributes(&self, attributes: Attributes<'_>) -> bool {
+        attributes.iter().any(|(key, value)| self.is_in(key) || self.is_in_value(value))
+    }
+
+    fn is_in_value(&self, value: AnyRef<'_>) -> bool {
+        match value {
+            AnyRef::Text(text) => self.is_in(text),
+            value => self.is_in(&value.text_within(MAX_VALUE_BYTES).0),
+        }
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        let (text, wanted) = (text.as_bytes(), self.0.as_bytes());
+        let Some((first, _)) = wanted.split_first() else { return true };
+        let starts = text.windows(wanted.len());
+        starts.into_iter().any(|part| {
+            part.first().is_some_and(|byte| byte.eq_ignore_ascii_case(first))
+                && part.eq_ignore_ascii_case(wanted)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_case_of_letters_does_not_matter() {
+        for (text, wanted, expected) in [
+            ("GET /basket", "BASKET", true),
+            ("GET /basket", "get /b", true),
+            ("GET /basket", "baskets", false),
+            ("", "a", false),
+            ("zürich", "ZüRICH", true),
+        ] {
+            assert_eq!(Search::new(wanted).unwrap().is_in(text), expected, "{wanted} in {text}");
+        }
+        assert!(Search::new("  ").is_none());
+    }
+}

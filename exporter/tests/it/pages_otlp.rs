@@ -1,0 +1,86 @@
+//! A trace as a file of OTLP/JSON, which an exporter accepts again.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use prost::Message;
+use serde_json::{Value, json};
+
+use crate::harness::{Exporter, START, command, failed, request, span, string};
+
+const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+
+#[tokio::test]
+async fn a_download_can_be_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let file_line = json!({ "trace": TRACE, "spanId": "0000000000000001", "severity": "ERROR", "message": "of a file",
+        "time": "2023-11-14T22:13:20.5Z", "user": 7 });
+    std::fs::write(&log, format!("{file_line}\n")).unwrap();
+    let mut command = command(&dir.path().join("data"));
+    command.arg("--tail").arg(&log);
+    let exporter = Exporter::spawn(command);
+    let trace_id = u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes().to_vec();
+    for (n, service) in ["shop", "items", "shop"].into_iter().enumerate() {
+        let ids = (1..=2000).map(|id| id * 3 + n as u64);
+        let spans = ids.map(|id| {
+            let mut span = failed(span(TRACE, id, 1, "work", id, 5), "a\"b");
+            span.attributes = vec![string("text", "<\u{1}ä")];
+            span.events = vec![Event { name: "e".to_owned(), time_unix_nano: START, ..Default::default() }];
+            span.links = vec![Link {
+                trace_id: trace_id.clone(),
+                span_id: vec![7; 8],
+                flags: 1,
+                ..Default::default()
+            }];
+            (span.trace_state, span.flags) = ("a=b".to_owned(), 0x101);
+            span
+        });
+        exporter.send(&request(service, spans.collect())).await;
+    }
+    // Larger than a piece.
+    let mut large = span(TRACE, 1, 0, "large", 0, 9);
+    large.attributes = vec![string("text", &"\u{1}\"".repeat(300_000))];
+    exporter.send(&request("shop", vec![large])).await;
+    let record = LogRecord {
+        time_unix_nano: START + 7,
+        severity_number: 13,
+        body: Some(AnyValue { value: Some(Any::StringValue("a record".to_owned())) }),
+        trace_id,
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        ..Default::default()
+    };
+    let resource = Resource { attributes: vec![string("service.name", "shop")], ..Default::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
+    let resource_logs = vec![ResourceLogs { resource: Some(resource), scope_logs, ..Default::default() }];
+    let post = reqwest::Client::new().post(format!("{}/v1/logs", exporter.http));
+    let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let response = post.header("content-type", "application/x-protobuf").body(body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let sent = exporter.trace(TRACE, 6001, 2).await;
+
+    let response = exporter.get(&format!("/api/traces/{TRACE}?format=otlp")).await;
+    let disposition = response.headers()["content-disposition"].to_str().unwrap();
+    assert_eq!(disposition, format!("attachment; filename=\"trace-{TRACE}.json\""));
+    let document = response.text().await.unwrap();
+    let parsed: Value = serde_json::from_str(&document).unwrap();
+    assert!(parsed["resourceSpans"].as_array().unwrap().len() < 20, "spans of an emitter are together");
+
+    let empty = tempfile::tempdir().unwrap();
+    let other = Exporter::start(empty.path());
+    for path in ["/v1/traces", "/v1/logs"] {
+        let post = reqwest::Client::new().post(format!("{}{path}", other.http));
+        let response =
+            post.header("content-type", "application/json").body(document.clone()).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    let received = other.trace(TRACE, 6001, 2).await;
+    assert!(received["spans"] == sent["spans"], "the spans are the same");
+    let lines = received["logs"].as_array().unwrap();
+    assert_eq!(lines[0], sent["logs"][0]);
+    assert_eq!((&lines[1]["message"], &lines[1]["severity"]), (&json!("of a file"), &json!("ERROR")));
+    let original = lines[1]["line"]["log.record.original"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(original).unwrap(), file_line);
+}
