@@ -108,7 +108,7 @@ async fn a_page_shows_what_its_address_says() {
     // A span whose details are open is on the page.
     let open = page(&exporter, &format!("/trace/{TRACE}?span=00000000000003e7")).await;
     assert!(open.contains("id=\"s-00000000000003e7\"") && open.contains("<p class=\"status\">lost</p>"));
-    let from = page(&exporter, &format!("/trace/{TRACE}?from={}-00000000000003e7", START)).await;
+    let from = page(&exporter, &format!("/trace/{TRACE}?from={START}-00000000000003e7")).await;
     assert!(from.contains("id=\"s-00000000000003e7\"") && !from.contains("<div class=\"panel"));
     for query in ["?colour=red", "?span=x", "?lines=below", "?time=x", "?collapse=1"] {
         for path in

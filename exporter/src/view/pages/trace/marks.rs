@@ -28,7 +28,7 @@ pub(super) fn of_span(tree: &Tree, span: usize, axis: &Axis) -> Vec<Mark> {
             Entry::Span(_) => None,
         })
     };
-    let (Some(first), Some(last)) = (lines().next(), lines().last()) else { return Vec::new() };
+    let (Some(first), Some(last)) = (lines().next(), lines().next_back()) else { return Vec::new() };
     let extent = axis.fraction(last.time) - axis.fraction(first.time);
     let distance = MIN_DISTANCE.max(extent / MAX_MARKS);
     let mut marks: Vec<Mark> = Vec::new();

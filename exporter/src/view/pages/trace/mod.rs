@@ -116,6 +116,7 @@ impl TracePage {
             (self.toolbar())
             (self.notices())
             (maud::PreEscaped(r#"<div class="trace"><section class="card spans" aria-label="Spans and log lines">"#))
+            (self.rows_before())
             (maud::PreEscaped(r#"<div class="rows" id="rows" role="treegrid" aria-label="Spans and log lines">"#))
             div.axis role="row" {
                 div.label role="columnheader" { "Span" }

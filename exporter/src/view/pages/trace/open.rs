@@ -274,7 +274,7 @@ fn segments(path: &[Segment], span: usize, axis: &Axis) -> Vec<(i64, i64)> {
             Some((_, end))
                 if axis.fraction(segment.start) - axis.fraction(*end) < 1. / MAX_SEGMENTS as f64 =>
             {
-                *end = segment.end
+                *end = segment.end;
             }
             _ => joined.push((segment.start, segment.end)),
         }

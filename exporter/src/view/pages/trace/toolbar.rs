@@ -80,6 +80,20 @@ impl TracePage {
         }
     }
 
+    /// Renders the link to the rows before those of the page, for the top of it.
+    pub(super) fn rows_before(&self) -> Markup {
+        let first = self.opened.rows.first;
+        let row = first.checked_sub(WINDOW).filter(|row| *row > 0);
+        html! {
+            @if first > 0 {
+                nav.pages aria-label="Rows before" {
+                    span { (count(first as u64, "row")) " before" }
+                    a.previous href={ (self.state.with(|state| (state.row, state.span, state.line) = (row, None, None))) "#rows" } { "Previous " (WINDOW.min(first)) }
+                }
+            }
+        }
+    }
+
     /// Renders the links to the rows before and after those of the page.
     pub(super) fn row_links(&self) -> Markup {
         let href = |row: Option<usize>| {
