@@ -8,14 +8,14 @@ use logtracer_bench::chart::{Chart, Curve, Distances};
 use logtracer_bench::document;
 use logtracer_bench::figures::{thousands, verdict};
 use logtracer_bench::spread::Spread;
-use logtracer_bench::viewer::{self, Effort, FILTERS, Figures};
+use logtracer_bench::viewer::{self, Effort, FILTERS, Figures, IndexBytes};
 use logtracer_harness::{Error, Result};
 
 /// Measures the first page of each filter of the viewer while spans come in
 #[derive(Parser)]
 struct Options {
     /// The sizes of the store, in spans; each second span has a log line
-    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000,10000000")]
     sizes: Vec<u64>,
     /// Requests for each filter and size
     #[arg(long, default_value_t = 20)]
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     let Options { sizes, requests, intake, docs } = Options::parse();
     let effort = Effort { sizes, requests, intake };
     let result = viewer::measure(&effort).and_then(|figures| {
-        let table = table(&figures, &effort);
+        let (figures, index) = figures;
+        let table = table(&figures, index, &effort);
         print(&table);
         docs.map_or(Ok(()), |docs| write(&docs, &table, &figures))
     });
@@ -53,7 +54,7 @@ fn print(table: &str) {
     println!("{table}");
 }
 
-fn table(figures: &[Figures], effort: &Effort) -> String {
+fn table(figures: &[Figures], index: IndexBytes, effort: &Effort) -> String {
     let mut lines = vec![format!(
         "The first page of each filter, while {} spans a second come in, in milliseconds: median, 95th percentile of {} \
          requests (goal {GOAL_MS:.0}). One trace of {} is rare.\n",
@@ -84,6 +85,10 @@ fn table(figures: &[Figures], effort: &Effort) -> String {
     }));
     lines.push(row("spans a second, with lines, until then", &|figures| thousands(figures.fill_rate)));
     lines.push(row("bytes of a span, with half a line", &|figures| thousands(figures.bytes_of_span)));
+    let IndexBytes { blocks, traces, lines: of_lines } = index;
+    let last = format!("blocks {blocks:.1}, indexes of traces {traces:.1}, indexes of lines {of_lines:.1}");
+    let others = " |".repeat(figures.len() - 1);
+    lines.push(format!("| of these for searches |{others} {last} |"));
     lines.push(row("peak memory, MiB", &|figures| format!("{:.0}", figures.peak_mib)));
     lines.join("\n")
 }

@@ -8,6 +8,7 @@
 mod content;
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -85,8 +86,19 @@ pub struct Times {
     pub interrupted: f64,
 }
 
-/// Measures all sizes, one after the other in one growing store.
-pub fn measure(effort: &Effort) -> Result<Vec<Figures>> {
+/// What the tables and indexes of searches take, in bytes for each span with its share of a line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IndexBytes {
+    /// The filters of blocks.
+    pub blocks: f64,
+    /// The indexes of traces, by time and by duration.
+    pub traces: f64,
+    /// The indexes of lines, by time.
+    pub lines: f64,
+}
+
+/// Measures all sizes, one after the other in one growing store, and at the end its indexes.
+pub fn measure(effort: &Effort) -> Result<(Vec<Figures>, IndexBytes)> {
     let dir = TempDir::new().map_err(Error::when("a temporary folder"))?;
     let options = ["--retention-bytes", "100GiB", "--outbox-max-bytes", "4GiB"].map(str::to_owned);
     let exporter = Exporter::start_with(&options, dir.path())?;
@@ -108,7 +120,26 @@ pub fn measure(effort: &Effort) -> Result<Vec<Figures>> {
         let peak_mib = crate::ingest::peak_mib(exporter.id())?;
         all.push(Figures { spans, fill_rate, bytes_of_span: bytes as f64 / spans as f64, filters, peak_mib });
     }
-    Ok(all)
+    // While the exporter runs, no other program can open the file.
+    wait_until_stored(&exporter, sent)?;
+    drop(exporter);
+    Ok((all, index_bytes(&dir.path().join("data/store.db"), sent)?))
+}
+
+fn index_bytes(store: &Path, spans: u64) -> Result<IndexBytes> {
+    let failed = |error: rusqlite::Error| Error::new(format!("{}: {error}", store.display()));
+    let database = rusqlite::Connection::open(store).map_err(failed)?;
+    let of = |names: &str| -> Result<f64> {
+        let sql =
+            format!("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate AND name IN ({names})");
+        let bytes: i64 = database.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+        Ok(bytes as f64 / spans as f64)
+    };
+    Ok(IndexBytes {
+        blocks: of("'block'")?,
+        traces: of("'trace_by_order', 'trace_by_duration'")?,
+        lines: of("'line_by_time', 'error_by_time'")?,
+    })
 }
 
 /// Measures the filters while spans come in.

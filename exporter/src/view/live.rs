@@ -20,10 +20,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Frame;
+use logtracer_core::TraceId;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::api::{ApiError, Given, line_json, parameters, trace_json};
+use super::api::{ApiError, Given, line_json, parameters, parse_trace_id, trace_json};
 use super::pages::{LineRows, Rows};
 use super::parameters::{LinesQuery, Parameters, TracesQuery};
 use super::respond::Views;
@@ -79,9 +80,17 @@ pub(super) async fn rows(
 fn respond(views: Views, stop: Shutdown, given: Given, form: Form) -> Result<Response, ApiError> {
     let mut parameters = parameters(given)?;
     let now = clock::unix_nanos();
+    let mut only = None;
     let query = match parameters.take("logs").as_deref() {
         Some("true") => Query::Lines(LinesQuery::parse(&parameters, now)?),
-        None | Some("false") => Query::Traces(TracesQuery::parse(&parameters, now)?),
+        None | Some("false") => {
+            // The page of a trace waits for changes of this trace.
+            if let Some(id) = (form == Form::Html).then(|| parameters.take("trace")).flatten() {
+                only =
+                    Some(parse_trace_id(&id).ok_or_else(|| ApiError::invalid("trace: expected a trace id"))?);
+            }
+            Query::Traces(TracesQuery::parse(&parameters, now)?)
+        }
         Some(_) => return Err(ApiError::invalid("logs: expected true or false")),
     };
     let Some(subscription) = views.subscribe() else {
@@ -89,7 +98,7 @@ fn respond(views: Views, stop: Shutdown, given: Given, form: Form) -> Result<Res
         return Ok((StatusCode::SERVICE_UNAVAILABLE, message).into_response());
     };
     let (sender, receiver) = mpsc::channel(1);
-    let live = Live { views, form, query, parameters, sender };
+    let live = Live { views, form, query, only, parameters, sender };
     tokio::spawn(live.run(subscription, stop));
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(LiveBody(receiver))).into_response())
@@ -99,6 +108,8 @@ struct Live {
     views: Views,
     form: Form,
     query: Query,
+    /// Only changes of this trace are events.
+    only: Option<TraceId>,
     parameters: Parameters,
     sender: mpsc::Sender<Bytes>,
 }
@@ -152,7 +163,8 @@ impl Live {
                 });
                 let traces: Vec<i64> = traces.collect();
                 has_more &= !traces.is_empty() || is_incomplete;
-                let found = snapshot.passing_traces(&query.filter, &traces)?;
+                let mut found = snapshot.passing_traces(&query.filter, &traces)?;
+                found.retain(|trace| self.only.is_none_or(|only| trace.trace_id == only));
                 left = found.len().saturating_sub(MAX_ROWS);
                 let rows = Rows {
                     parameters: self.parameters.clone(),

@@ -68,13 +68,15 @@ async fn spans_in_protobuf_become_a_trace() {
         json!({ "traces": [{
             "trace_id": TRACE,
             "root_name": "GET /basket",
+            "root_service": "shop",
+            "root_status": "",
             "service_names": ["shop", "store"],
             "span_count": 3,
             "log_count": 0,
             "error_count": 1,
             "start_unix_nano": START.to_string(),
             "duration_nano": "100000000",
-        }] })
+        }], "next_cursor": null, "is_interrupted": false })
     );
     assert_eq!(exporter.metric("logtracer_exporter_spans_received_total").await, 3.);
     assert_eq!(exporter.metric("logtracer_exporter_spans_committed_total").await, 3.);

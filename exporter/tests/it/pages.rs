@@ -122,7 +122,7 @@ async fn a_page_of_another_origin_can_neither_write_nor_read() {
     browser.open(&format!("{}/trace/{TRACE}", exporter.view)).await;
     let loaded =
         browser.run("return [document.querySelector('h1').innerText, document.styleSheets.length]").await;
-    assert_eq!(loaded, json!(["secret", 2]));
+    assert_eq!(loaded, json!(["secret", 3]));
     let own = browser.run("return (await fetch('/api/traces')).status").await;
     assert_eq!(own, 200);
 }

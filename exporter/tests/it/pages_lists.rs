@@ -261,3 +261,59 @@ async fn lines_lead_to_their_traces_and_services_to_theirs() {
     let routes = "return document.querySelectorAll('.numbers')[1].innerText";
     assert!(browser.run(routes).await.as_str().unwrap().contains("GET /cart"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_trace_fills_in_and_two_can_be_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    send(&exporter, 1, "GET /", 50).await;
+    exporter.trace(&trace(1), 1, 0).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/trace/{}", exporter.view, trace(1))).await;
+    let spans = "return [...document.querySelectorAll('.rows .row[id^=s-]')].map((row) => row.id)";
+    assert_eq!(browser.run(spans).await.as_array().unwrap().len(), 1);
+    // The connection for changes exists before the change.
+    let is_open = "return changes.readyState === EventSource.OPEN";
+    eventually("the connection", async || (browser.run(is_open).await == true).then_some(())).await;
+    exporter.send(&request("cart", vec![span(&trace(1), 2, 1, "late", 10, 30)])).await;
+    eventually("the new span", async || {
+        (browser.run(spans).await.as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+    // While the rows are in use, they stay.
+    browser.run("document.querySelector('.row .text').focus()").await;
+    exporter.send(&request("cart", vec![span(&trace(1), 3, 1, "later", 20, 5)])).await;
+    eventually("the offer", async || {
+        (browser.run("return document.querySelector('.filled') !== null").await == true).then_some(())
+    })
+    .await;
+    assert_eq!(browser.run(spans).await.as_array().unwrap().len(), 2);
+
+    send(&exporter, 2, "GET /", 90).await;
+    exporter.trace(&trace(2), 1, 0).await;
+    browser.run("[...document.querySelectorAll('.button')].find((link) => link.textContent === 'Compare').click()").await;
+    eventually("the form", async || {
+        (browser.run("return location.pathname").await == "/compare").then_some(())
+    })
+    .await;
+    let compare = format!(
+        "const form = document.querySelector('.filters'); form.elements.b.value = '{}'; form.requestSubmit()",
+        trace(2)
+    );
+    browser.run(&compare).await;
+    let rows = "return [...document.querySelectorAll('.numbers tbody tr')].map((row) => row.innerText.replace(/\\s+/g, ' '))";
+    let rows = eventually("the comparison", async || {
+        let rows = browser.run(rows).await;
+        (!rows.as_array().unwrap().is_empty()).then_some(rows)
+    })
+    .await;
+    let rows: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert_eq!(rows[0], "GET / shop 1 50.0 ms 1 90.0 ms +40.0 ms");
+    assert_eq!(rows[1], "late cart 1 30.0 ms – – −30.0 ms");
+    for (query, status) in [("a=1", 400), ("a=1&c=2", 400), ("", 200)] {
+        assert_eq!(exporter.get(&format!("/compare?{query}")).await.status(), status, "{query}");
+    }
+    let missing = format!("/compare?a={}&b={}", trace(1), trace(9));
+    assert_eq!(exporter.get(&missing).await.status(), 404);
+}

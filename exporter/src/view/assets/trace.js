@@ -347,3 +347,44 @@ document.addEventListener("keydown", (event) => {
 document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
 enhance(document);
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: "center" });
+
+// === live ===
+
+// A trace that is open fills in. The address has the state of the page, so the fresh page is the same with more rows. It
+// takes the place of this one, unless somebody uses the rows: then a button offers it.
+
+const isInUse = () => {
+  const rows = document.querySelector(".trace");
+  const selection = getSelection();
+  return rows.matches(":hover") || rows.contains(document.activeElement) || document.querySelector("dialog[open]") ||
+    document.activeElement?.matches("input") || (selection && !selection.isCollapsed);
+};
+
+async function fillIn() {
+  let fresh;
+  try {
+    fresh = new DOMParser().parseFromString(await fetchText(location.href), "text/html").querySelector("main");
+  } catch {
+    return;
+  }
+  const main = document.querySelector("main");
+  if (!fresh || fresh.textContent === main.textContent) return;
+  if (isInUse()) {
+    if (document.querySelector(".filled")) return;
+    const button = Object.assign(document.createElement("button"), { className: "filled button", type: "button", textContent: "New rows have arrived" });
+    button.addEventListener("click", () => location.reload());
+    main.querySelector(".bar h1").after(button);
+    return;
+  }
+  main.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
+  document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
+  enhance(document);
+}
+
+const changes = new EventSource(`/live?trace=${path.split("/")[2]}`);
+let filling = null;
+changes.addEventListener("trace", () => {
+  clearTimeout(filling);
+  filling = setTimeout(fillIn, 300);
+});
+addEventListener("pagehide", () => changes.close());
