@@ -119,7 +119,7 @@ fn span(trace: u64, n: u64, service: u64, now: u64) -> Span {
         _ => 200,
     };
     // A hundredth takes a second and more.
-    let took = 1_000_000 + random % 50_000_000 + if random % 97 == 0 { 1_000_000_000 } else { 0 };
+    let took = 1_000_000 + random % 50_000_000 + if random.is_multiple_of(97) { 1_000_000_000 } else { 0 };
     let is_rare = trace.is_multiple_of(RARE) && n == 3;
     let user = if is_rare { "rare".to_owned() } else { format!("user-{}", random % 100_000) };
     Span {

@@ -79,7 +79,7 @@ fn text_positions(text: &[u8], bits: usize) -> impl Iterator<Item = usize> {
 
 /// Maps a hash to a number below `bits`.
 fn scaled(hash: u64, bits: usize) -> usize {
-    ((hash >> 32) * bits as u64 >> 32) as usize
+    (((hash >> 32) * bits as u64) >> 32) as usize
 }
 
 /// Spreads a number over all bits (the finalizer of SplitMix64).
