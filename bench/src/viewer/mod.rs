@@ -130,8 +130,7 @@ fn index_bytes(store: &Path, spans: u64) -> Result<IndexBytes> {
     let failed = |error: rusqlite::Error| Error::new(format!("{}: {error}", store.display()));
     let database = rusqlite::Connection::open(store).map_err(failed)?;
     let of = |names: &str| -> Result<f64> {
-        let sql =
-            format!("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate AND name IN ({names})");
+        let sql = format!("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name IN ({names})");
         let bytes: i64 = database.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
         Ok(bytes as f64 / spans as f64)
     };

@@ -15,6 +15,7 @@ use prost::Message;
 use super::origins::Emitter;
 use super::summary::{SpanSummary, TraceKey, short};
 use super::write::WriteError;
+use crate::clock;
 use crate::otlp::envelope::Envelope;
 use crate::otlp::{Signal, check};
 
@@ -87,7 +88,7 @@ pub(super) fn decode(signal: Signal, index: usize, body: &Bytes) -> Result<Vec<I
                 let (key, row) = match signal {
                     Signal::Traces => {
                         let span = Span::decode(&item[..]).map_err(failed)?;
-                        span_row(&span, &item).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
+                        span_row(&span).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
                     }
                     Signal::Logs => record_row(&LogRecord::decode(&item[..]).map_err(failed)?),
                 };
@@ -102,15 +103,17 @@ fn undecodable(index: usize, reason: impl fmt::Display) -> WriteError {
     WriteError::Undecodable(format!("request {} of the chunk: {reason}", index + 1))
 }
 
-fn span_row(span: &Span, body: &[u8]) -> Option<(TraceKey, Row)> {
+fn span_row(span: &Span) -> Option<(TraceKey, Row)> {
     let span_id = SpanId::from_bytes(span.span_id.as_slice().try_into().ok()?)?;
     let key = TraceKey::Trace(trace_id(&span.trace_id)?);
-    Some((key, Row::Span { span_id, summary: SpanSummary::new(span, body) }))
+    Some((key, Row::Span { span_id, summary: SpanSummary::new(span) }))
 }
 
 fn record_row(record: &LogRecord) -> (TraceKey, Row) {
     let span_id = record.span_id.as_slice().try_into().ok().and_then(SpanId::from_bytes);
-    let time_ns = i64::try_from(record_time(record)).unwrap_or(i64::MAX);
+    // A record without any time has that of its arrival.
+    let time = Some(record_time(record)).filter(|time| *time > 0).unwrap_or_else(clock::unix_nanos);
+    let time_ns = i64::try_from(time).unwrap_or(i64::MAX);
     (TraceKey::of_line(trace_id(&record.trace_id), time_ns), Row::Record { span_id, time_ns })
 }
 

@@ -75,6 +75,11 @@ pub(super) fn severity<'a>(record: &RecordRef<'a>) -> (Severity, Option<&'a str>
     (severity, (named != Some(severity) && !text.is_empty()).then_some(text))
 }
 
+/// Returns a severity as a number.
+pub(super) fn level(severity: Severity) -> i64 {
+    Severity::ALL.iter().position(|known| *known == severity).map_or(0, |index| index as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,8 +60,8 @@ pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{
     EmitterRow, FoundLines, FoundTraces, LineContent, LineCursor, LineFilter, LineKey, LineOrigin, LineRow,
-    ListKey, Operation, ServiceNames, Snapshot, Sort, SpanKey, Statistics, StatusFilter, Totals, TraceCursor,
-    TraceFilter, TraceSeq, TraceSummary,
+    LinesCursor, ListKey, Operation, Route, ServiceNames, Snapshot, Sort, SpanKey, Statistics, StatusFilter,
+    Totals, TraceCursor, TraceDot, TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
 pub(crate) use write::{LogLine, WriteError};

@@ -1,10 +1,17 @@
 //! The tables of `store.db`.
 
+use std::collections::HashMap;
+
 use logtracer_core::line::Severity;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
 use rusqlite::{Transaction, params};
 
-use super::log_records;
+use super::items::service_name;
+use super::log_records::{self, level};
 use super::origins::{Newest, Origins};
+use super::summary::short;
+use super::write::service_of_message;
 use crate::otlp::in_place::RecordRef;
 use crate::storage::sqlite::{Access, DatabaseKind};
 
@@ -201,39 +208,60 @@ fn upgrade_from_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         ALTER TABLE trace ADD COLUMN root_service INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE trace ADD COLUMN root_status TEXT NOT NULL DEFAULT '';
         DROP INDEX trace_by_start;
-        UPDATE trace SET order_ns = start_ns, duration_ns = end_ns - start_ns;
+        UPDATE trace SET duration_ns = end_ns - start_ns, order_ns = CASE
+            WHEN start_ns BETWEEN seen_ms * 1000000 - 604800000000000 AND seen_ms * 1000000 + 3600000000000
+            THEN start_ns ELSE seen_ms * 1000000 END;
         ALTER TABLE line ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE line ADD COLUMN service INTEGER NOT NULL DEFAULT 0;
         ",
         trace_indexes!(),
     ))?;
-    set_levels(tx)?;
+    describe_lines(tx)?;
     tx.execute_batch(search_tables!())
 }
 
-/// Sets the levels of lines that have none.
-fn set_levels(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+/// Sets the level and the service of lines that have none.
+fn describe_lines(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let (mut origins, mut newest) = (Origins::default(), Newest::default());
+    let mut services: HashMap<i64, i64> = HashMap::new();
+    let mut resource =
+        tx.prepare("SELECT body FROM content WHERE id = (SELECT resource FROM origin WHERE id = ?)")?;
     let mut update =
-        tx.prepare("UPDATE line SET level = ? WHERE trace = ? AND time_ns = ? AND n = ? AND level <> ?1")?;
+        tx.prepare("UPDATE line SET level = ?, service = ? WHERE trace = ? AND time_ns = ? AND n = ?")?;
     // The keys do not change, so the rows can be updated while they are read.
-    let mut lines = tx.prepare("SELECT trace, time_ns, n, severity, origin, line FROM line")?;
+    let mut lines = tx.prepare("SELECT trace, time_ns, n, severity, message, origin, line FROM line")?;
     let mut rows = lines.query([])?;
     while let Some(row) = rows.next()? {
-        let severity = match row.get_ref(4)?.as_i64_or_null()? {
-            Some(_) => log_records::severity(&RecordRef::new(row.get_ref(5)?.as_bytes()?)).0,
-            None => Severity::from_name(row.get_ref(3)?.as_str()?).unwrap_or_default(),
+        let (severity, service) = match row.get_ref(5)?.as_i64_or_null()? {
+            Some(origin) => {
+                let severity = log_records::severity(&RecordRef::new(row.get_ref(6)?.as_bytes()?)).0;
+                let service = match services.get(&origin) {
+                    Some(service) => *service,
+                    None => {
+                        let body: Vec<u8> = resource.query_row([origin], |row| row.get(0))?;
+                        let body = Resource::decode(&body[..]).unwrap_or_default();
+                        let service = origins.content(tx, service_name(Some(&body)).as_bytes())?;
+                        services.insert(origin, service);
+                        service
+                    }
+                };
+                (severity, service)
+            }
+            None => {
+                let severity = Severity::from_name(row.get_ref(3)?.as_str()?).unwrap_or_default();
+                let service = match service_of_message(row.get_ref(4)?.as_str()?) {
+                    Some(service) => origins.content(tx, short(service).as_bytes())?,
+                    None => 0,
+                };
+                (severity, service)
+            }
         };
-        update.execute(params![
-            level(severity),
-            row.get::<_, i64>(0)?,
-            row.get::<_, i64>(1)?,
-            row.get::<_, i64>(2)?
-        ])?;
+        let trace = row.get::<_, i64>(0)?;
+        if service != 0 {
+            newest.add_content(service, trace);
+        }
+        let key = (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?);
+        update.execute(params![level(severity), service, trace, key.0, key.1])?;
     }
-    Ok(())
-}
-
-/// Returns a severity as a number.
-pub(super) fn level(severity: Severity) -> i64 {
-    Severity::ALL.iter().position(|known| *known == severity).map_or(0, |index| index as i64)
+    newest.save(tx)
 }

@@ -46,6 +46,7 @@ pub(super) struct TraceRow {
     pub(super) seq: i64,
     /// Where searches find it.
     pub(super) block: Option<BlockId>,
+    is_untraced: bool,
     seen_ns: i64,
     start_ns: i64,
     end_ns: i64,
@@ -84,7 +85,7 @@ impl TraceRow {
         key: TraceKey,
         now_ms: i64,
     ) -> rusqlite::Result<Self> {
-        let id = key.to_bytes();
+        let (id, is_untraced) = (key.to_bytes(), matches!(key, TraceKey::Untraced(_)));
         let known = tx
             .prepare_cached(
                 "SELECT seq, start_ns, end_ns, span_count, error_count, log_count, root_name, root_rank,
@@ -95,6 +96,7 @@ impl TraceRow {
                 Ok(Self {
                     seq: row.get(0)?,
                     block: None,
+                    is_untraced,
                     seen_ns: row.get::<_, i64>(10)?.saturating_mul(1_000_000),
                     root_service: row.get(11)?,
                     root_status: row.get(12)?,
@@ -114,17 +116,22 @@ impl TraceRow {
             let block = blocks.block_of(tx, known.seq, false)?;
             return Ok(Self { block, ..known });
         }
-        // The numbers continue after the last trace was evicted, because contents that are not deleted yet refer to them.
+        // The row is in no list, and in no index of lists, before it is saved.
+        //
+        // The numbers continue after the last trace was evicted, because contents and blocks that are not deleted yet refer to them.
         tx.prepare_cached(
             "INSERT INTO trace VALUES (
-                 coalesce((SELECT max(seq) FROM trace), (SELECT max(newest_trace) FROM content), 0) + 1,
-                 ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]', 0, 0, ?, 0, '')",
+                 coalesce((SELECT max(seq) FROM trace), max(
+                     coalesce((SELECT max(newest_trace) FROM content), 0),
+                     coalesce((SELECT max(first_seq) FROM block), 0))) + 1,
+                 ?, ?, 0, 0, 0, 0, 0, '', 0, 0, '[]', 0, 0, 1, 0, '')",
         )?
-        .execute(params![id, now_ms, matches!(key, TraceKey::Untraced(_))])?;
+        .execute(params![id, now_ms])?;
         let seq = tx.last_insert_rowid();
         Ok(Self {
             seq,
             block: blocks.block_of(tx, seq, true)?,
+            is_untraced,
             seen_ns: now_ms.saturating_mul(1_000_000),
             root_service: 0,
             root_status: String::new(),
@@ -140,8 +147,9 @@ impl TraceRow {
         })
     }
 
-    /// Adds a new span. `service` is the row of the service's name in the table `content`.
-    pub(super) fn add_span(&mut self, span: &SpanSummary, service: i64) {
+    /// Adds a new span. `service` is the row of the service's name in the table `content`, and `body` is the span as
+    /// protobuf.
+    pub(super) fn add_span(&mut self, span: &SpanSummary, service: i64, body: &[u8]) {
         let (start, end) = (span.start_ns, span.end_ns);
         if self.span_count == 0 {
             // Until now, the times are those of log lines.
@@ -158,16 +166,26 @@ impl TraceRow {
             self.root_rank = rank;
             self.root_start_ns = start;
             self.root_name.clone_from(&span.name);
-            self.root_status.clone_from(&span.status);
+            // Read only here, because few spans name their trace.
+            let facts = SpanFacts::new(&SpanRef::new(body), "".into());
+            self.root_status = short(&facts.status).into_owned();
             self.root_service = service;
         }
+        self.add_service(service);
+    }
+
+    fn add_service(&mut self, service: i64) {
         let service = Value::from(service);
         if self.services.len() < MAX_SERVICES && !self.services.contains(&service) {
             self.services.push(service);
         }
     }
 
-    pub(super) fn add_line(&mut self, time_ns: i64) {
+    /// Adds a new line. `service` is the row of the service's name in the table `content`, or 0 if it is unknown.
+    pub(super) fn add_line(&mut self, time_ns: i64, service: i64) {
+        if service != 0 {
+            self.add_service(service);
+        }
         if self.span_count == 0 {
             let is_first = self.log_count == 0;
             self.start_ns = if is_first { time_ns } else { time_ns.min(self.start_ns) };
@@ -187,7 +205,8 @@ impl TraceRow {
         tx.prepare_cached(
             "UPDATE trace SET start_ns = ?, end_ns = ?, span_count = ?, error_count = ?, log_count = ?,
                               root_name = ?, root_rank = ?, root_start_ns = ?, services = ?,
-                              order_ns = ?, duration_ns = ?, root_service = ?, root_status = ? WHERE seq = ?",
+                              order_ns = ?, duration_ns = ?, root_service = ?, root_status = ?, untraced = ?
+             WHERE seq = ?",
         )?
         .execute(params![
             self.start_ns,
@@ -203,6 +222,7 @@ impl TraceRow {
             self.end_ns.saturating_sub(self.start_ns),
             self.root_service,
             self.root_status,
+            self.is_untraced,
             self.seq,
         ])?;
         Ok(())
@@ -218,14 +238,10 @@ pub(super) struct SpanSummary {
     has_parent: bool,
     /// Truncated.
     name: String,
-    /// See [`SpanFacts::status`].
-    status: String,
 }
 
 impl SpanSummary {
-    /// `body` is the span as protobuf.
-    pub(super) fn new(span: &Span, body: &[u8]) -> Self {
-        let facts = SpanFacts::new(&SpanRef::new(body), "".into());
+    pub(super) fn new(span: &Span) -> Self {
         let (start_ns, end_ns) = interval(span);
         Self {
             start_ns,
@@ -233,7 +249,6 @@ impl SpanSummary {
             is_error: is_error(span),
             has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
             name: short(&span.name).into_owned(),
-            status: short(&facts.status).into_owned(),
         }
     }
 }

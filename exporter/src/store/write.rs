@@ -11,12 +11,11 @@ use rusqlite::types::Null;
 use rusqlite::{Transaction, params};
 
 use super::feed::Written;
-use super::index::{BlockContent, BlockId, BlockWriter, SpanFacts, resource_terms, span_terms, span_text};
+use super::index::{BlockContent, BlockId, BlockWriter, resource_terms, span_terms, span_text};
 use super::items::{Item, Row};
-use super::log_records::severity;
+use super::log_records::{level, severity};
 use super::origins::{Emitter, Newest, Origin, Origins, digest};
 use super::query::LineCursor;
-use super::schema::level;
 use super::summary::{TraceKey, TraceRow, short};
 use crate::otlp::in_place::{RecordRef, ResourceRef, SpanRef};
 
@@ -32,12 +31,10 @@ pub(crate) struct LogLine {
     pub(crate) line: String,
 }
 
-impl LogLine {
-    /// Returns the service, which is the beginning of a message in logtracer's formats: `shop - GET - …`.
-    pub(crate) fn service(&self) -> Option<&str> {
-        let (service, _) = self.message.split_once(" - ")?;
-        Some(service).filter(|service| !service.is_empty() && !service.contains(char::is_whitespace))
-    }
+/// Returns the service of a line of a file: the beginning of the message in logtracer's formats, `shop - GET - …`.
+pub(super) fn service_of_message(message: &str) -> Option<&str> {
+    let (service, _) = message.split_once(" - ")?;
+    Some(service).filter(|service| !service.is_empty() && !service.contains(char::is_whitespace))
 }
 
 /// The reason why a write failed.
@@ -122,14 +119,14 @@ pub(super) fn insert_items(
                 let inserted =
                     insert_span.execute(params![seq, key, origin.id, summary.start_ns, body])? == 1;
                 if inserted {
-                    row.add_span(summary, origin.service);
+                    row.add_span(summary, origin.service, body);
                 }
                 inserted
             }
             Row::Record { span_id, time_ns } => {
                 let inserted = insert_record(tx, seq, origin, *span_id, *time_ns, body)?;
                 if inserted.is_some() {
-                    row.add_line(*time_ns);
+                    row.add_line(*time_ns, origin.service);
                 }
                 changes.lines.extend(inserted);
                 inserted.is_some()
@@ -156,8 +153,7 @@ fn index_item(item: &Item, content: &mut BlockContent<'_>) {
     match item.row {
         Row::Span { .. } => {
             let span = SpanRef::new(&item.body);
-            let facts = SpanFacts::new(&span, (&*item.emitter.service_name).into());
-            span_terms(&span, &facts, |term| content.add_term(term));
+            span_terms(&span, &item.emitter.service_name, |term| content.add_term(term));
             content.add_text(span_text(&span).as_bytes());
         }
         Row::Record { .. } => {
@@ -171,6 +167,10 @@ const INSERT_LINE: &str = "INSERT INTO line VALUES (?1, ?2,
     (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     RETURNING n";
 
+/// Finds an equal log record. SQLite would read all lines of the trace instead of the index.
+pub(super) const KNOWN_RECORD: &str = "SELECT 1 FROM line INDEXED BY line_by_digest
+    WHERE trace = ? AND digest = ? AND origin = ? AND line = ?";
+
 /// Inserts a log record, unless it is stored already. Returns the line if it was inserted.
 fn insert_record(
     tx: &Transaction<'_>,
@@ -181,9 +181,7 @@ fn insert_record(
     body: &[u8],
 ) -> rusqlite::Result<Option<LineCursor>> {
     let digest = digest(&[&origin.id.to_le_bytes(), body]);
-    let is_known = tx
-        .prepare_cached("SELECT 1 FROM line WHERE trace = ? AND digest = ? AND origin = ? AND line = ?")?
-        .exists(params![trace, digest, origin.id, body])?;
+    let is_known = tx.prepare_cached(KNOWN_RECORD)?.exists(params![trace, digest, origin.id, body])?;
     if is_known {
         return Ok(None);
     }
@@ -209,13 +207,12 @@ pub(super) fn insert_lines(
     for line in lines {
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
         let row = changes.trace(tx, TraceKey::of_line(line.trace_id, time_ns), now_ms)?;
-        row.add_line(time_ns);
         let (seq, block) = (row.seq, row.block);
-        let service = short(line.service().unwrap_or_default());
-        let service_id = match &*service {
-            "" => 0,
-            name => origins.content(tx, name.as_bytes())?,
+        let service_id = match service_of_message(&line.message) {
+            None => 0,
+            Some(name) => origins.content(tx, short(name).as_bytes())?,
         };
+        row.add_line(time_ns, service_id);
         let span_id = line.span_id.map(|id| id.get().cast_signed());
         let level = level(Severity::from_name(&line.severity).unwrap_or_default());
         let LogLine { severity, message, line, .. } = line;

@@ -26,7 +26,7 @@ pub(super) async fn run(
     } else {
         None
     };
-    let mut left = options.limit;
+    let mut left = options.limit.get();
     let mut cursor = options.cursor.clone();
     let mut lines = Vec::new();
     while left > 0 {
@@ -51,7 +51,7 @@ pub(super) async fn run(
     }
     let Some(mut live) = live else { return Ok(()) };
     let mut received = Vec::new();
-    while let Some(bytes) = live.chunk().await.context("the exporter has closed the live view")? {
+    while let Some(bytes) = live.chunk().await.context("the live view was interrupted")? {
         received.extend_from_slice(&bytes);
         anyhow::ensure!(received.len() <= MAX_EVENT_BYTES, "an event of the live view is too long");
         while let Some(end) = received.windows(2).position(|window| window == b"\n\n") {
@@ -66,7 +66,7 @@ pub(super) async fn run(
         }
         out.flush()?;
     }
-    Ok(())
+    anyhow::bail!("the exporter has closed the live view")
 }
 
 fn print(line: &Value, options: &LogsOptions, paint: Paint, out: &mut impl Write) -> anyhow::Result<()> {

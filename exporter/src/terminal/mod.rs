@@ -13,6 +13,7 @@ mod trace;
 mod traces;
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -82,8 +83,8 @@ pub struct TracesOptions {
     #[arg(long, value_name = "ORDER")]
     sort: Option<String>,
     /// The number of traces
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "NUMBER", default_value = "20")]
+    limit: NonZeroUsize,
     /// The place where an earlier list has ended
     #[arg(long)]
     cursor: Option<String>,
@@ -126,8 +127,8 @@ pub struct LogsOptions {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
     /// The number of lines
-    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "NUMBER", default_value = "50")]
+    limit: NonZeroUsize,
     /// The place where an earlier list has ended
     #[arg(long)]
     cursor: Option<String>,

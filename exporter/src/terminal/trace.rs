@@ -10,6 +10,7 @@ use super::client::Client;
 use super::logs;
 use super::text::{Colour, Paint, clean, nanos, text, time};
 use crate::view::format::duration;
+use crate::view::parameters::encode;
 
 /// Deeper spans are not indented further.
 const MAX_INDENT: usize = 30;
@@ -23,7 +24,7 @@ pub(super) async fn run(
     paint: Paint,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut path = format!("/api/traces/{}", options.id);
+    let mut path = format!("/api/traces/{}", encode(&options.id));
     let (mut spans, mut lines) = (Vec::new(), Vec::new());
     loop {
         let mut part = client.json(&path, &[]).await?;
@@ -131,8 +132,8 @@ impl<'a> Tree<'a> {
             let offset = nanos(line, "time_unix_nano").saturating_sub(self.start);
             writeln!(
                 out,
-                "{:>10} {:>10}  {indent}  {} {}",
-                paint.paint(Colour::Dim, &format!("+{}", duration(offset))),
+                "{} {:>10}  {indent}  {} {}",
+                paint.paint(Colour::Dim, &format!("{:>10}", format!("+{}", duration(offset)))),
                 "",
                 paint.severity(text(line, "severity")),
                 clean(text(line, "message"), 1000),

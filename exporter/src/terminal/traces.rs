@@ -15,7 +15,7 @@ pub(super) async fn run(
     paint: Paint,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut left = options.limit;
+    let mut left = options.limit.get();
     let mut cursor = options.cursor.clone();
     let mut printed = 0;
     loop {

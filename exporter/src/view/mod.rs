@@ -22,7 +22,7 @@ mod bounded;
 pub(crate) mod format;
 mod live;
 mod pages;
-mod parameters;
+pub(crate) mod parameters;
 mod respond;
 mod tree;
 mod visible;

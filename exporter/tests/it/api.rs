@@ -221,3 +221,53 @@ async fn live_events_pass_the_filter() {
     assert!(exporter.wait_for_exit().await.success());
     assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
 }
+
+/// Lines that are too large for an event are counted, and what waits for a client has a bound.
+#[tokio::test]
+async fn a_live_view_of_large_lines_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = filled(dir.path(), &[]).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(exporter.get("/api/live?logs=true").await);
+    }
+    let mut live = exporter.get("/api/live?logs=true").await;
+    let before = exporter.peak_memory();
+    let mut log = std::fs::OpenOptions::new().append(true).open(dir.path().join("log")).unwrap();
+    for n in 0..60 {
+        let line = json!({ "message": format!("x - {n} {}", "y".repeat(100_000)) });
+        std::io::Write::write_all(&mut log, format!("{line}\n").as_bytes()).unwrap();
+    }
+    assert!(event(&mut live, "skipped").await.as_u64().unwrap() > 30);
+    let added = exporter.peak_memory().saturating_sub(before);
+    assert!(added < 40 << 10, "{added} KiB");
+}
+
+/// Each link of a list leads to a page, and a filter to rows.
+#[tokio::test]
+async fn every_link_of_the_lists_leads_somewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = filled(dir.path(), &[]).await;
+    for (n, status) in ["0", "NotFound", "5", "404", "UNAVAILABLE"].into_iter().enumerate() {
+        let mut odd = span(&format!("{:032x}", n + 1), 1, 0, "/no-route", 0, 5);
+        odd.attributes = vec![string("http.response.status_code", status)];
+        exporter.send(&request("odd", vec![odd])).await;
+    }
+    let mut long = span(&format!("{:032x}", 99), 1, 0, "GET", 0, 5);
+    long.attributes = vec![string("http.route", &format!("/{}", "r".repeat(300)))];
+    exporter.send(&request("odd", vec![long])).await;
+    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 8.).await;
+    let mut links = std::collections::BTreeSet::new();
+    for page in ["/", "/logs", "/services", "/?status=5xx&attribute=user.id%3D4711", "/logs?severity=WARN"] {
+        let text = exporter.get(page).await.text().await.unwrap();
+        let hrefs = text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        links.extend(hrefs.map(|href| href.replace("&amp;", "&")));
+    }
+    assert!(links.len() > 20, "{links:?}");
+    for link in links {
+        let response = exporter.get(&link).await;
+        assert_eq!(response.status(), 200, "{link}");
+        let text = response.text().await.unwrap();
+        assert!(!text.contains("passes this filter"), "{link}");
+    }
+}

@@ -17,6 +17,11 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts the browser. It resolves the names below `example` to 127.0.0.1.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts the browser with further options.
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -30,7 +35,7 @@ impl Browser {
         let url = format!("http://127.0.0.1:{}/session", port.expect("a line with the port"));
         // The driver must not block when it writes more lines.
         std::thread::spawn(move || lines.for_each(drop));
-        let args = [
+        let mut args = vec![
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -38,6 +43,7 @@ impl Browser {
             "--window-size=1280,900",
             "--host-resolver-rules=MAP *.example 127.0.0.1",
         ];
+        args.extend(options);
         let capabilities = json!({ "alwaysMatch": { "goog:chromeOptions": { "args": args } } });
         let mut browser = Self { driver, session: url, client: reqwest::Client::new() };
         let session = browser.call("", json!({ "capabilities": capabilities })).await;

@@ -25,6 +25,7 @@ mod load;
 mod memory;
 mod options;
 mod pages;
+mod pages_axe;
 mod pages_browser;
 mod pages_lists;
 mod pages_memory;

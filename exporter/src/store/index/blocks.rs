@@ -29,7 +29,7 @@ const MAX_CHANGED: usize = 256;
 impl BlockWriter {
     /// Returns the block of a trace. `is_new` is a trace without spans and lines, which has the greatest number.
     ///
-    /// Returns `None` for a trace from a time without blocks.
+    /// Returns `None` for a trace of an older version of the file.
     pub(in crate::store) fn block_of(
         &mut self,
         tx: &Transaction<'_>,

@@ -134,6 +134,11 @@ impl<'a> Evaluation<'a> {
         Self { filter, service, origins: HashMap::new() }
     }
 
+    /// Returns whether a trace passes without a look at its spans and lines.
+    pub(super) fn is_trivial(&self) -> bool {
+        !self.filter.is_of_spans() && self.filter.text.is_none()
+    }
+
     pub(super) fn passes(&mut self, snapshot: &Snapshot<'_>, trace: i64) -> rusqlite::Result<bool> {
         let (mut has_span, mut has_text) = (!self.filter.is_of_spans(), self.filter.text.is_none());
         if has_span && has_text {

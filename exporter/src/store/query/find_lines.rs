@@ -45,9 +45,10 @@ impl LineCursor {
     const END: Self =
         Self { time_ns: i64::MAX, level: i64::MAX, service: i64::MAX, trace: i64::MAX, n: i64::MAX };
 
-    /// Returns the time up to which the search has come, in nanoseconds since 1970.
-    pub(crate) fn time_unix_nano(&self) -> u64 {
-        self.time_ns.max(0).cast_unsigned()
+    /// The earlier of two places.
+    fn min(self, other: Self) -> Self {
+        let key = |cursor: Self| (cursor.time_ns, cursor.level, cursor.service, cursor.trace, cursor.n);
+        if key(other) < key(self) { other } else { self }
     }
 
     /// Returns the trace of the line, and the line's place in it.
@@ -56,12 +57,42 @@ impl LineCursor {
     }
 }
 
+/// The last line that a search has read. As text, `PRESENT.LINE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinesCursor {
+    /// Later lines are in the future. It is the same for all pages of a list.
+    present: i64,
+    last: LineCursor,
+}
+
+impl fmt::Display for LinesCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.present, self.last)
+    }
+}
+
+impl FromStr for LinesCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (present, last) = text.split_once('.').ok_or(())?;
+        Ok(Self { present: present.parse().map_err(drop)?, last: last.parse()? })
+    }
+}
+
+impl LinesCursor {
+    /// Returns the time up to which the search has come, in nanoseconds since 1970.
+    pub(crate) fn time_unix_nano(&self) -> u64 {
+        self.last.time_ns.max(0).cast_unsigned()
+    }
+}
+
 /// A page of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FoundLines {
     pub(crate) lines: Vec<LineCursor>,
     /// Where the next page begins. `None` after the last line of the store.
-    pub(crate) next: Option<LineCursor>,
+    pub(crate) next: Option<LinesCursor>,
     /// The time was over before the page was full.
     pub(crate) is_interrupted: bool,
 }
@@ -88,7 +119,7 @@ impl Snapshot<'_> {
     pub(crate) fn find_lines(
         &self,
         filter: &LineFilter,
-        after: Option<LineCursor>,
+        after: Option<LinesCursor>,
         limit: usize,
         now: i64,
         deadline: Instant,
@@ -96,27 +127,29 @@ impl Snapshot<'_> {
         let mut found = FoundLines { lines: Vec::new(), next: None, is_interrupted: false };
         let Some(mut search) = Search::new(self, filter, limit, deadline)? else { return Ok(found) };
         let (from, to) = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
-        let present = now.saturating_add(nanos(MAX_EARLY));
-        let is_in_future = after.is_some_and(|after| after.time_ns > present);
+        let present = after.map_or(now.saturating_add(nanos(MAX_EARLY)), |after| after.present);
+        let last = after.map(|after| after.last);
+        let is_in_future = last.is_some_and(|last| last.time_ns > present);
         let ranges = [(from, to.min(present)), (from.max(present.saturating_add(1)), to)];
         for (from, to) in ranges.into_iter().skip(usize::from(is_in_future)) {
-            let start = after.filter(|after| (from..=to).contains(&after.time_ns)).unwrap_or(LineCursor::END);
+            let start = last.filter(|last| (from..=to).contains(&last.time_ns)).unwrap_or(LineCursor::END);
             if from <= to && search.range(&mut found, start, from, to)? {
-                found.next = search.last;
+                found.next = search.last.map(|last| LinesCursor { present, last });
                 break;
             }
         }
         Ok(found)
     }
 
-    /// Returns which of these lines pass a filter.
+    /// Returns which of these lines pass a filter, and how many were not read before the deadline.
     pub(crate) fn passing_lines(
         &self,
         filter: &LineFilter,
         lines: &[LineCursor],
-    ) -> rusqlite::Result<Vec<LineCursor>> {
-        let Some(mut search) = Search::new(self, filter, lines.len(), Instant::now())? else {
-            return Ok(Vec::new());
+        deadline: Instant,
+    ) -> rusqlite::Result<(Vec<LineCursor>, usize)> {
+        let Some(mut search) = Search::new(self, filter, lines.len(), deadline)? else {
+            return Ok((Vec::new(), 0));
         };
         let is_in_range = |line: &LineCursor| {
             filter.from.is_none_or(|from| line.time_ns >= from)
@@ -125,12 +158,15 @@ impl Snapshot<'_> {
         };
         let in_range: Vec<_> = lines.iter().copied().filter(is_in_range).collect();
         let mut passing = Vec::new();
-        for line in in_range {
-            if search.passes(&line)? {
-                passing.push(line);
+        for (index, line) in in_range.iter().enumerate() {
+            if Instant::now() >= deadline {
+                return Ok((passing, in_range.len() - index));
+            }
+            if search.passes(line)? {
+                passing.push(*line);
             }
         }
-        Ok(passing)
+        Ok((passing, 0))
     }
 
     fn service_id(&self, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -221,13 +257,14 @@ impl<'a> Search<'a> {
         to: i64,
     ) -> rusqlite::Result<bool> {
         const COLUMNS: &str = "SELECT time_ns, level, service, trace, n FROM line";
-        let LineCursor { time_ns, level, service, trace, n } = after;
-        let by_time =
-            "(time_ns, level, service, trace, n) < (?1, ?2, ?3, ?4, ?5) AND time_ns BETWEEN ?6 AND ?7
+        // One bound for each direction: with two, SQLite would seek to the wrong one.
+        let LineCursor { time_ns, level, service, trace, n } =
+            after.min(LineCursor { time_ns: to, ..LineCursor::END });
+        let by_time = "(time_ns, level, service, trace, n) < (?1, ?2, ?3, ?4, ?5) AND time_ns >= ?6
              ORDER BY time_ns DESC, level DESC, service DESC, trace DESC, n DESC";
         let sql = match self.trace {
             Some(of) => format!(
-                "{COLUMNS} WHERE trace = {of} AND (time_ns, n) < (?1, ?5) AND time_ns BETWEEN ?6 AND ?7
+                "{COLUMNS} WHERE trace = {of} AND (time_ns, n) < (?1, ?5) AND time_ns >= ?6
                  AND ?2 NOTNULL AND ?3 NOTNULL AND ?4 NOTNULL ORDER BY time_ns DESC, n DESC"
             ),
             None if self.level >= INDEXED_LEVEL => {
@@ -236,7 +273,7 @@ impl<'a> Search<'a> {
             None => format!("{COLUMNS} INDEXED BY line_by_time WHERE {by_time}"),
         };
         let mut statement = self.snapshot.0.prepare_cached(&sql)?;
-        let mut rows = statement.query([time_ns, level, service, trace, n, from, to])?;
+        let mut rows = statement.query([time_ns, level, service, trace, n, from])?;
         while let Some(row) = rows.next()? {
             if found.lines.len() >= self.limit {
                 return Ok(true);

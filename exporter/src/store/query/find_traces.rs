@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::time::Instant;
 
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::filter::{Evaluation, Sort, TraceFilter};
 use super::{ListKey, Snapshot, TraceSummary, sql_limit};
@@ -23,6 +23,12 @@ struct Candidate {
     order_ns: i64,
     duration_ns: i64,
     seq: i64,
+}
+
+impl Candidate {
+    const fn all(number: i64) -> Self {
+        Self { order_ns: number, duration_ns: number, seq: number }
+    }
 }
 
 /// The last trace that a search has read. As text, `SORT.TIME.DURATION.NUMBER`.
@@ -130,29 +136,37 @@ impl Snapshot<'_> {
         Ok(FoundTraces { keys: search.keys, next, is_interrupted: search.is_interrupted })
     }
 
-    /// Returns which of the traces with these numbers pass a filter.
+    /// Returns which of the traces with these numbers pass a filter, and how many were not read before the deadline.
     pub(crate) fn passing_traces(
         &self,
         filter: &TraceFilter,
         traces: &[i64],
-    ) -> rusqlite::Result<Vec<TraceSummary>> {
+        deadline: Instant,
+    ) -> rusqlite::Result<(Vec<TraceSummary>, usize)> {
         let mut evaluation = Evaluation::new(filter);
+        let mut blocks = BlockReader::new(filter.terms(), filter.texts());
         let mut passing = Vec::new();
         let mut place = self
             .0
             .prepare_cached("SELECT order_ns, duration_ns, seq FROM trace WHERE untraced = 0 AND seq = ?")?;
-        for seq in traces {
+        for (index, seq) in traces.iter().enumerate() {
+            if Instant::now() >= deadline {
+                return Ok((passing, traces.len() - index));
+            }
             let Some(Candidate { order_ns, duration_ns, seq }) =
                 place.query_row([seq], candidate).optional()?
             else {
                 continue;
             };
-            if filter.has_in_range(order_ns, duration_ns) && evaluation.passes(self, seq)? {
+            if filter.has_in_range(order_ns, duration_ns)
+                && blocks.may_contain(&self.0, seq)?
+                && evaluation.passes(self, seq)?
+            {
                 let duration_nano = duration_ns.max(0).cast_unsigned();
                 passing.extend(self.listed(ListKey { seq, order_ns, duration_nano })?);
             }
         }
-        Ok(passing)
+        Ok((passing, 0))
     }
 
     /// Returns the candidates in their order, if one of the conditions leaves few of them.
@@ -222,40 +236,51 @@ impl Snapshot<'_> {
         after: Option<Candidate>,
         mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
     ) -> rusqlite::Result<ControlFlow<B>> {
-        let after = after.unwrap_or(match sort {
-            Sort::Oldest => Candidate { order_ns: i64::MIN, duration_ns: i64::MIN, seq: i64::MIN },
-            Sort::Newest | Sort::Longest => {
-                Candidate { order_ns: i64::MAX, duration_ns: i64::MAX, seq: i64::MAX }
-            }
-        });
-        let Candidate { order_ns, duration_ns, seq } = after;
-        let from = filter.from.unwrap_or(i64::MIN);
-        let to = filter.to.unwrap_or(i64::MAX);
+        let (least, greatest) = (Candidate::all(i64::MIN), Candidate::all(i64::MAX));
         let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+        let (from, to) = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
         let shortest = filter.min_duration_nano.map_or(i64::MIN, nanos);
         let longest = filter.max_duration_nano.map_or(i64::MAX, nanos);
-        let (sql, parameters): (&str, [&dyn ToSql; 5]) = match sort {
-            Sort::Newest => (
-                "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_order
-                 WHERE untraced = 0 AND (order_ns, duration_ns, seq) < (?, ?, ?) AND order_ns BETWEEN ? AND ?
-                 ORDER BY order_ns DESC, duration_ns DESC, seq DESC",
-                [&order_ns, &duration_ns, &seq, &from, &to],
-            ),
-            Sort::Oldest => (
-                "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_order
-                 WHERE untraced = 0 AND (order_ns, duration_ns, seq) > (?, ?, ?) AND order_ns BETWEEN ? AND ?
-                 ORDER BY order_ns, duration_ns, seq",
-                [&order_ns, &duration_ns, &seq, &from, &to],
-            ),
-            Sort::Longest => (
-                "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_duration
-                 WHERE untraced = 0 AND (duration_ns, order_ns, seq) < (?, ?, ?) AND duration_ns BETWEEN ? AND ?
-                 ORDER BY duration_ns DESC, order_ns DESC, seq DESC",
-                [&duration_ns, &order_ns, &seq, &shortest, &longest],
-            ),
+        // One bound for each direction: with two, SQLite would seek to the wrong one.
+        let by_time = |candidate: &Candidate| (candidate.order_ns, candidate.duration_ns, candidate.seq);
+        let by_duration = |candidate: &Candidate| (candidate.duration_ns, candidate.order_ns, candidate.seq);
+        let (sql, start, end) = match sort {
+            Sort::Newest => {
+                let newest = Candidate { order_ns: to, ..greatest };
+                let start = after.filter(|after| by_time(after) < by_time(&newest)).unwrap_or(newest);
+                (
+                    "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_order
+                     WHERE untraced = 0 AND (order_ns, duration_ns, seq) < (?, ?, ?) AND order_ns >= ?
+                     ORDER BY order_ns DESC, duration_ns DESC, seq DESC",
+                    by_time(&start),
+                    from,
+                )
+            }
+            Sort::Oldest => {
+                let oldest = Candidate { order_ns: from, ..least };
+                let start = after.filter(|after| by_time(after) > by_time(&oldest)).unwrap_or(oldest);
+                (
+                    "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_order
+                     WHERE untraced = 0 AND (order_ns, duration_ns, seq) > (?, ?, ?) AND order_ns <= ?
+                     ORDER BY order_ns, duration_ns, seq",
+                    by_time(&start),
+                    to,
+                )
+            }
+            Sort::Longest => {
+                let first = Candidate { duration_ns: longest, ..greatest };
+                let start = after.filter(|after| by_duration(after) < by_duration(&first)).unwrap_or(first);
+                (
+                    "SELECT order_ns, duration_ns, seq FROM trace INDEXED BY trace_by_duration
+                     WHERE untraced = 0 AND (duration_ns, order_ns, seq) < (?, ?, ?) AND duration_ns >= ?
+                     ORDER BY duration_ns DESC, order_ns DESC, seq DESC",
+                    by_duration(&start),
+                    shortest,
+                )
+            }
         };
         let mut statement = self.0.prepare_cached(sql)?;
-        let mut rows = statement.query(parameters)?;
+        let mut rows = statement.query([start.0, start.1, start.2, end])?;
         while let Some(row) = rows.next()? {
             if let ControlFlow::Break(end) = visit(candidate(row)?) {
                 return Ok(ControlFlow::Break(end));
@@ -316,11 +341,11 @@ impl Search<'_> {
         {
             return Ok(false);
         }
-        // Traces are read one by one from here on, which takes longer.
-        if self.evaluation.passes(self.snapshot, seq)? {
+        if self.evaluation.is_trivial() {
             return Ok(true);
         }
+        // A trace is read to its end, so the clock is read after each.
         self.read = self.read.next_multiple_of(CLOCK_INTERVAL);
-        Ok(false)
+        self.evaluation.passes(self.snapshot, seq)
     }
 }

@@ -23,12 +23,12 @@ mod traces;
 use rusqlite::{Connection, Transaction};
 
 pub(crate) use filter::{LineFilter, Sort, StatusFilter, TraceFilter};
-pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin};
+pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin, LinesCursor};
 pub(crate) use find_traces::{FoundTraces, TraceCursor};
 pub(crate) use lines::{LineContent, LineKey, LineRow};
 pub(crate) use spans::{EmitterRow, ServiceNames, SpanKey};
-pub(crate) use statistics::{Operation, Statistics, Totals};
-pub(crate) use traces::{ListKey, TraceSummary};
+pub(crate) use statistics::{Operation, Route, Statistics, Totals};
+pub(crate) use traces::{ListKey, TraceDot, TraceSummary};
 
 /// The number of a trace in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Statistics of the newest traces: of services, of calls between them, and of routes.
 //!
-//! They are made when somebody looks, of as many traces as there is time for, and say of how many.
+//! They are calculated on request, from the newest traces that can be read in a limited time. They contain the number of
+//! these traces.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -29,11 +30,27 @@ pub(crate) struct Statistics {
     /// By the caller and the called service.
     pub(crate) calls: HashMap<(String, String), Totals>,
     /// By service and route. A span without a route has its name.
-    pub(crate) routes: HashMap<(String, String), Totals>,
+    pub(crate) routes: HashMap<(String, Route), Totals>,
     /// The number of traces that were read.
     pub(crate) traces: u64,
     /// All traces of the range were read.
     pub(crate) is_complete: bool,
+}
+
+/// What a service was called for. A long text is truncated.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Route {
+    /// The attribute `http.route`.
+    Route(String),
+    /// The name of a span without a route.
+    Name(String),
+}
+
+impl Route {
+    pub(crate) fn as_str(&self) -> &str {
+        let (Self::Route(text) | Self::Name(text)) = self;
+        text
+    }
 }
 
 /// Further services, calls and routes are not counted, and the statistics are not complete.
@@ -102,7 +119,7 @@ struct Node {
     kind: i32,
     duration_nano: u64,
     is_error: bool,
-    route: String,
+    route: Route,
     name: String,
 }
 
@@ -174,7 +191,10 @@ impl Snapshot<'_> {
             let service = names.of_origin(self, row.get(1)?)?;
             let span = SpanRef::new(row.get_ref(2)?.as_blob()?);
             let facts = SpanFacts::new(&span, "".into());
-            let route = if facts.route.is_empty() { span.name } else { facts.route };
+            let route = match facts.route {
+                "" => Route::Name(short(span.name).into_owned()),
+                route => Route::Route(short(route).into_owned()),
+            };
             nodes.push(Node {
                 span_id,
                 parent: span.parent_span_id,
@@ -182,7 +202,7 @@ impl Snapshot<'_> {
                 kind: span.kind,
                 duration_nano: span.duration_nano(),
                 is_error: facts.is_error,
-                route: short(route).into_owned(),
+                route,
                 name: short(span.name).into_owned(),
             });
         }
@@ -210,6 +230,10 @@ impl Statistics {
             }
             let service = node.service.to_string();
             if let Some(caller) = caller {
+                // A service that only calls others is a node, too.
+                if self.services.len() < MAX_KEYS {
+                    self.services.entry(caller.service.to_string()).or_default();
+                }
                 let key = (caller.service.to_string(), service.clone());
                 self.is_complete &= add(&mut self.calls, key, node);
             } else if OUTGOING.contains(&node.kind) {

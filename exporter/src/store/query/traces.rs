@@ -36,6 +36,16 @@ pub(crate) struct ListKey {
     pub(crate) duration_nano: u64,
 }
 
+/// A trace as a dot of the overview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TraceDot {
+    pub(crate) trace_id: TraceId,
+    pub(crate) root_name: String,
+    pub(crate) order_unix_nano: u64,
+    pub(crate) duration_nano: u64,
+    pub(crate) has_failed: bool,
+}
+
 const SUMMARY: &str =
     "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services,
      root_status, (SELECT body FROM content WHERE id = root_service), order_ns FROM trace";
@@ -71,6 +81,35 @@ impl Snapshot<'_> {
         self.0
             .prepare_cached(&format!("SELECT {SUMMARY} WHERE trace_id = ?"))?
             .query_row([trace_id.to_bytes()], |row| self.summary(row))
+            .optional()
+    }
+
+    /// Returns a trace of the list as a dot, or `None` if it was evicted or has no spans.
+    pub(crate) fn dot(&self, key: ListKey) -> rusqlite::Result<Option<TraceDot>> {
+        let dot = self
+            .0
+            .prepare_cached(
+                "SELECT trace_id, root_name, order_ns, error_count > 0 FROM trace WHERE seq = ? AND span_count > 0",
+            )?
+            .query_row([key.seq], |row| {
+                let id = TraceId::from_bytes(row.get(0)?);
+                Ok(TraceDot {
+                    trace_id: id.ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(0, 0))?,
+                    root_name: row.get(1)?,
+                    order_unix_nano: unsigned(row, 2)?,
+                    duration_nano: key.duration_nano,
+                    has_failed: row.get(3)?,
+                })
+            })
+            .optional()?;
+        Ok(dot)
+    }
+
+    /// Returns the number of a trace in [`Change::Trace`](crate::store::Change), or `None` if nothing of it is stored.
+    pub(crate) fn trace_number(&self, trace_id: TraceId) -> rusqlite::Result<Option<i64>> {
+        self.0
+            .prepare_cached("SELECT seq FROM trace WHERE trace_id = ?")?
+            .query_row([trace_id.to_bytes()], |row| row.get(0))
             .optional()
     }
 

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
-use super::respond::{ViewError, Views};
+use super::respond::{Text, ViewError, Views};
 use super::window::Window;
 use crate::clock;
 use crate::listen::Closer;
@@ -64,14 +64,19 @@ pub(super) fn trace_json(trace: &TraceSummary) -> String {
     serde_json::to_string(&list::JsonSummary::from(trace)).unwrap_or_default()
 }
 
-/// Returns a line of the list as JSON, or `None` if it was evicted.
-pub(super) fn line_json(snapshot: &Snapshot<'_>, line: &LineCursor) -> rusqlite::Result<Option<String>> {
+/// Returns a line of the list as JSON, or `None` if it was evicted or is longer.
+pub(super) fn line_json(
+    snapshot: &Snapshot<'_>,
+    line: &LineCursor,
+    max_bytes: usize,
+) -> rusqlite::Result<Option<String>> {
     let mut json = Vec::new();
-    let mut window = Window::new(&mut json, 0, usize::MAX);
+    let mut window = Window::new(&mut json, 0, max_bytes);
     let found = snapshot.listed_line(line, |origin, row| {
         line::write(snapshot, line::Of::All(origin, line), &row, &mut window)
     })?;
-    Ok(found.and_then(|()| String::from_utf8(json).ok()))
+    let (_, is_longer) = window.end();
+    Ok(found.filter(|()| !is_longer).and_then(|()| String::from_utf8(json).ok()))
 }
 
 /// `GET /api/traces`: the traces that pass a filter.
@@ -115,20 +120,33 @@ pub(super) async fn any_line(
 }
 
 /// `GET /api/services`: the services, and who calls whom.
-pub(super) async fn services(State(views): State<Views>, given: Given) -> Result<Response, ApiError> {
+pub(super) async fn services(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, ApiError> {
     let query = RangeQuery::parse(&parameters(given)?, &["from", "to"], clock::unix_nanos())?;
     let view = views.admit().await?;
-    let statistics = view.read(move |snapshot| statistics::read(snapshot, &query)).await?;
-    Ok(([(header::CONTENT_TYPE, JSON)], statistics::services(&statistics)).into_response())
+    let text =
+        view.read(move |snapshot| Ok(statistics::services(&statistics::read(snapshot, &query)?))).await?;
+    Ok(view.respond(JSON, Text::new(text), closer.map(|Extension(closer)| closer)))
 }
 
 /// `GET /api/routes`: the routes of the services.
-pub(super) async fn routes(State(views): State<Views>, given: Given) -> Result<Response, ApiError> {
+pub(super) async fn routes(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, ApiError> {
     let query = RangeQuery::parse(&parameters(given)?, &["service", "from", "to"], clock::unix_nanos())?;
     let view = views.admit().await?;
-    let service = query.service.clone();
-    let statistics = view.read(move |snapshot| statistics::read(snapshot, &query)).await?;
-    Ok(([(header::CONTENT_TYPE, JSON)], statistics::routes(&statistics, service.as_deref())).into_response())
+    let text = view
+        .read(move |snapshot| {
+            let statistics = statistics::read(snapshot, &query)?;
+            Ok(statistics::routes(&statistics, query.service.as_deref()))
+        })
+        .await?;
+    Ok(view.respond(JSON, Text::new(text), closer.map(|Extension(closer)| closer)))
 }
 
 /// `GET /api/traces/{trace_id}`: one trace with its log lines.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::store::{Snapshot, Statistics, Totals};
+use crate::store::{Route, Snapshot, Statistics, Totals};
 use crate::view::parameters::RangeQuery;
 
 /// How long traces are read.
@@ -28,11 +28,11 @@ pub(super) fn services(statistics: &Statistics) -> String {
 
 /// The busiest routes come first.
 pub(super) fn routes(statistics: &Statistics, service: Option<&str>) -> String {
-    let is_wanted = |key: &&(String, String)| service.is_none_or(|service| key.0 == service);
+    let is_wanted = |key: &&(String, Route)| service.is_none_or(|service| key.0 == service);
     let routes = sorted(statistics.routes.iter().filter(|(key, _)| is_wanted(key)));
-    let routes = routes
-        .into_iter()
-        .map(|((service, route), totals)| with(json!({ "service": service, "route": route }), totals));
+    let routes = routes.into_iter().map(|((service, route), totals)| {
+        with(json!({ "service": service, "route": route.as_str() }), totals)
+    });
     read_of(json!({ "routes": routes.collect::<Vec<_>>() }), statistics)
 }
 

@@ -20,6 +20,9 @@ if (rows && button) {
   let lastEvent = Date.now();
   let isSilent = false;
   const waiting = new Map();
+  // The server has skipped rows, or they have arrived without a connection.
+  let isIncomplete = false;
+  let wasOpen = false;
 
   const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
   const show = () => {
@@ -28,8 +31,8 @@ if (rows && button) {
     button.classList.toggle("offline", isSilent && !isPaused);
     if (button.textContent !== text) button.textContent = text;
     if (!news) return;
-    news.hidden = waiting.size === 0;
-    news.textContent = waiting.size === 1 ? "1 new" : `${waiting.size} new`;
+    news.hidden = waiting.size === 0 && !isIncomplete;
+    news.textContent = isIncomplete ? "Rows are missing: reload" : `${waiting.size} new`;
   };
 
   const parse = (html) => {
@@ -52,7 +55,11 @@ if (rows && button) {
       body.prepend(row);
     }
     waiting.clear();
-    while (body.children.length > MAX_ROWS) body.lastElementChild.remove();
+    while (body.children.length > MAX_ROWS) {
+      body.lastElementChild.remove();
+      // The next page would begin after the rows that are gone.
+      document.querySelector(".more")?.remove();
+    }
     rows.hidden = false;
     document.querySelector(".empty")?.remove();
     show();
@@ -67,7 +74,7 @@ if (rows && button) {
       // The oldest of too many make way.
       if (waiting.size > MAX_ROWS) waiting.delete(waiting.keys().next().value);
       if (!isInUse()) add();
-    } else if (!old.contains(document.activeElement) && !old.open && !isSelecting(old)) {
+    } else if (!old.contains(document.activeElement) && !old.querySelector("details[open]") && !isSelecting(old)) {
       const row = parse(html);
       enhance(row);
       old.replaceWith(row);
@@ -83,7 +90,15 @@ if (rows && button) {
     source = new EventSource(rows.dataset.live);
     source.addEventListener("trace", receive);
     source.addEventListener("line", receive);
-    source.addEventListener("skipped", heard);
+    source.addEventListener("skipped", () => {
+      heard();
+      isIncomplete = true;
+      show();
+    });
+    source.addEventListener("open", () => {
+      isIncomplete ||= wasOpen;
+      wasOpen = true;
+    });
     source.addEventListener("alive", () => {
       heard();
       if (waiting.size && !isInUse()) add();
@@ -113,6 +128,7 @@ if (rows && button) {
     show();
   });
   news?.addEventListener("click", () => {
+    if (isIncomplete) return location.reload();
     add();
     scrollTo(0, 0);
   });
@@ -179,16 +195,17 @@ if (overview) {
     const { width, height } = overview.getBoundingClientRect();
     const xs = [begin.x, event.offsetX].sort((a, b) => a - b).map((x) => share(x, width, 1000));
     const ys = [begin.y, event.offsetY].sort((a, b) => b - a).map((y) => 1 - share(y, height, 96));
-    const time = (part) => new Date(first + part * range).toISOString();
+    // Rounded outward, so that the edges are in the selection.
+    const time = (part, round) => new Date(round(first + part * range)).toISOString();
     const log = Math.log(longest / shortest);
-    const millis = (part) => `${((shortest * Math.exp(part * log)) / 1e6).toPrecision(4) / 1}ms`;
+    const micros = (part, round) => `${round((shortest * Math.exp(part * log)) / 1e3)}us`;
     const form = document.querySelector(".filters");
-    form.elements.from.value = time(xs[0]);
-    form.elements.to.value = time(xs[1]);
+    form.elements.from.value = time(xs[0], Math.floor);
+    form.elements.to.value = time(xs[1], (millis) => Math.ceil(millis) + 1);
     // A flat selection is one of times.
     if (Math.abs(begin.y - event.offsetY) > 12) {
-      form.elements.min_duration.value = millis(ys[0]);
-      form.elements.max_duration.value = millis(ys[1]);
+      form.elements.min_duration.value = micros(ys[0], Math.floor);
+      form.elements.max_duration.value = micros(ys[1], (value) => Math.ceil(value) + 1);
     }
     form.requestSubmit();
   });

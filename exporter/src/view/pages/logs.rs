@@ -8,7 +8,9 @@ use super::layout::{self, Refresh, Section};
 use super::list::{OF_LINES, form};
 use super::palette::Palette;
 use crate::otlp::in_place::RecordRef;
-use crate::store::{FoundLines, LineContent, LineCursor, LineOrigin, LineRow, Snapshot, convert_record};
+use crate::store::{
+    FoundLines, LineContent, LineCursor, LineOrigin, LineRow, LinesCursor, Snapshot, convert_record,
+};
 use crate::view::api::SEARCH_TIME;
 use crate::view::bounded;
 use crate::view::format::{clock_time, count, rfc3339};
@@ -24,7 +26,7 @@ pub(super) struct LogsPage {
     rows: LineRows,
     services: Vec<String>,
     lines: std::vec::IntoIter<LineCursor>,
-    next: Option<LineCursor>,
+    next: Option<LinesCursor>,
     is_interrupted: bool,
     is_begun: bool,
 }
@@ -169,23 +171,30 @@ impl LineRows {
         let time = row.time_unix_nano();
         let (_, key) = line.key();
         html! {
-            details class={ "line " (severity_class(severity)) } id={ "l-" (line) } {
-                summary {
-                    time datetime=(rfc3339(time)) title=(rfc3339(time)) { (clock_time(time, self.now)) }
-                    span.severity { (severity) }
-                    @match service {
-                        Some(service) => { a class={ "service " (Palette::default().class(service)) } href=(self.parameters.with("service", service).link("/logs")) title=(service) { i {} (bounded::name(service)) } }
-                        None => { span.service.muted { "–" } }
+            div class={ "line " (severity_class(severity)) } id={ "l-" (line) } {
+                details {
+                    summary {
+                        time datetime=(rfc3339(time)) title=(rfc3339(time)) { (clock_time(time, self.now)) }
+                        span.severity { (severity) }
+                        @match service {
+                            Some(service) => { span class={ "service " (Palette::default().class(service)) } title=(service) { i {} (bounded::name(service)) } }
+                            None => { span.service.muted { "–" } }
+                        }
+                        span.message dir="auto" { (shown) @if !is_whole { "…" } }
                     }
-                    span.message dir="auto" { (shown) @if !is_whole { "…" } }
-                    @match origin.trace_id {
-                        Some(id) => { a.of-trace href={ "/trace/" (id) "?line=" (key) "#l-" (key) } title={ "The line in its trace " (id) } { "trace" } }
-                        None => { span.of-trace {} }
+                    div.body {
+                        pre { (text) @if !has_all { "…" } }
+                        p {
+                            a href={ "/api/logs/" (line) } { "The whole line" }
+                            @if let Some(service) = service {
+                                " · " a href=(self.parameters.with("service", service).link("/logs")) { "Only lines of " (bounded::name(service)) }
+                            }
+                            " · " a href=(self.parameters.with("severity", severity).link("/logs")) { "Only " (severity) " and graver" }
+                        }
                     }
                 }
-                div.body {
-                    pre { (text) @if !has_all { "…" } }
-                    p { a href={ "/api/logs/" (line) } { "The whole line" } }
+                @if let Some(id) = origin.trace_id {
+                    a.of-trace href={ "/trace/" (id) "?line=" (key) "#l-" (key) } title={ "The line in its trace " (id) } { "trace" }
                 }
             }
         }

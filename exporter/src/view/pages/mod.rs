@@ -9,14 +9,14 @@ mod services;
 mod trace;
 
 use axum::extract::{Extension, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use logtracer_core::TraceId;
 use maud::Markup;
 
 use super::api::{Given, statistics};
 use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
-use super::respond::{ViewError, Views};
+use super::respond::{Text, ViewError, Views};
 use crate::clock;
 use crate::listen::Closer;
 use compare::Side;
@@ -70,18 +70,29 @@ pub(super) async fn logs(
 }
 
 /// `GET /services`: the services, the calls between them, and their routes.
-pub(super) async fn services(State(views): State<Views>, given: Given) -> Result<Response, PageError> {
+pub(super) async fn services(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, PageError> {
     let parameters = parameters(given)?;
     let query = RangeQuery::parse(&parameters, &["service", "from", "to"], clock::unix_nanos())?;
     let view = views.admit().await?;
-    let (statistics, query) =
-        view.read(move |snapshot| Ok((statistics::read(snapshot, &query)?, query))).await?;
-    let page = services::page(&statistics, &query, &parameters);
-    Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
+    let page = view
+        .read(move |snapshot| {
+            let statistics = statistics::read(snapshot, &query)?;
+            Ok(services::page(&statistics, &query, &parameters).into_string())
+        })
+        .await?;
+    Ok(view.respond(HTML, Text::new(page), closer.map(|Extension(closer)| closer)))
 }
 
 /// `GET /compare`: two traces side by side.
-pub(super) async fn compare(State(views): State<Views>, given: Given) -> Result<Response, PageError> {
+pub(super) async fn compare(
+    State(views): State<Views>,
+    closer: Option<Extension<Closer>>,
+    given: Given,
+) -> Result<Response, PageError> {
     let parameters = parameters(given)?;
     parameters.check(&["a", "b"])?;
     let ids = ["a", "b"].map(|name| parameters.get(name).unwrap_or_default().to_owned());
@@ -118,7 +129,7 @@ pub(super) async fn compare(State(views): State<Views>, given: Given) -> Result<
             return Ok((StatusCode::NOT_FOUND, page).into_response());
         }
     };
-    Ok(([(header::CONTENT_TYPE, HTML)], page.into_string()).into_response())
+    Ok(view.respond(HTML, Text::new(page.into_string()), closer.map(|Extension(closer)| closer)))
 }
 
 /// An error as a page.

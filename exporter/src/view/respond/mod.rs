@@ -12,6 +12,7 @@
 mod admission;
 mod renderers;
 mod stream;
+mod text;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::metrics::{Metrics, ReasonLabel};
 use crate::store::{Snapshot, Store, Subscription};
 use admission::{Admission, Slots};
 use renderers::Renderers;
+pub(super) use text::Text;
 
 /// All views of the exporter. Clones share them.
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::otlp::severity;
 use crate::view::bounded;
 use crate::view::parameters::Parameters;
 
@@ -19,13 +20,16 @@ enum Input {
     Suggested(&'static [&'static str]),
     /// A text, for which the names of the services are suggestions.
     Service,
-    /// One of these values. The first is the default.
+    /// One of these values. The first is the default; an empty one is "any".
     Choice(&'static [&'static str]),
 }
 
 const fn text(name: &'static str, label: &'static str, placeholder: &'static str) -> Field {
     Field { name, label, placeholder, input: Input::Text }
 }
+
+/// The number of services that a field suggests.
+const MAX_SUGGESTIONS: usize = 200;
 
 const AGES: &[&str] = &["-15m", "-1h", "-6h", "-1d", "-3d"];
 
@@ -63,7 +67,17 @@ pub(in crate::view) const OF_LINES: [Field; 6] = [
         name: "severity",
         label: "Severity",
         placeholder: "",
-        input: Input::Choice(&["DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"]),
+        input: Input::Choice(&[
+            "",
+            "DEBUG",
+            "INFO",
+            "NOTICE",
+            "WARNING",
+            "ERROR",
+            "CRITICAL",
+            "ALERT",
+            "EMERGENCY",
+        ]),
     },
     SERVICE,
     text("trace", "Trace", "32 hexadecimal digits"),
@@ -116,7 +130,7 @@ impl Field {
                     Input::Choice(values) => {
                         select name=(self.name) {
                             @for choice in *values {
-                                option value=(choice) selected[value.is_some_and(|value| value.eq_ignore_ascii_case(choice))] { (choice) }
+                                option value=(choice) selected[value.is_some_and(|value| is_chosen(value, choice))] { @if choice.is_empty() { "any" } @else { (choice) } }
                             }
                         }
                     }
@@ -130,9 +144,15 @@ impl Field {
             }
             @match &self.input {
                 Input::Suggested(values) => { datalist id=(list) { @for value in *values { option value=(value) {} } } }
-                Input::Service => { datalist id=(list) { @for value in services { option value=(value) {} } } }
+                Input::Service => { datalist id=(list) { @for value in services.iter().take(MAX_SUGGESTIONS) { option value=(value) {} } } }
                 Input::Text | Input::Choice(_) => {}
             }
         }
     }
+}
+
+/// Returns whether a value is a choice, or another name of a severity.
+fn is_chosen(value: &str, choice: &str) -> bool {
+    let severity = severity::from_text(value).map(logtracer_core::line::Severity::as_str);
+    value.eq_ignore_ascii_case(choice) || severity == Some(choice)
 }

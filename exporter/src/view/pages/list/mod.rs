@@ -13,7 +13,7 @@ use std::time::Instant;
 use maud::{Markup, html};
 
 use super::layout::{self, Refresh, Section};
-use crate::store::{FoundTraces, Snapshot, Sort, TraceCursor, TraceSummary};
+use crate::store::{FoundTraces, ListKey, Snapshot, Sort, TraceCursor};
 use crate::view::api::SEARCH_TIME;
 use crate::view::format::{clock_time, count};
 use crate::view::parameters::{Parameters, TracesQuery};
@@ -27,7 +27,7 @@ const DOTS_PER_ROW: usize = 5;
 /// The state of the page while it is sent.
 pub(super) struct ListPage {
     rows: Rows,
-    traces: std::vec::IntoIter<TraceSummary>,
+    traces: std::vec::IntoIter<ListKey>,
     overview: Markup,
     services: Vec<String>,
     next: Option<TraceCursor>,
@@ -49,11 +49,12 @@ impl ListPage {
         let deadline = Instant::now() + SEARCH_TIME;
         let FoundTraces { keys, mut next, mut is_interrupted } =
             snapshot.find_traces(filter, *sort, *cursor, limit * DOTS_PER_ROW, deadline)?;
-        let mut traces = Vec::with_capacity(keys.len());
+        let mut dots = Vec::with_capacity(keys.len());
         for key in &keys {
-            traces.extend(snapshot.listed(*key)?);
+            dots.extend(snapshot.dot(*key)?);
         }
-        let overview = overview::draw(&traces, now);
+        let overview = overview::draw(&dots, now);
+        let mut traces = keys.clone();
         if let Some(last) = keys.get(limit - 1)
             && keys.len() > *limit
         {
@@ -61,7 +62,7 @@ impl ListPage {
             is_interrupted = false;
         }
         traces.truncate(*limit);
-        let longest = traces.iter().map(|trace| trace.duration_nano).max().unwrap_or(0);
+        let longest = traces.iter().map(|key| key.duration_nano).max().unwrap_or(0);
         Ok(Self {
             rows: Rows { parameters, longest, now },
             traces: traces.into_iter(),
@@ -149,7 +150,7 @@ impl ListPage {
 }
 
 impl Pieces for ListPage {
-    fn next(&mut self, _: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
         // Rows are added to the first page only, and only where new traces belong.
         let is_live = self.rows.parameters.get("cursor").is_none()
             && matches!(self.rows.parameters.get("sort"), None | Some("newest"))
@@ -169,13 +170,15 @@ impl Pieces for ListPage {
             out.extend_from_slice(b"<tbody>");
         }
         while out.len() < PIECE_BYTES {
-            let Some(trace) = self.traces.next() else {
+            let Some(key) = self.traces.next() else {
                 out.extend_from_slice(b"</tbody></table>");
                 out.extend_from_slice(self.after_rows().into_string().as_bytes());
                 out.extend_from_slice(end.as_bytes());
                 return Ok(Progress::Complete);
             };
-            out.extend_from_slice(self.rows.row(&trace).into_string().as_bytes());
+            if let Some(trace) = snapshot.listed(key)? {
+                out.extend_from_slice(self.rows.row(&trace).into_string().as_bytes());
+            }
         }
         Ok(Progress::More)
     }

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::store::TraceSummary;
+use crate::store::TraceDot;
+use crate::view::bounded;
 use crate::view::format::{clock_time, duration, rfc3339};
 
 /// The size of the drawing in its own units. It is stretched to the width of the page.
@@ -34,8 +35,7 @@ impl Axes {
 }
 
 /// Draws these traces. The drawing has links to them, and the script lets the user select a range of it.
-pub(super) fn draw(traces: &[TraceSummary], now: u64) -> Markup {
-    let drawn: Vec<&TraceSummary> = traces.iter().filter(|trace| trace.span_count > 0).collect();
+pub(super) fn draw(drawn: &[TraceDot], now: u64) -> Markup {
     let times = drawn.iter().map(|trace| trace.order_unix_nano);
     let durations = drawn.iter().map(|trace| trace.duration_nano as f64);
     let axes = Axes {
@@ -47,7 +47,7 @@ pub(super) fn draw(traces: &[TraceSummary], now: u64) -> Markup {
     if drawn.len() < 2 {
         return html! {};
     }
-    let failed = drawn.iter().filter(|trace| trace.error_count > 0).count();
+    let failed = drawn.iter().filter(|trace| trace.has_failed).count();
     let decades = (3..=13)
         .map(|power| 10_f64.powi(power))
         .filter(|nanos| (axes.shortest..=axes.longest).contains(nanos));
@@ -62,7 +62,7 @@ pub(super) fn draw(traces: &[TraceSummary], now: u64) -> Markup {
                 @for nanos in decades {
                     line.grid x1="0" x2=(WIDTH) y1=(fixed(axes.y(nanos as u64))) y2=(fixed(axes.y(nanos as u64))) {}
                 }
-                @for trace in &drawn { (dot(&axes, trace)) }
+                @for trace in drawn { (dot(&axes, trace)) }
             }
             div.durations aria-hidden="true" { span { (duration(axes.longest as u64)) } span { (duration(axes.shortest as u64)) } }
             div.times aria-hidden="true" {
@@ -73,13 +73,13 @@ pub(super) fn draw(traces: &[TraceSummary], now: u64) -> Markup {
 }
 
 /// Failed traces are squares: their shape differs, too.
-fn dot(axes: &Axes, trace: &TraceSummary) -> Markup {
+fn dot(axes: &Axes, trace: &TraceDot) -> Markup {
     let (x, y) = (axes.x(trace.order_unix_nano), axes.y(trace.duration_nano));
     html! {
         a href={ "/trace/" (trace.trace_id) } tabindex="-1" {
             // A line without length is round and as wide as its stroke, however the drawing is stretched.
-            path class=(if trace.error_count > 0 { "dot failed" } else { "dot" }) d={ "M" (fixed(x)) " " (fixed(y)) "h0" } {
-                title { (trace.root_name) ", " (duration(trace.duration_nano)) @if trace.error_count > 0 { ", failed" } }
+            path class=(if trace.has_failed { "dot failed" } else { "dot" }) d={ "M" (fixed(x)) " " (fixed(y)) "h0" } {
+                title { (bounded::title(&trace.root_name)) ", " (duration(trace.duration_nano)) @if trace.has_failed { ", failed" } }
             }
         }
     }

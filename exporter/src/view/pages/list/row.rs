@@ -6,7 +6,7 @@ use super::super::palette::Palette;
 use crate::store::TraceSummary;
 use crate::view::bounded;
 use crate::view::format::{ago, clock_time, duration, rfc3339};
-use crate::view::parameters::Parameters;
+use crate::view::parameters::{Parameters, is_status};
 
 /// What all rows of a list share.
 pub(in crate::view) struct Rows {
@@ -49,8 +49,10 @@ impl Rows {
         html! {
             tr.failed[has_failed] id={ "t-" (id) } {
                 td.state {
-                    @if !trace.root_status.is_empty() {
+                    @if is_status(&trace.root_status) {
                         a class={ "code " (class(&trace.root_status)) } href=(self.parameters.with("status", &trace.root_status).link("/")) { (bounded::name(&trace.root_status)) }
+                    } @else if !trace.root_status.is_empty() {
+                        span class={ "code " (class(&trace.root_status)) } { (bounded::name(&trace.root_status)) }
                     } @else if has_failed {
                         a.code.bad href=(self.parameters.with("status", "error").link("/")) { "error" }
                     }
@@ -71,7 +73,7 @@ impl Rows {
                         a class={ "service " (palette.class(service)) } href=(self.parameters.with("service", service).link("/")) title=(service) { i {} (bounded::name(service)) }
                     }
                     @if others > 0 {
-                        span.muted title=(services.join(", ")) { " +" (others) }
+                        span.muted title=(bounded::title(&services.join(", "))) { " +" (others) }
                     }
                 }
                 td.num.spans { (number(trace.span_count)) }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::layout::{self, Refresh, Section};
 use super::list::{OF_RANGE, form};
 use super::palette::Palette;
-use crate::store::{Statistics, Totals};
+use crate::store::{Route, Statistics, Totals};
 use crate::view::api::statistics::sorted;
 use crate::view::bounded;
 use crate::view::format::{count, duration};
@@ -59,19 +59,18 @@ fn services(statistics: &Statistics, parameters: &Parameters) -> Markup {
 }
 
 fn routes(statistics: &Statistics, query: &RangeQuery, parameters: &Parameters) -> Markup {
-    let is_wanted = |key: &&(String, String)| query.service.as_ref().is_none_or(|service| key.0 == *service);
+    let is_wanted = |key: &&(String, Route)| query.service.as_ref().is_none_or(|service| key.0 == *service);
     let all = sorted(statistics.routes.iter().filter(|(key, _)| is_wanted(key)));
     html! {
         table.numbers {
-            caption { "Routes" }
+            caption { "Routes" @if let Some(service) = &query.service { " of " (bounded::name(service)) } }
             thead { tr { th scope="col" { "Route" } th scope="col" { "Service" } (head()) } }
             tbody {
                 @for ((service, route), totals) in all.iter().take(MAX_ROWS) {
                     @let filter = in_range(parameters).with("service", service);
-                    // Without a route, it is the name of a span.
-                    @let filter = filter.with(if route.starts_with('/') { "route" } else { "name" }, route.trim_end_matches('…'));
+                    @let filter = of_route(filter, route);
                     tr.failed[totals.errors > 0] {
-                        td { a href=(filter.link("/")) { (bounded::name(route)) } }
+                        td { a href=(filter.link("/")) { (bounded::name(route.as_str())) } }
                         td { span class={ "service " (Palette::default().class(service)) } { i {} (bounded::name(service)) } }
                         (cells(totals, &filter))
                     }
@@ -79,6 +78,15 @@ fn routes(statistics: &Statistics, query: &RangeQuery, parameters: &Parameters) 
             }
         }
         (more(all.len()))
+    }
+}
+
+/// Adds a route to a filter. A truncated one is not added, because it passes nothing.
+fn of_route(filter: Parameters, route: &Route) -> Parameters {
+    match route {
+        Route::Route(text) if !text.ends_with('…') => filter.with("route", text),
+        Route::Route(_) => filter,
+        Route::Name(text) => filter.with("name", text.trim_end_matches('…')),
     }
 }
 
