@@ -12,6 +12,7 @@
 //! Invariant: a snapshot is as short as the work on a few rows, and nobody waits for a client while there is one. The
 //! WAL can be moved into the file between two of them.
 
+mod candidates;
 mod filter;
 mod find_lines;
 mod find_traces;
