@@ -78,27 +78,49 @@ if (rows && button) {
     lastEvent = Date.now();
     isSilent = false;
   };
-  const open = () => {
+  const close = () => {
     source?.close();
-    source = new EventSource(rows.dataset.live);
-    source.addEventListener("trace", receive);
-    source.addEventListener("line", receive);
-    source.addEventListener("skipped", heard);
-    source.addEventListener("alive", () => {
+    source = null;
+  };
+  /** Adds what has arrived without a connection. */
+  const catchUp = async () => {
+    let fresh;
+    try {
+      const response = await fetch(location.href);
+      if (!response.ok) return;
+      fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#rows");
+    } catch {
+      return;
+    }
+    // The newest row is the first one.
+    for (const row of [...((fresh?.tBodies?.[0] ?? fresh)?.children ?? [])].reverse()) {
+      if (row.id) receive({ data: JSON.stringify({ id: row.id, html: row.outerHTML }) });
+    }
+  };
+  const open = () => {
+    close();
+    // A browser has six connections to a server, so a list that nobody sees has none.
+    if (document.hidden) return;
+    const events = new EventSource(rows.dataset.live);
+    source = events;
+    events.addEventListener("trace", receive);
+    events.addEventListener("line", receive);
+    events.addEventListener("skipped", heard);
+    events.addEventListener("alive", () => {
       heard();
       if (waiting.size && !isInUse()) add();
       show();
     });
-    source.addEventListener("error", () => {
+    events.addEventListener("error", () => {
       isSilent = true;
       show();
       // The browser does not connect again after an error of the server.
-      if (source.readyState === EventSource.CLOSED && !isPaused) setTimeout(open, 2000);
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => events === source && open(), 2000);
     });
   };
   // The server sends an event every two seconds.
   setInterval(() => {
-    if (Date.now() - lastEvent > 4500 && !isSilent && !isPaused) {
+    if (source && Date.now() - lastEvent > 4500 && !isSilent) {
       isSilent = true;
       show();
       open();
@@ -108,15 +130,21 @@ if (rows && button) {
   button.hidden = false;
   button.addEventListener("click", () => {
     isPaused = !isPaused;
-    if (isPaused) source?.close();
+    if (isPaused) close();
     else open();
     show();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (isPaused) return;
+    lastEvent = Date.now();
+    open();
+    if (!document.hidden) catchUp();
   });
   news?.addEventListener("click", () => {
     add();
     scrollTo(0, 0);
   });
-  addEventListener("pagehide", () => source?.close());
+  addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && !isPaused && open());
   open();
 }
