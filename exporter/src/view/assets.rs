@@ -4,12 +4,15 @@ use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("list.css", "text/css; charset=utf-8", include_str!("assets/list.css")),
     ("list.js", "text/javascript; charset=utf-8", include_str!("assets/list.js")),
     ("trace.css", "text/css; charset=utf-8", include_str!("assets/trace.css")),
     ("trace.js", "text/javascript; charset=utf-8", include_str!("assets/trace.js")),
+    ("trace-rows.js", "text/javascript; charset=utf-8", include_str!("assets/trace-rows.js")),
+    ("trace-live.js", "text/javascript; charset=utf-8", include_str!("assets/trace-live.js")),
+    ("values.js", "text/javascript; charset=utf-8", include_str!("assets/values.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 

@@ -57,6 +57,19 @@ impl Browser {
         self.call("/url", json!({ "url": url })).await;
     }
 
+    /// Opens an empty tab, in which the next pages are opened. Returns its name.
+    pub(crate) async fn new_tab(&self) -> String {
+        let tab = self.call("/window/new", json!({ "type": "tab" })).await;
+        let name = tab["handle"].as_str().expect("a name").to_owned();
+        self.show_tab(&name).await;
+        name
+    }
+
+    /// Shows a tab.
+    pub(crate) async fn show_tab(&self, name: &str) {
+        self.call("/window", json!({ "handle": name })).await;
+    }
+
     /// Runs the body of a function in the page. Returns its result, or that of its promise.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.call("/execute/sync", json!({ "script": script, "args": [] })).await

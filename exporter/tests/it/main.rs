@@ -32,6 +32,8 @@ mod pages_memory;
 mod pages_otlp;
 mod pages_trace;
 mod pages_trace_browser;
+mod pages_trace_filters;
+mod pages_trace_use;
 mod protocols;
 mod receiver;
 mod removed_files;

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::harness::{Exporter, START, command, eventually, failed, request, span, string};
 
-const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
+pub(crate) const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
 /// Starts an exporter with a trace of three services, with lines and errors.
-async fn exporter(dir: &std::path::Path) -> Exporter {
+pub(crate) async fn exporter(dir: &std::path::Path) -> Exporter {
     let log = dir.join("log");
     let line = |span: u64, millis: u64, severity: &str, message: &str| {
         json!({ "trace": TRACE, "spanId": format!("{span:016x}"), "severity": severity, "message": message,
@@ -37,7 +37,7 @@ async fn exporter(dir: &std::path::Path) -> Exporter {
 }
 
 /// Presses keys, one after the other.
-async fn press(browser: &Browser, keys: &[&str]) {
+pub(crate) async fn press(browser: &Browser, keys: &[&str]) {
     for key in keys {
         let script = format!(
             "(document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent('keydown', {{ key: {}, bubbles: true, cancelable: true }}))",
@@ -48,9 +48,9 @@ async fn press(browser: &Browser, keys: &[&str]) {
 }
 
 /// The row with the focus.
-const ROW: &str = "return document.activeElement.closest('.row')?.id ?? ''";
+pub(crate) const ROW: &str = "return document.activeElement.closest('.row')?.id ?? ''";
 
-async fn wait_for(browser: &Browser, script: &str, expected: Value) {
+pub(crate) async fn wait_for(browser: &Browser, script: &str, expected: Value) {
     let mut last = Value::Null;
     let what = format!("{script}: {expected}");
     eventually(&what, async || {
@@ -60,7 +60,7 @@ async fn wait_for(browser: &Browser, script: &str, expected: Value) {
     .await;
 }
 
-fn id(span: u64) -> String {
+pub(crate) fn id(span: u64) -> String {
     format!("s-{span:016x}")
 }
 

@@ -95,8 +95,12 @@ async fn nothing_in_a_span_or_line_is_markup() {
         assert!(page.contains("&lt;script&gt;alert(1)"), "{path}");
         assert!(!page.contains("<script>") && !page.contains("<img src=x"), "{path}");
         let is_trace = path.starts_with(&trace);
-        let scripts = if path.contains("s/") { 0 } else { 1 + usize::from(is_trace) };
-        assert_eq!(page.matches("<script").count(), scripts, "only list.js and trace.js");
+        let scripts = match (path.contains("s/"), is_trace) {
+            (true, _) => 0,
+            (false, true) => 5,
+            (false, false) => 1,
+        };
+        assert_eq!(page.matches("<script").count(), scripts, "only those of the page");
         assert!(!page.contains(" style=") && !page.contains(" onerror=alert(2)>\""), "{path}");
     }
 }
@@ -111,6 +115,9 @@ async fn assets_are_part_of_the_program() {
         ("list.js", "text/javascript; charset=utf-8"),
         ("trace.css", "text/css; charset=utf-8"),
         ("trace.js", "text/javascript; charset=utf-8"),
+        ("trace-rows.js", "text/javascript; charset=utf-8"),
+        ("trace-live.js", "text/javascript; charset=utf-8"),
+        ("values.js", "text/javascript; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
     ] {
         let response = exporter.get(&format!("/assets/{name}")).await;

@@ -4,10 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use logtracer_core::SpanId;
+use logtracer_core::line::Severity;
 
 use super::{Snapshot, TraceSeq, sql_limit};
-use crate::otlp::in_place::RecordRef;
-use crate::store::log_records::severity;
 
 /// The place of a line in its trace: by time, then by arrival. As text, `TIME-N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +71,8 @@ impl LineRow<'_> {
 pub(crate) struct LineMark {
     pub(crate) key: LineKey,
     pub(crate) span_id: Option<SpanId>,
-    /// The name of the severity, as far as a mark depends on it.
-    pub(crate) severity: &'static str,
+    pub(crate) severity: Severity,
 }
-
-/// The severities that a mark shows.
-const MARKED: [&str; 6] = ["ERROR", "CRITICAL", "ALERT", "EMERGENCY", "WARNING", "WARN"];
 
 impl Snapshot<'_> {
     /// Reads the first line, or the first after this key. Returns `None` if there is none.
@@ -152,20 +147,19 @@ impl Snapshot<'_> {
         limit: usize,
         mut visit: impl FnMut(LineMark),
     ) -> rusqlite::Result<()> {
-        /// A larger record has no severity here, because SQLite would read all of it.
-        const SMALL: &str = "octet_length(line) < 16384";
-        let sql = format!(
-            "SELECT time_ns, n, span_id, severity, CASE WHEN origin IS NOT NULL AND {SMALL} THEN line END FROM line
-             WHERE trace = ? ORDER BY time_ns, n LIMIT ?"
-        );
-        let mut statement = self.0.prepare_cached(&sql)?;
+        let mut statement = self.0.prepare_cached(
+            "SELECT time_ns, n, span_id, severity, level FROM line WHERE trace = ? ORDER BY time_ns, n LIMIT ?",
+        )?;
         let mut rows = statement.query([trace.0, sql_limit(limit)])?;
         while let Some(row) = rows.next()? {
-            let severity = match row.get_ref(4)?.as_bytes_or_null()? {
-                Some(record) => severity(&RecordRef::new(record)).0.as_str(),
-                None => row.get_ref(3)?.as_str()?,
+            // The name is that of a file, which can have another spelling.
+            let name = row.get_ref(3)?.as_str()?;
+            let level = usize::try_from(row.get::<_, i64>(4)?).ok();
+            let severity = match level.and_then(|level| Severity::ALL.get(level)).copied().unwrap_or_default()
+            {
+                Severity::Default if name == "WARN" => Severity::Warning,
+                severity => severity,
             };
-            let severity = MARKED.into_iter().find(|name| *name == severity).unwrap_or_default();
             let key = LineKey { time_ns: row.get(0)?, n: row.get(1)? };
             visit(LineMark { key, span_id: span_id(row.get(2)?), severity });
         }

@@ -110,13 +110,15 @@ impl Otlp {
         }
     }
 
-    /// Writes the beginning of a group, or a part of it.
+    /// Writes the beginning of a group, or a part of it. Without its emitter, the rest of the document is not sent.
     fn begin_group(
         &mut self,
         snapshot: &Snapshot<'_>,
         origin: Option<i64>,
         out: &mut Vec<u8>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Progress> {
+        let begin = out.len();
+        let mut has_emitter = true;
         if self.offset == 0 {
             self.close_group(out);
             if self.has_group {
@@ -129,7 +131,7 @@ impl Otlp {
                 let _ = write!(window, r#"{{"{scopes}":[{{"{items}":["#);
                 return Ok(());
             };
-            snapshot.emitter(origin, |emitter| {
+            let written = snapshot.emitter(origin, |emitter| {
                 // The only error is that the window is full, which it remembers.
                 let _ = (|| -> io::Result<()> {
                     write!(window, r#"{{"resource":"#)?;
@@ -139,12 +141,17 @@ impl Otlp {
                     write!(window, r#","{items}":["#)
                 })();
             })?;
+            has_emitter = written.is_some();
             Ok(())
         })?;
+        if !has_emitter {
+            out.truncate(begin);
+            return Ok(Progress::Gone);
+        }
         if is_whole {
             (self.group, self.has_group, self.has_item) = (Some(origin), true, false);
         }
-        Ok(())
+        Ok(Progress::More)
     }
 
     /// Writes the next item, or a part of it.
@@ -240,10 +247,7 @@ impl Pieces for Otlp {
             }
             let progress = match self.next_origin(snapshot)? {
                 Some(origin) if self.group == Some(origin) => self.item(snapshot, out)?,
-                Some(origin) => {
-                    self.begin_group(snapshot, origin, out)?;
-                    Progress::More
-                }
+                Some(origin) => self.begin_group(snapshot, origin, out)?,
                 None => {
                     self.close_group(out);
                     if self.part == Part::Lines {

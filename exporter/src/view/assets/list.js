@@ -20,7 +20,7 @@ if (rows && button) {
   let lastEvent = Date.now();
   let isSilent = false;
   const waiting = new Map();
-  // The server has skipped rows, or they have arrived without a connection.
+  // The server has skipped rows, or more have arrived without a connection than a page has.
   let isIncomplete = false;
   let wasOpen = false;
 
@@ -85,35 +85,59 @@ if (rows && button) {
     lastEvent = Date.now();
     isSilent = false;
   };
-  const open = () => {
+  const close = () => {
     source?.close();
-    source = new EventSource(rows.dataset.live);
-    source.addEventListener("trace", receive);
-    source.addEventListener("line", receive);
-    source.addEventListener("skipped", () => {
+    source = null;
+  };
+  /** Adds what has arrived without a connection. */
+  const catchUp = async () => {
+    let fresh;
+    try {
+      const response = await fetch(location.href);
+      if (!response.ok) return;
+      fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#rows");
+    } catch {
+      return;
+    }
+    const found = [...((fresh?.tBodies?.[0] ?? fresh)?.children ?? [])].filter((row) => row.id);
+    // More rows than the page has are missing.
+    if (found.length && body.children.length && !found.some((row) => document.getElementById(row.id))) isIncomplete = true;
+    // The newest row is the first one.
+    for (const row of found.reverse()) receive({ data: JSON.stringify({ id: row.id, html: row.outerHTML }) });
+    show();
+  };
+  const open = () => {
+    close();
+    // A browser has six connections to a server, so a list that nobody sees has none.
+    if (document.hidden) return;
+    const events = new EventSource(rows.dataset.live);
+    source = events;
+    events.addEventListener("trace", receive);
+    events.addEventListener("line", receive);
+    events.addEventListener("skipped", () => {
       heard();
       isIncomplete = true;
       show();
     });
-    source.addEventListener("open", () => {
-      isIncomplete ||= wasOpen;
+    events.addEventListener("open", () => {
+      if (wasOpen) catchUp();
       wasOpen = true;
     });
-    source.addEventListener("alive", () => {
+    events.addEventListener("alive", () => {
       heard();
       if (waiting.size && !isInUse()) add();
       show();
     });
-    source.addEventListener("error", () => {
+    events.addEventListener("error", () => {
       isSilent = true;
       show();
       // The browser does not connect again after an error of the server.
-      if (source.readyState === EventSource.CLOSED && !isPaused) setTimeout(open, 2000);
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => events === source && open(), 2000);
     });
   };
   // The server sends an event every two seconds.
   setInterval(() => {
-    if (Date.now() - lastEvent > 4500 && !isSilent && !isPaused) {
+    if (source && Date.now() - lastEvent > 4500 && !isSilent) {
       isSilent = true;
       show();
       open();
@@ -123,16 +147,21 @@ if (rows && button) {
   button.hidden = false;
   button.addEventListener("click", () => {
     isPaused = !isPaused;
-    if (isPaused) source?.close();
+    if (isPaused) close();
     else open();
     show();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (isPaused) return;
+    lastEvent = Date.now();
+    open();
   });
   news?.addEventListener("click", () => {
     if (isIncomplete) return location.reload();
     add();
     scrollTo(0, 0);
   });
-  addEventListener("pagehide", () => source?.close());
+  addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && !isPaused && open());
   open();
 }

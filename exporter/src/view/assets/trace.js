@@ -1,28 +1,102 @@
-// The page of a trace works by links and forms. This adds details without a reload, further rows, keys, copies and local
-// times. The address always has the state that is shown.
+// The page of a trace works by links and forms. This adds details without a reload, further rows and keys. The address
+// always has the state that is shown.
 
 const MAX_COLLAPSED = 50;
 
+// The number of rows of a page of the server.
+const PAGE_ROWS = 500;
+
+// Details open this long after the last key, in milliseconds.
+const DETAILS_DELAY = 120;
+
 const path = location.pathname;
 const parameters = () => new URLSearchParams(location.search);
+const parseHtml = (text) => new DOMParser().parseFromString(text, "text/html");
 
-/** Replaces parameters of the address. A parameter without a value is removed. */
-function setParameters(changes) {
-  const query = parameters();
+/** Returns the address with other values of some parameters. The others stay as they are written. */
+function addressOf(changes) {
+  const pairs = location.search.slice(1).split("&").filter((pair) => pair && !Object.hasOwn(changes, pair.split("=")[0]));
   for (const [name, value] of Object.entries(changes)) {
-    if (value) query.set(name, value);
-    else query.delete(name);
+    // Commas separate ids.
+    if (value) pairs.push(`${name}=${encodeURIComponent(value).replaceAll("%2C", ",")}`);
   }
-  // Commas and slashes are readable.
-  const text = query.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
-  history.replaceState(null, "", text ? `?${text}` : path);
-  return query;
+  return pairs.length ? `${path}?${pairs.join("&")}` : path;
 }
 
-async function fetchText(address) {
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
-  return response.text();
+const setParameters = (changes) => history.replaceState(null, "", addressOf(changes));
+
+// === connection ===
+
+class HttpError extends Error {}
+
+// Whether the last request failed, and since when there are no events.
+let isOffline = false;
+let silentSince = null;
+
+/** Shows in words that there is no connection. */
+function showConnection() {
+  const output = document.querySelector(".connection");
+  const since = silentSince && new Date(silentSince).toLocaleTimeString("en-GB");
+  const text = since ? `No connection since ${since}` : isOffline ? "No connection" : "";
+  if (output && output.textContent !== text) output.textContent = text;
+}
+
+async function fetchText(address, signal) {
+  const response = await fetch(address, { signal });
+  if (!response.ok) throw new HttpError(`${response.status} ${response.statusText}`);
+  const text = await response.text();
+  isOffline = false;
+  showConnection();
+  return text;
+}
+
+/** Without a connection, the page stays as it is. Other errors are shown by the server. */
+function handle(error, showError) {
+  if (error.name === "AbortError") return;
+  if (error instanceof HttpError) return showError();
+  isOffline = true;
+  showConnection();
+}
+
+// === the whole page ===
+
+// Whether there are more rows than the server has sent at first.
+let hasMoreRows = false;
+
+/** Shows another state of the page, and goes to a row. */
+async function visit(address, id = new URL(address, location.href).hash.slice(1)) {
+  const { signal } = beginRequest();
+  let main;
+  try {
+    main = parseHtml(await fetchText(address, signal)).querySelector("main");
+  } catch (error) {
+    return handle(error, () => location.assign(address));
+  }
+  if (signal.aborted) return;
+  if (!main?.querySelector("#rows")) return location.assign(address);
+  history.replaceState(null, "", address);
+  showMain(main);
+  const row = id && document.getElementById(id);
+  if (row) focusRow(row);
+}
+
+/** Replaces what is shown, but not the files that the page has loaded. */
+function showMain(fresh) {
+  const main = document.querySelector("main");
+  const isContent = (node) => !(node instanceof Element && node.matches("link, script"));
+  [...main.childNodes].filter(isContent).forEach((node) => node.remove());
+  main.append(...[...fresh.childNodes].filter(isContent).map((node) => document.importNode(node, true)));
+  hasMoreRows = false;
+  begin();
+}
+
+function begin() {
+  document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
+  enhance(document);
+  showConnection();
+  // The server expands what is above the open row.
+  const collapse = document.getElementById("rows")?.dataset.collapse ?? "";
+  if (collapse !== (parameters().get("collapse") ?? "")) setParameters({ collapse });
 }
 
 // === details ===
@@ -33,28 +107,48 @@ function target(row) {
   return { span: kind === "s" ? id.join("-") : "", line: kind === "l" ? id.join("-") : "" };
 }
 
-let wanted = 0;
+// The request that decides what is shown next, and the timer of the next one.
+let request = null;
+let opening = null;
+
+/** Cancels the request before, because nobody waits for it. */
+function beginRequest() {
+  clearTimeout(opening);
+  request?.abort();
+  request = new AbortController();
+  return request;
+}
 
 async function openDetails(row) {
-  const number = ++wanted;
-  const { span, line } = target(row);
-  const query = setParameters({ span, line });
+  const { signal } = beginRequest();
+  const state = target(row);
+  const [kind, id] = state.span ? ["spans", state.span] : ["lines", state.line];
+  const showError = () => {
+    setParameters(state);
+    location.reload();
+  };
   let panel;
   try {
-    const text = await fetchText(`${path}/${span ? `spans/${span}` : `lines/${line}`}?${query}`);
-    panel = new DOMParser().parseFromString(text, "text/html").querySelector(".panel");
-  } catch {
-    panel = null;
+    const text = await fetchText(`${path}/${kind}/${id}${addressOf(state).slice(path.length)}`, signal);
+    panel = parseHtml(text).querySelector(".panel");
+  } catch (error) {
+    return handle(error, showError);
   }
-  if (number !== wanted) return;
-  // Without an answer, the link shows what the server says.
-  if (!panel) return location.reload();
+  if (signal.aborted || !row.isConnected) return;
+  if (!panel) return showError();
+  setParameters(state);
   removePanel();
   row.classList.add("open");
   opener(row).setAttribute("aria-expanded", "true");
   for (const name of row.classList) if (/^c\d$/.test(name)) panel.classList.add(name);
   row.after(panel);
   enhance(panel);
+}
+
+/** Opens the details of a row that was reached by a key, unless another key follows. */
+function openSoon(row) {
+  beginRequest();
+  opening = setTimeout(() => openDetails(row), DETAILS_DELAY);
 }
 
 function removePanel() {
@@ -66,7 +160,7 @@ function removePanel() {
 }
 
 function closeDetails() {
-  wanted++;
+  beginRequest();
   const row = document.querySelector(".row.open");
   removePanel();
   setParameters({ span: "", line: "" });
@@ -74,190 +168,6 @@ function closeDetails() {
 }
 
 const opener = (row) => row.querySelector(".text[href], .message");
-
-// === rows ===
-
-const isShown = (row) => !row.hidden;
-const allRows = () => [...document.querySelectorAll(".row[id]")];
-const shownRows = () => allRows().filter(isShown);
-const level = (row) => Number(row.getAttribute("aria-level"));
-const currentRow = () => document.activeElement?.closest(".row[id]") ?? document.querySelector(".row.open") ?? document.querySelector(".row:target");
-
-function focusRow(row) {
-  opener(row)?.focus({ preventScroll: true });
-  row.scrollIntoView({ block: "nearest" });
-}
-
-/** Goes to the next or the previous row of which this is true. Returns false if there is none. */
-function go(step, isWanted = () => true) {
-  const list = shownRows();
-  const at = list.indexOf(currentRow());
-  let next = at < 0 ? (step > 0 ? 0 : list.length - 1) : at + step;
-  while (list[next] && !isWanted(list[next])) next += step;
-  if (!list[next]) return false;
-  focusRow(list[next]);
-  if (document.querySelector(".panel")) openDetails(list[next]);
-  return true;
-}
-
-/** Returns the rows below a row. */
-function below(row) {
-  const found = [];
-  for (let next = row.nextElementSibling; next; next = next.nextElementSibling) {
-    if (!next.id) continue;
-    if (level(next) <= level(row)) break;
-    found.push(next);
-  }
-  return found;
-}
-
-function isCollapsed(row) {
-  return row.getAttribute("aria-expanded") === "false";
-}
-
-function setCollapsed(row, collapse) {
-  if (!row.hasAttribute("aria-expanded") || isCollapsed(row) === collapse) return;
-  const { span } = target(row);
-  const ids = (parameters().get("collapse") ?? "").split(",").filter((id) => id && id !== span);
-  if (collapse) ids.push(span);
-  setParameters({ collapse: ids.slice(-MAX_COLLAPSED).join(",") });
-  const inside = below(row);
-  // The server has not sent what was collapsed before.
-  if (!collapse && inside.length === 0) return location.reload();
-  row.setAttribute("aria-expanded", String(!collapse));
-  const link = row.querySelector("a.fold");
-  link.textContent = collapse ? "▸" : "▾";
-  link.title = collapse ? "Expand" : "Collapse";
-  link.setAttribute("aria-label", link.getAttribute("aria-label").replace(/^\w+/, link.title));
-  row.querySelector(".hidden-rows")?.remove();
-  if (collapse) {
-    const count = document.createElement("span");
-    count.className = "hidden-rows";
-    count.textContent = `+${inside.length}`;
-    row.querySelector(".name .text").after(count);
-  }
-  let hiddenBelow = 0;
-  for (const inner of inside) {
-    if (hiddenBelow && level(inner) <= hiddenBelow) hiddenBelow = 0;
-    inner.hidden = collapse || hiddenBelow > 0;
-    if (!hiddenBelow && isCollapsed(inner)) hiddenBelow = level(inner);
-  }
-  if (collapse && inside.some((inner) => inner.classList.contains("open"))) closeDetails();
-  focusRow(row);
-}
-
-/** Adds the rows that a link leads to. */
-async function loadMore(link) {
-  const section = link.closest(".card");
-  const isNext = link.classList.contains("next");
-  link.setAttribute("aria-busy", "true");
-  let fresh;
-  try {
-    const page = new DOMParser().parseFromString(await fetchText(link.href), "text/html");
-    fresh = page.querySelector(section.classList.contains("log") ? ".card.log" : ".card.spans");
-  } catch {
-    fresh = null;
-  }
-  if (!fresh) return location.assign(link.href);
-  const list = section.querySelector(".rows");
-  const known = new Set([...list.children].map((row) => row.id));
-  const added = [...fresh.querySelectorAll(".row[id]")].filter((row) => !known.has(row.id)).map((row) => document.importNode(row, true));
-  const first = list.querySelector(".row");
-  if (isNext) list.append(...added);
-  else first.before(...added);
-  added.forEach(enhance);
-  // What is before or after the rows that are shown now.
-  const nav = link.closest(".pages");
-  const rest = fresh.querySelector(isNext ? ".pages .next" : ".pages .previous");
-  if (rest) link.replaceWith(document.importNode(rest, true));
-  else link.remove();
-  nav.querySelector("span").textContent = `${added.length} more are shown`;
-  if (added[0]) focusRow(isNext ? added[0] : added.at(-1));
-}
-
-// === find and errors ===
-
-function goToHit(kind, step) {
-  const hits = document.querySelector(`.hits.${kind}`);
-  if (!hits) return;
-  const isHit = kind === "error" ? (row) => row.matches(".failed, .loud") : (row) => row.matches(".match");
-  if (go(step, isHit)) return;
-  // Further rows are on another page.
-  const address = step > 0 ? hits.dataset.after : hits.dataset.before;
-  if (address) location.assign(address);
-}
-
-// === copies and times ===
-
-function enhance(part) {
-  part.querySelectorAll("button.copy").forEach((button) => { button.hidden = false; });
-  showTimes(part);
-}
-
-/** Returns the text of a value, with the characters that are shown as symbols. */
-function valueText(element) {
-  const copy = element.cloneNode(true);
-  copy.querySelectorAll("summary").forEach((summary) => summary.remove());
-  copy.querySelectorAll(".ctl").forEach((symbols) => {
-    const code = (symbol) => (symbol === "\u2421" ? 0x7f : symbol.codePointAt(0) - 0x2400);
-    symbols.textContent = symbols.textContent.replaceAll(/\\u\{([0-9a-f]+)\}|[\u2400-\u2421]/g, (symbol, hex) =>
-      String.fromCodePoint(hex ? parseInt(hex, 16) : code(symbol)));
-  });
-  return copy.textContent;
-}
-
-async function copy(button) {
-  const text = button.dataset.copy ?? valueText(button.closest(".value").querySelector(".text"));
-  let done = true;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // The clipboard is for secure pages only: a page over HTTP of another machine selects the text.
-    const area = Object.assign(document.createElement("textarea"), { value: text });
-    document.body.append(area);
-    area.select();
-    done = document.execCommand("copy");
-    area.remove();
-  }
-  button.textContent = done ? "Copied" : "Not copied";
-  button.classList.add("done");
-  setTimeout(() => {
-    button.textContent = "Copy";
-    button.classList.remove("done");
-  }, 1500);
-}
-
-const ZONE = "logtracer.zone";
-
-function zone() {
-  try {
-    return localStorage.getItem(ZONE) === "local" ? "local" : "utc";
-  } catch {
-    return "utc";
-  }
-}
-
-/** Shows times in the zone that was chosen. The server has rendered UTC. */
-function showTimes(part) {
-  const isLocal = zone() === "local";
-  part.querySelectorAll("time.at").forEach((time) => {
-    const date = new Date(time.dateTime);
-    if (!isLocal || Number.isNaN(date.getTime())) {
-      time.textContent = time.dateTime;
-      return;
-    }
-    const pad = (number) => String(number).padStart(2, "0");
-    const day = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
-    const clock = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
-    const fraction = time.dateTime.match(/\.\d+/)?.[0] ?? "";
-    const minutes = -date.getTimezoneOffset();
-    const offset = `${minutes < 0 ? "-" : "+"}${pad(Math.trunc(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
-    time.textContent = `${day}T${clock}${fraction}${offset}`;
-  });
-  document.querySelectorAll("[data-zone]").forEach((button) => {
-    button.setAttribute("aria-pressed", String(button.dataset.zone === zone()));
-  });
-}
 
 // === events ===
 
@@ -292,13 +202,12 @@ document.addEventListener("click", (event) => {
   action();
 });
 
-const switchTo = (name, value, other) => {
-  const query = parameters();
-  if (query.get(name) === value) query.delete(name);
-  else query.set(name, value);
-  other.forEach((parameter) => query.delete(parameter));
-  location.search = query.toString();
+/** Sets a parameter of the address, or removes it, and others with it. */
+const switchTo = (name, value, others) => {
+  const changes = { ...Object.fromEntries(others.map((other) => [other, ""])), [name]: value };
+  visit(addressOf(changes));
 };
+const isBeside = () => parameters().has("of") || !["", "interleaved"].includes(parameters().get("lines") ?? "");
 
 const KEYS = {
   "/": () => {
@@ -314,8 +223,8 @@ const KEYS = {
   E: () => goToHit("error", -1),
   n: () => goToHit("found", 1),
   N: () => goToHit("found", -1),
-  c: () => switchTo("path", "critical", ["row"]),
-  l: () => switchTo("lines", "beside", ["row"]),
+  c: () => switchTo("path", parameters().get("path") === "critical" ? "" : "critical", ["row"]),
+  l: () => switchTo("lines", isBeside() ? "" : "beside", ["row", "of"]),
   Escape: () => document.querySelector(".panel") && closeDetails(),
   "?": () => document.querySelector(".keys").showModal(),
 };
@@ -326,8 +235,7 @@ const withRow = (action) => {
 };
 const isOpenParent = (row) => row.getAttribute("aria-expanded") === "true";
 const toParent = (row) => {
-  const list = shownRows();
-  const parent = list.slice(0, list.indexOf(row)).findLast((before) => level(before) < level(row));
+  const parent = parentOf(row);
   if (parent) focusRow(parent);
 };
 const loadNext = () => {
@@ -344,47 +252,5 @@ document.addEventListener("keydown", (event) => {
   action();
 });
 
-document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
-enhance(document);
+begin();
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: "center" });
-
-// === live ===
-
-// A trace that is open fills in. The address has the state of the page, so the fresh page is the same with more rows. It
-// takes the place of this one, unless somebody uses the rows: then a button offers it.
-
-const isInUse = () => {
-  const rows = document.querySelector(".trace");
-  const selection = getSelection();
-  return rows.matches(":hover") || rows.contains(document.activeElement) || document.querySelector("dialog[open]") ||
-    document.activeElement?.matches("input") || (selection && !selection.isCollapsed);
-};
-
-async function fillIn() {
-  let fresh;
-  try {
-    fresh = new DOMParser().parseFromString(await fetchText(location.href), "text/html").querySelector("main");
-  } catch {
-    return;
-  }
-  const main = document.querySelector("main");
-  if (!fresh || fresh.textContent === main.textContent) return;
-  if (isInUse()) {
-    if (document.querySelector(".filled")) return;
-    const button = Object.assign(document.createElement("button"), { className: "filled button", type: "button", textContent: "New rows have arrived" });
-    button.addEventListener("click", () => location.reload());
-    main.querySelector(".bar h1").after(button);
-    return;
-  }
-  main.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
-  document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
-  enhance(document);
-}
-
-const changes = new EventSource(`/live?trace=${path.split("/")[2]}`);
-let filling = null;
-changes.addEventListener("trace", () => {
-  clearTimeout(filling);
-  filling = setTimeout(fillIn, 300);
-});
-addEventListener("pagehide", () => changes.close());

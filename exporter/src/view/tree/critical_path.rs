@@ -12,11 +12,11 @@ pub(in crate::view) struct Segment {
 }
 
 impl Tree {
-    /// Returns the critical path of a span, sorted by span. There are at most two segments for each span.
+    /// Returns the critical path of a span, sorted by span. There are at most twice as many segments as spans.
     ///
     /// From the end of a span back to its start: the path goes through the child that ends last, then through the one that
     /// ends last before that child starts, and so on. Between them it is in the span itself. What a child does before its
-    /// parent starts or after it ends does not count.
+    /// parent starts or after it ends does not count, and neither does a child with an implausible time.
     pub(in crate::view) fn critical_path(&self, root: usize) -> Vec<Segment> {
         let mut path = Vec::new();
         let Some(node) = self.spans.get(root) else { return path };
@@ -25,7 +25,8 @@ impl Tree {
         while let Some((span, start, end)) = stack.pop() {
             children.clear();
             children.extend(self.children(Some(span)).filter_map(|child| {
-                let node = self.spans.get(child)?;
+                let parent = self.spans.get(span)?;
+                let node = self.spans.get(child).filter(|child| Self::counts(parent, child))?;
                 let (start, end) = (node.start.max(start), node.end.min(end));
                 (start < end).then_some((end, start, child))
             }));

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::search::Search;
-use super::{LineNode, MAX_LINES, MAX_SPANS, Node, Tree};
+use super::{LineNode, MAX_LINES, MAX_SPANS, Node, Role, Tree};
 use crate::store::{Snapshot, TraceSeq};
 
 /// Further services have no filter and no clock of their own.
@@ -19,24 +19,31 @@ pub(in crate::view) struct Loaded {
     pub(in crate::view) services: Vec<Arc<str>>,
 }
 
-/// Reads a tree, and marks what a search finds.
+/// Reads a tree, and marks what a search finds. `now` is in nanoseconds since 1970.
 pub(in crate::view) fn load(
     snapshot: &Snapshot<'_>,
     trace: TraceSeq,
     search: Option<&Search>,
+    now: u64,
 ) -> rusqlite::Result<Loaded> {
     let mut services = Services::default();
     let mut spans = Vec::new();
     snapshot.each_span(trace, MAX_SPANS, |id, origin, span| {
         let (start, end) = (nanos(span.start_time_unix_nano), nanos(span.end_time_unix_nano));
         let service = services.of_origin(snapshot, origin)?;
-        let kind = SpanKind::try_from(span.kind).unwrap_or_default();
-        spans.push(Node {
+        let role = match SpanKind::try_from(span.kind).unwrap_or_default() {
+            SpanKind::Server => Role::Server,
+            SpanKind::Producer => Role::Producer,
+            SpanKind::Consumer => Role::Consumer,
+            SpanKind::Unspecified | SpanKind::Internal | SpanKind::Client => Role::Other,
+        };
+        let node = Node {
             is_failed: span.status() == StatusCode::Error,
-            is_entry: matches!(kind, SpanKind::Server | SpanKind::Consumer),
+            role,
             is_match: search.is_some_and(|search| search.finds_span(id, span, services.name(service))),
             ..Node::new(id, span.parent_span_id, start, end, service)
-        });
+        };
+        spans.push(node.checked(now));
         Ok(())
     })?;
     let mut lines = Vec::new();

@@ -11,8 +11,11 @@
 //! each, of at most [`MAX_SPANS`] spans and [`MAX_LINES`] lines. It lives while a page is opened, on one of the two
 //! threads that render; the page keeps its window of rows.
 
+mod arrange;
 mod critical_path;
+mod links;
 mod load;
+mod plausible;
 mod rows;
 mod search;
 mod self_time;
@@ -21,8 +24,8 @@ mod skew;
 mod tests;
 
 use logtracer_core::SpanId;
+use logtracer_core::line::Severity;
 
-use crate::otlp::shared_span::server_span_id;
 use crate::store::LineKey;
 pub(super) use critical_path::Segment;
 pub(super) use load::{Loaded, load};
@@ -52,8 +55,10 @@ pub(super) struct Node {
     /// The index of the service.
     pub(super) service: u16,
     pub(super) is_failed: bool,
-    /// The kind is server or consumer.
-    pub(super) is_entry: bool,
+    pub(super) role: Role,
+    /// The times are those that a clock of today can show.
+    pub(super) is_plausible: bool,
+    pub(super) has_wrong_start: bool,
     /// The parents of the span form a circle, and it is drawn as the root of them.
     pub(super) is_in_circle: bool,
     /// The span has the text that is searched for.
@@ -76,7 +81,9 @@ impl Node {
             parent: NONE,
             service,
             is_failed: false,
-            is_entry: false,
+            role: Role::Other,
+            is_plausible: true,
+            has_wrong_start: false,
             is_in_circle: false,
             is_match: false,
         }
@@ -89,6 +96,22 @@ impl Node {
     /// Returns the parent if it has no row above: it is not stored, or is part of a circle.
     pub(super) fn missing_parent(&self) -> Option<SpanId> {
         self.parent_id.filter(|_| self.parent == NONE)
+    }
+}
+
+/// The kind of a span, as far as the tree depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Server,
+    Producer,
+    Consumer,
+    Other,
+}
+
+impl Role {
+    /// Returns whether a span with this role can be called from outside.
+    pub(super) fn is_entry(self) -> bool {
+        matches!(self, Self::Server | Self::Consumer)
     }
 }
 
@@ -119,11 +142,10 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// Returns the level of a severity of Cloud Logging, or of a name that means the same.
-    pub(super) fn of(severity: &str) -> Self {
+    pub(super) fn of(severity: Severity) -> Self {
         match severity {
-            "ERROR" | "CRITICAL" | "ALERT" | "EMERGENCY" => Self::Error,
-            "WARNING" | "WARN" => Self::Warning,
+            Severity::Error | Severity::Critical | Severity::Alert | Severity::Emergency => Self::Error,
+            Severity::Warning => Self::Warning,
             _ => Self::Plain,
         }
     }
@@ -206,8 +228,9 @@ impl Tree {
         })
     }
 
-    /// Moves the times of services by these offsets, and those of the lines of their spans.
-    pub(super) fn shift(&mut self, offsets: &[i64]) {
+    /// Moves the times of services by these offsets, and those of the lines of their spans. `now` is in nanoseconds since
+    /// 1970.
+    pub(super) fn shift(&mut self, offsets: &[i64], now: u64) {
         let offset = |span: &Node| offsets.get(usize::from(span.service)).copied().unwrap_or(0);
         for line in &mut self.lines {
             let span = self.spans.get(line.span as usize).filter(|_| line.span != NONE);
@@ -217,132 +240,9 @@ impl Tree {
             let by = offset(span);
             span.start = span.start.saturating_add(by);
             span.end = span.end.saturating_add(by);
+            *span = span.checked(now);
         }
         self.arrange();
-    }
-
-    /// If client and server of a call share an id (Zipkin, Envoy), the parent is the server's half for what the server
-    /// calls, in whatever order the spans have arrived.
-    fn find_parents(&mut self) {
-        for index in 0..self.spans.len() {
-            let Some(span) = self.spans.get(index).copied() else { continue };
-            let Some(named) = span.parent_id else { continue };
-            let server = server_span_id(named);
-            let mut parent = named;
-            if span.id != server
-                && span.id != named
-                && let Some(half) = self.index(server).and_then(|index| self.spans.get(index))
-            {
-                let client = self.index(named).and_then(|index| self.spans.get(index));
-                let is_of_client = client.is_some_and(|client| client.service == span.service);
-                if half.service == span.service || !is_of_client {
-                    parent = server;
-                }
-            }
-            let found = self.index(parent).map_or(NONE, packed);
-            if let Some(span) = self.spans.get_mut(index) {
-                (span.parent_id, span.parent) = (Some(parent), found);
-            }
-        }
-    }
-
-    /// Makes the earliest span of each circle of parents a root.
-    fn break_circles(&mut self) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Seen {
-            No,
-            OnThisWay,
-            Yes,
-        }
-        let mut seen = vec![Seen::No; self.spans.len()];
-        for first in 0..self.spans.len() {
-            let mut at = Some(first);
-            while let Some(index) = at
-                && let Some(state) = seen.get_mut(index)
-                && *state != Seen::Yes
-            {
-                if *state == Seen::OnThisWay {
-                    self.break_circle(index);
-                    break;
-                }
-                *state = Seen::OnThisWay;
-                at = self.parent(index);
-            }
-            let mut at = Some(first);
-            while let Some(index) = at
-                && let Some(state) = seen.get_mut(index)
-                && *state != Seen::Yes
-            {
-                *state = Seen::Yes;
-                at = self.parent(index);
-            }
-        }
-    }
-
-    fn break_circle(&mut self, member: usize) {
-        let (mut earliest, mut at) = (member, self.parent(member));
-        let key = |tree: &Self, index: usize| tree.spans.get(index).map(|span| (span.start, span.id.get()));
-        while let Some(index) = at
-            && index != member
-        {
-            if key(self, index) < key(self, earliest) {
-                earliest = index;
-            }
-            at = self.parent(index);
-        }
-        if let Some(span) = self.spans.get_mut(earliest) {
-            (span.parent, span.is_in_circle) = (NONE, true);
-        }
-    }
-
-    /// Sorts spans and lines by time into the lists of what is below each span.
-    fn arrange(&mut self) {
-        let roots = self.spans.len();
-        let list = |parent: u32| if parent == NONE { roots } else { parent as usize };
-        let mut order: Vec<u32> = (0..packed(roots)).collect();
-        let time = |index: &u32| self.spans.get(*index as usize).map(|span| (span.start, span.id.get()));
-        order.sort_unstable_by_key(time);
-        self.lines.sort_by_key(|line| line.time);
-        // The number of entries of each list, and then where the next entry of each list goes.
-        let mut next = vec![0_u32; roots + 2];
-        let all = self.spans.iter().map(|span| span.parent).chain(self.lines.iter().map(|line| line.span));
-        for parent in all {
-            if let Some(count) = next.get_mut(list(parent) + 1) {
-                *count += 1;
-            }
-        }
-        for index in 1..next.len() {
-            let before = next.get(index - 1).copied().unwrap_or(0);
-            if let Some(count) = next.get_mut(index) {
-                *count += before;
-            }
-        }
-        self.begins = next.clone();
-        self.below = vec![Packed::default(); self.spans.len() + self.lines.len()];
-        let mut lines = (0..packed(self.lines.len())).peekable();
-        let mut put = |parent: u32, entry: Packed| {
-            if let Some(at) = next.get_mut(list(parent)) {
-                if let Some(place) = self.below.get_mut(*at as usize) {
-                    *place = entry;
-                }
-                *at += 1;
-            }
-        };
-        for index in order {
-            let Some(span) = self.spans.get(index as usize) else { continue };
-            while let Some(line) = lines
-                .next_if(|line| self.lines.get(*line as usize).is_some_and(|line| line.time < span.start))
-            {
-                put(
-                    self.lines.get(line as usize).map_or(NONE, |line| line.span),
-                    Packed(line | Packed::LINE),
-                );
-            }
-            put(span.parent, Packed(index));
-        }
-        for line in lines {
-            put(self.lines.get(line as usize).map_or(NONE, |line| line.span), Packed(line | Packed::LINE));
-        }
     }
 }
 

@@ -61,21 +61,10 @@ impl Tree {
         rows
     }
 
-    /// Returns the number of spans and lines below a span.
-    pub(in crate::view) fn count_below(&self, span: usize) -> (u64, u64) {
-        let (mut spans, mut lines) = (0, 0);
-        let mut stack: Vec<usize> = vec![span];
-        while let Some(span) = stack.pop() {
-            for entry in self.below(Some(span)) {
-                match entry {
-                    Entry::Span(child) => {
-                        spans += 1;
-                        stack.push(child);
-                    }
-                    Entry::Line(_) => lines += 1,
-                }
-            }
-        }
-        (spans, lines)
+    /// Returns the rows that a filter shows below a span that is shown, if nothing is collapsed.
+    pub(in crate::view) fn rows_below(&self, span: usize, filter: &Filter<'_>) -> Vec<Placed> {
+        let mut rows = self.rows(&Filter { subtree: Some(span), collapsed: &[], ..*filter });
+        rows.retain(|row| row.entry != Entry::Span(span));
+        rows
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Tree;
+use super::{Role, Tree};
 
 /// A smaller difference can be the time in which a response is flushed.
 const MIN_SKEW_NANOS: u64 = 100_000;
@@ -19,6 +19,10 @@ impl Tree {
         for (index, span) in self.spans.iter().enumerate() {
             let caller = self.parent(index).and_then(|parent| self.spans.get(parent));
             let Some(caller) = caller.filter(|caller| caller.service != span.service) else { continue };
+            // A message is consumed after it was produced, so that says nothing of the clocks.
+            if span.role == Role::Consumer || caller.role == Role::Producer {
+                continue;
+            }
             let known = usize::from(span.service) < services && usize::from(caller.service) < services;
             // The durations decide, so the offset between the clocks is added later.
             if known {
@@ -46,9 +50,7 @@ impl Tree {
             let end = calls.partition_point(|call| call.0 <= caller);
             let of_caller = calls.get(begin..end).unwrap_or_default();
             for of_service in of_caller.chunk_by(|one, other| one.1 == other.1) {
-                let Some((_, service, median)) = of_service.get(of_service.len() / 2).copied() else {
-                    continue;
-                };
+                let Some((service, median)) = median(of_service) else { continue };
                 if let Some(offset) = offsets.get_mut(usize::from(service)).filter(|offset| offset.is_none())
                 {
                     let is_skew = median.unsigned_abs() >= MIN_SKEW_NANOS;
@@ -59,6 +61,14 @@ impl Tree {
         }
         offsets.into_iter().map(Option::unwrap_or_default).collect()
     }
+}
+
+/// Returns the service of these sorted calls to it, and the median of how far they have to be moved. Of two values in the
+/// middle, it is the one nearer to 0.
+fn median(calls: &[(u16, u16, i64)]) -> Option<(u16, i64)> {
+    let middle = calls.get((calls.len().checked_sub(1)?) / 2..=calls.len() / 2)?;
+    let (_, service, median) = middle.iter().copied().min_by_key(|(_, _, shift)| shift.unsigned_abs())?;
+    Some((service, median))
 }
 
 /// Returns how far a call has to be moved to be within its caller. Both are (start, end).

@@ -2,6 +2,7 @@
 
 use super::skew::needed_shift;
 use super::*;
+use crate::otlp::shared_span::server_span_id;
 
 /// A span: id, parent, start, end, and the number of the service.
 type Span = (u64, u64, i64, i64, u16);
@@ -74,7 +75,7 @@ fn deep_traces_do_not_overflow() {
     let tree = tree(&spans);
     assert_eq!(tree.rows(&ALL).last().map(|row| row.depth), Some(99_999));
     assert_eq!(tree.critical_path(0).len(), 100_000);
-    assert_eq!(tree.count_below(0), (99_999, 0));
+    assert_eq!(tree.rows_below(0, &ALL).len(), 99_999);
     assert!(size_of::<Node>() <= 48 && size_of::<LineNode>() <= 32);
 }
 
@@ -94,7 +95,16 @@ fn lines_are_among_the_children_by_time() {
     ] {
         assert_eq!(shown(&tree, &filter), expected);
     }
-    assert_eq!(tree.count_below(0), (2, 3));
+    // What is collapsed is counted as the filter shows it.
+    let of_service = |span: usize| tree.spans[span].service == 0;
+    for (filter, expected) in [
+        (ALL, 5),
+        (Filter { collapsed: &[0, 1], ..ALL }, 5),
+        (Filter { has_lines: false, ..ALL }, 2),
+        (Filter { is_shown: Some(&of_service), ..ALL }, 3),
+    ] {
+        assert_eq!(tree.rows_below(0, &filter).len(), expected);
+    }
 }
 
 #[test]
@@ -151,6 +161,36 @@ fn the_critical_path_goes_through_the_child_that_ends_last() {
 }
 
 #[test]
+fn an_implausible_span_takes_neither_the_critical_path_nor_self_time() {
+    const NOW: i64 = 1_700_000_000_000_000_000;
+    for (children, path, self_time) in [
+        (&[(NOW, i64::MAX), (NOW + 10, NOW + 40)][..], &[(1, 0, 10), (1, 40, 100), (3, 10, 40)][..], 70),
+        (&[(5, NOW + 50), (NOW + 10, NOW + 40)], &[(1, 0, 10), (1, 40, 100), (3, 10, 40)], 70),
+    ] {
+        let mut nodes = vec![Node::new(SpanId::new(1).unwrap(), None, NOW, NOW + 100, 0)];
+        nodes.extend(
+            (2..).zip(children).map(|(id, (start, end))| {
+                Node::new(SpanId::new(id).unwrap(), SpanId::new(1), *start, *end, 0)
+            }),
+        );
+        let nodes = nodes.into_iter().map(|node| node.checked(NOW.unsigned_abs())).collect();
+        let tree = Tree::new(nodes, Vec::new());
+        let got: Vec<_> = tree
+            .critical_path(0)
+            .iter()
+            .map(|part| (tree.spans[part.span].id.get(), part.start - NOW, part.end - NOW))
+            .collect();
+        assert_eq!((&*got, tree.self_time(0)), (path, self_time), "{children:?}");
+    }
+    // Spans with the same wrong clock are compared with each other.
+    let node = |id, parent, start, end| {
+        Node::new(SpanId::new(id).unwrap(), SpanId::new(parent), start, end, 0).checked(NOW.unsigned_abs())
+    };
+    let tree = Tree::new(vec![node(1, 0, 0, 100), node(2, 1, 10, 90)], Vec::new());
+    assert_eq!((tree.critical_path(0).len(), tree.self_time(0)), (3, 20));
+}
+
+#[test]
 fn a_call_outside_of_its_caller_is_moved_into_it() {
     for (caller, call, expected) in [
         ((0, 100), (10, 90), 0),
@@ -180,6 +220,9 @@ fn clocks_are_compared_with_those_of_the_callers() {
             &[(1, 0, 0, 10 * S, 0), (2, 1, S, 2 * S, 1), (3, 1, 2 * S, 3 * S, 1), (4, 1, 9 * S, 12 * S, 1)],
             &[0, 0, 0],
         ),
+        // Of two calls, the one with the smaller difference.
+        (&[(1, 0, 0, 10 * S, 0), (2, 1, S, 2 * S, 1), (3, 1, 9 * S, 12 * S, 1)], &[0, 0, 0]),
+        (&[(1, 0, 0, 10 * S, 0), (2, 1, -4 * S, -3 * S, 1), (3, 1, S, 2 * S, 1)], &[0, 0, 0]),
         // Less than what a response takes to be flushed.
         (&[(1, 0, 0, S, 0), (2, 1, 10, S + 50_000, 1)], &[0, 0, 0]),
         (&[(2, 9, 0, S, 1), (1, 0, 0, S, 0)], &[0, 0, 0]),
@@ -189,9 +232,28 @@ fn clocks_are_compared_with_those_of_the_callers() {
 }
 
 #[test]
+fn messages_say_nothing_of_clocks() {
+    const S: i64 = 1_000_000_000;
+    let node = |id: u64, parent: u64, start: i64, service: u16, role: Role| Node {
+        role,
+        ..Node::new(SpanId::new(id).unwrap(), SpanId::new(parent), start, start + S, service)
+    };
+    for (caller, call, expected) in [
+        (Role::Producer, Role::Consumer, 0),
+        (Role::Other, Role::Consumer, 0),
+        (Role::Producer, Role::Other, 0),
+        (Role::Other, Role::Server, -60 * S),
+    ] {
+        let nodes = vec![node(1, 0, 0, 0, caller), node(2, 1, 60 * S, 1, call)];
+        let offsets = Tree::new(nodes, Vec::new()).clock_offsets(2);
+        assert_eq!(offsets, [0, expected], "{caller:?} {call:?}");
+    }
+}
+
+#[test]
 fn aligned_spans_take_their_lines_along() {
     let mut tree = tree_with_lines(&[(1, 0, 0, 10, 0), (2, 1, 50, 55, 1)], &[(52, 2), (3, 1)]);
-    tree.shift(&[0, -48]);
+    tree.shift(&[0, -48], 0);
     assert_eq!(shown(&tree, &ALL), [(1, 0), (2, 1), (-4, 2), (-3, 1)]);
     assert_eq!((tree.spans[1].start, tree.spans[1].end), (2, 7));
 }

@@ -3,49 +3,34 @@
 use crate::view::format::duration;
 use crate::view::tree::{Entry, Node, Placed, Tree};
 
-/// The start of the year 2000. Earlier times are those of a clock that was never set.
-const EARLIEST: i64 = 946_684_800_000_000_000;
-
-/// A time is plausible if it is no later than a day from now.
-const DAY: i64 = 86_400_000_000_000;
-
-/// Returns false for a span with a time that no clock of today can show.
-pub(super) fn is_plausible(span: &Node, now: u64) -> bool {
-    let latest = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(DAY);
-    let plausible = EARLIEST..=latest;
-    plausible.contains(&span.start) && plausible.contains(&span.end)
-}
-
-/// Returns when a trace begins: the start of the earliest span with a plausible time, or else of the earliest span or line.
-pub(super) fn trace_start(tree: &Tree, now: u64) -> u64 {
-    let plausible = tree.spans.iter().filter(|span| is_plausible(span, now)).map(|span| span.start).min();
-    let any =
-        || tree.spans.iter().map(|span| span.start).chain(tree.lines.first().map(|line| line.time)).min();
-    plausible.or_else(any).unwrap_or(0).max(0).cast_unsigned()
-}
-
 /// The times at the left and the right end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Axis {
     pub(super) start: i64,
     pub(super) end: i64,
-    now: u64,
 }
 
 impl Axis {
     /// Returns the axis of these rows.
-    pub(super) fn of(tree: &Tree, rows: &[Placed], now: u64) -> Self {
-        let mut axis = Self { start: i64::MAX, end: i64::MIN, now };
-        let spans = || {
-            rows.iter().filter_map(|row| match row.entry {
-                Entry::Span(span) => tree.spans.get(span),
-                Entry::Line(_) => None,
-            })
-        };
-        let all = axis;
-        spans().filter(|span| all.is_plausible(span)).for_each(|span| axis.add(span.start, span.end));
+    pub(super) fn of(tree: &Tree, rows: &[Placed]) -> Self {
+        let spans = rows.iter().filter_map(|row| match row.entry {
+            Entry::Span(span) => tree.spans.get(span),
+            Entry::Line(_) => None,
+        });
+        Self::of_spans(tree, spans)
+    }
+
+    /// Returns the axis of the whole trace.
+    pub(super) fn of_all(tree: &Tree) -> Self {
+        Self::of_spans(tree, tree.spans.iter())
+    }
+
+    fn of_spans<'a>(tree: &Tree, spans: impl Iterator<Item = &'a Node> + Clone) -> Self {
+        let mut axis = Self { start: i64::MAX, end: i64::MIN };
+        let plausible = spans.clone().filter(|span| span.is_plausible);
+        plausible.for_each(|span| axis.add(span.start, span.end));
         if axis.is_empty() {
-            spans().for_each(|span| axis.add(span.start, span.end));
+            spans.for_each(|span| axis.add(span.start, span.end));
         }
         if axis.is_empty() {
             tree.lines.iter().for_each(|line| axis.add(line.time, line.time));
@@ -63,10 +48,6 @@ impl Axis {
 
     const fn is_empty(&self) -> bool {
         self.start > self.end
-    }
-
-    pub(super) fn is_plausible(&self, span: &Node) -> bool {
-        is_plausible(span, self.now)
     }
 
     pub(super) fn duration(&self) -> u64 {
@@ -95,6 +76,7 @@ mod tests {
     #[test]
     fn times_that_are_not_plausible_do_not_count() {
         const NOW: i64 = 1_700_000_000_000_000_000;
+        const DAY: i64 = 86_400_000_000_000;
         for (spans, expected) in [
             (&[(NOW, NOW + 5), (NOW - 3, NOW)][..], (NOW - 3, NOW + 5)),
             (&[(NOW, NOW + 5), (1000, 2000)], (NOW, NOW + 5)),
@@ -104,13 +86,14 @@ mod tests {
             (&[], (0, 0)),
         ] {
             let node = |((start, end), id): (&(i64, i64), u64)| {
-                Node::new(SpanId::new(id).unwrap(), None, *start, *end, 0)
+                Node::new(SpanId::new(id).unwrap(), None, *start, *end, 0).checked(NOW.unsigned_abs())
             };
             let tree = Tree::new(spans.iter().zip(1..).map(node).collect(), Vec::new());
-            let axis = Axis::of(&tree, &tree.rows(&Filter::default()), NOW.unsigned_abs());
+            let axis = Axis::of(&tree, &tree.rows(&Filter::default()));
             assert_eq!((axis.start, axis.end), expected, "{spans:?}");
+            assert_eq!(Axis::of_all(&tree), axis, "{spans:?}");
         }
-        let axis = Axis { start: NOW, end: NOW + 2_000_000, now: NOW.unsigned_abs() };
+        let axis = Axis { start: NOW, end: NOW + 2_000_000 };
         assert_eq!(
             (axis.offset(NOW + 1_000_000), axis.offset(NOW - 1)),
             ("+1.00 ms".to_owned(), "−1 ns".to_owned())

@@ -3,7 +3,8 @@
 use logtracer_core::{SpanId, TraceId};
 use maud::{Markup, PreEscaped, html};
 
-use super::state::State;
+use super::line_rows::service_title;
+use super::state::{Lines, State};
 use super::value::{Filter, Value, copy};
 use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
 use crate::store::{EmitterRow, Snapshot};
@@ -75,7 +76,7 @@ impl Detail<'_> {
             @if is_cut { p.notice { "Only a part of this span is shown. " a href=(json) { "The whole span as JSON" } "." } }
             @if !status.0.is_empty() { p.status { (status) } }
             dl.facts {
-                div { dt { "Service" } dd.clip title=(service) { a href=(Filter::Service.href("", &service)) { bdi { (visible::line(&service, 2048)) } } } }
+                div { dt { "Service" } dd.clip title=(service_title(&service)) { a href=[Filter::Service.link("", &service)] { bdi { (visible::line(&service, 2048)) } } } }
                 div { dt { "Kind" } dd { (api::kind(span)) } }
                 div { dt { "Start" } dd { (time(start)) " " span.muted { (offset(start, self.trace_start)) } } }
                 div { dt { "Duration" } dd { @if end < start { "ends before it starts" } @else { (duration(span.duration_nano())) } } }
@@ -96,7 +97,7 @@ impl Detail<'_> {
             }
             p.actions {
                 @if self.lines > 0 {
-                    a.button href={ (self.state.with(|state| { state.of = Some(self.span_id); state.line = None; state.first_line = 0; })) "#log" } { "Lines of this span (" (self.lines) ")" }
+                    a.button href={ (self.state.with(|state| { state.lines = Lines::Beside; state.of = Some(self.span_id); (state.line, state.row, state.first_line) = (None, None, 0); })) "#log" } { "Lines of this span (" (self.lines) ")" }
                 }
                 a.button href=(self.state.with(|state| { state.subtree = Some(self.span_id); state.row = None; })) { "Only this subtree" }
                 a.button href=(json) { "JSON" }

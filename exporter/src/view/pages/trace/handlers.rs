@@ -116,14 +116,14 @@ fn span_panel(
     state: &State,
 ) -> rusqlite::Result<Option<Markup>> {
     let Some((seq, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
-    let loaded = tree::load(snapshot, seq, None)?;
+    let loaded = tree::load(snapshot, seq, None, clock::unix_nanos())?;
     let tree = &loaded.tree;
     let found = tree.index(span_id).and_then(|index| Some((index, tree.spans.get(index)?)));
     let Some((index, node)) = found else { return Ok(None) };
     let offsets = tree.clock_offsets(loaded.services.len());
     let detail = Detail {
         trace_id,
-        trace_start: super::axis::trace_start(tree, clock::unix_nanos()),
+        trace_start: tree.start(),
         span_id,
         parent: node.parent_id,
         has_parent: node.missing_parent().is_none(),

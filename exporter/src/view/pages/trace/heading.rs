@@ -17,6 +17,9 @@ use crate::view::visible::{self, Breaks};
 /// The services that the heading names. Further ones are counted.
 const MAX_SERVICES: usize = 30;
 
+/// The size of a method, a route or a status. A longer one is no filter of the list.
+const MAX_FACT_BYTES: usize = 1100;
+
 /// What the heading shows of the root, or of the first line of a trace without spans.
 #[derive(Debug, Default)]
 pub(super) struct Root {
@@ -44,7 +47,7 @@ impl Root {
                     "http.response.status_code" => &mut root.status,
                     _ => continue,
                 };
-                *field = Some(value.text_within(200).0);
+                *field = Some(value.text_within(MAX_FACT_BYTES).0);
             }
             snapshot.emitter(row.origin, |emitter| {
                 root.service = Some(emitter.service_name().into_owned());
@@ -65,13 +68,19 @@ impl TracePage {
         let (trace, opened, root) = (&self.opened.summary, &self.opened, &self.root);
         let id = trace.trace_id.to_string();
         let root_duration = opened.root.as_ref().map(Node::duration);
-        let extent = opened.axis.duration();
+        let extent = opened.extent;
         let path = format!("/api/traces/{id}");
         let service_names = &trace.service_names;
         html! {
             div.bar {
                 @match &root.status {
-                    Some(status) => { a.badge.bad[root.is_failed].good[!root.is_failed] href=(Filter::Status.href("", status)) title="Traces with this status" { (visible::line(status, 60)) } }
+                    Some(status) => {
+                        @let class = if root.is_failed { "badge bad" } else { "badge good" };
+                        @match Filter::Status.link("", status) {
+                            Some(href) => { a class=(class) href=(href) title="Traces with this status" { (visible::line(status, 60)) } }
+                            None => { span class=(class) { (visible::line(status, 60)) } }
+                        }
+                    }
                     None => { @if root.is_failed { span.badge.bad { "error" } } @else if trace.span_count == 0 { span.badge { "log lines only" } } }
                 }
                 h1 { bdi { @if self.title().is_empty() { "Unnamed trace" } @else { (visible::line(self.title(), 1200)) } } }
@@ -83,8 +92,8 @@ impl TracePage {
             }
             dl.facts.of-trace {
                 @if let Some(service) = &root.service { div { dt { "Service" } dd { (self.service(service)) } } }
-                @if let Some(method) = &root.method { div { dt { "Method" } dd { a href=(Filter::Attribute.href("http.request.method", method)) { (visible::line(method, 200)) } } } }
-                @if let Some(route) = &root.route { div { dt { "Route" } dd { a href=(Filter::Route.href("", route)) { bdi { (visible::line(route, 800)) } } } } }
+                @if let Some(method) = &root.method { div { dt { "Method" } dd { a href=[Filter::Attribute.link("http.request.method", method)] { (visible::line(method, 200)) } } } }
+                @if let Some(route) = &root.route { div { dt { "Route" } dd { a href=[Filter::Route.link("", route)] { bdi { (visible::line(route, 800)) } } } } }
                 @if let Some(root_duration) = root_duration {
                     div { dt { "Duration" } dd { (duration(root_duration)) } }
                     @if extent.abs_diff(root_duration) > root_duration / 100 { div title="From the start of the earliest span to the end of the last one" { dt { "Extent" } dd { (duration(extent)) } } }
@@ -92,12 +101,12 @@ impl TracePage {
                 div { dt { "Spans" } dd { (trace.span_count) } }
                 div { dt { "Errors" } dd {
                     @match opened.errors.next.or(opened.errors.previous) {
-                        Some(first) => { a.bad href=(target(&self.state, first)) { (opened.errors.total) } }
-                        None => { (trace.error_count) }
+                        Some(first) => { a.bad href=(target(&self.state, first)) { (opened.error_count) } }
+                        None => { (opened.error_count) }
                     }
                 } }
                 div { dt { "Lines" } dd { (trace.log_count) } }
-                div { dt { "Started" } dd { (time(opened.axis.start.max(0).cast_unsigned())) } }
+                div { dt { "Started" } dd { (time(opened.trace_start)) } }
                 div { dt { "Trace id" } dd.mono { (id) (copy("trace id", Some(&id))) } }
                 @if !service_names.is_empty() {
                     div.wide { dt { "Services" } dd.services {
@@ -125,16 +134,20 @@ impl TracePage {
                 p.scope { "Only the subtree of " span.mono { (subtree) } @if opened.subtree.is_none() { ", which is not stored" } ". " a href=(state.with(|state| { state.subtree = None; state.row = None; })) { "The whole trace" } }
             }
             @if opened.implausible > 0 {
-                p.scope { (count(opened.implausible, "span")) " with a time that cannot be right: the axis is that of the others." }
+                p.scope { (count(opened.implausible, "span")) " with a time that cannot be right" @if opened.has_plausible { ": the axis is that of the others" } "." }
             }
             @if trace.span_count > max_spans {
-                p.notice { "The tree has the earliest " (max_spans) " of " (trace.span_count) " spans. The downloads have all of them." }
+                p.notice { "The tree has the earliest " (max_spans) " of " (trace.span_count) " spans. The OTLP download has all of them." }
             }
             @if trace.log_count > max_lines {
-                p.notice { "The earliest " (max_lines) " of " (trace.log_count) " lines are shown. The downloads have all of them." }
+                p.notice { "The earliest " (max_lines) " of " (trace.log_count) " lines are shown. The OTLP download has all of them." }
             }
-            @if let Some(span) = state.span.filter(|_| !self.has_open_span) {
-                p.notice { "The span " span.mono { (span) } " is not in this list: it is hidden, or is not stored." }
+            @if !self.has_open_row {
+                @match (state.span, state.line) {
+                    (Some(span), _) => { p.notice { "The span " span.mono { (span) } " is not in this list: it is hidden, or is not stored." } }
+                    (None, Some(line)) => { p.notice { "The line " span.mono { (line) } " is not in this list: it is hidden, or is not stored." } }
+                    (None, None) => {}
+                }
             }
         }
     }

@@ -28,13 +28,15 @@ pub(super) struct Hits {
 }
 
 impl Hits {
-    /// Finds the hits in the rows of a trace. Without a current row, the next one is the first one of the page.
+    /// Finds the hits in the rows of a trace. Without a current row, the next one is the first one of the page. The lines
+    /// beside the spans are after all rows, and the page has those up to the end of `lines`.
     pub(super) fn find(
         rows: impl Iterator<Item = Entry>,
         is_hit: &dyn Fn(Entry) -> bool,
         target: impl Fn(Entry) -> Option<Target>,
         current: Option<usize>,
         page: Range<usize>,
+        lines: Range<usize>,
     ) -> Self {
         let mut hits = Self::default();
         for (row, entry) in rows.enumerate().filter(|(_, entry)| is_hit(*entry)) {
@@ -52,7 +54,7 @@ impl Hits {
             if row < page.start {
                 hits.before_page = target(entry);
             }
-            if row >= page.end && hits.after_page.is_none() {
+            if row >= page.end && !lines.contains(&row) && hits.after_page.is_none() {
                 hits.after_page = target(entry);
             }
         }
@@ -75,15 +77,19 @@ mod tests {
             _ => 0,
         };
         // Rows 2, 5 and 8 of ten are hits.
-        for (current, page, expected) in [
-            (None, 0..10, (3, None, 0, 2, 0, 0)),
-            (Some(2), 0..10, (3, Some(1), 0, 5, 0, 0)),
-            (Some(3), 0..10, (3, None, 2, 5, 0, 0)),
-            (Some(8), 0..10, (3, Some(3), 5, 0, 0, 0)),
-            (None, 4..7, (3, None, 2, 5, 2, 8)),
+        for (current, page, lines, expected) in [
+            (None, 0..10, 10..10, (3, None, 0, 2, 0, 0)),
+            (Some(2), 0..10, 10..10, (3, Some(1), 0, 5, 0, 0)),
+            (Some(3), 0..10, 10..10, (3, None, 2, 5, 0, 0)),
+            (Some(8), 0..10, 10..10, (3, Some(3), 5, 0, 0, 0)),
+            (None, 4..7, 10..10, (3, None, 2, 5, 2, 8)),
+            // Lines from 4 on are beside the spans, and the page has them up to 7, or all of them.
+            (None, 0..4, 4..7, (3, None, 0, 2, 0, 8)),
+            (None, 0..4, 4..10, (3, None, 0, 2, 0, 0)),
         ] {
             let is_hit = |entry| matches!(entry, Entry::Span(2 | 5 | 8));
-            let hits = Hits::find((0..10).map(Entry::Span), &is_hit, target, current, page.clone());
+            let hits =
+                Hits::find((0..10).map(Entry::Span), &is_hit, target, current, page.clone(), lines.clone());
             let got = (
                 hits.total,
                 hits.current,
@@ -92,7 +98,7 @@ mod tests {
                 id(hits.before_page),
                 id(hits.after_page),
             );
-            assert_eq!(got, expected, "{current:?} {page:?}");
+            assert_eq!(got, expected, "{current:?} {page:?} {lines:?}");
         }
     }
 }

@@ -91,21 +91,26 @@ pub(super) fn sql(text: &str) -> Option<String> {
     }
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     let (mut rest, mut quote, mut nesting) = (text, None, 0_usize);
-    let mut is_word_start = true;
+    // The AND of BETWEEN stays with it.
+    let (mut is_word_start, mut is_between) = (true, false);
     while let Some(character) = rest.chars().next() {
         if quote.is_none() && is_word_start && nesting == 0 && !out.is_empty() {
+            let is_and = starts_with_any(rest, &["AND"]);
             let indent = if starts_with_any(rest, &CLAUSES) {
                 Some("\n")
+            } else if is_and && is_between {
+                None
             } else if starts_with_any(rest, &PARTS) {
                 Some("\n  ")
             } else {
                 None
             };
+            is_between = starts_with_any(rest, &["BETWEEN"]) || (is_between && !is_and);
             // The words of a clause stay together, such as those of DELETE FROM.
             if let Some(indent) = indent
                 && !ends_with_word(
                     &out,
-                    &["DELETE", "INSERT", "BETWEEN", "DO", "LEFT", "RIGHT", "INNER", "FULL", "CROSS"],
+                    &["DELETE", "INSERT", "DO", "LEFT", "RIGHT", "INNER", "FULL", "CROSS"],
                 )
             {
                 out.truncate(out.trim_end().len());
@@ -185,6 +190,10 @@ mod tests {
             (
                 "DELETE FROM baskets WHERE changed < now() OR user_id IS NULL",
                 Some("DELETE FROM baskets\nWHERE changed < now()\n  OR user_id IS NULL"),
+            ),
+            (
+                "SELECT a FROM b WHERE c BETWEEN 1 AND 2 AND d = 'BETWEEN' AND e",
+                Some("SELECT a\nFROM b\nWHERE c BETWEEN 1 AND 2\n  AND d = 'BETWEEN'\n  AND e"),
             ),
             ("SELECT 1", None),
             ("SELECT a\nFROM a_table_with_a_line_break_in_the_query", None),

@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 
 use super::TracePage;
-use super::open::LineItem;
+use super::row::LineItem;
 use super::rows::{MAX_INDENT, error_glyph};
 use super::value::Filter;
 use crate::otlp::in_place::RecordRef;
 use crate::store::{LineContent, LineRow, Snapshot, convert_record};
 use crate::view::format::rfc3339;
 use crate::view::tree::Level;
-use crate::view::visible;
+use crate::view::visible::{self, Breaks};
 
 /// The size of a message in a row.
 const MESSAGE_BYTES: usize = 600;
@@ -52,7 +52,7 @@ impl TracePage {
                     @if item.node.level == Level::Error { (error_glyph()) }
                     span.severity { (severity) }
                     @if let Some(service) = &brief.service {
-                        span.service title=(service) { i {} bdi { (visible::line(service, 400)) } }
+                        span.service title=(service_title(service)) { i {} bdi { (visible::line(service, 400)) } }
                     }
                 }
                 div.text-cell role="gridcell" {
@@ -108,9 +108,14 @@ impl TracePage {
     /// Renders a service as a link to its traces.
     pub(super) fn service(&self, service: &str) -> Markup {
         html! {
-            a.service.(self.palette.class(service)) title=(service) href=(Filter::Service.href("", service)) { i {} bdi { (visible::line(service, 1300)) } }
+            a.service.(self.palette.class(service)) title=(service_title(service)) href=[Filter::Service.link("", service)] { i {} bdi { (visible::line(service, 1300)) } }
         }
     }
+}
+
+/// Returns the tooltip of a service. The store cuts longer names.
+pub(super) fn service_title(service: &str) -> String {
+    visible::plain(service, Breaks::Show, 300)
 }
 
 /// Splits `service - message`.

@@ -69,7 +69,7 @@ mod tests {
             let span = Node::new(id.unwrap(), None, 0, 1000, 0);
             let line = |time: &i64| (LineNode::new(format!("{time}-1").parse().unwrap(), Level::Plain), id);
             let tree = Tree::new(vec![span], times.iter().map(line).collect());
-            let axis = Axis::of(&tree, &tree.rows(&Filter::default()), 0);
+            let axis = Axis::of(&tree, &tree.rows(&Filter::default()));
             let marks: Vec<_> = of_span(&tree, 0, &axis).iter().map(|mark| (mark.time, mark.lines)).collect();
             assert_eq!(marks, expected);
         }
@@ -78,7 +78,7 @@ mod tests {
         let lines =
             (0..1000).map(|n| (LineNode::new(format!("{n}-1").parse().unwrap(), level(n)), id)).collect();
         let tree = Tree::new(vec![Node::new(id.unwrap(), None, 0, 1000, 0)], lines);
-        let marks = of_span(&tree, 0, &Axis::of(&tree, &tree.rows(&Filter::default()), 0));
+        let marks = of_span(&tree, 0, &Axis::of(&tree, &tree.rows(&Filter::default())));
         assert!(marks.len() <= 25, "{}", marks.len());
         let loud: Vec<_> = marks.iter().filter(|mark| mark.level == Level::Error).collect();
         assert_eq!((loud.len(), loud[0].key.time_ns()), (1, 77));

@@ -19,7 +19,9 @@ mod line_rows;
 mod line_text;
 mod marks;
 mod open;
+mod row;
 mod rows;
+mod shown;
 mod state;
 mod toolbar;
 mod value;
@@ -37,7 +39,8 @@ use detail::Detail;
 pub(in crate::view) use handlers::{line, span, trace};
 use heading::Root;
 use line_detail::LineDetail;
-use open::{Opened, Row};
+use open::Opened;
+use row::Row;
 use state::State;
 
 /// What the marks and the critical path of a page may take.
@@ -51,7 +54,8 @@ struct TracePage {
     palette: Palette,
     names: ServiceNames,
     decorations: Allowance,
-    has_open_span: bool,
+    /// The row whose details are open is on the page.
+    has_open_row: bool,
     part: Part,
     /// The number of rows of this part that are sent.
     sent: usize,
@@ -71,15 +75,18 @@ impl TracePage {
     fn open(
         snapshot: &Snapshot<'_>,
         trace_id: TraceId,
-        state: State,
+        mut state: State,
         now: u64,
     ) -> rusqlite::Result<Option<Self>> {
-        let Some(opened) = open::open(snapshot, trace_id, &state, now)? else { return Ok(None) };
+        let Some(opened) = open::open(snapshot, trace_id, &mut state, now)? else { return Ok(None) };
         let mut root = Root::read(snapshot, &opened)?;
-        let has_open_span = opened.rows.items.iter().any(|row| match row {
+        let is_open_line = |key: LineKey| state.span.is_none() && state.line == Some(key);
+        let has_open_row = opened.rows.items.iter().any(|row| match row {
             Row::Span(row) => state.span == Some(row.node.id),
-            Row::Line(_) | Row::Sent => false,
+            Row::Line(item) => is_open_line(item.node.key),
+            Row::Sent => false,
         });
+        let has_open_row = has_open_row || opened.lines.items.iter().any(|item| is_open_line(item.node.key));
         let names = opened.summary.service_names.iter().map(String::as_str);
         let palette = Palette::of_trace(names);
         let first_line = opened.first_line.filter(|_| opened.summary.span_count == 0);
@@ -88,7 +95,7 @@ impl TracePage {
             palette,
             names: ServiceNames::default(),
             decorations: Allowance::new(MAX_DECORATION_BYTES),
-            has_open_span,
+            has_open_row,
             part: Part::Heading,
             sent: 0,
             state,
@@ -111,19 +118,49 @@ impl TracePage {
         let total = axis.duration();
         html! {
             link rel="stylesheet" href="/assets/trace.css";
-            script src="/assets/trace.js" defer {}
+            @for name in ["values", "trace-rows", "trace", "trace-live"] { script src={ "/assets/" (name) ".js" } defer {} }
             (self.heading())
             (self.toolbar())
             (self.notices())
             (maud::PreEscaped(r#"<div class="trace"><section class="card spans" aria-label="Spans and log lines">"#))
             (self.rows_before())
-            (maud::PreEscaped(r#"<div class="rows" id="rows" role="treegrid" aria-label="Spans and log lines">"#))
+            (maud::PreEscaped(self.rows_begin()))
             div.axis role="row" {
                 div.label role="columnheader" { "Span" }
                 div.ticks role="columnheader" aria-label="Time" { span { "0" } @for quarter in 1..=4_u64 { span { (duration(total / 4 * quarter)) } } }
                 div.length role="columnheader" { "Duration" }
             }
+            @if let Some(reason) = self.no_rows() { div.row role="row" { div.name role="gridcell" { (reason) } } }
         }
+    }
+
+    /// Renders the begin of the list. The script reads the place of its rows, and what tells whether something is new.
+    fn rows_begin(&self) -> String {
+        let (rows, trace) = (&self.opened.rows, &self.opened.summary);
+        let collapsed: Vec<String> = self.state.collapse.iter().map(ToString::to_string).collect();
+        format!(
+            r#"<div class="rows" id="rows" role="treegrid" aria-label="Spans and log lines" data-first="{}" data-items="{}-{}" data-collapse="{}">"#,
+            rows.first,
+            trace.span_count,
+            trace.log_count,
+            collapsed.join(",")
+        )
+    }
+
+    /// Returns why there are no rows, if there are none.
+    fn no_rows(&self) -> Option<&'static str> {
+        let (state, opened) = (&self.state, &self.opened);
+        if opened.rows.total > 0 || opened.summary.span_count == 0 {
+            return None;
+        }
+        let is_critical = state.path == state::Path::Critical;
+        Some(match (state.subtree.is_some() && opened.subtree.is_none(), state.services.is_empty()) {
+            (true, _) => "No rows: the span is not stored",
+            (_, false) if is_critical => "No span of these services is on the critical path",
+            (_, false) => "No span of these services",
+            (_, true) if is_critical => "No critical path: the first span takes no time",
+            (_, true) => "No rows",
+        })
     }
 
     /// Renders the next row, and the details of it if they are open. Returns true after the last one.
@@ -147,10 +184,7 @@ impl TracePage {
                         trace_start: self.opened.trace_start,
                         span_id: row.node.id,
                         parent: row.node.parent_id,
-                        has_parent: !matches!(
-                            row.parent,
-                            open::Parent::Missing(_) | open::Parent::Outside(_)
-                        ),
+                        has_parent: !matches!(row.parent, row::Parent::Missing(_) | row::Parent::Outside(_)),
                         self_time: row.self_time,
                         lines: row.lines.into(),
                         offset: self.opened.offsets.get(usize::from(row.node.service)).copied().unwrap_or(0),
@@ -179,8 +213,7 @@ impl TracePage {
 
     /// Renders the next line beside the spans. Returns true after the last one.
     fn next_line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
-        let is_beside = self.state.lines == state::Lines::Beside || self.state.of.is_some();
-        if !is_beside {
+        if self.state.lines != state::Lines::Beside {
             return Ok(true);
         }
         if self.sent == 0 {
@@ -193,6 +226,7 @@ impl TracePage {
                             span.muted { "of the span " span.mono { (span) } " " }
                             a href={ (self.state.with(|state| { state.of = None; state.first_line = 0; })) "#log" } { "All lines" }
                         }
+                        None if self.is_filtered() => { span.muted { "of the spans above, by time" } }
                         None => { span.muted { "of all services, by time" } }
                     }
                 }
@@ -214,8 +248,14 @@ impl TracePage {
         Ok(false)
     }
 
+    /// Returns whether only some spans are shown.
+    fn is_filtered(&self) -> bool {
+        let state = &self.state;
+        state.subtree.is_some() || !state.services.is_empty() || state.path == state::Path::Critical
+    }
+
     fn line_panel(&self, snapshot: &Snapshot<'_>, key: LineKey, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-        if self.state.line != Some(key) {
+        if self.state.line != Some(key) || self.state.span.is_some() {
             return Ok(());
         }
         let detail = LineDetail {

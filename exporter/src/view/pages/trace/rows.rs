@@ -3,11 +3,13 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::TracePage;
+use super::heading::target;
+use super::line_rows::service_title;
 use super::marks::Mark;
-use super::open::{Fold, Parent, SpanRow};
+use super::row::{Fold, Parent, SpanRow};
 use crate::store::Snapshot;
 use crate::view::format::{count, duration, rfc3339};
-use crate::view::tree::Level;
+use crate::view::tree::{Level, Node};
 use crate::view::visible::{self, Breaks};
 
 /// The stylesheet has the classes `d1` to `d24`. Deeper rows have the number of their level.
@@ -29,15 +31,18 @@ impl TracePage {
             let service = self.names.of_origin(snapshot, stored.origin)?;
             let name = visible::line(stored.span.name, NAME_BYTES);
             let title = visible::plain(stored.span.name, Breaks::Show, TITLE_CHARS);
-            let ends_early = stored.span.end_time_unix_nano < stored.span.start_time_unix_nano;
-            Ok((service, name, title, ends_early))
+            let (start, end) = (stored.span.start_time_unix_nano, stored.span.end_time_unix_nano);
+            let length = (end < start, stored.span.duration_nano());
+            Ok((service, name, title, length, wrong_time(&row.node, start, end)))
         })?;
-        let Some((service, name, title, ends_early)) = found else { return Ok(html! {}) };
+        let Some((service, name, title, (ends_early, length), wrong_time)) = found else {
+            return Ok(html! {});
+        };
         let marks = self.marks(snapshot, &row.marks)?;
         let is_open = self.state.span == Some(id);
         let class = self.palette.class(&service);
         let indent = format!("d{}", row.depth.min(MAX_INDENT));
-        let is_folded = matches!(row.fold, Fold::Collapsed(..));
+        let is_folded = matches!(row.fold, Fold::Collapsed { .. });
         let markup = html! {
             div.row.span.(class).(indent).failed[row.node.is_failed].match[row.node.is_match].open[is_open] id={ "s-" (id) } role="row" aria-level=(row.depth + 1) aria-expanded=[(row.fold != Fold::Nothing).then_some(if is_folded { "false" } else { "true" })] {
                 div.name role="gridcell" {
@@ -47,13 +52,15 @@ impl TracePage {
                     @if row.node.is_failed { (error_glyph()) }
                     a.text href={ (self.href(id, is_open)) "#s-" (id) } title=(title) aria-expanded=(if is_open { "true" } else { "false" }) { bdi { @if name.0.is_empty() { "(no name)" } @else { (name) } } }
                     (parent(row.parent, &self.state))
-                    @if let Fold::Collapsed(spans, lines) = row.fold { span.hidden-rows { "+" (spans + lines) } }
-                    @if !row.is_plausible { span.badge.warn title={ "The start is " (rfc3339(row.node.start.max(0).cast_unsigned())) ", so the clock was wrong" } { (rfc3339(row.node.start.max(0).cast_unsigned()).get(..10).unwrap_or_default()) } }
+                    @if let Fold::Collapsed { rows, error, found } = row.fold {
+                        span.hidden-rows data-error=[error.map(|hit| target(&self.state, hit))] data-found=[found.map(|hit| target(&self.state, hit))] { "+" (rows) }
+                    }
+                    @if let Some((what, time)) = &wrong_time { span.badge.warn title={ "The " (what) " is " (time) ", so the clock was wrong" } { (time.get(..10).unwrap_or_default()) } }
                     @if ends_early { span.badge.warn title="The end is before the start" { "no duration" } }
-                    span.from title=(service) { bdi { (visible::line(&service, 600)) } }
+                    span.from title=(service_title(&service)) { bdi { (visible::line(&service, 600)) } }
                 }
                 div.lane role="gridcell" { (self.bar(row, &marks)) }
-                div.length role="gridcell" title={ "Self time " (duration(row.self_time)) } { (duration(row.node.duration())) }
+                div.length role="gridcell" title={ "Self time " (duration(row.self_time)) } { (duration(length)) }
             }
         };
         Ok(markup)
@@ -69,7 +76,7 @@ impl TracePage {
         let (verb, symbol) = match row.fold {
             Fold::Nothing => return html! { span.fold {} },
             Fold::Open => ("Collapse", "▾"),
-            Fold::Collapsed(..) => ("Expand", "▸"),
+            Fold::Collapsed { .. } => ("Expand", "▸"),
         };
         let href = self.state.with(|state| {
             let before = state.collapse.len();
@@ -78,6 +85,10 @@ impl TracePage {
                 state.collapse.push(id);
                 let excess = state.collapse.len().saturating_sub(super::state::MAX_COLLAPSED);
                 state.collapse.drain(..excess);
+                // A row that is hidden is not open.
+                if row.has_open {
+                    (state.span, state.line) = (None, None);
+                }
             }
         });
         html! { a.fold href={ (href) "#s-" (id) } aria-label={ (verb) " " (title) } title=(verb) { (symbol) } }
@@ -90,7 +101,7 @@ impl TracePage {
         let path = self.critical(row);
         html! {
             svg width="100%" height="24" role=[(!marks.is_empty()).then_some("group")] aria-label=[(!marks.is_empty()).then_some("Log lines")] {
-                rect.implausible[!row.is_plausible] x=(percent(start.min(0.998))) y="5" width=(percent(length.min(1.))) height="9" rx="2" {}
+                rect.implausible[!row.node.is_plausible] x=(percent(start.min(0.998))) y="5" width=(percent(length.min(1.))) height="9" rx="2" {}
                 (path)
                 @for (mark, message) in marks { (self.mark(mark, message)) }
             }
@@ -153,6 +164,14 @@ impl TracePage {
             }
         }
     }
+}
+
+/// Returns which time of a span cannot be right, and the time.
+fn wrong_time(node: &Node, start: u64, end: u64) -> Option<(&'static str, String)> {
+    if node.is_plausible {
+        return None;
+    }
+    Some(if node.has_wrong_start { ("start", rfc3339(start)) } else { ("end", rfc3339(end)) })
 }
 
 fn percent(fraction: f64) -> String {

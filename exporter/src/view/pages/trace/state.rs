@@ -30,7 +30,7 @@ pub(super) struct State {
     /// A span that is on the page (addresses of earlier versions).
     pub(super) from: Option<SpanId>,
     pub(super) lines: Lines,
-    /// Only the lines of this span.
+    /// Only the lines of this span. They are beside the spans.
     pub(super) of: Option<SpanId>,
     /// The number of lines before the first one, if they are beside the spans.
     pub(super) first_line: usize,
@@ -151,6 +151,10 @@ impl State {
                 }
             }
         }
+        // The lines of one span are beside the spans.
+        if state.of.is_some() {
+            state.lines = Lines::Beside;
+        }
         Ok(state)
     }
 
@@ -171,10 +175,11 @@ impl State {
         let mut out = String::from("?");
         for (name, value) in self.pairs() {
             let separator = if out.len() == 1 { "" } else { "&" };
-            // Commas separate services and ids. A comma in a name of a service is escaped.
+            // A name that is repeated is easier to keep than commas, of which some are escaped.
+            let separators = if name == "services" { "&services=" } else { "," };
             let value: Vec<String> = value.iter().map(|part| encode(part)).collect();
             // Cannot fail: a string takes all characters.
-            let _ = write!(out, "{separator}{name}={}", value.join(","));
+            let _ = write!(out, "{separator}{name}={}", value.join(separators));
         }
         out
     }
@@ -221,7 +226,7 @@ mod tests {
         for query in [
             "?",
             "?span=00000000000000aa&lines=beside&of=00000000000000ab",
-            "?line=17-2&subtree=00000000000000aa&find=a%26b%3D%2B&path=critical&time=aligned&services=a%2Cb,shop%20x",
+            "?line=17-2&subtree=00000000000000aa&find=a%26b%3D%2B&path=critical&time=aligned&services=a%2Cb&services=shop%20x",
             "?row=500&first=500&collapse=00000000000000aa,00000000000000ab",
             "?find=GET%20/basket",
         ] {
@@ -231,6 +236,8 @@ mod tests {
         let old = State::parse("from=17-00000000000000aa&lines=17-2").unwrap();
         assert_eq!((old.from, old.lines), (SpanId::new(0xaa), Lines::Beside));
         assert_eq!(State::parse("services=a&services=b+c").unwrap().services, ["a", "b c"]);
+        assert_eq!(State::parse("services=a,b%2Cc").unwrap().services, ["a", "b,c"]);
+        assert_eq!(State::parse("of=00000000000000aa&lines=interleaved").unwrap().lines, Lines::Beside);
         assert_eq!(State::parse("lines=&find=&span=&row=&time=&services=").unwrap().query(), "?row=0");
     }
 

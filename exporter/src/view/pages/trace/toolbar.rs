@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use super::TracePage;
 use super::heading::target;
 use super::hits::Hits;
-use super::open::{WINDOW, Window};
+use super::open::WINDOW;
+use super::row::Window;
 use super::state::{Lines, Path, State, Time};
 use crate::view::format::count;
 use crate::view::visible;
@@ -53,6 +54,7 @@ impl TracePage {
                     button type="button" data-zone="utc" { "UTC" }
                     button type="button" data-zone="local" { "Local" }
                 }
+                span.connection role="status" {}
                 button.help type="button" hidden aria-haspopup="dialog" title="Keys" { "?" }
             }
         }
@@ -86,7 +88,7 @@ impl TracePage {
         let row = first.checked_sub(WINDOW).filter(|row| *row > 0);
         html! {
             @if first > 0 {
-                nav.pages aria-label="Rows before" {
+                nav.pages.before aria-label="Rows before" {
                     span { (count(first as u64, "row")) " before" }
                     a.previous href={ (self.state.with(|state| (state.row, state.span, state.line) = (row, None, None))) "#rows" } { "Previous " (WINDOW.min(first)) }
                 }
@@ -162,7 +164,7 @@ fn links<T>(window: &Window<T>, noun: &str, anchor: &str, href: &dyn Fn(Option<u
     let (first, end, total) = (window.first, window.end(), window.total);
     html! {
         @if first > 0 || end < total {
-            nav.pages aria-label={ "More " (noun) } {
+            nav.pages.around aria-label={ "More " (noun) } data-first=(first) data-end=(end) data-total=(total) {
                 span { (noun) " " (first + 1) " to " (end) " of " (total) }
                 @if first > 0 {
                     a.previous href={ (href(first.checked_sub(WINDOW).filter(|row| *row > 0))) (anchor) } { "Previous " (WINDOW.min(first)) }

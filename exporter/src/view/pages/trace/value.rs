@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::indent;
 use super::state::encode;
+use crate::view::parameters::{Parameters, TracesQuery};
 use crate::view::visible::{self, Breaks};
 
 /// A value of an attribute or of a member of a line.
@@ -48,19 +49,24 @@ impl Filter {
         }
     }
 
-    /// Returns the address of the list with what has this value.
-    pub(super) fn href(self, key: &str, value: &str) -> String {
-        match self {
-            Self::Attribute => format!("/?attribute={}%3D{}", encode(key), encode(value)),
-            Self::Service => format!("/?service={}", encode(value)),
-            Self::Route => format!("/?route={}", encode(value)),
-            Self::Status => format!("/?status={}", encode(value)),
-        }
+    /// Returns the address of the list with what has this value, if the list accepts it.
+    pub(super) fn link(self, key: &str, value: &str) -> Option<String> {
+        let (name, value) = match self {
+            // The first equals sign ends the key.
+            Self::Attribute if key.is_empty() || key.contains('=') => return None,
+            Self::Attribute => ("attribute", format!("{key}={value}")),
+            Self::Service => ("service", value.to_owned()),
+            Self::Route => ("route", value.to_owned()),
+            Self::Status => ("status", value.to_owned()),
+        };
+        let parameters = Parameters::new([(name.to_owned(), value.clone())]);
+        TracesQuery::parse(&parameters, 0).ok()?;
+        Some(format!("/?{name}={}", encode(&value)))
     }
 }
 
 impl Value<'_> {
-    /// Renders the value in at most about `max_bytes`. Returns whether that is all of it.
+    /// Renders the value in at most about `max_bytes`, and as much again for a copy. Returns whether that is all of it.
     pub(super) fn render(&self, max_bytes: usize) -> (Markup, bool) {
         let formatted = if self.is_all { self.formatted() } else { None };
         let shown = formatted.as_deref().unwrap_or(self.text);
@@ -70,9 +76,9 @@ impl Value<'_> {
         let filter =
             self.filter.filter(|_| is_all && !self.text.is_empty() && self.text.len() <= MAX_FILTER_BYTES);
         let filter =
-            filter.filter(|_| !self.text.contains('\n')).map(|filter| filter.href(self.key, self.text));
+            filter.filter(|_| !self.text.contains('\n')).and_then(|filter| filter.link(self.key, self.text));
         // A copy of what was indented is the value as it was sent.
-        let original = formatted.as_ref().filter(|_| is_all && self.text.len() < max_bytes / 8);
+        let original = formatted.is_some().then_some(self.text);
         let markup = html! {
             div.value {
                 @match (&filter, is_url) {
@@ -89,12 +95,7 @@ impl Value<'_> {
                 @if is_url {
                     @if let Some(filter) = &filter { a.filter href=(filter) title="Traces with this value" aria-label={ "Traces with this " (visible::plain(self.key, Breaks::Show, 80)) } { "≡" } }
                 }
-                @if is_all && !self.text.is_empty() {
-                    @match original {
-                        Some(_) => { (copy(self.key, Some(self.text))) }
-                        None => { @if formatted.is_none() { (copy(self.key, None)) } }
-                    }
-                }
+                @if is_all && !self.text.is_empty() { (copy(self.key, original)) }
             }
         };
         (markup, is_all)
@@ -166,10 +167,13 @@ fn is_web_address(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn rendered(key: &str, text: &str) -> String {
+    fn value<'a>(key: &'a str, text: &'a str) -> Value<'a> {
         let filter = Some(Filter::of_attribute(key));
-        let value = Value { key, text, is_all: true, whole: Some("/whole".to_owned()), filter };
-        let (markup, is_all) = value.render(4096);
+        Value { key, text, is_all: true, whole: Some("/whole".to_owned()), filter }
+    }
+
+    fn rendered(key: &str, text: &str) -> String {
+        let (markup, is_all) = value(key, text).render(4096);
         assert!(is_all || markup.0.contains("href=\"/whole\""));
         markup.into_string()
     }
@@ -196,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_the_list_does_not_accept_is_no_link() {
+        for (key, text) in
+            [("http.response.status_code", "0"), ("http.status_code", "teapot"), ("a=b", "c"), ("", "c")]
+        {
+            let html = rendered(key, text);
+            assert!(!html.contains("href"), "{html}");
+        }
+        assert_eq!(Filter::Route.link("", &"/a".repeat(1000)), None);
+        assert_eq!(Filter::Status.link("", "unavailable").as_deref(), Some("/?status=unavailable"));
+    }
+
+    #[test]
     fn long_texts_are_folded() {
         let stack = format!("Error: x\n{}", "    at f (a.js:1:2)\n".repeat(20));
         let html = rendered("exception.stacktrace", &stack);
@@ -212,5 +228,13 @@ mod tests {
         let html = rendered("body", r#"{"some":"object","with":["members",1,2,3]}"#);
         assert!(html.contains("data-copy=\"{&quot;some&quot;:&quot;object&quot;"), "{html}");
         assert!(html.contains("{\n  &quot;some&quot;: "), "{html}");
+        // However long the value is, as long as all of it is shown.
+        let long = format!("[{}0]", "\"x\",".repeat(400));
+        assert!(long.len() > 1600);
+        let (markup, is_all) = value("body", &long).render(8 << 10);
+        let expected = format!("data-copy=\"{}\"", long.replace('"', "&quot;"));
+        assert!(is_all && markup.0.contains(&expected), "{}", markup.0);
+        let query = format!("SELECT a FROM b WHERE {} c = 1", "d = 'e' AND ".repeat(150));
+        assert!(value("db.query.text", &query).render(8 << 10).0.0.contains("data-copy="));
     }
 }
