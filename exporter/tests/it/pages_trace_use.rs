@@ -151,8 +151,7 @@ async fn a_page_in_use_is_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = exporter(dir.path()).await;
     let browser = Browser::start().await;
-    let mut next = 100;
-    for (what, prepare, state) in [
+    let uses = [
         (
             "a text that is typed",
             "document.querySelector('.find-in input').value = 'abc'",
@@ -183,12 +182,12 @@ async fn a_page_in_use_is_not_replaced() {
             "document.body.style.minHeight = '3000px'; scrollTo(0, 200)",
             "return scrollY > 100",
         ),
-    ] {
+    ];
+    for (id, (what, prepare, state)) in (100..).zip(uses) {
         browser.open(&format!("{}/trace/{TRACE}", exporter.view)).await;
         browser.run(prepare).await;
         let rows = browser.run(ROWS).await;
-        exporter.send(&request("late", vec![span(TRACE, next, 1, "more", 5, 5)])).await;
-        next += 1;
+        exporter.send(&request("late", vec![span(TRACE, id, 1, "more", 5, 5)])).await;
         browser.run("await new Promise((done) => setTimeout(done, 100))").await;
         wait_for(&browser, "await fillIn(); return document.querySelector('.filled') !== null", json!(true))
             .await;

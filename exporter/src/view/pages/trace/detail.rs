@@ -3,9 +3,8 @@
 use logtracer_core::{SpanId, TraceId};
 use maud::{Markup, PreEscaped, html};
 
-use super::line_rows::service_title;
 use super::state::{Lines, State};
-use super::value::{Filter, Value, copy};
+use super::value::{Filter, Value, copy, service_title};
 use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
 use crate::store::{EmitterRow, Snapshot};
 use crate::view::api;

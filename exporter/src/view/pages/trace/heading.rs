@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::TracePage;
 use super::detail::{clock, time};
-use super::hits::Target;
+use super::hits::target;
 use super::open::Opened;
-use super::state::State;
+use super::state::Path;
 use super::value::{Filter, copy};
 use crate::otlp::in_place::AnyRef;
 use crate::store::{EmitterRow, Snapshot};
@@ -152,6 +152,28 @@ impl TracePage {
         }
     }
 
+    /// Returns why there are no rows, if there are none.
+    pub(super) fn no_rows(&self) -> Option<&'static str> {
+        let (state, opened) = (&self.state, &self.opened);
+        if opened.rows.total > 0 || opened.summary.span_count == 0 {
+            return None;
+        }
+        let is_critical = state.path == Path::Critical;
+        Some(match (state.subtree.is_some() && opened.subtree.is_none(), state.services.is_empty()) {
+            (true, _) => "No rows: the span is not stored",
+            (_, false) if is_critical => "No span of these services is on the critical path",
+            (_, false) => "No span of these services",
+            (_, true) if is_critical => "No critical path: the first span takes no time",
+            (_, true) => "No rows",
+        })
+    }
+
+    /// Returns whether only some spans are shown.
+    pub(super) fn is_filtered(&self) -> bool {
+        let state = &self.state;
+        state.subtree.is_some() || !state.services.is_empty() || state.path == Path::Critical
+    }
+
     pub(super) fn offset_of(&self, service: &str) -> Option<i64> {
         let number = self.opened.services.iter().position(|name| **name == *service)?;
         self.opened.offsets.get(number).copied().filter(|offset| *offset != 0)
@@ -165,13 +187,4 @@ pub(super) fn project(emitter: &EmitterRow<'_>) -> Option<String> {
         AnyRef::Text(project) if is_project(key) && !project.is_empty() => Some(project.to_owned()),
         _ => None,
     })
-}
-
-/// Returns the address of a row.
-pub(super) fn target(state: &State, target: Target) -> String {
-    let to = |span, line| state.with(|state| (state.span, state.line, state.row) = (span, line, None));
-    match target {
-        Target::Span(id) => format!("{}#s-{id}", to(Some(id), None)),
-        Target::Line(key) => format!("{}#l-{key}", to(None, Some(key))),
-    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use logtracer_core::SpanId;
 
+use super::state::State;
 use crate::store::LineKey;
 use crate::view::tree::Entry;
 
@@ -59,6 +60,15 @@ impl Hits {
             }
         }
         hits
+    }
+}
+
+/// Returns the address of a row.
+pub(super) fn target(state: &State, target: Target) -> String {
+    let to = |span, line| state.with(|state| (state.span, state.line, state.row) = (span, line, None));
+    match target {
+        Target::Span(id) => format!("{}#s-{id}", to(Some(id), None)),
+        Target::Line(key) => format!("{}#l-{key}", to(None, Some(key))),
     }
 }
 

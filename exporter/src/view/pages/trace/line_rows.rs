@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use super::TracePage;
 use super::row::LineItem;
 use super::rows::{MAX_INDENT, error_glyph};
-use super::value::Filter;
+use super::value::{Filter, service_title};
 use crate::otlp::in_place::RecordRef;
 use crate::store::{LineContent, LineRow, Snapshot, convert_record};
 use crate::view::format::rfc3339;
 use crate::view::tree::Level;
-use crate::view::visible::{self, Breaks};
+use crate::view::visible;
 
 /// The size of a message in a row.
 const MESSAGE_BYTES: usize = 600;
@@ -111,11 +111,6 @@ impl TracePage {
             a.service.(self.palette.class(service)) title=(service_title(service)) href=[Filter::Service.link("", service)] { i {} bdi { (visible::line(service, 1300)) } }
         }
     }
-}
-
-/// Returns the tooltip of a service. The store cuts longer names.
-pub(super) fn service_title(service: &str) -> String {
-    visible::plain(service, Breaks::Show, 300)
 }
 
 /// Splits `service - message`.

@@ -147,22 +147,6 @@ impl TracePage {
         )
     }
 
-    /// Returns why there are no rows, if there are none.
-    fn no_rows(&self) -> Option<&'static str> {
-        let (state, opened) = (&self.state, &self.opened);
-        if opened.rows.total > 0 || opened.summary.span_count == 0 {
-            return None;
-        }
-        let is_critical = state.path == state::Path::Critical;
-        Some(match (state.subtree.is_some() && opened.subtree.is_none(), state.services.is_empty()) {
-            (true, _) => "No rows: the span is not stored",
-            (_, false) if is_critical => "No span of these services is on the critical path",
-            (_, false) => "No span of these services",
-            (_, true) if is_critical => "No critical path: the first span takes no time",
-            (_, true) => "No rows",
-        })
-    }
-
     /// Renders the next row, and the details of it if they are open. Returns true after the last one.
     fn next_row(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
         let Some(row) = self.opened.rows.items.get_mut(self.sent) else {
@@ -246,12 +230,6 @@ impl TracePage {
         out.extend_from_slice(markup.0.as_bytes());
         self.line_panel(snapshot, item.node.key, out)?;
         Ok(false)
-    }
-
-    /// Returns whether only some spans are shown.
-    fn is_filtered(&self) -> bool {
-        let state = &self.state;
-        state.subtree.is_some() || !state.services.is_empty() || state.path == state::Path::Critical
     }
 
     fn line_panel(&self, snapshot: &Snapshot<'_>, key: LineKey, out: &mut Vec<u8>) -> rusqlite::Result<()> {

@@ -3,10 +3,10 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::TracePage;
-use super::heading::target;
-use super::line_rows::service_title;
+use super::hits::target;
 use super::marks::Mark;
 use super::row::{Fold, Parent, SpanRow};
+use super::value::service_title;
 use crate::store::Snapshot;
 use crate::view::format::{count, duration, rfc3339};
 use crate::view::tree::{Level, Node};

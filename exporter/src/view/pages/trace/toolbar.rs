@@ -3,8 +3,7 @@
 use maud::{Markup, html};
 
 use super::TracePage;
-use super::heading::target;
-use super::hits::Hits;
+use super::hits::{Hits, target};
 use super::open::WINDOW;
 use super::row::Window;
 use super::state::{Lines, Path, State, Time};

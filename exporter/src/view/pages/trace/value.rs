@@ -139,6 +139,11 @@ impl Value<'_> {
     }
 }
 
+/// Returns the tooltip of a service. The store cuts longer names.
+pub(super) fn service_title(service: &str) -> String {
+    visible::plain(service, Breaks::Show, 300)
+}
+
 /// Renders a button that copies a text, or else the text of the value before it. The script shows it.
 pub(super) fn copy(what: &str, text: Option<&str>) -> Markup {
     html! {
