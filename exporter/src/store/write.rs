@@ -162,10 +162,16 @@ fn index_item(item: &Item, content: &mut BlockContent<'_>) {
     }
 }
 
-/// The start of the statement that inserts a line, with its number among the lines of the same time.
-const INSERT_LINE: &str = "INSERT INTO line VALUES (?1, ?2,
-    (SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ?1 AND time_ns = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-    RETURNING n";
+/// Inserts a line with its number among the lines of the same time.
+const INSERT_LINE: &str = "INSERT INTO line VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+/// Returns the next number of a line of this time.
+///
+/// `INSERT … RETURNING` would need temporary files, which a container with a read-only file system does not have.
+fn next_number(tx: &Transaction<'_>, trace: i64, time_ns: i64) -> rusqlite::Result<i64> {
+    tx.prepare_cached("SELECT coalesce(max(n), 0) + 1 FROM line WHERE trace = ? AND time_ns = ?")?
+        .query_row([trace, time_ns], |row| row.get(0))
+}
 
 /// Finds an equal log record. SQLite would read all lines of the trace instead of the index.
 pub(super) const KNOWN_RECORD: &str = "SELECT 1 FROM line INDEXED BY line_by_digest
@@ -188,10 +194,9 @@ fn insert_record(
     let span_id = span_id.map(|id| id.get().cast_signed());
     let level = level(severity(&RecordRef::new(body)).0);
     let service = origin.service;
-    let n = tx.prepare_cached(INSERT_LINE)?.query_row(
-        params![trace, time_ns, span_id, "", "", body, origin.id, digest, level, service],
-        |row| row.get(0),
-    )?;
+    let n = next_number(tx, trace, time_ns)?;
+    tx.prepare_cached(INSERT_LINE)?
+        .execute(params![trace, time_ns, n, span_id, "", "", body, origin.id, digest, level, service])?;
     Ok(Some(LineCursor { time_ns, level, service, trace, n }))
 }
 
@@ -216,10 +221,10 @@ pub(super) fn insert_lines(
         let span_id = line.span_id.map(|id| id.get().cast_signed());
         let level = level(Severity::from_name(&line.severity).unwrap_or_default());
         let LogLine { severity, message, line, .. } = line;
-        let n = insert.query_row(
-            params![seq, time_ns, span_id, severity, message, line, Null, Null, level, service_id],
-            |row| row.get(0),
-        )?;
+        let n = next_number(tx, seq, time_ns)?;
+        insert.execute(params![
+            seq, time_ns, n, span_id, severity, message, line, Null, Null, level, service_id
+        ])?;
         changes.lines.push(LineCursor { time_ns, level, service: service_id, trace: seq, n });
         if service_id != 0 {
             changes.newest.add_content(service_id, seq);

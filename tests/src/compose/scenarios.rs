@@ -103,7 +103,7 @@ pub(super) fn page(stack: &Stack) -> Summary {
         }
         store.wait_for_trace(&trace.trace_id, HOPS, HOPS)?;
         let shown = get(&path)?;
-        for text in [trace.trace_id.as_str(), "frontend - GET - ", "backend - GET - "] {
+        for text in [trace.trace_id.as_str(), "frontend", "backend", "GET - http"] {
             if !shown.contains(text) {
                 return Err(Error::new(format!("{path} has no {text}")));
             }
