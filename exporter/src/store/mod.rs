@@ -97,7 +97,7 @@ struct StoreWriter {
     files: OpenFiles,
     origins: Origins,
     shrink_backoff: ShrinkBackoff,
-    /// What the last transaction has stored, if somebody has subscribed to the feed.
+    /// What the last transaction has stored, until it is published.
     written: Written,
 }
 

@@ -134,7 +134,7 @@ impl TracePage {
         }
     }
 
-    /// Renders the begin of the list. The script reads the place of its rows, and what tells whether something is new.
+    /// Renders the beginning of the list. The script reads the place of its rows, and what it compares to find new ones.
     fn rows_begin(&self) -> String {
         let (rows, trace) = (&self.opened.rows, &self.opened.summary);
         let collapsed: Vec<String> = self.state.collapse.iter().map(ToString::to_string).collect();
