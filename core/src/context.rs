@@ -77,8 +77,8 @@ impl TraceContext {
     /// W3C Trace Context level 2, section 3.2.2.5.2.
     pub(crate) const RANDOM_TRACE_ID: u8 = 0x02;
 
-    /// Returns the trace flags of W3C Trace Context.
-    pub(crate) const fn flags(&self) -> u8 {
+    /// Returns the trace flags of W3C Trace Context, 0 to 3.
+    pub const fn flags(&self) -> u8 {
         let sampled = if self.sampling.is_sampled() { Self::SAMPLED } else { 0 };
         let random = if self.random_trace_id { Self::RANDOM_TRACE_ID } else { 0 };
         sampled | random

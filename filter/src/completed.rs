@@ -46,7 +46,7 @@ impl<'c> Completed<'c> {
             referer: head.referer(),
             remote_ip: url::without_port(properties.remote),
             server_ip: url::without_port(properties.upstream),
-            request_size: properties.request_size,
+            request_size: request_size(request, properties),
             response_size: properties.response_size,
             route: properties.route,
             outcome: outcome(&request.head, properties, code_details, grpc_status.map(|status| status.code)),
@@ -57,6 +57,17 @@ impl<'c> Completed<'c> {
         let kind = plugin.span_kind(properties.is_outbound);
         Self { plugin, request, properties, code_details: notable, kind, exchange }
     }
+
+    /// Returns whether the request took longer than `sampling.keep_slower_than`.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.plugin.config.sampling.keep_slower_than.is_some_and(|limit| self.exchange.duration > limit)
+    }
+}
+
+/// Returns the bytes that the caller sent: the headers as they reached the filter, because Envoy's count has what filters
+/// add, and the body. A caller can announce a longer body than it sends.
+fn request_size(request: &Request, properties: &Properties<'_>) -> u64 {
+    request.header_bytes.saturating_add(properties.request_body_size.min(properties.request_size))
 }
 
 fn outcome(

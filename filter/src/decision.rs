@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use logtracer_core::propagation::Extracted;
-use logtracer_core::sampling::{HeaderCondition, RateLimiter, RequestParts, Rule};
-use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext};
+use logtracer_core::sampling::{HeaderCondition, RateLimiter, Ratio, RequestParts, Rule};
+use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 
 use crate::config::{Config, Edge};
 use crate::host::Host;
@@ -20,8 +20,10 @@ pub(crate) struct Decision {
     pub(crate) reason: Reason,
     /// The caller's span if the new trace only links to it.
     pub(crate) link: Option<RemoteContext>,
-    /// Log the request if it succeeds. A failed one is always logged.
-    pub(crate) log: bool,
+    /// The caller's trace if it is not continued.
+    pub(crate) linked_trace: Option<TraceId>,
+    /// The fraction of such requests that are logged if they succeed. A failed one is always logged.
+    pub(crate) log_rate: Ratio,
 }
 
 /// What decided whether a trace is recorded.
@@ -73,21 +75,21 @@ impl Decision {
     ) -> Self {
         let rules = &config.sampling.rules;
         let rule = if rules.is_empty() { None } else { rules.first_match(parts, header) };
-        let log = rule.is_none_or(|rule| rule.log);
-        let is_trusted = config.propagation.edge == Edge::Trust;
+        let log_rate = rule.and_then(|rule| rule.log_rate).unwrap_or(config.sampling.log_rate);
+        let edge = config.propagation.edge;
+        let is_trusted = edge == Edge::Trust;
         let span_id = ids::span_id(host);
-        let (context, link) = match extracted.parent {
+        let caller_sampling = if is_trusted { extracted.sampling } else { Sampling::Defer };
+        let (context, linked) = match extracted.parent {
             Some(parent) if is_trusted => (parent.child(span_id), None),
-            Some(parent) if config.propagation.edge == Edge::Link => {
-                // A link refers to a span, but a caller may send a trace id only.
-                let link = Some(parent).filter(|parent| parent.span_id.is_some());
-                (new_trace(host, span_id, Sampling::Defer), link)
+            Some(parent) if edge == Edge::Resample => {
+                (parent.child(span_id).with_sampling(Sampling::Defer), None)
             }
-            _ => {
-                let sampling = if is_trusted { extracted.sampling } else { Sampling::Defer };
-                (new_trace(host, span_id, sampling), None)
-            }
+            linked => (new_trace(host, span_id, caller_sampling), linked),
         };
+        // A link refers to a span, but a caller may send a trace id only.
+        let link = linked.filter(|parent| edge == Edge::Link && parent.span_id.is_some());
+        let linked_trace = linked.map(|parent| parent.trace_id);
         let is_deferred = config.sampling.defer_cloud_trace_zero && is_trusted && extracted.cloud_trace_zero;
         let reason = match context.sampling {
             Sampling::Debug => Reason::Debug,
@@ -96,10 +98,10 @@ impl Decision {
             Sampling::Deny | Sampling::Defer => {
                 let (sampled, reason) = sample(host, config, limiter, rule, &context);
                 let context = context.with_sampling(Sampling::from_sampled(sampled));
-                return Self { context, reason, link, log };
+                return Self { context, reason, link, linked_trace, log_rate };
             }
         };
-        Self { context, reason, link, log }
+        Self { context, reason, link, linked_trace, log_rate }
     }
 }
 

@@ -4,13 +4,22 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use crate::host::{
-    ExportRequest, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost, LogLevel, RootHost,
+    ExportRequest, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost, LogLevel, NodeHost,
+    RootHost, StreamHost,
 };
 use crate::{Metric, Properties};
 
 /// Header lines.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Lines {
+    /// Returns the values of a header.
+    pub(crate) fn values_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.0.iter().filter(move |(known, _)| known == name.as_bytes());
+        lines.map(|(_, value)| core::str::from_utf8(value).unwrap())
+    }
+}
 
 /// A host for one request and one root.
 #[derive(Debug, Default)]
@@ -24,6 +33,8 @@ pub(crate) struct FakeHost {
     pub(crate) has_no_random_generator: bool,
     pub(crate) now: Cell<u64>,
     pub(crate) lines: RefCell<Vec<String>>,
+    /// How many lines were skipped.
+    pub(crate) skipped: Cell<u32>,
     pub(crate) wakes: Cell<u32>,
     pub(crate) tick: Cell<Duration>,
     /// The bodies of the callouts. Their tokens are 0, 1, 2…
@@ -31,6 +42,11 @@ pub(crate) struct FakeHost {
     pub(crate) has_no_cluster: bool,
     pub(crate) metrics: RefCell<Vec<(Metric, i64)>>,
     pub(crate) logged: RefCell<Vec<String>>,
+    /// The texts of the node, by their paths: `metadata NAMESPACE`.
+    pub(crate) node: &'static [(&'static str, &'static str)],
+    pub(crate) plugin_name: Option<&'static str>,
+    /// The stream of this host's request. Hosts with the same number are filters of one stream.
+    pub(crate) stream: u64,
 }
 
 impl FakeHost {
@@ -100,6 +116,10 @@ impl HeadersHost for FakeHost {
 impl ForwardingHost for FakeHost {
     fn add_header(&self, of: HeadersOf, name: &str, value: &str) {
         assert_eq!(self.text(of, name), None, "{name} is added to lines of the same name");
+        self.append_header(of, name, value);
+    }
+
+    fn append_header(&self, of: HeadersOf, name: &str, value: &str) {
         self.headers.borrow_mut()[of as usize].0.push((name.into(), value.into()));
     }
 
@@ -110,6 +130,27 @@ impl ForwardingHost for FakeHost {
 
     fn remove_header(&self, of: HeadersOf, name: &str) {
         self.headers.borrow_mut()[of as usize].0.retain(|(known, _)| known != name.as_bytes());
+    }
+}
+
+impl StreamHost for FakeHost {
+    fn stream_key(&self) -> u64 {
+        self.stream
+    }
+
+    fn is_in_stream_of(&self, key: u64) -> bool {
+        self.stream != 0 && self.stream == key
+    }
+}
+
+impl NodeHost for FakeHost {
+    fn node_text(&self, path: &[&str]) -> Option<String> {
+        let path = path.join(" ");
+        self.node.iter().find(|(known, _)| *known == path).map(|(_, text)| (*text).to_owned())
+    }
+
+    fn plugin_name(&self) -> Option<String> {
+        self.plugin_name.map(str::to_owned)
     }
 }
 
@@ -130,6 +171,10 @@ impl LogHost for FakeHost {
     fn write_line(&self, line: Vec<u8>) -> bool {
         self.lines.borrow_mut().push(String::from_utf8(line).unwrap());
         true
+    }
+
+    fn skip_line(&self) {
+        self.skipped.set(self.skipped.get() + 1);
     }
 
     fn wake_root(&self) {

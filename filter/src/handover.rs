@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
-use crate::config::{Config, Exporter};
+use crate::config::Exporter;
+use crate::plugin::Plugin;
 use crate::shared::{Shared, lock};
 
 /// What the roots must have in common: another destination must not receive the spans, and the resource of a span is
@@ -21,14 +22,14 @@ struct Key {
 }
 
 impl Key {
-    fn new(config: &Config, exporter: &Exporter, service_name: &str) -> Self {
+    fn new(plugin: &Plugin, exporter: &Exporter) -> Self {
         let is_token = |name: &str| name.eq_ignore_ascii_case("authorization");
         Self {
             exporter: [&exporter.cluster, &exporter.authority, &exporter.path].map(Clone::clone),
             // A new token is for the same destination; another header can name another tenant.
             headers: exporter.headers.iter().filter(|(name, _)| !is_token(name)).cloned().collect(),
-            service_name: service_name.to_owned(),
-            project_id: config.project_id.clone(),
+            service_name: plugin.service_name.clone(),
+            project_id: plugin.project_id.clone(),
         }
     }
 }
@@ -41,10 +42,10 @@ pub(crate) struct Handover(Arc<Mutex<SpanBuffer>>);
 
 impl Handover {
     /// Returns the one that all roots with this destination and resource share; `None` without an exporter.
-    pub(crate) fn of(config: &Config, service_name: &str) -> Option<Self> {
-        let exporter = config.exporter.as_ref()?;
+    pub(crate) fn of(plugin: &Plugin) -> Option<Self> {
+        let exporter = plugin.config.exporter.as_ref()?;
         let new = || Mutex::new(SpanBuffer::new(exporter.max_buffer_bytes));
-        let key = Key::new(config, exporter, service_name);
+        let key = Key::new(plugin, exporter);
         Some(Self(HANDOVERS.get(key, new)))
     }
 
@@ -84,10 +85,12 @@ impl Heirs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::node::Node;
 
     fn handover(json: &str) -> Handover {
         let config = Config::parse(json.as_bytes()).unwrap();
-        Handover::of(&config, config.service_name.as_deref().unwrap()).unwrap()
+        Handover::of(&Plugin::new(config, Node::default())).unwrap()
     }
 
     fn batches(spans: &[&[u8]]) -> impl Iterator<Item = Batch> {

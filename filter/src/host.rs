@@ -67,9 +67,14 @@ pub trait HeadersHost: Host {
 }
 
 /// What the callbacks for the headers of a request and of its response can do.
-pub trait ForwardingHost: HeadersHost {
+pub trait ForwardingHost: HeadersHost + StreamHost {
     /// Adds a line. The caller knows that the header is absent.
     fn add_header(&self, of: HeadersOf, name: &str, value: &str);
+
+    /// Adds a line after those of the same name.
+    fn append_header(&self, of: HeadersOf, name: &str, value: &str) {
+        self.add_header(of, name, value);
+    }
 
     /// Replaces a header that has one line.
     fn replace_header(&self, of: HeadersOf, name: &str, value: &str);
@@ -78,8 +83,17 @@ pub trait ForwardingHost: HeadersHost {
     fn remove_header(&self, of: HeadersOf, name: &str);
 }
 
+/// How a host tells whether two of its filters are in the same stream.
+pub trait StreamHost {
+    /// Returns a number for this filter of the stream, until the stream ends.
+    fn stream_key(&self) -> u64;
+
+    /// Returns whether the filter with this number is in the same stream. It is called only if that is likely.
+    fn is_in_stream_of(&self, key: u64) -> bool;
+}
+
 /// What the callback after the end of a request can do.
-pub trait LogHost: HeadersHost {
+pub trait LogHost: HeadersHost + StreamHost {
     /// Calls `run` with what the proxy measured.
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R;
 
@@ -92,6 +106,9 @@ pub trait LogHost: HeadersHost {
     /// Prints the request's line. Returns false if the line is dropped. The line ends with a line break only if
     /// `line_break` is configured. A shell that writes to stdout itself ends each line.
     fn write_line(&self, line: Vec<u8>) -> bool;
+
+    /// Marks a request that has no line on purpose, so that an access logger for requests without one skips it.
+    fn skip_line(&self) {}
 
     /// Calls [`Root::on_tick`](crate::Root::on_tick) soon, from outside of the request.
     fn wake_root(&self);
@@ -135,11 +152,11 @@ pub struct ExportResponse {
     pub body: Vec<u8>,
 }
 
-/// What the proxy knows about itself.
-#[derive(Debug, Clone, Default)]
-pub struct Node {
-    /// The name of the service, unless the configuration has one.
-    pub service_name: Option<String>,
-    /// True for a gateway of a mesh. Its listeners are outbound, but it is a server for its callers.
-    pub is_gateway: bool,
+/// What the proxy knows about itself, when a root is configured. [`Node`](crate::Node) interprets it.
+pub trait NodeHost {
+    /// Returns the text at a path below the node of the proxy's bootstrap configuration, such as `["metadata", "NAME"]`.
+    fn node_text(&self, path: &[&str]) -> Option<String>;
+
+    /// Returns the name of this plugin in the proxy's configuration.
+    fn plugin_name(&self) -> Option<String>;
 }

@@ -39,6 +39,7 @@ macro_rules! metrics {
 
 metrics! {
     Requests Counter "logtracer_requests"
+    Duplicates Counter "logtracer_duplicates"
     ExtractedB3 Counter "logtracer_extracted_b3"
     ExtractedB3Multi Counter "logtracer_extracted_b3multi"
     ExtractedTraceContext Counter "logtracer_extracted_tracecontext"
@@ -60,6 +61,7 @@ metrics! {
     DecidedByLimit Counter "logtracer_decided_by_limit"
     Lines Counter "logtracer_lines"
     LinesDropped Counter "logtracer_lines_dropped"
+    LinesSkipped Counter "logtracer_lines_skipped"
     SpansBuffered Counter "logtracer_spans_buffered"
     SpansHeld Gauge "logtracer_spans_held"
     SpansSent Counter "logtracer_spans_sent"

@@ -3,8 +3,9 @@
 //! Since Envoy 1.40, the streams of one root can come from several listeners. What a listener determines is therefore
 //! read for each stream ([`Properties`](crate::Properties)). The streams can run in another thread than the root.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use logtracer_core::sampling::RateLimiter;
 use logtracer_core::span::SpanKind;
@@ -12,8 +13,9 @@ use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
 
 use crate::batch_limits::BatchLimits;
 use crate::config::Config;
-use crate::host::{LogHost, Node};
+use crate::host::{Host, LogHost, LogLevel};
 use crate::metrics::{self, Metric};
+use crate::node::Node;
 use crate::shared::lock;
 
 /// The configuration of a root, and the state that it shares with its streams.
@@ -21,12 +23,18 @@ use crate::shared::lock;
 pub struct Plugin {
     pub(crate) config: Config,
     pub(crate) service_name: String,
+    pub(crate) project_id: Option<String>,
+    /// The name of the plugin in messages.
+    pub(crate) name: Arc<str>,
+    /// Attributes of the resource besides its service and its project.
+    pub(crate) resource: Vec<(String, String)>,
     /// Spans that wait for the next flush.
     pub(crate) buffer: Mutex<SpanBuffer>,
     pub(crate) batch_limits: BatchLimits,
     /// Limits the rate of new sampled traces.
     pub(crate) limiter: Option<Mutex<RateLimiter>>,
     is_gateway: bool,
+    has_reported_duplicate: AtomicBool,
 }
 
 impl Plugin {
@@ -37,12 +45,29 @@ impl Plugin {
         let batch_limits = config.exporter.as_ref().map(BatchLimits::new).unwrap_or_default();
         let limiter = config.sampling.max_per_second.map(|rate| Mutex::new(RateLimiter::new(rate)));
         Self {
+            project_id: config.project_id.clone().or(node.project_id),
+            name: node.plugin_name.unwrap_or_else(|| service_name.clone()).into(),
+            resource: node.attributes,
             config,
             service_name,
             buffer: Mutex::new(SpanBuffer::new(max_buffer_bytes)),
             batch_limits,
             limiter,
             is_gateway: node.is_gateway,
+            has_reported_duplicate: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a request that another instance of the filter handles, and logs the first one.
+    pub(crate) fn report_duplicate(&self, host: &impl Host, owner: &str) {
+        metrics::count(Metric::Duplicates);
+        if !self.has_reported_duplicate.swap(true, Ordering::Relaxed) {
+            let message = format!(
+                "logtracer: {owner} and {} are both in this proxy: {owner} comes first and handles the requests, {} \
+                 ignores them",
+                self.name, self.name
+            );
+            host.log(LogLevel::Warn, &message);
         }
     }
 

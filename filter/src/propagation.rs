@@ -6,11 +6,13 @@
 //!                        └──► forward: inject the new context, and remove every other trace header
 //! ```
 
-use logtracer_core::propagation::{Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState};
+use logtracer_core::propagation::{
+    Carrier, Extracted, Header, Propagator, TraceHeaders, TraceState, is_third_party,
+};
 
 use crate::config::{Edge, Propagation};
 use crate::decision::Decision;
-use crate::host::{ForwardingHost, HeadersOf};
+use crate::host::{ForwardingHost, HeaderLines, HeadersOf};
 use crate::metrics::{self, Metric};
 
 /// Counts what was extracted, each malformed format, and the decision.
@@ -27,10 +29,12 @@ pub(crate) fn count(extracted: &Extracted<'_>, decision: &Decision) {
     metrics::count(if decision.context.sampling.is_sampled() { Metric::Sampled } else { Metric::Denied });
 }
 
-/// Sets the trace headers of the next hop, or removes them for a host of `propagation.strip_hosts`.
-pub(crate) fn forward(
-    host: &impl ForwardingHost,
+/// Sets the trace headers of the next hop, or removes them for a host of `propagation.strip_hosts`. What an untrusted
+/// caller wants to reach the next hop in other headers is removed: its baggage, and the contexts of other tracers.
+pub(crate) fn forward<H: ForwardingHost>(
+    host: &H,
     config: &Propagation,
+    lines: &H::Lines,
     received: &TraceHeaders<'_>,
     authority: &[u8],
     decision: &Decision,
@@ -47,7 +51,16 @@ pub(crate) fn forward(
         config.propagator.inject(&decision.context, &TraceState::default(), &mut carrier);
     }
     if is_stripped || !is_trusted {
-        host.remove_header(HeadersOf::Request, "baggage");
+        remove_others(host, lines);
+    }
+}
+
+/// Removes the baggage and the headers of other tracers.
+fn remove_others<H: ForwardingHost>(host: &H, lines: &H::Lines) {
+    for (name, _) in lines.iter().filter(|(name, _)| *name == b"baggage" || is_third_party(name)) {
+        if let Ok(name) = core::str::from_utf8(name) {
+            host.remove_header(HeadersOf::Request, name);
+        }
     }
 }
 

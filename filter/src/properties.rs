@@ -26,8 +26,10 @@ pub struct Properties<'p> {
     pub response_flags: u64,
     /// The number of attempts, with the retries.
     pub attempts: u64,
-    /// The bytes of headers, body and trailers.
+    /// The bytes of headers, body and trailers, with what filters add.
     pub request_size: u64,
+    /// The bytes of the body, as announced by the caller or as received.
+    pub request_body_size: u64,
     /// The bytes of headers, body and trailers.
     pub response_size: u64,
     /// True if the request came through an outbound listener.

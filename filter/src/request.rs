@@ -8,8 +8,9 @@ use logtracer_core::sampling::HeaderCondition;
 use crate::config::Edge;
 use crate::decision::Decision;
 use crate::grpc_status::GrpcStatus;
-use crate::host::{ForwardingHost, HeaderLines, HeadersHost, HeadersOf};
+use crate::host::{ForwardingHost, HeaderLines, HeadersHost, HeadersOf, LogHost, StreamHost};
 use crate::kept_head::KeptHead;
+use crate::live::{self, LiveSpan};
 use crate::plugin::Plugin;
 use crate::propagation;
 use crate::request_head::{Protocol, RequestHead};
@@ -30,48 +31,72 @@ pub(crate) struct Request {
     pub(crate) is_excluded: bool,
     /// The request delivers spans of a filter to the exporter. A span of it would have to be delivered in turn.
     pub(crate) is_export: bool,
+    /// The bytes of the names and values of the caller's headers.
+    pub(crate) header_bytes: u64,
+    /// While it exists, another instance of the filter in this stream does nothing.
+    _live: Option<LiveSpan>,
 }
+
+/// Another instance of the filter handles the request.
+#[derive(Debug)]
+pub(crate) struct Duplicate;
 
 impl Request {
     /// Reads the request's headers, decides about its trace, counts the decision, and sets the headers of the next hop.
-    pub(crate) fn forward(host: &impl ForwardingHost, plugin: &Plugin) -> Self {
-        Self::start(host, plugin, |headers, authority, decision, extracted| {
-            propagation::forward(host, &plugin.config.propagation, headers, authority, decision, extracted);
-        })
+    pub(crate) fn forward(host: &impl ForwardingHost, plugin: &Plugin) -> Result<Self, Duplicate> {
+        let mut request = Self::start(host, plugin, |lines, headers, authority, decision, extracted| {
+            let config = &plugin.config.propagation;
+            propagation::forward(host, config, lines, headers, authority, decision, extracted);
+        })?;
+        request._live = Some(live::start(host, request.decision.context.span_id, &plugin.name));
+        Ok(request)
     }
 
     /// Reads the headers of a completed request that was not forwarded, decides about its trace, and counts the
     /// decision.
-    pub(crate) fn completed(host: &impl HeadersHost, plugin: &Plugin) -> Self {
-        Self::start(host, plugin, |_, _, _, _| {})
+    pub(crate) fn completed(host: &impl LogHost, plugin: &Plugin) -> Result<Self, Duplicate> {
+        if let Some(owner) = live::owner_of_logged(host) {
+            plugin.report_duplicate(host, &owner);
+            return Err(Duplicate);
+        }
+        Self::start(host, plugin, |_, _, _, _, _| {})
     }
 
-    fn start(
-        host: &impl HeadersHost,
+    fn start<H: HeadersHost + StreamHost>(
+        host: &H,
         plugin: &Plugin,
-        forward: impl FnOnce(&TraceHeaders<'_>, &[u8], &Decision, &Extracted<'_>),
-    ) -> Self {
+        forward: impl FnOnce(&H::Lines, &TraceHeaders<'_>, &[u8], &Decision, &Extracted<'_>),
+    ) -> Result<Self, Duplicate> {
         let config = &plugin.config;
         let lines = host.header_lines(HeadersOf::Request);
         let mut headers = TraceHeaders::default();
         let mut head = RequestHead::default();
+        let mut header_bytes = 0;
         for (name, value) in lines.iter() {
+            if !is_set_by_proxies(name) {
+                header_bytes += name.len() + value.len();
+            }
             match Header::from_lower_case(name) {
                 Some(header) => headers.push(header, value),
                 None => head.read(name, value, &config.request_headers),
             }
         }
         let extracted = config.propagation.propagator.extract(&headers);
+        let parent = extracted.parent.and_then(|parent| parent.span_id);
+        if let Some(owner) = live::owner_of_parent(host, parent) {
+            plugin.report_duplicate(host, &owner);
+            return Err(Duplicate);
+        }
         let header =
             |condition: &HeaderCondition| lines.iter().any(|(name, value)| condition.is_met_by(name, value));
         let parts = head.parts();
         let decision = Decision::new(host, config, plugin.limiter.as_ref(), &extracted, parts, header);
         propagation::count(&extracted, &decision);
         let is_trusted = config.propagation.edge == Edge::Trust;
-        forward(&headers, parts.authority, &decision, &extracted);
+        forward(&lines, &headers, parts.authority, &decision, &extracted);
         let has_tracestate = is_trusted || decision.link.is_some();
         let tracestate = extracted.tracestate.with_line(str::to_owned).filter(|_| has_tracestate);
-        Self {
+        Ok(Self {
             decision,
             tracestate: tracestate.unwrap_or_default(),
             is_excluded: config.exclude.matches(parts.path, head.user_agent),
@@ -82,7 +107,9 @@ impl Request {
             head: KeptHead::new(&head, config.query, &config.request_headers),
             response_start: 0,
             grpc_status: None,
-        }
+            header_bytes: header_bytes as u64,
+            _live: None,
+        })
     }
 
     /// Returns the gRPC status from the response's trailers, or from the headers of a response without a body.
@@ -93,4 +120,10 @@ impl Request {
             None => GrpcStatus::read(host, HeadersOf::Response).map(Cow::Owned),
         }
     }
+}
+
+/// Returns whether proxies set the header: Envoy adds these to what the caller sent.
+fn is_set_by_proxies(name: &[u8]) -> bool {
+    name.starts_with(b"x-")
+        && (name.starts_with(b"x-envoy-") || name.starts_with(b"x-forwarded-") || name == b"x-request-id")
 }

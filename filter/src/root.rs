@@ -8,8 +8,9 @@ use logtracer_core::otlp::{self, InstrumentationScope};
 use crate::config::{Config, Exporter};
 use crate::dropped_log::DroppedLog;
 use crate::handover::{Handover, Heirs};
-use crate::host::{ExportRequest, ExportResponse, Host, LogLevel, Node, RootHost};
+use crate::host::{ExportRequest, ExportResponse, Host, LogLevel, NodeHost, RootHost};
 use crate::metrics::{self, Metric, SharedGauge};
+use crate::node::Node;
 use crate::plugin::Plugin;
 use crate::recovery::Recovery;
 use crate::reporter::{Flush, MAX_ATTEMPTS, Reporter, Response, SendResult};
@@ -37,10 +38,15 @@ pub struct Root {
 }
 
 impl Root {
-    /// Reads the configuration. Logs an error and returns `None` if it is invalid; the proxy then rejects it, too.
-    pub fn configure(host: &impl RootHost, json: &[u8], node: Node) -> Option<Self> {
+    /// Reads the configuration and what the proxy knows about itself. Logs an error and returns `None` if the
+    /// configuration is invalid; the proxy then rejects it, too.
+    pub fn configure(host: &(impl RootHost + NodeHost), json: &[u8]) -> Option<Self> {
         match Config::parse(json) {
-            Ok(config) => Some(Self::new(host, config, node)),
+            Ok(config) => {
+                let node = Node::read(host);
+                let config = config.for_node(&node, |key| Node::label(host, key));
+                Some(Self::new(host, config, node))
+            }
             Err(error) => {
                 host.log(LogLevel::Error, &format!("logtracer: configuration rejected: {error}"));
                 None
@@ -61,7 +67,7 @@ impl Root {
             flush_at: after(now, first),
             spans_held: SharedGauge::new(Metric::SpansHeld),
             callouts_in_flight: SharedGauge::new(Metric::CalloutsInFlight),
-            handover: Handover::of(&plugin.config, &plugin.service_name),
+            handover: Handover::of(&plugin),
             heirs: Heirs::default(),
             is_draining: false,
             plugin: Arc::new(plugin),
@@ -299,7 +305,10 @@ fn call_exporter(host: &impl RootHost, plugin: &Plugin, exporter: &Exporter, spa
     let scope = InstrumentationScope { name: "logtracer", version: env!("CARGO_PKG_VERSION") };
     let resource = |resource: &mut otlp::Attributes<'_>| {
         resource.text("service.name", &plugin.service_name);
-        resource.text("gcp.project_id", plugin.config.project_id.as_deref().unwrap_or_default());
+        resource.text("gcp.project_id", plugin.project_id.as_deref().unwrap_or_default());
+        for (key, value) in &plugin.resource {
+            resource.text(key, value);
+        }
     };
     otlp::write_request(&mut body, resource, scope, spans);
     let mut headers = vec![

@@ -37,8 +37,7 @@ pub(crate) fn export_reason(completed: &Completed<'_>) -> Option<ExportReason> {
     }
     let sampling = &plugin.config.sampling;
     let is_failed = || exchange.outcome.span_status(*kind) == SpanStatus::Error;
-    let is_late = (sampling.keep_errors && is_failed())
-        || sampling.keep_slower_than.is_some_and(|limit| exchange.duration > limit);
+    let is_late = (sampling.keep_errors && is_failed()) || completed.is_slow();
     is_late.then_some(ExportReason::Late)
 }
 

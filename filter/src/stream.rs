@@ -7,9 +7,11 @@ use crate::captured_headers::CapturedHeaders;
 use crate::completed::Completed;
 use crate::grpc_status::GrpcStatus;
 use crate::host::{ForwardingHost, HeadersHost, HeadersOf, LogHost};
+use crate::live;
 use crate::plugin::Plugin;
-use crate::request::Request;
+use crate::request::{Duplicate, Request};
 use crate::request_head::Protocol;
+use crate::response_header;
 use crate::span;
 
 /// One request. Any callback may be the first one and none is certain: an earlier filter may respond, and the
@@ -19,26 +21,39 @@ pub struct Stream {
     plugin: Arc<Plugin>,
     /// `None` until the headers are read.
     request: Option<Request>,
+    /// Another instance of the filter handles the request.
+    is_duplicate: bool,
 }
 
 impl Stream {
     /// Creates the stream of a request before any of its headers are read.
     pub const fn new(plugin: Arc<Plugin>) -> Self {
-        Self { plugin, request: None }
+        Self { plugin, request: None, is_duplicate: false }
     }
 
     /// Reads the request's headers and sets those of the next hop.
     pub fn on_request_headers(&mut self, host: &impl ForwardingHost) {
-        self.request = Some(Request::forward(host, &self.plugin));
+        match Request::forward(host, &self.plugin) {
+            Ok(request) => self.request = Some(request),
+            Err(Duplicate) => self.is_duplicate = true,
+        }
+    }
+
+    /// Returns whether the headers were read.
+    pub const fn has_headers(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Returns whether another instance of the filter handles the request.
+    pub const fn is_duplicate(&self) -> bool {
+        self.is_duplicate
     }
 
     /// Adds the trace id to the response's headers if that is configured.
     pub fn on_response_headers(&mut self, host: &impl ForwardingHost) {
         let Some(request) = &mut self.request else { return };
-        if let Some(name) = &self.plugin.config.response_header {
-            // Replacing a header with several lines would change the first one only.
-            host.remove_header(HeadersOf::Response, name);
-            host.add_header(HeadersOf::Response, name, &request.decision.context.trace_id.to_hex());
+        for header in &self.plugin.config.response_header {
+            response_header::write(host, header, &request.decision.context);
         }
         // Envoy measures the first byte of all other responses.
         if request.head.may_stay_open() {
@@ -62,9 +77,14 @@ impl Stream {
         let plugin = &*self.plugin;
         // Rule 54: an earlier filter may have responded before this one read the request's headers, which are still
         // available.
-        let request = self.request.take().unwrap_or_else(|| Request::completed(host, plugin));
+        let completed = || Request::completed(host, plugin);
+        let request =
+            if self.is_duplicate { Err(Duplicate) } else { self.request.take().map_or_else(completed, Ok) };
+        let Ok(request) = request else { return };
+        live::note_logged(host, &plugin.name);
         let may_be_exported = span::may_be_exported(&plugin.config, &request);
         if plugin.config.log_format.is_none() && !may_be_exported {
+            host.skip_line();
             return;
         }
         host.with_properties(|properties| {
@@ -81,6 +101,9 @@ impl Stream {
 
 fn write(host: &impl LogHost, completed: &Completed<'_>, may_be_exported: bool) {
     let format = access_log::format(completed);
+    if format.is_none() {
+        host.skip_line();
+    }
     let export_reason = if may_be_exported { span::export_reason(completed) } else { None };
     if format.is_none() && export_reason.is_none() {
         return;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fake_host::FakeHost;
-use crate::host::{ExportResponse, HeadersOf, Node};
+use crate::host::{ExportResponse, HeadersOf};
 use crate::{Properties, Root, Stream};
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,6 +21,7 @@ const COMPLETED: Properties<'static> = Properties {
     response_flags: 0,
     attempts: 1,
     request_size: 10,
+    request_body_size: 4,
     response_size: 20,
     is_outbound: false,
     start: 1_700_000_000_000_000_000,
@@ -33,7 +34,7 @@ fn host() -> FakeHost {
 
 fn root(host: &FakeHost, exporter: &str) -> Root {
     let json = format!(r#"{{"service_name": "shop", "exporter": {{"cluster": "c", {exporter}}}}}"#);
-    Root::configure(host, json.as_bytes(), Node::default()).unwrap()
+    Root::configure(host, json.as_bytes()).unwrap()
 }
 
 fn run(host: &FakeHost, root: &Root) {
@@ -77,7 +78,7 @@ fn a_line_ends_with_a_line_break_if_that_is_configured() {
         [("{}", "}"), (r#"{"line_break": false}"#, "}"), (r#"{"line_break": true}"#, "}\n")]
     {
         let host = host();
-        run(&host, &Root::configure(&host, json.as_bytes(), Node::default()).unwrap());
+        run(&host, &Root::configure(&host, json.as_bytes()).unwrap());
         let lines = host.lines.borrow();
         assert!(lines[0].trim_end().ends_with('}') && lines[0].ends_with(expected), "{json}: {lines:?}");
     }
@@ -181,4 +182,258 @@ fn streams_of_many_threads_lose_no_span() {
 
 fn count(text: &[u8], part: &[u8]) -> usize {
     text.windows(part.len()).filter(|window| *window == part).count()
+}
+
+fn configured(host: &FakeHost, json: &str) -> Root {
+    Root::configure(host, json.as_bytes()).unwrap()
+}
+
+fn line_of(host: &FakeHost, json: &str) -> Option<serde_json::Value> {
+    run(host, &configured(host, json));
+    host.lines.borrow().first().map(|line| serde_json::from_str(line).unwrap())
+}
+
+/// The ids of the caller, whose decision, baggage and other contexts are not taken.
+#[test]
+fn an_edge_that_resamples_keeps_the_ids_only() {
+    let caller = [
+        (":method", "GET"),
+        ("traceparent", TRACEPARENT),
+        ("tracestate", "vendor=1"),
+        ("baggage", "user=1"),
+        ("x-b3-flags", "1"),
+        ("uber-trace-id", "1:2:3:1"),
+        ("x-datadog-sampling-priority", "2"),
+        ("x-request-id", "r"),
+    ];
+    for (rate, flags) in [("0", "00"), ("1", "01")] {
+        let host = FakeHost { properties: COMPLETED, ..FakeHost::with_request(&caller) };
+        let json = format!(r#"{{"edge": "resample", "sampling": {{"rate": {rate}}}}}"#);
+        let line = line_of(&host, &json).unwrap();
+        let forwarded = host.text(HeadersOf::Request, "traceparent").unwrap();
+        assert!(forwarded.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{forwarded}");
+        assert!(forwarded.ends_with(flags), "{forwarded}");
+        for name in ["tracestate", "baggage", "x-b3-flags", "uber-trace-id", "x-datadog-sampling-priority"] {
+            assert_eq!(host.text(HeadersOf::Request, name), None, "{name}");
+        }
+        assert_eq!(host.text(HeadersOf::Request, "x-request-id").as_deref(), Some("r"));
+        assert_eq!(line["logging.googleapis.com/labels"]["linked_trace"], serde_json::Value::Null);
+    }
+}
+
+#[test]
+fn a_line_has_the_trace_of_a_caller_that_is_not_trusted() {
+    for (edge, expected) in [("link", true), ("restart", true), ("trust", false), ("resample", false)] {
+        let line = line_of(&host(), &format!(r#"{{"edge": "{edge}"}}"#)).unwrap();
+        let linked = &line["logging.googleapis.com/labels"]["linked_trace"];
+        let is_linked = linked == "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(is_linked, expected, "{edge}: {linked}");
+    }
+}
+
+/// Headers of other tracers are forwarded to and from whom the filter trusts.
+#[test]
+fn headers_of_other_tracers_are_removed_at_the_edge_and_for_strangers() {
+    for (json, expected) in [
+        (r#"{}"#, true),
+        (r#"{"edge": "restart"}"#, false),
+        (r#"{"edge": "link"}"#, false),
+        (r#"{"propagation": {"strip_hosts": ["shop"]}}"#, false),
+    ] {
+        let host = host();
+        let mut headers = REQUEST.to_vec();
+        headers.extend([
+            ("x-amzn-trace-id", "Root=1-2-3"),
+            ("sentry-trace", "1-2-1"),
+            ("x-ot-span-context", "1"),
+        ]);
+        host.set(HeadersOf::Request, &headers);
+        run(&host, &configured(&host, json));
+        for name in ["x-amzn-trace-id", "sentry-trace", "x-ot-span-context"] {
+            assert_eq!(host.text(HeadersOf::Request, name).is_some(), expected, "{json} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_share_of_the_requests_is_logged() {
+    // The low bits of the id decide.
+    let (low, high) = (
+        "00-4bf92f3577b34da6a300000000000001-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ffffffffffffff-00f067aa0ba902b7-01",
+    );
+    let check = |json: &str,
+                 traceparent: &str,
+                 properties: Properties<'static>,
+                 details: &'static [u8],
+                 expected: Option<Option<&str>>| {
+        let host = FakeHost { properties, code_details: details, ..host() };
+        host.set(HeadersOf::Request, &[(":method", "GET"), (":path", "/cart"), ("traceparent", traceparent)]);
+        let line = line_of(&host, json);
+        assert_eq!(host.skipped.get(), u32::from(expected.is_none()), "{json} {traceparent}");
+        let rate =
+            line.map(|line| line["logging.googleapis.com/labels"]["log_rate"].as_str().map(str::to_owned));
+        assert_eq!(rate.as_ref().map(Option::as_deref), expected, "{json} {traceparent} {properties:?}");
+    };
+    let tenth = r#"{"sampling": {"log_rate": 0.1}}"#;
+    check(tenth, low, COMPLETED, b"", Some(Some("0.1")));
+    check(tenth, high, COMPLETED, b"", None);
+    let failed = Properties { status: 503, ..COMPLETED };
+    check(tenth, high, failed, b"", Some(None));
+    check(tenth, low, failed, b"", Some(None));
+    let aborted = Properties { status: 0, response_flags: 0x8000, ..COMPLETED };
+    check(tenth, high, aborted, b"", Some(None));
+    let slow = Properties { duration: 2 * SECOND, ..COMPLETED };
+    check(tenth, high, slow, b"", None);
+    check(r#"{"sampling": {"log_rate": 0.1, "keep_slower_than": "1s"}}"#, high, slow, b"", Some(None));
+    check(tenth, high, Properties { status: 404, ..COMPLETED }, b"", None);
+    // A rule's share comes before the general one.
+    let rule = |log: &str| {
+        format!(r#"{{"sampling": {{"log_rate": 0.5, "rules": [{{"path": "/cart", "log": {log}}}]}}}}"#)
+    };
+    check(&rule("0.25"), low, COMPLETED, b"", Some(Some("0.25")));
+    check(&rule("true"), high, COMPLETED, b"", Some(None));
+    check(&rule("false"), low, COMPLETED, b"", None);
+    check(&rule("1"), high, COMPLETED, b"", Some(None));
+    let other = r#"{"sampling": {"log_rate": 0.5, "rules": [{"path": "/cart", "rate": 1}]}}"#;
+    check(other, low, COMPLETED, b"", Some(Some("0.5")));
+    check(other, high, COMPLETED, b"", None);
+}
+
+#[test]
+fn the_caller_gets_the_trace_in_a_header() {
+    let host = host();
+    host.set(
+        HeadersOf::Response,
+        &[("x-trace-id", "old"), ("server-timing", "db;dur=53"), ("traceresponse", "old")],
+    );
+    let names = r#"["x-trace-id", "traceresponse", "Server-Timing"]"#;
+    run(&host, &configured(&host, &format!(r#"{{"response_header": {names}}}"#)));
+    let traceparent = host.text(HeadersOf::Request, "traceparent").unwrap();
+    assert_eq!(
+        host.text(HeadersOf::Response, "x-trace-id").as_deref(),
+        Some("4bf92f3577b34da6a3ce929d0e0e4736")
+    );
+    assert_eq!(host.text(HeadersOf::Response, "traceresponse"), Some(traceparent.clone()));
+    let timings: Vec<_> = host.headers.borrow()[HeadersOf::Response as usize]
+        .values_of("server-timing")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(timings, ["db;dur=53".to_owned(), format!("traceparent;desc=\"{traceparent}\"")]);
+}
+
+/// What Envoy counts of the headers has those that filters add.
+#[test]
+fn the_size_of_a_request_is_what_the_caller_sent() {
+    let size = |headers: &[(&str, &str)], properties| {
+        let host = FakeHost { properties, ..FakeHost::with_request(headers) };
+        line_of(&host, "{}").unwrap()["httpRequest"]["requestSize"].as_str().unwrap().to_owned()
+    };
+    let properties = Properties { request_size: 1000, request_body_size: 100, ..COMPLETED };
+    let caller = [(":method", "GET"), (":path", "/a"), ("accept", "*/*")];
+    assert_eq!(size(&caller, properties), (10 + 7 + 9 + 100).to_string());
+    let mut by_proxies = caller.to_vec();
+    by_proxies.extend([
+        ("x-request-id", "1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-envoy-internal", "true"),
+    ]);
+    assert_eq!(size(&by_proxies, properties), (10 + 7 + 9 + 100).to_string());
+    let announced = Properties { request_size: 50, request_body_size: 5000, ..COMPLETED };
+    assert_eq!(size(&caller, announced), (10 + 7 + 9 + 50).to_string());
+}
+
+#[test]
+fn the_resource_has_what_the_node_knows() {
+    let host = FakeHost {
+        node: &[
+            ("metadata LABELS app", "cart"),
+            ("metadata NAMESPACE", "shop"),
+            ("metadata NAME", "cart-1"),
+            ("metadata PLATFORM_METADATA gcp_project", "shop-prod"),
+        ],
+        ..host()
+    };
+    let mut root = configured(&host, r#"{"exporter": {"cluster": "c"}}"#);
+    run(&host, &root);
+    assert!(host.lines.borrow()[0].contains("projects/shop-prod/traces/"), "{:?}", host.lines);
+    host.now.set(2 * SECOND);
+    root.on_tick(&host);
+    let body = host.sent.borrow()[0].clone();
+    for part in [
+        "service.name",
+        "cart",
+        "k8s.namespace.name",
+        "k8s.pod.name",
+        "cart-1",
+        "gcp.project_id",
+        "shop-prod",
+    ] {
+        assert!(count(&body, part.as_bytes()) > 0, "{part}");
+    }
+    let configured = configured(&host, r#"{"project_id": "mine"}"#);
+    host.lines.borrow_mut().clear();
+    run(&host, &configured);
+    assert!(host.lines.borrow()[0].contains("projects/mine/traces/"));
+}
+
+/// P3: one line and one span, and a message that says which instance counts.
+#[test]
+fn a_second_instance_in_the_same_stream_does_nothing() {
+    let first = FakeHost { stream: 7, plugin_name: Some("istio-system.logtracer"), ..host() };
+    let json = r#"{"service_name": "shop", "exporter": {"cluster": "duplicates"}}"#;
+    let of_first = configured(&first, json);
+    let second = FakeHost { stream: 7, plugin_name: Some("team.logtracer"), ..host() };
+    let of_second = configured(&second, json);
+
+    let (mut one, mut two) = (Stream::new(of_first.plugin()), Stream::new(of_second.plugin()));
+    one.on_request_headers(&first);
+    let forwarded = first.text(HeadersOf::Request, "traceparent").unwrap();
+    second.headers.replace(first.headers.borrow().clone());
+    two.on_request_headers(&second);
+    assert!(two.is_duplicate());
+    assert_eq!(second.text(HeadersOf::Request, "traceparent"), Some(forwarded.clone()));
+    for (stream, host) in [(&mut two, &second), (&mut one, &first)] {
+        stream.on_response_headers(host);
+        stream.on_response_trailers(host);
+        stream.on_log(host);
+    }
+    assert_eq!((first.lines.borrow().len(), second.lines.borrow().len()), (1, 0));
+    assert_eq!((of_first.held_spans(), of_second.held_spans()), (1, 0));
+    let logged = second.logged.borrow().clone();
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(logged[0].contains("istio-system.logtracer comes first"), "{logged:?}");
+    assert!(logged[0].contains("team.logtracer ignores them"), "{logged:?}");
+
+    // A request that passes through the same worker again is another stream.
+    let again = FakeHost { stream: 8, ..host() };
+    let mut one = Stream::new(of_first.plugin());
+    one.on_request_headers(&first);
+    again.headers.replace(first.headers.borrow().clone());
+    let mut two = Stream::new(of_second.plugin());
+    two.on_request_headers(&again);
+    assert!(!two.is_duplicate());
+    two.on_log(&again);
+    assert_eq!(again.lines.borrow().len(), 1);
+}
+
+/// An earlier filter responds, so none of the instances, or only the first, sees the headers.
+#[test]
+fn a_second_instance_of_a_request_without_headers_does_nothing() {
+    for is_seen_by_first in [false, true] {
+        let first = FakeHost { stream: 9, ..host() };
+        let second = FakeHost { stream: 9, ..host() };
+        let (of_first, of_second) = (configured(&first, "{}"), configured(&second, "{}"));
+        let (mut one, mut two) = (Stream::new(of_first.plugin()), Stream::new(of_second.plugin()));
+        if is_seen_by_first {
+            one.on_request_headers(&first);
+        }
+        one.on_log(&first);
+        two.on_log(&second);
+        assert_eq!((first.lines.borrow().len(), second.lines.borrow().len()), (1, 0));
+        let next = FakeHost { stream: 10, ..host() };
+        Stream::new(of_second.plugin()).on_log(&next);
+        assert_eq!(next.lines.borrow().len(), 1);
+    }
 }

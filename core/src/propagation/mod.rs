@@ -11,11 +11,13 @@ mod format;
 mod grpc_trace_bin;
 mod headers;
 mod text;
+mod third_party;
 mod tracecontext;
 mod tracestate;
 
 pub use format::{Format, FormatSet, Formats, UnknownFormat};
 pub use headers::{Header, HeaderSet, TraceHeaders};
+pub use third_party::is_third_party;
 pub use tracestate::TraceState;
 
 use std::collections::HashMap;

@@ -32,7 +32,8 @@ impl Ratio {
 
     /// Creates a ratio from a number from 0 to 1. Returns `None` for other numbers.
     pub fn new(ratio: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&ratio).then_some(Self { below: (ratio * (1u64 << RANDOM_BITS) as f64) as u64 })
+        let below = (ratio * (1u64 << RANDOM_BITS) as f64).round();
+        (0.0..=1.0).contains(&ratio).then_some(Self { below: below as u64 })
     }
 
     /// Returns true if the trace with this id is sampled.
@@ -42,8 +43,16 @@ impl Ratio {
 }
 
 impl fmt::Display for Ratio {
+    /// Writes the ratio as a decimal number with at most twelve digits after the point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.below as f64 / (1u64 << RANDOM_BITS) as f64)
+        const PLACES: u32 = 12;
+        let scaled = (u128::from(self.below) * 10u128.pow(PLACES) + (1 << (RANDOM_BITS - 1))) >> RANDOM_BITS;
+        let (mut fraction, mut places) = (scaled % 10u128.pow(PLACES), PLACES as usize);
+        write!(f, "{}", scaled / 10u128.pow(PLACES))?;
+        while places > 0 && fraction % 10 == 0 {
+            (fraction, places) = (fraction / 10, places - 1);
+        }
+        if places > 0 { write!(f, ".{fraction:0places$}") } else { Ok(()) }
     }
 }
 
@@ -86,7 +95,16 @@ mod tests {
         ] {
             assert_eq!(Ratio::new(ratio).unwrap().keeps(TraceId::new(id).unwrap()), keeps, "{ratio} {id:x}");
         }
-        for (ratio, text) in [(0.0, "0"), (0.25, "0.25"), (1.0, "1")] {
+        for (ratio, text) in [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (0.1, "0.1"),
+            (0.01, "0.01"),
+            (0.123_456_789, "0.123456789"),
+            (0.000_001, "0.000001"),
+            (0.999_999_999_999_9, "1"),
+            (1.0, "1"),
+        ] {
             assert_eq!(Ratio::new(ratio).unwrap().to_string(), text);
         }
     }

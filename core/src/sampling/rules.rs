@@ -36,8 +36,8 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
     /// The fraction of traces that are sampled, or `None` for the general ratio.
     pub rate: Option<Ratio>,
-    /// True if successful requests are logged.
-    pub log: bool,
+    /// The fraction of requests that have a log line, or `None` for the general ratio.
+    pub log_rate: Option<Ratio>,
 }
 
 /// An ordered list of rules.
@@ -46,7 +46,7 @@ pub struct Rule {
 /// use logtracer_core::sampling::{Condition, Ratio, RequestParts, Rule, Rules};
 ///
 /// let conditions = vec![Condition::PathPrefix("/health".into())];
-/// let rules = Rules::new(vec![Rule { conditions, rate: Ratio::new(0.0), log: false }]);
+/// let rules = Rules::new(vec![Rule { conditions, rate: Ratio::new(0.0), log_rate: Ratio::new(0.0) }]);
 /// let parts = RequestParts { path: b"/healthz", ..RequestParts::default() };
 /// assert!(rules.first_match(parts, |_| false).is_some());
 /// ```
@@ -115,7 +115,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn rule(conditions: Vec<Condition>, rate: f64) -> Rule {
-        Rule { conditions, rate: Ratio::new(rate), log: true }
+        Rule { conditions, rate: Ratio::new(rate), log_rate: None }
     }
 
     /// Rule 48.

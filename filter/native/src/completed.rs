@@ -28,9 +28,13 @@ thread_local! {
     static WAITING: RefCell<VecDeque<Completed>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Hands a stream over. Returns false if it replaces one that waits for too long.
+/// Hands a stream over, unless another filter of it, which came first, has done so. Returns false if it replaces one that waits for too long.
 pub(crate) fn hand_over(completed: Completed) -> bool {
     WAITING.with_borrow_mut(|waiting| {
+        let is_other = |known: &Completed| known.path == completed.path && known.path != 0;
+        if !completed.stream.has_headers() && waiting.iter().any(is_other) {
+            return true;
+        }
         let is_full = waiting.len() >= MAX_WAITING;
         if is_full {
             waiting.pop_front();

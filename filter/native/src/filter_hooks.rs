@@ -254,7 +254,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
     guard((), || {
         // SAFETY: Envoy passes the result of `filter_new`.
         let Some(module) = (unsafe { borrow(existing(module)) }) else { return };
-        let Some(stream) = module.stream.take() else { return };
+        let Some(stream) = module.stream.take().filter(|stream| !stream.is_duplicate()) else { return };
         // SAFETY: this is a hook for the filter.
         let path = unsafe { FilterHost::new(filter) }.envoy_header(HeadersOf::Request, ":path").data as usize;
         let (worker, instance) = (module.worker.clone(), module.instance.clone());

@@ -1,6 +1,6 @@
 //! [`FilterHost`]: the headers of a stream, in the callbacks of the HTTP filter.
 
-use logtracer_filter::host::{ForwardingHost, HeadersHost, HeadersOf};
+use logtracer_filter::host::{ForwardingHost, HeadersHost, HeadersOf, StreamHost};
 
 use crate::abi::{self, EnvoyBuffer, EnvoyPtr, ModuleBuffer};
 use crate::buffers::{Lines, header_map};
@@ -46,6 +46,17 @@ impl HeadersHost for FilterHost {
         let value = self.envoy_header(of, name);
         // SAFETY: Envoy filled the buffer, and no header changes before the copy.
         (!value.data.is_null()).then(|| unsafe { value.as_slice() }.to_vec())
+    }
+}
+
+impl StreamHost for FilterHost {
+    /// The address of `:path`, which all filters of a stream share.
+    fn stream_key(&self) -> u64 {
+        self.envoy_header(HeadersOf::Request, ":path").data as u64
+    }
+
+    fn is_in_stream_of(&self, key: u64) -> bool {
+        key != 0 && self.stream_key() == key
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-use logtracer_filter::Plugin;
 use logtracer_filter::config::{Config, Direction};
+use logtracer_filter::{Node, Plugin};
 
 use crate::sync::lock;
 use crate::{abi, process, ticker};
@@ -23,6 +23,16 @@ pub(crate) struct Worker {
     is_woken: AtomicBool,
 }
 
+/// Returns what the environment of Envoy says about its workload.
+pub(crate) fn node() -> &'static Node {
+    static NODE: LazyLock<Node> = LazyLock::new(|| {
+        let variable = |name| std::env::var(name).ok();
+        let (name, attributes) = (variable("OTEL_SERVICE_NAME"), variable("OTEL_RESOURCE_ATTRIBUTES"));
+        Node::from_environment(name.as_deref(), attributes.as_deref())
+    });
+    &NODE
+}
+
 static INSTANCES: Mutex<Vec<Weak<Instance>>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -37,8 +47,10 @@ impl Instance {
     /// The configuration is invalid. The text names the key and what was expected.
     pub(crate) fn of(json: &[u8]) -> Result<Arc<Self>, String> {
         let direction = if abi::is_1_40() { Direction::Known } else { Direction::Unknown };
-        let config = Config::parse(json).and_then(|config| config.check_native(direction).map(|()| config));
-        let config = config.map_err(|error| error.to_string())?;
+        let config =
+            Config::parse(json).and_then(|config| config.check_native(direction, node()).map(|()| config));
+        // A native module cannot read labels, and no override of a valid configuration has one.
+        let config = config.map_err(|error| error.to_string())?.for_node(node(), |_| None);
         let mut instances = lock(&INSTANCES);
         instances.retain(|instance| instance.strong_count() > 0);
         if let Some(known) = instances.iter().filter_map(Weak::upgrade).find(|known| known.config == config) {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use logtracer_filter::Properties;
-use logtracer_filter::host::{HeadersHost, HeadersOf, LogHost};
+use logtracer_filter::host::{HeadersHost, HeadersOf, LogHost, StreamHost};
 
 use crate::abi::{self, BytesInfo, EnvoyBuffer, EnvoyPtr, ModuleBuffer, TimingInfo};
 use crate::buffers::{Lines, header_map};
@@ -112,6 +112,17 @@ pub(crate) unsafe fn envoy_header(logger: EnvoyPtr, of: HeadersOf, name: &str) -
     value
 }
 
+impl StreamHost for LoggerHost<'_> {
+    /// When the stream started, because the address of a header can be that of an earlier stream.
+    fn stream_key(&self) -> u64 {
+        u64::try_from(self.timing().start_unix).unwrap_or(0)
+    }
+
+    fn is_in_stream_of(&self, key: u64) -> bool {
+        key != 0 && self.stream_key() == key
+    }
+}
+
 impl LogHost for LoggerHost<'_> {
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R {
         let logger = self.logger;
@@ -144,6 +155,7 @@ impl LogHost for LoggerHost<'_> {
             response_flags,
             attempts: attempts.into(),
             request_size: bytes.received.saturating_add(request_headers),
+            request_body_size: bytes.received,
             response_size: bytes.sent.saturating_add(response_headers).saturating_add(trailers),
             is_outbound: self.is_outbound(),
             start: u64::try_from(timing.start_unix).unwrap_or(0),

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use logtracer_filter::Root;
-use logtracer_filter::host::{ExportResponse, Node, RootHost};
+use logtracer_filter::host::{ExportResponse, RootHost};
 
 use crate::abi::{self, EnvoyPtr, ModuleBuffer, ModuleHeader};
-use crate::instance::{Instance, Worker};
+use crate::instance::{self, Instance, Worker};
 use crate::main_host::MainHost;
 use crate::sync::lock;
 use crate::{clock, ticker};
@@ -154,7 +154,7 @@ pub(crate) fn start_root(instance: &Arc<Instance>) -> Arc<Worker> {
     let mut process = lock(&PROCESS);
     let id = process.next_id();
     let host = MainHost { handle: None, callouts: &process.callouts, root: id, interval: Cell::new(None) };
-    let root = Root::new(&host, instance.config.clone(), Node::default());
+    let root = Root::new(&host, instance.config.clone(), instance::node().clone());
     let interval = host.interval.get().unwrap_or_default();
     let worker = Arc::new(Worker::new(root.plugin()));
     let due_at = after(clock::monotonic_nanos(), interval);

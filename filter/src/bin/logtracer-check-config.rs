@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::process::ExitCode;
 
+use logtracer_filter::Node;
 use logtracer_filter::config::{Config, ConfigError, Direction};
 
 const USAGE: &str = "usage: logtracer-check-config [--native[=VERSION]] FILE
@@ -57,5 +58,5 @@ fn direction(rest: &str) -> Option<Direction> {
 
 fn check(json: &[u8], native: Option<Direction>) -> Result<(), ConfigError> {
     let config = Config::parse(json)?;
-    native.map_or(Ok(()), |direction| config.check_native(direction))
+    native.map_or(Ok(()), |direction| config.check_native(direction, &Node::default()))
 }

@@ -11,7 +11,9 @@ mod exporter;
 mod header_names;
 mod json;
 mod native;
+mod overrides;
 mod propagation;
+mod response_header;
 mod sampling;
 mod section;
 mod units;
@@ -22,7 +24,9 @@ pub use error::ConfigError;
 pub use exclude::Exclude;
 pub use exporter::Exporter;
 pub use native::Direction;
+pub use overrides::Override;
 pub use propagation::{Edge, Propagation};
+pub use response_header::ResponseHeader;
 pub use sampling::Sampling;
 
 use logtracer_core::line;
@@ -69,10 +73,12 @@ pub struct Config {
     pub request_headers: Vec<CapturedHeader>,
     /// Response headers to capture in spans and log lines.
     pub response_headers: Vec<CapturedHeader>,
-    /// The response header that returns the trace id to the caller.
-    pub response_header: Option<String>,
+    /// The headers of the response in which the caller gets the trace.
+    pub response_header: Vec<ResponseHeader>,
     /// Where spans are sent; `None` for no spans.
     pub exporter: Option<Exporter>,
+    /// Other configurations for some workloads. [`Config::for_node`] applies them.
+    pub overrides: Vec<Override>,
 }
 
 impl Default for Config {
@@ -89,15 +95,16 @@ impl Default for Config {
             query: Query::Redact,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
-            response_header: None,
+            response_header: Vec::new(),
             exporter: None,
+            overrides: Vec::new(),
         }
     }
 }
 
 impl Config {
     /// Every top-level key.
-    pub(crate) const KEYS: [&str; 14] = [
+    pub(crate) const KEYS: [&str; 15] = [
         "project_id",
         "service_name",
         "log_format",
@@ -112,30 +119,39 @@ impl Config {
         "response_headers",
         "response_header",
         "exporter",
+        "overrides",
     ];
 
     /// Parses the configuration. Empty input (an empty `pluginConfig` in Istio) gives the defaults.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        let default = Self::default();
         if json.trim_ascii().is_empty() {
-            return Ok(default);
+            return Ok(Self::default());
         }
         let value = json::parse(json)?;
         let root = Section::root(&value, &Self::KEYS)?;
+        let general = Self::read(&root)?;
+        Ok(Self { overrides: Override::read(&root, &value)?, ..general })
+    }
+
+    /// Reads every key but `overrides`. Not inlined, because overrides are read in the same way.
+    #[inline(never)]
+    fn read(root: &Section<'_>) -> Result<Self, ConfigError> {
+        let default = Self::default();
         Ok(Self {
             project_id: root.get("project_id", project_id)?,
             service_name: root.get("service_name", non_empty_string)?,
             log_format: root.get("log_format", log_format)?.unwrap_or(default.log_format),
             line_break: root.get("line_break", boolean)?.unwrap_or(default.line_break),
-            propagation: Propagation::read(&root)?,
-            sampling: Sampling::read(&root)?,
-            exclude: Exclude::read(&root)?,
+            propagation: Propagation::read(root)?,
+            sampling: Sampling::read(root)?,
+            exclude: Exclude::read(root)?,
             span_kind: root.get("span_kind", span_kind)?.unwrap_or(default.span_kind),
             query: root.get("query", query)?.unwrap_or(default.query),
-            request_headers: CapturedHeader::read_request_headers(&root)?,
-            response_headers: CapturedHeader::read_response_headers(&root)?,
-            response_header: root.get("response_header", response_header)?,
-            exporter: Exporter::read(&root)?,
+            request_headers: CapturedHeader::read_request_headers(root)?,
+            response_headers: CapturedHeader::read_response_headers(root)?,
+            response_header: ResponseHeader::read(root)?,
+            exporter: Exporter::read(root)?,
+            overrides: Vec::new(),
         })
     }
 }
@@ -170,13 +186,6 @@ fn query(value: &Value) -> Result<Query, Expected> {
         Some("drop") => Ok(Query::Drop),
         _ => Err("one of redact, keep, drop"),
     }
-}
-
-/// A header that is used only for the trace id.
-fn response_header(value: &Value) -> Result<String, Expected> {
-    let is_free = |name: &str| header_names::is_valid(name) && !header_names::is_reserved(name);
-    let name = string(value, "a header name without a standard meaning, such as \"x-trace-id\"", is_free)?;
-    Ok(name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

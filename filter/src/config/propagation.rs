@@ -25,6 +25,8 @@ pub enum Edge {
     /// Continue it.
     #[default]
     Trust,
+    /// Continue its trace, ignore its sampling decision and its debug flag, and drop its baggage and tracestate.
+    Resample,
     /// Ignore it, drop its baggage, and start a new trace.
     Restart,
     /// The same as `Restart`, and link the new root span to the caller's span.
@@ -62,9 +64,10 @@ impl Propagation {
 fn edge(value: &Value) -> Result<Edge, Expected> {
     match value.as_str() {
         Some("trust") => Ok(Edge::Trust),
+        Some("resample") => Ok(Edge::Resample),
         Some("restart") => Ok(Edge::Restart),
         Some("link") => Ok(Edge::Link),
-        _ => Err("one of trust, restart, link"),
+        _ => Err("one of trust, resample, restart, link"),
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Sampling {
     pub keep_errors: bool,
     /// Export the span of a request that takes longer than this even if its trace is not sampled.
     pub keep_slower_than: Option<Duration>,
+    /// The fraction of requests that have a log line.
+    pub log_rate: Ratio,
     /// Different rates for some requests.
     pub rules: Rules,
 }
@@ -35,6 +37,7 @@ impl Default for Sampling {
             max_per_second: None,
             keep_errors: false,
             keep_slower_than: None,
+            log_rate: Ratio::ALL,
             rules: Rules::default(),
         }
     }
@@ -42,8 +45,15 @@ impl Default for Sampling {
 
 impl Sampling {
     /// Every key of the section.
-    pub(crate) const KEYS: [&str; 6] =
-        ["rate", "defer_cloud_trace_zero", "max_per_second", "keep_errors", "keep_slower_than", "rules"];
+    pub(crate) const KEYS: [&str; 7] = [
+        "rate",
+        "defer_cloud_trace_zero",
+        "max_per_second",
+        "keep_errors",
+        "keep_slower_than",
+        "log_rate",
+        "rules",
+    ];
     /// Every key of a rule.
     pub(crate) const RULE_KEYS: [&str; 8] =
         ["path_prefix", "path", "path_contains", "host", "method", "header", "rate", "log"];
@@ -60,6 +70,7 @@ impl Sampling {
             max_per_second: section.get("max_per_second", positive_number)?,
             keep_errors: section.get("keep_errors", boolean)?.unwrap_or(default.keep_errors),
             keep_slower_than: section.get("keep_slower_than", duration)?,
+            log_rate: section.get("log_rate", ratio)?.unwrap_or(default.log_rate),
             rules: Rules::new(rules.iter().map(read_rule).collect::<Result<_, _>>()?),
         })
     }
@@ -83,11 +94,20 @@ fn read_rule(rule: &Section<'_>) -> Result<Rule, ConfigError> {
         ));
     }
     let rate = rule.get("rate", ratio)?;
-    let log = rule.get("log", boolean)?;
-    if rate.is_none() && log.is_none() {
+    let log_rate = rule.get("log", log_rate)?;
+    if rate.is_none() && log_rate.is_none() {
         return Err(rule.error("incomplete, expected rate, log or both"));
     }
-    Ok(Rule { conditions, rate, log: log.unwrap_or(true) })
+    Ok(Rule { conditions, rate, log_rate })
+}
+
+/// Whether requests are logged, or the share of them.
+fn log_rate(value: &Value) -> Result<Ratio, Expected> {
+    let ratio = match value {
+        Value::Bool(is_logged) => Ratio::new(f64::from(u8::from(*is_logged))),
+        _ => value.as_f64().and_then(Ratio::new),
+    };
+    ratio.ok_or("true, false or a number from 0 to 1")
 }
 
 fn ratio(value: &Value) -> Result<Ratio, Expected> {

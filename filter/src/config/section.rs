@@ -28,6 +28,16 @@ impl<'v> Section<'v> {
         items.into_iter().map(|(path, item)| Self::new(path, item, keys)).collect()
     }
 
+    /// Returns the object itself.
+    pub(super) const fn object(&self) -> &'v Map<String, Value> {
+        self.object
+    }
+
+    /// Returns a section with another value, whose errors have the path of this one.
+    pub(super) fn with_value<'w>(&self, value: &'w Value, keys: &[&str]) -> Result<Section<'w>, ConfigError> {
+        Section::new(self.path.clone(), value, keys)
+    }
+
     /// Returns the value at `key`. `read` returns what was expected if the value is invalid.
     pub(super) fn get<T>(
         &self,

@@ -32,13 +32,13 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Starts the stream of a request. Returns `None` if no root is configured.
-    fn start(&self) -> Option<(Stream, WasmHost)> {
+    fn start(&self, id: u32) -> Option<(Stream, WasmHost)> {
         let (root, host) = self.roots.of_stream()?;
-        Some((Stream::new(root.plugin()), *host))
+        Some((Stream::new(root.plugin()), host.of_stream(id)))
     }
 
     fn on_request_headers(&mut self, id: u32) {
-        if let Some(stream) = self.start() {
+        if let Some(stream) = self.start(id) {
             // A stream is only moved while it is small.
             let (stream, host) = self.streams.entry(id).insert_entry(stream).into_mut();
             stream.on_request_headers(host);
@@ -52,7 +52,7 @@ impl Dispatcher {
             self.streams.remove(&id);
         } else if let Some(at) = self.unlogged.iter().position(|ended| *ended == id) {
             self.unlogged.remove(at);
-        } else if let Some((mut stream, host)) = self.start() {
+        } else if let Some((mut stream, host)) = self.start(id) {
             stream.on_log(&host);
         }
     }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use logtracer_filter::host::{
     ExportRequest, ExportResponse, ForwardingHost, HeaderLines, HeadersHost, HeadersOf, Host, LogHost,
-    LogLevel, RootHost,
+    LogLevel, NodeHost, RootHost, StreamHost,
 };
 use logtracer_filter::{Metric, Properties};
 
@@ -19,12 +19,19 @@ pub(crate) struct WasmHost {
     properties: Option<Expression>,
     /// The id of the root, which only its own streams can read.
     root: Option<Expression>,
+    /// The id of the stream's context, or of the root's.
+    context: u32,
 }
 
 impl WasmHost {
     /// Creates the host in a callback of the root.
     pub(crate) fn new(root: u32) -> Self {
-        Self { properties: properties::expression(), root: Expression::new(&root.to_string()) }
+        Self { properties: properties::expression(), root: Expression::new(&root.to_string()), context: root }
+    }
+
+    /// Returns the host of a stream.
+    pub(crate) const fn of_stream(self, context: u32) -> Self {
+        Self { context, ..self }
     }
 
     /// Returns the id of the root of the stream whose callback runs.
@@ -83,6 +90,35 @@ impl ForwardingHost for WasmHost {
     }
 }
 
+impl StreamHost for WasmHost {
+    fn stream_key(&self) -> u64 {
+        self.context.into()
+    }
+
+    /// Compares when the streams started, in nanoseconds.
+    fn is_in_stream_of(&self, key: u64) -> bool {
+        let start = || hostcalls::property("request\0time");
+        let Ok(other) = u32::try_from(key) else { return false };
+        let of_other = hostcalls::set_effective_context(other).then(start).flatten();
+        hostcalls::set_effective_context(self.context);
+        of_other.is_some() && of_other == start()
+    }
+}
+
+impl NodeHost for WasmHost {
+    /// Not inlined, because it is called for each of many paths.
+    #[inline(never)]
+    fn node_text(&self, path: &[&str]) -> Option<String> {
+        let path = format!("xds\0node\0{}", path.join("\0"));
+        hostcalls::property(&path).map(|text| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn plugin_name(&self) -> Option<String> {
+        let name = hostcalls::property("plugin_name").map(|name| String::from_utf8_lossy(&name).into_owned());
+        name.filter(|name| !name.is_empty())
+    }
+}
+
 impl LogHost for WasmHost {
     fn with_properties<R>(&self, run: impl FnOnce(&Properties<'_>) -> R) -> R {
         properties::read(self.properties, run)
@@ -100,6 +136,11 @@ impl LogHost for WasmHost {
     fn write_line(&self, line: Vec<u8>) -> bool {
         hostcalls::set_property("logtracer", &line);
         true
+    }
+
+    /// Sets the filter state `wasm.logtracer_skipped`.
+    fn skip_line(&self) {
+        hostcalls::set_property("logtracer_skipped", b"1");
     }
 
     /// The tick is due at once.

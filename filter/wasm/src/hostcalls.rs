@@ -92,6 +92,7 @@ mod abi {
             token: *mut u32,
         ) -> u32;
         pub(super) fn proxy_done() -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_call_foreign_function(
             name: *const u8,
             name_size: usize,
@@ -315,6 +316,12 @@ pub(crate) fn dispatch_http_call(
         )
     };
     (status == OK).then_some(token)
+}
+
+/// Makes the following calls apply to another context. Returns false if it does not exist.
+pub(crate) fn set_effective_context(context: u32) -> bool {
+    // SAFETY: the call takes a number, and no pointer.
+    unsafe { abi::proxy_set_effective_context(context) == OK }
 }
 
 /// Reports that a root whose `on_done` returned false is done.

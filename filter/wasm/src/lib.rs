@@ -17,6 +17,5 @@ pub mod header_map;
 mod host;
 mod hostcalls;
 mod metric_ids;
-mod node;
 mod properties;
 mod roots;

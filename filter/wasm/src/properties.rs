@@ -9,7 +9,7 @@ use crate::header_map::HeaderMap;
 use crate::hostcalls::{self, Expression};
 
 /// The properties of the list, in its order. NULs separate the parts of a path.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 14] = [
     "request\0protocol",
     "source\0address",
     "upstream\0address",
@@ -19,6 +19,7 @@ const PATHS: [&str; 13] = [
     "response\0flags",
     "upstream\0request_attempt_count",
     "request\0total_size",
+    "request\0size",
     "response\0total_size",
     "xds\0listener_direction",
     "request\0time",
@@ -58,6 +59,7 @@ fn gather<'v>(mut next: impl FnMut() -> &'v [u8]) -> Properties<'v> {
         response_flags: number(next()),
         attempts: number(next()),
         request_size: number(next()),
+        request_body_size: number(next()),
         response_size: number(next()),
         is_outbound: number(next()) == OUTBOUND,
         start: number(next()),

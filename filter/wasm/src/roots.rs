@@ -3,7 +3,7 @@
 use logtracer_filter::Root;
 
 use crate::host::{self, WasmHost};
-use crate::{hostcalls, metric_ids, node};
+use crate::{hostcalls, metric_ids};
 
 /// The roots of one worker, one for each plugin configuration. A replaced one stays until it has sent its spans.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Roots {
         metric_ids::define();
         let configuration = hostcalls::plugin_configuration();
         self.end(id);
-        let Some(root) = Root::configure(&host, &configuration, node::read()) else { return false };
+        let Some(root) = Root::configure(&host, &configuration) else { return false };
         self.current.push(Entry { id, configuration, root, host });
         true
     }

@@ -31,11 +31,12 @@ fn every_key_is_read() {
             "max_per_second": 10,
             "keep_errors": true,
             "keep_slower_than": "750ms",
+            "log_rate": 0.5,
             "rules": [
                 {"path_prefix": "/api/", "method": "POST", "rate": 1},
                 {"path": "/a", "path_contains": "b", "host": "*.c", "log": false},
                 {"header": "X-Debug: 1", "rate": 0.5},
-                {"header": "x-any", "rate": 0}
+                {"header": "x-any", "rate": 0, "log": 0.01}
             ]
         },
         "exclude": {"paths": ["/healthz"], "path_contains": ["/app-config/"], "user_agents": ["curl/"], "log": true},
@@ -43,7 +44,7 @@ fn every_key_is_read() {
         "response_headers": ["x-cache"],
         "span_kind": "client",
         "query": "drop",
-        "response_header": "X-Trace-Id",
+        "response_header": ["X-Trace-Id", "TraceResponse", "server-timing"],
         "exporter": {
             "cluster": "outbound|80||exporter.obs.svc.cluster.local",
             "authority": "exporter.obs",
@@ -75,11 +76,12 @@ fn every_key_is_read() {
             max_per_second: Some(10.0),
             keep_errors: true,
             keep_slower_than: Some(Duration::from_millis(750)),
+            log_rate: Ratio::new(0.5).unwrap(),
             rules: Rules::new(vec![
                 Rule {
                     conditions: vec![Condition::PathPrefix("/api/".into()), Condition::Method("POST".into())],
                     rate: Some(Ratio::ALL),
-                    log: true,
+                    log_rate: None,
                 },
                 Rule {
                     conditions: vec![
@@ -88,7 +90,7 @@ fn every_key_is_read() {
                         Condition::Host("*.c".parse().unwrap()),
                     ],
                     rate: None,
-                    log: false,
+                    log_rate: Ratio::new(0.0),
                 },
                 Rule {
                     conditions: vec![Condition::Header(HeaderCondition {
@@ -96,7 +98,7 @@ fn every_key_is_read() {
                         value: Some("1".into()),
                     })],
                     rate: Ratio::new(0.5),
-                    log: true,
+                    log_rate: None,
                 },
                 Rule {
                     conditions: vec![Condition::Header(HeaderCondition {
@@ -104,7 +106,7 @@ fn every_key_is_read() {
                         value: None,
                     })],
                     rate: Ratio::new(0.0),
-                    log: true,
+                    log_rate: Ratio::new(0.01),
                 },
             ]),
         },
@@ -123,7 +125,11 @@ fn every_key_is_read() {
         }],
         span_kind: Some(SpanKind::Client),
         query: Query::Drop,
-        response_header: Some("x-trace-id".into()),
+        response_header: vec![
+            ResponseHeader::TraceId("x-trace-id".into()),
+            ResponseHeader::TraceResponse,
+            ResponseHeader::ServerTiming,
+        ],
         exporter: Some(Exporter {
             cluster: "outbound|80||exporter.obs.svc.cluster.local".into(),
             authority: "exporter.obs".into(),
@@ -134,6 +140,7 @@ fn every_key_is_read() {
             max_buffer_bytes: 512 << 10,
             headers: vec![("authorization".into(), "Bearer t0ken".into())],
         }),
+        overrides: vec![],
     };
     assert_eq!(config, expected);
 }

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod documented;
+mod overrides;
 mod rejected;
 
 use super::*;

@@ -20,7 +20,7 @@ fn errors_name_the_key_and_what_was_expected() {
     check_rejected(
         r#"{"projectid": "x"}"#,
         "projectid: unknown key, expected one of project_id, service_name, log_format, line_break, \
-         propagation, edge, sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter",
+         propagation, edge, sampling, exclude, span_kind, query, request_headers, response_headers, response_header, exporter, overrides",
     );
     check_rejected(r#"{"service_name": 7}"#, "service_name: expected a non-empty string, found 7");
     check_rejected(r#"{"service_name": ""}"#, "service_name: expected a non-empty string, found \"\"");
@@ -56,7 +56,7 @@ fn errors_name_the_key_and_what_was_expected() {
     check_rejected(
         r#"{"sampling": {"ratio": 1}}"#,
         "sampling.ratio: unknown key, expected one of rate, defer_cloud_trace_zero, max_per_second, keep_errors, \
-         keep_slower_than, rules",
+         keep_slower_than, log_rate, rules",
     );
     check_rejected(
         r#"{"sampling": {"max_per_second": 0}}"#,
@@ -85,7 +85,10 @@ fn errors_name_the_key_and_what_was_expected() {
         "sampling.rules[0].header: expected a header name, or a name and a value such as \"x-debug: 1\", \
          found \"x y\"",
     );
-    check_rejected(r#"{"edge": "ignore"}"#, "edge: expected one of trust, restart, link, found \"ignore\"");
+    check_rejected(
+        r#"{"edge": "ignore"}"#,
+        "edge: expected one of trust, resample, restart, link, found \"ignore\"",
+    );
     check_rejected(
         r#"{"propagation": {"strip_hosts": ["https://x"]}}"#,
         "propagation.strip_hosts[0]: expected a host, such as \"api.example.com\" or \"*.example.com\", \
@@ -132,9 +135,20 @@ fn errors_name_the_key_and_what_was_expected() {
         check_rejected(
             &format!(r#"{{"response_header": "{name}"}}"#),
             &format!(
-                "response_header: expected a header name without a standard meaning, such as \"x-trace-id\", \
-                 found \"{name}\""
+                "response_header: expected a header name without a standard meaning, such as \"x-trace-id\", or \
+                 traceresponse or server-timing, found \"{name}\""
             ),
+        );
+    }
+    check_rejected(
+        r#"{"response_header": ["x-trace-id", 7]}"#,
+        "response_header[1]: expected a header name without a standard meaning, such as \"x-trace-id\", or \
+         traceresponse or server-timing, found 7",
+    );
+    for log in ["1.5", "\"yes\""] {
+        check_rejected(
+            &format!(r#"{{"sampling": {{"rules": [{{"path": "/a", "log": {log}}}]}}}}"#),
+            &format!("sampling.rules[0].log: expected true, false or a number from 0 to 1, found {log}"),
         );
     }
 }
