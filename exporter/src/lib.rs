@@ -28,6 +28,7 @@ mod listen;
 mod log;
 mod maintenance;
 mod metrics;
+mod module;
 mod otlp;
 mod outbox;
 mod receive;

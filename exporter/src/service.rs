@@ -19,6 +19,7 @@ use crate::listen::{AllConnections, Tls, TokenFile};
 use crate::log::{self, Severity, Value, stdout};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
+use crate::module::Module;
 use crate::outbox::{Limits, Subscription};
 use crate::receive::Receiver;
 use crate::reload::check_file;
@@ -111,6 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let token = open("--token-file", &config.token_file)?;
     let view_token = open("--view-token-file", &config.view_token_file)?.map(Arc::new);
+    let module = config.module.as_deref().map(Module::open).transpose()?;
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
         _ => None,
@@ -168,7 +170,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     workers.spawn(file_watch.run(working));
     let AllConnections { receiving, viewing } = AllConnections::new(&metrics);
     let receiver = Receiver::new(outbox.clone(), metrics.clone(), token, receiving.clone());
-    let router = receive::router(receiver.clone(), http_addr.ip());
+    let mut router = receive::router(receiver.clone(), http_addr.ip());
+    if let Some(module) = module {
+        router = router.merge(module.router());
+    }
     servers.spawn(listen::serve(http, router, tls.clone(), receiving.clone(), serving.clone()));
     let router = receive::services(receiver, grpc_addr.ip());
     servers.spawn(listen::serve(grpc, router, tls.clone(), receiving, serving.clone()));

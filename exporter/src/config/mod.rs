@@ -75,6 +75,11 @@ pub struct Config {
     #[arg(long, env = "LOGTRACER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
+    /// Serve the filter's WebAssembly module in this file as GET /plugin.wasm on --http, and its SHA-256 as GET
+    /// /plugin.wasm.sha256, so that proxies need no registry
+    #[arg(long, env = "LOGTRACER_MODULE", value_name = "FILE")]
+    pub module: Option<PathBuf>,
+
     /// The directory of the outbox, the store and the dead letters
     #[arg(
         long,

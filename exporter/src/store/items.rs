@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use logtracer_core::{SpanId, TraceId};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -13,7 +14,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::origins::Emitter;
-use super::summary::{SpanSummary, TraceKey, short};
+use super::service_name::service_name as named;
+use super::summary::{SpanSummary, TraceKey};
 use super::write::WriteError;
 use crate::clock;
 use crate::otlp::envelope::Envelope;
@@ -129,15 +131,12 @@ fn record_time(record: &LogRecord) -> u64 {
     }
 }
 
-/// The name of a service whose resource does not name it.
-pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
-
 /// Returns the name of the service that a resource describes. A long name is truncated.
 pub(super) fn service_name(resource: Option<&Resource>) -> Cow<'_, str> {
     let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-    let value = attributes.iter().find(|attribute| attribute.key == "service.name");
-    match value.and_then(|attribute| attribute.value.as_ref()).and_then(|value| value.value.as_ref()) {
-        Some(Value::StringValue(name)) if !name.is_empty() => short(name),
-        _ => UNKNOWN_SERVICE.into(),
-    }
+    let text = |attribute: &'_ KeyValue| match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.as_str()),
+        _ => None,
+    };
+    named(attributes.iter().filter_map(|attribute| Some((attribute.key.as_str(), text(attribute)?))))
 }

@@ -29,6 +29,7 @@ mod positions;
 mod query;
 mod retention;
 mod schema;
+mod service_name;
 mod summary;
 mod write;
 
@@ -64,6 +65,7 @@ pub(crate) use query::{
     Totals, TraceCursor, TraceDot, TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
+pub(crate) use service_name::is_service;
 pub(crate) use write::{LogLine, WriteError};
 
 /// The store. Clones share it, and its methods block.

@@ -271,3 +271,41 @@ async fn every_link_of_the_lists_leads_somewhere() {
         assert!(!text.contains("passes this filter"), "{link}");
     }
 }
+
+/// Services with the same name in two namespaces are two services, and the bare name means both.
+#[tokio::test]
+async fn services_of_two_namespaces_stay_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let other = "463ac35c9f6413ad48485a3953bb6125";
+    for (trace, namespace, key) in
+        [(TRACE, "shop", "service.namespace"), (other, "test", "k8s.namespace.name")]
+    {
+        let mut of = request("cart", vec![failed(span(trace, 1, 0, "GET /", 0, 250), "bad")]);
+        of.resource_spans[0].resource.as_mut().unwrap().attributes.push(string(key, namespace));
+        exporter.send(&of).await;
+    }
+    exporter.wait_for_metric("logtracer_exporter_spans_delivered_total{sink=\"store\"}", 2.).await;
+    let get = async |path: &str| -> Value { exporter.get(path).await.json().await.unwrap() };
+
+    let nodes = get("/api/services").await["nodes"].clone();
+    let mut names: Vec<_> =
+        nodes.as_array().unwrap().iter().map(|node| node["service"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["shop/cart", "test/cart"]);
+    for (filter, expected) in [
+        ("service=cart", 2),
+        ("service=shop/cart", 1),
+        ("service=test/cart&status=error", 1),
+        ("service=cart&status=error", 2),
+        ("service=other/cart", 0),
+        ("service=shop", 0),
+    ] {
+        let traces = get(&format!("/api/traces?{filter}")).await["traces"].clone();
+        assert_eq!(traces.as_array().unwrap().len(), expected, "{filter}: {traces}");
+    }
+    let trace = get(&format!("/api/traces/{TRACE}")).await;
+    assert_eq!(trace["spans"][0]["service_name"], "shop/cart");
+    assert_eq!(get("/api/routes?service=cart").await["routes"].as_array().unwrap().len(), 2);
+    assert_eq!(get("/api/routes?service=shop/cart").await["routes"].as_array().unwrap().len(), 1);
+}

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["otlp", "clock", "error_chain", "truncate"],
     &["log"],
     &["metrics", "health", "reload", "shutdown"],
-    &["storage", "listen"],
+    &["storage", "listen", "module"],
     &["outbox", "store"],
     &["deliver", "maintenance", "receive", "tail", "view"],
     &["sink", "file_watch", "terminal"],

@@ -23,6 +23,7 @@ mod layers;
 mod listening;
 mod load;
 mod memory;
+mod module;
 mod options;
 mod pages;
 mod pages_axe;

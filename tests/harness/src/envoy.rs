@@ -168,6 +168,7 @@ fn command(config: &str, dir: &Path) -> Result<Command> {
         Err(error) if shell::shell() == Shell::Native => return Err(error),
         Err(_) => {} // not built, and not needed
     }
+    command.envs(shell::environment());
     command.args(["--disable-hot-restart", "--log-level", "warning", "--config-path"]).arg(file);
     Ok(command)
 }

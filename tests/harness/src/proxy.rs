@@ -34,6 +34,10 @@ pub struct Listener {
     pub vm: &'static str,
     /// Serves HTTP/3 with this certificate, instead of HTTP/1 and HTTP/2 without TLS.
     pub quic: Option<Certificate>,
+    /// The configuration of the filter `second`, another instance.
+    pub second: Option<Value>,
+    /// Forwards connections to this cluster, instead of HTTP. `manager` then has fields of the TCP proxy.
+    pub tcp: Option<&'static str>,
 }
 
 /// A certificate and its key, in PEM.
@@ -56,6 +60,8 @@ impl Listener {
             filters: &["rbac", "grpc_web", "logtracer"],
             manager: json!({}),
             quic: None,
+            second: None,
+            tcp: None,
         }
     }
 }
@@ -272,11 +278,11 @@ fn clusters(origin: &Origin, exporter: u16) -> Result<Value> {
     ]))
 }
 
-/// Returns the filter's configuration for the shell under test.
-fn logtracer(listener: &Listener, node: &Value) -> Result<Value> {
+/// Returns the configuration of an instance of the filter for the shell under test. Istio names it after its `WasmPlugin`.
+fn logtracer(name: &str, filter: Option<&Value>, listener: &Listener, node: &Value) -> Result<Value> {
     let text = |filter: &Value| json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": filter.to_string() });
     if shell::shell() == Shell::Native {
-        let filter = shell::native_config(listener.filter.as_ref(), node, listener.direction)?;
+        let filter = shell::native_config(filter, node, listener.direction)?;
         return Ok(json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
             "dynamic_module_config": shell::native_module(),
@@ -286,8 +292,8 @@ fn logtracer(listener: &Listener, node: &Value) -> Result<Value> {
     }
     let mut plugin = json!({
         // As Istio does: Envoy 1.40 then has one root for all listeners with the same configuration.
-        "name": "logtracer",
-        "root_id": "logtracer",
+        "name": name,
+        "root_id": name,
         "vm_config": {
             "vm_id": listener.vm,
             "runtime": "envoy.wasm.runtime.v8",
@@ -295,7 +301,7 @@ fn logtracer(listener: &Listener, node: &Value) -> Result<Value> {
         },
         "fail_open": true,
     });
-    if let Some(filter) = &listener.filter {
+    if let Some(filter) = filter {
         plugin["configuration"] = text(filter);
     }
     Ok(json!({
@@ -328,7 +334,8 @@ fn access_log() -> Value {
 
 /// Returns the configuration of a listener.
 pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Result<Value> {
-    let plugin = logtracer(listener, node)?;
+    let plugin = logtracer("logtracer", listener.filter.as_ref(), listener, node)?;
+    let second = logtracer("second", listener.second.as_ref(), listener, node)?;
     let filter = |name: &str, config: Value| json!({ "name": name, "typed_config": config });
     let http_filter = |name: &str| match name {
         // Responds before the filters after it see the request.
@@ -347,6 +354,19 @@ pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Res
             json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb" }),
         ),
         "logtracer" => filter("logtracer", plugin.clone()),
+        "second" => filter("second", second.clone()),
+        // A module that Envoy cannot load, and that must not fail requests.
+        "broken" => filter(
+            "logtracer",
+            json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": {
+                "name": "logtracer",
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "inline_string": "not a module" } },
+                },
+                "fail_open": true,
+            } }),
+        ),
         _ => filter(
             "envoy.filters.http.router",
             json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }),
@@ -372,13 +392,23 @@ pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Res
     for (key, value) in listener.manager.as_object().into_iter().flatten() {
         connection_manager[key] = value.clone();
     }
+    let mut network_filter = filter("envoy.filters.network.http_connection_manager", connection_manager);
+    if let Some(cluster) = listener.tcp {
+        let mut proxy = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": listener.name,
+            "cluster": cluster,
+        });
+        for (key, value) in listener.manager.as_object().into_iter().flatten() {
+            proxy[key] = value.clone();
+        }
+        network_filter = filter("envoy.filters.network.tcp_proxy", proxy);
+    }
     let mut configuration = json!({
         "name": listener.name,
         "address": address(port),
         "traffic_direction": listener.direction,
-        "filter_chains": [{ "filters": [
-            filter("envoy.filters.network.http_connection_manager", connection_manager),
-        ] }],
+        "filter_chains": [{ "filters": [network_filter] }],
     });
     if let Some(certificate) = &listener.quic {
         configuration["address"]["socket_address"]["protocol"] = "UDP".into();

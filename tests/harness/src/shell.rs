@@ -1,6 +1,6 @@
 //! The shell of the filter that the tests run: `LOGTRACER_SHELL` is `wasm` (the default) or `native`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -28,6 +28,16 @@ impl Shell {
 
 thread_local! {
     static SELECTED: Cell<Option<Shell>> = const { Cell::new(None) };
+    static ENVIRONMENT: RefCell<Vec<(&'static str, &'static str)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Sets variables in the environment of each Envoy that this thread starts.
+pub fn set_environment(variables: &[(&'static str, &'static str)]) {
+    ENVIRONMENT.set(variables.to_vec());
+}
+
+pub(crate) fn environment() -> Vec<(&'static str, &'static str)> {
+    ENVIRONMENT.with_borrow(Clone::clone)
 }
 
 /// Selects a shell for this thread, whatever the environment selects.

@@ -155,3 +155,114 @@ fn a_service_is_named_by_its_label() {
         assert_eq!(keys.line_and_span(&trace(number)).1.service_name, name);
     }
 }
+
+/// The resource of spans has what the node says about its workload. The native module has it from its environment.
+#[test]
+fn the_resource_of_spans() {
+    let node = json!({
+        "id": "sidecar~10.0.0.1~cart-6d4cf56db6-8x2nq.shop~shop.svc.cluster.local",
+        "cluster": "cart.shop",
+        "locality": { "region": "europe-west1", "zone": "europe-west1-b" },
+        "metadata": {
+            "NAME": "cart-6d4cf56db6-8x2nq",
+            "NAMESPACE": "shop",
+            "NODE_NAME": "node-1",
+            "CLUSTER_ID": "Kubernetes",
+            "OWNER": "kubernetes://apis/apps/v1/namespaces/shop/deployments/cart",
+            "LABELS": { "app": "cart", "version": "v2" },
+            "PLATFORM_METADATA": { "gcp_project": "shop-prod", "gcp_gke_cluster_name": "blue" },
+        },
+    });
+    let keys = Keys::start(node, &[("plain", json!({})), ("own", json!({ "project_id": "mine" }))]);
+    for (number, listener, project) in [(1, "plain", "shop-prod"), (2, "own", "mine")] {
+        keys.get(listener, "/origin/ok", &[("b3", &format!("{}-{CALLER}-1", trace(number)))]);
+        let (line, _) = keys.line_and_span(&trace(number));
+        let batches = keys.collector.batches();
+        let batch =
+            batches.iter().find(|batch| batch.spans.iter().any(|span| span.trace_id == trace(number)));
+        let resource = batch.unwrap().resource.clone();
+        let expected: BTreeMap<String, Value> = [
+            ("service.name", "cart"),
+            ("gcp.project_id", project),
+            ("service.namespace", "shop"),
+            ("service.version", "v2"),
+            ("k8s.namespace.name", "shop"),
+            ("k8s.pod.name", "cart-6d4cf56db6-8x2nq"),
+            ("k8s.node.name", "node-1"),
+            ("k8s.cluster.name", "blue"),
+            ("k8s.deployment.name", "cart"),
+            ("cloud.provider", "gcp"),
+            ("cloud.account.id", "shop-prod"),
+            ("cloud.region", "europe-west1"),
+            ("cloud.availability_zone", "europe-west1-b"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .into();
+        assert_eq!(resource, expected);
+        let logged = format!("projects/{project}/traces/{}", trace(number));
+        assert_eq!(text(&line, "/logging.googleapis.com~1trace"), logged);
+    }
+}
+
+/// The native module cannot read its node.
+#[test]
+fn a_native_module_has_its_resource_from_the_environment() {
+    shell::select(shell::Shell::Native);
+    shell::set_environment(&[
+        ("OTEL_SERVICE_NAME", "cart"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "k8s.namespace.name=shop,k8s.pod.name=cart-1,gcp.project_id=p"),
+    ]);
+    // The harness adds the name of the service, which a user with the variable leaves out.
+    let overrides = json!([{ "namespace": "shop", "response_header": "x-trace-id" }]);
+    let plain = json!({ "service_name": null, "span_kind": "server", "overrides": overrides });
+    let keys = Keys::start(super::shop(), &[("plain", plain)]);
+    let done = keys.get("plain", "/origin/ok", &[("b3", &format!("{}-{CALLER}-1", trace(1)))]);
+    assert_eq!(done.response.header("x-trace-id"), Some(&*trace(1)));
+    let (line, _) = keys.line_and_span(&trace(1));
+    assert!(text(&line, "/logging.googleapis.com~1trace").starts_with("projects/p/"), "{line}");
+    let expected: BTreeMap<String, Value> = [
+        ("service.name", "cart"),
+        ("gcp.project_id", "p"),
+        ("k8s.namespace.name", "shop"),
+        ("k8s.pod.name", "cart-1"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.into()))
+    .into();
+    assert_eq!(keys.collector.batches()[0].resource, expected);
+}
+
+/// One plugin for many teams: the first override that matches the workload.
+#[test]
+fn overrides_apply_to_their_workloads() {
+    let config = json!({
+        "sampling": { "rate": 0, "keep_errors": true },
+        "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" },
+        "overrides": [
+            { "namespace": "payments", "service": "vault", "log_format": "local" },
+            { "namespace": "payments", "sampling": { "rate": 1 } },
+            { "label": "team=search", "response_header": "x-trace-id" },
+            { "label": "quiet", "sampling": { "log_rate": 0 } },
+        ],
+    });
+    for (namespace, name, labels, is_sampled, is_local, has_header, has_line) in [
+        ("shop", "cart", json!({}), false, false, false, true),
+        ("payments", "ledger", json!({}), true, false, false, true),
+        ("payments", "vault", json!({ "team": "search" }), false, true, false, true),
+        ("shop", "find", json!({ "team": "search", "quiet": "" }), false, false, true, true),
+        ("shop", "noise", json!({ "quiet": "" }), false, false, false, false),
+    ] {
+        let mut all = labels.clone();
+        all["app"] = name.into();
+        let node =
+            json!({ "id": "n", "cluster": "c", "metadata": { "NAMESPACE": namespace, "LABELS": all } });
+        let keys = Keys::start(node, &[("shop", config.clone())]);
+        let done = keys.get("shop", "/origin/ok", &[("b3", &format!("{}-{CALLER}", trace(1)))]);
+        assert_eq!(done.is_sampled(), is_sampled, "{namespace} {name}");
+        assert_eq!(done.response.header("x-trace-id").is_some(), has_header, "{namespace} {name}");
+        // What the general configuration has and no override changes.
+        keys.get("shop", "/origin/500", &[("b3", &format!("{}-{CALLER}-0", trace(2)))]);
+        let (failed, _) = keys.line_and_span(&trace(2));
+        assert_eq!(failed.get("traceSampled").is_some(), is_local, "{namespace} {name}: {failed}");
+        assert_eq!(keys.proxy.lines(&trace(1)).unwrap().len(), usize::from(has_line), "{namespace} {name}");
+    }
+}

@@ -145,3 +145,81 @@ fn forwarded_headers_and_logged_fields() {
         assert_eq!(line.pointer(LABELS).unwrap()["direction"], direction);
     }
 }
+
+/// The header of the caller in its other forms. `server-timing` keeps what the service reports.
+#[test]
+fn the_caller_gets_the_trace() {
+    let keys = Keys::start(
+        shop(),
+        &[
+            ("one", json!({ "response_header": "traceresponse" })),
+            ("both", json!({ "response_header": ["X-Trace-Id", "server-timing"] })),
+        ],
+    );
+    let b3 = |number| format!("{}-{CALLER}-1", trace(number));
+    let done = keys.get("one", "/origin/ok", &[("b3", &b3(1))]);
+    let span_id = keys.line_and_span(&trace(1)).1.span_id;
+    assert_eq!(done.response.header("traceresponse"), Some(&*format!("00-{}-{span_id}-01", trace(1))));
+    let done = keys.get("both", "/origin/ok", &[("b3", &format!("{}-{CALLER}-0", trace(2)))]);
+    keys.line_only(&trace(2));
+    let context = format!("00-{}-{}-00", trace(2), done.value("x-b3-spanid"));
+    assert_eq!(done.response.header("x-trace-id"), Some(&*trace(2)));
+    let timing = format!("traceparent;desc=\"{context}\"");
+    assert_eq!(values(&done.response.headers, "server-timing"), [timing]);
+}
+
+/// A share of the lines, by trace id. Failed, aborted and slow requests have theirs, and the others are counted.
+#[test]
+fn a_share_of_the_lines() {
+    let keys = Keys::start(
+        shop(),
+        &[
+            ("half", json!({ "sampling": { "log_rate": 0.5, "keep_slower_than": "300ms" } })),
+            ("other-half", json!({ "sampling": { "log_rate": 0.5 } })),
+            (
+                "rules",
+                json!({ "sampling": { "log_rate": 0.0, "rules": [
+                    { "path_prefix": "/origin/ok/all", "log": true },
+                    { "path_prefix": "/origin/ok/half", "log": 0.5 },
+                ] } }),
+            ),
+            ("marker", json!({})),
+        ],
+    );
+    // The low 56 bits decide.
+    let id = |number: u64, is_low: bool| {
+        let bits = if is_low { number } else { 0xff_ffff_ffff_ff00 + number };
+        format!("463ac35c9f6413ad{:016x}", 0x4800_0000_0000_0000 | bits)
+    };
+    let mut skipped = 0;
+    let mut number = 0;
+    for (listener, path, low, high) in [
+        ("half", "/origin/ok", Some("0.5"), None),
+        ("other-half", "/origin/ok", Some("0.5"), None),
+        ("half", "/origin/500", Some(""), Some("")),
+        ("half", "/origin/slow", Some(""), Some("")),
+        ("other-half", "/origin/slow", Some("0.5"), None),
+        ("rules", "/origin/ok/all", Some(""), Some("")),
+        ("rules", "/origin/ok/half", Some("0.5"), None),
+        ("rules", "/origin/ok/none", None, None),
+        ("rules", "/down", Some(""), Some("")),
+    ] {
+        for (is_low, expected) in [(true, low), (false, high)] {
+            number += 1;
+            let trace_id = id(number, is_low);
+            keys.get(listener, path, &[("b3", &format!("{trace_id}-{CALLER}-1"))]);
+            let Some(rate) = expected else {
+                skipped += 1;
+                continue;
+            };
+            let line = keys.line_only(&trace_id);
+            let found = line.pointer(LABELS).unwrap()["log_rate"].as_str().unwrap_or_default().to_owned();
+            assert_eq!(found, rate, "{listener} {path} {is_low}");
+        }
+    }
+    keys.all_spans();
+    let lines = logtracer_harness::lines::raw(keys.proxy.envoy.stdout()).unwrap();
+    assert_eq!(lines.len() as u64, number - skipped + 1, "{lines:#?}");
+    let count = || keys.proxy.envoy.stat(&logtracer_harness::shell::metric("lines_skipped")).unwrap();
+    logtracer_harness::wait::until("the counter", || Some(()).filter(|()| count() == skipped)).unwrap();
+}

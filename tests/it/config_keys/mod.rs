@@ -1,5 +1,7 @@
 //! Every key of `docs/configuration.md` on a real Envoy. Each listener of one Envoy has its own configuration.
 
+mod edge;
+mod instances;
 mod istio;
 mod logged;
 mod sampling;

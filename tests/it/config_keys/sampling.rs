@@ -1,52 +1,10 @@
-//! `edge`, `sampling` and `exclude`: the trace of a request, and whether it has a span and a line.
+//! `sampling` and `exclude`: the trace of a request, and whether it has a span and a line.
 
 use logtracer_harness::{shell, wait};
 use serde_json::json;
 
 use super::{Keys, shop};
 use crate::{CALLER, Headers, TRACE, trace};
-
-/// Rules 41 and 43.
-#[test]
-fn edge() {
-    let keys = Keys::start(
-        shop(),
-        &[
-            ("trust", json!({ "edge": "trust" })),
-            ("restart", json!({ "edge": "restart" })),
-            ("link", json!({ "edge": "link" })),
-        ],
-    );
-    let debug = format!("{TRACE}-{CALLER}-d");
-    let traceparent = format!("00-{TRACE}-{CALLER}-00");
-    let sent =
-        [("b3", debug.as_str()), ("traceparent", &traceparent), ("tracestate", "a=1"), ("baggage", "user=7")];
-
-    let trusted = keys.get("trust", "/origin/ok", &sent);
-    assert_eq!(trusted.trace_id(), TRACE);
-    assert_eq!(trusted.value("x-b3-flags"), "1");
-    assert_eq!(trusted.value("baggage"), "user=7");
-    assert_eq!(trusted.value("tracestate"), "a=1");
-    let (_, span) = keys.line_and_span(TRACE);
-    assert_eq!((span.parent_span_id.as_str(), span.links.len()), (CALLER, 0));
-    assert_eq!(span.attributes["logtracer.sampling.reason"], "debug");
-    assert_eq!(span.trace_state, "a=1");
-
-    let link = [TRACE, CALLER, "a=1"].map(str::to_owned).into();
-    for (edge, links) in [("restart", vec![]), ("link", vec![link])] {
-        let restarted = keys.get(edge, "/origin/ok", &sent);
-        assert_ne!(restarted.trace_id(), TRACE, "{edge}");
-        assert_eq!(restarted.value("x-b3-sampled"), "1", "{edge}");
-        assert!(restarted.value("traceparent").ends_with("-03"), "{edge}"); // recorded, and a random id
-        for gone in ["x-b3-flags", "x-b3-parentspanid", "b3", "tracestate", "baggage"] {
-            assert!(!restarted.names().contains(&gone), "{edge}: {gone} in {:?}", restarted.headers);
-        }
-        let (_, span) = keys.line_and_span(restarted.trace_id());
-        assert_eq!((span.parent_span_id.as_str(), span.links), ("", links), "{edge}");
-        assert_eq!((span.trace_state.as_str(), span.flags), ("", 3), "{edge}");
-        assert_eq!(span.attributes["logtracer.sampling.reason"], "rate", "{edge}");
-    }
-}
 
 /// Rules 26, 45, 46, 47, 50 and 51.
 #[test]

@@ -1,8 +1,10 @@
-//! Sizes of requests and responses: the bytes of headers and body, without separators.
+//! Sizes of requests and responses: the bytes of headers and body, without separators. The size of a request has the
+//! headers that the caller sent, and not what the proxy adds.
 
 use logtracer_harness::wire::Message;
 
 use super::{END, Expected, SUCCESS, Table, exporter};
+use crate::CALLER;
 
 /// Rule 58: a response without a body has the size of its headers, with any `content-length`.
 #[test]
@@ -25,7 +27,7 @@ fn sizes_are_those_of_headers_and_body() {
             |key: &str| telemetry.lines[0]["httpRequest"][key].as_str().unwrap().parse::<usize>().unwrap();
         assert_eq!(size("responseSize"), response_size(&response), "{name}: {response:?}");
         let [request] = &table.proxy.origin.requests(path)[..] else { panic!("{name}") };
-        assert_eq!(size("requestSize"), request_size(request), "{name}: {request:?}");
+        assert_eq!(size("requestSize"), sent_size(request, &case.trace_id), "{name}: {request:?}");
     }
     table.check();
 }
@@ -34,14 +36,19 @@ fn response_size(response: &Message) -> usize {
     ":status".len() + "200".len() + headers_size(response) + response.body.len()
 }
 
-fn request_size(request: &Message) -> usize {
-    let pseudo = ":method:path:scheme:authority".len() - "host".len();
-    pseudo
-        + request.method().len()
-        + request.path().len()
+/// Returns the size of a request as its caller sent it: the headers of [`Table::begin`] and its `content-length`.
+fn sent_size(received: &Message, trace_id: &str) -> usize {
+    let b3 = format!("b3{trace_id}-{CALLER}-1");
+    let content_length =
+        received.header("content-length").map_or(0, |value| "content-length".len() + value.len());
+    ":method:path:scheme:authority".len()
+        + received.method().len()
+        + received.path().len()
         + "http".len()
-        + headers_size(request)
-        + request.body.len()
+        + "shop".len()
+        + b3.len()
+        + content_length
+        + received.body.len()
 }
 
 fn headers_size(message: &Message) -> usize {

@@ -1,5 +1,6 @@
 //! The manifests in `istio/`: Kubernetes, Istio, Envoy and the exporter accept every field, and they match each other.
 
+pub(crate) mod access_log;
 pub(crate) mod documents;
 mod exporter;
 mod kustomize;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::bits::mix;
 use crate::otlp::in_place::{AnyRef, ResourceRef, SpanRef};
+use crate::store::service_name::without_namespace;
 use logtracer_core::request::grpc;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
@@ -114,19 +115,33 @@ pub(in crate::store) fn span_terms(span: &SpanRef<'_>, service: &str, mut add: i
     let each = |key: &str, value: AnyRef<'_>| add(Term::of_attribute(key, value));
     let facts = SpanFacts::with_attributes(span, service.into(), each);
     let route = facts.route;
-    add(Term::service(service));
     if !route.is_empty() {
         add(Term::route(None, route));
-        add(Term::route(Some(service), route));
     }
     for status in facts.statuses() {
         add(term(Kind::Status, &[status]));
-        add(term(Kind::ServiceStatus, &[service, status]));
         if !route.is_empty() {
             add(term(Kind::RouteStatus, &[route, status]));
-            if !is_success(status) {
-                add(term(Kind::ServiceRouteStatus, &[service, route, status]));
-            }
+        }
+    }
+    // A filter may name the service without its namespace.
+    let bare = Some(without_namespace(service)).filter(|bare| *bare != service);
+    for service in [Some(service), bare].into_iter().flatten() {
+        service_terms(&facts, service, &mut add);
+    }
+}
+
+/// Calls `add` with each term of a span of the service with this name.
+fn service_terms(facts: &SpanFacts<'_>, service: &str, add: &mut impl FnMut(Term)) {
+    let route = facts.route;
+    add(Term::service(service));
+    if !route.is_empty() {
+        add(Term::route(Some(service), route));
+    }
+    for status in facts.statuses() {
+        add(term(Kind::ServiceStatus, &[service, status]));
+        if !route.is_empty() && !is_success(status) {
+            add(term(Kind::ServiceRouteStatus, &[service, route, status]));
         }
     }
 }
@@ -271,6 +286,15 @@ mod tests {
             assert!(Term::status(Some("shop"), Some("/basket"), status).all(|term| terms.contains(&term)));
         }
         assert!(!terms.contains(&Term::route(Some("other"), "/basket")));
+        let mut namespaced = Vec::new();
+        span_terms(&span, "team/shop", |term| namespaced.push(term));
+        for service in ["shop", "team/shop"] {
+            assert!(namespaced.contains(&Term::service(service)));
+            assert!(
+                Term::status(Some(service), Some("/basket"), "503").all(|term| namespaced.contains(&term))
+            );
+        }
+        assert!(terms.iter().all(|term| namespaced.contains(term)));
     }
 
     #[test]

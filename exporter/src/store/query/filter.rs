@@ -7,6 +7,7 @@ use logtracer_core::TraceId;
 use super::Snapshot;
 use crate::otlp::in_place::{AnyRef, Attributes, SpanRef};
 use crate::store::index::{SpanFacts, Term, contains_text, span_text};
+use crate::store::service_name::is_service;
 use crate::store::summary::short;
 
 /// The order of traces in a list.
@@ -183,7 +184,7 @@ impl<'a> Evaluation<'a> {
         if self.service.is_some() || !filter.attributes.is_empty() {
             let service = self.service.clone();
             let known = self.origin(snapshot, origin)?;
-            if service.is_some_and(|service| known.service != service) {
+            if service.is_some_and(|service| !is_service(&known.service, &service)) {
                 return Ok(false);
             }
             let mut attributes = filter.attributes.iter().zip(&known.attributes);

@@ -1,16 +1,18 @@
 //! The log lines that pass a filter, newest first, a page at a time.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use logtracer_core::TraceId;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::OptionalExtension;
 
 use super::filter::LineFilter;
 use super::{LineKey, LineRow, Snapshot, TraceSeq};
 use crate::clock::nanos;
 use crate::store::index::{BlockReader, contains_text};
+use crate::store::service_name::is_service;
 use crate::store::summary::short;
 
 /// A line in the index by time. As text, `TIME.LEVEL.SERVICE.TRACE.N`.
@@ -169,15 +171,6 @@ impl Snapshot<'_> {
         Ok((passing, 0))
     }
 
-    fn service_id(&self, name: &str) -> rusqlite::Result<Option<i64>> {
-        let name = short(name);
-        let digest = crate::store::origins::digest(&[name.as_bytes()]);
-        self.0
-            .prepare_cached("SELECT id FROM content WHERE digest = ? AND body = ?")?
-            .query_row(params![digest, name.as_bytes()], |row| row.get(0))
-            .optional()
-    }
-
     /// Reads a line of a list, or returns `None` if it was evicted.
     pub(crate) fn listed_line<T>(
         &self,
@@ -207,12 +200,42 @@ impl Snapshot<'_> {
     }
 }
 
+/// The most services that a search remembers.
+const MAX_SERVICES: usize = 1024;
+
+/// The service that lines must have, and which rows of the table `content` name it.
+struct WantedService {
+    name: String,
+    known: HashMap<i64, bool>,
+}
+
+impl WantedService {
+    fn new(name: &str) -> Self {
+        Self { name: short(name).into_owned(), known: HashMap::new() }
+    }
+
+    /// Returns whether a row names the service.
+    fn is(&mut self, snapshot: &Snapshot<'_>, id: i64) -> rusqlite::Result<bool> {
+        if let Some(known) = self.known.get(&id) {
+            return Ok(*known);
+        }
+        let mut statement = snapshot.0.prepare_cached("SELECT body FROM content WHERE id = ?")?;
+        let name: Option<Vec<u8>> = statement.query_row([id], |row| row.get(0)).optional()?;
+        let is_wanted = name.is_some_and(|name| is_service(&String::from_utf8_lossy(&name), &self.name));
+        if self.known.len() >= MAX_SERVICES {
+            self.known.clear();
+        }
+        self.known.insert(id, is_wanted);
+        Ok(is_wanted)
+    }
+}
+
 struct Search<'a> {
     snapshot: &'a Snapshot<'a>,
     blocks: BlockReader,
     text: &'a [u8],
     level: i64,
-    service: Option<i64>,
+    service: Option<WantedService>,
     trace: Option<i64>,
     deadline: Instant,
     limit: usize,
@@ -228,13 +251,8 @@ impl<'a> Search<'a> {
         limit: usize,
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
-        let (mut service, mut trace) = (None, None);
-        if let Some(name) = &filter.service {
-            service = snapshot.service_id(name)?;
-            if service.is_none() {
-                return Ok(None);
-            }
-        }
+        let service = filter.service.as_deref().map(WantedService::new);
+        let mut trace = None;
         if let Some(id) = filter.trace {
             trace = snapshot.trace(id)?.map(|(seq, _)| seq.0);
             if trace.is_none() {
@@ -299,7 +317,12 @@ impl<'a> Search<'a> {
     }
 
     fn passes(&mut self, line: &LineCursor) -> rusqlite::Result<bool> {
-        if line.level < self.level || self.service.is_some_and(|service| service != line.service) {
+        if line.level < self.level {
+            return Ok(false);
+        }
+        if let Some(wanted) = &mut self.service
+            && !wanted.is(self.snapshot, line.service)?
+        {
             return Ok(false);
         }
         if self.text.is_empty() {

@@ -12,8 +12,7 @@ use rusqlite::OptionalExtension;
 use super::{Snapshot, TraceSeq, sql_limit};
 use crate::otlp::in_place::{AnyRef, ResourceRef, ScopeRef, SpanRef};
 use crate::otlp::shared_span::server_span_id;
-use crate::store::items::UNKNOWN_SERVICE;
-use crate::store::summary::short;
+use crate::store::service_name::service_name;
 
 /// The place of a span in its trace: by start time, then by id. As text, `START-SPANID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +52,10 @@ pub(crate) struct EmitterRow<'a> {
 impl<'a> EmitterRow<'a> {
     /// Returns the name of the service. A long name is truncated, as the store does.
     pub(crate) fn service_name(&self) -> Cow<'a, str> {
-        let name = self.resource.attributes().iter().find(|(key, _)| *key == "service.name");
-        match name {
-            Some((_, AnyRef::Text(name))) if !name.is_empty() => short(name),
-            _ => UNKNOWN_SERVICE.into(),
-        }
+        service_name(self.resource.attributes().iter().filter_map(|(key, value)| match value {
+            AnyRef::Text(text) => Some((key, text)),
+            _ => None,
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::store::{Route, Snapshot, Statistics, Totals};
+use crate::store::{Route, Snapshot, Statistics, Totals, is_service};
 use crate::view::parameters::RangeQuery;
 
 /// How long traces are read.
@@ -28,7 +28,7 @@ pub(super) fn services(statistics: &Statistics) -> String {
 
 /// The busiest routes come first.
 pub(super) fn routes(statistics: &Statistics, service: Option<&str>) -> String {
-    let is_wanted = |key: &&(String, Route)| service.is_none_or(|service| key.0 == service);
+    let is_wanted = |key: &&(String, Route)| service.is_none_or(|service| is_service(&key.0, service));
     let routes = sorted(statistics.routes.iter().filter(|(key, _)| is_wanted(key)));
     let routes = routes.into_iter().map(|((service, route), totals)| {
         with(json!({ "service": service, "route": route.as_str() }), totals)
