@@ -134,9 +134,12 @@ fn record_time(record: &LogRecord) -> u64 {
 /// Returns the name of the service that a resource describes. A long name is truncated.
 pub(super) fn service_name(resource: Option<&Resource>) -> Cow<'_, str> {
     let attributes = resource.map(|resource| &resource.attributes[..]).unwrap_or_default();
-    let text = |attribute: &'_ KeyValue| match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text.as_str()),
-        _ => None,
-    };
     named(attributes.iter().filter_map(|attribute| Some((attribute.key.as_str(), text(attribute)?))))
+}
+
+fn text(attribute: &KeyValue) -> Option<&str> {
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
 }
