@@ -3,6 +3,7 @@
 mod admission;
 mod alerts;
 mod api;
+mod arrival;
 mod bad_disks;
 mod browser;
 mod clients;
