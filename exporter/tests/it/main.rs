@@ -13,6 +13,7 @@ mod credentials;
 mod damaged_wal;
 mod disk_faults;
 mod durability;
+mod early_responses;
 mod encodings;
 mod faults;
 mod google;
