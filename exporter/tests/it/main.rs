@@ -37,6 +37,7 @@ mod pages_trace_browser;
 mod pages_trace_filters;
 mod pages_trace_use;
 mod protocols;
+mod read_only;
 mod receiver;
 mod removed_files;
 mod sinks;
