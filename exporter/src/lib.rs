@@ -47,4 +47,4 @@ pub use config::{Command, Config, SinkSpec};
 pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
 pub use service::run;
 pub use sink::google::{Auth, ProjectId};
-pub use terminal::{LogsOptions, Output, TraceOptions, TracesOptions};
+pub use terminal::{LogsOptions, OpenOptions, Output, TraceOptions, TracesOptions};

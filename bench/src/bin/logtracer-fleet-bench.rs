@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use logtracer_bench::figures::thousands;
 use logtracer_bench::fleet::{self, Figures, Protocol};
 
@@ -17,7 +17,24 @@ struct Options {
     /// Numbers of senders
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 5_000, 10_000])]
     senders: Vec<usize>,
+    /// The protocol of the senders
+    #[arg(long, value_enum, default_value_t = Protocols::Both)]
+    protocol: Protocols,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocols {
+    /// OTLP/HTTP over HTTP/1.1
+    Http,
+    /// OTLP/gRPC, so HTTP/2
+    Grpc,
+    Both,
+}
+
+/// What an exporter has to reach: the share of requests that are answered within two seconds, in percent, and its peak
+/// memory in MiB.
+const MIN_ANSWERED: f64 = 99.9;
+const MAX_PEAK_MIB: f64 = 256.;
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -37,7 +54,14 @@ fn run(options: &Options) -> logtracer_harness::Result<()> {
     );
     println!("|---|---|---|---|---|---|---|");
     let max_senders = fleet::max_senders()?;
-    for (protocol, name) in [(Protocol::Http, "OTLP/HTTP, HTTP/1.1"), (Protocol::Grpc, "OTLP/gRPC, HTTP/2")] {
+    let mut missed = Vec::new();
+    for (protocol, name, option) in [
+        (Protocol::Http, "OTLP/HTTP, HTTP/1.1", Protocols::Http),
+        (Protocol::Grpc, "OTLP/gRPC, HTTP/2", Protocols::Grpc),
+    ] {
+        if ![option, Protocols::Both].contains(&options.protocol) {
+            continue;
+        }
         for &senders in &options.senders {
             if senders > max_senders {
                 println!(
@@ -54,7 +78,14 @@ fn run(options: &Options) -> logtracer_harness::Result<()> {
             println!(
                 "| {name} | {senders} | {share:.2} % | {median_ms:.1} ms | {p99_ms:.1} ms | {micros:.0} µs | {peak_mib:.0} MiB |"
             );
+            if share < MIN_ANSWERED || peak_mib > MAX_PEAK_MIB {
+                missed.push(format!("{senders} senders of {name}: {share:.2} %, {peak_mib:.0} MiB"));
+            }
         }
     }
-    Ok(())
+    if missed.is_empty() {
+        return Ok(());
+    }
+    let goal = format!("goal missed ({MIN_ANSWERED} % within two seconds, {MAX_PEAK_MIB} MiB)");
+    Err(logtracer_harness::Error::new(format!("{goal}: {}", missed.join("; "))))
 }

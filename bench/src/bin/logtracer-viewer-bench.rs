@@ -1,17 +1,19 @@
-//! `make bench`: the time of the first page of each filter of the viewer, for stores of several sizes.
+//! `make bench`: the time of the first page of each filter of the viewer, for stores of several sizes, and the page of a
+//! long trace.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use logtracer_bench::chart::{Chart, Curve, Distances};
 use logtracer_bench::document;
 use logtracer_bench::figures::{thousands, verdict};
 use logtracer_bench::spread::Spread;
+use logtracer_bench::viewer::pages::{self, Page, SlowReaders};
 use logtracer_bench::viewer::{self, Effort, FILTERS, Figures, IndexBytes};
 use logtracer_harness::{Error, Result};
 
-/// Measures the first page of each filter of the viewer while spans come in
+/// Measures the first page of each filter of the viewer while spans come in, and the page of a long trace
 #[derive(Parser)]
 struct Options {
     /// The sizes of the store, in spans; each second span has a log line
@@ -23,24 +25,28 @@ struct Options {
     /// Spans a second while the filters are measured
     #[arg(long, default_value_t = 20_000)]
     intake: u64,
-    /// Writes the table and the curves to this folder of documents
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    part: Part,
+    /// Writes the tables and the curves to this folder of documents
     #[arg(long, value_name = "FOLDER")]
     docs: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The first page of each filter
+    Searches,
+    /// The page of a long trace
+    Pages,
+    All,
 }
 
 /// The goal for the 95th percentile, in milliseconds.
 const GOAL_MS: f64 = 100.;
 
 fn main() -> ExitCode {
-    let Options { sizes, requests, intake, docs } = Options::parse();
-    let effort = Effort { sizes, requests, intake };
-    let result = viewer::measure(&effort).and_then(|figures| {
-        let (figures, index) = figures;
-        let table = table(&figures, index, &effort);
-        print(&table);
-        docs.map_or(Ok(()), |docs| write(&docs, &table, &figures))
-    });
-    match result {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -49,9 +55,48 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(options: &Options) -> Result<()> {
+    let docs = options.docs.as_deref();
+    if options.part != Part::Pages {
+        let Options { sizes, requests, intake, .. } = options;
+        let effort = Effort { sizes: sizes.clone(), requests: *requests, intake: *intake };
+        let (figures, index) = viewer::measure(&effort)?;
+        let table = table(&figures, index, &effort);
+        print(&table);
+        docs.map_or(Ok(()), |docs| write(docs, &table, &figures))?;
+    }
+    if options.part != Part::Searches {
+        let (pages, readers) = pages::measure(options.requests)?;
+        let table = pages_table(&pages, readers, options.requests);
+        print(&table);
+        docs.map_or(Ok(()), |docs| document::update(&docs.join("capacity.md"), &[("pages", table)]))?;
+    }
+    Ok(())
+}
+
 #[allow(clippy::print_stdout, reason = "the report is the output of this program")]
 fn print(table: &str) {
-    println!("{table}");
+    println!("{table}\n");
+}
+
+fn pages_table(pages: &[Page], readers: SlowReaders, requests: usize) -> String {
+    let mut lines = vec![
+        format!("| trace | view | bytes | median of {requests} | 95th percentile | peak memory |"),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    lines.extend(pages.iter().map(|page| {
+        let Page { name, median_ms, p95_ms, peak_mib, .. } = page;
+        let (spans, bytes) = (thousands(page.spans as f64), thousands(page.bytes as f64));
+        format!(
+            "| {spans} spans | {name} | {bytes} | {median_ms:.0} ms | {p95_ms:.0} ms | {peak_mib:.0} MiB |"
+        )
+    }));
+    let SlowReaders { readers, bytes, peak_mib } = readers;
+    let megabytes = bytes / 1_000_000;
+    lines.push(format!(
+        "| {megabytes} MB of attributes | page and download, {readers} slow readers | | | | {peak_mib:.0} MiB |"
+    ));
+    lines.join("\n")
 }
 
 fn table(figures: &[Figures], index: IndexBytes, effort: &Effort) -> String {

@@ -37,11 +37,11 @@ pub(super) struct Requests {
     pub(super) spans: u64,
 }
 
-fn text(key: &str, value: String) -> KeyValue {
+pub(super) fn text(key: &str, value: String) -> KeyValue {
     any(key, Value::StringValue(value))
 }
 
-fn any(key: &str, value: Value) -> KeyValue {
+pub(super) fn any(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod content;
+pub mod pages;
 
 use std::fs;
 use std::path::Path;
@@ -203,24 +204,31 @@ fn times(exporter: &Exporter, requests: usize) -> Result<Vec<Times>> {
 /// Sends spans and their lines, and returns the number of spans.
 fn send(client: &logtracer_harness::HttpClient, exporter: &Exporter, requests: &Requests) -> Result<u64> {
     for (path, body) in [("traces", &requests.traces), ("logs", &requests.logs)] {
-        let url = format!("http://{}/v1/{path}", exporter.http());
-        loop {
-            let post = client.post(&url).header("content-type", "application/x-protobuf").body(body.clone());
-            let response = post.send().map_err(Error::when(&url))?;
-            match response.status().as_u16() {
-                200 => break,
-                429 | 503 => std::thread::sleep(Duration::from_millis(20)),
-                status => return Err(Error::new(format!("{url}: status {status}"))),
-            }
-        }
+        post(client, &format!("http://{}/v1/{path}", exporter.http()), body)?;
     }
     Ok(requests.spans)
 }
 
+/// Sends a request until it is accepted.
+fn post(client: &logtracer_harness::HttpClient, url: &str, body: &[u8]) -> Result<()> {
+    loop {
+        let post = client.post(url).header("content-type", "application/x-protobuf").body(body.to_vec());
+        match post.send().map_err(Error::when(url))?.status().as_u16() {
+            200 => return Ok(()),
+            429 | 503 => std::thread::sleep(Duration::from_millis(20)),
+            status => return Err(Error::new(format!("{url}: status {status}"))),
+        }
+    }
+}
+
 /// Waits until the store has all spans and lines.
 fn wait_until_stored(exporter: &Exporter, spans: u64) -> Result<()> {
+    wait_until(exporter, (spans + spans / SPANS_OF_LINE) as f64)
+}
+
+/// Waits until the store has this number of items.
+fn wait_until(exporter: &Exporter, wanted: f64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(600);
-    let wanted = (spans + spans / SPANS_OF_LINE) as f64;
     loop {
         let stored =
             exporter.metric("spans_delivered_total")? + exporter.metric("log_records_delivered_total")?;

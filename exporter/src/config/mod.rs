@@ -16,7 +16,7 @@ use reqwest::Url;
 
 use crate::deliver::dead_letters::command::DeadLettersCommand;
 use crate::sink::google::{self, Auth, ProjectId};
-use crate::terminal::{LogsOptions, TerminalCommand, TraceOptions, TracesOptions};
+use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
 
 /// The end of `--help`.
 const ENVIRONMENT: &str = "\
@@ -176,16 +176,19 @@ pub enum Command {
     Trace(TraceOptions),
     /// List the stored log lines that pass a filter, the newest last
     Logs(LogsOptions),
+    /// Send files of OTLP/JSON to a receiver, such as downloads of traces, and print the addresses of their traces
+    Open(OpenOptions),
 }
 
 impl Command {
-    /// Returns the command if it shows what is stored.
+    /// Returns the command if it asks a running exporter.
     pub(crate) const fn terminal(&self) -> Option<TerminalCommand<'_>> {
         match self {
             Self::DeadLetters(_) => None,
             Self::Traces(options) => Some(TerminalCommand::Traces(options)),
             Self::Trace(options) => Some(TerminalCommand::Trace(options)),
             Self::Logs(options) => Some(TerminalCommand::Logs(options)),
+            Self::Open(options) => Some(TerminalCommand::Open(options)),
         }
     }
 }

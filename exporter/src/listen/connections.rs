@@ -4,6 +4,7 @@
 //! that have been idle for the longest time, then those whose requests take longest.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,7 @@ pub(super) struct Connection {
     connections: Connections,
     id: u64,
     closed: Arc<Notify>,
+    has_unread_body: AtomicBool,
 }
 
 /// Closes a connection from the handler of one of its requests.
@@ -147,7 +149,7 @@ impl Connections {
         self.0.metrics.connections.inc();
         self.charge(&mut state, id, HTTP_1_BYTES + if is_tls { TLS_BYTES } else { 0 });
         drop(state);
-        Connection { connections: self.clone(), id, closed }
+        Connection { connections: self.clone(), id, closed, has_unread_body: AtomicBool::new(false) }
     }
 
     /// Counts bytes of bodies, which have a limit of their own. Closes connections if there are too many for both.
@@ -238,6 +240,15 @@ impl Connection {
 
     pub(super) fn closer(&self) -> Closer {
         Closer(self.closed.clone())
+    }
+
+    /// Returns true if the last request over HTTP/1 has a body that was not read to its end.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unread_body(&self, is_unread: bool) {
+        self.has_unread_body.store(is_unread, Ordering::Relaxed);
     }
 
     /// Counts bytes that were read.

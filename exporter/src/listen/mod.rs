@@ -2,6 +2,7 @@
 //! everything before the body of a request.
 
 mod connections;
+mod linger;
 mod open_files;
 mod protocol_timeout;
 mod site;
@@ -29,6 +30,7 @@ use crate::log::{self, Severity, Value};
 use crate::shutdown::Shutdown;
 use connections::Connection;
 pub(crate) use connections::{AllConnections, Closer, Connections};
+use linger::{Lingering, RequestBody};
 use protocol_timeout::ProtocolTimeout;
 pub(crate) use site::{Hosts, is_from_other_page, is_from_page};
 pub(crate) use tls::Tls;
@@ -201,12 +203,13 @@ async fn serve_requests<S>(
         .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
+    let stream = Lingering::new(stream, connection.clone());
     let stream = ProtocolTimeout::new(stream, HEAD_TIMEOUT, connection.clone());
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let in_progress = connection.start(request.headers());
         request.extensions_mut().insert(connection.closer());
-        let response = router.call(request);
+        let response = router.call(RequestBody::of(request, &connection));
         async move {
             let response = response.await;
             drop(in_progress);

@@ -6,6 +6,7 @@
 //!  check       one pass over a request: its schema, its ids, its size when decoded
 //!  mend        a request without the parts that the check rejects
 //!  json        a request in JSON to protobuf
+//!  arrival     the time of spans and log records that have none
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
@@ -17,6 +18,7 @@
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
 
 pub(crate) mod any_value;
+pub(crate) mod arrival;
 pub(crate) mod check;
 pub(crate) mod envelope;
 mod ids;
@@ -29,6 +31,7 @@ mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;
 mod signal;
+mod times;
 mod wire;
 
 pub(crate) use signal::{Items, Signal};

@@ -1,7 +1,8 @@
 //! Decoding: the bytes of a request become a batch, which is protobuf and contains only valid spans.
 //!
-//! A valid protobuf body is stored unchanged: [`check::check`] reads it without decoding it.
-//! JSON, and a protobuf body with invalid parts, is written again, with a permit for the memory that this takes.
+//! A valid protobuf body is stored unchanged: [`check::examine`] reads it without decoding it.
+//! JSON, and a protobuf body with invalid parts or without times, is written again, with a permit for the memory that
+//! this takes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::clock;
 use crate::otlp::Signal;
 use crate::otlp::check::{self, CheckResult, MAX_DECODED_BYTES};
 use crate::otlp::left_out::{LeftOut, Reason};
-use crate::otlp::{json, mend};
+use crate::otlp::{arrival, json, mend};
 
 /// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +103,8 @@ pub(super) async fn decode(
         let _until_the_body_is_replaced;
         (body, _until_the_body_is_replaced) = returned;
         match result {
-            // Unusual spans take more than expected.
-            Err(RequestError::TooLargeDecoded)
-                if format == Format::Zipkin && max_bytes < MAX_DECODED_BYTES =>
-            {
+            // Unusual spans, and items without a time, take more than expected.
+            Err(RequestError::TooLargeDecoded) if max_bytes < MAX_DECODED_BYTES => {
                 max_bytes = MAX_DECODED_BYTES;
             }
             Err(error) => return Err(error),
@@ -119,10 +118,13 @@ pub(super) async fn decode(
 
 pub(super) fn check_body(format: Format, body: &[u8]) -> Result<Checked, RequestError> {
     if let Format::Protobuf(signal) = format {
-        return match check::check(signal, body) {
-            CheckResult::Valid { items } => Ok(Checked::Valid { items }),
-            CheckResult::Invalid => Ok(Checked::Rewrite { max_bytes: mend::written_bytes(body) }),
-            result => Err(request_error(result)),
+        return match check::examine(signal, body) {
+            (CheckResult::Valid { items }, false) => Ok(Checked::Valid { items }),
+            (CheckResult::Valid { .. }, true) => {
+                Ok(Checked::Rewrite { max_bytes: arrival::completed_bytes(signal, body) })
+            }
+            (CheckResult::Invalid, _) => Ok(Checked::Rewrite { max_bytes: mend::written_bytes(body) }),
+            (result, _) => Err(request_error(result)),
         };
     }
     let text_bytes = json::text_bytes(body);
@@ -147,13 +149,18 @@ fn request_error(result: CheckResult) -> RequestError {
     }
 }
 
-/// Writes a request as protobuf, without the parts that are invalid. Returns it with the number of its items.
+/// Writes a request as protobuf, without the parts that are invalid and with the times that are missing. Returns it with
+/// the number of its items.
 pub(super) fn rewrite(
     format: Format,
     body: &[u8],
     max_bytes: usize,
 ) -> Result<(Vec<u8>, u32, LeftOut), RequestError> {
+    let now = clock::unix_nanos();
     let (body, left_out) = match format {
+        Format::Protobuf(signal) if matches!(check::check(signal, body), CheckResult::Valid { .. }) => {
+            (arrival::complete(signal, body, now), LeftOut::default())
+        }
         Format::Protobuf(signal) => mend::mend(signal, body).map_err(|reason| match reason {
             Reason::OutOfRange => RequestError::TooLargeDecoded,
             reason => format.malformed(reason.as_str()),
@@ -165,16 +172,23 @@ pub(super) fn rewrite(
             let text = json::text(body);
             let copied_bytes = if matches!(text, Cow::Owned(_)) { text.len() } else { 0 };
             let max_bytes = max_bytes.saturating_sub(copied_bytes);
-            zipkin::convert(&text, clock::unix_nanos(), max_bytes).map_err(|error| match error {
+            zipkin::convert(&text, now, max_bytes).map_err(|error| match error {
                 zipkin::ConvertError::Malformed(error) => format.malformed(error),
                 zipkin::ConvertError::TooManySpans => RequestError::TooManyItems,
                 zipkin::ConvertError::TooLarge => RequestError::TooLargeDecoded,
             })?
         }
     };
-    match check::check(format.signal(), &body) {
-        CheckResult::Valid { items } => Ok((body, items, left_out)),
-        result => Err(request_error(result)),
+    let signal = format.signal();
+    match check::examine(signal, &body) {
+        (CheckResult::Valid { items }, false) => Ok((body, items, left_out)),
+        (CheckResult::Valid { items }, true) => {
+            if body.len() + arrival::completed_bytes(signal, &body) > max_bytes {
+                return Err(RequestError::TooLargeDecoded);
+            }
+            Ok((arrival::complete(signal, &body, now), items, left_out))
+        }
+        (result, _) => Err(request_error(result)),
     }
 }
 

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use rusqlite::TransactionBehavior;
 
-use super::feed::Written;
 use super::items::{self, Group, Item};
 use super::positions::{self, ReadPositions};
 use super::write::{self, LogLine, WriteError};
@@ -35,11 +34,12 @@ impl Store {
         let previous = [None].into_iter().chain(items.iter().map(Some));
         let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
         let result = self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
-            *written = Written::default();
+            *written = None;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = write::insert_items(&transaction, origins, items, unix_millis())
-                .map(|changes| *written = changes)
-                .and_then(|()| transaction.commit());
+            let result =
+                write::insert_items(&transaction, origins, items, unix_millis(), self.0.feed.notes())
+                    .map(|changes| *written = changes)
+                    .and_then(|()| transaction.commit());
             if result.is_err() {
                 // The rollback may have removed the rows of these ids.
                 origins.clear();
@@ -74,13 +74,14 @@ impl Store {
     ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
         self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
-            *written = Written::default();
+            *written = None;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let save = |positions| positions::save(&transaction, positions);
-            let result = write::insert_lines(&transaction, origins, lines, unix_millis())
-                .map(|changes| *written = changes)
-                .and_then(|()| positions.iter().try_for_each(save))
-                .and_then(|()| transaction.commit());
+            let result =
+                write::insert_lines(&transaction, origins, lines, unix_millis(), self.0.feed.notes())
+                    .map(|changes| *written = changes)
+                    .and_then(|()| positions.iter().try_for_each(save))
+                    .and_then(|()| transaction.commit());
             if result.is_err() {
                 // The rollback may have removed the rows of these ids.
                 origins.clear();
@@ -98,8 +99,8 @@ impl Store {
         let mut writer = self.writer();
         self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
         let result = self.write_or_evict(&mut writer, bytes, write);
-        let written = std::mem::take(&mut writer.written);
-        if result.is_ok() && self.0.feed.has_subscribers() {
+        let written = writer.written.take();
+        if result.is_ok() {
             self.0.feed.publish(written);
         }
         result.map_err(|error| {

@@ -4,7 +4,7 @@
 //!  a transaction commits ──► Feed, a bounded buffer ──► Subscription of each live view
 //! ```
 //!
-//! Nothing is buffered while nobody has subscribed.
+//! Nothing is noted and buffered while nobody has subscribed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,17 +57,29 @@ impl Feed {
         Self(Arc::new(Shared { subscribers: AtomicUsize::new(0), changes, count: watch::Sender::new(0) }))
     }
 
-    pub(super) fn has_subscribers(&self) -> bool {
-        self.0.subscribers.load(Ordering::Relaxed) > 0
+    /// Returns where a transaction notes what it stores, if somebody has subscribed.
+    pub(super) fn notes(&self) -> Option<Written> {
+        (self.0.subscribers.load(Ordering::Relaxed) > 0).then(Written::default)
     }
 
-    /// Publishes what was committed.
-    pub(super) fn publish(&self, written: Written) {
-        let Written { traces, lines } = written;
-        if traces.is_empty() && lines.is_empty() {
+    /// Publishes what was committed. `None` means that it is unknown.
+    pub(super) fn publish(&self, written: Option<Written>) {
+        if self.0.subscribers.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut changes = self.lock();
+        let Some(Written { traces, lines }) = written else {
+            // Somebody has subscribed since the transaction began, and misses this change.
+            changes.newest.clear();
+            changes.count += 1;
+            let count = changes.count;
+            drop(changes);
+            self.0.count.send_replace(count);
+            return;
+        };
+        if traces.is_empty() && lines.is_empty() {
+            return;
+        }
         let new = traces.into_iter().map(Change::Trace).chain(lines.into_iter().map(Change::Line));
         for change in new {
             if changes.newest.len() >= MAX_CHANGES {
@@ -138,14 +150,14 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
-    fn traces(traces: impl IntoIterator<Item = i64>) -> Written {
-        Written { traces: traces.into_iter().collect(), lines: Vec::new() }
+    fn traces(traces: impl IntoIterator<Item = i64>) -> Option<Written> {
+        Some(Written { traces: traces.into_iter().collect(), lines: Vec::new() })
     }
 
     #[tokio::test]
     async fn a_subscription_has_the_changes_since_it_began() {
         let feed = Feed::new();
-        assert!(!feed.has_subscribers());
+        assert!(feed.notes().is_none());
         feed.publish(traces([1]));
         let mut first = feed.subscribe();
         feed.publish(traces([2, 3]));
@@ -156,7 +168,20 @@ mod tests {
         assert_eq!(second.take(), (vec![Change::Trace(2)], false));
         assert_eq!(second.take(), (vec![], false));
         drop((first, second));
-        assert!(!feed.has_subscribers() && feed.lock().newest.is_empty());
+        assert!(feed.notes().is_none() && feed.lock().newest.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_began_during_a_transaction_misses_its_changes_knowingly() {
+        let feed = Feed::new();
+        let notes = feed.notes();
+        let mut subscription = feed.subscribe();
+        feed.publish(notes);
+        subscription.changed().await;
+        assert_eq!(subscription.take(), (vec![], true));
+        assert!(feed.notes().is_some());
+        feed.publish(traces([1]));
+        assert_eq!(subscription.take(), (vec![Change::Trace(1)], false));
     }
 
     #[test]

@@ -61,8 +61,8 @@ pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{
     EmitterRow, FoundLines, FoundTraces, LineContent, LineCursor, LineFilter, LineKey, LineOrigin, LineRow,
-    LinesCursor, ListKey, Operation, Route, ServiceNames, Snapshot, Sort, SpanKey, Statistics, StatusFilter,
-    Totals, TraceCursor, TraceDot, TraceFilter, TraceSeq, TraceSummary,
+    LinesCursor, ListKey, Operation, ReadResult, Route, ServiceNames, Snapshot, Sort, SpanKey, Statistics,
+    StatusFilter, Totals, TraceCursor, TraceDot, TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
 pub(crate) use service_name::is_service;
@@ -99,8 +99,8 @@ struct StoreWriter {
     files: OpenFiles,
     origins: Origins,
     shrink_backoff: ShrinkBackoff,
-    /// What the last transaction has stored, until it is published.
-    written: Written,
+    /// What the last transaction has stored, until it is published. `None` if nobody has subscribed.
+    written: Option<Written>,
 }
 
 /// Further idle connections are closed.
@@ -120,7 +120,7 @@ impl Store {
             files,
             origins: Origins::default(),
             shrink_backoff: ShrinkBackoff::new(),
-            written: Written::default(),
+            written: None,
         });
         let (data_dir, readers) = (dir.clone(), Mutex::default());
         let store =
@@ -140,10 +140,7 @@ impl Store {
     }
 
     /// Reads one state of the store. Nobody can wait for a client meanwhile.
-    pub(crate) fn snapshot<T>(
-        &self,
-        read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
+    pub(crate) fn snapshot<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> ReadResult<T>) -> ReadResult<T> {
         self.read(|connection| read(&Snapshot::new(connection)?))
     }
 

@@ -67,7 +67,8 @@ struct Changes {
     rows: HashMap<TraceKey, TraceRow>,
     blocks: BlockWriter,
     newest: Newest,
-    lines: Vec<LineCursor>,
+    /// `None` if nobody wants to know.
+    written: Option<Written>,
 }
 
 impl Changes {
@@ -81,25 +82,34 @@ impl Changes {
         }
     }
 
-    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Written> {
+    fn add_line(&mut self, line: LineCursor) {
+        if let Some(written) = &mut self.written {
+            written.lines.push(line);
+        }
+    }
+
+    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Option<Written>> {
         self.newest.save(tx)?;
         self.blocks.save(tx)?;
         self.rows.values().try_for_each(|row| row.save(tx))?;
-        let traces = self.rows.iter().filter(|(key, _)| matches!(key, TraceKey::Trace(_)));
-        let mut traces: Vec<i64> = traces.map(|(_, row)| row.seq).collect();
-        traces.sort_unstable();
-        Ok(Written { traces, lines: self.lines })
+        if let Some(written) = &mut self.written {
+            let traces = self.rows.iter().filter(|(key, _)| matches!(key, TraceKey::Trace(_)));
+            written.traces.extend(traces.map(|(_, row)| row.seq));
+            written.traces.sort_unstable();
+        }
+        Ok(self.written)
     }
 }
 
-/// Inserts these items, except those that are stored already.
+/// Inserts these items, except those that are stored already. `written` gets those that are inserted.
 pub(super) fn insert_items(
     tx: &Transaction<'_>,
     origins: &mut Origins,
     items: &[Item],
     now_ms: i64,
-) -> rusqlite::Result<Written> {
-    let mut changes = Changes::default();
+    written: Option<Written>,
+) -> rusqlite::Result<Option<Written>> {
+    let mut changes = Changes { written, ..Changes::default() };
     let mut last: Option<(&Arc<Emitter>, Origin)> = None;
     // The block that has the terms of the last emitter.
     let mut described: Option<(Origin, BlockId)> = None;
@@ -128,7 +138,9 @@ pub(super) fn insert_items(
                 if inserted.is_some() {
                     row.add_line(*time_ns, origin.service);
                 }
-                changes.lines.extend(inserted);
+                if let Some(line) = inserted {
+                    changes.add_line(line);
+                }
                 inserted.is_some()
             }
         };
@@ -200,14 +212,15 @@ fn insert_record(
     Ok(Some(LineCursor { time_ns, level, service, trace, n }))
 }
 
-/// Inserts lines of files: each is read once, so equal ones are all inserted.
+/// Inserts lines of files: each is read once, so equal ones are all inserted. `written` gets them, too.
 pub(super) fn insert_lines(
     tx: &Transaction<'_>,
     origins: &mut Origins,
     lines: &[LogLine],
     now_ms: i64,
-) -> rusqlite::Result<Written> {
-    let mut changes = Changes::default();
+    written: Option<Written>,
+) -> rusqlite::Result<Option<Written>> {
+    let mut changes = Changes { written, ..Changes::default() };
     let mut insert = tx.prepare_cached(INSERT_LINE)?;
     for line in lines {
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
@@ -225,7 +238,7 @@ pub(super) fn insert_lines(
         insert.execute(params![
             seq, time_ns, n, span_id, severity, message, line, Null, Null, level, service_id
         ])?;
-        changes.lines.push(LineCursor { time_ns, level, service: service_id, trace: seq, n });
+        changes.add_line(LineCursor { time_ns, level, service: service_id, trace: seq, n });
         if service_id != 0 {
             changes.newest.add_content(service_id, seq);
         }

@@ -1,4 +1,4 @@
-//! The viewer in the terminal: `logtracer-exporter traces`, `trace ID` and `logs`.
+//! The viewer in the terminal: `logtracer-exporter traces`, `trace ID`, `logs` and `open FILE…`.
 //!
 //! ```text
 //!  options ──► parameters of the API ──► client: a running exporter ──► traces, trace, logs ──► text or JSON
@@ -8,6 +8,7 @@
 
 mod client;
 mod logs;
+mod open;
 mod text;
 mod trace;
 mod traces;
@@ -22,12 +23,13 @@ use reqwest::Url;
 use client::Client;
 use text::Paint;
 
-/// A command that shows what is stored.
+/// A command that shows what is stored, or adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TerminalCommand<'a> {
     Traces(&'a TracesOptions),
     Trace(&'a TraceOptions),
     Logs(&'a LogsOptions),
+    Open(&'a OpenOptions),
 }
 
 /// Where the exporter is, and how its answer is printed.
@@ -134,6 +136,22 @@ pub struct LogsOptions {
     cursor: Option<String>,
 }
 
+/// Send files of OTLP/JSON to a receiver, such as downloads of traces, and print the addresses of their traces
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct OpenOptions {
+    #[command(flatten)]
+    output: Output,
+    /// The receiver of a running exporter (--http), or of another program
+    #[arg(long, env = "LOGTRACER_TO", value_name = "URL", default_value = "http://127.0.0.1:4318")]
+    to: Url,
+    /// The file with the token that the receiver requires; its first line is sent
+    #[arg(long, env = "LOGTRACER_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The files; `-` is stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
 type Query<'a> = Vec<(&'a str, &'a str)>;
 
 impl TracesOptions {
@@ -192,6 +210,7 @@ pub(crate) fn run(command: &TerminalCommand<'_>, out: &mut impl Write) -> anyhow
             TerminalCommand::Logs(options) => {
                 logs::run(&Client::new(&options.output)?, options, paint, out).await
             }
+            TerminalCommand::Open(options) => open::run(options, paint, out).await,
         }
     });
     let is_broken_pipe = |error: &anyhow::Error| {

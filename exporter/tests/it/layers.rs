@@ -41,6 +41,23 @@ fn layers_import_only_downward() {
     assert!(violations.is_empty(), "imports that do not point downward:\n{}", violations.join("\n"));
 }
 
+/// The modules that have a database. The others read and write through their functions.
+const DATABASES: &[&str] = &["storage", "store", "outbox", "deliver::dead_letters"];
+
+/// Pages, API, receivers and sinks know neither SQLite nor SQL.
+#[test]
+fn only_the_databases_name_sqlite() {
+    let mut count = 0;
+    for file in sources() {
+        if prefixes(&file.module).any(|prefix| DATABASES.contains(&prefix)) {
+            count += usize::from(file.names_sqlite);
+            continue;
+        }
+        assert!(!file.names_sqlite, "{} names rusqlite or has SQL", file.path.display());
+    }
+    assert!(count > 20, "only {count} files of the databases name SQLite");
+}
+
 /// Two files can be so closely related that they import each other. A larger circle cannot be read file by file.
 #[test]
 fn no_circle_has_more_than_two_files() {
@@ -70,6 +87,7 @@ struct Source {
     module: String,
     /// The paths below `crate` in its code, except in tests.
     imports: BTreeSet<String>,
+    names_sqlite: bool,
 }
 
 /// Reads all sources of the crate except tests.
@@ -105,7 +123,10 @@ fn read(root: &Path, folder: &Path, into: &mut Vec<Source>) {
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let mut imports = imports(code, &segments);
         imports.extend(inline_paths(code));
-        into.push(Source { path, module: segments.join("::"), imports });
+        let has =
+            |text: &str| code.lines().any(|line| line.contains(text) && !line.trim_start().starts_with("//"));
+        let names_sqlite = ["rusqlite", "SELECT ", "INSERT INTO ", "DELETE FROM "].into_iter().any(has);
+        into.push(Source { path, module: segments.join("::"), imports, names_sqlite });
     }
 }
 

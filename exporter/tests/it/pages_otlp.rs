@@ -1,5 +1,8 @@
 //! A trace as a file of OTLP/JSON, which an exporter accepts again.
 
+use std::path::Path;
+use std::process::Command;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -83,4 +86,62 @@ async fn a_download_can_be_sent_again() {
     assert_eq!((&lines[1]["message"], &lines[1]["severity"]), (&json!("of a file"), &json!("ERROR")));
     let original = lines[1]["line"]["log.record.original"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(original).unwrap(), file_line);
+    check_command(&document, received).await;
+}
+
+/// The command sends what the two requests send, in parts.
+async fn check_command(document: &str, expected: Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(&dir.path().join("data"));
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let open = |file: &Path, options: &[&str]| {
+        let mut open = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
+        open.args(["open", "--server", &exporter.view]).args(options).arg(file);
+        open.env("LOGTRACER_TO", &exporter.http);
+        let output = open.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let download = file("trace.json", document);
+    let (name, url) = (download.display(), format!("{}/trace/{TRACE}", exporter.view));
+    let (is_success, out, errors) = open(&download, &[]);
+    assert!(is_success, "{errors}");
+    assert_eq!(out, format!("{name}: accepted 6001 spans and 2 log records\n{url}\n"));
+    let received = exporter.trace(TRACE, 6001, 2).await;
+    assert!(received["spans"] == expected["spans"] && received["logs"] == expected["logs"]);
+    assert_eq!(exporter.get(&format!("/trace/{TRACE}")).await.status(), 200);
+
+    // A Collector writes one document a line.
+    let span = |trace: u8, id: &str| {
+        let span = json!({ "traceId": format!("{trace:032x}"), "spanId": id, "name": "a", "startTimeUnixNano": "1", "endTimeUnixNano": "2" });
+        json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] })
+    };
+    let lines = file("lines", &format!("{}\n{}\n", span(1, "00f067aa0ba902b7"), span(2, "00f067aa0ba902b8")));
+    let (is_success, out, errors) = open(&lines, &["--json"]);
+    assert!(is_success, "{errors}");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&out["spans"], &out["log_records"], &out["traces"][1]["url"]),
+        (&json!(2), &json!(0), &json!(format!("{}/trace/{:032x}", exporter.view, 2)))
+    );
+
+    for (file, expected) in [
+        (file("text", "not JSON"), "it is not OTLP/JSON: expected"),
+        (file("other", r#"{"traces": []}"#), "no \"resourceSpans\" and no \"resourceLogs\""),
+        (file("ids", &span(3, "0").to_string()), "spans rejected: "),
+        (file("type", r#"{"resourceSpans": [7]}"#), "value of the wrong type"),
+        (dir.path().join("missing"), "No such file"),
+    ] {
+        let (is_success, _, errors) = open(&file, &[]);
+        assert!(
+            !is_success && errors.contains(expected) && errors.contains(&file.display().to_string()),
+            "{errors}"
+        );
+    }
+    let (is_success, _, errors) = open(&download, &["--to", "http://127.0.0.1:1"]);
+    assert!(!is_success && errors.contains("no exporter responds at http://127.0.0.1:1/ (--to)"), "{errors}");
 }

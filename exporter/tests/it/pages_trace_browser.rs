@@ -1,5 +1,7 @@
 //! The page of one trace in a real browser: its keys and switches, its details, and its colours.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -218,7 +220,8 @@ async fn a_long_trace_is_loaded_on_demand() {
     wait_for(&browser, count, json!(1500)).await;
 }
 
-/// Returns the texts, bars and marks whose contrast is too low.
+/// Returns the texts, bars and marks whose contrast is too low, and which colours were measured: the class of each
+/// service with the state of the span and the background of its row.
 const LOW_CONTRAST: &str = "
     const rgba = (text) => { const n = text.match(/[0-9.]+/g).map(Number); return { r: n[0], g: n[1], b: n[2], a: n[3] ?? 1 }; };
     const background = (element) => {
@@ -237,7 +240,26 @@ const LOW_CONTRAST: &str = "
       if (ratio < least) found.push(`${what} ${ratio.toFixed(2)}: ${element.outerHTML.slice(0, 120)}`);
     };
     let checked = 0;
-    for (const rect of document.querySelectorAll('.lane rect:not(.implausible)')) { check(rect, getComputedStyle(rect).fill, 3, 'bar'); checked++; }
+    const colours = new Set();
+    for (const rect of document.querySelectorAll('.lane rect:not(.implausible)')) {
+      const row = rect.closest('.row');
+      const is = (name) => row.classList.contains(name) ? ' ' + name : '';
+      colours.add([...row.classList].find((name) => /^c[0-9]$/.test(name)) + is('failed') + is('match'));
+      check(rect, getComputedStyle(rect).fill, 3, 'bar');
+      if (is('failed')) check(rect, getComputedStyle(rect).stroke, 3, 'edge of a failed bar');
+      checked++;
+    }
+    for (const dot of document.querySelectorAll('.dot, .service i')) {
+      if (dot.closest('[hidden]') || !dot.checkVisibility()) continue;
+      const { backgroundColor } = getComputedStyle(dot);
+      if (rgba(backgroundColor).a) check(dot.parentElement, backgroundColor, 3, 'dot');
+    }
+    for (const glyph of document.querySelectorAll('.row .error')) {
+      const [circle, cross] = ['circle', 'path'].map((name) => getComputedStyle(glyph.querySelector(name)));
+      check(glyph, circle.fill, 3, 'error');
+      const ratio = contrast(rgba(circle.fill), rgba(cross.stroke));
+      if (ratio < 3) found.push(`cross ${ratio.toFixed(2)}`);
+    }
     for (const path of document.querySelectorAll('.mark path')) {
       const style = getComputedStyle(path);
       const loud = path.closest('.loud, .warn');
@@ -254,23 +276,38 @@ const LOW_CONTRAST: &str = "
     }
     // No text is on a bar.
     if (document.querySelector('.lane text')) found.push('a text on a bar');
-    return [checked > 40, found];";
+    return [checked > 40, found, [...colours].sort()];";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_bars_and_marks_have_enough_contrast() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = exporter(dir.path()).await;
-    // A service of each colour.
+    // A service of each colour, with a span of each state.
     for n in 0..12 {
-        exporter.send(&request(&format!("service-{n}"), vec![span(TRACE, 100 + n, 1, "more", n, 20)])).await;
+        let spans = vec![
+            span(TRACE, 100 + n, 1, "more", n, 20),
+            failed(span(TRACE, 200 + n, 1, "more", n, 20), "bad gateway"),
+        ];
+        exporter.send(&request(&format!("service-{n}"), spans)).await;
     }
-    exporter.trace(TRACE, 17, 4).await;
+    exporter.trace(TRACE, 29, 4).await;
     let browser = Browser::start().await;
     for scheme in ["light", "dark"] {
         browser.emulate(1280, 900, &[("prefers-color-scheme", scheme)]).await;
-        for query in ["", "?span=0000000000000003&find=answer", "?lines=beside"] {
+        let mut measured = BTreeSet::new();
+        for query in ["", "?span=0000000000000003&find=answer", "?lines=beside", "?find=more"] {
             browser.open(&format!("{}/trace/{TRACE}{query}", exporter.view)).await;
-            assert_eq!(browser.run(LOW_CONTRAST).await, json!([true, []]), "{scheme} {query}");
+            let result = browser.run(LOW_CONTRAST).await;
+            assert_eq!((&result[0], &result[1]), (&json!(true), &json!([])), "{scheme} {query}");
+            let colours =
+                result[2].as_array().unwrap().iter().map(|colour| colour.as_str().unwrap().to_owned());
+            measured.extend(colours);
+        }
+        for colour in 0..10 {
+            for state in ["", " failed", " match", " failed match"] {
+                let name = format!("c{colour}{state}");
+                assert!(measured.contains(&name), "{scheme}: {name} is not measured: {measured:?}");
+            }
         }
     }
     // Bars and marks stay visible with the colours of the system.

@@ -17,6 +17,7 @@
 
 mod error;
 mod os;
+mod routes;
 
 pub mod cases;
 pub mod collector;

@@ -2,6 +2,7 @@
 
 mod docker;
 mod load;
+mod log_check;
 mod outages;
 mod scenarios;
 mod stack;
@@ -69,7 +70,11 @@ const CHECKS: &[Check] = &[
         what: "the file of lines for the page stays below its limit",
         run: scenarios::page_log,
     },
-    Check { name: "lines", what: "every line of every container is one JSON object", run: scenarios::lines },
+    Check {
+        name: "lines",
+        what: "every line of every container is one JSON object, and none reports a fault",
+        run: scenarios::lines,
+    },
 ];
 
 /// Starts the stack, runs all checks, prints a table of the results and removes the stack. The error has the number of

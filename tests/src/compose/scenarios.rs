@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Summary;
 use super::docker::docker;
+use super::log_check::faults;
 use super::stack::{PAGE_LOG, PAGE_LOG_BYTES, SERVICES, Stack};
 
 /// Checks the health and the security settings of each container.
@@ -160,13 +161,17 @@ pub(super) fn page_log(stack: &Stack) -> Summary {
     Ok(format!("{kib} KiB"))
 }
 
-/// Checks every line that the containers have printed so far.
+/// Checks every line that the containers have printed so far. It runs after all other checks.
 pub(super) fn lines(stack: &Stack) -> Summary {
     let mut counts = Vec::new();
     for service in SERVICES {
         let lines = stack.lines(service).map_err(Error::when(service))?;
         if lines.is_empty() {
             return Err(Error::new(format!("{service} has printed nothing")));
+        }
+        let faults = faults(service, &lines);
+        if let Some(first) = faults.first() {
+            return Err(Error::new(format!("{service} reports {} faults: {first}", faults.len())));
         }
         counts.push(format!("{service} {}", lines.len()));
     }

@@ -13,6 +13,7 @@ use super::ids::Ids;
 use super::left_out::Reason;
 use super::schema::{Kind, MessageType, Role};
 use super::signal::Signal;
+use super::times::Times;
 use super::wire::{Value, read_field};
 
 /// The largest decoded request: its bytes, the elements of its lists and the allocations of its texts.
@@ -41,18 +42,22 @@ pub(crate) enum CheckResult {
 
 /// Checks the export request of a signal.
 pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
+    examine(signal, body).0
+}
+
+/// Checks a request as [`check`] does. Also returns whether a span or a log record lacks a time.
+pub(crate) fn examine(signal: Signal, body: &[u8]) -> (CheckResult, bool) {
     let mut totals = Totals::new(body);
     let result = check_message(signal.request_type(), body, 0, &mut totals);
-    if totals.items > MAX_ITEMS {
-        return CheckResult::TooManyItems;
-    }
-    match result {
+    let result = match result {
+        _ if totals.items > MAX_ITEMS => CheckResult::TooManyItems,
         Ok(()) if !totals.is_invalid && (totals.is_request || body.is_empty()) => {
             CheckResult::Valid { items: totals.items }
         }
         Err(Stop::TooLarge) => CheckResult::TooLarge,
         Ok(()) | Err(Stop::Invalid) => CheckResult::Invalid,
-    }
+    };
+    (result, totals.lacks_times)
 }
 
 /// Returns true if decoding a body takes too much memory.
@@ -72,6 +77,8 @@ struct Totals {
     is_request: bool,
     /// True if there is something invalid after which prost continues.
     is_invalid: bool,
+    /// True if a span or a log record lacks a time.
+    lacks_times: bool,
 }
 
 /// The size of a small allocation, or of a text as an element of a list.
@@ -91,7 +98,7 @@ impl From<Reason> for Stop {
 
 impl Totals {
     fn new(body: &[u8]) -> Self {
-        Self { items: 0, decoded_bytes: body.len(), is_request: false, is_invalid: false }
+        Self { items: 0, decoded_bytes: body.len(), is_request: false, is_invalid: false, lacks_times: false }
     }
 
     fn add(&mut self, bytes: usize) -> Result<(), Stop> {
@@ -110,7 +117,7 @@ fn check_message(
     if depth > MAX_DEPTH {
         return Err(Stop::Invalid);
     }
-    let mut ids = Ids::default();
+    let (mut ids, mut times) = (Ids::default(), Times::default());
     while !rest.is_empty() {
         let (number, value) = read_field(&mut rest)?;
         let field = message.field(number);
@@ -120,6 +127,7 @@ fn check_message(
         }
         match (value, field.kind) {
             (Value::Group, _) => totals.is_invalid = true,
+            (Value::Fixed64(nanos), Kind::Fixed64) => times.record(message.role, number, nanos),
             (Value::Bytes(bytes), Kind::Message(inner)) => {
                 totals.add(inner.size)?;
                 check_message(inner, bytes, depth + 1, totals)?;
@@ -141,6 +149,7 @@ fn check_message(
             return Err(Stop::TooLarge);
         }
     }
+    totals.lacks_times |= times.is_incomplete(message.role);
     if message.role == Role::Span {
         totals.is_invalid |= ids.check().is_err();
     }

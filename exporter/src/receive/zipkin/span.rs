@@ -8,10 +8,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span, status};
 
+use crate::otlp::arrival::TIME_SOURCE;
 use crate::otlp::left_out::Reason;
-
-/// The attribute of a span without a time: `arrival`, because its start is the time when it arrived.
-const TIME_SOURCE: &str = "logtracer.time_source";
 
 /// The largest number of attributes that are not tags: the source of the time, and the two endpoints.
 const DERIVED_ATTRIBUTES: usize = 6;
@@ -89,7 +87,9 @@ impl ZipkinSpan<'_> {
     /// Converts the span. Its parent is left open: it can depend on the other spans of the list.
     pub(super) fn into_otlp(mut self, trace_id: TraceId, span_id: SpanId, now: u64) -> Span {
         let kind = self.kind();
-        let earliest = self.annotations.iter().map(|(timestamp, _)| *timestamp).min();
+        // As in Zipkin, a time of zero is absent.
+        let earliest =
+            self.annotations.iter().map(|(timestamp, _)| *timestamp).filter(|time| *time > 0).min();
         let (start, is_stated) = match self.timestamp.or(earliest) {
             Some(micros) => (nanos(micros), true),
             None => (now, false),

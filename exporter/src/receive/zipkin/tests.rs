@@ -118,6 +118,8 @@ fn times_are_read_as_zipkin_reads_them() {
         (r#""timestamp":5.0,"duration":1.9"#, 5000, 1000),
         (r#""timestamp":"5","duration":null"#, 5000, 0),
         (r#""annotations":[{"timestamp":"7","value":"a"},{"timestamp":6.0,"value":3}]"#, 6000, 0),
+        (r#""annotations":[{"timestamp":0,"value":"a"},{"timestamp":6,"value":"b"}]"#, 6000, 0),
+        (r#""annotations":[{"timestamp":0,"value":"a"}]"#, NOW, 0),
         (r#""name":"none""#, NOW, 0),
         (r#""timestamp":0,"duration":3"#, NOW, 3000),
         (r#""timestamp":-5"#, NOW, 0),

@@ -63,6 +63,8 @@ impl Access {
             Self::Shared => Connection::open_with_flags(path, flags)?,
         };
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // A container has no other place for temporary files.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }
 }

@@ -42,8 +42,6 @@ pub(in crate::storage) fn try_open(path: &Path, kind: &DatabaseKind) -> Result<C
         return Err(OpenError::Other(reason));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // A container has no other place for temporary files.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(32);
 
     if is_new {

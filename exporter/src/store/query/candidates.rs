@@ -32,19 +32,12 @@ impl Snapshot<'_> {
         sort: Sort,
         after: Option<Candidate>,
     ) -> rusqlite::Result<Option<Vec<Candidate>>> {
-        let (index, first, last) = match sort {
-            Sort::Longest if filter.from.is_some() || filter.to.is_some() => {
-                ("order_ns", filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX))
-            }
+        let (index, range) = match sort {
+            Sort::Longest if filter.from.is_some() || filter.to.is_some() => ("order_ns", filter.times()),
             Sort::Newest | Sort::Oldest
                 if filter.min_duration_nano.is_some() || filter.max_duration_nano.is_some() =>
             {
-                let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-                (
-                    "duration_ns",
-                    filter.min_duration_nano.map_or(i64::MIN, nanos),
-                    filter.max_duration_nano.map_or(i64::MAX, nanos),
-                )
+                ("duration_ns", filter.durations())
             }
             _ => return Ok(None),
         };
@@ -53,7 +46,7 @@ impl Snapshot<'_> {
              WHERE untraced = 0 AND {index} BETWEEN ? AND ? ORDER BY {index} LIMIT ?"
         );
         let mut statement = self.0.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![first, last, sql_limit(MAX_SORTED + 1)])?;
+        let mut rows = statement.query(params![range.start(), range.end(), sql_limit(MAX_SORTED + 1)])?;
         let mut found = Vec::new();
         let mut count = 0;
         while let Some(row) = rows.next()? {
@@ -93,10 +86,8 @@ impl Snapshot<'_> {
         mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
     ) -> rusqlite::Result<ControlFlow<B>> {
         let (least, greatest) = (Candidate::all(i64::MIN), Candidate::all(i64::MAX));
-        let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-        let (from, to) = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
-        let shortest = filter.min_duration_nano.map_or(i64::MIN, nanos);
-        let longest = filter.max_duration_nano.map_or(i64::MAX, nanos);
+        let (from, to) = filter.times().into_inner();
+        let (shortest, longest) = filter.durations().into_inner();
         // One bound for each direction: with two, SQLite would seek to the wrong one.
         let by_time = |candidate: &Candidate| (candidate.order_ns, candidate.duration_ns, candidate.seq);
         let by_duration = |candidate: &Candidate| (candidate.duration_ns, candidate.order_ns, candidate.seq);

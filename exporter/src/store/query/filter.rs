@@ -1,6 +1,7 @@
 //! The filters of the lists, and whether a span or a line passes them.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use logtracer_core::TraceId;
 
@@ -82,13 +83,20 @@ impl TraceFilter {
             || !self.attributes.is_empty()
     }
 
+    /// Returns the first and the last place in the lists that passes.
+    pub(super) fn times(&self) -> RangeInclusive<i64> {
+        self.from.unwrap_or(i64::MIN)..=self.to.unwrap_or(i64::MAX)
+    }
+
+    /// Returns the shortest and the longest duration that passes, as the store has them.
+    pub(super) fn durations(&self) -> RangeInclusive<i64> {
+        let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+        self.min_duration_nano.map_or(i64::MIN, nanos)..=self.max_duration_nano.map_or(i64::MAX, nanos)
+    }
+
     /// Returns whether the place of a trace in the lists and its duration pass.
     pub(super) fn has_in_range(&self, order_ns: i64, duration_ns: i64) -> bool {
-        let duration = duration_ns.max(0).cast_unsigned();
-        self.from.is_none_or(|from| order_ns >= from)
-            && self.to.is_none_or(|to| order_ns <= to)
-            && self.min_duration_nano.is_none_or(|min| duration >= min)
-            && self.max_duration_nano.is_none_or(|max| duration <= max)
+        self.times().contains(&order_ns) && self.durations().contains(&duration_ns)
     }
 
     /// Returns terms that all traces of the result have.

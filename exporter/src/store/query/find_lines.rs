@@ -193,10 +193,7 @@ impl Snapshot<'_> {
             .optional()?;
         let Some(origin) = origin else { return Ok(None) };
         let (trace, key) = line.key();
-        let found = self.line(trace, Some(key.before()), |row| {
-            if row.key == key { read(&origin, row).map(Some) } else { Ok(None) }
-        })?;
-        Ok(found.flatten())
+        self.line_at(trace, key, |row| read(&origin, row))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::otlp::in_place::RecordRef;
 use crate::store::{
-    LineContent, LineCursor, LineKey, LineOrigin, LineRow, Snapshot, TraceSeq, convert_record,
+    LineContent, LineCursor, LineKey, LineOrigin, LineRow, ReadResult, Snapshot, TraceSeq, convert_record,
 };
 use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
@@ -62,7 +62,7 @@ pub(super) fn write(
     of: Of<'_>,
     row: &LineRow<'_>,
     out: &mut Window<'_>,
-) -> rusqlite::Result<()> {
+) -> ReadResult<()> {
     let mut write = |severity: &str, message: &str, line: &str, is_cut: bool| {
         let whole = || match of {
             Of::Trace(trace_id) => path(trace_id, row.key),
@@ -117,26 +117,17 @@ pub(super) struct OneLine {
 }
 
 impl OneLine {
-    pub(super) fn open(
-        snapshot: &Snapshot<'_>,
-        trace_id: TraceId,
-        key: LineKey,
-    ) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn open(snapshot: &Snapshot<'_>, trace_id: TraceId, key: LineKey) -> ReadResult<Option<Self>> {
         let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
         Self::of(snapshot, trace, key)
     }
 
     /// Opens a line of the list of all lines.
-    pub(super) fn of(
-        snapshot: &Snapshot<'_>,
-        trace: TraceSeq,
-        key: LineKey,
-    ) -> rusqlite::Result<Option<Self>> {
-        let found = snapshot.line(trace, Some(key.before()), |row| {
+    pub(super) fn of(snapshot: &Snapshot<'_>, trace: TraceSeq, key: LineKey) -> ReadResult<Option<Self>> {
+        snapshot.line_at(trace, key, |row| {
             let is_record = matches!(row.content, LineContent::Record { .. });
-            Ok((row.key == key).then_some(Self { trace, key, is_record, offset: 0 }))
-        })?;
-        Ok(found.flatten())
+            Ok(Self { trace, key, is_record, offset: 0 })
+        })
     }
 
     pub(super) const fn content_type(&self) -> &'static str {
@@ -145,23 +136,23 @@ impl OneLine {
 }
 
 impl Pieces for OneLine {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
-        let found = snapshot.line(self.trace, Some(self.key.before()), |row| {
+        let found = snapshot.line_at(self.trace, self.key, |row| {
             let bytes = match row.content {
                 LineContent::File { line, .. } => line.as_bytes(),
                 LineContent::Record { body, .. } => body,
             };
             // The only error is that the window is full, which it remembers.
             let _ = window.write_all(bytes);
-            Ok(row.key == self.key)
+            Ok(())
         })?;
         let (written, has_more) = window.end();
         self.offset += written;
         Ok(match found {
-            Some(true) if has_more => Progress::More,
-            Some(true) => Progress::Complete,
-            _ => Progress::Gone,
+            Some(()) if has_more => Progress::More,
+            Some(()) => Progress::Complete,
+            None => Progress::Gone,
         })
     }
 }

@@ -1,37 +1,73 @@
-//! The list of traces.
+//! The list of traces, and what stands around the rows of a list.
 
 use std::io::Write;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::store::{FoundTraces, ListKey, Snapshot, TraceSummary};
+use crate::store::{FoundTraces, ListKey, ReadResult, Snapshot, TraceSummary};
 use crate::view::parameters::TracesQuery;
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
 
 pub(super) struct List {
     keys: std::vec::IntoIter<ListKey>,
+    frame: Frame,
+}
+
+/// The object around the rows of a list: its beginning, the commas and its end.
+pub(super) struct Frame {
+    /// The member with the rows.
+    name: &'static str,
     end: End,
     is_begun: bool,
-    has_one: bool,
+    has_row: bool,
 }
 
 /// What follows the rows of a list.
 #[derive(Serialize)]
-pub(super) struct End {
+struct End {
     /// Where the next page begins. `null` after the last row of the store.
-    pub(super) next_cursor: Option<String>,
+    next_cursor: Option<String>,
     /// The time of the search was over before the page was full. The next page goes on.
-    pub(super) is_interrupted: bool,
+    is_interrupted: bool,
 }
 
-impl End {
-    /// Ends the object that began with the rows.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+impl Frame {
+    pub(super) const fn new(name: &'static str, next_cursor: Option<String>, is_interrupted: bool) -> Self {
+        Self { name, end: End { next_cursor, is_interrupted }, is_begun: false, has_row: false }
+    }
+
+    /// Begins the object, unless it has begun.
+    pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
+        if !self.is_begun {
+            self.is_begun = true;
+            out.extend_from_slice(format!("{{\"{}\":[", self.name).as_bytes());
+        }
+    }
+
+    /// Appends a row, or nothing if `write` finds none.
+    pub(super) fn row<T>(
+        &mut self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> ReadResult<Option<T>>,
+    ) -> ReadResult<Option<T>> {
+        let length = out.len();
+        if self.has_row {
+            out.push(b',');
+        }
+        let row = write(out)?;
+        match row {
+            Some(_) => self.has_row = true,
+            None => out.truncate(length),
+        }
+        Ok(row)
+    }
+
+    pub(super) fn end(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"],");
         let start = out.len();
         // Cannot fail: a vector takes all bytes.
-        let _ = serde_json::to_writer(out.by_ref(), self);
+        let _ = serde_json::to_writer(out.by_ref(), &self.end);
         // Its members are those of the object that has begun.
         out.remove(start);
     }
@@ -69,37 +105,28 @@ impl<'a> From<&'a TraceSummary> for JsonSummary<'a> {
 }
 
 impl List {
-    pub(super) fn open(
-        snapshot: &Snapshot<'_>,
-        query: &TracesQuery,
-        deadline: Instant,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn open(snapshot: &Snapshot<'_>, query: &TracesQuery, deadline: Instant) -> ReadResult<Self> {
         let TracesQuery { filter, sort, limit, cursor } = query;
         let FoundTraces { keys, next, is_interrupted } =
             snapshot.find_traces(filter, *sort, *cursor, *limit, deadline)?;
-        let end = End { next_cursor: next.map(|next| next.to_string()), is_interrupted };
-        Ok(Self { keys: keys.into_iter(), end, is_begun: false, has_one: false })
+        let frame = Frame::new("traces", next.map(|next| next.to_string()), is_interrupted);
+        Ok(Self { keys: keys.into_iter(), frame })
     }
 }
 
 impl Pieces for List {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
-        if !self.is_begun {
-            self.is_begun = true;
-            out.extend_from_slice(br#"{"traces":["#);
-        }
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
+        self.frame.begin(out);
         while out.len() < PIECE_BYTES {
             let Some(key) = self.keys.next() else {
-                self.end.write(out);
+                self.frame.end(out);
                 return Ok(Progress::Complete);
             };
-            let Some(trace) = snapshot.listed(key)? else { continue };
-            if self.has_one {
-                out.push(b',');
-            }
-            self.has_one = true;
-            // Cannot fail: a vector takes all bytes.
-            let _ = serde_json::to_writer(out.by_ref(), &JsonSummary::from(&trace));
+            self.frame.row(out, |out| {
+                let trace = snapshot.listed(key)?;
+                // Cannot fail: a vector takes all bytes.
+                Ok(trace.and_then(|trace| serde_json::to_writer(out, &JsonSummary::from(&trace)).ok()))
+            })?;
         }
         Ok(Progress::More)
     }

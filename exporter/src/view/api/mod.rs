@@ -27,7 +27,7 @@ use super::respond::{Text, ViewError, Views};
 use super::window::Window;
 use crate::clock;
 use crate::listen::Closer;
-use crate::store::{LineCursor, LineKey, Snapshot, TraceSummary};
+use crate::store::{LineCursor, LineKey, ReadResult, Snapshot, TraceSummary};
 pub(super) use line::path as line_path;
 pub(super) use span::kind;
 use trace::{Begin, END};
@@ -69,7 +69,7 @@ pub(super) fn line_json(
     snapshot: &Snapshot<'_>,
     line: &LineCursor,
     max_bytes: usize,
-) -> rusqlite::Result<Option<String>> {
+) -> ReadResult<Option<String>> {
     let mut json = Vec::new();
     let mut window = Window::new(&mut json, 0, max_bytes);
     let found = snapshot.listed_line(line, |origin, row| {
@@ -89,7 +89,7 @@ pub(super) async fn list(
     let view = views.admit().await?;
     let list =
         view.read(move |snapshot| list::List::open(snapshot, &query, Instant::now() + SEARCH_TIME)).await?;
-    Ok(view.respond(JSON, list, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, list, closer))
 }
 
 /// `GET /api/logs`: the log lines that pass a filter.
@@ -102,7 +102,7 @@ pub(super) async fn logs(
     let view = views.admit().await?;
     let lines =
         view.read(move |snapshot| logs::Lines::open(snapshot, &query, Instant::now() + SEARCH_TIME)).await?;
-    Ok(view.respond(JSON, lines, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, lines, closer))
 }
 
 /// `GET /api/logs/{line}`: one log line, unchanged: the JSON of a file, or a `LogRecord` as protobuf.
@@ -116,7 +116,7 @@ pub(super) async fn any_line(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| line::OneLine::of(snapshot, trace, key)).await?;
     let line = found.ok_or_else(not_found)?;
-    Ok(view.respond(line.content_type(), line, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(line.content_type(), line, closer))
 }
 
 /// `GET /api/services`: the services, and who calls whom.
@@ -129,7 +129,7 @@ pub(super) async fn services(
     let view = views.admit().await?;
     let text =
         view.read(move |snapshot| Ok(statistics::services(&statistics::read(snapshot, &query)?))).await?;
-    Ok(view.respond(JSON, Text::new(text), closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, Text::new(text), closer))
 }
 
 /// `GET /api/routes`: the routes of the services.
@@ -146,7 +146,7 @@ pub(super) async fn routes(
             Ok(statistics::routes(&statistics, query.service.as_deref()))
         })
         .await?;
-    Ok(view.respond(JSON, Text::new(text), closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, Text::new(text), closer))
 }
 
 /// `GET /api/traces/{trace_id}`: one trace with its log lines.
@@ -168,7 +168,7 @@ pub(super) async fn trace(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| trace::Trace::open(snapshot, trace_id, spans, lines)).await?;
     let trace = found.ok_or_else(|| ApiError::not_found(format!("trace {trace_id} not found")))?;
-    Ok(view.respond(JSON, trace, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, trace, closer))
 }
 
 /// Sends a trace as OTLP/JSON, for a file.
@@ -180,7 +180,7 @@ async fn download(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| otlp::Otlp::open(snapshot, trace_id)).await?;
     let trace = found.ok_or_else(|| ApiError::not_found(format!("trace {trace_id} not found")))?;
-    let mut response = view.respond(JSON, trace, closer.map(|Extension(closer)| closer));
+    let mut response = view.respond(JSON, trace, closer);
     // The id consists of digits, so the value is valid.
     if let Ok(name) = HeaderValue::try_from(format!("attachment; filename=\"trace-{trace_id}.json\"")) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
@@ -215,12 +215,12 @@ pub(super) async fn span(
     if let Some(key) = key {
         let found = view.read(move |snapshot| span::OneValue::open(snapshot, trace_id, span_id, key)).await?;
         let value = found.ok_or_else(|| ApiError::not_found("this attribute not found".to_owned()))?;
-        return Ok(view.respond(TEXT, value, closer.map(|Extension(closer)| closer)));
+        return Ok(view.respond(TEXT, value, closer));
     }
     let found = view.read(move |snapshot| span::OneSpan::open(snapshot, trace_id, span_id)).await?;
     let span =
         found.ok_or_else(|| ApiError::not_found(format!("span {span_id} of trace {trace_id} not found")))?;
-    Ok(view.respond(JSON, span, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(JSON, span, closer))
 }
 
 /// `GET /api/traces/{trace_id}/logs/{line}`: one log line, unchanged: the JSON of a file, or a `LogRecord` as protobuf.
@@ -235,7 +235,7 @@ pub(super) async fn line(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| line::OneLine::open(snapshot, trace_id, key)).await?;
     let line = found.ok_or_else(not_found)?;
-    Ok(view.respond(line.content_type(), line, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(line.content_type(), line, closer))
 }
 
 fn trace_id(text: &str) -> Result<TraceId, ApiError> {

@@ -15,7 +15,7 @@ use logtracer_core::{SpanId, TraceId};
 use serde_json::json;
 
 use crate::otlp::in_place::MessageJson;
-use crate::store::{LineContent, LineKey, LineRow, Snapshot, TraceSeq};
+use crate::store::{LineContent, LineKey, LineRow, ReadResult, Snapshot, TraceSeq};
 use crate::view::respond::{LARGE_PIECE_BYTES, PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
 
@@ -59,7 +59,7 @@ impl Part {
 
 impl Otlp {
     /// Opens a trace. Returns `None` if nothing of it is stored.
-    pub(super) fn open(snapshot: &Snapshot<'_>, trace_id: TraceId) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn open(snapshot: &Snapshot<'_>, trace_id: TraceId) -> ReadResult<Option<Self>> {
         let found = snapshot.trace(trace_id)?;
         Ok(found.map(|(seq, _)| Self {
             seq,
@@ -77,7 +77,7 @@ impl Otlp {
     }
 
     /// Returns the emitter of the next item, or `None` after the last one.
-    fn next_origin(&mut self, snapshot: &Snapshot<'_>) -> rusqlite::Result<Option<Option<i64>>> {
+    fn next_origin(&mut self, snapshot: &Snapshot<'_>) -> ReadResult<Option<Option<i64>>> {
         if self.part == Part::Spans {
             if self.spans.is_empty() {
                 let mut chunk = snapshot.spans_after(self.seq, self.last_span, CHUNK)?;
@@ -116,7 +116,7 @@ impl Otlp {
         snapshot: &Snapshot<'_>,
         origin: Option<i64>,
         out: &mut Vec<u8>,
-    ) -> rusqlite::Result<Progress> {
+    ) -> ReadResult<Progress> {
         let begin = out.len();
         let mut has_emitter = true;
         if self.offset == 0 {
@@ -155,7 +155,7 @@ impl Otlp {
     }
 
     /// Writes the next item, or a part of it.
-    fn item(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn item(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let begin = out.len();
         if self.offset == 0 && self.has_item {
             out.push(b',');
@@ -205,8 +205,8 @@ impl Otlp {
     fn write(
         &mut self,
         out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Window<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<bool> {
+        write: impl FnOnce(&mut Window<'_>) -> ReadResult<()>,
+    ) -> ReadResult<bool> {
         let piece = if self.offset == 0 { PIECE_BYTES } else { LARGE_PIECE_BYTES };
         // What is begun gets some bytes.
         let max_bytes = piece.max(out.len() + 1024);
@@ -239,7 +239,7 @@ fn write_line(trace_id: TraceId, row: &LineRow<'_>, out: &mut impl Write) -> ser
 }
 
 impl Pieces for Otlp {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         while out.len() < PIECE_BYTES {
             if self.part == Part::Head {
                 out.extend_from_slice(br#"{"resourceSpans":["#);

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde::{Serialize, Serializer};
 
 use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
-use crate::store::{EmitterRow, ServiceNames, Snapshot, TraceSeq};
+use crate::store::{EmitterRow, ReadResult, ServiceNames, Snapshot, TraceSeq};
 use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
 
@@ -99,7 +99,7 @@ pub(super) fn write(
     span_id: SpanId,
     names: &mut ServiceNames,
     out: &mut Window<'_>,
-) -> rusqlite::Result<Option<()>> {
+) -> ReadResult<Option<()>> {
     snapshot.span(trace, span_id, |row| {
         let parent = snapshot.parent(trace, span_id, &row, names)?;
         snapshot.emitter(row.origin, |emitter| {
@@ -153,7 +153,7 @@ impl OneSpan {
         snapshot: &Snapshot<'_>,
         trace_id: TraceId,
         span_id: SpanId,
-    ) -> rusqlite::Result<Option<Self>> {
+    ) -> ReadResult<Option<Self>> {
         let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
         let found = snapshot.span_key(trace, span_id)?;
         Ok(found.map(|_| Self { trace, span_id, names: ServiceNames::default(), offset: 0 }))
@@ -161,7 +161,7 @@ impl OneSpan {
 }
 
 impl Pieces for OneSpan {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
         let found = write(snapshot, self.trace, self.span_id, &mut self.names, &mut window)?;
         let (written, has_more) = window.end();
@@ -189,7 +189,7 @@ impl Key {
         snapshot: &Snapshot<'_>,
         (trace, span_id): (TraceSeq, SpanId),
         read: impl FnOnce(AnyRef<'_>) -> T,
-    ) -> rusqlite::Result<Option<T>> {
+    ) -> ReadResult<Option<T>> {
         let value = |attributes: Attributes<'_>, wanted: &str| {
             attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| read(value))
         };
@@ -219,7 +219,7 @@ impl OneValue {
         trace_id: TraceId,
         span_id: SpanId,
         key: Key,
-    ) -> rusqlite::Result<Option<Self>> {
+    ) -> ReadResult<Option<Self>> {
         let Some((trace, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
         let found = key.read(snapshot, (trace, span_id), |_| ())?;
         Ok(found.map(|()| Self { trace, span_id, key, offset: 0 }))
@@ -227,7 +227,7 @@ impl OneValue {
 }
 
 impl Pieces for OneValue {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let mut window = Window::new(out, self.offset, LARGE_PIECE_BYTES);
         // The only error is that the window is full, which it remembers.
         let found = self.key.read(snapshot, (self.trace, self.span_id), |value| match value {

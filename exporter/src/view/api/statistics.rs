@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::store::{Route, Snapshot, Statistics, Totals, is_service};
+use crate::store::{ReadResult, Route, Snapshot, Statistics, Totals, is_service};
 use crate::view::parameters::RangeQuery;
 
 /// How long traces are read.
 const TIME: Duration = Duration::from_millis(70);
 
-pub(in crate::view) fn read(snapshot: &Snapshot<'_>, query: &RangeQuery) -> rusqlite::Result<Statistics> {
+pub(in crate::view) fn read(snapshot: &Snapshot<'_>, query: &RangeQuery) -> ReadResult<Statistics> {
     snapshot.statistics((query.from, query.to), Instant::now() + TIME)
 }
 

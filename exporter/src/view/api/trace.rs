@@ -6,7 +6,7 @@ use std::io::Write;
 use logtracer_core::TraceId;
 
 use super::{line, span};
-use crate::store::{LineKey, ServiceNames, Snapshot, SpanKey, TraceSeq};
+use crate::store::{LineKey, ReadResult, ServiceNames, Snapshot, SpanKey, TraceSeq};
 use crate::view::respond::{LARGE_PIECE_BYTES, PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
 
@@ -62,7 +62,7 @@ impl Trace {
         trace_id: TraceId,
         spans: Begin<SpanKey>,
         lines: Begin<LineKey>,
-    ) -> rusqlite::Result<Option<Self>> {
+    ) -> ReadResult<Option<Self>> {
         let Some((seq, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
         let keys = match spans {
             Begin::First => snapshot.span_keys(seq, None, MAX_ROWS + 1)?,
@@ -95,8 +95,8 @@ impl Trace {
     fn row(
         &mut self,
         out: &mut Vec<u8>,
-        write: impl FnOnce(&mut Self, &mut Window<'_>) -> rusqlite::Result<Option<()>>,
-    ) -> rusqlite::Result<Option<IsWhole>> {
+        write: impl FnOnce(&mut Self, &mut Window<'_>) -> ReadResult<Option<()>>,
+    ) -> ReadResult<Option<IsWhole>> {
         let begin = out.len();
         if self.offset == 0 && self.rows > 0 {
             out.push(b',');
@@ -120,7 +120,7 @@ impl Trace {
         Ok(Some(IsWhole(true)))
     }
 
-    fn span(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn span(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let next = self.spans.front().copied();
         let Some(key) = next.filter(|_| self.offset > 0 || !self.is_full(1)) else {
             self.next_span = next;
@@ -139,7 +139,7 @@ impl Trace {
         Ok(Progress::More)
     }
 
-    fn line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let (seq, trace_id, after) = (self.seq, self.trace_id, self.after);
         if !self.has_lines {
             self.begin(Part::Tail, "]", out);
@@ -185,7 +185,7 @@ impl Trace {
 struct IsWhole(bool);
 
 impl Pieces for Trace {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         while out.len() < PIECE_BYTES {
             let progress = match self.part {
                 Part::Head => {

@@ -7,7 +7,7 @@ use maud::Markup;
 use serde_json::json;
 
 use crate::clock;
-use crate::store::{Change, LineCursor, Snapshot};
+use crate::store::{Change, LineCursor, ReadResult, Snapshot};
 use crate::view::api::{line_json, trace_json};
 use crate::view::pages::{LineRows, Rows};
 use crate::view::parameters::{LinesQuery, Parameters, TracesQuery};
@@ -63,7 +63,7 @@ impl Events {
         snapshot: &Snapshot<'_>,
         changes: &[Change],
         is_incomplete: bool,
-    ) -> rusqlite::Result<String> {
+    ) -> ReadResult<String> {
         let deadline = Instant::now() + SEARCH_TIME;
         let mut batch = match &self.query {
             Query::Traces(query) => self.traces(snapshot, query, changes, deadline)?,
@@ -83,7 +83,7 @@ impl Events {
         query: &TracesQuery,
         changes: &[Change],
         deadline: Instant,
-    ) -> rusqlite::Result<Batch> {
+    ) -> ReadResult<Batch> {
         let only = match self.only {
             None => None,
             Some(id) => match snapshot.trace_number(id)? {
@@ -118,7 +118,7 @@ impl Events {
         query: &LinesQuery,
         changes: &[Change],
         deadline: Instant,
-    ) -> rusqlite::Result<Batch> {
+    ) -> ReadResult<Batch> {
         let lines = changes.iter().filter_map(|change| match change {
             Change::Line(line) => Some(*line),
             Change::Trace(_) => None,

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Refresh, Section};
 use super::palette::Palette;
-use crate::store::{Operation, Snapshot, TraceSummary};
+use crate::store::{Operation, ReadResult, Snapshot, TraceSummary};
 use crate::view::bounded;
 use crate::view::format::{clock_time, count, duration};
 
@@ -23,7 +23,7 @@ const MAX_ROWS: usize = 500;
 
 impl Side {
     /// Reads a trace, or returns `None` if nothing of it is stored.
-    pub(super) fn read(snapshot: &Snapshot<'_>, trace_id: TraceId) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn read(snapshot: &Snapshot<'_>, trace_id: TraceId) -> ReadResult<Option<Self>> {
         let Some((seq, summary)) = snapshot.trace(trace_id)? else { return Ok(None) };
         let (operations, is_complete) = snapshot.operations(seq)?;
         Ok(Some(Self { summary, operations, is_complete }))

@@ -9,7 +9,8 @@ use super::list::{OF_LINES, form};
 use super::palette::Palette;
 use crate::otlp::in_place::RecordRef;
 use crate::store::{
-    FoundLines, LineContent, LineCursor, LineOrigin, LineRow, LinesCursor, Snapshot, convert_record,
+    FoundLines, LineContent, LineCursor, LineOrigin, LineRow, LinesCursor, ReadResult, Snapshot,
+    convert_record,
 };
 use crate::view::api::SEARCH_TIME;
 use crate::view::bounded;
@@ -43,7 +44,7 @@ impl LogsPage {
         parameters: Parameters,
         query: &LinesQuery,
         now: u64,
-    ) -> rusqlite::Result<Self> {
+    ) -> ReadResult<Self> {
         let LinesQuery { filter, limit, cursor } = query;
         let FoundLines { lines, next, is_interrupted } = snapshot.find_lines(
             filter,
@@ -103,7 +104,7 @@ impl LogsPage {
 }
 
 impl Pieces for LogsPage {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let is_live =
             self.rows.parameters.get("cursor").is_none() && self.rows.parameters.get("to").is_none();
         let refresh = if is_live { Refresh::Live } else { Refresh::No };
@@ -137,7 +138,7 @@ impl LineRows {
         &self,
         snapshot: &Snapshot<'_>,
         line: &LineCursor,
-    ) -> rusqlite::Result<Option<Markup>> {
+    ) -> ReadResult<Option<Markup>> {
         let row = snapshot.listed_line(line, |origin, row| match row.content {
             LineContent::File { severity, message, line: text } => {
                 Ok(Some(self.row(line, origin, &row, (severity, message, text))))

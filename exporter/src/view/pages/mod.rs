@@ -19,6 +19,7 @@ use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, Trac
 use super::respond::{Text, ViewError, Views};
 use crate::clock;
 use crate::listen::Closer;
+use crate::store::ReadResult;
 use compare::Side;
 use list::ListPage;
 pub(super) use list::Rows;
@@ -52,7 +53,7 @@ pub(super) async fn list(
     let query = TracesQuery::parse(&parameters, now)?;
     let view = views.admit().await?;
     let page = view.read(move |snapshot| ListPage::open(snapshot, parameters, &query, find, now)).await?;
-    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(HTML, page, closer))
 }
 
 /// `GET /logs`: the list of log lines.
@@ -66,7 +67,7 @@ pub(super) async fn logs(
     let query = LinesQuery::parse(&parameters, now)?;
     let view = views.admit().await?;
     let page = view.read(move |snapshot| LogsPage::open(snapshot, parameters, &query, now)).await?;
-    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(HTML, page, closer))
 }
 
 /// `GET /services`: the services, the calls between them, and their routes.
@@ -84,7 +85,7 @@ pub(super) async fn services(
             Ok(services::page(&statistics, &query, &parameters).into_string())
         })
         .await?;
-    Ok(view.respond(HTML, Text::new(page), closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(HTML, Text::new(page), closer))
 }
 
 /// `GET /compare`: two traces side by side.
@@ -115,7 +116,7 @@ pub(super) async fn compare(
     let sides = view
         .read(move |snapshot| {
             let read = |id: &TraceId| Side::read(snapshot, *id);
-            parsed.iter().map(read).collect::<rusqlite::Result<Vec<_>>>()
+            parsed.iter().map(read).collect::<ReadResult<Vec<_>>>()
         })
         .await?;
     let missing = sides.iter().zip(&ids).find(|(side, _)| side.is_none()).map(|(_, id)| id.clone());
@@ -129,7 +130,7 @@ pub(super) async fn compare(
             return Ok((StatusCode::NOT_FOUND, page).into_response());
         }
     };
-    Ok(view.respond(HTML, Text::new(page.into_string()), closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(HTML, Text::new(page.into_string()), closer))
 }
 
 /// An error as a page.

@@ -16,13 +16,14 @@ mod text;
 
 use std::sync::Arc;
 
+use axum::extract::Extension;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::listen::Closer;
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::store::{Snapshot, Store, Subscription};
+use crate::store::{ReadResult, Snapshot, Store, Subscription};
 use admission::{Admission, Slots};
 use renderers::Renderers;
 pub(super) use text::Text;
@@ -51,7 +52,7 @@ pub(super) struct View {
 /// A response that is made piece by piece.
 pub(super) trait Pieces: Send + 'static {
     /// Appends the next piece: about [`PIECE_BYTES`], or a row more.
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress>;
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress>;
 }
 
 /// What follows a piece.
@@ -122,7 +123,7 @@ impl Views {
     /// Reads the store on a thread that renders.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Snapshot<'_>) -> ReadResult<T> + Send + 'static,
     ) -> Result<T, ViewError> {
         let store = self.store.clone();
         match self.renderers.run(move || store.snapshot(read)).await {
@@ -137,7 +138,7 @@ impl View {
     /// Reads the store on a thread that renders.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Snapshot<'_>) -> ReadResult<T> + Send + 'static,
     ) -> Result<T, ViewError> {
         self.views.read(read).await
     }
@@ -147,9 +148,9 @@ impl View {
         self,
         content_type: &'static str,
         pieces: impl Pieces,
-        closer: Option<Closer>,
+        closer: Option<Extension<Closer>>,
     ) -> Response {
-        let body = stream::body(self, Box::new(pieces), closer);
+        let body = stream::body(self, Box::new(pieces), closer.map(|Extension(closer)| closer));
         ([(header::CONTENT_TYPE, content_type)], body).into_response()
     }
 }

@@ -1,7 +1,7 @@
 //! A text that is rendered at once, and sent piece by piece.
 
 use super::{PIECE_BYTES, Pieces, Progress};
-use crate::store::Snapshot;
+use crate::store::{ReadResult, Snapshot};
 
 /// A rendered text. The view keeps its slot until the client has it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl Text {
 }
 
 impl Pieces for Text {
-    fn next(&mut self, _: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, _: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         let rest = self.text.as_bytes().get(self.sent..).unwrap_or_default();
         let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
         out.extend_from_slice(piece);

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::search::Search;
 use super::{LineNode, MAX_LINES, MAX_SPANS, Node, Role, Tree};
-use crate::store::{Snapshot, TraceSeq};
+use crate::store::{ReadResult, Snapshot, TraceSeq};
 
 /// Further services have no filter and no clock of their own.
 const MAX_SERVICES: usize = 1000;
@@ -25,7 +25,7 @@ pub(in crate::view) fn load(
     trace: TraceSeq,
     search: Option<&Search>,
     now: u64,
-) -> rusqlite::Result<Loaded> {
+) -> ReadResult<Loaded> {
     let mut services = Services::default();
     let mut spans = Vec::new();
     snapshot.each_span(trace, MAX_SPANS, |id, origin, span| {
@@ -75,7 +75,7 @@ struct Services {
 }
 
 impl Services {
-    fn of_origin(&mut self, snapshot: &Snapshot<'_>, origin: i64) -> rusqlite::Result<u16> {
+    fn of_origin(&mut self, snapshot: &Snapshot<'_>, origin: i64) -> ReadResult<u16> {
         let known = self.last.filter(|(last, _)| *last == origin).map(|(_, number)| number);
         let known = known.or_else(|| self.of_origins.get(&origin).copied());
         let number = match known {

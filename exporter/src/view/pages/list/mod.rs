@@ -13,7 +13,7 @@ use std::time::Instant;
 use maud::{Markup, html};
 
 use super::layout::{self, Refresh, Section};
-use crate::store::{FoundTraces, ListKey, Snapshot, Sort, TraceCursor};
+use crate::store::{FoundTraces, ListKey, ReadResult, Snapshot, Sort, TraceCursor};
 use crate::view::api::SEARCH_TIME;
 use crate::view::format::{clock_time, count};
 use crate::view::parameters::{Parameters, TracesQuery};
@@ -44,7 +44,7 @@ impl ListPage {
         query: &TracesQuery,
         find: String,
         now: u64,
-    ) -> rusqlite::Result<Self> {
+    ) -> ReadResult<Self> {
         let TracesQuery { filter, sort, limit, cursor } = query;
         let deadline = Instant::now() + SEARCH_TIME;
         let FoundTraces { keys, mut next, mut is_interrupted } =
@@ -150,7 +150,7 @@ impl ListPage {
 }
 
 impl Pieces for ListPage {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         // Rows are added to the first page only, and only where new traces belong.
         let is_live = self.rows.parameters.get("cursor").is_none()
             && matches!(self.rows.parameters.get("sort"), None | Some("newest"))

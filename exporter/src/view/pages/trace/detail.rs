@@ -6,7 +6,7 @@ use maud::{Markup, PreEscaped, html};
 use super::state::{Lines, State};
 use super::value::{Filter, Value, copy, service_title};
 use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
-use crate::store::{EmitterRow, Snapshot};
+use crate::store::{EmitterRow, ReadResult, Snapshot};
 use crate::view::api;
 use crate::view::bounded::Allowance;
 use crate::view::format::{duration, rfc3339};
@@ -42,7 +42,7 @@ impl Detail<'_> {
         snapshot: &Snapshot<'_>,
         span: &SpanRef<'_>,
         origin: i64,
-    ) -> rusqlite::Result<Markup> {
+    ) -> ReadResult<Markup> {
         let rendered = snapshot.emitter(origin, |row| self.with_emitter(span, &row))?;
         Ok(rendered.unwrap_or(PreEscaped(String::new())))
     }

@@ -13,7 +13,7 @@ use super::state::State;
 use super::{TracePage, panel};
 use crate::clock;
 use crate::listen::Closer;
-use crate::store::{LineKey, Snapshot};
+use crate::store::{LineKey, ReadResult, Snapshot};
 use crate::view::api::parse_trace_id;
 use crate::view::pages::{HTML, PageError, error_page};
 use crate::view::respond::{Pieces, Progress, Views};
@@ -38,7 +38,7 @@ pub(in crate::view) async fn trace(
         let page = error_page(&format!("Trace {trace_id} not found"), text);
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    Ok(view.respond(HTML, page, closer.map(|Extension(closer)| closer)))
+    Ok(view.respond(HTML, page, closer))
 }
 
 /// `GET /trace/{trace_id}/spans/{span_id}`: the details of a span, as a part of the page.
@@ -61,7 +61,7 @@ pub(in crate::view) async fn span(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| span_panel(snapshot, trace_id, span_id, &state)).await?;
     match found {
-        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer.map(|Extension(closer)| closer))),
+        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer)),
         None => {
             Ok((StatusCode::NOT_FOUND, error_page("Span not found", "It is not stored, or was evicted."))
                 .into_response())
@@ -88,7 +88,7 @@ pub(in crate::view) async fn line(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| line_panel(snapshot, trace_id, key, &state)).await?;
     match found {
-        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer.map(|Extension(closer)| closer))),
+        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer)),
         None => Ok(not_found()),
     }
 }
@@ -114,7 +114,7 @@ fn span_panel(
     trace_id: TraceId,
     span_id: SpanId,
     state: &State,
-) -> rusqlite::Result<Option<Markup>> {
+) -> ReadResult<Option<Markup>> {
     let Some((seq, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
     let loaded = tree::load(snapshot, seq, None, clock::unix_nanos())?;
     let tree = &loaded.tree;
@@ -143,7 +143,7 @@ fn line_panel(
     trace_id: TraceId,
     key: LineKey,
     state: &State,
-) -> rusqlite::Result<Option<Markup>> {
+) -> ReadResult<Option<Markup>> {
     let Some((seq, _)) = snapshot.trace(trace_id)? else { return Ok(None) };
     let span = snapshot.line_at(seq, key, |row| Ok(row.span_id))?.flatten();
     let origin = span.map_or(Ok(None), |span| snapshot.span_origin(seq, span))?;
@@ -159,7 +159,7 @@ fn line_panel(
 struct Whole(Markup);
 
 impl Pieces for Whole {
-    fn next(&mut self, _: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, _: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         out.extend_from_slice(self.0.0.as_bytes());
         Ok(Progress::Complete)
     }

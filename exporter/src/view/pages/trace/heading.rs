@@ -9,7 +9,7 @@ use super::open::Opened;
 use super::state::Path;
 use super::value::{Filter, copy};
 use crate::otlp::in_place::AnyRef;
-use crate::store::{EmitterRow, Snapshot};
+use crate::store::{EmitterRow, ReadResult, Snapshot};
 use crate::view::format::{count, duration};
 use crate::view::tree::Node;
 use crate::view::visible::{self, Breaks};
@@ -34,7 +34,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn read(snapshot: &Snapshot<'_>, opened: &Opened) -> rusqlite::Result<Self> {
+    pub(super) fn read(snapshot: &Snapshot<'_>, opened: &Opened) -> ReadResult<Self> {
         let mut root = Self { name: opened.summary.root_name.clone(), ..Self::default() };
         let Some(node) = &opened.root else { return Ok(root) };
         root.is_failed = node.is_failed;

@@ -8,7 +8,7 @@ use super::line_text::LineText;
 use super::state::State;
 use super::value::{Value, copy};
 use crate::otlp::in_place::RecordRef;
-use crate::store::{LineContent, LineRow, Snapshot, convert_record};
+use crate::store::{LineContent, LineRow, ReadResult, Snapshot, convert_record};
 use crate::view::api;
 use crate::view::bounded::Allowance;
 use crate::view::visible::{self, Breaks};
@@ -27,8 +27,8 @@ pub(super) struct LineDetail<'a> {
 }
 
 impl LineDetail<'_> {
-    pub(super) fn render(&self, snapshot: &Snapshot<'_>, row: &LineRow<'_>) -> rusqlite::Result<Markup> {
-        let is_stored = |id: SpanId, snapshot: &Snapshot<'_>| -> rusqlite::Result<bool> {
+    pub(super) fn render(&self, snapshot: &Snapshot<'_>, row: &LineRow<'_>) -> ReadResult<Markup> {
+        let is_stored = |id: SpanId, snapshot: &Snapshot<'_>| -> ReadResult<bool> {
             Ok(match snapshot.trace(self.trace_id)? {
                 Some((seq, _)) => snapshot.span_origin(seq, id)?.is_some(),
                 None => false,

@@ -7,7 +7,7 @@ use super::row::LineItem;
 use super::rows::{MAX_INDENT, error_glyph};
 use super::value::{Filter, service_title};
 use crate::otlp::in_place::RecordRef;
-use crate::store::{LineContent, LineRow, Snapshot, convert_record};
+use crate::store::{LineContent, LineRow, ReadResult, Snapshot, convert_record};
 use crate::view::format::rfc3339;
 use crate::view::tree::Level;
 use crate::view::visible;
@@ -25,7 +25,7 @@ pub(super) struct Brief {
 
 impl TracePage {
     /// Renders the row of a line. A line that was evicted meanwhile has none.
-    pub(super) fn line_row(&mut self, snapshot: &Snapshot<'_>, item: &LineItem) -> rusqlite::Result<Markup> {
+    pub(super) fn line_row(&mut self, snapshot: &Snapshot<'_>, item: &LineItem) -> ReadResult<Markup> {
         let key = item.node.key;
         let service =
             item.service.and_then(|service| self.opened.services.get(usize::from(service))).cloned();
@@ -70,7 +70,7 @@ impl TracePage {
         snapshot: &Snapshot<'_>,
         row: &LineRow<'_>,
         service_of_span: Option<&str>,
-    ) -> rusqlite::Result<Brief> {
+    ) -> ReadResult<Brief> {
         Ok(match row.content {
             LineContent::File { severity, message, .. } => {
                 let (start, _) = crate::view::bounded::start(message, MESSAGE_BYTES);

@@ -31,7 +31,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Refresh, Section};
 use super::palette::Palette;
-use crate::store::{LineKey, ServiceNames, Snapshot};
+use crate::store::{LineKey, ReadResult, ServiceNames, Snapshot};
 use crate::view::bounded::Allowance;
 use crate::view::format::duration;
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
@@ -77,7 +77,7 @@ impl TracePage {
         trace_id: TraceId,
         mut state: State,
         now: u64,
-    ) -> rusqlite::Result<Option<Self>> {
+    ) -> ReadResult<Option<Self>> {
         let Some(opened) = open::open(snapshot, trace_id, &mut state, now)? else { return Ok(None) };
         let mut root = Root::read(snapshot, &opened)?;
         let is_open_line = |key: LineKey| state.span.is_none() && state.line == Some(key);
@@ -148,7 +148,7 @@ impl TracePage {
     }
 
     /// Renders the next row, and the details of it if they are open. Returns true after the last one.
-    fn next_row(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
+    fn next_row(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<bool> {
         let Some(row) = self.opened.rows.items.get_mut(self.sent) else {
             out.extend_from_slice(b"</div>");
             out.extend_from_slice(self.row_links().into_string().as_bytes());
@@ -196,7 +196,7 @@ impl TracePage {
     }
 
     /// Renders the next line beside the spans. Returns true after the last one.
-    fn next_line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<bool> {
+    fn next_line(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<bool> {
         if self.state.lines != state::Lines::Beside {
             return Ok(true);
         }
@@ -232,7 +232,7 @@ impl TracePage {
         Ok(false)
     }
 
-    fn line_panel(&self, snapshot: &Snapshot<'_>, key: LineKey, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+    fn line_panel(&self, snapshot: &Snapshot<'_>, key: LineKey, out: &mut Vec<u8>) -> ReadResult<()> {
         if self.state.line != Some(key) || self.state.span.is_some() {
             return Ok(());
         }
@@ -263,7 +263,7 @@ fn panel(detail: &Markup, close: &str, class: &str) -> Markup {
 }
 
 impl Pieces for TracePage {
-    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> rusqlite::Result<Progress> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
         while out.len() < PIECE_BYTES {
             match self.part {
                 Part::Heading => {

@@ -11,7 +11,7 @@ use super::marks;
 use super::row::{Fold, LineItem, Row, SpanRow, Window};
 use super::shown::{Shown, expand_to_open, line_index};
 use super::state::{State, Time};
-use crate::store::{LineKey, Snapshot, TraceSeq, TraceSummary};
+use crate::store::{LineKey, ReadResult, Snapshot, TraceSeq, TraceSummary};
 use crate::view::tree::{self, Entry, Loaded, Node, Placed, Search, Segment, Tree};
 
 /// The number of rows of one page, and of lines beside the spans. There are links to the next ones.
@@ -54,7 +54,7 @@ pub(super) fn open(
     trace_id: TraceId,
     state: &mut State,
     now: u64,
-) -> rusqlite::Result<Option<Opened>> {
+) -> ReadResult<Option<Opened>> {
     let Some((seq, summary)) = snapshot.trace(trace_id)? else { return Ok(None) };
     let search = Search::new(&state.find);
     let Loaded { mut tree, services } = tree::load(snapshot, seq, search.as_ref(), now)?;
@@ -129,7 +129,7 @@ impl Page<'_> {
         snapshot: &Snapshot<'_>,
         seq: TraceSeq,
         window: std::ops::Range<usize>,
-    ) -> rusqlite::Result<Vec<Row>> {
+    ) -> ReadResult<Vec<Row>> {
         let tree = self.tree;
         let outside = outside(tree);
         let mut rows = Vec::with_capacity(window.len());

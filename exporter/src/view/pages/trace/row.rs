@@ -4,7 +4,7 @@ use logtracer_core::SpanId;
 
 use super::hits::Target;
 use super::marks::Mark;
-use crate::store::{Snapshot, TraceSeq};
+use crate::store::{ReadResult, Snapshot, TraceSeq};
 use crate::view::tree::{LineNode, Node};
 
 /// A span as a row.
@@ -43,7 +43,7 @@ pub(super) fn parent(
     seq: TraceSeq,
     node: &Node,
     outside: Option<SpanId>,
-) -> rusqlite::Result<Parent> {
+) -> ReadResult<Parent> {
     let Some(missing) = node.missing_parent() else { return Ok(Parent::Fine) };
     if node.is_in_circle {
         return Ok(Parent::Circle);

@@ -7,7 +7,7 @@ use super::hits::target;
 use super::marks::Mark;
 use super::row::{Fold, Parent, SpanRow};
 use super::value::service_title;
-use crate::store::Snapshot;
+use crate::store::{ReadResult, Snapshot};
 use crate::view::format::{count, duration, rfc3339};
 use crate::view::tree::{Level, Node};
 use crate::view::visible::{self, Breaks};
@@ -25,7 +25,7 @@ const SEGMENT_BYTES: usize = 24;
 
 impl TracePage {
     /// Renders the row of a span. A span that was evicted meanwhile has none.
-    pub(super) fn span_row(&mut self, snapshot: &Snapshot<'_>, row: &SpanRow) -> rusqlite::Result<Markup> {
+    pub(super) fn span_row(&mut self, snapshot: &Snapshot<'_>, row: &SpanRow) -> ReadResult<Markup> {
         let id = row.node.id;
         let found = snapshot.span(self.opened.seq, id, |stored| {
             let service = self.names.of_origin(snapshot, stored.origin)?;
@@ -127,7 +127,7 @@ impl TracePage {
     }
 
     /// Reads the messages of the marks.
-    fn marks(&mut self, snapshot: &Snapshot<'_>, marks: &[Mark]) -> rusqlite::Result<Vec<(Mark, String)>> {
+    fn marks(&mut self, snapshot: &Snapshot<'_>, marks: &[Mark]) -> ReadResult<Vec<(Mark, String)>> {
         let mut shown = Vec::new();
         for mark in marks {
             if !self.decorations.spend(MARK_BYTES) {
