@@ -10,6 +10,7 @@ mod lifecycle;
 mod line_break;
 mod lines;
 mod manifests;
+mod monitoring;
 mod native;
 mod native_panics;
 mod propagation;
