@@ -80,8 +80,9 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let url = reqwest::Url::parse_with_params(&format!("http://{}/api/v1/{path}", self.address), parameters)
-            .map_err(Error::when(path))?;
+        let url =
+            reqwest::Url::parse_with_params(&format!("http://{}/api/v1/{path}", self.address), parameters)
+                .map_err(Error::when(path))?;
         let mut body: Value =
             self.client.get(url).send().and_then(|response| response.json()).map_err(Error::when(path))?;
         match body["error"].as_str() {

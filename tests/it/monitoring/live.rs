@@ -49,12 +49,14 @@ impl Mesh {
             ("--sink", "zipkin=http://127.0.0.1:9".to_owned()),
             ("--tail", log.display().to_string()),
         ];
-        let options: Vec<String> = options.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+        let options: Vec<String> =
+            options.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
         let log = File::create(log).unwrap();
         let exporter = Exporter::start_with(&options, dir).unwrap();
 
         let start = |filters: &'static [&'static str]| {
-            let filter = json!({ "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" } });
+            let filter =
+                json!({ "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" } });
             let listener = Listener { filters, ..Listener::new("inbound", filter) };
             let node = json!({ "id": "shop", "cluster": "shop" });
             Proxy::start(node, &[listener], exporter.http().port()).unwrap()

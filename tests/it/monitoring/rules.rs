@@ -42,9 +42,8 @@ fn every_alert_is_tested() {
     for alert in rules().iter().filter_map(|rule| rule["alert"].as_str()) {
         let of_alert = format!("alertname=\"{alert}\", alertstate=\"firing\"");
         for is_silent in [true, false] {
-            let is_tested = |(expr, is_empty): &(String, bool)| {
-                *is_empty == is_silent && expr.contains(&of_alert)
-            };
+            let is_tested =
+                |(expr, is_empty): &(String, bool)| *is_empty == is_silent && expr.contains(&of_alert);
             assert!(evaluations.iter().any(is_tested), "{alert}: no test with is_silent = {is_silent}");
         }
     }
@@ -53,8 +52,7 @@ fn every_alert_is_tested() {
 #[test]
 fn the_objects_of_kubernetes_have_the_same_rules() {
     let groups = &read(&files().join("alerts.yaml"))[0]["groups"];
-    for (file, kind) in
-        [("prometheusrule.yaml", "PrometheusRule"), ("gke/clusterrules.yaml", "ClusterRules")]
+    for (file, kind) in [("prometheusrule.yaml", "PrometheusRule"), ("gke/clusterrules.yaml", "ClusterRules")]
     {
         let documents = read(&folder().join("monitoring").join(file));
         assert_eq!((documents.len(), text(&documents[0], "kind")), (1, kind));
@@ -83,7 +81,8 @@ fn every_alert_is_explained() {
     let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let (_, section) = operations.split_once("\n## Alerts\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
-    let explained: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("### Logtracer")).collect();
+    let explained: Vec<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("### Logtracer")).collect();
     let names: Vec<&str> = names.iter().map(|name| name.strip_prefix("Logtracer").unwrap()).collect();
     assert_eq!(explained, names);
 }
@@ -92,7 +91,8 @@ fn every_alert_is_explained() {
 #[test]
 fn rules_use_documented_metrics() {
     let mut documented = BTreeSet::from(["istio_requests_total", "envoy_http_downstream_rq_total"]);
-    let pages = ["docs/metrics.md", "docs/exporter.md"].map(|page| fs::read_to_string(root().join(page)).unwrap());
+    let pages =
+        ["docs/metrics.md", "docs/exporter.md"].map(|page| fs::read_to_string(root().join(page)).unwrap());
     for page in &pages {
         let names = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         documented.extend(names.filter(|name| name.starts_with("logtracer_")));
