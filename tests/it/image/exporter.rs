@@ -63,12 +63,15 @@ fn dockerfile() -> Value {
     let of: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(' ')).collect();
     let words = |name: &str| of[name].split(' ').map(str::to_owned).collect::<Vec<_>>();
     let set = |names: Vec<String>| names.into_iter().map(|name| (name, json!({}))).collect::<Value>();
-    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+    let mut environment =
+        vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
+    environment.extend(words("ENV"));
+    let ports = set(words("EXPOSE").into_iter().map(|port| port + "/tcp").collect());
     json!({
         "Labels": { "a": "b" },
         "User": of["USER"],
-        "Env": [vec![path], words("ENV")].concat(),
-        "ExposedPorts": set(words("EXPOSE").into_iter().map(|port| port + "/tcp").collect()),
+        "Env": environment,
+        "ExposedPorts": ports,
         "Volumes": set(words("VOLUME")),
         "Entrypoint": serde_json::from_str::<Value>(of["ENTRYPOINT"]).unwrap(),
     })

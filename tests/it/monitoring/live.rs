@@ -20,10 +20,9 @@ use super::dashboard::{dashboard, panels};
 use super::{files, metrics, rules, text};
 
 /// The metrics without a series in this test.
-const ABSENT: [(&str, &str); 6] = [
+const ABSENT: [(&str, &str); 5] = [
     ("istio_requests_total", "only Istio's proxies have it"),
     ("logtracer_exporter_log_records_rejected_total", "no log record is invalid"),
-    ("logtracer_exporter_log_records_dropped_total", "log records go only to the store, which rejects none"),
     ("logtracer_exporter_dead_letters_evicted_total", "they take more than --dead-letters-max-bytes"),
     ("logtracer_exporter_store_traces_evicted_total", "the store is neither old nor large"),
     ("logtracer_exporter_log_file_gaps_total", "no log file is truncated"),

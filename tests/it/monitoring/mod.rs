@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod live;
+mod proxies;
 mod rules;
 
 use std::collections::BTreeSet;
