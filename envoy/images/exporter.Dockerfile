@@ -1,7 +1,9 @@
-# logtracer-exporter. `scripts/image` builds the program on the host and passes its folder as the context.
+# logtracer-exporter, and the filter for `--module /plugin.wasm`. `scripts/image` builds both on the host and passes their
+# folder as the context.
 ARG BASE=gcr.io/distroless/cc-debian12:debug-nonroot
 FROM ${BASE}
 COPY logtracer-exporter /usr/local/bin/
+COPY plugin.wasm /plugin.wasm
 # The outbox and the store. Nothing else is written.
 COPY --chown=65532:65532 data /data
 VOLUME /data

@@ -95,6 +95,8 @@ fn check(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
+    metrics.outbox_max_bytes.set(i64::try_from(config.outbox_max_bytes).unwrap_or(i64::MAX));
+    metrics.store_max_bytes.set(i64::try_from(config.retention_bytes).unwrap_or(i64::MAX));
     let sinks: Arc<[String]> = config.sinks.iter().map(SinkSpec::to_string).collect();
     let subscriptions: Vec<_> = config.sinks.iter().map(subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
@@ -164,7 +166,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         store: store.clone(),
         dead_letters,
         calls: calls.clone(),
-        reserve,
+        reserve: reserve.clone(),
         health: health.clone(),
     };
     workers.spawn(file_watch.run(working));
@@ -184,6 +186,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         sinks,
         health: health.clone(),
         metrics,
+        reserve: reserve.clone(),
         stop: serving.clone(),
         token: view_token,
     };

@@ -12,6 +12,7 @@ mod line_break;
 mod lines;
 mod manifests;
 mod module;
+mod monitoring;
 mod native;
 mod native_panics;
 mod propagation;

@@ -179,3 +179,60 @@ fn a_rehearsal_publishes_nothing() {
         assert!(!text.contains(word), "{word}");
     }
 }
+
+/// Each image of `make image`, and the chart, is pushed with all architectures and by digest, and is signed and attested.
+#[test]
+fn a_release_signs_and_attests_what_it_pushes() {
+    let release = &workflows()["release"];
+    let images = &release["jobs"]["images"];
+    let step = |name: &str| {
+        let steps = images["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("no step {name}"));
+        step["run"].as_str().unwrap()
+    };
+    let script = fs::read_to_string(root().join("scripts/image")).unwrap();
+    let loops = "for name in filter native exporter; do";
+    for name in ["filter", "native", "exporter"] {
+        assert!(script.contains(&format!("--folder build/image/{name} ")), "{name}");
+    }
+    let build = commands(&release["jobs"]["build"]).join("\n");
+    assert!(build.contains(loops) && build.contains("--directory build/image/$name"), "{build}");
+    let push = step("Push the images");
+    assert!(push.contains(loops) && push.contains("skopeo copy --all --preserve-digests"), "{push}");
+    let sign = step("Sign the images and attach the bills of materials");
+    assert!(sign.contains(loops) && sign.contains("cosign sign --yes \"$image\""), "{sign}");
+    assert!(sign.contains("cosign attest --yes --type cyclonedx"), "{sign}");
+    let chart = step("Push the chart");
+    assert!(chart.contains("helm push") && chart.contains("cosign sign --yes"), "{chart}");
+    assert!(build.contains("helm package charts/logtracer "), "{build}");
+
+    let attested = |job: &Value| -> Vec<Value> {
+        let steps = job["steps"].as_array().unwrap().iter();
+        let is_attestation = |step: &&Value| {
+            step["uses"].as_str().is_some_and(|action| action.starts_with("actions/attest-build-provenance@"))
+        };
+        steps.filter(is_attestation).map(|step| step["with"].clone()).collect()
+    };
+    let subject = |name: &str, digest: &str| {
+        serde_json::json!({
+            "subject-name": format!("${{{{ env.REGISTRY }}}}/{name}"),
+            "subject-digest": format!("${{{{ steps.{digest} }}}}"),
+            "push-to-registry": true,
+        })
+    };
+    assert_eq!(
+        attested(images),
+        [
+            subject("logtracer-filter", "push.outputs.filter"),
+            subject("logtracer-native", "push.outputs.native"),
+            subject("logtracer-exporter", "push.outputs.exporter"),
+            subject("charts/logtracer", "chart.outputs.digest"),
+        ]
+    );
+    let page = &release["jobs"]["page"];
+    assert_eq!(attested(page), [serde_json::json!({ "subject-checksums": "out/SHA256SUMS" })]);
+    for (name, job) in jobs(release) {
+        let needs_permission = if attested(job).is_empty() { Value::Null } else { "write".into() };
+        assert_eq!(job["permissions"]["attestations"], needs_permission, "{name}");
+    }
+}

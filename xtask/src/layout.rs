@@ -51,17 +51,23 @@ pub(crate) fn write_index(
     remove(folder)?;
     let manifests = modules
         .iter()
-        .map(|module| {
-            let mut descriptor = manifest(module, folder, labels)?;
-            descriptor["platform"] = json!({ "architecture": module.architecture, "os": "linux" });
-            Ok(descriptor)
-        })
-        .collect::<Result<Vec<Value>>>()?;
+        .map(|module| Ok((module.architecture.as_str(), manifest(module, folder, labels)?)))
+        .collect::<Result<Vec<_>>>()?;
+    finish_index(manifests, folder, tag)
+}
+
+/// Names the images of several architectures together, and returns their digest.
+pub(crate) fn finish_index(manifests: Vec<(&str, Value)>, folder: &Path, tag: &str) -> Result<String> {
+    let of_platform = |(architecture, mut descriptor): (&str, Value)| {
+        descriptor["platform"] = json!({ "architecture": architecture, "os": "linux" });
+        descriptor
+    };
+    let manifests: Vec<Value> = manifests.into_iter().map(of_platform).collect();
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string();
     finish(blob(folder, INDEX, index.as_bytes())?, folder, tag)
 }
 
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -71,23 +77,47 @@ fn remove(folder: &Path) -> Result<()> {
 /// Writes the blobs of an image and returns the descriptor of its manifest.
 fn manifest(module: &Module, folder: &Path, labels: &[(&str, &str)]) -> Result<Value> {
     let Module { name, architecture, bytes } = module;
-    let tar = tar(name, bytes).context("tar")?;
-    let layer = gzip(&tar).context("gzip")?;
+    let layer = Layer { created_by: format!("COPY {name} /{name}"), tar: tar(name, bytes).context("tar")? };
+    manifest_of(&[layer], architecture, json!({}), folder, labels)
+}
+
+/// A layer of an image.
+pub(crate) struct Layer {
+    pub(crate) created_by: String,
+    pub(crate) tar: Vec<u8>,
+}
+
+/// Writes the blobs of an image with layers and a configuration, and returns the descriptor of its manifest.
+pub(crate) fn manifest_of(
+    layers: &[Layer],
+    architecture: &str,
+    mut config: Value,
+    folder: &Path,
+    labels: &[(&str, &str)],
+) -> Result<Value> {
     let labels: Value = labels.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+    config["Labels"] = labels.clone();
+    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(&layer.tar))).collect();
+    let history: Vec<Value> =
+        layers.iter().map(|layer| json!({ "created": CREATED, "created_by": layer.created_by })).collect();
     let config = json!({
         "created": CREATED,
         "architecture": architecture,
         "os": "linux",
-        "config": { "Labels": labels },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&tar))] },
-        "history": [{ "created": CREATED, "created_by": format!("COPY {name} /{name}") }],
+        "config": config,
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": history,
     })
     .to_string();
+    let layers = layers
+        .iter()
+        .map(|layer| blob(folder, LAYER, &gzip(&layer.tar).context("gzip")?))
+        .collect::<Result<Vec<_>>>()?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": blob(folder, CONFIG, config.as_bytes())?,
-        "layers": [blob(folder, LAYER, &layer)?],
+        "layers": layers,
         "annotations": labels,
     })
     .to_string();
@@ -121,14 +151,19 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// Returns a tar of one file that root owns and everybody can read.
 fn tar(name: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(bytes.len() as u64);
     let mut tar = tar::Builder::new(Vec::new());
-    tar.append_data(&mut header, name, bytes)?;
+    tar.append_data(&mut header(tar::EntryType::Regular, 0o644, 0, bytes.len()), name, bytes)?;
     tar.into_inner()
+}
+
+/// Returns the header of a file in a tar. User and group have the same id.
+pub(crate) fn header(kind: tar::EntryType, mode: u32, owner: u64, size: usize) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(owner);
+    header.set_gid(owner);
+    header.set_mtime(0);
+    header.set_size(size as u64);
+    header
 }

@@ -1,5 +1,6 @@
-//! Release tooling: the module as an OCI image, and bills of materials. `scripts/image` runs it.
+//! Release tooling: the modules and the exporter as OCI images, and bills of materials. `scripts/image` runs it.
 
+mod exporter;
 mod layout;
 mod sbom;
 
@@ -37,6 +38,27 @@ enum Command {
         #[arg(long = "label", value_name = "NAME=TEXT")]
         labels: Vec<String>,
     },
+    /// Writes the exporter as an OCI layout for several architectures, and prints the digest of the image
+    Exporter {
+        /// The program and its architecture: amd64 or arm64
+        #[arg(long, value_name = "ARCHITECTURE=FILE", required = true)]
+        program: Vec<String>,
+        /// The tar of the base for an architecture: the C library and certificates, without a shell
+        #[arg(long, value_name = "ARCHITECTURE=FILE", required = true)]
+        base: Vec<String>,
+        /// The WebAssembly module, which the exporter can serve
+        #[arg(long)]
+        module: PathBuf,
+        /// The folder of the layout; it is replaced if it exists
+        #[arg(long)]
+        folder: PathBuf,
+        /// The tag of the image
+        #[arg(long)]
+        tag: String,
+        /// A label of the image, which is also an annotation of its manifest
+        #[arg(long = "label", value_name = "NAME=TEXT")]
+        labels: Vec<String>,
+    },
     /// Writes the bill of materials of a package of the workspace as CycloneDX
     Sbom {
         /// The package
@@ -55,22 +77,25 @@ enum Command {
 fn main() -> Result<()> {
     match Options::parse().command {
         Command::Layout { module, native, folder, tag, labels } => {
-            let labels: Vec<(&str, &str)> = labels
-                .iter()
-                .map(|label| label.split_once('=').with_context(|| format!("not NAME=TEXT: {label}")))
-                .collect::<Result<_>>()?;
+            let labels = pairs(&labels, "NAME=TEXT")?;
             let digest = if let Some(file) = module {
                 // Registries and tools expect an architecture.
                 layout::write(&read("plugin.wasm", "amd64", &file)?, &folder, &tag, &labels)?
             } else {
-                let read = |one: &String| {
-                    let (architecture, file) = one.split_once('=').context("not ARCHITECTURE=FILE")?;
-                    read("liblogtracer.so", architecture, Path::new(file))
-                };
-                let modules = native.iter().map(read).collect::<Result<Vec<_>>>()?;
+                let read = |(architecture, file)| read("liblogtracer.so", architecture, Path::new(file));
+                let native = pairs(&native, "ARCHITECTURE=FILE")?;
+                let modules = native.into_iter().map(read).collect::<Result<Vec<_>>>()?;
                 layout::write_index(&modules, &folder, &tag, &labels)?
             };
             println!("{digest}");
+        }
+        Command::Exporter { program, base, module, folder, tag, labels } => {
+            let image = exporter::Image {
+                programs: pairs(&program, "ARCHITECTURE=FILE")?,
+                bases: pairs(&base, "ARCHITECTURE=FILE")?,
+                module: &module,
+            };
+            println!("{}", image.write(&folder, &tag, &pairs(&labels, "NAME=TEXT")?)?);
         }
         Command::Sbom { package, target, file } => {
             let bill = sbom::of(&package, &target)?;
@@ -78,6 +103,12 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Splits arguments at their first `=`.
+fn pairs<'a>(arguments: &'a [String], form: &str) -> Result<Vec<(&'a str, &'a str)>> {
+    let split = |one: &'a String| one.split_once('=').with_context(|| format!("not {form}: {one}"));
+    arguments.iter().map(split).collect()
 }
 
 fn read(name: &'static str, architecture: &str, file: &Path) -> Result<layout::Module> {

@@ -15,17 +15,27 @@ pub(super) async fn health() -> &'static str {
 
 /// `GET /readyz`: 200 if spans can be committed and no task has failed, otherwise 503 with the reason.
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
+    match problem(&view).await {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
+    }
+}
+
+/// Returns why the exporter is not ready.
+async fn problem(view: &View) -> Option<String> {
     if let Some(problem) = view.health.problem() {
-        return (StatusCode::SERVICE_UNAVAILABLE, problem);
+        return Some(problem);
     }
-    match view.outbox.check_writable().await {
-        Ok(()) => (StatusCode::OK, "ok".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed to write the outbox: {reason}")),
-    }
+    let reason = view.outbox.check_writable().await.err()?;
+    Some(format!("failed to write the outbox: {reason}"))
 }
 
 /// `GET /metrics`: all metrics, for Prometheus.
 pub(super) async fn metrics(State(view): State<View>) -> impl IntoResponse {
+    view.metrics.ready.set(problem(&view).await.is_none().into());
+    view.metrics.disk_full.set(view.reserve.is_full().into());
+    let free_bytes = view.reserve.free_bytes();
+    view.metrics.disk_free_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
     let age_ms = view.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
     view.metrics.outbox_oldest_age.set(age_ms as f64 / 1000.);
     for (sink, backlog) in view.sinks.iter().zip(view.outbox.backlogs()) {

@@ -43,6 +43,7 @@ use crate::listen::{Hosts, TokenFile, is_from_other_page};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
+use crate::storage::DiskReserve;
 use crate::store::Store;
 use respond::Views;
 
@@ -54,6 +55,8 @@ pub(crate) struct View {
     pub(crate) sinks: Arc<[String]>,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
+    /// The disk of the data directory.
+    pub(crate) reserve: DiskReserve,
     pub(crate) stop: Shutdown,
     /// What a client must present.
     pub(crate) token: Option<Arc<TokenFile>>,

@@ -1,4 +1,4 @@
-//! The metrics of the alerts in docs/operations.md.
+//! The metrics of the alerts in charts/logtracer/files/alerts.yaml.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::harness::{eventually, request, span};
 use crate::receiver::{Receiver, strict_otlp};
 use crate::sinks::{TRACE, exporter};
 
-/// The expression of the alert `LogtracerSinkAcceptsNothing` (docs/operations.md), with a shorter time.
+/// The metrics of the alert `LogtracerSinkAcceptsNothing`, within a shorter time.
 #[tokio::test]
 async fn a_sink_that_accepts_nothing_is_seen_in_the_metrics() {
     let good = Receiver::start(strict_otlp).await;

@@ -93,6 +93,7 @@ async fn check(errno: i32, reason: &str) {
             assert!(is_reason(&error), "{what}: {error}");
             let ready = exporter.get("/readyz").await;
             assert_eq!(ready.status(), 503, "{what}");
+            assert_eq!(exporter.metric("logtracer_exporter_ready").await, 0., "{what}");
             assert!(is_reason(&ready.text().await.unwrap()), "{what}");
         }
         // More than the write-ahead log of the outbox holds before a checkpoint.
@@ -123,6 +124,7 @@ async fn check(errno: i32, reason: &str) {
         acknowledged.push(40);
         let is_ready = async || (exporter.get("/readyz").await.status() == 200).then_some(());
         eventually(&format!("readiness after {what}"), is_ready).await;
+        assert_eq!(exporter.metric("logtracer_exporter_ready").await, 1., "{what}");
         let is_there = async || names(dir.path()).contains(&file.to_owned()).then_some(());
         eventually(&format!("the file after {what}"), is_there).await;
         assert!(!names(dir.path()).iter().any(|name| name.contains("damaged")), "{what}");

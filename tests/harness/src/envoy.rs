@@ -1,6 +1,7 @@
 //! Envoy as a program, its admin interface, and configurations.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -110,6 +111,11 @@ impl Envoy {
     /// Its stderr so far.
     pub fn errors(&self) -> String {
         self.process.errors()
+    }
+
+    /// The address of its admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.admin.0))
     }
 
     /// Returns all statistics in the format of Prometheus.

@@ -6,6 +6,7 @@
 //!              ▼        ▼                           exporter   the exporter; store: its JSON API
 //!            lines    exporter ──► store            echo       a service that returns its request headers
 //!                                                   rotel      another OpenTelemetry collector
+//!                                                   prometheus scrapes them and evaluates rules
 //! ```
 //!
 //! For tables of cases there is [`hop`], one Envoy in front of the echo service, and [`proxy`], one Envoy with many
@@ -30,6 +31,7 @@ pub mod lines;
 pub mod origin;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod rotel;
 pub mod shell;

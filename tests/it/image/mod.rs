@@ -1,5 +1,6 @@
-//! The modules as images, and bills of materials, checked by independent readers.
+//! The modules and the exporter as images, and bills of materials, checked by independent readers.
 
+mod exporter;
 mod native;
 
 use std::fs;

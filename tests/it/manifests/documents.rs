@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use logtracer_harness::envoy::root;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Returns the folder of the manifests.
 pub(crate) fn folder() -> PathBuf {
@@ -39,8 +39,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Value>, String> {
 
 /// Returns the documents that `kubectl kustomize FOLDER` prints, in the order of the resources.
 ///
-/// Supports what the overlays need: resources, components and JSON patches that target a kind and a name. Anything else
-/// in a kustomization is an error.
+/// Supports what the overlays need: resources, components, ConfigMaps of files, and JSON patches that target a kind and a
+/// name. Anything else in a kustomization is an error.
 pub(crate) fn build(folder: &Path) -> Result<Vec<Value>, String> {
     let mut documents = Vec::new();
     add(folder, &mut documents)?;
@@ -54,7 +54,8 @@ fn add(folder: &Path, documents: &mut Vec<Value>) -> Result<(), String> {
     let kustomization = parse(&text).map_err(|cause| at(&cause))?.pop().ok_or_else(|| at("is empty"))?;
 
     for key in kustomization.as_object().into_iter().flat_map(|keys| keys.keys()) {
-        if !["apiVersion", "kind", "resources", "components", "patches"].contains(&key.as_str()) {
+        let known = ["apiVersion", "kind", "resources", "components", "configMapGenerator", "patches"];
+        if !known.contains(&key.as_str()) {
             return Err(at(&format!("unsupported field {key}")));
         }
     }
@@ -68,12 +69,40 @@ fn add(folder: &Path, documents: &mut Vec<Value>) -> Result<(), String> {
             documents.extend(parse(&text)?);
         }
     }
+    for generator in list(&kustomization, "configMapGenerator") {
+        documents.push(config_map(folder, generator).map_err(|cause| at(&cause))?);
+    }
     for component in list(&kustomization, "components") {
         add(&folder.join(component.as_str().ok_or_else(|| at("a component is not a text"))?), documents)?;
     }
     list(&kustomization, "patches")
         .iter()
         .try_for_each(|entry| patch(entry, documents).map_err(|cause| at(&cause)))
+}
+
+/// Returns a ConfigMap of the files in a folder.
+fn config_map(folder: &Path, generator: &Value) -> Result<Value, String> {
+    let options = &generator["options"];
+    if options["disableNameSuffixHash"] != true {
+        return Err("a generator of ConfigMaps without disableNameSuffixHash".to_owned());
+    }
+    let mut data = serde_json::Map::new();
+    for entry in list(generator, "files") {
+        let (key, name) =
+            entry.as_str().and_then(|it| it.split_once('=')).ok_or("a file is not a text KEY=FILE")?;
+        let text = fs::read_to_string(folder.join(name)).map_err(|cause| format!("{name}: {cause}"))?;
+        data.insert(key.to_owned(), text.into());
+    }
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": generator["name"],
+            "namespace": generator["namespace"],
+            "labels": options["labels"],
+        },
+        "data": data,
+    }))
 }
 
 fn patch(entry: &Value, documents: &mut [Value]) -> Result<(), String> {

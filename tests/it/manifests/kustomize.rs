@@ -10,7 +10,7 @@ use super::documents::{build, files, folder, parse, read};
 /// The oldest major version of kustomize to compare with.
 const OLDEST: u32 = 5;
 
-/// Every overlay of the exporter has the same documents in both builds. Without a current `kubectl` nothing is compared.
+/// Every kustomization has the same documents in both builds. Without a current `kubectl` nothing is compared.
 #[test]
 fn overlays_are_built_as_by_kubectl() {
     if let Err(missing) = find_kubectl() {
@@ -18,7 +18,7 @@ fn overlays_are_built_as_by_kubectl() {
         return;
     }
     let mut compared = Vec::new();
-    for file in files(&folder().join("exporter")) {
+    for file in files(&folder()) {
         let overlay = file.parent().unwrap();
         if file.ends_with("kustomization.yaml") && read(&file)[0]["kind"] == "Kustomization" {
             assert_eq!(
@@ -30,7 +30,7 @@ fn overlays_are_built_as_by_kubectl() {
             compared.push(overlay.file_name().unwrap().to_str().unwrap().to_owned());
         }
     }
-    assert_eq!(compared, ["base", "gke", "plain"]);
+    assert_eq!(compared, ["base", "gke", "plain", "monitoring"]);
 }
 
 /// Returns an error if no `kubectl` with a current kustomize is on the PATH.
