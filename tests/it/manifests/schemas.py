@@ -1,4 +1,4 @@
-"""Validates manifests against the schemas of Kubernetes and Istio, and reports unknown fields.
+"""Validates manifests against the schemas of Kubernetes, Istio and the Prometheus Operator, and reports unknown fields.
 
 Reads a JSON list of manifests from stdin, and prints a JSON list of problems in the same order, null for none.
 """
@@ -30,10 +30,17 @@ def first_difference(given, known, path=""):
     return None if given == known else f"{path} is read as {known!r}"
 
 
-def istio(manifest):
-    group, version = manifest["apiVersion"].split("/")
+def module_of(manifest):
+    """Returns the name of the Python module with the model of a manifest, or None if it belongs to Kubernetes."""
+    group, _, version = manifest["apiVersion"].partition("/")
+    if group.endswith(".istio.io"):
+        return f"istio.{group.removesuffix('.istio.io')}.{version}"
+    return f"prometheus_operator.{version}" if group == "monitoring.coreos.com" else None
+
+
+def extension(manifest, name):
     try:
-        module = importlib.import_module(f"cloudcoil.models.istio.{group.removesuffix('.istio.io')}.{version}")
+        module = importlib.import_module(f"cloudcoil.models.{name}")
         model = getattr(module, manifest["kind"])
     except (ImportError, AttributeError):
         return f"no schema for {manifest['kind']} of {manifest['apiVersion']}"
@@ -48,13 +55,13 @@ def kubernetes(manifest):
 
 def problem(manifest):
     try:
-        group = manifest["apiVersion"].partition("/")[0]
-        return istio(manifest) if group.endswith(".istio.io") else kubernetes(manifest)
+        name = module_of(manifest)
+        return extension(manifest, name) if name else kubernetes(manifest)
     except kubernetes_validate.ValidationError as error:
         return f"{'.'.join(str(step) for step in error.path)}: {error.message}"
     except SchemaNotFoundError as error:
         return error.message
-    except ValueError as error:  # what Istio's models raise
+    except ValueError as error:  # what the models raise
         return str(error)
 
 
