@@ -101,6 +101,35 @@ fn the_configuration_is_passed_through() {
     assert!(none.of(&["StatefulSet", "Service", "NetworkPolicy", "ServiceAccount"]).is_empty());
 }
 
+#[test]
+fn the_module_comes_from_where_the_values_say() {
+    let (digest, sha256) = (format!("sha256:{}", "1".repeat(64)), "2".repeat(64));
+    let pinned = json!({ "module": { "repository": "r:5000/f", "digest": digest, "tag": "1" } });
+    let tagged = json!({ "module": { "repository": "r:5000/f", "digest": "", "tag": "1" } });
+    let from_exporter =
+        json!({ "module": { "source": "exporter", "sha256": sha256, "imagePullSecret": "s" } });
+    let url =
+        json!({ "module": { "source": "url", "sha256": sha256, "url": "https://files.example/p.wasm" } });
+    let host = "logtracer-exporter.logtracer.svc.cluster.local:4318";
+    let cases = [
+        (json!({ "filter": pinned }), format!("oci://r:5000/f@{digest}"), Value::Null),
+        (json!({ "filter": tagged }), "oci://r:5000/f:1".to_owned(), Value::Null),
+        (json!({ "filter": from_exporter }), format!("http://{host}/plugin.wasm"), json!(sha256)),
+        (
+            json!({ "filter": from_exporter, "tls": { "secretName": "t" } }),
+            format!("https://{host}/plugin.wasm"),
+            json!(sha256),
+        ),
+        (json!({ "filter": url }), "https://files.example/p.wasm".to_owned(), json!(sha256)),
+    ];
+    for (values, url, sha256) in cases {
+        let spec = &release(&values).of(&["WasmPlugin"])[0]["spec"];
+        assert_eq!((&spec["url"], &spec["sha256"]), (&json!(url), &sha256), "{values}");
+        // Only registries need a secret.
+        assert_eq!(spec["imagePullSecret"], Value::Null, "{values}");
+    }
+}
+
 /// The exporter accepts its options, with the default values and with each example.
 #[test]
 fn the_exporter_accepts_its_options() {
