@@ -54,6 +54,7 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
             json!({ "monitoring": { "podMonitor": { "interval": "30" } } }),
             &["/monitoring/podMonitor/interval"],
         ),
+        (json!({ "telemetry": { "providers": { "line": "" } } }), &["/telemetry/providers/line"]),
         // Values that do not fit each other.
         (json!({ "filter": { "mode": "native" } }), &["filter.native.services: is empty"]),
         (json!({ "filter": { "mode": "file" } }), &["filter.file.namespaces: is empty"]),

@@ -136,18 +136,34 @@ fn with_parsed_configurations(value: &Value) -> Value {
 fn the_printed_mesh_configuration_is_that_of_the_manifests() {
     let expected = &read(&folder().join("install/mesh.yaml"))[0]["spec"]["meshConfig"];
     for values in [json!({}), json!({ "telemetry": { "enabled": false } })] {
-        let notes = release(&values).notes;
-        let start = notes.find("\nmeshConfig:\n").unwrap_or_else(|| panic!("no meshConfig: {notes}"));
-        let block = notes[start + 1..].split("\n\n").next().unwrap();
-        assert_eq!(parse(block).unwrap()[0]["meshConfig"], *expected, "{values}");
+        assert_eq!(printed(&release(&values).notes, "meshConfig")["meshConfig"], *expected, "{values}");
     }
+}
+
+/// Providers have the names of the mesh, and those without a name have no entry.
+#[test]
+fn providers_can_have_other_names() {
+    let providers = json!({ "line": "a", "fallbackHttp": "b", "fallbackTcp": "" });
+    let release = release(&json!({ "telemetry": { "providers": providers } }));
+    let logging = &release.of(&["Telemetry"])[0]["spec"]["accessLogging"];
+    let names = |of: &Value, at: &str| -> Vec<Value> {
+        of.as_array().unwrap().iter().map(|it| it.pointer(at).unwrap().clone()).collect()
+    };
+    assert_eq!(names(logging, "/providers/0/name"), ["a", "b"]);
+    let mesh = printed(&release.notes, "meshConfig");
+    assert_eq!(names(&mesh["meshConfig"]["extensionProviders"], "/name"), ["a", "b"]);
+}
+
+/// Returns a block of YAML in the notes that starts with a key.
+fn printed(notes: &str, key: &str) -> Value {
+    let start = notes.find(&format!("\n{key}:\n")).unwrap_or_else(|| panic!("no {key}: {notes}"));
+    let end = notes[start..].find("\n\n").map_or(notes.len(), |end| start + end);
+    parse(&notes[start..end]).unwrap().remove(0)
 }
 
 /// Without the chart's own Telemetry, the notes have the entries to add to another one.
 #[test]
 fn the_printed_telemetry_is_that_of_the_manifests() {
     let notes = release(&json!({ "telemetry": { "enabled": false } })).notes;
-    let start = notes.find("\nspec:\n").unwrap_or_else(|| panic!("no Telemetry: {notes}"));
-    let block = notes[start + 1..].split("\n\n").next().unwrap();
-    assert_eq!(parse(block).unwrap()[0]["spec"], read(&folder().join("telemetry.yaml"))[0]["spec"]);
+    assert_eq!(printed(&notes, "spec")["spec"], read(&folder().join("telemetry.yaml"))[0]["spec"]);
 }
