@@ -1,5 +1,6 @@
 //! End-to-end tests with a real Envoy, the filter, the exporter and the SDK. Each module is a story.
 
+mod charts;
 mod config_keys;
 mod configuration;
 mod demo;

@@ -10,6 +10,7 @@ use logtracer_harness::{ports, wait};
 use serde_json::Value;
 
 use super::pages;
+use crate::charts::render::render;
 use crate::manifests::documents::{build, folder, parse};
 
 const TRACE: &str = "105445aa7843bc8bf206b12000100000";
@@ -127,20 +128,99 @@ fn the_overlay_for_gke_can_be_built() {
     assert_eq!(*annotation, Value::Null);
 }
 
-#[test]
-fn the_filter_for_gke_is_the_one_that_was_pushed() {
-    let commands = commands("### 4. The line and the filter");
-    let sed = commands.iter().find_map(|text| Some(&text[text.find("sed ")?..])).unwrap();
-    let sed = sed.replace(" > wasmplugin.yaml", "");
-    let filter = "europe-docker.pkg.dev/p/logtracer/logtracer-filter@sha256:12";
+/// Runs the command with `sed` of a section with other input, and returns the specs of what it prints.
+fn specs(section: &str, input: &str) -> Vec<Value> {
+    let commands = commands(section);
+    let command = commands.iter().find(|text| text.contains("> wasmplugin.yaml")).unwrap();
+    let start = command.find("sed -e").unwrap();
+    let command = command[start..].replace(" > wasmplugin.yaml", "");
+    assert!(command.contains("istio/wasmplugin.yaml"), "{command}");
+    let command = command.replace("istio/wasmplugin.yaml", input);
     let output = Command::new("bash")
-        .args(["-c", &sed])
-        .envs([("FILTER", filter), ("PROJECT", "shop-prod")])
+        .args(["-ec", &command])
+        .envs([("FILTER", FILTER), ("PROJECT", "shop-prod"), ("MODULE", &"1".repeat(64))])
         .current_dir(root())
         .output()
         .unwrap();
-    let spec = &parse(&String::from_utf8(output.stdout).unwrap()).unwrap()[0]["spec"];
-    assert_eq!(spec["url"], format!("oci://{filter}"));
-    assert_eq!(spec["imagePullSecret"], "logtracer-pull");
-    assert_eq!(spec["pluginConfig"]["project_id"], "shop-prod");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let documents = parse(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    documents.into_iter().map(|document| document["spec"].clone()).collect()
+}
+
+const FILTER: &str = "europe-docker.pkg.dev/p/logtracer/logtracer-filter@sha256:12";
+
+/// The command sets everything, in the file for all proxies and for both plugins of the file with gateways.
+#[test]
+fn the_filter_for_gke_is_the_one_that_was_pushed() {
+    for (file, plugins) in [("istio/wasmplugin.yaml", 1), ("istio/variants/edge.yaml", 2)] {
+        let specs = specs("### 4. The line and the filter", file);
+        assert_eq!(specs.len(), plugins, "{file}");
+        for spec in specs {
+            assert_eq!(spec["url"], format!("oci://{FILTER}"), "{file}");
+            assert_eq!(spec["imagePullSecret"], "logtracer-pull", "{file}");
+            assert_eq!(spec["pluginConfig"]["project_id"], "shop-prod", "{file}");
+        }
+    }
+}
+
+/// Without a registry for the module, the plugin is that of the variant.
+#[test]
+fn the_filter_for_gke_can_come_from_the_exporter() {
+    let variant = fs::read_to_string(folder().join("variants/wasmplugin-from-exporter.yaml")).unwrap();
+    let mut expected = parse(&variant).unwrap().remove(0)["spec"].clone();
+    expected["sha256"] = "1".repeat(64).into();
+    expected["pluginConfig"]["project_id"] = "shop-prod".into();
+    let section = "#### The module from the exporter";
+    assert_eq!(specs(section, "istio/wasmplugin.yaml"), [expected.clone()]);
+
+    let at_the_edge = specs(section, "istio/variants/edge.yaml");
+    assert_eq!(at_the_edge.len(), 2);
+    for mut spec in at_the_edge {
+        spec.as_object_mut().unwrap().remove("selector").unwrap();
+        spec["pluginConfig"].as_object_mut().unwrap().remove("edge");
+        assert_eq!(spec, expected);
+    }
+}
+
+/// The values have the exporter and the filter that were pushed, and mean the same as the overlay and the command.
+#[test]
+fn the_release_for_gke_is_the_one_that_was_pushed() {
+    let command = commands("#### Helm").remove(0);
+    let (write, install) = command.split_once("\nhelm install ").unwrap();
+    assert!(install.contains(" --values my.yaml"), "{install}");
+    let dir = tempfile::tempdir().unwrap();
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let exporter = format!("registry.example:5000/logtracer-exporter@{digest}");
+    let filter = format!("registry.example:5000/logtracer-filter@{digest}");
+    let status = Command::new("bash")
+        .args(["-ec", write])
+        .envs([("EXPORTER", &*exporter), ("FILTER", &*filter), ("PROJECT", "shop-prod")])
+        .current_dir(dir.path())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{write}");
+    let values = fs::read_to_string(dir.path().join("my.yaml")).unwrap();
+    let release = render(&[&values]).remove(0).unwrap_or_else(|error| panic!("{values}: {error}"));
+
+    let container = &release.of(&["StatefulSet"])[0]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], exporter);
+    let args = container["args"].as_array().unwrap();
+    assert!(args.contains(&"--project=shop-prod".into()) && args.contains(&"--sink=cloud-trace".into()));
+    let plugin = &release.of(&["WasmPlugin"])[0]["spec"];
+    assert_eq!(plugin["url"], format!("oci://{filter}"));
+    assert_eq!(plugin["imagePullSecret"], "logtracer-pull");
+    assert_eq!(plugin["pluginConfig"]["project_id"], "shop-prod");
+    let kinds = |of: &[Value]| {
+        let mut kinds: Vec<String> = of
+            .iter()
+            .map(|it| it["kind"].as_str().unwrap().to_owned())
+            .filter(|it| it != "Namespace")
+            .collect();
+        kinds.sort();
+        kinds
+    };
+    let mut expected = build(&folder().join("exporter/gke")).unwrap();
+    expected.extend(build(&folder()).unwrap());
+    assert_eq!(kinds(&release.objects), kinds(&expected));
+    assert!(!release.notes.contains("WARNING"), "{}", release.notes);
 }

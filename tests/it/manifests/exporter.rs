@@ -38,7 +38,7 @@ fn its_options_are_known_to_the_program() {
 }
 
 /// Returns the stderr of the program. It parses all options before it looks for dead letters in an empty folder.
-fn stderr_of(args: &[String]) -> String {
+pub(crate) fn stderr_of(args: &[String]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let here = |arg: &&String| !arg.starts_with("--data-dir=");
     let mut command = Command::new(exporter::program().unwrap());

@@ -1,8 +1,9 @@
 //! Compares our builds of kustomizations with `kubectl kustomize`.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use logtracer_harness::envoy::root;
 use serde_json::Value;
 
 use super::documents::{build, files, folder, parse, read};
@@ -10,13 +11,9 @@ use super::documents::{build, files, folder, parse, read};
 /// The oldest major version of kustomize to compare with.
 const OLDEST: u32 = 5;
 
-/// Every kustomization has the same documents in both builds. Without a current `kubectl` nothing is compared.
+/// Every kustomization has the same documents in both builds.
 #[test]
 fn overlays_are_built_as_by_kubectl() {
-    if let Err(missing) = find_kubectl() {
-        eprintln!("overlays are not compared with `kubectl kustomize`: {missing}");
-        return;
-    }
     let mut compared = Vec::new();
     for file in files(&folder()) {
         let overlay = file.parent().unwrap();
@@ -27,32 +24,35 @@ fn overlays_are_built_as_by_kubectl() {
                 "{}",
                 overlay.display()
             );
-            compared.push(overlay.file_name().unwrap().to_str().unwrap().to_owned());
+            compared.push(overlay.strip_prefix(folder()).unwrap().to_str().unwrap().to_owned());
         }
     }
-    assert_eq!(compared, ["base", "gke", "plain", "monitoring"]);
+    for expected in ["", "exporter/base", "exporter/gke", "exporter/plain", "monitoring"] {
+        assert!(compared.iter().any(|path| path == expected), "{expected:?} is not in {compared:?}");
+    }
 }
 
-/// Returns an error if no `kubectl` with a current kustomize is on the PATH.
-fn find_kubectl() -> Result<(), String> {
-    let output = kubectl(&["version", "--client", "--output=json"]).map_err(|_| "no kubectl on the PATH")?;
+/// Returns the `kubectl` that `scripts/kubectl` downloaded, or else the one on the PATH.
+fn program() -> PathBuf {
+    let downloaded = root().join("build/kubectl");
+    let program = if downloaded.is_file() { downloaded } else { PathBuf::from("kubectl") };
+    let output = Command::new(&program).args(["version", "--client", "--output=json"]).output();
+    let output = output.unwrap_or_else(|cause| panic!("no kubectl ({cause}): run scripts/kubectl"));
     let version: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let kustomize = version["kustomizeVersion"].as_str().unwrap_or("unknown");
     let major = kustomize.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
-    if major.is_some_and(|major: u32| major >= OLDEST) {
-        return Ok(());
-    }
-    Err(format!("kustomize {OLDEST} or newer is needed, kubectl has version {kustomize}"))
+    assert!(
+        major.is_some_and(|major: u32| major >= OLDEST),
+        "kustomize {OLDEST} or newer is needed, {} has version {kustomize}: run scripts/kubectl",
+        program.display()
+    );
+    program
 }
 
 fn kubectl_build(folder: &Path) -> Vec<Value> {
-    let output = kubectl(&["kustomize", folder.to_str().unwrap()]).unwrap();
+    let output = Command::new(program()).arg("kustomize").arg(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
-}
-
-fn kubectl(arguments: &[&str]) -> std::io::Result<Output> {
-    Command::new("kubectl").args(arguments).output()
 }
 
 /// Sorts documents, because kustomize orders them by kind.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::documents::{folder, one, parse, read};
 
 /// Returns a configuration of Envoy with the filter's JSON, for validation only.
-fn hop(filter: Option<Value>) -> Value {
+pub(crate) fn hop(filter: Option<Value>) -> Value {
     let text = hop::configuration(&Options { filter, ..Options::default() }, 1, 2, 3).unwrap();
     parse(&text).unwrap().remove(0)
 }
@@ -18,14 +18,14 @@ pub(super) fn manager(config: &mut Value) -> &mut Value {
 }
 
 /// Validates a configuration, and returns the error of Envoy if it rejects it.
-pub(super) fn error_of(config: &Value) -> Option<String> {
+pub(crate) fn error_of(config: &Value) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let output = envoy::validate(&config.to_string(), dir.path()).unwrap();
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Converts a value as a `google.protobuf.Struct` does, whose numbers are doubles: 1.0 becomes 1.
-fn through_struct(value: &Value) -> Value {
+pub(crate) fn through_struct(value: &Value) -> Value {
     match value {
         Value::Number(number) => {
             let number = number.as_f64().unwrap();

@@ -1,4 +1,4 @@
-//! Validation against the schemas of Kubernetes and Istio.
+//! Validation against the schemas of Kubernetes, Istio and the Prometheus operator.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use logtracer_harness::envoy::root;
 use serde_json::Value;
 
 /// Returns the problem of each document, if any.
-pub(super) fn problems(documents: &[Value]) -> Vec<Option<String>> {
+pub(crate) fn problems(documents: &[Value]) -> Vec<Option<String>> {
     let packages = root().join("build/python-schemas");
     assert!(packages.is_dir(), "no {}: run scripts/python-schemas", packages.display());
     let mut python = Command::new("python3")

@@ -1,0 +1,105 @@
+{{/*
+The filter's configuration as JSON. Takes a dict with `root`, and `over`, which is merged over `filter.config`.
+The cluster is Istio's name for the exporter's Service.
+*/}}
+{{- define "logtracer.filter.config" -}}
+{{- $config := mergeOverwrite (deepCopy .root.Values.filter.config) (deepCopy .over) -}}
+{{- if .root.Values.exporter.enabled -}}
+{{- $cluster := printf "outbound|4318||%s" (include "logtracer.exporter.host" .root) -}}
+{{- $config = merge $config (dict "exporter" (dict "cluster" $cluster)) -}}
+{{- end -}}
+{{- if $config.line_break -}}
+{{- fail "filter.config.line_break: must be false, because Istio ends each line itself" -}}
+{{- end -}}
+{{- toPrettyJson $config -}}
+{{- end -}}
+
+{{/* The URL of the module. */}}
+{{- define "logtracer.filter.url" -}}
+{{- with .Values.filter.module -}}
+{{- if eq .source "exporter" -}}
+{{- printf "http%s://%s:4318/plugin.wasm" (ternary "s" "" (ne $.Values.tls.secretName "")) (include "logtracer.exporter.host" $) -}}
+{{- else if eq .source "url" -}}
+{{- .url -}}
+{{- else if .digest -}}
+{{- printf "oci://%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "oci://%s:%s" .repository .tag -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+A WasmPlugin. Takes a dict with `root`, `name`, `namespace`, `matchLabels`, `targetRefs`, and `over`, the configuration
+that is merged over `filter.config`.
+*/}}
+{{- define "logtracer.filter.wasmplugin" -}}
+{{- $module := .root.Values.filter.module -}}
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "logtracer.labels" .root | nindent 4 }}
+spec:
+  {{- with .matchLabels }}
+  selector:
+    matchLabels:
+      {{- toYaml . | nindent 6 }}
+  {{- end }}
+  {{- with .targetRefs }}
+  targetRefs:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  url: {{ include "logtracer.filter.url" .root }}
+  {{- if ne $module.source "oci" }}
+  sha256: {{ $module.sha256 | quote }}
+  {{- end }}
+  {{- if eq $module.source "oci" }}
+  {{- with $module.imagePullSecret }}
+  imagePullSecret: {{ . }}
+  {{- end }}
+  {{- end }}
+  imagePullPolicy: {{ $module.imagePullPolicy }}
+  # Before authentication and authorization, so that requests that they reject are also traced and logged.
+  phase: AUTHN
+  # Telemetry must never make a request fail: without the filter, traffic continues.
+  failStrategy: FAIL_OPEN
+  # Both directions: inbound requests are spans of kind server, outbound requests of kind client.
+  match:
+    - mode: CLIENT_AND_SERVER
+  pluginConfig:
+    {{- include "logtracer.filter.config" (dict "root" .root "over" .over) | fromJson | toYaml | nindent 4 }}
+{{- end -}}
+
+{{/* Selects the HTTP connection managers of a context. */}}
+{{- define "logtracer.filter.match" -}}
+context: {{ . }}
+listener:
+  filterChain:
+    filter:
+      name: envoy.filters.network.http_connection_manager
+{{- end -}}
+
+{{/*
+A patch that adds the native module before all other filters. Takes a dict with `root`, `context`, and `over`, the
+configuration that is merged over `filter.config`.
+*/}}
+{{- define "logtracer.filter.native" -}}
+applyTo: HTTP_FILTER
+match:
+  {{- include "logtracer.filter.match" .context | nindent 2 }}
+patch:
+  operation: INSERT_FIRST
+  value:
+    name: logtracer
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
+      dynamic_module_config: { name: logtracer, do_not_close: true }
+      filter_name: logtracer
+      filter_config:
+        "@type": type.googleapis.com/google.protobuf.StringValue
+        value: |
+          {{- include "logtracer.filter.config" (dict "root" .root "over" .over) | nindent 10 }}
+{{- end -}}

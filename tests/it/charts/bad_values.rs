@@ -1,0 +1,115 @@
+//! Bad values are rejected with an error that names the key.
+
+use serde_json::{Value, json};
+
+use super::render::render;
+
+/// Values, and what the error contains.
+fn cases() -> Vec<(Value, &'static [&'static str])> {
+    let native =
+        |service: Value| json!({ "filter": { "mode": "native", "native": { "services": [service] } } });
+    let gateway = |gateway: Value| json!({ "edge": { "enabled": true, "gateways": [gateway] } });
+    let module = |module: Value| json!({ "filter": { "module": module } });
+    vec![
+        // Unknown keys.
+        (json!({ "filtr": {} }), &["'filtr'"]),
+        (json!({ "image": { "repo": "r" } }), &["/image", "'repo'"]),
+        (json!({ "filter": { "config": { "projct_id": "p" } } }), &["/filter/config", "'projct_id'"]),
+        (module(json!({ "src": "oci" })), &["/filter/module", "'src'"]),
+        (gateway(json!({ "name": "a", "labels": {} })), &["/edge/gateways/0", "'labels'"]),
+        // Types.
+        (json!({ "exporter": { "replicas": "2" } }), &["/exporter/replicas", "integer"]),
+        (json!({ "exporter": { "replicas": -1 } }), &["/exporter/replicas"]),
+        (json!({ "exporter": { "sinks": "store" } }), &["/exporter/sinks", "array"]),
+        (json!({ "podLabels": { "a": 1 } }), &["/podLabels/a", "string"]),
+        (json!({ "autoscaling": { "enabled": "yes" } }), &["/autoscaling/enabled", "boolean"]),
+        (json!({ "filter": { "config": { "overrides": {} } } }), &["/filter/config/overrides", "array"]),
+        (json!({ "imagePullSecrets": ["secret"] }), &["/imagePullSecrets/0", "object"]),
+        // Values.
+        (json!({ "image": { "digest": "sha256:12" } }), &["/image/digest", "sha256:12"]),
+        (json!({ "image": { "repository": "r/e:1" } }), &["/image/repository", "r/e:1"]),
+        (json!({ "image": { "tag": "a b" } }), &["/image/tag", "a b"]),
+        (json!({ "image": { "pullPolicy": "always" } }), &["/image/pullPolicy", "'Always'"]),
+        (json!({ "exporter": { "sinks": ["cloud_trace"] } }), &["/exporter/sinks/0", "cloud_trace"]),
+        (json!({ "exporter": { "sinks": ["otlp"] } }), &["/exporter/sinks/0", "otlp"]),
+        (json!({ "exporter": { "sinks": ["stdout", "stdout"] } }), &["/exporter/sinks"]),
+        (json!({ "exporter": { "grace": "1m" } }), &["/exporter/grace", "1m"]),
+        (json!({ "extraArgs": ["retention-age=1h"] }), &["/extraArgs/0", "retention-age"]),
+        (json!({ "filter": { "mode": "wsm" } }), &["/filter/mode", "'wasm', 'file', 'native'"]),
+        (json!({ "filter": { "namespace": "" } }), &["/filter/namespace"]),
+        (json!({ "filter": { "config": { "query": "hide" } } }), &["/filter/config/query", "'redact'"]),
+        (module(json!({ "source": "http" })), &["/filter/module/source", "'exporter'"]),
+        (module(json!({ "digest": "12" })), &["/filter/module/digest"]),
+        (module(json!({ "sha256": "12" })), &["/filter/module/sha256"]),
+        (module(json!({ "url": "oci://r/f" })), &["/filter/module/url", "oci://r/f"]),
+        (gateway(json!({ "name": "A" })), &["/edge/gateways/0/name", "'A'"]),
+        (gateway(json!({ "name": "a", "edge": "trust" })), &["/edge/gateways/0/edge", "'link'"]),
+        (native(json!({ "name": "shop", "namespace": "default" })), &["services/0", "'matchLabels'"]),
+        (
+            native(json!({ "name": "shop", "namespace": "default", "matchLabels": {} })),
+            &["services/0/matchLabels"],
+        ),
+        (json!({ "podDisruptionBudget": { "maxUnavailable": 0 } }), &["/podDisruptionBudget/maxUnavailable"]),
+        (
+            json!({ "monitoring": { "podMonitor": { "interval": "30" } } }),
+            &["/monitoring/podMonitor/interval"],
+        ),
+        (json!({ "telemetry": { "providers": { "line": "" } } }), &["/telemetry/providers/line"]),
+        // Values that do not fit each other.
+        (json!({ "filter": { "mode": "native" } }), &["filter.native.services: is empty"]),
+        (json!({ "filter": { "mode": "file" } }), &["filter.file.namespaces: is empty"]),
+        (
+            json!({ "filter": { "matchLabels": { "a": "b" }, "targetRefs": [{ "kind": "Gateway", "name": "g" }] } }),
+            &["filter.targetRefs: cannot be combined with filter.matchLabels"],
+        ),
+        (
+            json!({ "filter": { "config": { "line_break": true } } }),
+            &["filter.config.line_break: must be false"],
+        ),
+        (module(json!({ "digest": "" })), &["filter.module.digest: is empty"]),
+        (module(json!({ "source": "url", "sha256": "0".repeat(64) })), &["filter.module.url: is empty"]),
+        (module(json!({ "source": "exporter" })), &["filter.module.sha256: is empty"]),
+        (
+            json!({ "exporter": { "enabled": false },
+                "filter": { "module": { "source": "exporter", "sha256": "0".repeat(64) } } }),
+            &["filter.module.source: exporter needs exporter.enabled"],
+        ),
+        (gateway(json!({ "name": "a" })), &["edge.gateways[0]: needs either matchLabels or targetRefs"]),
+        (
+            json!({ "edge": { "enabled": true }, "filter": { "enabled": false } }),
+            &["edge.enabled: needs filter.enabled"],
+        ),
+        (json!({ "autoscaling": { "enabled": true } }), &["autoscaling.enabled", "exporter.sinks"]),
+        (json!({ "exporter": { "replicas": 2 } }), &["exporter.replicas", "exporter.sinks"]),
+        (
+            json!({ "exporter": { "sinks": ["store,keep=error"], "replicas": 2 } }),
+            &["exporter.replicas", "exporter.sinks"],
+        ),
+        (
+            json!({ "exporter": { "sinks": ["stdout"] },
+                "autoscaling": { "enabled": true, "minReplicas": 3, "maxReplicas": 2 } }),
+            &["autoscaling.minReplicas: is more than autoscaling.maxReplicas"],
+        ),
+        (json!({ "extraArgs": ["--grace=5s"] }), &["extraArgs[0]: --grace=5s is set by exporter.grace"]),
+        (json!({ "extraArgs": ["--json", "--sink=stdout"] }), &["extraArgs[1]", "exporter.sinks"]),
+    ]
+}
+
+#[test]
+fn bad_values_are_rejected_with_their_key() {
+    let cases = cases();
+    let texts: Vec<String> = cases.iter().map(|(values, _)| values.to_string()).collect();
+    for ((values, words), result) in cases.iter().zip(render(&texts)) {
+        let Err(error) = result else { panic!("{values} was accepted") };
+        for word in *words {
+            assert!(error.contains(word), "{values}: no {word:?} in {error}");
+        }
+    }
+}
+
+/// A text that is not YAML is an error, too.
+#[test]
+fn a_file_that_is_not_yaml_is_rejected() {
+    let error = render(&["filter: {"]).remove(0).unwrap_err();
+    assert!(error.contains("yaml"), "{error}");
+}

@@ -1,0 +1,267 @@
+//! What the objects contain: configurations of the filter, options of the exporter, and its volumes and ports.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use logtracer_harness::process::sibling;
+use serde_json::{Value, json};
+
+use super::release;
+use super::releases;
+use super::render::{chart, render};
+use crate::manifests::documents::{list, read};
+use crate::manifests::exporter::stderr_of;
+use crate::manifests::proxy::{error_of, hop, through_struct};
+
+/// Returns the configurations of the filter in an object, and whether they are for the native module.
+fn configurations(object: &Value) -> Vec<(Value, bool)> {
+    let parsed = |text: &Value| serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap();
+    match object["kind"].as_str() {
+        Some("WasmPlugin") => vec![(through_struct(&object["spec"]["pluginConfig"]), false)],
+        Some("EnvoyFilter") => list(&object["spec"], "configPatches")
+            .iter()
+            .filter(|patch| patch["applyTo"] == "HTTP_FILTER")
+            .map(|patch| {
+                let filter = &patch["patch"]["value"]["typed_config"];
+                let native = &filter["filter_config"]["value"];
+                if native.is_string() {
+                    (parsed(native), true)
+                } else {
+                    (parsed(&filter["config"]["configuration"]["value"]), false)
+                }
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The filter accepts every configuration, with the default values and with each example.
+#[test]
+fn the_filter_accepts_every_configuration() {
+    let check = sibling("logtracer-check-config").unwrap();
+    let (mut wasm, mut natives) = (0, 0);
+    for (name, release) in releases() {
+        for (config, is_native) in release.objects.iter().flat_map(configurations) {
+            let mut command = Command::new(&check);
+            command.args(is_native.then_some("--native")).arg("-");
+            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {error}\n{config}");
+            if is_native { natives += 1 } else { wasm += 1 }
+        }
+    }
+    assert!(wasm > 8 && natives == 3, "{wasm} {natives}");
+}
+
+/// Envoy, with the module, accepts what Istio sends it.
+#[test]
+fn envoy_accepts_the_configurations_at_the_edge() {
+    let release = release(&json!({ "edge": { "enabled": true } }));
+    let configs: Vec<Value> =
+        release.objects.iter().flat_map(configurations).map(|(config, _)| config).collect();
+    assert_eq!(configs.len(), 2);
+    assert_eq!((&configs[0]["edge"], &configs[1]["edge"]), (&Value::Null, &json!("link")));
+    for config in configs {
+        assert_eq!(error_of(&hop(Some(config))), None);
+    }
+}
+
+/// Every key of the filter passes, and those of a gateway and of a service take precedence.
+#[test]
+fn the_configuration_is_passed_through() {
+    let all = json!({
+        "project_id": "my-project",
+        "sampling": { "rate": 0.25, "max_per_second": 1_000_000, "rules": [{ "path": "/", "rate": 1 }] },
+        "exporter": { "max_buffer_bytes": 2_097_152, "headers": { "x-tenant": "shop" } },
+        "query": "drop",
+    });
+    let gateway = json!({ "name": "edge", "matchLabels": { "istio": "ingress" }, "edge": "resample",
+        "config": { "query": "redact", "sampling": { "rate": 0.5 } } });
+    let values = json!({ "filter": { "config": all }, "edge": { "enabled": true, "gateways": [gateway] } });
+    let plugins = release(&values).of(&["WasmPlugin"]);
+    let mut expected = all.clone();
+    expected["exporter"]["cluster"] = json!("outbound|4318||logtracer-exporter.logtracer.svc.cluster.local");
+    assert_eq!(through_struct(&plugins[0]["spec"]["pluginConfig"]), expected);
+    expected["edge"] = json!("resample");
+    expected["query"] = json!("redact");
+    expected["sampling"]["rate"] = json!(0.5);
+    assert_eq!(through_struct(&plugins[1]["spec"]["pluginConfig"]), expected);
+    assert_eq!(plugins[1]["spec"]["selector"]["matchLabels"], json!({ "istio": "ingress" }));
+
+    // A cluster of one's own takes precedence; without the exporter there is none.
+    let own = json!({ "exporter": { "enabled": false }, "filter": { "config": { "exporter": { "cluster": "c" } } } });
+    assert_eq!(release(&own).of(&["WasmPlugin"])[0]["spec"]["pluginConfig"]["exporter"]["cluster"], "c");
+    let none = release(&json!({ "exporter": { "enabled": false } }));
+    assert_eq!(
+        through_struct(&none.of(&["WasmPlugin"])[0]["spec"]["pluginConfig"]),
+        json!({ "sampling": { "rate": 1 } })
+    );
+    assert!(none.of(&["StatefulSet", "Service", "NetworkPolicy", "ServiceAccount"]).is_empty());
+}
+
+#[test]
+fn the_module_comes_from_where_the_values_say() {
+    let (digest, sha256) = (format!("sha256:{}", "1".repeat(64)), "2".repeat(64));
+    let pinned = json!({ "module": { "repository": "r:5000/f", "digest": digest, "tag": "1" } });
+    let tagged = json!({ "module": { "repository": "r:5000/f", "digest": "", "tag": "1" } });
+    let from_exporter =
+        json!({ "module": { "source": "exporter", "sha256": sha256, "imagePullSecret": "s" } });
+    let url =
+        json!({ "module": { "source": "url", "sha256": sha256, "url": "https://files.example/p.wasm" } });
+    let host = "logtracer-exporter.logtracer.svc.cluster.local:4318";
+    let cases = [
+        (json!({ "filter": pinned }), format!("oci://r:5000/f@{digest}"), Value::Null),
+        (json!({ "filter": tagged }), "oci://r:5000/f:1".to_owned(), Value::Null),
+        (json!({ "filter": from_exporter }), format!("http://{host}/plugin.wasm"), json!(sha256)),
+        (
+            json!({ "filter": from_exporter, "tls": { "secretName": "t" } }),
+            format!("https://{host}/plugin.wasm"),
+            json!(sha256),
+        ),
+        (json!({ "filter": url }), "https://files.example/p.wasm".to_owned(), json!(sha256)),
+    ];
+    for (values, url, sha256) in cases {
+        let spec = &release(&values).of(&["WasmPlugin"])[0]["spec"];
+        assert_eq!((&spec["url"], &spec["sha256"]), (&json!(url), &sha256), "{values}");
+        // Only registries need a secret.
+        assert_eq!(spec["imagePullSecret"], Value::Null, "{values}");
+    }
+}
+
+/// The exporter accepts its options, with the default values and with each example.
+#[test]
+fn the_exporter_accepts_its_options() {
+    for (name, release) in releases() {
+        let args: Vec<String> = list(container(&release.objects), "args")
+            .iter()
+            .map(|arg| arg.as_str().unwrap().to_owned())
+            .collect();
+        let stderr = stderr_of(&args);
+        assert!(stderr.contains("no exporter data in"), "{name}: {stderr}");
+    }
+}
+
+fn container(objects: &[Value]) -> &Value {
+    let set = objects.iter().find(|it| it["kind"] == "StatefulSet").unwrap();
+    &set["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// Certificates and tokens are files below mounted volumes, and probes use TLS with a certificate.
+#[test]
+fn secrets_are_mounted_where_the_options_expect_them() {
+    let text = std::fs::read_to_string(chart().join("examples/tls.yaml")).unwrap();
+    let release = render(&[text]).remove(0).unwrap();
+    let container = container(&release.objects);
+    let pod = &release.of(&["StatefulSet"])[0]["spec"]["template"]["spec"];
+    for (option, volume, secret) in [
+        ("--tls-cert=", "tls", "logtracer-tls"),
+        ("--tls-key=", "tls", "logtracer-tls"),
+        ("--token-file=", "token", "logtracer-token"),
+    ] {
+        let file = list(container, "args").iter().find_map(|arg| arg.as_str()?.strip_prefix(option)).unwrap();
+        let mount = list(container, "volumeMounts").iter().find(|it| it["name"] == volume).unwrap();
+        assert!(file.starts_with(mount["mountPath"].as_str().unwrap()), "{option}{file}");
+        let volume = list(pod, "volumes").iter().find(|it| it["name"] == volume).unwrap();
+        assert_eq!(volume["secret"]["secretName"], secret);
+    }
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
+    }
+    assert_eq!(release.of(&["DestinationRule"])[0]["spec"]["trafficPolicy"]["tls"]["mode"], "SIMPLE");
+}
+
+/// Conventional values arrive where Kubernetes reads them.
+#[test]
+fn conventional_values_reach_the_pod() {
+    let text = std::fs::read_to_string(chart().join("examples/tls.yaml")).unwrap();
+    let release = render(&[&text]).remove(0).unwrap();
+    let set = &release.of(&["StatefulSet"])[0];
+    let (metadata, pod) = (&set["spec"]["template"]["metadata"], &set["spec"]["template"]["spec"]);
+    let values = &read(&chart().join("examples/tls.yaml"))[0];
+    for key in ["imagePullSecrets", "nodeSelector", "tolerations", "affinity", "priorityClassName"] {
+        assert!(!values[key].is_null() && pod[key] == values[key], "{key}");
+    }
+    let has_all = |of: &Value, wanted: &Value| {
+        wanted.as_object().is_some_and(|wanted| wanted.iter().all(|(key, value)| of[key] == *value))
+    };
+    assert!(has_all(&metadata["annotations"], &values["podAnnotations"]));
+    assert!(has_all(&metadata["labels"], &values["podLabels"]));
+    for object in &release.objects {
+        assert!(has_all(&object["metadata"]["labels"], &values["commonLabels"]), "{}", object["kind"]);
+    }
+    let account = &release.of(&["ServiceAccount"])[0]["metadata"];
+    assert_eq!(account["annotations"], values["serviceAccount"]["annotations"]);
+    let container = container(&release.objects);
+    assert_eq!(container["image"], "registry.internal:5000/logtracer-exporter:0.1.0");
+    assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+    for arg in list(values, "extraArgs") {
+        assert!(list(container, "args").contains(arg), "{arg}");
+    }
+    assert!(list(container, "env").contains(&values["extraEnv"][0]));
+    let claim = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+    assert_eq!(claim["storageClassName"], "fast");
+    assert_eq!(claim["resources"]["requests"]["storage"], "20Gi");
+
+    // A digest takes precedence over a tag.
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let image = json!({ "image": { "repository": "r/e", "tag": "1", "digest": digest } });
+    assert_eq!(self::container(&super::release(&image).objects)["image"], format!("r/e@{digest}"));
+    let account = super::release(&json!({ "serviceAccount": { "create": false, "name": "mine" } }));
+    assert!(account.of(&["ServiceAccount"]).is_empty());
+    assert_eq!(account.of(&["StatefulSet"])[0]["spec"]["template"]["spec"]["serviceAccountName"], "mine");
+}
+
+/// The dashboard is JSON that Grafana's sidecar finds by its label, and the alerts are in the rule.
+#[test]
+fn monitoring_has_the_dashboard_and_the_alerts() {
+    let values =
+        json!({ "monitoring": { "dashboard": { "enabled": true }, "prometheusRule": { "enabled": true } } });
+    let release = release(&values);
+    let map = &release.of(&["ConfigMap"])[0];
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    let shown: Value = serde_json::from_str(map["data"]["logtracer.json"].as_str().unwrap()).unwrap();
+    let file = std::fs::read_to_string(chart().join("files/dashboard.json")).unwrap();
+    assert_eq!(shown, serde_json::from_str::<Value>(&file).unwrap());
+    let rule = &release.of(&["PrometheusRule"])[0];
+    assert_eq!(rule["spec"], read(&chart().join("files/alerts.yaml"))[0]);
+}
+
+/// What has to be done by hand is in the notes.
+#[test]
+fn the_notes_say_what_to_do_next() {
+    let cases = [
+        (json!({}), "WARNING: image.repository is the example"),
+        (json!({}), "WARNING: filter.module.repository is the example"),
+        (json!({}), "kubectl label namespace logtracer istio-injection=disabled"),
+        (json!({}), "port-forward svc/logtracer-exporter 4380"),
+        (
+            json!({ "monitoring": { "podMonitor": { "enabled": true } } }),
+            "WARNING: monitoring.podMonitor.enabled is true and networkPolicy.metricsFrom is empty",
+        ),
+        (
+            json!({ "monitoring": { "podMonitoring": { "enabled": true } } }),
+            "WARNING: monitoring.podMonitoring.enabled is true and networkPolicy.google is false",
+        ),
+        (json!({ "edge": { "enabled": true } }), "istio-system/edge: {\"istio\":\"ingressgateway\"}"),
+    ];
+    for (values, wanted) in cases {
+        let notes = release(&values).notes;
+        assert!(notes.contains(wanted), "{values}: {notes}");
+    }
+    for (name, release) in releases() {
+        let wanted: &[&str] = match name.as_str() {
+            "native" => &["  default/shop\n", "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"],
+            "file" => &["namespaces shop, orders", "\"mountPath\":\"/etc/logtracer\""],
+            "from-exporter" => &["wait for the exporter before you change the filter"],
+            "gke" => &["meshConfig:"],
+            _ => &[],
+        };
+        for wanted in wanted {
+            assert!(release.notes.contains(wanted), "{name}: {}", release.notes);
+        }
+    }
+    let text = std::fs::read_to_string(chart().join("examples/gke.yaml")).unwrap();
+    assert!(!render(&[text]).remove(0).unwrap().notes.contains("WARNING"));
+}
