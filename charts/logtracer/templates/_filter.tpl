@@ -64,6 +64,7 @@ spec:
   imagePullPolicy: {{ $module.imagePullPolicy }}
   # Before authentication and authorization, so that requests that they reject are also traced and logged.
   phase: AUTHN
+  priority: 1000
   # Telemetry must never make a request fail: without the filter, traffic continues.
   failStrategy: FAIL_OPEN
   # Both directions: inbound requests are spans of kind server, outbound requests of kind client.
