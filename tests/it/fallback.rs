@@ -40,7 +40,7 @@ fn connect(address: SocketAddr) -> String {
     stream.local_addr().unwrap().to_string()
 }
 
-/// The module is lost, broken and replaced under load.
+/// The module is lost, traps and is replaced under load.
 #[test]
 fn each_request_and_each_connection_has_one_line() {
     let with = |config| listener("shop", &["rbac", "logtracer"], config);
@@ -71,7 +71,7 @@ fn each_request_and_each_connection_has_one_line() {
             let next = match round % 4 {
                 0 => listener("shop", &["rbac"], json!({})),
                 1 => with(json!({ "project_id": format!("p{round}") })),
-                2 => listener("shop", &["rbac", "broken"], json!({})),
+                2 => listener("shop", &["rbac", "trapping"], json!({})),
                 _ => with(json!({ "project_id": format!("p{round}") })),
             };
             proxy.replace(&[next, tcp.clone()]).unwrap();
@@ -80,7 +80,7 @@ fn each_request_and_each_connection_has_one_line() {
         is_over.store(true, Ordering::Relaxed);
         (requests.join().unwrap(), connections.join().unwrap())
     });
-    assert!(paths.len() > 100 && connections.len() > 100, "{} {}", paths.len(), connections.len());
+    assert!(paths.len() > 40 && connections.len() > 40, "{} {}", paths.len(), connections.len());
 
     let found = wait::try_until("all lines", || {
         let found = lines::read(proxy.envoy.stdout())?;
@@ -104,7 +104,7 @@ fn each_request_and_each_connection_has_one_line() {
         assert_eq!(counts.remove(key), Some(1), "{key}");
     }
     assert_eq!(counts, BTreeMap::new());
-    assert!(by_logger.iter().all(|count| *count > 10), "{by_logger:?} of {} requests", paths.len());
+    assert!(by_logger.iter().all(|count| *count > 4), "{by_logger:?} of {} requests", paths.len());
 }
 
 /// The line of a request without the filter is a line of Cloud Logging, too.

@@ -1,6 +1,5 @@
 //! The module from the exporter: a proxy without a registry downloads it, and accepts only the expected digest.
 
-use logtracer_harness::collector::Collector;
 use logtracer_harness::exporter::Exporter;
 use logtracer_harness::proxy::{Listener, Proxy};
 use logtracer_harness::wire::Connection;
@@ -49,14 +48,17 @@ fn a_proxy_downloads_the_module_from_the_exporter() {
     let digest = digest.split(' ').next().unwrap().to_owned();
 
     let node = json!({ "id": "n", "cluster": "shop" });
-    let collector = Collector::start().unwrap();
     let listener = |name, sha256: &str| Listener {
-        manager: json!({ "http_filters": filters(&address, sha256) }),
+        manager: json!({
+            "http_filters": filters(&address, sha256),
+            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
+                { "match": { "prefix": "/" }, "direct_response": { "status": 429 } },
+            ] }] },
+        }),
         ..Listener::new(name, json!({}))
     };
     let listeners = [listener("good", &digest), listener("bad", &"0".repeat(64))];
-    let services = [("exporter", exporter.http().port()), ("service", collector.port())];
-    let proxy = Proxy::start_before(node, &listeners, &services).unwrap();
+    let proxy = Proxy::start_before(node, &listeners, &[("exporter", exporter.http().port())]).unwrap();
     for name in ["bad", "good"] {
         wait::until("a response", || {
             let mut connection = Connection::open(proxy.address(name)).ok()?;

@@ -110,7 +110,7 @@ impl NodeHost for WasmHost {
     #[inline(never)]
     fn node_text(&self, path: &[&str]) -> Option<String> {
         let path = format!("xds\0node\0{}", path.join("\0"));
-        hostcalls::property(&path).map(|text| String::from_utf8_lossy(&text).into_owned())
+        hostcalls::text_property(&path)
     }
 
     fn plugin_name(&self) -> Option<String> {

@@ -224,6 +224,18 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     })
 }
 
+/// Returns the text of a property, which can be empty.
+pub(crate) fn text_property(path: &str) -> Option<String> {
+    let mut is_found = false;
+    let bytes = take_result(|data, size| {
+        // SAFETY: the path outlives the call; see also `take_result`.
+        let status = unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, size) };
+        is_found = status == OK;
+        status
+    });
+    is_found.then(|| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
 /// Decodes a property that is a number, a time (nanoseconds since 1970) or a duration (nanoseconds).
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(value.try_into().ok()?))

@@ -333,6 +333,17 @@ fn access_log() -> Value {
     }])
 }
 
+/// The WebAssembly module of this text, in Base64:
+///
+/// ```text
+/// (module
+///   (memory (export "memory") 1)
+///   (func (export "proxy_abi_version_0_2_1"))
+///   (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 0))
+///   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))
+/// ```
+const TRAPPING: &str = "AGFzbQEAAAABEANgAABgAX8Bf2ADf39/AX8DBAMAAQIFAwEAAQdaBAZtZW1vcnkCABdwcm94eV9hYmlfdmVyc2lvbl8wXzJfMQAAGHByb3h5X29uX21lbW9yeV9hbGxvY2F0ZQABGHByb3h5X29uX3JlcXVlc3RfaGVhZGVycwACCg0DAgALBABBAAsDAAAL";
+
 /// Returns the configuration of a listener.
 pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Result<Value> {
     let plugin = logtracer("logtracer", listener.filter.as_ref(), listener, node)?;
@@ -356,14 +367,14 @@ pub(crate) fn configuration(listener: &Listener, node: &Value, port: u16) -> Res
         ),
         "logtracer" => filter("logtracer", plugin.clone()),
         "second" => filter("second", second.clone()),
-        // A module that Envoy cannot load, and that must not fail requests.
-        "broken" => filter(
+        // A module that traps at each request, and must not fail it.
+        "trapping" => filter(
             "logtracer",
             json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": {
                 "name": "logtracer",
                 "vm_config": {
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "inline_string": "not a module" } },
+                    "code": { "local": { "inline_bytes": TRAPPING } },
                 },
                 "fail_open": true,
             } }),

@@ -66,8 +66,10 @@ fn the_second_instance_does_nothing() {
 fn a_request_that_comes_back_is_another_one() {
     let collector = Collector::start().unwrap();
     let config = json!({ "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" } });
-    let inner = Listener::new("inner", config.clone());
-    let outer = Listener { direction: "OUTBOUND", ..Listener::new("outer", config) };
+    let routes = json!([{ "match": { "prefix": "/" }, "route": { "cluster": "service" } }]);
+    let manager = json!({ "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] } });
+    let inner = Listener { manager: manager.clone(), ..Listener::new("inner", config.clone()) };
+    let outer = Listener { direction: "OUTBOUND", manager, ..Listener::new("outer", config) };
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let services =
         [("service", service.local_addr().unwrap().port()), ("logtracer-exporter", collector.port())];
