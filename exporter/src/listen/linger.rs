@@ -14,12 +14,13 @@ use axum::http::{Request, Version};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::connections::Connection;
 
-/// The longest time for which a closing connection is read.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a closing connection is read, and how long it may be silent meanwhile.
+const LINGER: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(2);
 
 const READ_BYTES: usize = 4 << 10;
 
@@ -27,8 +28,8 @@ const READ_BYTES: usize = 4 << 10;
 pub(super) struct Lingering<S> {
     stream: S,
     connection: Arc<Connection>,
-    /// Set when the client has got the end of the responses.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The end of the silence, and of all. Set when the client has got the end of the responses.
+    deadline: Option<(Pin<Box<Sleep>>, Instant)>,
     is_sending: bool,
 }
 
@@ -58,15 +59,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
         if this.deadline.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
         }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let now = Instant::now();
+        let (silence, end) =
+            this.deadline.get_or_insert_with(|| (Box::pin(tokio::time::sleep(SILENCE)), now + LINGER));
         loop {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => this.is_sending = true,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && now < *end => {
+                    this.is_sending = true;
+                    silence.as_mut().reset(now + SILENCE);
+                }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending if this.is_sending || this.connection.has_unread_body() => {
-                    return deadline.as_mut().poll(context).map(Ok);
+                    return silence.as_mut().poll(context).map(Ok);
                 }
                 Poll::Pending => return Poll::Ready(Ok(())),
             }

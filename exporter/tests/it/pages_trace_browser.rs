@@ -283,14 +283,14 @@ async fn texts_bars_and_marks_have_enough_contrast() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = exporter(dir.path()).await;
     // A service of each colour, with a span of each state.
-    for n in 0..12 {
+    for n in 0..40 {
         let spans = vec![
             span(TRACE, 100 + n, 1, "more", n, 20),
             failed(span(TRACE, 200 + n, 1, "more", n, 20), "bad gateway"),
         ];
         exporter.send(&request(&format!("service-{n}"), spans)).await;
     }
-    exporter.trace(TRACE, 29, 4).await;
+    exporter.trace(TRACE, 85, 4).await;
     let browser = Browser::start().await;
     for scheme in ["light", "dark"] {
         browser.emulate(1280, 900, &[("prefers-color-scheme", scheme)]).await;
