@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use logtracer_harness::envoy::{self, root};
-use logtracer_harness::exporter;
+use logtracer_harness::process::sibling;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -32,9 +32,9 @@ fn tar(file: &Path, names: &[&str]) {
         .args(names));
 }
 
-/// The program of this host, marked as one of an architecture. It is packed and not run.
+/// A small program of this host, marked as one of an architecture. It is packed and not run.
 fn program(dir: &Path, (architecture, machine): (&str, u8)) -> PathBuf {
-    let mut bytes = fs::read(exporter::program().unwrap()).unwrap();
+    let mut bytes = fs::read(sibling("logtracer-image").unwrap()).unwrap();
     bytes[18] = machine;
     let file = dir.join(architecture);
     fs::write(&file, bytes).unwrap();
