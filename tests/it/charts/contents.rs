@@ -263,5 +263,5 @@ fn the_notes_say_what_to_do_next() {
         }
     }
     let text = std::fs::read_to_string(chart().join("examples/gke.yaml")).unwrap();
-    assert!(!render(&[text]).remove(0).unwrap().notes.contains("WARNING"));
+    assert!(!render(&[text]).remove(0).unwrap().notes.contains("WARNING: "));
 }

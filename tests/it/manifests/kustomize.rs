@@ -7,6 +7,7 @@ use logtracer_harness::envoy::root;
 use serde_json::Value;
 
 use super::documents::{build, files, folder, parse, read};
+use super::proxy::through_struct;
 
 /// The oldest major version of kustomize to compare with.
 const OLDEST: u32 = 5;
@@ -55,8 +56,9 @@ fn kubectl_build(folder: &Path) -> Vec<Value> {
     parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
 }
 
-/// Sorts documents, because kustomize orders them by kind.
-fn sorted(mut documents: Vec<Value>) -> Vec<Value> {
+/// Sorts documents, because kustomize orders them by kind, and converts numbers, because it writes 1.0 as 1.
+fn sorted(documents: Vec<Value>) -> Vec<Value> {
+    let mut documents: Vec<Value> = documents.iter().map(through_struct).collect();
     documents.sort_by_key(|it| format!("{} {}", it["kind"], it["metadata"]["name"]));
     documents
 }
