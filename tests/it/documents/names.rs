@@ -49,7 +49,8 @@ fn documented(path: &str) -> Vec<String> {
 /// Returns every word with the prefix `logtracer_`.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| word.starts_with("logtracer_"))
+    // `wasm.logtracer_skipped` is a filter state.
+    words.filter(|word| word.starts_with("logtracer_") && *word != "logtracer_skipped")
 }
 
 /// Each `reason="…"` of a query, and each reason in a table, is a string in the exporter's source.
