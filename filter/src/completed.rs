@@ -79,7 +79,7 @@ fn outcome(
     let is_disconnect = response_flags::has_downstream_disconnect(properties.response_flags)
         // Envoy sets the same flag if it closed the connection itself.
         && !code_details::is_local_disconnect(code_details);
-    let is_cancelled = is_disconnect || is_reset_over_http_3(properties, code_details);
+    let is_cancelled = is_disconnect || is_reset_without_flag(properties, code_details);
     let incomplete_cause = || code_details::incomplete_cause(properties.status, code_details);
     match (head.protocol, u16::try_from(properties.status).unwrap_or(0)) {
         (Protocol::Http, 0) if is_cancelled => Outcome::Aborted,
@@ -96,9 +96,10 @@ fn outcome(
     }
 }
 
-/// Returns whether the caller reset a stream of HTTP/3 before the response, for which Envoy sets no flag.
-fn is_reset_over_http_3(properties: &Properties<'_>, code_details: &[u8]) -> bool {
-    properties.protocol == b"HTTP/3"
+/// Returns whether the caller reset a stream before the response without a flag of Envoy: over HTTP/3, and since Envoy 1.40
+/// over HTTP/2 with the code `NO_ERROR`.
+fn is_reset_without_flag(properties: &Properties<'_>, code_details: &[u8]) -> bool {
+    matches!(properties.protocol, b"HTTP/3" | b"HTTP/2")
         && properties.status == 0
         && properties.response_flags == 0
         && code_details.is_empty()

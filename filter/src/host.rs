@@ -83,7 +83,7 @@ pub trait ForwardingHost: HeadersHost + StreamHost {
     fn remove_header(&self, of: HeadersOf, name: &str);
 }
 
-/// How a host tells whether two of its filters are in the same stream.
+/// Whether two filters of a host are in the same stream.
 pub trait StreamHost {
     /// Returns a number for this filter of the stream, until the stream ends.
     fn stream_key(&self) -> u64;

@@ -2,18 +2,21 @@
 //! whole mesh.
 //!
 //! The first instance creates a span and sends its id in the headers, so a second one finds it as the id of the caller's
-//! span. A request can also pass through one worker twice, as two streams; the host distinguishes them.
+//! span. If it sends none, or in formats that the second one does not read, the second one finds the stream as the last
+//! that has started. A request can also pass through one worker twice, as two streams; the host distinguishes them.
 //! With WebAssembly, only instances of the same VM are recognized. Envoy runs plugins in the same VM if their modules and
 //! their `vm_id`s are equal, as Istio's are.
 
 use core::cell::RefCell;
 use core::hash::{BuildHasherDefault, Hasher};
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use logtracer_core::SpanId;
 
 use crate::host::StreamHost;
+use crate::shared::lock;
 
 /// The instance that handles a stream.
 #[derive(Debug, Clone)]
@@ -27,8 +30,24 @@ struct Owner {
 struct Live {
     /// The owners of the streams of this thread that have not ended, by the ids of their spans.
     owners: HashMap<u64, Owner, BuildHasherDefault<SpanIdHasher>>,
+    /// The span of the last stream that has started, if there are several plugins.
+    last_started: Option<u64>,
     /// The owner of the last stream that was logged.
     last_logged: Option<Owner>,
+}
+
+/// The names of the plugins of this process.
+static NAMES: Mutex<Vec<Weak<str>>> = Mutex::new(Vec::new());
+/// Whether they differ. With one plugin, no stream has a second instance, and the search would cost host calls.
+static HAS_SEVERAL: AtomicBool = AtomicBool::new(false);
+
+/// Registers the name of a plugin.
+pub(crate) fn register(name: &Arc<str>) {
+    let mut names = lock(&NAMES);
+    names.retain(|known| known.strong_count() > 0);
+    let has_several = names.iter().filter_map(Weak::upgrade).any(|known| known != *name);
+    HAS_SEVERAL.store(has_several, Ordering::Relaxed);
+    names.push(Arc::downgrade(name));
 }
 
 thread_local! {
@@ -42,7 +61,10 @@ pub(crate) struct LiveSpan(SpanId);
 /// Registers the owner of a stream by the id of its span.
 pub(crate) fn start(host: &impl StreamHost, span_id: SpanId, name: &Arc<str>) -> LiveSpan {
     let owner = Owner { key: host.stream_key(), name: name.clone() };
-    with(|live| live.owners.insert(span_id.get(), owner));
+    with(|live| {
+        live.last_started = HAS_SEVERAL.load(Ordering::Relaxed).then_some(span_id.get());
+        live.owners.insert(span_id.get(), owner)
+    });
     LiveSpan(span_id)
 }
 
@@ -55,6 +77,17 @@ impl Drop for LiveSpan {
 /// Returns the name of the instance that handles this stream already, if the caller's span is one of its spans.
 pub(crate) fn owner_of_parent(host: &impl StreamHost, parent: Option<SpanId>) -> Option<Arc<str>> {
     let owner = with(|live| live.owners.get(&parent?.get()).cloned()).flatten()?;
+    host.is_in_stream_of(owner.key).then_some(owner.name)
+}
+
+/// Returns the name of the instance that handles this stream already, if it is the last that has started: the instances of
+/// a stream read its headers one after another, unless a filter between them waits.
+pub(crate) fn owner_of_last_started(host: &impl StreamHost) -> Option<Arc<str>> {
+    if !HAS_SEVERAL.load(Ordering::Relaxed) {
+        return None;
+    }
+    // A stream that has ended is no longer among the owners.
+    let owner = with(|live| live.owners.get(&live.last_started?).cloned()).flatten()?;
     host.is_in_stream_of(owner.key).then_some(owner.name)
 }
 

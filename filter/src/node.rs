@@ -3,6 +3,7 @@
 //! Istio writes the workload's facts into the metadata of Envoy's node. Read in Istio 1.31: `pkg/bootstrap/config.go` and
 //! `pkg/model/proxy.go`, and `pkg/bootstrap/platform` for the cloud's.
 
+use crate::config;
 use crate::host::NodeHost;
 
 /// What the proxy knows about itself and its workload.
@@ -36,7 +37,7 @@ impl Node {
         let label = |key: &str| Self::label(host, key);
 
         let namespace = metadata("NAMESPACE");
-        let gcp_project = platform("gcp_project");
+        let gcp_project = platform("gcp_project").filter(|project| config::is_project_id(project));
         let mut attributes = Attributes::default();
         attributes.add("service.namespace", namespace.clone());
         attributes.add("service.version", version(&label));

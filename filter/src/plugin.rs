@@ -14,6 +14,7 @@ use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
 use crate::batch_limits::BatchLimits;
 use crate::config::Config;
 use crate::host::{Host, LogHost, LogLevel};
+use crate::live;
 use crate::metrics::{self, Metric};
 use crate::node::Node;
 use crate::shared::lock;
@@ -41,12 +42,14 @@ impl Plugin {
     pub(crate) fn new(config: Config, node: Node) -> Self {
         let service_name =
             config.service_name.clone().or(node.service_name).unwrap_or_else(|| "envoy".into());
+        let name: Arc<str> = node.plugin_name.unwrap_or_else(|| service_name.clone()).into();
+        live::register(&name);
         let max_buffer_bytes = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
         let batch_limits = config.exporter.as_ref().map(BatchLimits::new).unwrap_or_default();
         let limiter = config.sampling.max_per_second.map(|rate| Mutex::new(RateLimiter::new(rate)));
         Self {
             project_id: config.project_id.clone().or(node.project_id),
-            name: node.plugin_name.unwrap_or_else(|| service_name.clone()).into(),
+            name,
             resource: node.attributes,
             config,
             service_name,

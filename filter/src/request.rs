@@ -83,7 +83,8 @@ impl Request {
         }
         let extracted = config.propagation.propagator.extract(&headers);
         let parent = extracted.parent.and_then(|parent| parent.span_id);
-        if let Some(owner) = live::owner_of_parent(host, parent) {
+        let owner = live::owner_of_parent(host, parent).or_else(|| live::owner_of_last_started(host));
+        if let Some(owner) = owner {
             plugin.report_duplicate(host, &owner);
             return Err(Duplicate);
         }

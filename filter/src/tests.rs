@@ -437,3 +437,14 @@ fn a_second_instance_of_a_request_without_headers_does_nothing() {
         assert_eq!(next.lines.borrow().len(), 1);
     }
 }
+
+/// Envoy sets no flag for these resets, and without a flag a request without a status would be an error of the server.
+#[test]
+fn a_stream_that_its_caller_resets_is_no_error() {
+    for (protocol, expected) in [(&b"HTTP/2"[..], "499"), (b"HTTP/3", "499"), (b"HTTP/1.1", "503")] {
+        let properties = Properties { protocol, status: 0, upstream: b"", ..COMPLETED };
+        let host = FakeHost { properties, ..host() };
+        let line = line_of(&host, "{}").unwrap();
+        assert_eq!(line["httpRequest"]["status"].to_string(), expected, "{line}");
+    }
+}

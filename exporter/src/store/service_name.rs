@@ -37,6 +37,11 @@ pub(crate) fn is_service(name: &str, wanted: &str) -> bool {
     name == wanted || without_namespace(name) == wanted
 }
 
+/// Returns whether a line is of the wanted service. A line of a file names its service without a namespace.
+pub(super) fn is_service_of_line(name: &str, wanted: &str) -> bool {
+    is_service(name, wanted) || name == without_namespace(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +81,7 @@ mod tests {
         ] {
             assert_eq!(is_service(name, wanted), expected, "{name} {wanted}");
         }
+        assert!(is_service_of_line("cart", "shop/cart") && is_service_of_line("shop/cart", "cart"));
+        assert!(!is_service_of_line("test/cart", "shop/cart") && !is_service_of_line("shop", "shop/cart"));
     }
 }

@@ -28,7 +28,9 @@ thread_local! {
     static WAITING: RefCell<VecDeque<Completed>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Hands a stream over, unless another filter of it, which came first, has done so. Returns false if it replaces one that waits for too long.
+/// Hands a stream over. Returns false if it replaces one that waits for too long.
+///
+/// A stream without headers is dropped if another filter of it has handed it over already.
 pub(crate) fn hand_over(completed: Completed) -> bool {
     WAITING.with_borrow_mut(|waiting| {
         let is_other = |known: &Completed| known.path == completed.path && known.path != 0;

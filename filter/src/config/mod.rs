@@ -157,8 +157,13 @@ impl Config {
 }
 
 fn project_id(value: &Value) -> Result<String, Expected> {
+    string(value, "a project id, such as \"shop-prod\"", is_project_id)
+}
+
+/// Returns whether a text can be a project id of Google Cloud, also an old one with the name of an organization.
+pub(crate) fn is_project_id(text: &str) -> bool {
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    string(value, "a project id, such as \"shop-prod\"", |text| !text.is_empty() && text.bytes().all(is_id))
+    !text.is_empty() && text.bytes().all(is_id)
 }
 
 fn log_format(value: &Value) -> Result<Option<line::Format>, Expected> {

@@ -31,8 +31,8 @@ pub struct Label {
 }
 
 impl Override {
-    /// The most overrides of a configuration, each of which is checked as a configuration of its own.
-    const MAX: usize = 1000;
+    /// The most overrides of a configuration. Each is checked as a configuration of its own, in every worker.
+    const MAX: usize = 200;
     /// The keys that are conditions.
     pub(crate) const CONDITIONS: [&str; 3] = ["namespace", "label", "service"];
 
@@ -44,7 +44,18 @@ impl Override {
             let problem = format!("expected at most {} overrides, found {}", Self::MAX, sections.len());
             return Err(root.error_at("overrides", problem));
         }
-        sections.iter().map(|section| Self::read_one(section, general)).collect()
+        if sections.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Without the list itself, which each of them would copy.
+        let general: Map<String, Value> = general
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| *key != "overrides")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        sections.iter().map(|section| Self::read_one(section, &general)).collect()
     }
 
     /// Returns every key of an override: the conditions, and the keys of the configuration.
@@ -53,7 +64,7 @@ impl Override {
         Self::CONDITIONS.into_iter().chain(of_config).collect()
     }
 
-    fn read_one(section: &Section<'_>, general: &Value) -> Result<Self, ConfigError> {
+    fn read_one(section: &Section<'_>, general: &Map<String, Value>) -> Result<Self, ConfigError> {
         let namespace = section.get("namespace", non_empty_string)?;
         let label = section.get("label", label)?;
         let service = section.get("service", non_empty_string)?;
@@ -68,13 +79,12 @@ impl Override {
 
     /// Returns the general configuration with the keys of an override, as a JSON merge patch (RFC 7396): the keys of an
     /// object replace those of the general one, and a key with `null` has its default.
-    fn merge(general: &Value, patch: &Map<String, Value>) -> Value {
-        let mut merged = general.clone();
+    fn merge(general: &Map<String, Value>, patch: &Map<String, Value>) -> Value {
+        let mut merged = Value::Object(general.clone());
         let is_condition = |key: &str| Self::CONDITIONS.contains(&key);
         for (key, value) in patch.iter().filter(|(key, _)| !is_condition(key)) {
             merge_key(&mut merged, key, value);
         }
-        merge_key(&mut merged, "overrides", &Value::Null);
         merged
     }
 

@@ -34,7 +34,7 @@ fn a_configuration_is_checked_without_envoy() {
 fn what_the_native_module_demands_is_checked() {
     const VALID: &str = "-: the configuration is valid";
     const NO_NAME: &str = "-: service_name: missing, expected the name of the service, because a native module cannot \
-                           read the node of its Envoy";
+                           read the node of its Envoy, and Envoy's environment has no OTEL_SERVICE_NAME";
     const NO_KIND: &str = "-: span_kind: expected server or client, because a native module cannot read the direction \
                            of its listener before Envoy 1.40";
     let named = r#"{"service_name": "shop"}"#;

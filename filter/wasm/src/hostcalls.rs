@@ -224,7 +224,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the text of a property, which can be empty.
+/// Returns the text of a property, which can be empty; `None` if it is of another type, whose bytes are no text.
 pub(crate) fn text_property(path: &str) -> Option<String> {
     let mut is_found = false;
     let bytes = take_result(|data, size| {
@@ -233,7 +233,8 @@ pub(crate) fn text_property(path: &str) -> Option<String> {
         is_found = status == OK;
         status
     });
-    is_found.then(|| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    let text = String::from_utf8(bytes.unwrap_or_default()).ok()?;
+    (is_found && !text.contains(char::is_control)).then_some(text)
 }
 
 /// Decodes a property that is a number, a time (nanoseconds since 1970) or a duration (nanoseconds).

@@ -12,7 +12,7 @@ use super::filter::LineFilter;
 use super::{LineKey, LineRow, Snapshot, TraceSeq};
 use crate::clock::nanos;
 use crate::store::index::{BlockReader, contains_text};
-use crate::store::service_name::is_service;
+use crate::store::service_name::is_service_of_line;
 use crate::store::summary::short;
 
 /// A line in the index by time. As text, `TIME.LEVEL.SERVICE.TRACE.N`.
@@ -218,7 +218,8 @@ impl WantedService {
         }
         let mut statement = snapshot.0.prepare_cached("SELECT body FROM content WHERE id = ?")?;
         let name: Option<Vec<u8>> = statement.query_row([id], |row| row.get(0)).optional()?;
-        let is_wanted = name.is_some_and(|name| is_service(&String::from_utf8_lossy(&name), &self.name));
+        let is_wanted =
+            name.is_some_and(|name| is_service_of_line(&String::from_utf8_lossy(&name), &self.name));
         if self.known.len() >= MAX_SERVICES {
             self.known.clear();
         }

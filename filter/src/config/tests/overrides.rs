@@ -97,9 +97,24 @@ fn errors_name_the_override() {
         let json = format!(r#"{{"overrides": {overrides}}}"#);
         assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), expected, "{overrides}");
     }
-    let many = format!(r#"{{"overrides": [{}]}}"#, vec![r#"{"service": "a"}"#; 1001].join(","));
+    let many = format!(r#"{{"overrides": [{}]}}"#, vec![r#"{"service": "a"}"#; 201].join(","));
     let error = Config::parse(many.as_bytes()).unwrap_err().to_string();
-    assert_eq!(error, "overrides: expected at most 1000 overrides, found 1001");
+    assert_eq!(error, "overrides: expected at most 200 overrides, found 201");
+}
+
+/// What is made of the largest list is small beside its JSON: no override has a copy of the others.
+#[test]
+fn the_cost_of_overrides_does_not_grow_with_their_square() {
+    let json = |count: usize| {
+        let one = format!(r#"{{"service": "a", "service_name": "{}"}}"#, "x".repeat(1000));
+        format!(r#"{{"overrides": [{}]}}"#, vec![one; count].join(","))
+    };
+    let allocated = |count| {
+        let json = json(count);
+        logtracer_allocations::peak_bytes(|| Config::parse(json.as_bytes()).unwrap()).1
+    };
+    let (some, all) = (allocated(50), allocated(200));
+    assert!(all < 6 * some, "{some} bytes for 50 overrides, {all} for 200");
 }
 
 /// The general configuration is checked first, so that an error in it is not reported for an override.
