@@ -393,7 +393,7 @@ fn a_second_instance_in_the_same_stream_does_nothing() {
     second.headers.replace(first.headers.borrow().clone());
     two.on_request_headers(&second);
     assert!(two.is_duplicate());
-    assert_eq!(second.text(HeadersOf::Request, "traceparent"), Some(forwarded.clone()));
+    assert_eq!(second.text(HeadersOf::Request, "traceparent"), Some(forwarded));
     for (stream, host) in [(&mut two, &second), (&mut one, &first)] {
         stream.on_response_headers(host);
         stream.on_response_trailers(host);

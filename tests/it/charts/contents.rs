@@ -81,7 +81,7 @@ fn the_configuration_is_passed_through() {
         "config": { "query": "redact", "sampling": { "rate": 0.5 } } });
     let values = json!({ "filter": { "config": all }, "edge": { "enabled": true, "gateways": [gateway] } });
     let plugins = release(&values).of(&["WasmPlugin"]);
-    let mut expected = all.clone();
+    let mut expected = all;
     expected["exporter"]["cluster"] = json!("outbound|4318||logtracer-exporter.logtracer.svc.cluster.local");
     assert_eq!(through_struct(&plugins[0]["spec"]["pluginConfig"]), expected);
     expected["edge"] = json!("resample");

@@ -153,7 +153,7 @@ fn every_query_has_a_result_and_the_proxy_without_the_filter_is_found() {
     // What has only absent metrics never has a result.
     let is_absent = |name: &&str| ABSENT.iter().any(|(absent, _)| absent == name);
     let (absent, mut waiting): (Vec<_>, Vec<_>) =
-        waiting.into_iter().partition(|(_, query)| metrics(query).iter().all(|name| is_absent(name)));
+        waiting.into_iter().partition(|(_, query)| metrics(query).iter().all(&is_absent));
     let waited = wait::until("a series of each query", || {
         mesh.work();
         waiting.retain(|(_, query)| prometheus.query(query).unwrap().is_empty());
