@@ -20,6 +20,8 @@ pub struct Process {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+    /// The number of lines that an earlier program with this name has left on stdout.
+    earlier_lines: usize,
 }
 
 impl Process {
@@ -27,6 +29,7 @@ impl Process {
     pub fn start(name: &str, mut command: Command, dir: &Path) -> Result<Process> {
         let stdout = dir.join(format!("{name}.out"));
         let stderr = dir.join(format!("{name}.err"));
+        let earlier_lines = if stdout.exists() { lines::raw(&stdout)?.len() } else { 0 };
         command.stdin(Stdio::null()).stdout(append(&stdout)?).stderr(append(&stderr)?);
         // In its own process group, so that Ctrl-C on the terminal reaches only this process, which then stops the child.
         command.process_group(0);
@@ -34,7 +37,7 @@ impl Process {
 
         let program = Path::new(command.get_program()).display().to_string();
         let child = command.spawn().map_err(Error::when(format!("{name}: cannot run {program}")))?;
-        Ok(Process { name: name.to_owned(), child, stdout, stderr })
+        Ok(Process { name: name.to_owned(), child, stdout, stderr, earlier_lines })
     }
 
     /// The process id.
@@ -69,7 +72,8 @@ impl Process {
             self.check_running()?;
             let is_ready =
                 |line: &Value| line["message"].as_str().is_some_and(|message| message.ends_with("ready"));
-            Ok(lines::read(&self.stdout)?.into_iter().find(is_ready).map(ReadyLine))
+            let mut own = lines::read(&self.stdout)?.into_iter().skip(self.earlier_lines);
+            Ok(own.find(is_ready).map(ReadyLine))
         })
     }
 
