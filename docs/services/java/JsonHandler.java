@@ -44,7 +44,11 @@ final class JsonHandler extends Handler {
         StackWalker.getInstance().walk(frames -> frames
                 .filter(frame -> frame.getClassName().equals(called)).findFirst())
                 .ifPresent(frame -> line.source(frame.toStackTraceElement()));
-        line.trace(Trace.current()).error(record.getThrown(), service, version);
+        Trace trace = Trace.current();
+        if (trace != null) {
+            line.trace(trace.traceId, trace.spanId, trace.isSampled);
+        }
+        line.error(record.getThrown(), service, version);
         for (Object parameter : record.getParameters() == null ? new Object[0] : record.getParameters()) {
             if (parameter instanceof Map) {
                 line.fields((Map<?, ?>) parameter);

@@ -43,13 +43,14 @@ final class JsonLine {
         return this;
     }
 
-    JsonLine trace(Trace trace) {
-        if (trace != null && trace.traceId != null) {
-            members.put(GOOGLE + "trace", TRACE_PREFIX + trace.traceId);
-            if (trace.spanId != null) {
-                members.put(GOOGLE + "spanId", trace.spanId);
+    /** Adds the ids of a trace. Each can be null. */
+    JsonLine trace(String traceId, String spanId, boolean isSampled) {
+        if (traceId != null) {
+            members.put(GOOGLE + "trace", TRACE_PREFIX + traceId);
+            if (spanId != null) {
+                members.put(GOOGLE + "spanId", spanId);
             }
-            members.put(SAMPLED, trace.isSampled);
+            members.put(SAMPLED, isSampled);
         }
         return this;
     }

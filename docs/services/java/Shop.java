@@ -41,16 +41,16 @@ final class Shop {
     private static final class TraceFilter extends Filter {
         @Override
         public void doFilter(HttpExchange exchange, Chain chain) throws IOException {
-            Trace.run(new Trace(exchange.getRequestHeaders()::get), () -> {
-                try {
-                    chain.doFilter(exchange);
-                } catch (Throwable error) {
-                    LOG.log(Level.SEVERE, "unhandled exception", error);
-                    exchange.sendResponseHeaders(500, -1);
-                } finally {
-                    exchange.close();
-                }
-            });
+            Trace before = Trace.bind(new Trace(exchange.getRequestHeaders()::get));
+            try {
+                chain.doFilter(exchange);
+            } catch (Throwable error) {
+                LOG.log(Level.SEVERE, "unhandled exception", error);
+                exchange.sendResponseHeaders(500, -1);
+            } finally {
+                exchange.close();
+                Trace.bind(before);
+            }
         }
 
         @Override

@@ -43,26 +43,24 @@ final class Trace {
         return trace == null ? Map.of() : trace.headers;
     }
 
-    /** Runs a task in this thread with the trace; null is no trace. */
-    static <E extends Exception> void run(Trace trace, Task<E> task) throws E {
-        Trace outer = CURRENT.get();
+    /** Binds a trace to this thread; null is none. Returns the one before, for the caller to bind again at the end. */
+    static Trace bind(Trace trace) {
+        Trace before = CURRENT.get();
         CURRENT.set(trace);
-        try {
-            task.run();
-        } finally {
-            CURRENT.set(outer);
-        }
+        return before;
     }
 
     /** Returns a task for another thread, with the trace of this one. */
     static Runnable wrap(Runnable task) {
         Trace trace = current();
-        return () -> run(trace, task::run);
-    }
-
-    /** A task that may fail. */
-    interface Task<E extends Exception> {
-        void run() throws E;
+        return () -> {
+            Trace before = bind(trace);
+            try {
+                task.run();
+            } finally {
+                bind(before);
+            }
+        };
     }
 
     /** Reads the trace of a request. {@code lines} returns the values of a header, or null. */
