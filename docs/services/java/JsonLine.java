@@ -2,6 +2,8 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.math.BigInteger;
 import java.time.Instant;
+import java.time.format.DateTimeFormatter;
+import java.time.format.DateTimeFormatterBuilder;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
@@ -15,6 +17,8 @@ final class JsonLine {
     private static final String PROJECT = System.getenv("GOOGLE_CLOUD_PROJECT");
     private static final String TRACE_PREFIX =
             IS_LOCAL || PROJECT == null || PROJECT.isEmpty() ? "" : "projects/" + PROJECT + "/traces/";
+    /** RFC 3339 in UTC, always with nanoseconds: `Instant.toString` omits zeros. */
+    private static final DateTimeFormatter TIME = new DateTimeFormatterBuilder().appendInstant(9).toFormatter();
     private static final Set<String> RESERVED = Set.of("severity", "message", "time", "timestamp", "timestampSeconds",
             "timestampNanos", "stack_trace", "serviceContext", GOOGLE + "sourceLocation", GOOGLE + "trace",
             GOOGLE + "spanId", SAMPLED);
@@ -31,7 +35,7 @@ final class JsonLine {
     JsonLine(String severity, String message, Instant time) {
         members.put("severity", severity);
         members.put("message", message);
-        members.put("time", time.toString());
+        members.put("time", TIME.format(time));
     }
 
     JsonLine source(StackTraceElement place) {

@@ -16,6 +16,8 @@ pub(super) struct Language {
     pub(super) stack_start: &'static str,
     /// A frame of it.
     pub(super) stack_part: &'static str,
+    /// The severity and the message of an error that ends the service.
+    pub(super) uncaught: (&'static str, &'static str),
     /// What becomes of a text that ends with half of a surrogate pair.
     pub(super) half_of_a_pair: &'static str,
 }
@@ -25,6 +27,7 @@ pub(super) static PYTHON_WSGI: Language = Language {
     failure: "unhandled exception",
     stack_start: "Traceback (most recent call last):\n",
     stack_part: "shop.py\", line ",
+    uncaught: ("CRITICAL", "uncaught exception"),
     half_of_a_pair: "cut ?",
 };
 
@@ -42,6 +45,7 @@ pub(super) static NODE: Language = Language {
     failure: "unhandled exception",
     stack_start: "Error: disk full:\n0 bytes left\n    at ",
     stack_part: "shop.mjs:",
+    uncaught: ("CRITICAL", "uncaughtException"),
     half_of_a_pair: "cut \u{fffd}",
 };
 
@@ -50,14 +54,18 @@ pub(super) static JAVA: Language = Language {
     failure: "unhandled exception",
     stack_start: "java.lang.IllegalStateException: disk full:\n0 bytes left\n\tat ",
     stack_part: "\nCaused by: java.io.IOException: no space\n",
+    uncaught: ("ERROR", "uncaught exception in main"),
     half_of_a_pair: "cut \u{fffd}",
 };
+
+pub(super) static JAVA_LOGBACK: Language = Language { build: build_java_with_logback, ..JAVA };
 
 pub(super) static GO: Language = Language {
     build: build_go,
     failure: "panic",
     stack_start: "panic: disk full:\n0 bytes left\n\ngoroutine ",
     stack_part: "main.go:",
+    uncaught: ("ERROR", "no listener"),
     half_of_a_pair: "cut \u{fffd}\u{fffd}\u{fffd}", // three bytes that are not UTF-8
 };
 
@@ -69,18 +77,40 @@ pub(super) fn python_servers() -> PathBuf {
 fn python(file: &str) -> Vec<String> {
     require("python3", "--version", "scripts/need python3 python3 python3");
     let servers = python_servers();
-    assert!(servers.join("uvicorn").is_dir(), "no uvicorn in {}: run scripts/python-servers", servers.display());
+    assert!(
+        servers.join("uvicorn").is_dir(),
+        "no uvicorn in {}: run scripts/python-servers",
+        servers.display()
+    );
     command(&[Path::new("python3"), Path::new("-B"), &source("python").join(file)])
 }
 
 fn build_java(folder: &Path) -> Vec<String> {
-    require("javac", "-version", "scripts/need javac default-jdk-headless openjdk");
-    let sources = fs::read_dir(source("java")).unwrap().map(|entry| entry.unwrap().path());
-    let sources = sources.filter(|file| file.extension().is_some_and(|extension| extension == "java"));
-    let mut javac = Command::new("javac");
-    javac.args(["-encoding", "UTF-8", "-Xlint:all", "-Werror", "-d"]).arg(folder).args(sources);
-    run(&mut javac);
+    compile_java(folder, &[source("java")], Path::new(""));
     command(&[Path::new("java"), Path::new("-cp"), folder, Path::new("Shop")])
+}
+
+fn build_java_with_logback(folder: &Path) -> Vec<String> {
+    let jars = root().join("build/java-jars");
+    assert!(
+        jars.join("logback-classic.jar").is_file(),
+        "no jars in {}: run scripts/java-jars",
+        jars.display()
+    );
+    let (jars, logback) = (jars.join("*"), source("java/logback"));
+    compile_java(folder, &[source("java"), logback.clone()], &jars);
+    let path = [folder, &logback, &jars].map(|entry| entry.to_str().unwrap()).join(":");
+    command(&[Path::new("java"), Path::new("-cp"), Path::new(&path), Path::new("LogbackShop")])
+}
+
+fn compile_java(into: &Path, folders: &[PathBuf], jars: &Path) {
+    require("javac", "-version", "scripts/need javac default-jdk-headless openjdk");
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = files.map(|entry| entry.unwrap().path());
+    let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "java"));
+    let mut javac = Command::new("javac");
+    javac.args(["-encoding", "UTF-8", "-Xlint:all,-serial", "-Werror", "-cp"]).arg(jars);
+    run(javac.arg("-d").arg(into).args(sources));
 }
 
 fn build_go(folder: &Path) -> Vec<String> {
@@ -91,7 +121,10 @@ fn build_go(folder: &Path) -> Vec<String> {
     // Only this Go, without a network.
     build.env("GOTOOLCHAIN", "local").env("GOPROXY", "off").env("GOFLAGS", "").env("CGO_ENABLED", "0");
     // The standard library is compiled once.
-    build.env("GOCACHE", root().join("build/go-cache")).env("HOME", folder).env("GOPATH", folder.join("path"));
+    build
+        .env("GOCACHE", root().join("build/go-cache"))
+        .env("HOME", folder)
+        .env("GOPATH", folder.join("path"));
     run(&mut build);
     command(&[&program])
 }

@@ -12,6 +12,7 @@ mod languages;
 mod peer;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 
@@ -22,10 +23,12 @@ use tempfile::TempDir;
 
 use crate::Headers;
 use cases::{CASES, Case, Ids};
-use languages::{GO, JAVA, Language, NODE, PYTHON_ASGI, PYTHON_WSGI};
+use languages::{GO, JAVA, JAVA_LOGBACK, Language, NODE, PYTHON_ASGI, PYTHON_WSGI};
 use peer::Peer;
 
 const PROJECT: &str = "my-project";
+const ERROR_EVENT: &str =
+    "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent";
 
 /// Requests that are in both services at the same time.
 const TOGETHER: u128 = 4;
@@ -52,6 +55,11 @@ fn java() {
 }
 
 #[test]
+fn java_with_logback() {
+    check(&JAVA_LOGBACK);
+}
+
+#[test]
 fn go() {
     check(&GO);
 }
@@ -64,6 +72,7 @@ fn check(language: &'static Language) {
     let project = [("GOOGLE_CLOUD_PROJECT", PROJECT)];
     let first = Service::start(language, &command, "first", Some(second.url()), &project);
 
+    a_line_outside_of_requests_has_no_ids(&first);
     interleaved_requests_keep_their_traces(&first, &second, &peer);
     // After the others, so that threads which served a request serve one without a trace.
     each_case_of_headers(&first, &second, &peer);
@@ -75,7 +84,14 @@ fn check(language: &'static Language) {
     let local = [("GOOGLE_CLOUD_PROJECT", PROJECT), ("LOGGING_FORMAT", "local")];
     let service = Service::start(language, &command, "local", None, &local);
     every_kind_of_value(&service, &Keys::local());
+    an_uncaught_error_is_one_line(language, &command);
     an_unknown_format_is_an_error(&command);
+}
+
+#[track_caller]
+fn a_line_outside_of_requests_has_no_ids(service: &Service) {
+    let expected = json!({ "severity": "INFO", "message": "ready", "address": service.address });
+    assert_eq!(service.lines(1, |line| line["message"] == "ready"), [expected]);
 }
 
 /// Each wave is complete in both services before the first of its responses.
@@ -172,7 +188,43 @@ fn a_failure_is_one_line(service: &Service) {
 
     let stack = stack.as_str().unwrap();
     assert!(stack.starts_with(service.language.stack_start), "{stack}");
-    assert!(stack.contains("disk full:\n0 bytes left") && stack.contains(service.language.stack_part), "{stack}");
+    assert!(
+        stack.contains("disk full:\n0 bytes left") && stack.contains(service.language.stack_part),
+        "{stack}"
+    );
+}
+
+/// The error that ends a service, because another program has its port.
+#[track_caller]
+fn an_uncaught_error_is_one_line(language: &Language, command: &[String]) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let process = start(command, "first", None, &[("PORT", &port)], &dir);
+    let find = || lines::read(process.stdout()).map(|found| (!found.is_empty()).then_some(found));
+    let mut found = wait::try_until("a line", find).unwrap();
+    take_time_and_place(&mut found[0]);
+
+    let members = found[0].as_object_mut().unwrap();
+    let (severity, message) = language.uncaught;
+    let mut expected = json!({
+        "severity": severity,
+        "message": message,
+        "serviceContext": { "service": "first", "version": "1.2" },
+    });
+    let text = match members.remove("stack_trace") {
+        Some(stack) => stack,
+        // Error Reporting reads the place of an error without a stack.
+        None => {
+            let place = members.remove("context").unwrap()["reportLocation"].take();
+            assert!(place["filePath"].as_str().unwrap().ends_with("main.go"), "{place}");
+            assert!(place["lineNumber"].is_u64() && place["functionName"] == "main.main", "{place}");
+            expected["@type"] = json!(ERROR_EVENT);
+            members.remove("error").unwrap()
+        }
+    };
+    assert!(text.as_str().unwrap().to_lowercase().contains("address already in use"), "{text}");
+    assert_eq!(found, [expected]);
 }
 
 #[track_caller]
@@ -263,7 +315,9 @@ impl Service {
 
     #[track_caller]
     fn get(&self, path: &str, headers: Headers, status: u16) {
-        let mut request = self.client.get(format!("{}{path}", self.url()));
+        // A connection for each request: a server may close an idle one at any time.
+        let request = self.client.get(format!("{}{path}", self.url()));
+        let mut request = request.header("connection", "close");
         for (name, value) in headers {
             // Latin-1, to send bytes that are not UTF-8.
             let bytes: Vec<u8> = value.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
@@ -300,7 +354,8 @@ fn start(
     for name in ["LOGGING_FORMAT", "GOOGLE_CLOUD_PROJECT"] {
         process.env_remove(name);
     }
-    process.env("PORT", "0").env("PYTHONPATH", languages::python_servers()).envs(variables.iter().copied());
+    process.env("PORT", "0").env("SERVICE_NAME", name); // Logback's configuration reads the name
+    process.env("PYTHONPATH", languages::python_servers()).envs(variables.iter().copied());
     // Lines are UTF-8 also without a locale.
     process.env("LC_ALL", "C").env("PYTHONCOERCECLOCALE", "0").env("PYTHONUTF8", "0");
     Process::start(name, process, dir.path()).unwrap()
@@ -313,7 +368,8 @@ fn take_time_and_place(line: &mut Value) {
     let time = members.remove("time").unwrap();
     assert!(is_utc_time(time.as_str().unwrap()), "{whole}");
 
-    let place = members.remove("logging.googleapis.com/sourceLocation").or_else(|| members.remove("sourceLocation"));
+    let place =
+        members.remove("logging.googleapis.com/sourceLocation").or_else(|| members.remove("sourceLocation"));
     let place = place.unwrap_or_else(|| panic!("no place: {whole}"));
     let file = place["file"].as_str().unwrap();
     assert!([".py", ".mjs", ".java", ".go"].iter().any(|end| file.ends_with(end)), "{whole}");

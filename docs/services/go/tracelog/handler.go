@@ -146,7 +146,8 @@ func (h *Handler) replace(groups []string, a slog.Attr) slog.Attr {
 		case *slog.Source:
 			return slog.Group(h.keys.source, "file", value.File, "line", strconv.Itoa(value.Line), "function", value.Function)
 		case time.Time:
-			return slog.Time(a.Key, value.UTC())
+			// Always with nanoseconds: slog omits zeros.
+			return slog.String(a.Key, value.UTC().Format("2006-01-02T15:04:05.000000000Z07:00"))
 		case string:
 			if a.Key == slog.MessageKey {
 				return slog.String("message", value)
