@@ -32,7 +32,15 @@ pub(super) static PYTHON_WSGI: Language = Language {
 };
 
 pub(super) static PYTHON_ASGI: Language = Language {
-    build: |_| python("shop_asgi.py"),
+    build: |_| {
+        let servers = python_servers();
+        assert!(
+            servers.join("uvicorn").is_dir(),
+            "no uvicorn in {}: run scripts/python-servers",
+            servers.display()
+        );
+        python("shop_asgi.py")
+    },
     failure: "Exception in ASGI application\n", // uvicorn's line
     ..PYTHON_WSGI
 };
@@ -76,12 +84,6 @@ pub(super) fn python_servers() -> PathBuf {
 
 fn python(file: &str) -> Vec<String> {
     require("python3", "--version", "scripts/need python3 python3 python3");
-    let servers = python_servers();
-    assert!(
-        servers.join("uvicorn").is_dir(),
-        "no uvicorn in {}: run scripts/python-servers",
-        servers.display()
-    );
     command(&[Path::new("python3"), Path::new("-B"), &source("python").join(file)])
 }
 

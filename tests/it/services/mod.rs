@@ -135,7 +135,7 @@ fn each_case_of_headers(first: &Service, second: &Service, peer: &Peer) {
 
 /// Compares all lines of an order in both services.
 #[track_caller]
-fn check_order(first: &Service, second: &Service, order: &str, ids: Option<&Ids>) {
+fn check_order(first: &Service, second: &Service, order: &str, ids: Option<&Ids<'_>>) {
     for (service, keys) in [(first, Keys::stackdriver(Some(PROJECT))), (second, Keys::stackdriver(None))] {
         let line = |message: &str| {
             let mut line = json!({ "severity": "INFO", "message": message, "order": order });
@@ -274,7 +274,7 @@ impl Keys {
         }
     }
 
-    fn add_ids(&self, line: &mut Value, ids: Option<&Ids>) {
+    fn add_ids(&self, line: &mut Value, ids: Option<&Ids<'_>>) {
         let Some(ids) = ids else { return };
         line[self.trace] = json!(format!("{}{}", self.trace_prefix, ids.trace));
         if let Some(span) = ids.span {
@@ -314,7 +314,7 @@ impl Service {
     }
 
     #[track_caller]
-    fn get(&self, path: &str, headers: Headers, status: u16) {
+    fn get(&self, path: &str, headers: Headers<'_>, status: u16) {
         // A connection for each request: a server may close an idle one at any time.
         let request = self.client.get(format!("{}{path}", self.url()));
         let mut request = request.header("connection", "close");
