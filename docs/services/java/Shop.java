@@ -81,7 +81,8 @@ final class Shop {
                 "user", 7, "big", BigInteger.TWO.pow(64).subtract(BigInteger.ONE), "ratio", Double.NaN,
                 "list", Arrays.asList(1, Collections.singletonMap("a", null)), "severity", "mine", "cut", "cut \ud83d",
                 "labels", Map.of("team", "data"),
-                "httpRequest", Map.of("requestMethod", "GET", "status", 200, "responseSize", "512", "latency", "0.005s")));
+                "httpRequest",
+                Map.of("requestMethod", "GET", "status", 200, "responseSize", "512", "latency", "0.005s")));
         respond(exchange);
     }
 

@@ -28,7 +28,7 @@ export function traced(handler) {
   });
 }
 
-/** Calls a function with the trace of a request. As middleware of Express: `app.use((req, res, next) => run(req, next))`. */
+/** Calls a function with the trace of a request. For Express: `app.use((request, response, next) => run(request, next))`. */
 export function run(request, callback) {
   return current.run(new Trace(request.headers), callback);
 }
@@ -88,8 +88,10 @@ const project = process.env.GOOGLE_CLOUD_PROJECT;
 const tracePrefix = project && !isLocal ? `projects/${project}/traces/` : "";
 const google = isLocal ? "" : "logging.googleapis.com/";
 const SAMPLED = isLocal ? "traceSampled" : `${google}trace_sampled`;
-const RESERVED = new Set(["severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "stack_trace",
-  "serviceContext", `${google}sourceLocation`, `${google}trace`, `${google}spanId`, SAMPLED]);
+const RESERVED = new Set([
+  "severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "stack_trace", "serviceContext",
+  `${google}sourceLocation`, `${google}trace`, `${google}spanId`, SAMPLED,
+]);
 
 let serviceContext = {};
 

@@ -1,4 +1,4 @@
-"""The same service on an ASGI server (pip install uvicorn). Usage: PORT=8080 shop_asgi.py NAME [URL of the next service]"""
+"""The same service on an ASGI server. Usage: pip install uvicorn; PORT=8080 shop_asgi.py NAME [URL]"""
 
 import asyncio
 import os

@@ -52,7 +52,9 @@ func NewHandler(w io.Writer, service, version string, level slog.Leveler) (*Hand
 	case "local":
 		h.keys = keys{"sourceLocation", "trace", "spanId", "traceSampled", "labels"}
 	case "stackdriver", "":
-		h.keys = keys{google + "sourceLocation", google + "trace", google + "spanId", google + "trace_sampled", google + "labels"}
+		h.keys = keys{
+			google + "sourceLocation", google + "trace", google + "spanId", google + "trace_sampled", google + "labels",
+		}
 		if project := os.Getenv("GOOGLE_CLOUD_PROJECT"); project != "" {
 			h.tracePrefix = "projects/" + project + "/traces/"
 		}
