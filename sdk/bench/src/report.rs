@@ -50,7 +50,7 @@ fn table(all: &[Rounds], case: Case) -> String {
             nanos(median),
             nanos(low),
             nanos(high),
-            one.allocations(case),
+            allocations(one, case),
         );
     }
     text
@@ -91,7 +91,7 @@ pub(crate) fn comparison(all: &[Rounds]) -> String {
             if !one.cases().contains(&case) {
                 return " |".to_owned();
             }
-            format!(" {} ns, {} allocations |", nanos(one.nanos(case).median), one.allocations(case))
+            format!(" {} ns, {} allocations |", nanos(one.nanos(case).median), allocations(one, case))
         };
         let cells: String = all.iter().map(cell).collect();
         let _ = writeln!(text, "| {} |{cells}", lower(case));
@@ -110,6 +110,11 @@ fn lower(case: Case) -> String {
     let title = case.title().unwrap_or_default();
     let mut chars = title.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Formats the allocations of one run. A buffer that grows now and then adds less than a tenth.
+fn allocations(one: &Rounds, case: Case) -> String {
+    ((one.allocations(case) * 10.).round() / 10.).to_string()
 }
 
 /// Formats nanoseconds: with a decimal place if they are few.

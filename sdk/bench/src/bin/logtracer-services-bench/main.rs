@@ -30,6 +30,9 @@ struct Options {
     /// The jobs of each build
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Build only these services
+    #[arg(long, conflicts_with = "docs")]
+    service: Vec<String>,
     /// The folder of capacity.md to update
     #[arg(long)]
     docs: Option<PathBuf>,
@@ -78,7 +81,11 @@ fn main() -> ExitCode {
 #[allow(clippy::print_stdout, reason = "the table is the output of this program")]
 fn run(options: &Options) -> Result<(), String> {
     build::fetch(&options.services)?;
-    let mut builds: Vec<(Service, Vec<Build>)> = SERVICES.map(|service| (service, Vec::new())).into();
+    let is_wanted = |service: &Service| {
+        options.service.is_empty() || options.service.iter().any(|name| name == service.name)
+    };
+    let wanted = SERVICES.into_iter().filter(is_wanted);
+    let mut builds: Vec<(Service, Vec<Build>)> = wanted.map(|service| (service, Vec::new())).collect();
     for round in 0..options.rounds {
         for (service, done) in &mut builds {
             eprintln!("bench: the service on {}, round {} of {}", service.title, round + 1, options.rounds);
