@@ -15,7 +15,7 @@ use tracing_core::{Event, Interest, LevelFilter, Metadata, Subscriber, callsite}
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::LoggingError;
+use super::level_error::LevelError;
 use super::level_names::translate;
 use crate::span_carrier::CarrierFilter;
 
@@ -47,38 +47,52 @@ struct Shared {
     has_span_directives: AtomicBool,
     /// True if no other layer needs what these levels reject.
     is_exclusive: AtomicBool,
+    /// True if records of `log` go through `tracing`, so that `log` must know the levels.
+    #[cfg_attr(not(feature = "log"), allow(dead_code))]
+    forwards_log: AtomicBool,
 }
 
 impl Levels {
-    /// Parses directives from an environment variable, or from the code.
-    pub(super) fn parse(
-        variable: Option<&'static str>,
-        directives: &str,
-        carriers: CarrierFilter,
-    ) -> Result<Self, LoggingError> {
-        let filter = parse(variable, directives)?;
-        let has_span_directives = AtomicBool::new(directives.contains('['));
+    pub(super) fn parse(directives: &str, carriers: CarrierFilter) -> Result<Self, LevelError> {
+        let filter = parse(directives)?;
         Ok(Self(Arc::new(Shared {
             carriers,
             filter: RwLock::new(filter),
-            has_span_directives,
+            has_span_directives: AtomicBool::new(directives.contains('[')),
             is_exclusive: AtomicBool::new(false),
+            forwards_log: AtomicBool::new(false),
         })))
     }
 
     /// Replaces the directives, for all threads.
-    pub(super) fn set(&self, directives: &str) -> Result<(), LoggingError> {
-        let filter = parse(None, directives)?;
+    pub(super) fn set(&self, directives: &str) -> Result<(), LevelError> {
+        let filter = parse(directives)?;
         *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
         self.0.has_span_directives.store(directives.contains('['), Ordering::Relaxed);
         callsite::rebuild_interest_cache();
         Ok(())
     }
 
-    /// Returns the most verbose level that a directive enables.
+    /// Returns the most verbose level that `log` has to forward: what a directive enables or, beside other layers, what
+    /// any layer wants.
     #[cfg(feature = "log")]
     pub(super) fn most_verbose(&self) -> LevelFilter {
-        self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+        if self.0.is_exclusive.load(Ordering::Relaxed) {
+            self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+        } else {
+            LevelFilter::current()
+        }
+    }
+
+    /// Declares that records of `log` go through `tracing`.
+    #[cfg(feature = "log")]
+    pub(super) fn set_forwards_log(&self) {
+        self.0.forwards_log.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "log")]
+    pub(super) fn forwards_log(&self) -> bool {
+        self.0.forwards_log.load(Ordering::Relaxed)
     }
 
     /// Declares that no other layer needs what these levels reject.
@@ -97,12 +111,8 @@ impl Levels {
     }
 }
 
-fn parse(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::builder().parse(translate(directives)).map_err(|source| LoggingError::Level {
-        variable,
-        value: directives.to_owned(),
-        source,
-    })
+fn parse(directives: &str) -> Result<EnvFilter, LevelError> {
+    EnvFilter::builder().parse(translate(directives)?).map_err(LevelError::directive)
 }
 
 impl<S: Subscriber> Filter<S> for Levels {
