@@ -226,7 +226,7 @@ fn a_blocked_writer() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&lines);
     let logging =
-        Logging::new("p", "shop").level("info").ignore_environment().non_blocking(4).output(move |line| {
+        Logging::new("p", "shop").level("info").ignore_environment().non_blocking_lines(4).output(move |line| {
             let _ = gate.lock().unwrap().recv();
             sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
         });
