@@ -171,7 +171,8 @@ mod tests {
             (&["x1", "1"], "x1: 1"),
             (&["é1é 1", "1"], "é1é 1"),
         ] {
-            let error = texts.iter().rev().fold(None, |cause, text| Some(Box::new(Caused(text, cause)))).unwrap();
+            let error =
+                texts.iter().rev().fold(None, |cause, text| Some(Box::new(Caused(text, cause)))).unwrap();
             assert_eq!(Chain(&*error).to_string(), expected, "{texts:?}");
         }
     }

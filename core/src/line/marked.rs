@@ -96,8 +96,8 @@ impl Line<'_> {
     pub fn marked_field(&mut self, field: &MarkedField<'_>) -> &mut Self {
         if let Some(free_bytes) = self.free_bytes(field.value.min_len()) {
             self.comma();
-            let is_reserved =
-                self.keys.is_reserved(field.name) || (self.is_report && report::RESERVED.contains(&field.name));
+            let is_reserved = self.keys.is_reserved(field.name)
+                || (self.is_report && report::RESERVED.contains(&field.name));
             field.write(self.out, is_reserved, free_bytes);
         }
         self

@@ -20,10 +20,16 @@ pub(super) struct EntryFields {
     last: bool,
 }
 
-
 impl EntryFields {
     pub(super) const fn new() -> Self {
-        Self { text: String::new(), insert_id: 0..0, operation_id: 0..0, producer: 0..0, first: false, last: false }
+        Self {
+            text: String::new(),
+            insert_id: 0..0,
+            operation_id: 0..0,
+            producer: 0..0,
+            first: false,
+            last: false,
+        }
     }
 
     pub(super) fn clear(&mut self) {

@@ -1,6 +1,6 @@
 //! [`ErrorText`]: the text of an error, and the backtrace that belongs to it.
 
-use logtracer_core::line::{Line, MAX_MESSAGE_BYTES, Text, Value};
+use logtracer_core::line::{Line, MAX_MESSAGE_BYTES, Value};
 
 use super::field_value::write_bounded_text;
 
@@ -53,20 +53,16 @@ impl ErrorText {
         is_backtrace || is_empty
     }
 
-    /// Writes the backtrace as `stack_trace`, in the form of a panic's: the error, or else `message`, and then the
-    /// frames.
-    pub(super) fn write(&self, line: &mut Line<'_>, message: impl FnOnce(&mut Text<'_>)) {
-        if self.backtrace.is_empty() {
-            return;
+    /// Writes the backtrace as `stack_trace`, in the form of a panic's: the error, and then the frames.
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        if !self.backtrace.is_empty() {
+            line.stack_trace(|text| {
+                if !self.error.is_empty() {
+                    text.push(&self.error);
+                    text.push("\n");
+                }
+                text.push(&self.backtrace);
+            });
         }
-        line.stack_trace(|text| {
-            if self.error.is_empty() {
-                message(text);
-            } else {
-                text.push(&self.error);
-            }
-            text.push("\n");
-            text.push(&self.backtrace);
-        });
     }
 }

@@ -64,7 +64,12 @@ impl Collected {
     }
 
     /// Takes a value that belongs elsewhere in the line. Returns all others, with the number of bytes that are cut.
-    fn take<'v>(&'v mut self, role: FieldRole<'_>, name: &str, value: Value<'v>) -> Option<(Value<'v>, usize)> {
+    fn take<'v>(
+        &'v mut self,
+        role: FieldRole<'_>,
+        name: &str,
+        value: Value<'v>,
+    ) -> Option<(Value<'v>, usize)> {
         let is_taken = match role {
             FieldRole::Plain => false,
             FieldRole::Consumed => true,
@@ -86,19 +91,30 @@ impl Collected {
 
 impl EventFields<'_> {
     /// Writes the text of the event: its message or, if it has none, its error. Returns false if it has neither.
-    pub(super) fn write_message(self, text: &mut Text<'_>, known: KnownFields) -> bool {
-        self.write_field(text, |name| name == MESSAGE)
-            || (known.has_error && self.write_field(text, known_fields::is_error))
+    pub(super) fn write_message(
+        self,
+        text: &mut Text<'_>,
+        known: KnownFields,
+        error: &mut ErrorText,
+    ) -> bool {
+        let write = |value: Value<'_>| {
+            // A `Display` of the caller may fail; the text before the failure stays.
+            let _ = write_text(text, value);
+        };
+        if self.read_field(|name| name == MESSAGE, write) {
+            return true;
+        }
+        known.has_error
+            && self.read_field(known_fields::is_error, |value| text.push(error.set_error(value).0))
     }
 
-    /// Writes the value of the first field with this name.
-    fn write_field(self, text: &mut Text<'_>, is_it: impl Fn(&str) -> bool) -> bool {
+    /// Passes the value of the first field with this name to a function; returns false if there is none.
+    fn read_field(self, is_it: impl Fn(&str) -> bool, mut read: impl FnMut(Value<'_>)) -> bool {
         let mut is_found = false;
         self.event.record(&mut EachField(|field: &Field, value: Value<'_>| {
             if !is_found && is_it(field.name()) {
                 is_found = true;
-                // A `Display` of the caller may fail; the text before the failure stays.
-                let _ = write_text(text, value);
+                read(value);
             }
         }));
         is_found
@@ -134,7 +150,8 @@ impl EventFields<'_> {
                 return;
             }
             let name = name_of(field);
-            let Some((value, cut_bytes)) = collected.take(known.role_of_field(name, value), name, value) else {
+            let Some((value, cut_bytes)) = collected.take(known.role_of_field(name, value), name, value)
+            else {
                 return;
             };
             // Of two fields with one name, the first one stays: a key cannot be there twice.
@@ -145,7 +162,9 @@ impl EventFields<'_> {
         }));
         for pair in self.key_values {
             let (name, value) = (&*pair.name, pair.value());
-            if let Some((value, cut_bytes)) = collected.take(known.role_of_key_value(name, value), name, value) {
+            if let Some((value, cut_bytes)) =
+                collected.take(known.role_of_key_value(name, value), name, value)
+            {
                 let cut_bytes = cut_bytes + pair.cut_bytes();
                 line.marked_field(&MarkedField { name, value, cut_bytes, reserved });
             }

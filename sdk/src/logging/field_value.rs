@@ -50,6 +50,14 @@ impl<F: FnMut(&Field, Value<'_>)> Visit for EachField<F> {
         (self.0)(field, Value::Fmt(format_args!("{}", Chain(value))));
     }
 
+    #[cfg(all(tracing_unstable, feature = "valuable"))]
+    fn record_value(&mut self, field: &Field, value: valuable::Value<'_>) {
+        match value {
+            valuable::Value::String(text) => self.record_str(field, text),
+            other => (self.0)(field, Value::Json(&super::valuable_value::to_json(other))),
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         (self.0)(field, Value::Fmt(format_args!("{value:?}")));
     }

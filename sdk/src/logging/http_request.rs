@@ -40,7 +40,12 @@ impl RequestFields {
             request_size: 0,
             response_size: 0,
             latency: Duration::ZERO,
-            cache: HttpCache { lookup: false, hit: false, validated_with_origin_server: false, fill_bytes: 0 },
+            cache: HttpCache {
+                lookup: false,
+                hit: false,
+                validated_with_origin_server: false,
+                fill_bytes: 0,
+            },
         }
     }
 

@@ -239,8 +239,10 @@ mod tests {
         check(
             logging().level("shop=loud"),
             &[],
-            Err("the log levels are \"shop=loud\": \"loud\" is not a level (off, error, warn, info, debug or trace) \
-                 in \"shop=loud\""),
+            Err(
+                "the log levels are \"shop=loud\": \"loud\" is not a level (off, error, warn, info, debug or trace) \
+                 in \"shop=loud\"",
+            ),
         );
         check(logging().level("inof"), &[("RUST_LOG", "wran")], Err(INOF));
         check(logging().level("shop=loud"), &[("LOG_LEVEL", "debug")], Ok(()));

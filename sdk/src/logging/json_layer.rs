@@ -106,7 +106,7 @@ impl JsonLayer {
         line.severity(named_severity.unwrap_or_else(|| severity_of(*metadata.level())))
             .message(|text| {
                 service.write_name(location.target, text);
-                if !fields.write_message(text, known) {
+                if !fields.write_message(text, known, &mut collected.error) {
                     text.push(metadata.target());
                 }
             })
@@ -138,7 +138,7 @@ impl JsonLayer {
             collected.request.write(&mut line);
         }
         if known.has_error {
-            collected.error.write(&mut line, |text| _ = fields.write_message(text, known));
+            collected.error.write(&mut line);
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(by_format) = span.extensions().get::<FieldsByFormat>() {

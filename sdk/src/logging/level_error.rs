@@ -28,8 +28,13 @@ pub struct LevelError(Kind);
 #[derive(Debug)]
 enum Kind {
     Empty,
-    NotALevel { name: String, directive: String },
-    NoTarget { directive: String },
+    NotALevel {
+        name: String,
+        directive: String,
+    },
+    NoTarget {
+        directive: String,
+    },
     /// A span directive, for example.
     Directive(ParseError),
 }

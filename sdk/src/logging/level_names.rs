@@ -40,7 +40,8 @@ fn translate_part(directive: &str) -> Result<Cow<'_, str>, LevelError> {
             if span.is_empty() && target.is_empty() {
                 return Err(LevelError::no_target(directive));
             }
-            let level = level_of(name.trim()).ok_or_else(|| LevelError::not_a_level(name.trim(), directive))?;
+            let level =
+                level_of(name.trim()).ok_or_else(|| LevelError::not_a_level(name.trim(), directive))?;
             Ok(format!("{span}{target}={level}").into())
         }
         None => level_of(rest).map(Cow::from).ok_or_else(|| LevelError::not_a_level(rest, directive)),
@@ -93,9 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_no_level_is_an_error() {
-        let not_a_level = |name: &str| {
-            format!("{name:?} is not a level (off, error, warn, info, debug or trace)")
-        };
+        let not_a_level =
+            |name: &str| format!("{name:?} is not a level (off, error, warn, info, debug or trace)");
         for (given, expected) in [
             ("", "there is no level".to_owned()),
             (" , ", "there is no level".to_owned()),
