@@ -111,7 +111,7 @@ impl QueuedWriter {
     /// `done` must not panic.
     ///
     /// ```
-    /// # let write = |line: &[u8]| Ok(assert_eq!(line, b"span\n"));
+    /// # let write = |line: &[u8]| std::io::Result::Ok(assert_eq!(line, b"span\n"));
     /// # let writer = logtracer_output::QueuedWriter::start("log", 1, write, |_| Vec::new())?;
     /// let (done, result) = std::sync::mpsc::channel();
     /// writer.write_then(b"span\n".to_vec(), move |result| done.send(result).unwrap_or_default());
