@@ -28,7 +28,7 @@ async fn job(number: u32) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let logging = Logging::new(Project::none(), "worker").format(Format::Local).non_blocking(10_000);
+    let logging = Logging::new(Project::none(), "worker").format(Format::Local).non_blocking();
     let handle = logging.install()?;
     let exporter = std::env::args().nth(1).map(|url| SpanExport::new("worker", url).install()).transpose()?;
 

@@ -6,7 +6,9 @@ use std::fmt::{self, Write as _};
 
 use logtracer_core::request::url;
 
-/// An error with its causes: `outer: inner: innermost`.
+/// An error with its causes, each once: `outer: inner: innermost`.
+///
+/// Many errors write their cause themselves, or have the text of their cause: such a cause is not repeated.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 /// The maximum number of causes. Further ones are omitted, because a chain of causes can be endless.
@@ -20,11 +22,26 @@ impl fmt::Display for Chain<'_> {
         let mut next = self.0.source();
         for _ in 0..MAX_CAUSES {
             let Some(cause) = next else { break };
+            let end = text.len();
             let _ = write!(text, ": {cause}");
+            let (before, added) = text.split_at_checked(end).unwrap_or_default();
+            if includes(before, added.strip_prefix(": ").unwrap_or_default()) {
+                text.truncate(end);
+            }
             next = cause.source();
         }
         write_redacted(f, &text)
     }
+}
+
+/// Returns true if a text has another one in it, as whole words.
+fn includes(text: &str, part: &str) -> bool {
+    let is_edge = |neighbour: Option<char>| !neighbour.is_some_and(char::is_alphanumeric);
+    part.is_empty()
+        || text.match_indices(part).any(|(start, _)| {
+            let (before, rest) = text.split_at_checked(start).unwrap_or_default();
+            is_edge(before.chars().next_back()) && is_edge(rest.chars().nth(part.chars().count()))
+        })
 }
 
 /// The text before the URL in an error of reqwest.
@@ -119,6 +136,44 @@ mod tests {
             assert_eq!(Chain(&Text(text)).to_string(), expected);
             #[cfg(any(feature = "server", feature = "client"))]
             assert_eq!(Failure(&Text(text)).to_string(), expected);
+        }
+    }
+
+    /// An error that writes this, with a cause.
+    #[derive(Debug)]
+    struct Caused(&'static str, Option<Box<Caused>>);
+
+    impl fmt::Display for Caused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Caused {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn each_cause_is_there_once() {
+        for (texts, expected) in [
+            (&["outer", "inner"][..], "outer: inner"),
+            (&["disk gone", "disk gone", "disk gone"], "disk gone"),
+            (&["disk gone", "disk gone", "os error 5"], "disk gone: os error 5"),
+            (&["cannot open: disk gone", "disk gone"], "cannot open: disk gone"),
+            (&["cannot open (disk gone)", "disk gone", "os error 5"], "cannot open (disk gone): os error 5"),
+            (&["a: b: c", "b: c", "c"], "a: b: c"),
+            (&["a", "b: c", "c"], "a: b: c"),
+            (&["", "", "late"], ": late"),
+            // Part of a word is not the cause.
+            (&["timeouts", "timeout"], "timeouts: timeout"),
+            (&["x1", "1"], "x1: 1"),
+            (&["é1é 1", "1"], "é1é 1"),
+        ] {
+            let error =
+                texts.iter().rev().fold(None, |cause, text| Some(Box::new(Caused(text, cause)))).unwrap();
+            assert_eq!(Chain(&*error).to_string(), expected, "{texts:?}");
         }
     }
 }

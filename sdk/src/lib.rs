@@ -56,6 +56,8 @@
 //! |---|---|
 //! | `logging` (default) | [`Logging`], [`carry_traces`] |
 //! | `log` (default) | records of the `log` crate in the same log |
+//! | `log-serde` | nested JSON for key-values of `log` with a structure: `user:serde = user`, `user:sval = user` |
+//! | `valuable` | nested JSON for values of `valuable`; needs `--cfg tracing_unstable` in `RUSTFLAGS`, as `tracing` does |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
 //! | `hyper` | `server` and `client` |
 //! | `axum` | `server`, and the route that axum matched in request lines and spans |

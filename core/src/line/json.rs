@@ -37,7 +37,17 @@ pub struct Text<'a> {
     is_truncated: bool,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// Starts a text of at most `max` bytes, without its quotes.
+    pub(super) fn new(out: &'a mut Vec<u8>, max: usize) -> Self {
+        Self { out, free_bytes: max.saturating_sub(MARKER.len()), is_truncated: false }
+    }
+
+    /// Returns true if the text exceeded its limit, and ends in `…`.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
     /// Appends a text.
     pub fn push(&mut self, text: &str) {
         let mut rest = text;
@@ -119,7 +129,7 @@ pub(super) fn text(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'
 
 /// Writes the content of a string, without its quotes.
 pub(super) fn escaped(out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Text<'_>)) {
-    write(&mut Text { out, free_bytes: max.saturating_sub(MARKER.len()), is_truncated: false });
+    write(&mut Text::new(out, max));
 }
 
 /// Writes a number as a string, the form of 64-bit integers in protobuf's JSON.

@@ -42,11 +42,13 @@
 //! );
 //! ```
 
+mod entry;
 mod format;
 mod http_request;
 mod json;
 mod keys;
 mod labels;
+mod marked;
 mod report;
 mod severity;
 mod time;
@@ -55,13 +57,15 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use entry::{HttpCache, Operation};
 pub use format::{Format, FormatError};
 pub use http_request::HttpRequest;
 pub use json::Text;
 pub use labels::Labels;
+pub use marked::MarkedField;
 pub use report::ErrorReport;
 pub use severity::Severity;
-pub use value::{Value, render_field};
+pub use value::{Value, render_field, render_value};
 
 use crate::TraceContext;
 use keys::{Key, Keys, key};

@@ -48,13 +48,7 @@ impl ErrorReport<'_> {
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.key(key!("@type"));
         line.quoted(TYPE);
-        line.object(key!("serviceContext"), |object| {
-            for (key, value) in [(key!("service"), self.service), (key!("version"), self.version)] {
-                if !value.is_empty() {
-                    object.text(key, MAX_TEXT_BYTES, |text| text.push(value));
-                }
-            }
-        });
+        write_service(line, self.service, self.version);
         line.object(key!("context"), |object| {
             object.object(key!("reportLocation"), |object| {
                 if !self.file.is_empty() {
@@ -67,6 +61,17 @@ impl ErrorReport<'_> {
             });
         });
     }
+}
+
+/// Writes `serviceContext`, without its empty members.
+pub(super) fn write_service(line: &mut Line<'_>, service: &str, version: &str) {
+    line.object(key!("serviceContext"), |object| {
+        for (key, value) in [(key!("service"), service), (key!("version"), version)] {
+            if !value.is_empty() {
+                object.text(key, MAX_TEXT_BYTES, |text| text.push(value));
+            }
+        }
+    });
 }
 
 /// Returns true if the name of a rendered field is reserved in a report.

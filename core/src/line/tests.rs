@@ -294,6 +294,59 @@ fn limits_of_texts() {
     assert_eq!((MAX_LINE_BYTES, MAX_LABELS), (196_608, 64));
 }
 
+/// The number of bytes that are cut, before escaping, and the name of a field in a report.
+#[test]
+fn marked_fields() {
+    for (text, is_cut) in
+        [("x".repeat(16_381), false), ("x".repeat(16_382), true), ("é\"\u{1}".repeat(5_000), true)]
+    {
+        for value in [Value::Str(&text), Value::Fmt(format_args!("{text}"))] {
+            let (_, json) = line(Format::Local, None, |line| {
+                line.error_report(&ErrorReport::default()).marked_field(&MarkedField {
+                    name: "context",
+                    value,
+                    cut_bytes: if is_cut { 1_000 } else { 0 },
+                    reserved: &[],
+                });
+            });
+            let written = json["fields.context"].as_str().unwrap();
+            if !is_cut {
+                assert_eq!(written, text);
+                continue;
+            }
+            let (kept, mark) = written.rsplit_once(" [").unwrap();
+            let cut: usize = mark.strip_suffix(" bytes cut]…").unwrap().parse().unwrap();
+            assert!(text.starts_with(kept));
+            assert_eq!(kept.len() + cut, text.len() + 1_000);
+        }
+    }
+}
+
+/// A line that is nearly full takes no list without an end.
+#[test]
+fn a_full_line_with_lists_stays_valid() {
+    let long = "x".repeat(MAX_LINE_BYTES);
+    let (text, json) =
+        line(Format::Local, None, |line| {
+            for _ in 0..30 {
+                line.marked_field(&MarkedField {
+                    name: "long",
+                    value: Value::Str(&long),
+                    ..MarkedField::default()
+                });
+            }
+            line.text_list("spans", (0..1_000).map(|_| long.as_str()))
+                .insert_id(&long)
+                .operation(&Operation { id: &long, last: true, ..Operation::default() });
+        });
+    assert!(text.len() <= MAX_LINE_BYTES, "{}", text.len());
+    assert!(json.is_object());
+    let (_, json) = line(Format::Local, None, |line| {
+        line.text_list("spans", (0..1_000).map(|_| "x"));
+    });
+    assert_eq!(json["spans"].as_array().unwrap().len(), 64);
+}
+
 /// The limit holds for each line, not for all lines of a buffer.
 #[test]
 fn a_line_behind_other_lines_has_its_whole_limit() {

@@ -81,7 +81,7 @@ impl Value<'_> {
         }
     }
 
-    fn write(self, out: &mut Vec<u8>, max: usize) {
+    pub(super) fn write(self, out: &mut Vec<u8>, max: usize) {
         match self {
             Self::Str(value) => json::text(out, max, |text| text.push(value)),
             Self::Bytes(value) => json::text(out, max, |text| text.push_bytes(value)),
@@ -118,6 +118,19 @@ impl Value<'_> {
             }
         }
     }
+}
+
+/// Renders a value of at most `max_bytes`, for JSON that the caller builds.
+///
+/// ```
+/// use logtracer_core::line::{Value, render_value};
+///
+/// let mut out = Vec::new();
+/// render_value(&mut out, Value::Str("a \"quote\""), 100);
+/// assert_eq!(out, br#""a \"quote\"""#);
+/// ```
+pub fn render_value(out: &mut Vec<u8>, value: Value<'_>, max_bytes: usize) {
+    value.write(out, max_bytes);
 }
 
 impl<'a> From<&'a str> for Value<'a> {

@@ -1,9 +1,12 @@
 //! [`Logging`]: the options of the logging.
 
+use std::sync::Arc;
+
 use logtracer_core::line::Format;
 use tracing_core::Level;
 
-use super::output::Output;
+use super::output::{QueueLimits, Sink};
+use super::service::LineParts;
 use super::{LoggerNames, Project};
 use crate::span_carrier::CarrierFilter;
 
@@ -31,12 +34,13 @@ pub struct Logging {
     pub(super) service: String,
     pub(super) format: Option<Format>,
     pub(super) level: String,
-    pub(super) output: Output,
-    pub(super) queued_lines: Option<usize>,
+    pub(super) sink: Sink,
+    pub(super) queue: Option<QueueLimits>,
     pub(super) logger_names: LoggerNames,
     pub(super) version: String,
     pub(super) labels: Vec<(String, String)>,
     pub(super) report_errors: Option<Level>,
+    pub(super) parts: LineParts,
     pub(super) log_panics: bool,
     pub(super) carriers: CarrierFilter,
     pub(super) ignores_environment: bool,
@@ -50,12 +54,13 @@ impl Logging {
             service: service.into(),
             format: None,
             level: "info".to_owned(),
-            output: Output::stdout(),
-            queued_lines: None,
+            sink: Sink::Stdout,
+            queue: None,
             logger_names: LoggerNames::default(),
             version: String::new(),
             labels: Vec::new(),
             report_errors: None,
+            parts: LineParts::default(),
             log_panics: false,
             carriers: CarrierFilter::default(),
             ignores_environment: false,
@@ -75,6 +80,13 @@ impl Logging {
     /// All three take directives like `info,shop::db=debug`, see
     /// [`EnvFilter`](tracing_subscriber::filter::EnvFilter#directives).
     /// Levels can also have their names in Python and Google Cloud: `WARNING`, `CRITICAL` (as ERROR), `NOTSET` (all).
+    /// Each directive has a level, so that a misspelled one (`inof`) cannot be read as a target that disables all
+    /// others: write `shop=trace` for all of `shop`. Spaces around directives do not matter.
+    ///
+    /// Invalid levels in the code are an error of [`install`](Self::install). An environment variable with invalid
+    /// levels is ignored, and a WARNING line reports it: a typing error of an operator neither stops nor silences the
+    /// service.
+    ///
     /// The levels select lines. Spans up to `INFO` carry traces and fields at every level, see
     /// [`carry_spans`](Self::carry_spans).
     pub fn level(mut self, directives: impl Into<String>) -> Self {
@@ -123,25 +135,52 @@ impl Logging {
     /// # Ok::<(), logtracer_sdk::LoggingError>(())
     /// ```
     pub fn output(mut self, write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
-        self.output = Output::new(write);
+        self.sink = Sink::Function(Arc::new(write));
         self
     }
 
     /// Writes the lines in another thread, so that a blocked stdout does not block a request.
     ///
-    /// - If `max_lines` wait already, or if the writer panics on a line, the line is dropped and counted in
+    /// - At most 8,192 lines and 16 MiB wait; [`non_blocking_lines`](Self::non_blocking_lines) sets another number.
+    /// - If more wait already, or if the writer panics on a line, the line is dropped and counted in
     ///   [`dropped_lines`](crate::LoggingHandle::dropped_lines), and a WARNING line reports the number.
     /// - Lines that wait when the process ends are lost; [`flush`](crate::LoggingHandle::flush) waits for them.
     /// - A panic ([`log_panics`](Self::log_panics)) waits until its line is written, at most for a second.
-    /// - The queue holds `max_lines` lines in memory, each of at most 192 KiB.
     ///
-    /// Without this option, the call that logs a line writes it before it returns, and no line is dropped.
-    pub fn non_blocking(mut self, max_lines: usize) -> Self {
-        self.queued_lines = Some(max_lines);
+    /// Without this option, the call that logs a line writes it before it returns.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use logtracer_sdk::Logging;
+    ///
+    /// let handle = Logging::new("my-project", "shop").non_blocking().install()?;
+    /// tracing::info!("written by a thread");
+    /// assert!(handle.flush(Duration::from_secs(10)));
+    /// # Ok::<(), logtracer_sdk::LoggingError>(())
+    /// ```
+    pub fn non_blocking(mut self) -> Self {
+        self.queue = Some(QueueLimits::default());
         self
     }
 
-    /// Sets the name at the beginning of messages: that of the service, or of each module.
+    /// Writes the lines in another thread as [`non_blocking`](Self::non_blocking) does, with at most `max_lines` waiting.
+    ///
+    /// Their total length is limited to 16 MiB.
+    pub fn non_blocking_lines(mut self, max_lines: usize) -> Self {
+        self.queue = Some(QueueLimits::of_lines(max_lines));
+        self
+    }
+
+    /// Sets the name at the beginning of messages: that of the service, or of each module, or none.
+    ///
+    /// ```
+    /// use logtracer_sdk::logging::LoggerNames;
+    /// use logtracer_sdk::testing::capture_with;
+    ///
+    /// let options = |logging: logtracer_sdk::Logging| logging.logger_names(LoggerNames::None);
+    /// let lines = capture_with(options, || tracing::info!("basket opened"));
+    /// assert_eq!((&lines[0]["message"], &lines[0]["serviceContext"]["service"]), (&"basket opened".into(), &"test".into()));
+    /// ```
     pub fn logger_names(mut self, names: LoggerNames) -> Self {
         self.logger_names = names;
         self
@@ -164,6 +203,30 @@ impl Logging {
         self
     }
 
+    /// Adds the target of the event, which is its module unless it names another, as `target`.
+    ///
+    /// ```
+    /// use logtracer_sdk::testing::capture_with;
+    ///
+    /// let lines = capture_with(|logging| logging.show_target().show_spans(), || {
+    ///     let _request = tracing::info_span!("request").entered();
+    ///     let _query = tracing::info_span!("query").entered();
+    ///     tracing::info!(target: "shop::db", target = "mine", "42 rows");
+    /// });
+    /// assert_eq!((&lines[0]["target"], &lines[0]["fields.target"]), (&"shop::db".into(), &"mine".into()));
+    /// assert_eq!(lines[0]["spans"], serde_json::json!(["request", "query"]));
+    /// ```
+    pub fn show_target(mut self) -> Self {
+        self.parts.target = true;
+        self
+    }
+
+    /// Adds the names of the spans around the event as `spans`, the outermost first.
+    pub fn show_spans(mut self) -> Self {
+        self.parts.spans = true;
+        self
+    }
+
     /// Makes lines of this level or above events of Error Reporting: adds `@type`, the service and the source location.
     pub fn report_errors(mut self, level: Level) -> Self {
         self.report_errors = Some(level);
@@ -173,7 +236,9 @@ impl Logging {
     /// Writes one line for each panic, as an event of Error Reporting, instead of Rust's message on stderr.
     ///
     /// The line has the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
-    /// [`install`](Self::install) replaces the panic hook.
+    /// This replaces the panic hook of the process: with [`install`](Self::install) and
+    /// [`install_with`](Self::install_with) at once, with [`layer`](Self::layer) and [`build`](Self::build) as soon as a
+    /// subscriber contains the layer.
     pub fn log_panics(mut self, log: bool) -> Self {
         self.log_panics = log;
         self

@@ -38,10 +38,12 @@ pub(super) fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> 
     let Some(value) = variable(FORMAT_VARIABLE) else {
         return Ok(Format::default());
     };
-    value.parse().map_err(|source| LoggingError::Format { variable: FORMAT_VARIABLE, value, source })
+    value.trim().parse().map_err(|source| LoggingError::Format { variable: FORMAT_VARIABLE, value, source })
 }
 
-/// Returns an environment variable; an empty one counts as not set.
+/// Returns an environment variable; one without text counts as not set.
 pub(super) fn variable(name: &'static str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    // What is not UTF-8 is an invalid value, and not an absent one.
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    (!value.trim().is_empty()).then_some(value)
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use logtracer_core::line::FormatError;
-use tracing_subscriber::filter::ParseError;
+
+use super::LevelError;
 
 /// An error when setting up the logging.
 ///
@@ -28,13 +29,14 @@ pub enum LoggingError {
         source: FormatError,
     },
     /// The log levels are invalid.
+    ///
+    /// Those of the code and of [`set_level`](crate::LoggingHandle::set_level) are an error.
+    /// An invalid environment variable is ignored, and a WARNING line reports it.
     Level {
-        /// The name of the environment variable, `None` for levels from the code.
-        variable: Option<&'static str>,
         /// The directives.
         value: String,
         /// Why they are invalid.
-        source: ParseError,
+        source: LevelError,
     },
     /// The process has a `tracing` subscriber or a logger of `log` already.
     AlreadyInstalled,
@@ -51,10 +53,7 @@ impl fmt::Display for LoggingError {
             Self::Format { variable, value, source } => {
                 write!(f, "{variable} is {:?}: {source}", truncated(value))
             }
-            Self::Level { variable: Some(variable), value, source } => {
-                write!(f, "{variable} is {:?}: {source}", truncated(value))
-            }
-            Self::Level { variable: None, value, source } => {
+            Self::Level { value, source } => {
                 write!(f, "the log levels are {:?}: {source}", truncated(value))
             }
             Self::AlreadyInstalled => f.write_str("a tracing subscriber or a logger is installed already"),
@@ -74,6 +73,6 @@ impl std::error::Error for LoggingError {
     }
 }
 
-fn truncated(value: &str) -> String {
+pub(super) fn truncated(value: &str) -> String {
     value.chars().take(MAX_SHOWN_CHARS).collect()
 }

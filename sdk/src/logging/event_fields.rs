@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!  known_fields: the role of each name ──┐
-//!  event + key_values ──► EventFields ───┼──► Line::field (core/src/line/mod.rs): value.rs writes the JSON,
+//!  event + key_values ──► EventFields ───┼──► Line::marked_field (core/src/line/marked.rs): value.rs writes the JSON,
 //!                                        │    keys.rs and report.rs reserve names, which get the prefix `fields.`
-//!                                        ├──► http_request
-//!                                        └──► labels
+//!                                        ├──► http_request, entry_fields
+//!                                        ├──► labels
+//!                                        └──► error_text
 //! ```
 
-use logtracer_core::line::{Line, Severity, Text, Value};
+use logtracer_core::line::{Line, MarkedField, Severity, Text, Value};
 use tracing_core::Event;
 use tracing_core::field::Field;
 
+use super::entry_fields::EntryFields;
+use super::error_text::ErrorText;
 use super::field_value::{EachField, name_of, write_text};
 use super::http_request::RequestFields;
 use super::key_values::KeyValue;
@@ -26,28 +29,95 @@ const MESSAGE: &str = "message";
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event<'a>,
     pub(super) key_values: &'a [KeyValue],
+    /// Names that a field cannot have besides those of the format.
+    pub(super) reserved: &'a [&'a str],
 }
 
 /// Buffers for fields that are not written in place, reused from line to line.
-pub(super) struct Collected<'a> {
-    /// The names of the event's own fields in the line.
-    pub(super) names: &'a mut Vec<&'static str>,
-    pub(super) request: &'a mut RequestFields,
-    pub(super) labels: &'a mut LabelFields,
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub(super) request: RequestFields,
+    pub(super) entry: EntryFields,
+    pub(super) labels: LabelFields,
+    pub(super) error: ErrorText,
+}
+
+impl Collected {
+    pub(super) const fn new() -> Self {
+        Self {
+            request: RequestFields::new(),
+            entry: EntryFields::new(),
+            labels: LabelFields::new(),
+            error: ErrorText::new(),
+        }
+    }
+
+    pub(super) fn clear(&mut self, known: KnownFields) {
+        self.labels.clear();
+        self.entry.clear();
+        if known.has_http_request {
+            self.request.clear();
+        }
+        if known.has_error {
+            self.error.clear();
+        }
+    }
+
+    /// Takes a value that belongs elsewhere in the line. Returns all others, with the number of bytes that are cut.
+    fn take<'v>(
+        &'v mut self,
+        role: FieldRole<'_>,
+        name: &str,
+        value: Value<'v>,
+    ) -> Option<(Value<'v>, usize)> {
+        let is_taken = match role {
+            FieldRole::Plain => false,
+            FieldRole::Consumed => true,
+            FieldRole::HttpRequest(part) => self.request.set(part, value),
+            FieldRole::Entry => self.entry.set(name, value),
+            FieldRole::Label(label) => {
+                self.labels.add(label, value);
+                true
+            }
+            FieldRole::Error => {
+                let (text, cut_bytes) = self.error.set_error(value);
+                return Some((Value::Str(text), cut_bytes));
+            }
+            FieldRole::Backtrace => self.error.set_backtrace(value),
+        };
+        (!is_taken).then_some((value, 0))
+    }
 }
 
 impl EventFields<'_> {
-    /// Writes the text of the event; returns false if it has none.
-    pub(super) fn write_message(self, text: &mut Text<'_>) -> bool {
-        let mut has_message = false;
+    /// Writes the text of the event: its message or, if it has none, its error. Returns false if it has neither.
+    pub(super) fn write_message(
+        self,
+        text: &mut Text<'_>,
+        known: KnownFields,
+        error: &mut ErrorText,
+    ) -> bool {
+        let write = |value: Value<'_>| {
+            // A `Display` of the caller may fail; the text before the failure stays.
+            let _ = write_text(text, value);
+        };
+        if self.read_field(|name| name == MESSAGE, write) {
+            return true;
+        }
+        known.has_error
+            && self.read_field(known_fields::is_error, |value| text.push(error.set_error(value).0))
+    }
+
+    /// Passes the value of the first field with this name to a function; returns false if there is none.
+    fn read_field(self, is_it: impl Fn(&str) -> bool, mut read: impl FnMut(Value<'_>)) -> bool {
+        let mut is_found = false;
         self.event.record(&mut EachField(|field: &Field, value: Value<'_>| {
-            if field.name() == MESSAGE {
-                has_message = true;
-                // A `Display` of the caller may fail; the text before the failure stays.
-                let _ = write_text(text, value);
+            if !is_found && is_it(field.name()) {
+                is_found = true;
+                read(value);
             }
         }));
-        has_message
+        is_found
     }
 
     /// Returns the severity that a field names.
@@ -65,27 +135,38 @@ impl EventFields<'_> {
         severity
     }
 
-    /// Writes the fields except the text, and collects those that belong elsewhere in the line.
-    pub(super) fn write(self, line: &mut Line<'_>, known: KnownFields, collected: &mut Collected<'_>) {
-        let Collected { names, request, labels } = collected;
+    /// Writes the fields except the text, adds their names, and collects those that belong elsewhere in the line.
+    pub(super) fn write(
+        self,
+        line: &mut Line<'_>,
+        known: KnownFields,
+        names: &mut Vec<&'static str>,
+        collected: &mut Collected,
+    ) {
+        let reserved = self.reserved;
+        let mut has_message = false;
         self.event.record(&mut EachField(|field: &Field, value: Value<'_>| {
+            if field.name() == MESSAGE && !std::mem::replace(&mut has_message, true) {
+                return;
+            }
             let name = name_of(field);
-            match known.role_of_field(name) {
-                FieldRole::Plain if field.name() != MESSAGE => {
-                    line.field(name, value);
-                    names.push(name);
-                }
-                FieldRole::Plain | FieldRole::Consumed => {}
-                FieldRole::HttpRequest(part) => request.set(part, value),
-                FieldRole::Label(label) => labels.add(label, value),
+            let Some((value, cut_bytes)) = collected.take(known.role_of_field(name, value), name, value)
+            else {
+                return;
+            };
+            // Of two fields with one name, the first one stays: a key cannot be there twice.
+            if !names.contains(&name) {
+                line.marked_field(&MarkedField { name, value, cut_bytes, reserved });
+                names.push(name);
             }
         }));
         for pair in self.key_values {
-            match known.role_of_key_value(&pair.name) {
-                FieldRole::Plain => _ = line.field(&pair.name, pair.value()),
-                FieldRole::HttpRequest(part) => request.set(part, pair.value()),
-                FieldRole::Label(label) => labels.add(label, pair.value()),
-                FieldRole::Consumed => {}
+            let (name, value) = (&*pair.name, pair.value());
+            if let Some((value, cut_bytes)) =
+                collected.take(known.role_of_key_value(name, value), name, value)
+            {
+                let cut_bytes = cut_bytes + pair.cut_bytes();
+                line.marked_field(&MarkedField { name, value, cut_bytes, reserved });
             }
         }
     }

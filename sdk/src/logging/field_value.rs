@@ -50,6 +50,14 @@ impl<F: FnMut(&Field, Value<'_>)> Visit for EachField<F> {
         (self.0)(field, Value::Fmt(format_args!("{}", Chain(value))));
     }
 
+    #[cfg(all(tracing_unstable, feature = "valuable"))]
+    fn record_value(&mut self, field: &Field, value: valuable::Value<'_>) {
+        match value {
+            valuable::Value::String(text) => self.record_str(field, text),
+            other => (self.0)(field, Value::Json(&super::valuable_value::to_json(other))),
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         (self.0)(field, Value::Fmt(format_args!("{value:?}")));
     }
@@ -71,15 +79,18 @@ pub(super) fn write_text(out: &mut impl Write, value: Value<'_>) -> fmt::Result 
 }
 
 /// Writes a value as plain text, up to four bytes beyond `max_bytes`. From the extra bytes the line detects that the
-/// text exceeds the limit, and marks it as truncated.
-pub(super) fn write_bounded_text(out: &mut String, max_bytes: usize, value: Value<'_>) {
-    let _ = write_text(&mut Bounded { free_bytes: max_bytes.saturating_add(4), out }, value);
+/// text exceeds the limit, and marks it as truncated. Returns the number of bytes that are cut.
+pub(super) fn write_bounded_text(out: &mut String, max_bytes: usize, value: Value<'_>) -> usize {
+    let mut bounded = Bounded { free_bytes: max_bytes.saturating_add(4), cut_bytes: 0, out };
+    let _ = write_text(&mut bounded, value);
+    bounded.cut_bytes
 }
 
 /// A writer that truncates.
 struct Bounded<'a> {
     out: &'a mut String,
     free_bytes: usize,
+    cut_bytes: usize,
 }
 
 impl Write for Bounded<'_> {
@@ -87,6 +98,7 @@ impl Write for Bounded<'_> {
         let end =
             (0..=text.len().min(self.free_bytes)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.out.push_str(text.get(..end).unwrap_or_default());
+        self.cut_bytes += text.len() - end;
         // Nothing may follow a truncated text. Truncation is not an error of the value that is formatted.
         self.free_bytes = if end < text.len() { 0 } else { self.free_bytes - end };
         Ok(())
@@ -101,13 +113,14 @@ mod tests {
     fn long_text_is_truncated_at_a_character() {
         let written = |value: Value<'_>| {
             let mut out = String::new();
-            write_bounded_text(&mut out, 4, value);
-            out
+            let cut_bytes = write_bounded_text(&mut out, 4, value);
+            (out, cut_bytes)
         };
-        assert_eq!(written(Value::Str("12345678")), "12345678");
-        assert_eq!(written(Value::Str("1234567é9")), "1234567");
-        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "123456", "éé", "0"))), "123456é");
-        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "1234567", "é", "0"))), "1234567");
-        assert_eq!(written(Value::F64(0.5)), "0.5");
+        let expect = |text: &str, cut_bytes| (text.to_owned(), cut_bytes);
+        assert_eq!(written(Value::Str("12345678")), expect("12345678", 0));
+        assert_eq!(written(Value::Str("1234567é9")), expect("1234567", 3));
+        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "123456", "éé", "0"))), expect("123456é", 3));
+        assert_eq!(written(Value::Fmt(format_args!("{}{}{}", "1234567", "é", "0"))), expect("1234567", 3));
+        assert_eq!(written(Value::F64(0.5)), expect("0.5", 0));
     }
 }

@@ -37,9 +37,6 @@ use super::output::Output;
 pub struct LoggingHandle {
     pub(super) levels: Levels,
     pub(super) output: Output,
-    /// If true, `set_level` sets the level of the `log` crate, too.
-    #[cfg_attr(not(feature = "log"), allow(dead_code))]
-    pub(super) is_installed: bool,
 }
 
 impl LoggingHandle {
@@ -49,18 +46,58 @@ impl LoggingHandle {
     ///
     /// If the directives are invalid; then the levels do not change.
     pub fn set_level(&self, directives: &str) -> Result<(), LoggingError> {
-        self.levels.set(directives)?;
+        self.levels
+            .set(directives)
+            .map_err(|source| LoggingError::Level { value: directives.to_owned(), source })?;
         #[cfg(feature = "log")]
-        if self.is_installed {
+        if self.levels.forwards_log() {
             super::log_bridge::set_max_level(&self.levels);
         }
         Ok(())
     }
 
+    /// Makes records of the `log` crate lines of this logging, with their key-values, and applies changes of the levels
+    /// to them.
+    ///
+    /// [`install`](crate::Logging::install) and [`install_with`](crate::Logging::install_with) do this. Call it after
+    /// the subscriber that contains the layer of [`build`](crate::Logging::build) is the global one. Set that with
+    /// [`tracing::subscriber::set_global_default`](tracing_core::dispatcher::set_global_default): `init()` of
+    /// `tracing-subscriber` may install a logger of its own, which drops the key-values.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use logtracer_sdk::Logging;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let lines = Arc::new(Mutex::new(String::new()));
+    /// let sink = Arc::clone(&lines);
+    /// let logging = Logging::new("my-project", "shop").output(move |line| {
+    ///     sink.lock().unwrap().push_str(std::str::from_utf8(line).unwrap());
+    /// });
+    /// let (layer, handle) = logging.build()?;
+    /// tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
+    /// handle.forward_log()?;
+    /// log::info!(user = 7; "hi");
+    /// assert!(lines.lock().unwrap().contains(r#""user":7"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If `log` has a logger already.
+    #[cfg(feature = "log")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+    pub fn forward_log(&self) -> Result<(), LoggingError> {
+        super::log_bridge::install()?;
+        self.levels.set_forwards_log();
+        super::log_bridge::set_max_level(&self.levels);
+        Ok(())
+    }
+
     /// Waits until all lines are written, at most for `timeout`; returns false if some are not.
     ///
-    /// Lines wait only in the queue of [`Logging::non_blocking`](crate::Logging::non_blocking); with it, call this at
-    /// the end of `main`.
+    /// Lines wait in the queue of [`Logging::non_blocking`](crate::Logging::non_blocking); with it, call this at the end
+    /// of `main`. Without it, only the rest of a line can wait that a stdout with `O_NONBLOCK` took in part.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -70,7 +107,7 @@ impl LoggingHandle {
     ///
     /// let lines = Arc::new(Mutex::new(Vec::new()));
     /// let sink = Arc::clone(&lines);
-    /// let logging = Logging::new("my-project", "shop").non_blocking(1000).output(move |line| {
+    /// let logging = Logging::new("my-project", "shop").non_blocking().output(move |line| {
     ///     sink.lock().unwrap().push(line.to_vec());
     /// });
     /// let (layer, handle) = logging.build()?;
@@ -83,7 +120,10 @@ impl LoggingHandle {
         self.output.flush(timeout)
     }
 
-    /// Returns the number of dropped lines: the queue was full, or the writer panicked. It is zero without a queue.
+    /// Returns the number of lost lines: stdout was closed, full or blocked, the queue was full, or
+    /// [`output`](crate::Logging::output) panicked in the thread of the queue.
+    ///
+    /// They are also reported on stderr, at most once a minute, and in a WARNING line as soon as a line can be written.
     pub fn dropped_lines(&self) -> u64 {
         self.output.dropped()
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use logtracer_core::line::{HttpRequest, MAX_TEXT_BYTES, Value};
+use logtracer_core::line::{HttpCache, HttpRequest, Line, MAX_TEXT_BYTES, Value};
 
 use super::field_value::write_bounded_text;
 
@@ -17,6 +17,7 @@ pub(super) struct RequestFields {
     request_size: u64,
     response_size: u64,
     latency: Duration,
+    cache: HttpCache,
 }
 
 /// The names of the texts: that of tracing-stackdriver, and that of Google.
@@ -39,6 +40,12 @@ impl RequestFields {
             request_size: 0,
             response_size: 0,
             latency: Duration::ZERO,
+            cache: HttpCache {
+                lookup: false,
+                hit: false,
+                validated_with_origin_server: false,
+                fill_bytes: 0,
+            },
         }
     }
 
@@ -48,21 +55,30 @@ impl RequestFields {
         *self = Self { text, ..Self::new() };
     }
 
-    pub(super) fn set(&mut self, name: &str, value: Value<'_>) {
+    /// Sets a member. Returns false if there is none of this name, or if it cannot have this value.
+    pub(super) fn set(&mut self, name: &str, value: Value<'_>) -> bool {
+        self.try_set(name, value).is_some()
+    }
+
+    fn try_set(&mut self, name: &str, value: Value<'_>) -> Option<()> {
         match name {
-            "status" => self.status = self.read_number(value).try_into().unwrap_or(0),
-            "request_size" | "requestSize" => self.request_size = self.read_number(value),
-            "response_size" | "responseSize" => self.response_size = self.read_number(value),
-            "latency" => self.latency = self.read_duration(value),
+            "status" => self.status = self.read_number(value)?.try_into().ok()?,
+            "request_size" | "requestSize" => self.request_size = self.read_number(value)?,
+            "response_size" | "responseSize" => self.response_size = self.read_number(value)?,
+            "latency" => self.latency = self.read_duration(value)?,
+            "cache_lookup" | "cacheLookup" => self.cache.lookup = read_bool(value)?,
+            "cache_hit" | "cacheHit" => self.cache.hit = read_bool(value)?,
+            "cache_validated_with_origin_server" | "cacheValidatedWithOriginServer" => {
+                self.cache.validated_with_origin_server = read_bool(value)?;
+            }
+            "cache_fill_bytes" | "cacheFillBytes" => self.cache.fill_bytes = self.read_number(value)?,
             _ => {
-                if let Some(index) = TEXTS.iter().position(|names| names.contains(&name)) {
-                    let appended = self.append(value);
-                    if let Some(range) = self.ranges.get_mut(index) {
-                        *range = appended;
-                    }
-                }
+                let index = TEXTS.iter().position(|names| names.contains(&name))?;
+                let appended = self.append(value);
+                *self.ranges.get_mut(index)? = appended;
             }
         }
+        Some(())
     }
 
     fn append(&mut self, value: Value<'_>) -> Range<usize> {
@@ -76,32 +92,37 @@ impl RequestFields {
         self.text.get(range).unwrap_or_default()
     }
 
-    fn read_number(&mut self, value: Value<'_>) -> u64 {
+    fn read_number(&mut self, value: Value<'_>) -> Option<u64> {
         match value {
-            Value::U64(value) => value,
-            Value::I64(value) => value.try_into().unwrap_or(0),
-            other => self.append_text(other).trim_matches('"').parse().unwrap_or(0),
+            Value::U64(value) => Some(value),
+            Value::I64(value) => value.try_into().ok(),
+            other => self.append_text(other).trim_matches('"').parse().ok(),
         }
     }
 
     /// Reads a number of seconds, or the output of `Duration`: `1.5s`, `12.3ms`.
-    fn read_duration(&mut self, value: Value<'_>) -> Duration {
+    fn read_duration(&mut self, value: Value<'_>) -> Option<Duration> {
         if let Value::F64(seconds) = value {
-            return Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            return Duration::try_from_secs_f64(seconds).ok();
         }
         let text = self.append_text(value).trim_matches('"');
         let (number, unit) = text.split_at(text.trim_end_matches(|c: char| !c.is_ascii_digit()).len());
-        let seconds = number.parse::<f64>().unwrap_or(0.0)
+        let seconds = number.parse::<f64>().ok()?
             * match unit {
+                "" | "s" => 1.0,
                 "ms" => 1e-3,
                 "µs" | "us" => 1e-6,
                 "ns" => 1e-9,
-                _ => 1.0,
+                _ => return None,
             };
-        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
-    pub(super) fn as_request(&self) -> HttpRequest<'_> {
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        line.cached_http_request(&self.as_request(), &self.cache);
+    }
+
+    fn as_request(&self) -> HttpRequest<'_> {
         let [method, url, user_agent, remote_ip, server_ip, referer, protocol] = &self.ranges;
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default().as_bytes();
         HttpRequest {
@@ -117,5 +138,14 @@ impl RequestFields {
             latency: self.latency,
             protocol: text(protocol),
         }
+    }
+}
+
+fn read_bool(value: Value<'_>) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(value),
+        Value::Str("true") => Some(true),
+        Value::Str("false") => Some(false),
+        _ => None,
     }
 }

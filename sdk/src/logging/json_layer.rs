@@ -3,24 +3,23 @@
 use std::cell::RefCell;
 #[cfg(not(feature = "log"))]
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use logtracer_core::line::{ErrorReport, Line, Severity};
+use logtracer_core::line::{ErrorReport, Line, MarkedField, Severity, Value};
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Event, Level, Subscriber};
+use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
 use super::event_fields::{Collected, EventFields};
-use super::http_request::RequestFields;
 #[cfg(not(feature = "log"))]
 use super::key_values::KeyValue;
 use super::known_fields::KnownFields;
-use super::labels::LabelFields;
 #[cfg(feature = "log")]
 use super::log_record;
 use super::output::Output;
-use super::service::{Service, SourceLocation};
+use super::panic;
+use super::service::{SPANS, Service, SourceLocation, TARGET};
 use super::span_fields::{FieldsByFormat, SpanFields};
 use crate::current::{Scope, current_trace};
 use crate::span_carrier::{SpanCarrier, scope_under};
@@ -32,6 +31,16 @@ use crate::{system, targets};
 pub(super) struct JsonLayer {
     service: Arc<Service>,
     output: Output,
+    start: Start,
+    is_started: Once,
+}
+
+/// What happens as soon as a subscriber contains the layer.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) logs_panics: bool,
+    /// What was wrong with the environment.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Buffers that are reused from line to line.
@@ -39,18 +48,12 @@ struct Buffers {
     line: Vec<u8>,
     /// The names of the fields that the line has.
     names: Vec<&'static str>,
-    request: RequestFields,
-    labels: LabelFields,
+    collected: Collected,
 }
 
 impl Buffers {
     const fn new() -> Self {
-        Self {
-            line: Vec::new(),
-            names: Vec::new(),
-            request: RequestFields::new(),
-            labels: LabelFields::new(),
-        }
+        Self { line: Vec::new(), names: Vec::new(), collected: Collected::new() }
     }
 }
 
@@ -62,8 +65,8 @@ thread_local! {
 }
 
 impl JsonLayer {
-    pub(super) fn new(service: Arc<Service>, output: Output) -> Self {
-        Self { service, output }
+    pub(super) fn new(service: Arc<Service>, output: Output, start: Start) -> Self {
+        Self { service, output, start, is_started: Once::new() }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, buffers: &mut Buffers)
@@ -71,10 +74,9 @@ impl JsonLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let service = &*self.service;
-        let Buffers { line: out, names, request, labels } = buffers;
+        let Buffers { line: out, names, collected } = buffers;
         out.clear();
         names.clear();
-        labels.clear();
         #[cfg(feature = "log")]
         let normalized = log_record::normalized(event);
         #[cfg(feature = "log")]
@@ -82,11 +84,16 @@ impl JsonLayer {
         #[cfg(not(feature = "log"))]
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let fields = EventFields { event, key_values: key_values.as_deref().unwrap_or_default() };
+        let fields = EventFields {
+            event,
+            key_values: key_values.as_deref().unwrap_or_default(),
+            reserved: service.reserved_names(),
+        };
         let mut known = KnownFields::of(event.metadata(), normalized.is_some(), fields.key_values);
         let named_severity = fields.severity(known);
         // An unknown name stays visible as a plain field.
         known.has_severity = named_severity.is_some();
+        collected.clear(known);
         // The source of a line about a request is the SDK, not the service.
         let is_own = targets::is_own(metadata.target());
         let location = SourceLocation {
@@ -99,7 +106,7 @@ impl JsonLayer {
         line.severity(named_severity.unwrap_or_else(|| severity_of(*metadata.level())))
             .message(|text| {
                 service.write_name(location.target, text);
-                if !fields.write_message(text) {
+                if !fields.write_message(text, known, &mut collected.error) {
                     text.push(metadata.target());
                 }
             })
@@ -119,22 +126,33 @@ impl JsonLayer {
                 file: location.file.unwrap_or_default(),
                 line: location.line,
             });
+        } else {
+            service.write_context(&mut line);
         }
-        if known.has_http_request {
-            request.clear();
+        if service.parts.target {
+            let value = Value::Str(metadata.target());
+            line.marked_field(&MarkedField { name: TARGET, value, ..MarkedField::default() });
         }
-        fields.write(&mut line, known, &mut Collected { names, request, labels });
+        fields.write(&mut line, known, names, collected);
         if known.has_http_request {
-            line.http_request(&request.as_request());
+            collected.request.write(&mut line);
+        }
+        if known.has_error {
+            collected.error.write(&mut line);
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(by_format) = span.extensions().get::<FieldsByFormat>() {
                 let span_fields = by_format.get(service.format);
                 span_fields.write(&mut line, names, fields.key_values);
-                span_fields.add_labels(labels);
+                span_fields.collect(collected);
             }
         }
-        labels.write(&mut line, &service.labels);
+        if service.parts.spans {
+            let spans = ctx.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
+            line.text_list(SPANS, spans.map(|span| span.metadata().name()));
+        }
+        collected.entry.write(&mut line);
+        collected.labels.write(&mut line, &service.labels);
         line.finish();
 
         out.push(b'\n');
@@ -161,10 +179,21 @@ impl<S> Layer<S> for JsonLayer
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
+    fn on_register_dispatch(&self, _subscriber: &Dispatch) {
+        self.is_started.call_once(|| {
+            if self.start.logs_panics {
+                panic::install_hook(Arc::clone(&self.service), self.output.clone());
+            }
+            for warning in &self.start.warnings {
+                self.output.write(&self.service.render_warning(warning));
+            }
+        });
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
             let mut fields = SpanFields::default();
-            fields.record(self.service.format, |visit| attributes.record(visit));
+            fields.record(&self.service, |visit| attributes.record(visit));
             if !fields.is_empty() {
                 self.merge_into_span(fields, &mut span.extensions_mut());
             }
@@ -176,7 +205,7 @@ where
         if let Some(span) = ctx.span(id) {
             // Format before locking the span: formatting may log, and a line reads the fields of the span.
             let mut newer = SpanFields::default();
-            newer.record(self.service.format, |visit| values.record(visit));
+            newer.record(&self.service, |visit| values.record(visit));
             self.merge_into_span(newer, &mut span.extensions_mut());
         }
     }

@@ -15,7 +15,9 @@ pub(super) struct KeyValue {
 
 #[derive(Debug)]
 enum OwnedValue {
-    Text(String),
+    /// A text, and how many bytes of it are cut.
+    Text(String, usize),
+    Json(String),
     I64(i64),
     U64(u64),
     I128(i128),
@@ -34,15 +36,28 @@ impl KeyValue {
             Value::U128(value) => OwnedValue::U128(value),
             Value::F64(value) => OwnedValue::F64(value),
             Value::Bool(value) => OwnedValue::Bool(value),
-            Value::Json(_) => OwnedValue::Null,
-            text => OwnedValue::Text(bounded_text(MAX_TEXT_BYTES, text)),
+            Value::Json("null") => OwnedValue::Null,
+            Value::Json(json) => OwnedValue::Json(json.to_owned()),
+            text => {
+                let (text, cut_bytes) = bounded_text(MAX_TEXT_BYTES, text);
+                OwnedValue::Text(text, cut_bytes)
+            }
         };
-        Self { name: bounded_text(MAX_NAME_BYTES, Value::Str(name)), value }
+        Self { name: bounded_text(MAX_NAME_BYTES, Value::Str(name)).0, value }
+    }
+
+    /// Returns how many bytes of the value are cut already.
+    pub(super) fn cut_bytes(&self) -> usize {
+        match self.value {
+            OwnedValue::Text(_, cut_bytes) => cut_bytes,
+            _ => 0,
+        }
     }
 
     pub(super) fn value(&self) -> Value<'_> {
         match &self.value {
-            OwnedValue::Text(text) => Value::Str(text),
+            OwnedValue::Text(text, _) => Value::Str(text),
+            OwnedValue::Json(json) => Value::Json(json),
             OwnedValue::I64(value) => Value::I64(*value),
             OwnedValue::U64(value) => Value::U64(*value),
             OwnedValue::I128(value) => Value::I128(*value),
@@ -54,8 +69,8 @@ impl KeyValue {
     }
 }
 
-fn bounded_text(max_bytes: usize, value: Value<'_>) -> String {
+fn bounded_text(max_bytes: usize, value: Value<'_>) -> (String, usize) {
     let mut text = String::new();
-    write_bounded_text(&mut text, max_bytes, value);
-    text
+    let cut_bytes = write_bounded_text(&mut text, max_bytes, value);
+    (text, cut_bytes)
 }

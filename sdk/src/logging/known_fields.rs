@@ -1,16 +1,18 @@
-//! Fields with a meaning in a line: `http_request.*`, `labels.*` and `logtracer.severity`.
+//! Fields with a meaning in a line: `http_request.*`, `labels.*`, `logtracer.*`, `error` and `backtrace`.
 
 use std::fmt;
 
 use logtracer_core::line::{Severity, Value};
 use tracing_core::Metadata;
 
+use super::entry_fields::ENTRY;
 use super::field_value::write_text;
 use super::key_values::KeyValue;
 
 const HTTP_REQUEST: &str = "http_request.";
 pub(super) const LABELS: &str = "labels.";
 pub(super) const SEVERITY: &str = "logtracer.severity";
+const BACKTRACE: &str = "backtrace";
 /// The prefix of the fields with which the bridge of `log` describes a record.
 const LOG_RECORD: &str = "log.";
 
@@ -22,6 +24,12 @@ pub(super) enum FieldRole<'n> {
     HttpRequest(&'n str),
     /// The label with this name.
     Label(&'n str),
+    /// A part of the entry, such as `operation`.
+    Entry,
+    /// The text of an error, which may end in a backtrace.
+    Error,
+    /// The backtrace of an error.
+    Backtrace,
     /// No field: another part of the line holds the value.
     Consumed,
 }
@@ -31,6 +39,8 @@ pub(super) enum FieldRole<'n> {
 pub(super) struct KnownFields {
     pub(super) has_http_request: bool,
     pub(super) has_severity: bool,
+    pub(super) has_error: bool,
+    has_entry: bool,
     has_labels: bool,
     is_log_record: bool,
 }
@@ -45,23 +55,27 @@ impl KnownFields {
 
     fn add(&mut self, name: &str) {
         // Few other names begin with these letters.
-        if name.starts_with('h') {
-            self.has_http_request |= name.starts_with(HTTP_REQUEST);
-        } else if name.starts_with('l') {
-            self.has_labels |= name.starts_with(LABELS);
-            self.has_severity |= name == SEVERITY;
+        match name.as_bytes().first() {
+            Some(b'h') => self.has_http_request |= name.starts_with(HTTP_REQUEST),
+            Some(b'l') if name == SEVERITY => self.has_severity = true,
+            Some(b'l') => {
+                self.has_labels |= name.starts_with(LABELS);
+                self.has_entry |= name.starts_with(ENTRY);
+            }
+            Some(b'e' | b'b') => self.has_error |= is_error(name) || name == BACKTRACE,
+            _ => {}
         }
     }
 
-    pub(super) fn role_of_field(self, name: &str) -> FieldRole<'_> {
+    pub(super) fn role_of_field<'n>(self, name: &'n str, value: Value<'_>) -> FieldRole<'n> {
         if self.is_log_record && name.starts_with(LOG_RECORD) {
             FieldRole::Consumed
         } else {
-            self.role_of_key_value(name)
+            self.role_of_key_value(name, value)
         }
     }
 
-    pub(super) fn role_of_key_value(self, name: &str) -> FieldRole<'_> {
+    pub(super) fn role_of_key_value<'n>(self, name: &'n str, value: Value<'_>) -> FieldRole<'n> {
         if self.has_http_request {
             if let Some(part) = name.strip_prefix(HTTP_REQUEST) {
                 return FieldRole::HttpRequest(part);
@@ -72,8 +86,26 @@ impl KnownFields {
                 return FieldRole::Label(label);
             }
         }
-        if self.has_severity && name == SEVERITY { FieldRole::Consumed } else { FieldRole::Plain }
+        if self.has_severity && name == SEVERITY {
+            return FieldRole::Consumed;
+        }
+        if self.has_entry && name.starts_with(ENTRY) {
+            return FieldRole::Entry;
+        }
+        let is_text = matches!(value, Value::Str(_) | Value::Fmt(_));
+        if self.has_error && is_text && is_error(name) {
+            return FieldRole::Error;
+        }
+        if self.has_error && is_text && name == BACKTRACE {
+            return FieldRole::Backtrace;
+        }
+        FieldRole::Plain
     }
+}
+
+/// Returns true for the names that fields with an error have.
+pub(super) fn is_error(name: &str) -> bool {
+    matches!(name, "error" | "err")
 }
 
 /// Reads the name of a severity, from a text or from the output of `%` or `?`.

@@ -7,7 +7,7 @@
 //! be another event or span, and its line or its trace would be missing.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tracing_core::span::{Attributes, Id, Record};
@@ -15,7 +15,7 @@ use tracing_core::{Event, Interest, LevelFilter, Metadata, Subscriber, callsite}
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::LoggingError;
+use super::level_error::LevelError;
 use super::level_names::translate;
 use crate::span_carrier::CarrierFilter;
 
@@ -43,42 +43,60 @@ pub(super) struct Levels(Arc<Shared>);
 struct Shared {
     carriers: CarrierFilter,
     filter: RwLock<EnvFilter>,
+    /// The [`verbosity`] up to which all targets are enabled: for most events, this decides without the filter.
+    enabled_everywhere: AtomicU8,
     /// Directives like `[span]=debug` need the events of spans.
     has_span_directives: AtomicBool,
     /// True if no other layer needs what these levels reject.
     is_exclusive: AtomicBool,
+    /// True if records of `log` go through `tracing`, so that `log` must know the levels.
+    #[cfg_attr(not(feature = "log"), allow(dead_code))]
+    forwards_log: AtomicBool,
 }
 
 impl Levels {
-    /// Parses directives from an environment variable, or from the code.
-    pub(super) fn parse(
-        variable: Option<&'static str>,
-        directives: &str,
-        carriers: CarrierFilter,
-    ) -> Result<Self, LoggingError> {
-        let filter = parse(variable, directives)?;
-        let has_span_directives = AtomicBool::new(directives.contains('['));
+    pub(super) fn parse(directives: &str, carriers: CarrierFilter) -> Result<Self, LevelError> {
+        let directives = Directives::parse(directives)?;
         Ok(Self(Arc::new(Shared {
             carriers,
-            filter: RwLock::new(filter),
-            has_span_directives,
+            filter: RwLock::new(directives.filter),
+            enabled_everywhere: AtomicU8::new(directives.enabled_everywhere),
+            has_span_directives: AtomicBool::new(directives.has_spans),
             is_exclusive: AtomicBool::new(false),
+            forwards_log: AtomicBool::new(false),
         })))
     }
 
     /// Replaces the directives, for all threads.
-    pub(super) fn set(&self, directives: &str) -> Result<(), LoggingError> {
-        let filter = parse(None, directives)?;
-        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
-        self.0.has_span_directives.store(directives.contains('['), Ordering::Relaxed);
+    pub(super) fn set(&self, directives: &str) -> Result<(), LevelError> {
+        let directives = Directives::parse(directives)?;
+        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = directives.filter;
+        self.0.enabled_everywhere.store(directives.enabled_everywhere, Ordering::Relaxed);
+        self.0.has_span_directives.store(directives.has_spans, Ordering::Relaxed);
         callsite::rebuild_interest_cache();
         Ok(())
     }
 
-    /// Returns the most verbose level that a directive enables.
+    /// Returns the most verbose level that `log` has to forward: what a directive enables or, beside other layers, what
+    /// any layer wants.
     #[cfg(feature = "log")]
     pub(super) fn most_verbose(&self) -> LevelFilter {
-        self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+        if self.0.is_exclusive.load(Ordering::Relaxed) {
+            self.filter().max_level_hint().unwrap_or(LevelFilter::TRACE)
+        } else {
+            LevelFilter::current()
+        }
+    }
+
+    /// Declares that records of `log` go through `tracing`.
+    #[cfg(feature = "log")]
+    pub(super) fn set_forwards_log(&self) {
+        self.0.forwards_log.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "log")]
+    pub(super) fn forwards_log(&self) -> bool {
+        self.0.forwards_log.load(Ordering::Relaxed)
     }
 
     /// Declares that no other layer needs what these levels reject.
@@ -97,12 +115,42 @@ impl Levels {
     }
 }
 
-fn parse(variable: Option<&'static str>, directives: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::builder().parse(translate(directives)).map_err(|source| LoggingError::Level {
-        variable,
-        value: directives.to_owned(),
-        source,
-    })
+/// What directives mean.
+struct Directives {
+    filter: EnvFilter,
+    enabled_everywhere: u8,
+    has_spans: bool,
+}
+
+impl Directives {
+    fn parse(directives: &str) -> Result<Self, LevelError> {
+        let directives = translate(directives)?;
+        let filter = EnvFilter::builder().parse(&directives).map_err(LevelError::directive)?;
+        let has_spans = directives.contains('[');
+        let enabled_everywhere = if has_spans { 0 } else { enabled_everywhere(&directives) };
+        Ok(Self { filter, enabled_everywhere, has_spans })
+    }
+}
+
+/// Returns the verbosity up to which all targets are enabled: that of the least verbose directive, or none if targets
+/// without a directive are disabled.
+fn enabled_everywhere(directives: &str) -> u8 {
+    let has_default = directives.split(',').any(|directive| !directive.contains('='));
+    let levels = directives.split(',').map(|directive| directive.rsplit('=').next().unwrap_or_default());
+    let least = levels.map(|name| name.parse().map_or(0, |level: LevelFilter| verbosity(level))).min();
+    if has_default { least.unwrap_or_default() } else { 0 }
+}
+
+/// Returns a number that is larger for more verbose levels; it is 0 for no level.
+fn verbosity(level: LevelFilter) -> u8 {
+    match level {
+        LevelFilter::OFF => 0,
+        LevelFilter::ERROR => 1,
+        LevelFilter::WARN => 2,
+        LevelFilter::INFO => 3,
+        LevelFilter::DEBUG => 4,
+        LevelFilter::TRACE => 5,
+    }
 }
 
 impl<S: Subscriber> Filter<S> for Levels {
@@ -118,6 +166,10 @@ impl<S: Subscriber> Filter<S> for Levels {
     }
 
     fn event_enabled(&self, event: &Event<'_>, ctx: &Context<'_, S>) -> bool {
+        let level = LevelFilter::from_level(*event.metadata().level());
+        if verbosity(level) <= self.0.enabled_everywhere.load(Ordering::Relaxed) {
+            return true;
+        }
         // Records of `log` name their target in a field.
         #[cfg(feature = "log")]
         if let Some(normalized) = super::log_record::normalized(event) {
@@ -154,5 +206,27 @@ impl<S: Subscriber> Filter<S> for Levels {
 
     fn on_close(&self, id: Id, ctx: Context<'_, S>) {
         self.with_span_directives(|filter| Filter::on_close(filter, id, ctx));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_enabled_everywhere_if_no_directive_excludes_it() {
+        for (directives, expected) in [
+            ("info", LevelFilter::INFO),
+            ("debug,shop=warn", LevelFilter::WARN),
+            ("shop::db=debug,info", LevelFilter::INFO),
+            ("TRACE,shop=off", LevelFilter::OFF),
+            ("off", LevelFilter::OFF),
+            // Other targets are disabled.
+            ("shop=info", LevelFilter::OFF),
+            ("info,shop[job]=warn", LevelFilter::OFF),
+        ] {
+            let directives = Directives::parse(directives).unwrap();
+            assert_eq!(directives.enabled_everywhere, verbosity(expected));
+        }
     }
 }

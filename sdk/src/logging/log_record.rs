@@ -80,6 +80,10 @@ impl Pair<'_> {
 
 impl<'v> VisitValue<'v> for Pair<'_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        #[cfg(feature = "log-serde")]
+        if let Some(json) = super::serde_value::to_json(&value) {
+            return self.add(Value::Json(&json));
+        }
         self.add(Value::Fmt(format_args!("{value}")))
     }
 
@@ -117,5 +121,10 @@ impl<'v> VisitValue<'v> for Pair<'_> {
 
     fn visit_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), kv::Error> {
         self.add(Value::Fmt(format_args!("{}", Chain(error))))
+    }
+
+    // The default is `visit_any`, which loses the causes. `:err` values come here.
+    fn visit_borrowed_error(&mut self, error: &'v (dyn Error + 'static)) -> Result<(), kv::Error> {
+        self.visit_error(error)
     }
 }

@@ -1,86 +1,152 @@
-//! [`Output`]: where lines go, written now or by a thread.
+//! [`Output`]: where lines go, written now or by a thread, and what becomes of lines that are lost.
+//!
+//! ```text
+//!            ┌─ now ────────────────► Sink ──► stdout: whole lines, or none
+//!  a line ───┤                         ▲  └──► the caller's function
+//!            └─ QueuedWriter ─ thread ─┘
+//!                 │ full                │ failed
+//!                 └──► Losses ◄─────────┘──► stderr, and a WARNING line when the sink works again
+//! ```
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logtracer_output::QueuedWriter;
+use logtracer_output::{QueuedWriter, WriteError, stdout};
 
-type Write = dyn Fn(&[u8]) + Send + Sync;
+use super::losses::Losses;
+use super::service::Service;
 
-/// Writes whole lines, each with its line break.
+/// The size of a queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueueLimits {
+    pub(super) max_lines: usize,
+    pub(super) max_bytes: usize,
+}
+
+impl QueueLimits {
+    pub(super) const fn of_lines(max_lines: usize) -> Self {
+        Self { max_lines, max_bytes: 16 * 1024 * 1024 }
+    }
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self::of_lines(8192)
+    }
+}
+
+/// What takes the lines, each with its line break.
 #[derive(Clone)]
-pub(super) enum Output {
-    /// The thread that logs writes.
-    Direct(Arc<Write>),
-    /// Another thread writes.
-    Queued(QueuedWriter),
+pub(super) enum Sink {
+    Stdout,
+    Function(Arc<dyn Fn(&[u8]) + Send + Sync>),
+}
+
+impl Sink {
+    fn write(&self, line: &[u8]) -> Result<(), WriteError> {
+        match self {
+            // One `write` per line, so that lines of several processes on one pipe do not mix.
+            Self::Stdout => stdout::write_line(line),
+            Self::Function(write) => {
+                write(line);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        match self {
+            Self::Stdout => stdout::flush(timeout),
+            Self::Function(_) => true,
+        }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "Stdout",
+            Self::Function(_) => "Function",
+        })
+    }
+}
+
+/// Writes whole lines to a sink. A clone writes to the same.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    sink: Sink,
+    /// `None` if the thread that logs writes.
+    queue: Option<QueuedWriter>,
+    losses: Arc<Losses>,
 }
 
 impl Output {
-    pub(super) fn new(write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
-        Self::Direct(Arc::new(write))
-    }
-
-    /// One `write` per line, so that lines of several processes on one pipe do not mix.
-    pub(super) fn stdout() -> Self {
-        Self::new(|line| {
-            // There is nowhere to report this, and logging must not stop a service.
-            let _ = io::stdout().lock().write_all(line);
-        })
-    }
-
-    /// Puts a queue of at most `max_lines` in front of the output; `report` renders the number of dropped lines.
-    pub(super) fn queued(
-        self,
-        max_lines: usize,
-        report: impl Fn(u64) -> Vec<u8> + Send + 'static,
-    ) -> io::Result<Self> {
-        let write = move |line: &[u8]| {
-            self.write(line);
-            Ok(())
+    pub(super) fn new(sink: Sink, queue: Option<QueueLimits>, service: Arc<Service>) -> io::Result<Self> {
+        let losses = Arc::new(Losses::new(Arc::clone(&service)));
+        let queue = match queue {
+            Some(limits) => Some(start_queue(limits, sink.clone(), service, Arc::clone(&losses))?),
+            None => None,
         };
-        QueuedWriter::start("logtracer-lines", max_lines, write, report).map(Self::Queued)
+        Ok(Self { sink, queue, losses })
     }
 
     pub(super) fn write(&self, line: &[u8]) {
-        match self {
-            Self::Direct(write) => Writing::during(|| write(line)),
-            Self::Queued(writer) => writer.write(line.to_vec()),
+        match &self.queue {
+            None => self.write_now(line),
+            Some(queue) => {
+                if !queue.try_write(line.to_vec()) {
+                    self.losses.add_without_waiting(1, "the queue is full");
+                }
+            }
         }
+    }
+
+    fn write_now(&self, line: &[u8]) {
+        Writing::during(|| match self.sink.write(line) {
+            Ok(()) => self.losses.report_in_line(|report| self.sink.write(report)),
+            Err(error) => self.losses.add(error.lost_lines, &error),
+        });
     }
 
     /// Writes a line and waits until it is written, at most for `timeout`.
     pub(super) fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) {
-        match self {
-            Self::Direct(_) => self.write(&line),
-            Self::Queued(writer) => writer.write_and_wait(line, timeout),
+        match &self.queue {
+            None => self.write_now(&line),
+            Some(queue) => queue.write_and_wait(line, timeout),
         }
     }
 
     /// Waits until all lines are written, at most for `timeout`; returns false if some are not.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        match self {
-            Self::Direct(_) => true,
-            Self::Queued(writer) => writer.flush(timeout),
-        }
+        self.queue.as_ref().is_none_or(|queue| queue.flush(timeout)) && self.sink.flush(timeout)
     }
 
-    /// Returns the number of dropped lines: the queue was full, or the writer panicked.
+    /// Returns the number of lost lines.
     pub(super) fn dropped(&self) -> u64 {
-        match self {
-            Self::Direct(_) => 0,
-            Self::Queued(writer) => writer.dropped(),
-        }
+        self.queue.as_ref().map_or_else(|| self.losses.lost(), QueuedWriter::dropped)
     }
 }
 
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Output")
-    }
+/// The queue writes the WARNING lines, because it also counts lines on which a sink panics.
+fn start_queue(
+    limits: QueueLimits,
+    sink: Sink,
+    service: Arc<Service>,
+    losses: Arc<Losses>,
+) -> io::Result<QueuedWriter> {
+    let write = move |line: &[u8]| {
+        let result = Writing::during(|| sink.write(line));
+        if let Err(error) = &result {
+            losses.add(error.lost_lines, error);
+        }
+        result
+    };
+    let report = move |lines| service.render_lost(lines, None);
+    let queue = QueuedWriter::start("logtracer-lines", limits.max_lines, write, report)?;
+    Ok(queue.max_bytes(limits.max_bytes))
 }
 
 // === the thread that is writing ===
@@ -97,9 +163,9 @@ pub(super) fn is_writing() -> bool {
 struct Writing(bool);
 
 impl Writing {
-    fn during(write: impl FnOnce()) {
+    fn during<T>(write: impl FnOnce() -> T) -> T {
         let _until_dropped = Self(WRITING.replace(true));
-        write();
+        write()
     }
 }
 
@@ -120,18 +186,21 @@ mod tests {
     fn a_writer_that_panics() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let direct = Output::new(move |line| {
+        let sink = Sink::Function(Arc::new(move |line| {
             assert!(is_writing());
             assert!(line != b"wrong", "on purpose");
             sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
-        });
-        let queued = direct.clone().queued(10, |dropped| format!("dropped {dropped}").into_bytes()).unwrap();
+        }));
+        let output = |queue| Output::new(sink.clone(), queue, Arc::new(Service::default())).unwrap();
+        let (direct, queued) = (output(None), output(Some(QueueLimits::of_lines(10))));
         for line in ["one", "wrong", "two"] {
             queued.write(line.as_bytes());
         }
         queued.write_and_wait(b"three".to_vec(), Duration::from_secs(10));
         assert!(queued.flush(Duration::from_secs(10)));
-        assert_eq!(*lines.lock().unwrap(), ["one", "dropped 1", "two", "three"]);
+        let written = std::mem::take(&mut *lines.lock().unwrap());
+        assert!(written[1].contains("dropped 1 log lines"), "{written:?}");
+        assert_eq!([&written[0], &written[2], &written[3]], ["one", "two", "three"]);
         assert_eq!((queued.dropped(), direct.dropped()), (1, 0));
 
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| direct.write(b"wrong")));

@@ -1,6 +1,6 @@
 //! [`Service`]: the options that all lines of a logging share.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use logtracer_core::line::{Format, Line, Severity, Text};
 use tracing_core::{Level, Metadata};
@@ -8,7 +8,7 @@ use tracing_core::{Level, Metadata};
 use crate::{system, targets};
 
 /// The service, and the options of its lines.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Service {
     pub(super) format: Format,
     pub(super) project_id: Option<String>,
@@ -18,7 +18,19 @@ pub(super) struct Service {
     pub(super) labels: Vec<(String, String)>,
     /// Lines of this level or above are events of Error Reporting.
     pub(super) report_errors: Option<Level>,
+    pub(super) parts: LineParts,
 }
+
+/// Parts that a line has on request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LineParts {
+    pub(super) target: bool,
+    pub(super) spans: bool,
+}
+
+/// The keys of these parts.
+pub(super) const TARGET: &str = "target";
+pub(super) const SPANS: &str = "spans";
 
 /// The name at the beginning of a message, like the logger names of bbc/logtracer.
 ///
@@ -35,6 +47,9 @@ pub enum LoggerNames {
     Service,
     /// `shop.shop::basket - basket opened`: with the target of the event, which is its module.
     PerModule,
+    /// `basket opened`: without a name. Each line has the name and the version in `serviceContext`, where Error
+    /// Reporting looks for them.
+    None,
 }
 
 /// The place in the source that a line comes from.
@@ -54,20 +69,47 @@ impl SourceLocation<'_> {
 }
 
 impl Service {
-    /// Renders the line that reports dropped lines.
-    pub(super) fn render_dropped(&self, lines: u64) -> Vec<u8> {
+    /// Renders the line that reports lost lines, and why the last of them is lost.
+    pub(super) fn render_lost(&self, lines: u64, cause: Option<&dyn Display>) -> Vec<u8> {
+        match cause {
+            Some(cause) => self.render_warning(&format_args!("dropped {lines} log lines: {cause}")),
+            None => self.render_warning(&format_args!("dropped {lines} log lines")),
+        }
+    }
+
+    /// Renders a WARNING line of the logging itself.
+    pub(super) fn render_warning(&self, message: &dyn Display) -> Vec<u8> {
         let mut out = Vec::new();
         let mut line = Line::new(&mut out, self.format, self.project_id.as_deref());
         line.severity(Severity::Warning)
             .message(|text| {
                 self.write_name("", text);
-                let _ = write!(text, "dropped {lines} log lines");
+                let _ = write!(text, "{message}");
             })
             .time(system::unix_nanos());
+        self.write_context(&mut line);
         self.write_labels(&mut line);
         line.finish();
         out.push(b'\n');
         out
+    }
+
+    /// Writes the name of the service, if it is not part of the message. An error report has it in any case.
+    pub(super) fn write_context(&self, line: &mut Line<'_>) {
+        if self.logger_names == LoggerNames::None {
+            line.service_context(&self.name, &self.version);
+        }
+    }
+
+    /// Returns the names that a field cannot have besides those of the format.
+    pub(super) fn reserved_names(&self) -> &'static [&'static str] {
+        let has_context = self.logger_names == LoggerNames::None;
+        match (has_context, self.parts.target || self.parts.spans) {
+            (false, false) => &[],
+            (true, false) => &["serviceContext"],
+            (false, true) => &[SPANS, TARGET],
+            (true, true) => &["serviceContext", SPANS, TARGET],
+        }
     }
 
     /// Writes the labels that all lines have.
@@ -77,6 +119,9 @@ impl Service {
 
     /// Writes the name of the logger, `<name> - `.
     pub(super) fn write_name(&self, target: &str, text: &mut Text<'_>) {
+        if self.logger_names == LoggerNames::None {
+            return;
+        }
         text.push(&self.name);
         let module = match self.logger_names {
             LoggerNames::PerModule if !targets::is_own(target) => target,

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use logtracer_core::line::{Format, Line, MAX_LABEL_BYTES, Value, render_field};
+use logtracer_core::line::{Format, Line, MAX_LABEL_BYTES, MarkedField, Value};
 use tracing_core::field::{Field, Visit};
 
+use super::entry_fields::EntryFields;
+use super::event_fields::Collected;
 use super::field_value::{EachField, name_of, write_bounded_text};
 use super::key_values::KeyValue;
 use super::known_fields::LABELS;
-use super::labels::LabelFields;
+use super::service::Service;
 
 /// The fields of a span in each format that is in use: two JSON layers can share a subscriber.
 #[derive(Debug, Default)]
@@ -39,20 +41,23 @@ pub(super) struct SpanFields {
     rendered: Vec<u8>,
     /// Names, and where the fields are in `rendered`.
     ranges: Vec<(&'static str, Range<usize>)>,
-    labels: Vec<(&'static str, String)>,
+    /// Texts that belong elsewhere in the line: labels and parts of an operation.
+    texts: Vec<(&'static str, String)>,
 }
 
 impl SpanFields {
     /// Renders fields; a new value replaces the old one.
-    pub(super) fn record(&mut self, format: Format, record: impl FnOnce(&mut dyn Visit)) {
+    pub(super) fn record(&mut self, service: &Service, record: impl FnOnce(&mut dyn Visit)) {
+        let reserved = service.reserved_names();
         record(&mut EachField(|field: &Field, value: Value<'_>| {
             let name = name_of(field);
-            if let Some(label) = name.strip_prefix(LABELS) {
+            if name.starts_with(LABELS) || EntryFields::is_of_span(name) {
                 let mut text = String::new();
                 write_bounded_text(&mut text, MAX_LABEL_BYTES, value);
-                self.set_label(label, text);
+                self.set_text(name, text);
             } else {
-                self.set_field(name, |out| render_field(out, format, name, value));
+                let field = MarkedField { name, value, cut_bytes: 0, reserved };
+                self.set_field(name, |out| field.render(out, service.format));
             }
         }));
     }
@@ -63,13 +68,13 @@ impl SpanFields {
             let rendered = newer.rendered.get(range).unwrap_or_default();
             self.set_field(name, |out| out.extend_from_slice(rendered));
         }
-        for (label, text) in newer.labels {
-            self.set_label(label, text);
+        for (name, text) in newer.texts {
+            self.set_text(name, text);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ranges.is_empty() && self.labels.is_empty()
+        self.ranges.is_empty() && self.texts.is_empty()
     }
 
     /// Writes the fields whose names the line does not have yet, and adds these names.
@@ -82,9 +87,13 @@ impl SpanFields {
         }
     }
 
-    pub(super) fn add_labels(&self, labels: &mut LabelFields) {
-        for (name, value) in &self.labels {
-            labels.add(name, Value::Str(value));
+    /// Adds what belongs elsewhere in the line, unless the event or a span inside this one has it.
+    pub(super) fn collect(&self, collected: &mut Collected) {
+        for (name, value) in &self.texts {
+            match name.strip_prefix(LABELS) {
+                Some(label) => collected.labels.add(label, Value::Str(value)),
+                None => _ = collected.entry.set(name, Value::Str(value)),
+            }
         }
     }
 
@@ -108,10 +117,10 @@ impl SpanFields {
         Some(index)
     }
 
-    fn set_label(&mut self, label: &'static str, text: String) {
-        match self.labels.iter_mut().find(|(known, _)| *known == label) {
+    fn set_text(&mut self, name: &'static str, text: String) {
+        match self.texts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, value)) => *value = text,
-            None => self.labels.push((label, text)),
+            None => self.texts.push((name, text)),
         }
     }
 }

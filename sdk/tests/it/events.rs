@@ -225,11 +225,12 @@ fn a_blocked_writer() {
     let gate = std::sync::Mutex::new(gate);
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&lines);
-    let logging =
-        Logging::new("p", "shop").level("info").ignore_environment().non_blocking(4).output(move |line| {
+    let logging = Logging::new("p", "shop").level("info").ignore_environment().non_blocking_lines(4).output(
+        move |line| {
             let _ = gate.lock().unwrap().recv();
             sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
-        });
+        },
+    );
     let (layer, handle) = logging.build().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         (0..20).for_each(|step| info!(step, "line"));

@@ -2,6 +2,7 @@
 
 mod actix;
 mod events;
+mod fields;
 mod grpc;
 mod hyper;
 mod isolation;

@@ -1,0 +1,141 @@
+//! [`MarkedField`]: a field whose text names the number of bytes that were cut.
+
+use core::fmt;
+
+use super::json::{self, Text};
+use super::keys::{Keys, RESERVED_NAME_PREFIX};
+use super::{Format, Line, MAX_NAME_BYTES, MAX_TEXT_BYTES, Value, report};
+use crate::decimal;
+
+/// A field of a line. A text above [`MAX_TEXT_BYTES`] ends in the number of bytes that were cut: `[1048576 bytes cut]…`.
+///
+/// [`Line::field`] marks it with `…` only.
+///
+/// ```
+/// use logtracer_core::line::{Format, Line, MarkedField, Value};
+///
+/// let mut out = Vec::new();
+/// let mut line = Line::new(&mut out, Format::Local, None);
+/// let text = "x".repeat(20_000);
+/// line.marked_field(&MarkedField { name: "query", value: Value::Str(&text), ..MarkedField::default() })
+///     .marked_field(&MarkedField { name: "target", reserved: &["target"], ..MarkedField::default() });
+/// line.finish();
+/// let line = String::from_utf8(out).unwrap();
+/// assert!(line.ends_with(r#"xxx [3619 bytes cut]…","fields.target":""}"#), "{line}");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MarkedField<'a> {
+    /// The name. A reserved one gets a prefix, see [`Format::is_reserved`].
+    pub name: &'a str,
+    /// The value.
+    pub value: Value<'a>,
+    /// The number of bytes that the caller has cut from the value already.
+    pub cut_bytes: usize,
+    /// Names that are reserved besides those of the format.
+    pub reserved: &'a [&'a str],
+}
+
+impl Default for MarkedField<'_> {
+    fn default() -> Self {
+        Self { name: "", value: Value::Str(""), cut_bytes: 0, reserved: &[] }
+    }
+}
+
+impl MarkedField<'_> {
+    /// Renders the field, `"name":value`, for [`Line::rendered_field`].
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, MarkedField, Value};
+    ///
+    /// let mut out = Vec::new();
+    /// MarkedField { name: "time", value: Value::I64(-1), ..MarkedField::default() }.render(&mut out, Format::Local);
+    /// assert_eq!(out, br#""fields.time":-1"#);
+    /// ```
+    pub fn render(&self, out: &mut Vec<u8>, format: Format) {
+        self.write(out, Keys::of(format).is_reserved(self.name), MAX_TEXT_BYTES);
+    }
+
+    fn write(&self, out: &mut Vec<u8>, is_reserved: bool, max: usize) {
+        json::text(out, MAX_NAME_BYTES, |text| {
+            if is_reserved || self.reserved.contains(&self.name) {
+                text.push(RESERVED_NAME_PREFIX);
+            }
+            text.push(self.name);
+        });
+        out.push(b':');
+        let max = max.min(MAX_TEXT_BYTES);
+        match self.value {
+            Value::Str(value) => self.write_text(out, max, |text| text.push(value)),
+            Value::Fmt(value) => self.write_text(out, max, |text| {
+                // The caller's `Display` or `Debug` may return an error. What it wrote before stays.
+                let _ = fmt::Write::write_fmt(text, value);
+            }),
+            other => other.write(out, max),
+        }
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>, max: usize, write: impl FnOnce(&mut Counted<'_>)) {
+        out.push(b'"');
+        let start = out.len();
+        let mut text = Counted { text: Text::new(out, max), pushed_bytes: 0 };
+        write(&mut text);
+        let (pushed_bytes, is_truncated) = (text.pushed_bytes, text.text.is_truncated());
+        if is_truncated {
+            out.truncate(out.len() - json::MIN_TEXT_BYTES);
+            let kept_bytes = unescaped_len(out.get(start..).unwrap_or_default());
+            out.extend_from_slice(b" [");
+            decimal::write(out, (pushed_bytes - kept_bytes + self.cut_bytes) as u64);
+            out.extend_from_slice(" bytes cut]…".as_bytes());
+        }
+        out.push(b'"');
+    }
+}
+
+impl Line<'_> {
+    /// Adds a field of the caller, as [`field`](Self::field) does, and marks a text that is cut.
+    pub fn marked_field(&mut self, field: &MarkedField<'_>) -> &mut Self {
+        if let Some(free_bytes) = self.free_bytes(field.value.min_len()) {
+            self.comma();
+            let is_reserved = self.keys.is_reserved(field.name)
+                || (self.is_report && report::RESERVED.contains(&field.name));
+            field.write(self.out, is_reserved, free_bytes);
+        }
+        self
+    }
+}
+
+/// A text that counts what is pushed, before escaping.
+struct Counted<'a> {
+    text: Text<'a>,
+    pushed_bytes: usize,
+}
+
+impl Counted<'_> {
+    fn push(&mut self, text: &str) {
+        self.pushed_bytes += text.len();
+        self.text.push(text);
+    }
+}
+
+impl fmt::Write for Counted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text);
+        Ok(())
+    }
+}
+
+/// Returns the length of an escaped text before it was escaped.
+fn unescaped_len(escaped: &[u8]) -> usize {
+    let mut length = 0;
+    let mut rest = escaped;
+    while let [first, after @ ..] = rest {
+        let tail = match (first, after) {
+            (b'\\', [b'u', ..]) => after.get(5..),
+            (b'\\', _) => after.get(1..),
+            _ => Some(after),
+        };
+        length += 1;
+        rest = tail.unwrap_or_default();
+    }
+    length
+}

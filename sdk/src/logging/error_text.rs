@@ -1,0 +1,68 @@
+//! [`ErrorText`]: the text of an error, and the backtrace that belongs to it.
+
+use logtracer_core::line::{Line, MAX_MESSAGE_BYTES, Value};
+
+use super::field_value::write_bounded_text;
+
+/// What `anyhow` and its kin write before the backtrace in the output of `{:?}`.
+const BEFORE_BACKTRACE: &str = "\n\nStack backtrace:\n";
+
+/// What `std` writes for a [`Backtrace`](std::backtrace::Backtrace) that was not captured.
+const NOT_CAPTURED: [&str; 2] = ["disabled backtrace", "unsupported backtrace"];
+
+/// The error of one event, and its backtrace; the buffers are reused.
+#[derive(Debug, Default)]
+pub(super) struct ErrorText {
+    error: String,
+    backtrace: String,
+}
+
+impl ErrorText {
+    pub(super) const fn new() -> Self {
+        Self { error: String::new(), backtrace: String::new() }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.error.clear();
+        self.backtrace.clear();
+    }
+
+    /// Takes the text of an error; returns it without its backtrace, and how many bytes of it are cut.
+    pub(super) fn set_error(&mut self, value: Value<'_>) -> (&str, usize) {
+        self.error.clear();
+        let mut cut_bytes = write_bounded_text(&mut self.error, MAX_MESSAGE_BYTES, value);
+        if let Some((error, backtrace)) = self.error.split_once(BEFORE_BACKTRACE) {
+            self.backtrace.clear();
+            self.backtrace.push_str(backtrace);
+            self.error.truncate(error.len());
+            cut_bytes = 0;
+        }
+        (&self.error, cut_bytes)
+    }
+
+    /// Takes a backtrace that is a field of its own. Returns false if the value is none.
+    pub(super) fn set_backtrace(&mut self, value: Value<'_>) -> bool {
+        self.backtrace.clear();
+        write_bounded_text(&mut self.backtrace, MAX_MESSAGE_BYTES, value);
+        // The number of the first frame.
+        let is_backtrace = self.backtrace.trim_start().starts_with("0: ");
+        let is_empty = NOT_CAPTURED.contains(&self.backtrace.trim());
+        if !is_backtrace {
+            self.backtrace.clear();
+        }
+        is_backtrace || is_empty
+    }
+
+    /// Writes the backtrace as `stack_trace`, in the form of a panic's: the error, and then the frames.
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        if !self.backtrace.is_empty() {
+            line.stack_trace(|text| {
+                if !self.error.is_empty() {
+                    text.push(&self.error);
+                    text.push("\n");
+                }
+                text.push(&self.backtrace);
+            });
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! [`Nested`]: a JSON value with others in it, within bounds.
+
+use logtracer_core::line::{MAX_NAME_BYTES, MAX_TEXT_BYTES, Value, render_value};
+
+/// The maximum number of arrays and objects inside one another.
+const MAX_DEPTH: usize = 16;
+
+/// The maximum number of items of all arrays and objects together.
+const MAX_ITEMS: usize = 1024;
+
+/// The bytes that an item needs at least, besides its name: the longest number, or a short text.
+const MIN_ITEM_BYTES: usize = 64;
+
+/// What takes the place of a value that exceeds a bound, and of its name.
+const CUT: &str = "…";
+
+/// A writer of one JSON value of at most 16 KiB. It stays valid where it is cut: `[1,2,"…"]`.
+#[derive(Debug)]
+pub(super) struct Nested {
+    out: Vec<u8>,
+    /// The ends of the open arrays and objects.
+    ends: Vec<u8>,
+    items: usize,
+    is_full: bool,
+}
+
+impl Nested {
+    pub(super) fn new() -> Self {
+        Self { out: Vec::new(), ends: Vec::new(), items: 0, is_full: false }
+    }
+
+    /// Writes a value that has no others in it.
+    pub(super) fn scalar(&mut self, value: Value<'_>) {
+        let max_bytes = self.free_bytes();
+        render_value(&mut self.out, value, max_bytes);
+    }
+
+    /// Begins an array. Returns false if it cannot have items, because it is too deep.
+    pub(super) fn begin_array(&mut self) -> bool {
+        self.begin(b'[', b']')
+    }
+
+    /// Begins an object. Returns false if it cannot have members, because it is too deep.
+    pub(super) fn begin_object(&mut self) -> bool {
+        self.begin(b'{', b'}')
+    }
+
+    fn begin(&mut self, start: u8, end: u8) -> bool {
+        let is_allowed = self.ends.len() < MAX_DEPTH;
+        if is_allowed {
+            self.out.push(start);
+            self.ends.push(end);
+        } else {
+            self.scalar(Value::Str(CUT));
+        }
+        is_allowed
+    }
+
+    /// Ends the array or object that began last.
+    pub(super) fn end(&mut self) {
+        self.out.extend(self.ends.pop());
+    }
+
+    /// Begins an item of an array. Returns false if there is no space for it and for all others.
+    pub(super) fn item(&mut self) -> bool {
+        if self.has_space(0) {
+            self.comma();
+            return true;
+        }
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.comma();
+            self.scalar(Value::Str(CUT));
+        }
+        false
+    }
+
+    /// Begins a member of an object. Returns false if there is no space for it and for all others.
+    pub(super) fn member(&mut self, name: &str) -> bool {
+        let has_space = self.has_space(name.len().min(MAX_NAME_BYTES) * 6);
+        let is_written = has_space || !self.is_full;
+        if is_written {
+            self.comma();
+            render_value(&mut self.out, Value::Str(if has_space { name } else { CUT }), MAX_NAME_BYTES);
+            self.out.push(b':');
+        }
+        if is_written && !has_space {
+            self.scalar(Value::Str(CUT));
+            self.is_full = true;
+        }
+        has_space
+    }
+
+    /// Returns the value, with all that is open ended.
+    pub(super) fn finish(mut self) -> String {
+        while !self.ends.is_empty() {
+            self.end();
+        }
+        String::from_utf8(self.out).unwrap_or_default()
+    }
+
+    fn has_space(&mut self, name_bytes: usize) -> bool {
+        self.items += 1;
+        !self.is_full && self.items <= MAX_ITEMS && self.free_bytes() >= MIN_ITEM_BYTES + name_bytes
+    }
+
+    fn free_bytes(&self) -> usize {
+        // What is open takes a byte each, and what is cut some.
+        (MAX_TEXT_BYTES - MAX_DEPTH - MIN_ITEM_BYTES).saturating_sub(self.out.len())
+    }
+
+    fn comma(&mut self) {
+        if !matches!(self.out.last(), Some(b'[' | b'{')) {
+            self.out.push(b',');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exceeds_a_bound_is_cut_and_stays_valid() {
+        let mut many = Nested::new();
+        assert!(many.begin_array());
+        let written = (0..10_000).take_while(|number| {
+            let has_space = many.item();
+            if has_space {
+                many.scalar(Value::U64(*number));
+            }
+            has_space
+        });
+        assert_eq!(written.count(), MAX_ITEMS);
+        assert!(many.finish().ends_with(r#",1022,1023,"…"]"#));
+
+        let mut deep = Nested::new();
+        let depth = (0..100).take_while(|_| deep.begin_object() && deep.member("in")).count();
+        assert_eq!(depth, MAX_DEPTH);
+        assert_eq!(deep.finish(), format!("{}\"…\"{}", r#"{"in":"#.repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH)));
+
+        let mut long = Nested::new();
+        long.begin_object();
+        let text = "\u{1}".repeat(1000);
+        let written = (0..100).filter(|number| {
+            let has_space = long.member(&format!("member {number}"));
+            if has_space {
+                long.scalar(Value::Str(&text));
+            }
+            has_space
+        });
+        assert_eq!(written.count(), 3);
+        let json = long.finish();
+        assert!(json.ends_with(r#"…","…":"…"}"#) && json.len() <= MAX_TEXT_BYTES, "{}", json.len());
+        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+    }
+}

@@ -1,0 +1,123 @@
+//! Key-values of `log`: errors, structures and long texts, in a separate process.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use logtracer_sdk::{Format, Logging, Project};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+#[derive(Debug)]
+struct Outer(std::io::Error);
+
+impl fmt::Display for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot open basket")
+    }
+}
+
+impl Error for Outer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[derive(Serialize)]
+struct User<'a> {
+    name: &'a str,
+    age: Option<u8>,
+    roles: Vec<Role>,
+    limits: std::collections::BTreeMap<u32, f64>,
+    nothing: (),
+    raw: (bool, char, i128),
+}
+
+#[derive(Serialize)]
+enum Role {
+    Admin,
+    Of(&'static str),
+    Two(u8, u8),
+    In { team: &'static str },
+}
+
+/// A list in itself, many times.
+struct Deep;
+
+impl Serialize for Deep {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq([Deep, Deep])
+    }
+}
+
+/// A list for `sval`.
+struct Numbers;
+
+impl sval::Value for Numbers {
+    fn stream<'sval, S: sval::Stream<'sval> + ?Sized>(&'sval self, stream: &mut S) -> sval::Result {
+        stream.seq_begin(Some(2))?;
+        for number in [1, 2] {
+            stream.seq_value_begin()?;
+            stream.i64(number)?;
+            stream.seq_value_end()?;
+        }
+        stream.seq_end()
+    }
+}
+
+#[test]
+fn key_values_of_records() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let logging = Logging::new(Project::none(), "shop").format(Format::Local).ignore_environment();
+    let logging = logging.output(move |line| {
+        sink.lock().unwrap().push(serde_json::from_slice::<Value>(line).unwrap());
+    });
+    let _handle = logging.install().unwrap();
+    let next = || lines.lock().unwrap().pop().unwrap();
+
+    // The causes of an error, each once.
+    let error = Outer(std::io::Error::other("disk full"));
+    log::error!(err:err = error; "failed");
+    assert_eq!(next()["err"], "cannot open basket: disk full");
+    let boxed: Box<dyn Error> = Box::new(Outer(std::io::Error::other("disk full")));
+    log::error!(error:err = *boxed, other:err = std::fmt::Error; "failed");
+    let line = next();
+    assert_eq!(
+        (&line["error"], &line["other"]),
+        (&json!("cannot open basket: disk full"), &json!(std::fmt::Error.to_string()))
+    );
+
+    // A structure is nested JSON.
+    let user = User {
+        name: "ada \"l\"\n",
+        age: None,
+        roles: vec![Role::Admin, Role::Of("data"), Role::Two(1, 2), Role::In { team: "x" }],
+        limits: [(7, 0.5)].into(),
+        nothing: (),
+        raw: (true, 'é', -1),
+    };
+    log::info!(user:serde = user, number:serde = 7, text:serde = "plain", none:serde = None::<u8>, numbers:sval = Numbers; "hi");
+    let line = next();
+    assert_eq!(line["user"], serde_json::to_value(&user).unwrap());
+    assert_eq!((&line["number"], &line["text"], &line["none"]), (&json!(7), &json!("plain"), &Value::Null));
+    assert_eq!(line["numbers"], json!([1, 2]));
+
+    // A structure without an end is cut, and stays valid.
+    log::info!(deep:serde = Deep, many:serde = (0..100_000).collect::<Vec<u32>>(); "cut");
+    let line = next();
+    let many = line["many"].as_array().unwrap();
+    assert_eq!((many.len(), &many[1023], &many[1024]), (1025, &json!(1023), &json!("…")));
+    let depth = std::iter::successors(Some(&line["deep"]), |value| value.get(0)).count();
+    assert_eq!(depth, 17, "{}", line["deep"]);
+    assert!(line["deep"].to_string().len() < 16 * 1024);
+
+    // A text that is cut names the number of bytes.
+    log::info!(long = "x".repeat(1 << 20), debug:? = "y".repeat(20_000); "cut");
+    let line = next();
+    for (name, whole) in [("long", 1 << 20), ("debug", 20_002)] {
+        let (kept, mark) = line[name].as_str().unwrap().split_once(" [").unwrap();
+        let cut: usize = mark.strip_suffix(" bytes cut]…").unwrap().parse().unwrap();
+        assert_eq!(kept.len() + cut, whole, "{name}");
+    }
+}

@@ -1,0 +1,301 @@
+//! Lines on a stdout that is slow, full, closed or non-blocking. Each test runs itself again with such a stdout.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use logtracer_sdk::{Format, Logging, LoggingHandle, Project};
+use rustix::fs::{OFlags, fcntl_setfl};
+use serde_json::Value;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// The number of lines that fill a pipe several times. Each is longer than what a pipe takes whole or not at all.
+const MANY: u32 = 300;
+
+// === the service ===
+
+/// The variable that makes a test the service.
+const IS_SERVICE: &str = "LOGTRACER_TEST_SERVICE";
+
+/// Runs `serve` in the process with the special stdout, and ends it. Does nothing in the test itself.
+fn service(logging: impl FnOnce(Logging) -> Logging, serve: impl FnOnce(&LoggingHandle)) {
+    if std::env::var_os(IS_SERVICE).is_none() {
+        return;
+    }
+    let options = Logging::new(Project::none(), "shop").format(Format::Local).ignore_environment();
+    let handle = logging(options).install().unwrap();
+    serve(&handle);
+    wait();
+    // The harness would write to stdout.
+    std::process::exit(0);
+}
+
+fn set_nonblocking() {
+    fcntl_setfl(io::stdout(), OFlags::NONBLOCK).unwrap();
+}
+
+fn log_many() {
+    let padding = "x".repeat(6000);
+    (0..MANY).for_each(|step| tracing::info!(step, padding, "line"));
+}
+
+/// Sends a message to the test.
+fn report(message: impl std::fmt::Display) {
+    let _ = io::stderr().write_all(format!("# {message}\n").as_bytes());
+}
+
+/// Waits for the test.
+fn wait() {
+    let _ = io::stdin().lock().read_line(&mut String::new());
+}
+
+// === the test ===
+
+/// The running service.
+struct Service {
+    child: Child,
+    stdin: ChildStdin,
+    stderr: Receiver<String>,
+}
+
+impl Service {
+    fn start(test: &str, stdout: Stdio) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=2"])
+            .env(IS_SERVICE, "1")
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, stderr) = channel();
+        let reader = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            reader.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+        });
+        Self { stdin: child.stdin.take().unwrap(), stderr, child }
+    }
+
+    /// Lets the service go on.
+    fn go_on(&mut self) {
+        self.stdin.write_all(b"\n").unwrap();
+    }
+
+    /// Returns the next message of the service, and the lines on stderr before it.
+    #[track_caller]
+    fn message(&self) -> (String, Vec<String>) {
+        let mut before = vec![];
+        loop {
+            let line = self.stderr.recv_timeout(LONG).unwrap_or_else(|error| panic!("{error}: {before:?}"));
+            match line.strip_prefix("# ") {
+                Some(message) => return (message.to_owned(), before),
+                None => before.push(line),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn number(&self) -> (u64, Vec<String>) {
+        let (message, before) = self.message();
+        (message.parse().unwrap_or_else(|_| panic!("{message}")), before)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads to the end in pieces of this size, and returns the log lines. Each is a whole JSON object.
+fn read_lines(mut pipe: impl Read, piece: usize) -> Vec<Value> {
+    let (mut text, mut buffer) = (vec![], vec![0; piece]);
+    loop {
+        match pipe.read(&mut buffer).unwrap() {
+            0 => break,
+            length => text.extend_from_slice(&buffer[..length]),
+        }
+    }
+    lines_of(&String::from_utf8(text).unwrap())
+}
+
+fn lines_of(text: &str) -> Vec<Value> {
+    // The harness writes before the service starts.
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("running "));
+    lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+/// Returns the steps of lines, which are in order, and the number of lost lines in WARNING lines.
+#[track_caller]
+fn steps_of(lines: &[Value]) -> (BTreeSet<u64>, u64) {
+    let steps: Vec<_> = lines.iter().filter_map(|line| line["step"].as_u64()).collect();
+    assert!(steps.is_sorted(), "{steps:?}");
+    let reported = lines.iter().filter_map(|line| {
+        assert_eq!(line.get("step").is_none(), line["severity"] == "WARNING", "{line}");
+        let message = line["message"].as_str()?.strip_prefix("shop - dropped ")?;
+        message.strip_suffix(" log lines")?.parse::<u64>().ok()
+    });
+    (steps.into_iter().collect(), reported.sum())
+}
+
+/// Asserts that one line on stderr reports lost lines, and why.
+#[track_caller]
+fn check_stderr(lines: &[String], cause: &str) {
+    let [line] = lines else { panic!("{lines:?}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    let message = line["message"].as_str().unwrap();
+    assert!(message.starts_with("shop - dropped 1 log lines: ") && message.contains(cause), "{message}");
+    assert_eq!(line["severity"], "WARNING");
+}
+
+/// A reader that takes a few bytes at a time gets every line, whole.
+#[test]
+fn a_slow_reader() {
+    service(|logging| logging, serve_many);
+    check_slow("a_slow_reader");
+}
+
+#[test]
+fn a_slow_reader_of_a_pipe_that_does_not_block() {
+    service(
+        |logging| logging,
+        |handle| {
+            set_nonblocking();
+            serve_many(handle);
+        },
+    );
+    check_slow("a_slow_reader_of_a_pipe_that_does_not_block");
+}
+
+fn serve_many(handle: &LoggingHandle) {
+    log_many();
+    assert!(handle.flush(LONG));
+    report(handle.dropped_lines());
+}
+
+#[track_caller]
+fn check_slow(test: &str) {
+    let mut service = Service::start(test, Stdio::piped());
+    let stdout = service.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || read_lines(stdout, 97));
+    assert_eq!(service.number(), (0, vec![]));
+    service.go_on();
+    assert_eq!(steps_of(&reader.join().unwrap()), ((0..MANY.into()).collect(), 0));
+}
+
+/// A full pipe with `O_NONBLOCK` loses whole lines, after a bounded time. They are reported when it works again.
+#[test]
+fn a_full_pipe_that_does_not_block() {
+    service(
+        |logging| logging,
+        |handle| {
+            set_nonblocking();
+            let start = Instant::now();
+            log_many();
+            assert!(start.elapsed() < Duration::from_secs(30));
+            report(handle.dropped_lines());
+            wait();
+            tracing::info!(step = MANY, "after");
+            assert!(handle.flush(LONG));
+            report(handle.dropped_lines());
+        },
+    );
+    let mut service = Service::start("a_full_pipe_that_does_not_block", Stdio::piped());
+    let (dropped, stderr) = service.number();
+    assert!(dropped > 0);
+    check_stderr(&stderr, "temporarily unavailable");
+    let stdout = service.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || read_lines(stdout, 4096));
+    service.go_on();
+    assert_eq!(service.number(), (dropped, vec![]));
+    service.go_on();
+    let (steps, reported) = steps_of(&reader.join().unwrap());
+    assert_eq!((steps.len() as u64 + dropped, reported), (u64::from(MANY) + 1, dropped));
+    assert!(steps.contains(&MANY.into()));
+}
+
+/// Without a reader, all lines are lost and counted, by both writers.
+#[test]
+fn a_closed_pipe() {
+    service(|logging| logging, serve_closed);
+    check_closed("a_closed_pipe");
+}
+
+#[test]
+fn a_closed_pipe_behind_a_queue() {
+    service(Logging::non_blocking, serve_closed);
+    check_closed("a_closed_pipe_behind_a_queue");
+}
+
+fn serve_closed(handle: &LoggingHandle) {
+    wait();
+    (0..5).for_each(|step| tracing::info!(step, "lost"));
+    assert!(handle.flush(LONG));
+    report(handle.dropped_lines());
+}
+
+#[track_caller]
+fn check_closed(test: &str) {
+    let mut service = Service::start(test, Stdio::piped());
+    drop(service.child.stdout.take());
+    service.go_on();
+    let (dropped, stderr) = service.number();
+    assert_eq!(dropped, 5);
+    check_stderr(&stderr, "Broken pipe");
+}
+
+/// The service opens the full disk itself, because the harness writes to stdout before.
+#[test]
+fn a_full_disk() {
+    service(
+        |logging| logging,
+        |handle| {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            rustix::stdio::dup2_stdout(full).unwrap();
+            serve_closed(handle);
+        },
+    );
+    let mut service = Service::start("a_full_disk", Stdio::piped());
+    service.go_on();
+    let (dropped, stderr) = service.number();
+    assert_eq!(dropped, 5);
+    check_stderr(&stderr, "No space left");
+}
+
+/// A blocked stdout blocks no caller. Lines that the queue cannot hold are counted, and reported on stderr.
+#[test]
+fn a_full_pipe_behind_a_queue() {
+    service(
+        |logging| logging.non_blocking_lines(4),
+        |handle| {
+            log_many();
+            assert!(!handle.flush(Duration::from_millis(10)));
+            report(handle.dropped_lines());
+            wait();
+            assert!(handle.flush(LONG));
+            report(handle.dropped_lines());
+        },
+    );
+    let mut service = Service::start("a_full_pipe_behind_a_queue", Stdio::piped());
+    let (dropped, mut stderr) = service.number();
+    assert!(dropped > 0);
+    let stdout = service.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || read_lines(stdout, 4096));
+    service.go_on();
+    let (total, later) = service.number();
+    assert_eq!(total, dropped);
+    // A thread writes it, perhaps later.
+    stderr.extend(later);
+    if stderr.is_empty() {
+        stderr.push(service.stderr.recv_timeout(LONG).unwrap());
+    }
+    check_stderr(&stderr, "the queue is full");
+    service.go_on();
+    let (steps, reported) = steps_of(&reader.join().unwrap());
+    assert_eq!((steps.len() as u64 + dropped, reported), (u64::from(MANY), dropped));
+}
