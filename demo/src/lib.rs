@@ -41,7 +41,10 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     let signal = signals::listen()?;
     let mut page = Page { out, colours };
 
-    page.title("logtracer", "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend, by HTTP and gRPC")?;
+    page.title(
+        "logtracer",
+        "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend, by HTTP and gRPC",
+    )?;
     let mesh = Mesh::start(view(ending))?;
 
     page.title("Requests", "four callers, each with its own kind of trace header")?;

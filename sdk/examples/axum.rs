@@ -71,9 +71,7 @@ impl Shop {
 // === the stock: the server behind it ===
 
 fn stock() -> Router {
-    Router::new()
-        .route("/stock/{item}", get(count))
-        .layer(TraceLayer::new().requests(RequestLog::Single))
+    Router::new().route("/stock/{item}", get(count)).layer(TraceLayer::new().requests(RequestLog::Single))
 }
 
 async fn count(Path(item): Path<String>) -> Result<&'static str, StatusCode> {

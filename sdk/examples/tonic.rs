@@ -65,14 +65,17 @@ async fn wholesaler() -> Result<(), Box<dyn Error>> {
 
 async fn deliver(request: Request<BuyRequest>) -> Result<Response<BuyReply>, Status> {
     // A future as a span of its own.
-    let left = async { if request.get_ref().item == "bread" { 3 } else { 0 } }.in_span("count the shelf").await;
-    match left {
+    match count(&request.get_ref().item).in_span("count the shelf").await {
         0 => Err(Status::not_found("we have only bread")),
-        _ => {
+        left => {
             tracing::info!(left, "one less");
             Ok(Response::new(BuyReply { order: 7 }))
         }
     }
+}
+
+async fn count(item: &str) -> u32 {
+    if item == "bread" { 3 } else { 0 }
 }
 
 // === the customer: a program that is no server ===

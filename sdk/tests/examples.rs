@@ -26,7 +26,8 @@ fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let built: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join(name);
     let mut command = Command::new(built);
-    let variables = ["RUST_LOG", "LOG_LEVEL", "LOGGING_FORMAT", "RUST_BACKTRACE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    let variables =
+        ["RUST_LOG", "LOG_LEVEL", "LOGGING_FORMAT", "RUST_BACKTRACE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
     for variable in variables {
         command.env_remove(variable);
     }
@@ -53,7 +54,8 @@ fn lines_and_spans() {
         for format in FORMATS {
             let (lines, spans) = output_of(name, &[("LOGGING_FORMAT", format)]);
             expect_file![format!("examples/{name}.{format}.jsonl")].assert_eq(&normalized(&lines));
-            expect_file![format!("examples/{name}.spans.txt")].assert_eq(&without_durations(spans.trim_start()));
+            expect_file![format!("examples/{name}.spans.txt")]
+                .assert_eq(&without_durations(spans.trim_start()));
         }
     }
 }
@@ -113,7 +115,9 @@ fn normalized(lines: &str) -> String {
             let name = names.entry(id.clone()).or_insert_with(|| format!("{kind}-{number}"));
             masked = masked.replace(&id, name);
         }
-        masked = masked.replace(line["time"].as_str().unwrap(), "TIME").replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        masked = masked
+            .replace(line["time"].as_str().unwrap(), "TIME")
+            .replace(env!("CARGO_PKG_VERSION"), "VERSION");
         for (before, after) in [
             ("\"line\":\"", "\""),
             ("\"lineNumber\":", "}"),
@@ -263,7 +267,8 @@ fn the_environment_of_a_program() {
 
     // With `RUST_BACKTRACE` the line has a stack trace.
     let lines = lines_with(&[("RUST_BACKTRACE", "1")]);
-    let is_panic = |line: &&Value| line["message"].as_str().unwrap().starts_with("shop - panicked: on purpose");
+    let is_panic =
+        |line: &&Value| line["message"].as_str().unwrap().starts_with("shop - panicked: on purpose");
     let panicked = lines.iter().find(is_panic).unwrap();
     let stack_trace = panicked["stack_trace"].as_str().unwrap();
     assert!(stack_trace.contains("on purpose") && stack_trace.contains("axum::"), "{stack_trace}");

@@ -99,7 +99,8 @@ fn add_rows(
     });
     let mut children = spans.iter().filter(|(_, it)| it.parent_span_id == span.span_id).peekable();
     while let Some(child) = children.next() {
-        let (elbow, below) = if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+        let (elbow, below) =
+            if children.peek().is_some() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
         add_rows(spans, child, &format!("{indent}{elbow}"), &format!("{indent}{below}"), rows);
     }
 }
