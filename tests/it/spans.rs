@@ -54,7 +54,7 @@ fn three_hops_are_one_trace() {
     let trace = mesh.exporter.wait_for_trace(TRACE, 5, 9).unwrap();
     check_linked(&trace, Some(CALLER), &CALLS);
     assert_eq!(span(&trace, "frontend", "server").name, "GET orders");
-    let of_backend = |name| {
+    let of_backend = |name: &str| {
         let is_server = |span: &&Span| span.service_name == "backend" && span.kind == "server";
         trace.spans.iter().filter(is_server).find(|span| span.name == name).unwrap()
     };
