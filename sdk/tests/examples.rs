@@ -216,6 +216,7 @@ fn one_write_for_a_line() {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         let mut child = example(name)
             .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
