@@ -9,12 +9,10 @@
 //! - [`memory`]: memory of an Envoy with the filter under load;
 //! - [`soak`]: the whole chain under faults, with an account of every request.
 //!
-//! [`chart`] draws curves, and [`document`] writes tables, for the documents.
+//! [`chart`] draws curves, and `logtracer_tables` writes tables, for the documents.
 
 pub mod chart;
 pub mod delivery;
-pub mod document;
-pub mod figures;
 pub mod filter;
 pub mod fleet;
 mod h2load;
@@ -23,12 +21,14 @@ pub mod memory;
 mod service;
 pub mod sizes;
 pub mod soak;
-pub mod spread;
 pub mod viewer;
 
 use std::path::{Path, PathBuf};
 
 use logtracer_harness::{Error, Result};
+
+/// The goal for the peak memory of the exporter, in MiB.
+pub const GOAL_MEMORY_MIB: f64 = 100.;
 
 /// Creates a folder in `dir`.
 fn folder(dir: &Path, name: &str) -> Result<PathBuf> {

@@ -18,6 +18,7 @@ mod native;
 mod native_panics;
 mod propagation;
 mod reference;
+mod services;
 mod sinks;
 mod span_export;
 mod spans;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use logtracer_bench::chart::Chart;
-use logtracer_bench::document;
 use logtracer_bench::filter::{Effort, growth, memory, report, time};
 use logtracer_harness::{Error, Result};
+use logtracer_tables::document;
 
 /// Measures what Envoy needs for a request: plain, with its own tracers, and with the filter in both shells. Prints the
 /// tables of docs/capacity.md, and writes them and its curves to the folder of the documents
@@ -65,7 +65,8 @@ fn run(options: &Options) -> Result<()> {
         ("files", report::files(&memory::files()?)),
     ];
     print(&tables);
-    document::update(&options.docs.join("capacity.md"), &tables)?;
+    document::update(&options.docs.join("capacity.md"), &tables)
+        .map_err(Error::when("cannot write a table"))?;
     let images = options.docs.join("images");
     std::fs::create_dir_all(&images).map_err(Error::when(images.display()))?;
     write(&images, "cost-by-connections.svg", &by_connections)?;

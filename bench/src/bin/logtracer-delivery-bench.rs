@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use logtracer_bench::GOAL_MEMORY_MIB;
 use logtracer_bench::delivery::{self, Bench, Effort, Figures};
-use logtracer_bench::figures::{GOAL_MEMORY_MIB, thousands, verdict};
 use logtracer_harness::Result;
+use logtracer_tables::figures::{thousands, verdict};
 
 /// Measures delivered spans a second, peak memory and a restart with a backlog, with a backend that responds slowly
 #[derive(Parser)]

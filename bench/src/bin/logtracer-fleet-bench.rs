@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use logtracer_bench::figures::thousands;
 use logtracer_bench::fleet::{self, Figures, Protocol};
+use logtracer_tables::figures::thousands;
 
 /// Measures the responses, the CPU time and the memory of the exporter with many senders, each with one connection and
 /// one request a second

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use logtracer_bench::figures::{GOAL_MEMORY_MIB, thousands, verdict};
+use logtracer_bench::GOAL_MEMORY_MIB;
 use logtracer_bench::ingest::{self, Effort, Figures};
+use logtracer_tables::figures::{thousands, verdict};
 
 /// Measures acknowledged spans a second, CPU time of a span and memory of the exporter, which responds after the commit
 /// to disk, and of rotel, which responds before it stores anything

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use logtracer_bench::figures::thousands;
 use logtracer_bench::sizes::{self, Sizes};
+use logtracer_tables::figures::thousands;
 
 /// Sends requests through the Envoy of envoy/envoy.yaml, and measures its lines and the exporter's outbox and store
 #[derive(Parser)]

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use logtracer_bench::chart::{Chart, Curve, Distances};
-use logtracer_bench::document;
-use logtracer_bench::figures::{thousands, verdict};
-use logtracer_bench::spread::Spread;
 use logtracer_bench::viewer::pages::{self, Page, SlowReaders};
 use logtracer_bench::viewer::{self, Effort, FILTERS, Figures, IndexBytes};
 use logtracer_harness::{Error, Result};
+use logtracer_tables::document;
+use logtracer_tables::figures::{thousands, verdict};
+use logtracer_tables::spread::Spread;
 
 /// Measures the first page of each filter of the viewer while spans come in, and the page of a long trace
 #[derive(Parser)]
@@ -69,7 +69,7 @@ fn run(options: &Options) -> Result<()> {
         let (pages, readers) = pages::measure(options.requests)?;
         let table = pages_table(&pages, readers, options.requests);
         print(&table);
-        docs.map_or(Ok(()), |docs| document::update(&docs.join("capacity.md"), &[("pages", table)]))?;
+        docs.map_or(Ok(()), |docs| write_table(docs, "pages", &table))?;
     }
     Ok(())
 }
@@ -138,8 +138,13 @@ fn table(figures: &[Figures], index: IndexBytes, effort: &Effort) -> String {
     lines.join("\n")
 }
 
+fn write_table(docs: &std::path::Path, name: &str, table: &str) -> Result<()> {
+    document::update(&docs.join("capacity.md"), &[(name, table.to_owned())])
+        .map_err(Error::when("cannot write a table"))
+}
+
 fn write(docs: &std::path::Path, table: &str, figures: &[Figures]) -> Result<()> {
-    document::update(&docs.join("capacity.md"), &[("viewer", table.to_owned())])?;
+    write_table(docs, "viewer", table)?;
     let drawn = [
         ("traces, newest", "#4c7df0"),
         ("attribute, rare", "#dd4f9c"),

@@ -3,7 +3,7 @@
 mod axis;
 mod svg;
 
-use crate::spread::Spread;
+use logtracer_tables::spread::Spread;
 
 /// Curves over one quantity.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Chart, Curve, Distances, axis};
-use crate::spread::Spread;
+use logtracer_tables::spread::Spread;
 
 const WIDTH: f64 = 720.;
 const HEIGHT: f64 = 340.;

@@ -10,7 +10,7 @@ use super::time::{self, Cost};
 use super::{Effort, Setup, Traffic, Work};
 use crate::chart::{Chart, Curve, Distances};
 use crate::h2load::Load;
-use crate::spread::Spread;
+use logtracer_tables::spread::Spread;
 
 /// The set-ups that are drawn, with their colours.
 const DRAWN: [(Setup, &str); 4] = [

@@ -8,7 +8,7 @@ use super::instructions::Instructions;
 use super::memory::Memory;
 use super::time::Cost;
 use super::{Setup, Work};
-use crate::figures::{thousands, verdict};
+use logtracer_tables::figures::{thousands, verdict};
 
 const WASM: Setup = Setup::Logtracer(Shell::Wasm, Work::Span);
 const NATIVE: Setup = Setup::Logtracer(Shell::Native, Work::Span);
@@ -138,7 +138,7 @@ fn row(table: &mut String, cells: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spread::Spread;
+    use logtracer_tables::spread::Spread;
 
     #[test]
     fn costs_are_a_table_of_markdown() {

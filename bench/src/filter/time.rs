@@ -8,7 +8,7 @@ use logtracer_harness::Result;
 use super::fleet::Fleet;
 use super::{Effort, Setup, Traffic, cpu};
 use crate::h2load::Load;
-use crate::spread::Spread;
+use logtracer_tables::spread::Spread;
 
 /// The cost of one set-up.
 #[derive(Debug, Clone, Copy, PartialEq)]

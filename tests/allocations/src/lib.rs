@@ -95,17 +95,24 @@ pub struct Cost {
 }
 
 /// Runs `work` many times after a warm-up, and returns the cost of one run.
-pub fn measure(mut work: impl FnMut()) -> Cost {
-    const BATCHES: u32 = 1_000;
+pub fn measure(work: impl FnMut()) -> Cost {
+    measure_batches(1_000, work)
+}
+
+/// Does what [`measure`] does, in this number of batches of 200 runs each.
+pub fn measure_batches(batches: u32, mut work: impl FnMut()) -> Cost {
     const RUNS: u32 = 200;
     (0..RUNS).for_each(|_| work());
     let mut fastest = f64::INFINITY;
     let allocations = count(|| {
-        for _ in 0..BATCHES {
+        for _ in 0..batches {
             let start = Instant::now();
             (0..RUNS).for_each(|_| work());
             fastest = fastest.min(start.elapsed().as_nanos() as f64);
         }
     });
-    Cost { allocations: allocations as f64 / f64::from(BATCHES * RUNS), nanos: fastest / f64::from(RUNS) }
+    Cost {
+        allocations: allocations as f64 / (f64::from(batches) * f64::from(RUNS)),
+        nanos: fastest / f64::from(RUNS),
+    }
 }

@@ -6,6 +6,7 @@ mod names;
 mod native_tracers;
 mod pages;
 mod quickstart;
+mod services;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -6,19 +6,44 @@
 //! <!-- end -->
 //! ```
 
-use std::path::Path;
-
-use logtracer_harness::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::{error, fmt, fs, io};
 
 /// Replaces the tables of a document, which must have all of them.
-pub fn update(path: &Path, tables: &[(&str, String)]) -> Result<()> {
-    let mut text = std::fs::read_to_string(path).map_err(Error::when(path.display()))?;
+pub fn update(path: &Path, tables: &[(&str, String)]) -> Result<(), UpdateError> {
+    let error = |kind| UpdateError { path: path.to_owned(), kind };
+    let mut text = fs::read_to_string(path).map_err(|cause| error(Kind::Io(cause)))?;
     for (name, table) in tables {
-        let missing = || Error::new(format!("{}: no table {name}", path.display()));
+        let missing = || error(Kind::Missing((*name).to_owned()));
         text = replaced(&text, name, table).ok_or_else(missing)?;
     }
-    std::fs::write(path, text).map_err(Error::when(path.display()))
+    fs::write(path, text).map_err(|cause| error(Kind::Io(cause)))
 }
+
+/// The error of [`update`]. It names the document, and the table that it does not have.
+#[derive(Debug)]
+pub struct UpdateError {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Io(io::Error),
+    Missing(String),
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path.display())?;
+        match &self.kind {
+            Kind::Io(cause) => cause.fmt(f),
+            Kind::Missing(name) => write!(f, "no table {name}"),
+        }
+    }
+}
+
+impl error::Error for UpdateError {}
 
 /// Returns the text with another table; `None` if it has no such table.
 fn replaced(text: &str, name: &str, table: &str) -> Option<String> {

@@ -1,8 +1,5 @@
 //! Formatting of the tables that the benches print and the documents show.
 
-/// The goal for the peak memory of the exporter, in MiB.
-pub const GOAL_MEMORY_MIB: f64 = 100.;
-
 /// Formats a number with commas between the thousands.
 pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
