@@ -1,13 +1,14 @@
 //! The demo: two services behind Envoy, requests of different callers, and the lines and spans of one trace.
 //!
 //! ```text
-//! requests ──► mesh: frontend ──► backend, each behind Envoy, and the exporter
+//! requests ──► mesh: frontend ──► backend (HTTP and gRPC), each behind Envoy, and the exporter
 //!                │
 //!                ▼
 //!              story: the lines and spans of one request ──► tree: its spans, indented
 //! ```
 
 pub mod mesh;
+pub mod prices;
 pub mod requests;
 pub mod service;
 pub mod story;
@@ -40,7 +41,10 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     let signal = signals::listen()?;
     let mut page = Page { out, colours };
 
-    page.title("logtracer", "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend")?;
+    page.title(
+        "logtracer",
+        "caller ──► Envoy ──► frontend ──► Envoy ──► Envoy ──► backend, by HTTP and gRPC",
+    )?;
     let mesh = Mesh::start(view(ending))?;
 
     page.title("Requests", "four callers, each with its own kind of trace header")?;
@@ -55,7 +59,7 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
     }
 
     let shown = REQUESTS.iter().position(|request| request.shown).unwrap_or(0);
-    let story = Story::wait(&mesh, &responses[shown])?;
+    let story = Story::wait(&mesh, &REQUESTS[shown], &responses[shown])?;
 
     page.title(
         "Lines",

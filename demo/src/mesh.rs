@@ -1,4 +1,4 @@
-//! Two services with their sidecars and the exporter: `frontend` calls `backend`.
+//! Two services with their sidecars and the exporter: `frontend` calls `backend`, by HTTP and gRPC.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

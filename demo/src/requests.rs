@@ -11,6 +11,8 @@ pub struct Request {
     pub header: &'static str,
     headers: &'static [(&'static str, &'static str)],
     status: u16,
+    /// The calls that the frontend makes for it.
+    calls: usize,
     /// The span id of the caller, as in spans and lines.
     pub parent: Option<&'static str>,
     /// True for the request whose trace the demo shows.
@@ -25,6 +27,11 @@ pub struct Response {
     pub trace_id: String,
 }
 
+/// Returns the spans of a request: inbound at the frontend, and for each call outbound there and inbound at the backend.
+pub const fn spans_with(calls: usize) -> usize {
+    1 + 2 * calls
+}
+
 /// The requests of the demo.
 pub const REQUESTS: &[Request] = &[
     Request {
@@ -36,6 +43,7 @@ pub const REQUESTS: &[Request] = &[
             ("x-b3-sampled", "1"),
         ],
         status: 200,
+        calls: 2,
         parent: Some("a2fb4a1d1a96d312"),
         shown: false,
     },
@@ -45,21 +53,36 @@ pub const REQUESTS: &[Request] = &[
         // Google writes span ids as decimal numbers.
         headers: &[("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/67667974448284343;o=1")],
         status: 200,
+        calls: 2,
         parent: Some("00f067aa0ba902b7"),
         shown: true,
     },
-    Request { path: "/orders/43", header: "none", headers: &[], status: 200, parent: None, shown: false },
+    Request {
+        path: "/orders/43",
+        header: "none",
+        headers: &[],
+        status: 200,
+        calls: 2,
+        parent: None,
+        shown: false,
+    },
     Request {
         path: "/checkout/44",
         header: "traceparent",
         headers: &[("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")],
         status: 502,
+        calls: 1,
         parent: Some("00f067aa0ba902b7"),
         shown: false,
     },
 ];
 
 impl Request {
+    /// The number of its spans.
+    pub fn spans(&self) -> usize {
+        spans_with(self.calls)
+    }
+
     /// The trace id in the headers of the caller.
     pub fn trace_id(&self) -> Option<&'static str> {
         let is_id = |part: &&str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());

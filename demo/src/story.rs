@@ -8,9 +8,6 @@ use logtracer_harness::{Error, Result, lines, wait};
 use crate::mesh::Mesh;
 use crate::requests::{Request, Response};
 
-/// The spans of a request: inbound and outbound at the frontend, inbound at the backend.
-pub const HOPS: usize = 3;
-
 /// The lines and spans of a request.
 pub(crate) struct Story {
     /// The lines as text, in the order of their times.
@@ -20,13 +17,13 @@ pub(crate) struct Story {
 
 impl Story {
     /// Waits for the lines of every program and the spans of every hop.
-    pub(crate) fn wait(mesh: &Mesh, response: &Response) -> Result<Story> {
+    pub(crate) fn wait(mesh: &Mesh, request: &Request, response: &Response) -> Result<Story> {
         let id = response.trace_id.as_str();
         let mut lines = Vec::new();
         for (who, file, least) in [
             ("the frontend", mesh.frontend.stdout(), 1),
             ("the backend", mesh.backend.stdout(), 1),
-            ("the proxies", mesh.envoy.stdout(), HOPS),
+            ("the proxies", mesh.envoy.stdout(), request.spans()),
         ] {
             lines.extend(wait::try_until(&format!("{least} lines of {who} in trace {id}"), || {
                 let found = lines_of_trace(file, id)?;
@@ -34,7 +31,7 @@ impl Story {
             })?);
         }
         lines.sort();
-        let trace = mesh.exporter.wait_for_trace(id, HOPS, lines.len())?;
+        let trace = mesh.exporter.wait_for_trace(id, request.spans(), lines.len())?;
         Ok(Story { lines: lines.into_iter().map(|(_, line)| line).collect(), trace })
     }
 
@@ -44,17 +41,24 @@ impl Story {
     }
 }
 
-/// Checks that the three spans of a trace are linked, from the caller's span to the backend.
+/// Checks that the spans of a trace are linked: the caller's span, the frontend, its calls, and the backend.
 pub fn check_linked(trace: &Trace, caller: Option<&str>) -> Result<()> {
-    let hop = |service, kind| {
-        let missing = || Error::new(format!("no {kind} span of the {service} in trace {}", trace.trace_id));
-        trace.span(service, kind).ok_or_else(missing)
-    };
-    let (inbound, outbound, last) =
-        (hop("frontend", "server")?, hop("frontend", "client")?, hop("backend", "server")?);
+    let missing = |what: &str| Error::new(format!("no {what} in trace {}", trace.trace_id));
+    let inbound = trace.span("frontend", "server").ok_or_else(|| missing("server span of the frontend"))?;
     child_of(inbound, caller)?;
-    child_of(outbound, Some(&inbound.span_id))?;
-    child_of(last, Some(&outbound.span_id))
+    let calls = || trace.spans.iter().filter(|span| span.service_name == "frontend" && span.kind == "client");
+    if calls().next().is_none() {
+        return Err(missing("client span of the frontend"));
+    }
+    for outbound in calls() {
+        child_of(outbound, Some(&inbound.span_id))?;
+        let is_called =
+            |span: &&&Span| (span.service_name.as_str(), span.kind.as_str()) == ("backend", "server");
+        if trace.children(outbound).iter().filter(is_called).count() != 1 {
+            return Err(missing(&format!("server span of the backend below {}", outbound.name)));
+        }
+    }
+    Ok(())
 }
 
 fn child_of(span: &Span, parent: Option<&str>) -> Result<()> {

@@ -47,8 +47,10 @@ fn walk(trace: &Trace, span: &Span, branch: String, indent: String, rows: &mut V
     }
 }
 
+/// Returns the code of gRPC or the status of HTTP, and whether the span failed.
 fn outcome(span: &Span) -> String {
-    let status = span.attributes.get("http.response.status_code").map(|status| match status {
+    let keys = ["rpc.response.status_code", "http.response.status_code"];
+    let status = keys.iter().find_map(|key| span.attributes.get(*key)).map(|status| match status {
         Value::String(text) => text.clone(),
         number => number.to_string(),
     });

@@ -11,6 +11,33 @@
 //! keeps the trace current while the request is served, adds it to every log line, and passes it to the next hop.
 //! It needs neither the filter nor OpenTelemetry: if a request has no trace, it starts one.
 //!
+#![cfg_attr(all(feature = "axum", feature = "logging", feature = "reqwest"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "axum", feature = "logging", feature = "reqwest")), doc = "```ignore")]
+//! use axum::{Router, routing::get};
+//! use logtracer_sdk::prelude::*;
+//! use logtracer_sdk::server::{RequestLog, TraceLayer};
+//! use logtracer_sdk::{Logging, Project};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     Logging::new(Project::from_env(), "shop").log_panics(true).install()?;
+//!
+//!     let client = reqwest::Client::new();
+//!     let order = async move || {
+//!         tracing::info!(items = 3, "order opened"); // this line has the trace
+//!         let stock = client.get("http://127.0.0.1:8081/").with_trace().send().await; // and this request
+//!         format!("in stock: {}", stock.is_ok())
+//!     };
+//!     let app = Router::new()
+//!         .route("/order", get(order))
+//!         .layer(TraceLayer::new().requests(RequestLog::Single)); // joins a trace or starts one
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     Ok(axum::serve(listener, app).await?)
+//! }
+//! ```
+//!
+//! What a line has:
+//!
 #![cfg_attr(feature = "logging", doc = "```")]
 #![cfg_attr(not(feature = "logging"), doc = "```ignore")]
 //! use std::sync::{Arc, Mutex};
@@ -38,6 +65,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The [examples](https://github.com/logtracer/logtracer/tree/main/sdk/examples) for axum, tonic and both each run with
+//! one command, and show the lines and spans of several services.
 //! For bbc/logtracer, tracing-stackdriver and OpenTelemetry there is a migration guide:
 //! [docs/migrating.md](https://github.com/logtracer/logtracer/blob/main/docs/migrating.md).
 //!
@@ -99,6 +128,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/sdk.md")]
 struct Guide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migrating.md")]
+struct Migrating;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -20,7 +20,7 @@ fn once_shows_one_trace_and_exits() {
     // The caller with Google's header, whose span id is decimal.
     let trace = "105445aa7843bc8bf206b12000100000";
     let objects: Vec<_> = shown.lines().filter(|line| line.starts_with('{')).collect();
-    assert!(objects.len() >= 5, "{shown}");
+    assert!(objects.len() >= 9, "{shown}");
     for object in objects {
         let line = lines::parse(object).unwrap();
         assert_eq!(lines::trace_id(&line), Some(trace), "{object}");
@@ -29,12 +29,14 @@ fn once_shows_one_trace_and_exits() {
     let spans: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("Spans")).skip(1).collect();
     for (span, words) in spans.iter().zip([
         ["GET orders", "frontend", "server"],
-        ["└─ GET stock", "frontend", "client"],
-        ["└─ GET stock", "backend", "server"],
+        ["├─ GET stock", "frontend", "client"],
+        ["│  └─ GET stock", "backend", "server"],
+        ["└─ /demo.Prices/Quote", "frontend", "client"],
+        ["   └─ /demo.Prices/Quote", "backend", "server"],
     ]) {
         assert!(words.iter().all(|word| span.contains(word)), "{span}");
     }
-    assert_eq!(spans.len(), 3, "{shown}");
+    assert_eq!(spans.len(), 5, "{shown}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A service of the demo: with `--calls` the frontend of a shop, which calls another service; else that backend.
+//! A service of the demo: with `--calls` the frontend of a shop, which calls another service by HTTP and gRPC; else that
+//! backend.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +9,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use clap::Parser;
+use logtracer_demo::prices::{self, Quote, QuoteRequest};
 use logtracer_harness::echo;
-use logtracer_sdk::client::WithTrace;
+use logtracer_sdk::client::{self, TraceService, WithTrace};
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::{Format, Logging, current_trace};
 use serde_json::{Value, json};
+use tonic::Status;
+use tonic::transport::Channel;
+use tower::Layer;
 use tracing::{error, info, warn};
 
 #[derive(Parser)]
@@ -37,9 +42,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Logging::new(options.project, options.name).format(Format::Stackdriver).install()?;
 
     let router = match options.calls {
-        Some(calls) => {
-            frontend(Backend { url: calls, client: reqwest::Client::builder().no_proxy().build()? })
-        }
+        Some(calls) => frontend(Backend {
+            client: reqwest::Client::builder().no_proxy().build()?,
+            prices: client::TraceLayer::new().layer(Channel::from_shared(calls.clone())?.connect_lazy()),
+            url: calls,
+        }),
         None => backend(),
     };
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
@@ -56,6 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 struct Backend {
     url: String,
     client: reqwest::Client,
+    prices: TraceService<Channel>,
 }
 
 impl Backend {
@@ -79,8 +87,15 @@ async fn order(Path(id): Path<u32>, State(backend): State<Backend>) -> Response 
     info!(order = id, "order opened");
     match backend.get(&format!("/stock/{id}")).await {
         Ok(stock) => {
-            info!(order = id, left = stock["left"].as_u64(), "order is in stock");
-            response(StatusCode::OK, json!({ "order": id, "left": stock["left"] }))
+            let cents = match prices::quote(backend.prices, id).await {
+                Ok(quote) => Some(quote.cents),
+                Err(status) => {
+                    warn!(order = id, code = ?status.code(), cause = status.message(), "price unknown");
+                    None
+                }
+            };
+            info!(order = id, left = stock["left"].as_u64(), cents, "order is in stock");
+            response(StatusCode::OK, json!({ "order": id, "left": stock["left"], "cents": cents }))
         }
         Err(cause) => {
             warn!(order = id, %cause, "stock unknown");
@@ -102,13 +117,21 @@ async fn checkout(Path(id): Path<u32>, State(backend): State<Backend>) -> Respon
 // === The backend ===
 
 fn backend() -> Router {
-    Router::new().route("/stock/{id}", get(stock)).route("/payments/{id}", get(payment))
+    Router::new()
+        .route("/stock/{id}", get(stock))
+        .route("/payments/{id}", get(payment))
+        .route(prices::QUOTE, prices::service(quote))
 }
 
 async fn stock(Path(id): Path<u32>) -> Response {
     tokio::time::sleep(Duration::from_millis(4)).await;
     info!(order = id, left = 3, "stock counted");
     response(StatusCode::OK, json!({ "left": 3 }))
+}
+
+async fn quote(request: QuoteRequest) -> Result<Quote, Status> {
+    info!(order = request.order, cents = 250, "price quoted");
+    Ok(Quote { cents: 250 })
 }
 
 async fn payment(Path(id): Path<u32>) -> Response {

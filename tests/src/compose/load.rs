@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use logtracer_demo::story::HOPS;
+use logtracer_demo::requests::spans_with;
 use logtracer_harness::{Error, Result, envoy, wait};
 use serde_json::Value;
 
@@ -20,7 +20,8 @@ pub(super) const MAX_DURATION_WITH_CONNECT_TIMEOUT: Duration = Duration::from_se
 /// The requests that were sent.
 #[derive(Default)]
 pub(super) struct Load {
-    traces: Vec<String>,
+    /// The trace ids of the requests, and the number of spans of each.
+    traces: Vec<(String, usize)>,
     slowest: Duration,
     /// Responses without data of the backend.
     pub(super) incomplete: usize,
@@ -74,7 +75,9 @@ fn send(entrance: &str, series: u32, stop: &AtomicBool) -> Result<Load> {
         let body: Value = response.json().map_err(Error::when("a response under load"))?;
         load.slowest = load.slowest.max(start.elapsed());
         load.incomplete += usize::from(body["left"].is_null());
-        load.traces.push(trace);
+        // The frontend asks for the price once it knows the stock.
+        let calls = if body["cents"].is_null() { 1 } else { 2 };
+        load.traces.push((trace, spans_with(calls)));
         std::thread::sleep(PACE);
     }
     Ok(load)
@@ -87,12 +90,13 @@ impl Load {
             return Err(Error::new(format!("a request took {:?}", self.slowest)));
         }
         let store = stack.store();
-        let mut missing: Vec<&String> = self.traces.iter().collect();
+        let mut missing: Vec<&(String, usize)> = self.traces.iter().collect();
         let stored = wait::try_until("the spans of the load", || {
             let mut still = Vec::new();
-            for id in missing.drain(..) {
-                if store.trace(id)?.is_none_or(|trace| trace.spans.len() < HOPS) {
-                    still.push(id);
+            for expected in missing.drain(..) {
+                let (id, spans) = expected;
+                if store.trace(id)?.is_none_or(|trace| trace.spans.len() < *spans) {
+                    still.push(expected);
                 }
             }
             missing = still;
@@ -114,7 +118,7 @@ impl Load {
         Ok(format!(
             "{} requests, {} spans, slowest {} ms",
             self.traces.len(),
-            self.traces.len() * HOPS,
+            self.traces.iter().map(|(_, spans)| spans).sum::<usize>(),
             self.slowest.as_millis()
         ))
     }

@@ -1,8 +1,8 @@
 //! Checks while every part of the stack is up.
 
 use logtracer_demo::mesh::PROJECT;
-use logtracer_demo::requests::REQUESTS;
-use logtracer_demo::story::{HOPS, check_linked};
+use logtracer_demo::requests::{REQUESTS, Request, spans_with};
+use logtracer_demo::story::check_linked;
 use logtracer_harness::store::Span;
 use logtracer_harness::{Error, Result, cases, envoy, lines as log_lines, wait};
 use serde_json::{Value, json};
@@ -70,9 +70,9 @@ pub(super) fn headers(stack: &Stack) -> Summary {
 pub(super) fn spans(stack: &Stack) -> Summary {
     for request in REQUESTS {
         let answer = request.send(&stack.entrance())?;
-        let trace = stack.store().wait_for_trace(&answer.trace_id, HOPS, 0)?;
+        let trace = stack.store().wait_for_trace(&answer.trace_id, request.spans(), 0)?;
         check_linked(&trace, request.parent).map_err(Error::when(request.path))?;
-        for (service, least) in [("envoy", HOPS), ("frontend", 1), ("backend", 1)] {
+        for (service, least) in [("envoy", request.spans()), ("frontend", 1), ("backend", 1)] {
             wait::try_until(&format!("{least} lines of {service} in trace {}", answer.trace_id), || {
                 let of_trace = |line: &Value| log_lines::trace_id(line) == Some(answer.trace_id.as_str());
                 let found = stack.lines(service)?.iter().filter(|line| of_trace(line)).count();
@@ -80,7 +80,8 @@ pub(super) fn spans(stack: &Stack) -> Summary {
             })?;
         }
     }
-    Ok(format!("{} requests, {} spans, the lines of each", REQUESTS.len(), REQUESTS.len() * HOPS))
+    let spans: usize = REQUESTS.iter().map(Request::spans).sum();
+    Ok(format!("{} requests, {spans} spans, the lines of each", REQUESTS.len()))
 }
 
 /// Checks that the list has the traces of the callers, and each page its services and the lines of the proxies.
@@ -102,7 +103,7 @@ pub(super) fn page(stack: &Stack) -> Summary {
         if !list.contains(&path) {
             return Err(Error::new(format!("the list has no {path}")));
         }
-        store.wait_for_trace(&trace.trace_id, HOPS, HOPS)?;
+        store.wait_for_trace(&trace.trace_id, spans_with(1), spans_with(1))?;
         let shown = get(&path)?;
         for text in [trace.trace_id.as_str(), "frontend", "backend", "GET - http"] {
             if !shown.contains(text) {
@@ -124,7 +125,7 @@ pub(super) fn cloud_trace(stack: &Stack) -> Summary {
     let mut expected = Vec::new();
     for request in REQUESTS {
         let Some(trace_id) = request.trace_id() else { continue };
-        let trace = store.wait_for_trace(trace_id, HOPS, 0)?;
+        let trace = store.wait_for_trace(trace_id, request.spans(), 0)?;
         let name = |span: &Span| format!("projects/{PROJECT}/traces/{trace_id}/spans/{}", span.span_id);
         expected.extend(trace.spans.iter().map(name));
     }
