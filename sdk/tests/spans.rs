@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::spans::{SpanExport, SpanExportError, SpanExporter, span};
+use logtracer_sdk::spans::{DropReason, FlushError, SpanExport, SpanExportError, SpanExporter, span};
 use logtracer_sdk::{Sampling, TraceContext, current_trace};
 
 use received::{Received, names};
 
 /// Flushes on another thread, because the receiver runs on this one.
-async fn flush(exporter: &Arc<SpanExporter>, timeout: Duration) -> bool {
+async fn flush(exporter: &Arc<SpanExporter>, timeout: Duration) -> Result<(), FlushError> {
     let exporter = Arc::clone(exporter);
     tokio::task::spawn_blocking(move || exporter.flush(timeout)).await.unwrap()
 }
@@ -50,7 +50,7 @@ async fn lifecycle_of_an_export() {
 async fn a_failed_request_is_retried(exporter: &Arc<SpanExporter>, received: &Received) {
     received.fail_next(1);
     drop(span("retried").enter());
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
     assert_eq!(names(&received.take()), ["retried"]);
 }
 
@@ -60,9 +60,9 @@ async fn a_flush_shortens_the_backoff(exporter: &Arc<SpanExporter>, received: &R
     drop(span("during an outage").enter());
     wait_for_failures(received, received.failures() + 6).await;
     received.set_down(false);
-    assert!(flush(exporter, Duration::from_millis(900)).await);
+    flush(exporter, Duration::from_millis(900)).await.unwrap();
     assert_eq!(names(&received.take()), ["during an outage"]);
-    assert!(flush(exporter, Duration::MAX).await);
+    flush(exporter, Duration::MAX).await.unwrap();
 }
 
 /// The back-off alone would be at most 100 ms.
@@ -81,7 +81,7 @@ async fn a_request_for_a_pause_is_respected(exporter: &Arc<SpanExporter>, receiv
     let took = start.elapsed();
     assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(20), "{took:?}");
     received.set_retry_after(0);
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
 }
 
 /// After eight failures the back-off is at least 6.4 s. The queue would be full before its end.
@@ -97,7 +97,7 @@ async fn a_pause_ends_before_the_queue_overflows(exporter: &Arc<SpanExporter>, r
     let took = start.elapsed();
     received.set_down(false);
     assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
     assert_eq!(received.take().len(), 9_001);
 }
 
@@ -118,10 +118,14 @@ async fn an_outage_blocks_no_caller(exporter: &Arc<SpanExporter>, received: &Rec
     let took = start.elapsed();
     // A caller that waited for the exporter would take longer.
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(!flush(exporter, Duration::from_millis(50)).await);
+    let error = flush(exporter, Duration::from_millis(50)).await.unwrap_err();
+    assert!(error.waiting() > 0, "{error}");
     received.set_down(false);
-    assert!(flush(exporter, LONG).await);
+    // It returns only what was dropped since the first one: nothing, because there is space again.
+    flush(exporter, LONG).await.unwrap();
     let (sent, dropped) = (received.take().len() as u64, exporter.dropped_spans());
     assert!(dropped > 0 && sent > 0, "{sent} sent, {dropped} dropped");
     assert_eq!(sent + dropped, SPANS);
+    assert_eq!(exporter.dropped().by(DropReason::BufferFull), dropped);
+    assert_eq!(error.dropped().total(), dropped);
 }

@@ -24,7 +24,15 @@ pub struct PartialSuccess<'m> {
 
 /// Reads an `ExportTraceServiceResponse`. Returns `None` if the body is not a protobuf message.
 pub fn read_partial_success(response: &[u8]) -> Option<PartialSuccess<'_>> {
-    is_message(response).then(|| partial_success(response))
+    if !is_message(response) {
+        return None;
+    }
+    let message = partial_success(response);
+    let error_message = Fields(message).find_map(|field| field.bytes_of(partial_success::ERROR_MESSAGE));
+    Some(PartialSuccess {
+        rejected_spans: rejected_spans_of(message),
+        error_message: error_message.unwrap_or_default(),
+    })
 }
 
 /// Returns the number of rejected spans in an `ExportTraceServiceResponse`, and 0 for any other body.
@@ -37,7 +45,7 @@ pub fn read_partial_success(response: &[u8]) -> Option<PartialSuccess<'_>> {
 /// assert_eq!(logtracer_core::otlp::rejected_spans(b"<html>"), 0);
 /// ```
 pub fn rejected_spans(response: &[u8]) -> u64 {
-    partial_success(response).rejected_spans
+    rejected_spans_of(partial_success(response))
 }
 
 /// Returns the message of a `google.rpc.Status`, which is the body of an error. Returns `None` for any other body.
@@ -56,19 +64,22 @@ pub fn read_error_message(status: &[u8]) -> Option<&[u8]> {
     Fields(status).find_map(|field| field.bytes_of(status::MESSAGE))
 }
 
-fn partial_success(response: &[u8]) -> PartialSuccess<'_> {
-    let message = Fields(response).find_map(|field| field.bytes_of(response::PARTIAL_SUCCESS));
-    let message = message.unwrap_or_default();
-    let rejected = Fields(message).find_map(|field| match field {
-        Field { number: partial_success::REJECTED_SPANS, value: FieldValue::Number(number) } => Some(number),
-        _ => None,
-    });
-    let error_message = Fields(message).find_map(|field| field.bytes_of(partial_success::ERROR_MESSAGE));
-    PartialSuccess {
+/// Returns the message `ExportTracePartialSuccess`, empty if there is none.
+fn partial_success(response: &[u8]) -> &[u8] {
+    Fields(response).find_map(|field| field.bytes_of(response::PARTIAL_SUCCESS)).unwrap_or_default()
+}
+
+fn rejected_spans_of(partial_success: &[u8]) -> u64 {
+    Fields(partial_success)
+        .find_map(|field| match field {
+            Field { number: partial_success::REJECTED_SPANS, value: FieldValue::Number(number) } => {
+                Some(number)
+            }
+            _ => None,
+        })
         // A negative number is invalid.
-        rejected_spans: rejected.filter(|number| i64::try_from(*number).is_ok()).unwrap_or(0),
-        error_message: error_message.unwrap_or_default(),
-    }
+        .filter(|number| i64::try_from(*number).is_ok())
+        .unwrap_or(0)
 }
 
 /// Returns true if all of these bytes are fields of a message.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use super::SpanExport;
 use super::test_receiver::{Export, LONG, OK, Receiver, Reply};
 
+/// The timeout of an attempt without a response.
 const SHORT: Duration = Duration::from_millis(150);
+/// Time for several attempts, also on a machine that is busy.
+const RETRY_TIME: Duration = Duration::from_millis(700);
 
 /// A `google.rpc.Status` with the message `no name` and a line break.
 const STATUS: &[u8] = b"\x08\x03\x12\x08no\nname\n";
@@ -30,10 +33,13 @@ enum Attempts {
 /// Sends two spans to a receiver with this reply.
 #[track_caller]
 fn check(reply: Reply, attempts: Attempts, loss: &str, retry_line: Option<&str>) {
-    let receiver = Receiver::new(&[reply]);
+    let receiver = Receiver::new(std::slice::from_ref(&reply));
     let url = receiver.serve();
     let authority = url.trim_start_matches("http://").to_owned();
-    let export = Export::start(SpanExport::new("shop", url).timeout(SHORT), SHORT);
+    // An attempt without a response takes all the time.
+    let (timeout, retry_time) =
+        if matches!(reply, Reply::Silence) { (SHORT, SHORT) } else { (LONG, RETRY_TIME) };
+    let export = Export::start(SpanExport::new("shop", url).timeout(timeout), retry_time);
     export.end_spans(&["one", "two"]);
     let loss = loss.replace("ADDRESS", &authority);
     let expected = if loss.is_empty() { String::new() } else { format!("dropped spans: {loss}") };
