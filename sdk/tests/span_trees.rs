@@ -339,9 +339,9 @@ async fn a_span_that_is_not_exported() {
     assert_eq!(lines[0]["spanId"], format!("{outer:016x}"));
     assert_eq!(lines[0]["traceSampled"], true);
 
-    let work = async { drop(span("inner").enter()) }.in_span(span("polling").not_exported());
     let context = sampled();
-    work.in_trace(context).await;
+    let polling = span("polling").not_exported();
+    context.run(|| async { drop(span("inner").enter()) }.in_span(polling)).await;
     let spans = spans_of(context.trace_id).await;
     assert_eq!(names(&spans), ["inner"]);
     assert_eq!(spans[0].parent_span_id, context.span_id.to_bytes());

@@ -2,12 +2,12 @@
 
 mod received;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::spans::{DropReason, FlushError, SpanExport, SpanExportError, SpanExporter, span};
-use logtracer_sdk::{Sampling, TraceContext, current_trace};
+use logtracer_sdk::{Logging, Sampling, TraceContext, current_trace};
 
 use received::{Received, names};
 
@@ -21,6 +21,12 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lifecycle_of_an_export() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let logging = Logging::new("my-project", "shop").level("info").ignore_environment();
+    let _logging =
+        logging.output(move |line| sink.lock().unwrap().extend_from_slice(line)).install().unwrap();
+
     // Without an export there is no span, and the context of the sidecar does not change.
     let context = TraceContext::new_root().with_sampling(Sampling::Accept);
     context.run(|| {
@@ -39,6 +45,7 @@ async fn lifecycle_of_an_export() {
     a_pause_ends_before_the_queue_overflows(&exporter, &received).await;
     assert_eq!(exporter.dropped_spans(), 0);
     an_outage_blocks_no_caller(&exporter, &received).await;
+    losses_are_logged(&exporter, &lines).await;
 
     // Dropping the handle sends the remaining spans.
     drop(span("last").enter());
@@ -128,4 +135,22 @@ async fn an_outage_blocks_no_caller(exporter: &Arc<SpanExporter>, received: &Rec
     assert_eq!(sent + dropped, SPANS);
     assert_eq!(exporter.dropped().by(DropReason::BufferFull), dropped);
     assert_eq!(error.dropped().total(), dropped);
+}
+
+/// One line has all losses of the outage, or it is logged within a minute after the first one.
+async fn losses_are_logged(exporter: &SpanExporter, lines: &Mutex<Vec<u8>>) {
+    let start = Instant::now();
+    let line = loop {
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        match text.lines().next() {
+            Some(line) => break serde_json::from_str::<serde_json::Value>(line).unwrap(),
+            None => assert!(start.elapsed() < LONG),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let dropped = line["dropped_spans"].as_u64().unwrap();
+    assert!(dropped > 0 && dropped <= exporter.dropped_spans(), "{line}");
+    assert_eq!(line["severity"], "WARNING");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("shop - dropped spans: {dropped} buffer full")), "{line}");
 }
