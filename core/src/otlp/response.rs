@@ -66,7 +66,7 @@ pub fn read_error_message(status: &[u8]) -> Option<&[u8]> {
 
 /// Returns the message `ExportTracePartialSuccess`, empty if there is none.
 fn partial_success(response: &[u8]) -> &[u8] {
-    Fields(response).find_map(|field| field.bytes_of(response::PARTIAL_SUCCESS)).unwrap_or_default()
+    Fields(response).find_map(|field| field.bytes_of(export_response::PARTIAL_SUCCESS)).unwrap_or_default()
 }
 
 fn rejected_spans_of(partial_success: &[u8]) -> u64 {
@@ -106,7 +106,7 @@ fn ends_within(bytes: &[u8], left: usize) -> bool {
     }
 }
 
-mod response {
+mod export_response {
     pub(super) const PARTIAL_SUCCESS: u64 = 1;
 }
 mod partial_success {
