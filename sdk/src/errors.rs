@@ -1,5 +1,6 @@
 //! The texts of errors and panics.
 
+#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
 use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Write as _};

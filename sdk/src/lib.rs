@@ -96,6 +96,7 @@
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
+//! | `spans-tls` | `spans`, and endpoints with `https`: rustls with ring; `spans-tls-aws-lc`: with aws-lc |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
 //! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
@@ -109,6 +110,7 @@
         feature = "log",
         feature = "reqwest-middleware",
         feature = "spans",
+        feature = "spans-tls",
         feature = "testing",
         feature = "tokio",
         feature = "tonic"
@@ -136,7 +138,7 @@ struct Migrating;
 #[cfg(feature = "client")]
 pub mod client;
 mod current;
-#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+#[cfg(any(feature = "logging", feature = "server", feature = "client", feature = "spans"))]
 mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
@@ -152,7 +154,7 @@ mod span_carrier;
 #[cfg(feature = "spans")]
 pub mod spans;
 mod system;
-#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+#[cfg(any(feature = "logging", feature = "server", feature = "client", feature = "spans"))]
 mod targets;
 #[cfg(feature = "tokio")]
 mod task;

@@ -7,10 +7,14 @@ pub(crate) const SERVER: &str = "logtracer::server";
 #[cfg_attr(not(feature = "client"), allow(dead_code))]
 pub(crate) const CLIENT: &str = "logtracer::client";
 /// Panics of handlers.
+#[cfg_attr(not(any(feature = "logging", feature = "server", feature = "client")), allow(dead_code))]
 pub(crate) const PANIC: &str = "logtracer::panic";
 /// Errors of handlers and of bodies.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const ERROR: &str = "logtracer::error";
+/// The export of spans.
+#[cfg(feature = "spans")]
+pub(crate) const SPANS: &str = "logtracer::spans";
 
 /// Returns true for the targets above.
 #[cfg(feature = "logging")]

@@ -12,10 +12,10 @@ use axum::routing::get;
 use logtracer_sdk::client::{self, traced, try_traced};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::{Excluded, Routes, TraceLayer};
-use logtracer_sdk::spans::{SpanExport, SpanExporter, span};
+use logtracer_sdk::spans::{SpanEvent, SpanExport, SpanExporter, SpanKind, SpanLink, current_span, span};
 use logtracer_sdk::{Sampling, TraceContext, TraceId, current_trace};
-use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tower::{Layer, ServiceExt};
 
@@ -43,7 +43,7 @@ fn export() -> &'static (SpanExporter, Received) {
 /// Returns the ended spans of a trace.
 async fn spans_of(trace_id: TraceId) -> Vec<Span> {
     let (exporter, received) = export();
-    assert!(tokio::task::spawn_blocking(|| exporter.flush(Duration::from_secs(30))).await.unwrap());
+    tokio::task::spawn_blocking(|| exporter.flush(Duration::from_secs(30))).await.unwrap().unwrap();
     received.of_trace(trace_id.to_bytes())
 }
 
@@ -228,4 +228,162 @@ async fn the_span_of_a_call() {
     assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
     let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
+}
+
+fn pairs(attributes: &[KeyValue]) -> Vec<(&str, Any)> {
+    let value = |attribute: &KeyValue| attribute.value.clone().unwrap().value.unwrap();
+    attributes.iter().map(|attribute| (attribute.key.as_str(), value(attribute))).collect()
+}
+
+fn text(text: &str) -> Any {
+    Any::StringValue(text.to_owned())
+}
+
+/// Values keep their types, and zero and the empty text are values.
+#[tokio::test]
+async fn typed_attributes() {
+    let context = sampled();
+    context.run(|| {
+        let _span = span("typed")
+            .attribute("text", "bread")
+            .attribute("empty", "")
+            .attribute("integer", -7)
+            .attribute("zero", 0_u64)
+            .attribute("large", u64::MAX)
+            .attribute("float", 0.5)
+            .attribute("boolean", false)
+            .attribute("texts", vec!["a", "b"])
+            .attribute("integer", 8)
+            .enter();
+    });
+    let spans = spans_of(context.trace_id).await;
+    let values = [text("a"), text("b")].map(|value| AnyValue { value: Some(value) }).to_vec();
+    let expected = [
+        ("text", text("bread")),
+        ("empty", text("")),
+        ("zero", Any::IntValue(0)),
+        ("large", text("18446744073709551615")),
+        ("float", Any::DoubleValue(0.5)),
+        ("boolean", Any::BoolValue(false)),
+        ("texts", Any::ArrayValue(ArrayValue { values })),
+        // A later value replaces an earlier one.
+        ("integer", Any::IntValue(8)),
+    ];
+    assert_eq!(pairs(&spans[0].attributes), expected);
+}
+
+#[tokio::test]
+async fn events_and_links() {
+    let (context, sender) = (sampled(), TraceContext::new_root());
+    context.run(|| {
+        let link = SpanLink::new(sender).attribute("messaging.message.id", "17");
+        let mut guard = span("process").kind(SpanKind::Consumer).link(link).enter();
+        guard.event("cache miss");
+        guard.event(SpanEvent::new("retry").attribute("attempt", 2));
+        guard.link(context);
+    });
+    let spans = spans_of(context.trace_id).await;
+    let [span] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(span.kind, 5);
+    let [miss, retry] = span.events.as_slice() else { panic!("{span:?}") };
+    assert_eq!((miss.name.as_str(), retry.name.as_str()), ("cache miss", "retry"));
+    assert_eq!(
+        (pairs(&miss.attributes), pairs(&retry.attributes)),
+        (vec![], vec![("attempt", Any::IntValue(2))])
+    );
+    let times =
+        [span.start_time_unix_nano, miss.time_unix_nano, retry.time_unix_nano, span.end_time_unix_nano];
+    assert!(times.is_sorted(), "{times:?}");
+    let [first, second] = span.links.as_slice() else { panic!("{span:?}") };
+    assert_eq!(
+        (&first.trace_id[..], &first.span_id[..]),
+        (&sender.trace_id.to_bytes()[..], &sender.span_id.to_bytes()[..])
+    );
+    assert_eq!(pairs(&first.attributes), [("messaging.message.id", text("17"))]);
+    assert_eq!((&second.trace_id[..], second.attributes.len()), (&context.trace_id.to_bytes()[..], 0));
+}
+
+/// What exceeds the limits is dropped and counted in the span.
+#[tokio::test]
+async fn the_number_of_attributes_is_bounded() {
+    let context = sampled();
+    context.run(|| {
+        let mut guard = span("many").enter();
+        (0..130).for_each(|number| guard.attribute(format!("key {number}"), number));
+        (0..131).for_each(|_| guard.event("event"));
+    });
+    let spans = spans_of(context.trace_id).await;
+    let counts = (spans[0].attributes.len(), spans[0].events.len());
+    assert_eq!(
+        (counts, spans[0].dropped_attributes_count, spans[0].dropped_events_count),
+        ((128, 128), 2, 3)
+    );
+}
+
+/// The spans within it are children of its parent, and its log lines belong to the parent.
+#[tokio::test]
+async fn a_span_that_is_not_exported() {
+    let context = sampled();
+    let lines = context.run(|| {
+        let _outer = span("outer").enter();
+        logtracer_sdk::testing::capture(|| {
+            let _polling = span("polling").attribute("a", 1).not_exported().enter();
+            tracing::info!("polled");
+            drop(span("inner").enter());
+        })
+    });
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["inner", "outer"]);
+    assert_eq!(spans[0].parent_span_id, spans[1].span_id);
+    let outer = u64::from_be_bytes(spans[1].span_id.clone().try_into().unwrap());
+    assert_eq!(lines[0]["spanId"], format!("{outer:016x}"));
+    assert_eq!(lines[0]["traceSampled"], true);
+
+    let context = sampled();
+    let polling = span("polling").not_exported();
+    context.run(|| async { drop(span("inner").enter()) }.in_span(polling)).await;
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["inner"]);
+    assert_eq!(spans[0].parent_span_id, context.span_id.to_bytes());
+}
+
+/// A root that is not exported has no recorded span that others could belong to.
+#[tokio::test]
+async fn a_root_that_is_not_exported() {
+    export();
+    let root = {
+        let _root = span("polling").not_exported().enter();
+        drop(span("inner").enter());
+        current_trace().unwrap()
+    };
+    assert_eq!(root.sampling, Sampling::Deny);
+    assert_eq!(names(&spans_of(root.trace_id).await), [""; 0]);
+}
+
+/// Code within a span adds to it, also in another task and without a guard.
+#[tokio::test]
+async fn the_current_span() {
+    let context = sampled();
+    assert!(context.run(current_span).is_none(), "the span of the caller");
+    let handler = async || {
+        let request = current_span().unwrap();
+        request.attribute("user", 7);
+        let inner = async {
+            let span = current_span().unwrap();
+            span.event("cache miss");
+            span.fail();
+            tokio::task::yield_now().await;
+            span.attribute("items", 3);
+        };
+        tokio::spawn(inner.in_span("prices")).await.unwrap();
+        request.link(TraceContext::new_root());
+    };
+    let app = Router::new().route("/", get(handler)).layer(TraceLayer::new());
+    text_of(app.oneshot(request("/", context)).await.unwrap()).await;
+    let spans = spans_of(context.trace_id).await;
+    let [prices, request] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(pairs(&prices.attributes), [("items", Any::IntValue(3))]);
+    assert_eq!((prices.events[0].name.as_str(), prices.status.as_ref().unwrap().code), ("cache miss", 2));
+    assert!(pairs(&request.attributes).contains(&("user", Any::IntValue(7))), "{request:?}");
+    assert_eq!((request.links.len(), request.status.as_ref().map_or(0, |status| status.code)), (1, 0));
 }

@@ -2,17 +2,17 @@
 
 mod received;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use logtracer_sdk::prelude::*;
-use logtracer_sdk::spans::{SpanExport, SpanExportError, SpanExporter, span};
-use logtracer_sdk::{Sampling, TraceContext, current_trace};
+use logtracer_sdk::spans::{DropReason, FlushError, SpanExport, SpanExportError, SpanExporter, span};
+use logtracer_sdk::{Logging, Sampling, TraceContext, current_trace};
 
 use received::{Received, names};
 
 /// Flushes on another thread, because the receiver runs on this one.
-async fn flush(exporter: &Arc<SpanExporter>, timeout: Duration) -> bool {
+async fn flush(exporter: &Arc<SpanExporter>, timeout: Duration) -> Result<(), FlushError> {
     let exporter = Arc::clone(exporter);
     tokio::task::spawn_blocking(move || exporter.flush(timeout)).await.unwrap()
 }
@@ -21,6 +21,12 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lifecycle_of_an_export() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let logging = Logging::new("my-project", "shop").level("info").ignore_environment();
+    let _logging =
+        logging.output(move |line| sink.lock().unwrap().extend_from_slice(line)).install().unwrap();
+
     // Without an export there is no span, and the context of the sidecar does not change.
     let context = TraceContext::new_root().with_sampling(Sampling::Accept);
     context.run(|| {
@@ -39,6 +45,7 @@ async fn lifecycle_of_an_export() {
     a_pause_ends_before_the_queue_overflows(&exporter, &received).await;
     assert_eq!(exporter.dropped_spans(), 0);
     an_outage_blocks_no_caller(&exporter, &received).await;
+    losses_are_logged(&exporter, &lines).await;
 
     // Dropping the handle sends the remaining spans.
     drop(span("last").enter());
@@ -50,7 +57,7 @@ async fn lifecycle_of_an_export() {
 async fn a_failed_request_is_retried(exporter: &Arc<SpanExporter>, received: &Received) {
     received.fail_next(1);
     drop(span("retried").enter());
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
     assert_eq!(names(&received.take()), ["retried"]);
 }
 
@@ -60,9 +67,9 @@ async fn a_flush_shortens_the_backoff(exporter: &Arc<SpanExporter>, received: &R
     drop(span("during an outage").enter());
     wait_for_failures(received, received.failures() + 6).await;
     received.set_down(false);
-    assert!(flush(exporter, Duration::from_millis(900)).await);
+    flush(exporter, Duration::from_millis(900)).await.unwrap();
     assert_eq!(names(&received.take()), ["during an outage"]);
-    assert!(flush(exporter, Duration::MAX).await);
+    flush(exporter, Duration::MAX).await.unwrap();
 }
 
 /// The back-off alone would be at most 100 ms.
@@ -81,7 +88,7 @@ async fn a_request_for_a_pause_is_respected(exporter: &Arc<SpanExporter>, receiv
     let took = start.elapsed();
     assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(20), "{took:?}");
     received.set_retry_after(0);
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
 }
 
 /// After eight failures the back-off is at least 6.4 s. The queue would be full before its end.
@@ -97,7 +104,7 @@ async fn a_pause_ends_before_the_queue_overflows(exporter: &Arc<SpanExporter>, r
     let took = start.elapsed();
     received.set_down(false);
     assert!(took < Duration::from_secs(4), "{took:?}");
-    assert!(flush(exporter, LONG).await);
+    flush(exporter, LONG).await.unwrap();
     assert_eq!(received.take().len(), 9_001);
 }
 
@@ -118,10 +125,32 @@ async fn an_outage_blocks_no_caller(exporter: &Arc<SpanExporter>, received: &Rec
     let took = start.elapsed();
     // A caller that waited for the exporter would take longer.
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(!flush(exporter, Duration::from_millis(50)).await);
+    let error = flush(exporter, Duration::from_millis(50)).await.unwrap_err();
+    assert!(error.waiting() > 0, "{error}");
     received.set_down(false);
-    assert!(flush(exporter, LONG).await);
+    // It returns only what was dropped since the first one: nothing, because there is space again.
+    flush(exporter, LONG).await.unwrap();
     let (sent, dropped) = (received.take().len() as u64, exporter.dropped_spans());
     assert!(dropped > 0 && sent > 0, "{sent} sent, {dropped} dropped");
     assert_eq!(sent + dropped, SPANS);
+    assert_eq!(exporter.dropped().by(DropReason::BufferFull), dropped);
+    assert_eq!(error.dropped().total(), dropped);
+}
+
+/// One line has all losses of the outage, or it is logged within a minute after the first one.
+async fn losses_are_logged(exporter: &SpanExporter, lines: &Mutex<Vec<u8>>) {
+    let start = Instant::now();
+    let line = loop {
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        match text.lines().next() {
+            Some(line) => break serde_json::from_str::<serde_json::Value>(line).unwrap(),
+            None => assert!(start.elapsed() < LONG),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let dropped = line["dropped_spans"].as_u64().unwrap();
+    assert!(dropped > 0 && dropped <= exporter.dropped_spans(), "{line}");
+    assert_eq!(line["severity"], "WARNING");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("shop - dropped spans: {dropped} buffer full")), "{line}");
 }

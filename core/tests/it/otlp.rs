@@ -1,18 +1,105 @@
 //! The OTLP bytes, decoded with the messages of `opentelemetry-proto`.
 
 use expect_test::expect;
-use logtracer_core::otlp::{self, Attributes, InstrumentationScope};
+use logtracer_core::otlp::{self, Attributes, DroppedDetails, InstrumentationScope};
 use logtracer_core::span::{Link, Span, SpanKind, SpanStatus};
 use logtracer_core::{RemoteContext, Sampling, SpanId, TraceContext, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use proptest::prelude::*;
 use prost::Message;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// Typed values, events, links and dropped details, also beside the link of the span itself.
+#[test]
+fn details_read_back() {
+    let context = RemoteContext::from(span().context);
+    let link = Link { context, tracestate: "b=2" };
+    let span = Span { link: Some(Link { context, tracestate: "" }), ..span() };
+    let mut body = Vec::new();
+    otlp::write_span_with(&mut body, &span, |details| {
+        let (texts, numbers) = (["a".to_owned(), String::new()], [i64::MIN, 0]);
+        for (key, value) in [
+            ("text", otlp::Value::Text("")),
+            ("integer", otlp::Value::Integer(-1)),
+            ("float", otlp::Value::Float(0.)),
+            ("boolean", otlp::Value::Boolean(false)),
+            ("texts", otlp::Value::Texts(&texts)),
+            ("integers", otlp::Value::Integers(&numbers)),
+            ("floats", otlp::Value::Floats(&[0.5])),
+            ("booleans", otlp::Value::Booleans(&[])),
+        ] {
+            details.attributes().value(key, value);
+        }
+        details.event("miss", 1_200, |attributes| attributes.value("tries", otlp::Value::Integer(2)));
+        details.link(link, |attributes| attributes.text("id", "17"));
+        details.dropped(DroppedDetails { attributes: 1, events: 0, links: 300 });
+    });
+    let spans = proto::ScopeSpans::decode(body.as_slice()).unwrap().spans;
+    let [span] = spans.as_slice() else { panic!("{spans:?}") };
+    let list = |values: &[Value]| {
+        let values = values.iter().map(|value| AnyValue { value: Some(value.clone()) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let text = |text: &str| Value::StringValue(text.to_owned());
+    let values: Vec<_> = span.attributes.iter().map(|it| it.value.clone().unwrap().value.unwrap()).collect();
+    let expected = [
+        text(""),
+        Value::IntValue(-1),
+        Value::DoubleValue(0.),
+        Value::BoolValue(false),
+        list(&[text("a"), text("")]),
+        list(&[Value::IntValue(i64::MIN), Value::IntValue(0)]),
+        list(&[Value::DoubleValue(0.5)]),
+        list(&[]),
+    ];
+    assert_eq!(values, expected);
+    let [event] = span.events.as_slice() else { panic!("{span:?}") };
+    assert_eq!((event.name.as_str(), event.time_unix_nano, event.attributes.len()), ("miss", 1_200, 1));
+    let [first, second] = span.links.as_slice() else { panic!("{span:?}") };
+    assert_eq!((first.trace_state.as_str(), first.attributes.len()), ("b=2", 1));
+    assert_eq!((second.trace_state.as_str(), second.attributes.len()), ("", 0));
+    assert_eq!(first.span_id, span.span_id);
+    let dropped = (span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count);
+    assert_eq!(dropped, (1, 0, 300));
+}
+
+#[test]
+fn responses_are_read() {
+    let partial = |rejected_spans, error_message: &str| {
+        let partial_success =
+            Some(ExportTracePartialSuccess { rejected_spans, error_message: error_message.to_owned() });
+        ExportTraceServiceResponse { partial_success }.encode_to_vec()
+    };
+    let long = "x".repeat(1000);
+    for (body, expected) in [
+        (vec![], Some((0, ""))),
+        (partial(3, "no"), Some((3, "no"))),
+        (partial(0, &long), Some((0, long.as_str()))),
+        (partial(-7, ""), Some((0, ""))),
+        (b"<html>".to_vec(), None),
+        (b"accepted".to_vec(), None),
+        (b"not found".to_vec(), None),
+        (vec![0x0a, 3, 0x08], None), // longer than the body
+        (vec![0x08, 0x80], None),    // the number has no end
+        (vec![0x02, 1, b'a'], None), // field 0
+        (vec![0x09, 1, 2], None),    // a fixed number without its end
+    ] {
+        let read = otlp::read_partial_success(&body);
+        let read = read.map(|it| (it.rejected_spans, std::str::from_utf8(it.error_message).unwrap()));
+        assert_eq!(read, expected, "{body:?}");
+        // A truncated body is no other message.
+        for length in 0..body.len() {
+            let _ = otlp::read_partial_success(&body[..length]);
+            let _ = otlp::read_error_message(&body[..length]);
+        }
+    }
+}
 
 #[test]
 fn a_span_reads_back() {

@@ -73,6 +73,8 @@ mod log_record;
 mod losses;
 #[cfg(any(feature = "log-serde", all(tracing_unstable, feature = "valuable")))]
 mod nested;
+#[cfg(feature = "spans")]
+mod metadata_server;
 mod output;
 pub(crate) mod panic;
 mod project;
