@@ -65,6 +65,7 @@
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
+//! | `opentelemetry` | [`opentelemetry`]: one trace with OpenTelemetry spans in the same process |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
 //! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
@@ -76,6 +77,7 @@
         feature = "actix",
         feature = "axum",
         feature = "log",
+        feature = "opentelemetry",
         feature = "reqwest-middleware",
         feature = "spans",
         feature = "testing",
@@ -108,6 +110,10 @@ mod events;
 mod future;
 #[cfg(feature = "logging")]
 pub mod logging;
+pub mod messaging;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
+mod random_id;
 #[cfg(any(feature = "server", feature = "client"))]
 mod request;
 #[cfg(feature = "server")]
@@ -131,7 +137,8 @@ pub use future::{FutureExt, InTrace};
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;
-pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
+pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, TraceparentError, propagation};
+pub use random_id::RandomId;
 #[cfg(feature = "logging")]
 pub use span_carrier::carry_traces;
 #[cfg(feature = "spans")]
@@ -151,6 +158,7 @@ pub use task::{spawn, spawn_blocking};
 pub mod prelude {
     pub use crate::current::TraceContextExt;
     pub use crate::future::FutureExt;
+    pub use crate::random_id::RandomId;
 
     #[cfg(feature = "reqwest")]
     pub use crate::client::WithTrace;

@@ -9,6 +9,7 @@ mod lines;
 mod logs;
 mod mesh;
 mod messages;
+mod opentelemetry;
 mod outbound;
 mod requests;
 mod serving;
