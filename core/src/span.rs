@@ -41,6 +41,10 @@ pub enum SpanKind {
     Server,
     /// The client side of a request.
     Client,
+    /// The sender of a message that is processed later.
+    Producer,
+    /// The receiver of a message.
+    Consumer,
 }
 
 /// The status of a span. There is no `Ok`: OpenTelemetry leaves it to applications.

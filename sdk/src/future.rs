@@ -48,7 +48,7 @@ pub trait FutureExt: Future + Sized {
         InTrace::new(Scope::current(), self)
     }
 
-    /// Runs the future in a span with this name, see [`spans::span`](crate::spans::span).
+    /// Runs the future in a span with this name, or in one made by [`spans::span`](crate::spans::span).
     ///
     /// The span starts now, as a child of the current span, so that `tokio::spawn(work().in_span("work"))` belongs to
     /// the request. It ends with the future.
@@ -56,14 +56,18 @@ pub trait FutureExt: Future + Sized {
     /// ```
     /// use logtracer_sdk::current_trace;
     /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::spans::span;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// assert!(async { current_trace() }.in_span("prices").await.is_some());
+    ///
+    /// let nightly = span("nightly").attribute("batch", 7);
+    /// assert!(async { current_trace() }.in_span(nightly).await.is_some());
     /// # });
     /// ```
     #[cfg(feature = "spans")]
-    fn in_span(self, name: impl Into<std::borrow::Cow<'static, str>>) -> crate::spans::InSpan<Self> {
-        crate::spans::span(name).around(self)
+    fn in_span(self, span: impl Into<crate::spans::SpanBuilder>) -> crate::spans::InSpan<Self> {
+        span.into().around(self)
     }
 }
 

@@ -48,6 +48,8 @@
 //! | `.await` | [`server::TraceLayer`], on every poll of the handler and of the response body |
 //! | `tokio::spawn(work().instrument(span))` | the span, see [`carry_traces`] |
 //! | other tasks | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
+//! | messages of a queue | [`messaging`] |
+//! | cron jobs | [`job`], a new trace for each run |
 //! | threads | [`TraceContextExt::run`] with the [`current_trace()`] of the parent thread |
 //!
 //! # Features
@@ -65,6 +67,7 @@
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
+//! | `spans-tls` | `spans`, and endpoints with `https`: rustls with ring; `spans-tls-aws-lc`: with aws-lc |
 //! | `opentelemetry` | [`opentelemetry`]: one trace with OpenTelemetry spans in the same process |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
@@ -80,6 +83,7 @@
         feature = "opentelemetry",
         feature = "reqwest-middleware",
         feature = "spans",
+        feature = "spans-tls",
         feature = "testing",
         feature = "tokio",
         feature = "tonic"
@@ -103,11 +107,12 @@ struct Guide;
 #[cfg(feature = "client")]
 pub mod client;
 mod current;
-#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+#[cfg(any(feature = "logging", feature = "server", feature = "client", feature = "spans"))]
 mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
 mod future;
+mod job;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod messaging;
@@ -123,7 +128,7 @@ mod span_carrier;
 #[cfg(feature = "spans")]
 pub mod spans;
 mod system;
-#[cfg(any(feature = "logging", feature = "server", feature = "client"))]
+#[cfg(any(feature = "logging", feature = "server", feature = "client", feature = "spans"))]
 mod targets;
 #[cfg(feature = "tokio")]
 mod task;
@@ -134,6 +139,7 @@ pub mod testing;
 pub use client::trace_headers;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
+pub use job::job;
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;

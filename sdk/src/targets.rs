@@ -11,6 +11,9 @@ pub(crate) const PANIC: &str = "logtracer::panic";
 /// Errors of handlers and of bodies.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const ERROR: &str = "logtracer::error";
+/// The export of spans.
+#[cfg(feature = "spans")]
+pub(crate) const SPANS: &str = "logtracer::spans";
 
 /// Returns true for the targets above.
 #[cfg(feature = "logging")]

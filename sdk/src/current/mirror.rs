@@ -33,6 +33,11 @@ mod without_opentelemetry {
         }
 
         #[inline(always)]
+        pub(crate) fn without_span() -> Self {
+            Self
+        }
+
+        #[inline(always)]
         pub(crate) fn attach(&self) -> Attached {
             Attached
         }

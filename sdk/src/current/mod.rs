@@ -32,7 +32,7 @@ pub(crate) use bindings::{Key, unbind};
 pub use context_ext::{TraceContextExt, TraceGuard};
 use logtracer_core::{TraceContext, TraceId};
 use mirror::{Attached, Mirror, foreign};
-pub(crate) use scope::Scope;
+pub(crate) use scope::{Scope, detached};
 
 thread_local! {
     static CONTEXT: Cell<Option<TraceContext>> = const { Cell::new(None) };

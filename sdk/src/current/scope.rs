@@ -16,7 +16,6 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    #[cfg(any(feature = "server", test))]
     pub(crate) fn new(context: TraceContext, carried: Option<Carried>) -> Self {
         let mirror = Mirror::of(&context, carried.as_ref());
         Self { context, carried: carried.map(Arc::new), mirror }
@@ -52,7 +51,6 @@ impl Scope {
     }
 
     /// Runs `f` in the scope.
-    #[cfg(any(feature = "server", feature = "client"))]
     pub(crate) fn run<R>(mut self, f: impl FnOnce() -> R) -> R {
         let _entered = self.enter();
         f()
@@ -113,5 +111,34 @@ impl Drop for Entered<'_> {
         swap_carried(&mut own.carried);
         // The first binding made in the scope has replaced, and so holds, what the scope carries.
         self.scope.carried = inner.into_iter().next().map_or(own.carried, |binding| binding.carried);
+    }
+}
+
+/// Runs `f` without a current trace. `f` must not leave a binding.
+pub(crate) fn detached<R>(f: impl FnOnce() -> R) -> R {
+    let _detached = Detached::new();
+    f()
+}
+
+/// What was current before; restored by the drop, even in a panic.
+struct Detached {
+    context: Option<TraceContext>,
+    carried: Option<Arc<Carried>>,
+    _attached: Attached,
+}
+
+impl Detached {
+    fn new() -> Self {
+        let _attached = Mirror::without_span().attach();
+        let mut carried = None;
+        swap_carried(&mut carried);
+        Self { context: CONTEXT.replace(None), carried, _attached }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        CONTEXT.set(self.context);
+        swap_carried(&mut self.carried);
     }
 }

@@ -54,6 +54,8 @@ mod levels;
 mod log_bridge;
 #[cfg(feature = "log")]
 mod log_record;
+#[cfg(feature = "spans")]
+mod metadata_server;
 mod output;
 pub(crate) mod panic;
 mod project;

@@ -28,6 +28,27 @@ impl Project {
         Self { id: variable("GOOGLE_CLOUD_PROJECT") }
     }
 
+    /// Returns the project that `GOOGLE_CLOUD_PROJECT` names, or else the one of the machine, from the metadata server
+    /// of Google Cloud; or none.
+    ///
+    /// It waits for the metadata server, at most for two seconds: call it once, at the start. Outside of Google Cloud
+    /// it usually returns at once, because the name of the server does not exist there.
+    /// The variable `GCE_METADATA_HOST` names another server, as for Google's libraries.
+    ///
+    /// ```
+    /// use logtracer_sdk::Project;
+    ///
+    /// let start = std::time::Instant::now();
+    /// let project = Project::detect();
+    /// assert!(project.id() != Some("") && start.elapsed().as_secs() < 5);
+    /// ```
+    #[cfg(feature = "spans")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "spans")))]
+    pub fn detect() -> Self {
+        let project = Self::from_env();
+        if project.id.is_some() { project } else { super::metadata_server::project_id().into() }
+    }
+
     /// Returns the id of the project.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -10,7 +10,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry::{Context, ContextGuard};
 
 use super::convert::{from_context, with_remote_span};
@@ -58,6 +58,11 @@ pub(crate) struct Mirror(Option<Context>);
 impl Mirror {
     pub(crate) fn of(trace: &TraceContext, carried: Option<&Carried>) -> Self {
         Self(thread::with_current(|current| with_remote_span(current, trace, carried)))
+    }
+
+    /// The current values without a span.
+    pub(crate) fn without_span() -> Self {
+        Self(thread::with_current(|current| current.with_remote_span_context(SpanContext::NONE)))
     }
 
     /// Makes this OpenTelemetry's current context until the returned guard is dropped.

@@ -4,10 +4,15 @@
 //!  span(name).enter(), fut.in_span(name), server and client layers
 //!        │ at the end: OTLP bytes
 //!        ▼
-//!  queue: bounded, drops the oldest ──► sender: a thread, batches, retries ──► POST /v1/traces
+//!  queue: bounded, drops the oldest ──► sender: a thread, batches, retries ──► transport: POST /v1/traces
+//!        │                                  ▲                                        │
+//!        └──────► losses ◄──────────────────┴──────────────── response ◄─────────────┘
+//!                   └──► counters, flush(), one log line a minute
 //! ```
 //!
 //! The spans go to logtracer's exporter, which stores and delivers them. The end of a span waits for nothing.
+//!
+//! Invariant: no span is lost silently: each one that is dropped is counted by its [`DropReason`].
 //!
 //! Without [`SpanExport::install`], and in requests that are not sampled, there is no span: the context stays that of
 //! the sidecar, so that no log line and no span has a parent that is never recorded.
@@ -30,14 +35,47 @@
 //! # }).unwrap();
 //! ```
 
+mod attribute;
+mod credentials;
+mod details;
+mod dropped;
+mod endpoint;
+mod environment;
+mod error;
 mod export;
+mod exporter;
+mod flush;
+pub(crate) mod http1;
+mod loss_log;
+mod open;
 mod queue;
 #[cfg(any(feature = "server", feature = "client"))]
 mod request;
+mod response;
+mod sampler;
 mod sender;
+#[cfg(test)]
+mod sender_tests;
 mod span;
+#[cfg(test)]
+mod test_receiver;
+mod text;
+#[cfg(feature = "_spans-rustls")]
+mod tls;
+#[cfg(all(test, feature = "spans-tls"))]
+mod tls_tests;
+mod transport;
 
-pub use export::{SpanExport, SpanExportError, SpanExporter};
+pub use attribute::AttributeValue;
+pub use details::{SpanEvent, SpanLink};
+pub use dropped::{DropReason, DroppedSpans};
+pub use error::SpanExportError;
+pub use export::SpanExport;
+pub use exporter::SpanExporter;
+pub use flush::FlushError;
+pub use logtracer_core::span::SpanKind;
+pub use open::{CurrentSpan, current_span};
 #[cfg(any(feature = "server", feature = "client"))]
 pub(crate) use request::RequestSpan;
+pub use sampler::Sampler;
 pub use span::{InSpan, SpanBuilder, SpanGuard, span};

@@ -1,15 +1,18 @@
 //! [`Queue`]: finished spans that wait to be sent, as OTLP bytes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use logtracer_core::otlp::{self, Attributes};
-use logtracer_core::sampling::Ratio;
+use logtracer_core::TraceContext;
+use logtracer_core::otlp::{self, SpanDetails};
 use logtracer_core::span::Span;
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
-use logtracer_core::{Sampling, TraceContext};
 use tokio::sync::Notify;
+
+use super::dropped::{DropReason, Losses};
+use super::loss_log::LossLog;
+use super::sampler::SamplingRule;
+use super::{DroppedSpans, FlushError};
 
 /// The maximum number of spans in a batch.
 pub(super) const MAX_BATCH_SPANS: usize = 512;
@@ -20,22 +23,25 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// The spans that wait. The lock is held only to move bytes in or out, never while a batch is sent.
 #[derive(Debug)]
 pub(super) struct Queue {
-    ratio: Ratio,
+    sampling: SamplingRule,
     state: Mutex<State>,
     /// Wakes the sender.
     pub(super) wake: Notify,
     /// Wakes flushes when the sender has finished a batch.
     finished: Condvar,
-    dropped: AtomicU64,
+    pub(super) losses: Losses,
+    pub(super) log: LossLog,
 }
 
 #[derive(Debug)]
 struct State {
     buffer: SpanBuffer,
-    /// The sender has a batch.
-    is_sending: bool,
+    /// The number of spans that the sender has.
+    sending: usize,
     /// The number of flushes that wait.
     flushes: usize,
+    /// The losses that a flush has returned.
+    flushed: DroppedSpans,
     is_closed: bool,
 }
 
@@ -45,17 +51,15 @@ pub(super) fn get() -> Option<&'static Queue> {
 }
 
 /// Makes the queue of the process; returns `None` if there is one.
-pub(super) fn install(ratio: Ratio, max_bytes: usize) -> Option<&'static Queue> {
-    QUEUE.set(Queue::new(ratio, max_bytes)).ok().and_then(|()| QUEUE.get())
+pub(super) fn install(queue: Queue) -> Option<&'static Queue> {
+    QUEUE.set(queue).ok().and_then(|()| QUEUE.get())
 }
 
 /// Returns the context with a sampling decision. Without an export, it stays undecided.
 pub(super) fn decide_sampling(context: TraceContext) -> TraceContext {
     match get() {
-        Some(queue) if context.sampling == Sampling::Defer => {
-            context.with_sampling(Sampling::from_sampled(queue.ratio.keeps(context.trace_id)))
-        }
-        _ => context,
+        Some(queue) => queue.sampling.decide(context),
+        None => context,
     }
 }
 
@@ -65,46 +69,55 @@ pub(super) fn is_recorded(context: &TraceContext) -> bool {
 }
 
 /// Queues a finished span.
-pub(super) fn record(span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
+pub(super) fn record(span: &Span<'_>, details: impl FnOnce(&mut SpanDetails<'_>)) {
     if let Some(queue) = get() {
         let mut bytes = Vec::with_capacity(256);
-        otlp::write_span(&mut bytes, span, attributes);
+        otlp::write_span_with(&mut bytes, span, details);
         queue.push(&bytes);
     }
 }
 
 impl Queue {
-    fn new(ratio: Ratio, max_bytes: usize) -> Self {
-        let buffer = SpanBuffer::new(max_bytes);
+    /// `log_interval` is the time between two lines about dropped spans.
+    pub(super) fn new(sampling: SamplingRule, max_bytes: usize, log_interval: Duration) -> Self {
+        let state = State {
+            buffer: SpanBuffer::new(max_bytes),
+            sending: 0,
+            flushes: 0,
+            flushed: DroppedSpans::default(),
+            is_closed: false,
+        };
         Self {
-            ratio,
-            state: Mutex::new(State { buffer, is_sending: false, flushes: 0, is_closed: false }),
+            sampling,
+            state: Mutex::new(state),
             wake: Notify::new(),
             finished: Condvar::new(),
-            dropped: AtomicU64::new(0),
+            losses: Losses::default(),
+            log: LossLog::new(log_interval),
         }
     }
 
-    fn push(&self, span: &[u8]) {
+    pub(super) fn push(&self, span: &[u8]) {
         let mut state = self.lock();
         if state.is_closed {
-            drop(state);
-            return self.add_dropped(1);
+            return self.losses.add(DropReason::Closed, 1);
         }
-        let dropped = state.buffer.push(|out| out.extend_from_slice(span)).total();
+        let dropped = state.buffer.push(|out| out.extend_from_slice(span));
+        // Counted under the lock, so that a flush that starts later returns them.
+        self.losses.add(DropReason::BufferFull, dropped.oldest);
+        self.losses.add(DropReason::TooLarge, dropped.too_large);
         let is_batch = state.buffer.spans() >= MAX_BATCH_SPANS;
         drop(state);
-        self.add_dropped(dropped);
         if is_batch {
             self.wake.notify_one();
         }
     }
 
-    /// Takes the next batch; [`finish_batch`](Self::finish_batch) must follow.
-    pub(super) fn take_batch(&self) -> Option<Batch> {
+    /// Takes the next batch of at most this size; [`finish_batch`](Self::finish_batch) must follow.
+    pub(super) fn take_batch(&self, max_bytes: usize) -> Option<Batch> {
         let mut state = self.lock();
-        let batch = state.buffer.take_batch(MAX_BATCH_SPANS, usize::MAX);
-        state.is_sending = batch.is_some();
+        let batch = state.buffer.take_batch(MAX_BATCH_SPANS, max_bytes);
+        state.sending = batch.as_ref().map_or(0, Batch::spans);
         batch
     }
 
@@ -120,16 +133,8 @@ impl Queue {
 
     /// Marks the batch as finished, sent or dropped.
     pub(super) fn finish_batch(&self) {
-        self.lock().is_sending = false;
+        self.lock().sending = 0;
         self.finished.notify_all();
-    }
-
-    pub(super) fn add_dropped(&self, spans: usize) {
-        self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Returns true while a flush or the end of the export waits for the sender.
@@ -142,8 +147,12 @@ impl Queue {
         self.lock().is_closed
     }
 
-    /// Waits until all spans are finished, at most for `timeout`; returns false if some are not.
-    pub(super) fn flush(&self, timeout: Duration) -> bool {
+    /// Waits until all spans are finished, at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If spans were dropped since the last flush, or if some still wait.
+    pub(super) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         // `None` exceeds the range of the clock.
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.lock();
@@ -158,7 +167,13 @@ impl Queue {
             state = self.finished.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.flushes -= 1;
-        state.is_idle()
+        let dropped = self.losses.counts();
+        let flushed = std::mem::replace(&mut state.flushed, dropped);
+        let (dropped, waiting) = (dropped.since(&flushed), state.buffer.spans() + state.sending);
+        if dropped.is_empty() && waiting == 0 {
+            return Ok(());
+        }
+        Err(FlushError { dropped, waiting, last_error: self.losses.last_error(&dropped) })
     }
 
     /// Closes the queue: more spans are dropped, and the sender ends when the queue is empty.
@@ -174,16 +189,17 @@ impl Queue {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.buffer.is_empty() && !self.is_sending
+        self.buffer.is_empty() && self.sending == 0
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::spans::Sampler;
 
     pub(in crate::spans) fn queue_with(max_bytes: usize, spans: &[&[u8]]) -> Queue {
-        let queue = Queue::new(Ratio::ALL, max_bytes);
+        let queue = Queue::new(Sampler::AlwaysOn.to_rule().unwrap(), max_bytes, Duration::from_secs(60));
         spans.iter().for_each(|span| queue.push(span));
         queue
     }
@@ -192,14 +208,25 @@ pub(super) mod tests {
     fn the_oldest_spans_are_dropped_and_counted() {
         let queue =
             queue_with(30, &[[0; 10], [1; 10], [2; 10], [3; 10], [4; 10]].each_ref().map(|it| &it[..]));
-        assert_eq!(queue.dropped(), 2);
-        let batch = queue.take_batch().unwrap();
+        queue.push(&[9; 31]);
+        let batch = queue.take_batch(usize::MAX).unwrap();
         assert_eq!((batch.bytes[0], batch.spans(), batch.bytes.len()), (2, 3, 30));
-        assert!(!queue.flush(Duration::from_millis(1)));
+        let error = queue.flush(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.to_string(), "dropped spans: 2 buffer full, 1 too large; waiting spans: 3");
+        let error = queue.flush(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.to_string(), "waiting spans: 3");
         queue.finish_batch();
-        assert!(queue.flush(Duration::from_millis(1)));
+        assert!(queue.flush(Duration::from_millis(1)).is_ok());
         queue.close();
         queue.push(&[9]);
-        assert_eq!((queue.dropped(), queue.take_batch()), (3, None));
+        assert!(queue.take_batch(usize::MAX).is_none());
+        assert_eq!(queue.losses.counts().to_string(), "2 buffer full, 1 too large, 1 closed");
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes() {
+        let queue = queue_with(100, &[&[0; 10], &[1; 10], &[2; 10]]);
+        assert_eq!(queue.take_batch(25).unwrap().spans(), 2);
+        assert_eq!(queue.take_batch(1).unwrap().spans(), 1);
     }
 }

@@ -4,6 +4,7 @@ use logtracer_core::request::Exchange;
 use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
 
+use super::open::Open;
 use super::queue;
 use crate::current::{TraceContextExt, carried_beside};
 use crate::system;
@@ -14,6 +15,7 @@ pub(crate) struct RequestSpan {
     context: TraceContext,
     kind: SpanKind,
     start_unix_nanos: u64,
+    open: Open,
 }
 
 impl RequestSpan {
@@ -39,13 +41,16 @@ impl RequestSpan {
             return (if keeps_decision { context } else { context.with_sampling(Sampling::Deny) }, None);
         }
         let context = if is_parent { context.child() } else { context };
-        (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos() }))
+        let open = Open::new(context.span_id);
+        (context, Some(Self { context, kind, start_unix_nanos: system::unix_nanos(), open }))
     }
 
     /// Records the span. Its status is `Error` if the request `failed`, whatever the response is.
     pub(crate) fn end(&self, exchange: &Exchange<'_>, failed: bool) {
         let carried = carried_beside(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
+        let details = self.open.close();
+        let failed = failed || details.as_ref().is_some_and(|details| details.failed);
         let mut name = Vec::with_capacity(64);
         exchange.write_span_name(&mut name);
         let span = Span {
@@ -58,6 +63,11 @@ impl RequestSpan {
             status: if failed { SpanStatus::Error } else { exchange.outcome.span_status(self.kind) },
             link: None,
         };
-        queue::record(&span, |attributes| exchange.write_attributes(self.kind, attributes));
+        queue::record(&span, |to| {
+            exchange.write_attributes(self.kind, &mut to.attributes());
+            if let Some(details) = &details {
+                details.write(to);
+            }
+        });
     }
 }

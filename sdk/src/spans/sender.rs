@@ -1,107 +1,240 @@
-//! The thread that sends batches. It has its own runtime, so that it works in programs without tokio.
+//! [`Sender`]: the thread that sends batches. It has its own runtime, so that it works in programs without tokio.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
 use logtracer_core::Backoff;
 use logtracer_core::otlp::{self, InstrumentationScope};
-use tokio::net::TcpStream;
+use logtracer_core::span_buffer::Batch;
 use tokio::time::{sleep, timeout};
 
+use super::AttributeValue;
+use super::details::{Key, write_all};
+use super::dropped::{DropReason, Failure};
+use super::loss_log::When;
 use super::queue::Queue;
+use super::response::Outcome;
+use super::transport::Transport;
 use crate::system;
 
-/// How long a span waits for others to be sent with it.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How often a pause looks whether the queue has become nearly full.
 const FULL_CHECK: Duration = Duration::from_millis(500);
-/// The longest back-off during a flush.
-const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
-/// A batch is dropped after this time. The queue buffers new spans meanwhile.
-const MAX_RETRY_TIME: Duration = Duration::from_secs(60);
-const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+/// A refused request does not make batches smaller than this.
+const MIN_BATCH_BYTES: usize = 16 * 1024;
 
-/// The address that spans are sent to.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) address: (String, u16),
-    pub(super) authority: String,
-    pub(super) path: String,
+/// The times of the sender; tests use shorter ones.
+#[derive(Debug, Clone)]
+pub(super) struct Timing {
+    /// How long a span waits for others to be sent with it.
+    pub(super) flush_interval: Duration,
+    pub(super) first_backoff: Duration,
+    pub(super) longest_backoff: Duration,
+    /// The longest back-off during a flush.
+    pub(super) flush_backoff: Duration,
+    /// A batch is dropped after this time. The queue buffers new spans meanwhile.
+    pub(super) max_retry_time: Duration,
+    /// How often the sender looks for losses to log.
+    pub(super) log_check: Duration,
 }
 
-pub(super) fn start(queue: &'static Queue, target: Target, service: String) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new()
-        .name("logtracer-spans".into())
-        .spawn(move || runtime.block_on(run(queue, &target, &service)))
-        .map(|_| ())
-}
-
-async fn run(queue: &Queue, target: &Target, service: &str) {
-    loop {
-        if !queue.is_flushing() {
-            let _ = timeout(FLUSH_INTERVAL, queue.wake.notified()).await;
-        }
-        while let Some(batch) = queue.take_batch() {
-            let mut body = Vec::new();
-            let scope =
-                InstrumentationScope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
-            otlp::write_request(
-                &mut body,
-                |resource| resource.text("service.name", service),
-                scope,
-                &batch.bytes,
-            );
-            let dropped = deliver(queue, target, body.into(), batch.spans(), MAX_RETRY_TIME).await;
-            queue.add_dropped(dropped);
-            queue.finish_batch();
-        }
-        queue.finish_batch();
-        if queue.is_closed() {
-            return;
-        }
-        if queue.is_flushing() {
-            // Another flush has not returned yet; do not spin until it does.
-            sleep(Duration::from_millis(1)).await;
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            flush_interval: Duration::from_secs(1),
+            first_backoff: Duration::from_millis(100),
+            longest_backoff: Duration::from_secs(30),
+            flush_backoff: Duration::from_millis(100),
+            max_retry_time: Duration::from_secs(60),
+            log_check: Duration::from_secs(1),
         }
     }
 }
 
-/// Sends a batch, and retries until it is delivered or rejected, or until `max_time`; returns the number of dropped
-/// spans.
-async fn deliver(queue: &Queue, target: &Target, body: Bytes, spans: usize, max_time: Duration) -> usize {
-    let mut backoff = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF);
-    let mut pause = backoff.next(system::random());
-    let start = Instant::now();
-    loop {
-        let retry_after = match timeout(REQUEST_TIMEOUT, post(target, body.clone())).await {
-            Ok(Ok(Response::Accepted { rejected_spans })) => {
-                return usize::try_from(rejected_spans).unwrap_or(spans).min(spans);
+#[derive(Debug)]
+pub(super) struct Sender {
+    queue: &'static Queue,
+    transport: Transport,
+    resource: Vec<(Key, AttributeValue)>,
+    timing: Timing,
+    /// The maximum size of a batch in bytes. It shrinks when the receiver refuses a larger one.
+    max_batch_bytes: usize,
+}
+
+/// Why a request is not sent.
+#[derive(Debug)]
+enum Undelivered {
+    /// A smaller request may succeed.
+    TooLarge(Failure),
+    /// This request will always fail.
+    Rejected(Failure),
+    /// The retry time is over.
+    Expired(Failure),
+}
+
+impl Sender {
+    pub(super) fn new(
+        queue: &'static Queue,
+        transport: Transport,
+        resource: Vec<(Key, AttributeValue)>,
+        timing: Timing,
+    ) -> Self {
+        Self { queue, transport, resource, timing, max_batch_bytes: usize::MAX }
+    }
+
+    pub(super) fn start(self) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("logtracer-spans".into())
+            .spawn(move || runtime.block_on(self.run()))
+            .map(|_| ())
+    }
+
+    /// Sends spans until the queue is closed and empty.
+    pub(super) async fn run(mut self) {
+        let (queue, log_check) = (self.queue, self.timing.log_check);
+        let log = async {
+            loop {
+                sleep(log_check).await;
+                queue.log.log_losses(&queue.losses, When::Limited);
             }
-            Ok(Ok(Response::Rejected)) => return spans,
-            Ok(Ok(Response::Unavailable { retry_after })) => retry_after,
-            Ok(Err(_)) | Err(_) => None,
         };
-        let left = max_time.saturating_sub(start.elapsed());
-        if left.is_zero() || queue.is_closed() {
-            return spans;
+        tokio::select! {
+            () = self.send_batches() => {}
+            () = log => {}
         }
-        let pause_now = match retry_after {
-            // Only a flush or the end of `max_time` is earlier.
-            Some(requested) => Pause::requested(requested),
-            None => Pause { length: pause, full_at: Some(queue.retry_mark()) },
+        queue.log.log_losses(&queue.losses, When::Now);
+    }
+
+    async fn send_batches(&mut self) {
+        let queue = self.queue;
+        loop {
+            if !queue.is_flushing() {
+                let _ = timeout(self.timing.flush_interval, queue.wake.notified()).await;
+            }
+            while let Some(batch) = queue.take_batch(self.max_batch_bytes) {
+                self.deliver(batch).await;
+                queue.finish_batch();
+            }
+            queue.finish_batch();
+            if queue.is_closed() {
+                return;
+            }
+            if queue.is_flushing() {
+                // Another flush has not returned yet; do not spin until it does.
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// Sends a batch, in parts if it is too large for the receiver. What is not delivered is counted.
+    async fn deliver(&mut self, batch: Batch) {
+        let start = Instant::now();
+        let losses = &self.queue.losses;
+        // The next part is the last element.
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            let spans = part.spans();
+            let body = self.encode(&part);
+            let length = body.len();
+            match self.send(body, spans, start).await {
+                Ok(()) => {}
+                Err(Undelivered::Rejected(failure)) => losses.add_failed(&failure, spans),
+                Err(Undelivered::TooLarge(failure)) => match part.split_in_half() {
+                    Some((first, second)) => {
+                        self.max_batch_bytes = self.max_batch_bytes.min((length / 2).max(MIN_BATCH_BYTES));
+                        parts.extend([second, first]);
+                    }
+                    None => losses.add_failed(&failure, spans),
+                },
+                Err(Undelivered::Expired(failure)) => {
+                    let rest: usize = parts.iter().map(Batch::spans).sum();
+                    return losses.add_failed(&failure, spans + rest);
+                }
+            }
+        }
+    }
+
+    fn encode(&self, batch: &Batch) -> Bytes {
+        let mut body = Vec::new();
+        let scope = InstrumentationScope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+        otlp::write_request(&mut body, |to| write_all(&self.resource, to), scope, &batch.bytes);
+        body.into()
+    }
+
+    /// Sends a request, and retries until it is accepted or rejected, or until the retry time since `start` is over.
+    async fn send(&self, body: Bytes, spans: usize, start: Instant) -> Result<(), Undelivered> {
+        let result = self.attempt_until_expired(body, spans, start).await;
+        self.queue.losses.set_retry_error(None);
+        result
+    }
+
+    async fn attempt_until_expired(
+        &self,
+        body: Bytes,
+        spans: usize,
+        start: Instant,
+    ) -> Result<(), Undelivered> {
+        let queue = self.queue;
+        let mut backoff = Backoff::new(self.timing.first_backoff, self.timing.longest_backoff);
+        let mut pause = backoff.next(system::random());
+        loop {
+            let (failure, retry_after) = match self.transport.send(body.clone()).await {
+                Outcome::Accepted { rejected_spans: 0, message } => {
+                    queue.log.log_warning(&message);
+                    return Ok(());
+                }
+                Outcome::Accepted { rejected_spans, message } => {
+                    let separator = if message.is_empty() { "" } else { ": " };
+                    let error = format!("partial success{separator}{message}");
+                    let rejected = usize::try_from(rejected_spans).unwrap_or(spans).min(spans);
+                    queue.losses.add_failed(&Failure { reason: DropReason::Rejected, error }, rejected);
+                    return Ok(());
+                }
+                Outcome::TooLarge(failure) => return Err(Undelivered::TooLarge(failure)),
+                Outcome::Rejected(failure) => return Err(Undelivered::Rejected(failure)),
+                Outcome::Retry { failure, after } => (failure, after),
+            };
+            queue.log.log_retry(&failure);
+            queue.losses.set_retry_error(Some(&failure));
+            let left = self.timing.max_retry_time.saturating_sub(start.elapsed());
+            if left.is_zero() || queue.is_closed() {
+                return Err(Undelivered::Expired(failure));
+            }
+            let pause_now = match retry_after {
+                // Only a flush or the end of the retry time is earlier.
+                Some(requested) => Pause::requested(requested, self.timing.first_backoff),
+                None => Pause { length: pause, full_at: Some(queue.retry_mark()) },
+            };
+            // An early attempt does not make the next pause longer.
+            if self.wait(pause_now, left).await == Waited::WholePause {
+                pause = backoff.next(system::random());
+            }
+        }
+    }
+
+    /// Waits for a pause, at most for `left`, or for a shorter time if a flush begins meanwhile.
+    async fn wait(&self, pause: Pause, left: Duration) -> Waited {
+        let queue = self.queue;
+        let until_flush = async {
+            while !queue.is_flushing() {
+                queue.wake.notified().await;
+            }
+            sleep(self.timing.flush_backoff).await;
         };
-        // An early attempt does not make the next pause longer.
-        if wait(queue, pause_now, left).await == Waited::WholePause {
-            pause = backoff.next(system::random());
+        let until_full = async {
+            let Some(full) = pause.full_at else { return std::future::pending().await };
+            // At least this long also if it is nearly full already.
+            sleep(FULL_CHECK).await;
+            while queue.bytes() < full {
+                sleep(FULL_CHECK).await;
+            }
+        };
+        tokio::select! {
+            () = sleep(pause.length.min(left)) => Waited::WholePause,
+            () = until_flush => Waited::LessThanPause,
+            () = until_full => Waited::LessThanPause,
         }
     }
 }
@@ -116,8 +249,8 @@ struct Pause {
 
 impl Pause {
     /// Returns the pause for a `Retry-After`, spread over a moment so that not all clients come back at once.
-    fn requested(retry_after: Duration) -> Self {
-        let spread = FIRST_BACKOFF.mul_f64((system::random() % 1024) as f64 / 1024.);
+    fn requested(retry_after: Duration, spread: Duration) -> Self {
+        let spread = spread.mul_f64((system::random() % 1024) as f64 / 1024.);
         Self { length: retry_after.min(MAX_RETRY_AFTER) + spread, full_at: None }
     }
 }
@@ -127,99 +260,4 @@ enum Waited {
     WholePause,
     /// A flush has begun, or the queue is nearly full.
     LessThanPause,
-}
-
-/// Waits for a pause, at most for `left`, or for a shorter time if a flush begins meanwhile.
-async fn wait(queue: &Queue, pause: Pause, left: Duration) -> Waited {
-    let until_flush = async {
-        while !queue.is_flushing() {
-            queue.wake.notified().await;
-        }
-        sleep(FLUSH_BACKOFF).await;
-    };
-    let until_full = async {
-        let Some(full) = pause.full_at else { return std::future::pending().await };
-        // At least this long also if it is nearly full already.
-        sleep(FULL_CHECK).await;
-        while queue.bytes() < full {
-            sleep(FULL_CHECK).await;
-        }
-    };
-    tokio::select! {
-        () = sleep(pause.length.min(left)) => Waited::WholePause,
-        () = until_flush => Waited::LessThanPause,
-        () = until_full => Waited::LessThanPause,
-    }
-}
-
-enum Response {
-    Accepted { rejected_spans: u64 },
-    Rejected,
-    Unavailable { retry_after: Option<Duration> },
-}
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
-async fn post(target: &Target, body: Bytes) -> Result<Response, Error> {
-    let stream = TcpStream::connect((target.address.0.as_str(), target.address.1)).await?;
-    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(&target.path)
-        .header(header::HOST, &target.authority)
-        .header(header::CONTENT_TYPE, "application/x-protobuf")
-        // A sidecar must not trace the requests that carry spans.
-        .header("b3", "0")
-        .body(Full::new(body))?;
-    let exchange = async {
-        let response = client.send_request(request).await?;
-        let status = response.status();
-        let retry_after = retry_after(response.headers());
-        let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await?.to_bytes();
-        Ok::<_, Error>((status, retry_after, body))
-    };
-    tokio::pin!(exchange);
-    let (status, retry_after, body) = tokio::select! {
-        response = &mut exchange => response?,
-        // The connection may end when the response is complete.
-        _ = connection => exchange.await?,
-    };
-    Ok(match status {
-        status if status.is_success() => Response::Accepted { rejected_spans: otlp::rejected_spans(&body) },
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Response::Unavailable { retry_after },
-        status if status.is_server_error() => Response::Unavailable { retry_after },
-        _ => Response::Rejected,
-    })
-}
-
-/// Returns the `Retry-After` if it is a number of seconds; a date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spans::queue;
-
-    /// If the exporter is unreachable, the batch is dropped.
-    #[test]
-    fn a_flush_without_timeout_ends() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let queue: &Queue = Box::leak(Box::new(queue::tests::queue_with(1000, &[&[1]])));
-        let flush = std::thread::spawn(|| queue.flush(Duration::MAX));
-        while !queue.is_flushing() {
-            std::thread::yield_now();
-        }
-        let target =
-            Target { address: ("127.0.0.1".into(), 1), authority: "127.0.0.1:1".into(), path: "/".into() };
-        let batch = queue.take_batch().unwrap();
-        let spans = batch.spans();
-        let delivery = deliver(queue, &target, batch.bytes.into(), spans, Duration::from_millis(300));
-        let dropped = runtime.block_on(async { timeout(Duration::from_secs(60), delivery).await });
-        assert_eq!(dropped.unwrap(), 1);
-        queue.finish_batch();
-        assert!(flush.join().unwrap());
-    }
 }

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use logtracer_core::TraceContext;
 use logtracer_core::span::{Span, SpanKind, SpanStatus};
+use logtracer_core::{Sampling, TraceContext};
 use pin_project_lite::pin_project;
 
-use super::queue;
+use super::details::Details;
+use super::open::Open;
+use super::{AttributeValue, SpanEvent, SpanLink, queue};
 use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
 use crate::future::InTrace;
 use crate::system;
@@ -25,13 +27,19 @@ use crate::system;
 /// use logtracer_sdk::current_trace;
 /// use logtracer_sdk::spans::span;
 ///
-/// let guard = span("nightly").attribute("batch", "7").enter();
+/// let guard = span("nightly").attribute("batch", 7).enter();
 /// assert!(current_trace().is_some());
 /// drop(guard);
 /// assert!(current_trace().is_none());
 /// ```
 pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
-    SpanBuilder { name: name.into(), kind: SpanKind::Internal, attributes: Vec::new(), failure: None }
+    SpanBuilder {
+        name: name.into(),
+        kind: SpanKind::Internal,
+        details: Details::default(),
+        export: Export::Yes,
+        failure: None,
+    }
 }
 
 /// A span that has not started; made by [`span`].
@@ -40,7 +48,7 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
 /// use logtracer_sdk::current_trace;
 /// use logtracer_sdk::spans::{SpanBuilder, span};
 ///
-/// let nightly: SpanBuilder = span("nightly").attribute("batch", "7");
+/// let nightly: SpanBuilder = span("nightly").attribute("batch", 7);
 /// assert!(current_trace().is_none()); // not started
 /// ```
 #[derive(Debug, Clone)]
@@ -48,15 +56,76 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
 pub struct SpanBuilder {
     name: Cow<'static, str>,
     kind: SpanKind,
-    attributes: Vec<(Cow<'static, str>, String)>,
+    details: Details,
+    export: Export,
     /// Set by the work in the span if it fails.
     failure: Option<Arc<AtomicBool>>,
 }
 
+impl<N: Into<Cow<'static, str>>> From<N> for SpanBuilder {
+    fn from(name: N) -> Self {
+        span(name)
+    }
+}
+
+/// Whether a span is exported if its trace is sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Export {
+    Yes,
+    No,
+}
+
 impl SpanBuilder {
-    /// Adds an attribute.
-    pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
-        self.attributes.push((key.into(), value.into()));
+    /// Sets an attribute: a text, a number, a boolean or a list. A later value replaces an earlier one with the same
+    /// key.
+    ///
+    /// A span has at most 128 attributes, 128 events and 128 links, and together at most 64 KiB of them. Further ones
+    /// are dropped, and their numbers are in the span.
+    ///
+    /// ```
+    /// use logtracer_sdk::spans::span;
+    ///
+    /// let builder = span("nightly").attribute("batch", 7).attribute("rate", 0.5).attribute("names", vec!["a", "b"]);
+    /// assert!(format!("{builder:?}").contains("Integer(7)"));
+    /// ```
+    pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
+        self.details.set(key.into(), value.into());
+        self
+    }
+
+    /// Adds a link to another span, such as the sender of a message.
+    pub fn link(mut self, link: impl Into<SpanLink>) -> Self {
+        self.details.add_link(link.into());
+        self
+    }
+
+    /// Sets the role of the span in a call; the default is [`SpanKind::Internal`].
+    pub fn kind(mut self, kind: SpanKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Excludes this span from the export. The spans within it are children of its parent, and its log lines belong
+    /// to the parent.
+    ///
+    /// Without a parent there is no recorded span that the spans within it could belong to, so that they are not
+    /// exported either.
+    ///
+    /// ```
+    /// use logtracer_sdk::current_trace;
+    /// use logtracer_sdk::spans::{SpanExport, span};
+    ///
+    /// # let exporter = SpanExport::new("shop", "http://127.0.0.1:4318").install()?;
+    /// let parent = span("nightly").enter();
+    /// let before = current_trace();
+    /// let polling = span("poll").not_exported().enter();
+    /// assert_eq!(current_trace(), before);
+    /// # drop((polling, parent));
+    /// # std::mem::forget(exporter); // nothing listens there
+    /// # Ok::<(), logtracer_sdk::spans::SpanExportError>(())
+    /// ```
+    pub fn not_exported(mut self) -> Self {
+        self.export = Export::No;
         self
     }
 
@@ -90,7 +159,7 @@ impl SpanBuilder {
         SpanGuard { _trace: context.map(|context| context.enter()), span }
     }
 
-    /// Runs a future in the span.
+    /// Runs a future in the span. The span starts now.
     pub(crate) fn around<F>(self, future: F) -> InSpan<F> {
         let (context, span) = self.start();
         InSpan { inner: InTrace::new(context.map(Scope::of).or_else(Scope::current), future), span }
@@ -103,17 +172,20 @@ impl SpanBuilder {
             Some(parent) => queue::decide_sampling(parent),
             None => queue::decide_sampling(TraceContext::new_root()),
         };
-        if !queue::is_recorded(&context) {
-            return (parent.is_none().then_some(context), None);
+        let is_recorded = queue::is_recorded(&context);
+        if self.export == Export::No || !is_recorded {
+            // The ids of a new context name no recorded span.
+            let root = if is_recorded { context.with_sampling(Sampling::Deny) } else { context };
+            return (parent.is_none().then_some(root), None);
         }
         let context = if parent.is_some() { context.child() } else { context };
         let span = OpenSpan {
             builder: self,
+            open: Open::new(context.span_id),
             context,
             carried: Scope::of(context).carried(),
             start_unix_nanos: system::unix_nanos(),
             start: Instant::now(),
-            failed: false,
         };
         (Some(context), Some(span))
     }
@@ -123,19 +195,31 @@ impl SpanBuilder {
 #[derive(Debug)]
 struct OpenSpan {
     builder: SpanBuilder,
+    open: Open,
     context: TraceContext,
     /// Taken at the start, because the span may end in another task without a current trace.
     carried: Option<Arc<Carried>>,
     start_unix_nanos: u64,
     start: Instant,
-    failed: bool,
+}
+
+impl OpenSpan {
+    /// Returns the time, also if the wall clock was changed while the span is open.
+    fn now(&self) -> u64 {
+        self.start_unix_nanos.saturating_add(self.start.elapsed().as_nanos() as u64)
+    }
 }
 
 impl Drop for OpenSpan {
     fn drop(&mut self) {
+        let end_unix_nanos = self.now();
+        if let Some(added) = self.open.close() {
+            self.builder.details.append(*added);
+        }
+        let details = &self.builder.details;
         let tracestate = self.carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
         let failure = self.builder.failure.as_ref();
-        let failed = self.failed
+        let failed = details.failed
             || failure.is_some_and(|failure| failure.load(Ordering::Relaxed))
             || std::thread::panicking();
         let span = Span {
@@ -144,16 +228,11 @@ impl Drop for OpenSpan {
             name: self.builder.name.as_bytes(),
             kind: self.builder.kind,
             start_unix_nanos: self.start_unix_nanos,
-            // The wall clock may be changed while the span is open.
-            end_unix_nanos: self.start_unix_nanos.saturating_add(self.start.elapsed().as_nanos() as u64),
+            end_unix_nanos,
             status: if failed { SpanStatus::Error } else { SpanStatus::Unset },
             link: None,
         };
-        queue::record(&span, |attributes| {
-            for (key, value) in &self.builder.attributes {
-                attributes.text(key, value);
-            }
-        });
+        queue::record(&span, |to| details.write(to));
     }
 }
 
@@ -181,10 +260,25 @@ pub struct SpanGuard {
 }
 
 impl SpanGuard {
-    /// Adds an attribute after the start.
-    pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+    /// Sets an attribute after the start. A later value replaces an earlier one with the same key.
+    pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) {
         if let Some(span) = &mut self.span {
-            span.builder.attributes.push((key.into(), value.into()));
+            span.builder.details.set(key.into(), value.into());
+        }
+    }
+
+    /// Adds an event that happens now.
+    pub fn event(&mut self, event: impl Into<SpanEvent>) {
+        if let Some(span) = &mut self.span {
+            let now = span.now();
+            span.builder.details.add_event(now, event.into());
+        }
+    }
+
+    /// Adds a link to another span.
+    pub fn link(&mut self, link: impl Into<SpanLink>) {
+        if let Some(span) = &mut self.span {
+            span.builder.details.add_link(link.into());
         }
     }
 
@@ -206,7 +300,7 @@ impl SpanGuard {
     /// ```
     pub fn fail(&mut self) {
         if let Some(span) = &mut self.span {
-            span.failed = true;
+            span.builder.details.failed = true;
         }
     }
 }

@@ -9,6 +9,7 @@ mod lines;
 mod logs;
 mod mesh;
 mod messages;
+mod messaging;
 mod opentelemetry;
 mod outbound;
 mod requests;

@@ -217,7 +217,7 @@ async fn a_context_of_opentelemetry_is_the_current_trace() {
         });
         assert_eq!(guarded, seen.current);
         assert_eq!(process.line("guarded"), seen.current);
-        drop(context);
+
         // It ended with the last reference to it: nothing of the SDK keeps it.
         check(&process, &seen, "in a context", "only opentelemetry");
     }
@@ -387,7 +387,7 @@ async fn the_callers_b3_within_a_layer_that_does_not_read_it() {
 async fn request_ids_and_tracestate_go_on() {
     for order in ORDERS {
         let process = Process::new(order);
-        let work = async || {
+        let work = async move || {
             let here = trace_headers();
             let task = async { trace_headers() }.instrument(tracing::info_span!("task"));
             let there = tokio::spawn(task.with_current_subscriber()).await.unwrap();

@@ -31,8 +31,14 @@
 //! assert!(body.ends_with(&spans));
 //! ```
 
-use crate::span::{Link, Span, SpanKind, SpanStatus};
+mod details;
+mod response;
+
+use crate::span::{Span, SpanKind, SpanStatus};
 use crate::{decimal, lossy};
+
+pub use details::{DroppedDetails, SpanDetails, Value};
+pub use response::{PartialSuccess, read_error_message, read_partial_success, rejected_spans};
 
 /// The maximum length of a text in bytes. A longer text is truncated at a character boundary.
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -108,6 +114,11 @@ impl Attributes<'_> {
         });
     }
 
+    /// Writes a typed value, also if it is empty or zero.
+    pub fn value(&mut self, key: &str, value: Value<'_>) {
+        self.write(key, |out| value.write(out));
+    }
+
     fn write(&mut self, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
         message(self.out, self.field, |out| {
             bytes(out, key_value::KEY, key.as_bytes());
@@ -118,6 +129,36 @@ impl Attributes<'_> {
 
 /// Appends one span, as an element of `ScopeSpans.spans`. `attributes` writes its attributes.
 pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
+    write_span_with(out, span, |details| attributes(&mut details.attributes()));
+}
+
+/// Appends one span, as an element of `ScopeSpans.spans`. `details` writes its attributes, events and links.
+///
+/// ```
+/// use logtracer_core::otlp::{Value, write_span, write_span_with};
+/// use logtracer_core::span::{Span, SpanKind, SpanStatus};
+/// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+///
+/// # let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
+/// # let span = Span {
+/// #     context: TraceContext::root(trace_id, span_id, Sampling::Accept),
+/// #     tracestate: "",
+/// #     name: b"basket",
+/// #     kind: SpanKind::Internal,
+/// #     start_unix_nanos: 1_000,
+/// #     end_unix_nanos: 2_500,
+/// #     status: SpanStatus::Unset,
+/// #     link: None,
+/// # };
+/// let (mut with_event, mut without) = (Vec::new(), Vec::new());
+/// write_span_with(&mut with_event, &span, |details| {
+///     details.attributes().value("items", Value::Integer(0)); // also zero
+///     details.event("cache miss", 1_200, |attributes| attributes.value("tries", Value::Integer(2)));
+/// });
+/// write_span(&mut without, &span, |_| {});
+/// assert!(with_event.len() > without.len());
+/// ```
+pub fn write_span_with(out: &mut Vec<u8>, span: &Span<'_>, details: impl FnOnce(&mut SpanDetails<'_>)) {
     message(out, scope_spans::SPANS, |out| {
         bytes(out, span::TRACE_ID, &span.context.trace_id.to_bytes());
         bytes(out, span::SPAN_ID, &span.context.span_id.to_bytes());
@@ -135,22 +176,17 @@ pub fn write_span(out: &mut Vec<u8>, span: &Span<'_>, attributes: impl FnOnce(&m
                 SpanKind::Internal => 1,
                 SpanKind::Server => 2,
                 SpanKind::Client => 3,
+                SpanKind::Producer => 4,
+                SpanKind::Consumer => 5,
             },
         );
         fixed64(out, span::START, span.start_unix_nanos);
         // Rule 81: no negative duration if the clock was set back.
         fixed64(out, span::END, span.end_unix_nanos.max(span.start_unix_nanos));
-        attributes(&mut Attributes { out, field: span::ATTRIBUTES });
-        if let Some(Link { context, tracestate }) = span.link {
-            message(out, span::LINKS, |out| {
-                bytes(out, link::TRACE_ID, &context.trace_id.to_bytes());
-                if let Some(span_id) = context.span_id {
-                    bytes(out, link::SPAN_ID, &span_id.to_bytes());
-                }
-                if !tracestate.is_empty() {
-                    bytes(out, link::TRACE_STATE, tracestate.as_bytes());
-                }
-            });
+        let mut to = SpanDetails { out };
+        details(&mut to);
+        if let Some(link) = span.link {
+            to.link(link, |_| {});
         }
         if span.status == SpanStatus::Error {
             message(out, span::STATUS, |out| {
@@ -202,39 +238,8 @@ pub fn write_request(
     out.extend_from_slice(spans);
 }
 
-/// Returns the number of rejected spans in an `ExportTraceServiceResponse`, and 0 for any other body.
-///
-/// The response may be truncated: the number precedes the error message, which can have any length.
-///
-/// ```
-/// // partial_success { rejected_spans: 3 }
-/// assert_eq!(logtracer_core::otlp::rejected_spans(&[0x0a, 2, 0x08, 3]), 3);
-/// assert_eq!(logtracer_core::otlp::rejected_spans(b"<html>"), 0);
-/// ```
-pub fn rejected_spans(response: &[u8]) -> u64 {
-    let mut fields = Fields(response);
-    let partial_success = fields.find_map(|field| match field {
-        (response::PARTIAL_SUCCESS, FieldValue::Bytes(bytes)) => Some(bytes),
-        _ => None,
-    });
-    Fields(partial_success.unwrap_or_default())
-        .find_map(|field| match field {
-            (partial_success::REJECTED_SPANS, FieldValue::Number(number)) => Some(number),
-            _ => None,
-        })
-        // A negative number is invalid.
-        .filter(|number| i64::try_from(*number).is_ok())
-        .unwrap_or(0)
-}
-
 // === field numbers, by message ===
 
-mod response {
-    pub(super) const PARTIAL_SUCCESS: u64 = 1;
-}
-mod partial_success {
-    pub(super) const REJECTED_SPANS: u64 = 1;
-}
 mod request {
     pub(super) const RESOURCE_SPANS: u32 = 1;
 }
@@ -263,14 +268,24 @@ mod span {
     pub(super) const START: u32 = 7;
     pub(super) const END: u32 = 8;
     pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const DROPPED_ATTRIBUTES: u32 = 10;
+    pub(super) const EVENTS: u32 = 11;
+    pub(super) const DROPPED_EVENTS: u32 = 12;
     pub(super) const LINKS: u32 = 13;
+    pub(super) const DROPPED_LINKS: u32 = 14;
     pub(super) const STATUS: u32 = 15;
     pub(super) const FLAGS: u32 = 16;
+}
+mod event {
+    pub(super) const TIME: u32 = 1;
+    pub(super) const NAME: u32 = 2;
+    pub(super) const ATTRIBUTES: u32 = 3;
 }
 mod link {
     pub(super) const TRACE_ID: u32 = 1;
     pub(super) const SPAN_ID: u32 = 2;
     pub(super) const TRACE_STATE: u32 = 3;
+    pub(super) const ATTRIBUTES: u32 = 4;
 }
 mod status {
     pub(super) const CODE: u32 = 3;
@@ -284,6 +299,7 @@ mod any_value {
     pub(super) const STRING: u32 = 1;
     pub(super) const BOOL: u32 = 2;
     pub(super) const INT: u32 = 3;
+    pub(super) const DOUBLE: u32 = 4;
     pub(super) const ARRAY: u32 = 5;
 }
 mod array_value {
@@ -367,53 +383,5 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     }
     if let Some(last) = out.get_mut(length_at + more) {
         *last = rest as u8;
-    }
-}
-
-/// An iterator over the fields of a message, up to the first malformed one. A truncated field ends with the input.
-struct Fields<'m>(&'m [u8]);
-
-enum FieldValue<'m> {
-    Number(u64),
-    Bytes(&'m [u8]),
-}
-
-impl<'m> Fields<'m> {
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self, length: usize) -> Option<&'m [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-}
-
-impl<'m> Iterator for Fields<'m> {
-    type Item = (u64, FieldValue<'m>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => FieldValue::Number(self.varint()?),
-            1 => FieldValue::Bytes(self.bytes(8)?),
-            2 => {
-                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-                FieldValue::Bytes(self.bytes(length.min(self.0.len()))?)
-            }
-            5 => FieldValue::Bytes(self.bytes(4)?),
-            _ => return None,
-        };
-        Some((tag >> 3, value))
     }
 }

@@ -1,0 +1,132 @@
+//! [`SpanDetails`]: what a span has beside its ids, its name and its times.
+
+use super::{
+    Attributes, any_value, array_value, event, fixed64, link, message, span, tag, varint, wire, write_text,
+};
+use crate::span::Link;
+
+/// The value of an attribute.
+///
+/// ```
+/// use logtracer_core::otlp::Value;
+///
+/// assert_ne!(Value::Integer(1), Value::Float(1.0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// A text, truncated to [`MAX_TEXT_BYTES`](super::MAX_TEXT_BYTES).
+    Text(&'a str),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// A list of texts.
+    Texts(&'a [String]),
+    /// A list of integers.
+    Integers(&'a [i64]),
+    /// A list of floating-point numbers.
+    Floats(&'a [f64]),
+    /// A list of booleans.
+    Booleans(&'a [bool]),
+}
+
+impl Value<'_> {
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => write_text(out, any_value::STRING, text.as_bytes()),
+            Self::Integer(number) => {
+                tag(out, any_value::INT, wire::VARINT);
+                // A negative number is written in two's complement.
+                varint(out, number as u64);
+            }
+            Self::Float(number) => fixed64(out, any_value::DOUBLE, number.to_bits()),
+            Self::Boolean(value) => {
+                tag(out, any_value::BOOL, wire::VARINT);
+                varint(out, value.into());
+            }
+            Self::Texts(texts) => write_list(out, texts.iter().map(|text| Value::Text(text))),
+            Self::Integers(numbers) => write_list(out, numbers.iter().map(|number| Value::Integer(*number))),
+            Self::Floats(numbers) => write_list(out, numbers.iter().map(|number| Value::Float(*number))),
+            Self::Booleans(values) => write_list(out, values.iter().map(|value| Value::Boolean(*value))),
+        }
+    }
+}
+
+fn write_list<'v>(out: &mut Vec<u8>, values: impl Iterator<Item = Value<'v>>) {
+    message(out, any_value::ARRAY, |out| {
+        for value in values {
+            message(out, array_value::VALUES, |out| value.write(out));
+        }
+    });
+}
+
+/// A writer of the attributes, events and links of a span; see [`write_span_with`](super::write_span_with).
+#[derive(Debug)]
+pub struct SpanDetails<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+impl SpanDetails<'_> {
+    /// Returns the writer of the attributes.
+    pub fn attributes(&mut self) -> Attributes<'_> {
+        Attributes { out: self.out, field: span::ATTRIBUTES }
+    }
+
+    /// Writes an event at this time, in nanoseconds since 1970. `attributes` writes its attributes.
+    pub fn event(&mut self, name: &str, unix_nanos: u64, attributes: impl FnOnce(&mut Attributes<'_>)) {
+        message(self.out, span::EVENTS, |out| {
+            fixed64(out, event::TIME, unix_nanos);
+            write_text(out, event::NAME, name.as_bytes());
+            attributes(&mut Attributes { out, field: event::ATTRIBUTES });
+        });
+    }
+
+    /// Writes a link to another span. `attributes` writes its attributes.
+    pub fn link(&mut self, link: Link<'_>, attributes: impl FnOnce(&mut Attributes<'_>)) {
+        let Link { context, tracestate } = link;
+        message(self.out, span::LINKS, |out| {
+            super::bytes(out, link::TRACE_ID, &context.trace_id.to_bytes());
+            if let Some(span_id) = context.span_id {
+                super::bytes(out, link::SPAN_ID, &span_id.to_bytes());
+            }
+            if !tracestate.is_empty() {
+                super::bytes(out, link::TRACE_STATE, tracestate.as_bytes());
+            }
+            attributes(&mut Attributes { out, field: link::ATTRIBUTES });
+        });
+    }
+
+    /// Writes the numbers of details that are not in the span, unless they are zero.
+    pub fn dropped(&mut self, dropped: DroppedDetails) {
+        for (field, number) in [
+            (span::DROPPED_ATTRIBUTES, dropped.attributes),
+            (span::DROPPED_EVENTS, dropped.events),
+            (span::DROPPED_LINKS, dropped.links),
+        ] {
+            if number > 0 {
+                tag(self.out, field, wire::VARINT);
+                varint(self.out, number.into());
+            }
+        }
+    }
+}
+
+/// The numbers of details that were dropped because a span had too many.
+///
+/// ```
+/// use logtracer_core::otlp::DroppedDetails;
+///
+/// assert_eq!(DroppedDetails::default(), DroppedDetails { attributes: 0, events: 0, links: 0 });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DroppedDetails {
+    /// Attributes of the span.
+    pub attributes: u32,
+    /// Events.
+    pub events: u32,
+    /// Links.
+    pub links: u32,
+}

@@ -1,0 +1,169 @@
+//! What a receiver of OTLP returns: [`read_partial_success`] and [`read_error_message`].
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>
+
+/// The part of a request that a receiver did not accept.
+///
+/// ```
+/// use logtracer_core::otlp::{PartialSuccess, read_partial_success};
+///
+/// // partial_success { rejected_spans: 3, error_message: "no" }
+/// let body = [0x0a, 6, 0x08, 3, 0x12, 2, b'n', b'o'];
+/// let expected = PartialSuccess { rejected_spans: 3, error_message: b"no" };
+/// assert_eq!(read_partial_success(&body), Some(expected));
+/// assert_eq!(read_partial_success(b""), Some(PartialSuccess::default())); // all spans are accepted
+/// assert_eq!(read_partial_success(b"<html>"), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartialSuccess<'m> {
+    /// The number of spans that the receiver rejected. It must not be sent again.
+    pub rejected_spans: u64,
+    /// Why it rejected them, in UTF-8; or a warning, if it rejected none.
+    pub error_message: &'m [u8],
+}
+
+/// Reads an `ExportTraceServiceResponse`. Returns `None` if the body is not a protobuf message.
+pub fn read_partial_success(response: &[u8]) -> Option<PartialSuccess<'_>> {
+    is_message(response).then(|| partial_success(response))
+}
+
+/// Returns the number of rejected spans in an `ExportTraceServiceResponse`, and 0 for any other body.
+///
+/// The response may be truncated: the number precedes the error message, which can have any length.
+///
+/// ```
+/// // partial_success { rejected_spans: 3 }
+/// assert_eq!(logtracer_core::otlp::rejected_spans(&[0x0a, 2, 0x08, 3]), 3);
+/// assert_eq!(logtracer_core::otlp::rejected_spans(b"<html>"), 0);
+/// ```
+pub fn rejected_spans(response: &[u8]) -> u64 {
+    partial_success(response).rejected_spans
+}
+
+/// Returns the message of a `google.rpc.Status`, which is the body of an error. Returns `None` for any other body.
+///
+/// ```
+/// use logtracer_core::otlp::read_error_message;
+///
+/// // code: 3, message: "no"
+/// assert_eq!(read_error_message(&[0x08, 3, 0x12, 2, b'n', b'o']), Some(b"no".as_slice()));
+/// assert_eq!(read_error_message(b"not found"), None);
+/// ```
+pub fn read_error_message(status: &[u8]) -> Option<&[u8]> {
+    if !is_message(status) {
+        return None;
+    }
+    Fields(status).find_map(|field| field.bytes_of(status::MESSAGE))
+}
+
+fn partial_success(response: &[u8]) -> PartialSuccess<'_> {
+    let message = Fields(response).find_map(|field| field.bytes_of(response::PARTIAL_SUCCESS));
+    let message = message.unwrap_or_default();
+    let rejected = Fields(message).find_map(|field| match field {
+        Field { number: partial_success::REJECTED_SPANS, value: FieldValue::Number(number) } => Some(number),
+        _ => None,
+    });
+    let error_message = Fields(message).find_map(|field| field.bytes_of(partial_success::ERROR_MESSAGE));
+    PartialSuccess {
+        // A negative number is invalid.
+        rejected_spans: rejected.filter(|number| i64::try_from(*number).is_ok()).unwrap_or(0),
+        error_message: error_message.unwrap_or_default(),
+    }
+}
+
+/// Returns true if all of these bytes are fields of a message.
+fn is_message(bytes: &[u8]) -> bool {
+    let mut fields = Fields(bytes);
+    while !fields.0.is_empty() {
+        let before = fields.0.len();
+        let Some(field) = fields.next() else { return false };
+        // A field that ends with the input may be longer than the input.
+        if field.number == 0 || fields.0.is_empty() && !ends_within(bytes, before) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns true if the field at `left` bytes before the end is complete.
+fn ends_within(bytes: &[u8], left: usize) -> bool {
+    let start = bytes.len().saturating_sub(left);
+    let mut fields = Fields(bytes.get(start..).unwrap_or_default());
+    match fields.varint().map(|tag| tag & 7) {
+        Some(2) => fields.varint().is_some_and(|length| length <= fields.0.len() as u64),
+        _ => true,
+    }
+}
+
+mod response {
+    pub(super) const PARTIAL_SUCCESS: u64 = 1;
+}
+mod partial_success {
+    pub(super) const REJECTED_SPANS: u64 = 1;
+    pub(super) const ERROR_MESSAGE: u64 = 2;
+}
+mod status {
+    pub(super) const MESSAGE: u64 = 2;
+}
+
+/// An iterator over the fields of a message, up to the first malformed one. A truncated field ends with the input.
+struct Fields<'m>(&'m [u8]);
+
+struct Field<'m> {
+    number: u64,
+    value: FieldValue<'m>,
+}
+
+impl<'m> Field<'m> {
+    fn bytes_of(&self, number: u64) -> Option<&'m [u8]> {
+        match self.value {
+            FieldValue::Bytes(bytes) if self.number == number => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+enum FieldValue<'m> {
+    Number(u64),
+    Bytes(&'m [u8]),
+}
+
+impl<'m> Fields<'m> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self, length: usize) -> Option<&'m [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+impl<'m> Iterator for Fields<'m> {
+    type Item = Field<'m>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => FieldValue::Number(self.varint()?),
+            1 => FieldValue::Bytes(self.bytes(8)?),
+            2 => {
+                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                FieldValue::Bytes(self.bytes(length.min(self.0.len()))?)
+            }
+            5 => FieldValue::Bytes(self.bytes(4)?),
+            _ => return None,
+        };
+        Some(Field { number: tag >> 3, value })
+    }
+}

@@ -1,0 +1,260 @@
+//! [`Outcome`]: what the response of a receiver means for the spans of the request.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>
+//!
+//! Beyond the specification, a wrong token or a wrong endpoint is retried as well, because it is wrong for all spans
+//! and an operator can correct it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use logtracer_core::otlp;
+
+use super::dropped::{DropReason, Failure};
+use super::endpoint::redact_url;
+use super::http1::BodyPrefix;
+use super::text::visible;
+
+/// The result of one attempt to send spans.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The receiver has the spans, except for the rejected ones.
+    Accepted { rejected_spans: u64, message: String },
+    /// The request is too large.
+    TooLarge(Failure),
+    /// The same request will fail again.
+    Rejected(Failure),
+    /// A later attempt can succeed.
+    Retry { failure: Failure, after: Option<Duration> },
+}
+
+impl Outcome {
+    pub(super) fn retry(reason: DropReason, error: String) -> Self {
+        Self::Retry { failure: Failure { reason, error }, after: None }
+    }
+}
+
+/// Reads a response.
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> Outcome {
+    if status.is_success() {
+        return read_success(status, headers, body);
+    }
+    let failure = |reason| Failure { reason, error: describe(status, headers, body) };
+    let retry = |reason| Outcome::Retry { failure: failure(reason), after: retry_after(headers) };
+    match status.as_u16() {
+        300..=399 => Outcome::Rejected(Failure {
+            reason: DropReason::Redirected,
+            error: describe_redirect(status, headers),
+        }),
+        413 => Outcome::TooLarge(failure(DropReason::TooLarge)),
+        401 | 403 | 407 => retry(DropReason::Unauthorized),
+        404 | 405 | 406 | 410 | 411 | 415 | 501 | 505 => retry(DropReason::WrongEndpoint),
+        408 | 429 | 500.. => retry(DropReason::Unavailable),
+        _ => Outcome::Rejected(failure(DropReason::Rejected)),
+    }
+}
+
+/// A success with a page of HTML, or with a body that is not the message it claims to be, does not come from a
+/// receiver of OTLP.
+fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> Outcome {
+    let kind = ContentType::of(headers);
+    let not_otlp = || {
+        let error = format!("the response is not OTLP: {}", describe(status, headers, body));
+        Outcome::retry(DropReason::WrongEndpoint, error)
+    };
+    match kind {
+        ContentType::Html => return not_otlp(),
+        ContentType::Other => {
+            return Outcome::Accepted { rejected_spans: 0, message: String::new() };
+        }
+        ContentType::Json => {
+            let rejected_spans = rejected_spans_of_json(&body.bytes);
+            return Outcome::Accepted { rejected_spans, message: text_of(kind, body, rejected_spans > 0) };
+        }
+        ContentType::Protobuf => {}
+    }
+    match otlp::read_partial_success(&body.bytes) {
+        Some(partial) => Outcome::Accepted {
+            rejected_spans: partial.rejected_spans,
+            message: visible(&String::from_utf8_lossy(partial.error_message)),
+        },
+        // The number precedes the message, which can be too long to read.
+        None if !body.is_complete => {
+            Outcome::Accepted { rejected_spans: otlp::rejected_spans(&body.bytes), message: String::new() }
+        }
+        None => not_otlp(),
+    }
+}
+
+fn text_of(kind: ContentType, body: &BodyPrefix, is_wanted: bool) -> String {
+    if is_wanted { error_text(kind, body) } else { String::new() }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ContentType {
+    /// Also if there is no content type.
+    Protobuf,
+    Json,
+    Html,
+    Other,
+}
+
+impl ContentType {
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::CONTENT_TYPE) else { return Self::Protobuf };
+        let value = value.to_str().unwrap_or_default();
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        let is = |name: &str| essence.eq_ignore_ascii_case(name);
+        if is("application/x-protobuf") || is("application/protobuf") {
+            Self::Protobuf
+        } else if is("application/json") {
+            Self::Json
+        } else if is("text/html") || is("application/xhtml+xml") {
+            Self::Html
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Returns the status and the text of an error.
+fn describe(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> String {
+    match error_text(ContentType::of(headers), body) {
+        text if text.is_empty() => status.to_string(),
+        text => format!("{status}: {text}"),
+    }
+}
+
+/// Returns the message of a `google.rpc.Status`, or the start of any other text.
+fn error_text(kind: ContentType, body: &BodyPrefix) -> String {
+    let message = match kind {
+        ContentType::Protobuf => otlp::read_error_message(&body.bytes),
+        _ => None,
+    };
+    visible(&String::from_utf8_lossy(message.unwrap_or(&body.bytes)))
+}
+
+fn describe_redirect(status: StatusCode, headers: &HeaderMap) -> String {
+    match headers.get(header::LOCATION).and_then(|location| location.to_str().ok()) {
+        Some(location) => format!("{status} to {}", visible(&redact_url(location))),
+        None => status.to_string(),
+    }
+}
+
+/// Returns the `Retry-After` if it is a number of seconds; a date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Returns the number in `"rejectedSpans": "3"`, which may also be without quotes.
+fn rejected_spans_of_json(body: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(body);
+    let Some((_, rest)) = text.split_once("\"rejectedSpans\"") else { return 0 };
+    let number = rest.trim_start_matches([' ', '\t', '\r', '\n', ':', '"']);
+    let end = number.find(|character: char| !character.is_ascii_digit()).unwrap_or(number.len());
+    number.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const STATUS: &[u8] = b"\x08\x03\x12\x08no name\n";
+
+    fn outcome(status: u16, content_type: &'static str, body: &[u8]) -> Outcome {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        let body = BodyPrefix { bytes: body.to_vec(), is_complete: true };
+        read(StatusCode::from_u16(status).unwrap(), &headers, &body)
+    }
+
+    #[test]
+    fn failures() {
+        use DropReason::{Redirected, Rejected, TooLarge, Unauthorized, Unavailable, WrongEndpoint};
+        for (status, content_type, body, expected, error) in [
+            (400, "application/x-protobuf", STATUS, Rejected, "400 Bad Request: no name"),
+            (400, "", STATUS, Rejected, "400 Bad Request: no name"),
+            (400, "text/plain", b"bad\x07", Rejected, "400 Bad Request: bad\\u{7}"),
+            (
+                400,
+                "application/json",
+                b"{\"message\":\"no\"}",
+                Rejected,
+                "400 Bad Request: {\"message\":\"no\"}",
+            ),
+            (422, "", b"", Rejected, "422 Unprocessable Entity"),
+            (302, "text/html", b"<p>", Redirected, "302 Found"),
+            (413, "", b"", TooLarge, "413 Payload Too Large"),
+            (401, "", b"", Unauthorized, "401 Unauthorized"),
+            (403, "", b"", Unauthorized, "403 Forbidden"),
+            (407, "", b"", Unauthorized, "407 Proxy Authentication Required"),
+            (404, "text/plain", b"not found", WrongEndpoint, "404 Not Found: not found"),
+            (405, "", b"", WrongEndpoint, "405 Method Not Allowed"),
+            (415, "", b"", WrongEndpoint, "415 Unsupported Media Type"),
+            (501, "", b"", WrongEndpoint, "501 Not Implemented"),
+            (408, "", b"", Unavailable, "408 Request Timeout"),
+            (429, "", b"", Unavailable, "429 Too Many Requests"),
+            (500, "", b"", Unavailable, "500 Internal Server Error"),
+            (503, "", b"", Unavailable, "503 Service Unavailable"),
+        ]
+            as [(u16, &str, &[u8], DropReason, &str); 18]
+        {
+            let failure = Failure { reason: expected, error: error.into() };
+            let expected = match expected {
+                Redirected | Rejected => Outcome::Rejected(failure),
+                TooLarge => Outcome::TooLarge(failure),
+                _ => Outcome::Retry { failure, after: None },
+            };
+            assert_eq!(outcome(status, content_type, body), expected);
+        }
+    }
+
+    #[test]
+    fn successes() {
+        let accepted =
+            |rejected_spans, message: &str| Outcome::Accepted { rejected_spans, message: message.into() };
+        let partial: &[u8] = &[0x0a, 6, 0x08, 3, 0x12, 2, b'n', b'o'];
+        let json = br#"{"partialSuccess": {"rejectedSpans": "3", "errorMessage": "no"}}"#;
+        for (content_type, body, expected) in [
+            ("", b"", accepted(0, "")),
+            ("application/x-protobuf", b"", accepted(0, "")),
+            ("application/x-protobuf", partial, accepted(3, "no")),
+            ("", partial, accepted(3, "no")),
+            ("application/json", b"{}", accepted(0, "")),
+            ("application/json; charset=utf-8", json, accepted(3, std::str::from_utf8(json).unwrap())),
+            ("text/plain", b"accepted", accepted(0, "")),
+        ] as [(&str, &[u8], Outcome); 7]
+        {
+            assert_eq!(outcome(200, content_type, body), expected);
+        }
+        for (content_type, body) in
+            [("text/html; charset=utf-8", "<html>"), ("application/x-protobuf", "<html>"), ("", "<html>")]
+        {
+            let error = "the response is not OTLP: 200 OK: <html>".to_owned();
+            let expected = Outcome::retry(DropReason::WrongEndpoint, error);
+            assert_eq!(outcome(200, content_type, body.as_bytes()), expected);
+        }
+    }
+
+    /// Its message is longer than what is read.
+    #[test]
+    fn a_truncated_partial_success() {
+        let body = BodyPrefix { bytes: vec![0x0a, 127, 0x08, 3, 0x12, 120, b'n'], is_complete: false };
+        let expected = Outcome::Accepted { rejected_spans: 3, message: String::new() };
+        assert_eq!(read(StatusCode::OK, &HeaderMap::new(), &body), expected);
+    }
+
+    #[test]
+    fn a_redirect_shows_no_secret() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, HeaderValue::from_static("https://me:secret@login/?token=secret"));
+        let Outcome::Rejected(failure) = read(StatusCode::FOUND, &headers, &BodyPrefix::default()) else {
+            panic!("not rejected");
+        };
+        assert_eq!(failure.error, "302 Found to https://login/?token=REDACTED");
+    }
+}
