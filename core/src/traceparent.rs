@@ -85,16 +85,18 @@ impl TraceparentError {
             let ends = bytes.get(to).is_none_or(|&byte| byte == b'-');
             !ends || !digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
-        let is_zero = |from: usize, to: usize| {
-            bytes.get(from..to).unwrap_or_default().iter().all(|&byte| byte == b'0')
-        };
+        let is_zero =
+            |from: usize, to: usize| bytes.get(from..to).unwrap_or_default().iter().all(|&byte| byte == b'0');
         if is_invalid(0, 2) || text.starts_with("ff") {
             Self::Version
         } else if is_invalid(3, 35) || is_zero(3, 35) {
             Self::TraceId
         } else if is_invalid(36, 52) || is_zero(36, 52) {
             Self::SpanId
-        } else if bytes.get(53..55).is_none_or(|flags| !flags.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))) {
+        } else if bytes
+            .get(53..55)
+            .is_none_or(|flags| !flags.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+        {
             Self::Flags
         } else {
             Self::MoreFields

@@ -112,7 +112,8 @@ fn queue() {
     assert_eq!(lines.len(), 7);
     assert_eq!(ids(packed[0]), ids(ordered[0]));
     assert_eq!(billed[0]["orders"], 2);
-    let mut traces: Vec<_> = ordered.iter().chain(&billed).chain(&reported).map(|line| &line["trace"]).collect();
+    let mut traces: Vec<_> =
+        ordered.iter().chain(&billed).chain(&reported).map(|line| &line["trace"]).collect();
     traces.sort_by_key(|trace| trace.to_string());
     traces.dedup();
     assert_eq!(traces.len(), 6);

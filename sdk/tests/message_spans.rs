@@ -90,7 +90,10 @@ async fn messages_and_jobs() {
     };
     for (send, trace) in [(send_one, one), (send_two, two)] {
         check_conventions(send, PRODUCER, "send");
-        assert_eq!((&*send.trace_id, &*send.parent_span_id), (&trace.trace_id.to_bytes()[..], &trace.span_id.to_bytes()[..]));
+        assert_eq!(
+            (&*send.trace_id, &*send.parent_span_id),
+            (&trace.trace_id.to_bytes()[..], &trace.span_id.to_bytes()[..])
+        );
         assert_eq!(links(send), []);
     }
 
@@ -106,7 +109,10 @@ async fn messages_and_jobs() {
     assert_eq!(attribute(process_batch, "messaging.batch.message_count"), Some(Any::IntValue(4)));
     let of_denied = (denied.trace_id.to_bytes().to_vec(), denied.span_id.to_bytes().to_vec());
     assert_eq!(links(process_batch), [ids(send_one), ids(send_two), of_denied]);
-    assert_eq!((&*process_batch.trace_id, &*process_batch.parent_span_id), (&batch.trace_id.to_bytes()[..], &[][..]));
+    assert_eq!(
+        (&*process_batch.trace_id, &*process_batch.parent_span_id),
+        (&batch.trace_id.to_bytes()[..], &[][..])
+    );
     assert!(![&send_one.trace_id, &send_two.trace_id].contains(&&process_batch.trace_id));
 
     // Without a destination.

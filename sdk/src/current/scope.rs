@@ -76,7 +76,12 @@ impl Scope {
         let _ = BINDINGS.try_with(|bindings| {
             let carried = self.carried.take();
             let attached = Attached::default();
-            bindings.borrow_mut().push(Binding { key: Key::Scope(number), context: previous, carried, attached });
+            bindings.borrow_mut().push(Binding {
+                key: Key::Scope(number),
+                context: previous,
+                carried,
+                attached,
+            });
         });
         Entered { scope: self, number, previous, _attached: attached }
     }

@@ -83,7 +83,9 @@ impl Received {
             return received;
         }
         let mut lines = TraceHeaders::default();
-        for (header, name) in [(Header::Traceparent, GOOGLE_TRACEPARENT), (Header::Tracestate, GOOGLE_TRACESTATE)] {
+        for (header, name) in
+            [(Header::Traceparent, GOOGLE_TRACEPARENT), (Header::Tracestate, GOOGLE_TRACESTATE)]
+        {
             if let Some(value) = headers.get(name) {
                 lines.push(header, value);
             }
@@ -94,7 +96,8 @@ impl Received {
 
     fn from_lines(lines: &TraceHeaders<'_>) -> Self {
         let extracted = Propagator::default().extract(lines);
-        let join = |parent: RemoteContext| parent.join().unwrap_or_else(|| parent.child(system::new_span_id()));
+        let join =
+            |parent: RemoteContext| parent.join().unwrap_or_else(|| parent.child(system::new_span_id()));
         Self {
             context: extracted.parent.map(join),
             sampling: extracted.sampling,
@@ -108,8 +111,12 @@ impl Received {
         match context {
             Some(context) => {
                 let trace_id = context.trace_id;
-                let carried =
-                    tracestate.is_some().then_some(Carried { trace_id, request_id: None, tracestate, baggage: None });
+                let carried = tracestate.is_some().then_some(Carried {
+                    trace_id,
+                    request_id: None,
+                    tracestate,
+                    baggage: None,
+                });
                 Some(Scope::new(context, carried))
             }
             None if sampling == Sampling::Deny => {

@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-#[cfg(feature = "spans")]
-use crate::spans::InSpan as Inner;
 #[cfg(not(feature = "spans"))]
 use crate::InTrace as Inner;
+#[cfg(feature = "spans")]
+use crate::spans::InSpan as Inner;
 
 pin_project! {
     /// The future of [`consume`](super::consume) and of the methods of [`Destination`](super::Destination).

@@ -71,7 +71,8 @@ impl Mirror {
     pub(crate) fn attach(&self) -> Attached {
         let Some(context) = &self.0 else { return Attached(None) };
         let context = thread::with_current(|current| {
-            let is_current = current.span().span_context().span_id() == context.span().span_context().span_id()
+            let is_current = current.span().span_context().span_id()
+                == context.span().span_context().span_id()
                 && current.span().span_context().trace_id() == context.span().span_context().trace_id();
             if is_current { current.clone() } else { context.clone() }
         });

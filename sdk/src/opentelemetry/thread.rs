@@ -50,7 +50,8 @@ pub(super) fn is_usable() -> bool {
 fn first_use() -> bool {
     // If this panics, the panic hook may log a line, which asks again.
     STATE.set(State::Unusable);
-    let is_usable = panic::catch_unwind(|| Context::map_current(|_| ())).is_ok() && LAST.try_with(|_| ()).is_ok();
+    let is_usable =
+        panic::catch_unwind(|| Context::map_current(|_| ())).is_ok() && LAST.try_with(|_| ()).is_ok();
     if is_usable {
         STATE.set(State::Usable);
     }

@@ -120,7 +120,10 @@ async fn lines_of_producer_and_consumer_have_one_trace() {
             headers
         };
         let forwarded = orders.process(&headers, forward).await;
-        assert_eq!(extract(&forwarded).map(|it| (it.trace_id, it.sampling)), Some((request.trace_id, sampling)));
+        assert_eq!(
+            extract(&forwarded).map(|it| (it.trace_id, it.sampling)),
+            Some((request.trace_id, sampling))
+        );
     }
 }
 
@@ -158,10 +161,13 @@ async fn the_tracestate_goes_with_the_message() {
         ]);
         let mut sent = BTreeMap::<String, String>::new();
         consume(&received, async { inject(&mut sent) }).await;
-        assert_eq!(sent, BTreeMap::from([
-            ("traceparent".to_owned(), traceparent("01")),
-            ("tracestate".to_owned(), "a=1,b=2".to_owned()),
-        ]));
+        assert_eq!(
+            sent,
+            BTreeMap::from([
+                ("traceparent".to_owned(), traceparent("01")),
+                ("tracestate".to_owned(), "a=1,b=2".to_owned()),
+            ])
+        );
     }
 }
 
@@ -170,7 +176,8 @@ async fn the_tracestate_goes_with_the_message() {
 async fn a_message_is_processed_in_another_task() {
     let task = {
         let headers = vec![("traceparent".to_owned(), traceparent("01"))];
-        let pairs: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
+        let pairs: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
         tokio::spawn(consume(&pairs, async { current_trace() }))
     };
     assert_eq!(task.await.unwrap().unwrap().trace_id.to_string(), TRACE);
@@ -180,11 +187,13 @@ async fn a_message_is_processed_in_another_task() {
 async fn each_run_of_a_job_has_a_trace() {
     let scheduler = TraceContext::new_root();
     let runs = async {
-        let run = || job("nightly", async {
-            tokio::task::yield_now().await;
-            tracing::info!("running");
-            current_trace().unwrap()
-        });
+        let run = || {
+            job("nightly", async {
+                tokio::task::yield_now().await;
+                tracing::info!("running");
+                current_trace().unwrap()
+            })
+        };
         let runs = [run().await, run().await];
         assert_eq!(current_trace(), Some(scheduler));
         runs

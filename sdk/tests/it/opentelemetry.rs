@@ -54,10 +54,8 @@ impl Process {
 
     fn with_sampler(order: Order, sampler: impl opentelemetry_sdk::trace::ShouldSample + 'static) -> Self {
         let exporter = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(exporter.clone())
-            .with_sampler(sampler)
-            .build();
+        let provider =
+            SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).with_sampler(sampler).build();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let logging = Logging::new("my-project", "shop").format(Format::Local).level("info");
@@ -101,7 +99,9 @@ impl Process {
     fn span(&self, name: &str) -> SpanData {
         let spans = self.exporter.get_finished_spans().unwrap();
         let found = spans.iter().find(|span| span.name == name).cloned();
-        found.unwrap_or_else(|| panic!("no span {name:?} in {:?}", spans.iter().map(|it| it.name.clone()).collect::<Vec<_>>()))
+        found.unwrap_or_else(|| {
+            panic!("no span {name:?} in {:?}", spans.iter().map(|it| it.name.clone()).collect::<Vec<_>>())
+        })
     }
 
     /// Returns the trace id and the span id of the line with this message.
@@ -109,7 +109,10 @@ impl Process {
     fn line(&self, message: &str) -> (String, String) {
         let bytes = self.lines.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
-        let line = text.lines().find(|line| line.contains(message)).unwrap_or_else(|| panic!("no {message:?} in {text}"));
+        let line = text
+            .lines()
+            .find(|line| line.contains(message))
+            .unwrap_or_else(|| panic!("no {message:?} in {text}"));
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let id = |key: &str| line[key].as_str().unwrap_or_else(|| panic!("no {key} in {line}")).to_owned();
         (id("trace"), id("spanId"))
@@ -223,6 +226,11 @@ async fn a_context_of_opentelemetry_is_the_current_trace() {
     }
 }
 
+/// Drops the future within the subscriber of the task. A span that is closed outside of it does not close its parent.
+async fn ended_within<F: Future>(task: F) -> F::Output {
+    task.await
+}
+
 /// A service whose layers and handler know both sides. The handler returns what it sees as headers.
 fn service(process: &Process) -> Router {
     let tracer = process.tracer();
@@ -233,7 +241,7 @@ fn service(process: &Process) -> Router {
         let by_hand = look("by hand").with_context(Context::current_with_span(span)).await;
         let spawned = spawn(look("spawned").with_current_subscriber()).await.unwrap();
         let task = look("in a task").instrument(tracing::info_span!("task"));
-        let task = tokio::spawn(task.with_current_subscriber()).await.unwrap();
+        let task = tokio::spawn(ended_within(task).with_current_subscriber()).await.unwrap();
         assert_eq!(spawned, here);
         *SEEN.lock().unwrap() = vec![here, instrumented, by_hand, task];
     };
@@ -390,7 +398,7 @@ async fn request_ids_and_tracestate_go_on() {
         let work = async move || {
             let here = trace_headers();
             let task = async { trace_headers() }.instrument(tracing::info_span!("task"));
-            let there = tokio::spawn(task.with_current_subscriber()).await.unwrap();
+            let there = tokio::spawn(ended_within(task).with_current_subscriber()).await.unwrap();
             for headers in [here, there] {
                 assert_eq!(headers["x-request-id"], "7", "{order:?}");
                 assert_eq!(headers["tracestate"], "a=1,b=2");
@@ -469,16 +477,18 @@ fn no_span_is_kept_alive() {
 /// A deferred decision is OpenTelemetry's, with [`RootSampler`] that of its root sampler.
 #[test]
 fn sampling() {
-    for (sampling, is_sampled) in [
-        (Sampling::Accept, true),
-        (Sampling::Debug, true),
-        (Sampling::Deny, false),
-        (Sampling::Defer, true),
-    ] {
+    for (sampling, is_sampled) in
+        [(Sampling::Accept, true), (Sampling::Debug, true), (Sampling::Deny, false), (Sampling::Defer, true)]
+    {
         let process = Process::new(Order::LoggingFirst);
         let trace = TraceContext::new_root().with_sampling(sampling);
-        let within = process.run(|| trace.run(|| tracing::info_span!("span").in_scope(current_trace))).unwrap();
-        assert_eq!((within.trace_id, within.sampling.is_sampled()), (trace.trace_id, is_sampled), "{sampling:?}");
+        let within =
+            process.run(|| trace.run(|| tracing::info_span!("span").in_scope(current_trace))).unwrap();
+        assert_eq!(
+            (within.trace_id, within.sampling.is_sampled()),
+            (trace.trace_id, is_sampled),
+            "{sampling:?}"
+        );
         assert_eq!(within.random_trace_id, trace.random_trace_id);
         assert_eq!(within.sampling == Sampling::Debug, sampling == Sampling::Debug);
     }
