@@ -4,10 +4,10 @@
 pub(crate) use crate::opentelemetry::{Attached, Mirror, carried_beside, foreign};
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use without_opentelemetry::{Attached, Mirror, carried_beside, foreign};
+pub(crate) use without_bridge::{Attached, Mirror, carried_beside, foreign};
 
 #[cfg(not(feature = "opentelemetry"))]
-mod without_opentelemetry {
+mod without_bridge {
     use std::sync::Arc;
 
     use crate::current::Carried;
