@@ -73,8 +73,9 @@ async fn messages_and_jobs() {
     let batch = [&first, &second, &unsampled, &HashMap::new()];
     let batch = orders.process_batch(batch, async { current_trace().unwrap() }).await;
     consume(&second, async {}).await;
-    let started = consume(&HashMap::<String, String>::new(), async { current_trace().unwrap() });
-    let started = async { started.await }.in_trace(one).await;
+    let none = HashMap::<String, String>::new();
+    let start = async { consume(&none, async { current_trace().unwrap() }).await };
+    let started = start.in_trace(one).await;
     let run = async { job("nightly", async { current_trace().unwrap() }).await }.in_trace(one).await;
     let of_denied = orders.process(&unsampled, async { current_trace().unwrap() }).await;
     assert_eq!((of_denied.trace_id, of_denied.span_id), (denied.trace_id, denied.span_id));

@@ -90,7 +90,7 @@ async fn lines_of_producer_and_consumer_have_one_trace() {
             tracing::info!("ordered");
             inject(&mut headers);
         });
-        let (_, produced) = capture_async(async { send.await }.in_trace(request)).await;
+        let (_, produced) = capture_async(send.in_trace(request)).await;
         // `send` is called outside of the request: it has a trace of its own.
         assert_ne!(produced[0]["trace"], request.trace_id.to_string());
 
@@ -100,7 +100,7 @@ async fn lines_of_producer_and_consumer_have_one_trace() {
                     tracing::info!("ordered");
                     inject(&mut headers);
                 })
-                .await
+                .await;
         };
         let (_, produced) = capture_async(produce.in_trace(request)).await;
         let work = async {
@@ -175,7 +175,7 @@ async fn the_tracestate_goes_with_the_message() {
 #[tokio::test]
 async fn a_message_is_processed_in_another_task() {
     let task = {
-        let headers = vec![("traceparent".to_owned(), traceparent("01"))];
+        let headers = [("traceparent".to_owned(), traceparent("01"))];
         let pairs: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
         tokio::spawn(consume(&pairs, async { current_trace() }))
