@@ -50,8 +50,10 @@ pub mod request;
 pub mod sampling;
 pub mod span;
 pub mod span_buffer;
+mod traceparent;
 
 pub use backoff::Backoff;
 pub use context::{RemoteContext, Sampling, TraceContext};
 pub use hex::HexError;
 pub use id::{SpanId, TraceId};
+pub use traceparent::TraceparentError;

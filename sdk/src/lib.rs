@@ -77,6 +77,8 @@
 //! | `.await` | [`server::TraceLayer`], on every poll of the handler and of the response body |
 //! | `tokio::spawn(work().instrument(span))` | the span, see [`carry_traces`] |
 //! | other tasks | [`spawn`], [`spawn_blocking`], [`FutureExt::in_current_trace`] |
+//! | messages of a queue | [`messaging`] |
+//! | cron jobs | [`job`], a new trace for each run |
 //! | threads | [`TraceContextExt::run`] with the [`current_trace()`] of the parent thread |
 //!
 //! # Features
@@ -97,6 +99,7 @@
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
 //! | `spans-tls` | `spans`, and endpoints with `https`: rustls with ring; `spans-tls-aws-lc`: with aws-lc |
+//! | `opentelemetry` | [`opentelemetry`]: one trace with OpenTelemetry spans in the same process |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
 //! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
@@ -108,6 +111,7 @@
         feature = "actix",
         feature = "axum",
         feature = "log",
+        feature = "opentelemetry",
         feature = "reqwest-middleware",
         feature = "spans",
         feature = "spans-tls",
@@ -143,8 +147,13 @@ mod errors;
 #[cfg(any(feature = "server", feature = "client"))]
 mod events;
 mod future;
+mod job;
 #[cfg(feature = "logging")]
 pub mod logging;
+pub mod messaging;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
+mod random_id;
 #[cfg(any(feature = "server", feature = "client"))]
 mod request;
 #[cfg(feature = "server")]
@@ -165,10 +174,12 @@ pub mod testing;
 pub use client::trace_headers;
 pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
+pub use job::job;
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 pub use logtracer_core::line::Format;
-pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
+pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, TraceparentError, propagation};
+pub use random_id::RandomId;
 #[cfg(feature = "logging")]
 pub use span_carrier::carry_traces;
 #[cfg(feature = "spans")]
@@ -188,6 +199,7 @@ pub use task::{spawn, spawn_blocking};
 pub mod prelude {
     pub use crate::current::TraceContextExt;
     pub use crate::future::FutureExt;
+    pub use crate::random_id::RandomId;
 
     #[cfg(feature = "reqwest")]
     pub use crate::client::WithTrace;

@@ -129,10 +129,18 @@ thread_local! {
 ///
 /// A span may outlive the request in which it was made and be entered in another one, which keeps its own trace.
 fn enter_span(number: u64, scope: Scope) {
-    if current::has_only_span_bindings() {
-        scope.bind(Key::Span(number));
-    } else {
-        let _ = NOT_BOUND.try_with(|numbers| numbers.borrow_mut().push(number));
+    let scope = match current::foreign_span() {
+        _ if !current::has_only_span_bindings() => None,
+        None => Some(scope),
+        // The layer of OpenTelemetry has entered its span of this trace before: that one is current.
+        Some(span) if span.trace_id == scope.context().trace_id => Some(scope.of_attached(span)),
+        Some(_) => None,
+    };
+    match scope {
+        Some(scope) => scope.bind(Key::Span(number)),
+        None => {
+            let _ = NOT_BOUND.try_with(|numbers| numbers.borrow_mut().push(number));
+        }
     }
 }
 

@@ -80,6 +80,28 @@ fn spans_are_sent_to_an_exporter() {
     }
 }
 
+/// The producer and the consumer of a message are in one trace; a batch and each run of a job have their own.
+#[test]
+fn queue() {
+    let lines = parse(&output_of("queue", &[("LOGGING_FORMAT", "local")]).0);
+    let with = |message: &str| -> Vec<_> {
+        let has_it = |line: &&Value| line["message"].as_str().unwrap() == format!("shop - {message}");
+        lines.iter().filter(has_it).collect()
+    };
+    let ids = |line: &Value| (line["trace"].clone(), line["spanId"].clone(), line["item"].clone());
+    let (ordered, packed) = (with("ordered"), with("packed"));
+    let (billed, reported) = (with("billed"), with("reported"));
+    assert_eq!((ordered.len(), packed.len(), billed.len(), reported.len()), (3, 1, 1, 2), "{lines:#?}");
+    assert_eq!(lines.len(), 7);
+    assert_eq!(ids(packed[0]), ids(ordered[0]));
+    assert_eq!(billed[0]["orders"], 2);
+    let mut traces: Vec<_> =
+        ordered.iter().chain(&billed).chain(&reported).map(|line| &line["trace"]).collect();
+    traces.sort_by_key(|trace| trace.to_string());
+    traces.dedup();
+    assert_eq!(traces.len(), 6);
+}
+
 /// Sorts the lines by trace and service, because those of several processes have no order, and masks what differs in
 /// each run.
 fn normalized(lines: &str) -> String {

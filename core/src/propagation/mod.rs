@@ -18,6 +18,7 @@ mod tracestate;
 pub use format::{Format, FormatSet, Formats, UnknownFormat};
 pub use headers::{Header, HeaderSet, TraceHeaders};
 pub use third_party::is_third_party;
+pub(crate) use tracecontext::parse as parse_traceparent;
 pub use tracestate::TraceState;
 
 use std::collections::HashMap;

@@ -24,7 +24,8 @@ pub(super) fn extract(headers: &TraceHeaders<'_>) -> Found {
     }
 }
 
-fn parse(line: &[u8]) -> Option<RemoteContext> {
+/// Parses one line.
+pub(crate) fn parse(line: &[u8]) -> Option<RemoteContext> {
     // Upper-case digits are invalid. Dashes pass.
     if line.len() > MAX_LENGTH || !hex::is_lower_case(line.get(..55)?) {
         return None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use logtracer_core::TraceContext;
 
-use super::{CONTEXT, Carried, swap_carried};
+use super::{Attached, CONTEXT, Carried, swap_carried};
 
 thread_local! {
     pub(super) static BINDINGS: RefCell<Vec<Binding>> = const { RefCell::new(Vec::new()) };
@@ -17,6 +17,8 @@ pub(super) struct Binding {
     pub(super) key: Key,
     pub(super) context: Option<TraceContext>,
     pub(super) carried: Option<Arc<Carried>>,
+    /// Keeps the bound context attached in OpenTelemetry. It is dropped after the stack is released.
+    pub(super) attached: Attached,
 }
 
 /// The key of a binding; guards and spans may end in any order.
@@ -36,11 +38,9 @@ pub(super) fn next_number() -> u64 {
 ///
 /// The topmost binding restores what it replaced. Another one leaves these values to the binding above it.
 pub(crate) fn unbind(key: Key) {
-    let _ = BINDINGS.try_with(|bindings| {
+    let _attached = BINDINGS.try_with(|bindings| {
         let mut bindings = bindings.borrow_mut();
-        let Some(index) = bindings.iter().rposition(|binding| binding.key == key) else {
-            return;
-        };
+        let index = bindings.iter().rposition(|binding| binding.key == key)?;
         let mut ended = bindings.remove(index);
         match bindings.get_mut(index) {
             Some(above) => {
@@ -52,6 +52,7 @@ pub(crate) fn unbind(key: Key) {
                 swap_carried(&mut ended.carried);
             }
         }
+        Some(ended.attached)
     });
 }
 

@@ -6,6 +6,9 @@
 //!                                     └─────► stack of bindings: the values to restore
 //! ```
 //!
+//! With the feature `opentelemetry`, what is current is also OpenTelemetry's current context ([`Mirror`]), and a span
+//! that OpenTelemetry entered later is the current one ([`foreign`]).
+//!
 //! Two thread-locals hold what is current: the [`TraceContext`], a plain value that takes a nanosecond to read, and
 //! [`Carried`], the values that go with it to the next hop. Only clients read [`Carried`].
 //! Calls and polls end in the reverse order of their start ([`Scope::enter`]); guards and spans may end in any order
@@ -16,6 +19,7 @@
 
 mod bindings;
 mod context_ext;
+mod mirror;
 mod scope;
 
 use std::cell::Cell;
@@ -27,7 +31,8 @@ pub(crate) use bindings::has_only_span_bindings;
 pub(crate) use bindings::{Key, unbind};
 pub use context_ext::{TraceContextExt, TraceGuard};
 use logtracer_core::{TraceContext, TraceId};
-pub(crate) use scope::Scope;
+use mirror::{Attached, Mirror, foreign};
+pub(crate) use scope::{Scope, detached};
 
 thread_local! {
     static CONTEXT: Cell<Option<TraceContext>> = const { Cell::new(None) };
@@ -54,7 +59,14 @@ const _: () = assert!(!std::mem::needs_drop::<Cell<Option<TraceContext>>>());
 /// ```
 #[inline]
 pub fn current_trace() -> Option<TraceContext> {
-    CONTEXT.with(Cell::get)
+    let own = CONTEXT.with(Cell::get);
+    foreign(own).or(own)
+}
+
+/// Returns the current span of OpenTelemetry if it was entered after the trace that this crate has made current.
+#[cfg_attr(not(any(feature = "logging", feature = "server")), allow(dead_code))]
+pub(crate) fn foreign_span() -> Option<TraceContext> {
+    foreign(CONTEXT.with(Cell::get))
 }
 
 /// What is carried beside a trace to the next hop, unread.
@@ -74,7 +86,8 @@ pub(crate) struct Carried {
 
 /// Returns what this thread carries beside a trace.
 pub(crate) fn carried_beside(trace_id: TraceId) -> Option<Arc<Carried>> {
-    carried().filter(|carried| carried.trace_id == trace_id)
+    let own = carried().filter(|carried| carried.trace_id == trace_id);
+    own.or_else(|| mirror::carried_beside(trace_id))
 }
 
 fn carried() -> Option<Arc<Carried>> {

@@ -4,7 +4,7 @@ use http::{HeaderMap, header::HeaderValue};
 use logtracer_core::propagation::{Propagator, TraceHeaders};
 use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 
-use crate::current::{Carried, TraceContextExt};
+use crate::current::{Carried, TraceContextExt, foreign_span};
 use crate::system;
 
 /// The maximum length of an `x-request-id` that is passed on.
@@ -53,6 +53,13 @@ impl Extracted {
     /// Returns true if there is a span to join.
     pub(super) fn has_span(&self) -> bool {
         self.parent.is_some_and(|parent| parent.span_id.is_some())
+    }
+
+    /// Returns the span of an outer layer: `outer` of this crate, or that of a layer of OpenTelemetry within it, which
+    /// is in the same trace.
+    pub(super) fn span_of_outer_layer(&self, outer: Option<TraceContext>) -> Option<TraceContext> {
+        let trace_id = outer.map(|outer| outer.trace_id).or(self.parent.map(|parent| parent.trace_id));
+        foreign_span().filter(|span| trace_id.is_none_or(|trace_id| trace_id == span.trace_id)).or(outer)
     }
 
     /// Returns what is carried beside the trace to the next hop.

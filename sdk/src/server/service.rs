@@ -57,7 +57,7 @@ impl Options {
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
         let extracted = Extracted::from_headers(&self.propagator, parts.headers);
-        let (context, span) = match outer {
+        let (context, span) = match extracted.span_of_outer_layer(outer) {
             // The outer layer has the span of this request.
             Some(outer) => (outer, None),
             None => {

@@ -10,6 +10,8 @@ mod lines;
 mod logs;
 mod mesh;
 mod messages;
+mod messaging;
+mod opentelemetry;
 mod outbound;
 mod requests;
 mod serving;
