@@ -70,6 +70,9 @@ pub(crate) struct Carried {
     pub(crate) tracestate: Option<Box<str>>,
     /// W3C `baggage`, in one line.
     pub(crate) baggage: Option<Box<str>>,
+    /// What is recorded of the request. It is not sent.
+    #[cfg(feature = "server")]
+    pub(crate) fields: crate::request::RequestFields,
 }
 
 /// Returns what this thread carries beside a trace.
@@ -99,7 +102,14 @@ mod tests {
         let trace_id = context.trace_id;
         Scope::new(
             context,
-            Some(Carried { trace_id, request_id: Some("7".into()), tracestate: None, baggage: None }),
+            Some(Carried {
+                trace_id,
+                request_id: Some("7".into()),
+                tracestate: None,
+                baggage: None,
+                #[cfg(feature = "server")]
+                fields: Default::default(),
+            }),
         )
     }
 

@@ -36,6 +36,7 @@
 //! ```
 
 mod builder;
+mod caught_panic;
 mod environment;
 mod error;
 mod event_fields;
@@ -44,7 +45,7 @@ mod handle;
 mod http_request;
 mod install;
 mod json_layer;
-#[cfg_attr(not(feature = "log"), allow(dead_code))] // only records of `log` have them
+#[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))] // of records of `log`, and of requests
 mod key_values;
 mod known_fields;
 mod labels;
@@ -57,6 +58,7 @@ mod log_record;
 mod output;
 pub(crate) mod panic;
 mod project;
+pub(crate) mod request_fields;
 mod service;
 mod span_fields;
 
