@@ -311,7 +311,10 @@ mod tests {
         for (texts, expected) in [
             (&["a", "b", "c"][..], "a: b: c"),
             (&["disk gone", "disk gone", "disk gone"], "disk gone"),
-            (&["cannot pay: refused (os error 111)", "refused (os error 111)"], "cannot pay: refused (os error 111)"),
+            (
+                &["cannot pay: refused (os error 111)", "refused (os error 111)"],
+                "cannot pay: refused (os error 111)",
+            ),
             (&["cannot pay: no route: os 1", "no route: os 1", "os 1"], "cannot pay: no route: os 1"),
             (&["cannot pay: no route", "no route", "os 1"], "cannot pay: no route: os 1"),
             (&["discarded", "disc"], "discarded: disc"),

@@ -57,17 +57,17 @@
 //! | `logging` (default) | [`Logging`], [`carry_traces`] |
 //! | `log` (default) | records of the `log` crate in the same log |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
-//! | `hyper` | `server` and `client` |
+//! | `hyper` | `server` and `client`, and the causes of hyper's errors |
 //! | `axum` | `server`, and the route that axum matched in request lines and spans |
 //! | `actix` | `server`, and [`server::TraceLayer`] as a middleware of Actix |
-//! | `tonic` | `server` and `client`, and redacted request messages in request lines |
+//! | `tonic` | `server` and `client`, the causes of tonic's errors, and redacted request messages in request lines |
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
 //! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
-//! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
+//! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `hyper`, `tonic`, `reqwest` and `actix` depend on tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Items of a disabled feature cannot be linked to. The links are checked with all features.
@@ -75,6 +75,7 @@
     not(all(
         feature = "actix",
         feature = "axum",
+        feature = "hyper",
         feature = "log",
         feature = "reqwest-middleware",
         feature = "spans",
@@ -130,7 +131,9 @@ pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
+#[doc(inline)]
 pub use logtracer_core::line::Format;
+#[doc(inline)]
 pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, propagation};
 #[cfg(feature = "logging")]
 pub use span_carrier::carry_traces;

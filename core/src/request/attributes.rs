@@ -20,7 +20,12 @@ impl Exchange<'_> {
     }
 
     /// Writes the attributes of a request that failed with this `error.type`, whatever its outcome is.
-    pub fn write_attributes_of_error(&self, kind: SpanKind, error_type: &str, attributes: &mut Attributes<'_>) {
+    pub fn write_attributes_of_error(
+        &self,
+        kind: SpanKind,
+        error_type: &str,
+        attributes: &mut Attributes<'_>,
+    ) {
         self.write_common(kind, attributes);
         attributes.text("error.type", error_type);
     }

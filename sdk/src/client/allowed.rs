@@ -36,7 +36,8 @@ impl Options {
     }
 
     fn inject_b3_values(&self, headers: &mut HeaderMap) {
-        if let Some(context) = current_trace().filter(|_| self.log.is_grpc(&RequestHeaders::of_call(headers))) {
+        if let Some(context) = current_trace().filter(|_| self.log.is_grpc(&RequestHeaders::of_call(headers)))
+        {
             if let Ok(value) = HeaderValue::try_from(b3_values(&context)) {
                 headers.insert(B3_VALUES, value);
             }
@@ -82,10 +83,8 @@ fn retain_baggage(keys: &[String], headers: &mut HeaderMap) {
 }
 
 fn b3_values(context: &TraceContext) -> String {
-    let mut json = format!(
-        "{{\"X-B3-TraceId\": \"{}\", \"X-B3-SpanId\": \"{}\"",
-        context.trace_id, context.span_id
-    );
+    let mut json =
+        format!("{{\"X-B3-TraceId\": \"{}\", \"X-B3-SpanId\": \"{}\"", context.trace_id, context.span_id);
     if let Some(parent) = context.parent_span_id {
         json.push_str(&format!(", \"X-B3-ParentSpanId\": \"{parent}\""));
     }

@@ -48,8 +48,8 @@ impl Hosts {
 fn read(host: &str) -> Result<HostPattern, HostsError> {
     let error = || HostsError(host.chars().take(MAX_SHOWN_CHARS).collect());
     let name = host.strip_prefix("*.").unwrap_or(host);
-    let is_valid = !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    let is_valid =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
     if is_valid { host.parse().map_err(|_| error()) } else { Err(error()) }
 }
 

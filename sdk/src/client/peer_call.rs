@@ -10,9 +10,7 @@ use logtracer_core::request::url::Query;
 use super::{RequestLog, ServiceError};
 use crate::current::Scope;
 use crate::errors::KnownErrors;
-use crate::request::{
-    LogOptions, Parts, Pending, Record, RequestHeaders, RequestSpan, ResponseFuture, Side,
-};
+use crate::request::{LogOptions, Parts, Pending, Record, RequestHeaders, RequestSpan, ResponseFuture, Side};
 
 /// Returns a call to a peer without tracing, over a client that takes no layer: its lines have the URL and the status,
 /// as those of `tracer.unsupported_requests` of bbc/logtracer.

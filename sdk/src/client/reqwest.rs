@@ -104,10 +104,8 @@ pub trait WithTrace {
     /// assert_eq!(lines.last().unwrap()["error.type"], "connection_refused");
     /// # });
     /// ```
-    fn send_through(
-        self,
-        layer: &ClientTraceLayer,
-    ) -> impl Future<Output = reqwest::Result<Response>> + Send;
+    fn send_through(self, layer: &ClientTraceLayer)
+    -> impl Future<Output = reqwest::Result<Response>> + Send;
 }
 
 impl WithTrace for RequestBuilder {

@@ -45,7 +45,8 @@ mod handle;
 mod http_request;
 mod install;
 mod json_layer;
-#[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))] // of records of `log`, and of requests
+#[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))]
+// of records of `log`, and of requests
 mod key_values;
 mod known_fields;
 mod labels;

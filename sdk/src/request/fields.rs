@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(feature = "server")]
 use crate::current::{carried_beside, current_trace};
 
 /// The maximum number of fields of a request. Further ones are dropped.
@@ -40,6 +41,7 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// assert_eq!((&lines[0]["user"], &lines[0]["items"]), (&"ada".into(), &3.into()));
 /// # });
 /// ```
+#[cfg(feature = "server")]
 pub fn record(name: impl Into<Cow<'static, str>>, value: impl Into<FieldValue>) {
     with_current(|fields| fields.set(name.into(), value.into()));
 }
@@ -68,10 +70,12 @@ pub fn record(name: impl Into<Cow<'static, str>>, value: impl Into<FieldValue>) 
 /// assert_eq!(lines[0]["labels"]["route"], "/users/{id}");
 /// # });
 /// ```
+#[cfg(feature = "server")]
 pub fn set_route(route: impl Into<Cow<'static, str>>) {
     with_current(|fields| fields.set_route(route.into()));
 }
 
+#[cfg(feature = "server")]
 fn with_current(f: impl FnOnce(&RequestFields)) {
     if let Some(carried) = current_trace().and_then(|context| carried_beside(context.trace_id)) {
         f(&carried.fields);
@@ -160,18 +164,15 @@ pub(crate) struct Recorded {
 
 impl RequestFields {
     /// Returns the empty fields of a request that is logged or recorded.
-    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn recorded() -> Self {
         Self { is_recorded: true, ..Self::default() }
     }
 
-    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn set_route(&self, mut route: Cow<'static, str>) {
         truncate(&mut route, MAX_TEXT_BYTES);
         self.update(|recorded| recorded.route = route);
     }
 
-    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     fn set(&self, mut name: Cow<'static, str>, mut value: FieldValue) {
         truncate(&mut name, MAX_NAME_BYTES);
         if let FieldValue::Text(text) = &mut value {

@@ -11,7 +11,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) fn remote_ip(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
     let address = entry(headers, &X_FORWARDED_FOR, trusted_proxies)?;
     // Some proxies add the port.
-    let without_brackets = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let without_brackets =
+        address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     without_brackets.parse().ok().or_else(|| address.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 

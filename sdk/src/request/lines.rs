@@ -42,6 +42,7 @@ pub(super) struct End<'a> {
     pub(super) has_response: bool,
     pub(super) is_grpc: bool,
     /// The fields that the application has added.
+    #[cfg_attr(not(feature = "logging"), allow(dead_code))]
     pub(super) fields: &'a [(Cow<'static, str>, FieldValue)],
 }
 

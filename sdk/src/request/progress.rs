@@ -67,8 +67,7 @@ impl Progress {
             (Self::Failed { .. }, Side::Server) => Outcome::Http(500),
             (Self::Failed { status: None, .. }, Side::Client) => Outcome::Http(0),
             (Self::Failed { status: Some(status), .. }, Side::Client) => {
-                let cause =
-                    if is_timed_out { IncompleteCause::Timeout } else { IncompleteCause::Disconnect };
+                let cause = if is_timed_out { IncompleteCause::Timeout } else { IncompleteCause::Disconnect };
                 Outcome::Incomplete { status: status.as_u16(), cause }
             }
         }
@@ -76,9 +75,7 @@ impl Progress {
 
     fn outcome_of_grpc(self, protocol: Protocol, is_timed_out: bool) -> Outcome {
         match self {
-            Self::Waiting if is_timed_out => {
-                Outcome::Grpc { code: grpc::DEADLINE_EXCEEDED, http: TIMED_OUT }
-            }
+            Self::Waiting if is_timed_out => Outcome::Grpc { code: grpc::DEADLINE_EXCEEDED, http: TIMED_OUT },
             Self::Waiting => Outcome::from_grpc(None, 0),
             Self::Sending { status, grpc: None } => {
                 let code = if is_timed_out { grpc::DEADLINE_EXCEEDED } else { grpc::CANCELLED };

@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(parent.span_id.unwrap().to_string(), "00f067aa0ba902b7");
         assert_eq!(parent.parent_span_id.unwrap().to_string(), "00000000000000aa");
         assert!(parent.sampling.is_sampled());
-        assert_eq!(parse(br#"{"X-B3-Sampled":1,"b3":"0","other":null}"#).only_line(Header::XB3Sampled), Some(&b"1"[..]));
+        assert_eq!(
+            parse(br#"{"X-B3-Sampled":1,"b3":"0","other":null}"#).only_line(Header::XB3Sampled),
+            Some(&b"1"[..])
+        );
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Extracted {
             parent = legacy.parent.map(|parent| RemoteContext { sampling, ..parent });
         }
         let request_id = std::str::from_utf8(known.request_id).ok().filter(|id| {
-            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+                && id.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         });
         Self {
             parent,
@@ -155,11 +156,20 @@ mod tests {
 
     #[test]
     fn the_metadata_of_the_original_is_extracted() {
-        const B3_VALUES: &str = r#"{"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "00f067aa0ba902b7"}"#;
-        check("b3-values", B3_VALUES, "463ac35c9f6413ad48485a3953bb6124", Some("00f067aa0ba902b7"), Sampling::Defer);
+        const B3_VALUES: &str =
+            r#"{"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "00f067aa0ba902b7"}"#;
+        check(
+            "b3-values",
+            B3_VALUES,
+            "463ac35c9f6413ad48485a3953bb6124",
+            Some("00f067aa0ba902b7"),
+            Sampling::Defer,
+        );
         let extract = |propagator: &Propagator, headers: &HeaderMap| {
             let (known, trace) = RequestHeaders::with_trace(headers);
-            Extracted::new(propagator, headers, &known, &trace).parent.map(|parent| parent.trace_id.to_string())
+            Extracted::new(propagator, headers, &known, &trace)
+                .parent
+                .map(|parent| parent.trace_id.to_string())
         };
         let mut headers = HeaderMap::new();
         headers.insert("b3-values", HeaderValue::from_static(B3_VALUES));

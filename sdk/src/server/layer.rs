@@ -337,7 +337,10 @@ impl ServerTraceLayer {
     /// # });
     /// ```
     #[cfg(feature = "tonic")]
-    pub fn messages(self, messages: super::Messages) -> tower_layer::Stack<super::MessageLayer, ServerTraceLayer> {
+    pub fn messages(
+        self,
+        messages: super::Messages,
+    ) -> tower_layer::Stack<super::MessageLayer, ServerTraceLayer> {
         let outer = self.with(|options| options.reads_messages = true);
         tower_layer::Stack::new(super::MessageLayer(messages), outer)
     }

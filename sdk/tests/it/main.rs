@@ -1,8 +1,11 @@
 //! The SDK in whole services, through its public API.
 
 mod actix;
+mod caught_panics;
+mod client_errors;
 mod events;
 mod grpc;
+mod hosts;
 mod hyper;
 mod isolation;
 mod lines;
@@ -10,8 +13,11 @@ mod logs;
 mod mesh;
 mod messages;
 mod outbound;
+mod request_fields;
 mod requests;
 mod serving;
 #[path = "../../examples/shop_rpc/mod.rs"]
 mod shop_rpc;
 mod span_carrier;
+mod time_limits;
+mod upgrades;

@@ -9,9 +9,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use http_body_util::BodyExt;
+use logtracer_sdk::client;
 use logtracer_sdk::server::{RequestLog, TraceLayer};
 use logtracer_sdk::testing::Capture;
-use logtracer_sdk::client;
 use serde_json::Value;
 use tonic::transport::{Channel, Server};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -43,9 +43,7 @@ async fn server_lines(capture: &Capture, count: usize) -> Vec<Value> {
 }
 
 /// A gRPC method that never returns.
-async fn hang(
-    _: tonic::Request<BuyRequest>,
-) -> Result<tonic::Response<BuyReply>, tonic::Status> {
+async fn hang(_: tonic::Request<BuyRequest>) -> Result<tonic::Response<BuyReply>, tonic::Status> {
     std::future::pending().await
 }
 
@@ -133,7 +131,8 @@ async fn a_limit_outside_of_the_layer() {
         let layer = if is_stated { layer.timeout(LIMIT) } else { layer };
         let tower = ServiceBuilder::new().timeout(LIMIT).layer(layer.clone()).service(hangs());
         assert!(tower.oneshot(request()).await.is_err());
-        let limit = tower_http::timeout::TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LIMIT);
+        let limit =
+            tower_http::timeout::TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LIMIT);
         let tower_http = ServiceBuilder::new().layer(limit).layer(layer).service(hangs());
         assert_eq!(tower_http.oneshot(request()).await.unwrap().status(), 503);
         let expected = if is_stated {
