@@ -91,6 +91,13 @@ impl<B> TraceBody<B> {
     }
 }
 
+/// A body in no trace, for layers that make a response of their own, such as tower-http's `TimeoutLayer`.
+impl<B: Default> Default for TraceBody<B> {
+    fn default() -> Self {
+        Self::new(None, B::default(), Side::Server, KnownErrors::default(), None)
+    }
+}
+
 impl<B: ResponseBody> Body for TraceBody<B> {
     type Data = B::Data;
     type Error = B::Error;

@@ -21,11 +21,13 @@ use http_body::Body;
 ///
 /// ```compile_fail,E0277
 /// use logtracer_sdk::server::TraceLayer;
-/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower::{Layer, Service, service_fn};
+///
+/// fn serve(_: impl Service<http::Request<()>>) {}
 ///
 /// struct NoText;
 /// let service = service_fn(async |_: http::Request<()>| Err::<http::Response<String>, _>(NoText));
-/// let _ = TraceLayer::new().layer(service).oneshot(http::Request::new(()));
+/// serve(TraceLayer::new().layer(service));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` of a service or a body within a `TraceLayer` has no text to log",
@@ -52,10 +54,12 @@ impl<E: fmt::Display + 'static> ServiceError for E {}
 ///
 /// ```compile_fail,E0277
 /// use logtracer_sdk::server::TraceLayer;
-/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower::{Layer, Service, service_fn};
+///
+/// fn serve(_: impl Service<http::Request<()>>) {}
 ///
 /// let service = service_fn(async |_: http::Request<()>| Ok::<_, String>(http::Response::new(7)));
-/// let _ = TraceLayer::new().layer(service).oneshot(http::Request::new(()));
+/// serve(TraceLayer::new().layer(service));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no response body that a `TraceLayer` can pass on",

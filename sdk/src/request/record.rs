@@ -29,11 +29,11 @@ pub(crate) struct Record {
     span: Option<RequestSpan>,
     message: Option<Arc<RequestMessage>>,
     method: Method,
-    protocol: &'static [u8],
+    http_version: &'static [u8],
     captured: Captured,
     request_size: u64,
     response_size: u64,
-    protocol_of_calls: Protocol,
+    protocol: Protocol,
     /// The decoded `grpc-message`.
     status_message: Vec<u8>,
     progress: Progress,
@@ -100,7 +100,7 @@ impl Record {
             return None;
         }
         let Parts { method, version, known, .. } = *parts;
-        let protocol_of_calls = match options.is_grpc(known) {
+        let protocol = match options.is_grpc(known) {
             true if grpc::is_web_content_type(known.content_type) => Protocol::GrpcWeb,
             true => Protocol::Grpc,
             false => Protocol::Http,
@@ -109,15 +109,15 @@ impl Record {
             options,
             scope: scope.cloned(),
             start: Instant::now(),
-            limits: TimeLimits::new(&options, protocol_of_calls.is_grpc(), known),
+            limits: TimeLimits::new(&options, protocol.is_grpc(), known),
             span,
             message,
             method: method.clone(),
-            protocol: protocol(version),
+            http_version: version_text(version),
             captured: Captured::new(&options, parts),
             request_size: read_number(known.content_length).unwrap_or(0),
             response_size: 0,
-            protocol_of_calls,
+            protocol,
             status_message: Vec::new(),
             progress: Progress::Waiting,
             response_length: None,
@@ -128,7 +128,7 @@ impl Record {
             let mut scope = record.scope.clone();
             let _entered = scope.as_mut().map(Scope::enter);
             let exchange = record.exchange(Duration::ZERO, false);
-            lines::start(options.side, &exchange, protocol_of_calls.is_grpc());
+            lines::start(options.side, &exchange, protocol.is_grpc());
         }
         Some(record)
     }
@@ -151,7 +151,7 @@ impl Record {
         self.response_length =
             headers.get(header::CONTENT_LENGTH).and_then(|value| read_number(value.as_bytes()));
         let has_no_body = self.method == Method::HEAD
-            || (self.response_length == Some(0) && !self.protocol_of_calls.is_grpc())
+            || (self.response_length == Some(0) && !self.protocol.is_grpc())
             || status.is_informational()
             || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         if has_no_body {
@@ -183,7 +183,7 @@ impl Record {
 
     /// Returns the status code of a gRPC call, and keeps its message.
     fn read_grpc_status(&mut self, headers: &HeaderMap) -> Option<u32> {
-        if !self.protocol_of_calls.is_grpc() {
+        if !self.protocol.is_grpc() {
             return None;
         }
         if let Some(message) = headers.get("grpc-message") {
@@ -235,7 +235,7 @@ impl Record {
             authority: captured.get(&captured.authority),
             target: captured.get(&captured.target),
             url: captured.get(&captured.url),
-            protocol: self.protocol,
+            protocol: self.http_version,
             user_agent: captured.get(&captured.user_agent),
             referer: captured.get(&captured.referer),
             remote_ip: captured.get(&captured.remote_ip),
@@ -243,7 +243,7 @@ impl Record {
             request_size: self.request_size,
             response_size: self.response_size,
             route: captured.get(&captured.route),
-            outcome: self.progress.outcome(self.options.side, self.protocol_of_calls, is_timed_out),
+            outcome: self.progress.outcome(self.options.side, self.protocol, is_timed_out),
             grpc_message: &self.status_message,
             duration,
         }
@@ -281,7 +281,7 @@ impl Drop for Record {
             failure: self.failure.as_ref(),
             is_timed_out,
             has_response: !matches!(self.progress, Progress::Failed { status: None, .. }),
-            is_grpc: self.protocol_of_calls.is_grpc(),
+            is_grpc: self.protocol.is_grpc(),
             fields: &recorded.fields,
         };
         lines::end(&self.options, &end);
@@ -292,7 +292,7 @@ impl Drop for Record {
             SpanEnd {
                 exchange: &exchange,
                 side: self.options.side,
-                is_grpc: self.protocol_of_calls.is_grpc(),
+                is_grpc: self.protocol.is_grpc(),
                 name: self.span_name.as_deref(),
                 is_failed: is_failed || is_timed_out,
                 error_type: timeout.or_else(|| cause.map(|cause| &*cause.error_type)),
@@ -311,7 +311,7 @@ fn read_number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-fn protocol(version: Version) -> &'static [u8] {
+fn version_text(version: Version) -> &'static [u8] {
     match version {
         Version::HTTP_09 => b"HTTP/0.9",
         Version::HTTP_10 => b"HTTP/1.0",

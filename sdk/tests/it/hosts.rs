@@ -53,13 +53,13 @@ fn internal() -> TraceLayer {
 /// Sends a request through tower, and returns the headers that arrive.
 async fn sent(layer: TraceLayer, uri: &str, headers: &[(&'static str, &str)]) -> HeaderMap {
     let seen = Arc::new(Mutex::new(HeaderMap::new()));
-    let service = tower::service_fn({
+    let service = {
         let seen = Arc::clone(&seen);
-        async move |request: Request<Body>| {
+        tower::service_fn(move |request: Request<Body>| {
             *seen.lock().unwrap() = request.headers().clone();
-            Ok::<_, Infallible>(Response::new(Body::empty()))
-        }
-    });
+            std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+        })
+    };
     let mut request = Request::get(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);

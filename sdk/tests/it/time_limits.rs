@@ -47,7 +47,7 @@ async fn hang(_: tonic::Request<BuyRequest>) -> Result<tonic::Response<BuyReply>
     std::future::pending().await
 }
 
-async fn serve(mut server: Server, layer: TraceLayer) -> SocketAddr {
+async fn serve(server: Server, layer: TraceLayer) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
