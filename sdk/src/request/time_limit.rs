@@ -12,35 +12,40 @@ use super::{LogOptions, RequestHeaders};
 /// The time limits of a request, as far as they are known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TimeLimits {
-    /// Until the head of the response: the shorter of the server's limit and the caller's.
-    head: Option<Duration>,
-    /// Until the end of the response: the caller's limit.
-    body: Option<Duration>,
+    /// The server's limit for the head of the response.
+    server: Option<Duration>,
+    /// The caller's limit for the whole response.
+    caller: Option<Duration>,
 }
 
-/// The timer of an outer layer may start before ours, and a caller's deadline may end the call a little early.
-const MAX_SLACK: Duration = Duration::from_millis(10);
+/// How much earlier than its limit a request may end: a part of the limit, and a maximum.
+struct Slack(u32, Duration);
+
+/// The timer of an outer layer may start a little before ours.
+const SERVER: Slack = Slack(10, Duration::from_millis(10));
+/// The caller's timer starts before the request is sent, and the caller may end the call itself.
+const CALLER: Slack = Slack(4, Duration::from_millis(50));
 
 impl TimeLimits {
     pub(super) fn new(options: &LogOptions, is_grpc: bool, headers: &RequestHeaders<'_>) -> Self {
         let caller = if is_grpc { grpc::parse_timeout(headers.grpc_timeout) } else { None };
-        Self { head: caller.into_iter().chain(options.timeout).min(), body: caller }
+        Self { server: options.timeout, caller }
     }
 
     /// Returns true if a request that is dropped after this time, before its response, is dropped by a limit.
     pub(super) fn is_head_late(self, elapsed: Duration) -> bool {
-        is_reached(self.head, elapsed)
+        is_reached(self.server, SERVER, elapsed) || self.is_body_late(elapsed)
     }
 
     /// Returns true if a request that is dropped after this time, before the end of its response, is dropped by a
     /// limit.
     pub(super) fn is_body_late(self, elapsed: Duration) -> bool {
-        is_reached(self.body, elapsed)
+        is_reached(self.caller, CALLER, elapsed)
     }
 }
 
-fn is_reached(limit: Option<Duration>, elapsed: Duration) -> bool {
-    limit.is_some_and(|limit| elapsed >= limit - (limit / 10).min(MAX_SLACK))
+fn is_reached(limit: Option<Duration>, Slack(part, max): Slack, elapsed: Duration) -> bool {
+    limit.is_some_and(|limit| elapsed >= limit - (limit / part).min(max))
 }
 
 #[cfg(test)]
@@ -59,7 +64,18 @@ mod tests {
             (Some(Duration::MAX), ms(1), false),
             (None, Duration::MAX, false),
         ] {
-            assert_eq!(is_reached(limit, elapsed), expected, "{limit:?} {elapsed:?}");
+            let limits = TimeLimits { server: limit, caller: None };
+            assert_eq!((limits.is_head_late(elapsed), limits.is_body_late(elapsed)), (expected, false));
+            assert_eq!(is_reached(limit, SERVER, elapsed), expected, "{limit:?} {elapsed:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_a_caller_has_more_slack() {
+        let ms = Duration::from_millis;
+        for (elapsed, expected) in [(ms(149), false), (ms(150), true), (ms(300), true)] {
+            let limits = TimeLimits { server: None, caller: Some(ms(200)) };
+            assert_eq!((limits.is_head_late(elapsed), limits.is_body_late(elapsed)), (expected, expected));
         }
     }
 }

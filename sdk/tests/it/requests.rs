@@ -176,7 +176,7 @@ async fn two_layers_write_one_line() {
 #[tokio::test]
 async fn two_layers_with_a_buffer_write_one_line() {
     for (target, expected) in [("/users/7", 1), ("/healthz", 0)] {
-        let capture = Capture::new();
+        let capture = Capture::with(|logging| logging.level("info"));
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
         let log = || TraceLayer::new().requests(RequestLog::Single);
         let outer = log().exclude(Routes::new().exact("/healthz")).exclude_from(Excluded::Logs);

@@ -81,14 +81,16 @@ async fn the_timeout_of_a_tonic_server() {
     }
 }
 
-/// The caller's limit is in its request, so that it needs no option.
+/// The caller's limit is in its request, so that it needs no option. This caller leaves it to the server to end the
+/// call.
 #[tokio::test]
 async fn the_deadline_of_a_caller() {
     let capture = Capture::with(|logging| logging.level("info"));
     let _default = tracing::dispatcher::set_default(&capture.dispatch());
     let address = serve(Server::builder(), TraceLayer::grpc().requests(RequestLog::Single)).await;
-    let channel = connect(address).await;
-    let mut grpc = tonic::client::Grpc::new(channel);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let hyper = hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http();
+    let mut grpc = tonic::client::Grpc::with_origin(hyper, format!("http://{address}").parse().unwrap());
     grpc.ready().await.unwrap();
     let mut request = tonic::Request::new(BuyRequest::default());
     request.set_timeout(LIMIT);
