@@ -4,6 +4,11 @@ use std::fmt;
 
 use http_body::Body;
 
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` of a service or a body within a `TraceLayer` has no text to log",
+    label = "the error `{Self}` does not implement `std::fmt::Display`",
+    note = "implement `Display` for the error, or map it: `.map_err(Into::<Box<dyn std::error::Error + Send + Sync>>::into)`"
+)]
 /// The error of a service or of a body within a layer of this crate: it can be displayed, because the layer logs it.
 ///
 /// Every type with [`Display`](fmt::Display) implements it: every error, a boxed error, and a text.
@@ -29,15 +34,16 @@ use http_body::Body;
 /// let service = service_fn(async |_: http::Request<()>| Err::<http::Response<String>, _>(NoText));
 /// serve(TraceLayer::new().layer(service));
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "the error `{Self}` of a service or a body within a `TraceLayer` has no text to log",
-    label = "the error `{Self}` does not implement `std::fmt::Display`",
-    note = "implement `Display` for the error, or map it: `.map_err(Into::<Box<dyn std::error::Error + Send + Sync>>::into)`"
-)]
 pub trait ServiceError: fmt::Display + 'static {}
 
 impl<E: fmt::Display + 'static> ServiceError for E {}
 
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no response body that a `TraceLayer` can pass on",
+    label = "`{Self}` does not implement `http_body::Body` of `http-body` 1, or its error has no `Display`",
+    note = "bodies of `hyper` 1, `axum` 0.7 and 0.8 and `tonic` 0.12 to 0.14 do; `http_body_util::Full` makes one of bytes",
+    note = "versions of these crates that use `http` 0.2 do not fit, see the table of versions in the guide"
+)]
 /// The body of a response within a layer of this crate: a body of `http_body` 1, whose error can be displayed.
 ///
 /// ```
@@ -61,12 +67,6 @@ impl<E: fmt::Display + 'static> ServiceError for E {}
 /// let service = service_fn(async |_: http::Request<()>| Ok::<_, String>(http::Response::new(7)));
 /// serve(TraceLayer::new().layer(service));
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no response body that a `TraceLayer` can pass on",
-    label = "`{Self}` does not implement `http_body::Body` of `http-body` 1, or its error has no `Display`",
-    note = "bodies of `hyper` 1, `axum` 0.7 and 0.8 and `tonic` 0.12 to 0.14 do; `http_body_util::Full` makes one of bytes",
-    note = "versions of these crates that use `http` 0.2 do not fit, see the table of versions in the guide"
-)]
 pub trait ResponseBody: Body<Error: ServiceError> {}
 
 impl<B: Body<Error: ServiceError>> ResponseBody for B {}
