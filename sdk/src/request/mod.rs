@@ -9,7 +9,7 @@ mod body;
 mod bounds;
 mod captured;
 mod errors;
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
+#[cfg_attr(not(feature = "server"), allow(dead_code, unreachable_pub))]
 mod fields;
 mod forwarded;
 mod future;
