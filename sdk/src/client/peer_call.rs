@@ -25,9 +25,12 @@ use crate::request::{LogOptions, Parts, Pending, Record, RequestHeaders, Request
 /// use logtracer_sdk::testing::capture_async;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let call = peer("payments")
-///     .request(Method::POST, Uri::from_static("https://pay.example.com/charge?card=4111"))
-///     .try_run(async { Ok::<_, std::io::Error>(201) }, |status| StatusCode::from_u16(*status).unwrap());
+/// let call = async {
+///     peer("payments")
+///         .request(Method::POST, Uri::from_static("https://pay.example.com/charge?card=4111"))
+///         .try_run(async { Ok::<_, std::io::Error>(201) }, |status| StatusCode::from_u16(*status).unwrap())
+///         .await
+/// };
 /// let (_, lines) = capture_async(call).await;
 /// assert_eq!(lines[0]["message"], "test - OUTBOUND POST - https://pay.example.com/charge?card=REDACTED");
 /// assert_eq!(lines[1]["message"], "test - 201 Created - https://pay.example.com/charge?card=REDACTED");
@@ -48,7 +51,8 @@ pub fn peer(name: impl Into<Cow<'static, str>>) -> PeerCall {
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let call: PeerCall = peer("rates").request(Method::GET, Uri::from_static("http://rates/"));
-/// let call = call.try_run(async { Err::<u16, _>(std::io::Error::other("refused")) }, |_| http::StatusCode::OK);
+/// let fails = async { Err::<u16, _>(std::io::Error::other("refused")) };
+/// let call = async { call.try_run(fails, |_| http::StatusCode::OK).await };
 /// let (_, lines) = capture_async(call).await;
 /// assert_eq!(lines[1]["message"], "test - no response - http://rates/");
 /// assert_eq!(lines[1]["error"], "refused");

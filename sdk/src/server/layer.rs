@@ -242,7 +242,7 @@ impl ServerTraceLayer {
     ///         std::future::pending::<Result<http::Response<String>, std::convert::Infallible>>().await
     ///     }));
     /// let request = http::Request::get("http://shop/").body(()).unwrap();
-    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// let (_, lines) = capture_async(async { service.oneshot(request).await }).await;
     /// assert_eq!(lines[0]["severity"], "ERROR");
     /// assert_eq!(lines[0]["message"], "test - GET - http://shop/ - 504 Gateway Timeout");
     /// # });
