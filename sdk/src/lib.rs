@@ -90,10 +90,10 @@
 //! | `log-serde` | nested JSON for key-values of `log` with a structure: `user:serde = user`, `user:sval = user` |
 //! | `valuable` | nested JSON for values of `valuable`; needs `--cfg tracing_unstable` in `RUSTFLAGS`, as `tracing` does |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |
-//! | `hyper` | `server` and `client` |
+//! | `hyper` | `server` and `client`, and the causes of hyper's errors |
 //! | `axum` | `server`, and the route that axum matched in request lines and spans |
 //! | `actix` | `server`, and [`server::TraceLayer`] as a middleware of Actix |
-//! | `tonic` | `server` and `client`, and redacted request messages in request lines |
+//! | `tonic` | `server` and `client`, the causes of tonic's errors, and redacted request messages in request lines |
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
@@ -102,7 +102,7 @@
 //! | `opentelemetry` | [`opentelemetry`]: one trace with OpenTelemetry spans in the same process |
 //! | `testing` | [`testing`]: log lines captured as JSON |
 //!
-//! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `reqwest` and `actix` depend on tokio.
+//! Requires Rust 1.85. Only `spans`, `tokio`, `axum`, `hyper`, `tonic`, `reqwest` and `actix` depend on tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Items of a disabled feature cannot be linked to. The links are checked with all features.
@@ -110,6 +110,7 @@
     not(all(
         feature = "actix",
         feature = "axum",
+        feature = "hyper",
         feature = "log",
         feature = "opentelemetry",
         feature = "reqwest-middleware",
@@ -177,7 +178,9 @@ pub use future::{FutureExt, InTrace};
 pub use job::job;
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
+#[doc(inline)]
 pub use logtracer_core::line::Format;
+#[doc(inline)]
 pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, TraceparentError, propagation};
 pub use random_id::RandomId;
 #[cfg(feature = "logging")]

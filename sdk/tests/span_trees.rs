@@ -224,7 +224,7 @@ async fn the_span_of_a_call() {
     let call = client.oneshot(Request::get("http://me:secret@shop:81/x").body(Body::empty()).unwrap());
     call.in_trace(context).await.unwrap();
     let spans = spans_of(context.trace_id).await;
-    assert_eq!(names(&spans), ["GET /x"]);
+    assert_eq!(names(&spans), ["GET"]);
     assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
     let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
@@ -386,4 +386,84 @@ async fn the_current_span() {
     assert_eq!((prices.events[0].name.as_str(), prices.status.as_ref().unwrap().code), ("cache miss", 2));
     assert!(pairs(&request.attributes).contains(&("user", Any::IntValue(7))), "{request:?}");
     assert_eq!((request.links.len(), request.status.as_ref().map_or(0, |status| status.code)), (1, 0));
+}
+
+/// Returns the attributes that are texts.
+fn texts(span: &Span) -> std::collections::HashMap<&str, String> {
+    let attributes =
+        span.attributes.iter().filter_map(|attribute| match attribute.value.as_ref()?.value.as_ref()? {
+            Any::StringValue(text) => Some((attribute.key.as_str(), text.clone())),
+            _ => None,
+        });
+    attributes.collect()
+}
+
+fn has_failed(span: &Span) -> bool {
+    span.status.as_ref().is_some_and(|status| status.code == 2)
+}
+
+/// A call without a response has its error, and a gRPC call without one is still a gRPC call.
+#[tokio::test]
+async fn the_span_of_a_failed_call() {
+    let context = sampled();
+    let refused = |_: Request<Body>| async {
+        let error = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        Err::<Response<Body>, _>(Box::<dyn std::error::Error + Send + Sync>::from(error))
+    };
+    let stock = http::Uri::from_static("http://stock:9000");
+    let client = client::TraceLayer::new().peer(stock).layer(tower::service_fn(refused));
+    let get = Request::get("http://shop/users/7").body(Body::empty()).unwrap();
+    let template = Request::get("http://shop/users/7").extension(client::UrlTemplate("/users/{id}"));
+    let call = Request::post("/demo.Stock/Get").header("content-type", "application/grpc");
+    for request in [get, template.body(Body::empty()).unwrap(), call.body(Body::empty()).unwrap()] {
+        assert!(client.clone().oneshot(request).in_trace(context).await.is_err());
+    }
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET", "GET /users/{id}", "/demo.Stock/Get"]);
+    for span in &spans {
+        let texts = texts(span);
+        assert!(has_failed(span), "{span:?}");
+        assert_eq!(texts["error.type"], "connection_refused");
+        assert_eq!(texts["error.message"], "connection refused");
+        assert!(!texts.contains_key("http.route"), "{texts:?}");
+    }
+    assert_eq!(texts(&spans[1])["url.template"], "/users/{id}");
+    let call = texts(&spans[2]);
+    assert_eq!((call["rpc.method"].as_str(), call["server.address"].as_str()), ("demo.Stock/Get", "stock"));
+    assert_eq!(call["rpc.response.status_code"], "UNAVAILABLE");
+}
+
+/// The span of a request that a time limit ends has failed. A field of the handler is an attribute.
+#[tokio::test]
+async fn the_span_of_a_request_that_times_out() {
+    let context = sampled();
+    let limit = Duration::from_millis(20);
+    let hangs = |_: Request<Body>| async {
+        logtracer_sdk::server::record("user", "ada");
+        std::future::pending::<Result<Response<Body>, std::convert::Infallible>>().await
+    };
+    let service = TraceLayer::new().timeout(limit).layer(tower::service_fn(hangs));
+    assert!(tokio::time::timeout(limit, service.oneshot(request("/", context))).await.is_err());
+    let spans = spans_of(context.trace_id).await;
+    let texts = texts(&spans[0]);
+    assert!(has_failed(&spans[0]));
+    assert_eq!((texts["error.type"].as_str(), texts["user"].as_str()), ("timeout", "ada"));
+}
+
+/// The call to a peer has the name that it was given.
+#[tokio::test]
+async fn the_span_of_a_call_to_a_peer() {
+    let context = sampled();
+    let uri = http::Uri::from_static("http://pay/charge?card=4111");
+    let call = context.run(|| {
+        client::peer("payments")
+            .request(http::Method::POST, uri)
+            .run(async { current_trace() }, |_| http::StatusCode::PAYMENT_REQUIRED)
+    });
+    let inside = call.await.unwrap();
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["payments"]);
+    assert_eq!(spans[0].span_id, inside.span_id.to_bytes());
+    assert_eq!(texts(&spans[0])["url.full"], "http://pay/charge?card=REDACTED");
+    assert!(has_failed(&spans[0]));
 }

@@ -3,16 +3,25 @@
 use core::fmt;
 use core::str::FromStr;
 
+/// The short name of [`PropagationFormat`], for code that uses no log format.
+///
+/// ```
+/// use logtracer_core::propagation::{Format, PropagationFormat};
+///
+/// assert_eq!(Format::B3, PropagationFormat::B3);
+/// ```
+pub type Format = PropagationFormat;
+
 /// A propagation format. The names follow OpenTelemetry's propagators.
 ///
 /// ```
-/// use logtracer_core::propagation::Format;
+/// use logtracer_core::propagation::PropagationFormat;
 ///
-/// assert_eq!("b3multi".parse(), Ok(Format::B3Multi));
-/// assert_eq!(Format::TraceContext.as_str(), "tracecontext");
+/// assert_eq!("b3multi".parse(), Ok(PropagationFormat::B3Multi));
+/// assert_eq!(PropagationFormat::TraceContext.as_str(), "tracecontext");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum PropagationFormat {
     /// `b3`: Zipkin's single header.
     B3,
     /// `b3multi`: Zipkin's `x-b3-*` headers.
@@ -25,7 +34,7 @@ pub enum Format {
     GrpcTraceBin,
 }
 
-impl Format {
+impl PropagationFormat {
     /// All formats, in the default order of extraction.
     pub const ALL: [Self; 5] =
         [Self::B3, Self::B3Multi, Self::TraceContext, Self::CloudTrace, Self::GrpcTraceBin];
@@ -46,13 +55,13 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for PropagationFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Format {
+impl FromStr for PropagationFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
@@ -60,7 +69,7 @@ impl FromStr for Format {
     }
 }
 
-/// The error of parsing a [`Format`]. It lists the names.
+/// The error of parsing a [`PropagationFormat`]. It lists the names.
 ///
 /// ```
 /// use logtracer_core::propagation::Format;

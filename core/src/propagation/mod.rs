@@ -15,7 +15,7 @@ mod third_party;
 mod tracecontext;
 mod tracestate;
 
-pub use format::{Format, FormatSet, Formats, UnknownFormat};
+pub use format::{Format, FormatSet, Formats, PropagationFormat, UnknownFormat};
 pub use headers::{Header, HeaderSet, TraceHeaders};
 pub use third_party::is_third_party;
 pub(crate) use tracecontext::parse as parse_traceparent;

@@ -13,6 +13,27 @@ const METHODS: [&[u8]; 9] =
 impl Exchange<'_> {
     /// Writes the attributes of the span of this request.
     pub fn write_attributes(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
+        self.write_common(kind, attributes);
+        if self.outcome.span_status(kind) == SpanStatus::Error {
+            self.write_error_type(kind, attributes);
+        }
+    }
+
+    /// Writes the attributes of a request that failed with this `error.type`, whatever its outcome is.
+    pub fn write_attributes_of_error(
+        &self,
+        kind: SpanKind,
+        error_type: &str,
+        attributes: &mut Attributes<'_>,
+    ) {
+        self.write_common(kind, attributes);
+        attributes.text("error.type", error_type);
+    }
+
+    // Inlined, so that a program that calls only one of the functions above contains no more code than without the
+    // other.
+    #[inline(always)]
+    fn write_common(&self, kind: SpanKind, attributes: &mut Attributes<'_>) {
         // Clients could otherwise create any number of time series with unknown methods.
         if METHODS.contains(&self.method) {
             attributes.text("http.request.method", self.method);
@@ -47,9 +68,6 @@ impl Exchange<'_> {
             attributes.text("rpc.response.status_code", grpc::name(code));
             // The conventions do not define it. Envoy's tracers use this name.
             attributes.text("grpc.message", self.grpc_message);
-        }
-        if self.outcome.span_status(kind) == SpanStatus::Error {
-            self.write_error_type(kind, attributes);
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
 
+use core::time::Duration;
+
 /// The maximum length of a status message, in decoded bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -11,6 +13,12 @@ pub const OK: u32 = 0;
 pub const CANCELLED: u32 = 1;
 /// The code of an error that no other code describes.
 pub const UNKNOWN: u32 = 2;
+/// The code of a call that exceeded its time limit.
+pub const DEADLINE_EXCEEDED: u32 = 4;
+/// The code of a method that the server does not have.
+pub const UNIMPLEMENTED: u32 = 12;
+/// The code of a call to a server that cannot be reached.
+pub const UNAVAILABLE: u32 = 14;
 
 /// Returns the name of a code. Other numbers are `UNKNOWN`, as the specification requires.
 pub const fn name(code: u32) -> &'static str {
@@ -53,6 +61,35 @@ pub const fn from_http_status(status: u16) -> u32 {
         429 | 502 | 503 | 504 => 14,
         _ => UNKNOWN,
     }
+}
+
+/// Returns the time limit of a call from its `grpc-timeout`: at most eight digits and a unit.
+///
+/// ```
+/// use core::time::Duration;
+/// use logtracer_core::request::grpc::parse_timeout;
+///
+/// assert_eq!(parse_timeout(b"250m"), Some(Duration::from_millis(250)));
+/// assert_eq!(parse_timeout(b"2S"), Some(Duration::from_secs(2)));
+/// assert_eq!(parse_timeout(b"2"), None);
+/// ```
+///
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
+pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if !matches!(digits.len(), 1..=8) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 /// Appends a percent-decoded `grpc-message`, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
@@ -183,6 +220,30 @@ mod tests {
             assert_eq!((name(code), is_server_error(code)), expected, "{code}");
         }
         assert_eq!((name(u32::MAX), is_server_error(u32::MAX)), ("UNKNOWN", true));
+    }
+
+    #[test]
+    fn timeouts() {
+        for (value, expected) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("3M", Some(Duration::from_secs(180))),
+            ("0S", Some(Duration::ZERO)),
+            ("00000050m", Some(Duration::from_millis(50))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("82f", None),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("000000050m", None),
+            ("m", None),
+            ("", None),
+            ("-1S", None),
+            ("1.5S", None),
+            (" 1S", None),
+            ("1s", None),
+            ("1\u{e9}", None),
+        ] {
+            assert_eq!(parse_timeout(value.as_bytes()), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -51,9 +51,9 @@ pub fn inject(headers: &mut HeaderMap) {
 /// use logtracer_sdk::client::inject_with;
 /// use logtracer_sdk::prelude::*;
 /// use logtracer_sdk::TraceContext;
-/// use logtracer_sdk::propagation::{Format, Formats, Propagator};
+/// use logtracer_sdk::propagation::{Formats, PropagationFormat, Propagator};
 ///
-/// let propagator = Propagator { inject: Formats::of(&[Format::B3]), ..Propagator::default() };
+/// let propagator = Propagator { inject: Formats::of(&[PropagationFormat::B3]), ..Propagator::default() };
 /// let mut headers = http::HeaderMap::new();
 /// TraceContext::new_root().run(|| inject_with(&propagator, &mut headers));
 /// assert!(headers.contains_key("b3") && !headers.contains_key("traceparent"));
@@ -75,7 +75,8 @@ pub fn inject_with(propagator: &Propagator, headers: &mut HeaderMap) {
     }
 }
 
-struct Headers<'a>(&'a mut HeaderMap);
+/// The headers of `http` as a carrier.
+pub(super) struct Headers<'a>(pub(super) &'a mut HeaderMap);
 
 impl Carrier for Headers<'_> {
     fn set(&mut self, header: Header, value: &str) {

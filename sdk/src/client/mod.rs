@@ -6,7 +6,7 @@
 //! | hyper, tonic, tower | [`TraceLayer`] |
 //! | reqwest-middleware | [`TraceLayer`] (feature `reqwest-middleware`) |
 //! | any other | [`trace_headers`], [`inject`] |
-//! | a peer without tracing | [`traced()`], or [`try_traced`] for a call that can fail: log lines and a span, no headers |
+//! | a peer without tracing | [`traced()`], or [`try_traced`] for a call that can fail: log lines and a span, no headers; [`peer`] logs its URL and status |
 //!
 //! ```
 //! use logtracer_sdk::prelude::*;
@@ -19,10 +19,13 @@
 //! assert!(headers["x-cloud-trace-context"].to_str().unwrap().starts_with(trace));
 //! ```
 
+mod allowed;
+mod hosts;
 mod inject;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod peer_call;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod service;
@@ -30,9 +33,12 @@ mod traced;
 
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::WithTrace;
-pub use crate::request::{RequestLog, ResponseFuture, TraceBody};
+pub use crate::request::{RequestLog, ResponseBody, ResponseFuture, ServiceError, TraceBody};
+pub use hosts::{Hosts, HostsError};
 pub use inject::{inject, inject_with, trace_headers};
-pub use layer::TraceLayer;
+pub use layer::{ClientTraceLayer, TraceLayer};
+#[doc(inline)]
 pub use logtracer_core::request::url::Query;
-pub use service::TraceService;
+pub use peer_call::{PeerCall, peer};
+pub use service::{TraceService, UrlTemplate};
 pub use traced::{traced, try_traced};

@@ -1,15 +1,13 @@
 //! `.with_trace()` and `.send_traced()` for requests of `reqwest`.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
 
-use super::{RequestLog, TraceLayer, inject};
+use super::{ClientTraceLayer, RequestLog, ServiceError};
 use crate::current::current_trace;
-use crate::errors::Failure;
 use crate::targets;
 
 /// Injects the current trace into a request of [`reqwest`].
@@ -64,17 +62,70 @@ pub trait WithTrace {
     /// # });
     /// ```
     fn send_traced(self) -> impl Future<Output = reqwest::Result<Response>> + Send;
+
+    /// Adds the headers that a layer sends to the host of the request, or removes them:
+    /// [`TraceLayer::hosts`](super::TraceLayer::hosts) and the other options apply.
+    ///
+    /// ```
+    /// use logtracer_sdk::TraceContext;
+    /// use logtracer_sdk::client::{Hosts, TraceLayer};
+    /// use logtracer_sdk::prelude::*;
+    ///
+    /// let layer = TraceLayer::new().hosts(Hosts::new(["next.hop"])?);
+    /// let client = reqwest::Client::new();
+    /// TraceContext::new_root().run(|| {
+    ///     let request = client.get("http://next.hop/").with_trace_of(&layer).build()?;
+    ///     assert!(request.headers().contains_key("traceparent"));
+    ///     let request = client.get("https://api.example.com/").with_trace_of(&layer).build()?;
+    ///     assert!(request.headers().is_empty());
+    ///     Ok::<(), reqwest::Error>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    fn with_trace_of(self, layer: &ClientTraceLayer) -> Self;
+
+    /// Sends the request through a layer: with its headers, its lines and its span.
+    ///
+    /// With [`Hosts::none`](super::Hosts::none) it does what `tracer.unsupported_requests` of bbc/logtracer does: the
+    /// peer gets no headers, and the lines have its URL and status.
+    ///
+    /// ```
+    /// use logtracer_sdk::client::{Hosts, RequestLog, TraceLayer};
+    /// use logtracer_sdk::prelude::*;
+    /// use logtracer_sdk::testing::capture_async;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let layer = TraceLayer::new().requests(RequestLog::Single).hosts(Hosts::none());
+    /// // Nothing listens on this port.
+    /// let call = reqwest::Client::new().get("http://127.0.0.1:1/").send_through(&layer);
+    /// let (response, lines) = capture_async(call).await;
+    /// assert!(response.is_err());
+    /// assert_eq!(lines.last().unwrap()["error.type"], "connection_refused");
+    /// # });
+    /// ```
+    fn send_through(self, layer: &ClientTraceLayer)
+    -> impl Future<Output = reqwest::Result<Response>> + Send;
 }
 
 impl WithTrace for RequestBuilder {
     fn with_trace(self) -> Self {
-        if current_trace().is_none() {
+        self.with_trace_of(&ClientTraceLayer::new())
+    }
+
+    async fn send_traced(self) -> reqwest::Result<Response> {
+        self.send_through(&ClientTraceLayer::new().requests(RequestLog::Pair)).await
+    }
+
+    fn with_trace_of(self, layer: &ClientTraceLayer) -> Self {
+        if current_trace().is_none() && layer.options.hosts.is_none() {
             return self;
         }
         let (client, request) = self.build_split();
         match request {
             Ok(mut request) => {
-                inject(request.headers_mut());
+                let uri = uri_of(&request);
+                layer.inject(&uri, request.headers_mut());
                 Self::from_parts(client, request)
             }
             // A builder cannot be made from an error; an empty URL gives an error of the same kind.
@@ -85,34 +136,39 @@ impl WithTrace for RequestBuilder {
         }
     }
 
-    async fn send_traced(self) -> reqwest::Result<Response> {
+    async fn send_through(self, layer: &ClientTraceLayer) -> reqwest::Result<Response> {
         let (client, request) = self.build_split();
-        TraceLayer::new().requests(RequestLog::Pair).send(request?, |request| client.execute(request)).await
+        layer.send(request?, "", |request| client.execute(request)).await
     }
 }
 
-impl TraceLayer {
+fn uri_of(request: &Request) -> Uri {
+    request.url().as_str().parse().unwrap_or_default()
+}
+
+impl ClientTraceLayer {
     /// Sends a request with the trace.
     ///
     /// It is complete once its headers are there, because the body has reqwest's own type.
     pub(super) async fn send<F, E>(
         &self,
         mut request: Request,
+        template: &str,
         send: impl FnOnce(Request) -> F,
     ) -> Result<Response, E>
     where
         F: Future<Output = Result<Response, E>>,
-        E: fmt::Display + 'static,
+        E: ServiceError,
     {
         let method = request.method().clone();
-        let uri = request.url().as_str().parse::<Uri>().unwrap_or_default();
+        let uri = uri_of(&request);
         let version = request.version();
-        let pending = self.start_call(&method, &uri, version, request.headers_mut());
+        let pending = self.start_call(&method, &uri, version, request.headers_mut(), template);
         let mut call = pin!(pending.call(|| send(request)));
         let (output, mut pending) = poll_fn(|cx| call.as_mut().poll_output(cx)).await;
         match &output {
             Ok(response) => pending.record_head(response.status(), response.headers(), false),
-            Err(error) => pending.fail(Failure(error)),
+            Err(error) => pending.fail(error),
         }
         output
     }

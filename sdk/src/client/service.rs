@@ -1,10 +1,10 @@
 //! [`TraceService`]: the start of a call, from the current trace to its headers.
 
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
-use super::{TraceLayer, inject_with};
+use super::ClientTraceLayer;
 use crate::current::Scope;
-use crate::request::{Parts, Pending, Record, RequestSpan, StartRequest};
+use crate::request::{Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
 
 /// A client whose requests carry the trace; made by [`TraceLayer`].
 ///
@@ -18,16 +18,47 @@ use crate::request::{Parts, Pending, Record, RequestSpan, StartRequest};
 /// assert_eq!(client.oneshot(http::Request::new(())).await.unwrap().status(), 200);
 /// # });
 /// ```
-pub type TraceService<S> = crate::request::TraceService<S, TraceLayer>;
+pub type TraceService<S> = crate::request::TraceService<S, ClientTraceLayer>;
 
-impl StartRequest for TraceLayer {
-    fn start<B>(&self, request: &mut Request<B>) -> Pending {
-        let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
-        self.start_call(&method, &uri, version, request.headers_mut())
+/// The template of the URL of a request, such as `/items/{id}`, as an extension of the request: the name of its span
+/// is then `GET /items/{id}` instead of `GET`.
+///
+/// It must have few values: never pass a path with ids in it.
+/// The attribute of the span is `url.template`, the label of the line `route`.
+///
+/// ```
+/// use logtracer_sdk::client::{RequestLog, TraceLayer, UrlTemplate};
+/// use logtracer_sdk::testing::capture_async;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let stock = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+/// let client = TraceLayer::new().requests(RequestLog::Single).layer(stock);
+/// let request = http::Request::get("http://stock/items/7").extension(UrlTemplate("/items/{id}"));
+/// let (_, lines) = capture_async(client.oneshot(request.body(()).unwrap())).await;
+/// assert_eq!(lines[0]["labels"]["route"], "/items/{id}");
+/// # });
+/// ```
+///
+/// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/#url-template>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlTemplate(pub &'static str);
+
+impl UrlTemplate {
+    pub(super) fn of(extensions: &Extensions) -> &'static str {
+        extensions.get().map_or("", |Self(template)| template)
     }
 }
 
-impl TraceLayer {
+impl StartRequest for ClientTraceLayer {
+    fn start<B>(&self, request: &mut Request<B>) -> Pending {
+        let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let template = UrlTemplate::of(request.extensions());
+        self.start_call(&method, &uri, version, request.headers_mut(), template)
+    }
+}
+
+impl ClientTraceLayer {
     /// Starts a call: injects the trace into its headers and logs its first line.
     pub(super) fn start_call(
         &self,
@@ -35,19 +66,32 @@ impl TraceLayer {
         uri: &Uri,
         version: Version,
         headers: &mut HeaderMap,
+        template: &str,
     ) -> Pending {
-        let (scope, span) = match Scope::current() {
+        let options = &*self.options;
+        let (mut scope, span) = match Scope::current() {
             Some(scope) => {
-                let (context, span) = RequestSpan::start(self.log.side.kind(), scope.context(), true, true);
+                let (context, span) = RequestSpan::start(Side::Client.kind(), scope.context(), true, true);
                 (Some(Scope::of(context)), span)
             }
             None => (None, None),
         };
-        if let Some(scope) = scope.clone() {
-            scope.run(|| inject_with(&self.propagator, headers));
+        {
+            let _entered = scope.as_mut().map(Scope::enter);
+            options.inject(uri, headers);
         }
-        let parts = Parts { method, uri, version, headers, route: "", peer: None };
-        let record = Record::start(self.log, scope.as_ref(), span, None, &parts);
-        Pending::new(self.log.side, scope, record, None)
+        let known = RequestHeaders::of_call(headers);
+        let parts = Parts {
+            method,
+            uri,
+            version,
+            headers,
+            known: &known,
+            route: template,
+            peer: None,
+            peer_uri: options.peer.as_ref(),
+        };
+        let record = Record::start(options.log, scope.as_ref(), span, None, &parts);
+        Pending::new(Side::Client, scope, record, None, options.known_errors.clone())
     }
 }

@@ -1,10 +1,10 @@
 //! [`traced()`]: calls to peers without tracing.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::future::Future;
 
-use crate::errors::Failure;
+use super::ServiceError;
+use crate::errors::{Failure, KnownErrors};
 use crate::targets;
 
 /// Runs a call to a peer without tracing, such as a database: two log lines, and a client span.
@@ -15,7 +15,7 @@ use crate::targets;
 /// The future itself is not changed: `traced` adds no headers to its requests.
 ///
 /// The second line is `returned`, whatever the output is, or `cancelled` if the future is dropped before.
-/// For an output that is a `Result` use [`try_traced`].
+/// For an output that is a `Result` use [`try_traced`], and for lines with a URL and a status [`peer`](super::peer).
 ///
 /// ```
 /// use logtracer_sdk::client::traced;
@@ -50,10 +50,10 @@ pub fn traced<F: Future>(name: impl Into<Cow<'static, str>>, call: F) -> impl Fu
 pub fn try_traced<F, T, E>(name: impl Into<Cow<'static, str>>, call: F) -> impl Future<Output = Result<T, E>>
 where
     F: Future<Output = Result<T, E>>,
-    E: fmt::Display + 'static,
+    E: ServiceError,
 {
     log_call(name.into(), call, |output| {
-        output.as_ref().map(|_| ()).map_err(|error| Failure(error).to_string())
+        output.as_ref().map(|_| ()).map_err(|error| Failure::new(error, &KnownErrors::default()).to_string())
     })
 }
 

@@ -82,6 +82,23 @@ pub(crate) struct Carried {
     pub(crate) tracestate: Option<Box<str>>,
     /// W3C `baggage`, in one line.
     pub(crate) baggage: Option<Box<str>>,
+    /// What is recorded of the request. It is not sent.
+    #[cfg(feature = "server")]
+    pub(crate) fields: crate::request::RequestFields,
+}
+
+impl Carried {
+    /// Carries a tracestate only.
+    pub(crate) fn tracestate(trace_id: TraceId, tracestate: Option<Box<str>>) -> Self {
+        Self {
+            trace_id,
+            request_id: None,
+            tracestate,
+            baggage: None,
+            #[cfg(feature = "server")]
+            fields: crate::request::RequestFields::default(),
+        }
+    }
 }
 
 /// Returns what this thread carries beside a trace.
@@ -112,7 +129,14 @@ mod tests {
         let trace_id = context.trace_id;
         Scope::new(
             context,
-            Some(Carried { trace_id, request_id: Some("7".into()), tracestate: None, baggage: None }),
+            Some(Carried {
+                trace_id,
+                request_id: Some("7".into()),
+                tracestate: None,
+                baggage: None,
+                #[cfg(feature = "server")]
+                fields: Default::default(),
+            }),
         )
     }
 

@@ -45,7 +45,7 @@ impl Scope {
     }
 
     /// Returns what the scope carries; `None` while it is entered.
-    #[cfg(feature = "spans")]
+    #[cfg(any(feature = "server", feature = "spans"))]
     pub(crate) fn carried(&self) -> Option<Arc<Carried>> {
         self.carried.clone()
     }

@@ -11,6 +11,7 @@ use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
+use super::caught_panic;
 use super::event_fields::{Collected, EventFields};
 #[cfg(not(feature = "log"))]
 use super::key_values::KeyValue;
@@ -19,6 +20,7 @@ use super::known_fields::KnownFields;
 use super::log_record;
 use super::output::Output;
 use super::panic;
+use super::request_fields;
 use super::service::{SPANS, Service, SourceLocation, TARGET};
 use super::span_fields::{FieldsByFormat, SpanFields};
 use crate::current::{Scope, current_trace};
@@ -83,6 +85,8 @@ impl JsonLayer {
         let key_values = normalized.as_ref().and_then(|_| log_record::key_values());
         #[cfg(not(feature = "log"))]
         let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
+        let is_of_request = event.metadata().target() == targets::SERVER;
+        let key_values = key_values.or_else(|| is_of_request.then(request_fields::current).flatten());
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let fields = EventFields {
             event,
@@ -219,6 +223,9 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        if caught_panic::is_logged(event) {
+            return;
+        }
         let written = BUFFERS.try_with(|buffers| {
             buffers.try_borrow_mut().map(|mut buffers| self.write(event, &ctx, &mut buffers)).is_ok()
         });

@@ -49,6 +49,7 @@
 //! ```
 
 mod builder;
+mod caught_panic;
 mod entry_fields;
 mod environment;
 mod error;
@@ -59,7 +60,8 @@ mod handle;
 mod http_request;
 mod install;
 mod json_layer;
-#[cfg_attr(not(feature = "log"), allow(dead_code))] // only records of `log` have them
+#[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))]
+// of records of `log`, and of requests
 mod key_values;
 mod known_fields;
 mod labels;
@@ -78,6 +80,7 @@ mod metadata_server;
 mod output;
 pub(crate) mod panic;
 mod project;
+pub(crate) mod request_fields;
 #[cfg(feature = "log-serde")]
 mod serde_value;
 mod service;

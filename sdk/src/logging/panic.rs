@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use logtracer_core::line::{ErrorReport, Line, Severity};
 
+use super::caught_panic;
 use super::output::{self, Output};
 use super::service::{Service, SourceLocation};
 use crate::current::current_trace;
@@ -25,9 +26,10 @@ pub(crate) fn logged() -> u64 {
     LOGGED.get()
 }
 
-/// Counts a panic of this thread that has a line.
-pub(crate) fn add_logged() {
+/// Counts a panic of this thread that has a line with this text.
+pub(crate) fn add_logged(text: &str) {
     LOGGED.set(LOGGED.get() + 1);
+    caught_panic::expect(text);
 }
 
 /// Installs a hook that writes one line for each panic, instead of Rust's message on stderr.
@@ -41,7 +43,7 @@ pub(super) fn install_hook(service: Arc<Service>, output: Output) {
             return;
         }
         output.write_and_wait(line_of(&service, panic), TIMEOUT);
-        add_logged();
+        add_logged(panic_text(panic.payload()));
     }));
 }
 

@@ -111,12 +111,7 @@ impl Received {
         match context {
             Some(context) => {
                 let trace_id = context.trace_id;
-                let carried = tracestate.is_some().then_some(Carried {
-                    trace_id,
-                    request_id: None,
-                    tracestate,
-                    baggage: None,
-                });
+                let carried = tracestate.is_some().then(|| Carried::tracestate(trace_id, tracestate));
                 Some(Scope::new(context, carried))
             }
             None if sampling == Sampling::Deny => {

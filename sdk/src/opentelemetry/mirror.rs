@@ -47,7 +47,7 @@ pub(crate) fn carried_beside(trace_id: TraceId) -> Option<Arc<Carried>> {
             return None;
         }
         let tracestate = Some(tracestate.header().into());
-        Some(Arc::new(Carried { trace_id, request_id: None, tracestate, baggage: None }))
+        Some(Arc::new(Carried::tracestate(trace_id, tracestate)))
     })?
 }
 

@@ -1,6 +1,5 @@
 //! [`TraceBody`]: a response body, polled in the trace of its request.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,10 +7,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::errors::{ErrorLog, log_panics};
-use super::{Record, Side};
+use super::{Record, ResponseBody, ServiceError, Side};
 use crate::InTrace;
 use crate::current::Scope;
-use crate::errors::Failure;
+use crate::errors::{Failure, KnownErrors};
 
 pin_project! {
     /// The body of a response that goes through a layer of this crate; a stream in it runs in the trace.
@@ -33,14 +32,21 @@ pin_project! {
         #[pin]
         inner: InTrace<B>,
         side: Side,
+        known_errors: KnownErrors,
         // Dropped at the end of the body or of the connection, which logs the request.
         record: Option<Box<Record>>,
     }
 }
 
 impl<B> TraceBody<B> {
-    pub(super) fn new(scope: Option<Scope>, body: B, side: Side, record: Option<Box<Record>>) -> Self {
-        Self { inner: InTrace::new(scope, body), side, record }
+    pub(super) fn new(
+        scope: Option<Scope>,
+        body: B,
+        side: Side,
+        known_errors: KnownErrors,
+        record: Option<Box<Record>>,
+    ) -> Self {
+        Self { inner: InTrace::new(scope, body), side, known_errors, record }
     }
 
     pub(crate) fn inner(&self) -> Option<&B> {
@@ -48,25 +54,30 @@ impl<B> TraceBody<B> {
     }
 
     /// Polls for the next chunk of the body in its trace, records it, and logs an error.
-    pub(crate) fn poll_chunk<T, E: fmt::Display + 'static>(
+    pub(crate) fn poll_chunk<T, E: ServiceError>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut B>) -> Poll<Option<Result<T, E>>>,
         record_chunk: impl FnOnce(&mut Record, &T),
         is_end: impl FnOnce(&B) -> bool,
     ) -> Poll<Option<Result<T, E>>> {
         let mut this = self.project();
-        let inner = this.inner.as_mut();
-        let scope = inner.scope().cloned();
-        let errors = ErrorLog::new(*this.side);
-        let chunk = ready!(log_panics(*this.side, scope.as_ref(), this.record, || inner.poll_within(poll)));
-        if let Some(Err(error)) = &chunk {
-            errors.log(scope.as_ref(), Failure(error));
-        }
+        let side = *this.side;
+        let (inner, record, known_errors) = (this.inner.as_mut(), &mut *this.record, &*this.known_errors);
+        let chunk = ready!(inner.poll_within(|body| {
+            let errors = ErrorLog::new(side);
+            let chunk = ready!(log_panics(side, record, || poll(body)));
+            if let Some(Err(error)) = &chunk {
+                let failure = Failure::new(error, known_errors);
+                errors.log(&failure);
+                if let Some(record) = record {
+                    record.mark_failed(&failure);
+                }
+            }
+            Poll::Ready(chunk)
+        }));
         if let Some(record) = this.record {
-            match &chunk {
-                Some(Ok(chunk)) => record_chunk(record, chunk),
-                Some(Err(_)) => record.mark_failed(),
-                None => {}
+            if let Some(Ok(chunk)) = &chunk {
+                record_chunk(record, chunk);
             }
             if chunk.is_none() || this.inner.inner().is_none_or(is_end) {
                 record.mark_complete();
@@ -80,10 +91,14 @@ impl<B> TraceBody<B> {
     }
 }
 
-impl<B: Body> Body for TraceBody<B>
-where
-    B::Error: fmt::Display + 'static,
-{
+/// A body in no trace, for layers that make a response of their own, such as tower-http's `TimeoutLayer`.
+impl<B: Default> Default for TraceBody<B> {
+    fn default() -> Self {
+        Self::new(None, B::default(), Side::Server, KnownErrors::default(), None)
+    }
+}
+
+impl<B: ResponseBody> Body for TraceBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

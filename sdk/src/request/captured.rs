@@ -3,13 +3,9 @@
 use std::io::Write as _;
 use std::ops::Range;
 
-use http::{HeaderName, HeaderValue, header};
 use logtracer_core::request::url;
 
-use super::{LogOptions, Parts, Side};
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use super::{LogOptions, Parts, Side, forwarded};
 
 /// Copies of the URL and of some headers, in one buffer.
 #[derive(Debug)]
@@ -27,20 +23,20 @@ pub(super) struct Captured {
 
 impl Captured {
     pub(super) fn new(options: &LogOptions, parts: &Parts<'_>) -> Self {
-        let Parts { uri, headers, route, peer, .. } = *parts;
-        let header = |name| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
-        let host = uri.authority().map_or(header(header::HOST), |authority| authority.as_str().as_bytes());
-        // Proxies set these headers for requests that come in.
-        let forwarded = |name| match options.side {
-            Side::Server => first_of(header(name)),
-            Side::Client => b"",
-        };
-        let scheme = match forwarded(X_FORWARDED_PROTO) {
-            scheme if is_scheme(scheme) => scheme,
-            _ => uri.scheme_str().unwrap_or("http").as_bytes(),
-        };
+        let Parts { uri, headers, known, route, peer, peer_uri, .. } = *parts;
+        let is_server = options.side == Side::Server;
+        let authority = uri.authority().or_else(|| peer_uri.and_then(http::Uri::authority));
+        let host = authority.map_or(known.host, |authority| authority.as_str().as_bytes());
+        // Only a proxy in front of this server is trusted to set these.
+        let forwarded_scheme = (is_server && known.has_forwarded_proto)
+            .then(|| forwarded::scheme(headers, options.trusted_proxies))
+            .flatten();
+        let own_scheme = uri.scheme_str().or_else(|| peer_uri.and_then(http::Uri::scheme_str));
+        let scheme = forwarded_scheme.or(own_scheme).unwrap_or("http").as_bytes();
         let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
-        let remote_ip = forwarded(X_FORWARDED_FOR);
+        let forwarded_ip = (is_server && known.has_forwarded_for)
+            .then(|| forwarded::remote_ip(headers, options.trusted_proxies))
+            .flatten();
 
         let mut buffer = Vec::with_capacity(256);
         let mut add = |write: &mut dyn FnMut(&mut Vec<u8>)| {
@@ -56,11 +52,12 @@ impl Captured {
                 url::write_full(out, scheme, host, b"");
                 out.extend_from_within(target.clone());
             }),
-            user_agent: add(&mut |out| out.extend_from_slice(header(header::USER_AGENT))),
-            referer: add(&mut |out| url::write_url(out, header(header::REFERER), options.query)),
-            remote_ip: add(&mut |out| match peer {
-                Some(peer) if remote_ip.is_empty() => _ = write!(out, "{peer}"),
-                _ => out.extend_from_slice(remote_ip),
+            user_agent: add(&mut |out| out.extend_from_slice(known.user_agent)),
+            referer: add(&mut |out| url::write_url(out, known.referer, options.query)),
+            remote_ip: add(&mut |out| {
+                if let Some(address) = forwarded_ip.or(peer) {
+                    let _ = write!(out, "{address}");
+                }
             }),
             route: add(&mut |out| out.extend_from_slice(route.as_bytes())),
             target,
@@ -71,15 +68,4 @@ impl Captured {
     pub(super) fn get(&self, range: &Range<usize>) -> &[u8] {
         self.buffer.get(range.clone()).unwrap_or_default()
     }
-}
-
-/// Returns the first item of a comma-separated list, which is the caller's: each proxy appends its own.
-fn first_of(list: &[u8]) -> &[u8] {
-    list.split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii()
-}
-
-/// Returns true for a URI scheme (RFC 3986, section 3.1).
-fn is_scheme(text: &[u8]) -> bool {
-    text.first().is_some_and(u8::is_ascii_alphabetic)
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
 }

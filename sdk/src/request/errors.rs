@@ -6,7 +6,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::{Record, Side};
-use crate::current::Scope;
 use crate::errors::panic_text;
 use crate::targets;
 
@@ -27,34 +26,29 @@ impl ErrorLog {
         Self { side, logged_before: ERRORS_LOGGED.get() }
     }
 
-    /// Logs why a handler or a body failed. The error of a client is left to its caller.
-    pub(super) fn log(self, scope: Option<&Scope>, error: impl fmt::Display) {
+    /// Logs why a handler or a body failed, in the current trace. The error of a client is left to its caller.
+    pub(super) fn log(self, error: impl fmt::Display) {
         if self.side == Side::Server && self.logged_before == ERRORS_LOGGED.get() {
-            within(scope, || tracing::error!(target: targets::ERROR, "failed: {error}"));
+            tracing::error!(target: targets::ERROR, "failed: {error}");
             ERRORS_LOGGED.set(ERRORS_LOGGED.get() + 1);
         }
     }
 }
 
-/// Runs a poll of a handler or a body. If it panics, the panic is logged and continues.
+/// Runs a poll of a handler or a body, in the trace of its request. If it panics, the panic is logged and continues.
 ///
 /// Only a server logs it: a client runs within a server's handler.
-pub(super) fn log_panics<R>(
-    side: Side,
-    scope: Option<&Scope>,
-    record: &mut Option<Box<Record>>,
-    poll: impl FnOnce() -> R,
-) -> R {
+pub(super) fn log_panics<R>(side: Side, record: &mut Option<Box<Record>>, poll: impl FnOnce() -> R) -> R {
     if side == Side::Client {
         return poll();
     }
     let logged_before = panics_logged();
     catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
         if panics_logged() == logged_before {
-            within(scope, || log_panic(&*payload));
+            log_panic(&*payload);
         }
         if let Some(mut record) = record.take() {
-            record.mark_failed();
+            record.mark_panicked();
         }
         resume_unwind(payload)
     })
@@ -70,14 +64,8 @@ fn panics_logged() -> u64 {
 }
 
 fn log_panic(payload: &(dyn Any + Send)) {
-    tracing::error!(target: targets::PANIC, "panicked: {}", panic_text(payload));
+    let text = panic_text(payload);
+    tracing::error!(target: targets::PANIC, "panicked: {text}");
     #[cfg(feature = "logging")]
-    crate::logging::panic::add_logged();
-}
-
-fn within(scope: Option<&Scope>, f: impl FnOnce()) {
-    match scope.cloned() {
-        Some(scope) => scope.run(f),
-        None => f(),
-    }
+    crate::logging::panic::add_logged(text);
 }

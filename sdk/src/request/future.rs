@@ -1,18 +1,16 @@
 //! [`ResponseFuture`]: the future of a handler or a call, polled in its trace.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, Response};
-use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::errors::{ErrorLog, log_panics};
-use super::{Pending, Record, Side, TraceBody};
+use super::{Pending, Record, ResponseBody, ServiceError, Side, TraceBody};
 use crate::InTrace;
-use crate::errors::Failure;
+use crate::errors::KnownErrors;
 
 pin_project! {
     /// The response future of a service within a layer of this crate.
@@ -36,6 +34,7 @@ pin_project! {
         pub(super) side: Side,
         pub(super) record: Option<Box<Record>>,
         pub(super) response_header: Option<HeaderName>,
+        pub(super) known_errors: KnownErrors,
     }
 }
 
@@ -43,20 +42,27 @@ impl<F: Future> ResponseFuture<F> {
     /// Polls the service in its trace, and returns its output with the pending request.
     pub(crate) fn poll_output(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(F::Output, Pending)> {
         let mut this = self.project();
-        let inner = this.inner.as_mut();
-        let (side, scope) = (*this.side, inner.scope().cloned());
+        let side = *this.side;
         let errors = ErrorLog::new(side);
-        let output = ready!(log_panics(side, scope.as_ref(), this.record, || inner.poll(cx)));
-        let (record, response_header) = (this.record.take(), this.response_header.take());
-        Poll::Ready((output, Pending { side, scope, record, response_header, errors }))
+        let (inner, record) = (this.inner.as_mut(), &mut *this.record);
+        let output = ready!(inner.poll_within(|future| log_panics(side, record, || future.poll(cx))));
+        let pending = Pending {
+            side,
+            scope: this.inner.scope().cloned(),
+            record: this.record.take(),
+            response_header: this.response_header.take(),
+            known_errors: std::mem::take(this.known_errors),
+            errors,
+        };
+        Poll::Ready((output, pending))
     }
 }
 
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    E: fmt::Display + 'static,
-    B: Body,
+    E: ServiceError,
+    B: ResponseBody,
 {
     type Output = Result<Response<TraceBody<B>>, E>;
 
@@ -71,7 +77,7 @@ where
                 Ok(response.map(|body| pending.wrap_body(body)))
             }
             Err(error) => {
-                pending.fail(Failure(&error));
+                pending.fail(&error);
                 Err(error)
             }
         })

@@ -7,18 +7,17 @@ use logtracer_core::line::Severity;
 use logtracer_core::request::{Exchange, Outcome, grpc};
 use tracing::Level;
 
+use super::fields::FieldValue;
+use super::record::Cause;
 use super::{LogOptions, RequestLog, Side};
 use crate::events::at_level;
 use crate::targets;
 
 /// Logs the first line of a [`RequestLog::Pair`].
-pub(super) fn start(options: &LogOptions, exchange: &Exchange<'_>, is_grpc: bool) {
-    if options.requests != RequestLog::Pair {
-        return;
-    }
+pub(super) fn start(side: Side, exchange: &Exchange<'_>, is_grpc: bool) {
     let (method, url) = (Lossy(exchange.method), Lossy(exchange.url));
     let path = Lossy(exchange.path());
-    match (options.side, is_grpc) {
+    match (side, is_grpc) {
         (Side::Server, false) => tracing::info!(target: targets::SERVER, "{method} - {url}"),
         (Side::Server, true) => received(&path, None),
         (Side::Client, false) => tracing::info!(target: targets::CLIENT, "OUTBOUND {method} - {url}"),
@@ -31,59 +30,146 @@ pub(super) fn received(path: impl fmt::Display, message: Option<&str>) {
     tracing::info!(target: targets::SERVER, request = message, "{path} - received gRPC call");
 }
 
+/// The end of a request.
+pub(super) struct End<'a> {
+    pub(super) exchange: &'a Exchange<'a>,
+    pub(super) side: Side,
+    /// The message of a gRPC request.
+    pub(super) message: Option<&'a str>,
+    pub(super) failure: Option<&'a Cause>,
+    pub(super) is_timed_out: bool,
+    /// False if the service failed before its response.
+    pub(super) has_response: bool,
+    pub(super) is_grpc: bool,
+    /// The fields that the application has added.
+    #[cfg_attr(not(feature = "logging"), allow(dead_code))]
+    pub(super) fields: &'a [(Cow<'static, str>, FieldValue)],
+}
+
 /// Logs the last line of a request.
-pub(super) fn end(options: &LogOptions, exchange: &Exchange<'_>, message: Option<&str>) {
-    let level = level_of(options, exchange.outcome);
-    let last = LastLine(exchange, options.side);
-    match (options.requests, options.side) {
-        (RequestLog::Off, _) => {}
-        (RequestLog::Pair, Side::Server) => at_level!(level, targets::SERVER, "{last}"),
-        (RequestLog::Pair, Side::Client) => at_level!(level, targets::CLIENT, "{last}"),
-        (RequestLog::Single, side) => single(level, side, exchange, message),
+pub(super) fn end(options: &LogOptions, end: &End<'_>) {
+    let write = || match options.requests {
+        RequestLog::Off => {}
+        RequestLog::Pair => end.log_last(end.level(options)),
+        RequestLog::Single => end.log_single(end.level(options)),
+    };
+    #[cfg(feature = "logging")]
+    if !end.fields.is_empty() && options.requests != RequestLog::Off {
+        let fields = end.fields.iter().map(|(name, value)| (&**name, value.as_line_value()));
+        return crate::logging::request_fields::with(fields, write);
     }
+    write();
 }
 
-fn single(level: Level, side: Side, exchange: &Exchange<'_>, message: Option<&str>) {
-    let request = exchange.http_request();
-    let number = |number: u64| (number > 0).then_some(number);
-    macro_rules! line {
-        ($target:expr, $prefix:literal) => {
-            at_level!(
-                level,
-                $target,
-                {
-                    http_request.request_method = text(request.method).as_deref(),
-                    http_request.request_url = text(request.url).as_deref(),
-                    http_request.request_size = number(request.request_size),
-                    http_request.status = number(request.status.into()),
-                    http_request.response_size = number(request.response_size),
-                    http_request.user_agent = text(request.user_agent).as_deref(),
-                    http_request.remote_ip = text(request.remote_ip).as_deref(),
-                    http_request.referer = text(request.referer).as_deref(),
-                    http_request.latency = request.latency.as_secs_f64(),
-                    http_request.protocol = text(request.protocol).as_deref(),
-                    labels.route = text(exchange.named_route()).as_deref(),
-                    request = message,
-                },
-                concat!($prefix, "{}"),
-                SingleLine(exchange)
-            )
-        };
-    }
-    match side {
-        Side::Server => line!(targets::SERVER, ""),
-        Side::Client => line!(targets::CLIENT, "OUTBOUND "),
-    }
+/// Logs an event with the fields of a request that are no part of `httpRequest`.
+macro_rules! line {
+    ($end:expr, $level:expr, $target:expr, { $($field:tt)* }, $($message:tt)+) => {
+        at_level!(
+            $level,
+            $target,
+            {
+                $($field)*
+                rpc.method = $end.rpc_method().as_deref(),
+                rpc.response.status_code = $end.rpc_status(),
+                error = $end.error(),
+                "error.type" = $end.error_type(),
+            },
+            $($message)+
+        )
+    };
 }
 
-fn level_of(options: &LogOptions, outcome: Outcome) -> Level {
-    match (outcome.severity(), options.side) {
-        // A failed call need not fail the request that makes it.
-        (Severity::Error, Side::Client) => Level::WARN,
-        _ if outcome.status() == 0 => Level::WARN,
-        (Severity::Error, Side::Server) => Level::ERROR,
-        (Severity::Warning, _) => options.client_errors,
-        _ => Level::INFO,
+impl End<'_> {
+    fn log_last(&self, level: Level) {
+        let last = LastLine(self);
+        match self.side {
+            Side::Server => line!(self, level, targets::SERVER, {}, "{last}"),
+            Side::Client => line!(self, level, targets::CLIENT, {}, "{last}"),
+        }
+    }
+
+    fn log_single(&self, level: Level) {
+        let request = self.exchange.http_request();
+        let number = |number: u64| (number > 0).then_some(number);
+        macro_rules! single {
+            ($target:expr, $prefix:literal) => {
+                line!(
+                    self,
+                    level,
+                    $target,
+                    {
+                        http_request.request_method = text(request.method).as_deref(),
+                        http_request.request_url = text(request.url).as_deref(),
+                        http_request.request_size = number(request.request_size),
+                        http_request.status = number(request.status.into()),
+                        http_request.response_size = number(request.response_size),
+                        http_request.user_agent = text(request.user_agent).as_deref(),
+                        http_request.remote_ip = text(request.remote_ip).as_deref(),
+                        http_request.referer = text(request.referer).as_deref(),
+                        http_request.latency = request.latency.as_secs_f64(),
+                        http_request.protocol = text(request.protocol).as_deref(),
+                        labels.route = text(self.route()).as_deref(),
+                        request = self.message,
+                    },
+                    concat!($prefix, "{}"),
+                    SingleLine(self.exchange)
+                )
+            };
+        }
+        match self.side {
+            Side::Server => single!(targets::SERVER, ""),
+            Side::Client => single!(targets::CLIENT, "OUTBOUND "),
+        }
+    }
+
+    fn level(&self, options: &LogOptions) -> Level {
+        let outcome = self.exchange.outcome;
+        match (outcome.severity(), self.side) {
+            // A failed call need not fail the request that makes it.
+            (Severity::Error, Side::Client) => Level::WARN,
+            _ if self.is_timed_out && self.side == Side::Server => Level::ERROR,
+            _ if outcome.status() == 0 => Level::WARN,
+            (Severity::Error, Side::Server) => Level::ERROR,
+            (Severity::Warning, _) => options.client_errors,
+            _ => Level::INFO,
+        }
+    }
+
+    /// Returns the route, which for gRPC is the path of the method. Of a method that does not exist it is nothing: the
+    /// caller could send any number of them.
+    fn route(&self) -> &[u8] {
+        match self.exchange.outcome {
+            Outcome::Grpc { code: grpc::UNIMPLEMENTED, .. } => b"",
+            Outcome::Grpc { .. } if self.side == Side::Server => self.exchange.path(),
+            _ => self.exchange.named_route(),
+        }
+    }
+
+    /// Returns the method of a gRPC call as in the attribute of its span.
+    fn rpc_method(&self) -> Option<Cow<'_, str>> {
+        let path = self.exchange.path();
+        self.is_grpc.then(|| String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(path)))
+    }
+
+    fn rpc_status(&self) -> Option<&'static str> {
+        match self.exchange.outcome {
+            Outcome::Grpc { code, .. } => Some(grpc::name(code)),
+            _ => None,
+        }
+    }
+
+    /// Returns the error of a call and its causes. That of a server has its own line.
+    fn error(&self) -> Option<&str> {
+        self.client_failure().map(|cause| cause.text.as_str())
+    }
+
+    fn error_type(&self) -> Option<&str> {
+        let timeout = self.is_timed_out.then_some("timeout");
+        timeout.or_else(|| self.client_failure().map(|cause| &*cause.error_type))
+    }
+
+    fn client_failure(&self) -> Option<&Cause> {
+        self.failure.filter(|_| self.side == Side::Client)
     }
 }
 
@@ -101,11 +187,11 @@ impl fmt::Display for SingleLine<'_> {
 ///
 /// For gRPC it is `/demo.Shop/Buy - OK - returning gRPC call` on a server, and
 /// `Response received from /demo.Shop/Buy - OK` on a client.
-struct LastLine<'a>(&'a Exchange<'a>, Side);
+struct LastLine<'a>(&'a End<'a>);
 
 impl fmt::Display for LastLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(exchange, side) = self;
+        let Self(End { exchange, side, has_response, .. }) = self;
         let Outcome::Grpc { code, .. } = exchange.outcome else {
             exchange.write_status(f);
             exchange.write_incomplete(f);
@@ -114,6 +200,7 @@ impl fmt::Display for LastLine<'_> {
         let (path, code) = (Lossy(exchange.path()), grpc::name(code));
         match side {
             Side::Server => write!(f, "{path} - {code} - returning gRPC call")?,
+            Side::Client if !has_response => write!(f, "No response from {path} - {code}")?,
             Side::Client => write!(f, "Response received from {path} - {code}")?,
         }
         exchange.write_grpc_message(f);

@@ -6,20 +6,33 @@
 //! ```
 
 mod body;
+mod bounds;
 mod captured;
 mod errors;
+#[cfg_attr(not(feature = "server"), allow(dead_code, unreachable_pub))]
+mod fields;
+mod forwarded;
 mod future;
+mod headers;
 mod lines;
 mod message;
 mod pending;
+mod progress;
 mod record;
 mod service;
 mod span;
+mod time_limit;
+
+use std::time::Duration;
 
 pub use body::TraceBody;
+pub use bounds::{ResponseBody, ServiceError};
+#[cfg(feature = "server")]
+pub(crate) use fields::RequestFields;
+#[cfg(feature = "server")]
+pub use fields::{FieldValue, record, set_route};
 pub use future::ResponseFuture;
-use http::{HeaderMap, header};
-use logtracer_core::request::grpc;
+pub(crate) use headers::RequestHeaders;
 use logtracer_core::request::url::Query;
 use logtracer_core::span::SpanKind;
 #[cfg(feature = "server")]
@@ -58,6 +71,10 @@ pub(crate) struct LogOptions {
     pub(crate) query: Query,
     /// Treats every request as gRPC, whatever its content type is.
     pub(crate) grpc: bool,
+    /// The time limit of a server for the head of its response.
+    pub(crate) timeout: Option<Duration>,
+    /// The number of proxies whose `x-forwarded-*` headers are read.
+    pub(crate) trusted_proxies: usize,
 }
 
 impl LogOptions {
@@ -68,13 +85,14 @@ impl LogOptions {
             client_errors: Level::WARN,
             query: Query::Redact,
             grpc: false,
+            timeout: None,
+            trusted_proxies: 0,
         }
     }
 
     /// Returns true for a gRPC call.
-    pub(crate) fn is_grpc(&self, headers: &HeaderMap) -> bool {
-        let content_type = headers.get(header::CONTENT_TYPE);
-        self.grpc || content_type.is_some_and(|value| grpc::is_content_type(value.as_bytes()))
+    pub(crate) fn is_grpc(&self, headers: &RequestHeaders<'_>) -> bool {
+        self.grpc || headers.is_grpc()
     }
 }
 

@@ -1,6 +1,5 @@
 //! [`Pending`]: a request that has started and has no response yet.
 
-use std::fmt;
 #[cfg(feature = "server")]
 use std::sync::Arc;
 
@@ -9,9 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 #[cfg(feature = "server")]
 use super::RequestMessage;
 use super::errors::{self, ErrorLog};
-use super::{Record, ResponseFuture, Side, TraceBody};
+use super::{Record, ResponseFuture, ServiceError, Side, TraceBody};
 use crate::InTrace;
 use crate::current::Scope;
+use crate::errors::{Failure, KnownErrors};
 
 /// A request between its start and its response, the same for all servers and clients.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Pending {
     pub(super) record: Option<Box<Record>>,
     /// The name of the response header with the trace id.
     pub(super) response_header: Option<HeaderName>,
+    pub(super) known_errors: KnownErrors,
     pub(super) errors: ErrorLog,
 }
 
@@ -31,8 +32,9 @@ impl Pending {
         scope: Option<Scope>,
         record: Option<Box<Record>>,
         response_header: Option<HeaderName>,
+        known_errors: KnownErrors,
     ) -> Self {
-        Self { side, scope, record, response_header, errors: ErrorLog::new(side) }
+        Self { side, scope, record, response_header, known_errors, errors: ErrorLog::new(side) }
     }
 
     /// Returns the message that the log lines of the request wait for.
@@ -42,14 +44,13 @@ impl Pending {
     }
 
     /// Hands the request to a service, in its trace.
-    pub(crate) fn call<F>(mut self, call: impl FnOnce() -> F) -> ResponseFuture<F> {
-        let scope = self.scope.clone();
-        let future = errors::log_panics(self.side, self.scope.as_ref(), &mut self.record, || match scope {
-            Some(scope) => scope.run(call),
-            None => call(),
-        });
-        let Self { side, scope, record, response_header, .. } = self;
-        ResponseFuture { inner: InTrace::new(scope, future), side, record, response_header }
+    pub(crate) fn call<F>(self, call: impl FnOnce() -> F) -> ResponseFuture<F> {
+        let Self { side, mut scope, mut record, response_header, known_errors, .. } = self;
+        let future = {
+            let _entered = scope.as_mut().map(Scope::enter);
+            errors::log_panics(side, &mut record, call)
+        };
+        ResponseFuture { inner: InTrace::new(scope, future), side, record, response_header, known_errors }
     }
 
     /// Returns the response header with the trace id, if one is configured.
@@ -73,19 +74,30 @@ impl Pending {
 
     /// Wraps the body of the response, so that it is recorded as well.
     pub(crate) fn wrap_body<B>(self, body: B) -> TraceBody<B> {
-        TraceBody::new(self.scope, body, self.side, self.record)
+        TraceBody::new(self.scope, body, self.side, self.known_errors, self.record)
     }
 
     /// Records that there is no response, and logs the error.
-    pub(crate) fn fail(&mut self, error: impl fmt::Display) {
-        self.log_error(error);
+    pub(crate) fn fail<E: ServiceError>(&mut self, error: &E) {
+        let failure = Failure::new(error, &self.known_errors);
         if let Some(record) = &mut self.record {
-            record.mark_failed();
+            record.mark_failed(&failure);
         }
+        self.log_failure(&failure);
     }
 
     /// Logs an error of the service, whatever the response is.
-    pub(crate) fn log_error(&self, error: impl fmt::Display) {
-        self.errors.log(self.scope.as_ref(), error);
+    #[cfg(feature = "actix")]
+    pub(crate) fn log_error<E: ServiceError>(&self, error: &E) {
+        self.log_failure(&Failure::new(error, &self.known_errors));
+    }
+
+    fn log_failure<E: ServiceError>(&self, failure: &Failure<'_, E>) {
+        // The error of a client is left to its caller.
+        if self.side == Side::Server {
+            let mut scope = self.scope.clone();
+            let _entered = scope.as_mut().map(Scope::enter);
+            self.errors.log(failure);
+        }
     }
 }

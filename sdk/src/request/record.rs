@@ -1,17 +1,23 @@
 //! [`Record`]: what is known of one request, until it is logged and its span ends.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Frame;
-use logtracer_core::request::{Exchange, IncompleteCause, Outcome, grpc};
+use logtracer_core::request::{Exchange, grpc};
 
 use super::captured::Captured;
+use super::fields::Recorded;
 use super::message::RequestMessage;
-use super::{LogOptions, RequestLog, RequestSpan, Side, lines};
+use super::progress::Progress;
+use super::span::SpanEnd;
+use super::time_limit::TimeLimits;
+use super::{LogOptions, RequestHeaders, RequestLog, RequestSpan, ServiceError, Side, lines};
 use crate::current::Scope;
+use crate::errors::Failure;
 
 /// The record of a request; dropping it logs the last line and ends the span.
 #[derive(Debug)]
@@ -19,41 +25,47 @@ pub(crate) struct Record {
     options: LogOptions,
     scope: Option<Scope>,
     start: Instant,
+    limits: TimeLimits,
     span: Option<RequestSpan>,
     message: Option<Arc<RequestMessage>>,
     method: Method,
-    protocol: &'static [u8],
+    http_version: &'static [u8],
     captured: Captured,
     request_size: u64,
     response_size: u64,
-    is_grpc: bool,
-    /// True for gRPC-Web, which has its status in the body.
-    is_grpc_web: bool,
+    protocol: Protocol,
     /// The decoded `grpc-message`.
     status_message: Vec<u8>,
     progress: Progress,
     /// The `content-length` of the response.
     response_length: Option<u64>,
+    failure: Option<Cause>,
+    /// The name of the span, instead of that of a request.
+    span_name: Option<Cow<'static, str>>,
 }
 
+/// Where the status of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// No response yet. If the record is dropped now, the caller went away.
-    Waiting,
-    /// The headers are sent, the body is not complete.
-    Sending {
-        status: StatusCode,
-        grpc: Option<u32>,
-    },
-    Complete {
-        status: StatusCode,
-        grpc: Option<u32>,
-    },
-    /// A panic, or an error of the service or of the body. An error of the body follows a `status`.
-    Failed {
-        status: Option<StatusCode>,
-        grpc: Option<u32>,
-    },
+pub(super) enum Protocol {
+    Http,
+    Grpc,
+    /// gRPC-Web, which has its status in the body.
+    GrpcWeb,
+}
+
+impl Protocol {
+    pub(super) fn is_grpc(self) -> bool {
+        self != Self::Http
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) struct Cause {
+    /// The error and its causes.
+    pub(super) text: String,
+    /// The value of the attribute `error.type`.
+    pub(super) error_type: Cow<'static, str>,
 }
 
 /// The head of a request.
@@ -62,10 +74,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) version: Version,
     pub(crate) headers: &'a HeaderMap,
-    /// The route that the framework matched.
+    /// The headers above that are read.
+    pub(crate) known: &'a RequestHeaders<'a>,
+    /// The route that the framework matched, or the template of the URL of a call.
     pub(crate) route: &'a str,
     /// The address of the caller, if it is known.
     pub(crate) peer: Option<IpAddr>,
+    /// The URL of the server, for a call whose own URL has only a path.
+    pub(crate) peer_uri: Option<&'a Uri>,
 }
 
 impl Record {
@@ -83,27 +99,36 @@ impl Record {
         if options.requests == RequestLog::Off && span.is_none() {
             return None;
         }
-        let Parts { method, version, headers, .. } = *parts;
-        let content_type = headers.get(header::CONTENT_TYPE);
+        let Parts { method, version, known, .. } = *parts;
+        let protocol = match options.is_grpc(known) {
+            true if grpc::is_web_content_type(known.content_type) => Protocol::GrpcWeb,
+            true => Protocol::Grpc,
+            false => Protocol::Http,
+        };
         let record = Box::new(Self {
             options,
             scope: scope.cloned(),
             start: Instant::now(),
+            limits: TimeLimits::new(&options, protocol.is_grpc(), known),
             span,
             message,
             method: method.clone(),
-            protocol: protocol(version),
+            http_version: version_text(version),
             captured: Captured::new(&options, parts),
-            request_size: content_length(headers).unwrap_or(0),
+            request_size: read_number(known.content_length).unwrap_or(0),
             response_size: 0,
-            is_grpc: options.is_grpc(headers),
-            is_grpc_web: content_type.is_some_and(|value| grpc::is_web_content_type(value.as_bytes())),
+            protocol,
             status_message: Vec::new(),
             progress: Progress::Waiting,
             response_length: None,
+            failure: None,
+            span_name: None,
         });
-        if record.message.is_none() {
-            record.in_scope(|| lines::start(&record.options, &record.exchange(), record.is_grpc));
+        if options.requests == RequestLog::Pair && record.message.is_none() {
+            let mut scope = record.scope.clone();
+            let _entered = scope.as_mut().map(Scope::enter);
+            let exchange = record.exchange(Duration::ZERO, false);
+            lines::start(options.side, &exchange, protocol.is_grpc());
         }
         Some(record)
     }
@@ -113,11 +138,9 @@ impl Record {
         self.message.clone()
     }
 
-    fn in_scope(&self, f: impl FnOnce()) {
-        match self.scope.clone() {
-            Some(scope) => scope.run(f),
-            None => f(),
-        }
+    #[cfg_attr(not(feature = "client"), allow(dead_code))]
+    pub(crate) fn set_span_name(&mut self, name: Cow<'static, str>) {
+        self.span_name = Some(name);
     }
 
     /// Records the head of the response.
@@ -125,9 +148,10 @@ impl Record {
         // A gRPC response without a body has its status among its headers ("trailers-only").
         let grpc = self.read_grpc_status(headers);
         self.progress = Progress::Sending { status, grpc };
-        self.response_length = content_length(headers);
+        self.response_length =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| read_number(value.as_bytes()));
         let has_no_body = self.method == Method::HEAD
-            || (self.response_length == Some(0) && !self.is_grpc)
+            || (self.response_length == Some(0) && !self.protocol.is_grpc())
             || status.is_informational()
             || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         if has_no_body {
@@ -159,7 +183,7 @@ impl Record {
 
     /// Returns the status code of a gRPC call, and keeps its message.
     fn read_grpc_status(&mut self, headers: &HeaderMap) -> Option<u32> {
-        if !self.is_grpc {
+        if !self.protocol.is_grpc() {
             return None;
         }
         if let Some(message) = headers.get("grpc-message") {
@@ -170,59 +194,40 @@ impl Record {
     }
 
     pub(crate) fn mark_complete(&mut self) {
-        if let Progress::Sending { status, grpc } = self.progress {
-            self.progress = Progress::Complete { status, grpc };
+        self.progress.mark_complete();
+    }
+
+    /// Records that the service or the body failed, and why.
+    pub(super) fn mark_failed<E: ServiceError>(&mut self, failure: &Failure<'_, E>) {
+        self.progress.mark_failed();
+        if self.failure.is_none() {
+            self.failure = Some(Cause { text: failure.to_string(), error_type: failure.error_type() });
         }
     }
 
-    pub(crate) fn mark_failed(&mut self) {
-        self.progress = match self.progress {
-            Progress::Waiting => Progress::Failed { status: None, grpc: None },
-            Progress::Sending { status, grpc } | Progress::Complete { status, grpc } => {
-                Progress::Failed { status: Some(status), grpc }
-            }
-            failed @ Progress::Failed { .. } => failed,
-        };
+    /// Records a panic.
+    pub(super) fn mark_panicked(&mut self) {
+        self.progress.mark_failed();
     }
 
-    fn outcome(&self) -> Outcome {
+    /// Returns true if the request ends because of a time limit.
+    fn is_timed_out(&self, elapsed: Duration) -> bool {
         match self.progress {
-            Progress::Waiting if self.is_grpc => Outcome::from_grpc(None, 0),
-            Progress::Waiting => Outcome::Aborted,
-            Progress::Sending { status, grpc: None } if self.is_grpc => {
-                Outcome::Grpc { code: grpc::CANCELLED, http: status.as_u16() }
+            Progress::Waiting => self.limits.is_head_late(elapsed),
+            Progress::Sending { grpc: None, .. } => self.limits.is_body_late(elapsed),
+            // The status with which a layer inside of this one ends a request.
+            Progress::Complete { status: StatusCode::REQUEST_TIMEOUT, .. } => {
+                self.options.side == Side::Server && self.limits.is_head_late(elapsed)
             }
-            // A client need not read the whole body.
-            Progress::Sending { status, .. } if !self.is_grpc && self.options.side == Side::Client => {
-                Outcome::Http(status.as_u16())
+            // The error of a client's own time limit.
+            Progress::Failed { .. } => {
+                self.failure.as_ref().is_some_and(|failure| failure.error_type == "timeout")
             }
-            Progress::Sending { .. } if !self.is_grpc => Outcome::Aborted,
-            Progress::Sending { status, grpc } | Progress::Complete { status, grpc } if self.is_grpc_web => {
-                Outcome::from_grpc_web(grpc, status.as_u16())
-            }
-            Progress::Sending { status, grpc } | Progress::Complete { status, grpc } if self.is_grpc => {
-                Outcome::from_grpc(grpc, status.as_u16())
-            }
-            Progress::Sending { status, .. } | Progress::Complete { status, .. } => {
-                Outcome::Http(status.as_u16())
-            }
-            Progress::Failed { status, grpc } if self.options.side == Side::Client => match status {
-                None => Outcome::Http(0),
-                Some(status) if self.is_grpc => Outcome::Grpc {
-                    code: grpc.filter(|code| *code != grpc::OK).unwrap_or(grpc::UNKNOWN),
-                    http: status.as_u16(),
-                },
-                Some(status) => {
-                    Outcome::Incomplete { status: status.as_u16(), cause: IncompleteCause::Disconnect }
-                }
-            },
-            // The status of a server that fails, even if it has sent another one before.
-            Progress::Failed { .. } if self.is_grpc => Outcome::Grpc { code: grpc::UNKNOWN, http: 500 },
-            Progress::Failed { .. } => Outcome::Http(500),
+            _ => false,
         }
     }
 
-    fn exchange(&self) -> Exchange<'_> {
+    fn exchange(&self, duration: Duration, is_timed_out: bool) -> Exchange<'_> {
         let captured = &self.captured;
         Exchange {
             method: self.method.as_str().as_bytes(),
@@ -230,7 +235,7 @@ impl Record {
             authority: captured.get(&captured.authority),
             target: captured.get(&captured.target),
             url: captured.get(&captured.url),
-            protocol: self.protocol,
+            protocol: self.http_version,
             user_agent: captured.get(&captured.user_agent),
             referer: captured.get(&captured.referer),
             remote_ip: captured.get(&captured.remote_ip),
@@ -238,34 +243,75 @@ impl Record {
             request_size: self.request_size,
             response_size: self.response_size,
             route: captured.get(&captured.route),
-            outcome: self.outcome(),
+            outcome: self.progress.outcome(self.options.side, self.protocol, is_timed_out),
             grpc_message: &self.status_message,
-            duration: self.start.elapsed(),
+            duration,
         }
+    }
+
+    /// Returns what the application has recorded of this request.
+    fn recorded(&self) -> Recorded {
+        #[cfg(feature = "server")]
+        if self.options.side == Side::Server {
+            let carried = self.scope.as_ref().and_then(Scope::carried);
+            return carried.map(|carried| carried.fields.get()).unwrap_or_default();
+        }
+        Recorded::default()
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let exchange = self.exchange();
-        self.in_scope(|| {
-            // The body may be dropped before its message is read.
-            let message = self.message.as_deref().inspect(|message| message.set(None));
-            lines::end(&self.options, &exchange, message.and_then(RequestMessage::text));
-            if let Some(span) = &self.span {
-                span.end(&exchange, matches!(self.progress, Progress::Failed { .. }));
+        let recorded = self.recorded();
+        let mut scope = self.scope.take();
+        let elapsed = self.start.elapsed();
+        let is_timed_out = self.is_timed_out(elapsed);
+        let mut exchange = self.exchange(elapsed, is_timed_out);
+        // The framework knows the route better than the application.
+        if exchange.route.is_empty() {
+            exchange.route = recorded.route.as_bytes();
+        }
+        let _entered = scope.as_mut().map(Scope::enter);
+        // The body may be dropped before its message is read.
+        let message = self.message.as_deref().inspect(|message| message.set(None));
+        let end = lines::End {
+            exchange: &exchange,
+            side: self.options.side,
+            message: message.and_then(RequestMessage::text),
+            failure: self.failure.as_ref(),
+            is_timed_out,
+            has_response: !matches!(self.progress, Progress::Failed { status: None, .. }),
+            is_grpc: self.protocol.is_grpc(),
+            fields: &recorded.fields,
+        };
+        lines::end(&self.options, &end);
+        if let Some(span) = &self.span {
+            let is_failed = matches!(self.progress, Progress::Failed { .. });
+            let timeout = is_timed_out.then_some("timeout");
+            let cause = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
+            SpanEnd {
+                exchange: &exchange,
+                side: self.options.side,
+                is_grpc: self.protocol.is_grpc(),
+                name: self.span_name.as_deref(),
+                is_failed: is_failed || is_timed_out,
+                error_type: timeout.or_else(|| cause.map(|cause| &*cause.error_type)),
+                error: cause.map(|cause| cause.text.as_str()),
+                fields: &recorded.fields,
             }
-        });
+            .end(span);
+        }
     }
 }
 
 // === header values ===
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Reads a number of decimal digits.
+fn read_number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-fn protocol(version: Version) -> &'static [u8] {
+fn version_text(version: Version) -> &'static [u8] {
     match version {
         Version::HTTP_09 => b"HTTP/0.9",
         Version::HTTP_10 => b"HTTP/1.0",

@@ -1,13 +1,11 @@
 //! [`TraceService`]: a tower service that gives each request its trace, for servers and clients.
 
-use std::fmt;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use http_body::Body;
 use tower_service::Service;
 
-use super::{Pending, ResponseFuture, TraceBody};
+use super::{Pending, ResponseBody, ResponseFuture, ServiceError, TraceBody};
 
 /// The layer of a server or a client.
 pub(crate) trait StartRequest {
@@ -36,15 +34,14 @@ pub struct TraceService<S, L> {
     pub(crate) layer: L,
 }
 
-impl<S, L, RequestBody, ResponseBody> Service<Request<RequestBody>> for TraceService<S, L>
+impl<S, L, R, B> Service<Request<R>> for TraceService<S, L>
 where
     L: StartRequest,
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
-    S::Error: fmt::Display + 'static,
-    ResponseBody: Body,
-    ResponseBody::Error: fmt::Display + 'static,
+    S: Service<Request<R>, Response = Response<B>>,
+    S::Error: ServiceError,
+    B: ResponseBody,
 {
-    type Response = Response<TraceBody<ResponseBody>>;
+    type Response = Response<TraceBody<B>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -52,7 +49,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
         self.layer.start(&mut request).call(|| self.inner.call(request))
     }
 }

@@ -1,4 +1,4 @@
-//! [`TraceLayer`] as a middleware of Actix.
+//! [`ServerTraceLayer`] as a middleware of Actix.
 //!
 //! Actix has its own types of requests, bodies and services, and an older version of `http`. This module converts
 //! them; the rest is shared with all other servers.
@@ -14,12 +14,11 @@ use actix_web::{Error, HttpMessage, web};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pin_project_lite::pin_project;
 
-use super::{ResponseFuture, TraceBody, TraceLayer, TraceService};
-use crate::TraceContext;
-use crate::errors::Failure;
-use crate::request::{Parts, Pending, Record};
+use super::service::{Outer, Started};
+use super::{ResponseFuture, ServerTraceLayer, TraceBody, TraceService};
+use crate::request::{Parts, Pending, Record, RequestHeaders};
 
-impl<S, B> Transform<S, ServiceRequest> for TraceLayer
+impl<S, B> Transform<S, ServiceRequest> for ServerTraceLayer
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody,
@@ -52,23 +51,35 @@ where
         let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
         let uri = request.uri().to_string().parse::<Uri>().unwrap_or_default();
         let headers: HeaderMap = request.headers().iter().filter_map(from_actix).collect();
+        let (known, trace) = RequestHeaders::with_trace(&headers);
         let parts = Parts {
             method: &method,
             uri: &uri,
             version: version(request.version()),
             headers: &headers,
+            known: &known,
             route: &request.match_pattern().unwrap_or_default(),
             peer: request.peer_addr().map(|peer| peer.ip()),
+            peer_uri: None,
         };
-        let outer = request.extensions().get::<TraceContext>().copied();
-        let (pending, context) = self.layer.options.start(&parts, outer);
-        request.extensions_mut().insert(context);
+        let outer = {
+            let extensions = request.extensions();
+            Outer { context: extensions.get().copied(), recorded: extensions.get().cloned() }
+        };
+        let Started { pending, context, recorded } = self.layer.options.start(&parts, &trace, outer);
+        {
+            let mut extensions = request.extensions_mut();
+            extensions.insert(context);
+            if let Some(recorded) = recorded {
+                extensions.insert(recorded);
+            }
+        }
         ActixResponse { inner: pending.call(|| self.inner.call(request)) }
     }
 }
 
 pin_project! {
-    /// The response future of an Actix service within [`TraceLayer`].
+    /// The response future of an Actix service within [`TraceLayer`](super::TraceLayer).
     ///
     /// ```
     /// use actix_web::{App, test, web};
@@ -130,7 +141,7 @@ where
 /// Logs an error unless the caller caused it.
 fn log_server_error(pending: &Pending, error: &Error) {
     if error.as_response_error().status_code().is_server_error() {
-        pending.log_error(Failure(error));
+        pending.log_error(error);
     }
 }
 

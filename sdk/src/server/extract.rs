@@ -1,10 +1,12 @@
 //! [`Extracted`]: the trace in the headers of a request, and what is carried beside it.
 
 use http::{HeaderMap, header::HeaderValue};
-use logtracer_core::propagation::{Propagator, TraceHeaders};
+use logtracer_core::propagation::{PropagationFormat, Propagator, TraceHeaders};
 use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 
+use super::b3_values;
 use crate::current::{Carried, TraceContextExt, foreign_span};
+use crate::request::{RequestFields, RequestHeaders};
 use crate::system;
 
 /// The maximum length of an `x-request-id` that is passed on.
@@ -24,20 +26,33 @@ pub(super) struct Extracted {
 }
 
 impl Extracted {
-    pub(super) fn from_headers(propagator: &Propagator, headers: &HeaderMap) -> Self {
-        let lines = TraceHeaders::collect(headers);
-        let extracted = propagator.extract(&lines);
-        let request_id = headers
-            .get("x-request-id")
-            .and_then(|id| id.to_str().ok())
-            .filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES)
-            .map(Box::from);
+    /// Extracts the trace from `trace`; `known` are other headers of the same `headers`.
+    pub(super) fn new(
+        propagator: &Propagator,
+        headers: &HeaderMap,
+        known: &RequestHeaders<'_>,
+        trace: &TraceHeaders<'_>,
+    ) -> Self {
+        let extracted = propagator.extract(trace);
+        let (mut parent, mut sampling) = (extracted.parent, extracted.sampling);
+        // A standard header wins: a proxy may have replaced it.
+        let reads_b3 = || propagator.extract.iter().any(|format| format == PropagationFormat::B3Multi);
+        if parent.is_none() && !known.b3_values.is_empty() && reads_b3() {
+            let legacy = b3_values::parse(known.b3_values);
+            let legacy = propagator.extract(&legacy);
+            sampling = if sampling.is_decided() { sampling } else { legacy.sampling };
+            parent = legacy.parent.map(|parent| RemoteContext { sampling, ..parent });
+        }
+        let request_id = std::str::from_utf8(known.request_id).ok().filter(|id| {
+            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+                && id.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        });
         Self {
-            parent: extracted.parent,
-            sampling: extracted.sampling,
-            request_id,
+            parent,
+            sampling,
+            request_id: request_id.map(Box::from),
             tracestate: extracted.tracestate.with_line(|line| Box::from(line)),
-            baggage: baggage(headers),
+            baggage: if known.has_baggage { baggage(headers) } else { None },
         }
     }
 
@@ -62,11 +77,12 @@ impl Extracted {
         foreign_span().filter(|span| trace_id.is_none_or(|trace_id| trace_id == span.trace_id)).or(outer)
     }
 
-    /// Returns what is carried beside the trace to the next hop.
-    pub(super) fn into_carried(self, trace_id: TraceId) -> Option<Carried> {
+    /// Returns what is carried beside the trace to the next hop, and what is recorded of the request.
+    pub(super) fn into_carried(self, trace_id: TraceId, fields: Option<RequestFields>) -> Option<Carried> {
         let Self { request_id, tracestate, baggage, .. } = self;
-        let is_empty = request_id.is_none() && tracestate.is_none() && baggage.is_none();
-        (!is_empty).then_some(Carried { trace_id, request_id, tracestate, baggage })
+        let is_empty = request_id.is_none() && tracestate.is_none() && baggage.is_none() && fields.is_none();
+        let fields = fields.unwrap_or_default();
+        (!is_empty).then_some(Carried { trace_id, request_id, tracestate, baggage, fields })
     }
 }
 
@@ -93,9 +109,10 @@ mod tests {
 
     fn extract(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
-        let extracted = Extracted::from_headers(&Propagator::default(), &headers);
+        let (known, trace) = RequestHeaders::with_trace(&headers);
+        let extracted = Extracted::new(&Propagator::default(), &headers, &known, &trace);
         let context = extracted.join_or_start();
-        (context, extracted.into_carried(context.trace_id))
+        (context, extracted.into_carried(context.trace_id, None))
     }
 
     #[track_caller]
@@ -142,6 +159,34 @@ mod tests {
             Some("00f067aa0ba902b7"),
             Sampling::Accept,
         );
+    }
+
+    #[test]
+    fn the_metadata_of_the_original_is_extracted() {
+        const B3_VALUES: &str =
+            r#"{"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "00f067aa0ba902b7"}"#;
+        check(
+            "b3-values",
+            B3_VALUES,
+            "463ac35c9f6413ad48485a3953bb6124",
+            Some("00f067aa0ba902b7"),
+            Sampling::Defer,
+        );
+        let extract = |propagator: &Propagator, headers: &HeaderMap| {
+            let (known, trace) = RequestHeaders::with_trace(headers);
+            Extracted::new(propagator, headers, &known, &trace)
+                .parent
+                .map(|parent| parent.trace_id.to_string())
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("b3-values", HeaderValue::from_static(B3_VALUES));
+        let only_w3c = Propagator {
+            extract: logtracer_core::propagation::Formats::of(&[PropagationFormat::TraceContext]),
+            ..Propagator::default()
+        };
+        assert_eq!(extract(&only_w3c, &headers), None);
+        headers.insert("b3", HeaderValue::from_static("00000000000000000000000000000007-00f067aa0ba902b7"));
+        assert_eq!(extract(&Propagator::default(), &headers).unwrap(), "00000000000000000000000000000007");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! [`TraceLayer`]: the layer of a server, and its options.
+//! [`ServerTraceLayer`]: the layer of a server, and its options.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use logtracer_core::propagation::Propagator;
@@ -10,7 +12,18 @@ use tower_layer::Layer;
 use tracing::Level;
 
 use super::{RequestLog, TraceService};
+use crate::errors::KnownErrors;
 use crate::request::{LogOptions, Side};
+
+/// The name of [`ServerTraceLayer`] for code that uses the path: `server::TraceLayer`.
+///
+/// ```
+/// use logtracer_sdk::server::{self, ServerTraceLayer};
+///
+/// let layer: ServerTraceLayer = server::TraceLayer::new();
+/// assert!(format!("{layer:?}").starts_with("ServerTraceLayer"));
+/// ```
+pub type TraceLayer = ServerTraceLayer;
 
 /// Gives every request its trace: a layer for axum, hyper, tonic and every other tower server, and a middleware for
 /// Actix (feature `actix`): `App::new().wrap(TraceLayer::new())`.
@@ -28,6 +41,7 @@ use crate::request::{LogOptions, Side};
 ///
 /// Inner layers see the trace, outer ones do not.
 /// A layer within another one joins its trace and makes no second span.
+/// If both have request lines, the outer one writes them.
 ///
 /// A panic of the handler is logged for Error Reporting and continues.
 /// An error of the service or of its body is logged as an `ERROR`. With `Logging::report_errors` it is an event of
@@ -55,7 +69,7 @@ use crate::request::{LogOptions, Side};
 /// # });
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct TraceLayer {
+pub struct ServerTraceLayer {
     pub(super) options: Arc<Options>,
 }
 
@@ -66,6 +80,7 @@ pub(super) struct Options {
     pub(super) excluded: Excluded,
     pub(super) response_header: Option<HeaderName>,
     pub(super) log: LogOptions,
+    pub(super) known_errors: KnownErrors,
     /// True if there is an inner [`MessageLayer`](super::MessageLayer).
     pub(super) reads_messages: bool,
 }
@@ -78,6 +93,7 @@ impl Default for Options {
             excluded: Excluded::default(),
             response_header: None,
             log: LogOptions::new(Side::Server),
+            known_errors: KnownErrors::default(),
             reads_messages: false,
         }
     }
@@ -102,7 +118,7 @@ pub enum Excluded {
     Both,
 }
 
-impl TraceLayer {
+impl ServerTraceLayer {
     /// Returns a layer that extracts all formats, B3 first, and logs no requests.
     pub fn new() -> Self {
         Self::default()
@@ -173,6 +189,119 @@ impl TraceLayer {
         self.with(|options| options.log.query = query)
     }
 
+    /// Sets the number of proxies in front of the server whose `x-forwarded-for` and `x-forwarded-proto` are trusted;
+    /// 0 by default.
+    ///
+    /// Each of them adds an entry on the right of `x-forwarded-for`, and the entries to the left of theirs are the
+    /// caller's own: they can be forged. With `n` proxies the address of the caller is the `n`-th entry from the
+    /// right. Google's load balancers add two entries and count as two.
+    /// Without trusted proxies it is the address of the connection, if the framework has it: axum with
+    /// `into_make_service_with_connect_info`, tonic, and Actix.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let handler = service_fn(async |_: http::Request<()>| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    /// let service = TraceLayer::new().requests(RequestLog::Single).trusted_proxies(1).layer(handler);
+    /// let request = http::Request::get("http://shop/").header("x-forwarded-for", "6.6.6.6, 10.1.2.3").body(()).unwrap();
+    /// let (_, lines) = capture_async(service.oneshot(request)).await;
+    /// assert_eq!(lines[0]["httpRequest"]["remoteIp"], "10.1.2.3");
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn trusted_proxies(self, count: usize) -> Self {
+        self.with(|options| options.log.trusted_proxies = count)
+    }
+
+    /// States the time limit of the server, so that a request that it ends is an error of the server.
+    ///
+    /// The layer sets no limit itself. A limit *outside* of this layer drops the request without a word, as a caller
+    /// does that goes away: tonic's `Server::timeout`, whose layers are all within it, and tower's and tower-http's
+    /// `TimeoutLayer` if they are outside. If a request is dropped at its limit, it is logged as an `ERROR` with the
+    /// status 504 or the code `DEADLINE_EXCEEDED`. The caller's `grpc-timeout` is such a limit, too, without this
+    /// option.
+    ///
+    /// A limit *within* this layer needs no option if its response has a 5xx status, such as 504. With this option a
+    /// 408 after that time is an error of the server as well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use logtracer_sdk::server::{RequestLog, TraceLayer};
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let limit = Duration::from_millis(20);
+    /// let service = ServiceBuilder::new()
+    ///     .timeout(limit)
+    ///     .layer(TraceLayer::new().requests(RequestLog::Single).timeout(limit))
+    ///     .service(service_fn(async |_: http::Request<()>| {
+    ///         std::future::pending::<Result<http::Response<String>, std::convert::Infallible>>().await
+    ///     }));
+    /// let request = http::Request::get("http://shop/").body(()).unwrap();
+    /// let (_, lines) = capture_async(async { service.oneshot(request).await }).await;
+    /// assert_eq!(lines[0]["severity"], "ERROR");
+    /// assert_eq!(lines[0]["message"], "test - GET - http://shop/ - 504 Gateway Timeout");
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.with(|options| options.log.timeout = Some(limit))
+    }
+
+    /// Makes the causes of errors of this type known.
+    ///
+    /// The error of a service need not implement [`Error`] (a boxed error does not), so that the layer reads the
+    /// causes of known types only: boxed errors, `std::io::Error`, and the errors of the frameworks whose features
+    /// are enabled.
+    ///
+    /// ```
+    /// use std::fmt;
+    /// use logtracer_sdk::server::TraceLayer;
+    /// use logtracer_sdk::testing::capture_async;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// #[derive(Debug)]
+    /// struct NoDatabase(std::io::Error);
+    /// # impl fmt::Display for NoDatabase {
+    /// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("no database") }
+    /// # }
+    /// # impl std::error::Error for NoDatabase {
+    /// #     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> { Some(&self.0) }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let fails = service_fn(async |_: http::Request<()>| {
+    ///     Err::<http::Response<String>, _>(NoDatabase(std::io::Error::other("refused")))
+    /// });
+    /// let service = TraceLayer::new().causes_of::<NoDatabase>().layer(fails);
+    /// let (_, lines) = capture_async(service.oneshot(http::Request::new(()))).await;
+    /// assert_eq!(lines[0]["message"], "test - failed: no database: refused");
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn causes_of<E: Error + 'static>(self) -> Self {
+        self.with(|options| options.known_errors.add::<E>())
+    }
+
+    /// Makes the causes of errors of this type known in Actix, whose own error type hides them.
+    ///
+    /// ```
+    /// use logtracer_sdk::server::TraceLayer;
+    ///
+    /// // `std::io::Error` is known already; in a service this is the type that the handlers return.
+    /// let layer = TraceLayer::new().causes_of_response_error::<std::io::Error>();
+    /// assert!(format!("{layer:?}").starts_with("ServerTraceLayer"));
+    /// ```
+    #[cfg(feature = "actix")]
+    #[must_use]
+    pub fn causes_of_response_error<E: actix_web::ResponseError + Error + 'static>(self) -> Self {
+        self.with(|options| options.known_errors.add_response_error::<E>())
+    }
+
     /// Adds this header with the trace id to every response.
     ///
     /// In Actix a response that is made from a handler's error does not have the header.
@@ -208,7 +337,10 @@ impl TraceLayer {
     /// # });
     /// ```
     #[cfg(feature = "tonic")]
-    pub fn messages(self, messages: super::Messages) -> tower_layer::Stack<super::MessageLayer, TraceLayer> {
+    pub fn messages(
+        self,
+        messages: super::Messages,
+    ) -> tower_layer::Stack<super::MessageLayer, ServerTraceLayer> {
         let outer = self.with(|options| options.reads_messages = true);
         tower_layer::Stack::new(super::MessageLayer(messages), outer)
     }
@@ -219,7 +351,7 @@ impl TraceLayer {
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
+impl<S> Layer<S> for ServerTraceLayer {
     type Service = TraceService<S>;
 
     fn layer(&self, inner: S) -> TraceService<S> {

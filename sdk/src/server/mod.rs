@@ -32,6 +32,7 @@
 
 #[cfg(feature = "actix")]
 mod actix;
+mod b3_values;
 mod extract;
 mod layer;
 #[cfg(feature = "tonic")]
@@ -42,11 +43,15 @@ mod message_text;
 mod messages;
 mod service;
 
-pub use crate::request::{RequestLog, ResponseFuture, TraceBody};
+pub use crate::request::{
+    FieldValue, RequestLog, ResponseBody, ResponseFuture, ServiceError, TraceBody, record, set_route,
+};
 #[cfg(feature = "actix")]
 pub use actix::ActixResponse;
-pub use layer::{Excluded, TraceLayer};
+pub use layer::{Excluded, ServerTraceLayer, TraceLayer};
+#[doc(inline)]
 pub use logtracer_core::request::Routes;
+#[doc(inline)]
 pub use logtracer_core::request::url::Query;
 #[cfg(feature = "tonic")]
 pub use message_layer::{MessageBody, MessageLayer, MessageService};

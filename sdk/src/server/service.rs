@@ -4,13 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Request;
+use logtracer_core::propagation::TraceHeaders;
 
 use super::extract::Extracted;
 use super::layer::Options;
-use super::{Excluded, RequestLog, TraceLayer};
+use super::{Excluded, RequestLog, ServerTraceLayer};
 use crate::TraceContext;
 use crate::current::Scope;
-use crate::request::{LogOptions, Parts, Pending, Record, RequestMessage, RequestSpan, Side, StartRequest};
+use crate::request::{
+    LogOptions, Parts, Pending, Record, RequestFields, RequestHeaders, RequestMessage, RequestSpan, Side,
+    StartRequest,
+};
 
 /// A service whose requests have a trace; made by [`TraceLayer`].
 ///
@@ -24,31 +28,76 @@ use crate::request::{LogOptions, Parts, Pending, Record, RequestMessage, Request
 /// assert_eq!(service.oneshot(http::Request::new(())).await.unwrap().status(), 200);
 /// # });
 /// ```
-pub type TraceService<S> = crate::request::TraceService<S, TraceLayer>;
+pub type TraceService<S> = crate::request::TraceService<S, ServerTraceLayer>;
 
-impl StartRequest for TraceLayer {
+impl StartRequest for ServerTraceLayer {
     fn start<B>(&self, request: &mut Request<B>) -> Pending {
+        let (known, trace) = RequestHeaders::with_trace(request.headers());
         let parts = Parts {
             method: request.method(),
             uri: original_uri(request),
             version: request.version(),
             headers: request.headers(),
+            known: &known,
             route: route(request),
             peer: peer(request),
+            peer_uri: None,
         };
-        let outer = request.extensions().get::<TraceContext>().copied();
-        let (pending, context) = self.options.start(&parts, outer);
-        request.extensions_mut().insert(context);
+        let outer = Outer {
+            context: request.extensions().get().copied(),
+            recorded: request.extensions().get().cloned(),
+        };
+        let Started { pending, context, recorded } = self.options.start(&parts, &trace, outer);
+        let extensions = request.extensions_mut();
+        extensions.insert(context);
+        if let Some(recorded) = recorded {
+            extensions.insert(recorded);
+        }
         if let Some(message) = pending.message() {
-            request.extensions_mut().insert(message);
+            extensions.insert(message);
         }
         pending
     }
 }
 
+/// What an outer layer has added to the extensions of a request.
+#[derive(Default)]
+pub(super) struct Outer {
+    pub(super) context: Option<TraceContext>,
+    pub(super) recorded: Option<RecordedRequest>,
+}
+
+/// A request that an outer layer logs or records as a span.
+#[derive(Debug, Clone)]
+pub(super) struct RecordedRequest {
+    scope: Scope,
+    /// True if the outer layer writes the lines. An inner layer leaves the request to it.
+    has_lines: bool,
+}
+
+/// A request that has started, and what inner layers need to know of it.
+pub(super) struct Started {
+    pub(super) pending: Pending,
+    pub(super) context: TraceContext,
+    /// Present if this layer logs or records the request.
+    pub(super) recorded: Option<RecordedRequest>,
+}
+
 impl Options {
     /// Starts a request in the trace of an outer layer, in the trace in its headers, or in a new one.
-    pub(super) fn start(&self, parts: &Parts<'_>, outer: Option<TraceContext>) -> (Pending, TraceContext) {
+    pub(super) fn start(&self, parts: &Parts<'_>, trace: &TraceHeaders<'_>, outer: Outer) -> Started {
+        if let Some(RecordedRequest { scope, .. }) = &outer.recorded {
+            if let Some(carried) = scope.carried().filter(|_| !parts.route.is_empty()) {
+                carried.fields.set_route(parts.route.to_owned().into());
+            }
+        }
+        let outer_scope = match outer.recorded {
+            Some(RecordedRequest { scope, has_lines: true }) => {
+                let context = scope.context();
+                return Started { pending: self.pending(scope, None), context, recorded: None };
+            }
+            recorded => recorded.map(|recorded| recorded.scope),
+        };
         let is_excluded = self.exclude.matches(parts.uri.path().as_bytes());
         let requests = match self.excluded {
             Excluded::Logs | Excluded::Both if is_excluded => RequestLog::Off,
@@ -56,8 +105,8 @@ impl Options {
         };
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
-        let extracted = Extracted::from_headers(&self.propagator, parts.headers);
-        let (context, span) = match extracted.span_of_outer_layer(outer) {
+        let extracted = Extracted::new(&self.propagator, parts.headers, parts.known, trace);
+        let (context, span) = match extracted.span_of_outer_layer(outer.context) {
             // The outer layer has the span of this request.
             Some(outer) => (outer, None),
             None => {
@@ -65,12 +114,24 @@ impl Options {
                 RequestSpan::start(Side::Server.kind(), extracted.join_or_start(), wants_span, has_span)
             }
         };
-        let scope = Scope::new(context, extracted.into_carried(context.trace_id));
+        // A layer that excludes a request from its lines excludes it from those of the layers within, too.
+        let has_lines = self.log.requests != RequestLog::Off;
+        let is_recorded = has_lines || span.is_some();
+        let scope = outer_scope.unwrap_or_else(|| {
+            let fields = is_recorded.then(RequestFields::recorded);
+            Scope::new(context, extracted.into_carried(context.trace_id, fields))
+        });
+        let recorded = is_recorded.then(|| RecordedRequest { scope: scope.clone(), has_lines });
         let log = LogOptions { requests, ..self.log };
-        let message = (self.reads_messages && requests != RequestLog::Off && log.is_grpc(parts.headers))
+        let message = (self.reads_messages && requests != RequestLog::Off && log.is_grpc(parts.known))
             .then(|| Arc::new(RequestMessage::new(requests, scope.clone(), parts.uri.path())));
         let record = Record::start(log, Some(&scope), span, message, parts);
-        (Pending::new(Side::Server, Some(scope), record, self.response_header.clone()), context)
+        Started { pending: self.pending(scope, record), context, recorded }
+    }
+
+    fn pending(&self, scope: Scope, record: Option<Box<Record>>) -> Pending {
+        let response_header = self.response_header.clone();
+        Pending::new(Side::Server, Some(scope), record, response_header, self.known_errors.clone())
     }
 }
 
@@ -85,12 +146,16 @@ fn route<B>(_request: &Request<B>) -> &str {
     ""
 }
 
-/// Returns the address of the caller, if axum has it (`into_make_service_with_connect_info`).
+/// Returns the address of the caller, if axum (`into_make_service_with_connect_info`) or tonic has it.
 fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(peer)) = request.extensions().get() {
         let peer: &std::net::SocketAddr = peer;
         return Some(peer.ip());
+    }
+    #[cfg(feature = "tonic")]
+    if let Some(info) = request.extensions().get::<tonic::transport::server::TcpConnectInfo>() {
+        return info.remote_addr().map(|peer| peer.ip());
     }
     let _ = request;
     None

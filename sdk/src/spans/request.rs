@@ -1,5 +1,6 @@
 //! [`RequestSpan`]: the span of an incoming or outgoing request.
 
+use logtracer_core::otlp::Attributes;
 use logtracer_core::request::Exchange;
 use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
@@ -46,17 +47,21 @@ impl RequestSpan {
     }
 
     /// Records the span. Its status is `Error` if the request `failed`, whatever the response is.
-    pub(crate) fn end(&self, exchange: &Exchange<'_>, failed: bool) {
+    pub(crate) fn end(
+        &self,
+        exchange: &Exchange<'_>,
+        name: &[u8],
+        failed: bool,
+        attributes: impl FnOnce(&mut Attributes<'_>),
+    ) {
         let carried = carried_beside(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
         let details = self.open.close();
         let failed = failed || details.as_ref().is_some_and(|details| details.failed);
-        let mut name = Vec::with_capacity(64);
-        exchange.write_span_name(&mut name);
         let span = Span {
             context: self.context,
             tracestate: tracestate.unwrap_or_default(),
-            name: &name,
+            name,
             kind: self.kind,
             start_unix_nanos: self.start_unix_nanos,
             end_unix_nanos: self.start_unix_nanos.saturating_add(exchange.duration.as_nanos() as u64),
@@ -64,7 +69,7 @@ impl RequestSpan {
             link: None,
         };
         queue::record(&span, |to| {
-            exchange.write_attributes(self.kind, &mut to.attributes());
+            attributes(&mut to.attributes());
             if let Some(details) = &details {
                 details.write(to);
             }

@@ -45,6 +45,7 @@ fn layer() -> TraceLayer {
         .exclude(Routes::new().exact("/healthz"))
         .exclude_from(Excluded::Both)
         .response_header(http::HeaderName::from_static("x-trace-id"))
+        .trusted_proxies(1)
 }
 
 /// Sends a request, and returns the headers and the body of the response, and the log lines.
@@ -187,4 +188,71 @@ fn errors_and_addresses_are_logged() {
     let reports: Vec<_> = lines.iter().map(|line| line.get("@type").is_some()).collect();
     assert_eq!(reports, [true, false, false, true, false]);
     assert_eq!(lines[1]["httpRequest"]["remoteIp"], "10.9.8.7");
+}
+
+/// An error with a cause, as a service has it.
+#[derive(Debug)]
+struct NoDatabase(std::io::Error);
+
+impl std::fmt::Display for NoDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no database")
+    }
+}
+
+impl std::error::Error for NoDatabase {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl actix_web::ResponseError for NoDatabase {}
+
+/// Actix hides the causes of an error, except of types that the layer knows.
+#[test]
+fn the_causes_of_an_error_are_logged_once() {
+    let known = web::get().to(async || Err::<String, _>(NoDatabase(std::io::Error::other("disk gone"))));
+    let boxed = web::get().to(async || {
+        let error: Box<dyn std::error::Error> = Box::new(NoDatabase(std::io::Error::other("disk gone")));
+        Err::<String, _>(error)
+    });
+    let io = web::get().to(async || Err::<String, _>(std::io::Error::other("disk gone")));
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    System::new().block_on(async {
+        let app = App::new().route("/known", known).route("/boxed", boxed).route("/io", io);
+        let layer = TraceLayer::new().causes_of_response_error::<NoDatabase>();
+        let app = test::init_service(app.wrap(layer)).await;
+        for path in ["/known", "/boxed", "/io"] {
+            test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+        }
+    });
+    assert_eq!(
+        texts(&capture.lines()),
+        [
+            ("ERROR", "test - failed: no database: disk gone"),
+            ("ERROR", "test - failed: no database: disk gone"),
+            ("ERROR", "test - failed: disk gone"),
+        ]
+    );
+}
+
+/// A field that the handler adds is in the line. Two layers write one line.
+#[test]
+fn a_handler_adds_fields() {
+    let handler = web::get().to(async || {
+        logtracer_sdk::server::record("user", "ada");
+        "hello"
+    });
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    System::new().block_on(async {
+        let app = App::new().route("/", handler).wrap(layer()).wrap(layer());
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::get().uri("/").insert_header(("host", "shop"));
+        test::call_and_read_body(&app, request.to_request()).await;
+    });
+    let lines = capture.lines();
+    assert_eq!(texts(&lines), [("INFO", "test - GET - http://shop/ - 200 OK")]);
+    assert_eq!(lines[0]["user"], "ada");
 }

@@ -1,9 +1,12 @@
 //! The SDK in whole services, through its public API.
 
 mod actix;
+mod caught_panics;
+mod client_errors;
 mod events;
 mod fields;
 mod grpc;
+mod hosts;
 mod hyper;
 mod isolation;
 mod lines;
@@ -13,8 +16,11 @@ mod messages;
 mod messaging;
 mod opentelemetry;
 mod outbound;
+mod request_fields;
 mod requests;
 mod serving;
 #[path = "../../examples/shop_rpc/mod.rs"]
 mod shop_rpc;
 mod span_carrier;
+mod time_limits;
+mod upgrades;

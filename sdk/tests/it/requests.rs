@@ -14,6 +14,7 @@ use logtracer_sdk::{Format, current_trace};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tracing::Level;
+use tracing::instrument::WithSubscriber;
 
 const TRACE: &str = "463ac35c9f6413ad48485a3953bb6124";
 
@@ -74,7 +75,6 @@ async fn one_line_is_logged_for_a_request() {
                 "status": 200,
                 "responseSize": "5",
                 "userAgent": "curl/8",
-                "remoteIp": "10.1.2.3",
                 "latency": null,
                 "protocol": "HTTP/1.1",
             },
@@ -147,6 +147,44 @@ async fn a_panic_within_two_layers_is_logged_once() {
     let app = shop(TraceLayer::grpc()).layer(TraceLayer::new());
     assert!(tokio::spawn(app.oneshot(request("/panics"))).await.unwrap_err().is_panic());
     assert_eq!(texts(&capture.lines()), [("ERROR", "test - panicked: out of eggs")]);
+}
+
+/// The outer layer of two writes the lines, with the route that only the inner one knows.
+#[tokio::test]
+async fn two_layers_write_one_line() {
+    for (outer, inner, expected) in [
+        (RequestLog::Single, RequestLog::Single, 1),
+        (RequestLog::Single, RequestLog::Pair, 1),
+        (RequestLog::Pair, RequestLog::Single, 2),
+        (RequestLog::Off, RequestLog::Single, 1),
+        (RequestLog::Single, RequestLog::Off, 1),
+    ] {
+        let capture = Capture::new();
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let app = TraceLayer::new().requests(outer).layer(shop(TraceLayer::new().requests(inner)));
+        app.oneshot(request("/users/7")).await.unwrap().into_body().collect().await.unwrap();
+        let lines = capture.lines();
+        assert_eq!(lines.len(), expected, "{outer:?} {inner:?}: {lines:?}");
+        if expected == 1 {
+            assert_eq!(lines[0]["labels"]["route"], "/users/{id}", "{outer:?} {inner:?}");
+        }
+    }
+}
+
+/// A request that the outer layer excludes has no line of the inner one. A buffer between them runs the inner one in
+/// another task.
+#[tokio::test]
+async fn two_layers_with_a_buffer_write_one_line() {
+    for (target, expected) in [("/users/7", 1), ("/healthz", 0)] {
+        let capture = Capture::with(|logging| logging.level("info"));
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let log = || TraceLayer::new().requests(RequestLog::Single);
+        let outer = log().exclude(Routes::new().exact("/healthz")).exclude_from(Excluded::Logs);
+        let (buffer, worker) = tower::buffer::Buffer::pair(shop(log()), 4);
+        tokio::spawn(worker.with_subscriber(capture.dispatch()));
+        outer.layer(buffer).oneshot(request(target)).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(capture.lines().len(), expected, "{target}: {:?}", capture.lines());
+    }
 }
 
 #[tokio::test]
@@ -271,7 +309,7 @@ async fn headers_of_the_caller_are_redacted() {
     headers.insert("referer", "https://me:secret@shop/pay?card=secret".parse().unwrap());
     headers.insert("x-forwarded-proto", "https".parse().unwrap());
     headers.insert("user-agent", http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
-    let app = shop(TraceLayer::new().requests(RequestLog::Single));
+    let app = shop(TraceLayer::new().requests(RequestLog::Single).trusted_proxies(1));
     app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
     let http_request = &capture.lines()[0]["httpRequest"];
     assert_eq!(http_request["requestUrl"], "https://shop/users/7?token=REDACTED");
@@ -309,9 +347,10 @@ async fn nested_layers_have_one_trace() {
     }
 }
 
+/// Without trusted proxies the caller may have forged the header.
 #[tokio::test]
 async fn the_address_of_the_caller_is_logged() {
-    let with = |forwarded_for: Option<&'static str>| async move {
+    let with = |trusted_proxies: usize, forwarded_for: Option<&'static str>| async move {
         let capture = Capture::new();
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
         let mut request = request("/users/7");
@@ -321,31 +360,36 @@ async fn the_address_of_the_caller_is_logged() {
         }
         let peer: std::net::SocketAddr = "[::1]:5005".parse().unwrap();
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-        let app = shop(TraceLayer::new().requests(RequestLog::Single));
+        let app = shop(TraceLayer::new().requests(RequestLog::Single).trusted_proxies(trusted_proxies));
         app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
         capture.lines()[0]["httpRequest"]["remoteIp"].clone()
     };
-    assert_eq!(with(None).await, "::1");
-    assert_eq!(with(Some(" 10.1.2.3 , 10.0.0.1")).await, "10.1.2.3");
+    assert_eq!(with(0, None).await, "::1");
+    assert_eq!(with(0, Some("6.6.6.6")).await, "::1");
+    assert_eq!(with(1, None).await, "::1");
+    assert_eq!(with(1, Some("6.6.6.6, 10.1.2.3")).await, "10.1.2.3");
+    assert_eq!(with(2, Some(" 10.1.2.3 , 10.0.0.1")).await, "10.1.2.3");
+    assert_eq!(with(1, Some("no address")).await, "::1");
 }
 
 #[tokio::test]
 async fn the_forwarded_scheme_is_logged() {
-    for (forwarded_proto, expected) in [
-        ("https", "https"),
-        ("https,http", "https"),
-        (" https , http", "https"),
-        ("no scheme!", "http"),
-        ("", "http"),
+    for (trusted_proxies, forwarded_proto, expected) in [
+        (0, "https", "http"),
+        (1, "https", "https"),
+        (1, "https,http", "http"),
+        (2, " https , http", "https"),
+        (1, "no scheme!", "http"),
+        (1, "", "http"),
     ] {
         let capture = Capture::new();
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
         let mut request = request("/users/7");
         request.headers_mut().insert("x-forwarded-proto", forwarded_proto.parse().unwrap());
-        let app = shop(TraceLayer::new().requests(RequestLog::Single));
+        let app = shop(TraceLayer::new().requests(RequestLog::Single).trusted_proxies(trusted_proxies));
         app.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
         let url = capture.lines()[0]["httpRequest"]["requestUrl"].clone();
-        assert_eq!(url, format!("{expected}://shop:8080/users/7"));
+        assert_eq!(url, format!("{expected}://shop:8080/users/7"), "{forwarded_proto}");
     }
 }
 

@@ -1,0 +1,237 @@
+//! [`RequestFields`]: what the application adds to the line and the span of its request.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(feature = "server")]
+use crate::current::{carried_beside, current_trace};
+
+/// The maximum number of fields of a request. Further ones are dropped.
+const MAX_FIELDS: usize = 32;
+/// The maximum length of a name. A longer one is truncated.
+const MAX_NAME_BYTES: usize = 128;
+/// The maximum length of a text and of a route. A longer one is truncated.
+const MAX_TEXT_BYTES: usize = 1024;
+
+/// Adds a field to the line and the span of the request that the calling code works for.
+///
+/// It works wherever [`current_trace()`] is that of the request: in the handler, in functions that it calls, in inner
+/// layers, and in tasks that keep the trace.
+/// The line is the last one of [`RequestLog`](super::RequestLog), and is written with
+/// [`Logging`](crate::Logging): other subscribers do not see the field. In the span it is an attribute.
+/// A later value of the same name replaces the earlier one.
+/// Names like `labels.tenant` have the same meaning as in events.
+///
+/// A request keeps 32 fields. A name is truncated to 128 bytes, a text to 1,024.
+/// Outside of a request, after its end, or if the request has neither a line nor a span, the call does nothing.
+///
+/// ```
+/// use logtracer_sdk::server::{self, RequestLog, TraceLayer};
+/// use logtracer_sdk::testing::capture_async;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let handler = service_fn(async |_: http::Request<()>| {
+///     server::record("user", "ada");
+///     server::record("items", 3);
+///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+/// });
+/// let service = TraceLayer::new().requests(RequestLog::Single).layer(handler);
+/// let (_, lines) = capture_async(service.oneshot(http::Request::new(()))).await;
+/// assert_eq!((&lines[0]["user"], &lines[0]["items"]), (&"ada".into(), &3.into()));
+/// # });
+/// ```
+#[cfg(feature = "server")]
+pub fn record(name: impl Into<Cow<'static, str>>, value: impl Into<FieldValue>) {
+    with_current(|fields| fields.set(name.into(), value.into()));
+}
+
+/// Sets the route of the request that the calling code works for, such as `/users/{id}`.
+///
+/// axum, Actix and tonic provide it. A service on plain hyper calls this where it selects the handler.
+/// The route is the label `route` of the request line and a part of the span's name, so it must have few values: never
+/// pass a path with ids in it. It is truncated to 1,024 bytes.
+///
+/// ```
+/// use logtracer_sdk::server::{self, RequestLog, TraceLayer};
+/// use logtracer_sdk::testing::capture_async;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let handler = service_fn(async |request: http::Request<()>| {
+///     if request.uri().path().starts_with("/users/") {
+///         server::set_route("/users/{id}");
+///     }
+///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+/// });
+/// let service = TraceLayer::new().requests(RequestLog::Single).layer(handler);
+/// let request = http::Request::get("http://shop/users/7").body(()).unwrap();
+/// let (_, lines) = capture_async(service.oneshot(request)).await;
+/// assert_eq!(lines[0]["labels"]["route"], "/users/{id}");
+/// # });
+/// ```
+#[cfg(feature = "server")]
+pub fn set_route(route: impl Into<Cow<'static, str>>) {
+    with_current(|fields| fields.set_route(route.into()));
+}
+
+#[cfg(feature = "server")]
+fn with_current(f: impl FnOnce(&RequestFields)) {
+    if let Some(carried) = current_trace().and_then(|context| carried_beside(context.trace_id)) {
+        f(&carried.fields);
+    }
+}
+
+/// The value of a field of a request, see [`record`].
+///
+/// ```
+/// use logtracer_sdk::server::FieldValue;
+///
+/// assert_eq!(FieldValue::from("ada"), FieldValue::Text("ada".into()));
+/// assert_eq!(FieldValue::from(3), FieldValue::I64(3));
+/// assert_eq!(FieldValue::from(3u32), FieldValue::U64(3));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FieldValue {
+    /// A text.
+    Text(Cow<'static, str>),
+    /// A signed integer.
+    I64(i64),
+    /// An unsigned integer.
+    U64(u64),
+    /// A floating-point number.
+    F64(f64),
+    /// A boolean.
+    Bool(bool),
+}
+
+macro_rules! from {
+    ($($variant:ident: $($from:ty)*;)*) => {
+        $($(
+            impl From<$from> for FieldValue {
+                fn from(value: $from) -> Self {
+                    Self::$variant(value.into())
+                }
+            }
+        )*)*
+    };
+}
+
+from! {
+    Text: &'static str String Cow<'static, str>;
+    I64: i8 i16 i32 i64;
+    U64: u8 u16 u32 u64;
+    F64: f32 f64;
+    Bool: bool;
+}
+
+impl From<usize> for FieldValue {
+    fn from(value: usize) -> Self {
+        Self::U64(value as u64)
+    }
+}
+
+impl FieldValue {
+    #[cfg(feature = "logging")]
+    pub(super) fn as_line_value(&self) -> logtracer_core::line::Value<'_> {
+        use logtracer_core::line::Value;
+        match self {
+            Self::Text(text) => Value::Str(text),
+            Self::I64(number) => Value::I64(*number),
+            Self::U64(number) => Value::U64(*number),
+            Self::F64(number) => Value::F64(*number),
+            Self::Bool(value) => Value::Bool(*value),
+        }
+    }
+}
+
+/// The fields of one request, shared by all tasks that work for it.
+#[derive(Debug, Default)]
+pub(crate) struct RequestFields {
+    /// True if a layer logs or records this request. Layers within it leave that to it.
+    is_recorded: bool,
+    // Allocates nothing before the first field.
+    recorded: Mutex<Recorded>,
+}
+
+/// What was recorded of a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorded {
+    pub(super) route: Cow<'static, str>,
+    pub(super) fields: Vec<(Cow<'static, str>, FieldValue)>,
+}
+
+impl RequestFields {
+    /// Returns the empty fields of a request that is logged or recorded.
+    pub(crate) fn recorded() -> Self {
+        Self { is_recorded: true, ..Self::default() }
+    }
+
+    pub(crate) fn set_route(&self, mut route: Cow<'static, str>) {
+        truncate(&mut route, MAX_TEXT_BYTES);
+        self.update(|recorded| recorded.route = route);
+    }
+
+    fn set(&self, mut name: Cow<'static, str>, mut value: FieldValue) {
+        truncate(&mut name, MAX_NAME_BYTES);
+        if let FieldValue::Text(text) = &mut value {
+            truncate(text, MAX_TEXT_BYTES);
+        }
+        self.update(|Recorded { fields, .. }| {
+            if let Some((_, known)) = fields.iter_mut().find(|(known, _)| *known == name) {
+                *known = value;
+            } else if fields.len() < MAX_FIELDS {
+                fields.push((name, value));
+            }
+        });
+    }
+
+    fn update(&self, f: impl FnOnce(&mut Recorded)) {
+        if self.is_recorded {
+            f(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Returns what was recorded, at the end of the request.
+    pub(super) fn get(&self) -> Recorded {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Truncates a text at a character boundary.
+fn truncate(text: &mut Cow<'static, str>, max_bytes: usize) {
+    if text.len() > max_bytes {
+        let end = (0..=max_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        // A copy, so that the memory of a long text is freed.
+        *text = text.get(..end).unwrap_or_default().to_owned().into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_bounded() {
+        let fields = RequestFields::recorded();
+        for number in 0..100 {
+            fields.set(format!("field{number}").into(), number.into());
+        }
+        fields.set("field7".into(), format!("{}\u{e9}", "x".repeat(1023)).into());
+        fields.set("field8".into(), "short".into());
+        fields.set_route("/x".repeat(1000).into());
+        let recorded = fields.get();
+        assert_eq!(recorded.fields.len(), 32);
+        assert_eq!(recorded.fields[7].1, FieldValue::Text("x".repeat(1023).into()));
+        assert_eq!(recorded.fields[8].1, FieldValue::Text("short".into()));
+        assert_eq!(recorded.route.len(), 1024);
+        let fields = RequestFields::recorded();
+        fields.set("n".repeat(1000).into(), true.into());
+        assert_eq!(fields.get().fields, [(Cow::from("n".repeat(128)), FieldValue::Bool(true))]);
+
+        let not_recorded = RequestFields::default();
+        not_recorded.set("user".into(), "ada".into());
+        assert!(not_recorded.get().fields.is_empty());
+    }
+}
