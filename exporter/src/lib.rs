@@ -7,6 +7,8 @@
 //!                                                  log files ──► tail ──► store ──► view (pages, JSON API, metrics)
 //! ```
 //!
+//! `keep` decides which traces the sinks with rules get, before `deliver` reads them.
+//!
 //! Invariant: a request gets a success response only after its items are committed to the outbox
 //! (`kill_after_acknowledgement_loses_nothing` in `tests/it/`).
 //!
@@ -24,6 +26,7 @@ mod deliver;
 mod error_chain;
 mod file_watch;
 mod health;
+mod keep;
 mod listen;
 mod log;
 mod maintenance;
@@ -43,8 +46,9 @@ mod terminal;
 mod truncate;
 mod view;
 
-pub use config::{Command, Config, SinkSpec};
+pub use config::{Command, Config, SinkPart, SinkSpec};
 pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
+pub use keep::Rule;
 pub use service::run;
 pub use sink::google::{Auth, ProjectId};
 pub use terminal::{LogsOptions, OpenOptions, Output, TraceOptions, TracesOptions};

@@ -39,6 +39,13 @@ struct SinkReasonLabels {
     reason: &'static str,
 }
 
+/// The labels of metrics by sink and rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkRuleLabels {
+    sink: String,
+    rule: String,
+}
+
 /// Two counters of the same outcome, for spans and for log records.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
@@ -77,6 +84,13 @@ pub(crate) struct Metrics {
     log_records_delivered: Family<SinkLabel, Counter>,
     spans_dropped: Family<SinkReasonLabels, Counter>,
     log_records_dropped: Family<SinkReasonLabels, Counter>,
+    spans_not_kept: Family<SinkLabel, Counter>,
+    log_records_not_kept: Family<SinkLabel, Counter>,
+    traces_kept: Family<SinkRuleLabels, Counter>,
+    traces_not_kept: Family<SinkReasonLabels, Counter>,
+    pub(crate) traces_incomplete: Family<ReasonLabel, Counter>,
+    pub(crate) open_traces: Gauge,
+    pub(crate) decision_delay: Gauge<f64, AtomicU64>,
     spans_truncated: Family<SinkLabel, Counter>,
     delivery_retries: Family<SinkLabel, Counter>,
     dead_letters: Family<SinkLabel, Gauge>,
@@ -159,6 +173,26 @@ impl Metrics {
             log_records_delivered: add(r, "log_records_delivered", "Log records that a sink accepted"),
             spans_dropped: add(r, "spans_dropped", "Spans dropped for a sink"),
             log_records_dropped: add(r, "log_records_dropped", "Log records dropped for a sink"),
+            spans_not_kept: add(r, "spans_not_kept", "Spans that the rules of a sink do not keep"),
+            log_records_not_kept: add(
+                r,
+                "log_records_not_kept",
+                "Log records that the rules of a sink do not keep",
+            ),
+            traces_kept: add(r, "traces_kept", "Traces that a rule of a sink keeps"),
+            traces_not_kept: add(r, "traces_not_kept", "Traces that no rule of a sink keeps"),
+            traces_incomplete: add(
+                r,
+                "traces_incomplete",
+                "Spans that the decision on their trace could not consider",
+            ),
+            open_traces: add(r, "open_traces", "Traces that are not decided yet"),
+            decision_delay: add_with_unit(
+                r,
+                "decision_delay",
+                "How long the oldest undecided batch waits beyond the decision wait",
+                Unit::Seconds,
+            ),
             spans_truncated: add(r, "spans_truncated", "Spans truncated to fit in a request to a sink"),
             delivery_retries: add(r, "delivery_retries", "Failed requests to a sink that are retried"),
             dead_letters: add(r, "dead_letters", "Dead letters of a sink"),
@@ -223,6 +257,27 @@ impl Metrics {
             spans: Counter::clone(&self.spans_dropped.get_or_create(&label)),
             log_records: Counter::clone(&self.log_records_dropped.get_or_create(&label)),
         }
+    }
+
+    /// Returns the counters of the items that the rules of this sink do not keep.
+    pub(crate) fn not_kept(&self, sink: &str) -> Tally {
+        let label = SinkLabel::new(sink);
+        Tally {
+            spans: Counter::clone(&self.spans_not_kept.get_or_create(&label)),
+            log_records: Counter::clone(&self.log_records_not_kept.get_or_create(&label)),
+        }
+    }
+
+    /// Returns the counter of the traces that a rule of this sink keeps.
+    pub(crate) fn traces_kept(&self, sink: &str, rule: &str) -> Counter {
+        let labels = SinkRuleLabels { sink: sink.to_owned(), rule: rule.to_owned() };
+        Counter::clone(&self.traces_kept.get_or_create(&labels))
+    }
+
+    /// Returns the counter of the traces that this sink does not get.
+    pub(crate) fn traces_not_kept(&self, sink: &str, reason: &'static str) -> Counter {
+        let labels = SinkReasonLabels { sink: sink.to_owned(), reason };
+        Counter::clone(&self.traces_not_kept.get_or_create(&labels))
     }
 
     /// Counts spans that were truncated for this sink.
@@ -324,11 +379,15 @@ mod tests {
             &metrics.log_lines_skipped,
             &metrics.log_file_gaps,
             &metrics.store_traces_evicted,
+            &metrics.traces_incomplete,
         ] {
             family.get_or_create(&ReasonLabel { reason: "a" }).inc();
         }
         metrics.delivered("a");
         metrics.dropped("a", "b");
+        metrics.not_kept("a");
+        metrics.traces_kept("a", "b");
+        metrics.traces_not_kept("a", "b");
         metrics.count_truncated("a", 1);
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);

@@ -9,18 +9,19 @@ use anyhow::{Context, anyhow, bail};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Command, Config, SinkSpec};
+use crate::config::{Command, Config, Destination, SinkSpec};
 use crate::deliver::calls::Calls;
 use crate::deliver::dead_letters::{self, DeadLetters};
 use crate::deliver::{self, Source};
 use crate::file_watch::FileWatch;
 use crate::health::Health;
+use crate::keep::{self, Decider, SinkRules};
 use crate::listen::{AllConnections, Tls, TokenFile};
 use crate::log::{self, Severity, Value, stdout};
 use crate::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::module::Module;
-use crate::outbox::{Limits, Subscription};
+use crate::outbox::{Limits, Outbox, Subscription};
 use crate::receive::Receiver;
 use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
@@ -73,16 +74,11 @@ fn serve_until_signalled(config: Config) -> anyhow::Result<()> {
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
-    for (index, sink) in config.sinks.iter().enumerate() {
-        // Two sinks with the same name would share a cursor.
-        if config.sinks.iter().take(index).any(|earlier| earlier.to_string() == sink.to_string()) {
-            bail!("duplicate --sink {sink}");
-        }
-    }
+    let destinations = config.destinations()?;
     if let Some(path) = std::env::var_os("SSL_CERT_FILE") {
         check_file(Path::new(&path)).context("cannot use SSL_CERT_FILE")?;
     }
-    let mut receivers = config.sinks.iter().filter_map(SinkSpec::otlp_host);
+    let mut receivers = destinations.iter().filter_map(|destination| destination.sink.otlp_host());
     if std::env::var_os(otlp::HEADERS).is_some()
         && let Some(first) = receivers.next()
         && let Some(other) = receivers.find(|host| *host != first)
@@ -97,8 +93,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     metrics.outbox_max_bytes.set(i64::try_from(config.outbox_max_bytes).unwrap_or(i64::MAX));
     metrics.store_max_bytes.set(i64::try_from(config.retention_bytes).unwrap_or(i64::MAX));
-    let sinks: Arc<[String]> = config.sinks.iter().map(SinkSpec::to_string).collect();
-    let subscriptions: Vec<_> = config.sinks.iter().map(subscription).collect();
+    let destinations = config.destinations()?;
+    let sinks: Arc<[String]> = destinations.iter().map(|destination| destination.sink.to_string()).collect();
+    let subscriptions: Vec<_> = destinations.iter().map(subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };
     let dir = &data_dir;
     let reserve = DiskReserve::open(dir.path());
@@ -132,9 +129,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop_working, working) = shutdown::channel();
     let mut servers = JoinSet::new();
     let mut workers = JoinSet::new();
-    for (index, sink) in config.sinks.iter().enumerate() {
+    if let Some(decider) = decider(&config, &destinations, &outbox, &metrics)? {
+        workers.spawn(decider.run(working.clone()));
+    }
+    for (index, Destination { sink, .. }) in destinations.iter().enumerate() {
         let (name, reader) = (sink.to_string(), outbox.reader(index)?);
-        let window = deliver::window(config.sinks.len());
+        let window = deliver::window(destinations.len());
         let source = Source {
             dead_letters: dead_letters.clone(),
             calls: calls.of(&name),
@@ -248,8 +248,41 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// What a sink takes from the outbox: only the store takes log records.
-fn subscription(spec: &SinkSpec) -> Subscription {
-    Subscription { sink: spec.to_string(), takes_logs: matches!(spec, SinkSpec::Store) }
+fn subscription(destination: &Destination) -> Subscription {
+    Subscription {
+        sink: destination.sink.to_string(),
+        takes_logs: matches!(destination.sink, SinkSpec::Store),
+        has_rules: !destination.rules.is_empty(),
+    }
+}
+
+/// Returns what decides on the traces of the sinks with rules, if there are any.
+fn decider(
+    config: &Config,
+    destinations: &[Destination],
+    outbox: &Outbox,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Decider>> {
+    let with_rules = destinations.iter().enumerate().filter(|(_, destination)| !destination.rules.is_empty());
+    let sinks: Vec<_> = with_rules
+        .map(|(index, destination)| SinkRules {
+            index,
+            name: destination.sink.to_string(),
+            rules: destination.rules.clone(),
+        })
+        .collect();
+    if sinks.is_empty() {
+        return Ok(None);
+    }
+    if config.grace <= config.decision_wait {
+        log::warn("--grace is not longer than --decision-wait: undecided spans stay in the outbox at shutdown", &[]);
+    }
+    let options = keep::Options {
+        sinks,
+        decision_wait: config.decision_wait,
+        max_traces_per_second: config.max_traces_per_second,
+    };
+    Decider::open(outbox.decision_log()?, options, metrics.clone()).map(Some)
 }
 
 /// Starts the delivery to a sink.

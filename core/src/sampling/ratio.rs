@@ -8,6 +8,8 @@ use crate::TraceId;
 ///
 /// The low 56 bits of the trace id decide. Tracers fill them with random bits (W3C Trace Context level 2, section
 /// 4.1). So all hops make the same decision, and a larger ratio samples all traces of a smaller one.
+/// This is the consistent probability sampling of OpenTelemetry: a trace is sampled if these bits are at least the
+/// [`threshold`](Self::threshold).
 ///
 /// ```
 /// use logtracer_core::TraceId;
@@ -20,25 +22,37 @@ use crate::TraceId;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ratio {
-    /// Ids whose random bits are below this are sampled.
-    below: u64,
+    /// The number of values of the random bits that are sampled. They are the highest.
+    sampled: u64,
 }
 
 const RANDOM_BITS: u32 = 56;
 
 impl Ratio {
     /// All traces.
-    pub const ALL: Self = Self { below: 1 << RANDOM_BITS };
+    pub const ALL: Self = Self { sampled: 1 << RANDOM_BITS };
 
     /// Creates a ratio from a number from 0 to 1. Returns `None` for other numbers.
     pub fn new(ratio: f64) -> Option<Self> {
-        let below = (ratio * (1u64 << RANDOM_BITS) as f64).round();
-        (0.0..=1.0).contains(&ratio).then_some(Self { below: below as u64 })
+        let sampled = (ratio * (1u64 << RANDOM_BITS) as f64).round();
+        (0.0..=1.0).contains(&ratio).then_some(Self { sampled: sampled as u64 })
     }
 
     /// Returns true if the trace with this id is sampled.
     pub const fn keeps(self, id: TraceId) -> bool {
-        (id.get() as u64) & ((1 << RANDOM_BITS) - 1) < self.below
+        (id.get() as u64) & ((1 << RANDOM_BITS) - 1) >= self.threshold()
+    }
+
+    /// Returns the rejection threshold of OpenTelemetry, from 0 (all traces) to 2^56 (none).
+    ///
+    /// ```
+    /// use logtracer_core::sampling::Ratio;
+    ///
+    /// assert_eq!(Ratio::ALL.threshold(), 0);
+    /// assert_eq!(Ratio::new(0.25).unwrap().threshold(), 0xc0_0000_0000_0000);
+    /// ```
+    pub const fn threshold(self) -> u64 {
+        (1 << RANDOM_BITS) - self.sampled
     }
 }
 
@@ -46,7 +60,7 @@ impl fmt::Display for Ratio {
     /// Writes the ratio as a decimal number with at most twelve digits after the point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PLACES: u32 = 12;
-        let scaled = (u128::from(self.below) * 10u128.pow(PLACES) + (1 << (RANDOM_BITS - 1))) >> RANDOM_BITS;
+        let scaled = (u128::from(self.sampled) * 10u128.pow(PLACES) + (1 << (RANDOM_BITS - 1))) >> RANDOM_BITS;
         let (mut fraction, mut places) = (scaled % 10u128.pow(PLACES), PLACES as usize);
         write!(f, "{}", scaled / 10u128.pow(PLACES))?;
         while places > 0 && fraction % 10 == 0 {
@@ -79,17 +93,19 @@ mod tests {
         assert!(ids.iter().all(|id| !small.keeps(*id) || large.keeps(*id)));
     }
 
-    /// The low 56 bits decide, and a ratio excludes its own bound.
+    /// The low 56 bits decide, and the threshold itself is sampled.
     #[test]
     fn ids_at_the_edges() {
         let half = 1u128 << 55;
         for (ratio, id, keeps) in [
             (0.0, 1 << 64, false),
             (0.0, 1 << 56, false),
-            (0.5, half, false),
-            (0.5, half - 1, true),
-            (0.5, (1 << 56) + half - 1, true),
-            (0.5, (1 << 127) + half, false),
+            (0.5, half, true),
+            (0.5, half - 1, false),
+            (0.5, (1 << 56) + half - 1, false),
+            (0.5, (1 << 127) + half, true),
+            (0.25, half, false),
+            (0.25, half + half / 2, true),
             (1.0, (1 << 56) - 1, true),
             (1.0, u128::MAX, true),
         ] {

@@ -2,19 +2,21 @@
 
 mod sink_spec;
 
-pub use sink_spec::SinkSpec;
+pub use sink_spec::{SinkPart, SinkSpec};
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use bytesize::ByteSize;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use reqwest::Url;
 
 use crate::deliver::dead_letters::command::DeadLettersCommand;
+use crate::keep::Rule;
 use crate::sink::google::{self, Auth, ProjectId};
 use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
 
@@ -91,7 +93,8 @@ pub struct Config {
     pub data_dir: PathBuf,
 
     /// A destination of spans (repeatable): `store` (the embedded store, which the viewer shows), `cloud-trace`,
-    /// `telemetry`, `otlp=URL` (http, https, grpc or grpcs), `zipkin=URL`, `stdout`
+    /// `telemetry`, `otlp=URL` (http, https, grpc or grpcs), `zipkin=URL`, `stdout`; `NAME,keep=RULE,keep=RULE` gives it
+    /// rules of its own, see --keep
     #[arg(
         long = "sink",
         env = "LOGTRACER_SINK",
@@ -102,7 +105,21 @@ pub struct Config {
         value_parser = SinkParser,
         value_delimiter = ','
     )]
-    pub sinks: Vec<SinkSpec>,
+    pub sinks: Vec<SinkPart>,
+
+    /// A rule that keeps traces (repeatable), for all sinks but `store` that have none of their own: `error`,
+    /// `slower-than=TIME`, `route=ROUTE`, `service=NAME`, `attribute=KEY=VALUE`, `rate=SHARE` (0 to 1), `new-route`;
+    /// without rules, all traces are kept
+    #[arg(long = "keep", env = "LOGTRACER_KEEP", value_name = "RULE", value_delimiter = ',')]
+    pub keep: Vec<Rule>,
+
+    /// How long a sink with rules waits for the spans of a trace before it is decided
+    #[arg(long, env = "LOGTRACER_DECISION_WAIT", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub decision_wait: Duration,
+
+    /// The maximum number of traces that the rules other than `rate` keep for a sink in a second
+    #[arg(long, env = "LOGTRACER_MAX_TRACES_PER_SECOND", value_name = "NUMBER", value_parser = traces_per_second)]
+    pub max_traces_per_second: Option<f64>,
 
     /// The Google Cloud project of spans whose resource names none [default: from the credentials or the metadata
     /// server]
@@ -163,6 +180,45 @@ pub struct Config {
     pub grace: Duration,
 }
 
+/// A sink with the rules that apply to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) sink: SinkSpec,
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl Config {
+    /// Returns the sinks with their rules.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a sink is repeated, or if a rule comes before all sinks.
+    pub(crate) fn destinations(&self) -> anyhow::Result<Vec<Destination>> {
+        let mut destinations: Vec<Destination> = Vec::new();
+        for part in &self.sinks {
+            match part {
+                SinkPart::Sink(sink) => {
+                    // Two sinks with the same name would share a cursor.
+                    if destinations.iter().any(|known| known.sink.to_string() == sink.to_string()) {
+                        bail!("duplicate --sink {sink}");
+                    }
+                    destinations.push(Destination { sink: sink.clone(), rules: Vec::new() });
+                }
+                SinkPart::Keep(rule) => match destinations.last_mut() {
+                    Some(destination) => destination.rules.push(rule.clone()),
+                    None => bail!("--sink keep={rule} needs a sink before it: --sink NAME,keep={rule}"),
+                },
+            }
+        }
+        for destination in &mut destinations {
+            if destination.rules.is_empty() && destination.sink != SinkSpec::Store {
+                destination.rules.clone_from(&self.keep);
+            }
+        }
+        Ok(destinations)
+    }
+}
+
 /// A command to run instead of the service.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 #[non_exhaustive]
@@ -198,14 +254,14 @@ impl Command {
 struct SinkParser;
 
 impl TypedValueParser for SinkParser {
-    type Value = SinkSpec;
+    type Value = SinkPart;
 
     fn parse_ref(
         &self,
         command: &clap::Command,
         _option: Option<&clap::Arg>,
         value: &OsStr,
-    ) -> Result<SinkSpec, clap::Error> {
+    ) -> Result<SinkPart, clap::Error> {
         let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(str::parse);
         parsed.map_err(|reason| {
             let message = format!("invalid value for '--sink <NAME>': {reason}\n");
@@ -227,6 +283,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).ok().filter(|duration| !duration.is_zero()).ok_or_else(expected)
 }
 
+fn traces_per_second(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.);
+    number.ok_or_else(|| "expected a number above zero".to_owned())
+}
+
 fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
@@ -242,6 +303,44 @@ mod tests {
     fn the_command_line_is_valid() {
         use clap::CommandFactory;
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn rules_belong_to_the_sink_before_them() {
+        let config = |arguments: &[&str]| {
+            let arguments = ["logtracer-exporter"].iter().chain(arguments);
+            let parsed = <Config as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string());
+            parsed.and_then(|config| config.destinations().map_err(|error| error.to_string())).map(|all| {
+                let shown = all.iter().map(|it| {
+                    let rules: Vec<_> = it.rules.iter().map(Rule::to_string).collect();
+                    format!("{}: {}", it.sink, rules.join(" "))
+                });
+                shown.collect::<Vec<_>>()
+            })
+        };
+        for (arguments, expected) in [
+            (&["--sink", "store"][..], &["store: "][..]),
+            (&["--sink", "store,stdout", "--keep", "error"], &["store: ", "stdout: error"]),
+            (
+                &["--sink", "store,keep=rate=0.5", "--sink", "stdout", "--keep", "error,new-route"],
+                &["store: rate=0.5", "stdout: error new-route"],
+            ),
+            (
+                &["--sink", "stdout,keep=error,keep=slower-than=2s,cloud-trace", "--keep", "rate=0.1"],
+                &["stdout: error slower-than=2s", "cloud-trace: rate=0.1"],
+            ),
+        ] {
+            assert_eq!(config(arguments).unwrap(), expected);
+        }
+        for (arguments, expected) in [
+            (&["--sink", "keep=error"][..], "--sink keep=error needs a sink before it"),
+            (&["--sink", "stdout,stdout"], "duplicate --sink stdout"),
+            (&["--sink", "stdout,keep=errors"], "error: invalid value for '--sink <NAME>': unknown rule"),
+            (&["--keep", "errors"], "error: invalid value 'errors' for '--keep <RULE>': unknown rule"),
+        ] {
+            let error = config(arguments).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use crate::keep::Rule;
+
 /// A sink and its address.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,6 +23,27 @@ pub enum SinkSpec {
     Otlp(Url),
     /// Any Zipkin v2 receiver.
     Zipkin(Url),
+}
+
+/// A part of the value of `--sink`: a sink, or a rule for the sink before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkPart {
+    /// A sink.
+    Sink(SinkSpec),
+    /// `keep=RULE`.
+    Keep(Rule),
+}
+
+impl FromStr for SinkPart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("keep=") {
+            Some(rule) => rule.parse().map(Self::Keep),
+            None => text.parse().map(Self::Sink),
+        }
+    }
 }
 
 const SINKS: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";

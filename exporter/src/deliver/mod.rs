@@ -21,6 +21,7 @@ mod call_result;
 pub(crate) mod calls;
 mod chunk;
 pub(crate) mod dead_letters;
+mod kept;
 mod ledger;
 mod queue;
 mod sink;
@@ -44,7 +45,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use crate::clock::unix_millis;
 use crate::log::{self, Value};
 use crate::metrics::Metrics;
-use crate::outbox::{Batch, Cursor, Reader};
+use crate::outbox::{Batch, Cursor, Reader, Settled};
 use crate::shutdown::Shutdown;
 use backoff::{Throttle, backoff};
 use calls::SinkCalls;
@@ -198,9 +199,21 @@ impl<S: Sink> Delivery<S> {
             let wanted = if self.cursor.takes(batch.signal) { batch.items } else { 0 };
             self.ledger.enter(&batch, wanted);
             if wanted > 0 {
-                let slice = Slice::new(Origin::Batch(batch.id), batch.items, batch.body);
-                self.enqueue(batch.signal, slice, now);
+                let kept = kept::kept(&batch);
+                self.settle_not_kept(&batch, wanted - kept.items);
+                if kept.items > 0 {
+                    let slice = Slice::new(Origin::Batch(batch.id), kept.items, kept.body);
+                    self.enqueue(batch.signal, slice, now);
+                }
             }
+        }
+    }
+
+    /// Settles the items that tail sampling does not keep.
+    fn settle_not_kept(&mut self, batch: &Batch, items: u32) {
+        if items > 0 {
+            let tally = self.metrics.not_kept(&self.name);
+            self.ledger.settle(Settled { id: batch.id, signal: batch.signal, items: items.into(), tally });
         }
     }
 

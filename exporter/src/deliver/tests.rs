@@ -76,7 +76,7 @@ impl World {
         let metrics = Arc::new(Metrics::new());
         let reserve = DiskReserve::small(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
-        let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false };
+        let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false, has_rules: false };
         let (outbox, thread) = outbox::open(
             &DataDir::unlocked(dir.path()),
             &[subscription],

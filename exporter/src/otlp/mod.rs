@@ -11,6 +11,7 @@
 //!  envelope    a request as a list of items, which stay bytes
 //!  any_value   attribute values as JSON and as text
 //!  in_place    stored spans without decoding them
+//!  probability the sampling probability of a span, in its tracestate
 //!  severity    severity numbers and names to Cloud Logging's severities
 //!  shared_span the id of the server's half of a span of Zipkin
 //! ```
@@ -27,6 +28,7 @@ pub(crate) mod json;
 pub(crate) mod left_out;
 pub(crate) mod mend;
 mod output;
+pub(crate) mod probability;
 mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;

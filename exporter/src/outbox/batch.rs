@@ -3,17 +3,22 @@
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use super::verdict::Verdicts;
 use crate::otlp::{Items, Signal};
 
 /// A committed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) id: i64,
+    /// When it was received, in milliseconds since 1970.
+    pub(crate) received_ms: i64,
     pub(crate) signal: Signal,
     /// The number of spans or log records.
     pub(crate) items: u32,
     /// The signal's request message as protobuf. Empty for a sink that does not take the signal.
     pub(crate) body: Bytes,
+    /// The verdicts of tail sampling, for a sink with rules.
+    pub(crate) verdicts: Option<Verdicts>,
 }
 
 /// The name of a sink and the signals that it takes.
@@ -23,6 +28,8 @@ pub(crate) struct Subscription {
     pub(crate) sink: String,
     /// Whether the sink takes logs. Every sink takes traces.
     pub(crate) takes_logs: bool,
+    /// Whether the sink has rules of tail sampling. It gets a batch when there are verdicts on its traces.
+    pub(crate) has_rules: bool,
 }
 
 impl Subscription {

@@ -1,9 +1,13 @@
 //! The commands of the writer, and the outcome of one commit.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::AppendError;
 use super::compression::Compressed;
+use super::schema::PAGE_BYTES;
+use super::verdict::Verdicts;
 use crate::metrics::Tally;
 use crate::otlp::{Items, Signal};
 
@@ -23,6 +27,11 @@ pub(super) enum Command {
         settled: Vec<Settled>,
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// Stores verdicts, so that the sinks with rules get the batches up to `until`.
+    Decide {
+        decisions: Arc<Decisions>,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     DropExpired {
         now_ms: i64,
     },
@@ -36,6 +45,30 @@ pub(super) enum Command {
     CheckPath {
         reply: oneshot::Sender<Result<(), String>>,
     },
+}
+
+/// The verdicts on some batches.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// The id of the last batch that is decided.
+    pub(crate) until: i64,
+    /// The id of a batch, the index of a sink, and the verdicts for it.
+    pub(crate) verdicts: Vec<(i64, usize, Verdicts)>,
+    /// The traces that were decided with these batches, for the spans that come later.
+    pub(crate) traces: Vec<u8>,
+    /// The hash of the rules.
+    pub(crate) policy: u64,
+    pub(crate) now_ms: i64,
+    /// Traces that were decided before are forgotten.
+    pub(crate) forget_before_ms: i64,
+}
+
+impl Decisions {
+    /// Estimates the bytes that they take in the WAL.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        let verdicts: usize = self.verdicts.iter().map(|(_, _, of_sink)| of_sink.as_bytes().len() + 64).sum();
+        (verdicts + 2 * self.traces.len()) as u64 + PAGE_BYTES
+    }
 }
 
 /// Items of one batch with the same delivery outcome.

@@ -10,6 +10,7 @@
 //!
 //! A batch is the body of one request as protobuf. This module does not parse it.
 //! Batches have ascending ids. Each sink has a cursor: the id of the last batch that it has acknowledged.
+//! A sink with rules of tail sampling gets a batch with the verdicts on its spans (`decision`, `verdict`).
 //! A sink acknowledges a batch when its items are accepted, dropped or dead letters.
 //! A sink that does not take logs acknowledges batches of log records without a delivery.
 //! A batch that every sink has acknowledged is deleted.
@@ -21,6 +22,7 @@ mod command;
 mod commit_mark;
 mod compression;
 mod corruption;
+mod decision;
 mod eviction;
 mod maintenance;
 mod reader;
@@ -28,6 +30,7 @@ mod recovery;
 mod rejection;
 mod removal;
 mod schema;
+mod verdict;
 mod wal_only;
 mod watermarks;
 mod writer;
@@ -50,10 +53,12 @@ use crate::storage::quarantine;
 use crate::storage::{DataDir, DiskReserve};
 pub(crate) use batch::{Batch, Subscription};
 use command::Command;
-pub(crate) use command::Settled;
+pub(crate) use command::{Decisions, Settled};
 use commit_mark::MarkFile;
 use compression::Compressed;
+pub(crate) use decision::{DecidedTraces, DecisionLog};
 pub(crate) use reader::{Cursor, Reader};
+pub(crate) use verdict::{Verdict, Verdicts};
 use writer::{Directory, Writer};
 
 /// The limits of the outbox.
@@ -91,6 +96,8 @@ struct State {
     subscriptions: Box<[Subscription]>,
     /// The id of the last committed batch.
     committed: watch::Sender<i64>,
+    /// The id of the last batch with verdicts for all sinks with rules.
+    decided: watch::Sender<i64>,
     /// For each sink, the id of the last batch that it has acknowledged.
     cursors: watch::Sender<Vec<i64>>,
     /// The reason why the last commit failed, if it did.
@@ -122,6 +129,7 @@ pub(crate) fn open(
         path,
         subscriptions: subscriptions.into(),
         committed: watch::Sender::new(0),
+        decided: watch::Sender::new(0),
         cursors: watch::Sender::new(vec![0; subscriptions.len()]),
         problem: Mutex::new(None),
         oldest_ms: Mutex::new(None),
@@ -155,6 +163,12 @@ impl Outbox {
     /// Opens a reader for one sink. `sink` is the index of its subscription in the list passed to [`open`].
     pub(crate) fn reader(&self, sink: usize) -> anyhow::Result<Reader> {
         Reader::open(self.clone(), sink)
+            .with_context(|| format!("failed to read the outbox {}", self.state.path.display()))
+    }
+
+    /// Opens the log of decisions, for the one task that decides.
+    pub(crate) fn decision_log(&self) -> anyhow::Result<DecisionLog> {
+        DecisionLog::open(self.clone())
             .with_context(|| format!("failed to read the outbox {}", self.state.path.display()))
     }
 

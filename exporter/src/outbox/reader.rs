@@ -12,6 +12,7 @@ use super::Outbox;
 use super::batch::{Batch, Subscription};
 use super::command::{Command, Settled};
 use super::compression::decompress;
+use super::verdict::Verdicts;
 use crate::otlp::Signal;
 use crate::storage::sqlite;
 
@@ -21,7 +22,8 @@ pub(crate) struct Reader {
     sink: usize,
     subscription: Subscription,
     connection: Arc<Mutex<Connection>>,
-    committed: watch::Receiver<i64>,
+    /// The id of the last batch that the sink can get: that is committed, and decided if the sink has rules.
+    available: watch::Receiver<i64>,
     /// Changes when the file is replaced.
     replacements: watch::Receiver<u64>,
     /// The id of the last batch that was read.
@@ -38,10 +40,11 @@ const CURSOR_TIMEOUT: Duration = Duration::from_secs(1);
 impl Reader {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
         let connection = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
-        let committed = outbox.state.committed.subscribe();
         let replacements = outbox.state.replacements.subscribe();
         let subscription = outbox.state.subscriptions.get(sink).cloned().context("no such sink")?;
-        Ok(Self { outbox, sink, subscription, connection, committed, replacements, position: 0 })
+        let last = if subscription.has_rules { &outbox.state.decided } else { &outbox.state.committed };
+        let available = last.subscribe();
+        Ok(Self { outbox, sink, subscription, connection, available, replacements, position: 0 })
     }
 
     /// Returns the sink's cursor.
@@ -54,7 +57,8 @@ impl Reader {
         loop {
             let after = self.cursor().position().max(self.position);
             // Cannot fail: `self.outbox` holds the sender.
-            let _ = self.committed.wait_for(|last| *last > after).await;
+            let available = self.available.wait_for(|last| *last > after).await;
+            let until = available.map_or(i64::MAX, |last| *last);
             if self.replacements.has_changed().unwrap_or(false) {
                 // Marked before the file is opened, so that a replacement during the open counts as a new change.
                 let mut replacements = self.replacements.clone();
@@ -66,7 +70,8 @@ impl Reader {
             }
             let (connection, subscription) = (self.connection.clone(), self.subscription.clone());
             let read = tokio::task::spawn_blocking(move || {
-                read(&connection.lock().unwrap_or_else(PoisonError::into_inner), after, &subscription)
+                let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                read_batches(&connection, after, until, &subscription)
             });
             let batches = match read.await.map_err(|error| error.to_string())? {
                 Ok(batches) => batches,
@@ -94,21 +99,38 @@ impl Reader {
     }
 }
 
-fn read(connection: &Connection, after: i64, subscription: &Subscription) -> rusqlite::Result<Vec<Batch>> {
+/// Reads the next batches in this range of ids, with the verdicts for a sink with rules.
+pub(super) fn read_batches(
+    connection: &Connection,
+    after: i64,
+    until: i64,
+    subscription: &Subscription,
+) -> rusqlite::Result<Vec<Batch>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, signal, items, unpacked_len, body FROM batch WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, received_ms, signal, items, unpacked_len, body,
+             (SELECT verdicts FROM verdict WHERE batch = id AND sink = ?4)
+         FROM batch WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![after, READ_BATCHES as i64])?;
+    let mut rows = statement.query(params![after, until, READ_BATCHES as i64, subscription.sink])?;
     let mut batches = Vec::new();
     let mut bytes = 0;
     while bytes < READ_BYTES
         && let Some(row) = rows.next()?
     {
-        let signal = row.get(1)?;
+        let signal = row.get(2)?;
         let body =
-            if subscription.takes(signal) { decompress(row.get(4)?, row.get(3)?) } else { Bytes::new() };
+            if subscription.takes(signal) { decompress(row.get(5)?, row.get(4)?) } else { Bytes::new() };
         bytes += body.len();
-        batches.push(Batch { id: row.get(0)?, signal, items: row.get(2)?, body });
+        // A sink that has no rules any more can have verdicts of earlier.
+        let verdicts = row.get::<_, Option<Vec<u8>>>(6)?.filter(|_| subscription.has_rules);
+        batches.push(Batch {
+            id: row.get(0)?,
+            received_ms: row.get(1)?,
+            signal,
+            items: row.get(3)?,
+            body,
+            verdicts: verdicts.map(Verdicts::from_bytes),
+        });
     }
     Ok(batches)
 }

@@ -96,6 +96,7 @@ impl Copier<'_> {
     fn all(&mut self, from: &Connection, after: Option<i64>) -> rusqlite::Result<Option<rusqlite::Error>> {
         let lowest_cursor = self.cursors(from)?;
         let after = after.or(lowest_cursor).unwrap_or(0);
+        self.verdicts(from)?;
         let (last_id, error) = self.batches(from, "ORDER BY id", after)?;
         // From the last batch back to the corrupt pages.
         let (_, error_from_end) = self.batches(from, "ORDER BY id DESC", last_id)?;
@@ -120,6 +121,34 @@ impl Copier<'_> {
             )?;
         }
         Ok(cursors.iter().map(|(_, position)| *position).min())
+    }
+
+    /// Copies the verdicts of tail sampling that are readable. Without a verdict, a sink gets the whole batch.
+    fn verdicts(&mut self, from: &Connection) -> rusqlite::Result<()> {
+        let transaction = self.into.transaction()?;
+        for (table, columns) in [("verdict", "batch, sink, verdicts"), ("decided", "batch, at_ms, policy, traces")] {
+            let Ok(mut select) = from.prepare(&format!("SELECT {columns} FROM {table} ORDER BY batch")) else {
+                // The file is older, or damaged.
+                continue;
+            };
+            let count = select.column_count();
+            let marks = vec!["?"; count].join(", ");
+            let mut insert =
+                transaction.prepare(&format!("INSERT OR IGNORE INTO {table}({columns}) VALUES ({marks})"))?;
+            let mut rows = match select.query([]) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    unreadable(error)?;
+                    continue;
+                }
+            };
+            while let Some(row) = rows.next().or_else(|error| unreadable(error).map(|_| None))? {
+                let values: Vec<rusqlite::types::Value> =
+                    (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
+                insert.execute(rusqlite::params_from_iter(values))?;
+            }
+        }
+        transaction.commit()
     }
 
     /// Copies the batches after this id until one is unreadable. Returns the id of the last copied batch, and the error.

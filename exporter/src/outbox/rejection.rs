@@ -12,7 +12,10 @@ pub(super) fn reject(group: &mut VecDeque<Command>, reason: &str) {
         // The receivers of the replies may be gone.
         match command {
             Command::Append { reply, .. } => drop(reply.send(Err(unwritable(reason)))),
-            Command::Advance { reply, .. } | Command::Probe { reply } | Command::CheckPath { reply } => {
+            Command::Advance { reply, .. }
+            | Command::Decide { reply, .. }
+            | Command::Probe { reply }
+            | Command::CheckPath { reply } => {
                 drop(reply.send(Err(reason.to_owned())));
             }
             Command::DropExpired { .. } | Command::CheckFile => {}

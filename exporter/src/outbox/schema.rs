@@ -12,7 +12,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "outbox",
     application_id: 0x6c74_6f62, // "ltob"
     access: Access::Exclusive,
-    version: 2,
+    version: 3,
     page_size: 16 * 1024,
     schema: "
         CREATE TABLE batch(
@@ -29,14 +29,38 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
         ) WITHOUT ROWID;
         CREATE TABLE probe(at_ms INTEGER NOT NULL);
         INSERT INTO probe VALUES (0);
+        CREATE TABLE verdict(
+            batch       INTEGER NOT NULL,     -- the id of the batch
+            sink        TEXT NOT NULL,        -- a sink with rules
+            verdicts    BLOB NOT NULL,        -- on each item, see verdict.rs
+            PRIMARY KEY (batch, sink)
+        ) WITHOUT ROWID;
+        CREATE TABLE decided(
+            batch       INTEGER PRIMARY KEY,  -- the id of the batch with which these traces were decided
+            at_ms       INTEGER NOT NULL,     -- since 1970
+            policy      INTEGER NOT NULL,     -- a hash of the rules
+            traces      BLOB NOT NULL         -- see keep/recent.rs
+        );
     ",
-    upgrades: &[|tx| {
-        tx.execute_batch(
-            "
-            ALTER TABLE batch RENAME COLUMN spans TO items;
-            ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
-            ALTER TABLE batch ADD COLUMN unpacked_len INTEGER NOT NULL DEFAULT 0;
-            ",
-        )
-    }],
+    upgrades: &[
+        |tx| {
+            tx.execute_batch(
+                "
+                ALTER TABLE batch RENAME COLUMN spans TO items;
+                ALTER TABLE batch ADD COLUMN signal INTEGER NOT NULL DEFAULT 1;
+                ALTER TABLE batch ADD COLUMN unpacked_len INTEGER NOT NULL DEFAULT 0;
+                ",
+            )
+        },
+        |tx| {
+            tx.execute_batch(
+                "
+                CREATE TABLE verdict(batch INTEGER NOT NULL, sink TEXT NOT NULL, verdicts BLOB NOT NULL,
+                    PRIMARY KEY (batch, sink)) WITHOUT ROWID;
+                CREATE TABLE decided(batch INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, policy INTEGER NOT NULL,
+                    traces BLOB NOT NULL);
+                ",
+            )
+        },
+    ],
 };

@@ -22,6 +22,8 @@ pub(super) struct Watermarks {
     acknowledged: i64,
     /// The id of the last batch that is deleted.
     deleted: i64,
+    /// The id of the last batch with verdicts for all sinks with rules.
+    pub(super) decided: i64,
 }
 
 /// The waiting items of a sink that is no longer configured.
@@ -34,7 +36,15 @@ pub(super) struct Orphaned {
 impl Watermarks {
     /// Returns the watermarks of an empty outbox for this number of sinks.
     pub(super) fn new(sinks: usize) -> Self {
-        Self { last_id: 0, bytes: 0, oldest_ms: None, cursors: vec![0; sinks], acknowledged: 0, deleted: 0 }
+        Self {
+            last_id: 0,
+            bytes: 0,
+            oldest_ms: None,
+            cursors: vec![0; sinks],
+            acknowledged: 0,
+            deleted: 0,
+            decided: 0,
+        }
     }
 
     /// Reads the totals and creates missing cursors. A new sink starts with the oldest batch that waits for another sink.
@@ -77,7 +87,8 @@ impl Watermarks {
         // A cursor far before the oldest batch moves right before it, so that the backlog counts only batches that exist.
         let before = number("SELECT min(id) - 1 FROM batch WHERE id > ?")?.unwrap_or(last_id);
         cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
-        let mut watermarks = Self { last_id, bytes, oldest_ms: None, cursors, acknowledged, deleted };
+        let decided = last_decided(connection, subscriptions, &cursors)?;
+        let mut watermarks = Self { last_id, bytes, oldest_ms: None, cursors, acknowledged, deleted, decided };
         watermarks.read_oldest(connection)?;
         Ok((watermarks, orphaned))
     }
@@ -133,6 +144,7 @@ impl Watermarks {
             }
         }
         connection.prepare_cached("DELETE FROM batch WHERE id <= ?")?.execute([until])?;
+        connection.prepare_cached("DELETE FROM verdict WHERE batch <= ?")?.execute([until])?;
         self.deleted = until;
         Ok(bytes)
     }
@@ -144,6 +156,25 @@ impl Watermarks {
             .optional()?;
         Ok(())
     }
+}
+
+/// Returns the id of the last batch with verdicts for all sinks with rules. They are stored in the order of the batches.
+fn last_decided(
+    connection: &Connection,
+    subscriptions: &[Subscription],
+    cursors: &[i64],
+) -> rusqlite::Result<i64> {
+    let mut decided = None;
+    for (subscription, cursor) in subscriptions.iter().zip(cursors) {
+        if subscription.has_rules {
+            let last: Option<i64> = connection
+                .prepare_cached("SELECT max(batch) FROM verdict WHERE sink = ?")?
+                .query_row([&subscription.sink], |row| row.get(0))?;
+            let of_sink = last.map_or(*cursor, |last| last.max(*cursor));
+            decided = Some(decided.map_or(of_sink, |lowest: i64| lowest.min(of_sink)));
+        }
+    }
+    Ok(decided.unwrap_or(0))
 }
 
 /// Returns the items in the batches after the first id, up to and including the second.

@@ -15,7 +15,7 @@ use super::eviction::{count_dropped, drop_expired, free_space};
 use super::rejection::{answer_path_checks, reject, reject_new};
 use super::schema::{self, PAGE_BYTES};
 use super::watermarks::Watermarks;
-use super::{AppendError, Limits, State};
+use super::{AppendError, Limits, State, decision};
 use crate::clock::{millis, unix_millis};
 use crate::metrics::Metrics;
 use crate::otlp::Items;
@@ -303,6 +303,12 @@ impl Writer {
                         has_advanced = true;
                     }
                 }
+                Command::Decide { decisions, reply } => {
+                    outcome.replies.push(reply);
+                    outcome.bytes += decisions.wal_bytes();
+                    decision::store(&transaction, &self.state.subscriptions, &decisions)?;
+                    watermarks.decided = decisions.until.max(watermarks.decided);
+                }
                 Command::DropExpired { now_ms } => {
                     drop_expired(&transaction, watermarks, outcome, now_ms - millis(limits.max_age))?;
                 }
@@ -332,6 +338,9 @@ impl Writer {
         self.state
             .committed
             .send_if_modified(|last| mem::replace(last, self.watermarks.last_id) != self.watermarks.last_id);
+        self.state
+            .decided
+            .send_if_modified(|last| mem::replace(last, self.watermarks.decided) != self.watermarks.decided);
         self.state.cursors.send_if_modified(|cursors| {
             let changed = *cursors != self.watermarks.cursors;
             cursors.clone_from(&self.watermarks.cursors);
@@ -359,6 +368,7 @@ impl Command {
     fn wal_bytes(&self) -> u64 {
         match self {
             Self::Append { body, .. } => body.wal_bytes(),
+            Self::Decide { decisions, .. } => decisions.wal_bytes(),
             _ => 0,
         }
     }

@@ -65,7 +65,7 @@ pub(crate) use query::{
     StatusFilter, Totals, TraceCursor, TraceDot, TraceFilter, TraceSeq, TraceSummary,
 };
 pub(crate) use retention::Retention;
-pub(crate) use service_name::is_service;
+pub(crate) use service_name::{is_service, service_name};
 pub(crate) use write::{LogLine, WriteError};
 
 /// The store. Clones share it, and its methods block.

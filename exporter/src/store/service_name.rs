@@ -9,7 +9,7 @@ const UNKNOWN: &str = "unknown_service";
 
 /// Returns the name of the service of a resource with these text attributes: `NAMESPACE/NAME`, or `NAME` without a
 /// namespace. A long name is truncated.
-pub(super) fn service_name<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> Cow<'a, str> {
+pub(crate) fn service_name<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> Cow<'a, str> {
     let (mut name, mut namespace, mut of_kubernetes) = ("", "", "");
     for (key, value) in attributes {
         match key {

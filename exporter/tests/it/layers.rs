@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics", "health", "reload", "shutdown"],
     &["storage", "listen", "module"],
     &["outbox", "store"],
-    &["deliver", "maintenance", "receive", "tail", "view"],
+    &["deliver", "keep", "maintenance", "receive", "tail", "view"],
     &["sink", "file_watch", "terminal"],
     &["config"],
     &["service"],

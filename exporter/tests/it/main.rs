@@ -21,6 +21,7 @@ mod growth;
 mod hanging;
 mod harness;
 mod ingest;
+mod keep;
 mod layers;
 mod listening;
 mod load;

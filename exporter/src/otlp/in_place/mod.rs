@@ -2,6 +2,7 @@
 //! before it is used.
 //!
 //! ```text
+//!  items   the spans or log records of a request
 //!  mod     spans, resources, scopes, log records
 //!  value   attributes and their values, as JSON and as text
 //!  json    whole messages as OTLP/JSON
@@ -9,6 +10,7 @@
 //!
 //! The bytes passed the check of the receiver. What is malformed nevertheless, in a damaged file, reads as absent.
 
+mod items;
 mod json;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use logtracer_core::SpanId;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::wire::{Value, read_field};
+pub(crate) use items::{SpanFrame, for_each_item};
 pub(crate) use json::MessageJson;
 pub(crate) use value::{AnyRef, Attributes};
 

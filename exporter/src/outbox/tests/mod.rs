@@ -25,7 +25,7 @@ fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics
 
 /// Returns the subscription of a sink that takes all signals.
 fn subscription(sink: &str) -> Subscription {
-    Subscription { sink: sink.to_owned(), takes_logs: true }
+    Subscription { sink: sink.to_owned(), takes_logs: true, has_rules: false }
 }
 
 /// Acknowledges all of these batches.

@@ -1,0 +1,376 @@
+//! [`Policy`]: the rules of all sinks, and what they make of a span and of a trace.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use logtracer_core::TraceId;
+use logtracer_core::sampling::{RateLimiter, Ratio};
+use prometheus_client::metrics::counter::Counter;
+
+use super::Rule;
+use super::open_traces::OpenTrace;
+use crate::metrics::Metrics;
+use crate::otlp::in_place::{AnyRef, Attributes, ResourceRef, SpanRef};
+use crate::outbox::Verdict;
+use crate::store::is_service;
+
+/// The maximum number of sinks with rules: each takes two bits of [`TraceVerdict`].
+pub(crate) const MAX_SINKS: usize = 16;
+/// The maximum number of different rules: each takes a bit of [`Matches`].
+pub(crate) const MAX_RULES: usize = 32;
+
+/// A sink with rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SinkRules {
+    /// The index of the sink in the list of subscriptions.
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// The rules that spans of a trace match, as bits: the indices in [`Policy`]'s list.
+pub(super) type Matches = u32;
+
+/// The verdicts on a trace for each sink with rules, two bits each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TraceVerdict(pub(super) u32);
+
+impl TraceVerdict {
+    /// Returns the verdict for the sink with this index among those with rules.
+    pub(super) fn of(self, sink: usize) -> Verdict {
+        Verdict::from_bits((self.0 >> (2 * sink)) as u8)
+    }
+
+    fn set(&mut self, sink: usize, verdict: Verdict) {
+        self.0 |= u32::from(verdict.to_bits()) << (2 * sink);
+    }
+}
+
+/// The rules of all sinks.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// The different rules of all sinks.
+    rules: Vec<Rule>,
+    pub(super) sinks: Vec<SinkPolicy>,
+    reads_attributes: bool,
+    /// The bit of `error`.
+    error: Matches,
+    /// The bit of `new-route`.
+    pub(super) new_route: Matches,
+}
+
+/// The rules of one sink.
+#[derive(Debug)]
+pub(super) struct SinkPolicy {
+    /// The index of the sink in the list of subscriptions.
+    pub(super) index: usize,
+    name: String,
+    counters: Counters,
+    /// Its rules on the content of spans.
+    content: Matches,
+    /// Its rule on the duration of the trace, and the bit of that rule.
+    slower_than: Option<(Duration, Matches)>,
+    /// The largest share.
+    ratio: Option<Ratio>,
+    limiter: Option<RateLimiter>,
+}
+
+/// The counters of the decisions for a sink.
+#[derive(Debug)]
+struct Counters {
+    /// For each rule.
+    kept: Vec<Counter>,
+    kept_by_rate: Counter,
+    no_rule: Counter,
+    limit: Counter,
+}
+
+impl Counters {
+    fn new(metrics: &Metrics, sink: &str, rules: &[Rule]) -> Self {
+        Self {
+            kept: rules.iter().map(|rule| metrics.traces_kept(sink, &rule.to_string())).collect(),
+            kept_by_rate: metrics.traces_kept(sink, "rate"),
+            no_rule: metrics.traces_not_kept(sink, "no rule"),
+            limit: metrics.traces_not_kept(sink, "limit"),
+        }
+    }
+}
+
+impl SinkPolicy {
+    /// Returns the rejection threshold of its share.
+    pub(super) fn threshold(&self) -> u64 {
+        self.ratio.map_or(0, Ratio::threshold)
+    }
+}
+
+/// What the rules read of a resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ResourceFacts {
+    pub(super) service: String,
+    matches: Matches,
+}
+
+impl Policy {
+    /// Checks the rules.
+    pub(super) fn new(
+        sinks: Vec<SinkRules>,
+        max_traces_per_second: Option<f64>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(sinks.len() <= MAX_SINKS, "at most {MAX_SINKS} sinks can have rules");
+        let mut rules: Vec<Rule> = Vec::new();
+        for rule in sinks.iter().flat_map(|sink| &sink.rules) {
+            if !rules.contains(rule) {
+                rules.push(rule.clone());
+            }
+        }
+        anyhow::ensure!(rules.len() <= MAX_RULES, "at most {MAX_RULES} different rules are possible");
+        let bit = |rule: &Rule| -> Matches {
+            rules.iter().position(|known| known == rule).map_or(0, |index| 1 << index)
+        };
+        let sinks = sinks.into_iter().map(|sink| {
+            let content = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::SlowerThan(_)));
+            let durations = sink.rules.iter().filter_map(|rule| match rule {
+                Rule::SlowerThan(duration) => Some((*duration, bit(rule))),
+                _ => None,
+            });
+            let ratios = sink.rules.iter().filter_map(|rule| match rule {
+                Rule::Rate(ratio) => Some(*ratio),
+                _ => None,
+            });
+            SinkPolicy {
+                index: sink.index,
+                content: content.map(&bit).fold(0, |bits, bit| bits | bit),
+                slower_than: durations.min(),
+                ratio: ratios.max(),
+                limiter: max_traces_per_second.map(RateLimiter::new),
+                counters: Counters::new(metrics, &sink.name, &rules),
+                name: sink.name,
+            }
+        });
+        let sinks = sinks.collect();
+        let reads_attributes =
+            rules.iter().any(|rule| matches!(rule, Rule::Route(_) | Rule::Attribute { .. } | Rule::NewRoute));
+        let (error, new_route) = (bit(&Rule::Error), bit(&Rule::NewRoute));
+        Ok(Self { sinks, reads_attributes, error, new_route, rules })
+    }
+
+    /// Returns a hash of the sinks and their rules. Decisions of other rules are not used after a restart.
+    pub(super) fn hash(&self) -> u64 {
+        // The hash is stored. If its algorithm changes, spans that come late after the update are decided anew.
+        let mut hasher = DefaultHasher::new();
+        for sink in &self.sinks {
+            sink.name.hash(&mut hasher);
+            (sink.content, sink.slower_than, sink.threshold()).hash(&mut hasher);
+        }
+        self.rules.iter().for_each(|rule| rule.to_string().hash(&mut hasher));
+        hasher.finish()
+    }
+
+    /// Reads a resource.
+    pub(super) fn resource(&self, resource: &[u8]) -> ResourceFacts {
+        let attributes = ResourceRef(resource).attributes();
+        let service = crate::store::service_name(attributes.iter().filter_map(|(key, value)| match value {
+            AnyRef::Text(text) => Some((key, text)),
+            _ => None,
+        }));
+        let mut matches = self.attributes(attributes);
+        for (index, rule) in self.rules.iter().enumerate() {
+            if matches!(rule, Rule::Service(wanted) if is_service(&service, wanted)) {
+                matches |= 1 << index;
+            }
+        }
+        ResourceFacts { service: service.into_owned(), matches }
+    }
+
+    /// Returns the rules that a span matches, and its route if a rule needs it.
+    pub(super) fn span<'a>(
+        &self,
+        resource: &ResourceFacts,
+        span: &'a [u8],
+        is_error: bool,
+    ) -> (Matches, Option<&'a str>) {
+        let mut matches = resource.matches;
+        if is_error {
+            matches |= self.error;
+        }
+        if !self.reads_attributes {
+            return (matches, None);
+        }
+        let span = SpanRef::new(span);
+        matches |= self.attributes(span.attributes());
+        let route = route(&span);
+        if let Some(route) = route {
+            for (index, rule) in self.rules.iter().enumerate() {
+                if matches!(rule, Rule::Route(wanted) if wanted == route) {
+                    matches |= 1 << index;
+                }
+            }
+        }
+        (matches, route)
+    }
+
+    fn attributes(&self, attributes: Attributes<'_>) -> Matches {
+        let mut matches = 0;
+        if self.rules.iter().any(|rule| matches!(rule, Rule::Attribute { .. })) {
+            for (key, value) in attributes.iter() {
+                for (index, rule) in self.rules.iter().enumerate() {
+                    if matches!(rule, Rule::Attribute { key: wanted, value: text }
+                        if wanted == key && has_text(value, text))
+                    {
+                        matches |= 1 << index;
+                    }
+                }
+            }
+        }
+        matches
+    }
+
+    /// Decides a trace for all sinks, and counts the decision.
+    pub(super) fn decide(&mut self, trace: &OpenTrace, now_nanos: u64) -> TraceVerdict {
+        let mut verdict = TraceVerdict::default();
+        let id = TraceId::new(trace.id);
+        for (number, sink) in self.sinks.iter_mut().enumerate() {
+            let mut matches = trace.matches & sink.content;
+            if let Some((duration, bit)) = sink.slower_than
+                && u128::from(trace.duration_nanos()) >= duration.as_nanos()
+            {
+                matches |= bit;
+            }
+            let is_in_share = sink.ratio.is_some_and(|ratio| id.is_some_and(|id| ratio.keeps(id)));
+            let is_within_limit = matches == 0
+                || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
+            let of_sink = match (matches != 0, is_within_limit, is_in_share) {
+                (true, true, _) if sink.limiter.is_none() => Verdict::Kept,
+                (true, true, _) | (true, false, true) => Verdict::KeptWithinLimit,
+                (false, _, true) => Verdict::KeptByShare,
+                (_, _, false) => Verdict::NotKept,
+            };
+            let counters = &sink.counters;
+            let of_rule = counters.kept.get(matches.trailing_zeros() as usize).filter(|_| is_within_limit);
+            match of_sink {
+                Verdict::NotKept if matches == 0 => counters.no_rule.inc(),
+                Verdict::NotKept => counters.limit.inc(),
+                _ => of_rule.unwrap_or(&counters.kept_by_rate).inc(),
+            };
+            verdict.set(number, of_sink);
+        }
+        verdict
+    }
+
+    /// Returns whether a span that came after its verdict matches a rule of a sink that does not get it.
+    pub(super) fn is_missed(&self, verdict: TraceVerdict, matches: Matches) -> bool {
+        self.sinks
+            .iter()
+            .enumerate()
+            .any(|(number, sink)| sink.content & matches != 0 && verdict.of(number) == Verdict::NotKept)
+    }
+}
+
+/// Returns the route of a span: the attribute `http.route`, or the name of a gRPC call.
+fn route<'a>(span: &SpanRef<'a>) -> Option<&'a str> {
+    let mut is_rpc = false;
+    for (key, value) in span.attributes().iter() {
+        match (key, value) {
+            ("http.route", AnyRef::Text(route)) if !route.is_empty() => return Some(route),
+            ("rpc.system" | "rpc.system.name", _) => is_rpc = true,
+            _ => {}
+        }
+    }
+    is_rpc.then_some(span.name)
+}
+
+/// Returns whether a value is this text, or has it as its JSON.
+fn has_text(value: AnyRef<'_>, text: &str) -> bool {
+    match value {
+        AnyRef::Text(value) => value == text,
+        AnyRef::Bool(value) => text == if value { "true" } else { "false" },
+        AnyRef::Int(number) => text.parse() == Ok(number),
+        AnyRef::Double(number) => text.parse() == Ok(number),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use prost::Message;
+
+    fn policy(rules: &[&str], max_traces_per_second: Option<f64>) -> Policy {
+        let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+        let sink = SinkRules { index: 0, name: "fake".to_owned(), rules };
+        Policy::new(vec![sink], max_traces_per_second, &Metrics::new()).unwrap()
+    }
+
+    fn attributes(pairs: &[(&str, Value)]) -> Vec<KeyValue> {
+        let of = |(key, value): &(&str, Value)| KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue { value: Some(value.clone()) }),
+            key_strindex: 0,
+        };
+        pairs.iter().map(of).collect()
+    }
+
+    fn text(value: &str) -> Value {
+        Value::StringValue(value.to_owned())
+    }
+
+    #[test]
+    fn attributes_of_spans_and_resources_are_matched_as_text() {
+        let policy = policy(
+            &["attribute=a=1", "attribute=b=true", "attribute=c=x y", "attribute=d=2.5", "service=cart", "route=/r"],
+            None,
+        );
+        #[track_caller]
+        fn check(policy: &Policy, resource: &[(&str, Value)], span: &[(&str, Value)], expected: Matches) {
+            let resource = Resource { attributes: attributes(resource), ..Default::default() }.encode_to_vec();
+            let span =
+                Span { attributes: attributes(span), name: "/r".to_owned(), ..Default::default() }.encode_to_vec();
+            assert_eq!(policy.span(&policy.resource(&resource), &span, false).0, expected);
+        }
+        check(&policy, &[], &[], 0);
+        check(&policy, &[], &[("a", Value::IntValue(1))], 1);
+        check(&policy, &[], &[("a", text("1"))], 1);
+        check(&policy, &[("a", text("1"))], &[], 1);
+        check(&policy, &[], &[("a", Value::IntValue(11)), ("A", Value::IntValue(1))], 0);
+        check(&policy, &[], &[("b", Value::BoolValue(true)), ("c", text("x y"))], 0b110);
+        check(&policy, &[], &[("b", Value::BoolValue(false)), ("d", Value::DoubleValue(2.5))], 0b1000);
+        check(&policy, &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))], &[], 0b1_0000);
+        check(&policy, &[("service.name", text("carts"))], &[], 0);
+        check(&policy, &[], &[("http.route", text("/r"))], 0b10_0000);
+        check(&policy, &[], &[("rpc.system", text("grpc"))], 0b10_0000);
+    }
+
+    #[test]
+    fn a_trace_is_kept_by_a_rule_or_by_its_share() {
+        let verdict = |policy: &mut Policy, id, start, end, matches| {
+            policy.decide(&OpenTrace::new(id, start, end, matches), 0).of(0)
+        };
+        let mut all = policy(&["error", "slower-than=1us", "rate=0.5"], None);
+        let (low, high) = (1, 1 << 55);
+        assert_eq!(verdict(&mut all, low, 0, 999, 0), Verdict::NotKept);
+        assert_eq!(verdict(&mut all, low, 0, 1000, 0), Verdict::Kept);
+        assert_eq!(verdict(&mut all, low, 0, 0, 1), Verdict::Kept);
+        assert_eq!(verdict(&mut all, high, 0, 0, 0), Verdict::KeptByShare);
+        assert_eq!(verdict(&mut all, high, 0, 0, 1), Verdict::Kept, "the rule has a probability of 1");
+        assert_eq!(all.sinks[0].threshold(), 1 << 55);
+
+        let mut limited = policy(&["error", "rate=0.5"], Some(1.));
+        let verdicts = [(low, 1), (low, 1), (high, 1), (low, 0), (high, 0)]
+            .map(|(id, matches)| verdict(&mut limited, id, 0, 0, matches));
+        use Verdict::{KeptByShare, KeptWithinLimit, NotKept};
+        assert_eq!(verdicts, [KeptWithinLimit, NotKept, KeptWithinLimit, NotKept, KeptByShare]);
+    }
+
+    #[test]
+    fn the_hash_changes_with_the_rules() {
+        let hashes = [&["error"][..], &["rate=0.5"], &["rate=0.25"], &["error", "rate=0.5"], &["new-route"]]
+            .map(|rules| policy(rules, None).hash());
+        let different: std::collections::HashSet<u64> = hashes.into_iter().collect();
+        assert_eq!(different.len(), hashes.len());
+        assert_eq!(policy(&["error"], None).hash(), policy(&["error"], Some(5.)).hash());
+    }
+}
