@@ -257,10 +257,10 @@ fn headers_of_other_tracers_are_removed_at_the_edge_and_for_strangers() {
 
 #[test]
 fn a_share_of_the_requests_is_logged() {
-    // The low bits of the id decide.
-    let (low, high) = (
-        "00-4bf92f3577b34da6a300000000000001-00f067aa0ba902b7-01",
+    // The low bits of the id decide: a share has the highest.
+    let (inside, outside) = (
         "00-4bf92f3577b34da6a3ffffffffffffff-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a300000000000001-00f067aa0ba902b7-01",
     );
     let check = |json: &str,
                  traceparent: &str,
@@ -276,28 +276,28 @@ fn a_share_of_the_requests_is_logged() {
         assert_eq!(rate.as_ref().map(Option::as_deref), expected, "{json} {traceparent} {properties:?}");
     };
     let tenth = r#"{"sampling": {"log_rate": 0.1}}"#;
-    check(tenth, low, COMPLETED, b"", Some(Some("0.1")));
-    check(tenth, high, COMPLETED, b"", None);
+    check(tenth, inside, COMPLETED, b"", Some(Some("0.1")));
+    check(tenth, outside, COMPLETED, b"", None);
     let failed = Properties { status: 503, ..COMPLETED };
-    check(tenth, high, failed, b"", Some(None));
-    check(tenth, low, failed, b"", Some(None));
+    check(tenth, outside, failed, b"", Some(None));
+    check(tenth, inside, failed, b"", Some(None));
     let aborted = Properties { status: 0, response_flags: 0x8000, ..COMPLETED };
-    check(tenth, high, aborted, b"", Some(None));
+    check(tenth, outside, aborted, b"", Some(None));
     let slow = Properties { duration: 2 * SECOND, ..COMPLETED };
-    check(tenth, high, slow, b"", None);
-    check(r#"{"sampling": {"log_rate": 0.1, "keep_slower_than": "1s"}}"#, high, slow, b"", Some(None));
-    check(tenth, high, Properties { status: 404, ..COMPLETED }, b"", None);
+    check(tenth, outside, slow, b"", None);
+    check(r#"{"sampling": {"log_rate": 0.1, "keep_slower_than": "1s"}}"#, outside, slow, b"", Some(None));
+    check(tenth, outside, Properties { status: 404, ..COMPLETED }, b"", None);
     // A rule's share comes before the general one.
     let rule = |log: &str| {
         format!(r#"{{"sampling": {{"log_rate": 0.5, "rules": [{{"path": "/cart", "log": {log}}}]}}}}"#)
     };
-    check(&rule("0.25"), low, COMPLETED, b"", Some(Some("0.25")));
-    check(&rule("true"), high, COMPLETED, b"", Some(None));
-    check(&rule("false"), low, COMPLETED, b"", None);
-    check(&rule("1"), high, COMPLETED, b"", Some(None));
+    check(&rule("0.25"), inside, COMPLETED, b"", Some(Some("0.25")));
+    check(&rule("true"), outside, COMPLETED, b"", Some(None));
+    check(&rule("false"), inside, COMPLETED, b"", None);
+    check(&rule("1"), outside, COMPLETED, b"", Some(None));
     let other = r#"{"sampling": {"log_rate": 0.5, "rules": [{"path": "/cart", "rate": 1}]}}"#;
-    check(other, low, COMPLETED, b"", Some(Some("0.5")));
-    check(other, high, COMPLETED, b"", None);
+    check(other, inside, COMPLETED, b"", Some(Some("0.5")));
+    check(other, outside, COMPLETED, b"", None);
 }
 
 #[test]

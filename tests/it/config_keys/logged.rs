@@ -186,14 +186,14 @@ fn a_share_of_the_lines() {
             ("marker", json!({})),
         ],
     );
-    // The low 56 bits decide.
-    let id = |number: u64, is_low: bool| {
-        let bits = if is_low { number } else { 0xff_ffff_ffff_ff00 + number };
+    // The low 56 bits decide: a share has the highest.
+    let id = |number: u64, is_high: bool| {
+        let bits = if is_high { 0xff_ffff_ffff_ff00 + number } else { number };
         format!("463ac35c9f6413ad{:016x}", 0x4800_0000_0000_0000 | bits)
     };
     let mut skipped = 0;
     let mut number = 0;
-    for (listener, path, low, high) in [
+    for (listener, path, inside, outside) in [
         ("half", "/origin/ok", Some("0.5"), None),
         ("other-half", "/origin/ok", Some("0.5"), None),
         ("half", "/origin/500", Some(""), Some("")),
@@ -204,9 +204,9 @@ fn a_share_of_the_lines() {
         ("rules", "/origin/ok/none", None, None),
         ("rules", "/down", Some(""), Some("")),
     ] {
-        for (is_low, expected) in [(true, low), (false, high)] {
+        for (is_high, expected) in [(true, inside), (false, outside)] {
             number += 1;
-            let trace_id = id(number, is_low);
+            let trace_id = id(number, is_high);
             keys.get(listener, path, &[("b3", &format!("{trace_id}-{CALLER}-1"))]);
             let Some(rate) = expected else {
                 skipped += 1;
@@ -214,7 +214,7 @@ fn a_share_of_the_lines() {
             };
             let line = keys.line_only(&trace_id);
             let found = line.pointer(LABELS).unwrap()["log_rate"].as_str().unwrap_or_default().to_owned();
-            assert_eq!(found, rate, "{listener} {path} {is_low}");
+            assert_eq!(found, rate, "{listener} {path} {is_high}");
         }
     }
     keys.all_spans();
