@@ -17,7 +17,7 @@
 //! | `logtracer.insert_id` | `insertId`: of several entries with the same time and id, Cloud Logging keeps one |
 //! | `logtracer.operation.id`, `.producer` (also in a span), `.first`, `.last` | `operation` |
 //! | `error = &error as &dyn std::error::Error` | the error with its causes, each once: `outer: inner` |
-//! | `error = ?error` of `anyhow` and its kin | the error; its backtrace becomes `stack_trace` |
+//! | `error = ?error` of `anyhow` and similar crates | the error; its backtrace becomes `stack_trace` |
 //! | `backtrace = %std::backtrace::Backtrace::capture()` | `stack_trace`, or nothing if it is not captured |
 //!
 //! - A field with such a name that has no such meaning, or a value that cannot have it, is an ordinary field:

@@ -31,7 +31,10 @@ impl RequestSpan {
         is_parent: bool,
     ) -> (TraceContext, Option<Self>) {
         let was_decided = context.sampling.is_decided();
-        let context = queue::decide_sampling(context);
+        let context = match kind {
+            SpanKind::Server => queue::decide_sampling(context),
+            _ => queue::decide_if_undecided(context),
+        };
         if !queue::is_recorded(&context) {
             return (context, None);
         }
