@@ -147,8 +147,8 @@ impl JsonLayer {
         }
         if known.has_error && collected.error.has_backtrace() {
             // A key cannot be there twice. In an error report, a field of this name has another one.
-            let has_field = names.contains(&STACK_TRACE)
-                || fields.key_values.iter().any(|pair| pair.name == STACK_TRACE);
+            let has_field =
+                names.contains(&STACK_TRACE) || fields.key_values.iter().any(|pair| pair.name == STACK_TRACE);
             if is_reported || !has_field {
                 collected.error.write(&mut line);
                 names.push(STACK_TRACE);

@@ -60,8 +60,8 @@ mod handle;
 mod http_request;
 mod install;
 mod json_layer;
+// Of records of `log`, and of requests.
 #[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))]
-// of records of `log`, and of requests
 mod key_values;
 mod known_fields;
 mod labels;
@@ -73,10 +73,10 @@ mod log_bridge;
 #[cfg(feature = "log")]
 mod log_record;
 mod losses;
-#[cfg(any(feature = "log-serde", all(tracing_unstable, feature = "valuable")))]
-mod nested;
 #[cfg(feature = "spans")]
 mod metadata_server;
+#[cfg(any(feature = "log-serde", all(tracing_unstable, feature = "valuable")))]
+mod nested;
 mod output;
 pub(crate) mod panic;
 mod project;

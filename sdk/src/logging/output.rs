@@ -160,8 +160,8 @@ fn start_queue(
     service: Arc<Service>,
     losses: Arc<Losses>,
 ) -> io::Result<QueuedWriter> {
-    let write = move |line: &[u8]| {
-        match catch_unwind(AssertUnwindSafe(|| Writing::during(|| sink.write(line)))) {
+    let write =
+        move |line: &[u8]| match catch_unwind(AssertUnwindSafe(|| Writing::during(|| sink.write(line)))) {
             Ok(result) => {
                 if let Err(error) = &result {
                     losses.add(error.dropped_lines, error);
@@ -172,8 +172,7 @@ fn start_queue(
                 losses.add(1, &"the output panicked");
                 resume_unwind(panic)
             }
-        }
-    };
+        };
     let report = move |lines| service.render_dropped(lines, None);
     let queue = QueuedWriter::start("logtracer-lines", limits.max_lines, write, report)?;
     Ok(queue.max_bytes(limits.max_bytes))

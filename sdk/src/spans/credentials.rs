@@ -102,7 +102,10 @@ impl Secrets {
             let value = String::from_utf8_lossy(value.as_bytes());
             secrets.add(&value);
             // A scheme such as `Bearer` is no secret.
-            value.split_whitespace().skip(usize::from(value.contains(' '))).for_each(|word| secrets.add(word));
+            value
+                .split_whitespace()
+                .skip(usize::from(value.contains(' ')))
+                .for_each(|word| secrets.add(word));
         }
         let (_, query) = path.split_once('?').unwrap_or_default();
         for (_, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -152,14 +155,18 @@ mod tests {
         assert_eq!(headers["x-key"], "Bearer opensesame");
         let secrets = Secrets::of(&headers, "/v1/traces?key=s%C3%A9same7&a=b");
         assert!(!format!("{secrets:?}").contains("same"));
-        let text = secrets.redact("got Bearer opensesame, and opensesame, from Bearer, s%C3%A9same7 or sésame7");
+        let text =
+            secrets.redact("got Bearer opensesame, and opensesame, from Bearer, s%C3%A9same7 or sésame7");
         assert_eq!(text, "got REDACTED, and REDACTED, from Bearer, REDACTED or REDACTED");
     }
 
     #[test]
     fn a_value_that_is_not_ascii_is_redacted() {
         let headers = headers(&[("x-key", "sésame ouvre-toi")]).unwrap().read().unwrap();
-        assert_eq!(Secrets::of(&headers, "/").redact("<sésame ouvre-toi>, ouvre-toi"), "<REDACTED>, REDACTED");
+        assert_eq!(
+            Secrets::of(&headers, "/").redact("<sésame ouvre-toi>, ouvre-toi"),
+            "<REDACTED>, REDACTED"
+        );
     }
 
     #[test]

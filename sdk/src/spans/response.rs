@@ -36,12 +36,7 @@ impl Outcome {
 }
 
 /// Reads a response.
-pub(super) fn read(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &BodyPrefix,
-    secrets: &Secrets,
-) -> Outcome {
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, secrets: &Secrets) -> Outcome {
     if status.is_success() {
         return read_success(status, headers, body, secrets);
     }
@@ -62,12 +57,7 @@ pub(super) fn read(
 
 /// A success with a page of HTML, or with a body that is not the message it claims to be, does not come from a
 /// receiver of OTLP.
-fn read_success(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &BodyPrefix,
-    secrets: &Secrets,
-) -> Outcome {
+fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, secrets: &Secrets) -> Outcome {
     let kind = ContentType::of(headers);
     let not_otlp = || {
         let error = format!("the response is not OTLP: {}", describe(status, headers, body, secrets));
@@ -289,7 +279,9 @@ mod tests {
     fn a_redirect_shows_no_secret() {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::from_static("https://me:secret@login/?token=secret"));
-        let Outcome::Rejected(failure) = read(StatusCode::FOUND, &headers, &BodyPrefix::default(), &Secrets::default()) else {
+        let Outcome::Rejected(failure) =
+            read(StatusCode::FOUND, &headers, &BodyPrefix::default(), &Secrets::default())
+        else {
             panic!("not rejected");
         };
         assert_eq!(failure.error, "302 Found to https://login/?token=REDACTED");

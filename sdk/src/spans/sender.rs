@@ -207,7 +207,9 @@ impl Sender {
                     let by = if is_shortened { Event::Close } else { Event::Flush };
                     Pause::requested(requested, self.timing.first_backoff, by)
                 }
-                _ => Pause { length: pause, full_at: Some(queue.retry_mark()), is_shortened_by: Event::Flush },
+                _ => {
+                    Pause { length: pause, full_at: Some(queue.retry_mark()), is_shortened_by: Event::Flush }
+                }
             };
             match self.wait(pause_now, left).await {
                 Waited::WholePause => pause = backoff.next(system::random()),
@@ -287,11 +289,7 @@ impl Pause {
     /// Returns the pause for a `Retry-After`, spread over a moment so that not all clients come back at once.
     fn requested(retry_after: Duration, spread: Duration, is_shortened_by: Event) -> Self {
         let spread = spread.mul_f64((system::random() % 1024) as f64 / 1024.);
-        Self {
-            length: retry_after.min(MAX_RETRY_AFTER) + spread,
-            full_at: None,
-            is_shortened_by,
-        }
+        Self { length: retry_after.min(MAX_RETRY_AFTER) + spread, full_at: None, is_shortened_by }
     }
 }
 
