@@ -1,6 +1,6 @@
 //! A sampler that ignores the caller does not undo what excludes a span, in a separate process.
 
-use logtracer_sdk::spans::{Sampler, SpanExport, span};
+use logtracer_sdk::spans::{Sampler, SpanExport, SpanKind, span};
 use logtracer_sdk::{Sampling, TraceContext, TraceContextExt, current_trace};
 
 #[test]
@@ -21,6 +21,11 @@ fn a_span_that_is_not_exported() {
     excluded.run(|| {
         let _inside = span("inside").enter();
         assert!(!is_sampled());
+    });
+    // Around a consumer, it is the decision of the sender.
+    excluded.run(|| {
+        let _message = span("process").kind(SpanKind::Consumer).enter();
+        assert!(is_sampled());
     });
     std::mem::forget(exporter); // nothing listens there
 }

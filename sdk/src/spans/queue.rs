@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use logtracer_core::TraceContext;
 use logtracer_core::otlp::{self, SpanDetails};
-use logtracer_core::span::Span;
+use logtracer_core::span::{Span, SpanKind};
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 use tokio::sync::Notify;
 
@@ -67,10 +67,11 @@ pub(super) fn decide_sampling(context: TraceContext) -> TraceContext {
     }
 }
 
-/// Returns a context of this process with a sampling decision. One that is made stays, whatever the sampler is: it can
-/// exclude what is within.
-pub(super) fn decide_if_undecided(context: TraceContext) -> TraceContext {
-    if context.sampling.is_decided() { context } else { decide_sampling(context) }
+/// Returns the context around a span of this kind with a sampling decision. A decision of this process stays, whatever
+/// the sampler is: it can exclude what is within. Around a server or a consumer, it is the decision of the caller.
+pub(super) fn decide_around(kind: SpanKind, context: TraceContext) -> TraceContext {
+    let is_of_caller = matches!(kind, SpanKind::Server | SpanKind::Consumer);
+    if context.sampling.is_decided() && !is_of_caller { context } else { decide_sampling(context) }
 }
 
 /// Returns true if a span of this decided context is sent.

@@ -31,10 +31,7 @@ impl RequestSpan {
         is_parent: bool,
     ) -> (TraceContext, Option<Self>) {
         let was_decided = context.sampling.is_decided();
-        let context = match kind {
-            SpanKind::Server => queue::decide_sampling(context),
-            _ => queue::decide_if_undecided(context),
-        };
+        let context = queue::decide_around(kind, context);
         if !queue::is_recorded(&context) {
             return (context, None);
         }
