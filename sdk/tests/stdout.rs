@@ -240,6 +240,8 @@ fn a_closed_pipe_behind_a_queue() {
 }
 
 fn serve_closed(handle: &LoggingHandle) {
+    // The harness has written to stdout.
+    report("ready");
     wait();
     (0..5).for_each(|step| tracing::info!(step, "lost"));
     assert!(handle.flush(LONG));
@@ -249,6 +251,7 @@ fn serve_closed(handle: &LoggingHandle) {
 #[track_caller]
 fn check_closed(test: &str) {
     let mut service = Service::start(test, Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
     drop(service.child.stdout.take());
     service.go_on();
     let (dropped, stderr) = service.number();
@@ -268,6 +271,7 @@ fn a_full_disk() {
         },
     );
     let mut service = Service::start("a_full_disk", Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
     service.go_on();
     let (dropped, stderr) = service.number();
     assert_eq!(dropped, 5);
@@ -341,6 +345,7 @@ fn a_panic_with_a_closed_pipe_behind_a_queue() {
 }
 
 fn serve_panic(_: &LoggingHandle) {
+    report("ready");
     wait();
     assert!(std::panic::catch_unwind(|| panic!("out of eggs")).is_err());
     report("after");
@@ -349,6 +354,7 @@ fn serve_panic(_: &LoggingHandle) {
 #[track_caller]
 fn check_panic(test: &str) {
     let mut service = Service::start(test, Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
     drop(service.child.stdout.take());
     service.go_on();
     let (_, stderr) = service.message();
