@@ -49,5 +49,5 @@ mod queue;
 pub mod stdout;
 mod whole_lines;
 
-pub use queue::QueuedWriter;
+pub use queue::{QueuedWriter, WaitError};
 pub use whole_lines::{WholeLines, WriteError};

@@ -41,8 +41,18 @@ impl Counts {
 }
 
 enum Message {
-    Write { bytes: Vec<u8>, done: Option<Completion> },
+    Write { bytes: Vec<u8>, to: ResultTo },
     Flush(SyncSender<()>),
+}
+
+/// What gets the result of a write.
+enum ResultTo {
+    /// Nothing: the line counts as dropped if it fails.
+    Count,
+    /// A caller that waits. The line counts as dropped as well.
+    Waiting(SyncSender<io::Result<()>>),
+    /// A caller that counts by itself.
+    Caller(Completion),
 }
 
 type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -50,7 +60,7 @@ type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
 impl QueuedWriter {
     /// Starts the thread that writes, with a queue of at most `max_lines`.
     ///
-    /// `write` returns an [`io::Error`] or a [`WriteError`] for a line that is lost.
+    /// `write` returns an [`io::Error`] or a [`WriteError`] for a line that is dropped.
     /// `report` renders the line that replaces dropped lines, from their number. It is written when the writer works.
     ///
     /// # Errors
@@ -96,7 +106,7 @@ impl QueuedWriter {
         let length = line.len();
         let before = self.counts.queued_bytes.fetch_add(length, Ordering::Relaxed);
         let is_queued = before.saturating_add(length) <= self.max_bytes
-            && self.queue.try_send(Message::Write { bytes: line, done: None }).is_ok();
+            && self.queue.try_send(Message::Write { bytes: line, to: ResultTo::Count }).is_ok();
         if !is_queued {
             self.counts.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.counts.drop_lines(1);
@@ -121,7 +131,7 @@ impl QueuedWriter {
     pub fn write_then(&self, bytes: Vec<u8>, done: impl FnOnce(io::Result<()>) + Send + 'static) {
         let length = bytes.len();
         self.counts.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        let message = Message::Write { bytes, done: Some(Box::new(done)) };
+        let message = Message::Write { bytes, to: ResultTo::Caller(Box::new(done)) };
         let (message, error) = match self.queue.try_send(message) {
             Ok(()) => return,
             Err(TrySendError::Full(message)) => {
@@ -130,24 +140,27 @@ impl QueuedWriter {
             Err(TrySendError::Disconnected(message)) => (message, io::ErrorKind::BrokenPipe.into()),
         };
         self.counts.queued_bytes.fetch_sub(length, Ordering::Relaxed);
-        if let Message::Write { done: Some(done), .. } = message {
+        if let Message::Write { to: ResultTo::Caller(done), .. } = message {
             done(Err(error));
         }
     }
 
     /// Queues a line and waits until it and the lines before it are written, at most for `timeout`.
     ///
-    /// The line counts as dropped if the queue stays full.
-    pub fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) {
+    /// # Errors
+    ///
+    /// If the line is not written then, see [`WaitError`].
+    pub fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) -> Result<(), WaitError> {
         let deadline = deadline_after(timeout);
         let length = line.len();
         self.counts.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        if self.send_before(deadline, Message::Write { bytes: line, done: None }) {
-            self.flush_before(deadline);
-        } else {
+        let (done, result) = sync_channel(1);
+        if !self.send_before(deadline, Message::Write { bytes: line, to: ResultTo::Waiting(done) }) {
             self.counts.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.counts.drop_lines(1);
+            return Err(WaitError::QueueFull);
         }
+        receive_before(&result, deadline).ok_or(WaitError::TimedOut)?.map_err(WaitError::Write)
     }
 
     /// Waits until all queued lines are written, at most for `timeout`; returns false if some are not.
@@ -167,12 +180,7 @@ impl QueuedWriter {
         if !self.send_before(deadline, Message::Flush(done)) {
             return false;
         }
-        match deadline {
-            Some(deadline) => {
-                written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
-            }
-            None => written.recv().is_ok(),
-        }
+        receive_before(&written, deadline).is_some()
     }
 
     /// Returns false if the queue is still full at the deadline.
@@ -195,6 +203,57 @@ impl fmt::Debug for QueuedWriter {
     }
 }
 
+/// Returns `None` at the deadline, or if the other end is gone.
+fn receive_before<T>(results: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
+    match deadline {
+        Some(deadline) => results.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
+        None => results.recv().ok(),
+    }
+}
+
+/// Why [`QueuedWriter::write_and_wait`] has not written a line.
+///
+/// ```
+/// use std::time::Duration;
+/// use logtracer_output::{QueuedWriter, WaitError};
+///
+/// let closed = |_: &[u8]| Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+/// let writer = QueuedWriter::start("log", 10, closed, |_| Vec::new())?;
+/// let error = writer.write_and_wait(b"line\n".to_vec(), Duration::from_secs(10)).unwrap_err();
+/// assert!(matches!(error, WaitError::Write(_)));
+/// assert_eq!((error.to_string(), writer.dropped()), ("broken pipe".into(), 1));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The queue stays full: the line is dropped.
+    QueueFull,
+    /// The line still waits, and may be written later.
+    TimedOut,
+    /// The writer fails: the line is dropped.
+    Write(io::Error),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue is full"),
+            Self::TimedOut => f.write_str("the line still waits"),
+            Self::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Write(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
 /// `None` if the timeout exceeds the range of the clock.
 fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
@@ -212,21 +271,26 @@ fn run(
     loop {
         let (mut is_busy, mut is_last, mut flushed) = (false, false, None);
         match messages.recv_timeout(REPORT_INTERVAL) {
-            Ok(Message::Write { bytes, done }) => {
+            Ok(Message::Write { bytes, to }) => {
                 let result = write(&bytes);
                 counts.queued_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
                 match &result {
-                    // A panic says nothing of the next line.
+                    // A writer that panics on a line can still write the next one.
                     Err(_) => counts.drop_lines(1),
-                    Ok(Err(error)) if done.is_none() => counts.drop_lines(error.lost_lines),
+                    Ok(Err(error)) if !matches!(to, ResultTo::Caller(_)) => {
+                        counts.drop_lines(error.dropped_lines);
+                    }
                     _ => {}
                 }
                 if let Ok(result) = &result {
                     reports.is_working = result.is_ok();
                 }
-                if let Some(done) = done {
-                    let result = result.unwrap_or_else(|_| Err(io::Error::other("writer panicked").into()));
-                    done(result.map_err(io::Error::from));
+                let result = result.unwrap_or_else(|_| Err(io::Error::other("writer panicked").into()));
+                let result = result.map_err(io::Error::from);
+                match to {
+                    ResultTo::Count => {}
+                    ResultTo::Waiting(waiting) => drop(waiting.try_send(result)),
+                    ResultTo::Caller(done) => done(result),
                 }
                 is_busy = true;
             }
@@ -327,7 +391,7 @@ mod tests {
         };
         let writer = QueuedWriter::start("test", 1, slow, report).unwrap();
         writer.write(b"first".to_vec());
-        writer.write_and_wait(b"second".to_vec(), LONG);
+        assert!(writer.write_and_wait(b"second".to_vec(), LONG).is_ok());
         assert_eq!(written.lines(), ["first", "second"]);
         assert_eq!(writer.dropped(), 0);
     }
@@ -346,7 +410,10 @@ mod tests {
         writer.write(b"line".to_vec());
         held.recv_timeout(LONG).unwrap();
         let start = Instant::now();
-        (0..3).for_each(|_| writer.write_and_wait(b"line".to_vec(), Duration::from_millis(20)));
+        let errors = [(); 3].map(|()| {
+            writer.write_and_wait(b"line".to_vec(), Duration::from_millis(20)).unwrap_err().to_string()
+        });
+        assert_eq!(errors, ["the line still waits", "the queue is full", "the queue is full"]);
         assert!(!writer.flush(Duration::from_millis(20)));
         let (done, result) = sync_channel(1);
         writer.write_then(b"line".to_vec(), move |result| done.send(result).unwrap());
@@ -373,7 +440,7 @@ mod tests {
     fn drops_are_reported_before_the_thread_ends() {
         let (queue, messages) = sync_channel(50);
         (0..50).for_each(|_| {
-            queue.send(Message::Write { bytes: b"line".to_vec(), done: None }).unwrap();
+            queue.send(Message::Write { bytes: b"line".to_vec(), to: ResultTo::Count }).unwrap();
         });
         drop(queue);
         let (written, counts, start) = (Written::default(), Counts::default(), Instant::now());
@@ -437,7 +504,10 @@ mod tests {
             Ok(())
         };
         let writer = QueuedWriter::start("test", 10, write, report).unwrap();
-        (0..3).for_each(|_| assert!(writer.try_write(b"lost".to_vec())));
+        (0..2).for_each(|_| assert!(writer.try_write(b"dropped".to_vec())));
+        let error = writer.write_and_wait(b"dropped".to_vec(), LONG).unwrap_err();
+        assert!(matches!(error, WaitError::Write(_)), "{error}");
+        assert_eq!(writer.dropped(), 3);
         assert!(writer.flush(LONG));
         assert_eq!((writer.dropped(), written.lines().len()), (3, 0));
         is_broken.store(false, Ordering::Relaxed);

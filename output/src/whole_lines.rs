@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 ///   progress. The next lines do not wait until the writer accepts something again.
 /// - If the writer took nothing of a line, the line is dropped and the error returned.
 /// - If it took a part, the rest is kept and written first next time. It is at most one line.
-/// - If the other end is closed, the rest is dropped as well: nobody has seen the beginning.
+/// - If the other end is closed, the rest is dropped as well: its line has no reader.
 ///
 /// ```
 /// use std::io::{self, Write};
@@ -79,9 +79,13 @@ impl WholeLines {
         }
     }
 
-    /// Writes the rest of a line, for at most `timeout`; returns false if some of it remains.
-    pub fn flush(&mut self, out: &mut impl Write, timeout: Duration) -> bool {
-        self.write_rest(out, &mut Patience::new(timeout)).is_ok()
+    /// Writes the rest of a line, for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the rest is dropped, or if some of it remains; then no line is dropped.
+    pub fn flush(&mut self, out: &mut impl Write, timeout: Duration) -> Result<(), WriteError> {
+        self.write_rest(out, &mut Patience::new(timeout))
     }
 
     fn write_rest(&mut self, out: &mut impl Write, patience: &mut Patience) -> Result<(), WriteError> {
@@ -96,11 +100,11 @@ impl WholeLines {
             return Ok(());
         };
         self.is_blocked = is_would_block(&error);
-        let lost_lines = u64::from(is_closed(&error));
-        if lost_lines > 0 {
+        let dropped_lines = u64::from(is_closed(&error));
+        if dropped_lines > 0 {
             self.rest = Vec::new();
         }
-        Err(WriteError { error, lost_lines })
+        Err(WriteError { error, dropped_lines })
     }
 }
 
@@ -164,33 +168,33 @@ impl Patience {
     }
 }
 
-/// The error of a line that is lost.
+/// The error of a line that is dropped.
 ///
 /// ```
 /// use std::io;
 /// use logtracer_output::WriteError;
 ///
 /// let error = WriteError::from(io::Error::from(io::ErrorKind::BrokenPipe));
-/// assert_eq!((error.lost_lines, error.to_string()), (1, "broken pipe".into()));
+/// assert_eq!((error.dropped_lines, error.to_string()), (1, "broken pipe".into()));
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WriteError {
     /// Why.
     pub error: io::Error,
-    /// The number of lost lines: more than one if the rest of the line before is lost, too.
-    pub lost_lines: u64,
+    /// The number of dropped lines: more than one if the rest of the line before is dropped, too.
+    pub dropped_lines: u64,
 }
 
 impl WriteError {
     fn and_lines(self, lines: u64) -> Self {
-        Self { lost_lines: self.lost_lines + lines, ..self }
+        Self { dropped_lines: self.dropped_lines + lines, ..self }
     }
 }
 
 impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
-        Self { error, lost_lines: 1 }
+        Self { error, dropped_lines: 1 }
     }
 }
 
@@ -245,14 +249,14 @@ mod tests {
         }
     }
 
-    /// Writes the lines `a…` and `b…`, with these results of single writes, and returns the lost lines of each.
+    /// Writes the lines `a…` and `b…`, with these results of single writes, and returns the dropped lines of each.
     #[track_caller]
     fn check(steps: &[Result<usize, io::ErrorKind>], expected: ([u64; 2], &str)) {
         let mut script = Script { steps: steps.iter().copied().collect(), ..Script::default() };
         let mut lines = WholeLines::new();
-        let lost = [&b"aaaa\n"[..], b"bbbb\n"]
-            .map(|line| lines.write_line(&mut script, line).map_or_else(|error| error.lost_lines, |()| 0));
-        assert_eq!((lost, script.written.as_str()), expected, "{steps:?}");
+        let dropped = [&b"aaaa\n"[..], b"bbbb\n"]
+            .map(|line| lines.write_line(&mut script, line).map_or_else(|error| error.dropped_lines, |()| 0));
+        assert_eq!((dropped, script.written.as_str()), expected, "{steps:?}");
     }
 
     #[test]
@@ -274,6 +278,19 @@ mod tests {
         check(&[Ok(2), Err(StorageFull), Err(BrokenPipe)], ([0, 2], "aa"));
     }
 
+    /// The reader goes before a flush: the line that it had in part is dropped, and the error counts it.
+    #[test]
+    fn a_flush_reports_a_dropped_line() {
+        use io::ErrorKind::{BrokenPipe, StorageFull};
+
+        let mut script = Script { steps: VecDeque::from([Ok(2), Err(StorageFull)]), ..Script::default() };
+        let mut lines = WholeLines::new();
+        assert!(lines.write_line(&mut script, b"aaaa\n").is_ok());
+        script.then = Some(BrokenPipe);
+        assert_eq!(lines.flush(&mut script, Duration::ZERO).unwrap_err().dropped_lines, 1);
+        assert!(lines.flush(&mut script, Duration::ZERO).is_ok());
+    }
+
     #[test]
     fn a_blocked_writer_delays_one_line() {
         let mut script = Script { then: Some(io::ErrorKind::WouldBlock), ..Script::default() };
@@ -288,9 +305,9 @@ mod tests {
         // It takes a part and blocks again. Then it takes the rest, at the latest at a flush.
         script.steps = VecDeque::from([Ok(4)]);
         assert!(lines.write_line(&mut script, b"the first\n").is_ok());
-        assert!(!lines.flush(&mut script, Duration::ZERO));
+        assert_eq!(lines.flush(&mut script, Duration::ZERO).unwrap_err().dropped_lines, 0);
         script.then = None;
-        assert!(lines.flush(&mut script, Duration::ZERO));
+        assert!(lines.flush(&mut script, Duration::ZERO).is_ok());
         assert_eq!(script.written, "the first\n");
     }
 }

@@ -65,8 +65,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The [examples](https://github.com/logtracer/logtracer/tree/main/sdk/examples) for axum, tonic and both each run with
-//! one command, and show the lines and spans of several services.
+//! The [examples](https://github.com/logtracer/logtracer/tree/main/sdk/examples) for axum, tonic, both, a worker and a queue
+//! each run with one command, and show the lines and spans of several services.
 //! For bbc/logtracer, tracing-stackdriver and OpenTelemetry there is a migration guide:
 //! [docs/migrating.md](https://github.com/logtracer/logtracer/blob/main/docs/migrating.md).
 //!
@@ -97,7 +97,7 @@
 //! | `client` | [`client::TraceLayer`] for hyper and tonic, [`trace_headers`] for all others |
 //! | `reqwest`, `reqwest-middleware` | `.with_trace()` and `.send_traced()`; [`client::TraceLayer`] as a middleware |
 //! | `tokio` | [`spawn`], [`spawn_blocking`] |
-//! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter |
+//! | `spans` | [`spans`]: the application's own spans, exported to logtracer's exporter or any receiver of OTLP over HTTP |
 //! | `spans-tls` | `spans`, and endpoints with `https`: rustls with ring; `spans-tls-aws-lc`: with aws-lc |
 //! | `opentelemetry` | [`opentelemetry`]: one trace with OpenTelemetry spans in the same process |
 //! | `testing` | [`testing`]: log lines captured as JSON |

@@ -34,6 +34,12 @@ pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))
 }
 
+/// Returns an environment variable. What is not UTF-8 is an invalid value, and not an absent one.
+#[cfg(any(feature = "logging", feature = "spans"))]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,13 +13,17 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tracing::instrument::WithSubscriber;
 use tracing_core::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::{Format, Logging, Project};
+use crate::{Format, Logging, LoggingHandle, Project};
+
+/// How long captured lines may wait in a queue.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the lines that `work` logs on this thread, parsed as JSON: all levels, format `local`, service `test`.
 ///
@@ -102,6 +106,7 @@ pub async fn capture_async<F: Future>(work: F) -> (F::Output, Vec<Value>) {
 #[derive(Debug, Clone)]
 pub struct Capture {
     lines: Arc<Mutex<Vec<u8>>>,
+    handle: LoggingHandle,
     dispatch: Dispatch,
 }
 
@@ -129,8 +134,8 @@ impl Capture {
         let logging = options(logging).output(move |line| {
             sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
         });
-        let layer = logging.ignore_environment().layer().expect("valid options");
-        Self { lines, dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)) }
+        let (layer, handle) = logging.ignore_environment().build().expect("valid options");
+        Self { lines, handle, dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)) }
     }
 
     /// Returns the dispatcher for [`WithSubscriber::with_subscriber`] and [`tracing::dispatcher::with_default`].
@@ -145,6 +150,8 @@ impl Capture {
     /// As [`capture`].
     #[expect(clippy::expect_used, reason = "for tests, which may panic")]
     pub fn lines(&self) -> Vec<Value> {
+        // With `non_blocking`, lines may still wait.
+        self.handle.flush(FLUSH_TIMEOUT);
         let bytes = self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
         bytes
             .split(|byte| *byte == b'\n')

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex};
 
 use logtracer_sdk::{Format, Logging, Project};
@@ -48,6 +49,13 @@ impl Serialize for Deep {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq([Deep, Deep])
     }
+}
+
+/// A path that is not UTF-8, which cannot be serialized.
+#[derive(Serialize)]
+struct Upload {
+    size: u64,
+    file: std::path::PathBuf,
 }
 
 /// A list for `sval`.
@@ -111,6 +119,15 @@ fn key_values_of_records() {
     let depth = std::iter::successors(Some(&line["deep"]), |value| value.get(0)).count();
     assert_eq!(depth, 17, "{}", line["deep"]);
     assert!(line["deep"].to_string().len() < 16 * 1024);
+
+    // A value that fails is cut, wherever it is, and the line stays valid.
+    let file: std::path::PathBuf = std::ffi::OsString::from_vec(b"caf\xe9".to_vec()).into();
+    let upload = Upload { size: 7, file: file.clone() };
+    let map = std::collections::BTreeMap::from([("a", upload)]);
+    log::info!(plain:serde = file, list:serde = ["ok".as_ref(), file.as_path()], map:serde = map, after = 1; "failed");
+    let line = next();
+    assert_eq!(line["map"], json!({"a": {"size": 7, "file": "…"}}));
+    assert_eq!((&line["list"], &line["after"]), (&json!(["ok", "…"]), &json!(1)));
 
     // A text that is cut names the number of bytes.
     log::info!(long = "x".repeat(1 << 20), debug:? = "y".repeat(20_000); "cut");

@@ -143,14 +143,18 @@ fn steps_of(lines: &[Value]) -> (BTreeSet<u64>, u64) {
     (steps.into_iter().collect(), reported.sum())
 }
 
-/// Asserts that one line on stderr reports lost lines, and why.
+/// Asserts that a line on stderr reports the first dropped line, and why. Further lines report the others, at a flush.
 #[track_caller]
-fn check_stderr(lines: &[String], cause: &str) {
-    let [line] = lines else { panic!("{lines:?}") };
-    let line: Value = serde_json::from_str(line).unwrap();
-    let message = line["message"].as_str().unwrap();
-    assert!(message.starts_with("shop - dropped 1 log lines: ") && message.contains(cause), "{message}");
-    assert_eq!(line["severity"], "WARNING");
+fn check_stderr(lines: &[String], cause: &str, dropped: u64) {
+    let messages = lines.iter().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["severity"], "WARNING");
+        line["message"].as_str().unwrap().strip_prefix("shop - dropped ").unwrap().to_owned()
+    });
+    let messages: Vec<String> = messages.collect();
+    assert!(messages[0].starts_with("1 log lines: ") && messages[0].contains(cause), "{messages:?}");
+    let numbers = messages.iter().map(|message| message.split(' ').next().unwrap().parse::<u64>().unwrap());
+    assert_eq!(numbers.sum::<u64>(), dropped, "{messages:?}");
 }
 
 /// A reader that takes a few bytes at a time gets every line, whole.
@@ -206,13 +210,16 @@ fn a_full_pipe_that_does_not_block() {
         },
     );
     let mut service = Service::start("a_full_pipe_that_does_not_block", Stdio::piped());
-    let (dropped, stderr) = service.number();
+    let (dropped, mut stderr) = service.number();
     assert!(dropped > 0);
-    check_stderr(&stderr, "temporarily unavailable");
+    check_stderr(&stderr, "temporarily unavailable", 1);
     let stdout = service.child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || read_lines(stdout, 4096));
     service.go_on();
-    assert_eq!(service.number(), (dropped, vec![]));
+    let (total, later) = service.number();
+    assert_eq!(total, dropped);
+    stderr.extend(later);
+    check_stderr(&stderr, "temporarily unavailable", dropped);
     service.go_on();
     let (steps, reported) = steps_of(&reader.join().unwrap());
     assert_eq!((steps.len() as u64 + dropped, reported), (u64::from(MANY) + 1, dropped));
@@ -233,6 +240,8 @@ fn a_closed_pipe_behind_a_queue() {
 }
 
 fn serve_closed(handle: &LoggingHandle) {
+    // The harness has written to stdout.
+    report("ready");
     wait();
     (0..5).for_each(|step| tracing::info!(step, "lost"));
     assert!(handle.flush(LONG));
@@ -242,11 +251,12 @@ fn serve_closed(handle: &LoggingHandle) {
 #[track_caller]
 fn check_closed(test: &str) {
     let mut service = Service::start(test, Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
     drop(service.child.stdout.take());
     service.go_on();
     let (dropped, stderr) = service.number();
     assert_eq!(dropped, 5);
-    check_stderr(&stderr, "Broken pipe");
+    check_stderr(&stderr, "Broken pipe", 5);
 }
 
 /// The service opens the full disk itself, because the harness writes to stdout before.
@@ -261,10 +271,11 @@ fn a_full_disk() {
         },
     );
     let mut service = Service::start("a_full_disk", Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
     service.go_on();
     let (dropped, stderr) = service.number();
     assert_eq!(dropped, 5);
-    check_stderr(&stderr, "No space left");
+    check_stderr(&stderr, "No space left", 5);
 }
 
 /// A blocked stdout blocks no caller. Lines that the queue cannot hold are counted, and reported on stderr.
@@ -289,13 +300,85 @@ fn a_full_pipe_behind_a_queue() {
     service.go_on();
     let (total, later) = service.number();
     assert_eq!(total, dropped);
-    // A thread writes it, perhaps later.
     stderr.extend(later);
-    if stderr.is_empty() {
-        stderr.push(service.stderr.recv_timeout(LONG).unwrap());
-    }
-    check_stderr(&stderr, "the queue is full");
+    check_stderr(&stderr, "the queue is full", dropped);
     service.go_on();
     let (steps, reported) = steps_of(&reader.join().unwrap());
     assert_eq!((steps.len() as u64 + dropped, reported), (u64::from(MANY), dropped));
+}
+
+/// Another thread is blocked in a write: a flush returns after its timeout.
+#[test]
+fn a_flush_beside_a_blocked_write() {
+    service(
+        |logging| logging,
+        |handle| {
+            let writer = std::thread::spawn(log_many);
+            // Until the other thread is blocked.
+            while handle.flush(Duration::from_millis(200)) {}
+            report("returned");
+            wait();
+            writer.join().unwrap();
+            assert!(handle.flush(LONG));
+        },
+    );
+    let mut service = Service::start("a_flush_beside_a_blocked_write", Stdio::piped());
+    assert_eq!(service.message(), ("returned".into(), vec![]));
+    let stdout = service.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || read_lines(stdout, 4096));
+    service.go_on();
+    service.go_on();
+    assert_eq!(steps_of(&reader.join().unwrap()).0.len() as u64, u64::from(MANY));
+}
+
+/// If stdout does not take the line of a panic, stderr has its text.
+#[test]
+fn a_panic_with_a_closed_pipe() {
+    service(|logging| logging.log_panics(true), serve_panic);
+    check_panic("a_panic_with_a_closed_pipe");
+}
+
+#[test]
+fn a_panic_with_a_closed_pipe_behind_a_queue() {
+    service(|logging| logging.log_panics(true).non_blocking(), serve_panic);
+    check_panic("a_panic_with_a_closed_pipe_behind_a_queue");
+}
+
+fn serve_panic(_: &LoggingHandle) {
+    report("ready");
+    wait();
+    assert!(std::panic::catch_unwind(|| panic!("out of eggs")).is_err());
+    report("after");
+}
+
+#[track_caller]
+fn check_panic(test: &str) {
+    let mut service = Service::start(test, Stdio::piped());
+    assert_eq!(service.message(), ("ready".into(), vec![]));
+    drop(service.child.stdout.take());
+    service.go_on();
+    let (_, stderr) = service.message();
+    assert!(stderr.iter().any(|line| line == "out of eggs"), "{stderr:?}");
+}
+
+/// Lines go to the stdout of the moment, and the one before is closed.
+#[test]
+fn another_stdout() {
+    service(
+        |logging| logging,
+        |_| {
+            tracing::info!(step = 1, "to the pipe");
+            rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null").unwrap()).unwrap();
+            tracing::info!(step = 2, "elsewhere");
+            report("replaced");
+            wait();
+        },
+    );
+    let mut service = Service::start("another_stdout", Stdio::piped());
+    let stdout = service.child.stdout.take().unwrap();
+    // The reader ends although the service runs.
+    let lines = read_lines(stdout, 4096);
+    assert_eq!(steps_of(&lines).0, BTreeSet::from([1]));
+    assert_eq!(service.message(), ("replaced".into(), vec![]));
+    service.go_on();
 }

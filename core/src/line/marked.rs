@@ -3,8 +3,9 @@
 use core::fmt;
 
 use super::json::{self, Text};
-use super::keys::{Keys, RESERVED_NAME_PREFIX};
-use super::{Format, Line, MAX_NAME_BYTES, MAX_TEXT_BYTES, Value, report};
+use super::keys::Keys;
+use super::value::write_name;
+use super::{Format, Line, MAX_TEXT_BYTES, Value, report};
 use crate::decimal;
 
 /// A field of a line. A text above [`MAX_TEXT_BYTES`] ends in the number of bytes that were cut: `[1048576 bytes cut]…`.
@@ -56,13 +57,7 @@ impl MarkedField<'_> {
     }
 
     fn write(&self, out: &mut Vec<u8>, is_reserved: bool, max: usize) {
-        json::text(out, MAX_NAME_BYTES, |text| {
-            if is_reserved || self.reserved.contains(&self.name) {
-                text.push(RESERVED_NAME_PREFIX);
-            }
-            text.push(self.name);
-        });
-        out.push(b':');
+        write_name(out, is_reserved || self.reserved.contains(&self.name), self.name);
         let max = max.min(MAX_TEXT_BYTES);
         match self.value {
             Value::Str(value) => self.write_text(out, max, |text| text.push(value)),

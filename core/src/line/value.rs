@@ -62,6 +62,12 @@ pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<
 /// Writes a field with a value of at most `max` bytes. A reserved name gets a prefix; `Line::field`
 /// decides which are reserved.
 pub(super) fn write_field(out: &mut Vec<u8>, is_reserved: bool, name: &str, value: Value<'_>, max: usize) {
+    write_name(out, is_reserved, name);
+    value.write(out, max.min(MAX_TEXT_BYTES));
+}
+
+/// Writes `"name":`. A reserved name gets a prefix.
+pub(super) fn write_name(out: &mut Vec<u8>, is_reserved: bool, name: &str) {
     json::text(out, MAX_NAME_BYTES, |text| {
         if is_reserved {
             text.push(RESERVED_NAME_PREFIX);
@@ -69,7 +75,6 @@ pub(super) fn write_field(out: &mut Vec<u8>, is_reserved: bool, name: &str, valu
         text.push(name);
     });
     out.push(b':');
-    value.write(out, max.min(MAX_TEXT_BYTES));
 }
 
 impl Value<'_> {

@@ -60,7 +60,8 @@ impl fmt::Display for Ratio {
     /// Writes the ratio as a decimal number with at most twelve digits after the point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PLACES: u32 = 12;
-        let scaled = (u128::from(self.sampled) * 10u128.pow(PLACES) + (1 << (RANDOM_BITS - 1))) >> RANDOM_BITS;
+        let scaled =
+            (u128::from(self.sampled) * 10u128.pow(PLACES) + (1 << (RANDOM_BITS - 1))) >> RANDOM_BITS;
         let (mut fraction, mut places) = (scaled % 10u128.pow(PLACES), PLACES as usize);
         write!(f, "{}", scaled / 10u128.pow(PLACES))?;
         while places > 0 && fraction % 10 == 0 {

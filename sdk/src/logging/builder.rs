@@ -144,7 +144,7 @@ impl Logging {
     /// - At most 8,192 lines and 16 MiB wait; [`non_blocking_lines`](Self::non_blocking_lines) sets another number.
     /// - If more wait already, or if the writer panics on a line, the line is dropped and counted in
     ///   [`dropped_lines`](crate::LoggingHandle::dropped_lines), and a WARNING line reports the number.
-    /// - Lines that wait when the process ends are lost; [`flush`](crate::LoggingHandle::flush) waits for them.
+    /// - Lines that wait when the process ends are dropped; [`flush`](crate::LoggingHandle::flush) waits for them.
     /// - A panic ([`log_panics`](Self::log_panics)) waits until its line is written, at most for a second.
     ///
     /// Without this option, the call that logs a line writes it before it returns.
@@ -234,6 +234,7 @@ impl Logging {
     }
 
     /// Writes one line for each panic, as an event of Error Reporting, instead of Rust's message on stderr.
+    /// If stdout does not take it, the text of the panic goes to stderr.
     ///
     /// The line has the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
     /// This replaces the panic hook of the process: with [`install`](Self::install) and

@@ -1,7 +1,8 @@
 //! tower-http's `CatchPanicLayer` logs each panic that it catches. If the panic has a line already, from the hook or
 //! from a [`TraceLayer`](crate::server::TraceLayer) within, its event is not written.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use logtracer_core::line::Value;
 use tracing_core::Event;
@@ -16,21 +17,27 @@ const PREFIX: &str = "Service panicked";
 const MAX_TEXT_BYTES: usize = 256;
 
 thread_local! {
-    /// The text of the last panic of this thread that has a line.
-    static LAST: Cell<Option<String>> = const { Cell::new(None) };
+    /// The text of the last panic of this thread that has a line, and when it was written.
+    static LAST: RefCell<Option<(String, Instant)>> = const { RefCell::new(None) };
 }
+
+/// The longest time between a panic and the event about it. A later event is about another one.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Remembers a panic that has a line.
 pub(super) fn expect(text: &str) {
-    let _ = LAST.try_with(|last| last.set(Some(bounded(Value::Str(text)))));
+    let _ = LAST.try_with(|last| last.replace(Some((bounded(Value::Str(text)), Instant::now()))));
 }
 
-/// Returns true for an event about the last panic of this thread that has a line, once for each panic.
+/// Returns true for an event about the last panic of this thread that has a line. Several layers may ask.
 pub(super) fn is_logged(event: &Event<'_>) -> bool {
     if event.metadata().target() != TARGET {
         return false;
     }
-    let Some(last) = LAST.try_with(Cell::take).ok().flatten() else { return false };
+    let recent = |last: &RefCell<Option<(String, Instant)>>| {
+        last.borrow().clone().filter(|(_, at)| at.elapsed() < MAX_AGE).map(|(text, _)| text)
+    };
+    let Some(last) = LAST.try_with(recent).ok().flatten() else { return false };
     let mut is_logged = false;
     event.record(&mut EachField(|field: &Field, value: Value<'_>| {
         if field.name() == "message" {
@@ -39,7 +46,7 @@ pub(super) fn is_logged(event: &Event<'_>) -> bool {
             is_logged = text.is_some_and(|text| match text.strip_prefix(": ") {
                 // Both texts are truncated, the event's by the prefix more.
                 Some(text) => last.starts_with(text),
-                // It cannot be read there either.
+                // The event of a payload without a text has none.
                 None => true,
             });
         }

@@ -32,6 +32,10 @@ impl EntryFields {
         }
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     pub(super) fn clear(&mut self) {
         if self.is_empty() {
             return;

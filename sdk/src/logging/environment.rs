@@ -3,6 +3,7 @@
 use logtracer_core::line::Format;
 
 use super::LoggingError;
+use crate::system;
 
 /// The variable with the format.
 const FORMAT_VARIABLE: &str = "LOGGING_FORMAT";
@@ -43,7 +44,5 @@ pub(super) fn read_format(variable: impl Fn(&'static str) -> Option<String>) -> 
 
 /// Returns an environment variable; one without text counts as not set.
 pub(super) fn variable(name: &'static str) -> Option<String> {
-    // What is not UTF-8 is an invalid value, and not an absent one.
-    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
-    (!value.trim().is_empty()).then_some(value)
+    system::variable(name).filter(|value| !value.trim().is_empty())
 }

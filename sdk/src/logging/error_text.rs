@@ -4,7 +4,7 @@ use logtracer_core::line::{Line, MAX_MESSAGE_BYTES, Value};
 
 use super::field_value::write_bounded_text;
 
-/// What `anyhow` and its kin write before the backtrace in the output of `{:?}`.
+/// What `anyhow` and similar crates write before the backtrace in the output of `{:?}`.
 const BEFORE_BACKTRACE: &str = "\n\nStack backtrace:\n";
 
 /// What `std` writes for a [`Backtrace`](std::backtrace::Backtrace) that was not captured.
@@ -20,6 +20,15 @@ pub(super) struct ErrorText {
 impl ErrorText {
     pub(super) const fn new() -> Self {
         Self { error: String::new(), backtrace: String::new() }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.error.capacity() + self.backtrace.capacity()
+    }
+
+    /// Returns true if there is something to write.
+    pub(super) fn has_backtrace(&self) -> bool {
+        !self.backtrace.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -40,22 +49,26 @@ impl ErrorText {
         (&self.error, cut_bytes)
     }
 
-    /// Takes a backtrace that is a field of its own. Returns false if the value is none.
+    /// Takes a backtrace that is a field of its own. Returns false if the value is none. One that is not captured does
+    /// not replace that of the error.
     pub(super) fn set_backtrace(&mut self, value: Value<'_>) -> bool {
-        self.backtrace.clear();
+        let start = self.backtrace.len();
         write_bounded_text(&mut self.backtrace, MAX_MESSAGE_BYTES, value);
+        let text = self.backtrace.get(start..).unwrap_or_default();
         // The number of the first frame.
-        let is_backtrace = self.backtrace.trim_start().starts_with("0: ");
-        let is_empty = NOT_CAPTURED.contains(&self.backtrace.trim());
-        if !is_backtrace {
-            self.backtrace.clear();
+        let is_backtrace = text.trim_start().starts_with("0: ");
+        let is_empty = NOT_CAPTURED.contains(&text.trim());
+        if is_backtrace {
+            self.backtrace.drain(..start);
+        } else {
+            self.backtrace.truncate(start);
         }
         is_backtrace || is_empty
     }
 
     /// Writes the backtrace as `stack_trace`, in the form of a panic's: the error, and then the frames.
     pub(super) fn write(&self, line: &mut Line<'_>) {
-        if !self.backtrace.is_empty() {
+        if self.has_backtrace() {
             line.stack_trace(|text| {
                 if !self.error.is_empty() {
                     text.push(&self.error);

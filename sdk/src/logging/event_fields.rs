@@ -16,7 +16,7 @@ use tracing_core::field::Field;
 use super::entry_fields::EntryFields;
 use super::error_text::ErrorText;
 use super::field_value::{EachField, name_of, write_text};
-use super::http_request::RequestFields;
+use super::http_request::HttpRequestFields;
 use super::key_values::KeyValue;
 use super::known_fields::{self, FieldRole, KnownFields};
 use super::labels::LabelFields;
@@ -36,7 +36,7 @@ pub(super) struct EventFields<'a> {
 /// Buffers for fields that are not written in place, reused from line to line.
 #[derive(Debug)]
 pub(super) struct Collected {
-    pub(super) request: RequestFields,
+    pub(super) request: HttpRequestFields,
     pub(super) entry: EntryFields,
     pub(super) labels: LabelFields,
     pub(super) error: ErrorText,
@@ -45,10 +45,26 @@ pub(super) struct Collected {
 impl Collected {
     pub(super) const fn new() -> Self {
         Self {
-            request: RequestFields::new(),
+            request: HttpRequestFields::new(),
             entry: EntryFields::new(),
             labels: LabelFields::new(),
             error: ErrorText::new(),
+        }
+    }
+
+    /// Frees what a long line has made larger than this.
+    pub(super) fn free_large(&mut self, max_bytes: usize) {
+        if self.request.capacity() > max_bytes {
+            self.request = HttpRequestFields::new();
+        }
+        if self.entry.capacity() > max_bytes {
+            self.entry = EntryFields::new();
+        }
+        if self.labels.capacity() > max_bytes {
+            self.labels = LabelFields::new();
+        }
+        if self.error.capacity() > max_bytes {
+            self.error = ErrorText::new();
         }
     }
 
@@ -160,8 +176,12 @@ impl EventFields<'_> {
                 names.push(name);
             }
         }));
-        for pair in self.key_values {
+        for (index, pair) in self.key_values.iter().enumerate() {
             let (name, value) = (&*pair.name, pair.value());
+            let before = self.key_values.get(..index).unwrap_or_default();
+            if names.contains(&name) || before.iter().any(|other| other.name == name) {
+                continue;
+            }
             if let Some((value, cut_bytes)) =
                 collected.take(known.role_of_key_value(name, value), name, value)
             {

@@ -46,14 +46,15 @@ impl LoggingHandle {
     ///
     /// If the directives are invalid; then the levels do not change.
     pub fn set_level(&self, directives: &str) -> Result<(), LoggingError> {
+        let apply = || {
+            #[cfg(feature = "log")]
+            if self.levels.forwards_log() {
+                super::log_bridge::set_max_level(&self.levels);
+            }
+        };
         self.levels
-            .set(directives)
-            .map_err(|source| LoggingError::Level { value: directives.to_owned(), source })?;
-        #[cfg(feature = "log")]
-        if self.levels.forwards_log() {
-            super::log_bridge::set_max_level(&self.levels);
-        }
-        Ok(())
+            .set(directives, apply)
+            .map_err(|source| LoggingError::Level { value: directives.to_owned(), source })
     }
 
     /// Makes records of the `log` crate lines of this logging, with their key-values, and applies changes of the levels
@@ -94,7 +95,8 @@ impl LoggingHandle {
         Ok(())
     }
 
-    /// Waits until all lines are written, at most for `timeout`; returns false if some are not.
+    /// Waits until no line waits, at most for `timeout`; returns false if some still wait.
+    /// [`dropped_lines`](Self::dropped_lines) counts those that are dropped, and a line on stderr reports them.
     ///
     /// Lines wait in the queue of [`Logging::non_blocking`](crate::Logging::non_blocking); with it, call this at the end
     /// of `main`. Without it, only the rest of a line can wait that a stdout with `O_NONBLOCK` took in part.
@@ -120,10 +122,10 @@ impl LoggingHandle {
         self.output.flush(timeout)
     }
 
-    /// Returns the number of lost lines: stdout was closed, full or blocked, the queue was full, or
+    /// Returns the number of dropped lines: stdout was closed, full or blocked, the queue was full, or
     /// [`output`](crate::Logging::output) panicked in the thread of the queue.
     ///
-    /// They are also reported on stderr, at most once a minute, and in a WARNING line as soon as a line can be written.
+    /// They are also reported on stderr, at most once a minute and at a flush, and in a WARNING line as soon as a line can be written.
     pub fn dropped_lines(&self) -> u64 {
         self.output.dropped()
     }

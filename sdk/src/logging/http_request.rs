@@ -1,4 +1,4 @@
-//! [`RequestFields`]: the fields `http_request.*` of an event, collected for `httpRequest`.
+//! [`HttpRequestFields`]: the fields `http_request.*` of an event, collected for `httpRequest`.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,19 +9,21 @@ use super::field_value::write_bounded_text;
 
 /// The members of `httpRequest` of one event; the buffer is reused.
 #[derive(Debug, Default)]
-pub(super) struct RequestFields {
+pub(super) struct HttpRequestFields {
     text: String,
     /// Where the texts are in `text`.
-    ranges: [Range<usize>; TEXTS.len()],
+    ranges: [Range<usize>; TEXTS],
     status: u16,
     request_size: u64,
     response_size: u64,
     latency: Duration,
     cache: HttpCache,
+    /// Bit `n` is set if the member `n` of [`NAMES`] is.
+    is_set: u32,
 }
 
-/// The names of the texts: that of tracing-stackdriver, and that of Google.
-const TEXTS: [[&str; 2]; 7] = [
+/// The names of the members: that of tracing-stackdriver, and that of Google. The texts come first.
+const NAMES: [[&str; 2]; 15] = [
     ["request_method", "requestMethod"],
     ["request_url", "requestUrl"],
     ["user_agent", "userAgent"],
@@ -29,13 +31,23 @@ const TEXTS: [[&str; 2]; 7] = [
     ["server_ip", "serverIp"],
     ["referer", "referer"],
     ["protocol", "protocol"],
+    ["status", "status"],
+    ["request_size", "requestSize"],
+    ["response_size", "responseSize"],
+    ["latency", "latency"],
+    ["cache_lookup", "cacheLookup"],
+    ["cache_hit", "cacheHit"],
+    ["cache_validated_with_origin_server", "cacheValidatedWithOriginServer"],
+    ["cache_fill_bytes", "cacheFillBytes"],
 ];
 
-impl RequestFields {
+const TEXTS: usize = 7;
+
+impl HttpRequestFields {
     pub(super) const fn new() -> Self {
         Self {
             text: String::new(),
-            ranges: [const { 0..0 }; TEXTS.len()],
+            ranges: [const { 0..0 }; TEXTS],
             status: 0,
             request_size: 0,
             response_size: 0,
@@ -46,6 +58,7 @@ impl RequestFields {
                 validated_with_origin_server: false,
                 fill_bytes: 0,
             },
+            is_set: 0,
         }
     }
 
@@ -55,27 +68,37 @@ impl RequestFields {
         *self = Self { text, ..Self::new() };
     }
 
-    /// Sets a member. Returns false if there is none of this name, or if it cannot have this value.
-    pub(super) fn set(&mut self, name: &str, value: Value<'_>) -> bool {
-        self.try_set(name, value).is_some()
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
     }
 
-    fn try_set(&mut self, name: &str, value: Value<'_>) -> Option<()> {
-        match name {
+    /// Sets a member, unless it is set. Returns false if there is none of this name, or if it cannot have this value.
+    pub(super) fn set(&mut self, name: &str, value: Value<'_>) -> bool {
+        let Some(member) = NAMES.iter().position(|names| names.contains(&name)) else { return false };
+        let bit = 1 << member;
+        let is_set = self.is_set & bit != 0 || self.try_set(member, value).is_some();
+        if is_set {
+            self.is_set |= bit;
+        }
+        is_set
+    }
+
+    fn try_set(&mut self, member: usize, value: Value<'_>) -> Option<()> {
+        let [name, _] = NAMES.get(member)?;
+        match *name {
             "status" => self.status = self.read_number(value)?.try_into().ok()?,
-            "request_size" | "requestSize" => self.request_size = self.read_number(value)?,
-            "response_size" | "responseSize" => self.response_size = self.read_number(value)?,
+            "request_size" => self.request_size = self.read_number(value)?,
+            "response_size" => self.response_size = self.read_number(value)?,
             "latency" => self.latency = self.read_duration(value)?,
-            "cache_lookup" | "cacheLookup" => self.cache.lookup = read_bool(value)?,
-            "cache_hit" | "cacheHit" => self.cache.hit = read_bool(value)?,
-            "cache_validated_with_origin_server" | "cacheValidatedWithOriginServer" => {
+            "cache_lookup" => self.cache.lookup = read_bool(value)?,
+            "cache_hit" => self.cache.hit = read_bool(value)?,
+            "cache_validated_with_origin_server" => {
                 self.cache.validated_with_origin_server = read_bool(value)?;
             }
-            "cache_fill_bytes" | "cacheFillBytes" => self.cache.fill_bytes = self.read_number(value)?,
+            "cache_fill_bytes" => self.cache.fill_bytes = self.read_number(value)?,
             _ => {
-                let index = TEXTS.iter().position(|names| names.contains(&name))?;
                 let appended = self.append(value);
-                *self.ranges.get_mut(index)? = appended;
+                *self.ranges.get_mut(member)? = appended;
             }
         }
         Some(())

@@ -20,7 +20,7 @@ impl Logging {
     ///
     /// The thread that logs a line writes it to stdout. If nobody reads a full stdout, the thread waits, and with it
     /// the request: [`non_blocking`](Self::non_blocking) prevents this.
-    /// A line that is lost (stdout is closed, the disk is full, or stdout has `O_NONBLOCK` and accepts nothing) is
+    /// A line that cannot be written (stdout is closed, the disk is full, or stdout has `O_NONBLOCK` and accepts nothing) is
     /// dropped whole, counted and reported, see [`dropped_lines`](LoggingHandle::dropped_lines).
     ///
     /// ```

@@ -59,7 +59,10 @@ impl Buffers {
     }
 }
 
-/// The line buffer is freed if a long line makes it larger than this.
+/// The name of a backtrace in a line.
+const STACK_TRACE: &str = "stack_trace";
+
+/// A buffer is freed if a long line makes it larger than this.
 const MAX_BUFFER_BYTES: usize = 32 * 1024;
 
 thread_local! {
@@ -123,7 +126,8 @@ impl JsonLayer {
         if let Some(context) = context {
             line.trace(&context);
         }
-        if service.is_reported(metadata) {
+        let is_reported = service.is_reported(metadata);
+        if is_reported {
             line.error_report(&ErrorReport {
                 service: &service.name,
                 version: &service.version,
@@ -141,8 +145,14 @@ impl JsonLayer {
         if known.has_http_request {
             collected.request.write(&mut line);
         }
-        if known.has_error {
-            collected.error.write(&mut line);
+        if known.has_error && collected.error.has_backtrace() {
+            // A key cannot be there twice. In an error report, a field of this name has another one.
+            let has_field =
+                names.contains(&STACK_TRACE) || fields.key_values.iter().any(|pair| pair.name == STACK_TRACE);
+            if is_reported || !has_field {
+                collected.error.write(&mut line);
+                names.push(STACK_TRACE);
+            }
         }
         for span in ctx.event_scope(event).into_iter().flatten() {
             if let Some(by_format) = span.extensions().get::<FieldsByFormat>() {
@@ -164,6 +174,7 @@ impl JsonLayer {
         if out.capacity() > MAX_BUFFER_BYTES {
             *out = Vec::new();
         }
+        collected.free_large(MAX_BUFFER_BYTES);
     }
 }
 

@@ -19,6 +19,10 @@ impl LabelFields {
         Self { text: String::new(), ranges: Vec::new() }
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ranges.clear();

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Interest, LevelFilter, Metadata, Subscriber, callsite};
@@ -43,6 +43,8 @@ pub(super) struct Levels(Arc<Shared>);
 struct Shared {
     carriers: CarrierFilter,
     filter: RwLock<EnvFilter>,
+    /// Held during a change.
+    changing: Mutex<()>,
     /// The [`verbosity`] up to which all targets are enabled: for most events, this decides without the filter.
     enabled_everywhere: AtomicU8,
     /// Directives like `[span]=debug` need the events of spans.
@@ -60,6 +62,7 @@ impl Levels {
         Ok(Self(Arc::new(Shared {
             carriers,
             filter: RwLock::new(directives.filter),
+            changing: Mutex::new(()),
             enabled_everywhere: AtomicU8::new(directives.enabled_everywhere),
             has_span_directives: AtomicBool::new(directives.has_spans),
             is_exclusive: AtomicBool::new(false),
@@ -67,13 +70,16 @@ impl Levels {
         })))
     }
 
-    /// Replaces the directives, for all threads.
-    pub(super) fn set(&self, directives: &str) -> Result<(), LevelError> {
+    /// Replaces the directives, for all threads. `apply` applies them outside of `tracing`.
+    pub(super) fn set(&self, directives: &str, apply: impl FnOnce()) -> Result<(), LevelError> {
         let directives = Directives::parse(directives)?;
+        // Of two changes at once, one is applied after the other as a whole.
+        let _changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = directives.filter;
         self.0.enabled_everywhere.store(directives.enabled_everywhere, Ordering::Relaxed);
         self.0.has_span_directives.store(directives.has_spans, Ordering::Relaxed);
         callsite::rebuild_interest_cache();
+        apply();
         Ok(())
     }
 

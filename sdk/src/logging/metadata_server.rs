@@ -16,7 +16,7 @@ use crate::spans::http1;
 
 const DEFAULT_HOST: &str = "metadata.google.internal";
 const PATH: &str = "/computeMetadata/v1/project/project-id";
-/// The header that proves that request and response are meant for each other.
+/// The header that a request must have, and that only a metadata server returns.
 const FLAVOR: (HeaderName, HeaderValue) =
     (HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"));
 /// A new pod of GKE may have to wait for a moment before the server responds.
@@ -43,8 +43,7 @@ fn project_id_from(host: String, max_time: Duration) -> Option<String> {
     };
     let thread = std::thread::Builder::new().name("logtracer-project".into());
     thread.spawn(move || to.send(request())).ok()?;
-    // The thread returns earlier, unless it waits for a processor.
-    id.recv_timeout(max_time * 2).ok().flatten()
+    id.recv_timeout(max_time).ok().flatten()
 }
 
 enum Answer {
@@ -66,8 +65,7 @@ async fn request_until_answered(host: &str) -> Option<String> {
 }
 
 async fn ask(host: &str) -> Answer {
-    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let Ok(addresses) = lookup_host(address).await else { return Answer::Absent };
+    let Ok(addresses) = lookup_host(with_port(host)).await else { return Answer::Absent };
     let addresses: Vec<_> = addresses.collect();
     let Ok(stream) = TcpStream::connect(addresses.as_slice()).await else { return Answer::Later };
     let (name, google) = FLAVOR;
@@ -81,6 +79,19 @@ async fn ask(host: &str) -> Answer {
         (StatusCode::OK, Some(id)) => Answer::Id(id),
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Answer::Later,
         _ => Answer::Absent,
+    }
+}
+
+/// Returns the host with its port, which is 80 if it names none: `[::1]` and `::1` are addresses without a port.
+fn with_port(host: &str) -> String {
+    let has_port = match host.rsplit_once(']') {
+        Some((_, after)) => after.starts_with(':'),
+        None => host.matches(':').count() == 1,
+    };
+    match has_port {
+        true => host.to_owned(),
+        false if host.contains(':') && !host.starts_with('[') => format!("[{host}]:80"),
+        false => format!("{host}:80"),
     }
 }
 
@@ -142,6 +153,19 @@ mod tests {
             assert_eq!(project_id_from(host, LONG), None);
         }
         assert_eq!(project_id_from("no such host.invalid".into(), LONG), None);
+    }
+
+    #[test]
+    fn ports() {
+        for (host, expected) in [
+            ("metadata.google.internal", "metadata.google.internal:80"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("[::1]", "[::1]:80"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("::1", "[::1]:80"),
+        ] {
+            assert_eq!(with_port(host), expected);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! | `logtracer.insert_id` | `insertId`: of several entries with the same time and id, Cloud Logging keeps one |
 //! | `logtracer.operation.id`, `.producer` (also in a span), `.first`, `.last` | `operation` |
 //! | `error = &error as &dyn std::error::Error` | the error with its causes, each once: `outer: inner` |
-//! | `error = ?error` of `anyhow` and its kin | the error; its backtrace becomes `stack_trace` |
+//! | `error = ?error` of `anyhow` and similar crates | the error; its backtrace becomes `stack_trace` |
 //! | `backtrace = %std::backtrace::Backtrace::capture()` | `stack_trace`, or nothing if it is not captured |
 //!
 //! - A field with such a name that has no such meaning, or a value that cannot have it, is an ordinary field:
@@ -60,8 +60,8 @@ mod handle;
 mod http_request;
 mod install;
 mod json_layer;
+// Of records of `log`, and of requests.
 #[cfg_attr(not(any(feature = "log", feature = "server")), allow(dead_code))]
-// of records of `log`, and of requests
 mod key_values;
 mod known_fields;
 mod labels;
@@ -73,10 +73,10 @@ mod log_bridge;
 #[cfg(feature = "log")]
 mod log_record;
 mod losses;
-#[cfg(any(feature = "log-serde", all(tracing_unstable, feature = "valuable")))]
-mod nested;
 #[cfg(feature = "spans")]
 mod metadata_server;
+#[cfg(any(feature = "log-serde", all(tracing_unstable, feature = "valuable")))]
+mod nested;
 mod output;
 pub(crate) mod panic;
 mod project;

@@ -61,7 +61,7 @@ impl Nested {
         self.out.extend(self.ends.pop());
     }
 
-    /// Begins an item of an array. Returns false if there is no space for it and for all others.
+    /// Begins an item of an array. Returns false if there is no space for this item and those after it.
     pub(super) fn item(&mut self) -> bool {
         if self.has_space(0) {
             self.comma();
@@ -74,7 +74,7 @@ impl Nested {
         false
     }
 
-    /// Begins a member of an object. Returns false if there is no space for it and for all others.
+    /// Begins a member of an object. Returns false if there is no space for this member and those after it.
     pub(super) fn member(&mut self, name: &str) -> bool {
         let has_space = self.has_space(name.len().min(MAX_NAME_BYTES) * 6);
         let is_written = has_space || !self.is_full;
@@ -90,8 +90,11 @@ impl Nested {
         has_space
     }
 
-    /// Returns the value, with all that is open ended.
+    /// Returns the value. It ends what is open; `"…"` takes the place of a value that began and failed.
     pub(super) fn finish(mut self) -> String {
+        if matches!(self.out.last(), Some(b':' | b',')) {
+            self.scalar(Value::Str(CUT));
+        }
         while !self.ends.is_empty() {
             self.end();
         }
@@ -118,6 +121,30 @@ impl Nested {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_failed_is_cut() {
+        let cut = |write: &dyn Fn(&mut Nested)| {
+            let mut nested = Nested::new();
+            write(&mut nested);
+            nested.finish()
+        };
+        assert_eq!(cut(&|it| assert!(it.begin_object() && it.member("file"))), r#"{"file":"…"}"#);
+        let second_item = |it: &mut Nested| {
+            it.begin_array();
+            it.item();
+            it.scalar(Value::U64(1));
+            it.item();
+        };
+        assert_eq!(cut(&second_item), r#"[1,"…"]"#);
+        let in_a_member = |it: &mut Nested| {
+            it.begin_object();
+            it.member("list");
+            second_item(it);
+        };
+        assert_eq!(cut(&in_a_member), r#"{"list":[1,"…"]}"#);
+        assert_eq!(cut(&|it| assert!(it.begin_array() && it.item())), "[]");
+    }
 
     #[test]
     fn what_exceeds_a_bound_is_cut_and_stays_valid() {

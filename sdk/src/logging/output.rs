@@ -1,4 +1,4 @@
-//! [`Output`]: where lines go, written now or by a thread, and what becomes of lines that are lost.
+//! [`Output`]: where lines go, written now or by a thread, and what becomes of lines that are dropped.
 //!
 //! ```text
 //!            ┌─ now ────────────────► Sink ──► stdout: whole lines, or none
@@ -11,10 +11,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use logtracer_output::{QueuedWriter, WriteError, stdout};
+use logtracer_output::{QueuedWriter, WaitError, WriteError, stdout};
 
 use super::losses::Losses;
 use super::service::Service;
@@ -57,10 +58,10 @@ impl Sink {
         }
     }
 
-    fn flush(&self, timeout: Duration) -> bool {
+    fn flush(&self, timeout: Duration) -> Result<(), WriteError> {
         match self {
             Self::Stdout => stdout::flush(timeout),
-            Self::Function(_) => true,
+            Self::Function(_) => Ok(()),
         }
     }
 }
@@ -95,40 +96,62 @@ impl Output {
 
     pub(super) fn write(&self, line: &[u8]) {
         match &self.queue {
-            None => self.write_now(line),
+            None => _ = self.write_now(line),
             Some(queue) => {
                 if !queue.try_write(line.to_vec()) {
-                    self.losses.add_without_waiting(1, "the queue is full");
+                    self.losses.add_without_waiting(1, QUEUE_IS_FULL);
                 }
             }
         }
     }
 
-    fn write_now(&self, line: &[u8]) {
-        Writing::during(|| match self.sink.write(line) {
-            Ok(()) => self.losses.report_in_line(|report| self.sink.write(report)),
-            Err(error) => self.losses.add(error.lost_lines, &error),
-        });
+    /// Returns false if the line is dropped.
+    fn write_now(&self, line: &[u8]) -> bool {
+        Writing::during(|| {
+            let result = self.sink.write(line);
+            match &result {
+                Ok(()) => self.losses.report_in_line(|report| self.sink.write(report)),
+                Err(error) => self.losses.add(error.dropped_lines, error),
+            }
+            result.is_ok()
+        })
     }
 
-    /// Writes a line and waits until it is written, at most for `timeout`.
-    pub(super) fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) {
-        match &self.queue {
-            None => self.write_now(&line),
-            Some(queue) => queue.write_and_wait(line, timeout),
+    /// Writes a line and waits until it is written, at most for `timeout`; returns false if it is not.
+    pub(super) fn write_and_wait(&self, line: Vec<u8>, timeout: Duration) -> bool {
+        let Some(queue) = &self.queue else { return self.write_now(&line) };
+        let result = queue.write_and_wait(line, timeout);
+        // The thread of the queue counts other errors.
+        if matches!(result, Err(WaitError::QueueFull)) {
+            self.losses.add_without_waiting(1, QUEUE_IS_FULL);
         }
+        result.is_ok()
     }
 
-    /// Waits until all lines are written, at most for `timeout`; returns false if some are not.
+    /// Waits until no line waits, at most for `timeout`; returns false if some still wait. Dropped lines that are not
+    /// reported yet are reported on stderr.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.flush(timeout)) && self.sink.flush(timeout)
+        // `None` exceeds the range of the clock.
+        let deadline = Instant::now().checked_add(timeout);
+        let left = || deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        let is_queue_empty = self.queue.as_ref().is_none_or(|queue| queue.flush(timeout));
+        let rest = if is_queue_empty { self.sink.flush(left()) } else { Ok(()) };
+        let waits = rest.as_ref().is_err_and(|error| error.dropped_lines == 0);
+        if let Err(error) = rest {
+            self.losses.add_without_waiting(error.dropped_lines, "stdout is closed");
+        }
+        self.losses.report_rest(left());
+        is_queue_empty && !waits
     }
 
-    /// Returns the number of lost lines.
+    /// Returns the number of dropped lines.
     pub(super) fn dropped(&self) -> u64 {
-        self.queue.as_ref().map_or_else(|| self.losses.lost(), QueuedWriter::dropped)
+        self.losses.dropped()
     }
 }
+
+/// Why a line is dropped that the queue does not take.
+const QUEUE_IS_FULL: &str = "the queue is full";
 
 /// The queue writes the WARNING lines, because it also counts lines on which a sink panics.
 fn start_queue(
@@ -137,14 +160,20 @@ fn start_queue(
     service: Arc<Service>,
     losses: Arc<Losses>,
 ) -> io::Result<QueuedWriter> {
-    let write = move |line: &[u8]| {
-        let result = Writing::during(|| sink.write(line));
-        if let Err(error) = &result {
-            losses.add(error.lost_lines, error);
-        }
-        result
-    };
-    let report = move |lines| service.render_lost(lines, None);
+    let write =
+        move |line: &[u8]| match catch_unwind(AssertUnwindSafe(|| Writing::during(|| sink.write(line)))) {
+            Ok(result) => {
+                if let Err(error) = &result {
+                    losses.add(error.dropped_lines, error);
+                }
+                result
+            }
+            Err(panic) => {
+                losses.add(1, &"the output panicked");
+                resume_unwind(panic)
+            }
+        };
+    let report = move |lines| service.render_dropped(lines, None);
     let queue = QueuedWriter::start("logtracer-lines", limits.max_lines, write, report)?;
     Ok(queue.max_bytes(limits.max_bytes))
 }
@@ -196,12 +225,13 @@ mod tests {
         for line in ["one", "wrong", "two"] {
             queued.write(line.as_bytes());
         }
-        queued.write_and_wait(b"three".to_vec(), Duration::from_secs(10));
+        assert!(queued.write_and_wait(b"three".to_vec(), Duration::from_secs(10)));
+        assert!(!queued.write_and_wait(b"wrong".to_vec(), Duration::from_secs(10)));
         assert!(queued.flush(Duration::from_secs(10)));
         let written = std::mem::take(&mut *lines.lock().unwrap());
         assert!(written[1].contains("dropped 1 log lines"), "{written:?}");
         assert_eq!([&written[0], &written[2], &written[3]], ["one", "two", "three"]);
-        assert_eq!((queued.dropped(), direct.dropped()), (1, 0));
+        assert_eq!((queued.dropped(), direct.dropped()), (2, 0));
 
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| direct.write(b"wrong")));
         assert!(caught.is_err());

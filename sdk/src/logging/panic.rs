@@ -32,7 +32,8 @@ pub(crate) fn add_logged(text: &str) {
     caught_panic::expect(text);
 }
 
-/// Installs a hook that writes one line for each panic, instead of Rust's message on stderr.
+/// Installs a hook that writes one line for each panic, instead of Rust's message on stderr. If the line cannot be
+/// written, the text of the panic goes to stderr.
 ///
 /// It writes to the output directly, because the panic may come from a subscriber.
 pub(super) fn install_hook(service: Arc<Service>, output: Output) {
@@ -42,7 +43,9 @@ pub(super) fn install_hook(service: Arc<Service>, output: Output) {
             let _ = writeln!(std::io::stderr(), "{panic}");
             return;
         }
-        output.write_and_wait(line_of(&service, panic), TIMEOUT);
+        if !output.write_and_wait(line_of(&service, panic), TIMEOUT) {
+            let _ = writeln!(std::io::stderr(), "{panic}");
+        }
         add_logged(panic_text(panic.payload()));
     }));
 }

@@ -38,3 +38,20 @@ impl Drop for Restore {
         let _ = FIELDS.try_with(|cell| cell.set(self.0.take()));
     }
 }
+
+#[cfg(all(test, feature = "server", feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::targets;
+    use crate::testing::capture;
+
+    /// The field of the event stays, and of two fields of the application the first one.
+    #[test]
+    fn a_name_that_the_event_has() {
+        let fields = [("path", Value::U64(1)), ("items", Value::U64(2)), ("items", Value::U64(3))];
+        let lines = capture(|| {
+            with(fields.into_iter(), || tracing::info!(target: targets::SERVER, path = "/", "served"));
+        });
+        assert_eq!((&lines[0]["path"], &lines[0]["items"]), (&"/".into(), &2.into()));
+    }
+}

@@ -69,8 +69,8 @@ impl SourceLocation<'_> {
 }
 
 impl Service {
-    /// Renders the line that reports lost lines, and why the last of them is lost.
-    pub(super) fn render_lost(&self, lines: u64, cause: Option<&dyn Display>) -> Vec<u8> {
+    /// Renders the line that reports dropped lines, and why the last of them is dropped.
+    pub(super) fn render_dropped(&self, lines: u64, cause: Option<&dyn Display>) -> Vec<u8> {
         match cause {
             Some(cause) => self.render_warning(&format_args!("dropped {lines} log lines: {cause}")),
             None => self.render_warning(&format_args!("dropped {lines} log lines")),

@@ -142,7 +142,7 @@ impl SpanEvent {
         self
     }
 
-    fn truncated(self) -> Self {
+    pub(super) fn truncated(self) -> Self {
         Self { attributes: truncate_all(self.attributes), ..self }
     }
 }
@@ -191,7 +191,7 @@ impl SpanLink {
         self
     }
 
-    fn truncated(self) -> Self {
+    pub(super) fn truncated(self) -> Self {
         Self { attributes: truncate_all(self.attributes), ..self }
     }
 }

@@ -126,10 +126,18 @@ impl Environment<'_> {
     #[cfg(feature = "_spans-rustls")]
     fn read_certificates(&self, export: &mut SpanExport) {
         export.tls.authorities = self.first(CERTIFICATE).map(|(_, path)| path.into());
-        if let (Some((_, certificate)), Some((_, key))) =
-            (self.first(CLIENT_CERTIFICATE), self.first(CLIENT_KEY))
-        {
-            export.tls.client = Some((certificate.into(), key.into()));
+        match (self.first(CLIENT_CERTIFICATE), self.first(CLIENT_KEY)) {
+            (Some((_, certificate)), Some((_, key))) => {
+                export.tls.client = Some((certificate.into(), key.into()));
+            }
+            (None, None) => {}
+            (Some((variable, _)), None) => {
+                export.warnings.push(format!("ignored {variable}: it needs OTEL_EXPORTER_OTLP_CLIENT_KEY"));
+            }
+            (None, Some((variable, _))) => {
+                let needed = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+                export.warnings.push(format!("ignored {variable}: it needs {needed}"));
+            }
         }
     }
 
@@ -206,7 +214,7 @@ fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
 }
 
 /// Decodes `%XX`. Returns `None` if a `%` has no two digits, or if the result is not UTF-8.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let (mut decoded, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, after @ ..] = rest {
         rest = after;

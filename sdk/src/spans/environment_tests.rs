@@ -69,7 +69,11 @@ fn headers() {
         ("secret", "name=value, with commas between such pairs, and percent-encoded"),
         ("a=secret%", "name=value, with commas between such pairs, and percent-encoded"),
         ("a=secret%ff", "name=value, with commas between such pairs, and percent-encoded"),
-        ("a b=secret", "the name or the value of the header \"a b\" is invalid"),
+        ("a b=secret", "the name or the value of the header \"a\" is invalid"),
+        (
+            "Authorization: Basic c2VjcmV0==",
+            "the name or the value of the header \"Authorization\" is invalid",
+        ),
         ("a=secret%0a1", "the name or the value of the header \"a\" is invalid"),
     ] {
         let error = read_from(&[(traces, text)]).unwrap_err().to_string();
@@ -167,6 +171,10 @@ fn a_disabled_export() {
 #[cfg(feature = "_spans-rustls")]
 #[test]
 fn certificates() {
+    for alone in [CLIENT_CERTIFICATE[1], CLIENT_KEY[1]] {
+        let export = read_from(&[(alone, "c")]).unwrap();
+        assert!(export.warnings[0].starts_with(&format!("ignored {alone}: it needs ")), "{export:?}");
+    }
     let [traces, all] = CERTIFICATE;
     let variables = [(all, "a"), (traces, "b"), (CLIENT_CERTIFICATE[1], "c"), (CLIENT_KEY[1], "d")];
     let export = read_from(&variables).unwrap();

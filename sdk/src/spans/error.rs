@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// let error = export("http://127.0.0.1:4318").sampling_rate(1.5).install().unwrap_err();
 /// assert_eq!(error.to_string(), "expected a sampling rate from 0 to 1");
 /// let error = export("http://127.0.0.1:4318").header("x key", "7").install().unwrap_err();
-/// assert_eq!(error.to_string(), "the name or the value of the header \"x key\" is invalid");
+/// assert_eq!(error.to_string(), "the name or the value of the header \"x\" is invalid");
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
@@ -32,7 +32,7 @@ pub enum SpanExportError {
     Rate,
     /// The name or the value of a header is invalid.
     Header {
-        /// The name.
+        /// The name, up to the first character that no name has: what follows can be a secret.
         name: String,
     },
     /// The file with the token cannot be read, or its first line is not a token.

@@ -8,7 +8,7 @@ use super::credentials::{Headers, Secret};
 use super::details::Key;
 use super::endpoint::{EndpointUrl, PathRule, Scheme};
 use super::queue::{self, Queue};
-use super::sender::{Sender, Timing};
+use super::sender::{Sender, SenderThread, Timing};
 #[cfg(feature = "_spans-rustls")]
 use super::tls::{Tls, TlsFiles};
 use super::transport::Transport;
@@ -99,9 +99,10 @@ impl SpanExport {
     /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | the URL to which `/v1/traces` is appended; the default is `http://localhost:4318` |
     /// | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | the URL, used unchanged |
     /// | `OTEL_EXPORTER_OTLP_HEADERS` | [`header`](Self::header): `name=value,name=value`, percent-encoded |
-    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | [`timeout`](Self::timeout) in milliseconds; 0 is no limit |
-    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | PEM files (feature `spans-tls`) |
+    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | [`timeout`](Self::timeout) in milliseconds; 0 is no limit but the retry time |
+    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | PEM files (feature `spans-tls` or `spans-tls-aws-lc`) |
     /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`; `grpc` is an error |
+    /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none`; spans are not compressed |
     /// | `OTEL_SERVICE_NAME` | [`service`](Self::service) |
     /// | `OTEL_RESOURCE_ATTRIBUTES` | [`resource_attribute`](Self::resource_attribute): `name=value,name=value`, percent-encoded |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | [`sampler`](Self::sampler) |
@@ -111,8 +112,9 @@ impl SpanExport {
     /// not set.
     /// Options that the code sets afterwards have precedence over the environment.
     ///
-    /// As [the specification] demands, a sampler or a number that is not valid is ignored. [`install`](Self::install)
-    /// logs a warning for each.
+    /// As [the specification] demands, other invalid values are ignored: a sampler, a number, a protocol, a compression,
+    /// an exporter or resource attributes, and a client certificate without its key. [`install`](Self::install) logs a
+    /// warning for each.
     ///
     /// [the specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
     ///
@@ -130,7 +132,7 @@ impl SpanExport {
     ///
     /// If the protocol is `grpc`, or if an endpoint or the headers are invalid. The error names the variable.
     pub fn from_env() -> Result<Self, SpanExportError> {
-        environment::read(&|name| std::env::var(name).ok())
+        environment::read(&crate::system::variable)
     }
 
     /// Sets the URL to send spans to, as in [`new`](Self::new).
@@ -261,10 +263,11 @@ impl SpanExport {
         let transport = self.transport()?;
         let sampling = self.sampler.to_rule().ok_or(SpanExportError::Rate)?;
         let timing = Timing { max_retry_time: self.max_retry_time, ..Timing::default() };
+        // The thread comes first: without it, there must be no queue, which nothing can remove.
+        let thread = SenderThread::start().map_err(SpanExportError::Thread)?;
         let queue = Queue::new(sampling, self.max_buffer_bytes, LOG_INTERVAL);
         let queue = queue::install(queue).ok_or(SpanExportError::AlreadyInstalled)?;
-        let sender = Sender::new(queue, transport, self.resource, timing);
-        sender.start().map_err(SpanExportError::Thread)?;
+        thread.run(Sender::new(queue, transport, self.resource, timing));
         Ok(SpanExporter { queue: Some(queue) })
     }
 
@@ -282,7 +285,8 @@ impl SpanExport {
         Ok(Transport {
             endpoint,
             headers: Headers::new(&self.headers, self.token_file.clone())?,
-            timeout: self.timeout.unwrap_or(self.max_retry_time),
+            // Without a retry time, there is one attempt, and it would have no time at all.
+            timeout: self.timeout.or(Some(self.max_retry_time).filter(|time| !time.is_zero())),
             #[cfg(feature = "_spans-rustls")]
             tls,
         })

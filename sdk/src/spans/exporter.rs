@@ -1,6 +1,6 @@
 //! [`SpanExporter`]: the handle of the running export.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::loss_log::When;
 use super::queue::Queue;
@@ -32,14 +32,14 @@ pub struct SpanExporter {
 }
 
 impl SpanExporter {
-    /// Waits until all ended spans are sent, at most for `timeout`.
+    /// Waits until all spans that have ended are sent, at most for `timeout`. Spans that end meanwhile do not count.
     ///
     /// A batch that the exporter does not accept is dropped after the retry time (see
     /// [`max_retry_time`](super::SpanExport::max_retry_time)), so this returns even with a longer timeout.
     /// It blocks: in async code call it in `spawn_blocking`.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     /// use logtracer_sdk::spans::{SpanExport, span};
     ///
     /// let exporter = SpanExport::new("shop", "http://127.0.0.1:1").install()?; // nothing listens there
@@ -73,8 +73,13 @@ impl SpanExporter {
 impl Drop for SpanExporter {
     fn drop(&mut self) {
         let Some(queue) = self.queue else { return };
-        let waiting = queue.flush(DROP_TIMEOUT).err().map_or(0, |error| error.waiting());
+        let start = Instant::now();
+        // Closed only then, because a closed queue retries nothing.
+        let _ = queue.flush(DROP_TIMEOUT);
         queue.close();
+        // Also those that have ended meanwhile.
+        let left = DROP_TIMEOUT.saturating_sub(start.elapsed());
+        let waiting = queue.flush(left).err().map_or(0, |error| error.waiting());
         // The process may end before the thread that sends spans logs them.
         queue.log.log_losses(&queue.losses, When::Now);
         if waiting > 0 {

@@ -90,19 +90,20 @@ pub struct CurrentSpan {
 impl CurrentSpan {
     /// Sets an attribute. A later value replaces an earlier one with the same key.
     pub fn attribute(&self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) {
-        let (key, value) = (key.into(), value.into());
+        // Truncated before the lock, which all spans share.
+        let (key, value) = (key.into(), value.into().truncated());
         self.change(|details| details.set(key, value));
     }
 
     /// Adds an event that happens now.
     pub fn event(&self, event: impl Into<SpanEvent>) {
-        let event = event.into();
+        let event = event.into().truncated();
         self.change(|details| details.add_event(system::unix_nanos(), event));
     }
 
     /// Adds a link to another span.
     pub fn link(&self, link: impl Into<SpanLink>) {
-        let link = link.into();
+        let link = link.into().truncated();
         self.change(|details| details.add_link(link));
     }
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use logtracer_core::TraceContext;
 use logtracer_core::otlp::{self, SpanDetails};
-use logtracer_core::span::Span;
+use logtracer_core::span::{Span, SpanKind};
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 use tokio::sync::Notify;
 
-use super::dropped::{DropReason, Losses};
+use super::dropped::{DropReason, Failure, Losses};
 use super::loss_log::LossLog;
 use super::sampler::SamplingRule;
 use super::{DroppedSpans, FlushError};
@@ -36,8 +36,12 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     buffer: SpanBuffer,
+    /// The number of all spans that were put into the buffer. It numbers the spans.
+    pushed: u64,
     /// The number of spans that the sender has.
     sending: usize,
+    /// The number of the span after those that the sender has.
+    sending_end: u64,
     /// The number of flushes that wait.
     flushes: usize,
     /// The losses that a flush has returned.
@@ -63,6 +67,13 @@ pub(super) fn decide_sampling(context: TraceContext) -> TraceContext {
     }
 }
 
+/// Returns the context around a span of this kind with a sampling decision. A decision of this process stays, whatever
+/// the sampler is: it can exclude what is within. Around a server or a consumer, it is the decision of the caller.
+pub(super) fn decide_around(kind: SpanKind, context: TraceContext) -> TraceContext {
+    let is_of_caller = matches!(kind, SpanKind::Server | SpanKind::Consumer);
+    if context.sampling.is_decided() && !is_of_caller { context } else { decide_sampling(context) }
+}
+
 /// Returns true if a span of this decided context is sent.
 pub(super) fn is_recorded(context: &TraceContext) -> bool {
     context.sampling.is_sampled() && get().is_some()
@@ -82,7 +93,9 @@ impl Queue {
     pub(super) fn new(sampling: SamplingRule, max_bytes: usize, log_interval: Duration) -> Self {
         let state = State {
             buffer: SpanBuffer::new(max_bytes),
+            pushed: 0,
             sending: 0,
+            sending_end: 0,
             flushes: 0,
             flushed: DroppedSpans::default(),
             is_closed: false,
@@ -106,6 +119,7 @@ impl Queue {
         // Counted under the lock, so that a flush that starts later returns them.
         self.losses.add(DropReason::BufferFull, dropped.oldest);
         self.losses.add(DropReason::TooLarge, dropped.too_large);
+        state.pushed += u64::from(dropped.too_large == 0);
         let is_batch = state.buffer.spans() >= MAX_BATCH_SPANS;
         drop(state);
         if is_batch {
@@ -113,11 +127,12 @@ impl Queue {
         }
     }
 
-    /// Takes the next batch of at most this size; [`finish_batch`](Self::finish_batch) must follow.
+    /// Takes the next batch of at most this size; [`settle`](Self::settle) must follow, for all its spans.
     pub(super) fn take_batch(&self, max_bytes: usize) -> Option<Batch> {
         let mut state = self.lock();
         let batch = state.buffer.take_batch(MAX_BATCH_SPANS, max_bytes);
         state.sending = batch.as_ref().map_or(0, Batch::spans);
+        state.sending_end = state.pushed.saturating_sub(state.buffer.spans() as u64);
         batch
     }
 
@@ -131,9 +146,15 @@ impl Queue {
         self.lock().buffer.retry_mark()
     }
 
-    /// Marks the batch as finished, sent or dropped.
-    pub(super) fn finish_batch(&self) {
-        self.lock().sending = 0;
+    /// Marks the next spans of the batch as sent or, with a loss, some of them as dropped.
+    pub(super) fn settle(&self, spans: usize, loss: Option<&Loss>) {
+        let mut state = self.lock();
+        // Under the lock, so that no flush counts them as dropped and as waiting.
+        if let Some(Loss { failure, spans }) = loss {
+            self.losses.add_failed(failure, *spans);
+        }
+        state.sending = state.sending.saturating_sub(spans);
+        drop(state);
         self.finished.notify_all();
     }
 
@@ -147,7 +168,7 @@ impl Queue {
         self.lock().is_closed
     }
 
-    /// Waits until all spans are finished, at most for `timeout`.
+    /// Waits until all spans that have ended before are sent or dropped, at most for `timeout`.
     ///
     /// # Errors
     ///
@@ -157,8 +178,10 @@ impl Queue {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.lock();
         state.flushes += 1;
+        // Spans that end meanwhile do not make it longer.
+        let end = state.pushed;
         self.wake.notify_one();
-        while !state.is_idle() {
+        while state.waiting_before(end) > 0 {
             let left =
                 deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -169,7 +192,7 @@ impl Queue {
         state.flushes -= 1;
         let dropped = self.losses.counts();
         let flushed = std::mem::replace(&mut state.flushed, dropped);
-        let (dropped, waiting) = (dropped.since(&flushed), state.buffer.spans() + state.sending);
+        let (dropped, waiting) = (dropped.since(&flushed), state.waiting_before(end));
         if dropped.is_empty() && waiting == 0 {
             return Ok(());
         }
@@ -188,9 +211,19 @@ impl Queue {
 }
 
 impl State {
-    fn is_idle(&self) -> bool {
-        self.buffer.is_empty() && self.sending == 0
+    /// Returns how many of the spans before this number wait. The sender has the oldest ones.
+    fn waiting_before(&self, end: u64) -> usize {
+        let sending = end.saturating_sub(self.sending_end.saturating_sub(self.sending as u64));
+        let buffered = end.saturating_sub(self.pushed.saturating_sub(self.buffer.spans() as u64));
+        self.sending.min(sending as usize) + buffered as usize
     }
+}
+
+/// Spans that are dropped, and why.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) failure: Failure,
+    pub(super) spans: usize,
 }
 
 #[cfg(test)]
@@ -215,12 +248,35 @@ pub(super) mod tests {
         assert_eq!(error.to_string(), "dropped spans: 2 buffer full, 1 too large; waiting spans: 3");
         let error = queue.flush(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.to_string(), "waiting spans: 3");
-        queue.finish_batch();
+        queue.settle(3, None);
         assert!(queue.flush(Duration::from_millis(1)).is_ok());
         queue.close();
         queue.push(&[9]);
         assert!(queue.take_batch(usize::MAX).is_none());
         assert_eq!(queue.losses.counts().to_string(), "2 buffer full, 1 too large, 1 closed");
+    }
+
+    /// Spans that end later do not matter, nor does what becomes of them.
+    #[test]
+    fn a_flush_waits_for_the_spans_before_it() {
+        let queue = queue_with(30, &[&[0; 10], &[1; 10]]);
+        let state = queue.lock();
+        let end = state.pushed;
+        drop(state);
+        let waiting = || queue.lock().waiting_before(end);
+        assert_eq!(waiting(), 2);
+        queue.take_batch(10).unwrap();
+        (0..9).for_each(|_| queue.push(&[9; 10]));
+        assert_eq!(waiting(), 1, "the buffer has dropped the other");
+        queue.settle(1, None);
+        assert_eq!(waiting(), 0);
+
+        let queue = queue_with(100, &[&[0; 10], &[1; 10], &[2; 10]]);
+        queue.take_batch(usize::MAX).unwrap();
+        let failure = Failure { reason: DropReason::Rejected, error: "400".into() };
+        queue.settle(1, Some(&Loss { failure, spans: 1 }));
+        let error = queue.flush(Duration::ZERO).unwrap_err();
+        assert_eq!((error.dropped().total(), error.waiting()), (1, 2));
     }
 
     #[test]

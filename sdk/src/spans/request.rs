@@ -31,7 +31,7 @@ impl RequestSpan {
         is_parent: bool,
     ) -> (TraceContext, Option<Self>) {
         let was_decided = context.sampling.is_decided();
-        let context = queue::decide_sampling(context);
+        let context = queue::decide_around(kind, context);
         if !queue::is_recorded(&context) {
             return (context, None);
         }

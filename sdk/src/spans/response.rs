@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use logtracer_core::otlp;
 
+use super::credentials::Secrets;
 use super::dropped::{DropReason, Failure};
 use super::endpoint::redact_url;
 use super::http1::BodyPrefix;
@@ -35,16 +36,16 @@ impl Outcome {
 }
 
 /// Reads a response.
-pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> Outcome {
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, secrets: &Secrets) -> Outcome {
     if status.is_success() {
-        return read_success(status, headers, body);
+        return read_success(status, headers, body, secrets);
     }
-    let failure = |reason| Failure { reason, error: describe(status, headers, body) };
+    let failure = |reason| Failure { reason, error: describe(status, headers, body, secrets) };
     let retry = |reason| Outcome::Retry { failure: failure(reason), after: retry_after(headers) };
     match status.as_u16() {
         300..=399 => Outcome::Rejected(Failure {
             reason: DropReason::Redirected,
-            error: describe_redirect(status, headers),
+            error: describe_redirect(status, headers, secrets),
         }),
         413 => Outcome::TooLarge(failure(DropReason::TooLarge)),
         401 | 403 | 407 => retry(DropReason::Unauthorized),
@@ -56,10 +57,10 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -
 
 /// A success with a page of HTML, or with a body that is not the message it claims to be, does not come from a
 /// receiver of OTLP.
-fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> Outcome {
+fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, secrets: &Secrets) -> Outcome {
     let kind = ContentType::of(headers);
     let not_otlp = || {
-        let error = format!("the response is not OTLP: {}", describe(status, headers, body));
+        let error = format!("the response is not OTLP: {}", describe(status, headers, body, secrets));
         Outcome::retry(DropReason::WrongEndpoint, error)
     };
     match kind {
@@ -69,14 +70,15 @@ fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> O
         }
         ContentType::Json => {
             let rejected_spans = rejected_spans_of_json(&body.bytes);
-            return Outcome::Accepted { rejected_spans, message: text_of(kind, body, rejected_spans > 0) };
+            let message = if rejected_spans > 0 { error_text(kind, body, secrets) } else { String::new() };
+            return Outcome::Accepted { rejected_spans, message };
         }
         ContentType::Protobuf => {}
     }
     match otlp::read_partial_success(&body.bytes) {
         Some(partial) => Outcome::Accepted {
             rejected_spans: partial.rejected_spans,
-            message: visible(&String::from_utf8_lossy(partial.error_message)),
+            message: shown(&String::from_utf8_lossy(partial.error_message), secrets),
         },
         // The number precedes the message, which can be too long to read.
         None if !body.is_complete => {
@@ -84,10 +86,6 @@ fn read_success(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> O
         }
         None => not_otlp(),
     }
-}
-
-fn text_of(kind: ContentType, body: &BodyPrefix, is_wanted: bool) -> String {
-    if is_wanted { error_text(kind, body) } else { String::new() }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,25 +116,30 @@ impl ContentType {
 }
 
 /// Returns the status and the text of an error.
-fn describe(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix) -> String {
-    match error_text(ContentType::of(headers), body) {
+fn describe(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, secrets: &Secrets) -> String {
+    match error_text(ContentType::of(headers), body, secrets) {
         text if text.is_empty() => status.to_string(),
         text => format!("{status}: {text}"),
     }
 }
 
 /// Returns the message of a `google.rpc.Status`, or the start of any other text.
-fn error_text(kind: ContentType, body: &BodyPrefix) -> String {
+fn error_text(kind: ContentType, body: &BodyPrefix, secrets: &Secrets) -> String {
     let message = match kind {
         ContentType::Protobuf => otlp::read_error_message(&body.bytes),
         _ => None,
     };
-    visible(&String::from_utf8_lossy(message.unwrap_or(&body.bytes)))
+    shown(&String::from_utf8_lossy(message.unwrap_or(&body.bytes)), secrets)
 }
 
-fn describe_redirect(status: StatusCode, headers: &HeaderMap) -> String {
+/// Returns the start of a text without secrets: they are replaced before the text is cut.
+fn shown(text: &str, secrets: &Secrets) -> String {
+    visible(&secrets.redact(text))
+}
+
+fn describe_redirect(status: StatusCode, headers: &HeaderMap, secrets: &Secrets) -> String {
     match headers.get(header::LOCATION).and_then(|location| location.to_str().ok()) {
-        Some(location) => format!("{status} to {}", visible(&redact_url(location))),
+        Some(location) => format!("{status} to {}", shown(&redact_url(location), secrets)),
         None => status.to_string(),
     }
 }
@@ -169,7 +172,7 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         let body = BodyPrefix { bytes: body.to_vec(), is_complete: true };
-        read(StatusCode::from_u16(status).unwrap(), &headers, &body)
+        read(StatusCode::from_u16(status).unwrap(), &headers, &body, &Secrets::default())
     }
 
     #[test]
@@ -245,14 +248,40 @@ mod tests {
     fn a_truncated_partial_success() {
         let body = BodyPrefix { bytes: vec![0x0a, 127, 0x08, 3, 0x12, 120, b'n'], is_complete: false };
         let expected = Outcome::Accepted { rejected_spans: 3, message: String::new() };
-        assert_eq!(read(StatusCode::OK, &HeaderMap::new(), &body), expected);
+        assert_eq!(read(StatusCode::OK, &HeaderMap::new(), &body, &Secrets::default()), expected);
+    }
+
+    /// Also one that is longer than what is shown, or that crosses the end of it.
+    #[test]
+    fn a_response_that_returns_a_secret() {
+        let token = "t0k3n-".repeat(100);
+        let mut headers = HeaderMap::new();
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+        let secrets = Secrets::of(&headers, "/v1/traces?key=open-sesame");
+        let before = "x".repeat(195);
+        for (body, expected) in [
+            (format!("token {token} is wrong"), "token REDACTED is wrong".to_owned()),
+            (format!("{before} {token}"), format!("{before} REDA…")),
+            (format!("{before} open-sesame"), format!("{before} REDA…")),
+        ] {
+            let body = BodyPrefix { bytes: body.into_bytes(), is_complete: true };
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            let outcome = read(StatusCode::BAD_REQUEST, &headers, &body, &secrets);
+            let error = format!("400 Bad Request: {expected}");
+            assert_eq!(outcome, Outcome::Rejected(Failure { reason: DropReason::Rejected, error }));
+        }
     }
 
     #[test]
     fn a_redirect_shows_no_secret() {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::from_static("https://me:secret@login/?token=secret"));
-        let Outcome::Rejected(failure) = read(StatusCode::FOUND, &headers, &BodyPrefix::default()) else {
+        let Outcome::Rejected(failure) =
+            read(StatusCode::FOUND, &headers, &BodyPrefix::default(), &Secrets::default())
+        else {
             panic!("not rejected");
         };
         assert_eq!(failure.error, "302 Found to https://login/?token=REDACTED");

@@ -6,6 +6,7 @@ use logtracer_core::{Sampling, TraceContext};
 /// Which traces are recorded; OpenTelemetry's samplers by their names in `OTEL_TRACES_SAMPLER`.
 ///
 /// A parent-based sampler keeps the decision of the caller, and decides only for traces without one.
+/// Each sampler keeps what this process has decided: what is not exported (`not_exported`, `exclude`) stays so.
 /// A ratio is from 0 to 1. The trace id decides, so that all hops with the same ratio record the same traces.
 ///
 /// <https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling>

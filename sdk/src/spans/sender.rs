@@ -1,5 +1,6 @@
 //! [`Sender`]: the thread that sends batches. It has its own runtime, so that it works in programs without tokio.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use super::AttributeValue;
 use super::details::{Key, write_all};
 use super::dropped::{DropReason, Failure};
 use super::loss_log::When;
-use super::queue::Queue;
+use super::queue::{Loss, Queue};
 use super::response::Outcome;
 use super::transport::Transport;
 use crate::system;
@@ -83,14 +84,6 @@ impl Sender {
         Self { queue, transport, resource, timing, max_batch_bytes: usize::MAX }
     }
 
-    pub(super) fn start(self) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("logtracer-spans".into())
-            .spawn(move || runtime.block_on(self.run()))
-            .map(|_| ())
-    }
-
     /// Sends spans until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let (queue, log_check) = (self.queue, self.timing.log_check);
@@ -113,12 +106,12 @@ impl Sender {
             if !queue.is_flushing() {
                 let _ = timeout(self.timing.flush_interval, queue.wake.notified()).await;
             }
+            // Read first: a closed queue gets no more spans.
+            let is_closed = queue.is_closed();
             while let Some(batch) = queue.take_batch(self.max_batch_bytes) {
                 self.deliver(batch).await;
-                queue.finish_batch();
             }
-            queue.finish_batch();
-            if queue.is_closed() {
+            if is_closed {
                 return;
             }
             if queue.is_flushing() {
@@ -131,7 +124,7 @@ impl Sender {
     /// Sends a batch, in parts if it is too large for the receiver. What is not delivered is counted.
     async fn deliver(&mut self, batch: Batch) {
         let start = Instant::now();
-        let losses = &self.queue.losses;
+        let queue = self.queue;
         // The next part is the last element.
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
@@ -139,18 +132,21 @@ impl Sender {
             let body = self.encode(&part);
             let length = body.len();
             match self.send(body, spans, start).await {
-                Ok(()) => {}
-                Err(Undelivered::Rejected(failure)) => losses.add_failed(&failure, spans),
+                Ok(partial) => queue.settle(spans, partial.as_ref()),
+                Err(Undelivered::Rejected(failure)) => queue.settle(spans, Some(&Loss { failure, spans })),
                 Err(Undelivered::TooLarge(failure)) => match part.split_in_half() {
                     Some((first, second)) => {
                         self.max_batch_bytes = self.max_batch_bytes.min((length / 2).max(MIN_BATCH_BYTES));
                         parts.extend([second, first]);
+                        if !queue.is_closed() {
+                            sleep(self.timing.first_backoff).await;
+                        }
                     }
-                    None => losses.add_failed(&failure, spans),
+                    None => queue.settle(spans, Some(&Loss { failure, spans })),
                 },
                 Err(Undelivered::Expired(failure)) => {
-                    let rest: usize = parts.iter().map(Batch::spans).sum();
-                    return losses.add_failed(&failure, spans + rest);
+                    let spans = spans + parts.iter().map(Batch::spans).sum::<usize>();
+                    return queue.settle(spans, Some(&Loss { failure, spans }));
                 }
             }
         }
@@ -164,7 +160,8 @@ impl Sender {
     }
 
     /// Sends a request, and retries until it is accepted or rejected, or until the retry time since `start` is over.
-    async fn send(&self, body: Bytes, spans: usize, start: Instant) -> Result<(), Undelivered> {
+    /// Returns the spans that a partial success rejects.
+    async fn send(&self, body: Bytes, spans: usize, start: Instant) -> Result<Option<Loss>, Undelivered> {
         let result = self.attempt_until_expired(body, spans, start).await;
         self.queue.losses.set_retry_error(None);
         result
@@ -175,22 +172,23 @@ impl Sender {
         body: Bytes,
         spans: usize,
         start: Instant,
-    ) -> Result<(), Undelivered> {
+    ) -> Result<Option<Loss>, Undelivered> {
         let queue = self.queue;
         let mut backoff = Backoff::new(self.timing.first_backoff, self.timing.longest_backoff);
         let mut pause = backoff.next(system::random());
+        let mut is_shortened = false;
         loop {
             let (failure, retry_after) = match self.transport.send(body.clone()).await {
                 Outcome::Accepted { rejected_spans: 0, message } => {
                     queue.log.log_warning(&message);
-                    return Ok(());
+                    return Ok(None);
                 }
                 Outcome::Accepted { rejected_spans, message } => {
                     let separator = if message.is_empty() { "" } else { ": " };
                     let error = format!("partial success{separator}{message}");
                     let rejected = usize::try_from(rejected_spans).unwrap_or(spans).min(spans);
-                    queue.losses.add_failed(&Failure { reason: DropReason::Rejected, error }, rejected);
-                    return Ok(());
+                    let failure = Failure { reason: DropReason::Rejected, error };
+                    return Ok(Some(Loss { failure, spans: rejected }));
                 }
                 Outcome::TooLarge(failure) => return Err(Undelivered::TooLarge(failure)),
                 Outcome::Rejected(failure) => return Err(Undelivered::Rejected(failure)),
@@ -203,13 +201,20 @@ impl Sender {
                 return Err(Undelivered::Expired(failure));
             }
             let pause_now = match retry_after {
-                // Only a flush or the end of the retry time is earlier.
-                Some(requested) => Pause::requested(requested, self.timing.first_backoff),
-                None => Pause { length: pause, full_at: Some(queue.retry_mark()) },
+                // A shorter time would be no back-off at all.
+                Some(requested) if requested >= pause => {
+                    // A receiver that has asked for time gets it, however long a flush waits.
+                    let by = if is_shortened { Event::Close } else { Event::Flush };
+                    Pause::requested(requested, self.timing.first_backoff, by)
+                }
+                _ => {
+                    Pause { length: pause, full_at: Some(queue.retry_mark()), is_shortened_by: Event::Flush }
+                }
             };
-            // An early attempt does not make the next pause longer.
-            if self.wait(pause_now, left).await == Waited::WholePause {
-                pause = backoff.next(system::random());
+            match self.wait(pause_now, left).await {
+                Waited::WholePause => pause = backoff.next(system::random()),
+                // An early attempt does not make the next pause longer.
+                Waited::LessThanPause => is_shortened |= retry_after.is_some(),
             }
         }
     }
@@ -218,7 +223,10 @@ impl Sender {
     async fn wait(&self, pause: Pause, left: Duration) -> Waited {
         let queue = self.queue;
         let until_flush = async {
-            while !queue.is_flushing() {
+            while !match pause.is_shortened_by {
+                Event::Flush => queue.is_flushing(),
+                Event::Close => queue.is_closed(),
+            } {
                 queue.wake.notified().await;
             }
             sleep(self.timing.flush_backoff).await;
@@ -239,19 +247,49 @@ impl Sender {
     }
 }
 
+/// The thread of a sender, with its runtime.
+#[derive(Debug)]
+pub(super) struct SenderThread(SyncSender<Sender>);
+
+impl SenderThread {
+    /// Starts a thread that waits for its sender. It ends without one if this is dropped.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (to_thread, sender) = sync_channel::<Sender>(1);
+        let run = move || sender.recv().map(|sender| runtime.block_on(sender.run()));
+        std::thread::Builder::new().name("logtracer-spans".into()).spawn(run)?;
+        Ok(Self(to_thread))
+    }
+
+    pub(super) fn run(self, sender: Sender) {
+        // The thread waits, and has space for one.
+        let _ = self.0.try_send(sender);
+    }
+}
+
 /// A pause between two attempts.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
     length: Duration,
     /// The number of bytes in the queue that ends the pause early, so that no span is dropped during it.
     full_at: Option<usize>,
+    is_shortened_by: Event,
+}
+
+/// What shortens a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    /// A flush, or the end of the export.
+    Flush,
+    /// The end of the export only.
+    Close,
 }
 
 impl Pause {
     /// Returns the pause for a `Retry-After`, spread over a moment so that not all clients come back at once.
-    fn requested(retry_after: Duration, spread: Duration) -> Self {
+    fn requested(retry_after: Duration, spread: Duration, is_shortened_by: Event) -> Self {
         let spread = spread.mul_f64((system::random() % 1024) as f64 / 1024.);
-        Self { length: retry_after.min(MAX_RETRY_AFTER) + spread, full_at: None }
+        Self { length: retry_after.min(MAX_RETRY_AFTER) + spread, full_at: None, is_shortened_by }
     }
 }
 

@@ -163,6 +163,67 @@ fn a_later_attempt_succeeds() {
     }
 }
 
+/// A flush makes one earlier attempt. Then the receiver gets the time that it has asked for.
+#[test]
+fn a_flush_respects_retry_after() {
+    let receiver = Receiver::new(&[Reply::Status(429, &[("retry-after", "30")], b"")]);
+    let export = Export::start(SpanExport::new("shop", receiver.serve()), LONG);
+    export.end_spans(&["one"]);
+    let error = export.queue.flush(Duration::from_millis(400)).unwrap_err();
+    assert_eq!((error.dropped().total(), error.waiting()), (0, 1));
+    let attempts = receiver.received().len();
+    assert!((1..=2).contains(&attempts), "{attempts}");
+}
+
+/// `Retry-After: 0` is no reason to send without a pause.
+#[test]
+fn retry_after_zero_backs_off() {
+    let receiver = Receiver::new(&[Reply::Status(503, &[("retry-after", "0")], b"")]);
+    let export = Export::start(SpanExport::new("shop", receiver.serve()), RETRY_TIME);
+    export.end_spans(&["one"]);
+    let start = Instant::now();
+    while export.queue.losses.counts().is_empty() {
+        assert!(start.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The longest back-off is 20 ms, half of it at least.
+    let attempts = receiver.received().len();
+    assert!(attempts < 90, "{attempts}");
+}
+
+/// Without a limit of an attempt and without a retry time, there is one attempt, and it has time.
+#[test]
+fn no_timeout_and_no_retry_time() {
+    let receiver = Receiver::new(&[OK]);
+    let mut export = SpanExport::new("shop", receiver.serve()).max_retry_time(Duration::ZERO);
+    export.timeout = None;
+    let export = Export::start(export, Duration::ZERO);
+    export.end_spans(&["one"]);
+    assert_eq!(export.flush(), "");
+    assert_eq!(export.end().0.total(), 0);
+}
+
+/// Spans that end all the time do not keep a flush from returning.
+#[test]
+fn a_flush_of_a_busy_service() {
+    let receiver = Receiver::new(&[OK]);
+    let export = Export::start(SpanExport::new("shop", receiver.serve()), LONG);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                export.end_spans(&["busy"]);
+                std::thread::yield_now();
+            }
+        });
+        for _ in 0..3 {
+            export.end_spans(&["one"]);
+            assert_eq!(export.flush(), "");
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 /// The receiver takes three spans at once, or none that are longer than 300 bytes.
 #[test]
 fn a_request_that_is_too_large_is_halved() {

@@ -169,7 +169,7 @@ impl SpanBuilder {
     fn start(self) -> (Option<TraceContext>, Option<OpenSpan>) {
         let parent = current_trace();
         let context = match parent {
-            Some(parent) => queue::decide_sampling(parent),
+            Some(parent) => queue::decide_around(self.kind, parent),
             None => queue::decide_sampling(TraceContext::new_root()),
         };
         let is_recorded = queue::is_recorded(&context);

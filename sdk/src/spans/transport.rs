@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::credentials::{self, Headers};
+use super::credentials::{Headers, Secrets};
 use super::dropped::{DropReason, Failure};
 use super::endpoint::Endpoint;
 use super::http1;
@@ -25,8 +25,8 @@ use crate::errors::Chain;
 pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
     pub(super) headers: Headers,
-    /// How long one attempt may take.
-    pub(super) timeout: Duration,
+    /// How long one attempt may take; `None` is no limit.
+    pub(super) timeout: Option<Duration>,
     /// Present if the scheme is `https`.
     #[cfg(feature = "_spans-rustls")]
     pub(super) tls: Option<Tls>,
@@ -39,24 +39,17 @@ impl Transport {
             Ok(headers) => headers,
             Err(failure) => return Outcome::Retry { failure, after: None },
         };
-        let result = match timeout(self.timeout, self.connect_and_send(&headers, body)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure {
-                reason: DropReason::Unreachable,
-                error: format!("no response from {} within {:?}", self.endpoint.authority, self.timeout),
+        let attempt = self.connect_and_send(&headers, body);
+        let result = match self.timeout {
+            None => attempt.await,
+            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
+                Err(Failure {
+                    reason: DropReason::Unreachable,
+                    error: format!("no response from {} within {limit:?}", self.endpoint.authority),
+                })
             }),
         };
-        let redact =
-            |failure: Failure| Failure { error: credentials::redact(failure.error, &headers), ..failure };
-        match result {
-            Ok(Outcome::Accepted { rejected_spans, message }) => {
-                Outcome::Accepted { rejected_spans, message: credentials::redact(message, &headers) }
-            }
-            Ok(Outcome::TooLarge(failure)) => Outcome::TooLarge(redact(failure)),
-            Ok(Outcome::Rejected(failure)) => Outcome::Rejected(redact(failure)),
-            Ok(Outcome::Retry { failure, after }) => Outcome::Retry { failure: redact(failure), after },
-            Err(failure) => Outcome::Retry { failure, after: None },
-        }
+        result.unwrap_or_else(|failure| Outcome::Retry { failure, after: None })
     }
 
     async fn connect_and_send(&self, headers: &HeaderMap, body: Bytes) -> Result<Outcome, Failure> {
@@ -82,7 +75,8 @@ impl Transport {
             |error: &(dyn std::error::Error + 'static)| self.unreachable("no response from", error);
         let request = self.request(headers, body).map_err(|error| no_response(&error))?;
         let (head, body) = http1::send(stream, request).await.map_err(|error| no_response(&error))?;
-        Ok(response::read(head.status, &head.headers, &body))
+        let secrets = Secrets::of(headers, &self.endpoint.path);
+        Ok(response::read(head.status, &head.headers, &body, &secrets))
     }
 
     fn request(&self, headers: &HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {

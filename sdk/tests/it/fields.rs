@@ -37,6 +37,40 @@ fn a_name_that_is_used_twice_is_one_key() {
     assert!(line.ends_with("\"a\":1,\"fields.message\":\"bb\",\"b\":2}\n"), "{line}");
 }
 
+/// A backtrace is `stack_trace` once, also beside fields of this name.
+#[test]
+fn a_stack_trace_beside_another_one() {
+    let backtrace = "   0: main";
+    let line = text_of(|| {
+        let _span = info_span!("span", stack_trace = "of the span").entered();
+        info!(error = "disk full", backtrace, "one");
+    });
+    assert_eq!(line.matches(r#""stack_trace":"#).count(), 1, "{line}");
+    assert!(line.contains(r#""stack_trace":"disk full\n   0: main""#), "{line}");
+    let line = text_of(|| info!(error = "disk full", backtrace, stack_trace = "mine", "one"));
+    assert_eq!(line.matches(r#""stack_trace":"#).count(), 1, "{line}");
+    // One that is not captured does not replace that of the error.
+    let anyhow = "disk full\n\nStack backtrace:\n   0: main";
+    let lines = capture(|| info!(error = anyhow, backtrace = "disabled backtrace", "one"));
+    assert_eq!(lines[0]["stack_trace"], "disk full\n   0: main");
+}
+
+/// Of two members with one name, the first one counts, in either spelling.
+#[test]
+fn a_member_of_a_request_that_is_set_twice() {
+    let lines = capture(|| {
+        info!(
+            http_request.status = 200,
+            http_request.request_method = "GET",
+            http_request.requestMethod = "PUT",
+            http_request.status = 500,
+            "one"
+        );
+    });
+    assert_eq!(lines[0]["httpRequest"]["status"], 200);
+    assert_eq!(lines[0]["httpRequest"]["requestMethod"], "GET");
+}
+
 /// What is no part of `httpRequest` stays a field.
 #[test]
 fn fields_of_a_request_that_are_no_part_of_it() {
