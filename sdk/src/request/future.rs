@@ -1,7 +1,11 @@
 //! [`ResponseFuture`]: the future of a handler or a call, polled in its trace.
 
 use std::future::Future;
+#[cfg(feature = "client")]
+use std::future::poll_fn;
 use std::pin::Pin;
+#[cfg(feature = "client")]
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, Response};
@@ -55,6 +59,15 @@ impl<F: Future> ResponseFuture<F> {
             errors,
         };
         Poll::Ready((output, pending))
+    }
+}
+
+#[cfg(feature = "client")]
+impl<F: Future> ResponseFuture<F> {
+    /// Returns the output with the pending request.
+    pub(crate) async fn output(self) -> (F::Output, Pending) {
+        let mut future = pin!(self);
+        poll_fn(|cx| future.as_mut().poll_output(cx)).await
     }
 }
 

@@ -218,8 +218,8 @@ impl ServerTraceLayer {
 
     /// States the time limit of the server, so that a request that it ends is an error of the server.
     ///
-    /// The layer sets no limit itself. A limit *outside* of this layer drops the request without a word, as a caller
-    /// does that goes away: tonic's `Server::timeout`, whose layers are all within it, and tower's and tower-http's
+    /// The layer sets no limit itself. A limit *outside* of this layer drops the request, and gives no more reason
+    /// than a caller that goes away: tonic's `Server::timeout`, whose layers are all within it, and tower's and tower-http's
     /// `TimeoutLayer` if they are outside. If a request is dropped at its limit, it is logged as an `ERROR` with the
     /// status 504 or the code `DEADLINE_EXCEEDED`. The caller's `grpc-timeout` is such a limit, too, without this
     /// option.
@@ -316,6 +316,8 @@ impl ServerTraceLayer {
     /// ([`RequestLog::Single`]).
     /// The message is copied while the handler reads it; no request waits for it.
     /// Call this last: it returns two layers.
+    /// Within another layer of this crate that logs the request, no message is logged: the outer layer writes the
+    /// lines. Enable it on the outermost layer.
     ///
     /// ```
     /// use http_body_util::{BodyExt, Full};
