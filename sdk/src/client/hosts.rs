@@ -27,7 +27,7 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// If one of them is not a host, such as a URL or a host with a port: a port makes no difference.
+    /// If one of them is not a host, such as a URL, or has a port. Hosts are compared without their ports.
     pub fn new<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<Self, HostsError> {
         hosts.into_iter().map(|host| read(host.as_ref())).collect::<Result<_, _>>().map(Self)
     }

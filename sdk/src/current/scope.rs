@@ -31,8 +31,7 @@ impl Scope {
     /// Returns a scope of this context, with what the thread carries beside its trace.
     pub(crate) fn of(context: TraceContext) -> Self {
         let carried = carried_beside(context.trace_id);
-        let of_opentelemetry = mirror::carried_beside(context.trace_id);
-        let mirror = Mirror::of(&context, of_opentelemetry.as_deref().or(carried.as_deref()));
+        let mirror = mirror_of_current(&context, carried.as_deref());
         Self { context, carried, mirror }
     }
 
@@ -45,7 +44,7 @@ impl Scope {
         };
         match foreign_span().filter(is_within) {
             Some(context) => {
-                let mirror = Mirror::of(&context, self.carried.as_deref());
+                let mirror = mirror_of_current(&context, self.carried.as_deref());
                 Self { context, mirror, ..self }
             }
             None => self,
@@ -104,6 +103,13 @@ impl Scope {
         });
         Entered { scope: self, number, previous, _attached: attached }
     }
+}
+
+/// Returns the mirror of a context with the `tracestate` of OpenTelemetry's current span, if that is in the trace and
+/// has one.
+fn mirror_of_current(context: &TraceContext, carried: Option<&Carried>) -> Mirror {
+    let of_opentelemetry = mirror::carried_beside(context.trace_id);
+    Mirror::of(context, of_opentelemetry.as_deref().or(carried))
 }
 
 /// The guard of a scope that is current.

@@ -20,7 +20,7 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// It works wherever [`current_trace()`] is that of the request: in the handler, in functions that it calls, in inner
 /// layers, and in tasks that keep the trace.
 /// The line is the last one of [`RequestLog`](super::RequestLog), and is written with
-/// [`Logging`](crate::Logging): other subscribers do not see the field. In the span it is an attribute.
+/// [`Logging`](crate::Logging): other subscribers do not see the field. In the span it is an attribute of the same type.
 /// A later value of the same name replaces the earlier one.
 /// Names like `labels.tenant` have the same meaning as in events.
 ///

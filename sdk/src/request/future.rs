@@ -49,10 +49,10 @@ impl<F: Future> ResponseFuture<F> {
         let side = *this.side;
         let errors = ErrorLog::new(side);
         let (inner, record) = (this.inner.as_mut(), &mut *this.record);
-        let output = ready!(inner.poll_within(|future| log_panics(side, record, || future.poll(cx))));
+        let (output, scope) = ready!(inner.poll_to_end(|future| log_panics(side, record, || future.poll(cx))));
         let pending = Pending {
             side,
-            scope: this.inner.scope().cloned(),
+            scope,
             record: this.record.take(),
             response_header: this.response_header.take(),
             known_errors: std::mem::take(this.known_errors),

@@ -108,7 +108,7 @@ impl Record {
             true => Protocol::Grpc,
             false => Protocol::Http,
         };
-        let record = Box::new(Self {
+        let mut record = Box::new(Self {
             options,
             scope: scope.cloned(),
             start: Instant::now(),
@@ -128,10 +128,13 @@ impl Record {
             span_name: None,
         });
         if options.requests == RequestLog::Pair && record.message.is_none() {
-            let mut scope = record.scope.clone();
-            let _entered = scope.as_mut().map(Scope::enter);
-            let exchange = record.exchange(Duration::ZERO, false);
-            lines::start(options.side, &exchange, protocol.is_grpc());
+            let mut scope = record.scope.take();
+            {
+                let _entered = scope.as_mut().map(Scope::enter);
+                let exchange = record.exchange(Duration::ZERO, false);
+                lines::start(options.side, &exchange, protocol.is_grpc());
+            }
+            record.scope = scope;
         }
         Some(record)
     }

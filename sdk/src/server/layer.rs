@@ -195,8 +195,9 @@ impl ServerTraceLayer {
     /// Each of them adds an entry on the right of `x-forwarded-for`, and the entries to the left of theirs are the
     /// caller's own: they can be forged. With `n` proxies the address of the caller is the `n`-th entry from the
     /// right. Google's load balancers add two entries and count as two.
-    /// Without trusted proxies it is the address of the connection, if the framework has it: axum with
-    /// `into_make_service_with_connect_info`, tonic, and Actix.
+    /// If that entry is not an address, the line has none.
+    /// Without trusted proxies or without the header it is the address of the connection, if the framework has it: axum
+    /// with `into_make_service_with_connect_info`, tonic, and Actix.
     ///
     /// ```
     /// use logtracer_sdk::server::{RequestLog, TraceLayer};
