@@ -107,7 +107,7 @@ impl Options {
         };
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
-        let extracted = Extracted::new(&self.propagator, parts.headers, parts.known, trace);
+        let extracted = Extracted::new(self, parts.headers, parts.known, trace);
         let (context, span) = match extracted.span_of_outer_layer(outer.context) {
             // The outer layer has the span of this request.
             Some(outer) => (outer, None),
