@@ -49,7 +49,8 @@ impl<F: Future> ResponseFuture<F> {
         let side = *this.side;
         let errors = ErrorLog::new(side);
         let (inner, record) = (this.inner.as_mut(), &mut *this.record);
-        let (output, scope) = ready!(inner.poll_to_end(|future| log_panics(side, record, || future.poll(cx))));
+        let (output, scope) =
+            ready!(inner.poll_to_end(|future| log_panics(side, record, || future.poll(cx))));
         let pending = Pending {
             side,
             scope,
