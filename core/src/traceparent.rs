@@ -59,7 +59,7 @@ impl FromStr for TraceContext {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceparentError {
-    /// It is not 55 characters long, or for a later version, not at least 55 and at most 256.
+    /// Shorter than 55 or longer than 256 bytes.
     Length,
     /// The version is not two lower-case hexadecimal digits, or it is `ff`.
     Version,

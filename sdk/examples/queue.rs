@@ -1,7 +1,9 @@
 //! Messages and jobs: a producer and a consumer in one trace, a batch, and a job with a trace for each run.
 //!
-//! `cargo run -p logtracer-sdk --example queue` sends some orders through a queue in memory and exits. With the address of
-//! an exporter (`-- http://127.0.0.1:4318`) the spans appear in its viewer.
+//! `cargo run -p logtracer-sdk --example queue` sends some orders through a queue in memory, prints the log lines and
+//! spans, and exits. `LOGGING_FORMAT=local` prints shorter lines.
+
+mod services;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use std::time::Duration;
 use logtracer_sdk::messaging::{Destination, inject};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::spans::SpanExport;
-use logtracer_sdk::{Format, Logging, Project, TraceContext, job};
+use logtracer_sdk::{Logging, Project, TraceContext, job};
+use services::Services;
 use tokio::sync::mpsc;
 
 /// A message of the broker, as Pub/Sub has it.
@@ -50,8 +53,9 @@ async fn bill(messages: &[Message]) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Logging::new(Project::none(), "shop").format(Format::Local).install()?;
-    let exporter = std::env::args().nth(1).map(|url| SpanExport::new("shop", url).install()).transpose()?;
+    let services = Services::new().await?;
+    Logging::new(Project::from("my-project"), "shop").install()?;
+    let exporter = SpanExport::new("shop", services.endpoint()).install()?;
 
     let (topic, mut subscription) = mpsc::channel(10);
     for (number, item) in [(1, "bread"), (2, "eggs"), (3, "milk")] {
@@ -74,6 +78,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    tokio::task::spawn_blocking(|| drop(exporter)).await?;
-    Ok(())
+    // The spans that wait.
+    drop(exporter);
+    services.stop()
 }

@@ -194,17 +194,24 @@ mod failure {
         /// Returns true for an error of a time limit. Most types of such errors are private to their crates, or of
         /// crates that are no dependency, but their texts are stable.
         pub(crate) fn is_timeout(&self) -> bool {
-            const TEXTS: [&str; 4] =
-                ["timed out", "Timeout expired", "deadline has elapsed", "deadline exceeded"];
+            self.is_timeout_with(|text| TIMEOUT_TEXTS.iter().any(|part| text.contains(part)))
+        }
+
+        /// Returns true for an error of a time limit, not for one that only mentions a time limit.
+        pub(crate) fn is_time_limit(&self) -> bool {
+            self.is_timeout_with(|text| TIME_LIMIT_TEXTS.contains(&text))
+        }
+
+        fn is_timeout_with(&self, is_text: impl Fn(&str) -> bool) -> bool {
             let is_timeout = |error: &(dyn Error + 'static)| {
                 let is_io_timeout = error
                     .downcast_ref::<io::Error>()
                     .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
-                is_io_timeout || contains_one_of(error, &TEXTS)
+                is_io_timeout || is_text(&text_of(error))
             };
             match self.known {
                 Some(known) => is_timeout(known) || causes(known).any(is_timeout),
-                None => contains_one_of(self.error, &TEXTS),
+                None => is_text(&text_of(self.error)),
             }
         }
 
@@ -238,10 +245,19 @@ mod failure {
         kinds.filter(|kind| *kind != io::ErrorKind::Other).last()
     }
 
-    fn contains_one_of(error: &(impl fmt::Display + ?Sized), texts: &[&str]) -> bool {
+    /// Parts of the texts of errors of time limits.
+    const TIMEOUT_TEXTS: [&str; 4] =
+        ["timed out", "Timeout expired", "deadline has elapsed", "deadline exceeded"];
+
+    /// The whole texts of the errors of tower and reqwest, tonic and tokio.
+    const TIME_LIMIT_TEXTS: [&str; 4] =
+        ["request timed out", "operation timed out", "Timeout expired", "deadline has elapsed"];
+
+    /// Returns the text of an error. A failure must not panic.
+    fn text_of(error: &(impl fmt::Display + ?Sized)) -> String {
         let mut text = String::new();
         let _ = write!(text, "{error}");
-        texts.iter().any(|part| text.contains(part))
+        text
     }
 
     /// `ConnectionRefused` becomes `connection_refused`.
@@ -348,7 +364,11 @@ mod tests {
         check("out of eggs", &known, "_OTHER");
         let text = || Text::of(&["no payments", "request timed out"]);
         check(text(), &known, "logtracer_sdk::errors::tests::Text");
-        let mut registered = known;
+        let is_time_limit = |error: BoxError| Failure::new(&error, &known).is_time_limit();
+        assert!(is_time_limit(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        assert!(is_time_limit(BoxError::from("request timed out")));
+        assert!(!is_time_limit(BoxError::from("no payments: request timed out")));
+        let mut registered = known.clone();
         registered.add::<Text>();
         check(text(), &registered, "timeout");
         assert_eq!(Failure::new(&text(), &registered).to_string(), "no payments: request timed out");

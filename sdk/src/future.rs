@@ -121,9 +121,21 @@ impl<T> InTrace<T> {
         self.inner.as_ref()
     }
 
+    /// Polls the inner future in the scope. When it is ready, it is dropped there as well, and the scope is returned.
     #[cfg(any(feature = "server", feature = "client"))]
-    pub(crate) fn scope(&self) -> Option<&Scope> {
-        self.scope.as_ref()
+    pub(crate) fn poll_to_end<R>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut T>) -> Poll<R>,
+    ) -> Poll<(R, Option<Scope>)> {
+        let mut this = self.project();
+        let output = {
+            let _entered = this.scope.as_mut().map(Scope::enter);
+            let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
+            let output = std::task::ready!(poll(inner));
+            this.inner.set(None);
+            output
+        };
+        Poll::Ready((output, this.scope.take()))
     }
 }
 

@@ -8,15 +8,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use axum::middleware::{self, Next};
 use axum::routing::get;
 use logtracer_sdk::client::{self, traced, try_traced};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::{Excluded, Routes, TraceLayer};
 use logtracer_sdk::spans::{SpanEvent, SpanExport, SpanExporter, SpanKind, SpanLink, current_span, span};
 use logtracer_sdk::{Sampling, TraceContext, TraceId, current_trace};
+use opentelemetry::Context as OtelContext;
+use opentelemetry::trace::{FutureExt as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tower::{Layer, ServiceExt};
 
 use received::{Received, names};
@@ -466,4 +470,90 @@ async fn the_span_of_a_call_to_a_peer() {
     assert_eq!(spans[0].span_id, inside.span_id.to_bytes());
     assert_eq!(texts(&spans[0])["url.full"], "http://pay/charge?card=REDACTED");
     assert!(has_failed(&spans[0]));
+}
+
+/// The ids of a span wherever a handler can read them: in the extensions, as the current trace, and in headers.
+fn span_ids(request: &Request<Body>) -> [String; 3] {
+    let extension = request.extensions().get::<TraceContext>().unwrap().span_id.to_string();
+    let current = current_trace().unwrap().span_id.to_string();
+    [extension, current, logtracer_sdk::trace_headers()["x-b3-spanid"].to_str().unwrap().to_owned()]
+}
+
+/// OpenTelemetry's span between two layers is the one that the handler sees. The outer layer has the request's span.
+#[tokio::test]
+async fn opentelemetry_between_two_layers() {
+    let context = sampled();
+    let tracer = SdkTracerProvider::builder().build().tracer("shop");
+    let handler = async |request: Request<Body>| {
+        logtracer_sdk::server::record("user", "ada");
+        span_ids(&request).join(" ")
+    };
+    let between = move |request: Request<Body>, next: Next| {
+        let otel = OtelContext::current_with_span(tracer.start("between"));
+        let between = otel.span().span_context().span_id().to_string();
+        async { ([("x-between", between)], next.run(request).with_context(otel).await) }
+    };
+    let app = Router::new()
+        .route("/", get(handler))
+        .layer(TraceLayer::new())
+        .layer(middleware::from_fn(between))
+        .layer(TraceLayer::new());
+    let response = app.oneshot(request("/", context)).await.unwrap();
+    let between = response.headers()["x-between"].to_str().unwrap().to_owned();
+    let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+    assert_eq!(body, [between.as_str(); 3].join(" "));
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET /"]);
+    assert_eq!(texts(&spans[0])["user"], "ada");
+}
+
+/// A layer that only attaches the caller's span to OpenTelemetry's context has no span, so that the request gets one.
+#[tokio::test]
+async fn a_propagator_around_the_layer() {
+    let context = sampled();
+    let handler = async |request: Request<Body>| span_ids(&request).join(" ");
+    let extracts = move |request: Request<Body>, next: Next| {
+        next.run(request).with_context(logtracer_sdk::opentelemetry::to_context(&context))
+    };
+    let app = Router::new().route("/", get(handler)).layer(TraceLayer::new());
+    let app = app.layer(middleware::from_fn(extracts));
+    let response = app.oneshot(request("/", context)).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET /"]);
+    assert_eq!(spans[0].parent_span_id, context.span_id.to_bytes());
+    let span_id = logtracer_sdk::SpanId::from_bytes(spans[0].span_id.clone().try_into().unwrap()).unwrap();
+    assert_eq!(body, [span_id.to_string().as_str(); 3].join(" "));
+}
+
+/// A field of a request keeps its type, and replaces the attribute of its name.
+#[tokio::test]
+async fn fields_are_typed_attributes() {
+    let context = sampled();
+    let handler = async || {
+        use logtracer_sdk::server::record;
+        record("items", 3);
+        current_span().unwrap().attribute("items", "three");
+        record("rate", 0.5);
+        record("paid", false);
+        record("large", u64::MAX);
+        record("user", "ada");
+    };
+    let app = Router::new().route("/", get(handler)).layer(TraceLayer::new());
+    text_of(app.oneshot(request("/", context)).await.unwrap()).await;
+    let spans = spans_of(context.trace_id).await;
+    let names = ["items", "rate", "paid", "large", "user"];
+    let mut fields = pairs(&spans[0].attributes);
+    fields.retain(|(name, _)| names.contains(name));
+    fields.sort_by_key(|(name, _)| names.iter().position(|it| it == name));
+    assert_eq!(
+        fields,
+        [
+            ("items", Any::IntValue(3)),
+            ("rate", Any::DoubleValue(0.5)),
+            ("paid", Any::BoolValue(false)),
+            ("large", text("18446744073709551615")),
+            ("user", text("ada")),
+        ]
+    );
 }

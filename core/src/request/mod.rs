@@ -20,7 +20,7 @@ pub mod url;
 pub use http::reason;
 pub use outcome::{IncompleteCause, Outcome};
 pub(crate) use routes::contains;
-pub use routes::{HostPattern, Routes};
+pub use routes::{HostPattern, InvalidHost, Routes};
 
 use core::fmt;
 use core::time::Duration;

@@ -1,6 +1,6 @@
 //! Matching of requests: [`Routes`] by path, [`HostPattern`] by host.
 
-use core::convert::Infallible;
+use core::fmt;
 use core::str::FromStr;
 
 use super::url;
@@ -57,7 +57,7 @@ impl Routes {
 /// let pattern: HostPattern = "*.example.com".parse()?;
 /// assert!(pattern.matches(b"api.example.com:443"));
 /// assert!(!pattern.matches(b"example.com"));
-/// # Ok::<(), std::convert::Infallible>(())
+/// # Ok::<(), logtracer_core::request::InvalidHost>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
@@ -80,15 +80,46 @@ impl HostPattern {
 }
 
 impl FromStr for HostPattern {
-    type Err = Infallible;
+    type Err = InvalidHost;
 
-    fn from_str(pattern: &str) -> Result<Self, Infallible> {
-        Ok(match pattern.strip_prefix('*') {
-            Some(suffix) => Self { text: suffix.to_owned(), is_suffix: true },
-            None => Self { text: pattern.to_owned(), is_suffix: false },
-        })
+    /// Parses a host without a port: a pattern matches a host with any port. An IPv6 address has no brackets.
+    fn from_str(pattern: &str) -> Result<Self, InvalidHost> {
+        let host = pattern.strip_prefix("*.").unwrap_or(pattern);
+        let is_in_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        // A single colon is that of a port.
+        let has_port = host.bytes().filter(|byte| *byte == b':').count() == 1;
+        if host.is_empty() || has_port || !host.bytes().all(is_in_host) {
+            return Err(InvalidHost);
+        }
+        let is_suffix = host.len() < pattern.len();
+        Ok(Self { text: pattern.get(usize::from(is_suffix)..).unwrap_or_default().to_owned(), is_suffix })
     }
 }
+
+/// The error of parsing a [`HostPattern`].
+///
+/// ```
+/// use logtracer_core::request::{HostPattern, InvalidHost};
+///
+/// assert_eq!("https://stock/".parse::<HostPattern>(), Err(InvalidHost));
+/// assert_eq!(InvalidHost.to_string(), "expected a host, such as \"api.example.com\" or \"*.example.com\"");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidHost;
+
+impl InvalidHost {
+    /// What was expected, for the error of a configuration.
+    pub const EXPECTED: &str = "a host, such as \"api.example.com\" or \"*.example.com\"";
+}
+
+impl fmt::Display for InvalidHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected ")?;
+        f.write_str(Self::EXPECTED)
+    }
+}
+
+impl std::error::Error for InvalidHost {}
 
 /// Returns true if `text` contains `part`.
 pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
@@ -115,6 +146,19 @@ mod tests {
         ] {
             let pattern: HostPattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches(host.as_bytes()), expected, "{pattern:?} {host}");
+        }
+    }
+
+    #[test]
+    fn only_hosts_without_a_port_are_valid() {
+        for host in ["::1", "10.0.0.1", "a_b", "*.local", "2001:db8::1"] {
+            assert!(host.parse::<HostPattern>().is_ok(), "{host}");
+        }
+        for host in [
+            "", "*", "*.", "*x", "a b", "*.*.x", "http://x", "x/y", "x?y", "[::1]", "me@x", "x:80", "*.x:80",
+            "x:",
+        ] {
+            assert_eq!(host.parse::<HostPattern>(), Err(InvalidHost), "{host}");
         }
     }
 }

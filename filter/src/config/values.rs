@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use logtracer_core::request::HostPattern;
+use logtracer_core::request::{HostPattern, InvalidHost};
 use serde_json::Value;
 
 use super::units;
@@ -39,12 +39,7 @@ pub(super) fn duration(value: &Value) -> Result<Duration, Expected> {
 }
 
 pub(super) fn host(value: &Value) -> Result<HostPattern, Expected> {
-    let is_valid = |text: &str| {
-        let host = text.strip_prefix("*.").unwrap_or(text);
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
-    };
-    let expected = "a host, such as \"api.example.com\" or \"*.example.com\"";
-    string(value, expected, is_valid)?.parse().map_err(|_| expected)
+    value.as_str().and_then(|text| text.parse().ok()).ok_or(InvalidHost::EXPECTED)
 }
 
 /// A request path or a prefix of one. Requests are compared by their path without the query.

@@ -1,6 +1,5 @@
 //! What a layer may send to a host: the trace and baggage, or nothing.
 
-use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use logtracer_core::TraceContext;
 use logtracer_core::propagation::Propagator;
@@ -12,7 +11,7 @@ use crate::request::RequestHeaders;
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const B3_VALUES: HeaderName = HeaderName::from_static("b3-values");
+pub(super) const B3_VALUES: HeaderName = HeaderName::from_static("b3-values");
 
 impl Options {
     /// Writes the current trace into the headers of a request, or removes what must not leave.
@@ -32,7 +31,8 @@ impl Options {
     fn is_allowed(&self, uri: &Uri) -> bool {
         let Some(hosts) = &self.hosts else { return true };
         let authority = uri.authority().or_else(|| self.peer.as_ref().and_then(Uri::authority));
-        authority.is_some_and(|authority| hosts.contains(host_of(authority)))
+        // The host has no credentials; a port, and the brackets of an IPv6 address, are those of a list as well.
+        authority.is_some_and(|authority| hosts.contains(authority.host()))
     }
 
     fn inject_b3_values(&self, headers: &mut HeaderMap) {
@@ -45,11 +45,6 @@ impl Options {
     }
 }
 
-/// Returns the host without credentials and port; that of an IPv6 address without its brackets.
-fn host_of(authority: &Authority) -> &str {
-    authority.host().trim_start_matches('[').trim_end_matches(']')
-}
-
 /// Removes the trace and what goes with it.
 fn strip(headers: &mut HeaderMap) {
     Propagator::strip(&mut Headers(headers));
@@ -58,8 +53,15 @@ fn strip(headers: &mut HeaderMap) {
     // An id of the request itself stays, that of the request that is being served goes.
     let carried = current_trace().and_then(|context| carried_beside(context.trace_id));
     let carried_id = carried.as_ref().and_then(|carried| carried.request_id.as_deref());
-    if headers.get(X_REQUEST_ID).is_some_and(|id| Some(id.as_bytes()) == carried_id.map(str::as_bytes)) {
+    let Some(carried_id) = carried_id else { return };
+    let has_carried = headers.get_all(X_REQUEST_ID).iter().any(|id| id == carried_id);
+    if has_carried {
+        let kept: Vec<_> =
+            headers.get_all(X_REQUEST_ID).iter().filter(|id| *id != carried_id).cloned().collect();
         headers.remove(X_REQUEST_ID);
+        for id in kept {
+            headers.append(X_REQUEST_ID, id);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use logtracer_core::request::HostPattern;
+use logtracer_core::request::{HostPattern, InvalidHost};
 
 /// A list of hosts, for [`TraceLayer::hosts`](super::TraceLayer::hosts): `stock`, or `*.shop.svc.cluster.local` for all
 /// hosts below one.
@@ -27,7 +27,7 @@ impl Hosts {
     ///
     /// # Errors
     ///
-    /// If one of them is not a host, such as a URL.
+    /// If one of them is not a host, such as a URL, or has a port. Hosts are compared without their ports.
     pub fn new<H: AsRef<str>>(hosts: impl IntoIterator<Item = H>) -> Result<Self, HostsError> {
         hosts.into_iter().map(|host| read(host.as_ref())).collect::<Result<_, _>>().map(Self)
     }
@@ -38,19 +38,15 @@ impl Hosts {
         Self::default()
     }
 
-    /// Returns true if the list contains the host, which may have a port.
+    /// Returns true if the list contains the host, which may have a port. It contains no URL.
     #[must_use]
     pub fn contains(&self, host: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(host.as_bytes()))
+        !host.contains(['/', '?', '#', '@']) && self.0.iter().any(|pattern| pattern.matches(host.as_bytes()))
     }
 }
 
 fn read(host: &str) -> Result<HostPattern, HostsError> {
-    let error = || HostsError(host.chars().take(MAX_SHOWN_CHARS).collect());
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    let is_valid =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-    if is_valid { host.parse().map_err(|_| error()) } else { Err(error()) }
+    host.parse().map_err(|_| HostsError(host.chars().take(MAX_SHOWN_CHARS).collect()))
 }
 
 /// How much of an invalid host is in the text of its error.
@@ -72,7 +68,7 @@ pub struct HostsError(String);
 
 impl fmt::Display for HostsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected a host, such as \"api.example.com\" or \"*.example.com\", not {:?}", self.0)
+        write!(f, "{InvalidHost}, not {:?}", self.0)
     }
 }
 
@@ -84,10 +80,26 @@ mod tests {
 
     #[test]
     fn invalid_hosts() {
-        for host in ["", "*", "*.", "a b", "*.*.x", "http://x", "x/y", "x?y", "[::1]", "me@x", "caf\u{e9}"] {
+        for host in ["", "*", "http://x", "[::1]", "me@x", "caf\u{e9}", "stock:8080", "*.local:8080"] {
             assert_eq!(Hosts::new([host]), Err(HostsError(host.to_owned())));
         }
         assert_eq!(Hosts::new(["/".repeat(1000)]).unwrap_err().0.len(), MAX_SHOWN_CHARS);
         assert!(Hosts::new(["::1", "10.0.0.1", "a_b", "*.local"]).is_ok());
+    }
+
+    #[test]
+    fn a_url_is_no_host() {
+        let hosts = Hosts::new(["*.shop.local", "stock", "::1"]).unwrap();
+        for (host, expected) in [
+            ("api.shop.local", true),
+            ("api.shop.local:80", true),
+            ("[::1]:80", true),
+            ("https://evil.example/x.shop.local", false),
+            ("evil.example?x.shop.local", false),
+            ("evil.example#x.shop.local", false),
+            ("me@api.shop.local", false),
+        ] {
+            assert_eq!(hosts.contains(host), expected, "{host}");
+        }
     }
 }

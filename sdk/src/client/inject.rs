@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
 
-use crate::current::{carried_beside, current_trace};
+use super::allowed::B3_VALUES;
+use crate::current::{carried_beside, current_trace, tracestate_of};
 
 /// Returns headers with the current trace, for any HTTP client; none without a current trace.
 ///
@@ -63,10 +64,12 @@ pub fn inject_with(propagator: &Propagator, headers: &mut HeaderMap) {
     let carried = carried_beside(context.trace_id);
     let carried = carried.as_deref();
     let request_id = carried.and_then(|carried| carried.request_id.as_deref());
-    let tracestate = carried.and_then(|carried| carried.tracestate.as_deref());
     let baggage = carried.and_then(|carried| carried.baggage.as_deref());
+    let tracestate = tracestate_of(context.trace_id);
+    let tracestate = tracestate.as_deref().and_then(|carried| carried.tracestate.as_deref());
     let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
     propagator.inject(&context, &tracestate, &mut Headers(headers));
+    headers.remove(B3_VALUES);
     // The request's own values win.
     for (name, value) in [("x-request-id", request_id), ("baggage", baggage)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
@@ -87,11 +90,40 @@ impl Carrier for Headers<'_> {
             other => HeaderValue::from_str(other),
         };
         if let Ok(value) = value {
-            self.0.insert(HeaderName::from_static(header.name()), value);
+            self.0.insert(name_of(header), value);
         }
     }
 
     fn remove(&mut self, header: Header) {
-        self.0.remove(header.name());
+        self.0.remove(name_of(header));
+    }
+}
+
+/// The names of [`Header::ALL`], parsed once: parsing them takes longer than all else here.
+static NAMES: [HeaderName; Header::ALL.len()] = [
+    HeaderName::from_static(Header::B3.name()),
+    HeaderName::from_static(Header::XB3TraceId.name()),
+    HeaderName::from_static(Header::XB3SpanId.name()),
+    HeaderName::from_static(Header::XB3ParentSpanId.name()),
+    HeaderName::from_static(Header::XB3Sampled.name()),
+    HeaderName::from_static(Header::XB3Flags.name()),
+    HeaderName::from_static(Header::Traceparent.name()),
+    HeaderName::from_static(Header::Tracestate.name()),
+    HeaderName::from_static(Header::XCloudTraceContext.name()),
+    HeaderName::from_static(Header::GrpcTraceBin.name()),
+];
+
+fn name_of(header: Header) -> HeaderName {
+    NAMES.get(header as usize).cloned().unwrap_or_else(|| HeaderName::from_static(header.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_all_headers() {
+        assert_eq!(NAMES.each_ref().map(HeaderName::as_str), Header::ALL.map(Header::name));
+        assert_eq!(Header::ALL.map(|header| name_of(header).to_string()), Header::ALL.map(Header::name));
     }
 }

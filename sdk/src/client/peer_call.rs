@@ -1,16 +1,15 @@
 //! [`peer`]: calls to peers without tracing, with their URL and status.
 
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use logtracer_core::request::url::Query;
 
+use super::service::start_span;
 use super::{RequestLog, ServiceError};
-use crate::current::Scope;
 use crate::errors::KnownErrors;
-use crate::request::{LogOptions, Parts, Pending, Record, RequestHeaders, RequestSpan, ResponseFuture, Side};
+use crate::request::{LogOptions, Parts, Pending, Record, RequestHeaders, ResponseFuture, Side};
 
 /// Returns a call to a peer without tracing, over a client that takes no layer: its lines have the URL and the status,
 /// as those of `tracer.unsupported_requests` of bbc/logtracer.
@@ -114,23 +113,17 @@ impl PeerCall {
     }
 
     fn start<F>(self, call: F) -> ResponseFuture<F> {
-        let (scope, span) = match Scope::current() {
-            Some(scope) => {
-                let (context, span) = RequestSpan::start(Side::Client.kind(), scope.context(), true, true);
-                (Some(Scope::of(context)), span)
-            }
-            None => (None, None),
-        };
+        let (scope, span) = start_span();
         let headers = HeaderMap::new();
         let parts = Parts {
             method: &self.method,
             uri: &self.uri,
-            version: Version::default(),
+            version: None,
             headers: &headers,
             known: &RequestHeaders::default(),
             route: "",
-            peer: None,
-            peer_uri: None,
+            caller_ip: None,
+            server_uri: None,
         };
         let mut record = Record::start(self.log, scope.as_ref(), span, None, &parts);
         if let Some(record) = &mut record {
@@ -144,8 +137,7 @@ async fn finish<F: Future>(
     call: ResponseFuture<F>,
     record: impl FnOnce(&F::Output, &mut Pending),
 ) -> F::Output {
-    let mut call = pin!(call);
-    let (output, mut pending) = poll_fn(|cx| call.as_mut().poll_output(cx)).await;
+    let (output, mut pending) = call.output().await;
     record(&output, &mut pending);
     output
 }

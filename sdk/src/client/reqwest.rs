@@ -1,7 +1,6 @@
 //! `.with_trace()` and `.send_traced()` for requests of `reqwest`.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
@@ -118,7 +117,9 @@ impl WithTrace for RequestBuilder {
     }
 
     fn with_trace_of(self, layer: &ClientTraceLayer) -> Self {
-        if current_trace().is_none() && layer.options.hosts.is_none() {
+        // Without a trace, only what must not leave is removed.
+        let removes_headers = layer.options.hosts.is_some() || layer.options.baggage_keys.is_some();
+        if current_trace().is_none() && !removes_headers {
             return self;
         }
         let (client, request) = self.build_split();
@@ -164,8 +165,7 @@ impl ClientTraceLayer {
         let uri = uri_of(&request);
         let version = request.version();
         let pending = self.start_call(&method, &uri, version, request.headers_mut(), template);
-        let mut call = pin!(pending.call(|| send(request)));
-        let (output, mut pending) = poll_fn(|cx| call.as_mut().poll_output(cx)).await;
+        let (output, mut pending) = pending.call(|| send(request)).output().await;
         match &output {
             Ok(response) => pending.record_head(response.status(), response.headers(), false),
             Err(error) => pending.fail(error),

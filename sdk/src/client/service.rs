@@ -3,7 +3,7 @@
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
 use super::ClientTraceLayer;
-use crate::current::Scope;
+use crate::current::{Scope, current_trace};
 use crate::request::{Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
 
 /// A client whose requests carry the trace; made by [`TraceLayer`].
@@ -69,13 +69,7 @@ impl ClientTraceLayer {
         template: &str,
     ) -> Pending {
         let options = &*self.options;
-        let (mut scope, span) = match Scope::current() {
-            Some(scope) => {
-                let (context, span) = RequestSpan::start(Side::Client.kind(), scope.context(), true, true);
-                (Some(Scope::of(context)), span)
-            }
-            None => (None, None),
-        };
+        let (mut scope, span) = start_span();
         {
             let _entered = scope.as_mut().map(Scope::enter);
             options.inject(uri, headers);
@@ -84,14 +78,21 @@ impl ClientTraceLayer {
         let parts = Parts {
             method,
             uri,
-            version,
+            version: Some(version),
             headers,
             known: &known,
             route: template,
-            peer: None,
-            peer_uri: options.peer.as_ref(),
+            caller_ip: None,
+            server_uri: options.peer.as_ref(),
         };
         let record = Record::start(options.log, scope.as_ref(), span, None, &parts);
         Pending::new(Side::Client, scope, record, None, options.known_errors.clone())
     }
+}
+
+/// Starts the span of a call below the current one; without the feature `spans`, the call is in the current one.
+pub(super) fn start_span() -> (Option<Scope>, Option<RequestSpan>) {
+    let Some(current) = current_trace() else { return (None, None) };
+    let (context, span) = RequestSpan::start(Side::Client.kind(), current, true, true);
+    (Some(Scope::of(context)), span)
 }

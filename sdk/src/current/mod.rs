@@ -107,6 +107,13 @@ pub(crate) fn carried_beside(trace_id: TraceId) -> Option<Arc<Carried>> {
     own.or_else(|| mirror::carried_beside(trace_id))
 }
 
+/// Returns the W3C `tracestate` of a trace, with the trace that it belongs to: that of OpenTelemetry's current span if
+/// it is in this trace, because a span may have changed it, otherwise what this thread carries.
+#[cfg_attr(not(any(feature = "client", feature = "opentelemetry")), allow(dead_code))]
+pub(crate) fn tracestate_of(trace_id: TraceId) -> Option<Arc<Carried>> {
+    mirror::carried_beside(trace_id).or_else(|| carried_beside(trace_id))
+}
+
 fn carried() -> Option<Arc<Carried>> {
     let carried = CARRIED.try_with(|cell| {
         let carried = cell.take();

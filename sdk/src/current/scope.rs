@@ -5,7 +5,9 @@ use std::sync::Arc;
 use logtracer_core::TraceContext;
 
 use super::bindings::{BINDINGS, Binding, Key, next_number};
-use super::{Attached, CONTEXT, Carried, Mirror, carried_beside, current_trace, swap_carried};
+#[cfg(feature = "server")]
+use super::foreign_span;
+use super::{Attached, CONTEXT, Carried, Mirror, carried_beside, current_trace, mirror, swap_carried};
 
 /// A context with what is carried beside it; stored in futures and spans, and moved to other tasks.
 #[derive(Debug, Clone)]
@@ -29,8 +31,24 @@ impl Scope {
     /// Returns a scope of this context, with what the thread carries beside its trace.
     pub(crate) fn of(context: TraceContext) -> Self {
         let carried = carried_beside(context.trace_id);
-        let mirror = Mirror::of(&context, carried.as_deref());
+        let mirror = mirror_of_current(&context, carried.as_deref());
         Self { context, carried, mirror }
+    }
+
+    /// Returns the scope of OpenTelemetry's current span, with what this one carries, if that span was entered within
+    /// this scope; otherwise this scope.
+    #[cfg(feature = "server")]
+    pub(crate) fn at_foreign_span(self) -> Self {
+        let is_within = |span: &TraceContext| {
+            span.trace_id == self.context.trace_id && Some(span.span_id) != self.context.parent_span_id
+        };
+        match foreign_span().filter(is_within) {
+            Some(context) => {
+                let mirror = mirror_of_current(&context, self.carried.as_deref());
+                Self { context, mirror, ..self }
+            }
+            None => self,
+        }
     }
 
     /// Returns the scope of an OpenTelemetry span in this trace that is attached already, with what this one carries.
@@ -85,6 +103,13 @@ impl Scope {
         });
         Entered { scope: self, number, previous, _attached: attached }
     }
+}
+
+/// Returns the mirror of a context with the `tracestate` of OpenTelemetry's current span, if that is in the trace and
+/// has one.
+fn mirror_of_current(context: &TraceContext, carried: Option<&Carried>) -> Mirror {
+    let of_opentelemetry = mirror::carried_beside(context.trace_id);
+    Mirror::of(context, of_opentelemetry.as_deref().or(carried))
 }
 
 /// The guard of a scope that is current.

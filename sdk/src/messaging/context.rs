@@ -4,7 +4,7 @@ use logtracer_core::RemoteContext;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders, TraceState};
 
 use super::{Headers, HeadersMut};
-use crate::current::{Carried, Scope, TraceContextExt, carried_beside, current_trace};
+use crate::current::{Carried, Scope, TraceContextExt, current_trace, tracestate_of};
 use crate::{Sampling, TraceContext, system};
 
 /// The attributes of Google's Pub/Sub clients.
@@ -49,7 +49,7 @@ pub fn extract<H: Headers + ?Sized>(headers: &H) -> Option<TraceContext> {
 /// ```
 pub fn inject<H: HeadersMut + ?Sized>(headers: &mut H) {
     let Some(context) = current_trace() else { return };
-    let carried = carried_beside(context.trace_id);
+    let carried = tracestate_of(context.trace_id);
     let tracestate = carried.as_deref().and_then(|carried| carried.tracestate.as_deref());
     let tracestate = tracestate.map(TraceState::from_line).unwrap_or_default();
     let formats: &[Format] = match context.sampling {

@@ -5,7 +5,7 @@ use opentelemetry::{Context, SpanId as OtelSpanId, TraceId as OtelTraceId};
 
 use super::sampler::Undecided;
 use super::thread;
-use crate::current::{Carried, carried_beside};
+use crate::current::{Carried, tracestate_of};
 use crate::{Sampling, SpanId, TraceContext, TraceId};
 
 /// Returns OpenTelemetry's current context with this trace as its remote span.
@@ -26,7 +26,7 @@ use crate::{Sampling, SpanId, TraceContext, TraceId};
 /// ```
 pub fn to_context(trace: &TraceContext) -> Context {
     let current = thread::with_current(Context::clone).unwrap_or_default();
-    with_remote_span(&current, trace, carried_beside(trace.trace_id).as_deref())
+    with_remote_span(&current, trace, tracestate_of(trace.trace_id).as_deref())
 }
 
 /// Returns the span of an OpenTelemetry context, or `None` if it has none.
@@ -56,7 +56,10 @@ pub fn from_context(context: &Context) -> Option<TraceContext> {
         trace_id: TraceId::from_bytes(span.trace_id().to_bytes())?,
         span_id: SpanId::from_bytes(span.span_id().to_bytes())?,
         parent_span_id: None,
-        sampling: Sampling::from_sampled(span.is_sampled()),
+        sampling: match Undecided::is_parent(context) {
+            true => Sampling::Defer,
+            false => Sampling::from_sampled(span.is_sampled()),
+        },
         // The other bits of the flags are not read: OpenTelemetry's B3 propagator gives them another meaning.
         random_trace_id: false,
     })

@@ -93,10 +93,8 @@ pub(crate) struct Attached(Option<ContextGuard>);
 impl Drop for Attached {
     fn drop(&mut self) {
         // While the thread ends, OpenTelemetry's stack may be gone, and dropping the guard would panic.
-        if let Some(guard) = self.0.take()
-            && !thread::is_usable()
-        {
-            mem::forget(guard);
+        if !thread::is_usable() {
+            mem::forget(self.0.take());
         }
     }
 }

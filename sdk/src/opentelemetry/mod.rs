@@ -5,7 +5,7 @@
 //! ```text
 //!  TraceLayer, in_trace, run, enter ──► CONTEXT ──attached as a remote span──► opentelemetry::Context
 //!                                                                                     ▲
-//!                            tracing-opentelemetry, Tracer::start, Context::attach ───┘
+//!                          tracing-opentelemetry, Tracer::in_span, Context::attach ───┘
 //!
 //!  current_trace(), log lines, outgoing headers ◄── the innermost of both
 //! ```
@@ -15,8 +15,9 @@
 //!   of that span.
 //! - [`server::TraceLayer`](crate::server::TraceLayer) within a layer of OpenTelemetry joins the span of that layer.
 //!
-//! What is innermost is what was entered last, so no order of layers matters, neither in the subscriber nor in the tower
-//! stack.
+//! What is innermost is what was entered last. The order of layers in the subscriber does not matter, nor that of the
+//! layers of a server. On a client, the layer of this crate belongs inside that of OpenTelemetry, next to the
+//! connection: the layer that is innermost writes its span into the headers.
 //!
 //! The bridge reads [`opentelemetry::Context::current`] of the crate `opentelemetry` 0.33. `tracing-opentelemetry` 0.34
 //! attaches its spans there, unless `with_context_activation(false)` is set.

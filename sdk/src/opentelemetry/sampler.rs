@@ -60,7 +60,8 @@ impl Undecided {
         Self(span.span_id())
     }
 
-    fn is_parent(context: &Context) -> bool {
+    /// Returns true if nobody has decided on the trace of the current span of this context.
+    pub(super) fn is_parent(context: &Context) -> bool {
         context.get::<Self>().is_some_and(|undecided| undecided.0 == context.span().span_context().span_id())
     }
 }

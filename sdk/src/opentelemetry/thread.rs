@@ -3,6 +3,8 @@
 //! `opentelemetry` keeps its current context in a thread-local with a destructor, and panics if it is used after that.
 //! Thread-locals are destroyed in the reverse order of their first use, so [`LAST`], which is first used after it, is
 //! destroyed before it.
+//!
+//! With `panic = "abort"` the panic of a first use while the thread ends cannot be caught, and ends the process.
 
 use std::cell::Cell;
 use std::panic;

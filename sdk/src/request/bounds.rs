@@ -36,6 +36,8 @@ use http_body::Body;
 /// ```
 pub trait ServiceError: fmt::Display + 'static {}
 
+// Otherwise the compiler asks for `Display` alone, without the text above.
+#[diagnostic::do_not_recommend]
 impl<E: fmt::Display + 'static> ServiceError for E {}
 
 #[diagnostic::on_unimplemented(
@@ -69,4 +71,5 @@ impl<E: fmt::Display + 'static> ServiceError for E {}
 /// ```
 pub trait ResponseBody: Body<Error: ServiceError> {}
 
+#[diagnostic::do_not_recommend]
 impl<B: Body<Error: ServiceError>> ResponseBody for B {}

@@ -23,20 +23,23 @@ pub(super) struct Captured {
 
 impl Captured {
     pub(super) fn new(options: &LogOptions, parts: &Parts<'_>) -> Self {
-        let Parts { uri, headers, known, route, peer, peer_uri, .. } = *parts;
+        let Parts { uri, headers, known, route, caller_ip, server_uri, .. } = *parts;
         let is_server = options.side == Side::Server;
-        let authority = uri.authority().or_else(|| peer_uri.and_then(http::Uri::authority));
+        let authority = uri.authority().or_else(|| server_uri.and_then(http::Uri::authority));
         let host = authority.map_or(known.host, |authority| authority.as_str().as_bytes());
         // Only a proxy in front of this server is trusted to set these.
         let forwarded_scheme = (is_server && known.has_forwarded_proto)
             .then(|| forwarded::scheme(headers, options.trusted_proxies))
             .flatten();
-        let own_scheme = uri.scheme_str().or_else(|| peer_uri.and_then(http::Uri::scheme_str));
+        let own_scheme = uri.scheme_str().or_else(|| server_uri.and_then(http::Uri::scheme_str));
         let scheme = forwarded_scheme.or(own_scheme).unwrap_or("http").as_bytes();
         let path_and_query = uri.path_and_query().map_or("/", |it| it.as_str());
-        let forwarded_ip = (is_server && known.has_forwarded_for)
-            .then(|| forwarded::remote_ip(headers, options.trusted_proxies))
-            .flatten();
+        // Behind a trusted proxy, the address of the connection is the proxy's.
+        let caller_ip = if is_server && known.has_forwarded_for && options.trusted_proxies > 0 {
+            forwarded::remote_ip(headers, options.trusted_proxies)
+        } else {
+            caller_ip
+        };
 
         let mut buffer = Vec::with_capacity(256);
         let mut add = |write: &mut dyn FnMut(&mut Vec<u8>)| {
@@ -55,7 +58,7 @@ impl Captured {
             user_agent: add(&mut |out| out.extend_from_slice(known.user_agent)),
             referer: add(&mut |out| url::write_url(out, known.referer, options.query)),
             remote_ip: add(&mut |out| {
-                if let Some(address) = forwarded_ip.or(peer) {
+                if let Some(address) = caller_ip {
                     let _ = write!(out, "{address}");
                 }
             }),

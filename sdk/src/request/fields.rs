@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "server")]
 use crate::current::{carried_beside, current_trace};
+#[cfg(feature = "spans")]
+use crate::spans::AttributeValue;
 
 /// The maximum number of fields of a request. Further ones are dropped.
 const MAX_FIELDS: usize = 32;
@@ -18,7 +20,7 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// It works wherever [`current_trace()`] is that of the request: in the handler, in functions that it calls, in inner
 /// layers, and in tasks that keep the trace.
 /// The line is the last one of [`RequestLog`](super::RequestLog), and is written with
-/// [`Logging`](crate::Logging): other subscribers do not see the field. In the span it is an attribute.
+/// [`Logging`](crate::Logging): other subscribers do not see the field. In the span it is an attribute of the same type.
 /// A later value of the same name replaces the earlier one.
 /// Names like `labels.tenant` have the same meaning as in events.
 ///
@@ -133,6 +135,17 @@ impl From<usize> for FieldValue {
 }
 
 impl FieldValue {
+    #[cfg(feature = "spans")]
+    pub(super) fn to_attribute(&self) -> AttributeValue {
+        match self {
+            Self::Text(text) => text.clone().into(),
+            Self::I64(number) => (*number).into(),
+            Self::U64(number) => (*number).into(),
+            Self::F64(number) => (*number).into(),
+            Self::Bool(value) => (*value).into(),
+        }
+    }
+
     #[cfg(feature = "logging")]
     pub(super) fn as_line_value(&self) -> logtracer_core::line::Value<'_> {
         use logtracer_core::line::Value;
@@ -150,27 +163,43 @@ impl FieldValue {
 #[derive(Debug, Default)]
 pub(crate) struct RequestFields {
     /// True if a layer logs or records this request. Layers within it leave that to it.
-    is_recorded: bool,
+    is_enabled: bool,
     // Allocates nothing before the first field.
-    recorded: Mutex<Recorded>,
+    set: Mutex<FieldsSnapshot>,
 }
 
-/// What was recorded of a request.
+/// The fields of a request at its end.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recorded {
+pub(crate) struct FieldsSnapshot {
     pub(super) route: Cow<'static, str>,
     pub(super) fields: Vec<(Cow<'static, str>, FieldValue)>,
 }
 
+#[cfg(feature = "spans")]
+impl FieldsSnapshot {
+    /// Adds the fields to the current span, which is that of the request. A field replaces the attribute of its name
+    /// that the application has added to the span itself.
+    pub(super) fn add_to_current_span(&self) {
+        if self.fields.is_empty() {
+            return;
+        }
+        if let Some(span) = crate::spans::current_span() {
+            for (name, value) in &self.fields {
+                span.attribute(name.clone(), value.to_attribute());
+            }
+        }
+    }
+}
+
 impl RequestFields {
     /// Returns the empty fields of a request that is logged or recorded.
-    pub(crate) fn recorded() -> Self {
-        Self { is_recorded: true, ..Self::default() }
+    pub(crate) fn enabled() -> Self {
+        Self { is_enabled: true, ..Self::default() }
     }
 
     pub(crate) fn set_route(&self, mut route: Cow<'static, str>) {
         truncate(&mut route, MAX_TEXT_BYTES);
-        self.update(|recorded| recorded.route = route);
+        self.update(|set| set.route = route);
     }
 
     fn set(&self, mut name: Cow<'static, str>, mut value: FieldValue) {
@@ -178,7 +207,7 @@ impl RequestFields {
         if let FieldValue::Text(text) = &mut value {
             truncate(text, MAX_TEXT_BYTES);
         }
-        self.update(|Recorded { fields, .. }| {
+        self.update(|FieldsSnapshot { fields, .. }| {
             if let Some((_, known)) = fields.iter_mut().find(|(known, _)| *known == name) {
                 *known = value;
             } else if fields.len() < MAX_FIELDS {
@@ -187,15 +216,15 @@ impl RequestFields {
         });
     }
 
-    fn update(&self, f: impl FnOnce(&mut Recorded)) {
-        if self.is_recorded {
-            f(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner));
+    fn update(&self, f: impl FnOnce(&mut FieldsSnapshot)) {
+        if self.is_enabled {
+            f(&mut self.set.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// Returns what was recorded, at the end of the request.
-    pub(super) fn get(&self) -> Recorded {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the fields, at the end of the request.
+    pub(super) fn get(&self) -> FieldsSnapshot {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -214,7 +243,7 @@ mod tests {
 
     #[test]
     fn fields_are_bounded() {
-        let fields = RequestFields::recorded();
+        let fields = RequestFields::enabled();
         for number in 0..100 {
             fields.set(format!("field{number}").into(), number.into());
         }
@@ -226,7 +255,7 @@ mod tests {
         assert_eq!(recorded.fields[7].1, FieldValue::Text("x".repeat(1023).into()));
         assert_eq!(recorded.fields[8].1, FieldValue::Text("short".into()));
         assert_eq!(recorded.route.len(), 1024);
-        let fields = RequestFields::recorded();
+        let fields = RequestFields::enabled();
         fields.set("n".repeat(1000).into(), true.into());
         assert_eq!(fields.get().fields, [(Cow::from("n".repeat(128)), FieldValue::Bool(true))]);
 

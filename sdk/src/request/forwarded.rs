@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -27,12 +27,10 @@ pub(super) fn scheme(headers: &HeaderMap, trusted_proxies: usize) -> Option<&str
 /// If there are fewer entries than trusted proxies, it is the first one: some proxies replace the header.
 fn entry<'a>(headers: &'a HeaderMap, name: &HeaderName, trusted_proxies: usize) -> Option<&'a str> {
     let lines = headers.get_all(name).iter().rev();
-    let entries = lines.flat_map(|line| text(line).rsplit(','));
-    entries.map(str::trim).take(trusted_proxies).last().filter(|entry| !entry.is_empty())
-}
-
-fn text(line: &HeaderValue) -> &str {
-    line.to_str().unwrap_or_default()
+    // The caller's entries may be any bytes.
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let entry = std::str::from_utf8(entries.take(trusted_proxies).last()?).ok()?;
+    Some(entry.trim()).filter(|entry| !entry.is_empty())
 }
 
 /// Returns true for a URI scheme (RFC 3986, section 3.1).
@@ -44,12 +42,25 @@ fn is_scheme(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
-        let lines = lines.iter().map(|line| (name.clone(), HeaderValue::from_str(line).unwrap()));
+    fn headers<L: AsRef<[u8]>>(name: HeaderName, lines: &[L]) -> HeaderMap {
+        let lines = lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line.as_ref()).unwrap()));
         let mut headers = HeaderMap::new();
         lines.for_each(|(name, value)| _ = headers.append(name, value));
         headers
+    }
+
+    #[test]
+    fn an_entry_that_is_not_text_hides_no_other() {
+        for (line, trusted_proxies, expected) in [
+            (&b"\xff, 10.0.0.1"[..], 1, Some([10, 0, 0, 1])),
+            (b"\xff, 10.1.2.3, 10.0.0.1", 2, Some([10, 1, 2, 3])),
+            (b"10.1.2.3, \xff, 10.0.0.1", 2, None),
+        ] {
+            let address = remote_ip(&headers(X_FORWARDED_FOR, &[line]), trusted_proxies);
+            assert_eq!(address, expected.map(IpAddr::from), "{line:?} {trusted_proxies}");
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! [`ResponseFuture`]: the future of a handler or a call, polled in its trace.
 
 use std::future::Future;
+#[cfg(feature = "client")]
+use std::future::poll_fn;
 use std::pin::Pin;
+#[cfg(feature = "client")]
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, Response};
@@ -45,16 +49,26 @@ impl<F: Future> ResponseFuture<F> {
         let side = *this.side;
         let errors = ErrorLog::new(side);
         let (inner, record) = (this.inner.as_mut(), &mut *this.record);
-        let output = ready!(inner.poll_within(|future| log_panics(side, record, || future.poll(cx))));
+        let (output, scope) =
+            ready!(inner.poll_to_end(|future| log_panics(side, record, || future.poll(cx))));
         let pending = Pending {
             side,
-            scope: this.inner.scope().cloned(),
+            scope,
             record: this.record.take(),
             response_header: this.response_header.take(),
             known_errors: std::mem::take(this.known_errors),
             errors,
         };
         Poll::Ready((output, pending))
+    }
+}
+
+#[cfg(feature = "client")]
+impl<F: Future> ResponseFuture<F> {
+    /// Returns the output with the pending request.
+    pub(crate) async fn output(self) -> (F::Output, Pending) {
+        let mut future = pin!(self);
+        poll_fn(|cx| future.as_mut().poll_output(cx)).await
     }
 }
 

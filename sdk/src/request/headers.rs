@@ -4,7 +4,7 @@ use http::HeaderMap;
 use logtracer_core::propagation::{Header, TraceHeaders};
 use logtracer_core::request::grpc;
 
-/// The values of some headers. A header that is absent is empty, and of several lines the first counts.
+/// The values of some headers. A header that is absent is empty, and of several lines the first non-empty one counts.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHeaders<'a> {
     pub(crate) host: &'a [u8],

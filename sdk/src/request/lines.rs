@@ -8,7 +8,7 @@ use logtracer_core::request::{Exchange, Outcome, grpc};
 use tracing::Level;
 
 use super::fields::FieldValue;
-use super::record::Cause;
+use super::record::KeptFailure;
 use super::{LogOptions, RequestLog, Side};
 use crate::events::at_level;
 use crate::targets;
@@ -36,9 +36,9 @@ pub(super) struct End<'a> {
     pub(super) side: Side,
     /// The message of a gRPC request.
     pub(super) message: Option<&'a str>,
-    pub(super) failure: Option<&'a Cause>,
+    pub(super) failure: Option<&'a KeptFailure>,
     pub(super) is_timed_out: bool,
-    /// False if the service failed before its response.
+    /// False if the call failed or was dropped before its response.
     pub(super) has_response: bool,
     pub(super) is_grpc: bool,
     /// The fields that the application has added.
@@ -168,7 +168,7 @@ impl End<'_> {
         timeout.or_else(|| self.client_failure().map(|cause| &*cause.error_type))
     }
 
-    fn client_failure(&self) -> Option<&Cause> {
+    fn client_failure(&self) -> Option<&KeptFailure> {
         self.failure.filter(|_| self.side == Side::Client)
     }
 }

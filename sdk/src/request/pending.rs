@@ -88,15 +88,15 @@ impl Pending {
 
     /// Logs an error of the service, whatever the response is.
     #[cfg(feature = "actix")]
-    pub(crate) fn log_error<E: ServiceError>(&self, error: &E) {
-        self.log_failure(&Failure::new(error, &self.known_errors));
+    pub(crate) fn log_error<E: ServiceError>(&mut self, error: &E) {
+        let failure = Failure::new(error, &self.known_errors);
+        self.log_failure(&failure);
     }
 
-    fn log_failure<E: ServiceError>(&self, failure: &Failure<'_, E>) {
+    fn log_failure<E: ServiceError>(&mut self, failure: &Failure<'_, E>) {
         // The error of a client is left to its caller.
         if self.side == Side::Server {
-            let mut scope = self.scope.clone();
-            let _entered = scope.as_mut().map(Scope::enter);
+            let _entered = self.scope.as_mut().map(Scope::enter);
             self.errors.log(failure);
         }
     }

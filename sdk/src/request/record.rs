@@ -10,7 +10,7 @@ use http_body::Frame;
 use logtracer_core::request::{Exchange, grpc};
 
 use super::captured::Captured;
-use super::fields::Recorded;
+use super::fields::FieldsSnapshot;
 use super::message::RequestMessage;
 use super::progress::Progress;
 use super::span::SpanEnd;
@@ -39,7 +39,7 @@ pub(crate) struct Record {
     progress: Progress,
     /// The `content-length` of the response.
     response_length: Option<u64>,
-    failure: Option<Cause>,
+    failure: Option<KeptFailure>,
     /// The name of the span, instead of that of a request.
     span_name: Option<Cow<'static, str>>,
 }
@@ -59,29 +59,32 @@ impl Protocol {
     }
 }
 
-/// Why a request failed.
+/// The text and the type of a [`Failure`], kept until the end of its request.
 #[derive(Debug)]
-pub(super) struct Cause {
+pub(super) struct KeptFailure {
     /// The error and its causes.
     pub(super) text: String,
     /// The value of the attribute `error.type`.
     pub(super) error_type: Cow<'static, str>,
+    /// True for the error of a time limit.
+    is_timeout: bool,
 }
 
 /// The head of a request.
 pub(crate) struct Parts<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
-    pub(crate) version: Version,
+    /// `None` for a call whose protocol is not known.
+    pub(crate) version: Option<Version>,
     pub(crate) headers: &'a HeaderMap,
     /// The headers above that are read.
     pub(crate) known: &'a RequestHeaders<'a>,
     /// The route that the framework matched, or the template of the URL of a call.
     pub(crate) route: &'a str,
     /// The address of the caller, if it is known.
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) caller_ip: Option<IpAddr>,
     /// The URL of the server, for a call whose own URL has only a path.
-    pub(crate) peer_uri: Option<&'a Uri>,
+    pub(crate) server_uri: Option<&'a Uri>,
 }
 
 impl Record {
@@ -105,7 +108,7 @@ impl Record {
             true => Protocol::Grpc,
             false => Protocol::Http,
         };
-        let record = Box::new(Self {
+        let mut record = Box::new(Self {
             options,
             scope: scope.cloned(),
             start: Instant::now(),
@@ -113,7 +116,7 @@ impl Record {
             span,
             message,
             method: method.clone(),
-            http_version: version_text(version),
+            http_version: version.map_or(b"", version_text),
             captured: Captured::new(&options, parts),
             request_size: read_number(known.content_length).unwrap_or(0),
             response_size: 0,
@@ -125,10 +128,13 @@ impl Record {
             span_name: None,
         });
         if options.requests == RequestLog::Pair && record.message.is_none() {
-            let mut scope = record.scope.clone();
-            let _entered = scope.as_mut().map(Scope::enter);
-            let exchange = record.exchange(Duration::ZERO, false);
-            lines::start(options.side, &exchange, protocol.is_grpc());
+            let mut scope = record.scope.take();
+            {
+                let _entered = scope.as_mut().map(Scope::enter);
+                let exchange = record.exchange(Duration::ZERO, false);
+                lines::start(options.side, &exchange, protocol.is_grpc());
+            }
+            record.scope = scope;
         }
         Some(record)
     }
@@ -201,7 +207,13 @@ impl Record {
     pub(super) fn mark_failed<E: ServiceError>(&mut self, failure: &Failure<'_, E>) {
         self.progress.mark_failed();
         if self.failure.is_none() {
-            self.failure = Some(Cause { text: failure.to_string(), error_type: failure.error_type() });
+            let is_timeout = match self.options.side {
+                Side::Client => failure.is_timeout(),
+                // The failure of a call that the handler makes is no time limit of the request.
+                Side::Server => failure.is_time_limit(),
+            };
+            self.failure =
+                Some(KeptFailure { text: failure.to_string(), error_type: failure.error_type(), is_timeout });
         }
     }
 
@@ -219,10 +231,8 @@ impl Record {
             Progress::Complete { status: StatusCode::REQUEST_TIMEOUT, .. } => {
                 self.options.side == Side::Server && self.limits.is_head_late(elapsed)
             }
-            // The error of a client's own time limit.
-            Progress::Failed { .. } => {
-                self.failure.as_ref().is_some_and(|failure| failure.error_type == "timeout")
-            }
+            // The error of a time limit within this layer.
+            Progress::Failed { .. } => self.failure.as_ref().is_some_and(|failure| failure.is_timeout),
             _ => false,
         }
     }
@@ -249,27 +259,27 @@ impl Record {
         }
     }
 
-    /// Returns what the application has recorded of this request.
-    fn recorded(&self) -> Recorded {
+    /// Returns the fields that the application has added.
+    fn fields(&self) -> FieldsSnapshot {
         #[cfg(feature = "server")]
         if self.options.side == Side::Server {
             let carried = self.scope.as_ref().and_then(Scope::carried);
             return carried.map(|carried| carried.fields.get()).unwrap_or_default();
         }
-        Recorded::default()
+        FieldsSnapshot::default()
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let recorded = self.recorded();
+        let fields = self.fields();
         let mut scope = self.scope.take();
         let elapsed = self.start.elapsed();
         let is_timed_out = self.is_timed_out(elapsed);
         let mut exchange = self.exchange(elapsed, is_timed_out);
         // The framework knows the route better than the application.
         if exchange.route.is_empty() {
-            exchange.route = recorded.route.as_bytes();
+            exchange.route = fields.route.as_bytes();
         }
         let _entered = scope.as_mut().map(Scope::enter);
         // The body may be dropped before its message is read.
@@ -280,12 +290,14 @@ impl Drop for Record {
             message: message.and_then(RequestMessage::text),
             failure: self.failure.as_ref(),
             is_timed_out,
-            has_response: !matches!(self.progress, Progress::Failed { status: None, .. }),
+            has_response: !matches!(self.progress, Progress::Waiting | Progress::Failed { status: None, .. }),
             is_grpc: self.protocol.is_grpc(),
-            fields: &recorded.fields,
+            fields: &fields.fields,
         };
         lines::end(&self.options, &end);
         if let Some(span) = &self.span {
+            #[cfg(feature = "spans")]
+            fields.add_to_current_span();
             let is_failed = matches!(self.progress, Progress::Failed { .. });
             let timeout = is_timed_out.then_some("timeout");
             let cause = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
@@ -297,7 +309,6 @@ impl Drop for Record {
                 is_failed: is_failed || is_timed_out,
                 error_type: timeout.or_else(|| cause.map(|cause| &*cause.error_type)),
                 error: cause.map(|cause| cause.text.as_str()),
-                fields: &recorded.fields,
             }
             .end(span);
         }

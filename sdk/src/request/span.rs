@@ -1,12 +1,9 @@
 //! [`RequestSpan`]: the span of a request; without the feature `spans` no request has one.
 
-use std::borrow::Cow;
-
 use logtracer_core::otlp::Attributes;
 use logtracer_core::request::{Exchange, Outcome};
 
 use super::Side;
-use super::fields::FieldValue;
 #[cfg(feature = "spans")]
 pub(crate) use crate::spans::RequestSpan;
 
@@ -23,8 +20,6 @@ pub(super) struct SpanEnd<'a> {
     pub(super) error_type: Option<&'a str>,
     /// The error and its causes.
     pub(super) error: Option<&'a str>,
-    /// The fields that the application has added.
-    pub(super) fields: &'a [(Cow<'static, str>, FieldValue)],
 }
 
 impl SpanEnd<'_> {
@@ -64,15 +59,6 @@ impl SpanEnd<'_> {
             attributes.text("url.template", self.exchange.route);
         }
         attributes.text("error.message", self.error.unwrap_or_default());
-        for (name, value) in self.fields {
-            match value {
-                FieldValue::Text(text) => attributes.text(name, &**text),
-                FieldValue::I64(number) => attributes.text(name, number.to_string()),
-                FieldValue::U64(number) => attributes.text(name, number.to_string()),
-                FieldValue::F64(number) => attributes.text(name, number.to_string()),
-                FieldValue::Bool(value) => attributes.boolean(name, *value),
-            }
-        }
     }
 }
 

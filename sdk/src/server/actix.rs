@@ -55,12 +55,12 @@ where
         let parts = Parts {
             method: &method,
             uri: &uri,
-            version: version(request.version()),
+            version: Some(version(request.version())),
             headers: &headers,
             known: &known,
             route: &request.match_pattern().unwrap_or_default(),
-            peer: request.peer_addr().map(|peer| peer.ip()),
-            peer_uri: None,
+            caller_ip: request.peer_addr().map(|peer| peer.ip()),
+            server_uri: None,
         };
         let outer = {
             let extensions = request.extensions();
@@ -117,7 +117,7 @@ where
                 }
                 // Actix has turned the error of a handler into a response.
                 if let Some(error) = response.response().error() {
-                    log_server_error(&pending, error);
+                    log_server_error(&mut pending, error);
                 }
                 let size = response.response().body().size();
                 let has_body = !matches!(size, BodySize::None | BodySize::Sized(0));
@@ -126,7 +126,7 @@ where
             }
             // Actix makes the response in an outer service.
             Err(error) => {
-                log_server_error(&pending, &error);
+                log_server_error(&mut pending, &error);
                 pending.record_head(
                     status(error.as_response_error().status_code()),
                     &HeaderMap::new(),
@@ -139,7 +139,7 @@ where
 }
 
 /// Logs an error unless the caller caused it.
-fn log_server_error(pending: &Pending, error: &Error) {
+fn log_server_error(pending: &mut Pending, error: &Error) {
     if error.as_response_error().status_code().is_server_error() {
         pending.log_error(error);
     }

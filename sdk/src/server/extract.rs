@@ -1,10 +1,11 @@
 //! [`Extracted`]: the trace in the headers of a request, and what is carried beside it.
 
 use http::{HeaderMap, header::HeaderValue};
-use logtracer_core::propagation::{PropagationFormat, Propagator, TraceHeaders};
+use logtracer_core::propagation::{PropagationFormat, TraceHeaders};
 use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 
 use super::b3_values;
+use super::layer::Options;
 use crate::current::{Carried, TraceContextExt, foreign_span};
 use crate::request::{RequestFields, RequestHeaders};
 use crate::system;
@@ -28,16 +29,17 @@ pub(super) struct Extracted {
 impl Extracted {
     /// Extracts the trace from `trace`; `known` are other headers of the same `headers`.
     pub(super) fn new(
-        propagator: &Propagator,
+        options: &Options,
         headers: &HeaderMap,
         known: &RequestHeaders<'_>,
         trace: &TraceHeaders<'_>,
     ) -> Self {
+        let propagator = &options.propagator;
         let extracted = propagator.extract(trace);
         let (mut parent, mut sampling) = (extracted.parent, extracted.sampling);
         // A standard header wins: a proxy may have replaced it.
         let reads_b3 = || propagator.extract.iter().any(|format| format == PropagationFormat::B3Multi);
-        if parent.is_none() && !known.b3_values.is_empty() && reads_b3() {
+        if parent.is_none() && !known.b3_values.is_empty() && options.log.is_grpc(known) && reads_b3() {
             let legacy = b3_values::parse(known.b3_values);
             let legacy = propagator.extract(&legacy);
             sampling = if sampling.is_decided() { sampling } else { legacy.sampling };
@@ -74,7 +76,12 @@ impl Extracted {
     /// is in the same trace.
     pub(super) fn span_of_outer_layer(&self, outer: Option<TraceContext>) -> Option<TraceContext> {
         let trace_id = outer.map(|outer| outer.trace_id).or(self.parent.map(|parent| parent.trace_id));
-        foreign_span().filter(|span| trace_id.is_none_or(|trace_id| trace_id == span.trace_id)).or(outer)
+        let is_layer = |span: &TraceContext| {
+            // A propagator that only attaches the caller's span is no layer with a span.
+            let is_caller = self.parent.and_then(|parent| parent.span_id) == Some(span.span_id);
+            !is_caller && trace_id.is_none_or(|trace_id| trace_id == span.trace_id)
+        };
+        foreign_span().filter(is_layer).or(outer)
     }
 
     /// Returns what is carried beside the trace to the next hop, and what is recorded of the request.
@@ -106,11 +113,12 @@ fn baggage(headers: &HeaderMap) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logtracer_core::propagation::Propagator;
 
     fn extract(name: &'static str, value: &'static str) -> (TraceContext, Option<Carried>) {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
         let (known, trace) = RequestHeaders::with_trace(&headers);
-        let extracted = Extracted::new(&Propagator::default(), &headers, &known, &trace);
+        let extracted = Extracted::new(&Options::default(), &headers, &known, &trace);
         let context = extracted.join_or_start();
         (context, extracted.into_carried(context.trace_id, None))
     }
@@ -165,28 +173,27 @@ mod tests {
     fn the_metadata_of_the_original_is_extracted() {
         const B3_VALUES: &str =
             r#"{"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "00f067aa0ba902b7"}"#;
-        check(
-            "b3-values",
-            B3_VALUES,
-            "463ac35c9f6413ad48485a3953bb6124",
-            Some("00f067aa0ba902b7"),
-            Sampling::Defer,
-        );
         let extract = |propagator: &Propagator, headers: &HeaderMap| {
+            let options = Options { propagator: *propagator, ..Options::default() };
             let (known, trace) = RequestHeaders::with_trace(headers);
-            Extracted::new(propagator, headers, &known, &trace)
-                .parent
-                .map(|parent| parent.trace_id.to_string())
+            let parent = Extracted::new(&options, headers, &known, &trace).parent?;
+            Some((parent.trace_id.to_string(), parent.span_id?.to_string()))
         };
         let mut headers = HeaderMap::new();
         headers.insert("b3-values", HeaderValue::from_static(B3_VALUES));
+        assert_eq!(extract(&Propagator::default(), &headers), None, "not a gRPC call");
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        assert_eq!(
+            extract(&Propagator::default(), &headers),
+            Some(("463ac35c9f6413ad48485a3953bb6124".to_owned(), "00f067aa0ba902b7".to_owned()))
+        );
         let only_w3c = Propagator {
             extract: logtracer_core::propagation::Formats::of(&[PropagationFormat::TraceContext]),
             ..Propagator::default()
         };
         assert_eq!(extract(&only_w3c, &headers), None);
         headers.insert("b3", HeaderValue::from_static("00000000000000000000000000000007-00f067aa0ba902b7"));
-        assert_eq!(extract(&Propagator::default(), &headers).unwrap(), "00000000000000000000000000000007");
+        assert_eq!(extract(&Propagator::default(), &headers).unwrap().0, "00000000000000000000000000000007");
     }
 
     #[test]

@@ -195,8 +195,9 @@ impl ServerTraceLayer {
     /// Each of them adds an entry on the right of `x-forwarded-for`, and the entries to the left of theirs are the
     /// caller's own: they can be forged. With `n` proxies the address of the caller is the `n`-th entry from the
     /// right. Google's load balancers add two entries and count as two.
-    /// Without trusted proxies it is the address of the connection, if the framework has it: axum with
-    /// `into_make_service_with_connect_info`, tonic, and Actix.
+    /// If that entry is not an address, the line has none.
+    /// Without trusted proxies or without the header it is the address of the connection, if the framework has it: axum
+    /// with `into_make_service_with_connect_info`, tonic, and Actix.
     ///
     /// ```
     /// use logtracer_sdk::server::{RequestLog, TraceLayer};
@@ -218,8 +219,8 @@ impl ServerTraceLayer {
 
     /// States the time limit of the server, so that a request that it ends is an error of the server.
     ///
-    /// The layer sets no limit itself. A limit *outside* of this layer drops the request without a word, as a caller
-    /// does that goes away: tonic's `Server::timeout`, whose layers are all within it, and tower's and tower-http's
+    /// The layer sets no limit itself. A limit *outside* of this layer drops the request, and gives no more reason
+    /// than a caller that goes away: tonic's `Server::timeout`, whose layers are all within it, and tower's and tower-http's
     /// `TimeoutLayer` if they are outside. If a request is dropped at its limit, it is logged as an `ERROR` with the
     /// status 504 or the code `DEADLINE_EXCEEDED`. The caller's `grpc-timeout` is such a limit, too, without this
     /// option.
@@ -316,6 +317,8 @@ impl ServerTraceLayer {
     /// ([`RequestLog::Single`]).
     /// The message is copied while the handler reads it; no request waits for it.
     /// Call this last: it returns two layers.
+    /// Within another layer of this crate that logs the request, no message is logged: the outer layer writes the
+    /// lines. Enable it on the outermost layer.
     ///
     /// ```
     /// use http_body_util::{BodyExt, Full};

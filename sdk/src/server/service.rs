@@ -36,12 +36,12 @@ impl StartRequest for ServerTraceLayer {
         let parts = Parts {
             method: request.method(),
             uri: original_uri(request),
-            version: request.version(),
+            version: Some(request.version()),
             headers: request.headers(),
             known: &known,
             route: route(request),
-            peer: peer(request),
-            peer_uri: None,
+            caller_ip: caller_ip(request),
+            server_uri: None,
         };
         let outer = Outer {
             context: request.extensions().get().copied(),
@@ -61,15 +61,14 @@ impl StartRequest for ServerTraceLayer {
 }
 
 /// What an outer layer has added to the extensions of a request.
-#[derive(Default)]
 pub(super) struct Outer {
     pub(super) context: Option<TraceContext>,
-    pub(super) recorded: Option<RecordedRequest>,
+    pub(super) recorded: Option<OuterRequest>,
 }
 
 /// A request that an outer layer logs or records as a span.
 #[derive(Debug, Clone)]
-pub(super) struct RecordedRequest {
+pub(super) struct OuterRequest {
     scope: Scope,
     /// True if the outer layer writes the lines. An inner layer leaves the request to it.
     has_lines: bool,
@@ -80,19 +79,22 @@ pub(super) struct Started {
     pub(super) pending: Pending,
     pub(super) context: TraceContext,
     /// Present if this layer logs or records the request.
-    pub(super) recorded: Option<RecordedRequest>,
+    pub(super) recorded: Option<OuterRequest>,
 }
 
 impl Options {
     /// Starts a request in the trace of an outer layer, in the trace in its headers, or in a new one.
-    pub(super) fn start(&self, parts: &Parts<'_>, trace: &TraceHeaders<'_>, outer: Outer) -> Started {
-        if let Some(RecordedRequest { scope, .. }) = &outer.recorded {
+    pub(super) fn start(&self, parts: &Parts<'_>, trace: &TraceHeaders<'_>, mut outer: Outer) -> Started {
+        // A layer of OpenTelemetry may be between the outer layer and this one.
+        outer.recorded =
+            outer.recorded.map(|outer| OuterRequest { scope: outer.scope.at_foreign_span(), ..outer });
+        if let Some(OuterRequest { scope, .. }) = &outer.recorded {
             if let Some(carried) = scope.carried().filter(|_| !parts.route.is_empty()) {
                 carried.fields.set_route(parts.route.to_owned().into());
             }
         }
         let outer_scope = match outer.recorded {
-            Some(RecordedRequest { scope, has_lines: true }) => {
+            Some(OuterRequest { scope, has_lines: true }) => {
                 let context = scope.context();
                 return Started { pending: self.pending(scope, None), context, recorded: None };
             }
@@ -105,7 +107,7 @@ impl Options {
         };
         let wants_span = !(is_excluded && matches!(self.excluded, Excluded::Spans | Excluded::Both));
 
-        let extracted = Extracted::new(&self.propagator, parts.headers, parts.known, trace);
+        let extracted = Extracted::new(self, parts.headers, parts.known, trace);
         let (context, span) = match extracted.span_of_outer_layer(outer.context) {
             // The outer layer has the span of this request.
             Some(outer) => (outer, None),
@@ -118,10 +120,10 @@ impl Options {
         let has_lines = self.log.requests != RequestLog::Off;
         let is_recorded = has_lines || span.is_some();
         let scope = outer_scope.unwrap_or_else(|| {
-            let fields = is_recorded.then(RequestFields::recorded);
+            let fields = is_recorded.then(RequestFields::enabled);
             Scope::new(context, extracted.into_carried(context.trace_id, fields))
         });
-        let recorded = is_recorded.then(|| RecordedRequest { scope: scope.clone(), has_lines });
+        let recorded = is_recorded.then(|| OuterRequest { scope: scope.clone(), has_lines });
         let log = LogOptions { requests, ..self.log };
         let message = (self.reads_messages && requests != RequestLog::Off && log.is_grpc(parts.known))
             .then(|| Arc::new(RequestMessage::new(requests, scope.clone(), parts.uri.path())));
@@ -147,7 +149,7 @@ fn route<B>(_request: &Request<B>) -> &str {
 }
 
 /// Returns the address of the caller, if axum (`into_make_service_with_connect_info`) or tonic has it.
-fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
+fn caller_ip<B>(request: &Request<B>) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(peer)) = request.extensions().get() {
         let peer: &std::net::SocketAddr = peer;

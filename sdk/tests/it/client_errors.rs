@@ -138,6 +138,40 @@ async fn a_call_has_the_template_of_its_url() {
     assert_eq!(line_of(call.send()).await["labels"]["route"], "/items/{id}");
 }
 
+/// A call that its caller drops has no response.
+#[tokio::test]
+async fn a_dropped_call_has_no_response() {
+    let capture = Capture::with(|logging| logging.level("info"));
+    let _default = tracing::dispatcher::set_default(&capture.dispatch());
+    let hangs = tower::service_fn(async |_: http::Request<Body>| {
+        std::future::pending::<Result<http::Response<Body>, Infallible>>().await
+    });
+    let client = TraceLayer::new().requests(RequestLog::Pair).layer(hangs);
+    let request =
+        http::Request::post("http://stock/demo.Stock/Get").header("content-type", "application/grpc");
+    let mut call = Box::pin(client.oneshot(request.body(Body::empty()).unwrap()));
+    assert!(futures_util::poll!(&mut call).is_pending());
+    drop(call);
+    let lines = capture.lines();
+    let texts: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(
+        texts,
+        [
+            "test - /demo.Stock/Get - outbound gRPC call",
+            "test - No response from /demo.Stock/Get - CANCELLED"
+        ]
+    );
+}
+
+/// The protocol of a call over a client that takes no layer is unknown.
+#[tokio::test]
+async fn a_call_to_a_peer_has_no_protocol() {
+    let call = peer("payments").requests(RequestLog::Single).run(async {}, |()| http::StatusCode::OK);
+    let line = line_of(call).await;
+    assert_eq!(line["httpRequest"]["status"], 200);
+    assert_eq!(line["httpRequest"]["protocol"], Value::Null, "{line}");
+}
+
 /// What `tracer.unsupported_requests` of bbc/logtracer logs.
 #[tokio::test]
 async fn a_call_to_a_peer_has_its_url_and_status() {

@@ -1,8 +1,10 @@
 //! The SDK in whole services, through its public API.
 
 mod actix;
+mod allowed_headers;
 mod caught_panics;
 mod client_errors;
+mod compiler_messages;
 mod events;
 mod fields;
 mod grpc;

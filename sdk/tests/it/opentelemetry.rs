@@ -423,6 +423,61 @@ async fn request_ids_and_tracestate_go_on() {
     }
 }
 
+/// The `tracestate` of OpenTelemetry's span is the one that goes on, whatever the request carries.
+#[tokio::test]
+async fn the_tracestate_of_the_innermost_span_goes_on() {
+    for carried in [None, Some("a=1")] {
+        let process = Process::new(Order::LoggingFirst);
+        let work = async move || {
+            let span = opentelemetry::trace::SpanContext::new(
+                opentelemetry::TraceId::from_hex(TRACE).unwrap(),
+                opentelemetry::SpanId::from_hex("00000000000000aa").unwrap(),
+                opentelemetry::TraceFlags::SAMPLED,
+                false,
+                "v=4".parse().unwrap(),
+            );
+            let look = async || {
+                let mut message = std::collections::HashMap::<String, String>::new();
+                logtracer_sdk::messaging::inject(&mut message);
+                let headers = trace_headers();
+                assert_eq!(headers["x-request-id"], "7");
+                (headers["tracestate"].to_str().unwrap().to_owned(), message.remove("tracestate").unwrap())
+            };
+            let within = async {
+                let spawned = spawn(look()).await.unwrap();
+                [look().await, spawned]
+            };
+            for found in within.with_context(Context::current().with_remote_span_context(span)).await {
+                assert_eq!(found, ("v=4".to_owned(), "v=4".to_owned()), "{carried:?}");
+            }
+        };
+        let app = Router::new().route("/", get(work)).layer(TraceLayer::new());
+        let mut request = Request::get("/")
+            .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+            .header("x-request-id", "7");
+        if let Some(carried) = carried {
+            request = request.header("tracestate", carried);
+        }
+        let response = process.run_async(app.oneshot(request.body(Body::empty()).unwrap())).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+}
+
+/// A task that OpenTelemetry carries has the sampling decision of its trace, or none.
+#[test]
+fn an_undecided_trace_stays_undecided_in_a_task() {
+    for sampling in [Sampling::Defer, Sampling::Accept, Sampling::Deny] {
+        let trace = TraceContext::new_root().with_sampling(sampling);
+        let context = trace.run(Context::current);
+        let carried = std::thread::spawn(move || {
+            let _attached = context.attach();
+            current_trace()
+        });
+        let carried = carried.join().unwrap().unwrap();
+        assert_eq!((carried.span_id, carried.sampling), (trace.span_id, sampling));
+    }
+}
+
 /// The innermost is current, whatever the order in which guards are dropped.
 #[test]
 fn the_innermost_is_current() {

@@ -350,13 +350,15 @@ async fn nested_layers_have_one_trace() {
 /// Without trusted proxies the caller may have forged the header.
 #[tokio::test]
 async fn the_address_of_the_caller_is_logged() {
-    let with = |trusted_proxies: usize, forwarded_for: Option<&'static str>| async move {
+    let with = |trusted_proxies: usize, forwarded_for: Option<&'static [u8]>| async move {
         let capture = Capture::new();
         let _default = tracing::dispatcher::set_default(&capture.dispatch());
         let mut request = request("/users/7");
         request.headers_mut().remove("x-forwarded-for");
         if let Some(forwarded_for) = forwarded_for {
-            request.headers_mut().insert("x-forwarded-for", forwarded_for.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("x-forwarded-for", http::HeaderValue::from_bytes(forwarded_for).unwrap());
         }
         let peer: std::net::SocketAddr = "[::1]:5005".parse().unwrap();
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
@@ -365,11 +367,14 @@ async fn the_address_of_the_caller_is_logged() {
         capture.lines()[0]["httpRequest"]["remoteIp"].clone()
     };
     assert_eq!(with(0, None).await, "::1");
-    assert_eq!(with(0, Some("6.6.6.6")).await, "::1");
+    assert_eq!(with(0, Some(b"6.6.6.6")).await, "::1");
     assert_eq!(with(1, None).await, "::1");
-    assert_eq!(with(1, Some("6.6.6.6, 10.1.2.3")).await, "10.1.2.3");
-    assert_eq!(with(2, Some(" 10.1.2.3 , 10.0.0.1")).await, "10.1.2.3");
-    assert_eq!(with(1, Some("no address")).await, "::1");
+    assert_eq!(with(1, Some(b"6.6.6.6, 10.1.2.3")).await, "10.1.2.3");
+    assert_eq!(with(2, Some(b" 10.1.2.3 , 10.0.0.1")).await, "10.1.2.3");
+    assert_eq!(with(1, Some(b"\xff, 10.1.2.3")).await, "10.1.2.3");
+    // The address of the connection is that of the proxy.
+    assert_eq!(with(1, Some(b"no address")).await, Value::Null);
+    assert_eq!(with(2, Some(b"\xff, 10.1.2.3")).await, Value::Null);
 }
 
 #[tokio::test]

@@ -183,3 +183,26 @@ async fn the_time_limit_of_a_call() {
     assert_eq!(text(&lines[0]), ("WARNING", "test - OUTBOUND /demo.Shop/Buy - DEADLINE_EXCEEDED"));
     assert_eq!(lines[0]["error.type"], "timeout");
 }
+
+/// A handler that fails with the error of a time limit has timed out, and one that only mentions such an error has not.
+#[tokio::test]
+async fn the_error_of_a_time_limit() {
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    for (error, expected) in [
+        (BoxError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)), Value::from("timeout")),
+        (tower::timeout::error::Elapsed::new().into(), Value::from("timeout")),
+        (BoxError::from("no payments: request timed out"), Value::Null),
+        (BoxError::from("out of eggs"), Value::Null),
+    ] {
+        let capture = Capture::with(|logging| logging.level("info"));
+        let _default = tracing::dispatcher::set_default(&capture.dispatch());
+        let text = error.to_string();
+        let error = std::sync::Mutex::new(Some(error));
+        let fails = tower::service_fn(async |_: Request<Body>| {
+            Err::<http::Response<Body>, _>(error.lock().unwrap().take().unwrap())
+        });
+        let layer = TraceLayer::new().requests(RequestLog::Single);
+        assert!(layer.layer(fails).oneshot(request()).await.is_err());
+        assert_eq!(capture.lines().last().unwrap()["error.type"], expected, "{text}");
+    }
+}

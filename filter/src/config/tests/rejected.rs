@@ -95,6 +95,11 @@ fn errors_name_the_key_and_what_was_expected() {
          found \"https://x\"",
     );
     check_rejected(
+        r#"{"propagation": {"strip_hosts": ["x:80"]}}"#,
+        "propagation.strip_hosts[0]: expected a host, such as \"api.example.com\" or \"*.example.com\", \
+         found \"x:80\"",
+    );
+    check_rejected(
         r#"{"exclude": {"paths": "/a"}}"#,
         "exclude.paths: expected a list of paths, found \"/a\"",
     );
