@@ -61,7 +61,7 @@ impl Maintenance {
 
     fn log_growing_backlogs(&self, backlogs: &mut Backlogs) {
         let oldest_ms = self.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
-        for (sink, batches) in backlogs.update(self.outbox.backlogs()) {
+        for (sink, batches) in backlogs.update(self.outbox.lags()) {
             let sink = self.sinks.get(sink).map(String::as_str).unwrap_or_default();
             let fields = [
                 ("sink", Value::Str(sink)),

@@ -88,7 +88,7 @@ pub(crate) struct Metrics {
     log_records_not_kept: Family<SinkLabel, Counter>,
     traces_kept: Family<SinkRuleLabels, Counter>,
     traces_not_kept: Family<SinkReasonLabels, Counter>,
-    pub(crate) traces_incomplete: Family<ReasonLabel, Counter>,
+    pub(crate) spans_not_considered: Family<ReasonLabel, Counter>,
     pub(crate) open_traces: Gauge,
     pub(crate) decision_delay: Gauge<f64, AtomicU64>,
     spans_truncated: Family<SinkLabel, Counter>,
@@ -181,9 +181,9 @@ impl Metrics {
             ),
             traces_kept: add(r, "traces_kept", "Traces that a rule of a sink keeps"),
             traces_not_kept: add(r, "traces_not_kept", "Traces that no rule of a sink keeps"),
-            traces_incomplete: add(
+            spans_not_considered: add(
                 r,
-                "traces_incomplete",
+                "spans_not_considered",
                 "Spans that the decision on their trace could not consider",
             ),
             open_traces: add(r, "open_traces", "Traces that are not decided yet"),
@@ -379,7 +379,7 @@ mod tests {
             &metrics.log_lines_skipped,
             &metrics.log_file_gaps,
             &metrics.store_traces_evicted,
-            &metrics.traces_incomplete,
+            &metrics.spans_not_considered,
         ] {
             family.get_or_create(&ReasonLabel { reason: "a" }).inc();
         }

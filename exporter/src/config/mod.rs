@@ -215,6 +215,14 @@ impl Config {
                 destination.rules.clone_from(&self.keep);
             }
         }
+        if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store) {
+            bail!("--keep is for sinks other than store; for the store, use --sink store,keep=RULE");
+        }
+        if self.decision_wait >= self.outbox_max_age
+            && destinations.iter().any(|destination| !destination.rules.is_empty())
+        {
+            bail!("--decision-wait must be shorter than --outbox-max-age");
+        }
         Ok(destinations)
     }
 }
@@ -335,6 +343,11 @@ mod tests {
         for (arguments, expected) in [
             (&["--sink", "keep=error"][..], "--sink keep=error needs a sink before it"),
             (&["--sink", "stdout,stdout"], "duplicate --sink stdout"),
+            (&["--keep", "error"], "--keep is for sinks other than store; for the store, use --sink store,keep"),
+            (
+                &["--sink", "stdout,keep=error", "--decision-wait", "24h"],
+                "--decision-wait must be shorter than --outbox-max-age",
+            ),
             (&["--sink", "stdout,keep=errors"], "error: invalid value for '--sink <NAME>': unknown rule"),
             (&["--keep", "errors"], "error: invalid value 'errors' for '--keep <RULE>': unknown rule"),
         ] {

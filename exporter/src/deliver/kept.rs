@@ -60,7 +60,7 @@ mod tests {
 
     fn batch(verdicts: &[Verdict]) -> Batch {
         let mut of_items = Verdicts::new(0xc0_0000_0000_0000);
-        verdicts.iter().for_each(|verdict| of_items.push(*verdict));
+        verdicts.iter().enumerate().for_each(|(index, verdict)| of_items.push(index, *verdict));
         Batch {
             id: 1,
             received_ms: 0,

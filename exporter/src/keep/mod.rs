@@ -1,7 +1,7 @@
 //! Tail sampling: which traces the sinks with rules get, decided when the spans are known.
 //!
 //! ```text
-//!  outbox ──► observe: every batch ──► OpenTraces (40 bytes a trace)
+//!  outbox ──► observe: every batch ──► OpenTraces (about 51 bytes a trace)
 //!    │                                      │
 //!    └──► decide: a batch after the wait ◄──┘ ──► verdicts in the outbox ──► deliver: kept spans
 //!                       ▲  │
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The decision on a trace falls when the first batch with one of its spans has waited for the decision wait.
-//! It considers all spans that have arrived by then, and holds for an hour for those that come later.
+//! It considers all spans that have arrived by then, and its verdict holds for an hour for those that come later.
 //! No span is kept in memory: the batches are read twice.
 //!
 //! Invariant: a verdict is committed before a sink gets the spans, so it is the same after a crash
@@ -20,7 +20,7 @@ mod open_traces;
 mod policy;
 mod recent;
 mod rule;
-
+mod trace_key;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +37,15 @@ use crate::outbox::{Batch, DecisionLog, Decisions, Verdicts};
 use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::{OpenTrace, OpenTraces};
-use policy::{Policy, ResourceFacts};
 pub(crate) use policy::SinkRules;
+use policy::{Policy, ResourceFacts, TraceVerdict};
 use recent::Recent;
 pub use rule::Rule;
+use trace_key::{TraceKey, TraceKeys};
 
-/// The maximum number of traces that are not decided yet. A span of a further trace is decided alone.
-const MAX_OPEN_TRACES: usize = 2_000_000;
+/// The maximum number of traces that are not decided yet: an index of 2^21 places has room for this many, and takes
+/// 11 MiB.
+const MAX_OPEN_TRACES: usize = 7 << 18;
 
 /// The pause between two steps, so that several commits of the outbox are read together.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,6 +69,7 @@ pub(crate) struct Decider {
     policy: Policy,
     wait_ms: i64,
     metrics: Arc<Metrics>,
+    keys: TraceKeys,
     open: OpenTraces,
     recent: Recent,
     new_routes: NewRoutes,
@@ -84,22 +87,29 @@ impl Decider {
     /// # Errors
     ///
     /// Fails if there are too many rules, or if the outbox cannot be read.
-    pub(crate) fn open(mut log: DecisionLog, options: Options, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(crate) fn open(log: DecisionLog, options: Options, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let policy = Policy::new(options.sinks, options.max_traces_per_second, &metrics)?;
-        let recent = Recent::load(log.decided_traces(policy.hash())?);
-        let decided = log.decided();
-        Ok(Self {
+        if policy.slower_than().is_some_and(|limit| limit >= options.decision_wait) {
+            log::warn(
+                "slower-than is not shorter than --decision-wait: slow traces are decided before they end",
+                &[],
+            );
+        }
+        let mut decider = Self {
             log,
             policy,
             wait_ms: millis(options.decision_wait),
             metrics,
+            keys: TraceKeys::default(),
             open: OpenTraces::new(MAX_OPEN_TRACES),
-            recent,
+            recent: Recent::default(),
             new_routes: NewRoutes::default(),
-            observed: decided,
+            observed: 0,
             observed_ms: 0,
-            decided,
-        })
+            decided: 0,
+        };
+        decider.follow_the_file()?;
+        Ok(decider)
     }
 
     /// Decides until the shutdown.
@@ -118,16 +128,25 @@ impl Decider {
                 let result = self.step();
                 (self, result)
             });
-            let Ok((decider, result)) = step.await else {
-                // A panic has been logged, and the health of the task is watched.
-                return;
+            let (decider, result) = match step.await {
+                Ok(done) => done,
+                // The health of the exporter records it.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return,
             };
             self = decider;
+            if result.is_ok() {
+                backoff.reset();
+            }
             match result {
                 Ok(Step::Decided(decisions)) => self.store(decisions, &mut backoff).await,
                 Ok(Step::Observed) => {}
-                Ok(Step::Idle) => self.rest().await,
-                Err(error) => pause(&mut backoff, &error.to_string()).await,
+                Ok(Step::Waiting) => sleep(PAUSE).await,
+                Ok(Step::Idle) => {
+                    self.log.wait_after(self.observed).await;
+                    sleep(PAUSE).await;
+                }
+                Err(error) => self.pause(&mut backoff, &error.to_string()).await,
             }
         }
     }
@@ -136,131 +155,170 @@ impl Decider {
     async fn store(&mut self, decisions: Decisions, backoff: &mut Backoff) {
         let decisions = Arc::new(decisions);
         while let Err(reason) = self.log.store(decisions.clone()).await {
-            pause(backoff, &reason).await;
+            self.pause(backoff, &reason).await;
         }
         backoff.reset();
         self.decided = decisions.until;
     }
 
-    /// Waits until there may be something to observe or to decide.
-    async fn rest(&self) {
-        sleep(PAUSE).await;
-        if self.decided >= self.log.committed() {
-            self.log.wait_after(self.decided).await;
+    async fn pause(&self, backoff: &mut Backoff, reason: &str) {
+        log::warn("failed to decide on traces", &[("error", Value::Str(reason))]);
+        let pause = backoff.next(fastrand::u64(..));
+        self.metrics.decision_delay.set(self.metrics.decision_delay.get() + pause.as_secs_f64());
+        sleep(pause).await;
+    }
+
+    /// Follows the outbox if its file was replaced: verdicts can be lost with a damaged file.
+    fn follow_the_file(&mut self) -> anyhow::Result<()> {
+        let decided = self.log.decided();
+        if decided == self.decided {
+            return Ok(());
         }
+        if decided > self.decided {
+            let Self { log, policy, recent, keys, .. } = self;
+            log.decided_traces(policy.hash(), |stored| recent.load(stored, |id| keys.of(id)))?;
+        }
+        self.decided = decided;
+        self.observed = self.observed.max(decided);
+        Ok(())
     }
 
     /// Observes new batches, and decides those that have waited.
     fn step(&mut self) -> anyhow::Result<Step> {
+        self.follow_the_file()?;
         let has_observed_all = self.observe()?;
         let now_ms = unix_millis();
         let oldest_ms = if self.decided < self.observed { self.log.received_after(self.decided)? } else { None };
         let waited_ms = oldest_ms.map_or(0, |oldest| now_ms - oldest - self.wait_ms);
         self.metrics.decision_delay.set(waited_ms.max(0) as f64 / 1000.);
         self.metrics.open_traces.set(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
-        let undecided = if has_observed_all { Step::Idle } else { Step::Observed };
-        if oldest_ms.is_none_or(|oldest_ms| !self.is_due(oldest_ms, now_ms, has_observed_all)) {
-            return Ok(undecided);
+        if !has_observed_all && oldest_ms.is_none() {
+            return Ok(Step::Observed);
         }
-        let mut decisions = Decisions {
-            until: self.decided,
-            policy: self.policy.hash(),
-            now_ms,
-            forget_before_ms: now_ms - millis(recent::HELD),
-            ..Decisions::default()
+        if oldest_ms.is_none() {
+            // The outbox may have dropped batches before they were decided.
+            self.open.forget_until(self.observed);
+            return Ok(Step::Idle);
+        }
+        // The batches of this time have waited, and everything that came meanwhile is observed.
+        let until_ms = if has_observed_all { now_ms } else { now_ms.min(self.observed_ms) } - self.wait_ms;
+        // A clock that was set back far makes no batch wait for it.
+        let due = self.log.last_received_until(self.decided, until_ms, now_ms + self.wait_ms)?;
+        let Some(due) = due.map(|due| due.min(self.observed)).filter(|due| *due > self.decided) else {
+            return Ok(if has_observed_all { Step::Waiting } else { Step::Observed });
         };
-        for batch in self.log.read(self.decided)? {
-            let is_due = batch.id <= self.observed && self.is_due(batch.received_ms, now_ms, has_observed_all);
-            if !is_due {
-                break;
+        let mut decisions = Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
+        for batch in self.log.read(self.decided, due)? {
+            if batch.id > decisions.until + 1 {
+                self.open.forget_until(batch.id - 1);
             }
             decisions.until = batch.id;
             if batch.signal == Signal::Traces {
-                self.decide(&batch, now_ms, &mut decisions);
+                self.decide(&batch, &mut decisions);
             }
         }
-        Ok(if decisions.until > self.decided { Step::Decided(decisions) } else { undecided })
-    }
-
-    /// Returns whether a batch has waited, and all batches that came meanwhile are observed.
-    fn is_due(&self, received_ms: i64, now_ms: i64, has_observed_all: bool) -> bool {
-        // The clock may have been set back.
-        let has_waited = !(0..self.wait_ms).contains(&(now_ms - received_ms));
-        has_waited && (has_observed_all || self.observed_ms >= received_ms + self.wait_ms)
+        decisions.forget_until = self.recent.forgotten_until();
+        Ok(if decisions.until > self.decided { Step::Decided(decisions) } else { Step::Waiting })
     }
 
     /// Observes the next batches. Returns whether there are no more.
     fn observe(&mut self) -> anyhow::Result<bool> {
-        let batches = self.log.read(self.observed)?;
-        let now_ms = unix_millis();
+        let batches = self.log.read(self.observed, i64::MAX)?;
         for batch in &batches {
             if batch.signal == Signal::Traces {
-                self.observe_batch(batch, now_ms);
+                self.observe_batch(batch);
             }
             (self.observed, self.observed_ms) = (batch.id, batch.received_ms);
         }
         Ok(batches.is_empty())
     }
 
-    fn observe_batch(&mut self, batch: &Batch, now_ms: i64) {
+    fn observe_batch(&mut self, batch: &Batch) {
         let mut resource = CurrentResource::default();
         for_each_item(&batch.body, |of, span| {
             let frame = SpanFrame::new(span);
-            let Some(id) = trace_id(&frame) else { return };
+            let Some(id) = trace_id(frame.trace_id) else { return };
             let facts = resource.get(&self.policy, of.number, of.bytes);
             let (mut matches, route) = self.policy.span(facts, span, frame.is_error);
-            if let Some(verdict) = self.recent.get(id) {
-                if self.policy.is_missed(verdict, matches) {
-                    self.count_incomplete("late");
+            let key = self.keys.of(id);
+            let known = self.open.matches(key);
+            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
+            // An open trace has no verdict yet.
+            if known.is_none()
+                && let Some(verdict) = self.recent.get(key)
+            {
+                if self.policy.is_missed(verdict, &OpenTrace::new(id, start, end, matches, batch.id)) {
+                    self.count_not_considered("late");
                 }
                 return;
             }
             let new_route = self.policy.new_route;
             if let Some(route) = route
-                && new_route != 0
-                && self.open.matches(id) & new_route == 0
-                && self.new_routes.is_new(&facts.service, route, now_ms)
+                && known.unwrap_or(0) & new_route != new_route
+                && self.new_routes.is_new(&facts.service, route, batch.received_ms)
             {
                 matches |= new_route;
             }
-            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-            if !self.open.add(&OpenTrace::new(id, start, end, matches)) {
-                self.count_incomplete("too many open traces");
+            if !self.open.add(&self.keys, key, &OpenTrace::new(id, start, end, matches, batch.id)) {
+                self.count_not_considered("too many open traces");
             }
         });
     }
 
-    fn decide(&mut self, batch: &Batch, now_ms: i64, decisions: &mut Decisions) {
+    fn decide(&mut self, batch: &Batch, decisions: &mut Decisions) {
         let mut of_sinks: Vec<Verdicts> =
             self.policy.sinks.iter().map(|sink| Verdicts::new(sink.threshold())).collect();
         let mut resource = CurrentResource::default();
+        // The spans of a trace often follow each other.
+        let mut last: Option<(u128, TraceVerdict)> = None;
+        let mut index = 0;
         for_each_item(&batch.body, |of, span| {
-            let frame = SpanFrame::new(span);
-            let id = trace_id(&frame).unwrap_or_default();
-            let verdict = self.recent.get(id).unwrap_or_else(|| {
-                let trace = self.open.remove(id).unwrap_or_else(|| {
-                    // The trace is not in the table, because that was full.
-                    let facts = resource.get(&self.policy, of.number, of.bytes);
-                    let (matches, _) = self.policy.span(facts, span, frame.is_error);
-                    OpenTrace::new(id, frame.start_time_unix_nano, frame.end_time_unix_nano, matches)
-                });
-                let now_nanos = now_ms.unsigned_abs().saturating_mul(1_000_000);
-                let verdict = self.policy.decide(&trace, now_nanos);
-                self.recent.add(id, verdict, now_ms);
-                recent::store(&mut decisions.traces, id, verdict);
-                verdict
-            });
+            let id = trace_id(SpanFrame::trace_id(span)).unwrap_or_default();
+            let verdict = match last {
+                Some((of_last, verdict)) if of_last == id => verdict,
+                _ => {
+                    let key = self.keys.of(id);
+                    let known = self.recent.get(key);
+                    known.unwrap_or_else(|| {
+                        let facts = resource.get(&self.policy, of.number, of.bytes);
+                        self.decide_trace(key, facts, span, batch, decisions)
+                    })
+                }
+            };
+            last = Some((id, verdict));
             for (number, verdicts) in of_sinks.iter_mut().enumerate() {
-                verdicts.push(verdict.of(number));
+                verdicts.push(index, verdict.of(number));
             }
+            index += 1;
         });
         for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks) {
             decisions.verdicts.push((batch.id, sink.index, verdicts));
         }
     }
 
-    fn count_incomplete(&self, reason: &'static str) {
-        self.metrics.traces_incomplete.get_or_create(&ReasonLabel { reason }).inc();
+    fn decide_trace(
+        &mut self,
+        key: TraceKey,
+        resource: &ResourceFacts,
+        span: &[u8],
+        batch: &Batch,
+        decisions: &mut Decisions,
+    ) -> TraceVerdict {
+        let trace = self.open.remove(key).unwrap_or_else(|| {
+            // The table was full, so this span decides for the whole trace.
+            let frame = SpanFrame::new(span);
+            let (matches, _) = self.policy.span(resource, span, frame.is_error);
+            OpenTrace::new(key.id, frame.start_time_unix_nano, frame.end_time_unix_nano, matches, batch.id)
+        });
+        let received_nanos = batch.received_ms.unsigned_abs().saturating_mul(1_000_000);
+        let verdict = self.policy.decide(&trace, received_nanos);
+        self.recent.add(key, verdict, batch.id, decisions.now_ms);
+        recent::store(&mut decisions.traces, key.id, verdict);
+        verdict
+    }
+
+    fn count_not_considered(&self, reason: &'static str) {
+        self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc();
     }
 }
 
@@ -269,12 +327,10 @@ enum Step {
     Decided(Decisions),
     /// There is more to observe.
     Observed,
+    /// There are batches that have not waited yet.
+    Waiting,
+    /// There is no batch without verdicts.
     Idle,
-}
-
-async fn pause(backoff: &mut Backoff, reason: &str) {
-    log::warn("failed to decide on traces", &[("error", Value::Str(reason))]);
-    sleep(backoff.next(fastrand::u64(..))).await;
 }
 
 /// The resource of the last span: the spans of a resource follow each other.
@@ -294,6 +350,6 @@ impl CurrentResource {
     }
 }
 
-fn trace_id(frame: &SpanFrame<'_>) -> Option<u128> {
-    frame.trace_id.try_into().ok().map(u128::from_be_bytes)
+fn trace_id(bytes: &[u8]) -> Option<u128> {
+    bytes.try_into().ok().map(u128::from_be_bytes)
 }

@@ -7,6 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 const TRACES: u8 = 3;
 /// How long a route is known.
 const HOUR_MS: i64 = 3600 * 1000;
+/// How often a full table forgets old routes.
+const SWEEP_MS: i64 = 60_000;
 /// The maximum number of known routes. Beyond it, no route counts as new before others are forgotten.
 const MAX_ROUTES: usize = 10_000;
 
@@ -14,6 +16,8 @@ const MAX_ROUTES: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct NewRoutes {
     routes: HashMap<u64, Seen>,
+    /// When old routes were last forgotten.
+    swept_ms: i64,
     hasher: RandomState,
 }
 
@@ -28,7 +32,10 @@ impl NewRoutes {
     pub(super) fn is_new(&mut self, service: &str, route: &str, now_ms: i64) -> bool {
         let key = self.hasher.hash_one((service, route));
         if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&key) {
-            self.routes.retain(|_, seen| !seen.is_old(now_ms));
+            if !(0..SWEEP_MS).contains(&(now_ms - self.swept_ms)) {
+                self.swept_ms = now_ms;
+                self.routes.retain(|_, seen| !seen.is_old(now_ms));
+            }
             if self.routes.len() >= MAX_ROUTES {
                 return false;
             }

@@ -2,12 +2,11 @@
 //!
 //! A trace takes 40 bytes in a list of blocks, and about ten in the index. Nothing of a span is kept.
 
-use std::hash::{BuildHasher, RandomState};
-
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::policy::Matches;
+use super::trace_key::{TraceKey, TraceKeys};
 
 /// What is known of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,32 +15,38 @@ pub(super) struct OpenTrace {
     start_unix_nano: u64,
     end_unix_nano: u64,
     pub(super) matches: Matches,
+    /// The last batch with one of its spans.
+    batch: i64,
 }
 
 impl OpenTrace {
-    pub(super) fn duration_nanos(&self) -> u64 {
+    /// Returns the trace of one span.
+    pub(super) const fn new(id: u128, start: u64, end: u64, matches: Matches, batch: i64) -> Self {
+        Self { id, start_unix_nano: start, end_unix_nano: end, matches, batch }
+    }
+
+    pub(super) const fn duration_nanos(&self) -> u64 {
         self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
-    /// Adds a span.
-    pub(super) fn add(&mut self, start: u64, end: u64, matches: Matches) {
-        self.start_unix_nano = self.start_unix_nano.min(start);
-        self.end_unix_nano = self.end_unix_nano.max(end);
-        self.matches |= matches;
-    }
-
-    pub(super) fn new(id: u128, start: u64, end: u64, matches: Matches) -> Self {
-        Self { id, start_unix_nano: start, end_unix_nano: end, matches }
+    /// Adds the spans of another part of the trace.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.start_unix_nano = self.start_unix_nano.min(other.start_unix_nano);
+        self.end_unix_nano = self.end_unix_nano.max(other.end_unix_nano);
+        self.matches |= other.matches;
+        self.batch = self.batch.max(other.batch);
     }
 }
 
-/// A trace as it is stored: an `OpenTrace` would take 48 bytes, because of the alignment of its id.
+/// A trace as it is stored: an `OpenTrace` would take 64 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     id: [u64; 2],
     start: u64,
     end: u64,
     matches: Matches,
+    /// The low bits of the batch. Only batches that are close to each other are compared.
+    batch: u32,
 }
 
 impl Slot {
@@ -50,17 +55,22 @@ impl Slot {
     }
 
     const fn of(trace: &OpenTrace) -> Self {
-        let id = [(trace.id >> 64) as u64, trace.id as u64];
-        Self { id, start: trace.start_unix_nano, end: trace.end_unix_nano, matches: trace.matches }
+        Self {
+            id: [(trace.id >> 64) as u64, trace.id as u64],
+            start: trace.start_unix_nano,
+            end: trace.end_unix_nano,
+            matches: trace.matches,
+            batch: trace.batch as u32,
+        }
     }
 
     const fn trace(&self) -> OpenTrace {
-        OpenTrace {
-            id: self.id(),
-            start_unix_nano: self.start,
-            end_unix_nano: self.end,
-            matches: self.matches,
-        }
+        OpenTrace::new(self.id(), self.start, self.end, self.matches, self.batch as i64)
+    }
+
+    /// Returns whether the last batch of the trace is this one or an earlier one.
+    const fn is_until(&self, batch: i64) -> bool {
+        (batch as u32).wrapping_sub(self.batch) < 1 << 31
     }
 }
 
@@ -75,13 +85,12 @@ pub(super) struct OpenTraces {
     index: HashTable<u32>,
     blocks: Vec<Vec<Slot>>,
     free: Vec<u32>,
-    hasher: RandomState,
 }
 
 impl OpenTraces {
     /// Returns an empty table for at most this many traces.
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, index: HashTable::new(), blocks: Vec::new(), free: Vec::new(), hasher: RandomState::new() }
+    pub(super) const fn new(max: usize) -> Self {
+        Self { max, index: HashTable::new(), blocks: Vec::new(), free: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -89,22 +98,22 @@ impl OpenTraces {
     }
 
     /// Adds a span to its trace. Returns false if the trace is new and the table is full.
-    pub(super) fn add(&mut self, span: &OpenTrace) -> bool {
-        let hash = self.hasher.hash_one(span.id);
+    pub(super) fn add(&mut self, keys: &TraceKeys, key: TraceKey, span: &OpenTrace) -> bool {
         let is_full = self.index.len() >= self.max;
-        let (blocks, hasher) = (&self.blocks, &self.hasher);
+        let blocks = &self.blocks;
         let entry = self.index.entry(
-            hash,
-            |number| slot(blocks, *number).is_some_and(|slot| slot.id() == span.id),
-            |number| slot(blocks, *number).map_or(0, |slot| hasher.hash_one(slot.id())),
+            key.hash,
+            |number| slot(blocks, *number).is_some_and(|slot| slot.id() == key.id),
+            |number| slot(blocks, *number).map_or(0, |slot| keys.hash(slot.id())),
         );
         match entry {
             Entry::Occupied(number) => {
                 let number = *number.get();
                 if let Some(slot) = slot_mut(&mut self.blocks, number) {
                     let mut trace = slot.trace();
-                    trace.add(span.start_unix_nano, span.end_unix_nano, span.matches);
-                    *slot = Slot::of(&trace);
+                    trace.add(span);
+                    // The newer batch is that of the span.
+                    *slot = Slot { batch: span.batch as u32, ..Slot::of(&trace) };
                 }
                 true
             }
@@ -121,23 +130,35 @@ impl OpenTraces {
         }
     }
 
-    /// Returns the rules that the trace matches so far.
-    pub(super) fn matches(&self, id: u128) -> Matches {
-        let found = self.index.find(self.hasher.hash_one(id), |number| {
-            slot(&self.blocks, *number).is_some_and(|slot| slot.id() == id)
+    /// Returns the rules that the trace matches so far, if it is open.
+    pub(super) fn matches(&self, key: TraceKey) -> Option<Matches> {
+        let found = self.index.find(key.hash, |number| {
+            slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id)
         });
-        found.and_then(|number| slot(&self.blocks, *number)).map_or(0, |slot| slot.matches)
+        found.and_then(|number| slot(&self.blocks, *number)).map(|slot| slot.matches)
     }
 
     /// Removes a trace.
-    pub(super) fn remove(&mut self, id: u128) -> Option<OpenTrace> {
+    pub(super) fn remove(&mut self, key: TraceKey) -> Option<OpenTrace> {
         let blocks = &self.blocks;
-        let found = self.index.find_entry(self.hasher.hash_one(id), |number| {
-            slot(blocks, *number).is_some_and(|slot| slot.id() == id)
+        let found = self.index.find_entry(key.hash, |number| {
+            slot(blocks, *number).is_some_and(|slot| slot.id() == key.id)
         });
         let (number, _) = found.ok()?.remove();
         self.free.push(number);
         slot(&self.blocks, number).map(Slot::trace)
+    }
+
+    /// Removes the traces without a span after this batch: the outbox has dropped their batches.
+    pub(super) fn forget_until(&mut self, batch: i64) {
+        let Self { index, blocks, free, .. } = self;
+        index.retain(|number| {
+            let is_gone = slot(blocks, *number).is_none_or(|slot| slot.is_until(batch));
+            if is_gone {
+                free.push(*number);
+            }
+            !is_gone
+        });
     }
 }
 
@@ -184,49 +205,51 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn span(id: u128, start: u64, end: u64, matches: Matches) -> OpenTrace {
-        OpenTrace::new(id, start, end, matches)
+    const fn span(id: u128, start: u64, end: u64, matches: Matches) -> OpenTrace {
+        OpenTrace::new(id, start, end, matches, 1)
+    }
+
+    fn add(open: &mut OpenTraces, keys: &TraceKeys, span: &OpenTrace) -> bool {
+        open.add(keys, keys.of(span.id), span)
     }
 
     #[test]
     fn spans_of_a_trace_are_joined() {
-        let mut open = OpenTraces::new(10);
+        let (keys, mut open) = (TraceKeys::default(), OpenTraces::new(10));
         for part in [span(7, 100, 200, 1), span(9, 5, 6, 0), span(7, 50, 120, 4)] {
-            assert!(open.add(&part));
+            assert!(add(&mut open, &keys, &part));
         }
-        assert_eq!((open.len(), open.matches(7), open.matches(8)), (2, 5, 0));
-        let trace = open.remove(7).unwrap();
+        assert_eq!((open.len(), open.matches(keys.of(7)), open.matches(keys.of(8))), (2, Some(5), None));
+        let trace = open.remove(keys.of(7)).unwrap();
         assert_eq!((trace.duration_nanos(), trace.matches), (150, 5));
-        assert_eq!(open.remove(7), None);
+        assert_eq!(open.remove(keys.of(7)), None);
         assert_eq!(open.len(), 1);
     }
 
     #[test]
     fn a_full_table_takes_no_new_trace() {
-        let mut open = OpenTraces::new(2);
-        assert!(open.add(&span(1, 0, 1, 0)) && open.add(&span(2, 0, 1, 0)));
-        assert!(!open.add(&span(3, 0, 1, 0)));
-        assert!(open.add(&span(1, 0, 9, 2)), "a known trace still gets its spans");
-        open.remove(2);
-        assert!(open.add(&span(3, 0, 1, 0)));
+        let (keys, mut open) = (TraceKeys::default(), OpenTraces::new(2));
+        assert!(add(&mut open, &keys, &span(1, 0, 1, 0)) && add(&mut open, &keys, &span(2, 0, 1, 0)));
+        assert!(!add(&mut open, &keys, &span(3, 0, 1, 0)));
+        assert!(add(&mut open, &keys, &span(1, 0, 9, 2)), "a known trace still gets its spans");
+        open.remove(keys.of(2));
+        assert!(add(&mut open, &keys, &span(3, 0, 1, 0)));
     }
 
     /// The table does what a map of the standard library does, with slots that are used again.
     #[test]
     fn it_equals_a_map() {
-        let mut open = OpenTraces::new(usize::MAX);
+        let (keys, mut open) = (TraceKeys::default(), OpenTraces::new(usize::MAX));
         let mut map: HashMap<u128, OpenTrace> = HashMap::new();
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..100_000 {
             let id = u128::from(random.u64(..20_000)) << 50;
             if random.u8(..) < 100 {
-                assert_eq!(open.remove(id), map.remove(&id));
+                assert_eq!(open.remove(keys.of(id)), map.remove(&id));
             } else {
                 let new = span(id, random.u64(..1000), 1000 + random.u64(..1000), 1 << random.u8(..32));
-                open.add(&new);
-                map.entry(id)
-                    .and_modify(|trace| trace.add(new.start_unix_nano, new.end_unix_nano, new.matches))
-                    .or_insert(new);
+                add(&mut open, &keys, &new);
+                map.entry(id).and_modify(|trace| trace.add(&new)).or_insert(new);
             }
             assert_eq!(open.len(), map.len());
         }
@@ -234,14 +257,31 @@ mod tests {
         assert!(slots < 20_001, "{slots} slots");
     }
 
+    /// Traces whose batches the outbox has dropped do not fill the table.
+    #[test]
+    fn dropped_batches_are_forgotten() {
+        let (keys, mut open) = (TraceKeys::default(), OpenTraces::new(usize::MAX));
+        let first = i64::from(u32::MAX) - 5;
+        for number in 0..10_u32 {
+            let batch = first + i64::from(number);
+            add(&mut open, &keys, &OpenTrace::new(number.into(), 0, 1, 0, batch));
+        }
+        add(&mut open, &keys, &OpenTrace::new(0, 0, 1, 0, first + 9));
+        open.forget_until(first + 6);
+        let left: Vec<u128> = (0..10).filter(|id| open.matches(keys.of(*id)).is_some()).collect();
+        assert_eq!(left, [0, 7, 8, 9]);
+    }
+
     /// The goal is 64 bytes for an open trace.
     #[test]
     fn an_open_trace_takes_64_bytes_at_most() {
         const TRACES: u64 = 1_000_000;
+        let keys = TraceKeys::default();
         let (open, bytes) = logtracer_allocations::peak_bytes(|| {
             let mut open = OpenTraces::new(usize::MAX);
             for id in 1..=TRACES {
-                open.add(&span(u128::from(id.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 3, id, id + 1, 0));
+                let id = u128::from(id.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 3;
+                add(&mut open, &keys, &span(id, 1, 2, 0));
             }
             open
         });

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::Rule;
 use super::open_traces::OpenTrace;
 use crate::metrics::Metrics;
-use crate::otlp::in_place::{AnyRef, Attributes, ResourceRef, SpanRef};
+use crate::otlp::in_place::{AnyRef, ResourceRef, SpanFrame, SpanRef};
 use crate::outbox::Verdict;
 use crate::store::is_service;
 
@@ -52,7 +52,11 @@ pub(super) struct Policy {
     /// The different rules of all sinks.
     rules: Vec<Rule>,
     pub(super) sinks: Vec<SinkPolicy>,
+    /// Whether a rule needs the resource of a span.
+    reads_resource: bool,
+    /// Whether a rule needs the attributes of a span.
     reads_attributes: bool,
+    reads_route: bool,
     /// The bit of `error`.
     error: Matches,
     /// The bit of `new-route`.
@@ -97,6 +101,14 @@ impl Counters {
 }
 
 impl SinkPolicy {
+    /// Returns the bit of `slower-than` for a slow trace, or none.
+    fn slow(&self, duration_nanos: u64) -> Matches {
+        match self.slower_than {
+            Some((limit, bit)) if u128::from(duration_nanos) >= limit.as_nanos() => bit,
+            _ => 0,
+        }
+    }
+
     /// Returns the rejection threshold of its share.
     pub(super) fn threshold(&self) -> u64 {
         self.ratio.map_or(0, Ratio::threshold)
@@ -149,10 +161,13 @@ impl Policy {
             }
         });
         let sinks = sinks.collect();
-        let reads_attributes =
-            rules.iter().any(|rule| matches!(rule, Rule::Route(_) | Rule::Attribute { .. } | Rule::NewRoute));
+        let reads_route = rules.iter().any(|rule| matches!(rule, Rule::Route(_) | Rule::NewRoute));
+        let has_attribute = rules.iter().any(|rule| matches!(rule, Rule::Attribute { .. }));
+        let reads_attributes = reads_route || has_attribute;
+        let reads_resource =
+            has_attribute || rules.iter().any(|rule| matches!(rule, Rule::Service(_) | Rule::NewRoute));
         let (error, new_route) = (bit(&Rule::Error), bit(&Rule::NewRoute));
-        Ok(Self { sinks, reads_attributes, error, new_route, rules })
+        Ok(Self { sinks, reads_resource, reads_attributes, reads_route, error, new_route, rules })
     }
 
     /// Returns a hash of the sinks and their rules. Decisions of other rules are not used after a restart.
@@ -169,12 +184,16 @@ impl Policy {
 
     /// Reads a resource.
     pub(super) fn resource(&self, resource: &[u8]) -> ResourceFacts {
+        if !self.reads_resource {
+            return ResourceFacts::default();
+        }
         let attributes = ResourceRef(resource).attributes();
         let service = crate::store::service_name(attributes.iter().filter_map(|(key, value)| match value {
             AnyRef::Text(text) => Some((key, text)),
             _ => None,
         }));
-        let mut matches = self.attributes(attributes);
+        let mut matches = 0;
+        attributes.iter().for_each(|(key, value)| matches |= self.attribute(key, value));
         for (index, rule) in self.rules.iter().enumerate() {
             if matches!(rule, Rule::Service(wanted) if is_service(&service, wanted)) {
                 matches |= 1 << index;
@@ -197,9 +216,19 @@ impl Policy {
         if !self.reads_attributes {
             return (matches, None);
         }
-        let span = SpanRef::new(span);
-        matches |= self.attributes(span.attributes());
-        let route = route(&span);
+        let (mut route, mut is_rpc) = (None, false);
+        for (key, value) in SpanFrame::attributes(span).iter() {
+            matches |= self.attribute(key, value);
+            match (key, value) {
+                ("http.route", AnyRef::Text(text)) if !text.is_empty() => route = Some(text),
+                ("rpc.system" | "rpc.system.name", _) => is_rpc = true,
+                _ => {}
+            }
+        }
+        if !self.reads_route {
+            return (matches, None);
+        }
+        let route = route.or_else(|| is_rpc.then(|| SpanRef::new(span).name));
         if let Some(route) = route {
             for (index, rule) in self.rules.iter().enumerate() {
                 if matches!(rule, Rule::Route(wanted) if wanted == route) {
@@ -210,17 +239,11 @@ impl Policy {
         (matches, route)
     }
 
-    fn attributes(&self, attributes: Attributes<'_>) -> Matches {
+    fn attribute(&self, key: &str, value: AnyRef<'_>) -> Matches {
         let mut matches = 0;
-        if self.rules.iter().any(|rule| matches!(rule, Rule::Attribute { .. })) {
-            for (key, value) in attributes.iter() {
-                for (index, rule) in self.rules.iter().enumerate() {
-                    if matches!(rule, Rule::Attribute { key: wanted, value: text }
-                        if wanted == key && has_text(value, text))
-                    {
-                        matches |= 1 << index;
-                    }
-                }
+        for (index, rule) in self.rules.iter().enumerate() {
+            if matches!(rule, Rule::Attribute { key: wanted, value: text } if wanted == key && has_text(value, text)) {
+                matches |= 1 << index;
             }
         }
         matches
@@ -231,12 +254,7 @@ impl Policy {
         let mut verdict = TraceVerdict::default();
         let id = TraceId::new(trace.id);
         for (number, sink) in self.sinks.iter_mut().enumerate() {
-            let mut matches = trace.matches & sink.content;
-            if let Some((duration, bit)) = sink.slower_than
-                && u128::from(trace.duration_nanos()) >= duration.as_nanos()
-            {
-                matches |= bit;
-            }
+            let matches = trace.matches & sink.content | sink.slow(trace.duration_nanos());
             let is_in_share = sink.ratio.is_some_and(|ratio| id.is_some_and(|id| ratio.keeps(id)));
             let is_within_limit = matches == 0
                 || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
@@ -259,25 +277,17 @@ impl Policy {
     }
 
     /// Returns whether a span that came after its verdict matches a rule of a sink that does not get it.
-    pub(super) fn is_missed(&self, verdict: TraceVerdict, matches: Matches) -> bool {
-        self.sinks
-            .iter()
-            .enumerate()
-            .any(|(number, sink)| sink.content & matches != 0 && verdict.of(number) == Verdict::NotKept)
+    pub(super) fn is_missed(&self, verdict: TraceVerdict, span: &OpenTrace) -> bool {
+        self.sinks.iter().enumerate().any(|(number, sink)| {
+            verdict.of(number) == Verdict::NotKept
+                && (sink.content & span.matches != 0 || sink.slow(span.duration_nanos()) != 0)
+        })
     }
-}
 
-/// Returns the route of a span: the attribute `http.route`, or the name of a gRPC call.
-fn route<'a>(span: &SpanRef<'a>) -> Option<&'a str> {
-    let mut is_rpc = false;
-    for (key, value) in span.attributes().iter() {
-        match (key, value) {
-            ("http.route", AnyRef::Text(route)) if !route.is_empty() => return Some(route),
-            ("rpc.system" | "rpc.system.name", _) => is_rpc = true,
-            _ => {}
-        }
+    /// Returns the shortest duration for which a trace counts as slow.
+    pub(super) fn slower_than(&self) -> Option<Duration> {
+        self.sinks.iter().filter_map(|sink| sink.slower_than.map(|(duration, _)| duration)).min()
     }
-    is_rpc.then_some(span.name)
 }
 
 /// Returns whether a value is this text, or has it as its JSON.
@@ -347,7 +357,7 @@ mod tests {
     #[test]
     fn a_trace_is_kept_by_a_rule_or_by_its_share() {
         let verdict = |policy: &mut Policy, id, start, end, matches| {
-            policy.decide(&OpenTrace::new(id, start, end, matches), 0).of(0)
+            policy.decide(&OpenTrace::new(id, start, end, matches, 1), 0).of(0)
         };
         let mut all = policy(&["error", "slower-than=1us", "rate=0.5"], None);
         let (low, high) = (1, 1 << 55);

@@ -26,6 +26,8 @@ const DIGITS: usize = 14;
 const TRACE_STATE: u32 = 3;
 /// The maximum number of members (W3C Trace Context, section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
+/// The maximum length of the value of `ot`.
+const MAX_VALUE_CHARS: usize = 256;
 
 /// Returns a `Span` with this probability in its tracestate.
 pub(crate) fn apply(span: &Bytes, probability: Probability) -> Bytes {
@@ -48,9 +50,9 @@ pub(crate) fn apply(span: &Bytes, probability: Probability) -> Bytes {
             _ => out.extend_from_slice(before.get(..before.len() - rest.len()).unwrap_or_default()),
         }
     }
-    let new = with_probability(old, probability);
+    let Cow::Owned(new) = with_probability(old, probability) else { return span.clone() };
     if !new.is_empty() {
-        prost::encoding::string::encode(TRACE_STATE, &new.into_owned(), &mut out);
+        prost::encoding::string::encode(TRACE_STATE, &new, &mut out);
     }
     out.into()
 }
@@ -59,6 +61,12 @@ pub(crate) fn apply(span: &Bytes, probability: Probability) -> Bytes {
 fn with_probability(tracestate: &str, probability: Probability) -> Cow<'_, str> {
     let members = || tracestate.split(',').map(str::trim).filter(|member| !member.is_empty());
     let old = members().find_map(|member| member.strip_prefix("ot=")).unwrap_or_default();
+    // Explicit random bits decide instead of those of the id, which decided here.
+    let has_random_bits = old.split(';').any(|pair| pair.starts_with("rv:"));
+    let probability = match probability {
+        Probability::Threshold(_) if has_random_bits => Probability::Unknown,
+        other => other,
+    };
     let old_threshold = old.split(';').find_map(|pair| pair.strip_prefix("th:")).and_then(read_threshold);
     let threshold = match probability {
         Probability::Unchanged => return tracestate.into(),
@@ -73,6 +81,9 @@ fn with_probability(tracestate: &str, probability: Probability) -> Cow<'_, str> 
         write_threshold(&mut ot, threshold);
     }
     for pair in old.split(';').filter(|pair| !pair.is_empty() && !pair.starts_with("th:")) {
+        if ot.len() + pair.len() >= MAX_VALUE_CHARS {
+            continue;
+        }
         if !ot.is_empty() {
             ot.push(';');
         }
@@ -124,7 +135,9 @@ mod tests {
             ("a=1,b=2", QUARTER, "ot=th:c,a=1,b=2"),
             ("a=1,ot=th:8,b=2", QUARTER, "ot=th:c,a=1,b=2"),
             ("a=1,ot=th:e,b=2", QUARTER, "a=1,ot=th:e,b=2"),
-            ("ot=rv:6e6d1a75832a2f;th:8", QUARTER, "ot=th:c;rv:6e6d1a75832a2f"),
+            ("ot=rv:6e6d1a75832a2f;th:6", QUARTER, "ot=rv:6e6d1a75832a2f"),
+            ("ot=rv:6e6d1a75832a2f", QUARTER, "ot=rv:6e6d1a75832a2f"),
+            ("ot=p:1;th:8", QUARTER, "ot=th:c;p:1"),
             ("ot=th:0", QUARTER, "ot=th:c"),
             ("ot=th:XYZ", QUARTER, "ot=th:c"),
             ("ot=th:8;rv:6e6d1a75832a2f,a=1", Probability::Unknown, "ot=rv:6e6d1a75832a2f,a=1"),

@@ -59,8 +59,8 @@ pub(crate) struct Decisions {
     /// The hash of the rules.
     pub(crate) policy: u64,
     pub(crate) now_ms: i64,
-    /// Traces that were decided before are forgotten.
-    pub(crate) forget_before_ms: i64,
+    /// Traces that were decided with batches up to this one are forgotten.
+    pub(crate) forget_until: i64,
 }
 
 impl Decisions {

@@ -1,6 +1,5 @@
 //! The decisions of tail sampling ([`crate::keep`]): stored before a sink gets the batches, read again after a restart.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -25,41 +24,44 @@ pub(super) fn store(
         }
     }
     if !decisions.traces.is_empty() {
-        transaction.prepare_cached("INSERT OR IGNORE INTO decided VALUES (?, ?, ?, ?)")?.execute(params![
-            decisions.until,
-            decisions.now_ms,
-            decisions.policy.cast_signed(),
-            decisions.traces
-        ])?;
+        // The same batches are decided again if their verdicts were lost with a damaged file.
+        transaction
+            .prepare_cached(
+                "INSERT INTO decided(batch, policy, at_ms, traces) VALUES (?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET traces = CAST(traces || excluded.traces AS BLOB)",
+            )?
+            .execute(params![
+                decisions.until,
+                decisions.policy.cast_signed(),
+                decisions.now_ms,
+                decisions.traces
+            ])?;
     }
-    // The oldest rows come first, and a step of the clock back only delays the deletion.
-    let oldest_kept: Option<i64> = transaction
-        .prepare_cached("SELECT batch FROM decided WHERE at_ms >= ? ORDER BY batch LIMIT 1")?
-        .query_row([decisions.forget_before_ms], |row| row.get(0))
-        .optional()?;
-    let until = oldest_kept.map_or(decisions.until, |batch| batch - 1);
-    transaction.prepare_cached("DELETE FROM decided WHERE batch <= ?")?.execute([until])?;
+    transaction.prepare_cached("DELETE FROM decided WHERE batch <= ?")?.execute([decisions.forget_until])?;
     Ok(())
 }
 
 /// Reads the batches for the decisions, and stores these.
 pub(crate) struct DecisionLog {
     outbox: Outbox,
-    connection: Arc<Mutex<Connection>>,
+    // The lock makes the log `Sync`. Nobody waits for it.
+    connection: Mutex<Connection>,
     /// Changes when the file is replaced.
     replacements: watch::Receiver<u64>,
 }
 
 /// The traces that were decided together, as they were stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DecidedTraces {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DecidedTraces<'a> {
+    /// The last batch that was decided with them.
+    pub(crate) batch: i64,
     pub(crate) at_ms: i64,
-    pub(crate) traces: Vec<u8>,
+    pub(crate) traces: &'a [u8],
 }
 
 impl DecisionLog {
     pub(super) fn open(outbox: Outbox) -> anyhow::Result<Self> {
-        let connection = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
+        let connection = Mutex::new(sqlite::open_reader(&outbox.state.path)?);
         let replacements = outbox.state.replacements.subscribe();
         Ok(Self { outbox, connection, replacements })
     }
@@ -80,34 +82,65 @@ impl DecisionLog {
         let _ = self.outbox.state.committed.subscribe().wait_for(|last| *last > id).await;
     }
 
-    /// Reads the next batches after this one; none if there is none. Blocks.
-    pub(crate) fn read(&mut self, after: i64) -> anyhow::Result<Vec<Batch>> {
-        self.reopen_if_replaced()?;
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(read_batches(&connection, after, i64::MAX, &ALL)?)
+    /// Reads the next batches in this range of ids. Blocks.
+    pub(crate) fn read(&mut self, after: i64, until: i64) -> anyhow::Result<Vec<Batch>> {
+        // A new file is incomplete while the writer recovers batches: nothing of it is committed before.
+        let until = until.min(self.committed());
+        self.with_file(|connection| read_batches(connection, after, until, &SPANS))
+    }
+
+    /// Returns the last of the next batches after this one that were received until then, or in the future. Blocks.
+    pub(crate) fn last_received_until(
+        &mut self,
+        after: i64,
+        received_ms: i64,
+        future_ms: i64,
+    ) -> anyhow::Result<Option<i64>> {
+        let until = self.committed();
+        self.with_file(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, received_ms FROM batch WHERE id > ? AND id <= ? ORDER BY id LIMIT 256",
+            )?;
+            let mut rows = statement.query([after, until])?;
+            let mut last = None;
+            while let Some(row) = rows.next()? {
+                let of_batch: i64 = row.get(1)?;
+                if of_batch > received_ms && of_batch < future_ms {
+                    break;
+                }
+                last = Some(row.get(0)?);
+            }
+            Ok(last)
+        })
     }
 
     /// Returns when the first batch after this one was received, in milliseconds since 1970. Blocks.
     pub(crate) fn received_after(&mut self, id: i64) -> anyhow::Result<Option<i64>> {
-        self.reopen_if_replaced()?;
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = connection
-            .prepare_cached("SELECT received_ms FROM batch WHERE id > ? ORDER BY id LIMIT 1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        Ok(received)
+        let until = self.committed();
+        self.with_file(|connection| {
+            connection
+                .prepare_cached("SELECT received_ms FROM batch WHERE id > ? AND id <= ? ORDER BY id LIMIT 1")?
+                .query_row([id, until], |row| row.get(0))
+                .optional()
+        })
     }
 
-    /// Reads the traces that were decided with these rules, the oldest first. Blocks.
-    pub(crate) fn decided_traces(&mut self, policy: u64) -> anyhow::Result<VecDeque<DecidedTraces>> {
-        self.reopen_if_replaced()?;
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut statement =
-            connection.prepare_cached("SELECT at_ms, traces FROM decided WHERE policy = ? ORDER BY batch")?;
-        let rows = statement.query_map([policy.cast_signed()], |row| {
-            Ok(DecidedTraces { at_ms: row.get(0)?, traces: row.get(1)? })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    /// Calls `each` with the traces that were decided with these rules, the oldest first. Blocks.
+    pub(crate) fn decided_traces(
+        &mut self,
+        policy: u64,
+        mut each: impl FnMut(DecidedTraces<'_>),
+    ) -> anyhow::Result<()> {
+        self.with_file(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT batch, at_ms, traces FROM decided WHERE policy = ? ORDER BY batch")?;
+            let mut rows = statement.query([policy.cast_signed()])?;
+            while let Some(row) = rows.next()? {
+                let traces = row.get_ref(2)?.as_blob()?;
+                each(DecidedTraces { batch: row.get(0)?, at_ms: row.get(1)?, traces });
+            }
+            Ok(())
+        })
     }
 
     /// Stores decisions. The sinks with rules get the batches after that.
@@ -119,15 +152,26 @@ impl DecisionLog {
         done.await.map_err(|_| closed())?
     }
 
-    fn reopen_if_replaced(&mut self) -> anyhow::Result<()> {
+    /// Reads from the file at the path. If it is corrupt, the writer checks it.
+    fn with_file<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
         if self.replacements.has_changed().unwrap_or(false) {
             // Marked before the file is opened, so that a replacement during the open counts as a new change.
-            self.replacements.mark_unchanged();
-            self.connection = Arc::new(Mutex::new(sqlite::open_reader(&self.outbox.state.path)?));
+            let mut replacements = self.replacements.clone();
+            replacements.mark_unchanged();
+            self.connection = Mutex::new(sqlite::open_reader(&self.outbox.state.path)?);
+            self.replacements = replacements;
         }
-        Ok(())
+        let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let result = read(connection);
+        if let Err(error) = &result
+            && sqlite::is_corrupt(error)
+        {
+            // With a full queue, the next error asks again. A closed outbox has no writer.
+            let _ = self.outbox.commands.try_send(Command::CheckFile);
+        }
+        Ok(result?)
     }
 }
 
 /// Only spans are decided.
-const ALL: Subscription = Subscription { sink: String::new(), takes_logs: false, has_rules: false };
+const SPANS: Subscription = Subscription { sink: String::new(), takes_logs: false, has_rules: false };

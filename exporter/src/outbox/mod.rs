@@ -221,6 +221,18 @@ impl Outbox {
         self.state.cursors.borrow().iter().map(|cursor| (committed - cursor).max(0)).collect()
     }
 
+    /// Returns how far each sink is behind: the number of batches that it could have and has not acknowledged yet.
+    pub(crate) fn lags(&self) -> Vec<i64> {
+        let (committed, decided) = (*self.state.committed.borrow(), *self.state.decided.borrow());
+        let of_sink = |subscription: &Subscription, cursor: i64| {
+            let available = if subscription.has_rules { decided } else { committed };
+            (available - cursor).max(0)
+        };
+        let cursors = self.state.cursors.borrow();
+        let subscriptions = self.state.subscriptions.iter();
+        subscriptions.zip(cursors.iter()).map(|(subscription, cursor)| of_sink(subscription, *cursor)).collect()
+    }
+
     fn problem(&self) -> Option<String> {
         self.state.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

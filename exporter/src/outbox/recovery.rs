@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::batch::Subscription;
@@ -10,7 +11,7 @@ use super::schema::PAGE_BYTES;
 use super::wal_only;
 use super::watermarks::Watermarks;
 use crate::clock::unix_millis;
-use crate::log::{self, ProgressLog, Severity, Value};
+use crate::log::{self, ProgressLog, Severity};
 use crate::metrics::Metrics;
 use crate::otlp::Signal;
 use crate::storage::quarantine::Quarantined;
@@ -41,9 +42,9 @@ pub(super) fn recover(
         Severity::Warning,
         "recovered batches from a corrupt outbox",
         &[
-            ("quarantined", Value::Fmt(format_args!("{}", file.path.display()))),
-            ("batches", Value::U64(copy.copied)),
-            ("error", Value::Str(&error)),
+            ("quarantined", log::Value::Fmt(format_args!("{}", file.path.display()))),
+            ("batches", log::Value::U64(copy.copied)),
+            ("error", log::Value::Str(&error)),
         ],
     );
     Ok(())
@@ -125,16 +126,14 @@ impl Copier<'_> {
 
     /// Copies the verdicts of tail sampling that are readable. Without a verdict, a sink gets the whole batch.
     fn verdicts(&mut self, from: &Connection) -> rusqlite::Result<()> {
-        let transaction = self.into.transaction()?;
-        for (table, columns) in [("verdict", "batch, sink, verdicts"), ("decided", "batch, at_ms, policy, traces")] {
+        for (table, columns) in [("verdict", "batch, sink, verdicts"), ("decided", "batch, policy, at_ms, traces")] {
             let Ok(mut select) = from.prepare(&format!("SELECT {columns} FROM {table} ORDER BY batch")) else {
                 // The file is older, or damaged.
                 continue;
             };
             let count = select.column_count();
             let marks = vec!["?"; count].join(", ");
-            let mut insert =
-                transaction.prepare(&format!("INSERT OR IGNORE INTO {table}({columns}) VALUES ({marks})"))?;
+            let insert = format!("INSERT OR IGNORE INTO {table}({columns}) VALUES ({marks})");
             let mut rows = match select.query([]) {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -142,13 +141,29 @@ impl Copier<'_> {
                     continue;
                 }
             };
-            while let Some(row) = rows.next().or_else(|error| unreadable(error).map(|_| None))? {
-                let values: Vec<rusqlite::types::Value> =
-                    (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?;
-                insert.execute(rusqlite::params_from_iter(values))?;
+            let mut has_more = true;
+            while has_more {
+                let transaction = self.into.transaction()?;
+                let mut bytes = 0;
+                while bytes < self.max_bytes {
+                    let Some(row) = rows.next().or_else(|error| unreadable(error).map(|_| None))? else {
+                        has_more = false;
+                        break;
+                    };
+                    let values = (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<Vec<Value>>>();
+                    // A damaged row is left out.
+                    let Ok(values) = values else { continue };
+                    bytes += values.iter().map(size_of_value).sum::<u64>();
+                    let inserted =
+                        transaction.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(values));
+                    if let Err(error) = inserted {
+                        unreadable(error)?;
+                    }
+                }
+                transaction.commit()?;
             }
         }
-        transaction.commit()
+        Ok(())
     }
 
     /// Copies the batches after this id until one is unreadable. Returns the id of the last copied batch, and the error.
@@ -195,6 +210,14 @@ impl Copier<'_> {
                 return Ok((last, error));
             }
         }
+    }
+}
+
+fn size_of_value(value: &Value) -> u64 {
+    match value {
+        Value::Blob(bytes) => bytes.len() as u64,
+        Value::Text(text) => text.len() as u64,
+        _ => 8,
     }
 }
 
@@ -263,7 +286,7 @@ pub(super) fn missing_at_end(connection: &Connection, mark: CommitMark) -> rusql
 pub(super) fn count_dropped_batches(metrics: &Metrics, batches: i64) {
     if batches > 0 {
         metrics.outbox_batches_dropped.inc_by(batches.unsigned_abs());
-        let fields = [("batches", Value::I64(batches))];
+        let fields = [("batches", log::Value::I64(batches))];
         log::line(Severity::Error, "corrupt outbox: batches not recoverable", &fields);
     }
 }

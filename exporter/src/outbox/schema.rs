@@ -36,11 +36,12 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             PRIMARY KEY (batch, sink)
         ) WITHOUT ROWID;
         CREATE TABLE decided(
-            batch       INTEGER PRIMARY KEY,  -- the id of the batch with which these traces were decided
-            at_ms       INTEGER NOT NULL,     -- since 1970
+            batch       INTEGER NOT NULL,     -- the id of the batch with which these traces were decided
             policy      INTEGER NOT NULL,     -- a hash of the rules
-            traces      BLOB NOT NULL         -- see keep/recent.rs
-        );
+            at_ms       INTEGER NOT NULL,     -- since 1970
+            traces      BLOB NOT NULL,        -- see keep/recent.rs
+            PRIMARY KEY (batch, policy)
+        ) WITHOUT ROWID;
     ",
     upgrades: &[
         |tx| {
@@ -57,8 +58,8 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
                 "
                 CREATE TABLE verdict(batch INTEGER NOT NULL, sink TEXT NOT NULL, verdicts BLOB NOT NULL,
                     PRIMARY KEY (batch, sink)) WITHOUT ROWID;
-                CREATE TABLE decided(batch INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, policy INTEGER NOT NULL,
-                    traces BLOB NOT NULL);
+                CREATE TABLE decided(batch INTEGER NOT NULL, policy INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+                    traces BLOB NOT NULL, PRIMARY KEY (batch, policy)) WITHOUT ROWID;
                 ",
             )
         },

@@ -40,26 +40,27 @@ impl Verdict {
 pub(crate) struct Verdicts {
     /// The rejection threshold of the share, eight bytes, then four verdicts in each byte.
     bytes: Vec<u8>,
-    items: usize,
 }
 
 const HEADER_BYTES: usize = 8;
+/// Four times [`Verdict::Kept`].
+const ALL_KEPT: u8 = 0b0101_0101;
 
 impl Verdicts {
     /// Returns an empty list. `threshold` is that of [`Verdict::KeptByShare`].
     pub(crate) fn new(threshold: u64) -> Self {
-        Self { bytes: threshold.to_be_bytes().to_vec(), items: 0 }
+        Self { bytes: threshold.to_be_bytes().to_vec() }
     }
 
-    pub(crate) fn push(&mut self, verdict: Verdict) {
-        let shift = 2 * (self.items % 4);
+    /// Sets the verdict on the item with this index, which is the next one.
+    pub(crate) fn push(&mut self, index: usize, verdict: Verdict) {
+        let shift = 2 * (index % 4);
         if shift == 0 {
-            self.bytes.push(0);
+            self.bytes.push(ALL_KEPT);
         }
         if let Some(last) = self.bytes.last_mut() {
-            *last |= verdict.to_bits() << shift;
+            *last = *last & !(3 << shift) | verdict.to_bits() << shift;
         }
-        self.items += 1;
     }
 
     /// Returns the stored form.
@@ -68,8 +69,7 @@ impl Verdicts {
     }
 
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        let items = 4 * bytes.len().saturating_sub(HEADER_BYTES);
-        Self { bytes, items }
+        Self { bytes }
     }
 
     /// Returns the verdict on an item. One without a verdict is kept.
@@ -102,11 +102,11 @@ mod tests {
         use Verdict::{Kept, KeptByShare, KeptWithinLimit, NotKept};
         let all = [Kept, NotKept, KeptByShare, KeptWithinLimit, NotKept, Kept];
         let mut verdicts = Verdicts::new(7);
-        all.into_iter().for_each(|verdict| verdicts.push(verdict));
+        all.into_iter().enumerate().for_each(|(index, verdict)| verdicts.push(index, verdict));
         assert_eq!(verdicts.as_bytes().len(), 10);
         let read = Verdicts::from_bytes(verdicts.as_bytes().to_vec());
         assert_eq!(std::array::from_fn(|index| read.get(index)), all);
-        assert_eq!(read.get(100), Kept, "an item without a verdict");
+        assert_eq!((read.get(6), read.get(100)), (Kept, Kept), "items without a verdict");
         assert_eq!(read.probability(KeptByShare), Probability::Threshold(7));
     }
 }

@@ -58,8 +58,13 @@ impl Watermarks {
             .prepare("SELECT sink, position FROM cursor")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let last_batch: i64 =
-            connection.query_row("SELECT coalesce(max(id), 0) FROM batch", [], |row| row.get(0))?;
+        // The end of `batch` can be lost with a damaged file. Its ids are not reused while they have verdicts.
+        let last_batch: i64 = connection.query_row(
+            "SELECT max(coalesce((SELECT max(id) FROM batch), 0), coalesce((SELECT max(batch) FROM verdict), 0),
+                        coalesce((SELECT max(batch) FROM decided), 0))",
+            [],
+            |row| row.get(0),
+        )?;
         let positions = || known.iter().map(|(_, position)| *position);
         let last_id = positions().fold(last_batch, i64::max);
         let first_position = positions().min().unwrap_or(0);

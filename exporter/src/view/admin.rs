@@ -38,7 +38,7 @@ pub(super) async fn metrics(State(view): State<View>) -> impl IntoResponse {
     view.metrics.disk_free_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
     let age_ms = view.outbox.oldest_ms().map_or(0, |oldest| (unix_millis() - oldest).max(0));
     view.metrics.outbox_oldest_age.set(age_ms as f64 / 1000.);
-    for (sink, backlog) in view.sinks.iter().zip(view.outbox.backlogs()) {
+    for (sink, backlog) in view.sinks.iter().zip(view.outbox.lags()) {
         view.metrics.sink_lag.get_or_create(&SinkLabel::new(sink)).set(backlog);
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -206,7 +206,7 @@ async fn a_late_span_follows_the_verdict_on_its_trace() {
     backend.wait_for(&["late"]).await;
     exporter.wait_for_metric(&backend.metric("spans_not_kept_total", ""), 2.).await;
     assert_eq!(backend.names().len(), 2, "{:?}", backend.names());
-    assert_eq!(exporter.metric("logtracer_exporter_traces_incomplete_total{reason=\"late\"}").await, 1.);
+    assert_eq!(exporter.metric("logtracer_exporter_spans_not_considered_total{reason=\"late\"}").await, 1.);
 }
 
 /// Verdicts hold after a crash, also for spans that come only then. What was not decided is observed again.
@@ -248,6 +248,7 @@ async fn rules_that_cannot_work_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     for (options, expected) in [
         (&["--keep", "errors"][..], "unknown rule \"errors\"; expected one of error, slower-than=TIME"),
+        (&["--keep", "error"], "--keep is for sinks other than store; for the store, use --sink store,keep=RULE"),
         (&["--keep", "rate=2"], "rate is \"2\"; expected a share from 0 to 1"),
         (&["--sink", "keep=error"], "--sink keep=error needs a sink before it: --sink NAME,keep=error"),
         (&["--max-traces-per-second", "0"], "expected a number above zero"),

@@ -1,6 +1,6 @@
 //! The spans of a request, each with its resource, read in place.
 
-use super::{Fields, Value, messages};
+use super::{Attributes, Fields, Value, messages};
 
 /// Calls `each` with the resource and the bytes of each span or log record of a request, in their order.
 ///
@@ -33,6 +33,15 @@ pub(crate) struct SpanFrame<'a> {
 }
 
 impl<'a> SpanFrame<'a> {
+    /// Returns the trace id of a span. Its length is not checked.
+    pub(crate) fn trace_id(span: &'a [u8]) -> &'a [u8] {
+        messages(span, 1).next().unwrap_or_default()
+    }
+
+    pub(crate) const fn attributes(span: &'a [u8]) -> Attributes<'a> {
+        Attributes::new(span, 9)
+    }
+
     pub(crate) fn new(span: &'a [u8]) -> Self {
         const ERROR: u64 = 2;
         let mut frame = Self::default();
