@@ -275,7 +275,10 @@ fn decider(
         return Ok(None);
     }
     if config.grace <= config.decision_wait {
-        log::warn("--grace is not longer than --decision-wait: undecided spans stay in the outbox at shutdown", &[]);
+        log::warn(
+            "--grace is not longer than --decision-wait: undecided spans stay in the outbox at shutdown",
+            &[],
+        );
     }
     let options = keep::Options {
         sinks,

@@ -215,7 +215,8 @@ impl Config {
                 destination.rules.clone_from(&self.keep);
             }
         }
-        if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store) {
+        if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
+        {
             bail!("--keep is for sinks other than store; for the store, use --sink store,keep=RULE");
         }
         if self.decision_wait >= self.outbox_max_age
@@ -317,7 +318,8 @@ mod tests {
     fn rules_belong_to_the_sink_before_them() {
         let config = |arguments: &[&str]| {
             let arguments = ["logtracer-exporter"].iter().chain(arguments);
-            let parsed = <Config as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string());
+            let parsed =
+                <Config as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string());
             parsed.and_then(|config| config.destinations().map_err(|error| error.to_string())).map(|all| {
                 let shown = all.iter().map(|it| {
                     let rules: Vec<_> = it.rules.iter().map(Rule::to_string).collect();
@@ -343,7 +345,10 @@ mod tests {
         for (arguments, expected) in [
             (&["--sink", "keep=error"][..], "--sink keep=error needs a sink before it"),
             (&["--sink", "stdout,stdout"], "duplicate --sink stdout"),
-            (&["--keep", "error"], "--keep is for sinks other than store; for the store, use --sink store,keep"),
+            (
+                &["--keep", "error"],
+                "--keep is for sinks other than store; for the store, use --sink store,keep",
+            ),
             (
                 &["--sink", "stdout,keep=error", "--decision-wait", "24h"],
                 "--decision-wait must be shorter than --outbox-max-age",

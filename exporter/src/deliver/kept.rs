@@ -16,10 +16,11 @@ pub(super) struct Kept {
 
 /// Returns the items of a batch that the sink gets: all of them without verdicts, or if the batch cannot be read.
 pub(super) fn kept(batch: &Batch) -> Kept {
-    batch.verdicts.as_ref().and_then(|verdicts| filtered(batch, verdicts)).unwrap_or_else(|| Kept {
-        items: batch.items,
-        body: batch.body.clone(),
-    })
+    batch
+        .verdicts
+        .as_ref()
+        .and_then(|verdicts| filtered(batch, verdicts))
+        .unwrap_or_else(|| Kept { items: batch.items, body: batch.body.clone() })
 }
 
 /// Returns `None` if the batch stays as it is.
@@ -30,7 +31,8 @@ fn filtered(batch: &Batch, verdicts: &Verdicts) -> Option<Kept> {
     }
     let is_unchanged = |verdict| {
         let probability = verdicts.probability(verdict);
-        verdict != Verdict::NotKept && matches!(probability, Probability::Unchanged | Probability::Threshold(0))
+        verdict != Verdict::NotKept
+            && matches!(probability, Probability::Unchanged | Probability::Threshold(0))
     };
     if of_items().all(is_unchanged) || check::is_too_large(batch.signal, &batch.body) {
         return None;
@@ -94,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_batch_that_cannot_be_read_stays_as_it_is() {
-        let unreadable = Batch { body: Bytes::from_static(b"\xff"), ..batch(&[Verdict::NotKept, Verdict::Kept]) };
+        let unreadable =
+            Batch { body: Bytes::from_static(b"\xff"), ..batch(&[Verdict::NotKept, Verdict::Kept]) };
         assert_eq!(kept(&unreadable), Kept { items: 3, body: unreadable.body.clone() });
     }
 }

@@ -188,7 +188,8 @@ impl Decider {
         self.follow_the_file()?;
         let has_observed_all = self.observe()?;
         let now_ms = unix_millis();
-        let oldest_ms = if self.decided < self.observed { self.log.received_after(self.decided)? } else { None };
+        let oldest_ms =
+            if self.decided < self.observed { self.log.received_after(self.decided)? } else { None };
         let waited_ms = oldest_ms.map_or(0, |oldest| now_ms - oldest - self.wait_ms);
         self.metrics.decision_delay.set(waited_ms.max(0) as f64 / 1000.);
         self.metrics.open_traces.set(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
@@ -207,7 +208,8 @@ impl Decider {
         let Some(due) = due.map(|due| due.min(self.observed)).filter(|due| *due > self.decided) else {
             return Ok(if has_observed_all { Step::Waiting } else { Step::Observed });
         };
-        let mut decisions = Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
+        let mut decisions =
+            Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
         for batch in self.log.read(self.decided, due)? {
             if batch.id > decisions.until + 1 {
                 self.open.forget_until(batch.id - 1);

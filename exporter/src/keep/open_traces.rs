@@ -132,18 +132,18 @@ impl OpenTraces {
 
     /// Returns the rules that the trace matches so far, if it is open.
     pub(super) fn matches(&self, key: TraceKey) -> Option<Matches> {
-        let found = self.index.find(key.hash, |number| {
-            slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id)
-        });
+        let found = self
+            .index
+            .find(key.hash, |number| slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id));
         found.and_then(|number| slot(&self.blocks, *number)).map(|slot| slot.matches)
     }
 
     /// Removes a trace.
     pub(super) fn remove(&mut self, key: TraceKey) -> Option<OpenTrace> {
         let blocks = &self.blocks;
-        let found = self.index.find_entry(key.hash, |number| {
-            slot(blocks, *number).is_some_and(|slot| slot.id() == key.id)
-        });
+        let found = self
+            .index
+            .find_entry(key.hash, |number| slot(blocks, *number).is_some_and(|slot| slot.id() == key.id));
         let (number, _) = found.ok()?.remove();
         self.free.push(number);
         slot(&self.blocks, number).map(Slot::trace)

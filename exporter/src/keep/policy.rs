@@ -141,7 +141,8 @@ impl Policy {
             rules.iter().position(|known| known == rule).map_or(0, |index| 1 << index)
         };
         let sinks = sinks.into_iter().map(|sink| {
-            let content = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::SlowerThan(_)));
+            let content =
+                sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::SlowerThan(_)));
             let durations = sink.rules.iter().filter_map(|rule| match rule {
                 Rule::SlowerThan(duration) => Some((*duration, bit(rule))),
                 _ => None,
@@ -242,7 +243,8 @@ impl Policy {
     fn attribute(&self, key: &str, value: AnyRef<'_>) -> Matches {
         let mut matches = 0;
         for (index, rule) in self.rules.iter().enumerate() {
-            if matches!(rule, Rule::Attribute { key: wanted, value: text } if wanted == key && has_text(value, text)) {
+            if matches!(rule, Rule::Attribute { key: wanted, value: text } if wanted == key && has_text(value, text))
+            {
                 matches |= 1 << index;
             }
         }
@@ -256,8 +258,8 @@ impl Policy {
         for (number, sink) in self.sinks.iter_mut().enumerate() {
             let matches = trace.matches & sink.content | sink.slow(trace.duration_nanos());
             let is_in_share = sink.ratio.is_some_and(|ratio| id.is_some_and(|id| ratio.keeps(id)));
-            let is_within_limit = matches == 0
-                || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
+            let is_within_limit =
+                matches == 0 || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
             let of_sink = match (matches != 0, is_within_limit, is_in_share) {
                 (true, true, _) if sink.limiter.is_none() => Verdict::Kept,
                 (true, true, _) | (true, false, true) => Verdict::KeptWithinLimit,
@@ -331,14 +333,22 @@ mod tests {
     #[test]
     fn attributes_of_spans_and_resources_are_matched_as_text() {
         let policy = policy(
-            &["attribute=a=1", "attribute=b=true", "attribute=c=x y", "attribute=d=2.5", "service=cart", "route=/r"],
+            &[
+                "attribute=a=1",
+                "attribute=b=true",
+                "attribute=c=x y",
+                "attribute=d=2.5",
+                "service=cart",
+                "route=/r",
+            ],
             None,
         );
         #[track_caller]
         fn check(policy: &Policy, resource: &[(&str, Value)], span: &[(&str, Value)], expected: Matches) {
-            let resource = Resource { attributes: attributes(resource), ..Default::default() }.encode_to_vec();
-            let span =
-                Span { attributes: attributes(span), name: "/r".to_owned(), ..Default::default() }.encode_to_vec();
+            let resource =
+                Resource { attributes: attributes(resource), ..Default::default() }.encode_to_vec();
+            let span = Span { attributes: attributes(span), name: "/r".to_owned(), ..Default::default() }
+                .encode_to_vec();
             assert_eq!(policy.span(&policy.resource(&resource), &span, false).0, expected);
         }
         check(&policy, &[], &[], 0);
@@ -348,7 +358,12 @@ mod tests {
         check(&policy, &[], &[("a", Value::IntValue(11)), ("A", Value::IntValue(1))], 0);
         check(&policy, &[], &[("b", Value::BoolValue(true)), ("c", text("x y"))], 0b110);
         check(&policy, &[], &[("b", Value::BoolValue(false)), ("d", Value::DoubleValue(2.5))], 0b1000);
-        check(&policy, &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))], &[], 0b1_0000);
+        check(
+            &policy,
+            &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))],
+            &[],
+            0b1_0000,
+        );
         check(&policy, &[("service.name", text("carts"))], &[], 0);
         check(&policy, &[], &[("http.route", text("/r"))], 0b10_0000);
         check(&policy, &[], &[("rpc.system", text("grpc"))], 0b10_0000);

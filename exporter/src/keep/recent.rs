@@ -122,10 +122,7 @@ mod tests {
         assert!(held <= MAX_GENERATION * GENERATIONS, "{held}");
         let bytes = GENERATIONS * (recent.newest.verdicts.allocation_size());
         assert!(bytes <= 54 << 20, "{bytes}");
-        assert_eq!(
-            (recent.get(keys.of(0)), recent.get(keys.of(all - 1))),
-            (None, Some(TraceVerdict(1)))
-        );
+        assert_eq!((recent.get(keys.of(0)), recent.get(keys.of(all - 1))), (None, Some(TraceVerdict(1))));
     }
 
     /// A step of the clock forgets nothing that is still held.
@@ -137,7 +134,10 @@ mod tests {
         recent.add(keys.of(1), TraceVerdict(1), 1, year);
         recent.add(keys.of(2), TraceVerdict(2), 2, 0);
         recent.add(keys.of(3), TraceVerdict(1), 3, 1);
-        assert_eq!([1, 2, 3].map(|id| recent.get(keys.of(id)).map(|verdict| verdict.0)), [Some(1), Some(2), Some(1)]);
+        assert_eq!(
+            [1, 2, 3].map(|id| recent.get(keys.of(id)).map(|verdict| verdict.0)),
+            [Some(1), Some(2), Some(1)]
+        );
         assert!(recent.forgotten_until() < 1);
     }
 

@@ -64,7 +64,9 @@ impl FromStr for Rule {
             "rate" => {
                 let value = needed("rate=0.05")?;
                 let ratio = value.parse().ok().and_then(Ratio::new);
-                ratio.map(Self::Rate).ok_or_else(|| format!("rate is {value:?}; expected a share from 0 to 1"))
+                ratio
+                    .map(Self::Rate)
+                    .ok_or_else(|| format!("rate is {value:?}; expected a share from 0 to 1"))
             }
             _ => Err(format!("unknown rule {name:?}; expected one of {EXPECTED}")),
         }

@@ -70,7 +70,9 @@ fn with_probability(tracestate: &str, probability: Probability) -> Cow<'_, str> 
     let old_threshold = old.split(';').find_map(|pair| pair.strip_prefix("th:")).and_then(read_threshold);
     let threshold = match probability {
         Probability::Unchanged => return tracestate.into(),
-        Probability::Threshold(new) if old_threshold.is_some_and(|old| old >= new) => return tracestate.into(),
+        Probability::Threshold(new) if old_threshold.is_some_and(|old| old >= new) => {
+            return tracestate.into();
+        }
         Probability::Threshold(new) => Some(new),
         Probability::Unknown if old_threshold.is_none() => return tracestate.into(),
         Probability::Unknown => None,

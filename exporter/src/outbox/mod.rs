@@ -230,7 +230,10 @@ impl Outbox {
         };
         let cursors = self.state.cursors.borrow();
         let subscriptions = self.state.subscriptions.iter();
-        subscriptions.zip(cursors.iter()).map(|(subscription, cursor)| of_sink(subscription, *cursor)).collect()
+        subscriptions
+            .zip(cursors.iter())
+            .map(|(subscription, cursor)| of_sink(subscription, *cursor))
+            .collect()
     }
 
     fn problem(&self) -> Option<String> {

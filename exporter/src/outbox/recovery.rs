@@ -126,8 +126,11 @@ impl Copier<'_> {
 
     /// Copies the verdicts of tail sampling that are readable. Without a verdict, a sink gets the whole batch.
     fn verdicts(&mut self, from: &Connection) -> rusqlite::Result<()> {
-        for (table, columns) in [("verdict", "batch, sink, verdicts"), ("decided", "batch, policy, at_ms, traces")] {
-            let Ok(mut select) = from.prepare(&format!("SELECT {columns} FROM {table} ORDER BY batch")) else {
+        for (table, columns) in
+            [("verdict", "batch, sink, verdicts"), ("decided", "batch, policy, at_ms, traces")]
+        {
+            let Ok(mut select) = from.prepare(&format!("SELECT {columns} FROM {table} ORDER BY batch"))
+            else {
                 // The file is older, or damaged.
                 continue;
             };
@@ -150,7 +153,8 @@ impl Copier<'_> {
                         has_more = false;
                         break;
                     };
-                    let values = (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<Vec<Value>>>();
+                    let values =
+                        (0..count).map(|index| row.get(index)).collect::<rusqlite::Result<Vec<Value>>>();
                     // A damaged row is left out.
                     let Ok(values) = values else { continue };
                     bytes += values.iter().map(size_of_value).sum::<u64>();

@@ -93,7 +93,8 @@ impl Watermarks {
         let before = number("SELECT min(id) - 1 FROM batch WHERE id > ?")?.unwrap_or(last_id);
         cursors.iter_mut().for_each(|cursor| *cursor = before.max(*cursor));
         let decided = last_decided(connection, subscriptions, &cursors)?;
-        let mut watermarks = Self { last_id, bytes, oldest_ms: None, cursors, acknowledged, deleted, decided };
+        let mut watermarks =
+            Self { last_id, bytes, oldest_ms: None, cursors, acknowledged, deleted, decided };
         watermarks.read_oldest(connection)?;
         Ok((watermarks, orphaned))
     }

@@ -145,7 +145,12 @@ async fn a_sink_can_have_rules_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let backend = Backend::start().await;
     let mut command = command(dir.path());
-    command.args(["--sink", &format!("otlp={},keep=error", backend.receiver.url), "--sink", "store,keep=rate=0"]);
+    command.args([
+        "--sink",
+        &format!("otlp={},keep=error", backend.receiver.url),
+        "--sink",
+        "store,keep=rate=0",
+    ]);
     command.args(["--keep", "rate=1"]).args(SOON);
     let exporter = Exporter::spawn(command);
     let at = |number| trace(0.5, number);
@@ -248,7 +253,10 @@ async fn rules_that_cannot_work_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     for (options, expected) in [
         (&["--keep", "errors"][..], "unknown rule \"errors\"; expected one of error, slower-than=TIME"),
-        (&["--keep", "error"], "--keep is for sinks other than store; for the store, use --sink store,keep=RULE"),
+        (
+            &["--keep", "error"],
+            "--keep is for sinks other than store; for the store, use --sink store,keep=RULE",
+        ),
         (&["--keep", "rate=2"], "rate is \"2\"; expected a share from 0 to 1"),
         (&["--sink", "keep=error"], "--sink keep=error needs a sink before it: --sink NAME,keep=error"),
         (&["--max-traces-per-second", "0"], "expected a number above zero"),
