@@ -109,14 +109,14 @@ fn the_layers_add_few_allocations() {
     let subscriber = tracing_subscriber::registry().with(logging.layer().unwrap());
     tracing::subscriber::with_default(subscriber, || {
         let mut server = server::TraceLayer::new().layer(Respond);
-        check_at_most(5.0, "a server", &mut || exchange(&mut server));
+        check_at_most(6.0, "a server", &mut || exchange(&mut server));
         let mut server = server::TraceLayer::new().requests(RequestLog::Single).layer(Respond);
-        check_at_most(7.0, "a server with request lines", &mut || exchange(&mut server));
+        check_at_most(8.0, "a server with request lines", &mut || exchange(&mut server));
         TraceContext::new_root().run(|| {
             let mut client = client::TraceLayer::new().layer(Respond);
-            check_at_most(5.0, "a client", &mut || exchange(&mut client));
+            check_at_most(6.0, "a client", &mut || exchange(&mut client));
             let mut client = client::TraceLayer::new().requests(RequestLog::Single).layer(Respond);
-            check_at_most(7.0, "a client with lines", &mut || exchange(&mut client));
+            check_at_most(8.0, "a client with lines", &mut || exchange(&mut client));
         });
     });
 }
