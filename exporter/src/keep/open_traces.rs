@@ -285,7 +285,7 @@ mod tests {
             }
             open
         });
-        let of_trace = bytes as usize / open.len();
+        let of_trace = bytes / open.len();
         assert!(of_trace <= 64, "{of_trace} bytes");
     }
 }

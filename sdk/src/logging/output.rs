@@ -39,11 +39,14 @@ impl Default for QueueLimits {
     }
 }
 
+/// A function of the service that takes the lines.
+type WriteLine = dyn Fn(&[u8]) + Send + Sync;
+
 /// What takes the lines, each with its line break.
 #[derive(Clone)]
 pub(super) enum Sink {
     Stdout,
-    Function(Arc<dyn Fn(&[u8]) + Send + Sync>),
+    Function(Arc<WriteLine>),
 }
 
 impl Sink {
