@@ -83,7 +83,7 @@ fn measure_all(options: &Options) -> Result<(), String> {
     let mut all = rounds::measure(rounds, |round| eprintln!("bench: SDK, round {} of {rounds}", round + 1))?;
     if options.instructions {
         rounds::count_instructions(&mut all, |stack| {
-            eprintln!("bench: SDK, instructions, {}", stack.title())
+            eprintln!("bench: SDK, instructions, {}", stack.title());
         })?;
     }
     let (cases, goals) = (report::cases(&all), report::goals(&all));

@@ -32,9 +32,9 @@ fn names(headers: &HeaderMap) -> Vec<&'static str> {
 }
 
 /// Runs a client in a request with a trace, baggage and a request id.
-async fn in_request<F: Future<Output = ()> + Send>(work: impl FnOnce() -> F + Clone + Send + Sync + 'static)
+async fn in_request<F>(work: impl FnOnce() -> F + Clone + Send + Sync + 'static)
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let app = Router::new().route("/", get(async move || work().await)).layer(server::TraceLayer::new());
     let request = Request::get("/")
