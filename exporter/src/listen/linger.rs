@@ -21,6 +21,8 @@ use super::connections::Connection;
 /// How long a closing connection is read, and how long it may be silent meanwhile.
 const LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(2);
+/// How much of it is read: twice the largest body.
+const LINGER_BYTES: usize = 32 << 20;
 
 const READ_BYTES: usize = 4 << 10;
 
@@ -31,11 +33,13 @@ pub(super) struct Lingering<S> {
     /// The end of the silence, and of all. Set when the client has got the end of the responses.
     deadline: Option<(Pin<Box<Sleep>>, Instant)>,
     is_sending: bool,
+    /// The bytes that were read since the end of the responses.
+    read_bytes: usize,
 }
 
 impl<S> Lingering<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, deadline: None, is_sending: false }
+        Self { stream, connection, deadline: None, is_sending: false, read_bytes: 0 }
     }
 }
 
@@ -66,7 +70,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && now < *end => {
+                Poll::Ready(Ok(()))
+                    if !buffer.filled().is_empty() && now < *end && this.read_bytes < LINGER_BYTES =>
+                {
+                    this.read_bytes += buffer.filled().len();
                     this.is_sending = true;
                     silence.as_mut().reset(now + SILENCE);
                 }
