@@ -39,10 +39,10 @@ mod without_bridge {
 
         #[inline(always)]
         pub(crate) fn attach(&self) -> Attached {
-            Attached
+            Attached(())
         }
     }
 
     #[derive(Debug, Default)]
-    pub(crate) struct Attached;
+    pub(crate) struct Attached(());
 }
