@@ -111,7 +111,7 @@ fn the_layers_add_few_allocations() {
         let mut server = server::TraceLayer::new().layer(Respond);
         check_at_most(6.0, "a server", &mut || exchange(&mut server));
         let mut server = server::TraceLayer::new().requests(RequestLog::Single).layer(Respond);
-        check_at_most(8.0, "a server with request lines", &mut || exchange(&mut server));
+        check_at_most(9.0, "a server with request lines", &mut || exchange(&mut server));
         TraceContext::new_root().run(|| {
             let mut client = client::TraceLayer::new().layer(Respond);
             check_at_most(6.0, "a client", &mut || exchange(&mut client));

@@ -24,17 +24,17 @@ mod without_bridge {
     }
 
     #[derive(Debug, Clone, Default)]
-    pub(crate) struct Mirror;
+    pub(crate) struct Mirror(());
 
     impl Mirror {
         #[inline(always)]
         pub(crate) fn of(_trace: &TraceContext, _carried: Option<&Carried>) -> Self {
-            Self
+            Self(())
         }
 
         #[inline(always)]
         pub(crate) fn without_span() -> Self {
-            Self
+            Self(())
         }
 
         #[inline(always)]

@@ -29,7 +29,8 @@ pub(super) fn expect(text: &str) {
     let _ = LAST.try_with(|last| last.replace(Some((bounded(Value::Str(text)), Instant::now()))));
 }
 
-/// Returns true for an event about the last panic of this thread that has a line. Several layers may ask.
+/// Returns true, once, for an event about the last panic of this thread that has a line. A later event with the same
+/// text is about another panic.
 pub(super) fn is_logged(event: &Event<'_>) -> bool {
     if event.metadata().target() != TARGET {
         return false;
@@ -51,6 +52,9 @@ pub(super) fn is_logged(event: &Event<'_>) -> bool {
             });
         }
     }));
+    if is_logged {
+        let _ = LAST.try_with(RefCell::take);
+    }
     is_logged
 }
 
