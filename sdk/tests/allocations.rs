@@ -95,7 +95,8 @@ fn the_current_trace_allocates_nothing() {
     });
 }
 
-/// The most allocations that a layer may add. Most of them are the values of headers, which `http` allocates.
+/// The most allocations that a layer may add. Most of them are the values of headers, which `http` allocates, and the
+/// contexts of OpenTelemetry with the feature `opentelemetry`, which all tests have.
 #[test]
 fn the_layers_add_few_allocations() {
     let bare = measure(|| exchange(&mut Respond)).allocations;
@@ -114,9 +115,9 @@ fn the_layers_add_few_allocations() {
         check_at_most(9.0, "a server with request lines", &mut || exchange(&mut server));
         TraceContext::new_root().run(|| {
             let mut client = client::TraceLayer::new().layer(Respond);
-            check_at_most(6.0, "a client", &mut || exchange(&mut client));
+            check_at_most(8.0, "a client", &mut || exchange(&mut client));
             let mut client = client::TraceLayer::new().requests(RequestLog::Single).layer(Respond);
-            check_at_most(8.0, "a client with lines", &mut || exchange(&mut client));
+            check_at_most(10.0, "a client with lines", &mut || exchange(&mut client));
         });
     });
 }
