@@ -6,7 +6,7 @@ use super::ClientTraceLayer;
 use crate::current::{Scope, current_trace};
 use crate::request::{Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
 
-/// A client whose requests carry the trace; made by [`TraceLayer`].
+/// A client whose requests carry the trace; made by [`TraceLayer`](super::TraceLayer).
 ///
 /// ```
 /// use logtracer_sdk::client::{TraceLayer, TraceService};

@@ -16,7 +16,7 @@ use crate::request::{
     StartRequest,
 };
 
-/// A service whose requests have a trace; made by [`TraceLayer`].
+/// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
 ///
 /// ```
 /// use logtracer_sdk::server::{TraceLayer, TraceService};
