@@ -1,7 +1,7 @@
 //! Tail sampling: which traces the sinks with rules get, decided when the spans are known.
 //!
 //! ```text
-//!  outbox ──► observe: every batch ──► OpenTraces (about 51 bytes a trace)
+//!  outbox ──► observe: every batch ──► OpenTraces (at most 64 bytes a trace)
 //!    │                                      │
 //!    └──► decide: a batch after the wait ◄──┘ ──► verdicts in the outbox ──► deliver: kept spans
 //!                       ▲  │

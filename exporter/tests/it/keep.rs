@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::harness::{Exporter, command, eventually, failed, number, request, run_to_exit, span, string};
-use crate::receiver::{Answer, Receiver, otlp};
+use crate::receiver::{Receiver, otlp};
 
 /// A receiver of OTLP, which can be down.
 struct Backend {
@@ -19,13 +19,7 @@ struct Backend {
 impl Backend {
     async fn start() -> Self {
         let is_up = Arc::new(AtomicBool::new(true));
-        let up = is_up.clone();
-        let receiver = Receiver::start(move |request| match otlp(request) {
-            Ok(_) if up.load(Ordering::SeqCst) => Answer::ok(),
-            Ok(_) => Answer::new(503, "not now"),
-            Err(error) => Answer::new(400, error),
-        })
-        .await;
+        let receiver = Receiver::start_switched(is_up.clone()).await;
         Self { receiver, is_up }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +67,16 @@ struct InFlight {
 impl Receiver {
     pub(crate) async fn start(respond: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), respond).await
+    }
+
+    /// Starts a receiver of OTLP that is unavailable while the flag is false.
+    pub(crate) async fn start_switched(is_up: Arc<AtomicBool>) -> Self {
+        Self::start(move |request| match otlp(request) {
+            Ok(_) if is_up.load(Ordering::SeqCst) => Answer::ok(),
+            Ok(_) => Answer::new(503, "not now"),
+            Err(error) => Answer::new(400, error),
+        })
+        .await
     }
 
     pub(crate) async fn start_at(

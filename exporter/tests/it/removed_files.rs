@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{Exporter, command, eventually, request, run_to_exit, span};
-use crate::receiver::{Answer, Receiver, arrived, otlp};
+use crate::receiver::{Answer, Receiver, arrived};
 use crate::small_disk::SmallDisk;
 
 /// A backend that is down at first.
@@ -20,13 +20,7 @@ struct Backend {
 impl Backend {
     async fn start() -> Self {
         let is_up = Arc::new(AtomicBool::new(false));
-        let up = is_up.clone();
-        let receiver = Receiver::start(move |request| match otlp(request) {
-            Ok(_) if up.load(Ordering::SeqCst) => Answer::ok(),
-            Ok(_) => Answer::new(503, "not now"),
-            Err(error) => Answer::new(400, error),
-        })
-        .await;
+        let receiver = Receiver::start_switched(is_up.clone()).await;
         Self { receiver, is_up }
     }
 
