@@ -247,11 +247,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     end.map(drop)
 }
 
-/// What a sink takes from the outbox: only the store takes log records.
+/// What a sink takes from the outbox.
 fn subscription(destination: &Destination) -> Subscription {
     Subscription {
         sink: destination.sink.to_string(),
-        takes_logs: matches!(destination.sink, SinkSpec::Store),
+        signals: destination.sink.signals(),
         has_rules: !destination.rules.is_empty(),
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use reqwest::Url;
 
 use crate::keep::Rule;
+use crate::outbox::Signals;
 
 /// A sink and its address.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +50,15 @@ impl FromStr for SinkPart {
 const SINKS: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";
 
 impl SinkSpec {
+    /// Returns what a sink of this kind can take.
+    pub(crate) fn signals(&self) -> Signals {
+        match self {
+            Self::Store => Signals::STORE,
+            Self::CloudTrace | Self::Zipkin(_) => Signals::TRACES,
+            Self::Stdout | Self::Telemetry | Self::Otlp(_) => Signals::ALL,
+        }
+    }
+
     /// Returns the host of an OTLP receiver.
     pub(crate) fn otlp_host(&self) -> Option<&str> {
         match self {

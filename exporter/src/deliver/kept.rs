@@ -34,7 +34,7 @@ fn filtered(batch: &Batch, verdicts: &Verdicts) -> Option<Kept> {
         verdict != Verdict::NotKept
             && matches!(probability, Probability::Unchanged | Probability::Threshold(0))
     };
-    if of_items().all(is_unchanged) || check::is_too_large(batch.signal, &batch.body) {
+    if of_items().all(is_unchanged) || check::is_too_large(batch.signal(), &batch.body) {
         return None;
     }
     let mut envelope =
@@ -66,7 +66,7 @@ mod tests {
         Batch {
             id: 1,
             received_ms: 0,
-            signal: Signal::Traces,
+            content: Signal::Traces.into(),
             items: 3,
             body: body(&["a", "b", "c"]),
             verdicts: Some(of_items),

@@ -196,14 +196,14 @@ impl<S: Sink> Delivery<S> {
     fn add(&mut self, batches: Vec<Batch>) {
         let now = Instant::now();
         for batch in batches {
-            let wanted = if self.cursor.takes(batch.signal) { batch.items } else { 0 };
+            let wanted = if self.cursor.takes(batch.content) { batch.items } else { 0 };
             self.ledger.enter(&batch, wanted);
             if wanted > 0 {
                 let kept = kept::kept(&batch);
                 self.settle_not_kept(&batch, wanted - kept.items);
                 if kept.items > 0 {
                     let slice = Slice::new(Origin::Batch(batch.id), kept.items, kept.body);
-                    self.enqueue(batch.signal, slice, now);
+                    self.enqueue(batch.signal(), slice, now);
                 }
             }
         }
@@ -213,7 +213,7 @@ impl<S: Sink> Delivery<S> {
     fn settle_not_kept(&mut self, batch: &Batch, items: u32) {
         if items > 0 {
             let tally = self.metrics.not_kept(&self.name);
-            self.ledger.settle(Settled { id: batch.id, signal: batch.signal, items: items.into(), tally });
+            self.ledger.settle(Settled { id: batch.id, signal: batch.signal(), items: items.into(), tally });
         }
     }
 

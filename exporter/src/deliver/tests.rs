@@ -10,7 +10,7 @@ use super::calls::Calls;
 use super::chunk::tests::{body, names};
 use super::*;
 use crate::otlp::Signal;
-use crate::outbox::{self, Limits, Outbox, Subscription};
+use crate::outbox::{self, Limits, Outbox, Signals, Subscription};
 use crate::shutdown;
 use crate::storage::{DataDir, DiskReserve};
 
@@ -76,7 +76,8 @@ impl World {
         let metrics = Arc::new(Metrics::new());
         let reserve = DiskReserve::small(dir.path());
         let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3600) };
-        let subscription = Subscription { sink: "fake".to_owned(), takes_logs: false, has_rules: false };
+        let subscription =
+            Subscription { sink: "fake".to_owned(), signals: Signals::TRACES, has_rules: false };
         let (outbox, thread) = outbox::open(
             &DataDir::unlocked(dir.path()),
             &[subscription],

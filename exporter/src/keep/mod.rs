@@ -31,9 +31,8 @@ use tokio::time::sleep;
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Value};
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::Signal;
 use crate::otlp::in_place::{SpanFrame, for_each_item};
-use crate::outbox::{Batch, DecisionLog, Decisions, Verdicts};
+use crate::outbox::{Batch, BatchContent, DecisionLog, Decisions, Verdicts};
 use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::{OpenTrace, OpenTraces};
@@ -215,7 +214,7 @@ impl Decider {
                 self.open.forget_until(batch.id - 1);
             }
             decisions.until = batch.id;
-            if batch.signal == Signal::Traces {
+            if batch.content == BatchContent::Traces {
                 self.decide(&batch, &mut decisions);
             }
         }
@@ -227,7 +226,7 @@ impl Decider {
     fn observe(&mut self) -> anyhow::Result<bool> {
         let batches = self.log.read(self.observed, i64::MAX)?;
         for batch in &batches {
-            if batch.signal == Signal::Traces {
+            if batch.content == BatchContent::Traces {
                 self.observe_batch(batch);
             }
             (self.observed, self.observed_ms) = (batch.id, batch.received_ms);

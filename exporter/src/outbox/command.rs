@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::AppendError;
+use super::batch::{BatchContent, ContentItems};
 use super::compression::Compressed;
 use super::schema::PAGE_BYTES;
 use super::verdict::Verdicts;
@@ -15,7 +16,7 @@ use crate::otlp::{Items, Signal};
 #[derive(Debug)]
 pub(super) enum Command {
     Append {
-        signal: Signal,
+        content: BatchContent,
         body: Compressed,
         items: u32,
         reply: oneshot::Sender<Result<(), AppendError>>,
@@ -97,9 +98,9 @@ pub(super) struct Outcome {
     pub(super) must_check_file: bool,
 }
 
-/// Items dropped for one sink.
+/// The items of batches dropped for one sink.
 pub(super) struct Dropped {
     pub(super) sink: usize,
     pub(super) reason: &'static str,
-    pub(super) items: Items,
+    pub(super) items: ContentItems,
 }

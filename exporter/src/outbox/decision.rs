@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::{oneshot, watch};
 
 use super::Outbox;
-use super::batch::{Batch, Subscription};
+use super::batch::{Batch, Signals, Subscription};
 use super::command::{Command, Decisions};
 use super::reader::read_batches;
 use crate::storage::sqlite;
@@ -174,4 +174,4 @@ impl DecisionLog {
 }
 
 /// Only spans are decided.
-const SPANS: Subscription = Subscription { sink: String::new(), takes_logs: false, has_rules: false };
+const SPANS: Subscription = Subscription { sink: String::new(), signals: Signals::TRACES, has_rules: false };

@@ -12,7 +12,7 @@
 //! Batches have ascending ids. Each sink has a cursor: the id of the last batch that it has acknowledged.
 //! A sink with rules of tail sampling gets a batch with the verdicts on its spans (`decision`, `verdict`).
 //! A sink acknowledges a batch when its items are accepted, dropped or dead letters.
-//! A sink that does not take logs acknowledges batches of log records without a delivery.
+//! A sink acknowledges batches of contents that it does not take without a delivery ([`Signals`]).
 //! A batch that every sink has acknowledged is deleted.
 //!
 //! Invariant: only the writer thread writes `outbox.db`, and `append` returns after the commit of its batch.
@@ -48,10 +48,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
-use crate::otlp::Signal;
 use crate::storage::quarantine;
 use crate::storage::{DataDir, DiskReserve};
-pub(crate) use batch::{Batch, Subscription};
+pub(crate) use batch::{Batch, BatchContent, Signals, Subscription};
 use command::Command;
 pub(crate) use command::{Decisions, Settled};
 use commit_mark::MarkFile;
@@ -147,17 +146,24 @@ pub(crate) fn open(
 
 impl Outbox {
     /// Appends a batch. Returns when it is on disk.
-    pub(crate) async fn append(&self, signal: Signal, body: Bytes, items: u32) -> Result<(), AppendError> {
+    pub(crate) async fn append(
+        &self,
+        content: impl Into<BatchContent>,
+        body: Bytes,
+        items: u32,
+    ) -> Result<(), AppendError> {
+        let content = content.into();
         let (reply, done) = oneshot::channel();
         let body = Compressed::new(body).await;
-        let command = Command::Append { signal, body, items, reply };
+        let command = Command::Append { content, body, items, reply };
         self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?
     }
 
-    /// Returns whether any sink takes this signal.
-    pub(crate) fn takes(&self, signal: Signal) -> bool {
-        self.state.subscriptions.iter().any(|subscription| subscription.takes(signal))
+    /// Returns whether any sink takes this content.
+    pub(crate) fn takes(&self, content: impl Into<BatchContent>) -> bool {
+        let content = content.into();
+        self.state.subscriptions.iter().any(|subscription| subscription.signals.take(content))
     }
 
     /// Opens a reader for one sink. `sink` is the index of its subscription in the list passed to [`open`].

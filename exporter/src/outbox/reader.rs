@@ -9,11 +9,10 @@ use rusqlite::{Connection, params};
 use tokio::sync::{oneshot, watch};
 
 use super::Outbox;
-use super::batch::{Batch, Subscription};
+use super::batch::{Batch, BatchContent, Subscription};
 use super::command::{Command, Settled};
 use super::compression::decompress;
 use super::verdict::Verdicts;
-use crate::otlp::Signal;
 use crate::storage::sqlite;
 
 /// A reader of the batches that one sink has not acknowledged yet.
@@ -117,16 +116,16 @@ pub(super) fn read_batches(
     while bytes < READ_BYTES
         && let Some(row) = rows.next()?
     {
-        let signal = row.get(2)?;
-        let body =
-            if subscription.takes(signal) { decompress(row.get(5)?, row.get(4)?) } else { Bytes::new() };
+        let content = row.get(2)?;
+        let is_taken = subscription.signals.take(content);
+        let body = if is_taken { decompress(row.get(5)?, row.get(4)?) } else { Bytes::new() };
         bytes += body.len();
         // A sink that has no rules any more can have verdicts of earlier.
         let verdicts = row.get::<_, Option<Vec<u8>>>(6)?.filter(|_| subscription.has_rules);
         batches.push(Batch {
             id: row.get(0)?,
             received_ms: row.get(1)?,
-            signal,
+            content,
             items: row.get(3)?,
             body,
             verdicts: verdicts.map(Verdicts::from_bytes),
@@ -148,9 +147,9 @@ impl Cursor {
         Self { outbox, sink, subscription }
     }
 
-    /// Returns whether the sink takes batches of this signal. The sink acknowledges others without a delivery.
-    pub(crate) fn takes(&self, signal: Signal) -> bool {
-        self.subscription.takes(signal)
+    /// Returns whether the sink takes batches with this content. It acknowledges others without a delivery.
+    pub(crate) fn takes(&self, content: BatchContent) -> bool {
+        self.subscription.signals.take(content)
     }
 
     /// Returns the id of the last batch that the sink has acknowledged.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::batch::Subscription;
+use super::batch::{BatchContent, Subscription};
 use super::commit_mark::CommitMark;
 use super::schema::PAGE_BYTES;
 use super::wal_only;
@@ -13,7 +13,6 @@ use super::watermarks::Watermarks;
 use crate::clock::unix_millis;
 use crate::log::{self, ProgressLog, Severity};
 use crate::metrics::Metrics;
-use crate::otlp::Signal;
 use crate::storage::quarantine::Quarantined;
 use crate::storage::sqlite::{self, Access};
 
@@ -252,7 +251,7 @@ pub(super) fn complete(
         // An empty batch takes the last id, so that no id is reused.
         transaction.execute(
             "INSERT INTO batch(id, received_ms, signal, items, unpacked_len, body) VALUES (?, ?, ?, 0, 0, x'')",
-            params![last_id, unix_millis(), Signal::Traces],
+            params![last_id, unix_millis(), BatchContent::Traces],
         )?;
     }
     transaction.commit()?;

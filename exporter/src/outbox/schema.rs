@@ -12,13 +12,13 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
     name: "outbox",
     application_id: 0x6c74_6f62, // "ltob"
     access: Access::Exclusive,
-    version: 3,
+    version: 4,
     page_size: 16 * 1024,
     schema: "
         CREATE TABLE batch(
             id          INTEGER PRIMARY KEY,  -- ascending, never reused
             received_ms INTEGER NOT NULL,     -- since 1970
-            signal      INTEGER NOT NULL,     -- 1: traces, 2: logs
+            signal      INTEGER NOT NULL,     -- 1: traces, 2: logs, 3: logs that --tail has read
             items       INTEGER NOT NULL,     -- the number of spans or log records in the body
             unpacked_len INTEGER NOT NULL,    -- the length of the body if it is compressed with LZ4, else 0
             body        BLOB NOT NULL         -- the Export…ServiceRequest of the signal as protobuf
@@ -63,5 +63,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
                 ",
             )
         },
+        // Only the values of `batch.signal` are new: an older exporter cannot read them, and must not open the file.
+        |_| Ok(()),
     ],
 };

@@ -2,8 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::batch::Subscription;
-use crate::otlp::Items;
+use super::batch::{ContentItems, Subscription};
 
 /// The totals of the committed batches.
 ///
@@ -30,7 +29,7 @@ pub(super) struct Watermarks {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Orphaned {
     pub(super) sink: String,
-    pub(super) items: Items,
+    pub(super) items: ContentItems,
 }
 
 impl Watermarks {
@@ -184,8 +183,12 @@ fn last_decided(
 }
 
 /// Returns the items in the batches after the first id, up to and including the second.
-pub(super) fn items_between(connection: &Connection, after: i64, until: i64) -> rusqlite::Result<Items> {
-    let mut items = Items::default();
+pub(super) fn items_between(
+    connection: &Connection,
+    after: i64,
+    until: i64,
+) -> rusqlite::Result<ContentItems> {
+    let mut items = ContentItems::default();
     let mut statement = connection
         .prepare_cached("SELECT signal, sum(items) FROM batch WHERE id > ? AND id <= ? GROUP BY signal")?;
     let mut rows = statement.query([after, until])?;

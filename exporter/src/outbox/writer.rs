@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::batch::Signals;
 use super::command::{Command, Outcome};
 use super::commit_mark::MarkFile;
 use super::corruption::{Corruption, Detached};
@@ -107,7 +108,9 @@ impl Writer {
         let (watermarks, orphaned) = Watermarks::open(&self.connection, &self.state.subscriptions)?;
         self.watermarks = watermarks;
         for gone in orphaned {
-            count_dropped(&self.metrics, &gone.sink, "sink removed", gone.items);
+            // It is not known what the sink took.
+            let items = gone.items.taken_by(Signals::ALL);
+            count_dropped(&self.metrics, &gone.sink, "sink removed", items);
         }
         // The writer runs checkpoints itself: SQLite ignores errors of automatic ones.
         self.wal_bytes = sqlite::wal_length(&self.state.path);
@@ -198,7 +201,7 @@ impl Writer {
                 }
                 for dropped in &outcome.dropped {
                     if let Some(subscription) = self.state.subscriptions.get(dropped.sink) {
-                        let items = subscription.filter(dropped.items);
+                        let items = dropped.items.taken_by(subscription.signals);
                         count_dropped(&self.metrics, &subscription.sink, dropped.reason, items);
                     }
                 }
@@ -257,7 +260,7 @@ impl Writer {
         let mut has_advanced = false;
         while let Some(command) = group.pop_front() {
             match command {
-                Command::Append { signal, body, items, reply } => {
+                Command::Append { content, body, items, reply } => {
                     let needed = body.bytes.len() as u64;
                     let max_bytes = limits.max_bytes.min(share_bytes);
                     if needed > max_bytes {
@@ -278,7 +281,7 @@ impl Writer {
                         .execute(params![
                             watermarks.last_id + 1,
                             now_ms,
-                            signal,
+                            content,
                             items,
                             body.unpacked_len,
                             &body.bytes[..]
@@ -287,7 +290,7 @@ impl Writer {
                     watermarks.bytes += needed;
                     outcome.bytes += body.wal_bytes();
                     watermarks.oldest_ms.get_or_insert(now_ms);
-                    outcome.items.add(signal, u64::from(items));
+                    outcome.items.add(content.signal(), u64::from(items));
                 }
                 Command::Advance { sink, to, settled, reply } => {
                     outcome.replies.push(reply);

@@ -12,6 +12,7 @@ mod corruption;
 use super::*;
 use crate::clock::unix_millis;
 use crate::metrics::Tally;
+use crate::otlp::Signal;
 
 const LIMITS: Limits = Limits { max_bytes: 1000, max_age: Duration::from_secs(60) };
 
@@ -25,16 +26,16 @@ fn open_with(dir: &Path, sinks: &[&str]) -> (Outbox, JoinHandle<()>, Arc<Metrics
 
 /// Returns the subscription of a sink that takes all signals.
 fn subscription(sink: &str) -> Subscription {
-    Subscription { sink: sink.to_owned(), takes_logs: true, has_rules: false }
+    Subscription { sink: sink.to_owned(), signals: Signals::ALL, has_rules: false }
 }
 
 /// Acknowledges all of these batches.
 async fn acknowledge(reader: &Reader, batches: &[Batch], tally: &Tally) {
     let cursor = reader.cursor();
-    let taken = batches.iter().filter(|batch| cursor.takes(batch.signal));
+    let taken = batches.iter().filter(|batch| cursor.takes(batch.content));
     let settled = taken.map(|batch| Settled {
         id: batch.id,
-        signal: batch.signal,
+        signal: batch.signal(),
         items: batch.items.into(),
         tally: tally.clone(),
     });
@@ -164,38 +165,75 @@ async fn batches_that_exceed_the_maximum_age_are_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn a_sink_that_does_not_take_logs_gets_empty_batches_of_them() {
+async fn a_sink_gets_empty_batches_of_what_it_does_not_take() {
+    use BatchContent::{Logs, TailedLogs, Traces};
+    let contents = [(Traces, 5), (Logs, 7), (TailedLogs, 11)];
+    let sinks = [
+        ("all", Signals::ALL, (5, 18)),
+        ("spans only", Signals::TRACES, (5, 0)),
+        ("logs only", Signals::LOGS, (0, 18)),
+        ("store", Signals::STORE, (5, 7)),
+    ];
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let spans_only = Subscription { takes_logs: false, ..subscription("spans only") };
+    let subscriptions = sinks.map(|(sink, signals, _)| Subscription { signals, ..subscription(sink) });
     let (outbox, _thread) = open(
         &DataDir::unlocked(dir.path()),
-        &[subscription("all"), spans_only],
+        &subscriptions,
         LIMITS,
         DiskReserve::open(dir.path()),
         metrics.clone(),
     )
     .unwrap();
-    outbox.append(Signal::Traces, batch(1), 5).await.unwrap();
-    outbox.append(Signal::Logs, batch(2), 7).await.unwrap();
-    assert_eq!((metrics.committed.spans.get(), metrics.committed.log_records.get()), (5, 7));
-
-    let (mut all, mut spans_only) = (outbox.reader(0).unwrap(), outbox.reader(1).unwrap());
-    let batches = all.next().await.unwrap();
-    assert_eq!((batches[1].signal, &batches[1].body), (Signal::Logs, &batch(2)));
-    let delivered = Tally::default();
-    acknowledge(&all, &batches, &delivered).await;
-    assert_eq!((delivered.spans.get(), delivered.log_records.get()), (5, 7));
-
-    let batches = spans_only.next().await.unwrap();
-    assert_eq!((batches[1].signal, batches[1].body.len()), (Signal::Logs, 0));
-    assert!(!spans_only.cursor().takes(Signal::Logs));
-    // Logs are not counted as dropped for a sink that does not take them.
+    for (byte, (content, items)) in (1..).zip(contents) {
+        outbox.append(content, batch(byte), items).await.unwrap();
+    }
+    assert_eq!((metrics.committed.spans.get(), metrics.committed.log_records.get()), (5, 18));
+    for (index, (sink, signals, taken)) in sinks.into_iter().enumerate() {
+        let mut reader = outbox.reader(index).unwrap();
+        let batches = reader.next().await.unwrap();
+        for (byte, (batch_read, (content, _))) in (1..).zip(batches.iter().zip(contents)) {
+            assert_eq!(batch_read.content, content);
+            assert_eq!(reader.cursor().takes(content), signals.take(content), "{sink}");
+            let expected = if signals.take(content) { batch(byte) } else { Bytes::new() };
+            assert_eq!(batch_read.body, expected, "{sink} {content:?}");
+        }
+        // Only one of them acknowledges, so that the batches stay in the outbox.
+        let delivered = Tally::default();
+        if index == 0 {
+            acknowledge(&reader, &batches, &delivered).await;
+            assert_eq!((delivered.spans.get(), delivered.log_records.get()), taken);
+        }
+    }
     outbox.drop_expired(unix_millis() + 61_000).await;
-    acknowledge(&spans_only, &batches, &delivered).await;
-    assert_eq!((delivered.spans.get(), delivered.log_records.get()), (5, 7));
-    let dropped = metrics.dropped("spans only", "age");
-    assert_eq!((dropped.spans.get(), dropped.log_records.get()), (5, 0));
+    outbox.check_path().await.unwrap();
+    for (sink, _, taken) in sinks.into_iter().skip(1) {
+        // What a sink does not take is not counted as dropped for it.
+        let dropped = metrics.dropped(sink, "age");
+        assert_eq!((dropped.spans.get(), dropped.log_records.get()), taken, "{sink}");
+    }
+}
+
+/// An older exporter does not know all values of `batch.signal`, so it must not open the file.
+#[tokio::test]
+async fn an_outbox_of_the_version_before_tailed_logs_is_upgraded() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (outbox, thread, _) = open_with(dir.path(), &["a"]);
+        outbox.append(Signal::Logs, batch(1), 5).await.unwrap();
+        drop(outbox);
+        thread.join().unwrap();
+    }
+    let path = dir.path().join("outbox.db");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    let (outbox, _thread, _) = open_with(dir.path(), &["a"]);
+    outbox.append(BatchContent::TailedLogs, batch(2), 7).await.unwrap();
+    let batches = outbox.reader(0).unwrap().next().await.unwrap();
+    let contents: Vec<_> = batches.iter().map(|batch| (batch.id, batch.content)).collect();
+    assert_eq!(contents, [(1, BatchContent::Logs), (2, BatchContent::TailedLogs)]);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let version: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert!(version > 3);
 }
 
 #[tokio::test]
