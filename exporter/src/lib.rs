@@ -46,7 +46,7 @@ mod terminal;
 mod truncate;
 mod view;
 
-pub use config::{Command, Config, SinkPart, SinkSpec};
+pub use config::{Command, Config, SinkPart, SinkSignal, SinkSpec};
 pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
 pub use keep::Rule;
 pub use service::run;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::otlp::Items;
+use crate::otlp::{Items, Signal};
 
 /// The label of metrics by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +92,7 @@ pub(crate) struct Metrics {
     pub(crate) open_traces: Gauge,
     pub(crate) decision_delay: Gauge<f64, AtomicU64>,
     spans_truncated: Family<SinkLabel, Counter>,
+    log_records_truncated: Family<SinkLabel, Counter>,
     delivery_retries: Family<SinkLabel, Counter>,
     dead_letters: Family<SinkLabel, Gauge>,
     dead_letters_evicted: Family<SinkLabel, Counter>,
@@ -194,6 +195,11 @@ impl Metrics {
                 Unit::Seconds,
             ),
             spans_truncated: add(r, "spans_truncated", "Spans truncated to fit in a request to a sink"),
+            log_records_truncated: add(
+                r,
+                "log_records_truncated",
+                "Log records truncated to fit in a request to a sink",
+            ),
             delivery_retries: add(r, "delivery_retries", "Failed requests to a sink that are retried"),
             dead_letters: add(r, "dead_letters", "Dead letters of a sink"),
             dead_letters_evicted: add(
@@ -280,10 +286,14 @@ impl Metrics {
         Counter::clone(&self.traces_not_kept.get_or_create(&labels))
     }
 
-    /// Counts spans that were truncated for this sink.
-    pub(crate) fn count_truncated(&self, sink: &str, spans: u32) {
-        if spans > 0 {
-            self.spans_truncated.get_or_create(&SinkLabel::new(sink)).inc_by(spans.into());
+    /// Counts items that were truncated for this sink.
+    pub(crate) fn count_truncated(&self, sink: &str, signal: Signal, items: u32) {
+        let truncated = match signal {
+            Signal::Traces => &self.spans_truncated,
+            Signal::Logs => &self.log_records_truncated,
+        };
+        if items > 0 {
+            truncated.get_or_create(&SinkLabel::new(sink)).inc_by(items.into());
         }
     }
 
@@ -388,7 +398,8 @@ mod tests {
         metrics.not_kept("a");
         metrics.traces_kept("a", "b");
         metrics.traces_not_kept("a", "b");
-        metrics.count_truncated("a", 1);
+        metrics.count_truncated("a", Signal::Traces, 1);
+        metrics.count_truncated("a", Signal::Logs, 1);
         metrics.count_retry("a");
         metrics.set_dead_letters("a", 1);
         metrics.count_evicted("a", 1);

@@ -26,7 +26,7 @@ use crate::receive::Receiver;
 use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
 use crate::sink::google::Access;
-use crate::sink::{CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
+use crate::sink::{CloudLogging, CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::{DataDir, DiskReserve};
 use crate::store::{Retention, Store};
 use crate::view::View;
@@ -251,7 +251,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn subscription(destination: &Destination) -> Subscription {
     Subscription {
         sink: destination.sink.to_string(),
-        signals: destination.sink.signals(),
+        signals: destination.signals(),
         has_rules: !destination.rules.is_empty(),
     }
 }
@@ -309,6 +309,10 @@ async fn start_sink(
         SinkSpec::Zipkin(url) => workers.spawn(deliver::run(Zipkin::new(url)?, source, stop)),
         SinkSpec::CloudTrace => {
             let sink = CloudTrace::open(&config.cloud_trace_endpoint, &access).await?;
+            workers.spawn(deliver::run(sink, source, stop))
+        }
+        SinkSpec::CloudLogging => {
+            let sink = CloudLogging::open(&config.cloud_logging_endpoint, &access).await?;
             workers.spawn(deliver::run(sink, source, stop))
         }
         SinkSpec::Telemetry => {

@@ -2,7 +2,7 @@
 
 mod sink_spec;
 
-pub use sink_spec::{SinkPart, SinkSpec};
+pub use sink_spec::{SinkPart, SinkSignal, SinkSpec};
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use reqwest::Url;
 
 use crate::deliver::dead_letters::command::DeadLettersCommand;
 use crate::keep::Rule;
+use crate::outbox::Signals;
 use crate::sink::google::{self, Auth, ProjectId};
 use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
 
@@ -92,9 +93,10 @@ pub struct Config {
     )]
     pub data_dir: PathBuf,
 
-    /// A destination of spans (repeatable): `store` (the embedded store, which the viewer shows), `cloud-trace`,
-    /// `telemetry`, `otlp=URL` (http, https, grpc or grpcs), `zipkin=URL`, `stdout`; `NAME,keep=RULE,keep=RULE` gives it
-    /// rules of its own, see --keep
+    /// A destination of spans and log records (repeatable): `store` (the embedded store, which the viewer shows),
+    /// `cloud-trace` (spans), `cloud-logging` (log records), `telemetry`, `otlp=URL` (http, https, grpc or grpcs),
+    /// `zipkin=URL` (spans), `stdout`; `NAME,signals=traces` and `NAME,signals=logs` give it only these;
+    /// `NAME,keep=RULE,keep=RULE` gives it rules of its own, see --keep
     #[arg(
         long = "sink",
         env = "LOGTRACER_SINK",
@@ -139,6 +141,16 @@ pub struct Config {
         value_parser = google::endpoint
     )]
     pub cloud_trace_endpoint: Url,
+
+    /// The endpoint of Cloud Logging, for the sink `cloud-logging`
+    #[arg(
+        long,
+        env = "LOGTRACER_CLOUD_LOGGING_ENDPOINT",
+        value_name = "URL",
+        default_value = "https://logging.googleapis.com",
+        value_parser = google::endpoint
+    )]
+    pub cloud_logging_endpoint: Url,
 
     /// The endpoint of the Telemetry API, for the sink `telemetry`
     #[arg(
@@ -185,6 +197,28 @@ pub struct Config {
 pub(crate) struct Destination {
     pub(crate) sink: SinkSpec,
     pub(crate) rules: Vec<Rule>,
+    /// The signal of `signals=SIGNAL`.
+    signal: Option<SinkSignal>,
+}
+
+impl Destination {
+    fn set_signal(&mut self, signal: SinkSignal) -> anyhow::Result<()> {
+        if self.signal.replace(signal).is_some() {
+            bail!(
+                "--sink {}: signals= is given twice; without it, the sink gets all that it takes",
+                self.sink
+            );
+        }
+        if self.signals().is_empty() {
+            bail!("--sink {0},signals={signal}: {0} takes no {signal}", self.sink);
+        }
+        Ok(())
+    }
+
+    /// Returns what the sink gets.
+    pub(crate) fn signals(&self) -> Signals {
+        self.signal.map_or(self.sink.signals(), |signal| self.sink.signals().and(signal.signals()))
+    }
 }
 
 impl Config {
@@ -192,7 +226,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Fails if a sink is repeated, or if a rule comes before all sinks.
+    /// Fails if a sink is repeated, if a rule or a signal comes before all sinks, or if a sink cannot take its signal.
     pub(crate) fn destinations(&self) -> anyhow::Result<Vec<Destination>> {
         let mut destinations: Vec<Destination> = Vec::new();
         for part in &self.sinks {
@@ -202,16 +236,27 @@ impl Config {
                     if destinations.iter().any(|known| known.sink.to_string() == sink.to_string()) {
                         bail!("duplicate --sink {sink}");
                     }
-                    destinations.push(Destination { sink: sink.clone(), rules: Vec::new() });
+                    destinations.push(Destination { sink: sink.clone(), rules: Vec::new(), signal: None });
                 }
                 SinkPart::Keep(rule) => match destinations.last_mut() {
                     Some(destination) => destination.rules.push(rule.clone()),
                     None => bail!("--sink keep={rule} needs a sink before it: --sink NAME,keep={rule}"),
                 },
+                SinkPart::Signals(signal) => match destinations.last_mut() {
+                    Some(destination) => destination.set_signal(*signal)?,
+                    None => {
+                        bail!("--sink signals={signal} needs a sink before it: --sink NAME,signals={signal}")
+                    }
+                },
             }
         }
+        // Rules are about traces.
+        if let Some(it) = destinations.iter().find(|it| !it.rules.is_empty() && !it.signals().traces) {
+            bail!("--sink {0},keep=RULE: {0} gets no spans", it.sink);
+        }
         for destination in &mut destinations {
-            if destination.rules.is_empty() && destination.sink != SinkSpec::Store {
+            let has_default = destination.sink != SinkSpec::Store && destination.signals().traces;
+            if destination.rules.is_empty() && has_default {
                 destination.rules.clone_from(&self.keep);
             }
         }
@@ -323,7 +368,8 @@ mod tests {
             parsed.and_then(|config| config.destinations().map_err(|error| error.to_string())).map(|all| {
                 let shown = all.iter().map(|it| {
                     let rules: Vec<_> = it.rules.iter().map(Rule::to_string).collect();
-                    format!("{}: {}", it.sink, rules.join(" "))
+                    let signal = it.signal.map(|signal| format!(" ({signal})")).unwrap_or_default();
+                    format!("{}{signal}: {}", it.sink, rules.join(" "))
                 });
                 shown.collect::<Vec<_>>()
             })
@@ -339,12 +385,43 @@ mod tests {
                 &["--sink", "stdout,keep=error,keep=slower-than=2s,cloud-trace", "--keep", "rate=0.1"],
                 &["stdout: error slower-than=2s", "cloud-trace: rate=0.1"],
             ),
+            (
+                &[
+                    "--sink",
+                    "otlp=http://tempo:4318,signals=traces",
+                    "--sink",
+                    "otlp=http://loki:3100/otlp,signals=logs",
+                ],
+                &["otlp=http://tempo:4318 (traces): ", "otlp=http://loki:3100/otlp (logs): "],
+            ),
+            (
+                &["--sink", "stdout,signals=traces,keep=error,cloud-logging", "--keep", "new-route"],
+                &["stdout (traces): error", "cloud-logging: "],
+            ),
         ] {
             assert_eq!(config(arguments).unwrap(), expected);
         }
         for (arguments, expected) in [
             (&["--sink", "keep=error"][..], "--sink keep=error needs a sink before it"),
             (&["--sink", "stdout,stdout"], "duplicate --sink stdout"),
+            (
+                &["--sink", "signals=logs"],
+                "--sink signals=logs needs a sink before it: --sink NAME,signals=logs",
+            ),
+            (
+                &["--sink", "stdout,signals=metrics"],
+                "error: invalid value for '--sink <NAME>': unknown signal \"metrics\"; expected signals=traces or",
+            ),
+            (&["--sink", "stdout,signals=logs,signals=traces"], "--sink stdout: signals= is given twice"),
+            (
+                &["--sink", "cloud-trace,signals=logs"],
+                "--sink cloud-trace,signals=logs: cloud-trace takes no logs",
+            ),
+            (
+                &["--sink", "cloud-logging,signals=traces"],
+                "--sink cloud-logging,signals=traces: cloud-logging takes no traces",
+            ),
+            (&["--sink", "stdout,signals=logs,keep=error"], "--sink stdout,keep=RULE: stdout gets no spans"),
             (
                 &["--keep", "error"],
                 "--keep is for sinks other than store; for the store, use --sink store,keep",

@@ -18,6 +18,8 @@ pub enum SinkSpec {
     Stdout,
     /// Google Cloud Trace, API v2.
     CloudTrace,
+    /// Google Cloud Logging, API v2.
+    CloudLogging,
     /// Google Cloud's Telemetry API, which receives OTLP.
     Telemetry,
     /// Any OTLP receiver: `http` and `https` for OTLP/HTTP, `grpc` and `grpcs` for OTLP/gRPC.
@@ -26,7 +28,7 @@ pub enum SinkSpec {
     Zipkin(Url),
 }
 
-/// A part of the value of `--sink`: a sink, or a rule for the sink before it.
+/// A part of the value of `--sink`: a sink, or a rule or the signal of the sink before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SinkPart {
@@ -34,20 +36,63 @@ pub enum SinkPart {
     Sink(SinkSpec),
     /// `keep=RULE`.
     Keep(Rule),
+    /// `signals=SIGNAL`.
+    Signals(SinkSignal),
+}
+
+/// The only signal that a sink gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkSignal {
+    /// Spans.
+    Traces,
+    /// Log records.
+    Logs,
+}
+
+impl SinkSignal {
+    pub(crate) fn signals(self) -> Signals {
+        match self {
+            Self::Traces => Signals::TRACES,
+            Self::Logs => Signals::LOGS,
+        }
+    }
+}
+
+impl fmt::Display for SinkSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        })
+    }
+}
+
+impl FromStr for SinkSignal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "traces" => Ok(Self::Traces),
+            "logs" => Ok(Self::Logs),
+            _ => Err(format!("unknown signal {text:?}; expected signals=traces or signals=logs")),
+        }
+    }
 }
 
 impl FromStr for SinkPart {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("keep=") {
-            Some(rule) => rule.parse().map(Self::Keep),
-            None => text.parse().map(Self::Sink),
+        match text.split_once('=') {
+            Some(("keep", rule)) => rule.parse().map(Self::Keep),
+            Some(("signals", signal)) => signal.parse().map(Self::Signals),
+            _ => text.parse().map(Self::Sink),
         }
     }
 }
 
-const SINKS: &str = "store, cloud-trace, telemetry, otlp=URL, zipkin=URL, stdout";
+const SINKS: &str = "store, cloud-trace, cloud-logging, telemetry, otlp=URL, zipkin=URL, stdout";
 
 impl SinkSpec {
     /// Returns what a sink of this kind can take.
@@ -55,6 +100,7 @@ impl SinkSpec {
         match self {
             Self::Store => Signals::STORE,
             Self::CloudTrace | Self::Zipkin(_) => Signals::TRACES,
+            Self::CloudLogging => Signals::LOGS,
             Self::Stdout | Self::Telemetry | Self::Otlp(_) => Signals::ALL,
         }
     }
@@ -76,6 +122,7 @@ impl fmt::Display for SinkSpec {
             Self::Store => return f.write_str("store"),
             Self::Stdout => return f.write_str("stdout"),
             Self::CloudTrace => return f.write_str("cloud-trace"),
+            Self::CloudLogging => return f.write_str("cloud-logging"),
             Self::Telemetry => return f.write_str("telemetry"),
             Self::Otlp(url) => ("otlp", url),
             Self::Zipkin(url) => ("zipkin", url),
@@ -103,6 +150,7 @@ impl FromStr for SinkSpec {
                 "store" => Ok(Self::Store),
                 "stdout" => Ok(Self::Stdout),
                 "cloud-trace" => Ok(Self::CloudTrace),
+                "cloud-logging" => Ok(Self::CloudLogging),
                 "telemetry" => Ok(Self::Telemetry),
                 "otlp" | "zipkin" => {
                     Err(format!("missing URL: expected {text}=URL, for example {}", example(text)))
@@ -153,6 +201,7 @@ mod tests {
             ("store", "store"),
             ("stdout", "stdout"),
             ("cloud-trace", "cloud-trace"),
+            ("cloud-logging", "cloud-logging"),
             ("telemetry", "telemetry"),
             ("otlp=http://tempo:4318", "otlp=http://tempo:4318"),
             ("otlp=http://tempo:4318/", "otlp=http://tempo:4318"),
@@ -173,7 +222,7 @@ mod tests {
     #[test]
     fn invalid_names_are_rejected_with_what_was_expected() {
         for (text, message) in [
-            ("kafka", "unknown sink \"kafka\"; expected one of store, cloud-trace, telemetry, otlp=URL"),
+            ("kafka", "unknown sink \"kafka\"; expected one of store, cloud-trace, cloud-logging, telemetry"),
             ("kafka=secret", "unknown sink \"kafka=…\"; expected one of store"),
             ("otlp", "missing URL: expected otlp=URL, for example otlp=http://localhost:4318"),
             ("otlp=", "not a URL (relative URL without a base); expected http:// or https:// or grpc://"),

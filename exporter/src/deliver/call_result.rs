@@ -1,15 +1,18 @@
 //! The handling of a call's result: accept, retry, halve, or store as a dead letter.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::chunk::Halves;
 use super::queue::Attempt;
-use super::sink::{Accepted, DeliveryError, RejectedItems, Sink};
+use super::sink::{Accepted, DeliveryError, FailedItems, RejectedItems, Sink};
 use super::{Chunk, Delivery, Origin, warn};
 use crate::clock::unix_millis;
 use crate::log::{self, Value};
+use crate::metrics::Tally;
+use crate::otlp::Signal;
 use crate::outbox::Settled;
 
 /// After this many failures while others were accepted, the chunk itself is the cause, not the sink.
@@ -23,6 +26,9 @@ const SUSPICIOUS_AFTER: Duration = Duration::from_secs(10 * 60);
 const MAX_DEAD_LETTERS_IN_A_ROW: u32 = 32;
 
 pub(super) const DEAD_LETTER_FAILED: &str = "failed to store a dead letter";
+
+/// The reason of log records that a sink does not take, in the metrics.
+const UNSUPPORTED: &str = "unsupported";
 
 /// The longest back-off that a sink can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -46,22 +52,39 @@ impl<S: Sink> Delivery<S> {
     /// Handles the result of a call. `round` is the round in which the call started.
     pub(super) async fn handle_result(
         &mut self,
-        mut attempt: Attempt,
+        attempt: Attempt,
         round: u64,
         result: Result<Accepted, DeliveryError>,
     ) {
+        let is_about_spans = attempt.chunk.signal() == Signal::Traces;
         match result {
-            Ok(accepted) => self.accept(attempt, round, accepted).await,
-            Err(DeliveryError::Split { chunks }) if are_complete(&chunks, &attempt.chunk) => {
+            Ok(accepted) => {
+                self.accepts_spans |= is_about_spans;
+                self.accept(attempt, round, accepted).await;
+            }
+            Err(error) => {
+                let is_down = matches!(
+                    error,
+                    DeliveryError::Unavailable { .. }
+                        | DeliveryError::AccessDenied { .. }
+                        | DeliveryError::Failed { .. }
+                );
+                self.accepts_spans &= !(is_about_spans && is_down);
+                self.handle_error(attempt, round, error).await;
+            }
+        }
+    }
+
+    async fn handle_error(&mut self, mut attempt: Attempt, round: u64, error: DeliveryError) {
+        match error {
+            DeliveryError::Split { chunks } if are_complete(&chunks, &attempt.chunk) => {
                 self.queue.push_split(chunks.into_iter());
             }
-            Err(DeliveryError::Split { .. }) => {
+            DeliveryError::Split { .. } => {
                 self.move_to_dead_letters(attempt, "it cannot be split as the sink requires").await;
             }
-            Err(
-                DeliveryError::Unavailable { reason, retry_after }
-                | DeliveryError::AccessDenied { reason, retry_after, .. },
-            ) => {
+            DeliveryError::Unavailable { reason, retry_after }
+            | DeliveryError::AccessDenied { reason, retry_after, .. } => {
                 let now = Instant::now();
                 attempt.fail(self.accepted, now);
                 if is_stuck(&attempt, self.accepted, now) {
@@ -70,7 +93,7 @@ impl<S: Sink> Delivery<S> {
                     self.requeue(attempt, round, &reason, retry_after);
                 }
             }
-            Err(DeliveryError::Failed { reason, retry_after }) => {
+            DeliveryError::Failed { reason, retry_after } => {
                 attempt.fail(self.accepted, Instant::now());
                 if attempt.failures >= SUSPICIOUS_FAILURES && self.accepted > attempt.accepted_before {
                     self.halve(attempt, &format!("it fails while others are accepted: {reason}")).await;
@@ -78,15 +101,33 @@ impl<S: Sink> Delivery<S> {
                     self.requeue(attempt, round, &reason, retry_after);
                 }
             }
-            Err(DeliveryError::TooLarge { reason }) => self.halve_now(attempt, &reason).await,
-            Err(DeliveryError::Rejected { reason }) => self.halve(attempt, &reason).await,
-            Err(DeliveryError::Undeliverable { reason }) => self.move_to_dead_letters(attempt, &reason).await,
+            DeliveryError::TooLarge { reason } => self.halve_now(attempt, &reason).await,
+            DeliveryError::Rejected { reason } => self.halve(attempt, &reason).await,
+            DeliveryError::Undeliverable { reason } => self.move_to_dead_letters(attempt, &reason).await,
+            DeliveryError::Unsupported { reason } => self.handle_unsupported(attempt, round, &reason).await,
+        }
+    }
+
+    /// Stores log records as dead letters, because the sink takes only spans, so that the spans do not wait.
+    ///
+    /// While the sink does not accept spans either, its address may be wrong, or something else may have answered. Then
+    /// the log records are retried.
+    async fn handle_unsupported(&mut self, mut attempt: Attempt, round: u64, reason: &str) {
+        warn(&self.name, "the sink seems to take no log records: set --sink NAME,signals=traces", reason);
+        if !self.accepts_spans {
+            attempt.fail(self.accepted, Instant::now());
+            return self.requeue(attempt, round, reason, None);
+        }
+        if self.store_dead_letter(&attempt.chunk, reason).await {
+            self.settle_with(&attempt.chunk, attempt.chunk.items(), UNSUPPORTED);
+        } else {
+            self.requeue(attempt, round, DEAD_LETTER_FAILED, None);
         }
     }
 
     async fn accept(&mut self, attempt: Attempt, round: u64, accepted: Accepted) {
         match accepted.rejected {
-            None => self.settle(&attempt.chunk, 0),
+            None => self.settle_accepted(&attempt.chunk, &accepted.failed),
             Some(rejected) if rejected.items >= attempt.chunk.items() => {
                 return self.halve(attempt, &rejected.reason).await;
             }
@@ -99,7 +140,7 @@ impl<S: Sink> Delivery<S> {
                 self.settle(&attempt.chunk, items);
             }
         }
-        self.metrics.count_truncated(&self.name, accepted.truncated);
+        self.metrics.count_truncated(&self.name, attempt.chunk.signal(), accepted.truncated);
         self.metrics.set_last_delivery(&self.name, unix_millis());
         self.accepted += 1;
         self.dead_letters_in_a_row = 0;
@@ -109,6 +150,10 @@ impl<S: Sink> Delivery<S> {
             if self.paused_until.take().is_some() {
                 log::info("delivery resumed", &[("sink", Value::Str(&self.name))]);
             }
+        }
+        for FailedItems { chunk, error } in accepted.failed {
+            let failed = Attempt { chunk, ..attempt.clone() };
+            self.handle_error(failed, round, error).await;
         }
     }
 
@@ -170,10 +215,48 @@ impl<S: Sink> Delivery<S> {
             ("sink", Value::Str(&self.name)),
             ("error", Value::Str(reason)),
             ("items", Value::U64(chunk.items().into())),
-            ("rejected_before", Value::U64(self.metrics.dropped(&self.name, "rejected").spans.get())),
+            ("rejected_before", Value::U64(self.rejected_before(chunk.signal()))),
         ];
         log::error("rejected, stored as a dead letter", &fields);
         true
+    }
+
+    /// Returns the number of items that the sink has rejected so far.
+    fn rejected_before(&self, signal: Signal) -> u64 {
+        let rejected = self.metrics.dropped(&self.name, "rejected");
+        match signal {
+            Signal::Traces => rejected.spans.get(),
+            Signal::Logs => rejected.log_records.get(),
+        }
+    }
+
+    /// Settles the items of a chunk as delivered, except those that failed.
+    fn settle_accepted(&mut self, chunk: &Chunk, failed: &[FailedItems]) {
+        if failed.is_empty() {
+            return self.settle(chunk, 0);
+        }
+        let mut failed_of: HashMap<Origin, u32> = HashMap::new();
+        for slice in failed.iter().flat_map(|items| items.chunk.slices()) {
+            *failed_of.entry(slice.origin).or_default() += slice.items;
+        }
+        let delivered = self.metrics.delivered(&self.name);
+        for slice in chunk.slices() {
+            let failed = failed_of.entry(slice.origin).or_default();
+            let items = slice.items.saturating_sub(*failed);
+            *failed -= slice.items - items;
+            if items > 0 {
+                self.settle_items(chunk.signal(), slice.origin, items, &delivered);
+            }
+        }
+    }
+
+    fn settle_items(&mut self, signal: Signal, origin: Origin, items: u32, tally: &Tally) {
+        match origin {
+            Origin::Batch(id) => {
+                self.ledger.settle(Settled { id, signal, items: items.into(), tally: tally.clone() });
+            }
+            Origin::DeadLetter(id) => self.settle_dead_letter(id, items),
+        }
     }
 
     /// Settles a chunk: this many of its items are rejected, the others delivered.
@@ -189,16 +272,10 @@ impl<S: Sink> Delivery<S> {
         for slice in chunk.slices() {
             let dropped = slice.items.min(to_drop);
             to_drop -= dropped;
-            match slice.origin {
-                Origin::Batch(id) => {
-                    for (items, tally) in [(slice.items - dropped, &delivered), (dropped, &rejected)] {
-                        if items > 0 {
-                            let (signal, items) = (chunk.signal(), u64::from(items));
-                            self.ledger.settle(Settled { id, signal, items, tally: tally.clone() });
-                        }
-                    }
+            for (items, tally) in [(slice.items - dropped, &delivered), (dropped, &rejected)] {
+                if items > 0 {
+                    self.settle_items(chunk.signal(), slice.origin, items, tally);
                 }
-                Origin::DeadLetter(id) => self.settle_dead_letter(id, slice.items),
             }
         }
     }
@@ -209,7 +286,6 @@ mod tests {
     use super::super::chunk::tests::body;
     use super::super::{Origin, Slice};
     use super::*;
-    use crate::otlp::Signal;
 
     #[test]
     fn a_chunk_that_fails_long_while_others_are_accepted_is_stuck() {

@@ -202,6 +202,28 @@ impl Chunk {
         chunks
     }
 
+    /// Groups the items by a key of their index in the chunk. Items without a key are left out.
+    pub(crate) fn by_index<K: Ord + Clone>(&self, key: impl Fn(u32) -> Option<K>) -> BTreeMap<K, Self> {
+        let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
+        let mut start = 0;
+        for slice in &self.slices {
+            let keys: BTreeSet<K> = (start..start + slice.items).filter_map(&key).collect();
+            if let Some(envelope) = decode_slice(self.signal, slice).filter(|_| !keys.is_empty()) {
+                for wanted in keys {
+                    let mut envelope = envelope.clone();
+                    let mut index = start;
+                    envelope.retain_items(|_| {
+                        index += 1;
+                        key(index - 1).is_some_and(|key| key == wanted)
+                    });
+                    self.put_under(wanted, &mut chunks, slice.origin, &envelope);
+                }
+            }
+            start += slice.items;
+        }
+        chunks
+    }
+
     fn put_under<K: Ord>(&self, key: K, chunks: &mut BTreeMap<K, Self>, origin: Origin, envelope: &Envelope) {
         if let Some(slice) = slice_of(origin, envelope) {
             match chunks.entry(key) {
@@ -335,6 +357,28 @@ pub(crate) mod tests {
         assert_eq!(names(&chunks[&true]), ["a1", "a2"]);
         assert_eq!(names(&chunks[&false]), ["b1", "b2", "c1"]);
         assert_eq!(chunks[&false].items(), 3);
+    }
+
+    #[test]
+    fn items_are_picked_by_their_index() {
+        let mut chunk = Chunk::new(Signal::Traces, slice(1, &["a", "b", "c"]));
+        chunk.push(slice(2, &["d", "e"]));
+        let key = |index| match index {
+            0 | 4 => Some("first"),
+            2 => Some("second"),
+            _ => None,
+        };
+        let chunks = chunk.by_index(key);
+        let shown: Vec<_> = chunks
+            .iter()
+            .map(|(key, chunk)| {
+                let origins: Vec<_> = chunk.slices().iter().map(|slice| slice.origin).collect();
+                (*key, names(chunk).join(" "), origins)
+            })
+            .collect();
+        let batch = Origin::Batch;
+        let first = ("first", "a e".to_owned(), vec![batch(1), batch(2)]);
+        assert_eq!(shown, [first, ("second", "c".to_owned(), vec![batch(1)])]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod trial;
 mod tests;
 
 pub(crate) use chunk::{Chunk, Origin, Slice};
-pub(crate) use sink::{Accepted, DeliveryError, Denied, Pace, RejectedItems, Sink};
+pub(crate) use sink::{Accepted, DeliveryError, Denied, FailedItems, Pace, RejectedItems, Sink};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,6 +110,7 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
         round: 0,
         accepted: 0,
         dead_letters_in_a_row: 0,
+        accepts_spans: false,
     };
     tokio::select! {
         () = stop.begun() => {}
@@ -169,6 +170,8 @@ struct Delivery<S> {
     accepted: u64,
     /// The number of chunks that became dead letters since the last accepted call.
     dead_letters_in_a_row: u32,
+    /// The last call with spans was accepted.
+    accepts_spans: bool,
 }
 
 impl<S: Sink> Delivery<S> {

@@ -37,6 +37,15 @@ pub(crate) struct Accepted {
     pub(crate) rejected: Option<RejectedItems>,
     /// The number of items that were truncated to get accepted.
     pub(crate) truncated: u32,
+    /// The items that the sink did not accept, if it reports which.
+    pub(crate) failed: Vec<FailedItems>,
+}
+
+/// Items of an accepted chunk that the sink did not accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedItems {
+    pub(crate) chunk: Chunk,
+    pub(crate) error: DeliveryError,
 }
 
 /// The rejected items of an accepted chunk.
@@ -70,6 +79,8 @@ pub(crate) enum DeliveryError {
     Rejected { reason: String },
     /// The sink accepts no item of this chunk before the operator changes something.
     Undeliverable { reason: String },
+    /// The sink has no method for log records, or something else has answered.
+    Unsupported { reason: String },
     /// Nothing was sent: a request with all items would be too large. One with a half of them may not be.
     TooLarge { reason: String },
     /// Nothing was sent: the items have to be delivered as these chunks.

@@ -61,6 +61,40 @@ pub(crate) fn write_text(value: Option<&AnyValue>, out: &mut impl io::Write) -> 
     }
 }
 
+/// Converts a value to text of at most this length, without memory for what is truncated.
+pub(crate) fn text_within(value: Option<&AnyValue>, max_bytes: usize) -> String {
+    text_prefix(value, max_bytes).0
+}
+
+/// As [`text_within`], with the length of the whole text.
+pub(crate) fn text_prefix(value: Option<&AnyValue>, max_bytes: usize) -> (String, usize) {
+    let mut prefix = Prefix { bytes: Vec::new(), max_bytes, len: 0 };
+    // Cannot fail: a prefix takes all bytes.
+    let _ = write_text(value, &mut prefix);
+    let known = prefix.bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    (known.to_owned(), prefix.len)
+}
+
+/// A writer that keeps the first bytes, and counts all.
+struct Prefix {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    len: usize,
+}
+
+impl io::Write for Prefix {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let free = self.max_bytes.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
+        self.len += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

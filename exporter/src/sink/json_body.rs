@@ -1,10 +1,10 @@
-//! Writing the spans of a chunk as JSON, within [`MAX_BODY_BYTES`].
+//! Writing the spans or log records of a chunk as JSON, within [`MAX_BODY_BYTES`].
 //!
 //! ```text
-//!  chunk ──► one span at a time ──► JSON ──► body
+//!  chunk ──► one item at a time ──► JSON ──► body
 //!                    ▲                │
-//!                    └─ within limits ┘ the first span is too large
-//!                                     │ another span does not fit: the chunk is halved
+//!                    └─ within limits ┘ the first item is too large
+//!                                     │ another item does not fit: the chunk is halved
 //! ```
 
 use std::io;
@@ -12,6 +12,7 @@ use std::io;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -20,13 +21,13 @@ use super::body::MAX_BODY_BYTES;
 use super::limits::{LARGE, Limits, SMALL};
 use crate::deliver::{Chunk, DeliveryError};
 
-/// The attribute of a span that was too large, so that its texts or those of its resource were truncated.
-const TRUNCATED: &str = "logtracer.truncated";
+/// The attribute of an item that was too large, so that its texts or those of its resource were truncated.
+pub(super) const TRUNCATED: &str = "logtracer.truncated";
 
 /// A part of a chunk that is larger than this is brought within the limits before it is written.
 const MAX_PART_BYTES: usize = MAX_BODY_BYTES / 2;
 
-/// What the spans of a scope share.
+/// What the items of a scope share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) resource: Option<Resource>,
@@ -38,7 +39,7 @@ pub(super) struct Shared {
     is_truncated: bool,
 }
 
-/// The text around the spans.
+/// The text around the items.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) start: &'static str,
@@ -46,19 +47,45 @@ pub(super) struct Frame {
     pub(super) end: &'static str,
 }
 
-/// Spans as JSON.
+/// Items as JSON.
 #[derive(Debug)]
 pub(super) struct JsonBody {
     pub(super) bytes: Bytes,
-    /// The number of spans whose texts were truncated.
+    /// The number of items whose texts were truncated.
     pub(super) truncated: u32,
 }
 
-/// Writes the spans of a chunk with `write`.
-pub(super) fn write_spans(
+/// A span or a log record.
+pub(super) trait Item: Message + Default {
+    fn limit(&mut self, limits: Limits);
+    fn attributes(&mut self) -> &mut Vec<KeyValue>;
+}
+
+impl Item for Span {
+    fn limit(&mut self, limits: Limits) {
+        limits.span(self);
+    }
+
+    fn attributes(&mut self) -> &mut Vec<KeyValue> {
+        &mut self.attributes
+    }
+}
+
+impl Item for LogRecord {
+    fn limit(&mut self, limits: Limits) {
+        limits.log_record(self);
+    }
+
+    fn attributes(&mut self) -> &mut Vec<KeyValue> {
+        &mut self.attributes
+    }
+}
+
+/// Writes the items of a chunk, which has the signal of this kind of item, with `write`.
+pub(super) fn write_items<T: Item>(
     chunk: &Chunk,
     frame: Frame,
-    mut write: impl FnMut(&mut Buffer, &Shared, &Span) -> serde_json::Result<()>,
+    mut write: impl FnMut(&mut Buffer, &Shared, &T) -> serde_json::Result<()>,
 ) -> Result<JsonBody, DeliveryError> {
     let mut body =
         Buffer { bytes: frame.start.into(), max_bytes: MAX_BODY_BYTES - frame.end.len(), is_full: false };
@@ -77,12 +104,12 @@ pub(super) fn write_spans(
                 shared.scope_schema_url = text(&scope_items.schema_url);
                 for item in scope_items.items {
                     let is_large = item.len() > MAX_PART_BYTES;
-                    let mut span = Span::decode(item).map_err(|error| undecodable(error.to_string()))?;
+                    let mut item = T::decode(item).map_err(|error| undecodable(error.to_string()))?;
                     if is_large {
-                        LARGE.span(&mut span);
-                        mark(&mut span);
+                        item.limit(LARGE);
+                        mark(&mut item);
                     }
-                    truncated += u32::from(body.add(frame, &mut shared, span, &mut write)?);
+                    truncated += u32::from(body.add(frame, &mut shared, item, &mut write)?);
                 }
             }
         }
@@ -91,14 +118,14 @@ pub(super) fn write_spans(
     Ok(JsonBody { bytes: body.bytes.into(), truncated })
 }
 
-/// What is truncated, step by step, until a span fits.
+/// What is truncated, step by step, until an item fits.
 const STEPS: [(Target, Limits); 4] =
-    [(Target::Span, LARGE), (Target::Shared, LARGE), (Target::Span, SMALL), (Target::Shared, SMALL)];
+    [(Target::Item, LARGE), (Target::Shared, LARGE), (Target::Item, SMALL), (Target::Shared, SMALL)];
 
 #[derive(Debug, Clone, Copy)]
 enum Target {
-    Span,
-    /// The resource and the scope: all later spans share them.
+    Item,
+    /// The resource and the scope: all later items share them.
     Shared,
 }
 
@@ -130,27 +157,27 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Adds a span. Returns whether it was truncated.
-    fn add(
+    /// Adds an item. Returns whether it was truncated.
+    fn add<T: Item>(
         &mut self,
         frame: Frame,
         shared: &mut Shared,
-        mut span: Span,
-        write: &mut impl FnMut(&mut Self, &Shared, &Span) -> serde_json::Result<()>,
+        mut item: T,
+        write: &mut impl FnMut(&mut Self, &Shared, &T) -> serde_json::Result<()>,
     ) -> Result<bool, DeliveryError> {
         let len = self.bytes.len();
         let is_first = len == frame.start.len();
         let mut steps = STEPS.into_iter();
         loop {
             if shared.is_truncated {
-                mark(&mut span);
+                mark(&mut item);
             }
             let separator = if is_first { "" } else { frame.separator };
             let written = io::Write::write_all(self, separator.as_bytes())
                 .map_err(serde_json::Error::io)
-                .and_then(|()| write(self, shared, &span));
+                .and_then(|()| write(self, shared, &item));
             match written {
-                Ok(()) => return Ok(is_marked(&span)),
+                Ok(()) => return Ok(is_marked(&mut item)),
                 Err(error) if !self.is_full => {
                     return Err(DeliveryError::Rejected { reason: error.to_string() });
                 }
@@ -158,11 +185,11 @@ impl Buffer {
             }
             self.bytes.truncate(len);
             self.is_full = false;
-            // Without the spans before it, it may fit.
+            // Without the items before it, it may fit.
             match steps.next().filter(|_| is_first) {
-                Some((Target::Span, limits)) => {
-                    limits.span(&mut span);
-                    mark(&mut span);
+                Some((Target::Item, limits)) => {
+                    item.limit(limits);
+                    mark(&mut item);
                 }
                 Some((Target::Shared, limits)) => shared.limit(limits),
                 None => {
@@ -189,16 +216,16 @@ impl io::Write for Buffer {
     }
 }
 
-fn mark(span: &mut Span) {
-    if !is_marked(span) {
+fn mark(item: &mut impl Item) {
+    if !is_marked(item) {
         let value = Some(AnyValue { value: Some(Any::BoolValue(true)) });
         // First, so that no limit drops it.
-        span.attributes.insert(0, KeyValue { key: TRUNCATED.to_owned(), value, key_strindex: 0 });
+        item.attributes().insert(0, KeyValue { key: TRUNCATED.to_owned(), value, key_strindex: 0 });
     }
 }
 
-fn is_marked(span: &Span) -> bool {
-    span.attributes.first().is_some_and(|attribute| attribute.key == TRUNCATED)
+fn is_marked(item: &mut impl Item) -> bool {
+    item.attributes().first().is_some_and(|attribute| attribute.key == TRUNCATED)
 }
 
 fn decode<M: Message + Default>(bytes: Option<Bytes>) -> Result<Option<M>, DeliveryError> {

@@ -1,12 +1,14 @@
-//! Limits for the texts and lists of a span: longer texts are truncated, and additional attributes, events and links are
-//! dropped and counted in the span.
+//! Limits for the texts and lists of a span or a log record: longer texts are truncated, and additional attributes, events
+//! and links are dropped and counted in it.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
+use crate::otlp::any_value;
 use crate::truncate::truncate;
 
 /// The sizes are in bytes.
@@ -60,6 +62,23 @@ impl Limits {
             let dropped = self.attributes(&mut link.attributes, self.nested_attributes);
             add(&mut link.dropped_attributes_count, dropped);
         }
+    }
+
+    /// Brings a log record within the limits. A body that is too long and not a text becomes one.
+    pub(super) fn log_record(&self, record: &mut LogRecord) {
+        shorten(&mut record.severity_text, self.name);
+        shorten(&mut record.event_name, self.name);
+        if let Some(AnyValue { value: Some(body) }) = &mut record.body {
+            match body {
+                Any::StringValue(text) => shorten(text, self.value),
+                other if other.encoded_len() > self.value => {
+                    let text = any_value::text_within(record.body.as_ref(), self.value);
+                    record.body = Some(AnyValue { value: Some(Any::StringValue(text)) });
+                }
+                _ => {}
+            }
+        }
+        add(&mut record.dropped_attributes_count, self.attributes(&mut record.attributes, self.attributes));
     }
 
     /// Brings a resource within the limits.

@@ -1,7 +1,9 @@
-//! Spans as lines on stdout: each line is a `TracesData` with one span as OTLP JSON, as written by the
+//! Spans and log records as lines on stdout: each line is a `TracesData` with one span or a `LogsData` with one log record
+//! as OTLP JSON, as written by the
 //! [OpenTelemetry file exporter](https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/).
 //!
-//! The exporter's own log is on stdout, too. Its lines have a `severity`, those of spans have `resourceSpans`.
+//! The exporter's own log is on stdout, too. Its lines have a `severity`, those of spans have `resourceSpans`, and those of
+//! log records `resourceLogs`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,15 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use super::body::{BodyBudget, MAX_BODY_BYTES};
-use super::json_body::{Frame, Shared, write_spans};
+use super::json_body::{Frame, Shared, write_items};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use crate::log::stdout;
+use crate::otlp::Signal;
 
 /// The sink `stdout`.
 #[derive(Debug)]
@@ -49,9 +53,35 @@ impl Sink for Stdout {
     }
 }
 
-/// Returns a line for each span, and the number of truncated spans.
+/// Returns a line for each item, and the number of truncated items.
 fn lines(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
-    let body = write_spans(chunk, FRAME, |out, shared, span| {
+    match chunk.signal() {
+        Signal::Traces => lines_of_spans(chunk),
+        Signal::Logs => lines_of_log_records(chunk),
+    }
+}
+
+fn lines_of_log_records(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
+    let body = write_items(chunk, FRAME, |out, shared, record: &LogRecord| {
+        let scope_logs = [ScopeLogs {
+            scope: shared.scope.as_ref(),
+            log_records: [record],
+            schema_url: &shared.scope_schema_url,
+        }];
+        let resource_logs = [ResourceLogs {
+            resource: shared.resource.as_ref(),
+            scope_logs,
+            schema_url: &shared.resource_schema_url,
+        }];
+        let body = record.body.as_ref().into_iter();
+        let attributes = record.attributes.iter().filter_map(|attribute| attribute.value.as_ref());
+        write(out, non_finite(shared, body.chain(attributes)), &LogsData { resource_logs })
+    })?;
+    Ok((body.truncated, body.bytes))
+}
+
+fn lines_of_spans(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
+    let body = write_items(chunk, FRAME, |out, shared, span: &Span| {
         let scope_spans = [ScopeSpans {
             scope: shared.scope.as_ref(),
             spans: [span],
@@ -62,11 +92,22 @@ fn lines(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
             scope_spans,
             schema_url: &shared.resource_schema_url,
         }];
-        let formatter = ProtoJson { non_finite: non_finite(shared, span), is_double: false, is_key: false };
-        let mut serializer = serde_json::Serializer::with_formatter(out, formatter);
-        TracesData { resource_spans }.serialize(&mut serializer)
+        let events = span.events.iter().map(|event| &event.attributes);
+        let links = span.links.iter().map(|link| &link.attributes);
+        let attributes = [&span.attributes].into_iter().chain(events).chain(links).flatten();
+        let values = attributes.filter_map(|attribute| attribute.value.as_ref());
+        write(out, non_finite(shared, values), &TracesData { resource_spans })
     })?;
     Ok((body.truncated, body.bytes))
+}
+
+fn write(
+    out: &mut impl io::Write,
+    non_finite: VecDeque<f64>,
+    line: &impl Serialize,
+) -> serde_json::Result<()> {
+    let formatter = ProtoJson { non_finite, is_double: false, is_key: false };
+    line.serialize(&mut serde_json::Serializer::with_formatter(out, formatter))
 }
 
 /// Writes doubles that are not finite as the strings of ProtoJSON. `serde_json` writes them as null.
@@ -107,8 +148,8 @@ impl Formatter for ProtoJson {
     }
 }
 
-/// Returns the doubles of a line that are not finite, in the order of its fields.
-fn non_finite(shared: &Shared, span: &Span) -> VecDeque<f64> {
+/// Returns the doubles of a line that are not finite, in the order of its fields. `values` are those of the item.
+fn non_finite<'a>(shared: &'a Shared, values: impl Iterator<Item = &'a AnyValue>) -> VecDeque<f64> {
     fn add(value: Option<&AnyValue>, found: &mut VecDeque<f64>) {
         match value.and_then(|value| value.value.as_ref()) {
             Some(Any::DoubleValue(number)) if !number.is_finite() => found.push_back(*number),
@@ -123,10 +164,8 @@ fn non_finite(shared: &Shared, span: &Span) -> VecDeque<f64> {
     let mut found = VecDeque::new();
     let resource = shared.resource.iter().map(|resource| &resource.attributes);
     let scope = shared.scope.iter().map(|scope| &scope.attributes);
-    let events = span.events.iter().map(|event| &event.attributes);
-    let links = span.links.iter().map(|link| &link.attributes);
-    let all = resource.chain(scope).chain([&span.attributes]).chain(events).chain(links);
-    all.for_each(|attributes| add_all(attributes, &mut found));
+    resource.chain(scope).for_each(|attributes| add_all(attributes, &mut found));
+    values.for_each(|value| add(Some(value), &mut found));
     found
 }
 
@@ -157,11 +196,37 @@ struct ScopeSpans<'a> {
     schema_url: &'a str,
 }
 
+/// `LogsData` with one log record, by reference.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogsData<'a> {
+    resource_logs: [ResourceLogs<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceLogs<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a Resource>,
+    scope_logs: [ScopeLogs<'a>; 1],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScopeLogs<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a InstrumentationScope>,
+    log_records: [&'a LogRecord; 1],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deliver::{Origin, Slice};
-    use crate::otlp::Signal;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::ArrayValue;
     use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
@@ -212,6 +277,38 @@ mod tests {
         );
         let values = &span["attributes"][1]["value"]["arrayValue"]["values"];
         assert_eq!((&values[0]["doubleValue"], &values[2]["doubleValue"]), (&1.5.into(), &"NaN".into()));
+    }
+
+    #[test]
+    fn each_log_record_is_one_line() {
+        use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+        use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+        let double = |number| Some(AnyValue { value: Some(Any::DoubleValue(number)) });
+        let record = |severity_number| LogRecord {
+            trace_id: vec![0x46; 16],
+            time_unix_nano: 7,
+            severity_number,
+            body: double(f64::NAN),
+            attributes: vec![KeyValue { key: "a".to_owned(), value: double(f64::INFINITY), key_strindex: 0 }],
+            ..Default::default()
+        };
+        let scope_logs = vec![ScopeLogs { log_records: vec![record(9), record(17)], ..Default::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
+        let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+        let (_, lines) =
+            lines(&Chunk::new(Signal::Logs, Slice::new(Origin::Batch(1), 2, body.into()))).unwrap();
+        let lines = String::from_utf8(lines.to_vec()).unwrap();
+        let records = lines.lines().map(|line| {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            object["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0].clone()
+        });
+        for (record, severity) in records.zip([9, 17]) {
+            assert_eq!(record["traceId"], "46464646464646464646464646464646");
+            assert_eq!((&record["severityNumber"], &record["timeUnixNano"]), (&severity.into(), &"7".into()));
+            assert_eq!(record["body"]["doubleValue"], "NaN");
+            assert_eq!(record["attributes"][0]["value"]["doubleValue"], "Infinity");
+        }
+        assert_eq!(lines.lines().count(), 2);
     }
 
     #[test]

@@ -340,3 +340,50 @@ async fn a_response_over_grpc_is_read_as_one_over_http() {
         assert_eq!(summary(&result), expected, "{what}: {result:.200?}");
     }
 }
+
+/// Only log records that the receiver has no method for are unsupported. Every receiver takes spans.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_without_log_records_says_so() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    let scope_logs = vec![ScopeLogs { log_records: vec![LogRecord::default()], ..Default::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
+    let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let logs = Chunk::new(Signal::Logs, Slice::new(Origin::Batch(1), 1, body.into()));
+    let kind = |result: Result<Accepted, DeliveryError>| match result {
+        Err(DeliveryError::Unsupported { .. }) => "unsupported",
+        Err(DeliveryError::AccessDenied { .. }) => "denied",
+        Err(DeliveryError::Unavailable { .. }) => "later",
+        _ => "other",
+    };
+    for (status, headers, of_logs, of_spans) in [
+        ("404 Not Found", "", "unsupported", "denied"),
+        ("405 Method Not Allowed", "", "unsupported", "denied"),
+        ("501 Not Implemented", "", "unsupported", "denied"),
+        ("404 Not Found", "retry-after: 5\r\n", "denied", "denied"),
+        ("403 Forbidden", "", "denied", "denied"),
+        ("503 Busy", "", "later", "later"),
+    ] {
+        let address = serve(move |mut stream: TcpStream| async move {
+            read_request(&mut stream).await?;
+            let head =
+                format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            stream.shutdown().await
+        })
+        .await;
+        let sink = Otlp::new(&Url::parse(&format!("http://{address}")).unwrap()).unwrap();
+        assert_eq!(kind(sink.deliver(&logs).await), of_logs, "{status}");
+        assert_eq!(kind(sink.deliver(&chunk()).await), of_spans, "{status}");
+    }
+    for (head, of_logs, of_spans) in [
+        ((200, &[("content-type", "application/grpc"), ("grpc-status", "12")][..]), "unsupported", "denied"),
+        ((404, &[][..]), "unsupported", "denied"),
+        ((200, &[("content-type", "application/grpc"), ("grpc-status", "7")][..]), "denied", "denied"),
+    ] {
+        let address = grpc_server(head, async |_: Frames| {}).await;
+        let sink = Otlp::new(&Url::parse(&format!("grpc://{address}")).unwrap()).unwrap();
+        assert_eq!(kind(sink.deliver(&logs).await), of_logs, "{head:?}");
+        assert_eq!(kind(sink.deliver(&chunk()).await), of_spans, "{head:?}");
+    }
+}

@@ -19,12 +19,12 @@ mod model;
 mod resource;
 mod span;
 mod text;
-mod time_limits;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
+use prost::Message;
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
@@ -32,7 +32,8 @@ use super::body::{BodyBudget, MAX_BODY_BYTES};
 use super::google::project::{self, ProjectId};
 use super::google::{Access, Google, Service};
 use super::http;
-use super::json_body::{Frame, Shared, write_spans};
+use super::json_body::{Frame, Shared, write_items};
+use super::time_limits::{self, DAY, TimeLimits};
 use crate::clock::unix_nanos;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use resource::ResourceLabels;
@@ -55,6 +56,21 @@ impl CloudTrace {
     }
 }
 
+/// <https://cloud.google.com/trace/docs/quotas>
+const TIMES: TimeLimits = TimeLimits {
+    past: Duration::from_secs(14 * DAY.as_secs()),
+    future: Duration::from_secs(3 * DAY.as_secs()),
+    time: |span| StartTime::decode(span).ok().map(|start| start.unix_nano),
+    reason: "Cloud Trace accepts spans that start within the last 14 or the next 3 days",
+};
+
+/// The start time of a `Span`.
+#[derive(Clone, PartialEq, Message)]
+struct StartTime {
+    #[prost(fixed64, tag = "7")]
+    unix_nano: u64,
+}
+
 impl Sink for CloudTrace {
     /// A project has a quota of 4,800 calls a minute, whatever their size, and a large call takes seconds. So there are
     /// many calls in flight, and small calls wait for more spans.
@@ -63,8 +79,8 @@ impl Sink for CloudTrace {
     }
 
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let project = &self.project_of(chunk)?;
-        time_limits::check(chunk, unix_nanos())?;
+        let project = &project_of(chunk, &self.google.project)?;
+        time_limits::check(chunk, TIMES, unix_nanos())?;
         let make = || body(chunk, project, &CURRENT);
         let (mut truncated, made) = self.budget.make(MAX_BODY_BYTES, make).await?;
         let mut result = self.send(project, made).await;
@@ -94,23 +110,22 @@ impl CloudTrace {
         })
         .await
     }
+}
 
-    /// Returns the project of all resources that have spans. A chunk with several projects has to be split.
-    fn project_of(&self, chunk: &Chunk) -> Result<ProjectId, DeliveryError> {
-        let default = &self.google.project;
-        let mut project = None;
-        for envelope in chunk.envelopes() {
-            let envelope = envelope.map_err(|reason| DeliveryError::Rejected { reason })?;
-            for resource_items in envelope.resources.iter().filter(|items| items.has_items()) {
-                let resource = resource_items.resource.as_deref().unwrap_or_default();
-                let named = project::of_resource(resource).unwrap_or_else(|| default.clone());
-                if project.get_or_insert_with(|| named.clone()) != &named {
-                    return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) });
-                }
+/// Returns the project of all resources that have items. A chunk with several projects has to be split.
+pub(in crate::sink) fn project_of(chunk: &Chunk, default: &ProjectId) -> Result<ProjectId, DeliveryError> {
+    let mut project = None;
+    for envelope in chunk.envelopes() {
+        let envelope = envelope.map_err(|reason| DeliveryError::Rejected { reason })?;
+        for resource_items in envelope.resources.iter().filter(|items| items.has_items()) {
+            let resource = resource_items.resource.as_deref().unwrap_or_default();
+            let named = project::of_resource(resource).unwrap_or_else(|| default.clone());
+            if project.get_or_insert_with(|| named.clone()) != &named {
+                return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) });
             }
         }
-        Ok(project.unwrap_or_else(|| default.clone()))
     }
+    Ok(project.unwrap_or_else(|| default.clone()))
 }
 
 /// Splits a chunk into one for each project.
@@ -125,7 +140,7 @@ const FRAME: Frame = Frame { start: r#"{"spans":["#, separator: ",", end: "]}" }
 fn body(chunk: &Chunk, project: &ProjectId, limits: &Limits) -> Result<(u32, Bytes), DeliveryError> {
     let (mut within, mut current) = (Converter::new(project, limits), Converter::new(project, &CURRENT));
     let mut shortened = 0;
-    let body = write_spans(chunk, FRAME, |out, shared, span| {
+    let body = write_items(chunk, FRAME, |out, shared, span: &OtlpSpan| {
         let converted = within.convert(shared, span);
         shortened += u32::from(*limits != CURRENT && converted != current.convert(shared, span));
         serde_json::to_writer(out, &converted)
@@ -167,7 +182,6 @@ mod tests {
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-    use prost::Message;
 
     fn of(project: &str, spans: usize) -> ResourceSpans {
         let value = Some(AnyValue { value: Some(Any::StringValue(project.to_owned())) });
@@ -192,7 +206,7 @@ mod tests {
         ] {
             let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
             let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), 0, body.into()));
-            let project = sink.project_of(&chunk).ok();
+            let project = project_of(&chunk, &sink.google.project).ok();
             assert_eq!(project.as_ref().map(ProjectId::as_str), expected);
         }
     }

@@ -1,7 +1,5 @@
 //! Strings and values within Google's limits (<https://cloud.google.com/trace/docs/quotas>).
 
-use std::io;
-
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
@@ -41,31 +39,8 @@ fn of_prefix(prefix: &str, len: usize, max_bytes: usize) -> Text {
 
 /// Converts a value to text, without memory for what is truncated.
 fn text(value: Option<&AnyValue>, max_bytes: usize) -> Text {
-    let mut prefix = Prefix { bytes: Vec::new(), max_bytes, len: 0 };
-    // Cannot fail: a prefix takes all bytes.
-    let _ = any_value::write_text(value, &mut prefix);
-    let known = prefix.bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    of_prefix(known, prefix.len, max_bytes)
-}
-
-/// A writer that keeps the first bytes, and counts all.
-struct Prefix {
-    bytes: Vec<u8>,
-    max_bytes: usize,
-    len: usize,
-}
-
-impl io::Write for Prefix {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let free = self.max_bytes.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
-        self.len += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let (known, len) = any_value::text_prefix(value, max_bytes);
+    of_prefix(&known, len, max_bytes)
 }
 
 /// Converts a value. Anything but a string, an integer or a boolean becomes a string.

@@ -67,20 +67,53 @@ pub(crate) async fn within_timeout<T>(
 
 /// Sends a request, and returns the response if it is a success.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryError> {
+    exchange(request).await?.success()
+}
+
+/// Sends a request, and returns the response with any status.
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, DeliveryError> {
     let unavailable = |reason| DeliveryError::Unavailable { reason, retry_after: None };
     let response = request.send().await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let (body, is_cut) =
         read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
-    if !status.is_success() {
-        return Err(delivery_error(status, &headers, &body));
-    }
-    match Content::of(&headers) {
-        Content::Html => Err(no_response_of_the_sink(status, retry_after(&headers, Timestamp::now()))),
-        content => {
-            let (content, body, is_cut) = decode(content, &headers, body, is_cut);
-            Ok(Success { content, body, is_cut })
+    Ok(Reply { status, headers, body, is_cut })
+}
+
+/// A response with any status.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    is_cut: bool,
+}
+
+impl Reply {
+    /// Returns the response if it is a success.
+    pub(crate) fn success(self) -> Result<Success, DeliveryError> {
+        let Self { status, headers, body, is_cut } = self;
+        if !status.is_success() {
+            return Err(delivery_error(status, &headers, &body));
         }
+        match Content::of(&headers) {
+            Content::Html => Err(no_response_of_the_sink(status, retry_after(&headers, Timestamp::now()))),
+            content => {
+                let (content, body, is_cut) = decode(content, &headers, body, is_cut);
+                Ok(Success { content, body, is_cut })
+            }
+        }
+    }
+
+    /// Returns the beginning of the body without its compression.
+    pub(crate) fn text(&self) -> Bytes {
+        decode(Content::of(&self.headers), &self.headers, self.body.clone(), self.is_cut).1
+    }
+
+    /// Returns whether the server has nothing at this path, or not for this method.
+    pub(crate) fn is_without_method(&self) -> bool {
+        matches!(self.status.as_u16(), 404 | 405 | 501)
+            && retry_after(&self.headers, Timestamp::now()).is_none()
     }
 }
 

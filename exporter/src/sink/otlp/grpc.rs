@@ -25,6 +25,7 @@ use super::super::http::{
 use super::http::{not_otlp, read};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied};
 use crate::error_chain::error_chain;
+use crate::otlp::Signal;
 
 /// The length of the prefix of a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
@@ -33,7 +34,8 @@ const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encodin
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const EXPORT_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const EXPORT_LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 #[derive(Debug)]
 pub(crate) struct Grpc {
@@ -65,23 +67,32 @@ impl Grpc {
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let ((), frame) = self.budget.make(PREFIX + chunk.bytes(), || Ok(((), frame(chunk)))).await?;
         // The endpoint's timeout ends with the headers of the response.
-        within_timeout(self.call(frame)).await
+        match within_timeout(self.call(chunk.signal(), frame)).await {
+            // Every receiver takes spans, so something else has answered.
+            Err(DeliveryError::Unsupported { reason }) if chunk.signal() == Signal::Traces => {
+                Err(DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Resource })
+            }
+            result => result,
+        }
     }
 
-    async fn call(&self, frame: Bytes) -> Result<Accepted, DeliveryError> {
+    async fn call(&self, signal: Signal, frame: Bytes) -> Result<Accepted, DeliveryError> {
         let mut channel = self.channel.clone();
         poll_fn(|context| channel.poll_ready(context))
             .await
             .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
-        let response = channel.call(self.request(frame)).await;
+        let response = channel.call(self.request(signal, frame)).await;
         let response = response.map_err(|error| status_error(&Status::from_error(error.into())))?;
         Response::read(response).await.map_err(|status| status_error(&status))?.accepted()
     }
 
-    fn request(&self, frame: Bytes) -> http::Request<Body> {
+    fn request(&self, signal: Signal, frame: Bytes) -> http::Request<Body> {
         let mut request = http::Request::new(Body::new(Full::new(frame)));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = http::Uri::from_static(EXPORT);
+        *request.uri_mut() = http::Uri::from_static(match signal {
+            Signal::Traces => EXPORT_TRACES,
+            Signal::Logs => EXPORT_LOGS,
+        });
         *request.headers_mut() = self.headers.clone();
         let timeout = format!("{}m", CALL_TIMEOUT.as_millis());
         for (name, value) in [
@@ -145,6 +156,10 @@ impl Response {
         match status {
             Some(status) if status.code() == Code::Ok => self.message(),
             Some(status) => Err(status_error(&status)),
+            // A proxy that routes by path (<https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html>).
+            None if self.status == http::StatusCode::NOT_FOUND => {
+                Err(DeliveryError::Unsupported { reason: format!("HTTP {}", self.status) })
+            }
             None if self.status != http::StatusCode::OK => {
                 Err(delivery_error(self.status, &self.headers, &self.body))
             }
@@ -206,7 +221,8 @@ fn status_error(status: &Status) -> DeliveryError {
         | Code::Unavailable
         | Code::DataLoss => DeliveryError::Unavailable { reason, retry_after },
         Code::Unauthenticated => DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Token },
-        Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
+        Code::Unimplemented => DeliveryError::Unsupported { reason },
+        Code::PermissionDenied | Code::NotFound => {
             DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Resource }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
@@ -235,6 +251,7 @@ mod tests {
             DeliveryError::AccessDenied { retry_after, .. } => ("denied", retry_after),
             DeliveryError::Failed { retry_after, .. } => ("perhaps", retry_after),
             DeliveryError::Rejected { .. } => ("never", None),
+            DeliveryError::Unsupported { .. } => ("unsupported", None),
             other => panic!("{other:?}"),
         };
         for (code, message, kind) in [
@@ -243,7 +260,7 @@ mod tests {
             (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", "never"),
             (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes", "never"),
             (Code::PermissionDenied, "", "denied"),
-            (Code::Unimplemented, "", "denied"),
+            (Code::Unimplemented, "", "unsupported"),
             (Code::InvalidArgument, "", "never"),
             (Code::Internal, "", "perhaps"),
             (Code::Unknown, "", "perhaps"),

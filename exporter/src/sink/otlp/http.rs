@@ -1,4 +1,6 @@
 //! OTLP/HTTP with protobuf: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
+//!
+//! The responses to spans and to log records are the same in protobuf, so both are read as one to spans.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -14,39 +16,54 @@ use super::super::body::BodyBudget;
 use super::super::http;
 use super::super::http::{Content, Success};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, RejectedItems};
+use crate::otlp::Signal;
 use crate::truncate::truncate;
 
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Client,
-    url: Url,
+    traces: Url,
+    logs: Url,
     headers: HeaderMap,
     budget: BodyBudget,
 }
 
 impl Http {
     pub(super) fn new(url: &Url, headers: HeaderMap) -> anyhow::Result<Self> {
-        Ok(Self { client: http::client()?, url: traces(url), headers, budget: BodyBudget::new() })
+        let (traces, logs) = (url_of(Signal::Traces, url), url_of(Signal::Logs, url));
+        Ok(Self { client: http::client()?, traces, logs, headers, budget: BodyBudget::new() })
     }
 
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
-        let request = self.client.post(self.url.clone()).headers(self.headers.clone());
+        let url = match chunk.signal() {
+            Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
+        };
+        let request = self.client.post(url.clone()).headers(self.headers.clone());
         let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
-        send(request, body).await
+        let reply = http::exchange(with_body(request, body)).await?;
+        if chunk.signal() == Signal::Logs && reply.is_without_method() {
+            let reason = format!("no log records at {}: HTTP {}", url.path(), reply.status);
+            return Err(DeliveryError::Unsupported { reason });
+        }
+        read(reply.success()?)
     }
 }
 
 /// Sends an export request, and reads its response.
 pub(crate) async fn send(request: RequestBuilder, body: Bytes) -> Result<Accepted, DeliveryError> {
-    let request = request.header(CONTENT_TYPE, "application/x-protobuf").body(http::body(body));
-    read(http::send(request).await?)
+    read(http::send(with_body(request, body)).await?)
+}
+
+fn with_body(request: RequestBuilder, body: Bytes) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/x-protobuf").body(http::body(body))
 }
 
 /// Reads a success. Many receivers send no body, or a word. A body with a content type of OTLP has to be an OTLP response.
 pub(super) fn read(Success { content, body, is_cut }: Success) -> Result<Accepted, DeliveryError> {
     let response = match content {
         _ if body.is_empty() => Ok(ExportTraceServiceResponse::default()),
-        // Without its end, it cannot be decoded. The spans are delivered nevertheless.
+        // Without its end, it cannot be decoded. The items are delivered nevertheless.
         Content::Protobuf if is_cut => Ok(protobuf_prefix(&body)),
         Content::Json if is_cut => Ok(json_prefix(&body)),
         Content::Protobuf => ExportTraceServiceResponse::decode(body).map_err(|error| error.to_string()),
@@ -69,7 +86,7 @@ fn partial(rejected_spans: i64, error_message: &str) -> ExportTraceServiceRespon
     }
 }
 
-/// Reads the number of rejected spans from the beginning of a response, and the message as far as it is there.
+/// Reads the number of rejected items from the beginning of a response, and the message as far as it is there.
 fn protobuf_prefix(mut body: &[u8]) -> ExportTraceServiceResponse {
     let (mut rejected, mut message) = (0, String::new());
     // The fields of the message and of the partial success in it, which is its only field.
@@ -92,10 +109,11 @@ fn protobuf_prefix(mut body: &[u8]) -> ExportTraceServiceResponse {
     partial(rejected, &message)
 }
 
-/// Reads the number of rejected spans from the beginning of a response as JSON.
+/// Reads the number of rejected items from the beginning of a response as JSON.
 fn json_prefix(body: &[u8]) -> ExportTraceServiceResponse {
     let text = String::from_utf8_lossy(body);
-    let value = text.split_once("\"rejectedSpans\"").map_or("", |(_, rest)| rest);
+    let after = |name| text.split_once(name).map(|(_, rest)| rest);
+    let value = after("\"rejectedSpans\"").or_else(|| after("\"rejectedLogRecords\"")).unwrap_or("");
     let digits: String =
         value.trim_start_matches([':', ' ', '"']).chars().take_while(char::is_ascii_digit).collect();
     partial(digits.parse().unwrap_or(0), "the response is too long")
@@ -104,7 +122,7 @@ fn json_prefix(body: &[u8]) -> ExportTraceServiceResponse {
 /// The message of a partial success is truncated to this length.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
-/// Reads an `ExportTraceServiceResponse` as JSON, in which a 64-bit number is a string or a number.
+/// Reads an `ExportTraceServiceResponse` or `ExportLogsServiceResponse` as JSON, in which a 64-bit number is a string or a number.
 fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -115,6 +133,7 @@ fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
     #[serde(rename_all = "camelCase", default)]
     #[derive(Default)]
     struct PartialSuccess {
+        #[serde(alias = "rejectedLogRecords")]
         rejected_spans: serde_json::Value,
         error_message: Option<String>,
     }
@@ -141,14 +160,15 @@ fn accepted(response: ExportTraceServiceResponse) -> Accepted {
     Accepted { rejected, ..Default::default() }
 }
 
-/// Returns the URL for traces. A URL without that path is a base URL, as for the OpenTelemetry SDKs.
-fn traces(url: &Url) -> Url {
+/// Returns the URL for a signal. A URL without the path of a signal is a base URL, as for the OpenTelemetry SDKs.
+fn url_of(signal: Signal, url: &Url) -> Url {
+    const PATHS: [(Signal, &str); 2] = [(Signal::Traces, "/v1/traces"), (Signal::Logs, "/v1/logs")];
     let mut url = url.clone();
     let path = url.path().trim_end_matches('/');
-    if !path.ends_with("/v1/traces") {
-        let path = format!("{path}/v1/traces");
-        url.set_path(&path);
-    }
+    let base = PATHS.iter().find_map(|(_, end)| path.strip_suffix(end)).unwrap_or(path);
+    let end = PATHS.iter().find_map(|(of, end)| (*of == signal).then_some(*end)).unwrap_or_default();
+    let path = format!("{base}{end}");
+    url.set_path(&path);
     url
 }
 
@@ -170,8 +190,10 @@ mod tests {
         for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
             assert_eq!(response(Content::Json, body), Ok(Accepted::default()));
         }
-        for number in ["\"7\"", "7"] {
-            let body = format!(r#"{{"partialSuccess":{{"rejectedSpans":{number},"errorMessage":"no"}}}}"#);
+        for (name, number) in
+            [("rejectedSpans", "\"7\""), ("rejectedSpans", "7"), ("rejectedLogRecords", "7")]
+        {
+            let body = format!(r#"{{"partialSuccess":{{"{name}":{number},"errorMessage":"no"}}}}"#);
             assert_eq!(response(Content::Json, body.as_bytes()), rejected(7, "no"));
         }
         let partial_success =
@@ -183,7 +205,10 @@ mod tests {
             Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "x".repeat(100_000) });
         let long = ExportTraceServiceResponse { partial_success }.encode_to_vec();
         let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"xxx"#;
-        for (content, body) in [(Content::Protobuf, &long[..70_000]), (Content::Json, &json[..])] {
+        let logs = br#"{"partialSuccess":{"rejectedLogRecords":3,"errorMessage":"xxx"#;
+        for (content, body) in
+            [(Content::Protobuf, &long[..70_000]), (Content::Json, &json[..]), (Content::Json, &logs[..])]
+        {
             let rejected = read(content, body, true).unwrap().rejected.unwrap();
             assert_eq!(rejected.items, 3);
             assert!((10..=2048).contains(&rejected.reason.len()));
@@ -201,13 +226,19 @@ mod tests {
 
     #[test]
     fn the_url_is_a_base_or_complete() {
-        for (given, complete) in [
-            ("http://tempo:4318", "http://tempo:4318/v1/traces"),
-            ("http://tempo:4318/", "http://tempo:4318/v1/traces"),
-            ("https://otlp.example/otlp?key=1", "https://otlp.example/otlp/v1/traces?key=1"),
-            ("https://otlp.example/a/v1/traces", "https://otlp.example/a/v1/traces"),
+        for (given, traces, logs) in [
+            ("http://tempo:4318", "http://tempo:4318/v1/traces", "http://tempo:4318/v1/logs"),
+            ("http://tempo:4318/", "http://tempo:4318/v1/traces", "http://tempo:4318/v1/logs"),
+            (
+                "https://a.example/otlp?k=1",
+                "https://a.example/otlp/v1/traces?k=1",
+                "https://a.example/otlp/v1/logs?k=1",
+            ),
+            ("https://a.example/a/v1/traces", "https://a.example/a/v1/traces", "https://a.example/a/v1/logs"),
+            ("https://a.example/v1/logs/", "https://a.example/v1/traces", "https://a.example/v1/logs"),
         ] {
-            assert_eq!(traces(&Url::parse(given).unwrap()).as_str(), complete);
+            let of = |signal| url_of(signal, &Url::parse(given).unwrap()).to_string();
+            assert_eq!((of(Signal::Traces), of(Signal::Logs)), (traces.to_owned(), logs.to_owned()));
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Bringing encoded spans within the limits of the Telemetry API.
+//! Bringing encoded spans and log records within the limits of the Telemetry API.
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::super::limits::LARGE;
+use super::super::limits::{LARGE, Limits};
 
 /// In a span of this size, every text is within its limit, because the limit of a key is the smallest. Only links
 /// without ids could exceed their number.
@@ -19,6 +20,29 @@ pub(super) fn span(bytes: &Bytes) -> Option<Bytes> {
     let mut span = before.clone();
     LARGE.span(&mut span);
     (span != before).then(|| span.encode_to_vec().into())
+}
+
+/// Log records become log entries, which can have 256 KiB (<https://docs.cloud.google.com/logging/quotas>), and an entry is
+/// larger than its record.
+const MAX_RECORD_BYTES: usize = 200 << 10;
+
+/// The limits of a record that is too large: all its texts together fit.
+const OF_LARGE_RECORD: Limits = Limits { key: 128, value: 1024, attributes: 64, ..LARGE };
+
+/// The limit of the body of a record that is too large.
+const OF_LARGE_BODY: Limits = Limits { value: 96 << 10, ..OF_LARGE_RECORD };
+
+/// Brings a log record within the limits. Returns `None` if it is within them.
+pub(super) fn log_record(bytes: &Bytes) -> Option<Bytes> {
+    if bytes.len() <= MAX_RECORD_BYTES {
+        return None;
+    }
+    let mut record = LogRecord::decode(bytes.clone()).ok()?;
+    let mut body = LogRecord { body: record.body.take(), ..Default::default() };
+    OF_LARGE_BODY.log_record(&mut body);
+    OF_LARGE_RECORD.log_record(&mut record);
+    record.body = body.body;
+    Some(record.encode_to_vec().into())
 }
 
 #[cfg(test)]
@@ -84,6 +108,20 @@ mod tests {
         };
         let cut = Span::decode(span(&counted.encode_to_vec().into()).unwrap()).unwrap();
         assert_eq!((cut.attributes.len(), cut.dropped_attributes_count), (LARGE.attributes, 9));
+    }
+
+    #[test]
+    fn a_log_record_is_within_the_size_of_an_entry() {
+        let text = |len: usize| Some(AnyValue { value: Some(Any::StringValue("ä".repeat(len / 2))) });
+        let record = LogRecord { body: text(150 << 10), ..Default::default() };
+        assert_eq!(log_record(&record.encode_to_vec().into()), None);
+        let attributes = (0..300).map(|n| attribute(format!("{n}"), Any::StringValue("x".repeat(2000))));
+        let given =
+            LogRecord { body: text(300 << 10), attributes: attributes.collect(), ..Default::default() };
+        let cut = log_record(&given.encode_to_vec().into()).unwrap();
+        assert!(cut.len() <= MAX_RECORD_BYTES);
+        let cut = LogRecord::decode(cut).unwrap();
+        assert_eq!((cut.body, cut.dropped_attributes_count), (text(96 << 10), 300 - 64));
     }
 
     #[test]

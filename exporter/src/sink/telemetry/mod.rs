@@ -1,7 +1,7 @@
-//! Google Cloud's Telemetry API: OTLP/HTTP with a token, to `/v1/traces`
+//! Google Cloud's Telemetry API: OTLP/HTTP with a token, to `/v1/traces` and `/v1/logs`
 //! (<https://docs.cloud.google.com/stackdriver/docs/reference/telemetry/overview>).
 //!
-//! Each resource has to name its project in `gcp.project_id`. A resource without it gets the exporter's project. Spans
+//! Each resource has to name its project in `gcp.project_id`. A resource without it gets the exporter's project. Items
 //! within the limits of the API are sent unchanged.
 
 mod limits;
@@ -23,6 +23,7 @@ use super::http::within_timeout;
 use super::limits::LARGE;
 use super::otlp;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
+use crate::otlp::Signal;
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
 /// The sink `telemetry`.
@@ -52,7 +53,11 @@ impl Sink for Telemetry {
         // A resource gets a project.
         let max_bytes = 2 * chunk.bytes();
         let (project, body) = self.budget.make(max_bytes, || self.prepare(chunk)).await?;
-        let call = async { otlp::http::send(self.google.post("/v1/traces").await?, body).await };
+        let path = match chunk.signal() {
+            Signal::Traces => "/v1/traces",
+            Signal::Logs => "/v1/logs",
+        };
+        let call = async { otlp::http::send(self.google.post(path).await?, body).await };
         let sent = within_timeout(call).await;
         sent.inspect(|_| self.google.record_accepted())
             .map_err(|error| self.google.adjust_access_denied(&project, error))
@@ -70,20 +75,24 @@ impl Telemetry {
                 .resources
                 .append(&mut envelope.map_err(|reason| DeliveryError::Rejected { reason })?.resources);
         }
-        // The project of a resource without spans does not matter.
+        // The project of a resource without items does not matter.
         whole.resources.retain(ResourceItems::has_items);
         let mut project = None;
         for resource_items in &mut whole.resources {
             let named = set_project(resource_items, default).map_err(undecodable)?;
-            for span in resource_items.scopes.iter_mut().flat_map(|scope_items| &mut scope_items.items) {
-                if let Some(within) = limits::span(span) {
-                    *span = within;
+            for item in resource_items.scopes.iter_mut().flat_map(|scope_items| &mut scope_items.items) {
+                let within = match chunk.signal() {
+                    Signal::Traces => limits::span(item),
+                    Signal::Logs => limits::log_record(item),
+                };
+                if let Some(within) = within {
+                    *item = within;
                 }
             }
             match &project {
                 None => project = Some(named),
                 Some(project) if *project == named => {}
-                // Spans of one project must not depend on the access to another.
+                // Items of one project must not depend on the access to another.
                 Some(_) => return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) }),
             }
         }

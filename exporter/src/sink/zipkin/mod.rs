@@ -5,12 +5,13 @@ mod span;
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
 use super::body::{BodyBudget, MAX_BODY_BYTES};
 use super::http;
-use super::json_body::{Frame, write_spans};
+use super::json_body::{Frame, write_items};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use span::ZipkinSpan;
 
@@ -54,7 +55,7 @@ impl Sink for Zipkin {
 
 /// Returns the spans of a chunk as a list of Zipkin spans, and the number of truncated spans.
 fn body(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
-    let body = write_spans(chunk, FRAME, |out, shared, span| {
+    let body = write_items(chunk, FRAME, |out, shared, span: &Span| {
         let span = ZipkinSpan::new(span, shared.resource.as_ref(), shared.scope.as_ref());
         serde_json::to_writer(out, &span)
     })?;

@@ -1,0 +1,140 @@
+//! A log record as a log entry.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::Map;
+
+use super::super::google::project::{self, ProjectId};
+use super::super::json_body::{self, Shared};
+use super::insert_id::InsertIds;
+use super::log_name::log_name;
+use super::model::{LogEntry, MonitoredResource, Time};
+use super::payload::Payload;
+use super::resource::{monitored, text};
+use super::special::{lift, trace_name};
+use crate::otlp::severity;
+use crate::truncate::truncate;
+
+/// The attribute that names the log.
+const LOG_NAME: &str = "gcp.log_name";
+
+/// The resource attributes that are labels of each entry, as Google's exporter writes them.
+const SERVICE_LABELS: [&str; 4] =
+    ["service.name", "service.namespace", "service.version", "service.instance.id"];
+
+/// Longer labels of the resource, the scope and the record are truncated.
+const MAX_LABEL_BYTES: usize = 1024;
+
+/// The flag of a sampled trace.
+const SAMPLED: u32 = 1;
+
+/// Converts the records of one call, and each resource once for all its records.
+pub(super) struct Converter<'a> {
+    project: &'a ProjectId,
+    insert_ids: InsertIds,
+    resource: Option<(usize, SharedParts)>,
+}
+
+/// What the records of a resource share.
+#[derive(Debug, Clone)]
+struct SharedParts {
+    monitored: MonitoredResource,
+    labels: BTreeMap<String, String>,
+    service: Option<String>,
+}
+
+impl SharedParts {
+    fn new(shared: &Shared, project: &ProjectId) -> Self {
+        let attributes =
+            shared.resource.as_ref().map(|resource| &resource.attributes[..]).unwrap_or_default();
+        let labels = SERVICE_LABELS.iter().filter_map(|key| label(key, text(attributes, key)?));
+        Self {
+            monitored: monitored(attributes, project),
+            labels: labels.collect(),
+            service: text(attributes, "service.name").map(str::to_owned),
+        }
+    }
+}
+
+impl<'a> Converter<'a> {
+    pub(super) fn new(project: &'a ProjectId) -> Self {
+        Self { project, insert_ids: InsertIds::default(), resource: None }
+    }
+
+    pub(super) fn convert(&mut self, shared: &Shared, record: &LogRecord) -> LogEntry {
+        let project = self.project;
+        let parts = match self.resource.take() {
+            Some((id, parts)) if id == shared.resource_id => parts,
+            _ => SharedParts::new(shared, project),
+        };
+        let time = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|time| *time > 0);
+        let named = text(&record.attributes, LOG_NAME);
+        let mut payload = Payload::of_body(record.body.as_ref());
+        let mut is_truncated = false;
+        for attribute in &record.attributes {
+            match attribute.key.as_str() {
+                json_body::TRUNCATED => is_truncated = true,
+                LOG_NAME if named.is_some() => {}
+                // The project is in the name of the log.
+                project::ATTRIBUTE => {}
+                key => payload.add(key, attribute.value.as_ref()),
+            }
+        }
+        is_truncated |= payload.is_cut;
+        let mut entry = LogEntry {
+            log_name: log_name(project, named.or(parts.service.as_deref())),
+            resource: parts.monitored.clone(),
+            timestamp: time.map(Time),
+            severity: severity_of(record),
+            insert_id: self.insert_ids.of(shared, record),
+            labels: BTreeMap::new(),
+            http_request: Map::new(),
+            operation: Map::new(),
+            source_location: Map::new(),
+            trace: id(&record.trace_id, 16).map(|id| trace_name(project, &id)).unwrap_or_default(),
+            span_id: id(&record.span_id, 8).unwrap_or_default(),
+            trace_sampled: record.flags & SAMPLED != 0,
+            json_payload: payload.fields,
+        };
+        lift(&mut entry, project);
+        entry.labels.extend(parts.labels.clone());
+        entry.labels.extend(labels_of(shared, record));
+        if is_truncated {
+            entry.mark_truncated();
+        }
+        self.resource = Some((shared.resource_id, parts));
+        entry
+    }
+}
+
+/// Returns the labels of a scope and a record.
+fn labels_of(shared: &Shared, record: &LogRecord) -> impl Iterator<Item = (String, String)> {
+    let scope = shared.scope.clone().unwrap_or_default();
+    // The number says less than a name that is not one of the severities.
+    let is_named = severity::from_text(&record.severity_text).is_some();
+    let severity_text = if is_named { "" } else { record.severity_text.trim() };
+    [
+        label("instrumentation_source", &scope.name),
+        label("instrumentation_version", &scope.version),
+        label("event", &record.event_name),
+        label("severity_text", severity_text),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn label(key: &str, value: &str) -> Option<(String, String)> {
+    (!value.is_empty()).then(|| (key.to_owned(), truncate(value, MAX_LABEL_BYTES).to_owned()))
+}
+
+/// Returns the severity by number, or else by name.
+fn severity_of(record: &LogRecord) -> &'static str {
+    let named = || severity::from_text(&record.severity_text);
+    severity::from_number(record.severity_number).or_else(named).unwrap_or_default().as_str()
+}
+
+/// Returns an id of this length as hexadecimal digits, unless it is zero.
+fn id(bytes: &[u8], len: usize) -> Option<String> {
+    (bytes.len() == len && bytes.iter().any(|byte| *byte != 0)).then(|| hex::encode(bytes))
+}

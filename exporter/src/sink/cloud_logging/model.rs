@@ -1,0 +1,66 @@
+//! A log entry in JSON (<https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry>).
+//!
+//! `tests/it/cloud_logging.rs` compares entries with Google's own types.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogEntry {
+    pub(super) log_name: String,
+    pub(super) resource: MonitoredResource,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timestamp: Option<Time>,
+    pub(super) severity: &'static str,
+    pub(super) insert_id: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) http_request: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) operation: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) source_location: Map<String, Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) trace: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) span_id: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) trace_sampled: bool,
+    pub(super) json_payload: Map<String, Value>,
+}
+
+/// The label of an entry whose texts are truncated, or that has not all of its record.
+const TRUNCATED: &str = "logtracer.truncated";
+
+impl LogEntry {
+    pub(super) fn mark_truncated(&mut self) {
+        self.labels.insert(TRUNCATED.to_owned(), "true".to_owned());
+    }
+
+    pub(super) fn is_truncated(&self) -> bool {
+        self.labels.contains_key(TRUNCATED)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct MonitoredResource {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) labels: BTreeMap<&'static str, String>,
+}
+
+/// A time in nanoseconds since 1970, as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Time(pub(super) u64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Every u64 is before the year 2555, which is within the range of a timestamp.
+        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
+        serializer.collect_str(&format_args!("{time:.9}"))
+    }
+}

@@ -1,0 +1,400 @@
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::fit::MAX_ENTRY_BYTES;
+use super::*;
+use crate::deliver::{Origin, Slice};
+use crate::otlp::Signal;
+
+fn any(value: &Value) -> AnyValue {
+    let members = |object: &serde_json::Map<String, Value>| KeyValueList {
+        values: object.iter().map(|(key, value)| attribute(key, value)).collect(),
+    };
+    let value = match value {
+        Value::Null => None,
+        Value::Bool(truth) => Some(Any::BoolValue(*truth)),
+        Value::Number(number) => {
+            number.as_i64().map(Any::IntValue).or_else(|| number.as_f64().map(Any::DoubleValue))
+        }
+        Value::String(text) => Some(Any::StringValue(text.clone())),
+        Value::Array(items) => Some(Any::ArrayValue(ArrayValue { values: items.iter().map(any).collect() })),
+        Value::Object(object) => Some(Any::KvlistValue(members(object))),
+    };
+    AnyValue { value }
+}
+
+fn attribute(key: &str, value: &Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(any(value)), key_strindex: 0 }
+}
+
+fn attributes(object: &Value) -> Vec<KeyValue> {
+    object.as_object().unwrap().iter().map(|(key, value)| attribute(key, value)).collect()
+}
+
+fn chunk(resource: &Value, records: Vec<LogRecord>) -> Chunk {
+    let items = u32::try_from(records.len()).unwrap();
+    let scope_logs = vec![ScopeLogs {
+        scope: Some(InstrumentationScope { name: "db".to_owned(), ..Default::default() }),
+        log_records: records,
+        ..Default::default()
+    }];
+    let resource = Some(Resource { attributes: attributes(resource), ..Default::default() });
+    let resource_logs = vec![ResourceLogs { resource, scope_logs, ..Default::default() }];
+    let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    Chunk::new(Signal::Logs, Slice::new(Origin::Batch(1), items, body.into()))
+}
+
+fn entries(resource: &Value, records: Vec<LogRecord>) -> (u32, Vec<Value>) {
+    let (truncated, body) = body(&chunk(resource, records), &"shop-1".parse().unwrap()).unwrap();
+    let mut body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["partialSuccess"], true);
+    let Value::Array(entries) = body["entries"].take() else { panic!("a list") };
+    (truncated, entries)
+}
+
+fn entry(record: LogRecord) -> Value {
+    entries(&json!({"service.name": "shop"}), vec![record]).1.remove(0)
+}
+
+#[test]
+fn a_record_becomes_an_entry() {
+    let record = LogRecord {
+        time_unix_nano: 1_532_527_445_499_727_000,
+        severity_number: 13,
+        severity_text: "custom".to_owned(),
+        event_name: "basket.opened".to_owned(),
+        body: Some(any(&json!("basket \"opened\""))),
+        attributes: attributes(
+            &json!({"items": 3, "share": 0.5, "big": i64::MAX, "user": {"name": "ada", "tags": ["x"]}}),
+        ),
+        trace_id: vec![0x46; 16],
+        span_id: vec![0x0a; 8],
+        flags: 1,
+        ..Default::default()
+    };
+    let mut entry = entry(record);
+    assert_eq!(entry["insertId"].as_str().unwrap().len(), 32);
+    entry.as_object_mut().unwrap().remove("insertId");
+    let expected = json!({
+        "logName": "projects/shop-1/logs/shop",
+        "resource": {"type": "generic_task", "labels": {
+            "project_id": "shop-1", "location": "global", "namespace": "", "job": "shop", "task_id": ""
+        }},
+        "timestamp": "2018-07-25T14:04:05.499727000Z",
+        "severity": "WARNING",
+        "labels": {
+            "service.name": "shop", "instrumentation_source": "db", "event": "basket.opened", "severity_text": "custom"
+        },
+        "trace": "projects/shop-1/traces/46464646464646464646464646464646",
+        "spanId": "0a0a0a0a0a0a0a0a",
+        "traceSampled": true,
+        "jsonPayload": {
+            "message": "basket \"opened\"", "items": 3, "share": 0.5, "big": "9223372036854775807",
+            "user": {"name": "ada", "tags": ["x"]}
+        }
+    });
+    assert_eq!(entry, expected);
+}
+
+/// Checks one member of the entry of a record with this body and these attributes, and what is left in its payload.
+#[track_caller]
+fn check(body: Value, given: Value, member: &str, expected: Value, payload: Value) {
+    let record = LogRecord {
+        time_unix_nano: 1_000_000_000,
+        severity_number: 17,
+        body: Some(any(&body)),
+        attributes: attributes(&given),
+        ..Default::default()
+    };
+    let entry = entry(record);
+    assert_eq!((&entry[member], &entry["jsonPayload"]), (&expected, &payload), "{body} {given}");
+}
+
+#[test]
+fn bodies_and_attributes_are_fields_of_the_payload() {
+    let none = || Value::Null;
+    for (body, given, payload) in [
+        (json!("hello"), json!({}), json!({"message": "hello"})),
+        (json!(7), json!({"a": null}), json!({"message": 7, "a": null})),
+        (none(), json!({"a": 1}), json!({"a": 1})),
+        (json!({"message": "m", "n": 1}), json!({"n": 2}), json!({"message": "m", "n": 1, "fields.n": 2})),
+        (
+            json!("{\"message\":\"m\",\"n\":18446744073709551615}"),
+            json!({}),
+            json!({"message": "m", "n": "18446744073709551615"}),
+        ),
+        (
+            json!("{not json}"),
+            json!({"message": "x"}),
+            json!({"message": "{not json}", "fields.message": "x"}),
+        ),
+        // The severity and the time of a line are those of the entry.
+        (
+            json!("{\"message\":\"m\",\"severity\":\"error\",\"time\":\"1970-01-01T00:00:01Z\"}"),
+            json!({}),
+            json!({"message": "m"}),
+        ),
+        (
+            json!("{\"severity\":\"INFO\",\"time\":\"noon\"}"),
+            json!({}),
+            json!({"severity": "INFO", "time": "noon"}),
+        ),
+    ] {
+        check(body, given, "httpRequest", Value::Null, payload);
+    }
+}
+
+#[test]
+fn special_fields_have_their_places() {
+    let request = json!({"requestMethod": "GET", "status": 200, "latency": "0.5s", "requestSize": "7"});
+    let location = json!({"file": "src/db.rs", "line": "7", "function": "db::open"});
+    let text = json!("m");
+    let only = || json!({"message": "m"});
+    for (given, member, expected, payload) in [
+        (json!({"gcp.http_request": request}), "httpRequest", request.clone(), only()),
+        (json!({"gcp.http_request": request.to_string()}), "httpRequest", request.clone(), only()),
+        (json!({"httpRequest": request}), "httpRequest", request.clone(), only()),
+        (
+            json!({"httpRequest": {"requestMethod": "GET", "latency": "soon", "own": 1}}),
+            "httpRequest",
+            json!({"requestMethod": "GET"}),
+            json!({"message": "m", "httpRequest": {"latency": "soon", "own": 1}}),
+        ),
+        (
+            json!({
+                "http.request.method": "GET", "url.full": "https://shop/", "http.response.status_code": 503,
+                "http.response.body.size": 12, "client.address": "10.0.0.1", "network.protocol.version": "1.1",
+                "user_agent.original": "curl", "http.route": "/"
+            }),
+            "httpRequest",
+            json!({
+                "requestMethod": "GET", "requestUrl": "https://shop/", "status": 503, "responseSize": "12",
+                "remoteIp": "10.0.0.1", "protocol": "HTTP/1.1", "userAgent": "curl"
+            }),
+            json!({"message": "m", "http.route": "/"}),
+        ),
+        (
+            json!({"http.method": "PUT", "http.status_code": "x", "client.address": "a-host"}),
+            "httpRequest",
+            json!({"requestMethod": "PUT"}),
+            json!({"message": "m", "http.status_code": "x", "client.address": "a-host"}),
+        ),
+        (json!({"url.full": "x"}), "httpRequest", Value::Null, json!({"message": "m", "url.full": "x"})),
+        (json!({"gcp.source_location": location}), "sourceLocation", location.clone(), only()),
+        (
+            json!({"code.file.path": "src/db.rs", "code.line.number": 7, "code.function.name": "db::open"}),
+            "sourceLocation",
+            location.clone(),
+            only(),
+        ),
+        (
+            json!({"code.filepath": "A.java", "code.lineno": 7, "code.function": "open", "code.namespace": "shop.Db"}),
+            "sourceLocation",
+            json!({"file": "A.java", "line": "7", "function": "shop.Db.open"}),
+            only(),
+        ),
+        (
+            json!({"logging.googleapis.com/operation": {"id": "7", "first": true}}),
+            "operation",
+            json!({"id": "7", "first": true}),
+            only(),
+        ),
+        (json!({"gcp.trace_sampled": true}), "traceSampled", json!(true), only()),
+        (json!({"gcp.log_name": "a b/c"}), "logName", json!("projects/shop-1/logs/a_b%2Fc"), only()),
+        (json!({"log.record.uid": "01J"}), "insertId", json!("01J"), only()),
+        (
+            json!({"logging.googleapis.com/labels": {"team": "data", "n": 1}}),
+            "labels",
+            json!({"team": "data", "service.name": "shop", "instrumentation_source": "db"}),
+            json!({"message": "m", "logging.googleapis.com/labels": {"n": 1}}),
+        ),
+        (
+            json!({"logging.googleapis.com/trace": "projects/p/traces/463ac35c9f6413ad48485a3953bb6124"}),
+            "trace",
+            json!("projects/shop-1/traces/463ac35c9f6413ad48485a3953bb6124"),
+            only(),
+        ),
+    ] {
+        check(text.clone(), given, member, expected, payload);
+    }
+}
+
+#[test]
+fn the_severity_is_that_of_the_number_or_the_name() {
+    for (number, text, expected) in [
+        (1, "", "DEBUG"),
+        (9, "", "INFO"),
+        (13, "", "WARNING"),
+        (17, "INFO", "ERROR"),
+        (21, "", "CRITICAL"),
+        (0, "alert", "ALERT"),
+        (0, "", "DEFAULT"),
+        (99, "odd", "DEFAULT"),
+    ] {
+        let record =
+            LogRecord { severity_number: number, severity_text: text.to_owned(), ..Default::default() };
+        assert_eq!(entry(record)["severity"], expected, "{number} {text}");
+    }
+}
+
+#[test]
+fn the_resource_says_where_the_service_runs() {
+    let pod = json!({
+        "cloud.platform": "gcp_kubernetes_engine", "cloud.availability_zone": "europe-west1-b",
+        "k8s.cluster.name": "c", "k8s.namespace.name": "n", "k8s.pod.name": "p", "service.name": "shop"
+    });
+    let with = |more: Value| {
+        let mut object = pod.clone();
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    for (given, kind, labels) in [
+        (
+            with(json!({"k8s.container.name": "app"})),
+            "k8s_container",
+            json!({
+                "location": "europe-west1-b", "cluster_name": "c", "namespace_name": "n", "pod_name": "p",
+                "container_name": "app"
+            }),
+        ),
+        (
+            pod.clone(),
+            "k8s_pod",
+            json!({"location": "europe-west1-b", "cluster_name": "c", "namespace_name": "n", "pod_name": "p"}),
+        ),
+        (
+            json!({"k8s.node.name": "node-1", "cloud.region": "europe-west1"}),
+            "k8s_node",
+            json!({"location": "europe-west1", "cluster_name": "", "node_name": "node-1"}),
+        ),
+        (
+            json!({"cloud.platform": "gcp_cloud_run", "faas.name": "s", "faas.version": "s-1", "cloud.region": "r"}),
+            "cloud_run_revision",
+            json!({"location": "r", "service_name": "s", "configuration_name": "s", "revision_name": "s-1"}),
+        ),
+        (
+            json!({"cloud.platform": "gcp_compute_engine", "host.id": "42", "cloud.availability_zone": "z"}),
+            "gce_instance",
+            json!({"zone": "z", "instance_id": "42"}),
+        ),
+        (
+            json!({"service.name": "a", "service.namespace": "n", "service.instance.id": "i", "cloud.region": "r"}),
+            "generic_task",
+            json!({"location": "r", "namespace": "n", "job": "a", "task_id": "i"}),
+        ),
+        (
+            json!({"service.name": "a", "host.name": "h"}),
+            "generic_node",
+            json!({"location": "global", "namespace": "", "node_id": "h"}),
+        ),
+        (json!({}), "global", json!({})),
+    ] {
+        let entry = entries(&given, vec![LogRecord::default()]).1.remove(0);
+        let mut expected = labels;
+        expected["project_id"] = json!("shop-1");
+        assert_eq!((&entry["resource"]["type"], &entry["resource"]["labels"]), (&json!(kind), &expected));
+    }
+}
+
+#[test]
+fn an_insert_id_depends_on_the_record_alone() {
+    let record = |n: u64, text: &str| LogRecord {
+        time_unix_nano: n,
+        body: Some(any(&json!(text))),
+        ..Default::default()
+    };
+    let ids = |service: &str, records: Vec<LogRecord>| -> Vec<String> {
+        let (_, entries) = entries(&json!({"service.name": service}), records);
+        entries.iter().map(|entry| entry["insertId"].as_str().unwrap().to_owned()).collect()
+    };
+    let all =
+        ids("shop", vec![record(1, "a"), record(2, "a"), record(1, "b"), record(1, "a"), record(1, "a")]);
+    let mut distinct = all.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 5, "equal records of one call are different lines");
+    assert_eq!(
+        ids("shop", vec![record(1, "b"), record(1, "a"), record(1, "a")]),
+        [all[2].clone(), all[0].clone(), all[3].clone()]
+    );
+    assert_ne!(ids("cart", vec![record(1, "a")])[0], all[0]);
+}
+
+#[test]
+fn large_entries_are_truncated() {
+    let number_list = json!(vec![1; 100_000]);
+    let many: serde_json::Map<String, Value> =
+        (0..5000).map(|n| (format!("attribute.{n}"), json!("ä".repeat(100)))).collect();
+    let keys: serde_json::Map<String, Value> =
+        (0..3000).map(|n| (format!("\u{1}{n}").repeat(50), json!(n))).collect();
+    let mut deep = json!("deep");
+    (0..60).for_each(|_| deep = json!([deep]));
+    for (what, body, given, is_truncated) in [
+        ("a text of 300 KiB", json!("ä".repeat(150 << 10)), json!({"user": "ada"}), true),
+        ("a text that is escaped", json!("\u{1}".repeat(300 << 10)), json!({"user": "ada"}), true),
+        (
+            "a map of 300 KiB",
+            json!({"message": "m", "sql": "x".repeat(300 << 10)}),
+            json!({"user": "ada"}),
+            true,
+        ),
+        ("numbers", number_list, json!({}), true),
+        ("many attributes", json!("m"), Value::Object(many), true),
+        ("long keys", json!("m"), Value::Object(keys), true),
+        ("nested", deep, json!({"user": "ada"}), false),
+        ("an ordinary one", json!("m"), json!({"user": "ada"}), false),
+    ] {
+        let record =
+            LogRecord { body: Some(any(&body)), attributes: attributes(&given), ..Default::default() };
+        let (truncated, entries) = entries(&json!({}), vec![record]);
+        let entry = &entries[0];
+        let size = entry.to_string().len();
+        assert!(size <= MAX_ENTRY_BYTES, "{what}: {size}");
+        assert_eq!(truncated, u32::from(is_truncated), "{what}");
+        assert_eq!(entry["labels"]["logtracer.truncated"] == "true", is_truncated, "{what}");
+        // The short texts stay.
+        if given.get("user").is_some() {
+            assert_eq!(entry["jsonPayload"]["user"], "ada", "{what}");
+        }
+        if what.contains("300 KiB") {
+            assert!(size > MAX_ENTRY_BYTES * 9 / 10, "{what}: not more than needed: {size}");
+        }
+    }
+}
+
+#[test]
+fn failed_entries_are_those_that_the_response_names() {
+    let records = (1..=5).map(|n| LogRecord { time_unix_nano: n, ..Default::default() }).collect();
+    let chunk = chunk(&json!({}), records);
+    let body = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT", "details": [
+        {"@type": "type.googleapis.com/google.rpc.Help"},
+        {"@type": "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors", "logEntryErrors": {
+            "1": {"code": 3, "message": "too old"}, "4": {"code": 3, "message": "too old"},
+            "2": {"code": 14, "message": "busy"}, "9": {"code": 7}
+        }}
+    ]}});
+    let times = |chunk: &Chunk| {
+        let request = ExportLogsServiceRequest::decode(chunk.body()).unwrap();
+        let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+        scopes.flat_map(|scope| scope.log_records).map(|record| record.time_unix_nano).collect::<Vec<_>>()
+    };
+    let failed: Vec<_> = partial::errors(body.to_string().as_bytes(), &chunk)
+        .into_iter()
+        .map(|(error, chunk)| (error, times(&chunk)))
+        .collect();
+    let expected = [
+        (DeliveryError::Undeliverable { reason: "gRPC code 3: too old".to_owned() }, vec![2, 5]),
+        (DeliveryError::Unavailable { reason: "gRPC code 14: busy".to_owned(), retry_after: None }, vec![3]),
+    ];
+    assert_eq!(failed, expected);
+    for body in [&b""[..], b"{}", b"<html>", br#"{"error":{"code":403,"message":"no"}}"#] {
+        assert_eq!(partial::errors(body, &chunk), []);
+    }
+}
