@@ -79,7 +79,7 @@ pub(crate) enum DeliveryError {
     Rejected { reason: String },
     /// The sink accepts no item of this chunk before the operator changes something.
     Undeliverable { reason: String },
-    /// The sink has no method for log records, or something else has answered.
+    /// The sink has no method for log records, or no permission. Or something else has answered.
     Unsupported { reason: String },
     /// Nothing was sent: a request with all items would be too large. One with a half of them may not be.
     TooLarge { reason: String },

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use tonic::Code;
 
 use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_WIRE_BYTES};
+use crate::otlp::Signal;
 use crate::otlp::check::{MAX_DECODED_BYTES, MAX_ITEMS};
 
 /// The reason why a whole request was rejected.
@@ -40,8 +41,8 @@ pub(super) enum RequestError {
         expected: &'static str,
         error: String,
     },
-    /// No sink accepts log records.
-    NoSinkForLogs,
+    /// No sink accepts this signal.
+    NoSink(Signal),
     /// The memory budget is used up.
     Busy,
     /// The body arrived slowly while other requests waited for memory.
@@ -79,7 +80,8 @@ impl RequestError {
             Self::Aborted(_) => "aborted",
             Self::Gzip(_) => "gzip",
             Self::GrpcFrame(_) | Self::Malformed { .. } => "malformed",
-            Self::NoSinkForLogs => "no sink for logs",
+            Self::NoSink(Signal::Traces) => "no sink for spans",
+            Self::NoSink(Signal::Logs) => "no sink for logs",
             Self::Busy => "busy",
             Self::Slow => "slow",
             Self::OutboxFull { .. } => "outbox full",
@@ -107,7 +109,7 @@ impl RequestError {
             Self::Aborted(_) | Self::Gzip(_) | Self::GrpcFrame(_) | Self::Malformed { .. } => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
-            Self::NoSinkForLogs => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
+            Self::NoSink(_) => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
             Self::Busy | Self::Slow | Self::OutboxFull { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted)
             }
@@ -185,9 +187,12 @@ impl RequestError {
             Self::Gzip(error) => format!("the body is not valid gzip: {error}"),
             Self::GrpcFrame(error) => format!("the body is not one gRPC message: {error}"),
             Self::Malformed { expected, error } => format!("the body is not {expected}: {error}"),
-            Self::NoSinkForLogs => {
-                "no sink of this exporter accepts log records: add one that does, such as --sink store"
-                    .to_owned()
+            Self::NoSink(signal) => {
+                let items = match signal {
+                    Signal::Traces => "spans",
+                    Signal::Logs => "log records",
+                };
+                format!("no sink of this exporter accepts {items}: add one that does, such as --sink store")
             }
             Self::Busy => "too many requests at once: retry later".to_owned(),
             Self::Slow => "the body arrived too slowly while other requests waited: retry later".to_owned(),

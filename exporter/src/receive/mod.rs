@@ -127,7 +127,7 @@ impl Receiver {
     /// Commits the valid items of a body to the outbox. Returns what was left out.
     async fn commit(&self, format: Format, body: BufferedBody) -> Result<LeftOut, RequestError> {
         if !self.outbox.takes(format.signal()) {
-            return Err(RequestError::NoSinkForLogs);
+            return Err(RequestError::NoSink(format.signal()));
         }
         let (decoded, _until_the_commit) = decode::decode(&self.budget, format, body).await?;
         let ValidBatch { signal, body, items, left_out } = decoded;

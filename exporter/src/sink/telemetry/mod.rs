@@ -22,7 +22,7 @@ use super::google::{Access, Google, Service};
 use super::http::within_timeout;
 use super::limits::LARGE;
 use super::otlp;
-use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
+use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, Pace, Sink};
 use crate::otlp::Signal;
 use crate::otlp::envelope::{Envelope, ResourceItems};
 
@@ -60,7 +60,17 @@ impl Sink for Telemetry {
         let call = async { otlp::http::send(self.google.post(path).await?, body).await };
         let sent = within_timeout(call).await;
         sent.inspect(|_| self.google.record_accepted())
-            .map_err(|error| self.google.adjust_access_denied(&project, error))
+            .map_err(|error| about_logs(chunk.signal(), self.google.adjust_access_denied(&project, error)))
+    }
+}
+
+/// A role for spans alone is common, and log records without a permission must not hold up the spans.
+fn about_logs(signal: Signal, error: DeliveryError) -> DeliveryError {
+    match error {
+        DeliveryError::AccessDenied { reason, denied: Denied::Resource, .. } if signal == Signal::Logs => {
+            DeliveryError::Unsupported { reason }
+        }
+        other => other,
     }
 }
 
