@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use serde_json::Value;
 
+use crate::google::error;
 use crate::harness::{Exporter, START, command, eventually, request, span, string};
 use crate::receiver::{Answer, Receiver, Request, strict_otlp};
 use crate::sinks::{TRACE, dead_letters, exporter};
@@ -243,6 +244,31 @@ async fn the_telemetry_api_gets_log_records_with_their_project() {
         }
     }
     assert_eq!(messages(&receiver)[1].len(), 96 << 10, "an entry has at most 256 KiB");
+}
+
+/// As with `roles/telemetry.tracesWriter`.
+#[tokio::test]
+async fn a_role_for_spans_alone_does_not_hold_up_spans() {
+    let receiver = Receiver::start(|request: &Request| match logs(request) {
+        Some(_) => error(403, "PERMISSION_DENIED", "Permission 'telemetry.logs.write' denied"),
+        None => strict_otlp(request),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command
+        .args(["--sink", "telemetry", "--auth", "none", "--project", "mesh-project"])
+        .args(["--telemetry-endpoint", &receiver.url]);
+    let exporter = Exporter::spawn(command);
+    send_both(&exporter, 3, 4).await;
+    exporter.wait_for_metric(&metric("spans_delivered_total", "telemetry", ""), 3.).await;
+    let unsupported = metric("log_records_dropped_total", "telemetry", ",reason=\"unsupported\"");
+    exporter.wait_for_metric(&unsupported, 4.).await;
+    let list = dead_letters(dir.path(), &["list"]);
+    assert!(
+        list.contains("4 log records  HTTP 403 Forbidden: Permission 'telemetry.logs.write' denied"),
+        "{list}"
+    );
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ impl Payload {
 
     /// Returns the name of a field, if there is room for it. A character can take six bytes in JSON.
     fn name(&mut self, name: &str) -> Option<String> {
+        self.is_cut |= name.len() > MAX_NAME_BYTES;
         let name = truncate(name, MAX_NAME_BYTES);
         let escaped = name.bytes().filter(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')).count();
         self.charge(name.len() + 5 * escaped)?;
