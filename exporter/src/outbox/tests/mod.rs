@@ -206,7 +206,7 @@ async fn a_sink_gets_empty_batches_of_what_it_does_not_take() {
         }
     }
     outbox.drop_expired(unix_millis() + 61_000).await;
-    outbox.check_path().await.unwrap();
+    outbox.append(Traces, batch(4), 1).await.unwrap();
     for (sink, _, taken) in sinks.into_iter().skip(1) {
         // What a sink does not take is not counted as dropped for it.
         let dropped = metrics.dropped(sink, "age");
