@@ -4,6 +4,7 @@
 //! - [`ingest`]: acknowledged spans a second, CPU time and memory of the exporter beside rotel;
 //! - [`fleet`]: responses, CPU time and memory of the exporter with many senders;
 //! - [`delivery`]: delivered spans a second with a backlog, and the time of a restart;
+//! - [`keep`]: what tail sampling costs: CPU of a span, memory of an open trace, and the delay of kept spans;
 //! - [`viewer`]: the first page of each filter of the viewer, for stores of several sizes;
 //! - [`sizes`]: bytes of a span and of a log line;
 //! - [`memory`]: memory of an Envoy with the filter under load;
@@ -17,6 +18,7 @@ pub mod filter;
 pub mod fleet;
 mod h2load;
 pub mod ingest;
+pub mod keep;
 pub mod memory;
 mod service;
 pub mod sizes;

@@ -1,4 +1,4 @@
-//! `make bench`: the cost of receiving spans, beside rotel.
+//! `make bench`: the cost of receiving spans and log records, beside rotel.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use logtracer_bench::GOAL_MEMORY_MIB;
 use logtracer_bench::ingest::{self, Effort, Figures};
 use logtracer_tables::figures::{thousands, verdict};
 
-/// Measures acknowledged spans a second, CPU time of a span and memory of the exporter, which responds after the commit
-/// to disk, and of rotel, which responds before it stores anything
+/// Measures acknowledged spans and log records a second, CPU time of each and memory of the exporter, which responds
+/// after the commit to disk, and of rotel, which responds before it stores anything
 #[derive(Parser)]
 struct Options {
     /// Seconds of load for each program in each round
@@ -43,10 +43,10 @@ fn main() -> ExitCode {
 #[allow(clippy::print_stdout, reason = "the report is the output of this program")]
 fn report(figures: &[Figures]) {
     println!(
-        "\nSpans received over OTLP/HTTP, batches of 512 on two connections; goals: at least rotel's rate, at most its CPU,\n\
+        "\nSpans and log records received over OTLP/HTTP, batches of 512 on two connections; goals: at least rotel's rate, at most its CPU,\n\
          at most {GOAL_MEMORY_MIB} MiB\n"
     );
-    println!("| | spans/s | CPU of a span | peak memory |");
+    println!("| | spans or records/s | CPU of one | peak memory |");
     println!("|---|---|---|---|");
     // Each set-up of rotel is followed by the same set-up of the exporter.
     for pair in figures.chunks(2) {

@@ -1,14 +1,14 @@
-//! The cost of receiving spans, beside rotel, which acknowledges spans that it only holds in memory.
+//! The cost of receiving spans and log records, beside rotel, which acknowledges what it only holds in memory.
 //!
 //! ```text
-//! two connections, batches of 512 spans ──► one of the programs ──► nothing, or a backend that accepts everything
+//! two connections, batches of 512 ──► one of the programs ──► nothing, or a backend that accepts everything
 //! ```
 //!
 //! The programs get their load in turns, round after round, so that other work of the machine affects all alike. The
 //! result is the median of the rounds.
 
 mod load;
-mod receiver;
+pub(crate) mod receiver;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use logtracer_harness::rotel::Rotel;
 use logtracer_harness::{Error, Result, ports};
 
 use crate::median;
-pub(crate) use load::Load;
+pub(crate) use load::{BATCH, Load, spans_in};
 
 /// The amount of load.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +36,9 @@ pub struct Effort {
 pub struct Figures {
     /// The name of the set-up.
     pub name: &'static str,
-    /// Acknowledged spans in a second.
+    /// Acknowledged spans or log records in a second.
     pub rate: f64,
-    /// CPU time of a span, user and system, in microseconds.
+    /// CPU time of a span or log record, user and system, in microseconds.
     pub micros: f64,
     /// Peak memory, in MiB.
     pub peak_mib: f64,
@@ -59,8 +59,9 @@ impl Program {
     }
 }
 
-struct Candidate {
+struct Candidate<'a> {
     name: &'static str,
+    load: &'a Load,
     program: Program,
     address: SocketAddr,
     rates: Vec<f64>,
@@ -72,33 +73,33 @@ pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Res
     let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
     let backend = receiver::start()?;
     let closed = ports::reserve()?;
-    let mut candidates = vec![
-        start_rotel("rotel, to nothing", rotel, &["--exporter", "blackhole"], dir.path())?,
-        start_exporter("exporter, on disk", &format!("otlp=http://127.0.0.1:{closed}"), dir.path())?,
-        start_rotel(
-            "rotel, to a backend",
-            rotel,
-            &[
-                "--exporter",
-                "otlp",
-                "--otlp-exporter-endpoint",
-                &format!("http://{backend}"),
-                "--otlp-exporter-protocol",
-                "http",
-            ],
-            dir.path(),
-        )?,
-        start_exporter("exporter, on disk and to it", &format!("otlp=http://{backend}"), dir.path())?,
+    let to_backend = [
+        "--exporter",
+        "otlp",
+        "--otlp-exporter-endpoint",
+        &format!("http://{backend}"),
+        "--otlp-exporter-protocol",
+        "http",
     ];
-    let load = Load::new();
+    let (to_nothing, sink) = (format!("otlp=http://127.0.0.1:{closed}"), format!("otlp=http://{backend}"));
+    let (spans, logs, dir) = (&Load::new(), &Load::log_records(), dir.path());
+    let mut candidates = vec![
+        start_rotel("rotel, to nothing", spans, rotel, &["--exporter", "blackhole"], dir)?,
+        start_exporter("exporter, on disk", spans, &to_nothing, dir)?,
+        start_rotel("rotel, to a backend", spans, rotel, &to_backend, dir)?,
+        start_exporter("exporter, on disk and to it", spans, &sink, dir)?,
+        start_rotel("rotel, log records to a backend", logs, rotel, &to_backend, dir)?,
+        start_exporter("exporter, log records on disk and to it", logs, &sink, dir)?,
+    ];
     for candidate in &candidates {
-        load.send(candidate.address, effort.time / 10)?; // warm up: connections, caches, files
+        // Warm up: connections, caches, files.
+        candidate.load.send(candidate.address, effort.time / 10)?;
     }
     for round in 0..effort.rounds {
         progress(round);
         for candidate in &mut candidates {
             let (before, start) = (cpu(candidate.program.id())?, Instant::now());
-            let spans = load.send(candidate.address, effort.time)?;
+            let spans = candidate.load.send(candidate.address, effort.time)?;
             let seconds = start.elapsed().as_secs_f64();
             // Spans that it has received but not processed are part of its work.
             let spent = cpu_until_idle(candidate.program.id(), before)?;
@@ -106,10 +107,10 @@ pub fn run(effort: Effort, rotel: &Path, mut progress: impl FnMut(usize)) -> Res
             candidate.micros.push(spent.as_secs_f64() * 1e6 / spans as f64);
         }
     }
-    candidates.iter().map(Candidate::figures).collect()
+    candidates.iter().map(|candidate| candidate.figures()).collect()
 }
 
-impl Candidate {
+impl Candidate<'_> {
     fn figures(&self) -> Result<Figures> {
         Ok(Figures {
             name: self.name,
@@ -120,10 +121,17 @@ impl Candidate {
     }
 }
 
-fn start_rotel(name: &'static str, program: &Path, options: &[&str], dir: &Path) -> Result<Candidate> {
+fn start_rotel<'a>(
+    name: &'static str,
+    load: &'a Load,
+    program: &Path,
+    options: &[&str],
+    dir: &Path,
+) -> Result<Candidate<'a>> {
     let rotel = Rotel::start(&name.replace([' ', ','], "-"), program, options, dir)?;
     Ok(Candidate {
         name,
+        load,
         address: rotel.http(),
         program: Program::Rotel(rotel),
         rates: Vec::new(),
@@ -131,7 +139,7 @@ fn start_rotel(name: &'static str, program: &Path, options: &[&str], dir: &Path)
     })
 }
 
-fn start_exporter(name: &'static str, sink: &str, dir: &Path) -> Result<Candidate> {
+fn start_exporter<'a>(name: &'static str, load: &'a Load, sink: &str, dir: &Path) -> Result<Candidate<'a>> {
     let folder = dir.join(name.replace([' ', ','], "-"));
     fs::create_dir(&folder).map_err(Error::when(folder.display()))?;
     let options = ["--sink", sink, "--outbox-max-bytes", "64GiB"].map(str::to_owned);
@@ -139,6 +147,7 @@ fn start_exporter(name: &'static str, sink: &str, dir: &Path) -> Result<Candidat
     let address = exporter.http();
     Ok(Candidate {
         name,
+        load,
         address,
         program: Program::Exporter(exporter),
         rates: Vec::new(),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use logtracer_harness::{Error, Result};
 
 /// Starts the backend. It runs until the program ends.
-pub(super) fn start() -> Result<SocketAddr> {
+pub(crate) fn start() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::when("the backend"))?;
     let address = listener.local_addr().map_err(Error::when("the backend"))?;
     std::thread::spawn(move || {

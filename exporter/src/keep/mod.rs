@@ -37,7 +37,7 @@ use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::{OpenTrace, OpenTraces};
 pub(crate) use policy::SinkRules;
-use policy::{Policy, ResourceFacts, TraceVerdict};
+use policy::{Policy, ResourceFacts, SpanFacts, TraceVerdict};
 use recent::Recent;
 pub use rule::Rule;
 use trace_key::{TraceKey, TraceKeys};
@@ -236,26 +236,33 @@ impl Decider {
 
     fn observe_batch(&mut self, batch: &Batch) {
         let mut resource = CurrentResource::default();
+        // The spans of a trace often follow each other.
+        let mut last: Option<(TraceKey, Option<TraceVerdict>)> = None;
         for_each_item(&batch.body, |of, span| {
-            let frame = SpanFrame::new(span);
-            let Some(id) = trace_id(frame.trace_id) else { return };
             let facts = resource.get(&self.policy, of.number, of.bytes);
-            let (mut matches, route) = self.policy.span(facts, span, frame.is_error);
-            let key = self.keys.of(id);
-            let known = self.open.matches(key);
+            let SpanFacts { frame, mut matches, route } = self.policy.span(facts, span);
+            let Some(id) = trace_id(frame.trace_id) else { return };
+            let (key, verdict) = match last {
+                Some((key, verdict)) if key.id == id => (key, verdict),
+                _ => {
+                    let key = self.keys.of(id);
+                    // An open trace has no verdict yet.
+                    let verdict = if self.open.contains(key) { None } else { self.recent.get(key) };
+                    (key, verdict)
+                }
+            };
+            last = Some((key, verdict));
             let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-            // An open trace has no verdict yet.
-            if known.is_none()
-                && let Some(verdict) = self.recent.get(key)
-            {
+            if let Some(verdict) = verdict {
                 if self.policy.is_missed(verdict, &OpenTrace::new(id, start, end, matches, batch.id)) {
                     self.count_not_considered("late");
                 }
                 return;
             }
             let new_route = self.policy.new_route;
-            if let Some(route) = route
-                && known.unwrap_or(0) & new_route != new_route
+            if new_route != 0
+                && let Some(route) = route
+                && self.open.matches(key).unwrap_or(0) & new_route == 0
                 && self.new_routes.is_new(&facts.service, route, batch.received_ms)
             {
                 matches |= new_route;
@@ -307,8 +314,7 @@ impl Decider {
     ) -> TraceVerdict {
         let trace = self.open.remove(key).unwrap_or_else(|| {
             // The table was full, so this span decides for the whole trace.
-            let frame = SpanFrame::new(span);
-            let (matches, _) = self.policy.span(resource, span, frame.is_error);
+            let SpanFacts { frame, matches, .. } = self.policy.span(resource, span);
             OpenTrace::new(key.id, frame.start_time_unix_nano, frame.end_time_unix_nano, matches, batch.id)
         });
         let received_nanos = batch.received_ms.unsigned_abs().saturating_mul(1_000_000);

@@ -130,12 +130,20 @@ impl OpenTraces {
         }
     }
 
+    pub(super) fn contains(&self, key: TraceKey) -> bool {
+        self.get(key).is_some()
+    }
+
     /// Returns the rules that the trace matches so far, if it is open.
     pub(super) fn matches(&self, key: TraceKey) -> Option<Matches> {
+        self.get(key).map(|slot| slot.matches)
+    }
+
+    fn get(&self, key: TraceKey) -> Option<&Slot> {
         let found = self
             .index
             .find(key.hash, |number| slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id));
-        found.and_then(|number| slot(&self.blocks, *number)).map(|slot| slot.matches)
+        found.and_then(|number| slot(&self.blocks, *number))
     }
 
     /// Removes a trace.

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::Rule;
 use super::open_traces::OpenTrace;
 use crate::metrics::Metrics;
-use crate::otlp::in_place::{AnyRef, ResourceRef, SpanFrame, SpanRef};
+use crate::otlp::in_place::{AnyRef, Attribute, ResourceRef, SpanFrame};
 use crate::outbox::Verdict;
 use crate::store::is_service;
 
@@ -46,21 +46,37 @@ impl TraceVerdict {
     }
 }
 
-/// The rules of all sinks.
+/// The rules of all sinks, each with its bit in [`Matches`].
 #[derive(Debug)]
 pub(super) struct Policy {
-    /// The different rules of all sinks.
-    rules: Vec<Rule>,
     pub(super) sinks: Vec<SinkPolicy>,
-    /// Whether a rule needs the resource of a span.
-    reads_resource: bool,
-    /// Whether a rule needs the attributes of a span.
-    reads_attributes: bool,
-    reads_route: bool,
     /// The bit of `error`.
     error: Matches,
     /// The bit of `new-route`.
     pub(super) new_route: Matches,
+    services: Vec<(String, Matches)>,
+    routes: Vec<(String, Matches)>,
+    attributes: Vec<AttributeRule>,
+    /// A hash of the sinks and their rules.
+    hash: u64,
+}
+
+/// A rule `attribute=KEY=VALUE`.
+#[derive(Debug)]
+struct AttributeRule {
+    key: String,
+    value: String,
+    bit: Matches,
+}
+
+/// What the rules read of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SpanFacts<'a> {
+    pub(super) frame: SpanFrame<'a>,
+    /// The rules that the span matches without regard to other spans.
+    pub(super) matches: Matches,
+    /// Its route, if a rule needs it.
+    pub(super) route: Option<&'a str>,
 }
 
 /// The rules of one sink.
@@ -82,21 +98,28 @@ pub(super) struct SinkPolicy {
 /// The counters of the decisions for a sink.
 #[derive(Debug)]
 struct Counters {
-    /// For each rule.
-    kept: Vec<Counter>,
+    /// For each of its rules other than `rate`.
+    kept: Vec<(Matches, Counter)>,
     kept_by_rate: Counter,
     no_rule: Counter,
     limit: Counter,
 }
 
 impl Counters {
-    fn new(metrics: &Metrics, sink: &str, rules: &[Rule]) -> Self {
+    fn new(metrics: &Metrics, sink: &SinkRules, bit: impl Fn(&Rule) -> Matches) -> Self {
+        let rules = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_)));
         Self {
-            kept: rules.iter().map(|rule| metrics.traces_kept(sink, &rule.to_string())).collect(),
-            kept_by_rate: metrics.traces_kept(sink, "rate"),
-            no_rule: metrics.traces_not_kept(sink, "no rule"),
-            limit: metrics.traces_not_kept(sink, "limit"),
+            kept: rules.map(|rule| (bit(rule), metrics.traces_kept(&sink.name, &rule.to_string()))).collect(),
+            kept_by_rate: metrics.traces_kept(&sink.name, "rate"),
+            no_rule: metrics.traces_not_kept(&sink.name, "no rule"),
+            limit: metrics.traces_not_kept(&sink.name, "limit"),
         }
+    }
+
+    /// Returns the counter of the first rule that matches, or that of `rate`.
+    fn kept_by(&self, matches: Matches) -> &Counter {
+        let of_rule = self.kept.iter().find(|(bit, _)| matches & bit != 0);
+        of_rule.map_or(&self.kept_by_rate, |(_, counter)| counter)
     }
 }
 
@@ -157,98 +180,106 @@ impl Policy {
                 slower_than: durations.min(),
                 ratio: ratios.max(),
                 limiter: max_traces_per_second.map(RateLimiter::new),
-                counters: Counters::new(metrics, &sink.name, &rules),
+                counters: Counters::new(metrics, &sink, &bit),
                 name: sink.name,
             }
         });
-        let sinks = sinks.collect();
-        let reads_route = rules.iter().any(|rule| matches!(rule, Rule::Route(_) | Rule::NewRoute));
-        let has_attribute = rules.iter().any(|rule| matches!(rule, Rule::Attribute { .. }));
-        let reads_attributes = reads_route || has_attribute;
-        let reads_resource =
-            has_attribute || rules.iter().any(|rule| matches!(rule, Rule::Service(_) | Rule::NewRoute));
-        let (error, new_route) = (bit(&Rule::Error), bit(&Rule::NewRoute));
-        Ok(Self { sinks, reads_resource, reads_attributes, reads_route, error, new_route, rules })
+        let sinks: Vec<SinkPolicy> = sinks.collect();
+        let mut policy = Self {
+            error: bit(&Rule::Error),
+            new_route: bit(&Rule::NewRoute),
+            services: Vec::new(),
+            routes: Vec::new(),
+            attributes: Vec::new(),
+            hash: hash(&sinks, &rules),
+            sinks,
+        };
+        for rule in &rules {
+            match rule {
+                Rule::Service(name) => policy.services.push((name.clone(), bit(rule))),
+                Rule::Route(route) => policy.routes.push((route.clone(), bit(rule))),
+                Rule::Attribute { key, value } => {
+                    let (key, value) = (key.clone(), value.clone());
+                    policy.attributes.push(AttributeRule { key, value, bit: bit(rule) });
+                }
+                Rule::Error | Rule::SlowerThan(_) | Rule::Rate(_) | Rule::NewRoute => {}
+            }
+        }
+        Ok(policy)
     }
 
     /// Returns a hash of the sinks and their rules. Decisions of other rules are not used after a restart.
-    pub(super) fn hash(&self) -> u64 {
-        // The hash is stored. If its algorithm changes, spans that come late after the update are decided anew.
-        let mut hasher = DefaultHasher::new();
-        for sink in &self.sinks {
-            sink.name.hash(&mut hasher);
-            (sink.content, sink.slower_than, sink.threshold()).hash(&mut hasher);
-        }
-        self.rules.iter().for_each(|rule| rule.to_string().hash(&mut hasher));
-        hasher.finish()
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn reads_route(&self) -> bool {
+        self.new_route != 0 || !self.routes.is_empty()
     }
 
     /// Reads a resource.
     pub(super) fn resource(&self, resource: &[u8]) -> ResourceFacts {
-        if !self.reads_resource {
-            return ResourceFacts::default();
-        }
+        let reads_service = self.new_route != 0 || !self.services.is_empty();
+        let mut facts = ResourceFacts::default();
         let attributes = ResourceRef(resource).attributes();
-        let service = crate::store::service_name(attributes.iter().filter_map(|(key, value)| match value {
-            AnyRef::Text(text) => Some((key, text)),
-            _ => None,
-        }));
-        let mut matches = 0;
-        attributes.iter().for_each(|(key, value)| matches |= self.attribute(key, value));
-        for (index, rule) in self.rules.iter().enumerate() {
-            if matches!(rule, Rule::Service(wanted) if is_service(&service, wanted)) {
-                matches |= 1 << index;
-            }
-        }
-        ResourceFacts { service: service.into_owned(), matches }
-    }
-
-    /// Returns the rules that a span matches, and its route if a rule needs it.
-    pub(super) fn span<'a>(
-        &self,
-        resource: &ResourceFacts,
-        span: &'a [u8],
-        is_error: bool,
-    ) -> (Matches, Option<&'a str>) {
-        let mut matches = resource.matches;
-        if is_error {
-            matches |= self.error;
-        }
-        if !self.reads_attributes {
-            return (matches, None);
-        }
-        let (mut route, mut is_rpc) = (None, false);
-        for (key, value) in SpanFrame::attributes(span).iter() {
-            matches |= self.attribute(key, value);
-            match (key, value) {
-                ("http.route", AnyRef::Text(text)) if !text.is_empty() => route = Some(text),
-                ("rpc.system" | "rpc.system.name", _) => is_rpc = true,
-                _ => {}
-            }
-        }
-        if !self.reads_route {
-            return (matches, None);
-        }
-        let route = route.or_else(|| is_rpc.then(|| SpanRef::new(span).name));
-        if let Some(route) = route {
-            for (index, rule) in self.rules.iter().enumerate() {
-                if matches!(rule, Rule::Route(wanted) if wanted == route) {
-                    matches |= 1 << index;
+        if reads_service {
+            let texts = attributes.iter().filter_map(|(key, value)| match value {
+                AnyRef::Text(text) => Some((key, text)),
+                _ => None,
+            });
+            facts.service = crate::store::service_name(texts).into_owned();
+            for (wanted, bit) in &self.services {
+                if is_service(&facts.service, wanted) {
+                    facts.matches |= bit;
                 }
             }
         }
-        (matches, route)
+        if !self.attributes.is_empty() {
+            attributes.refs().for_each(|attribute| facts.matches |= self.attribute(attribute));
+        }
+        facts
     }
 
-    fn attribute(&self, key: &str, value: AnyRef<'_>) -> Matches {
-        let mut matches = 0;
-        for (index, rule) in self.rules.iter().enumerate() {
-            if matches!(rule, Rule::Attribute { key: wanted, value: text } if wanted == key && has_text(value, text))
-            {
-                matches |= 1 << index;
+    /// Reads a span once.
+    pub(super) fn span<'a>(&self, resource: &ResourceFacts, span: &'a [u8]) -> SpanFacts<'a> {
+        let mut matches = resource.matches;
+        let reads_route = self.reads_route();
+        if !reads_route && self.attributes.is_empty() {
+            let frame = SpanFrame::read(span, |_| {});
+            return SpanFacts { frame, matches: matches | self.of_error(frame), route: None };
+        }
+        let (mut route, mut is_rpc) = (None, false);
+        let frame = SpanFrame::read(span, |attribute| {
+            matches |= self.attribute(attribute);
+            match attribute.key {
+                b"http.route" => match attribute.value() {
+                    AnyRef::Text(text) if !text.is_empty() => route = Some(text),
+                    _ => {}
+                },
+                b"rpc.system" | b"rpc.system.name" => is_rpc = true,
+                _ => {}
+            }
+        });
+        matches |= self.of_error(frame);
+        if !reads_route {
+            return SpanFacts { frame, matches, route: None };
+        }
+        let route = route.or_else(|| is_rpc.then(|| frame.name()));
+        for (wanted, bit) in &self.routes {
+            if Some(wanted.as_str()) == route {
+                matches |= bit;
             }
         }
-        matches
+        SpanFacts { frame, matches, route }
+    }
+
+    const fn of_error(&self, frame: SpanFrame<'_>) -> Matches {
+        if frame.is_error { self.error } else { 0 }
+    }
+
+    fn attribute(&self, attribute: Attribute<'_>) -> Matches {
+        let rules = self.attributes.iter().filter(|rule| rule.key.as_bytes() == attribute.key);
+        rules.filter(|rule| has_text(attribute.value(), &rule.value)).fold(0, |bits, rule| bits | rule.bit)
     }
 
     /// Decides a trace for all sinks, and counts the decision.
@@ -267,11 +298,10 @@ impl Policy {
                 (_, _, false) => Verdict::NotKept,
             };
             let counters = &sink.counters;
-            let of_rule = counters.kept.get(matches.trailing_zeros() as usize).filter(|_| is_within_limit);
             match of_sink {
                 Verdict::NotKept if matches == 0 => counters.no_rule.inc(),
                 Verdict::NotKept => counters.limit.inc(),
-                _ => of_rule.unwrap_or(&counters.kept_by_rate).inc(),
+                _ => counters.kept_by(if is_within_limit { matches } else { 0 }).inc(),
             };
             verdict.set(number, of_sink);
         }
@@ -290,6 +320,17 @@ impl Policy {
     pub(super) fn slower_than(&self) -> Option<Duration> {
         self.sinks.iter().filter_map(|sink| sink.slower_than.map(|(duration, _)| duration)).min()
     }
+}
+
+fn hash(sinks: &[SinkPolicy], rules: &[Rule]) -> u64 {
+    // The hash is stored. If its algorithm changes, spans that come late after the update are decided anew.
+    let mut hasher = DefaultHasher::new();
+    for sink in sinks {
+        sink.name.hash(&mut hasher);
+        (sink.content, sink.slower_than, sink.ratio.map(Ratio::threshold)).hash(&mut hasher);
+    }
+    rules.iter().for_each(|rule| rule.to_string().hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Returns whether a value is this text, or has it as its JSON.
@@ -349,7 +390,7 @@ mod tests {
                 Resource { attributes: attributes(resource), ..Default::default() }.encode_to_vec();
             let span = Span { attributes: attributes(span), name: "/r".to_owned(), ..Default::default() }
                 .encode_to_vec();
-            assert_eq!(policy.span(&policy.resource(&resource), &span, false).0, expected);
+            assert_eq!(policy.span(&policy.resource(&resource), &span).matches, expected);
         }
         check(&policy, &[], &[], 0);
         check(&policy, &[], &[("a", Value::IntValue(1))], 1);
@@ -392,10 +433,48 @@ mod tests {
 
     #[test]
     fn the_hash_changes_with_the_rules() {
-        let hashes = [&["error"][..], &["rate=0.5"], &["rate=0.25"], &["error", "rate=0.5"], &["new-route"]]
-            .map(|rules| policy(rules, None).hash());
-        let different: std::collections::HashSet<u64> = hashes.into_iter().collect();
-        assert_eq!(different.len(), hashes.len());
+        let of = |sinks: &[&[&str]]| {
+            let sinks = (0..).zip(sinks).map(|(index, rules)| SinkRules {
+                index,
+                name: format!("sink {index}"),
+                rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+            });
+            Policy::new(sinks.collect(), None, &Metrics::new()).unwrap().hash()
+        };
+        let sinks: [&[&[&str]]; 9] = [
+            &[&["error"]],
+            &[&["rate=0.5"]],
+            &[&["rate=0.25"]],
+            &[&["error", "rate=0.5"]],
+            &[&["error", "rate=1"]],
+            &[&["new-route"]],
+            &[&["error", "rate=1"], &["error"]],
+            &[&["error"], &["error", "rate=1"]],
+            &[&["error", "rate=1"], &["error", "rate=1"]],
+        ];
+        let different: std::collections::HashSet<u64> = sinks.iter().map(|sinks| of(sinks)).collect();
+        assert_eq!(different.len(), sinks.len());
         assert_eq!(policy(&["error"], None).hash(), policy(&["error"], Some(5.)).hash());
+    }
+
+    #[test]
+    fn a_sink_has_the_counters_of_its_own_rules() {
+        let metrics = Metrics::new();
+        let sinks = [("a", "error"), ("b", "rate=0.5"), ("c", "new-route")].map(|(name, rule)| SinkRules {
+            index: 0,
+            name: name.to_owned(),
+            rules: vec![rule.parse().unwrap()],
+        });
+        Policy::new(sinks.into(), None, &metrics).unwrap();
+        let text = metrics.render();
+        let mut series: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("logtracer_exporter_traces_kept_total"))
+            .collect();
+        series.sort_unstable();
+        let of = |sink, rule| format!("{{sink=\"{sink}\",rule=\"{rule}\"}} 0");
+        let expected = [("a", "error"), ("a", "rate"), ("b", "rate"), ("c", "new-route"), ("c", "rate")]
+            .map(|(sink, rule)| of(sink, rule));
+        assert_eq!(series, expected);
     }
 }

@@ -31,8 +31,8 @@ impl Value<'_> {
     }
 }
 
-/// Reads a field: its number and its value.
-#[inline]
+/// Reads a field: its number and its value. Inlined, because all of the exporter reads spans with it.
+#[inline(always)]
 pub(super) fn read_field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Reason> {
     let (number, wire_type) = key(rest).ok_or(Reason::Malformed)?;
     let value = if wire_type == 3 {
@@ -44,7 +44,7 @@ pub(super) fn read_field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Re
     Ok((number, value.ok_or(Reason::Malformed)?))
 }
 
-#[inline]
+#[inline(always)]
 fn value<'a>(rest: &mut &'a [u8], wire_type: u32) -> Option<Value<'a>> {
     match wire_type {
         0 => varint(rest).map(Value::Varint),
@@ -70,19 +70,19 @@ fn skip_group(rest: &mut &[u8], number: u32, depth: u32) -> Result<(), Reason> {
 }
 
 /// Reads the number and the wire type of a field.
-#[inline]
+#[inline(always)]
 fn key(rest: &mut &[u8]) -> Option<(u32, u32)> {
     let key = u32::try_from(varint(rest)?).ok()?;
     if key >> 3 == 0 { None } else { Some((key >> 3, key & 7)) }
 }
 
-#[inline]
+#[inline(always)]
 fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(varint(rest)?).ok()?;
     take(rest, length)
 }
 
-#[inline]
+#[inline(always)]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     // Almost every key and length is a single byte.
     match rest.split_first() {
@@ -94,6 +94,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     }
 }
 
+#[cold]
 fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (index, byte) in rest.iter().enumerate().take(10) {
@@ -109,7 +110,7 @@ fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-#[inline]
+#[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(length)?;
     *rest = left;

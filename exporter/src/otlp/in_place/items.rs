@@ -1,6 +1,6 @@
 //! The spans of a request, each with its resource, read in place.
 
-use super::{Attributes, Fields, Value, messages};
+use super::{Attribute, Fields, Value, messages, text};
 
 /// Calls `each` with the resource and the bytes of each span or log record of a request, in their order.
 ///
@@ -26,6 +26,7 @@ pub(crate) struct ResourceBytes<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SpanFrame<'a> {
     pub(crate) trace_id: &'a [u8],
+    name: &'a [u8],
     pub(crate) start_time_unix_nano: u64,
     pub(crate) end_time_unix_nano: u64,
     /// The status code is ERROR.
@@ -38,18 +39,18 @@ impl<'a> SpanFrame<'a> {
         messages(span, 1).next().unwrap_or_default()
     }
 
-    pub(crate) const fn attributes(span: &'a [u8]) -> Attributes<'a> {
-        Attributes::new(span, 9)
-    }
-
-    pub(crate) fn new(span: &'a [u8]) -> Self {
+    /// Reads a span once, and calls `each` with its attributes.
+    #[inline]
+    pub(crate) fn read(span: &'a [u8], mut each: impl FnMut(Attribute<'a>)) -> Self {
         const ERROR: u64 = 2;
         let mut frame = Self::default();
         for field in Fields(span) {
             match field {
                 (1, Value::Bytes(id)) => frame.trace_id = id,
+                (5, Value::Bytes(name)) => frame.name = name,
                 (7, Value::Fixed64(time)) => frame.start_time_unix_nano = time,
                 (8, Value::Fixed64(time)) => frame.end_time_unix_nano = time,
+                (9, Value::Bytes(attribute)) => each(Attribute::new(attribute)),
                 (15, Value::Bytes(status)) => {
                     let code = Fields(status).filter_map(|field| match field {
                         (3, Value::Varint(code)) => Some(code),
@@ -61,5 +62,9 @@ impl<'a> SpanFrame<'a> {
             }
         }
         frame
+    }
+
+    pub(crate) fn name(&self) -> &'a str {
+        text(self.name)
     }
 }

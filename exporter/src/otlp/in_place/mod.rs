@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use super::wire::{Value, read_field};
 pub(crate) use items::{SpanFrame, for_each_item};
 pub(crate) use json::MessageJson;
-pub(crate) use value::{AnyRef, Attributes};
+pub(crate) use value::{AnyRef, Attribute, Attributes};
 
 /// The fields of a message, in their order.
 #[derive(Clone, Copy)]
@@ -31,6 +31,7 @@ struct Fields<'a>(&'a [u8]);
 impl<'a> Iterator for Fields<'a> {
     type Item = (u32, Value<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;

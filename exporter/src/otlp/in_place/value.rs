@@ -22,6 +22,11 @@ impl<'a> Attributes<'a> {
         Self { message, number, depth: 0 }
     }
 
+    /// Returns the attributes without reading their values.
+    pub(crate) fn refs(self) -> impl Iterator<Item = Attribute<'a>> {
+        messages(self.message, self.number).map(Attribute::new)
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, AnyRef<'a>)> {
         messages(self.message, self.number).map(move |body| key_value(body, self.depth))
     }
@@ -34,15 +39,34 @@ impl Serialize for Attributes<'_> {
 }
 
 fn key_value(body: &[u8], depth: u32) -> (&str, AnyRef<'_>) {
-    let (mut key, mut value) = ("", AnyRef::Null);
-    for field in Fields(body) {
-        match field {
-            (1, Value::Bytes(bytes)) => key = text(bytes),
-            (2, Value::Bytes(bytes)) => value = AnyRef::new(bytes, depth + 1),
-            _ => {}
+    let attribute = Attribute::new(body);
+    (text(attribute.key), AnyRef::new_or_null(attribute.value, depth + 1))
+}
+
+/// An attribute, of which the key is compared before the value is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attribute<'a> {
+    pub(crate) key: &'a [u8],
+    value: Option<&'a [u8]>,
+}
+
+impl<'a> Attribute<'a> {
+    #[inline]
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        let mut attribute = Self { key: &[], value: None };
+        for field in Fields(body) {
+            match field {
+                (1, Value::Bytes(bytes)) => attribute.key = bytes,
+                (2, Value::Bytes(bytes)) => attribute.value = Some(bytes),
+                _ => {}
+            }
         }
+        attribute
     }
-    (key, value)
+
+    pub(crate) fn value(&self) -> AnyRef<'a> {
+        AnyRef::new_or_null(self.value, 1)
+    }
 }
 
 /// An `AnyValue`, which is serialized as [`super::any_value::Json`] is.
@@ -67,6 +91,10 @@ pub(crate) struct Elements<'a> {
 }
 
 impl<'a> AnyRef<'a> {
+    fn new_or_null(body: Option<&'a [u8]>, depth: u32) -> Self {
+        body.map_or(Self::Null, |body| Self::new(body, depth))
+    }
+
     pub(super) fn new(body: &'a [u8], depth: u32) -> Self {
         let mut found = Self::Null;
         for field in Fields(body) {
