@@ -228,12 +228,11 @@ impl RequestFields {
     }
 }
 
-/// Truncates a text at a character boundary.
+/// Truncates a text.
 fn truncate(text: &mut Cow<'static, str>, max_bytes: usize) {
     if text.len() > max_bytes {
-        let end = (0..=max_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         // A copy, so that the memory of a long text is freed.
-        *text = text.get(..end).unwrap_or_default().to_owned().into();
+        *text = logtracer_core::truncate(text, max_bytes).to_owned().into();
     }
 }
 

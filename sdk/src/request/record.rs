@@ -273,7 +273,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let fields = self.fields();
-        let mut scope = self.scope.take();
+        let (mut scope, span) = (self.scope.take(), self.span.take());
         let elapsed = self.start.elapsed();
         let is_timed_out = self.is_timed_out(elapsed);
         let mut exchange = self.exchange(elapsed, is_timed_out);
@@ -295,7 +295,7 @@ impl Drop for Record {
             fields: &fields.fields,
         };
         lines::end(&self.options, &end);
-        if let Some(span) = &self.span {
+        if let Some(span) = span {
             #[cfg(feature = "spans")]
             fields.add_to_current_span();
             let is_failed = matches!(self.progress, Progress::Failed { .. });

@@ -23,7 +23,7 @@ pub(super) struct SpanEnd<'a> {
 }
 
 impl SpanEnd<'_> {
-    pub(super) fn end(&self, span: &RequestSpan) {
+    pub(super) fn end(&self, span: RequestSpan) {
         let mut name = Vec::with_capacity(64);
         match self.name {
             Some(own) => name.extend_from_slice(own.as_bytes()),
@@ -78,12 +78,12 @@ impl RequestSpan {
     }
 
     pub(crate) fn end(
-        &self,
+        self,
         _exchange: &Exchange<'_>,
         _name: &[u8],
         _is_failed: bool,
         _attributes: impl FnOnce(&mut Attributes<'_>),
     ) {
-        match *self {}
+        match self {}
     }
 }

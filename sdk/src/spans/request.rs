@@ -48,7 +48,7 @@ impl RequestSpan {
 
     /// Records the span. Its status is `Error` if the request `failed`, whatever the response is.
     pub(crate) fn end(
-        &self,
+        self,
         exchange: &Exchange<'_>,
         name: &[u8],
         failed: bool,
