@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::details::Details;
 use super::open::Open;
 use super::{AttributeValue, SpanEvent, SpanLink, queue};
-use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
+use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace, tracestate_of};
 use crate::future::InTrace;
 use crate::system;
 
@@ -183,7 +183,7 @@ impl SpanBuilder {
             builder: self,
             open: Some(Open::new(context.span_id)),
             context,
-            carried: Scope::of(context).carried(),
+            carried: tracestate_of(context.trace_id),
             start_unix_nanos: system::unix_nanos(),
             start: Instant::now(),
         };
@@ -198,7 +198,7 @@ struct OpenSpan {
     /// Closed by the drop.
     open: Option<Open>,
     context: TraceContext,
-    /// Taken at the start, because the span may end in another task without a current trace.
+    /// Has its `tracestate`. Taken at the start, because the span may end in another task without a current trace.
     carried: Option<Arc<Carried>>,
     start_unix_nanos: u64,
     start: Instant,
