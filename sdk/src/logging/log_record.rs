@@ -1,5 +1,6 @@
 //! The record of `log` that is being forwarded to `tracing`: its metadata and key-values.
 
+#[cfg(feature = "log-errors")]
 use std::error::Error;
 
 use log::kv::{self, VisitSource, VisitValue};
@@ -8,6 +9,7 @@ use tracing_core::{Event, Metadata};
 use tracing_log::NormalizeEvent;
 
 use super::key_values::{Attached, KeyValue, Owner};
+#[cfg(feature = "log-errors")]
 use crate::errors::Chain;
 
 /// The maximum number of pairs of a record. Further ones are dropped.
@@ -92,11 +94,13 @@ impl<'v> VisitValue<'v> for Pair<'_> {
         self.add(Value::Str(value))
     }
 
+    #[cfg(feature = "log-errors")]
     fn visit_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), kv::Error> {
         self.add(Value::Fmt(format_args!("{}", Chain(error))))
     }
 
     // The default is `visit_any`, which loses the causes. `:err` values come here.
+    #[cfg(feature = "log-errors")]
     fn visit_borrowed_error(&mut self, error: &'v (dyn Error + 'static)) -> Result<(), kv::Error> {
         self.visit_error(error)
     }
