@@ -284,7 +284,9 @@ fn a_full_disk() {
 fn a_flush_of_a_closed_pipe_behind_a_queue() {
     service(Logging::non_blocking, |handle| {
         set_nonblocking();
-        log_many();
+        // Three pages of the pipe each, so that the pipe takes a part of one.
+        let padding = "x".repeat(11_000);
+        (0..MANY).for_each(|step| tracing::info!(step, padding, "line"));
         // Until the thread has taken nearly all lines. The pipe has some, and a part of one.
         while handle.dropped_lines() + 30 < u64::from(MANY) {
             std::thread::sleep(Duration::from_millis(10));
