@@ -10,6 +10,8 @@
 //! - [`memory`]: memory of an Envoy with the filter under load;
 //! - [`soak`]: the whole chain under faults, with an account of every request.
 //!
+//! `logtracer-services-bench` builds the same service on several stacks, and is a program alone.
+//!
 //! [`chart`] draws curves, and `logtracer_tables` writes tables, for the documents.
 
 pub mod chart;

@@ -51,9 +51,11 @@ pub mod sampling;
 pub mod span;
 pub mod span_buffer;
 mod traceparent;
+mod truncate;
 
 pub use backoff::Backoff;
 pub use context::{RemoteContext, Sampling, TraceContext};
 pub use hex::HexError;
 pub use id::{SpanId, TraceId};
 pub use traceparent::TraceparentError;
+pub use truncate::truncate;

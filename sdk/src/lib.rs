@@ -87,6 +87,7 @@
 //! |---|---|
 //! | `logging` (default) | [`Logging`], [`carry_traces`] |
 //! | `log` (default) | records of the `log` crate in the same log |
+//! | `log-errors` | the causes of errors as key-values of `log`: `err:err = error` |
 //! | `log-serde` | nested JSON for key-values of `log` with a structure: `user:serde = user`, `user:sval = user` |
 //! | `valuable` | nested JSON for values of `valuable`; needs `--cfg tracing_unstable` in `RUSTFLAGS`, as `tracing` does |
 //! | `server` | [`server::TraceLayer`] for hyper, tonic and every other tower server |

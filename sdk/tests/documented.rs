@@ -35,6 +35,30 @@ fn every_public_type_and_function_has_an_example_that_asserts() {
     assert!(missing.is_empty(), "no example that asserts:\n{}", missing.join("\n"));
 }
 
+/// `sdk/tests/oldest` has the oldest version of each framework in the table of docs/sdk.md.
+#[test]
+fn the_oldest_documented_versions_are_compiled() {
+    let (_, table) = include_str!("../../docs/sdk.md").split_once("| crate | versions | note |").unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let compiled = include_str!("oldest/Cargo.toml");
+    // The table names reqwest 0.12 in a note: it is used without its feature.
+    for (name, before) in [
+        ("axum", "| axum | "),
+        ("tonic", "| tonic | "),
+        ("tower", "tower "),
+        ("tower-http", "tower-http "),
+        ("reqwest", "for "),
+    ] {
+        let versions = table.split(before).skip(1).map(|rest| rest.split([',', ' ', ';']).next().unwrap());
+        let oldest = versions.into_iter().find(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+        let oldest = oldest.unwrap_or_else(|| panic!("no version of {name} in {table}"));
+        assert!(
+            compiled.contains(&format!("\n{name} = {{ version = \"{oldest}\",")),
+            "sdk/tests/oldest has not {name} {oldest}"
+        );
+    }
+}
+
 /// Returns true if a code block that is run asserts something.
 fn has_example(docs: &str) -> bool {
     let (mut is_code, mut is_run) = (false, false);

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use received::Received;
 
-const EXAMPLES: [&str; 4] = ["axum", "tonic", "mixed", "worker"];
+const EXAMPLES: [&str; 5] = ["axum", "tonic", "mixed", "worker", "queue"];
 const FORMATS: [&str; 2] = ["stackdriver", "local"];
 
 /// Returns the command of an example, which is built with the tests.
@@ -208,6 +208,15 @@ fn the_readme_has_lines_and_spans_of_the_examples() {
         }
     }
     assert!(lines > 12 && spans > 12, "{lines} lines, {spans} spans");
+}
+
+/// The README of the repository shows the whole trace of one example.
+#[test]
+fn the_readme_of_the_repository_has_the_spans_of_an_example() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("`cargo run -p logtracer-sdk --example mixed`").unwrap();
+    let tree = section.split("```").nth(1).unwrap().trim_start();
+    expect_file!["examples/mixed.spans.txt"].assert_eq(&without_durations(tree));
 }
 
 /// Masks decimal numbers and hexadecimal ids, which differ in every run.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -276,6 +277,45 @@ fn a_full_disk() {
     let (dropped, stderr) = service.number();
     assert_eq!(dropped, 5);
     check_stderr(&stderr, "No space left", 5);
+}
+
+/// A line that the queue has handed over, and that is dropped by a flush, is in a WARNING line of the next stdout.
+#[test]
+fn a_flush_of_a_closed_pipe_behind_a_queue() {
+    service(Logging::non_blocking, |handle| {
+        set_nonblocking();
+        // Three pages of the pipe each, so that the pipe takes a part of one.
+        let padding = "x".repeat(11_000);
+        (0..MANY).for_each(|step| tracing::info!(step, padding, "line"));
+        // Until the thread has taken nearly all lines. The pipe has some, and a part of one.
+        while handle.dropped_lines() + 30 < u64::from(MANY) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!handle.flush(Duration::from_secs(1)));
+        let before = handle.dropped_lines();
+        report(before);
+        wait();
+        assert!(handle.flush(LONG));
+        let dropped = handle.dropped_lines();
+        assert_eq!(dropped, before + 1, "the flush drops the rest of a line");
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        rustix::stdio::dup2_stdout(writer).unwrap();
+        tracing::info!(step = MANY, "after");
+        assert!(handle.flush(LONG));
+        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null").unwrap()).unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(handle.dropped_lines(), dropped);
+        report(dropped);
+        text.lines().for_each(report);
+    });
+    let mut service = Service::start("a_flush_of_a_closed_pipe_behind_a_queue", Stdio::piped());
+    let (_, _) = service.number();
+    drop(service.child.stdout.take());
+    service.go_on();
+    let (dropped, _) = service.number();
+    let lines = [service.message().0, service.message().0].join("\n");
+    assert_eq!(steps_of(&lines_of(&lines)), (BTreeSet::from([MANY.into()]), dropped));
 }
 
 /// A blocked stdout blocks no caller. Lines that the queue cannot hold are counted, and reported on stderr.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{decimal, lossy};
+use crate::{decimal, lossy, truncate};
 
 /// The end of a truncated text.
 const MARKER: &str = "…";
@@ -90,8 +90,7 @@ impl<'a> Text<'a> {
             self.free_bytes -= run.len();
             return;
         }
-        let end = (0..=self.free_bytes).rev().find(|at| run.is_char_boundary(*at)).unwrap_or(0);
-        self.out.extend_from_slice(run.get(..end).unwrap_or_default().as_bytes());
+        self.out.extend_from_slice(truncate(run, self.free_bytes).as_bytes());
         self.truncate();
     }
 

@@ -65,7 +65,7 @@ pub use labels::Labels;
 pub use marked::MarkedField;
 pub use report::ErrorReport;
 pub use severity::Severity;
-pub use value::{Value, render_field, render_value};
+pub use value::{Value, render_value};
 
 use crate::TraceContext;
 use keys::{Key, Keys, key};
@@ -241,7 +241,7 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Adds a field that [`render_field`] rendered for this format. It is dropped if it exceeds the free space.
+    /// Adds a field that [`MarkedField::render`] rendered for this format. It is dropped if it exceeds the free space.
     pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
         if !rendered.is_empty() && self.free_bytes(rendered.len()).is_some() {
             self.comma();

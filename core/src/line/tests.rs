@@ -199,7 +199,7 @@ fn rendered_fields_equal_written_fields() {
         let rendered = line(format, None, |line| {
             for (name, value) in [("trace", Value::Str("x")), ("n", Value::U64(1))] {
                 let mut field = Vec::new();
-                render_field(&mut field, format, name, value);
+                MarkedField { name, value, ..MarkedField::default() }.render(&mut field, format);
                 line.rendered_field(&field);
             }
         });
@@ -419,7 +419,8 @@ fn rendered_fields_of_an_error_report() {
             }
             for name in names {
                 let mut field = Vec::new();
-                render_field(&mut field, Format::Local, name, Value::U64(7));
+                MarkedField { name, value: Value::U64(7), ..MarkedField::default() }
+                    .render(&mut field, Format::Local);
                 line.rendered_field(&field);
             }
         })
@@ -459,7 +460,7 @@ fn numbers_at_the_edges() {
         (Value::Bool(false), "false"),
     ] {
         let mut out = Vec::new();
-        render_field(&mut out, Format::Local, "n", value);
+        MarkedField { name: "n", value, ..MarkedField::default() }.render(&mut out, Format::Local);
         assert_eq!(String::from_utf8(out).unwrap(), format!("\"n\":{expected}"));
     }
 }

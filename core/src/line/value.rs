@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::keys::{Keys, RESERVED_NAME_PREFIX};
-use super::{Format, MAX_NAME_BYTES, MAX_TEXT_BYTES, json};
+use super::keys::RESERVED_NAME_PREFIX;
+use super::{MAX_NAME_BYTES, MAX_TEXT_BYTES, json};
 use crate::decimal;
 
 /// The value of a field of a line.
@@ -43,20 +43,6 @@ pub enum Value<'a> {
     Fmt(fmt::Arguments<'a>),
     /// Rendered JSON. The caller ensures that it is valid. Line breaks in it become spaces.
     Json(&'a str),
-}
-
-/// Renders one field, `"name":value`. [`Line::rendered_field`](super::Line::rendered_field) adds it to lines of this
-/// format.
-///
-/// ```
-/// use logtracer_core::line::{Format, Value, render_field};
-///
-/// let mut out = Vec::new();
-/// render_field(&mut out, Format::Local, "time", Value::I64(-1)); // a reserved name
-/// assert_eq!(out, br#""fields.time":-1"#);
-/// ```
-pub fn render_field(out: &mut Vec<u8>, format: Format, name: &str, value: Value<'_>) {
-    write_field(out, Keys::of(format).is_reserved(name), name, value, MAX_TEXT_BYTES);
 }
 
 /// Writes a field with a value of at most `max` bytes. A reserved name gets a prefix; `Line::field`

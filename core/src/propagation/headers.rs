@@ -106,6 +106,16 @@ impl Header {
 pub struct HeaderSet(u16);
 
 impl HeaderSet {
+    /// Returns the set of these headers.
+    pub(super) const fn of(mut headers: &[Header]) -> Self {
+        let mut set = Self(0);
+        while let [header, rest @ ..] = headers {
+            set.0 |= header.bit();
+            headers = rest;
+        }
+        set
+    }
+
     /// Adds a header.
     pub fn insert(&mut self, header: Header) {
         self.0 |= header.bit();
@@ -114,6 +124,10 @@ impl HeaderSet {
     /// Returns true if the set contains the header.
     pub const fn contains(self, header: Header) -> bool {
         self.0 & header.bit() != 0
+    }
+
+    pub(super) const fn contains_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
     }
 }
 

@@ -189,7 +189,7 @@ impl Propagator {
         let mut b3_denied = None;
         let mut traceparent = None;
         let mut later_decision = Sampling::Defer;
-        for format in self.extract.iter() {
+        for format in self.extract.iter().filter(|format| format.is_in(headers)) {
             let found = format.extract(headers);
             extracted.conflict |= found.conflict;
             if found.invalid {
@@ -281,6 +281,24 @@ impl Propagator {
 }
 
 impl Format {
+    /// Returns true if the request has a header of this format.
+    const fn is_in(self, headers: &TraceHeaders<'_>) -> bool {
+        let own: &[Header] = match self {
+            Self::B3 => &[Header::B3],
+            Self::B3Multi => &[
+                Header::XB3TraceId,
+                Header::XB3SpanId,
+                Header::XB3ParentSpanId,
+                Header::XB3Sampled,
+                Header::XB3Flags,
+            ],
+            Self::TraceContext => &[Header::Traceparent],
+            Self::CloudTrace => &[Header::XCloudTraceContext],
+            Self::GrpcTraceBin => &[Header::GrpcTraceBin],
+        };
+        headers.present().contains_any(HeaderSet::of(own))
+    }
+
     fn extract(self, headers: &TraceHeaders<'_>) -> Found {
         match self {
             Self::B3 => b3::extract_single(headers),

@@ -9,8 +9,8 @@ use super::layer::Options;
 use crate::current::{carried_beside, current_trace};
 use crate::request::RequestHeaders;
 
-const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const B3_VALUES: HeaderName = HeaderName::from_static("b3-values");
 
 impl Options {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use logtracer_core::propagation::{Carrier, Header, Propagator, TraceState};
 
-use super::allowed::B3_VALUES;
+use super::allowed::{B3_VALUES, BAGGAGE, X_REQUEST_ID};
 use crate::current::{carried_beside, current_trace, tracestate_of};
 
 /// Returns headers with the current trace, for any HTTP client; none without a current trace.
@@ -71,7 +71,7 @@ pub fn inject_with(propagator: &Propagator, headers: &mut HeaderMap) {
     propagator.inject(&context, &tracestate, &mut Headers(headers));
     headers.remove(B3_VALUES);
     // The request's own values win.
-    for (name, value) in [("x-request-id", request_id), ("baggage", baggage)] {
+    for (name, value) in [(X_REQUEST_ID, request_id), (BAGGAGE, baggage)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.entry(name).or_insert(value);
         }

@@ -2,11 +2,17 @@
 
 use std::marker::PhantomData;
 
-use logtracer_core::{Sampling, TraceContext};
+use logtracer_core::{RemoteContext, Sampling, TraceContext};
 
 use super::Scope;
 use super::bindings::{Key, next_number, unbind};
 use crate::system;
+
+/// Joins the span that a caller or a sender names. A trace without a span gets a new one.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub(crate) fn join(parent: RemoteContext) -> TraceContext {
+    parent.join().unwrap_or_else(|| parent.child(system::new_span_id()))
+}
 
 /// Methods of [`TraceContext`]: a new root or child, and to make it current.
 ///

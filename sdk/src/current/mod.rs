@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub(crate) use bindings::has_only_span_bindings;
 #[cfg_attr(not(feature = "logging"), allow(unused_imports))]
 pub(crate) use bindings::{Key, unbind};
+pub(crate) use context_ext::join;
 pub use context_ext::{TraceContextExt, TraceGuard};
 use logtracer_core::{TraceContext, TraceId};
 use mirror::{Attached, Mirror, foreign};
@@ -82,9 +83,9 @@ pub(crate) struct Carried {
     pub(crate) tracestate: Option<Box<str>>,
     /// W3C `baggage`, in one line.
     pub(crate) baggage: Option<Box<str>>,
-    /// What is recorded of the request. It is not sent.
+    /// What the application adds to the line and the span of the request, if it has one of them. It is not sent.
     #[cfg(feature = "server")]
-    pub(crate) fields: crate::request::RequestFields,
+    pub(crate) fields: Option<crate::request::RequestFields>,
 }
 
 impl Carried {
@@ -96,20 +97,18 @@ impl Carried {
             tracestate,
             baggage: None,
             #[cfg(feature = "server")]
-            fields: crate::request::RequestFields::default(),
+            fields: None,
         }
     }
 }
 
 /// Returns what this thread carries beside a trace.
 pub(crate) fn carried_beside(trace_id: TraceId) -> Option<Arc<Carried>> {
-    let own = carried().filter(|carried| carried.trace_id == trace_id);
-    own.or_else(|| mirror::carried_beside(trace_id))
+    carried().filter(|carried| carried.trace_id == trace_id)
 }
 
 /// Returns the W3C `tracestate` of a trace, with the trace that it belongs to: that of OpenTelemetry's current span if
 /// it is in this trace, because a span may have changed it, otherwise what this thread carries.
-#[cfg_attr(not(any(feature = "client", feature = "opentelemetry")), allow(dead_code))]
 pub(crate) fn tracestate_of(trace_id: TraceId) -> Option<Arc<Carried>> {
     mirror::carried_beside(trace_id).or_else(|| carried_beside(trace_id))
 }
@@ -142,7 +141,7 @@ mod tests {
                 tracestate: None,
                 baggage: None,
                 #[cfg(feature = "server")]
-                fields: Default::default(),
+                fields: None,
             }),
         )
     }

@@ -30,9 +30,10 @@ impl Scope {
 
     /// Returns a scope of this context, with what the thread carries beside its trace.
     pub(crate) fn of(context: TraceContext) -> Self {
-        let carried = carried_beside(context.trace_id);
-        let mirror = mirror_of_current(&context, carried.as_deref());
-        Self { context, carried, mirror }
+        let own = carried_beside(context.trace_id);
+        let of_opentelemetry = mirror::carried_beside(context.trace_id);
+        let mirror = Mirror::of(&context, of_opentelemetry.as_deref().or(own.as_deref()));
+        Self { context, carried: own.or(of_opentelemetry), mirror }
     }
 
     /// Returns the scope of OpenTelemetry's current span, with what this one carries, if that span was entered within
@@ -44,7 +45,9 @@ impl Scope {
         };
         match foreign_span().filter(is_within) {
             Some(context) => {
-                let mirror = mirror_of_current(&context, self.carried.as_deref());
+                // Its `tracestate` wins, because a span may have changed it.
+                let of_opentelemetry = mirror::carried_beside(context.trace_id);
+                let mirror = Mirror::of(&context, of_opentelemetry.as_deref().or(self.carried.as_deref()));
                 Self { context, mirror, ..self }
             }
             None => self,
@@ -63,7 +66,7 @@ impl Scope {
     }
 
     /// Returns what the scope carries; `None` while it is entered.
-    #[cfg(any(feature = "server", feature = "spans"))]
+    #[cfg(feature = "server")]
     pub(crate) fn carried(&self) -> Option<Arc<Carried>> {
         self.carried.clone()
     }
@@ -103,13 +106,6 @@ impl Scope {
         });
         Entered { scope: self, number, previous, _attached: attached }
     }
-}
-
-/// Returns the mirror of a context with the `tracestate` of OpenTelemetry's current span, if that is in the trace and
-/// has one.
-fn mirror_of_current(context: &TraceContext, carried: Option<&Carried>) -> Mirror {
-    let of_opentelemetry = mirror::carried_beside(context.trace_id);
-    Mirror::of(context, of_opentelemetry.as_deref().or(carried))
 }
 
 /// The guard of a scope that is current.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Write};
 
 use logtracer_core::line::Value;
+use logtracer_core::truncate;
 use tracing_core::field::{Field, Visit};
 
 use crate::errors::Chain;
@@ -95,12 +96,11 @@ struct Bounded<'a> {
 
 impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end =
-            (0..=text.len().min(self.free_bytes)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        self.out.push_str(text.get(..end).unwrap_or_default());
-        self.cut_bytes += text.len() - end;
+        let kept = truncate(text, self.free_bytes);
+        self.out.push_str(kept);
+        self.cut_bytes += text.len() - kept.len();
         // Nothing may follow a truncated text. Truncation is not an error of the value that is formatted.
-        self.free_bytes = if end < text.len() { 0 } else { self.free_bytes - end };
+        self.free_bytes = if kept.len() < text.len() { 0 } else { self.free_bytes - kept.len() };
         Ok(())
     }
 }

@@ -1,8 +1,6 @@
 //! [`JsonLayer`]: one event, one line, one write.
 
 use std::cell::RefCell;
-#[cfg(not(feature = "log"))]
-use std::rc::Rc;
 use std::sync::{Arc, Once};
 
 use logtracer_core::line::{ErrorReport, Line, MarkedField, Severity, Value};
@@ -13,14 +11,12 @@ use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
 use super::caught_panic;
 use super::event_fields::{Collected, EventFields};
-#[cfg(not(feature = "log"))]
-use super::key_values::KeyValue;
+use super::key_values::{self, Owner};
 use super::known_fields::KnownFields;
 #[cfg(feature = "log")]
 use super::log_record;
 use super::output::Output;
 use super::panic;
-use super::request_fields;
 use super::service::{SPANS, Service, SourceLocation, TARGET};
 use super::span_fields::{FieldsByFormat, SpanFields};
 use crate::current::{Scope, current_trace};
@@ -84,12 +80,14 @@ impl JsonLayer {
         names.clear();
         #[cfg(feature = "log")]
         let normalized = log_record::normalized(event);
-        #[cfg(feature = "log")]
-        let key_values = normalized.as_ref().and_then(|_| log_record::key_values());
         #[cfg(not(feature = "log"))]
-        let (normalized, key_values) = (None::<tracing_core::Metadata<'_>>, None::<Rc<[KeyValue]>>);
-        let is_of_request = event.metadata().target() == targets::SERVER;
-        let key_values = key_values.or_else(|| is_of_request.then(request_fields::current).flatten());
+        let normalized = None::<tracing_core::Metadata<'_>>;
+        let owner = match &normalized {
+            #[cfg(feature = "log")]
+            Some(_) => Some(Owner::LogRecord),
+            _ => (event.metadata().target() == targets::SERVER).then_some(Owner::Request),
+        };
+        let key_values = owner.and_then(key_values::current);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let fields = EventFields {
             event,

@@ -1,12 +1,58 @@
-//! [`KeyValue`]: a key-value of a record of `log`.
+//! [`KeyValue`]: a field whose name is known only at run time, while the fields of an event must be named in the source
+//! code: a key-value of a record of `log`, or a field that the application has added to a request.
+//!
+//! Such fields stay on the thread while their event goes through `tracing`.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use logtracer_core::line::{MAX_NAME_BYTES, MAX_TEXT_BYTES, Value};
 
 use super::field_value::write_bounded_text;
 
+/// The kind of event that has the fields. An event of another kind that is logged meanwhile does not get them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The event that a record of `log` becomes.
+    #[cfg(feature = "log")]
+    LogRecord,
+    /// The line of a request.
+    Request,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<(Owner, Rc<[KeyValue]>)>> = const { Cell::new(None) };
+}
+
+/// Returns the fields of the event that is being logged, if it is of this kind and has any.
+pub(super) fn current(owner: Owner) -> Option<Rc<[KeyValue]>> {
+    let read = |cell: &Cell<Option<(Owner, Rc<[KeyValue]>)>>| {
+        let current = cell.take();
+        cell.set(current.clone());
+        current
+    };
+    let (kind, fields) = CURRENT.try_with(read).unwrap_or_default()?;
+    (kind == owner).then_some(fields)
+}
+
+/// The guard of the fields of an event. It restores those of the outer event: formatting one may log another, and a
+/// subscriber may panic.
+pub(super) struct Attached(Option<(Owner, Rc<[KeyValue]>)>);
+
+impl Attached {
+    pub(super) fn new(owner: Owner, fields: Vec<KeyValue>) -> Self {
+        let fields = (!fields.is_empty()).then(|| (owner, fields.into()));
+        Self(CURRENT.try_with(|cell| cell.replace(fields)).unwrap_or_default())
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|cell| cell.set(self.0.take()));
+    }
+}
+
 /// A name and an owned value.
-///
-/// It is kept outside the event while the record goes through `tracing`, whose fields must be named in the source code.
 #[derive(Debug)]
 pub(super) struct KeyValue {
     pub(super) name: String,

@@ -5,7 +5,7 @@ use tracing_log::LogTracer;
 
 use super::LoggingError;
 use super::levels::{self, Levels};
-use super::log_record::ForwardedKeyValues;
+use super::log_record::attach_key_values;
 
 /// Makes `tracing` the logger of the `log` crate, which forwards nothing before [`set_max_level`].
 pub(super) fn install() -> Result<(), LoggingError> {
@@ -39,7 +39,7 @@ impl log::Log for Bridge {
     fn log(&self, record: &log::Record<'_>) {
         // A record with pairs is checked first, so that the pairs of a disabled record are not copied.
         if record.key_values().count() == 0 || self.enabled(record.metadata()) {
-            let _key_values = ForwardedKeyValues::of(record);
+            let _key_values = attach_key_values(record);
             self.0.log(record);
         }
     }

@@ -1,56 +1,31 @@
 //! The record of `log` that is being forwarded to `tracing`: its metadata and key-values.
 
-use std::cell::Cell;
+#[cfg(feature = "log-errors")]
 use std::error::Error;
-use std::rc::Rc;
 
 use log::kv::{self, VisitSource, VisitValue};
 use logtracer_core::line::Value;
 use tracing_core::{Event, Metadata};
 use tracing_log::NormalizeEvent;
 
-use super::key_values::KeyValue;
+use super::key_values::{Attached, KeyValue, Owner};
+#[cfg(feature = "log-errors")]
 use crate::errors::Chain;
 
 /// The maximum number of pairs of a record. Further ones are dropped.
 const MAX_PAIRS: usize = 64;
-
-thread_local! {
-    static KEY_VALUES: Cell<Option<Rc<[KeyValue]>>> = const { Cell::new(None) };
-}
 
 /// Returns the metadata of a record of `log`. All of them have the same target, and each names its own in a field.
 pub(super) fn normalized<'e>(event: &'e Event<'_>) -> Option<Metadata<'e>> {
     (event.metadata().target() == "log").then(|| event.normalized_metadata()).flatten()
 }
 
-/// Returns the key-values of the record that is being forwarded, if it has any.
-pub(super) fn key_values() -> Option<Rc<[KeyValue]>> {
-    let read = |cell: &Cell<Option<Rc<[KeyValue]>>>| {
-        let pairs = cell.take();
-        cell.set(pairs.clone());
-        pairs
-    };
-    KEY_VALUES.try_with(read).unwrap_or_default()
-}
-
-/// A guard that restores the previous key-values: formatting a record may log another one.
-pub(super) struct ForwardedKeyValues(Option<Rc<[KeyValue]>>);
-
-impl ForwardedKeyValues {
-    pub(super) fn of(record: &log::Record<'_>) -> Self {
-        let mut pairs = Pairs(Vec::new());
-        // If the source fails, the pairs before the failure stay.
-        let _ = record.key_values().visit(&mut pairs);
-        let pairs = (!pairs.0.is_empty()).then(|| pairs.0.into());
-        Self(KEY_VALUES.try_with(|cell| cell.replace(pairs)).unwrap_or_default())
-    }
-}
-
-impl Drop for ForwardedKeyValues {
-    fn drop(&mut self) {
-        let _ = KEY_VALUES.try_with(|cell| cell.set(self.0.take()));
-    }
+/// Attaches the key-values of a record to the event that it becomes.
+pub(super) fn attach_key_values(record: &log::Record<'_>) -> Attached {
+    let mut pairs = Pairs(Vec::new());
+    // If the source fails, the pairs before the failure stay.
+    let _ = record.key_values().visit(&mut pairs);
+    Attached::new(Owner::LogRecord, pairs.0)
 }
 
 /// A visitor that collects pairs; of two with the same name it keeps the first.
@@ -119,11 +94,13 @@ impl<'v> VisitValue<'v> for Pair<'_> {
         self.add(Value::Str(value))
     }
 
+    #[cfg(feature = "log-errors")]
     fn visit_error(&mut self, error: &(dyn Error + 'static)) -> Result<(), kv::Error> {
         self.add(Value::Fmt(format_args!("{}", Chain(error))))
     }
 
     // The default is `visit_any`, which loses the causes. `:err` values come here.
+    #[cfg(feature = "log-errors")]
     fn visit_borrowed_error(&mut self, error: &'v (dyn Error + 'static)) -> Result<(), kv::Error> {
         self.visit_error(error)
     }

@@ -142,6 +142,10 @@ impl Output {
         let waits = rest.as_ref().is_err_and(|error| error.dropped_lines == 0);
         if let Err(error) = rest {
             self.losses.add_without_waiting(error.dropped_lines, "stdout is closed");
+            // The queue writes the WARNING lines.
+            if let Some(queue) = &self.queue {
+                queue.add_dropped(error.dropped_lines);
+            }
         }
         self.losses.report_rest(left());
         is_queue_empty && !waits

@@ -1,42 +1,15 @@
-//! The fields that an application has added to a request, for the event that is its line: their names are known only at
-//! run time, and the fields of an event must be named in the source code.
-
-use std::cell::Cell;
-use std::rc::Rc;
+//! The fields that an application has added to a request, for the event that is its line.
 
 use logtracer_core::line::Value;
 
-use super::key_values::KeyValue;
-
-thread_local! {
-    static FIELDS: Cell<Option<Rc<[KeyValue]>>> = const { Cell::new(None) };
-}
+use super::key_values::{Attached, KeyValue, Owner};
 
 /// Adds the fields to the SDK's own events that `log` logs.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) fn with<'a>(fields: impl Iterator<Item = (&'a str, Value<'a>)>, log: impl FnOnce()) {
     let fields = fields.map(|(name, value)| KeyValue::new(name, value)).collect();
-    let _previous = Restore(FIELDS.try_with(|cell| cell.replace(Some(fields))).unwrap_or_default());
+    let _attached = Attached::new(Owner::Request, fields);
     log();
-}
-
-/// Returns the fields of the event that is being logged.
-pub(super) fn current() -> Option<Rc<[KeyValue]>> {
-    let read = |cell: &Cell<Option<Rc<[KeyValue]>>>| {
-        let fields = cell.take();
-        cell.set(fields.clone());
-        fields
-    };
-    FIELDS.try_with(read).unwrap_or_default()
-}
-
-/// Restores the fields of the outer event, even after a panic of a subscriber.
-struct Restore(Option<Rc<[KeyValue]>>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        let _ = FIELDS.try_with(|cell| cell.set(self.0.take()));
-    }
 }
 
 #[cfg(all(test, feature = "server", feature = "testing"))]

@@ -1,11 +1,10 @@
 //! The trace in the headers of a message: read, and written.
 
-use logtracer_core::RemoteContext;
 use logtracer_core::propagation::{Carrier, Format, Formats, Header, Propagator, TraceHeaders, TraceState};
 
 use super::{Headers, HeadersMut};
-use crate::current::{Carried, Scope, TraceContextExt, current_trace, tracestate_of};
-use crate::{Sampling, TraceContext, system};
+use crate::current::{Carried, Scope, TraceContextExt, current_trace, join, tracestate_of};
+use crate::{Sampling, TraceContext};
 
 /// The attributes of Google's Pub/Sub clients.
 const GOOGLE_TRACEPARENT: &str = "googclient_traceparent";
@@ -96,8 +95,6 @@ impl Received {
 
     fn from_lines(lines: &TraceHeaders<'_>) -> Self {
         let extracted = Propagator::default().extract(lines);
-        let join =
-            |parent: RemoteContext| parent.join().unwrap_or_else(|| parent.child(system::new_span_id()));
         Self {
             context: extracted.parent.map(join),
             sampling: extracted.sampling,

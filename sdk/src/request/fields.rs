@@ -79,8 +79,9 @@ pub fn set_route(route: impl Into<Cow<'static, str>>) {
 
 #[cfg(feature = "server")]
 fn with_current(f: impl FnOnce(&RequestFields)) {
-    if let Some(carried) = current_trace().and_then(|context| carried_beside(context.trace_id)) {
-        f(&carried.fields);
+    let carried = current_trace().and_then(|context| carried_beside(context.trace_id));
+    if let Some(fields) = carried.as_ref().and_then(|carried| carried.fields.as_ref()) {
+        f(fields);
     }
 }
 
@@ -159,14 +160,10 @@ impl FieldValue {
     }
 }
 
-/// The fields of one request, shared by all tasks that work for it.
+/// The fields of a request that is logged or recorded, shared by all tasks that work for it.
+// Allocates nothing before the first field.
 #[derive(Debug, Default)]
-pub(crate) struct RequestFields {
-    /// True if a layer logs or records this request. Layers within it leave that to it.
-    is_enabled: bool,
-    // Allocates nothing before the first field.
-    set: Mutex<FieldsSnapshot>,
-}
+pub(crate) struct RequestFields(Mutex<FieldsSnapshot>);
 
 /// The fields of a request at its end.
 #[derive(Debug, Clone, Default)]
@@ -192,11 +189,6 @@ impl FieldsSnapshot {
 }
 
 impl RequestFields {
-    /// Returns the empty fields of a request that is logged or recorded.
-    pub(crate) fn enabled() -> Self {
-        Self { is_enabled: true, ..Self::default() }
-    }
-
     pub(crate) fn set_route(&self, mut route: Cow<'static, str>) {
         truncate(&mut route, MAX_TEXT_BYTES);
         self.update(|set| set.route = route);
@@ -217,23 +209,20 @@ impl RequestFields {
     }
 
     fn update(&self, f: impl FnOnce(&mut FieldsSnapshot)) {
-        if self.is_enabled {
-            f(&mut self.set.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Returns the fields, at the end of the request.
     pub(super) fn get(&self) -> FieldsSnapshot {
-        self.set.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Truncates a text at a character boundary.
+/// Truncates a text.
 fn truncate(text: &mut Cow<'static, str>, max_bytes: usize) {
     if text.len() > max_bytes {
-        let end = (0..=max_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         // A copy, so that the memory of a long text is freed.
-        *text = text.get(..end).unwrap_or_default().to_owned().into();
+        *text = logtracer_core::truncate(text, max_bytes).to_owned().into();
     }
 }
 
@@ -243,7 +232,7 @@ mod tests {
 
     #[test]
     fn fields_are_bounded() {
-        let fields = RequestFields::enabled();
+        let fields = RequestFields::default();
         for number in 0..100 {
             fields.set(format!("field{number}").into(), number.into());
         }
@@ -255,12 +244,8 @@ mod tests {
         assert_eq!(recorded.fields[7].1, FieldValue::Text("x".repeat(1023).into()));
         assert_eq!(recorded.fields[8].1, FieldValue::Text("short".into()));
         assert_eq!(recorded.route.len(), 1024);
-        let fields = RequestFields::enabled();
+        let fields = RequestFields::default();
         fields.set("n".repeat(1000).into(), true.into());
         assert_eq!(fields.get().fields, [(Cow::from("n".repeat(128)), FieldValue::Bool(true))]);
-
-        let not_recorded = RequestFields::default();
-        not_recorded.set("user".into(), "ada".into());
-        assert!(not_recorded.get().fields.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use logtracer_core::request::{Exchange, Outcome, grpc};
 use tracing::Level;
 
 use super::fields::FieldValue;
-use super::record::KeptFailure;
+use super::record::EndError;
 use super::{LogOptions, RequestLog, Side};
 use crate::events::at_level;
 use crate::targets;
@@ -36,7 +36,7 @@ pub(super) struct End<'a> {
     pub(super) side: Side,
     /// The message of a gRPC request.
     pub(super) message: Option<&'a str>,
-    pub(super) failure: Option<&'a KeptFailure>,
+    pub(super) error: EndError<'a>,
     pub(super) is_timed_out: bool,
     /// False if the call failed or was dropped before its response.
     pub(super) has_response: bool,
@@ -71,8 +71,8 @@ macro_rules! line {
                 $($field)*
                 rpc.method = $end.rpc_method().as_deref(),
                 rpc.response.status_code = $end.rpc_status(),
-                error = $end.error(),
-                "error.type" = $end.error_type(),
+                error = $end.error.text,
+                "error.type" = $end.error.error_type,
             },
             $($message)+
         )
@@ -156,20 +156,6 @@ impl End<'_> {
             Outcome::Grpc { code, .. } => Some(grpc::name(code)),
             _ => None,
         }
-    }
-
-    /// Returns the error of a call and its causes. That of a server has its own line.
-    fn error(&self) -> Option<&str> {
-        self.client_failure().map(|cause| cause.text.as_str())
-    }
-
-    fn error_type(&self) -> Option<&str> {
-        let timeout = self.is_timed_out.then_some("timeout");
-        timeout.or_else(|| self.client_failure().map(|cause| &*cause.error_type))
-    }
-
-    fn client_failure(&self) -> Option<&KeptFailure> {
-        self.failure.filter(|_| self.side == Side::Client)
     }
 }
 

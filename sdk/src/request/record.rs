@@ -11,6 +11,8 @@ use logtracer_core::request::{Exchange, grpc};
 
 use super::captured::Captured;
 use super::fields::FieldsSnapshot;
+#[cfg(feature = "server")]
+use super::fields::RequestFields;
 use super::message::RequestMessage;
 use super::progress::Progress;
 use super::span::SpanEnd;
@@ -61,13 +63,22 @@ impl Protocol {
 
 /// The text and the type of a [`Failure`], kept until the end of its request.
 #[derive(Debug)]
-pub(super) struct KeptFailure {
+struct KeptFailure {
     /// The error and its causes.
-    pub(super) text: String,
+    text: String,
     /// The value of the attribute `error.type`.
-    pub(super) error_type: Cow<'static, str>,
+    error_type: Cow<'static, str>,
     /// True for the error of a time limit.
     is_timeout: bool,
+}
+
+/// The error of a request in its line and its span.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EndError<'a> {
+    /// The error of a call and its causes. That of a server has its own line.
+    pub(super) text: Option<&'a str>,
+    /// The value of `error.type`, if it is not that of the response.
+    pub(super) error_type: Option<&'a str>,
 }
 
 /// The head of a request.
@@ -259,12 +270,22 @@ impl Record {
         }
     }
 
+    fn error(&self, is_timed_out: bool) -> EndError<'_> {
+        let failure = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
+        let timeout = is_timed_out.then_some("timeout");
+        EndError {
+            text: failure.map(|failure| failure.text.as_str()),
+            error_type: timeout.or_else(|| failure.map(|failure| &*failure.error_type)),
+        }
+    }
+
     /// Returns the fields that the application has added.
     fn fields(&self) -> FieldsSnapshot {
         #[cfg(feature = "server")]
         if self.options.side == Side::Server {
             let carried = self.scope.as_ref().and_then(Scope::carried);
-            return carried.map(|carried| carried.fields.get()).unwrap_or_default();
+            let fields = carried.as_ref().and_then(|carried| carried.fields.as_ref());
+            return fields.map(RequestFields::get).unwrap_or_default();
         }
         FieldsSnapshot::default()
     }
@@ -273,7 +294,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let fields = self.fields();
-        let mut scope = self.scope.take();
+        let (mut scope, span) = (self.scope.take(), self.span.take());
         let elapsed = self.start.elapsed();
         let is_timed_out = self.is_timed_out(elapsed);
         let mut exchange = self.exchange(elapsed, is_timed_out);
@@ -282,33 +303,31 @@ impl Drop for Record {
             exchange.route = fields.route.as_bytes();
         }
         let _entered = scope.as_mut().map(Scope::enter);
+        let error = self.error(is_timed_out);
         // The body may be dropped before its message is read.
         let message = self.message.as_deref().inspect(|message| message.set(None));
         let end = lines::End {
             exchange: &exchange,
             side: self.options.side,
             message: message.and_then(RequestMessage::text),
-            failure: self.failure.as_ref(),
+            error,
             is_timed_out,
             has_response: !matches!(self.progress, Progress::Waiting | Progress::Failed { status: None, .. }),
             is_grpc: self.protocol.is_grpc(),
             fields: &fields.fields,
         };
         lines::end(&self.options, &end);
-        if let Some(span) = &self.span {
+        if let Some(span) = span {
             #[cfg(feature = "spans")]
             fields.add_to_current_span();
             let is_failed = matches!(self.progress, Progress::Failed { .. });
-            let timeout = is_timed_out.then_some("timeout");
-            let cause = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
             SpanEnd {
                 exchange: &exchange,
                 side: self.options.side,
                 is_grpc: self.protocol.is_grpc(),
                 name: self.span_name.as_deref(),
                 is_failed: is_failed || is_timed_out,
-                error_type: timeout.or_else(|| cause.map(|cause| &*cause.error_type)),
-                error: cause.map(|cause| cause.text.as_str()),
+                error,
             }
             .end(span);
         }

@@ -4,6 +4,7 @@ use logtracer_core::otlp::Attributes;
 use logtracer_core::request::{Exchange, Outcome};
 
 use super::Side;
+use super::record::EndError;
 #[cfg(feature = "spans")]
 pub(crate) use crate::spans::RequestSpan;
 
@@ -16,14 +17,11 @@ pub(super) struct SpanEnd<'a> {
     pub(super) name: Option<&'a str>,
     /// True for an error of the span, whatever the response is.
     pub(super) is_failed: bool,
-    /// The value of the attribute `error.type`, if it is not that of the response.
-    pub(super) error_type: Option<&'a str>,
-    /// The error and its causes.
-    pub(super) error: Option<&'a str>,
+    pub(super) error: EndError<'a>,
 }
 
 impl SpanEnd<'_> {
-    pub(super) fn end(&self, span: &RequestSpan) {
+    pub(super) fn end(&self, span: RequestSpan) {
         let mut name = Vec::with_capacity(64);
         match self.name {
             Some(own) => name.extend_from_slice(own.as_bytes()),
@@ -51,14 +49,14 @@ impl SpanEnd<'_> {
         // `http.route` is of servers.
         let route = if is_client || self.is_grpc { b"" } else { self.exchange.route };
         let exchange = Exchange { route, ..*self.exchange };
-        match self.error_type {
+        match self.error.error_type {
             Some(error_type) => exchange.write_attributes_of_error(kind, error_type, attributes),
             None => exchange.write_attributes(kind, attributes),
         }
         if is_client {
             attributes.text("url.template", self.exchange.route);
         }
-        attributes.text("error.message", self.error.unwrap_or_default());
+        attributes.text("error.message", self.error.text.unwrap_or_default());
     }
 }
 
@@ -78,12 +76,12 @@ impl RequestSpan {
     }
 
     pub(crate) fn end(
-        &self,
+        self,
         _exchange: &Exchange<'_>,
         _name: &[u8],
         _is_failed: bool,
         _attributes: impl FnOnce(&mut Attributes<'_>),
     ) {
-        match *self {}
+        match self {}
     }
 }

@@ -6,9 +6,8 @@ use logtracer_core::{RemoteContext, Sampling, TraceContext, TraceId};
 
 use super::b3_values;
 use super::layer::Options;
-use crate::current::{Carried, TraceContextExt, foreign_span};
+use crate::current::{Carried, TraceContextExt, foreign_span, join};
 use crate::request::{RequestFields, RequestHeaders};
-use crate::system;
 
 /// The maximum length of an `x-request-id` that is passed on.
 const MAX_REQUEST_ID_BYTES: usize = 256;
@@ -62,7 +61,7 @@ impl Extracted {
     /// without a trace starts one.
     pub(super) fn join_or_start(&self) -> TraceContext {
         match self.parent {
-            Some(parent) => parent.join().unwrap_or_else(|| parent.child(system::new_span_id())),
+            Some(parent) => join(parent),
             None => TraceContext::new_root().with_sampling(self.sampling),
         }
     }
@@ -88,7 +87,6 @@ impl Extracted {
     pub(super) fn into_carried(self, trace_id: TraceId, fields: Option<RequestFields>) -> Option<Carried> {
         let Self { request_id, tracestate, baggage, .. } = self;
         let is_empty = request_id.is_none() && tracestate.is_none() && baggage.is_none() && fields.is_none();
-        let fields = fields.unwrap_or_default();
         (!is_empty).then_some(Carried { trace_id, request_id, tracestate, baggage, fields })
     }
 }

@@ -89,8 +89,9 @@ impl Options {
         outer.recorded =
             outer.recorded.map(|outer| OuterRequest { scope: outer.scope.at_foreign_span(), ..outer });
         if let Some(OuterRequest { scope, .. }) = &outer.recorded {
-            if let Some(carried) = scope.carried().filter(|_| !parts.route.is_empty()) {
-                carried.fields.set_route(parts.route.to_owned().into());
+            let carried = scope.carried().filter(|_| !parts.route.is_empty());
+            if let Some(fields) = carried.as_ref().and_then(|carried| carried.fields.as_ref()) {
+                fields.set_route(parts.route.to_owned().into());
             }
         }
         let outer_scope = match outer.recorded {
@@ -120,7 +121,7 @@ impl Options {
         let has_lines = self.log.requests != RequestLog::Off;
         let is_recorded = has_lines || span.is_some();
         let scope = outer_scope.unwrap_or_else(|| {
-            let fields = is_recorded.then(RequestFields::enabled);
+            let fields = is_recorded.then(RequestFields::default);
             Scope::new(context, extracted.into_carried(context.trace_id, fields))
         });
         let recorded = is_recorded.then(|| OuterRequest { scope: scope.clone(), has_lines });

@@ -77,8 +77,7 @@ impl AttributeValue {
 
 fn truncate(text: &mut String) {
     if text.len() > MAX_TEXT_BYTES {
-        let end = (0..=MAX_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(logtracer_core::truncate(text, MAX_TEXT_BYTES).len());
         text.shrink_to_fit();
     }
 }

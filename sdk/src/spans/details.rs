@@ -30,9 +30,9 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Sets an attribute. A later value replaces an earlier one with the same key.
+    /// Sets an attribute, whose value is [truncated](AttributeValue::truncated). A later value replaces an earlier one
+    /// with the same key.
     pub(super) fn set(&mut self, key: Key, value: AttributeValue) {
-        let value = value.truncated();
         if let Some(index) = self.attributes.iter().position(|(other, _)| *other == key) {
             let (key, old) = self.attributes.remove(index);
             self.bytes = self.bytes.saturating_sub(size_of_attribute(&key, &old));
@@ -47,7 +47,6 @@ impl Details {
 
     /// Adds an event at this time, in nanoseconds since 1970.
     pub(super) fn add_event(&mut self, unix_nanos: u64, event: SpanEvent) {
-        let event = event.truncated();
         if self.reserve(self.events.len(), BASE_BYTES + event.name.len() + size_of_all(&event.attributes)) {
             self.events.push((unix_nanos, event));
         } else {
@@ -56,7 +55,6 @@ impl Details {
     }
 
     pub(super) fn add_link(&mut self, link: SpanLink) {
-        let link = link.truncated();
         if self.reserve(self.links.len(), BASE_BYTES + size_of_all(&link.attributes)) {
             self.links.push(link);
         } else {
@@ -109,10 +107,6 @@ fn size_of_attribute(key: &str, value: &AttributeValue) -> usize {
     BASE_BYTES + key.len() + value.size()
 }
 
-fn truncate_all(attributes: Vec<(Key, AttributeValue)>) -> Vec<(Key, AttributeValue)> {
-    attributes.into_iter().map(|(key, value)| (key, value.truncated())).collect()
-}
-
 /// Something that happened at a moment of a span, such as a retry.
 ///
 /// ```
@@ -138,12 +132,8 @@ impl SpanEvent {
     /// Adds an attribute.
     #[must_use]
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
-        self.attributes.push((key.into(), value.into()));
+        self.attributes.push((key.into(), value.into().truncated()));
         self
-    }
-
-    pub(super) fn truncated(self) -> Self {
-        Self { attributes: truncate_all(self.attributes), ..self }
     }
 }
 
@@ -187,12 +177,8 @@ impl SpanLink {
     /// Adds an attribute.
     #[must_use]
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
-        self.attributes.push((key.into(), value.into()));
+        self.attributes.push((key.into(), value.into().truncated()));
         self
-    }
-
-    pub(super) fn truncated(self) -> Self {
-        Self { attributes: truncate_all(self.attributes), ..self }
     }
 }
 

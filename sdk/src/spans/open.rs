@@ -18,7 +18,7 @@ fn lock() -> MutexGuard<'static, BTreeMap<SpanId, Option<Box<Details>>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The entry of an open span, removed when this is dropped.
+/// The entry of an open span, removed when this is closed or dropped.
 #[derive(Debug)]
 pub(super) struct Open(SpanId);
 
@@ -29,14 +29,17 @@ impl Open {
     }
 
     /// Removes the entry, and returns what was added to the span from within.
-    pub(super) fn close(&self) -> Option<Box<Details>> {
-        lock().remove(&self.0).flatten()
+    pub(super) fn close(self) -> Option<Box<Details>> {
+        let details = lock().remove(&self.0).flatten();
+        // There is nothing left to remove.
+        std::mem::forget(self);
+        details
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.close();
+        lock().remove(&self.0);
     }
 }
 
@@ -97,13 +100,13 @@ impl CurrentSpan {
 
     /// Adds an event that happens now.
     pub fn event(&self, event: impl Into<SpanEvent>) {
-        let event = event.into().truncated();
+        let event = event.into();
         self.change(|details| details.add_event(system::unix_nanos(), event));
     }
 
     /// Adds a link to another span.
     pub fn link(&self, link: impl Into<SpanLink>) {
-        let link = link.into().truncated();
+        let link = link.into();
         self.change(|details| details.add_link(link));
     }
 

@@ -7,7 +7,7 @@ use logtracer_core::{Sampling, TraceContext};
 
 use super::open::Open;
 use super::queue;
-use crate::current::{TraceContextExt, carried_beside};
+use crate::current::{TraceContextExt, tracestate_of};
 use crate::system;
 
 /// A request whose span is recorded at its end.
@@ -48,13 +48,13 @@ impl RequestSpan {
 
     /// Records the span. Its status is `Error` if the request `failed`, whatever the response is.
     pub(crate) fn end(
-        &self,
+        self,
         exchange: &Exchange<'_>,
         name: &[u8],
         failed: bool,
         attributes: impl FnOnce(&mut Attributes<'_>),
     ) {
-        let carried = carried_beside(self.context.trace_id);
+        let carried = tracestate_of(self.context.trace_id);
         let tracestate = carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
         let details = self.open.close();
         let failed = failed || details.as_ref().is_some_and(|details| details.failed);

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::details::Details;
 use super::open::Open;
 use super::{AttributeValue, SpanEvent, SpanLink, queue};
-use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace};
+use crate::current::{Carried, Scope, TraceContextExt, TraceGuard, current_trace, tracestate_of};
 use crate::future::InTrace;
 use crate::system;
 
@@ -89,7 +89,7 @@ impl SpanBuilder {
     /// assert!(format!("{builder:?}").contains("Integer(7)"));
     /// ```
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
-        self.details.set(key.into(), value.into());
+        self.details.set(key.into(), value.into().truncated());
         self
     }
 
@@ -181,9 +181,9 @@ impl SpanBuilder {
         let context = if parent.is_some() { context.child() } else { context };
         let span = OpenSpan {
             builder: self,
-            open: Open::new(context.span_id),
+            open: Some(Open::new(context.span_id)),
             context,
-            carried: Scope::of(context).carried(),
+            carried: tracestate_of(context.trace_id),
             start_unix_nanos: system::unix_nanos(),
             start: Instant::now(),
         };
@@ -195,9 +195,10 @@ impl SpanBuilder {
 #[derive(Debug)]
 struct OpenSpan {
     builder: SpanBuilder,
-    open: Open,
+    /// Closed by the drop.
+    open: Option<Open>,
     context: TraceContext,
-    /// Taken at the start, because the span may end in another task without a current trace.
+    /// Has its `tracestate`. Taken at the start, because the span may end in another task without a current trace.
     carried: Option<Arc<Carried>>,
     start_unix_nanos: u64,
     start: Instant,
@@ -213,7 +214,7 @@ impl OpenSpan {
 impl Drop for OpenSpan {
     fn drop(&mut self) {
         let end_unix_nanos = self.now();
-        if let Some(added) = self.open.close() {
+        if let Some(added) = self.open.take().and_then(Open::close) {
             self.builder.details.append(*added);
         }
         let details = &self.builder.details;
@@ -263,7 +264,7 @@ impl SpanGuard {
     /// Sets an attribute after the start. A later value replaces an earlier one with the same key.
     pub fn attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) {
         if let Some(span) = &mut self.span {
-            span.builder.details.set(key.into(), value.into());
+            span.builder.details.set(key.into(), value.into().truncated());
         }
     }
 

@@ -40,6 +40,29 @@ fn an_http_request_of_the_application() {
     assert!(lines[2].get("httpRequest").is_none());
 }
 
+/// `tracing` does not know the function, and the name of a span is another thing.
+#[test]
+fn a_source_location_has_no_function() {
+    #[tracing::instrument]
+    fn instrumented() {
+        info!("in a span of `#[instrument]`");
+        not_instrumented();
+    }
+    fn not_instrumented() {
+        info!("in the span of the caller");
+    }
+    let lines = capture(|| {
+        info!("outside of a span");
+        instrumented();
+        tracing::info_span!("basket").in_scope(|| info!("in another span"));
+    });
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        let location = line["logging.googleapis.com/sourceLocation"].as_object().unwrap();
+        assert_eq!(location.keys().collect::<Vec<_>>(), ["file", "line"], "{line}");
+    }
+}
+
 #[test]
 fn labels_and_severities() {
     let lines = capture_with(

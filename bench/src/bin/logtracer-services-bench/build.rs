@@ -38,7 +38,7 @@ pub(crate) fn measure(services: &Path, service: Service, jobs: usize) -> Result<
     let (time, cpu) = (start.elapsed(), cpu_of_children()? - cpu_before);
     let program = folder.path().join("release").join(&package);
     let bytes = program.metadata().map_err(|error| format!("{}: {error}", program.display()))?.len();
-    request::check(&program, service).map_err(|error| format!("{package}: {error}"))?;
+    request::check(&program, service, folder.path()).map_err(|error| format!("{package}: {error}"))?;
     Ok(Build { crates: crates(services, &package)?, bytes, time, cpu })
 }
 

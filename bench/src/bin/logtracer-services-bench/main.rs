@@ -3,7 +3,7 @@
 //! The services are in `sdk/bench/services`. Each is built alone in an empty folder, and then has to serve a request: the
 //! trace of its `traceparent` has to be in every line and in the headers of the next call.
 //!
-//! `cargo run --release -p logtracer-sdk-bench --bin logtracer-services-bench`
+//! `cargo run --release -p logtracer-bench --bin logtracer-services-bench`
 
 mod build;
 mod report;
