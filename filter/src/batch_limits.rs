@@ -12,11 +12,11 @@ pub(crate) struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// Limits a batch to half of the buffer, so that spans can be buffered while it is in flight, and to less than
+    /// Limits a batch to half of the buffer of its cluster, so that spans can be buffered while it is in flight, and to less than
     /// what exporters accept in one request.
     pub(crate) fn new(exporter: &Exporter) -> Self {
         const MAX_REQUEST_BYTES: usize = 2 << 20;
-        let max_bytes = (exporter.max_buffer_bytes / 2).min(MAX_REQUEST_BYTES);
+        let max_bytes = (exporter.buffer_bytes() / 2).min(MAX_REQUEST_BYTES);
         Self { max_spans: exporter.max_batch_spans, max_bytes }
     }
 
@@ -66,6 +66,8 @@ mod tests {
     fn a_batch_is_at_most_half_of_the_buffer_and_two_mebibytes() {
         let small = limits(r#"{"cluster": "c", "max_batch_spans": 7, "max_buffer_bytes": 8192}"#);
         assert_eq!((small.max_spans, small.max_bytes), (7, 4096));
+        let of_two = limits(r#"{"cluster": ["c", "d"], "max_buffer_bytes": 8192}"#);
+        assert_eq!((of_two.max_spans, of_two.max_bytes), (512, 2048));
         let large = limits(r#"{"cluster": "c", "max_buffer_bytes": 67108864}"#);
         assert_eq!((large.max_spans, large.max_bytes), (512, 2 << 20));
     }

@@ -39,6 +39,8 @@ pub(crate) struct FakeHost {
     pub(crate) tick: Cell<Duration>,
     /// The bodies of the callouts. Their tokens are 0, 1, 2…
     pub(crate) sent: RefCell<Vec<Vec<u8>>>,
+    /// The clusters and authorities of the callouts.
+    pub(crate) sent_to: RefCell<Vec<(String, String)>>,
     pub(crate) has_no_cluster: bool,
     pub(crate) metrics: RefCell<Vec<(Metric, i64)>>,
     pub(crate) logged: RefCell<Vec<String>>,
@@ -195,6 +197,9 @@ impl RootHost for FakeHost {
         if self.has_no_cluster {
             return None;
         }
+        let authority = request.headers.iter().find(|(name, _)| *name == ":authority");
+        let authority = authority.map_or("", |(_, value)| value);
+        self.sent_to.borrow_mut().push((request.cluster.to_owned(), authority.to_owned()));
         let mut sent = self.sent.borrow_mut();
         sent.push(request.body.to_vec());
         Some(sent.len() as u32 - 1)

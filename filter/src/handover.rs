@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
-use crate::config::Exporter;
+use crate::config::{Cluster, Exporter};
 use crate::plugin::Plugin;
 use crate::shared::{Shared, lock};
 
@@ -15,17 +15,17 @@ use crate::shared::{Shared, lock};
 /// written when it is sent.
 #[derive(Debug, PartialEq)]
 struct Key {
-    exporter: [String; 3],
+    destination: [String; 3],
     headers: Vec<(String, String)>,
     service_name: String,
     project_id: Option<String>,
 }
 
 impl Key {
-    fn new(plugin: &Plugin, exporter: &Exporter) -> Self {
+    fn new(plugin: &Plugin, exporter: &Exporter, cluster: &Cluster) -> Self {
         let is_token = |name: &str| name.eq_ignore_ascii_case("authorization");
         Self {
-            exporter: [&exporter.cluster, &exporter.authority, &exporter.path].map(Clone::clone),
+            destination: exporter.destination(cluster),
             // A new token is for the same destination; another header can name another tenant.
             headers: exporter.headers.iter().filter(|(name, _)| !is_token(name)).cloned().collect(),
             service_name: plugin.service_name.clone(),
@@ -41,12 +41,10 @@ static HANDOVERS: Shared<Key, Mutex<SpanBuffer>> = Shared::new();
 pub(crate) struct Handover(Arc<Mutex<SpanBuffer>>);
 
 impl Handover {
-    /// Returns the one that all roots with this destination and resource share; `None` without an exporter.
-    pub(crate) fn of(plugin: &Plugin) -> Option<Self> {
-        let exporter = plugin.config.exporter.as_ref()?;
-        let new = || Mutex::new(SpanBuffer::new(exporter.max_buffer_bytes));
-        let key = Key::new(plugin, exporter);
-        Some(Self(HANDOVERS.get(key, new)))
+    /// Returns the one that all roots with this destination and resource share.
+    pub(crate) fn of(plugin: &Plugin, exporter: &Exporter, cluster: &Cluster) -> Self {
+        let new = || Mutex::new(SpanBuffer::new(exporter.buffer_bytes()));
+        Self(HANDOVERS.get(Key::new(plugin, exporter, cluster), new))
     }
 
     /// Takes the spans that were left.
@@ -90,7 +88,9 @@ mod tests {
 
     fn handover(json: &str) -> Handover {
         let config = Config::parse(json.as_bytes()).unwrap();
-        Handover::of(&Plugin::new(config, Node::default())).unwrap()
+        let plugin = Plugin::new(config, Node::default());
+        let exporter = plugin.config.exporter.as_ref().unwrap();
+        Handover::of(&plugin, exporter, &exporter.clusters[0])
     }
 
     fn batches(spans: &[&[u8]]) -> impl Iterator<Item = Batch> {

@@ -31,6 +31,7 @@ mod code_details;
 mod completed;
 pub mod config;
 mod decision;
+mod destination;
 mod dropped_log;
 #[cfg(test)]
 mod fake_host;

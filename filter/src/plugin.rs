@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use logtracer_core::sampling::RateLimiter;
 use logtracer_core::span::SpanKind;
-use logtracer_core::span_buffer::{Batch, Dropped, SpanBuffer};
+use logtracer_core::span_buffer::{Dropped, SpanBuffer};
+use logtracer_core::{TraceId, shard_of};
 
 use crate::batch_limits::BatchLimits;
-use crate::config::Config;
+use crate::config::{Config, Exporter};
 use crate::host::{Host, LogHost, LogLevel};
 use crate::live;
 use crate::metrics::{self, Metric};
@@ -29,8 +30,8 @@ pub struct Plugin {
     pub(crate) name: Arc<str>,
     /// Attributes of the resource besides its service and its project.
     pub(crate) resource: Vec<(String, String)>,
-    /// Spans that wait for the next flush.
-    pub(crate) buffer: Mutex<SpanBuffer>,
+    /// Spans that wait for the next flush, by the cluster that gets them.
+    pub(crate) buffers: Vec<Mutex<SpanBuffer>>,
     pub(crate) batch_limits: BatchLimits,
     /// Limits the rate of new sampled traces.
     pub(crate) limiter: Option<Mutex<RateLimiter>>,
@@ -44,7 +45,12 @@ impl Plugin {
             config.service_name.clone().or(node.service_name).unwrap_or_else(|| "envoy".into());
         let name: Arc<str> = node.plugin_name.unwrap_or_else(|| service_name.clone()).into();
         live::register(&name);
-        let max_buffer_bytes = config.exporter.as_ref().map_or(0, |exporter| exporter.max_buffer_bytes);
+        let new_buffer = |exporter: &Exporter| Mutex::new(SpanBuffer::new(exporter.buffer_bytes()));
+        let buffers = config
+            .exporter
+            .iter()
+            .flat_map(|exporter| exporter.clusters.iter().map(|_| new_buffer(exporter)))
+            .collect();
         let batch_limits = config.exporter.as_ref().map(BatchLimits::new).unwrap_or_default();
         let limiter = config.sampling.max_per_second.map(|rate| Mutex::new(RateLimiter::new(rate)));
         Self {
@@ -53,7 +59,7 @@ impl Plugin {
             resource: node.attributes,
             config,
             service_name,
-            buffer: Mutex::new(SpanBuffer::new(max_buffer_bytes)),
+            buffers,
             batch_limits,
             limiter,
             is_gateway: node.is_gateway,
@@ -86,9 +92,16 @@ impl Plugin {
         self.config.span_kind.unwrap_or_else(of_listener)
     }
 
-    /// Buffers a span. If the buffer then holds a full batch, the root sends it before the flush interval has passed.
-    pub(crate) fn buffer_span(&self, host: &impl LogHost, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut buffer = lock(&self.buffer);
+    /// Buffers a span for the cluster of its trace. If the buffer then holds a full batch, the root sends it before the
+    /// flush interval has passed.
+    pub(crate) fn buffer_span(
+        &self,
+        host: &impl LogHost,
+        trace_id: TraceId,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(buffer) = self.buffers.get(shard_of(trace_id, self.buffers.len())) else { return };
+        let mut buffer = lock(buffer);
         let was_full = self.batch_limits.has_full_batch(&buffer);
         let dropped = buffer.push(write);
         metrics::count(Metric::SpansBuffered);
@@ -101,31 +114,9 @@ impl Plugin {
         }
     }
 
-    /// Buffers the spans of another root, which has counted them as buffered.
-    pub(crate) fn buffer_again(&self, batch: &Batch) {
-        let mut buffer = lock(&self.buffer);
-        for span in batch.iter() {
-            Self::count_dropped(buffer.push(|out| out.extend_from_slice(span)));
-        }
-    }
-
-    fn count_dropped(dropped: Dropped) {
+    pub(crate) fn count_dropped(dropped: Dropped) {
         metrics::add(Metric::DroppedBufferFull, dropped.oldest as i64);
         metrics::add(Metric::DroppedTooLarge, dropped.too_large as i64);
-    }
-
-    /// Returns whether a full batch waits to be sent.
-    pub(crate) fn has_full_batch(&self) -> bool {
-        self.config.exporter.is_some() && self.batch_limits.has_full_batch(&lock(&self.buffer))
-    }
-
-    pub(crate) fn buffered_spans(&self) -> usize {
-        lock(&self.buffer).spans()
-    }
-
-    /// Takes the buffered spans.
-    pub(crate) fn take_buffered(&self) -> Option<Batch> {
-        lock(&self.buffer).take_batch(usize::MAX, usize::MAX)
     }
 
     /// Returns the time between two flushes. Without an exporter only the metrics are flushed.

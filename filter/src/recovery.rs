@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::config::Exporter;
+use crate::config::{Cluster, Exporter};
 use crate::shared::Shared;
 
 /// When the exporter accepted a batch of any root of this process.
@@ -16,10 +16,9 @@ type Key = [String; 3];
 static EXPORTERS: Shared<Key, AtomicU64> = Shared::new();
 
 impl Recovery {
-    /// Returns the one that all roots with this exporter share.
-    pub(crate) fn of(exporter: &Exporter) -> Self {
-        let key = [&exporter.cluster, &exporter.authority, &exporter.path].map(Clone::clone);
-        Self(EXPORTERS.get(key, AtomicU64::default))
+    /// Returns the one that all roots with this cluster of the exporter share.
+    pub(crate) fn of(exporter: &Exporter, cluster: &Cluster) -> Self {
+        Self(EXPORTERS.get(exporter.destination(cluster), AtomicU64::default))
     }
 
     /// Records that a callout which was made at this time succeeded.
@@ -42,14 +41,16 @@ mod tests {
     fn roots_with_the_same_exporter_share_its_recovery() {
         let of = |json: &str| {
             let config = Config::parse(format!(r#"{{"exporter": {json}}}"#).as_bytes()).unwrap();
-            Recovery::of(&config.exporter.unwrap())
+            let exporter = config.exporter.unwrap();
+            Recovery::of(&exporter, exporter.clusters.last().unwrap())
         };
         let first = of(r#"{"cluster": "a"}"#);
         let (second, other) = (of(r#"{"cluster": "a", "timeout": "5s"}"#), of(r#"{"cluster": "b"}"#));
+        let in_list = of(r#"{"cluster": ["b", "a"]}"#);
         first.set(7);
         first.set(3);
-        assert!(second.is_after(6) && !second.is_after(7) && !other.is_after(0));
-        drop((first, second));
+        assert!(in_list.is_after(6) && second.is_after(6) && !second.is_after(7) && !other.is_after(0));
+        drop((first, second, in_list));
         assert!(!of(r#"{"cluster": "a"}"#).is_after(0));
     }
 }

@@ -3,7 +3,9 @@
 //! The reporter decides what is sent when, without a host call; [`crate::root`] makes the callouts and passes on the
 //! responses.
 //!
-//! Invariant: the spans outside of the buffer are at most those of [`MAX_BATCHES`] full batches, whatever the exporter
+//! A root has a reporter for each cluster of the exporter.
+//!
+//! Invariant: the spans outside of the buffer are at most those of `max_batches` full batches, whatever the exporter
 //! responds.
 //!
 //! All times are nanoseconds of a monotonic clock.
@@ -19,7 +21,8 @@ use crate::batch_limits::BatchLimits;
 use crate::recovery::Recovery;
 use crate::shared::lock;
 
-/// The maximum number of callouts in flight. Batches that wait for another attempt are sent before new ones.
+/// The maximum number of callouts in flight to all clusters of a root, if it has no more clusters than that: one that is
+/// unavailable must not keep the others from theirs. Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
 /// The number of attempts before a batch is dropped that fails although others are delivered.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;
@@ -72,13 +75,14 @@ struct Delivery {
     successes: u64,
 }
 
-/// The state of the delivery to the exporter.
+/// The state of the delivery to one cluster of the exporter.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     /// Callouts without a response, by their tokens.
     in_flight: Vec<(u32, Delivery)>,
     /// Batches that wait for another attempt.
     waiting: VecDeque<Delivery>,
+    max_batches: usize,
     /// Counts the outages since the last success.
     backoff: Backoff,
     /// Nothing is sent before this time,
@@ -94,26 +98,21 @@ pub(crate) struct Reporter {
     recovery: Recovery,
 }
 
-impl Default for Reporter {
-    fn default() -> Self {
+impl Reporter {
+    /// Creates a reporter that makes at most `max_batches` callouts at a time, and shares its successes with other roots.
+    pub(crate) const fn new(max_batches: usize, recovery: Recovery) -> Self {
         Self {
             in_flight: Vec::new(),
             waiting: VecDeque::new(),
+            max_batches,
             backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF),
             backoff_until: 0,
             earliest: 0,
             retry_mark: usize::MAX,
             failed_at: 0,
             successes: 0,
-            recovery: Recovery::default(),
+            recovery,
         }
-    }
-}
-
-impl Reporter {
-    /// Creates a reporter that shares its successes with other roots.
-    pub(crate) fn new(recovery: Recovery) -> Self {
-        Self { recovery, ..Self::default() }
     }
 
     /// Returns the number of callouts without a response.
@@ -223,7 +222,7 @@ impl Reporter {
 
     /// Returns how many callouts may be in flight: during an outage one, which finds out when the outage is over.
     fn max_in_flight(&self) -> usize {
-        if self.is_failing() { 1 } else { MAX_BATCHES }
+        if self.is_failing() { 1 } else { self.max_batches }
     }
 
     /// Returns whether no pause is in progress, or it must end early.

@@ -115,6 +115,7 @@ fn write(host: &impl LogHost, completed: &Completed<'_>, may_be_exported: bool) 
         access_log::write(host, completed, format, &captured);
     }
     if let Some(export_reason) = export_reason {
-        plugin.buffer_span(host, |out| span::write(host, completed, export_reason, &captured, out));
+        let trace_id = completed.request.decision.context.trace_id;
+        plugin.buffer_span(host, trace_id, |out| span::write(host, completed, export_reason, &captured, out));
     }
 }

@@ -1,5 +1,7 @@
 //! The whole logic, from a request to its line and to the callout with its span, on a [`FakeHost`].
 
+mod clusters;
+
 use std::sync::Arc;
 
 use crate::fake_host::FakeHost;

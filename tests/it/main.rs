@@ -19,6 +19,7 @@ mod native_panics;
 mod propagation;
 mod reference;
 mod services;
+mod shards;
 mod sinks;
 mod span_export;
 mod spans;

@@ -1,12 +1,21 @@
 {{/*
 The filter's configuration as JSON. Takes a dict with `root`, and `over`, which is merged over `filter.config`.
-The cluster is Istio's name for the exporter's Service.
+The cluster is Istio's name for the exporter's Service, or the list of those of its shards.
 */}}
 {{- define "logtracer.filter.config" -}}
 {{- $config := mergeOverwrite (deepCopy .root.Values.filter.config) (deepCopy .over) -}}
 {{- if .root.Values.exporter.enabled -}}
 {{- $cluster := printf "outbound|4318||%s" (include "logtracer.exporter.host" .root) -}}
+{{- if gt (int .root.Values.exporter.shards) 1 -}}
+{{- $root := .root -}}
+{{- $clusters := list -}}
+{{- range $shard := until (int .root.Values.exporter.shards) -}}
+{{- $clusters = append $clusters (printf "outbound|4318||%s" (include "logtracer.exporter.shardHost" (dict "root" $root "shard" $shard))) -}}
+{{- end -}}
+{{- $config = merge $config (dict "exporter" (dict "cluster" $clusters)) -}}
+{{- else -}}
 {{- $config = merge $config (dict "exporter" (dict "cluster" $cluster)) -}}
+{{- end -}}
 {{- end -}}
 {{- if $config.line_break -}}
 {{- fail "filter.config.line_break: must be false, because Istio ends each line itself" -}}

@@ -62,6 +62,11 @@ app: {{ include "logtracer.exporter" . }}
 {{- printf "%s.%s.svc.%s" (include "logtracer.exporter" .) .Release.Namespace .Values.exporter.clusterDomain -}}
 {{- end -}}
 
+{{/* The host of one shard. Takes a dict with `root` and `shard`, its number. */}}
+{{- define "logtracer.exporter.shardHost" -}}
+{{- printf "%s-%d.%s.svc.%s" (include "logtracer.exporter" .root) (int .shard) .root.Release.Namespace .root.Values.exporter.clusterDomain -}}
+{{- end -}}
+
 {{/* The namespace of the Telemetry. */}}
 {{- define "logtracer.telemetry.namespace" -}}
 {{- default .Values.filter.namespace .Values.telemetry.namespace -}}

@@ -13,10 +13,9 @@ use super::{header_names, units};
 /// Where spans are sent, and how many are buffered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exporter {
-    /// The Envoy cluster of the exporter.
-    pub cluster: String,
-    /// The `:authority` of the callout.
-    pub authority: String,
+    /// The Envoy clusters of the exporter, at least one and at most [`Exporter::MAX_CLUSTERS`]. A trace belongs to one of
+    /// them ([`shard_of`](logtracer_core::shard_of)).
+    pub clusters: Vec<Cluster>,
     /// The `:path` of the callout.
     pub path: String,
     /// The timeout of the callout.
@@ -25,10 +24,19 @@ pub struct Exporter {
     pub flush_interval: Duration,
     /// The maximum number of spans in one callout.
     pub max_batch_spans: usize,
-    /// The maximum size of the buffered spans.
+    /// The maximum size of the buffered spans of all clusters together.
     pub max_buffer_bytes: usize,
     /// Additional headers of the callout.
     pub headers: Vec<(String, String)>,
+}
+
+/// An Envoy cluster of the exporter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The name.
+    pub name: String,
+    /// The `:authority` of the callout.
+    pub authority: String,
 }
 
 impl Exporter {
@@ -43,6 +51,10 @@ impl Exporter {
         "max_buffer_bytes",
         "headers",
     ];
+    /// The most clusters.
+    pub const MAX_CLUSTERS: usize = 16;
+    /// The smallest buffer of one cluster.
+    const MIN_BUFFER_BYTES: usize = 4 << 10;
     /// The user agent of the callout.
     pub(crate) const USER_AGENT: &str = concat!("logtracer-filter/", env!("CARGO_PKG_VERSION"));
 
@@ -57,23 +69,63 @@ impl Exporter {
 
     pub(super) fn read(root: &Section<'_>) -> Result<Option<Self>, ConfigError> {
         let Some(section) = root.section("exporter", &Self::KEYS)? else { return Ok(None) };
-        let Some(cluster) = section.get("cluster", non_empty_string)? else {
-            let problem = "missing, expected the name of the exporter's Envoy cluster".to_owned();
-            return Err(section.error_at("cluster", problem));
-        };
         // A URL in place of the authority can contain a password.
-        let authority = section.get_secret("authority", authority)?;
-        Ok(Some(Self {
-            authority: authority.unwrap_or_else(|| default_authority(&cluster)),
+        let given = section.get_secret("authority", authority)?;
+        let with_authority = |name: String| {
+            let authority = given.clone().unwrap_or_else(|| default_authority(&name));
+            Cluster { name, authority }
+        };
+        let exporter = Self {
+            clusters: read_clusters(&section)?.into_iter().map(with_authority).collect(),
             path: section.get("path", callout_path)?.unwrap_or_else(|| "/v1/traces".to_owned()),
             timeout: section.get("timeout", duration)?.unwrap_or(Duration::from_secs(2)),
             flush_interval: section.get("flush_interval", duration)?.unwrap_or(Duration::from_secs(1)),
             max_batch_spans: section.get("max_batch_spans", batch_spans)?.unwrap_or(512),
             max_buffer_bytes: section.get("max_buffer_bytes", buffer_bytes)?.unwrap_or(1 << 20),
             headers: read_headers(&section)?,
-            cluster,
-        }))
+        };
+        if exporter.buffer_bytes() < Self::MIN_BUFFER_BYTES {
+            let problem = "expected at least 4096 bytes for each cluster".to_owned();
+            return Err(section.error_at("max_buffer_bytes", problem));
+        }
+        Ok(Some(exporter))
     }
+
+    /// Returns the maximum size of the buffered spans of one cluster: an equal part, so that a cluster that is unavailable
+    /// cannot take the space of the others.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.max_buffer_bytes / self.clusters.len().max(1)
+    }
+
+    /// Returns what identifies a destination: cluster, authority and path.
+    pub(crate) fn destination(&self, cluster: &Cluster) -> [String; 3] {
+        [&cluster.name, &cluster.authority, &self.path].map(Clone::clone)
+    }
+}
+
+/// Reads a name or a list of names.
+fn read_clusters(section: &Section<'_>) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "cluster";
+    let is_list = section.get(KEY, |value| Ok(value.is_array()))?;
+    let names = match is_list {
+        Some(true) => section.list(KEY, "a list of names", non_empty_string)?.unwrap_or_default(),
+        _ => section.get(KEY, cluster_name)?.into_iter().collect(),
+    };
+    let twice =
+        names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|it| it == *name));
+    let problem = match (is_list, twice) {
+        (None, _) => "missing, expected the name of the exporter's Envoy cluster".to_owned(),
+        (_, Some((_, name))) => format!("expected different names, found {} twice", truncated(name)),
+        _ if !(1..=Exporter::MAX_CLUSTERS).contains(&names.len()) => {
+            format!("expected 1 to 16 names, found {}", names.len())
+        }
+        _ => return Ok(names),
+    };
+    Err(section.error_at(KEY, problem))
+}
+
+fn cluster_name(value: &Value) -> Result<String, Expected> {
+    non_empty_string(value).map_err(|_| "a non-empty string, or a list of 1 to 16 of them")
 }
 
 /// Returns the authority of a cluster that is named after its host, as Istio's `outbound|<port>|<subset>|<host>`.

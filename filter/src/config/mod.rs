@@ -22,7 +22,7 @@ mod values;
 pub use captured_headers::CapturedHeader;
 pub use error::ConfigError;
 pub use exclude::Exclude;
-pub use exporter::Exporter;
+pub use exporter::{Cluster, Exporter};
 pub use native::Direction;
 pub use overrides::Override;
 pub use propagation::{Edge, Propagation};

@@ -47,15 +47,13 @@ impl Override {
         if sections.is_empty() {
             return Ok(Vec::new());
         }
-        // Without the list itself, which each of them would copy.
-        let general: Map<String, Value> = general
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| *key != "overrides")
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        sections.iter().map(|section| Self::read_one(section, &general)).collect()
+        // Without the list itself, which each of them would copy. Not collected, because that sorts the keys, which takes
+        // five KiB of code.
+        let mut of_all = Map::new();
+        for (key, value) in general.as_object().into_iter().flatten().filter(|(key, _)| *key != "overrides") {
+            of_all.insert(key.clone(), value.clone());
+        }
+        sections.iter().map(|section| Self::read_one(section, &of_all)).collect()
     }
 
     /// Returns every key of an override: the conditions, and the keys of the configuration.

@@ -8,6 +8,12 @@ const LIMITS: BatchLimits = BatchLimits { max_spans: 10, max_bytes: 1 << 19 };
 
 const NO_RESPONSE: Response = Response { status: None, retry_after: None };
 
+impl Default for Reporter {
+    fn default() -> Self {
+        Self::new(MAX_BATCHES, Recovery::default())
+    }
+}
+
 fn status(status: u16) -> Response {
     Response { status: Some(status), retry_after: None }
 }
@@ -215,7 +221,7 @@ fn a_pause_ends_before_the_buffer_overflows() {
 #[test]
 fn a_success_of_another_root_ends_the_pause() {
     let recovery = Recovery::default();
-    let mut roots = [0; 2].map(|_| (Reporter::new(recovery.clone()), buffer_of(30), 0));
+    let mut roots = [0; 2].map(|_| (Reporter::new(MAX_BATCHES, recovery.clone()), buffer_of(30), 0));
     for _ in 0..4 {
         let now = roots.iter().map(|(reporter, ..)| reporter.backoff_until).max().unwrap() + SECOND;
         for (reporter, buffer, tokens) in &mut roots {

@@ -1,7 +1,7 @@
 //! One Envoy with several listeners in front of an [`Origin`] and a [`Collector`]. Each listener has its own
 //! configuration of the filter, so that a table of cases needs only one Envoy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -136,10 +136,12 @@ impl Proxy {
         Self::start_with_bootstrap(2, node, listeners, origin, clusters, bootstrap)
     }
 
-    /// Starts Envoy in front of other services: names of clusters and their ports of 127.0.0.1. The listeners have the
-    /// routes to them.
+    /// Starts Envoy in front of other services: names of clusters and their ports of 127.0.0.1, several for a name that
+    /// is repeated. The listeners have the routes to them.
     pub fn start_before(node: Value, listeners: &[Listener], services: &[(&str, u16)]) -> Result<Proxy> {
-        let clusters = services.iter().map(|(name, port)| cluster(name, *port)).collect();
+        let names: BTreeSet<&str> = services.iter().map(|(name, _)| *name).collect();
+        let ports = |name| services.iter().filter(move |(it, _)| *it == name).map(|(_, port)| *port);
+        let clusters = names.into_iter().map(|name| cluster_of(name, ports(name))).collect();
         Self::start_with_bootstrap(1, node, listeners, Origin::start()?, clusters, json!({}))
     }
 
@@ -251,13 +253,17 @@ pub(crate) fn address(port: u16) -> Value {
 
 /// Returns the configuration of a cluster with one endpoint.
 pub(crate) fn cluster(name: &str, port: u16) -> Value {
+    cluster_of(name, [port])
+}
+
+/// Returns the configuration of a cluster with several endpoints, which Envoy takes in turn.
+fn cluster_of(name: &str, ports: impl IntoIterator<Item = u16>) -> Value {
+    let endpoint = |port| json!({ "endpoint": { "address": address(port) } });
+    let endpoints: Vec<Value> = ports.into_iter().map(endpoint).collect();
     json!({
         "name": name,
         "connect_timeout": "1s",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }],
-        },
+        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] },
     })
 }
 

@@ -20,6 +20,9 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         // Types.
         (json!({ "exporter": { "replicas": "2" } }), &["/exporter/replicas", "integer"]),
         (json!({ "exporter": { "replicas": -1 } }), &["/exporter/replicas"]),
+        (json!({ "exporter": { "shards": 0 } }), &["/exporter/shards"]),
+        (json!({ "exporter": { "shards": 17 } }), &["/exporter/shards"]),
+        (json!({ "exporter": { "shards": ["a"] } }), &["/exporter/shards", "integer"]),
         (json!({ "exporter": { "sinks": "store" } }), &["/exporter/sinks", "array"]),
         (json!({ "podLabels": { "a": 1 } }), &["/podLabels/a", "string"]),
         (json!({ "autoscaling": { "enabled": "yes" } }), &["/autoscaling/enabled", "boolean"]),
@@ -89,6 +92,15 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
             json!({ "exporter": { "sinks": ["stdout"] },
                 "autoscaling": { "enabled": true, "minReplicas": 3, "maxReplicas": 2 } }),
             &["autoscaling.minReplicas: is more than autoscaling.maxReplicas"],
+        ),
+        (json!({ "exporter": { "shards": 2 } }), &["exporter.shards", "exporter.sinks"]),
+        (
+            json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2, "replicas": 2 } }),
+            &["exporter.shards: must be 1 with exporter.replicas"],
+        ),
+        (
+            json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "autoscaling": { "enabled": true } }),
+            &["exporter.shards: must be 1 with autoscaling.enabled"],
         ),
         (json!({ "extraArgs": ["--grace=5s"] }), &["extraArgs[0]: --grace=5s is set by exporter.grace"]),
         (json!({ "extraArgs": ["--json", "--sink=stdout"] }), &["extraArgs[1]", "exporter.sinks"]),

@@ -44,6 +44,11 @@ fn cases() -> Vec<(Value, &'static [&'static str], Manifests)> {
         (json!({}), &["WasmPlugin"], File("wasmplugin.yaml")),
         (json!({}), &["Telemetry"], File("telemetry.yaml")),
         (json!({ "edge": { "enabled": true } }), &["WasmPlugin"], File("variants/edge.yaml")),
+        (
+            json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 } }),
+            &["WasmPlugin"],
+            File("variants/shards.yaml"),
+        ),
         (from_exporter, &["WasmPlugin"], File("variants/wasmplugin-from-exporter.yaml")),
         (file, &["EnvoyFilter"], File("variants/envoyfilter.yaml")),
         (native, &OF_FILTER, File("variants/native.yaml")),
@@ -93,6 +98,26 @@ fn objects_are_those_of_the_manifests() {
         }
         assert_eq!(comparable(&objects), comparable(&expected), "{name}");
     }
+}
+
+/// Each shard has the Service of the manifests, beside that of all replicas.
+#[test]
+fn shards_are_those_of_the_manifests() {
+    let values = json!({
+        "exporter": { "sinks": ["cloud-trace"], "shards": 2 },
+        "destinationRule": { "enabled": true },
+    });
+    let release = release(&values);
+    let mut expected = read(&folder().join("exporter/base/service.yaml"));
+    expected.extend(read(&folder().join("exporter/shards/services.yaml")));
+    let mut services = release.of(&["Service"]);
+    services.iter_mut().for_each(remove_labels_of_helm);
+    assert_eq!(comparable(&services), comparable(&expected));
+    assert_eq!(release.of(&["StatefulSet"])[0]["spec"]["replicas"], 2);
+    let rules = release.of(&["DestinationRule"]);
+    let hosts: Vec<&str> = rules.iter().map(|rule| rule["spec"]["host"].as_str().unwrap()).collect();
+    let host = |name: &str| format!("{name}.logtracer.svc.cluster.local");
+    assert_eq!(hosts, ["logtracer-exporter", "logtracer-exporter-0", "logtracer-exporter-1"].map(host));
 }
 
 fn remove_labels_of_helm(object: &mut Value) {

@@ -219,6 +219,42 @@ fn proxies_find_it() {
     );
 }
 
+/// The shards that the filter names are the pods of the StatefulSet, in their order.
+#[test]
+fn shards_are_pods_of_the_exporter() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["base", "shards"] {
+        std::os::unix::fs::symlink(folder().join("exporter").join(name), dir.path().join(name)).unwrap();
+    }
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let overlay = "kind: Kustomization\nresources: [../base]\ncomponents: [../shards]\n";
+    std::fs::write(own.join("kustomization.yaml"), overlay).unwrap();
+    let documents = build(&own).unwrap();
+
+    let set = one(&documents, "StatefulSet", NAME);
+    let plugin = &read(&folder().join("variants/shards.yaml"))[0]["spec"];
+    let clusters = list(&plugin["pluginConfig"]["exporter"], "cluster");
+    assert_eq!(set["spec"]["replicas"], clusters.len());
+    for (shard, cluster) in clusters.iter().enumerate() {
+        let pod = format!("{NAME}-{shard}");
+        let service = one(&documents, "Service", &pod);
+        let mut selector = set["spec"]["selector"]["matchLabels"].clone();
+        selector["statefulset.kubernetes.io/pod-name"] = json!(pod);
+        assert_eq!(service["spec"]["selector"], selector);
+        let namespace = service["metadata"]["namespace"].as_str().unwrap();
+        assert_eq!(*cluster, format!("outbound|4318||{pod}.{namespace}.svc.cluster.local"));
+    }
+    assert_eq!(documents.iter().filter(|it| it["kind"] == "Service").count(), clusters.len() + 1);
+
+    // The rest is the general filter.
+    let mut general = read(&folder().join("wasmplugin.yaml"))[0]["spec"].clone();
+    general["pluginConfig"]["exporter"]["cluster"] = json!(clusters);
+    assert_eq!(*plugin, general);
+    let config = super::proxy::through_struct(&plugin["pluginConfig"]);
+    assert_eq!(super::proxy::error_of(&super::proxy::hop(Some(config))), None);
+}
+
 /// The custom overlay of the README, next to the folders that it refers to.
 #[test]
 fn the_example_of_the_readme_can_be_built() {

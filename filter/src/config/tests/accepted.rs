@@ -131,8 +131,10 @@ fn every_key_is_read() {
             ResponseHeader::ServerTiming,
         ],
         exporter: Some(Exporter {
-            cluster: "outbound|80||exporter.obs.svc.cluster.local".into(),
-            authority: "exporter.obs".into(),
+            clusters: vec![Cluster {
+                name: "outbound|80||exporter.obs.svc.cluster.local".into(),
+                authority: "exporter.obs".into(),
+            }],
             path: "/spans".into(),
             timeout: Duration::from_millis(500),
             flush_interval: Duration::from_millis(1500),
@@ -149,8 +151,7 @@ fn every_key_is_read() {
 fn the_exporter_has_defaults() {
     let config = Config::parse(br#"{"exporter": {"cluster": "logtracer"}}"#).unwrap();
     let expected = Exporter {
-        cluster: "logtracer".into(),
-        authority: "logtracer".into(),
+        clusters: vec![Cluster { name: "logtracer".into(), authority: "logtracer".into() }],
         path: "/v1/traces".into(),
         timeout: Duration::from_secs(2),
         flush_interval: Duration::from_secs(1),
@@ -171,8 +172,30 @@ fn the_default_authority_comes_from_the_cluster() {
     ] {
         let json = format!(r#"{{"exporter": {{"cluster": "{cluster}"}}}}"#);
         let exporter = Config::parse(json.as_bytes()).unwrap().exporter.unwrap();
-        assert_eq!(exporter.authority, expected, "{cluster}");
+        assert_eq!(exporter.clusters[0].authority, expected, "{cluster}");
     }
+}
+
+#[test]
+fn the_exporter_has_one_cluster_or_a_list() {
+    let parse = |cluster: &str, more: &str| {
+        let json = format!(r#"{{"exporter": {{"cluster": {cluster}{more}}}}}"#);
+        Config::parse(json.as_bytes()).unwrap().exporter.unwrap()
+    };
+    assert_eq!(parse(r#"["c"]"#, ""), parse(r#""c""#, ""));
+    let clusters = |exporter: Exporter| -> Vec<String> {
+        exporter.clusters.iter().map(|cluster| format!("{} {}", cluster.name, cluster.authority)).collect()
+    };
+    let two = r#"["outbound|4318||a.obs", "outbound|4318||b.obs"]"#;
+    assert_eq!(
+        clusters(parse(two, "")),
+        ["outbound|4318||a.obs a.obs:4318", "outbound|4318||b.obs b.obs:4318"]
+    );
+    let both = clusters(parse(two, r#", "authority": "x""#));
+    assert_eq!(both, ["outbound|4318||a.obs x", "outbound|4318||b.obs x"]);
+    let sixteen: Vec<String> = (0..16).map(|number| format!("\"c{number}\"")).collect();
+    let sixteen = parse(&format!("[{}]", sixteen.join(",")), r#", "max_buffer_bytes": "64KiB""#);
+    assert_eq!((sixteen.clusters.len(), sixteen.buffer_bytes()), (16, 4096));
 }
 
 #[test]

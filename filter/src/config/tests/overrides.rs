@@ -40,7 +40,7 @@ fn the_first_override_that_matches_applies() {
     // The other keys of a section stay, and a list is replaced.
     assert!(payments.sampling.keep_errors && payments.sampling.rules.is_empty());
     let exporter = payments.exporter.unwrap();
-    assert_eq!((exporter.cluster.as_str(), exporter.timeout.as_secs()), ("c", 5));
+    assert_eq!((exporter.clusters[0].name.as_str(), exporter.timeout.as_secs()), ("c", 5));
 
     let search = of("", "", &[("team", "search"), ("noisy", "")]);
     assert_eq!((search.propagation.edge, search.project_id.as_deref()), (Edge::Restart, None));

@@ -111,6 +111,30 @@ fn errors_name_the_key_and_what_was_expected() {
         r#"{"exporter": {}}"#,
         "exporter.cluster: missing, expected the name of the exporter's Envoy cluster",
     );
+    let list = |names: usize| {
+        serde_json::Value::from((0..names).map(|number| format!("c{number}")).collect::<Vec<_>>()).to_string()
+    };
+    for (cluster, expected) in [
+        ("7", "exporter.cluster: expected a non-empty string, or a list of 1 to 16 of them, found 7"),
+        ("\"\"", "exporter.cluster: expected a non-empty string, or a list of 1 to 16 of them, found \"\""),
+        (
+            "{}",
+            "exporter.cluster: expected a non-empty string, or a list of 1 to 16 of them, found an object",
+        ),
+        ("null", "exporter.cluster: missing, expected the name of the exporter's Envoy cluster"),
+        ("[]", "exporter.cluster: expected 1 to 16 names, found 0"),
+        (list(17).as_str(), "exporter.cluster: expected 1 to 16 names, found 17"),
+        (r#"["a", 7]"#, "exporter.cluster[1]: expected a non-empty string, found 7"),
+        (r#"["a", ["b"]]"#, "exporter.cluster[1]: expected a non-empty string, found a list"),
+        (r#"["a", ""]"#, "exporter.cluster[1]: expected a non-empty string, found \"\""),
+        (r#"["a", "b", "a"]"#, "exporter.cluster: expected different names, found a twice"),
+    ] {
+        check_rejected(&format!(r#"{{"exporter": {{"cluster": {cluster}}}}}"#), expected);
+    }
+    check_rejected(
+        r#"{"exporter": {"cluster": ["a", "b"], "max_buffer_bytes": 8191}}"#,
+        "exporter.max_buffer_bytes: expected at least 4096 bytes for each cluster",
+    );
     check_rejected(
         r#"{"exporter": {"cluster": "c", "timeout": "0s"}}"#,
         "exporter.timeout: expected a duration from 1ms to 1h, such as \"500ms\", \"2s\" or \"1m\", found \"0s\"",
