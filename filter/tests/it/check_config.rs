@@ -28,6 +28,8 @@ fn check_with(options: &[&str], json: &str, exit_code: i32, expected: &str) {
 fn a_configuration_is_checked_without_envoy() {
     check(r#"{"project_id": "p"}"#, 0, "-: the configuration is valid");
     check(r#"{"sampling": {"rate": 2}}"#, 1, "-: sampling.rate: expected a number from 0 to 1, found 2");
+    check(r#"{"exporter": {"cluster": ["a", "b"]}}"#, 0, "-: the configuration is valid");
+    check(r#"{"exporter": {"cluster": []}}"#, 1, "-: exporter.cluster: expected 1 to 16 names, found 0");
 }
 
 #[test]
