@@ -33,8 +33,8 @@ impl FromStr for TraceContext {
     type Err = TraceparentError;
 
     fn from_str(text: &str) -> Result<Self, TraceparentError> {
-        let remote = parse_traceparent(text.as_bytes());
-        remote.and_then(|remote| remote.join()).ok_or_else(|| TraceparentError::of(text))
+        // A traceparent always has a span id.
+        parse_traceparent(text.as_bytes())?.join().ok_or(TraceparentError::SpanId)
     }
 }
 
@@ -71,37 +71,6 @@ pub enum TraceparentError {
     Flags,
     /// Something follows the flags, which only a later version than 00 allows, after a dash.
     MoreFields,
-}
-
-impl TraceparentError {
-    /// Returns the first part that is invalid.
-    fn of(text: &str) -> Self {
-        let bytes = text.as_bytes();
-        if bytes.len() < 55 || bytes.len() > 256 {
-            return Self::Length;
-        }
-        let is_invalid = |from: usize, to: usize| {
-            let digits = bytes.get(from..to).unwrap_or_default();
-            let ends = bytes.get(to).is_none_or(|&byte| byte == b'-');
-            !ends || !digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        let is_zero =
-            |from: usize, to: usize| bytes.get(from..to).unwrap_or_default().iter().all(|&byte| byte == b'0');
-        if is_invalid(0, 2) || text.starts_with("ff") {
-            Self::Version
-        } else if is_invalid(3, 35) || is_zero(3, 35) {
-            Self::TraceId
-        } else if is_invalid(36, 52) || is_zero(36, 52) {
-            Self::SpanId
-        } else if bytes
-            .get(53..55)
-            .is_none_or(|flags| !flags.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
-        {
-            Self::Flags
-        } else {
-            Self::MoreFields
-        }
-    }
 }
 
 impl fmt::Display for TraceparentError {

@@ -148,7 +148,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .with_context(|| format!("failed to start the sink {sink}"))?;
     }
     if !config.tails.is_empty() {
-        workers.spawn(tail::run(config.tails, store.clone(), metrics.clone(), working.clone()));
+        let (outbox, store, metrics) = (outbox.clone(), store.clone(), metrics.clone());
+        workers.spawn(tail::run(config.tails, outbox, store, metrics, working.clone()));
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
     let maintenance = Maintenance {

@@ -23,6 +23,11 @@ impl Trigger {
 }
 
 impl Shutdown {
+    /// Returns whether the trigger is pulled.
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Returns when the trigger is pulled or dropped.
     pub(crate) async fn begun(&mut self) {
         let _ = self.0.wait_for(|begun| *begun).await;

@@ -86,24 +86,12 @@ fn rejected_spans_of(partial_success: &[u8]) -> u64 {
 fn is_message(bytes: &[u8]) -> bool {
     let mut fields = Fields(bytes);
     while !fields.0.is_empty() {
-        let before = fields.0.len();
-        let Some(field) = fields.next() else { return false };
-        // A field that ends with the input may be longer than the input.
-        if field.number == 0 || fields.0.is_empty() && !ends_within(bytes, before) {
-            return false;
+        match fields.read() {
+            Some((field, Extent::Whole)) if field.number != 0 => {}
+            _ => return false,
         }
     }
     true
-}
-
-/// Returns true if the field at `left` bytes before the end is complete.
-fn ends_within(bytes: &[u8], left: usize) -> bool {
-    let start = bytes.len().saturating_sub(left);
-    let mut fields = Fields(bytes.get(start..).unwrap_or_default());
-    match fields.varint().map(|tag| tag & 7) {
-        Some(2) => fields.varint().is_some_and(|length| length <= fields.0.len() as u64),
-        _ => true,
-    }
 }
 
 mod export_response {
@@ -134,6 +122,13 @@ impl<'m> Field<'m> {
     }
 }
 
+/// How much of a field is there.
+enum Extent {
+    Whole,
+    /// The field is longer than the input.
+    Truncated,
+}
+
 enum FieldValue<'m> {
     Number(u64),
     Bytes(&'m [u8]),
@@ -158,23 +153,32 @@ impl<'m> Fields<'m> {
         self.0 = rest;
         Some(bytes)
     }
+
+    /// Reads the next field, and whether it is all there.
+    fn read(&mut self) -> Option<(Field<'m>, Extent)> {
+        let tag = self.varint()?;
+        let mut extent = Extent::Whole;
+        let value = match tag & 7 {
+            0 => FieldValue::Number(self.varint()?),
+            1 => FieldValue::Bytes(self.bytes(8)?),
+            2 => {
+                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                if length > self.0.len() {
+                    extent = Extent::Truncated;
+                }
+                FieldValue::Bytes(self.bytes(length.min(self.0.len()))?)
+            }
+            5 => FieldValue::Bytes(self.bytes(4)?),
+            _ => return None,
+        };
+        Some((Field { number: tag >> 3, value }, extent))
+    }
 }
 
 impl<'m> Iterator for Fields<'m> {
     type Item = Field<'m>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => FieldValue::Number(self.varint()?),
-            1 => FieldValue::Bytes(self.bytes(8)?),
-            2 => {
-                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-                FieldValue::Bytes(self.bytes(length.min(self.0.len()))?)
-            }
-            5 => FieldValue::Bytes(self.bytes(4)?),
-            _ => return None,
-        };
-        Some(Field { number: tag >> 3, value })
+        self.read().map(|(field, _)| field)
     }
 }

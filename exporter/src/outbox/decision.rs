@@ -1,13 +1,14 @@
 //! The decisions of tail sampling ([`crate::keep`]): stored before a sink gets the batches, read again after a restart.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Outbox;
 use super::batch::{Batch, Signals, Subscription};
 use super::command::{Command, Decisions};
+use super::file::File;
 use super::reader::read_batches;
 use crate::storage::sqlite;
 
@@ -44,10 +45,7 @@ pub(super) fn store(
 /// Reads the batches for the decisions, and stores these.
 pub(crate) struct DecisionLog {
     outbox: Outbox,
-    // The lock makes the log `Sync`. Nobody waits for it.
-    connection: Mutex<Connection>,
-    /// Changes when the file is replaced.
-    replacements: watch::Receiver<u64>,
+    file: File,
 }
 
 /// The traces that were decided together, as they were stored.
@@ -61,9 +59,8 @@ pub(crate) struct DecidedTraces<'a> {
 
 impl DecisionLog {
     pub(super) fn open(outbox: Outbox) -> anyhow::Result<Self> {
-        let connection = Mutex::new(sqlite::open_reader(&outbox.state.path)?);
-        let replacements = outbox.state.replacements.subscribe();
-        Ok(Self { outbox, connection, replacements })
+        let file = File::open(&outbox.state)?;
+        Ok(Self { outbox, file })
     }
 
     /// Returns the id of the last batch that is decided.
@@ -154,15 +151,7 @@ impl DecisionLog {
 
     /// Reads from the file at the path. If it is corrupt, the writer checks it.
     fn with_file<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
-        if self.replacements.has_changed().unwrap_or(false) {
-            // Marked before the file is opened, so that a replacement during the open counts as a new change.
-            let mut replacements = self.replacements.clone();
-            replacements.mark_unchanged();
-            self.connection = Mutex::new(sqlite::open_reader(&self.outbox.state.path)?);
-            self.replacements = replacements;
-        }
-        let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let result = read(connection);
+        let result = read(&self.file.connection()?.lock().unwrap_or_else(PoisonError::into_inner));
         if let Err(error) = &result
             && sqlite::is_corrupt(error)
         {

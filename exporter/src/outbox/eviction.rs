@@ -2,6 +2,7 @@
 
 use rusqlite::Transaction;
 
+use super::batch::{BatchContent, Subscription};
 use super::command::{Dropped, Outcome};
 use super::watermarks::{Watermarks, items_between};
 use crate::log::{self, Value};
@@ -47,6 +48,30 @@ pub(super) fn free_space(
         drop_until(transaction, watermarks, outcome, until, "outbox full")?;
     }
     Ok(true)
+}
+
+/// Returns whether a batch of `--tail` may be appended.
+///
+/// Half of the outbox is for the batches that wait for a sink of tailed lines. So no tailed line is dropped for another
+/// one, and requests, which cannot wait as the lines of a file can, have the other half.
+pub(super) fn may_append_tailed(
+    transaction: &Transaction<'_>,
+    watermarks: &Watermarks,
+    subscriptions: &[Subscription],
+    needed: u64,
+    max_bytes: u64,
+) -> rusqlite::Result<bool> {
+    let max_bytes = max_bytes / 2;
+    if watermarks.bytes + needed <= max_bytes {
+        return Ok(true);
+    }
+    let sinks = subscriptions.iter().zip(&watermarks.cursors);
+    let cursors =
+        sinks.filter(|(sink, _)| sink.signals.take(BatchContent::TailedLogs)).map(|(_, cursor)| *cursor);
+    let waiting: i64 = transaction
+        .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id > ?")?
+        .query_row([cursors.min().unwrap_or(watermarks.last_id)], |row| row.get(0))?;
+    Ok(waiting.cast_unsigned() + needed <= max_bytes)
 }
 
 /// Drops the batches received before the cut-off.

@@ -14,6 +14,7 @@
 //! A sink acknowledges a batch when its items are accepted, dropped or dead letters.
 //! A sink acknowledges batches of contents that it does not take without a delivery ([`Signals`]).
 //! A batch that every sink has acknowledged is deleted.
+//! Batches of `--tail` take at most half of the outbox, because their lines can wait in the files.
 //!
 //! Invariant: only the writer thread writes `outbox.db`, and `append` returns after the commit of its batch.
 
@@ -24,6 +25,7 @@ mod compression;
 mod corruption;
 mod decision;
 mod eviction;
+mod file;
 mod maintenance;
 mod reader;
 mod recovery;
@@ -38,6 +40,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -79,6 +82,21 @@ pub(crate) enum AppendError {
     Unwritable(String),
     /// The exporter is shutting down.
     Closed,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes, max_bytes } => {
+                write!(f, "a batch of {bytes} bytes is larger than the limit of {max_bytes} bytes")
+            }
+            Self::Full { waiting_bytes } => {
+                write!(f, "the outbox is full: {waiting_bytes} bytes wait for the sinks")
+            }
+            Self::Unwritable(reason) => f.write_str(reason),
+            Self::Closed => f.write_str("the outbox is closed"),
+        }
+    }
 }
 
 /// A handle to the outbox. Clones share one writer.

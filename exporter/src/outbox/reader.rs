@@ -1,6 +1,6 @@
 //! Reading the outbox for one sink, in order, beginning after the sink's cursor.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use super::Outbox;
 use super::batch::{Batch, BatchContent, Subscription};
 use super::command::{Command, Settled};
 use super::compression::decompress;
+use super::file::File;
 use super::verdict::Verdicts;
 use crate::storage::sqlite;
 
@@ -20,11 +21,9 @@ pub(crate) struct Reader {
     outbox: Outbox,
     sink: usize,
     subscription: Subscription,
-    connection: Arc<Mutex<Connection>>,
+    file: File,
     /// The id of the last batch that the sink can get: that is committed, and decided if the sink has rules.
     available: watch::Receiver<i64>,
-    /// Changes when the file is replaced.
-    replacements: watch::Receiver<u64>,
     /// The id of the last batch that was read.
     position: i64,
 }
@@ -38,12 +37,11 @@ const CURSOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reader {
     pub(super) fn open(outbox: Outbox, sink: usize) -> anyhow::Result<Self> {
-        let connection = Arc::new(Mutex::new(sqlite::open_reader(&outbox.state.path)?));
-        let replacements = outbox.state.replacements.subscribe();
+        let file = File::open(&outbox.state)?;
         let subscription = outbox.state.subscriptions.get(sink).cloned().context("no such sink")?;
         let last = if subscription.has_rules { &outbox.state.decided } else { &outbox.state.committed };
         let available = last.subscribe();
-        Ok(Self { outbox, sink, subscription, connection, available, replacements, position: 0 })
+        Ok(Self { outbox, sink, subscription, file, available, position: 0 })
     }
 
     /// Returns the sink's cursor.
@@ -58,16 +56,8 @@ impl Reader {
             // Cannot fail: `self.outbox` holds the sender.
             let available = self.available.wait_for(|last| *last > after).await;
             let until = available.map_or(i64::MAX, |last| *last);
-            if self.replacements.has_changed().unwrap_or(false) {
-                // Marked before the file is opened, so that a replacement during the open counts as a new change.
-                let mut replacements = self.replacements.clone();
-                replacements.mark_unchanged();
-                let connection =
-                    sqlite::open_reader(&self.outbox.state.path).map_err(|error| error.to_string())?;
-                self.connection = Arc::new(Mutex::new(connection));
-                self.replacements = replacements;
-            }
-            let (connection, subscription) = (self.connection.clone(), self.subscription.clone());
+            let connection = self.file.connection().map_err(|error| error.to_string())?.clone();
+            let subscription = self.subscription.clone();
             let read = tokio::task::spawn_blocking(move || {
                 let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
                 read_batches(&connection, after, until, &subscription)

@@ -8,11 +8,11 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::batch::Signals;
+use super::batch::{BatchContent, Signals};
 use super::command::{Command, Outcome};
 use super::commit_mark::MarkFile;
 use super::corruption::{Corruption, Detached};
-use super::eviction::{count_dropped, drop_expired, free_space};
+use super::eviction::{count_dropped, drop_expired, free_space, may_append_tailed};
 use super::rejection::{answer_path_checks, reject, reject_new};
 use super::schema::{self, PAGE_BYTES};
 use super::watermarks::Watermarks;
@@ -262,13 +262,20 @@ impl Writer {
             match command {
                 Command::Append { content, body, items, reply } => {
                     let needed = body.bytes.len() as u64;
-                    let max_bytes = limits.max_bytes.min(share_bytes);
+                    let is_tailed = content == BatchContent::TailedLogs;
+                    let max_bytes = if is_tailed { limits.max_bytes / 2 } else { limits.max_bytes };
+                    let max_bytes = max_bytes.min(share_bytes);
                     if needed > max_bytes {
                         outcome.rejected.push((reply, AppendError::TooLarge { bytes: needed, max_bytes }));
                         continue;
                     }
                     outcome.appended.push(reply);
-                    if !free_space(&transaction, watermarks, outcome, needed, limits.max_bytes)? {
+                    let sinks = &self.state.subscriptions;
+                    let may_append = !is_tailed
+                        || may_append_tailed(&transaction, watermarks, sinks, needed, limits.max_bytes)?;
+                    if !may_append
+                        || !free_space(&transaction, watermarks, outcome, needed, limits.max_bytes)?
+                    {
                         let full = AppendError::Full { waiting_bytes: watermarks.bytes };
                         outcome.rejected.extend(outcome.appended.pop().map(|reply| (reply, full)));
                         continue;

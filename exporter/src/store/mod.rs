@@ -66,7 +66,7 @@ pub(crate) use query::{
 };
 pub(crate) use retention::Retention;
 pub(crate) use service_name::{is_service, service_name};
-pub(crate) use write::{LogLine, WriteError};
+pub(crate) use write::{LogLine, WriteError, service_of_line};
 
 /// The store. Clones share it, and its methods block.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Writes spans and log lines. Each call is part of a transaction of its caller.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -29,6 +30,11 @@ pub(crate) struct LogLine {
     pub(crate) message: String,
     /// The unchanged JSON object.
     pub(crate) line: String,
+}
+
+/// Returns the service of a line of a file, as the store shows it.
+pub(crate) fn service_of_line(message: &str) -> Option<Cow<'_, str>> {
+    service_of_message(message).map(short)
 }
 
 /// Returns the service of a line of a file: the beginning of the message in logtracer's formats, `shop - GET - …`.
@@ -226,9 +232,9 @@ pub(super) fn insert_lines(
         let time_ns = i64::try_from(line.time_unix_nano).unwrap_or(i64::MAX);
         let row = changes.trace(tx, TraceKey::of_line(line.trace_id, time_ns), now_ms)?;
         let (seq, block) = (row.seq, row.block);
-        let service_id = match service_of_message(&line.message) {
+        let service_id = match service_of_line(&line.message) {
             None => 0,
-            Some(name) => origins.content(tx, short(name).as_bytes())?,
+            Some(name) => origins.content(tx, name.as_bytes())?,
         };
         row.add_line(time_ns, service_id);
         let span_id = line.span_id.map(|id| id.get().cast_signed());

@@ -4,8 +4,10 @@ use crate::clock;
 use crate::metrics::{Metrics, ReasonLabel};
 use crate::store::{LogLine, ReadPositions, Store};
 
+use super::forward::{Blocked, Forward};
 use super::line::{self, Skip};
 use super::lines::RawLine;
+use super::record_id::{RecordId, Source};
 
 /// A batch of this size is committed.
 const MAX_BYTES: usize = 1 << 20;
@@ -17,6 +19,10 @@ const LINE_OVERHEAD: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     lines: Vec<LogLine>,
+    /// The ids of the lines, if any sink takes the lines.
+    ids: Option<Vec<RecordId>>,
+    /// The number of lines that are in the outbox. They stay there if the store fails.
+    appended: usize,
     bytes: usize,
     positions: Vec<ReadPositions>,
     /// The number of lines, with those that are skipped.
@@ -24,9 +30,23 @@ pub(super) struct Batch {
     skipped: [u64; Skip::ALL.len()],
 }
 
+/// The reason why a batch was not stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CommitError {
+    /// The outbox does not take the lines. That is logged.
+    Blocked,
+    /// The store failed.
+    Store(String),
+}
+
 impl Batch {
+    /// A batch whose lines are stored, and forwarded to the sinks if any sink takes them.
+    pub(super) fn new(forward: Option<&Forward>) -> Self {
+        Self { ids: forward.map(|_| Vec::new()), ..Self::default() }
+    }
+
     /// Parses a line.
-    pub(super) fn push(&mut self, line: RawLine<'_>) {
+    pub(super) fn push(&mut self, line: RawLine<'_>, source: Source<'_>) {
         self.read += 1;
         let result = match line {
             RawLine::Bytes(bytes) => line::parse(bytes, clock::unix_nanos()),
@@ -35,6 +55,9 @@ impl Batch {
         match result {
             Ok(line) => {
                 self.bytes += line.line.len() + line.message.len() + LINE_OVERHEAD;
+                if let Some(ids) = &mut self.ids {
+                    ids.push(RecordId::of(source, &line));
+                }
                 self.lines.push(line);
             }
             Err(skip) => {
@@ -54,19 +77,31 @@ impl Batch {
         self.bytes >= MAX_BYTES.min(store.max_write_bytes())
     }
 
-    /// Stores the lines and the positions, and then counts the lines. A batch that is not stored stays as it is.
-    pub(super) fn commit(&mut self, store: &Store, metrics: &Metrics) -> Result<(), String> {
+    /// Forwards the lines to the sinks, stores them with the positions, and then counts them. A batch that is not stored
+    /// stays as it is.
+    ///
+    /// The outbox is first: a crash repeats lines at the sinks, which have the same ids, and loses none.
+    pub(super) fn commit(
+        &mut self,
+        store: &Store,
+        metrics: &Metrics,
+        forward: Option<&Forward>,
+    ) -> Result<(), CommitError> {
+        if let (Some(forward), Some(ids)) = (forward, &self.ids) {
+            let appended = forward.append(&self.lines, ids, &mut self.appended);
+            appended.map_err(|Blocked| CommitError::Blocked)?;
+        }
         if !self.lines.is_empty() || !self.positions.is_empty() {
             store
                 .append_lines(&self.lines, &self.positions)
-                .map_err(|error| format!("failed to write to the store: {error}"))?;
+                .map_err(|error| CommitError::Store(format!("failed to write to the store: {error}")))?;
         }
         metrics.log_lines_tailed.inc_by(self.read);
         for (reason, count) in Skip::ALL.into_iter().zip(self.skipped).filter(|(_, count)| *count > 0) {
             let label = ReasonLabel { reason: reason.as_str() };
             metrics.log_lines_skipped.get_or_create(&label).inc_by(count);
         }
-        *self = Self::default();
+        *self = Self::new(forward);
         Ok(())
     }
 }

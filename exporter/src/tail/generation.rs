@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::context::Context;
 use super::file::{FileId, FoundFile, metadata_of, open, read_at};
 use super::fingerprint::{Fingerprint, Window};
 use super::lines::{self, Extent, MAX_WINDOW_BYTES, State};
+use super::record_id::Source;
 use crate::store::ReadPosition;
 
 /// The size of one read, unless a longer line needs [`MAX_WINDOW_BYTES`].
@@ -269,8 +271,13 @@ impl Generation {
             let (old, new) = window.bytes.split_at(usize::try_from(before).unwrap_or(0));
             self.state.is_inside_line = old.last().is_some_and(|last| ![b'\n', 0].contains(last));
             let is_full = new.len() == size;
-            let mut split =
-                |extent| lines::split(new, &mut self.state, extent, |line| context.batch.push(line));
+            let (path, head) = (self.target.as_os_str().as_bytes(), self.fingerprint.head());
+            let mut split = |extent| {
+                lines::split(new, &mut self.state, extent, |line, end| {
+                    let source = Source { path, head, offset: self.offset + end as u64 };
+                    context.batch.push(line, source);
+                })
+            };
             let mut consumed = split(Extent::Complete);
             if consumed == 0 {
                 match size {

@@ -85,7 +85,7 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
 }
 
 /// Reads the trace id: `projects/P/traces/T`, or only `T`.
-fn trace_id(name: &str) -> Option<TraceId> {
+pub(super) fn trace_id(name: &str) -> Option<TraceId> {
     name.rsplit('/').next()?.parse().ok()
 }
 
@@ -106,7 +106,7 @@ fn time(fields: &Fields<{ NAMES.len() }>) -> Option<u64> {
 }
 
 /// Parses a time. A time without an offset is UTC, as the Python package bbc/logtracer writes it.
-fn rfc3339(text: &str) -> Option<u64> {
+pub(super) fn rfc3339(text: &str) -> Option<u64> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<jiff::civil::DateTime>().ok()?;
         civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())

@@ -45,12 +45,12 @@ pub(super) enum Extent {
     All,
 }
 
-/// Passes on the lines of these bytes. Returns how many bytes these lines take.
+/// Passes on the lines of these bytes, each with where it is complete. Returns how many bytes these lines take.
 pub(super) fn split(
     bytes: &[u8],
     state: &mut State,
     extent: Extent,
-    mut emit: impl FnMut(RawLine<'_>),
+    mut emit: impl FnMut(RawLine<'_>, usize),
 ) -> usize {
     let end = match extent {
         Extent::Complete => complete_bytes(bytes, *state),
@@ -74,7 +74,7 @@ pub(super) fn split(
         }
         state.is_inside_line = !is_complete && !text.is_empty();
         if is_too_long {
-            emit(RawLine::TooLong);
+            emit(RawLine::TooLong, consumed);
             continue;
         }
         match cri::split(text) {
@@ -82,18 +82,18 @@ pub(super) fn split(
                 state.skipped.set(stream, is_partial);
             }
             _ if text.is_empty() => {}
-            _ => assembler.push(text, &mut emit),
+            _ => assembler.push(text, &mut |line| emit(line, consumed)),
         }
     }
     match extent {
         Extent::Complete => {}
         Extent::Some => {
             for stream in assembler.into_streams() {
-                emit(RawLine::TooLong);
+                emit(RawLine::TooLong, consumed);
                 state.skipped.set(stream, true);
             }
         }
-        Extent::All => assembler.finish(&mut emit),
+        Extent::All => assembler.finish(&mut |line| emit(line, consumed)),
     }
     consumed
 }
@@ -144,7 +144,7 @@ mod tests {
     fn check(bytes: &[u8], state: State, extent: Extent, lines: &[&str], consumed: usize, after: State) {
         let mut got = Vec::new();
         let mut now = state;
-        let end = split(bytes, &mut now, extent, |line| match line {
+        let end = split(bytes, &mut now, extent, |line, _| match line {
             RawLine::Bytes(line) => got.push(String::from_utf8_lossy(line).into_owned()),
             RawLine::TooLong => got.push("TOO LONG".to_owned()),
         });

@@ -1,16 +1,19 @@
-//! Reads log files as a logging agent does, and stores the lines that belong to a trace.
+//! Reads log files as a logging agent does, stores the lines, and forwards them to the sinks.
 //!
 //! ```text
-//!  reader ──► log_file ──► generation ──► lines (complete lines, parts) ─┬─► line (JSON) ──► batch ──► store
-//!            (rotation,   (growth,                                       │                  (with the positions)
-//!             truncation)  one file)        stdin ───────────────────────┘
+//!  reader ──► log_file ──► generation ──► lines (complete lines, parts) ─┬─► line (JSON) ──► batch ─┬─► 2. store
+//!            (rotation,   (growth,                                       │                          │  (with the positions)
+//!             truncation)  one file)        stdin ───────────────────────┘                          │
+//!                                                   outbox ◄── log_record, record_id ◄── forward ◄──┴── 1.
 //! ```
 //!
 //! One reader reads all files in turn, a part of each, with one buffer. A file that does not grow takes a read position
 //! and a `stat` now and then.
 //!
-//! A line that is not JSON, or does not belong to a trace, is skipped and counted.
+//! A line that is not JSON is skipped and counted.
 //! The read positions of a file are committed together with its lines, so a restart neither loses nor repeats a line.
+//! If a sink takes log records, the lines of a batch are in the outbox before they are stored. A crash between the two
+//! repeats lines at the sinks, with the same ids. While the outbox is full, nothing is read.
 //! Rotated files are read to their end, even if they were rotated while the exporter was down.
 
 mod batch;
@@ -20,11 +23,15 @@ mod discovery;
 mod fields;
 mod file;
 mod fingerprint;
+mod forward;
 mod generation;
+mod json_value;
 mod line;
 mod lines;
 mod log_file;
+mod log_record;
 mod reader;
+mod record_id;
 mod rotation;
 mod stdin;
 
@@ -37,8 +44,11 @@ use std::time::Duration;
 
 use crate::log::{self, Value};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use batch::CommitError;
+use forward::Forward;
 use log_file::PAUSE_AFTER_ERROR;
 use reader::Reader;
 
@@ -46,8 +56,14 @@ use reader::Reader;
 const ROTATION_WAIT: Duration = Duration::from_secs(5);
 
 /// Follows these files until the shutdown. The path `-` is stdin.
-pub(crate) async fn run(mut paths: Vec<PathBuf>, store: Store, metrics: Arc<Metrics>, mut stop: Shutdown) {
-    let tail = Tail { store, metrics };
+pub(crate) async fn run(
+    mut paths: Vec<PathBuf>,
+    outbox: Outbox,
+    store: Store,
+    metrics: Arc<Metrics>,
+    mut stop: Shutdown,
+) {
+    let tail = Tail { store, metrics, forward: Forward::new(outbox, stop.clone()) };
     let count = paths.len();
     paths.retain(|path| path.as_os_str() != "-");
     let has_stdin = paths.len() < count;
@@ -73,6 +89,8 @@ pub(crate) async fn run(mut paths: Vec<PathBuf>, store: Store, metrics: Arc<Metr
 struct Tail {
     store: Store,
     metrics: Arc<Metrics>,
+    /// `None` if no sink takes the lines.
+    forward: Option<Forward>,
 }
 
 async fn read_files(tail: &Tail, paths: &[PathBuf]) {
@@ -82,7 +100,7 @@ async fn read_files(tail: &Tail, paths: &[PathBuf]) {
         let read = tokio::task::spawn_blocking(move || {
             let mut reader = match reader.take() {
                 Some(reader) => reader,
-                None => match Reader::open(&again, ROTATION_WAIT, tail.store, tail.metrics) {
+                None => match Reader::open(&again, ROTATION_WAIT, tail) {
                     Ok(reader) => reader,
                     Err(error) => return (None, Err(error)),
                 },
@@ -97,7 +115,9 @@ async fn read_files(tail: &Tail, paths: &[PathBuf]) {
             }
             Ok((next, Err(error))) => {
                 reader = next;
-                log::warn("failed to store log lines", &[("error", Value::Str(&error))]);
+                if let CommitError::Store(error) = error {
+                    log::warn("failed to store log lines", &[("error", Value::Str(&error))]);
+                }
                 PAUSE_AFTER_ERROR
             }
             Err(error) => {

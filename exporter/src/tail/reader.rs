@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
+use super::Tail;
+use super::batch::{Batch, CommitError};
 use super::context::Context;
+use super::forward::Forward;
 use super::log_file::{LogFile, key};
 use super::rotation::Names;
 use crate::metrics::Metrics;
@@ -30,26 +32,24 @@ pub(super) struct Reader {
     is_started: bool,
     store: Store,
     metrics: Arc<Metrics>,
+    forward: Option<Forward>,
 }
 
 impl Reader {
     /// Continues at the committed positions.
-    pub(super) fn open(
-        paths: &[PathBuf],
-        rotation_wait: Duration,
-        store: Store,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, String> {
+    pub(super) fn open(paths: &[PathBuf], rotation_wait: Duration, tail: Tail) -> Result<Self, CommitError> {
+        let Tail { store, metrics, forward } = tail;
         let mut logs = Vec::new();
         for path in paths {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             let positions = store.positions(&key(&path));
-            let positions = positions.map_err(|error| format!("failed to read the store: {error}"))?;
+            let positions = positions
+                .map_err(|error| CommitError::Store(format!("failed to read the store: {error}")))?;
             logs.push(LogFile::new(path, &positions));
         }
         Ok(Self {
             logs,
-            batch: Batch::default(),
+            batch: Batch::new(forward.as_ref()),
             window: Vec::new(),
             names: Names::default(),
             open_files: 0,
@@ -57,11 +57,12 @@ impl Reader {
             is_started: false,
             store,
             metrics,
+            forward,
         })
     }
 
     /// Reads each log that is due, a part of it, and commits what was read. Returns the pause until the next one is due.
-    pub(super) fn read_due(&mut self) -> Result<Duration, String> {
+    pub(super) fn read_due(&mut self) -> Result<Duration, CommitError> {
         let now = Instant::now();
         self.read(|log| log.due() <= now)?;
         let next = self.logs.iter().map(LogFile::due).min();
@@ -69,9 +70,9 @@ impl Reader {
     }
 
     /// Reads a part of each of these logs.
-    pub(super) fn read(&mut self, is_due: impl Fn(&LogFile) -> bool) -> Result<(), String> {
+    pub(super) fn read(&mut self, is_due: impl Fn(&LogFile) -> bool) -> Result<(), CommitError> {
         // After a failed commit, nothing is read until the batch is stored.
-        self.batch.commit(&self.store, &self.metrics)?;
+        self.batch.commit(&self.store, &self.metrics, self.forward.as_ref())?;
         let max_interval = IDLE_INTERVAL.mul_f64((self.logs.len() as f64 / LOGS_PER_INTERVAL as f64).max(1.));
         for log in self.logs.iter_mut().filter(|log| is_due(log)) {
             if self.is_started {
@@ -88,11 +89,11 @@ impl Reader {
             };
             log.read(&mut context, max_interval);
             if self.batch.is_full(&self.store) {
-                self.batch.commit(&self.store, &self.metrics)?;
+                self.batch.commit(&self.store, &self.metrics, self.forward.as_ref())?;
             }
         }
         self.is_started = true;
         self.names.forget();
-        self.batch.commit(&self.store, &self.metrics)
+        self.batch.commit(&self.store, &self.metrics, self.forward.as_ref())
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
 
-use super::batch::Batch;
+use super::batch::{Batch, CommitError};
 use super::lines::{MAX_LINE_BYTES, RawLine};
 use super::log_file::PAUSE_AFTER_ERROR;
+use super::record_id::Source;
 use super::{Tail, log_error};
+use crate::clock;
 
 /// The maximum number of bytes of stdin that are stored together.
 const MAX_BYTES: usize = 256 << 10;
@@ -21,8 +23,15 @@ pub(super) async fn run(tail: Tail) {
     let mut reader = BufReader::with_capacity(MAX_BYTES, tokio::io::stdin());
     let mut splitter = Splitter::default();
     let mut is_at_end = false;
+    // Other than a file, stdin is not read again, so its lines need not get the same ids.
+    let start = clock::unix_nanos().to_be_bytes();
+    let mut count = 0;
     while !is_at_end {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(tail.forward.as_ref());
+        let mut push = |batch: &mut Batch, line: RawLine<'_>| {
+            count += 1;
+            batch.push(line, Source { path: b"-", head: &start, offset: count });
+        };
         let mut bytes_read = 0;
         let mut deadline = None;
         while bytes_read < MAX_BYTES && !is_at_end && !batch.is_full(&tail.store) {
@@ -36,7 +45,7 @@ pub(super) async fn run(tail: Tail) {
             match filled {
                 Ok([]) => is_at_end = true,
                 Ok(bytes) => {
-                    splitter.push(bytes, |line| batch.push(line));
+                    splitter.push(bytes, |line| push(&mut batch, line));
                     let length = bytes.len();
                     reader.consume(length);
                     bytes_read += length;
@@ -49,7 +58,7 @@ pub(super) async fn run(tail: Tail) {
             }
         }
         if is_at_end {
-            splitter.finish(|line| batch.push(line));
+            splitter.finish(|line| push(&mut batch, line));
         }
         store(&tail, batch).await;
     }
@@ -60,13 +69,15 @@ async fn store(tail: &Tail, mut batch: Batch) {
     loop {
         let tail = tail.clone();
         let commit = move || {
-            let result = batch.commit(&tail.store, &tail.metrics);
+            let result = batch.commit(&tail.store, &tail.metrics, tail.forward.as_ref());
             (batch, result)
         };
         match tokio::task::spawn_blocking(commit).await {
             Ok((_, Ok(()))) => return,
             Ok((unstored, Err(error))) => {
-                log_error("-".as_ref(), &error);
+                if let CommitError::Store(error) = error {
+                    log_error("-".as_ref(), &error);
+                }
                 batch = unstored;
             }
             // A panic of the store, which drops the lines.
@@ -151,10 +162,10 @@ mod tests {
         let trigger =
             "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
         other.execute_batch(trigger).unwrap();
-        let tail = Tail { store: store.clone(), metrics: metrics.clone() };
+        let tail = Tail { store: store.clone(), metrics: metrics.clone(), forward: None };
         let mut batch = Batch::default();
         for line in [&br#"{"trace":"463ac35c9f6413ad48485a3953bb6124","message":"kept"}"#[..], b"noise"] {
-            batch.push(RawLine::Bytes(line));
+            batch.push(RawLine::Bytes(line), Source { path: b"-", head: b"", offset: 0 });
         }
         let storing = tokio::spawn(async move { super::store(&tail, batch).await });
         tokio::time::sleep(Duration::from_millis(300)).await;

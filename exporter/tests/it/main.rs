@@ -51,5 +51,6 @@ mod small_disk;
 mod startup;
 mod tailing;
 mod tailing_limits;
+mod tailing_sinks;
 mod viewer;
 mod zipkin;

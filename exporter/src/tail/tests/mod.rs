@@ -1,5 +1,6 @@
 //! Tests of the reader with files that grow.
 
+mod forwarded;
 mod replaced;
 mod rotated;
 
@@ -17,6 +18,7 @@ struct Logs {
     dir: tempfile::TempDir,
     store: Store,
     metrics: Arc<Metrics>,
+    forward: Option<Forward>,
     /// The messages of the lines that were checked.
     checked: Vec<String>,
 }
@@ -32,7 +34,7 @@ impl Logs {
         )
         .unwrap();
         fs::create_dir(dir.path().join("logs")).unwrap();
-        Self { dir, store, metrics, checked: Vec::new() }
+        Self { dir, store, metrics, forward: None, checked: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -57,7 +59,11 @@ impl Logs {
     /// A reader that starts at the committed positions.
     fn reader(&self, names: &[&str]) -> Reader {
         let paths: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
-        Reader::open(&paths, Duration::ZERO, self.store.clone(), self.metrics.clone()).unwrap()
+        Reader::open(&paths, Duration::ZERO, self.tail()).unwrap()
+    }
+
+    fn tail(&self) -> Tail {
+        Tail { store: self.store.clone(), metrics: self.metrics.clone(), forward: self.forward.clone() }
     }
 
     /// Reads until nothing more is found, and checks the messages of the lines that are new, in any order.

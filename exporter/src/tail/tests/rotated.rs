@@ -95,7 +95,7 @@ fn the_last_line_of_a_rotated_file_can_be_completed() {
     logs.append("log", &two[..50]);
     let paths = [logs.path("log")];
     let wait = Duration::from_secs(3600);
-    let mut reader = Reader::open(&paths, wait, logs.store.clone(), logs.metrics.clone()).unwrap();
+    let mut reader = Reader::open(&paths, wait, logs.tail()).unwrap();
     logs.check(&mut reader, &[]);
     logs.rename("log", "log.1");
     logs.append("log", &line("one"));

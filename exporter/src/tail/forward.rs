@@ -1,0 +1,147 @@
+//! Appends log lines to the outbox as log records, for the sinks that take them.
+//!
+//! An outbox that is full, or cannot be written, stops the tail: the files keep the lines.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use tokio::runtime::Handle;
+
+use super::log_record::{self, OVERHEAD_BYTES};
+use super::record_id::RecordId;
+use crate::clock;
+use crate::log::{self, Severity, Value};
+use crate::outbox::{AppendError, BatchContent, Outbox};
+use crate::shutdown::Shutdown;
+use crate::store::{LogLine, service_of_line};
+
+/// The maximum size of a request, unless it has one line only.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// A record of a line of the maximum length fits. A longer text, in which U+FFFD replaces single bytes, is truncated.
+const MAX_RECORD_BYTES: usize = MAX_REQUEST_BYTES + (64 << 10);
+
+/// The maximum number of records in a request, because a record takes more memory than its bytes.
+const MAX_RECORDS: usize = 4096;
+
+/// An outbox that does not take a request of this size is too small for the tail.
+const MIN_REQUEST_BYTES: usize = 2 * OVERHEAD_BYTES;
+
+/// What a resource and its lists add to the size of a request, beside the name of the service.
+const RESOURCE_BYTES: usize = 64;
+
+/// The lines are not in the outbox, and the reason is logged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Blocked;
+
+/// A handle to the outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Forward {
+    outbox: Outbox,
+    runtime: Handle,
+    stop: Shutdown,
+    /// The outage is logged.
+    is_blocked: Arc<AtomicBool>,
+}
+
+impl Forward {
+    /// Returns `None` if no sink takes the lines.
+    pub(super) fn new(outbox: Outbox, stop: Shutdown) -> Option<Self> {
+        let is_taken = outbox.takes(BatchContent::TailedLogs);
+        is_taken.then(|| Self { outbox, runtime: Handle::current(), stop, is_blocked: Arc::default() })
+    }
+
+    /// Appends the lines that are not in the outbox yet, and adds their number to `appended`. Blocks.
+    pub(super) fn append(
+        &self,
+        lines: &[LogLine],
+        ids: &[RecordId],
+        appended: &mut usize,
+    ) -> Result<(), Blocked> {
+        let mut max_bytes = MAX_RECORD_BYTES;
+        while let (Some(lines @ [_, ..]), Some(ids)) = (lines.get(*appended..), ids.get(*appended..)) {
+            if self.stop.has_begun() {
+                return Err(Blocked);
+            }
+            let (body, items) = request(lines, ids, clock::unix_nanos(), max_bytes);
+            let length = body.len();
+            let appending = self.outbox.append(BatchContent::TailedLogs, body, items);
+            match self.runtime.block_on(appending) {
+                Ok(()) => {
+                    *appended += items as usize;
+                    max_bytes = MAX_RECORD_BYTES;
+                    self.report_resumed();
+                }
+                // The size after the compression counts, which is known only then.
+                Err(AppendError::TooLarge { .. }) if length / 2 >= MIN_REQUEST_BYTES => {
+                    max_bytes = length / 2
+                }
+                Err(error) => {
+                    self.report_blocked(&error);
+                    return Err(Blocked);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report_blocked(&self, error: &AppendError) {
+        if *error != AppendError::Closed && !self.is_blocked.swap(true, Ordering::Relaxed) {
+            let fields = [("error", Value::Str(&error.to_string()))];
+            log::line(Severity::Warning, "tail paused", &fields);
+        }
+    }
+
+    fn report_resumed(&self) {
+        if self.is_blocked.swap(false, Ordering::Relaxed) {
+            log::line(Severity::Info, "tail resumed", &[]);
+        }
+    }
+}
+
+/// Returns a request with the first of these lines, at least one, and their number. A record is at most `max_bytes` long.
+fn request(lines: &[LogLine], ids: &[RecordId], now: u64, max_bytes: usize) -> (Bytes, u32) {
+    let mut request = ExportLogsServiceRequest::default();
+    let mut indexes: HashMap<Option<Cow<'_, str>>, usize> = HashMap::new();
+    let (mut bytes, mut items) = (0, 0);
+    for (line, id) in lines.iter().zip(ids).take(MAX_RECORDS) {
+        let service = service_of_line(&line.message);
+        let record = log_record::convert(line, *id, now, max_bytes.saturating_sub(MIN_REQUEST_BYTES / 2));
+        let name_bytes = service.as_ref().map_or(0, |name| name.len());
+        let is_new = !indexes.contains_key(&service);
+        bytes += record.encoded_len() + 8 + if is_new { name_bytes + RESOURCE_BYTES } else { 0 };
+        if items > 0 && bytes > max_bytes.min(MAX_REQUEST_BYTES) {
+            break;
+        }
+        items += 1;
+        let index = *indexes.entry(service.clone()).or_insert(request.resource_logs.len());
+        if is_new {
+            let resource = Some(resource(service.as_deref()));
+            let scope_logs = vec![ScopeLogs::default()];
+            request.resource_logs.push(ResourceLogs { resource, scope_logs, ..ResourceLogs::default() });
+        }
+        let scope = request.resource_logs.get_mut(index).and_then(|logs| logs.scope_logs.first_mut());
+        if let Some(scope) = scope {
+            scope.log_records.push(record);
+        }
+    }
+    (request.encode_to_vec().into(), items)
+}
+
+fn resource(service: Option<&str>) -> Resource {
+    let attribute = |name: &str| KeyValue {
+        key: "service.name".to_owned(),
+        value: Some(AnyValue { value: Some(Any::StringValue(name.to_owned())) }),
+        key_strindex: 0,
+    };
+    Resource { attributes: service.map(attribute).into_iter().collect(), ..Resource::default() }
+}
