@@ -10,6 +10,7 @@
 //!
 //! The decision on a trace falls when the first batch with one of its spans has waited for the decision wait.
 //! It considers all spans that have arrived by then, and its verdict holds for an hour for those that come later.
+//! For a sink with the rule `logs`, the log records of a trace count as its spans do, and follow its verdict.
 //! No span is kept in memory: the batches are read twice.
 //!
 //! Invariant: a verdict is committed before a sink gets the spans, so it is the same after a crash
@@ -26,13 +27,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logtracer_core::Backoff;
+use logtracer_core::line::Severity;
 use tokio::time::sleep;
 
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Value};
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::in_place::{SpanFrame, for_each_item};
-use crate::outbox::{Batch, BatchContent, DecisionLog, Decisions, Verdicts};
+use crate::otlp::in_place::{RecordRef, SpanFrame, for_each_item};
+use crate::otlp::{Signal, severity};
+use crate::outbox::{Batch, DecisionLog, Decisions, Signals, Verdict, Verdicts};
 use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::{OpenTrace, OpenTraces};
@@ -209,13 +212,16 @@ impl Decider {
         };
         let mut decisions =
             Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
-        for batch in self.log.read(self.decided, due)? {
+        let signals = if self.policy.filters_logs() { Signals::ALL } else { Signals::TRACES };
+        for batch in self.log.read(self.decided, due, signals)? {
             if batch.id > decisions.until + 1 {
                 self.open.forget_until(batch.id - 1);
             }
             decisions.until = batch.id;
-            if batch.content == BatchContent::Traces {
-                self.decide(&batch, &mut decisions);
+            match batch.signal() {
+                Signal::Traces => self.decide(&batch, &mut decisions),
+                Signal::Logs if self.policy.filters_logs() => self.decide_logs(&batch, &mut decisions),
+                Signal::Logs => {}
             }
         }
         decisions.forget_until = self.recent.forgotten_until();
@@ -224,9 +230,9 @@ impl Decider {
 
     /// Observes the next batches. Returns whether there are no more.
     fn observe(&mut self) -> anyhow::Result<bool> {
-        let batches = self.log.read(self.observed, i64::MAX)?;
+        let batches = self.log.read(self.observed, i64::MAX, Signals::TRACES)?;
         for batch in &batches {
-            if batch.content == BatchContent::Traces {
+            if batch.signal() == Signal::Traces {
                 self.observe_batch(batch);
             }
             (self.observed, self.observed_ms) = (batch.id, batch.received_ms);
@@ -288,8 +294,14 @@ impl Decider {
                     let key = self.keys.of(id);
                     let known = self.recent.get(key);
                     known.unwrap_or_else(|| {
-                        let facts = resource.get(&self.policy, of.number, of.bytes);
-                        self.decide_trace(key, facts, span, batch, decisions)
+                        let trace = self.open.remove(key).unwrap_or_else(|| {
+                            // The table was full, so this span decides for the whole trace.
+                            let facts = resource.get(&self.policy, of.number, of.bytes);
+                            let SpanFacts { frame, matches, .. } = self.policy.span(facts, span);
+                            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
+                            OpenTrace::new(id, start, end, matches, batch.id)
+                        });
+                        self.decide_trace(key, &trace, batch, decisions)
                     })
                 }
             };
@@ -304,21 +316,47 @@ impl Decider {
         }
     }
 
+    /// Decides the log records of a batch for the sinks with `logs`. Errors and what belongs to no trace are kept.
+    fn decide_logs(&mut self, batch: &Batch, decisions: &mut Decisions) {
+        let mut of_sinks: Vec<Verdicts> = self.policy.sinks.iter().map(|_| Verdicts::new(0)).collect();
+        let mut index = 0;
+        for_each_item(&batch.body, |_, record| {
+            let record = RecordRef::new(record);
+            let id = trace_id(record.trace_id).filter(|id| *id != 0 && !is_error(&record));
+            let verdict = id.map(|id| self.verdict_on_logs(id, batch, decisions));
+            for (number, verdicts) in of_sinks.iter_mut().enumerate() {
+                let is_kept = verdict.is_none_or(|verdict| verdict.of(number) != Verdict::NotKept);
+                verdicts.push(index, if is_kept { Verdict::Kept } else { Verdict::NotKept });
+            }
+            index += 1;
+        });
+        for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks).filter(|(sink, _)| sink.filters_logs) {
+            decisions.verdicts.push((batch.id, sink.index, verdicts));
+        }
+    }
+
+    /// Returns the verdict on a trace with a log record that has waited.
+    fn verdict_on_logs(&mut self, id: u128, batch: &Batch, decisions: &mut Decisions) -> TraceVerdict {
+        let key = self.keys.of(id);
+        if let Some(verdict) = self.recent.get(key) {
+            return verdict;
+        }
+        match self.open.remove(key) {
+            Some(trace) => self.decide_trace(key, &trace, batch, decisions),
+            // Spans that come later have a verdict of their own.
+            None => self.policy.decide_by_share(id),
+        }
+    }
+
     fn decide_trace(
         &mut self,
         key: TraceKey,
-        resource: &ResourceFacts,
-        span: &[u8],
+        trace: &OpenTrace,
         batch: &Batch,
         decisions: &mut Decisions,
     ) -> TraceVerdict {
-        let trace = self.open.remove(key).unwrap_or_else(|| {
-            // The table was full, so this span decides for the whole trace.
-            let SpanFacts { frame, matches, .. } = self.policy.span(resource, span);
-            OpenTrace::new(key.id, frame.start_time_unix_nano, frame.end_time_unix_nano, matches, batch.id)
-        });
         let received_nanos = batch.received_ms.unsigned_abs().saturating_mul(1_000_000);
-        let verdict = self.policy.decide(&trace, received_nanos);
+        let verdict = self.policy.decide(trace, received_nanos);
         self.recent.add(key, verdict, batch.id, decisions.now_ms);
         recent::store(&mut decisions.traces, key.id, verdict);
         verdict
@@ -355,6 +393,10 @@ impl CurrentResource {
         }
         &self.facts
     }
+}
+
+fn is_error(record: &RecordRef<'_>) -> bool {
+    severity::of(record.severity_number, record.severity_text) >= Severity::Error
 }
 
 fn trace_id(bytes: &[u8]) -> Option<u128> {

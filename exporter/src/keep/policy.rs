@@ -84,6 +84,8 @@ pub(super) struct SpanFacts<'a> {
 pub(super) struct SinkPolicy {
     /// The index of the sink in the list of subscriptions.
     pub(super) index: usize,
+    /// The log records of a trace follow its verdict.
+    pub(super) filters_logs: bool,
     name: String,
     counters: Counters,
     /// Its rules on the content of spans.
@@ -107,7 +109,7 @@ struct Counters {
 
 impl Counters {
     fn new(metrics: &Metrics, sink: &SinkRules, bit: impl Fn(&Rule) -> Matches) -> Self {
-        let rules = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_)));
+        let rules = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::Logs));
         Self {
             kept: rules.map(|rule| (bit(rule), metrics.traces_kept(&sink.name, &rule.to_string()))).collect(),
             kept_by_rate: metrics.traces_kept(&sink.name, "rate"),
@@ -153,8 +155,15 @@ impl Policy {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         anyhow::ensure!(sinks.len() <= MAX_SINKS, "at most {MAX_SINKS} sinks can have rules");
+        for sink in &sinks {
+            anyhow::ensure!(
+                sink.rules.iter().any(|rule| *rule != Rule::Logs),
+                "the sink {} has only keep=logs; it also needs a rule on traces, for example keep=error",
+                sink.name
+            );
+        }
         let mut rules: Vec<Rule> = Vec::new();
-        for rule in sinks.iter().flat_map(|sink| &sink.rules) {
+        for rule in sinks.iter().flat_map(|sink| &sink.rules).filter(|rule| **rule != Rule::Logs) {
             if !rules.contains(rule) {
                 rules.push(rule.clone());
             }
@@ -164,8 +173,10 @@ impl Policy {
             rules.iter().position(|known| known == rule).map_or(0, |index| 1 << index)
         };
         let sinks = sinks.into_iter().map(|sink| {
-            let content =
-                sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::SlowerThan(_)));
+            let content = sink
+                .rules
+                .iter()
+                .filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::SlowerThan(_) | Rule::Logs));
             let durations = sink.rules.iter().filter_map(|rule| match rule {
                 Rule::SlowerThan(duration) => Some((*duration, bit(rule))),
                 _ => None,
@@ -176,6 +187,7 @@ impl Policy {
             });
             SinkPolicy {
                 index: sink.index,
+                filters_logs: sink.rules.contains(&Rule::Logs),
                 content: content.map(&bit).fold(0, |bits, bit| bits | bit),
                 slower_than: durations.min(),
                 ratio: ratios.max(),
@@ -202,7 +214,7 @@ impl Policy {
                     let (key, value) = (key.clone(), value.clone());
                     policy.attributes.push(AttributeRule { key, value, bit: bit(rule) });
                 }
-                Rule::Error | Rule::SlowerThan(_) | Rule::Rate(_) | Rule::NewRoute => {}
+                Rule::Error | Rule::SlowerThan(_) | Rule::Rate(_) | Rule::NewRoute | Rule::Logs => {}
             }
         }
         Ok(policy)
@@ -306,6 +318,23 @@ impl Policy {
             verdict.set(number, of_sink);
         }
         verdict
+    }
+
+    /// Returns the verdict on the log records of a trace without spans: only its id counts.
+    pub(super) fn decide_by_share(&self, id: u128) -> TraceVerdict {
+        let mut verdict = TraceVerdict::default();
+        let id = TraceId::new(id);
+        for (number, sink) in self.sinks.iter().enumerate() {
+            if sink.ratio.is_some_and(|ratio| id.is_some_and(|id| ratio.keeps(id))) {
+                verdict.set(number, Verdict::KeptByShare);
+            }
+        }
+        verdict
+    }
+
+    /// Returns whether the log records of a trace follow its verdict for a sink.
+    pub(super) fn filters_logs(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.filters_logs)
     }
 
     /// Returns whether a span that came after its verdict matches a rule of a sink that does not get it.
@@ -455,6 +484,23 @@ mod tests {
         let different: std::collections::HashSet<u64> = sinks.iter().map(|sinks| of(sinks)).collect();
         assert_eq!(different.len(), sinks.len());
         assert_eq!(policy(&["error"], None).hash(), policy(&["error"], Some(5.)).hash());
+    }
+
+    #[test]
+    fn logs_alone_is_no_policy() {
+        let sink = |rules: &[&str]| SinkRules {
+            index: 0,
+            name: "stdout".to_owned(),
+            rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+        };
+        let error = Policy::new(vec![sink(&["logs"])], None, &Metrics::new()).unwrap_err().to_string();
+        assert!(error.starts_with("the sink stdout has only keep=logs; it also needs a rule"), "{error}");
+        let policy = Policy::new(vec![sink(&["error"]), sink(&["logs", "rate=0.5"])], None, &Metrics::new());
+        let policy = policy.unwrap();
+        assert_eq!([0, 1].map(|number| policy.sinks[number].filters_logs), [false, true]);
+        let by_share = |id| [0, 1].map(|number| policy.decide_by_share(id).of(number));
+        assert_eq!(by_share(1), [Verdict::NotKept, Verdict::NotKept]);
+        assert_eq!(by_share(1 << 55), [Verdict::NotKept, Verdict::KeptByShare]);
     }
 
     #[test]

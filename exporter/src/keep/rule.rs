@@ -29,10 +29,12 @@ pub enum Rule {
     Rate(Ratio),
     /// The trace is one of the first of a route in an hour.
     NewRoute,
+    /// Not a rule on traces: the log records of a trace follow its verdict. Those of errors are always kept.
+    Logs,
 }
 
 const EXPECTED: &str =
-    "error, slower-than=TIME, route=ROUTE, service=NAME, attribute=KEY=VALUE, rate=SHARE, new-route";
+    "error, slower-than=TIME, route=ROUTE, service=NAME, attribute=KEY=VALUE, rate=SHARE, new-route, logs";
 
 impl FromStr for Rule {
     type Err = String;
@@ -44,9 +46,10 @@ impl FromStr for Rule {
             _ => Err(format!("{name} needs a value, for example {example}")),
         };
         match name {
-            "error" | "new-route" if value.is_some() => Err(format!("{name} takes no value")),
+            "error" | "new-route" | "logs" if value.is_some() => Err(format!("{name} takes no value")),
             "error" => Ok(Self::Error),
             "new-route" => Ok(Self::NewRoute),
+            "logs" => Ok(Self::Logs),
             "slower-than" => {
                 let value = needed("slower-than=2s")?;
                 duration(value).map(Self::SlowerThan)
@@ -91,6 +94,7 @@ impl fmt::Display for Rule {
             Self::Attribute { key, value } => write!(f, "attribute={key}={value}"),
             Self::Rate(ratio) => write!(f, "rate={ratio}"),
             Self::NewRoute => f.write_str("new-route"),
+            Self::Logs => f.write_str("logs"),
         }
     }
 }
@@ -111,6 +115,7 @@ mod tests {
             ("attribute=a=", Rule::Attribute { key: "a".to_owned(), value: String::new() }),
             ("rate=0.05", Rule::Rate(Ratio::new(0.05).unwrap())),
             ("new-route", Rule::NewRoute),
+            ("logs", Rule::Logs),
         ] {
             assert_eq!(text.parse(), Ok(rule.clone()));
             assert_eq!(rule.to_string(), text);
@@ -122,6 +127,7 @@ mod tests {
         for (text, error) in [
             ("errors", "unknown rule \"errors\"; expected one of error, slower-than=TIME, route=ROUTE"),
             ("error=1", "error takes no value"),
+            ("logs=all", "logs takes no value"),
             ("slower-than", "slower-than needs a value, for example slower-than=2s"),
             ("slower-than=2", "slower-than is \"2\"; expected a time with its unit, such as 250ms or 2s"),
             ("slower-than=-2s", "slower-than is \"-2s\"; expected a time"),

@@ -37,6 +37,11 @@ const NAMES: &[(Severity, &[&str])] = &[
     (Severity::Emergency, &["emerg", "panic", "pnc"]),
 ];
 
+/// Returns the severity of a log record: that of its number, or else of its text.
+pub(crate) fn of(number: i32, text: &str) -> Severity {
+    from_number(number).or_else(|| from_text(text)).unwrap_or_default()
+}
+
 /// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL.
 pub(crate) const fn from_number(number: i32) -> Option<Severity> {
     Some(match number {

@@ -79,11 +79,12 @@ impl DecisionLog {
         let _ = self.outbox.state.committed.subscribe().wait_for(|last| *last > id).await;
     }
 
-    /// Reads the next batches in this range of ids. Blocks.
-    pub(crate) fn read(&mut self, after: i64, until: i64) -> anyhow::Result<Vec<Batch>> {
+    /// Reads the next batches in this range of ids, and the bodies of these signals. Blocks.
+    pub(crate) fn read(&mut self, after: i64, until: i64, signals: Signals) -> anyhow::Result<Vec<Batch>> {
         // A new file is incomplete while the writer recovers batches: nothing of it is committed before.
         let until = until.min(self.committed());
-        self.with_file(|connection| read_batches(connection, after, until, &SPANS))
+        let subscription = Subscription { sink: String::new(), signals, has_rules: false };
+        self.with_file(|connection| read_batches(connection, after, until, &subscription))
     }
 
     /// Returns the last of the next batches after this one that were received until then, or in the future. Blocks.
@@ -161,6 +162,3 @@ impl DecisionLog {
         Ok(result?)
     }
 }
-
-/// Only spans are decided.
-const SPANS: Subscription = Subscription { sink: String::new(), signals: Signals::TRACES, has_rules: false };

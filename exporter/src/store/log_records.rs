@@ -71,7 +71,7 @@ const FIELD_BYTES: usize = 8;
 pub(super) fn severity<'a>(record: &RecordRef<'a>) -> (Severity, Option<&'a str>) {
     let text = record.severity_text.trim();
     let named = severity::from_text(text);
-    let severity = severity::from_number(record.severity_number).or(named).unwrap_or_default();
+    let severity = severity::of(record.severity_number, text);
     (severity, (named != Some(severity) && !text.is_empty()).then_some(text))
 }
 

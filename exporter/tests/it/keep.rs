@@ -5,10 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use crate::harness::{Exporter, command, eventually, failed, number, request, run_to_exit, span, string};
-use crate::receiver::{Receiver, otlp};
+use crate::harness::{
+    Exporter, START, command, eventually, failed, number, request, run_to_exit, span, string,
+};
+use crate::receiver::{Answer, Receiver, Request, otlp};
+use crate::sink_logs::{both, log_request, messages, send_logs};
 
 /// A receiver of OTLP, which can be down.
 struct Backend {
@@ -242,6 +247,73 @@ async fn a_kill_changes_no_verdict() {
     assert!(!names.contains("not kept") && !names.contains("late failure"), "{names:?}");
 }
 
+/// Returns a log record of a trace, or of none.
+fn record(trace: Option<&str>, severity_number: i32, message: &str) -> LogRecord {
+    let id = trace.map(|trace| u128::from_str_radix(trace, 16).unwrap().to_be_bytes().to_vec());
+    LogRecord {
+        time_unix_nano: START,
+        severity_number,
+        trace_id: id.unwrap_or_default(),
+        body: Some(AnyValue { value: Some(Any::StringValue(message.to_owned())) }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn log_records_follow_the_verdict_on_their_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = is_up.clone();
+    let receiver =
+        Receiver::start(
+            move |request: &Request| {
+                if up.load(Ordering::SeqCst) { both(request) } else { Answer::new(503, "") }
+            },
+        )
+        .await;
+    let backend = Backend { receiver, is_up };
+    let rules = ["--keep", "error,rate=0.25,logs"];
+    let exporter = backend.exporter(dir.path(), &[&rules[..], &SOON].concat());
+    let (kept, not_kept) = (trace(0.5, 1), trace(0.5, 2));
+    let (no_spans, no_spans_in_share) = (trace(0.5, 3), trace(0.8, 4));
+    let (info, error) = (9, 17);
+    // Lines come before the spans of their trace and after them.
+    let early = vec![
+        record(Some(&kept), info, "early"),
+        record(Some(&not_kept), info, "dropped early"),
+        record(Some(&not_kept), error, "an error"),
+        record(None, info, "no trace"),
+        record(Some(&no_spans), info, "dropped: no spans"),
+        record(Some(&no_spans_in_share), info, "no spans, in the share"),
+    ];
+    send_logs(&exporter, &log_request("shop", early)).await;
+    let spans = vec![failed(span(&kept, 1, 0, "kept", 0, 1), ""), span(&not_kept, 1, 0, "not kept", 0, 1)];
+    exporter.send(&request("shop", spans)).await;
+    exporter.wait_for_metric(&backend.metric("traces_not_kept_total", ",reason=\"no rule\""), 1.).await;
+    exporter.kill();
+
+    let exporter = backend.exporter(dir.path(), &[&rules[..], &SOON].concat());
+    let late = vec![record(Some(&kept), info, "late"), record(Some(&not_kept), info, "dropped late")];
+    send_logs(&exporter, &log_request("shop", late)).await;
+    backend.is_up.store(true, Ordering::SeqCst);
+    exporter.wait_for_metric("logtracer_exporter_outbox_bytes", 0.).await;
+    let found = messages(&backend.receiver);
+    assert_eq!(found, ["an error", "early", "late", "no spans, in the share", "no trace"]);
+    assert!(exporter.metric(&backend.metric("log_records_not_kept_total", "")).await >= 1.);
+}
+
+#[tokio::test]
+async fn without_the_rule_logs_all_log_records_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = Backend { receiver: Receiver::start(both).await, is_up: Arc::default() };
+    let exporter = backend.exporter(dir.path(), &[&["--keep", "error"][..], &SOON].concat());
+    let not_kept = trace(0.5, 2);
+    send_logs(&exporter, &log_request("shop", vec![record(Some(&not_kept), 9, "a line")])).await;
+    exporter.send(&request("shop", vec![span(&not_kept, 1, 0, "not kept", 0, 1)])).await;
+    exporter.wait_for_metric(&backend.metric("spans_not_kept_total", ""), 1.).await;
+    eventually("the line", async || (messages(&backend.receiver) == ["a line"]).then_some(())).await;
+}
+
 #[tokio::test]
 async fn rules_that_cannot_work_are_errors() {
     let dir = tempfile::tempdir().unwrap();
@@ -250,6 +322,10 @@ async fn rules_that_cannot_work_are_errors() {
         (
             &["--keep", "error"],
             "--keep is for sinks other than store; for the store, use --sink store,keep=RULE",
+        ),
+        (
+            &["--sink", "stdout,keep=logs"],
+            "the sink stdout has only keep=logs; it also needs a rule on traces, for example keep=error",
         ),
         (&["--keep", "rate=2"], "rate is \"2\"; expected a share from 0 to 1"),
         (&["--sink", "keep=error"], "--sink keep=error needs a sink before it: --sink NAME,keep=error"),

@@ -66,7 +66,7 @@ fn logs(request: &Request) -> Option<ExportLogsServiceRequest> {
 }
 
 /// Returns the messages of the log records that were accepted.
-fn messages(receiver: &Receiver) -> Vec<String> {
+pub(crate) fn messages(receiver: &Receiver) -> Vec<String> {
     let requests = receiver.accepted().into_iter().filter_map(|request| logs(&request));
     let scopes = requests.flat_map(|request| request.resource_logs).flat_map(|resource| resource.scope_logs);
     let records = scopes.flat_map(|scope| scope.log_records);
@@ -85,7 +85,7 @@ fn spans(receiver: &Receiver) -> usize {
 }
 
 /// Answers as a receiver of both signals.
-fn both(request: &Request) -> Answer {
+pub(crate) fn both(request: &Request) -> Answer {
     if logs(request).is_some() { Answer::ok() } else { strict_otlp(request) }
 }
 

@@ -249,6 +249,8 @@ pub(crate) struct RecordRef<'a> {
     pub(crate) severity_text: &'a str,
     pub(crate) body: AnyRef<'a>,
     pub(crate) flags: u32,
+    /// Its length is not checked.
+    pub(crate) trace_id: &'a [u8],
     pub(crate) span_id: Option<SpanId>,
     pub(crate) event_name: &'a str,
 }
@@ -264,6 +266,7 @@ impl<'a> RecordRef<'a> {
                 (3, Value::Bytes(bytes)) => record.severity_text = text(bytes),
                 (5, Value::Bytes(bytes)) => record.body = AnyRef::new(bytes, 0),
                 (8, Value::Fixed32(flags)) => record.flags = flags,
+                (9, Value::Bytes(bytes)) => record.trace_id = bytes,
                 (10, Value::Bytes(bytes)) => record.span_id = span_id(bytes),
                 (11, Value::Fixed64(nanos)) => observed = nanos,
                 (12, Value::Bytes(bytes)) => record.event_name = text(bytes),

@@ -130,8 +130,7 @@ fn label(key: &str, value: &str) -> Option<(String, String)> {
 
 /// Returns the severity by number, or else by name.
 fn severity_of(record: &LogRecord) -> &'static str {
-    let named = || severity::from_text(&record.severity_text);
-    severity::from_number(record.severity_number).or_else(named).unwrap_or_default().as_str()
+    severity::of(record.severity_number, &record.severity_text).as_str()
 }
 
 /// Returns an id of this length as hexadecimal digits, unless it is zero.
