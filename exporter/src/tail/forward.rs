@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use super::log_record::{self, OVERHEAD_BYTES};
 use super::record_id::RecordId;
 use crate::clock;
-use crate::log::{self, Severity, Value};
+use crate::log::{self, Value};
 use crate::outbox::{AppendError, BatchContent, Outbox};
 use crate::shutdown::Shutdown;
 use crate::store::{LogLine, service_of_line};
@@ -67,6 +67,7 @@ impl Forward {
         ids: &[RecordId],
         appended: &mut usize,
     ) -> Result<(), Blocked> {
+        let of_batch = lines.len();
         let mut max_bytes = MAX_RECORD_BYTES;
         while let (Some(lines @ [_, ..]), Some(ids)) = (lines.get(*appended..), ids.get(*appended..)) {
             if self.stop.has_begun() {
@@ -79,7 +80,9 @@ impl Forward {
                 Ok(()) => {
                     *appended += items as usize;
                     max_bytes = MAX_RECORD_BYTES;
-                    self.report_resumed();
+                    if *appended == of_batch {
+                        self.report_resumed();
+                    }
                 }
                 // The size after the compression counts, which is known only then.
                 Err(AppendError::TooLarge { .. }) if length / 2 >= MIN_REQUEST_BYTES => {
@@ -97,13 +100,13 @@ impl Forward {
     fn report_blocked(&self, error: &AppendError) {
         if *error != AppendError::Closed && !self.is_blocked.swap(true, Ordering::Relaxed) {
             let fields = [("error", Value::Str(&error.to_string()))];
-            log::line(Severity::Warning, "tail paused", &fields);
+            log::warn("tail paused", &fields);
         }
     }
 
     fn report_resumed(&self) {
         if self.is_blocked.swap(false, Ordering::Relaxed) {
-            log::line(Severity::Info, "tail resumed", &[]);
+            log::info("tail resumed", &[]);
         }
     }
 }

@@ -55,6 +55,9 @@ use reader::Reader;
 /// How long a rotated file has to be unchanged before its last line counts as complete.
 const ROTATION_WAIT: Duration = Duration::from_secs(5);
 
+/// The pause before a batch that the outbox has not taken is appended again.
+const PAUSE_WHILE_BLOCKED: Duration = Duration::from_millis(500);
+
 /// Follows these files until the shutdown. The path `-` is stdin.
 pub(crate) async fn run(
     mut paths: Vec<PathBuf>,
@@ -115,10 +118,13 @@ async fn read_files(tail: &Tail, paths: &[PathBuf]) {
             }
             Ok((next, Err(error))) => {
                 reader = next;
-                if let CommitError::Store(error) = error {
-                    log::warn("failed to store log lines", &[("error", Value::Str(&error))]);
+                match error {
+                    CommitError::Blocked => PAUSE_WHILE_BLOCKED,
+                    CommitError::Store(error) => {
+                        log::warn("failed to store log lines", &[("error", Value::Str(&error))]);
+                        PAUSE_AFTER_ERROR
+                    }
                 }
-                PAUSE_AFTER_ERROR
             }
             Err(error) => {
                 // A panic: the next reader continues at the committed positions.
