@@ -135,6 +135,7 @@ mod tests {
         assert_eq!(parse(format!("01-{ids}-01-{}", "x".repeat(256))), Err(TraceparentError::Length));
         for (length, expected) in [(256, TraceparentError::Version), (257, TraceparentError::Length)] {
             let more = "x".repeat(length - 56);
+            assert_eq!(parse(format!("01-{ids}-01-{more}")).err(), (length > 256).then_some(expected));
             assert_eq!(parse(format!("ff-{ids}-01-{more}")), Err(expected), "{length} bytes");
         }
         assert_eq!(parse(format!("00+{ids}-01")), Err(TraceparentError::Version));

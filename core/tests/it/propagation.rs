@@ -145,7 +145,6 @@ fn injection_removes_every_other_trace_header() {
     assert_eq!(map, HashMap::from(expected));
 }
 
-/// Rules 31 and 32: the lines are joined in order, and a malformed line or another trace id drops them all.
 /// Rule 42.
 #[test]
 fn every_trace_header_is_stripped() {
@@ -156,6 +155,7 @@ fn every_trace_header_is_stripped() {
     assert_eq!(left, ["accept", "baggage-of-mine"]);
 }
 
+/// Rules 31 and 32: the lines are joined in order, and a malformed line or another trace id drops them all.
 #[test]
 fn tracestate_goes_with_its_traceparent() {
     const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
