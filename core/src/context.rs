@@ -173,3 +173,35 @@ impl From<TraceContext> for RemoteContext {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// What each decision means for the spans, for later hops and for the trace flags.
+    #[test]
+    fn decisions() {
+        let root = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Defer);
+        for (sampling, is_sampled, is_decided, flags) in [
+            (Sampling::Accept, true, true, 1),
+            (Sampling::Deny, false, true, 0),
+            (Sampling::Defer, false, false, 0),
+            (Sampling::Debug, true, true, 1),
+        ] {
+            assert_eq!(
+                (sampling.is_sampled(), sampling.is_decided()),
+                (is_sampled, is_decided),
+                "{sampling:?}"
+            );
+            let context = root.with_sampling(sampling);
+            assert_eq!(context, TraceContext { sampling, ..root });
+            assert_eq!(context.flags(), flags, "{sampling:?}");
+            let random = context.with_random_trace_id();
+            assert_eq!(random, TraceContext { sampling, random_trace_id: true, ..root });
+            assert_eq!(random.flags(), flags + 2, "{sampling:?}");
+        }
+        assert_eq!([true, false].map(Sampling::from_sampled), [Sampling::Accept, Sampling::Deny]);
+    }
+}

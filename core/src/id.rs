@@ -162,3 +162,36 @@ impl FromStr for SpanId {
         Self::from_hex(text.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// In text, in lines of the debugger, and as digits on the stack.
+    #[test]
+    fn forms_of_ids() {
+        let (trace_id, span_id) = (TraceId::new(0xab).unwrap(), SpanId::new(74).unwrap());
+        assert_eq!(trace_id.to_string(), "000000000000000000000000000000ab");
+        assert_eq!(format!("{trace_id:?}"), "TraceId(000000000000000000000000000000ab)");
+        assert_eq!(span_id.to_string(), "000000000000004a");
+        assert_eq!(format!("{span_id:?}"), "SpanId(000000000000004a)");
+        assert_eq!(format!("{:?}", span_id.to_hex()), "000000000000004a");
+    }
+
+    /// An error names what is expected, and does not repeat the input.
+    #[test]
+    fn errors_of_ids() {
+        for text in ["", "secret", "0000000000000000", "4a"] {
+            assert_eq!(
+                text.parse::<TraceId>().unwrap_err().to_string(),
+                "expected a trace id of 32 (or 16) hexadecimal digits that are not all zero"
+            );
+            assert_eq!(
+                text.parse::<SpanId>().unwrap_err().to_string(),
+                "expected a span id of 16 hexadecimal digits that are not all zero"
+            );
+        }
+    }
+}

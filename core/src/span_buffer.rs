@@ -106,7 +106,7 @@ impl SpanBuffer {
     /// assert_eq!(buffer.retry_mark(), 875); // exceeded already
     /// ```
     pub fn retry_mark(&self) -> usize {
-        let half_way = self.bytes() + self.max_bytes.saturating_sub(self.bytes()) / 2;
+        let half_way = usize::midpoint(self.bytes(), self.max_bytes);
         half_way.min(self.max_bytes - self.max_bytes / 8)
     }
 
@@ -239,19 +239,41 @@ mod tests {
         for span in [b"aa".as_slice(), b"b", b"ccc"] {
             assert_eq!(push(&mut buffer, span), 0);
         }
+        assert!(!buffer.is_empty());
         assert_eq!(buffer.take_batch(2, 50), Some(batch(&[b"aa", b"b"])));
+        assert!(!buffer.is_empty());
         assert_eq!(buffer.take_batch(2, 50), Some(batch(&[b"ccc"])));
+        assert!(buffer.is_empty());
         assert_eq!(buffer.take_batch(2, 50), None);
     }
 
     #[test]
+    fn the_spans_of_a_batch_in_order() {
+        for spans in [vec![], vec![b"aa".as_slice()], vec![b"aa", b"b", b"", b"ccc"]] {
+            assert_eq!(batch(&spans).iter().collect::<Vec<_>>(), spans);
+        }
+    }
+
+    /// Half of the way to the limit, and at most seven eighths.
+    #[test]
+    fn the_mark_of_a_retry() {
+        for (bytes, expected) in
+            [(0, 500), (1, 500), (2, 501), (500, 750), (750, 875), (752, 875), (1000, 875)]
+        {
+            let mut buffer = SpanBuffer::new(1000);
+            push(&mut buffer, &vec![b'a'; bytes]);
+            assert_eq!(buffer.retry_mark(), expected, "{bytes} bytes");
+        }
+    }
+
+    #[test]
     fn a_batch_is_bounded_in_bytes() {
-        let mut buffer = SpanBuffer::new(100);
+        let mut buffer = SpanBuffer::new(200);
         for length in [49, 1, 1, 60] {
             push(&mut buffer, &vec![b'a'; length]);
         }
         let lengths = std::iter::from_fn(|| buffer.take_batch(1000, 50)).map(|batch| batch.lengths);
-        assert_eq!(lengths.collect::<Vec<_>>(), [vec![1, 1], vec![60]]);
+        assert_eq!(lengths.collect::<Vec<_>>(), [vec![49, 1], vec![1], vec![60]]);
     }
 
     #[test]

@@ -102,10 +102,31 @@ mod tests {
         assert!(parse(format!("01-{ids}-01-more")).is_ok());
         assert_eq!(parse(format!("01-{ids}-01.more")), Err(TraceparentError::MoreFields));
         assert_eq!(parse(format!("01-{ids}-01-{}", "x".repeat(256))), Err(TraceparentError::Length));
+        for (length, expected) in [(256, TraceparentError::Version), (257, TraceparentError::Length)] {
+            let more = "x".repeat(length - 56);
+            assert_eq!(parse(format!("01-{ids}-01-{more}")).err(), (length > 256).then_some(expected));
+            assert_eq!(parse(format!("ff-{ids}-01-{more}")), Err(expected), "{length} bytes");
+        }
         assert_eq!(parse(format!("00+{ids}-01")), Err(TraceparentError::Version));
         assert_eq!(parse(format!("00-{ids}+01")), Err(TraceparentError::SpanId));
         assert_eq!(parse(format!("00-{}é-01", &ids[..ids.len() - 2])), Err(TraceparentError::SpanId));
         assert_eq!(parse(String::new()), Err(TraceparentError::Length));
+    }
+
+    #[test]
+    fn errors_in_text() {
+        for (error, expected) in [
+            (TraceparentError::Length, "wrong length"),
+            (TraceparentError::Version, "invalid version"),
+            (TraceparentError::TraceId, "invalid trace id"),
+            (TraceparentError::SpanId, "invalid span id"),
+            (TraceparentError::Flags, "invalid flags"),
+            (TraceparentError::MoreFields, "more than four fields"),
+        ] {
+            let expected =
+                format!("expected a traceparent such as 00-<32 digits>-<16 digits>-01: {expected}");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     proptest! {

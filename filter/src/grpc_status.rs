@@ -34,6 +34,28 @@ fn code(value: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_host::FakeHost;
+
+    /// Rule 57. A call that succeeds has no message.
+    #[test]
+    fn statuses_are_read() {
+        for (lines, expected) in [
+            (vec![], None),
+            (vec![("grpc-message", "no")], None),
+            (vec![("grpc-status", "0")], Some((0, ""))),
+            (vec![("grpc-status", "0"), ("grpc-message", "no")], Some((0, ""))),
+            (vec![("grpc-status", "5")], Some((5, ""))),
+            (vec![("grpc-status", "5"), ("grpc-message", "caf%C3%A9")], Some((5, "caf\u{e9}"))),
+            (vec![("grpc-status", "x"), ("grpc-message", "no")], Some((2, "no"))),
+        ] {
+            let host = FakeHost::default();
+            host.set(HeadersOf::Trailers, &lines);
+            let read = GrpcStatus::read(&host, HeadersOf::Trailers);
+            let read = read.as_ref().map(|read| (read.code, str::from_utf8(&read.message).unwrap()));
+            assert_eq!(read, expected, "{lines:?}");
+            assert!(GrpcStatus::read(&host, HeadersOf::Response).is_none());
+        }
+    }
 
     #[test]
     fn codes_are_numbers() {

@@ -150,15 +150,20 @@ pub(crate) fn add(metric: Metric, amount: i64) {
 
 /// Passes what was counted since the last call on to the proxy.
 pub(crate) fn flush(host: &impl RootHost) {
-    let mut totals = lock(&TOTALS);
-    let Totals { threads, published } = &mut *totals;
-    for ((index, published), (metric, ..)) in published.iter_mut().enumerate().zip(Metric::ALL) {
-        let of_thread = |sums: &Arc<Sums>| sums.0.get(index).map_or(0, |sum| sum.load(Ordering::Relaxed));
-        let sum = threads.iter().map(of_thread).fold(0, i64::wrapping_add);
-        let amount = sum.wrapping_sub(*published);
-        if amount != 0 {
-            *published = sum;
-            host.add_to_metric(*metric, amount);
+    lock(&TOTALS).publish(host);
+}
+
+impl Totals {
+    fn publish(&mut self, host: &impl RootHost) {
+        let Self { threads, published } = self;
+        for ((index, published), (metric, ..)) in published.iter_mut().enumerate().zip(Metric::ALL) {
+            let of_thread = |sums: &Arc<Sums>| sums.0.get(index).map_or(0, |sum| sum.load(Ordering::Relaxed));
+            let sum = threads.iter().map(of_thread).fold(0, i64::wrapping_add);
+            let amount = sum.wrapping_sub(*published);
+            if amount != 0 {
+                *published = sum;
+                host.add_to_metric(*metric, amount);
+            }
         }
     }
 }
@@ -187,6 +192,66 @@ impl SharedGauge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_host::FakeHost;
+
+    /// Returns what this thread has counted.
+    fn counted(metric: Metric) -> i64 {
+        SUMS.with(|sums| sums.0[metric as usize].load(Ordering::Relaxed))
+    }
+
+    /// In a thread of its own, in which nothing else counts.
+    #[test]
+    fn a_thread_counts_for_itself() {
+        let sums = std::thread::spawn(|| {
+            count(Metric::Requests);
+            count(Metric::Requests);
+            Metric::Lines.add(5);
+            Metric::Lines.add(-2);
+            let mut gauges = [Metric::SpansHeld, Metric::SpansHeld].map(SharedGauge::new);
+            for (gauge, part) in [(0, 7), (1, 5), (0, 4), (0, 4), (1, 0)] {
+                gauges[gauge].set(part);
+            }
+            [Metric::Requests, Metric::Lines, Metric::SpansHeld, Metric::Denied].map(counted)
+        });
+        assert_eq!(sums.join().unwrap(), [2, 3, 4, 0]);
+    }
+
+    /// Each sum is passed on once, and only what changed.
+    #[test]
+    fn the_proxy_gets_what_was_counted() {
+        let sums = [(); 2].map(|()| Arc::new(Sums([const { AtomicI64::new(0) }; Metric::COUNT])));
+        let add = |thread: usize, metric: Metric, amount| {
+            sums[thread].0[metric as usize].fetch_add(amount, Ordering::Relaxed);
+        };
+        let mut totals = Totals { threads: sums.to_vec(), published: [0; Metric::COUNT] };
+        let mut publish = || {
+            let host = FakeHost::default();
+            totals.publish(&host);
+            host.metrics.into_inner()
+        };
+        assert_eq!(publish(), []);
+        for (thread, metric, amount) in [
+            (0, Metric::Lines, 3),
+            (1, Metric::Lines, 4),
+            (1, Metric::SpansHeld, 5),
+            (0, Metric::SpansHeld, -5),
+        ] {
+            add(thread, metric, amount);
+        }
+        assert_eq!(publish(), [(Metric::Lines, 7)]);
+        assert_eq!(publish(), []);
+        add(0, Metric::SpansHeld, -5);
+        add(1, Metric::Lines, 1);
+        assert_eq!(publish(), [(Metric::Lines, 1), (Metric::SpansHeld, -5)]);
+    }
+
+    /// Only this test counts panics.
+    #[test]
+    fn a_flush_passes_everything_on() {
+        Metric::Panics.add(2);
+        flush(&FakeHost::default());
+        assert_eq!(lock(&TOTALS).published[Metric::Panics as usize], 2);
+    }
 
     #[test]
     fn every_metric_has_an_index_and_a_unique_name() {

@@ -60,3 +60,53 @@ impl<'h> RequestHead<'h> {
         RequestParts { path, authority: self.authority, method: self.method }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn each_header_is_read() {
+        let config = Config::parse(br#"{"request_headers": ["x-tenant", "user-agent"]}"#).unwrap();
+        let mut head = RequestHead::default();
+        for (name, value) in [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "me:secret@shop:8443"),
+            (":path", "/a?x=1?y"),
+            ("user-agent", "curl/8"),
+            ("referer", "http://shop/"),
+            ("x-tenant", "7"),
+            ("x-other", "8"),
+            ("x-tenant", "9"),
+        ] {
+            head.read(name.as_bytes(), value.as_bytes(), &config.request_headers);
+        }
+        assert_eq!((head.method, head.scheme), (&b"GET"[..], &b"https"[..]));
+        assert_eq!((head.authority, head.target), (&b"shop:8443"[..], &b"/a?x=1?y"[..]));
+        assert_eq!((head.user_agent, head.referer), (&b"curl/8"[..], &b"http://shop/"[..]));
+        assert_eq!((head.protocol, head.is_upgrade), (Protocol::Http, false));
+        assert_eq!(head.captured, [(1, &b"curl/8"[..]), (0, b"7"), (0, b"9")]);
+        let parts = head.parts();
+        assert_eq!((parts.method, parts.authority, parts.path), (&b"GET"[..], &b"shop:8443"[..], &b"/a"[..]));
+    }
+
+    /// Rules 56 and 57.
+    #[test]
+    fn protocols() {
+        for (name, value, protocol, is_upgrade) in [
+            ("content-type", "application/json", Protocol::Http, false),
+            ("content-type", "application/grpc", Protocol::Grpc, false),
+            ("content-type", "application/grpc+proto", Protocol::Grpc, false),
+            ("content-type", "application/grpc-web", Protocol::GrpcWeb, false),
+            ("accept", "application/grpc", Protocol::Http, false),
+            ("upgrade", "websocket", Protocol::Http, true),
+        ] {
+            let mut head = RequestHead::default();
+            head.read(name.as_bytes(), value.as_bytes(), &[]);
+            assert_eq!((head.protocol, head.is_upgrade), (protocol, is_upgrade), "{name}: {value}");
+            assert!(head.captured.is_empty());
+        }
+    }
+}

@@ -49,5 +49,27 @@ mod tests {
         assert_eq!(letters(DOWNSTREAM_REMOTE_RESET), "DR");
         assert_eq!(letters(DOWNSTREAM_PROTOCOL_ERROR), "DPE");
         assert_eq!(letters(1 << 63), "");
+        assert_eq!(letters(1 << 29 | 1 << 63 | 1), "LH,UDO");
+        assert_eq!(letters(u64::MAX), LETTERS.join(","));
+    }
+
+    /// Rule 55.
+    #[test]
+    fn who_ended_the_stream() {
+        for (letters_of, is_disconnect, is_protocol_error) in [
+            ("", false, false),
+            ("DC", true, false),
+            ("DR", true, false),
+            ("DPE", false, true),
+            ("UF,URX", false, false),
+            ("DC,DPE", true, true),
+            ("UC,DC,DR", true, false),
+        ] {
+            let is_set = |bit: &u32| letters_of.split(',').any(|it| LETTERS[*bit as usize] == it);
+            let mask = (0..30).filter(is_set).map(|bit| 1 << bit).sum();
+            assert_eq!(letters(mask), letters_of);
+            assert_eq!(has_downstream_disconnect(mask), is_disconnect, "{letters_of}");
+            assert_eq!(is_protocol_error_of_caller(mask), is_protocol_error, "{letters_of}");
+        }
     }
 }

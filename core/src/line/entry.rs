@@ -137,3 +137,84 @@ impl Line<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Format;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[track_caller]
+    fn check(write: impl Fn(&mut Line<'_>), expected: &str) {
+        for format in [Format::Stackdriver, Format::Local] {
+            let mut out = Vec::new();
+            let mut line = Line::new(&mut out, format, None);
+            write(&mut line);
+            line.finish();
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{format}");
+        }
+    }
+
+    #[test]
+    fn operations() {
+        for (operation, expected) in [
+            (Operation::default(), "{}"),
+            (
+                Operation { id: "import-7", first: true, ..Operation::default() },
+                r#"{"logging.googleapis.com/operation":{"id":"import-7","first":true}}"#,
+            ),
+            (
+                Operation { producer: "shop", last: true, ..Operation::default() },
+                r#"{"logging.googleapis.com/operation":{"producer":"shop","last":true}}"#,
+            ),
+            (
+                Operation { id: "a", producer: "b", first: true, last: true },
+                r#"{"logging.googleapis.com/operation":{"id":"a","producer":"b","first":true,"last":true}}"#,
+            ),
+        ] {
+            check(|line| _ = line.operation(&operation), expected);
+        }
+    }
+
+    #[test]
+    fn caches() {
+        let request = HttpRequest { status: 200, ..HttpRequest::default() };
+        for (cache, expected) in [
+            (HttpCache::default(), r#"{"httpRequest":{"status":200}}"#),
+            (
+                HttpCache { lookup: true, ..HttpCache::default() },
+                r#"{"httpRequest":{"status":200,"cacheLookup":true}}"#,
+            ),
+            (
+                HttpCache { fill_bytes: 1, ..HttpCache::default() },
+                r#"{"httpRequest":{"status":200,"cacheFillBytes":"1"}}"#,
+            ),
+            (
+                HttpCache { lookup: true, hit: true, validated_with_origin_server: true, fill_bytes: 512 },
+                concat!(
+                    r#"{"httpRequest":{"status":200,"cacheLookup":true,"cacheHit":true,"#,
+                    r#""cacheValidatedWithOriginServer":true,"cacheFillBytes":"512"}}"#,
+                ),
+            ),
+        ] {
+            check(|line| _ = line.cached_http_request(&request, &cache), expected);
+        }
+    }
+
+    #[test]
+    fn other_fields_of_an_entry() {
+        check(|line| _ = line.insert_id("7"), r#"{"logging.googleapis.com/insertId":"7"}"#);
+        check(
+            |line| _ = line.text_list("spans", ["request", "a \"query\""].into_iter()),
+            r#"{"spans":["request","a \"query\""]}"#,
+        );
+        for (service, version, expected) in [
+            ("", "", "{}"),
+            ("shop", "", r#"{"serviceContext":{"service":"shop"}}"#),
+            ("shop", "1.2", r#"{"serviceContext":{"service":"shop","version":"1.2"}}"#),
+        ] {
+            check(|line| _ = line.service_context(service, version), expected);
+        }
+    }
+}

@@ -81,3 +81,59 @@ impl fmt::Display for FormatError {
 }
 
 impl std::error::Error for FormatError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn names_of_formats() {
+        for (format, name) in [(Format::Stackdriver, "stackdriver"), (Format::Local, "local")] {
+            assert_eq!((format.to_string().as_str(), name.parse()), (name, Ok(format)));
+        }
+        for name in ["", "Local", "json"] {
+            let error = name.parse::<Format>().unwrap_err();
+            assert_eq!(error.to_string(), "expected the log format `stackdriver` or `local`", "{name}");
+        }
+    }
+
+    #[test]
+    fn reserved_names() {
+        for (name, by_stackdriver, by_local) in [
+            ("severity", true, true),
+            ("message", true, true),
+            ("time", true, true),
+            ("httpRequest", true, true),
+            ("fields.", true, true),
+            ("fields.user", true, true),
+            ("timestamp", true, false),
+            ("timestampSeconds", true, false),
+            ("timestampNanos", true, false),
+            ("logging.googleapis.com/sourceLocation", true, false),
+            ("logging.googleapis.com/trace", true, false),
+            ("logging.googleapis.com/spanId", true, false),
+            ("logging.googleapis.com/trace_sampled", true, false),
+            ("logging.googleapis.com/labels", true, false),
+            ("logging.googleapis.com/", true, false),
+            ("sourceLocation", false, true),
+            ("trace", false, true),
+            ("spanId", false, true),
+            ("traceSampled", false, true),
+            ("labels", false, true),
+            ("", false, false),
+            ("user", false, false),
+            ("Severity", false, false),
+            ("severities", false, false),
+            ("fields", false, false),
+            ("logging.googleapis.com", false, false),
+        ] {
+            assert_eq!(Format::Stackdriver.is_reserved(name), by_stackdriver, "{name}");
+            assert_eq!(Format::Local.is_reserved(name), by_local, "{name}");
+        }
+        for length in [63, 64, 300] {
+            assert!(!Format::Stackdriver.is_reserved(&"x".repeat(length)), "{length} bytes");
+        }
+    }
+}

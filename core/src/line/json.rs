@@ -209,3 +209,62 @@ fn first_in_word(word: [u8; 8]) -> Option<usize> {
     let hits = (below(word, SPACES) | below(word ^ QUOTES, ONES) | below(word ^ BACKSLASHES, ONES)) & HIGH;
     (hits != 0).then(|| hits.trailing_zeros() as usize / 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Rule 68: the limit is one of escaped bytes. Each limit here is that of the marker and five bytes.
+    #[test]
+    fn pieces_of_a_text_around_its_limit() {
+        for (pieces, expected) in [
+            (["abcde", ""], "abcde"),
+            (["abcde", "f"], "abcde…"),
+            (["abc", "de"], "abcde"),
+            (["abc", "def"], "abcde…"),
+            (["abcdef", "g"], "abcde…"), // nothing follows the marker
+            (["abc\"", ""], "abc\\\""),
+            (["abc", "\""], "abc\\\""),
+            (["abcd", "\""], "abcd…"),
+            (["abcd\"", "e"], "abcd…"), // although this one fits
+            (["é", "éa"], "ééa"),
+            (["é", "éé"], "éé…"),
+            (["\u{1}", "a"], "…"),
+        ] {
+            for are_bytes in [false, true] {
+                let mut out = Vec::new();
+                let mut text = Text::new(&mut out, MARKER.len() + 5);
+                for piece in pieces {
+                    if are_bytes { text.push_bytes(piece.as_bytes()) } else { text.push(piece) }
+                }
+                assert_eq!(text.is_truncated(), expected.ends_with(MARKER), "{pieces:?}");
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{pieces:?}");
+            }
+        }
+    }
+
+    /// Each byte that is escaped, at each place within and across the words of the scan.
+    #[test]
+    fn the_first_byte_to_escape() {
+        for byte in 0..=255u8 {
+            let is_escaped = matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            for length in 1..=20 {
+                for at in 0..length {
+                    let mut bytes = vec![b'#'; length];
+                    bytes[at] = byte;
+                    assert_eq!(
+                        first_to_escape(&bytes),
+                        is_escaped.then_some(at),
+                        "{byte:#x} at {at} of {length}"
+                    );
+                }
+            }
+        }
+        for (bytes, expected) in [(b"##\0\"\\###".as_slice(), 2), (b"#\"\0#\\!#]", 1), (b"###\\\"\x1f##", 3)]
+        {
+            assert_eq!(first_to_escape(bytes), Some(expected), "{bytes:?}");
+        }
+    }
+}

@@ -134,3 +134,53 @@ fn unescaped_len(escaped: &[u8]) -> usize {
     }
     length
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::ErrorReport;
+    use crate::line::keys::RESERVED_NAME_PREFIX;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// A name is reserved by the format, by the caller or, in a report, by Error Reporting.
+    #[test]
+    fn reserved_names() {
+        for (name, in_report, is_reserved) in [
+            ("user", false, false),
+            ("user", true, false),
+            ("context", false, false),
+            ("context", true, true),
+            ("time", false, true),
+            ("time", true, true),
+            ("target", false, true),
+            ("target", true, true),
+        ] {
+            let mut out = Vec::new();
+            let mut line = Line::new(&mut out, Format::Local, None);
+            if in_report {
+                line.error_report(&ErrorReport::default());
+            }
+            let field = MarkedField { name, value: Value::U64(7), cut_bytes: 0, reserved: &["target"] };
+            line.marked_field(&field);
+            line.finish();
+            let prefix = if is_reserved { RESERVED_NAME_PREFIX } else { "" };
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.ends_with(&format!("\"{prefix}{name}\":7}}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn rendered_fields() {
+        for (name, value, expected) in [
+            ("user", Value::Str("a \"quote\""), r#""user":"a \"quote\"""#),
+            ("user", Value::Fmt(format_args!("{:?}", Some(1))), r#""user":"Some(1)""#),
+            ("time", Value::I64(-1), r#""fields.time":-1"#),
+            ("target", Value::Bool(true), r#""fields.target":true"#),
+        ] {
+            let mut out = Vec::new();
+            MarkedField { name, value, cut_bytes: 0, reserved: &["target"] }.render(&mut out, Format::Local);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}

@@ -73,7 +73,6 @@ impl Severity {
     /// client closed the request), which is `Info` like all others.
     pub const fn from_http_status(status: u16) -> Self {
         match status {
-            499 => Self::Info,
             400..=498 => Self::Warning,
             500..=599 => Self::Error,
             _ => Self::Info,
@@ -84,5 +83,25 @@ impl Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn names_of_severities() {
+        let names =
+            ["DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"];
+        for (severity, name) in Severity::ALL.into_iter().zip(names) {
+            assert_eq!((severity.to_string().as_str(), Severity::from_name(name)), (name, Some(severity)));
+        }
+        assert!(Severity::ALL.is_sorted());
+        for name in ["", "notice", "WARN", "INFO "] {
+            assert_eq!(Severity::from_name(name), None, "{name}");
+        }
     }
 }

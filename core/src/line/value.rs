@@ -96,7 +96,7 @@ impl Value<'_> {
             // very large.
             Self::F64(value) if value.is_finite() => json::formatted(out, format_args!("{value:?}")),
             Self::F64(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
-            Self::F64(value) if value > 0.0 => out.extend_from_slice(b"\"Infinity\""),
+            Self::F64(f64::INFINITY) => out.extend_from_slice(b"\"Infinity\""),
             Self::F64(_) => out.extend_from_slice(b"\"-Infinity\""),
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
@@ -163,5 +163,33 @@ impl From<f64> for Value<'_> {
 impl From<bool> for Value<'_> {
     fn from(value: bool) -> Self {
         Self::Bool(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn values_alone() {
+        for (value, expected) in [
+            (Value::from("a \"quote\""), r#""a \"quote\"""#),
+            (Value::from("more than fourteen"), r#""more than f…""#),
+            (Value::from(b"caf\xe9".as_slice()), "\"caf\u{fffd}\""),
+            (Value::from(format_args!("{:?}", Some(1))), r#""Some(1)""#),
+            (Value::from(u64::MAX), "18446744073709551615"),
+            (Value::from(-7i64), "-7"),
+            (Value::from(0.25), "0.25"),
+            (Value::from(f64::INFINITY), r#""Infinity""#),
+            (Value::from(f64::MAX), "1.7976931348623157e308"),
+            (Value::from(true), "true"),
+            (Value::Json("[1,\n2]"), "[1, 2]"),
+        ] {
+            let mut out = Vec::new();
+            render_value(&mut out, value, 14);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 }

@@ -130,3 +130,25 @@ pub struct DroppedDetails {
     /// Links.
     pub links: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// A reader cannot tell a zero from an absent number, so it is not written.
+    #[test]
+    fn only_dropped_details_are_counted() {
+        for (attributes, events, links, expected) in [
+            (0, 0, 0, b"".as_slice()),
+            (1, 0, 0, b"\x50\x01"),
+            (0, 2, 0, b"\x60\x02"),
+            (1, 0, 300, b"\x50\x01\x70\xac\x02"),
+        ] {
+            let mut out = Vec::new();
+            SpanDetails { out: &mut out }.dropped(DroppedDetails { attributes, events, links });
+            assert_eq!(out, expected);
+        }
+    }
+}

@@ -65,12 +65,13 @@ impl Attributes<'_> {
         const KEY: u8 = (key_value::KEY << 3 | LENGTH_DELIMITED) as u8;
         const VALUE: u8 = (key_value::VALUE << 3 | LENGTH_DELIMITED) as u8;
         const STRING: u8 = (any_value::STRING << 3 | LENGTH_DELIMITED) as u8;
-        let length = key.len() + value.len() + 6;
+        let total = key.len() + value.len() + 8;
+        let length = total - 2; // without the tag and the length itself
         if length >= 0x80 || self.field >= 16 || !value.is_ascii() {
             return false;
         }
         let field = (self.field << 3 | LENGTH_DELIMITED) as u8;
-        self.out.reserve(length + 2);
+        self.out.reserve(total);
         self.out.extend_from_slice(&[field, length as u8, KEY, key.len() as u8]);
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(&[VALUE, value.len() as u8 + 2, STRING, value.len() as u8]);
@@ -383,5 +384,47 @@ fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     }
     if let Some(last) = out.get_mut(length_at + more) {
         *last = rest as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// A short text is written in a form of its own: around each limit of it, the bytes are those of any other text.
+    #[test]
+    fn a_short_text_has_the_bytes_of_any_text() {
+        let long = "x".repeat(0x80);
+        for field in [resource::ATTRIBUTES, span::ATTRIBUTES, 15, 16] {
+            for (key_bytes, value) in [
+                (1, "y"),
+                (1, "é"),
+                (0x79, ""),
+                (0x78, "y"),
+                (0x79, "y"),
+                (0x80, "y"),
+                (1, &long[..0x78]),
+                (1, &long[..0x79]),
+                (1, &long),
+                (0x79, &long[..0x79]),
+            ] {
+                let key = &long[..key_bytes];
+                let (mut short, mut any) = (Vec::new(), Vec::new());
+                Attributes { out: &mut short, field }.text(key, value);
+                if !value.is_empty() {
+                    Attributes { out: &mut any, field }.value(key, Value::Text(value));
+                }
+                assert_eq!(short, any, "field {field}, key of {key_bytes}, value {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_short_text() {
+        let mut out = Vec::new();
+        Attributes { out: &mut out, field: 9 }.text("key", "value");
+        assert_eq!(out, b"\x4a\x0e\x0a\x03key\x12\x07\x0a\x05value");
     }
 }

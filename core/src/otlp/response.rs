@@ -182,3 +182,27 @@ impl<'m> Iterator for Fields<'m> {
         self.read().map(|(field, _)| field)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// The body of an error is a `google.rpc.Status`, or a page of a proxy.
+    #[test]
+    fn messages_of_errors() {
+        for (body, expected) in [
+            (b"\x08\x03\x12\x02no".as_slice(), Some(b"no".as_slice())),
+            (b"\x12\x02no\x08\x03", Some(b"no")),
+            (b"\x12\x00", Some(b"")),
+            (b"\x08\x03", None),           // no message
+            (b"", None),                   // no message
+            (b"\x08\x03\x12\x03no", None), // longer than the body
+            (b"\x10\x02", None),           // the message is a number
+            (b"not found", None),
+        ] {
+            assert_eq!(read_error_message(body), expected, "{body:?}");
+        }
+    }
+}

@@ -74,3 +74,21 @@ pub(super) fn inject(context: &TraceContext, ids: Ids<'_>, set: &mut impl FnMut(
     }
     set(Header::XCloudTraceContext, value.as_str());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Rule 39: zeros before a span id make a value as long as the limit, or longer.
+    #[test]
+    fn the_limit_of_a_value() {
+        for (length, expected) in [(128, Some(SpanId::new(74))), (129, None)] {
+            let value = format!("463ac35c9f6413ad48485a3953bb6124/{:0>1$};o=1", 74, length - 37);
+            assert_eq!(value.len(), length);
+            let parent = parse(value.as_bytes()).map(|found| found.context.unwrap().span_id);
+            assert_eq!(parent, expected, "{length} bytes");
+        }
+    }
+}

@@ -173,3 +173,56 @@ impl FormatSet {
         Format::ALL.into_iter().filter(move |format| self.contains(*format))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn names_of_formats() {
+        for (format, name) in
+            Format::ALL.into_iter().zip(["b3", "b3multi", "tracecontext", "cloud-trace", "grpc-trace-bin"])
+        {
+            assert_eq!((format.to_string().as_str(), name.parse()), (name, Ok(format)));
+        }
+        assert_eq!(
+            "jaeger".parse::<Format>().unwrap_err().to_string(),
+            "expected one of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin"
+        );
+    }
+
+    /// Rules 36 and 37: a list has an order and no duplicates.
+    #[test]
+    fn lists_of_formats() {
+        let [b3, b3_multi, trace_context, cloud_trace, grpc_trace_bin] = Format::ALL;
+        let reversed = [grpc_trace_bin, cloud_trace, trace_context, b3_multi, b3];
+        for (listed, expected) in [
+            (vec![], vec![]),
+            (vec![trace_context, b3, trace_context], vec![trace_context, b3]),
+            (vec![b3, b3, b3, b3, b3, b3, cloud_trace], vec![b3, cloud_trace]),
+            ([reversed, Format::ALL].concat(), reversed.to_vec()),
+        ] {
+            assert_eq!(Formats::of(&listed).iter().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn sets_of_formats() {
+        for listed in
+            [vec![], vec![Format::B3], vec![Format::GrpcTraceBin, Format::B3Multi], Format::ALL.to_vec()]
+        {
+            let mut set = FormatSet::default();
+            for format in listed.iter().chain(&listed) {
+                set.insert(*format);
+            }
+            assert_eq!(set.is_empty(), listed.is_empty());
+            for format in Format::ALL {
+                assert_eq!(set.contains(format), listed.contains(&format), "{format}");
+            }
+            let in_order = Format::ALL.into_iter().filter(|format| listed.contains(format));
+            assert!(set.iter().eq(in_order));
+        }
+    }
+}

@@ -299,3 +299,91 @@ impl Default for TraceHeaders<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn sets_of_headers() {
+        let mut set = HeaderSet::default();
+        for header in [Header::B3, Header::GrpcTraceBin, Header::B3] {
+            set.insert(header);
+        }
+        for header in Header::ALL {
+            let is_in = matches!(header, Header::B3 | Header::GrpcTraceBin);
+            assert_eq!(set.contains(header), is_in, "{header:?}");
+        }
+    }
+
+    /// The lines of one header beside those of others, and what a reader of a single line sees.
+    #[test]
+    fn lines_of_a_header() {
+        for (lines, is_empty, expected, only_line) in [
+            (vec![], true, vec![], None),
+            (vec![("host", "a")], true, vec![], None),
+            (vec![("traceparent", "a")], false, vec![], None),
+            (vec![("B3", "a")], false, vec!["a"], Some("a")),
+            (vec![("b3", "a,b"), ("traceparent", "c")], false, vec!["a,b"], Some("a,b")),
+            (vec![("b3", "a"), ("traceparent", "b"), ("b3", "c")], false, vec!["a", "c"], None),
+            (vec![("b3", "a"), ("b3", "b"), ("B3", "c")], false, vec!["a", "b", "c"], None),
+            (vec![("b3", "a"); 20], false, vec!["a"; 15], None),
+        ] {
+            let headers = TraceHeaders::collect(lines.iter().copied());
+            assert_eq!(headers.is_empty(), is_empty, "{lines:?}");
+            assert_eq!(headers.present().contains(Header::B3), !expected.is_empty(), "{lines:?}");
+            assert_eq!(headers.repeated().contains(Header::B3), expected.len() > 1, "{lines:?}");
+            assert_eq!(headers.is_truncated(Header::B3), lines.len() > expected.len() && expected.len() > 2);
+            let read: Vec<_> = headers.lines(Header::B3).collect();
+            assert_eq!(read, expected.iter().map(|line| line.as_bytes()).collect::<Vec<_>>(), "{lines:?}");
+            assert_eq!(headers.only_line(Header::B3), only_line.map(str::as_bytes), "{lines:?}");
+        }
+    }
+
+    /// Rule 39: a long line is not split at its commas.
+    #[test]
+    fn values_of_a_line() {
+        for (line, expected) in [
+            ("a".to_owned(), 1),
+            (" a ".to_owned(), 1),
+            ("a, b,c".to_owned(), 3),
+            (format!("a,{}", "b".repeat(1_022)), 2),
+            (format!("a,{}", "b".repeat(1_023)), 1),
+        ] {
+            let headers = TraceHeaders::collect([("b3", &line)]);
+            let values: Vec<_> = headers.values(Header::B3).collect();
+            assert_eq!(values.len(), expected, "{} bytes", line.len());
+            assert_eq!(headers.only_value(Header::B3).is_some(), expected == 1, "{} bytes", line.len());
+            // The space around a value is only that of a list.
+            let first = if expected == 1 { line.as_str() } else { "a" };
+            assert_eq!(values.first(), Some(&first.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_first_valid_value() {
+        let digit = |value: &[u8]| match value {
+            [digit @ b'0'..=b'9', ..] => Some(*digit),
+            _ => None,
+        };
+        for (lines, value, invalid, conflict) in [
+            (vec![], None, false, false),
+            (vec!["1"], Some(b'1'), false, false),
+            (vec!["x"], None, true, false),
+            (vec!["1,1"], Some(b'1'), false, false),
+            (vec!["1", "1"], Some(b'1'), false, false),
+            (vec!["1", "2"], Some(b'1'), false, true),
+            (vec!["1, 2, 1"], Some(b'1'), false, true),
+            (vec!["1", "2", "3"], Some(b'1'), false, true),
+            (vec!["x", "2"], Some(b'2'), true, false),
+            (vec!["1", "x"], Some(b'1'), true, false),
+            (vec!["x", "y", "z"], None, true, false),
+        ] {
+            let headers = TraceHeaders::collect(lines.iter().map(|line| ("b3", *line)));
+            let found = headers.first_valid(Header::B3, digit, u8::eq);
+            assert_eq!((found.value, found.invalid, found.conflict), (value, invalid, conflict), "{lines:?}");
+        }
+    }
+}

@@ -45,3 +45,29 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_text_that_does_not_fit_is_dropped() {
+        let mut buffer = Buffer::<5>::new();
+        for (text, expected) in [("", ""), ("ab", "ab"), ("long", "ab"), ("cde", "abcde"), ("f", "abcde")] {
+            buffer.push(text);
+            assert_eq!(buffer.as_str(), expected);
+        }
+        let mut buffer = Buffer::<5>::new();
+        fmt::Write::write_fmt(&mut buffer, format_args!("{:02x}", 7)).unwrap();
+        assert_eq!(buffer.as_str(), "07");
+    }
+
+    #[test]
+    fn white_space_at_both_ends() {
+        for (text, expected) in [("", ""), (" \t ", ""), ("a b", "a b"), ("\t a\n \t", "a\n")] {
+            assert_eq!(trim(text.as_bytes()), expected.as_bytes(), "{text:?}");
+        }
+    }
+}

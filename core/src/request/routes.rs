@@ -133,6 +133,25 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
+    fn paths() {
+        let routes = Routes::new().exact("/healthz").exact("/").contains("/app-config/");
+        for (path, expected) in [
+            ("/healthz", true),
+            ("/", true),
+            ("/v1/app-config/x", true),
+            ("/app-config/", true),
+            ("/app-config", false),
+            ("/healthz/deep", false),
+            ("/health", false),
+            ("", false),
+        ] {
+            assert_eq!(routes.matches(path.as_bytes()), expected, "{path}");
+            assert!(!Routes::new().matches(path.as_bytes()), "{path}");
+            assert!(Routes::new().contains("").matches(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
     fn hosts() {
         for (pattern, host, expected) in [
             ("example.com", "example.com", true),
@@ -160,5 +179,7 @@ mod tests {
         ] {
             assert_eq!(host.parse::<HostPattern>(), Err(InvalidHost), "{host}");
         }
+        let expected = "expected a host, such as \"api.example.com\" or \"*.example.com\"";
+        assert_eq!(InvalidHost.to_string(), expected);
     }
 }

@@ -279,6 +279,37 @@ mod tests {
     }
 
     #[test]
+    fn whole_urls() {
+        for (scheme, authority, target, expected) in [
+            ("https", "shop", "/a", "https://shop/a"),
+            ("", "shop", "/a", "http://shop/a"),
+            ("https", "", "/a", "/a"),
+            ("https", "me:secret@", "/a", "/a"),
+            ("https", "me@you:secret@shop", "", "https://shop"),
+            ("", "", "", ""),
+        ] {
+            let mut out = Vec::new();
+            write_full(&mut out, scheme.as_bytes(), authority.as_bytes(), target.as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn headers_with_a_url() {
+        for (name, expected) in [
+            ("referer", true),
+            ("Location", true),
+            ("content-location", true),
+            ("x-rewrite-url", true),
+            ("locations", false),
+            ("x-tenant", false),
+            ("", false),
+        ] {
+            assert_eq!(is_url_header(name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn ports() {
         for (address, host, port) in [
             ("shop", "shop", None),
@@ -290,10 +321,14 @@ mod tests {
             ("fe80::1:80", "fe80::1:80", None),
             ("shop:", "shop:", None),
             ("shop:+80", "shop:+80", None),
+            ("shop:65535", "shop", Some(65535)),
             ("shop:65536", "shop:65536", None),
+            ("shop:00080", "shop", Some(80)),
+            ("shop:000080", "shop:000080", None),
             ("", "", None),
         ] {
             assert_eq!(split_port(address.as_bytes()), (host.as_bytes(), port), "{address}");
+            assert_eq!(without_port(address.as_bytes()), host.as_bytes(), "{address}");
         }
     }
 }

@@ -132,6 +132,8 @@ mod tests {
             rule(vec![Condition::PathContains("/admin/".into())], 0.4),
             rule(vec![Condition::Host("*.example.com".parse().unwrap())], 0.1),
         ]);
+        assert!(!rules.is_empty());
+        assert!(Rules::default().is_empty());
         #[track_caller]
         fn check(rules: &Rules, request: [&str; 3], header: (&str, &str), expected: Option<f64>) {
             let [method, authority, path] = request.map(str::as_bytes);

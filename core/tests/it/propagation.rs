@@ -145,6 +145,16 @@ fn injection_removes_every_other_trace_header() {
     assert_eq!(map, HashMap::from(expected));
 }
 
+/// Rule 42.
+#[test]
+fn every_trace_header_is_stripped() {
+    let headers = Header::ALL.map(Header::name).into_iter().chain(["accept", "baggage-of-mine"]);
+    let mut carrier: Vec<(String, String)> = headers.map(|name| (name.to_owned(), "x".to_owned())).collect();
+    Propagator::strip(&mut carrier);
+    let left: Vec<_> = carrier.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(left, ["accept", "baggage-of-mine"]);
+}
+
 /// Rules 31 and 32: the lines are joined in order, and a malformed line or another trace id drops them all.
 #[test]
 fn tracestate_goes_with_its_traceparent() {

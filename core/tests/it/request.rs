@@ -212,6 +212,28 @@ fn attributes_that_depend_on_the_request() {
     }
 }
 
+/// An error that the caller of the function names, whatever the outcome is.
+#[test]
+fn attributes_of_an_error() {
+    for (kind, outcome) in [
+        (SpanKind::Client, Outcome::Http(200)),
+        (SpanKind::Client, Outcome::Http(503)),
+        (SpanKind::Server, Outcome::Grpc { code: 13, http: 200 }),
+        (SpanKind::Server, Outcome::Aborted),
+    ] {
+        let exchange = Exchange { outcome, ..GET };
+        let common = |attributes: Vec<(String, String)>| -> Vec<(String, String)> {
+            attributes.into_iter().filter(|(key, _)| key != "error.type").collect()
+        };
+        let with_error = attributes_by(|attributes| {
+            exchange.write_attributes_of_error(kind, "io::Error", attributes);
+        });
+        let error = ("error.type".to_owned(), "\"io::Error\"".to_owned());
+        assert_eq!(with_error.last(), Some(&error), "{outcome:?}");
+        assert_eq!(common(with_error), common(attributes(kind, &exchange)), "{outcome:?}");
+    }
+}
+
 /// A gRPC code decides the severity of a call, not its HTTP status.
 #[test]
 fn severities_of_grpc_codes() {
@@ -236,6 +258,7 @@ fn policies_of_queries_have_their_names() {
     ] {
         assert_eq!(name.parse(), query, "{name}");
     }
+    assert_eq!(UnknownQuery.to_string(), "expected one of redact, keep, drop");
 }
 
 // === helpers ===
@@ -248,20 +271,22 @@ fn check(kind: SpanKind, exchange: Exchange<'_>, expected: Expect) {
 
 /// Returns the attributes that the span of the exchange has in OTLP.
 fn attributes(kind: SpanKind, exchange: &Exchange<'_>) -> Vec<(String, String)> {
+    attributes_by(|attributes| exchange.write_attributes(kind, attributes))
+}
+
+fn attributes_by(write: impl FnOnce(&mut Attributes<'_>)) -> Vec<(String, String)> {
     let span = Span {
         context: TraceContext::root(TraceId::new(1).unwrap(), SpanId::new(2).unwrap(), Sampling::Accept),
         tracestate: "",
         name: b"",
-        kind,
+        kind: SpanKind::Internal,
         start_unix_nanos: 1,
         end_unix_nanos: 2,
         status: SpanStatus::Unset,
         link: None,
     };
     let (mut spans, mut request) = (Vec::new(), Vec::new());
-    otlp::write_span(&mut spans, &span, |attributes: &mut Attributes<'_>| {
-        exchange.write_attributes(kind, attributes);
-    });
+    otlp::write_span(&mut spans, &span, write);
     otlp::write_request(&mut request, |_| {}, InstrumentationScope { name: "", version: "" }, &spans);
     let request = ExportTraceServiceRequest::decode(request.as_slice()).expect("valid protobuf");
     let attributes = &request.resource_spans[0].scope_spans[0].spans[0].attributes;

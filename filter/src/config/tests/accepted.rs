@@ -228,3 +228,103 @@ fn json_is_parsed_as_by_serde_json() {
         assert_eq!(json::parse(text.as_bytes()).unwrap(), expected);
     }
 }
+
+/// Each choice that a key has, by its name.
+#[test]
+fn every_choice_is_read() {
+    let parse =
+        |key: &str, name: &str| Config::parse(format!(r#"{{"{key}": "{name}"}}"#).as_bytes()).unwrap();
+    for (name, expected) in [
+        ("stackdriver", Some(line::Format::Stackdriver)),
+        ("local", Some(line::Format::Local)),
+        ("off", None),
+    ] {
+        assert_eq!(parse("log_format", name).log_format, expected, "{name}");
+    }
+    for (name, expected) in [
+        ("trust", Edge::Trust),
+        ("resample", Edge::Resample),
+        ("restart", Edge::Restart),
+        ("link", Edge::Link),
+    ] {
+        assert_eq!(parse("edge", name).propagation.edge, expected, "{name}");
+    }
+    for (name, expected) in
+        [("auto", None), ("server", Some(SpanKind::Server)), ("client", Some(SpanKind::Client))]
+    {
+        assert_eq!(parse("span_kind", name).span_kind, expected, "{name}");
+    }
+    for (name, expected) in [("redact", Query::Redact), ("keep", Query::Keep), ("drop", Query::Drop)] {
+        assert_eq!(parse("query", name).query, expected, "{name}");
+    }
+    for (name, expected) in [
+        ("x-trace-id", ResponseHeader::TraceId("x-trace-id".into())),
+        ("traceresponse", ResponseHeader::TraceResponse),
+        ("server-timing", ResponseHeader::ServerTiming),
+    ] {
+        assert_eq!(parse("response_header", name).response_header, [expected], "{name}");
+    }
+}
+
+/// The least and the greatest number of each range.
+#[test]
+fn ranges_include_their_bounds() {
+    let exporter = |key: &str, value: &str| {
+        let json = format!(r#"{{"exporter": {{"cluster": "c", "{key}": {value}}}}}"#);
+        Config::parse(json.as_bytes()).map(|config| config.exporter.unwrap())
+    };
+    for (value, expected) in [
+        ("4095", None),
+        ("4096", Some(4_096)),
+        ("\"4KiB\"", Some(4_096)),
+        ("67108864", Some(67_108_864)),
+        ("\"64MiB\"", Some(67_108_864)),
+        ("67108865", None),
+    ] {
+        let read = exporter("max_buffer_bytes", value).ok().map(|exporter| exporter.max_buffer_bytes);
+        assert_eq!(read, expected, "{value}");
+    }
+    for (value, expected) in [
+        ("0", None),
+        ("1", Some(1)),
+        ("5.0", Some(5)),
+        ("10000", Some(10_000)),
+        ("10001", None),
+        ("-1", None),
+    ] {
+        let read = exporter("max_batch_spans", value).ok().map(|exporter| exporter.max_batch_spans);
+        assert_eq!(read, expected, "{value}");
+    }
+    for (value, expected) in [
+        ("0.9ms", None),
+        ("1ms", Some(Duration::from_millis(1))),
+        ("1h", Some(Duration::from_secs(3_600))),
+        ("60.1m", None),
+    ] {
+        let read = exporter("timeout", &format!("\"{value}\"")).ok().map(|exporter| exporter.timeout);
+        assert_eq!(read, expected, "{value}");
+    }
+    let overrides = vec![r#"{"service": "a"}"#; 200].join(",");
+    let config = Config::parse(format!(r#"{{"overrides": [{overrides}]}}"#).as_bytes()).unwrap();
+    assert_eq!(config.overrides.len(), 200);
+}
+
+/// Rules 48 and 49: by the whole path, by a part of it, or by how the user agent starts.
+#[test]
+fn requests_are_excluded() {
+    let json = br#"{"exclude": {"paths": ["/healthz"], "path_contains": ["/assets/"]}}"#;
+    let exclude = Config::parse(json).unwrap().exclude;
+    for (path, user_agent, expected) in [
+        ("/healthz", "", true),
+        ("/v1/assets/x", "curl/8", true),
+        ("/", "kube-probe/1.30", true),
+        ("/", "GoogleHC/1.0", true),
+        ("/", "Envoy/HC", true),
+        ("/", "ELB-HealthChecker/2.0", true),
+        ("/", "not kube-probe/", false),
+        ("/healthz/deep", "curl/8", false),
+        ("/", "", false),
+    ] {
+        assert_eq!(exclude.matches(path.as_bytes(), user_agent.as_bytes()), expected, "{path} {user_agent}");
+    }
+}
