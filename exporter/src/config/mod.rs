@@ -110,9 +110,8 @@ pub struct Config {
     pub sinks: Vec<SinkPart>,
 
     /// A rule that keeps traces (repeatable), for all sinks but `store` that have none of their own: `error`,
-    /// `slower-than=TIME`, `route=ROUTE`, `service=NAME`, `attribute=KEY=VALUE`, `rate=SHARE` (0 to 1), `new-route`; with `logs`, log records
-    /// follow the verdict on their trace;
-    /// without rules, all traces are kept
+    /// `slower-than=TIME`, `route=ROUTE`, `service=NAME`, `attribute=KEY=VALUE`, `rate=SHARE` (0 to 1), `new-route`;
+    /// with `logs`, log records follow the verdict on their trace; without rules, all traces are kept
     #[arg(long = "keep", env = "LOGTRACER_KEEP", value_name = "RULE", value_delimiter = ',')]
     pub keep: Vec<Rule>,
 
