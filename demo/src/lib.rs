@@ -5,8 +5,10 @@
 //!                │
 //!                ▼
 //!              story: the lines and spans of one request ──► tree: its spans, indented
+//!              kept:  the trace that a sink with rules gets
 //! ```
 
+mod kept;
 pub mod mesh;
 pub mod prices;
 pub mod requests;
@@ -19,8 +21,9 @@ use std::net::TcpListener;
 
 use logtracer_harness::{Error, Result, signals};
 
+use kept::{Kept, ORDINARY, ORDINARY_REQUESTS};
 use mesh::Mesh;
-use requests::REQUESTS;
+use requests::{REQUESTS, send_ordinary};
 use story::Story;
 
 /// The address of the viewer's page, unless it is in use.
@@ -58,6 +61,11 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
         responses.push(response);
     }
 
+    for _ in 0..ORDINARY_REQUESTS {
+        send_ordinary(&mesh.url(""), ORDINARY)?;
+    }
+    page.line(&format!("  GET {ORDINARY:<13} 200   {:<22} {ORDINARY_REQUESTS} requests", "none"))?;
+
     let shown = REQUESTS.iter().position(|request| request.shown).unwrap_or(0);
     let story = Story::wait(&mesh, &REQUESTS[shown], &responses[shown])?;
 
@@ -73,6 +81,20 @@ pub fn run(ending: Ending, out: &mut dyn Write, colours: bool) -> Result<()> {
         page.line(&format!("  {line}"))?;
     }
     story.check(&REQUESTS[shown])?;
+
+    let failed = REQUESTS.iter().position(|request| request.fails).unwrap_or(0);
+    let (id, spans) = (responses[failed].trace_id.as_str(), REQUESTS[failed].spans());
+    let traces = REQUESTS.len() + ORDINARY_REQUESTS;
+    let kept = Kept::wait(&mesh, traces, id, spans)?;
+    page.title("Kept", "what a sink with --keep error gets, decided 2 s later; the store has all")?;
+    page.line(&format!(
+        "  {} of {} traces: GET {}, {} spans   {id}",
+        kept.kept.len(),
+        kept.traces,
+        REQUESTS[failed].path,
+        kept.kept.get(id).copied().unwrap_or(0)
+    ))?;
+    kept.check(id)?;
 
     if ending == Ending::OnSignal {
         page.title("Page", &format!("{}   Ctrl-C ends the demo", mesh.exporter.page()))?;

@@ -8,6 +8,7 @@ use logtracer_harness::exporter::Exporter;
 use logtracer_harness::{Error, Result, ports};
 use tempfile::TempDir;
 
+use crate::kept::SINKS;
 use crate::service::DemoService;
 
 /// The Google Cloud project in the lines of the mesh, as in `envoy/mesh.yaml`.
@@ -32,7 +33,11 @@ impl Mesh {
     pub fn start(view: &str) -> Result<Mesh> {
         let dir = tempfile::tempdir().map_err(Error::when("a temporary folder"))?;
         let path = dir.path();
-        let exporter = Exporter::start(view, &create_log_files(path)?, path)?;
+        let tails = create_log_files(path)?;
+        let mut options: Vec<String> =
+            ["--view", view].iter().chain(&SINKS).map(ToString::to_string).collect();
+        options.extend(tails.iter().flat_map(|file| ["--tail".into(), file.display().to_string()]));
+        let exporter = Exporter::start_with_view(&options, path)?;
 
         let ports = Ports::reserve()?;
         let outbound = SocketAddr::from(([127, 0, 0, 1], ports.frontend_outbound));

@@ -17,6 +17,8 @@ pub struct Request {
     pub parent: Option<&'static str>,
     /// True for the request whose trace the demo shows.
     pub shown: bool,
+    /// True for the request that fails, whose trace a sink with `keep=error` gets.
+    pub fails: bool,
 }
 
 /// The response to a request.
@@ -46,6 +48,7 @@ pub const REQUESTS: &[Request] = &[
         calls: 2,
         parent: Some("a2fb4a1d1a96d312"),
         shown: false,
+        fails: false,
     },
     Request {
         path: "/orders/42",
@@ -56,6 +59,7 @@ pub const REQUESTS: &[Request] = &[
         calls: 2,
         parent: Some("00f067aa0ba902b7"),
         shown: true,
+        fails: false,
     },
     Request {
         path: "/orders/43",
@@ -65,6 +69,7 @@ pub const REQUESTS: &[Request] = &[
         calls: 2,
         parent: None,
         shown: false,
+        fails: false,
     },
     Request {
         path: "/checkout/44",
@@ -74,8 +79,15 @@ pub const REQUESTS: &[Request] = &[
         calls: 1,
         parent: Some("00f067aa0ba902b7"),
         shown: false,
+        fails: true,
     },
 ];
+
+/// Sends a request without trace headers, which succeeds, to a base URL.
+pub fn send_ordinary(base: &str, path: &str) -> Result<()> {
+    let response = envoy::client()?.get(format!("{base}{path}")).send().map_err(Error::when(path))?;
+    response.error_for_status().map(drop).map_err(Error::when(path))
+}
 
 impl Request {
     /// The number of its spans.

@@ -26,7 +26,11 @@ fn once_shows_one_trace_and_exits() {
         assert_eq!(lines::trace_id(&line), Some(trace), "{object}");
     }
 
-    let spans: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("Spans")).skip(1).collect();
+    let section = |title: &str| -> Vec<&str> {
+        let lines = shown.lines().skip_while(|line| !line.starts_with(title)).skip(1);
+        lines.take_while(|line| !line.is_empty()).collect()
+    };
+    let spans = section("Spans");
     for (span, words) in spans.iter().zip([
         ["GET orders", "frontend", "server"],
         ["├─ GET stock", "frontend", "client"],
@@ -37,6 +41,8 @@ fn once_shows_one_trace_and_exits() {
         assert!(words.iter().all(|word| span.contains(word)), "{span}");
     }
     assert_eq!(spans.len(), 5, "{shown}");
+    let failed = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(section("Kept"), [format!("  1 of 24 traces: GET /checkout/44, 3 spans   {failed}")]);
 }
 
 #[test]

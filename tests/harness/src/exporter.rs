@@ -30,6 +30,11 @@ impl Exporter {
         Exporter::spawn(&[&view[..], options].concat(), dir)
     }
 
+    /// Starts the exporter with options, one of which is the address of the viewer.
+    pub fn start_with_view(options: &[String], dir: &Path) -> Result<Exporter> {
+        Exporter::spawn(options, dir)
+    }
+
     fn spawn(options: &[String], dir: &Path) -> Result<Exporter> {
         let mut command = Command::new(program()?);
         command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir"]);
@@ -58,6 +63,11 @@ impl Exporter {
     /// The URL of the viewer's page.
     pub fn page(&self) -> String {
         format!("http://{}/", self.view)
+    }
+
+    /// The file of its stdout: its log, and the lines of the sink `stdout`.
+    pub fn stdout(&self) -> &Path {
+        self.process.stdout()
     }
 
     /// Its stderr so far.
