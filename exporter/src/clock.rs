@@ -25,3 +25,10 @@ pub(crate) fn nanos(duration: Duration) -> i64 {
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+/// Parses a duration above zero with its unit, such as `250ms` or `3d`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(signed).ok().filter(|duration| !duration.is_zero())
+}

@@ -15,6 +15,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use reqwest::Url;
 
+use crate::clock;
 use crate::deliver::dead_letters::command::DeadLettersCommand;
 use crate::keep::Rule;
 use crate::outbox::Signals;
@@ -162,7 +163,8 @@ pub struct Config {
     )]
     pub telemetry_endpoint: Url,
 
-    /// Follow this file of JSON log lines, and store the lines for the viewer; `-` is stdin (repeatable)
+    /// Follow this file of JSON log lines, store the lines for the viewer, and send them to the sinks that take log
+    /// records; `-` is stdin (repeatable)
     #[arg(long = "tail", env = "LOGTRACER_TAIL", value_name = "FILE", value_delimiter = ',')]
     pub tails: Vec<PathBuf>,
 
@@ -250,14 +252,27 @@ impl Config {
                 },
             }
         }
-        // Rules are about traces.
-        if let Some(it) = destinations.iter().find(|it| !it.rules.is_empty() && !it.signals().traces) {
-            bail!("--sink {0},keep=RULE: {0} gets no spans", it.sink);
+        for Destination { sink, rules, .. } in destinations.iter().filter(|it| !it.rules.is_empty()) {
+            let signals = destinations.iter().find(|it| it.sink == *sink).map(Destination::signals);
+            match signals {
+                Some(Signals { traces: false, .. }) if !rules.contains(&Rule::Logs) => {
+                    bail!(
+                        "--sink {sink},keep=RULE: {sink} gets no spans; with keep=logs, rules hold for log records"
+                    )
+                }
+                Some(Signals { logs: false, tailed_logs: false, .. }) if rules.contains(&Rule::Logs) => {
+                    bail!("--sink {sink},keep=logs: {sink} gets no log records")
+                }
+                _ => {}
+            }
         }
         for destination in &mut destinations {
-            let has_default = destination.sink != SinkSpec::Store && destination.signals().traces;
-            if destination.rules.is_empty() && has_default {
-                destination.rules.clone_from(&self.keep);
+            let signals = destination.signals();
+            let takes_logs = signals.logs || signals.tailed_logs;
+            let is_ruled = signals.traces || takes_logs && self.keep.contains(&Rule::Logs);
+            if destination.rules.is_empty() && destination.sink != SinkSpec::Store && is_ruled {
+                let rules = self.keep.iter().filter(|rule| takes_logs || **rule != Rule::Logs);
+                destination.rules = rules.cloned().collect();
             }
         }
         if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
@@ -330,11 +345,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a duration above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| expected())?;
-    let signed =
-        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    Duration::try_from(signed).ok().filter(|duration| !duration.is_zero()).ok_or_else(expected)
+    clock::parse_duration(text)
+        .ok_or_else(|| "expected a duration above zero with its unit, such as 90s, 15m, 72h or 3d".to_owned())
 }
 
 fn traces_per_second(text: &str) -> Result<f64, String> {
@@ -422,6 +434,10 @@ mod tests {
                 "--sink cloud-logging,signals=traces: cloud-logging takes no traces",
             ),
             (&["--sink", "stdout,signals=logs,keep=error"], "--sink stdout,keep=RULE: stdout gets no spans"),
+            (
+                &["--sink", "cloud-trace,keep=error,keep=logs"],
+                "--sink cloud-trace,keep=logs: cloud-trace gets no log",
+            ),
             (
                 &["--keep", "error"],
                 "--keep is for sinks other than store; for the store, use --sink store,keep",

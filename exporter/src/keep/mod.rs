@@ -3,7 +3,7 @@
 //! ```text
 //!  outbox ──► observe: every batch ──► OpenTraces (at most 64 bytes a trace)
 //!    │                                      │
-//!    └──► decide: a batch after the wait ◄──┘ ──► verdicts in the outbox ──► deliver: kept spans
+//!    └──► decide: a batch after the wait ◄──┘ ──► verdicts in the outbox ──► deliver: what is kept
 //!                       ▲  │
 //!                       └──┴ Recent: the verdicts of the last hour
 //! ```

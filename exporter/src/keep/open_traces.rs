@@ -38,7 +38,7 @@ impl OpenTrace {
     }
 }
 
-/// A trace as it is stored: an `OpenTrace` would take 64 bytes.
+/// A trace as it is stored: an `OpenTrace` would take 48 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     id: [u64; 2],

@@ -102,7 +102,8 @@ pub(super) struct SinkPolicy {
 struct Counters {
     /// For each of its rules other than `rate`.
     kept: Vec<(Matches, Counter)>,
-    kept_by_rate: Counter,
+    /// If it has a share.
+    kept_by_rate: Option<Counter>,
     no_rule: Counter,
     limit: Counter,
 }
@@ -110,18 +111,21 @@ struct Counters {
 impl Counters {
     fn new(metrics: &Metrics, sink: &SinkRules, bit: impl Fn(&Rule) -> Matches) -> Self {
         let rules = sink.rules.iter().filter(|rule| !matches!(rule, Rule::Rate(_) | Rule::Logs));
+        let has_rate = sink.rules.iter().any(|rule| matches!(rule, Rule::Rate(_)));
         Self {
             kept: rules.map(|rule| (bit(rule), metrics.traces_kept(&sink.name, &rule.to_string()))).collect(),
-            kept_by_rate: metrics.traces_kept(&sink.name, "rate"),
+            kept_by_rate: has_rate.then(|| metrics.traces_kept(&sink.name, "rate")),
             no_rule: metrics.traces_not_kept(&sink.name, "no rule"),
             limit: metrics.traces_not_kept(&sink.name, "limit"),
         }
     }
 
-    /// Returns the counter of the first rule that matches, or that of `rate`.
-    fn kept_by(&self, matches: Matches) -> &Counter {
-        let of_rule = self.kept.iter().find(|(bit, _)| matches & bit != 0);
-        of_rule.map_or(&self.kept_by_rate, |(_, counter)| counter)
+    /// Counts a kept trace for the first rule that matches, or for `rate`.
+    fn count_kept(&self, matches: Matches) {
+        let of_rule = self.kept.iter().find(|(bit, _)| matches & bit != 0).map(|(_, counter)| counter);
+        if let Some(counter) = of_rule.or(self.kept_by_rate.as_ref()) {
+            counter.inc();
+        }
     }
 }
 
@@ -311,10 +315,14 @@ impl Policy {
             };
             let counters = &sink.counters;
             match of_sink {
-                Verdict::NotKept if matches == 0 => counters.no_rule.inc(),
-                Verdict::NotKept => counters.limit.inc(),
-                _ => counters.kept_by(if is_within_limit { matches } else { 0 }).inc(),
-            };
+                Verdict::NotKept if matches == 0 => {
+                    counters.no_rule.inc();
+                }
+                Verdict::NotKept => {
+                    counters.limit.inc();
+                }
+                _ => counters.count_kept(if is_within_limit { matches } else { 0 }),
+            }
             verdict.set(number, of_sink);
         }
         verdict
@@ -519,8 +527,7 @@ mod tests {
             .collect();
         series.sort_unstable();
         let of = |sink, rule| format!("{{sink=\"{sink}\",rule=\"{rule}\"}} 0");
-        let expected = [("a", "error"), ("a", "rate"), ("b", "rate"), ("c", "new-route"), ("c", "rate")]
-            .map(|(sink, rule)| of(sink, rule));
+        let expected = [("a", "error"), ("b", "rate"), ("c", "new-route")].map(|(sink, rule)| of(sink, rule));
         assert_eq!(series, expected);
     }
 }

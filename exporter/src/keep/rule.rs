@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use logtracer_core::sampling::Ratio;
 
+use crate::clock;
+
 /// A rule of tail sampling. A sink with rules gets the traces that at least one of them matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,9 +80,7 @@ impl FromStr for Rule {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("slower-than is {text:?}; expected a time with its unit, such as 250ms or 2s");
-    let span: jiff::Span = text.parse().map_err(|_| expected())?;
-    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
-    Duration::try_from(signed).ok().filter(|duration| !duration.is_zero()).ok_or_else(expected)
+    clock::parse_duration(text).ok_or_else(expected)
 }
 
 /// Writes the rule as `--keep` takes it.

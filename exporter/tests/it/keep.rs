@@ -302,6 +302,25 @@ async fn log_records_follow_the_verdict_on_their_trace() {
     assert!(exporter.metric(&backend.metric("log_records_not_kept_total", "")).await >= 1.);
 }
 
+/// A sink without spans follows the verdicts, too.
+#[tokio::test]
+async fn a_sink_of_log_records_gets_those_of_kept_traces() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(both).await;
+    let mut command = command(dir.path());
+    let sink = format!("otlp={},signals=logs", receiver.url);
+    command.args(["--sink", &sink, "--sink", "store", "--keep", "error,logs"]).args(SOON);
+    let exporter = Exporter::spawn(command);
+    let (kept, not_kept) = (trace(0.5, 1), trace(0.5, 2));
+    let records = vec![record(Some(&kept), 9, "kept"), record(Some(&not_kept), 9, "dropped")];
+    send_logs(&exporter, &log_request("shop", records)).await;
+    let spans = vec![failed(span(&kept, 1, 0, "kept", 0, 1), ""), span(&not_kept, 1, 0, "not kept", 0, 1)];
+    exporter.send(&request("shop", spans)).await;
+    let dropped = format!("logtracer_exporter_log_records_not_kept_total{{sink=\"otlp={}\"}}", receiver.url);
+    exporter.wait_for_metric(&dropped, 1.).await;
+    eventually("the line", async || (messages(&receiver) == ["kept"]).then_some(())).await;
+}
+
 #[tokio::test]
 async fn without_the_rule_logs_all_log_records_are_kept() {
     let dir = tempfile::tempdir().unwrap();
