@@ -157,6 +157,7 @@ async fn text_that_is_not_utf_8_is_delivered_with_replacements() {
         let requests: Vec<_> = otlp
             .accepted()
             .iter()
+            .filter(|request| request.uri.path() == "/v1/traces")
             .map(|request| ExportTraceServiceRequest::decode(request.body.clone()).unwrap())
             .collect();
         let spans = requests.iter().flat_map(|r| &r.resource_spans).flat_map(|r| &r.scope_spans);
