@@ -81,7 +81,7 @@ impl QueuedWriter {
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         thread::Builder::new().name(thread_name.to_owned()).spawn(move || {
-            writing::run(&messages, &shared, |bytes| write(bytes).map_err(Into::into), report)
+            writing::run(&messages, &shared, |bytes| write(bytes).map_err(Into::into), report);
         })?;
         Ok(Self { queue, counts, max_bytes: usize::MAX })
     }

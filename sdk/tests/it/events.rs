@@ -58,7 +58,7 @@ fn a_source_location_has_no_function() {
     });
     assert_eq!(lines.len(), 4);
     for line in lines {
-        let location = line["logging.googleapis.com/sourceLocation"].as_object().unwrap();
+        let location = line["sourceLocation"].as_object().unwrap();
         assert_eq!(location.keys().collect::<Vec<_>>(), ["file", "line"], "{line}");
     }
 }
