@@ -196,7 +196,7 @@ impl Policy {
                 slower_than: durations.min(),
                 ratio: ratios.max(),
                 limiter: max_traces_per_second.map(RateLimiter::new),
-                counters: Counters::new(metrics, &sink, &bit),
+                counters: Counters::new(metrics, &sink, bit),
                 name: sink.name,
             }
         });

@@ -86,7 +86,7 @@ impl Forward {
                 }
                 // The size after the compression counts, which is known only then.
                 Err(AppendError::TooLarge { .. }) if length / 2 >= MIN_REQUEST_BYTES => {
-                    max_bytes = length / 2
+                    max_bytes = length / 2;
                 }
                 Err(error) => {
                     self.report_blocked(&error);

@@ -20,13 +20,16 @@ pub(super) enum Owner {
     Request,
 }
 
+/// The fields of an event, and what they belong to.
+type OwnedFields = Option<(Owner, Rc<[KeyValue]>)>;
+
 thread_local! {
-    static CURRENT: Cell<Option<(Owner, Rc<[KeyValue]>)>> = const { Cell::new(None) };
+    static CURRENT: Cell<OwnedFields> = const { Cell::new(None) };
 }
 
 /// Returns the fields of the event that is being logged, if it is of this kind and has any.
 pub(super) fn current(owner: Owner) -> Option<Rc<[KeyValue]>> {
-    let read = |cell: &Cell<Option<(Owner, Rc<[KeyValue]>)>>| {
+    let read = |cell: &Cell<OwnedFields>| {
         let current = cell.take();
         cell.set(current.clone());
         current
@@ -37,7 +40,7 @@ pub(super) fn current(owner: Owner) -> Option<Rc<[KeyValue]>> {
 
 /// The guard of the fields of an event. It restores those of the outer event: formatting one may log another, and a
 /// subscriber may panic.
-pub(super) struct Attached(Option<(Owner, Rc<[KeyValue]>)>);
+pub(super) struct Attached(OwnedFields);
 
 impl Attached {
     pub(super) fn new(owner: Owner, fields: Vec<KeyValue>) -> Self {
