@@ -1,7 +1,7 @@
 //! [`Reporter`]: sends batches to the exporter, a few at a time, and retries those that were not delivered.
 //!
-//! The reporter decides what is sent when, without a host call; [`crate::root`] makes the callouts and passes on the
-//! responses.
+//! The reporter decides what is sent when, without a host call; [`crate::destination`] makes the callouts and passes on
+//! the responses.
 //!
 //! A root has a reporter for each cluster of the exporter.
 //!
@@ -21,8 +21,8 @@ use crate::batch_limits::BatchLimits;
 use crate::recovery::Recovery;
 use crate::shared::lock;
 
-/// The maximum number of callouts in flight to all clusters of a root, if it has no more clusters than that: one that is
-/// unavailable must not keep the others from theirs. Batches that wait for another attempt are sent before new ones.
+/// The maximum number of callouts in flight of a root. They are divided among its clusters, and each has at least one.
+/// Batches that wait for another attempt are sent before new ones.
 pub(crate) const MAX_BATCHES: usize = 4;
 /// The number of attempts before a batch is dropped that fails although others are delivered.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;

@@ -252,6 +252,9 @@ impl Config {
                 },
             }
         }
+        if self.keep.contains(&Rule::Logs) && self.keep.iter().all(|rule| *rule == Rule::Logs) {
+            bail!("--keep has only logs; it also needs a rule on traces, for example error");
+        }
         for Destination { sink, rules, .. } in destinations.iter().filter(|it| !it.rules.is_empty()) {
             let signals = destinations.iter().find(|it| it.sink == *sink).map(Destination::signals);
             match signals {

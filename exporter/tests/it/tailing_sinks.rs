@@ -157,7 +157,8 @@ async fn a_kill_loses_no_line_and_changes_no_id() {
     .await;
 }
 
-#[tokio::test]
+// The receiver answers while the test waits for a line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_outbox_stops_the_tail_and_loses_no_line() {
     const LINES: usize = 3000;
     let dir = tempfile::tempdir().unwrap();
