@@ -438,6 +438,10 @@ mod tests {
             ),
             (&["--sink", "stdout,signals=logs,keep=error"], "--sink stdout,keep=RULE: stdout gets no spans"),
             (
+                &["--sink", "cloud-trace", "--keep", "logs"],
+                "--keep has only logs; it also needs a rule on traces",
+            ),
+            (
                 &["--sink", "cloud-trace,keep=error,keep=logs"],
                 "--sink cloud-trace,keep=logs: cloud-trace gets no log",
             ),

@@ -60,6 +60,7 @@ impl<S: Sink> Delivery<S> {
         match result {
             Ok(accepted) => {
                 self.accepts_spans |= is_about_spans;
+                self.has_accepted_logs |= !is_about_spans;
                 self.accept(attempt, round, accepted).await;
             }
             Err(error) => {
@@ -110,11 +111,13 @@ impl<S: Sink> Delivery<S> {
 
     /// Stores log records as dead letters, because the sink takes only spans, so that the spans do not wait.
     ///
-    /// While the sink does not accept spans either, its address may be wrong, or something else may have answered. Then
-    /// the log records are retried.
+    /// While the sink does not accept spans either, its address may be wrong, or something else may have answered. The same
+    /// holds if it has accepted log records before. Then these are retried.
     async fn handle_unsupported(&mut self, mut attempt: Attempt, round: u64, reason: &str) {
-        warn(&self.name, "the sink seems to take no log records: set --sink NAME,signals=traces", reason);
-        if !self.accepts_spans {
+        if !self.has_accepted_logs {
+            warn(&self.name, "the sink seems to take no log records: set --sink NAME,signals=traces", reason);
+        }
+        if !self.accepts_spans || self.has_accepted_logs {
             attempt.fail(self.accepted, Instant::now());
             return self.requeue(attempt, round, reason, None);
         }

@@ -111,6 +111,7 @@ pub(crate) async fn run<S: Sink>(sink: S, source: Source, mut stop: Shutdown) {
         accepted: 0,
         dead_letters_in_a_row: 0,
         accepts_spans: false,
+        has_accepted_logs: false,
     };
     tokio::select! {
         () = stop.begun() => {}
@@ -172,6 +173,8 @@ struct Delivery<S> {
     dead_letters_in_a_row: u32,
     /// The last call with spans was accepted.
     accepts_spans: bool,
+    /// A call with log records was accepted.
+    has_accepted_logs: bool,
 }
 
 impl<S: Sink> Delivery<S> {

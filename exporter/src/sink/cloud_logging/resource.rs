@@ -63,7 +63,8 @@ pub(super) fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Monitor
         } else {
             ("global", Vec::new())
         };
-    let project = find("cloud.account.id").filter(|_| kind != "global").unwrap_or(project.as_str());
+    let is_google = kind != "global" && find("cloud.provider").is_none_or(|provider| provider == "gcp");
+    let project = find("cloud.account.id").filter(|_| is_google).unwrap_or(project.as_str());
     let labels = labels.into_iter().chain([("project_id", Some(project))]);
     let shown = |(label, value): (&'static str, Option<&str>)| {
         (label, truncate(value.unwrap_or_default(), MAX_LABEL_BYTES).to_owned())
