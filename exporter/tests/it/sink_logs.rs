@@ -179,9 +179,10 @@ async fn a_receiver_without_log_records_does_not_hold_up_spans() {
 
     // It has accepted log records, so the same response is an outage now.
     takes_logs.store(false, Ordering::SeqCst);
-    send_both(&exporter, 1, 1).await;
     let retries = metric("delivery_retries_total", &sink, "");
-    eventually("a retry", async || (exporter.metric(&retries).await >= 1.).then_some(())).await;
+    let before = exporter.metric(&retries).await;
+    send_both(&exporter, 1, 1).await;
+    eventually("a retry", async || (exporter.metric(&retries).await > before).then_some(())).await;
     takes_logs.store(true, Ordering::SeqCst);
     exporter.wait_for_metric("logtracer_exporter_outbox_bytes", 0.).await;
     assert_eq!(exporter.metric(&unsupported).await, 18.);
