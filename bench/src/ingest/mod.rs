@@ -186,9 +186,14 @@ pub(crate) fn cpu(process: u32) -> Result<Duration> {
 
 /// Returns the peak of the resident memory of a process.
 pub(crate) fn peak_mib(process: u32) -> Result<f64> {
+    memory_mib(process, "VmHWM:")
+}
+
+/// Returns a line of a process's status, such as `VmRSS:`, in MiB.
+pub(crate) fn memory_mib(process: u32, line: &str) -> Result<f64> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
     let kib =
-        text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
-    kib.map(|kib: f64| kib / 1024.).ok_or_else(|| Error::new(format!("{path} has no VmHWM")))
+        text.lines().find_map(|found| found.strip_prefix(line)?.split_whitespace().next()?.parse().ok());
+    kib.map(|kib: f64| kib / 1024.).ok_or_else(|| Error::new(format!("{path} has no {line}")))
 }

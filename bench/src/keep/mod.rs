@@ -8,7 +8,6 @@
 mod latency;
 mod open_traces;
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,13 +112,4 @@ fn wait_until_delivered(exporter: &Exporter) -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
         Ok((exporter.metric("sink_lag_batches")? == 0.).then_some(()))
     })
-}
-
-/// Returns the resident memory of a process, in bytes.
-fn resident_bytes(process: u32) -> Result<f64> {
-    let path = format!("/proc/{process}/status");
-    let text = fs::read_to_string(&path).map_err(Error::when(&path))?;
-    let kib =
-        text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-    kib.map(|kib: f64| kib * 1024.).ok_or_else(|| Error::new(format!("{path} has no VmRSS")))
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use logtracer_harness::{Error, Result, ports, wait};
 
-use super::{resident_bytes, start};
+use super::start;
 use crate::folder;
-use crate::ingest::Load;
+use crate::ingest::{Load, memory_mib};
 
 /// What a number of open traces takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +37,10 @@ impl OpenTraces {
             }
             // The allocator returns freed memory after some time.
             std::thread::sleep(Duration::from_secs(10));
-            figures.push((resident_bytes(exporter.id())?, exporter.metric("open_traces")?));
+            figures.push((
+                memory_mib(exporter.id(), "VmRSS:")? * f64::from(1 << 20),
+                exporter.metric("open_traces")?,
+            ));
         }
         match figures[..] {
             [(plain, _), (with_rules, traces)] => {

@@ -255,23 +255,21 @@ impl Config {
         if self.keep.contains(&Rule::Logs) && self.keep.iter().all(|rule| *rule == Rule::Logs) {
             bail!("--keep has only logs; it also needs a rule on traces, for example error");
         }
-        for Destination { sink, rules, .. } in destinations.iter().filter(|it| !it.rules.is_empty()) {
-            let signals = destinations.iter().find(|it| it.sink == *sink).map(Destination::signals);
-            match signals {
-                Some(Signals { traces: false, .. }) if !rules.contains(&Rule::Logs) => {
-                    bail!(
-                        "--sink {sink},keep=RULE: {sink} gets no spans; with keep=logs, rules hold for log records"
-                    )
-                }
-                Some(Signals { logs: false, tailed_logs: false, .. }) if rules.contains(&Rule::Logs) => {
-                    bail!("--sink {sink},keep=logs: {sink} gets no log records")
-                }
-                _ => {}
+        for destination in destinations.iter().filter(|it| !it.rules.is_empty()) {
+            let (sink, signals) = (&destination.sink, destination.signals());
+            let has_logs = destination.rules.contains(&Rule::Logs);
+            if !has_logs && !signals.traces {
+                bail!(
+                    "--sink {sink},keep=RULE: {sink} gets no spans; with keep=logs, rules hold for log records"
+                );
+            }
+            if has_logs && !signals.has_logs() {
+                bail!("--sink {sink},keep=logs: {sink} gets no log records");
             }
         }
         for destination in &mut destinations {
             let signals = destination.signals();
-            let takes_logs = signals.logs || signals.tailed_logs;
+            let takes_logs = signals.has_logs();
             let is_ruled = signals.traces || takes_logs && self.keep.contains(&Rule::Logs);
             if destination.rules.is_empty() && destination.sink != SinkSpec::Store && is_ruled {
                 let rules = self.keep.iter().filter(|rule| takes_logs || **rule != Rule::Logs);

@@ -87,8 +87,12 @@ impl Signals {
         }
     }
 
+    pub(crate) fn has_logs(self) -> bool {
+        self.logs || self.tailed_logs
+    }
+
     pub(crate) fn is_empty(self) -> bool {
-        !(self.traces || self.logs || self.tailed_logs)
+        !(self.traces || self.has_logs())
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::Map;
 
+use super::super::google::Time;
 use super::super::google::project::{self, ProjectId};
 use super::super::json_body::{self, Shared};
 use super::insert_id::InsertIds;
 use super::log_name::log_name;
-use super::model::{LogEntry, MonitoredResource, Time};
+use super::model::{LogEntry, MonitoredResource};
 use super::payload::Payload;
 use super::resource::{monitored, text};
 use super::special::{lift, trace_name};

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::super::google::Time;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,16 +53,4 @@ pub(super) struct MonitoredResource {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     pub(super) labels: BTreeMap<&'static str, String>,
-}
-
-/// A time in nanoseconds since 1970, as RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Time(pub(super) u64);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Every u64 is before the year 2555, which is within the range of a timestamp.
-        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
-        serializer.collect_str(&format_args!("{time:.9}"))
-    }
 }

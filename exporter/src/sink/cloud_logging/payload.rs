@@ -17,6 +17,9 @@ const VALUE_BYTES: usize = 16;
 /// Longer names are truncated.
 const MAX_NAME_BYTES: usize = 256;
 
+/// Before the name of an attribute that the payload has already.
+const PREFIX: &str = "fields.";
+
 /// Deeper values become texts.
 const MAX_DEPTH: usize = 32;
 
@@ -52,8 +55,12 @@ impl Payload {
     /// Adds an attribute. If the body has a field of this name, the attribute becomes `fields.NAME`.
     pub(super) fn add(&mut self, name: &str, value: Option<&AnyValue>) {
         let Some(mut name) = self.name(name) else { return };
-        while self.fields.contains_key(&name) && name.len() < 2 * MAX_NAME_BYTES {
-            name.insert_str(0, "fields.");
+        while self.fields.contains_key(&name) {
+            if name.len() >= 2 * MAX_NAME_BYTES || self.charge(PREFIX.len()).is_none() {
+                self.is_cut = true;
+                return;
+            }
+            name.insert_str(0, PREFIX);
         }
         if let Some(value) = self.value(value, 1) {
             self.fields.insert(name, value);

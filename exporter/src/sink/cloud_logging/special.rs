@@ -68,10 +68,12 @@ pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId) {
     entry.json_payload = fields;
 }
 
-/// Moves the members of a field that is an object. The field stays if something is left in it.
+/// Moves the members of a field that is an object, or a text of one. The field stays if something is left in it: a text as
+/// a text, because the size of the payload counts it as one.
 fn take_object(fields: &mut Map<String, Value>, name: &str, members: &Members) -> Map<String, Value> {
     // Some loggers write it as a text.
     let parsed = fields.get(name).and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
+    let is_text = parsed.is_some();
     let mut object: Map<String, Value> = match (parsed, fields.get_mut(name)) {
         (Some(parsed), _) => parsed,
         (None, Some(Value::Object(object))) => std::mem::take(object),
@@ -81,7 +83,8 @@ fn take_object(fields: &mut Map<String, Value>, name: &str, members: &Members) -
     if object.is_empty() {
         fields.remove(name);
     } else {
-        fields.insert(name.to_owned(), Value::Object(object));
+        let left = Value::Object(object);
+        fields.insert(name.to_owned(), if is_text { Value::String(left.to_string()) } else { left });
     }
     taken
 }

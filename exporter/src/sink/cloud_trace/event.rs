@@ -4,7 +4,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::Event as OtlpEvent;
 
-use super::model::{Event, Time, TimeEvent, TimeEvents};
+use super::super::google::Time;
+use super::model::{Event, TimeEvent, TimeEvents};
 use super::text::{Limits, attributes, truncated};
 
 const MAX_MESSAGE_EVENTS: usize = 128;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::super::google::Time;
+
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Span {
@@ -119,18 +121,6 @@ pub(super) struct Status {
     pub(super) code: i32,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) message: String,
-}
-
-/// Nanoseconds since 1970, written as `google.protobuf.Timestamp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Time(pub(super) u64);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Every u64 is before the year 2555, which is within the range of a timestamp.
-        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
-        serializer.collect_str(&format_args!("{time:.9}"))
-    }
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -4,7 +4,8 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::model::{Link, Links, Span, Text, Time};
+use super::super::google::Time;
+use super::model::{Link, Links, Span, Text};
 use super::resource::ResourceLabels;
 use super::text::{Limits, attributes, truncated};
 use super::{ProjectId, event, grpc_code, labels};

@@ -2,9 +2,11 @@
 
 mod credentials;
 pub(super) mod project;
+mod time;
 
 pub use credentials::Auth;
 pub use project::ProjectId;
+pub(super) use time::Time;
 
 use reqwest::{Client, RequestBuilder, Url};
 
