@@ -1,5 +1,6 @@
 //! Starts and stops the exporter, sends requests to it, and reads its pages and metrics.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,6 +25,8 @@ pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 pub(crate) struct Exporter {
     child: Child,
     lines: mpsc::Receiver<String>,
+    /// The lines from before the one that it is ready: sinks deliver while the listeners start.
+    early_lines: VecDeque<Value>,
     pub(crate) http: String,
     pub(crate) grpc: String,
     pub(crate) view: String,
@@ -83,12 +86,20 @@ impl Exporter {
         let mut exporter = Self {
             child,
             lines,
+            early_lines: VecDeque::new(),
             http: String::new(),
             grpc: String::new(),
             view: String::new(),
             client: reqwest::Client::new(),
         };
-        let ready = exporter.try_line("logtracer-exporter - ready")?;
+        let mut early_lines = VecDeque::new();
+        let ready = loop {
+            match exporter.next_line(Instant::now() + DEADLINE)? {
+                line if line["message"] == "logtracer-exporter - ready" => break line,
+                line => early_lines.push_back(line),
+            }
+        };
+        exporter.early_lines = early_lines;
         exporter.http = format!("http://{}", ready["http"].as_str().expect("an address"));
         exporter.grpc = format!("http://{}", ready["grpc"].as_str().expect("an address"));
         exporter.view = format!("http://{}", ready["view"].as_str().expect("an address"));
@@ -104,14 +115,21 @@ impl Exporter {
     fn try_line(&mut self, message: &str) -> Option<Value> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(wait).ok()?;
-            let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-            assert!(object["severity"].is_string() && object["time"].is_string(), "{line}");
-            if object["message"] == message {
-                return Some(object);
+            let line = self.next_line(deadline)?;
+            if line["message"] == message {
+                return Some(line);
             }
         }
+    }
+
+    fn next_line(&mut self, deadline: Instant) -> Option<Value> {
+        if let Some(line) = self.early_lines.pop_front() {
+            return Some(line);
+        }
+        let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
+        let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert!(object["severity"].is_string() && object["time"].is_string(), "{line}");
+        Some(object)
     }
 
     pub(crate) async fn post(&self, content_type: &str, body: Vec<u8>) -> reqwest::Result<Response> {
