@@ -86,7 +86,8 @@ fn pages_table(pages: &[Page], readers: SlowReaders, requests: usize) -> String 
     ];
     lines.extend(pages.iter().map(|page| {
         let Page { name, median_ms, p95_ms, peak_mib, .. } = page;
-        let (spans, bytes) = (thousands(page.spans as f64), thousands(page.bytes as f64));
+        let spans = thousands(page.spans as f64);
+        let bytes = page.bytes.map(|bytes| thousands(bytes as f64)).unwrap_or_default();
         format!(
             "| {spans} spans | {name} | {bytes} | {median_ms:.0} ms | {p95_ms:.0} ms | {peak_mib:.0} MiB |"
         )

@@ -5,6 +5,7 @@
 //!  20,000 spans a second ──► exporter ◄── each filter, one request after the other
 //! ```
 
+mod browser;
 mod content;
 pub mod pages;
 

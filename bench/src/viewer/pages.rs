@@ -1,4 +1,5 @@
-//! The size and the time of the page of a long trace, and what slow readers of large views take of memory.
+//! The size and the time of the page of a long trace, also in a browser, and what slow readers of large views take of
+//! memory.
 //!
 //! ```text
 //!  a trace of 10,000 or 100,000 spans ──► exporter, started anew ◄── its pages, one request after the other
@@ -18,6 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tempfile::TempDir;
 
+use super::browser::Browser;
 use super::content::{any, now_nanos, text};
 
 /// The numbers of spans of the traces.
@@ -43,8 +45,8 @@ pub struct Page {
     pub spans: u64,
     /// What is requested.
     pub name: &'static str,
-    /// The size of the response.
-    pub bytes: usize,
+    /// The size of the response. `None` if a browser requests it.
+    pub bytes: Option<usize>,
     /// The median of the times of all requests, in milliseconds.
     pub median_ms: f64,
     /// The 95th percentile.
@@ -80,25 +82,40 @@ pub fn measure(requests: usize) -> Result<(Vec<Page>, SlowReaders)> {
             ("the download", format!("api/traces/{TRACE}?format=otlp")),
         ] {
             let url = format!("{}{path}", exporter.page());
-            let (bytes, mut millis) = (0..requests).try_fold((0, Vec::new()), |(_, mut millis), _| {
-                let (bytes, took) = get(&client, &url)?;
+            let mut bytes = None;
+            let mut millis = Vec::new();
+            for _ in 0..requests {
+                let (length, took) = get(&client, &url)?;
+                bytes = Some(length);
                 millis.push(took);
-                Ok::<_, Error>((bytes, millis))
-            })?;
-            millis.sort_by(f64::total_cmp);
-            let at =
-                |share: f64| millis.get((millis.len() as f64 * share) as usize).or(millis.last()).copied();
-            pages.push(Page {
-                spans: size,
-                name,
-                bytes,
-                median_ms: at(0.5).unwrap_or_default(),
-                p95_ms: at(0.95).unwrap_or_default(),
-                peak_mib: crate::ingest::peak_mib(exporter.id())?,
-            });
+            }
+            pages.push(page(&exporter, size, name, bytes, millis)?);
         }
+        let browser = Browser::start()?;
+        let url = format!("{}trace/{TRACE}", exporter.page());
+        let millis = (0..requests).map(|_| browser.load(&url)).collect::<Result<_>>()?;
+        pages.push(page(&exporter, size, "the page, loaded in Chromium", None, millis)?);
     }
     Ok((pages, slow_readers()?))
+}
+
+fn page(
+    exporter: &Exporter,
+    spans: u64,
+    name: &'static str,
+    bytes: Option<usize>,
+    mut millis: Vec<f64>,
+) -> Result<Page> {
+    millis.sort_by(f64::total_cmp);
+    let at = |share: f64| millis.get((millis.len() as f64 * share) as usize).or(millis.last()).copied();
+    Ok(Page {
+        spans,
+        name,
+        bytes,
+        median_ms: at(0.5).unwrap_or_default(),
+        p95_ms: at(0.95).unwrap_or_default(),
+        peak_mib: crate::ingest::peak_mib(exporter.id())?,
+    })
 }
 
 fn get(client: &HttpClient, url: &str) -> Result<(usize, f64)> {
