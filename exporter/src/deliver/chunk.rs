@@ -195,7 +195,7 @@ impl Chunk {
                 items.flat_map(|scope_items| &scope_items.items).map(|item| key(item)).collect();
             for wanted in keys {
                 let mut envelope = envelope.clone();
-                envelope.retain_items(|item| key(&*item) == wanted);
+                envelope.retain_items(|item| key(item) == wanted);
                 self.put_under(wanted, &mut chunks, slice.origin, &envelope);
             }
         }

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::otlp::check;
-use crate::otlp::envelope::Envelope;
 use crate::otlp::probability::{self, Probability};
+use crate::otlp::retain::retain_items;
 use crate::outbox::{Batch, Verdict, Verdicts};
 
 /// The kept items of a batch.
@@ -34,21 +33,17 @@ fn filtered(batch: &Batch, verdicts: &Verdicts) -> Option<Kept> {
         verdict != Verdict::NotKept
             && matches!(probability, Probability::Unchanged | Probability::Threshold(0))
     };
-    if of_items().all(is_unchanged) || check::is_too_large(batch.signal(), &batch.body) {
+    if of_items().all(is_unchanged) {
         return None;
     }
-    let mut envelope =
-        Envelope::from_body(&batch.body).ok().filter(|envelope| envelope.items() == batch.items)?;
     let mut index = 0;
-    envelope.retain_items(|item| {
+    let (items, body) = retain_items(&batch.body, |item| {
         let verdict = verdicts.get(index);
         index += 1;
-        if verdict != Verdict::NotKept {
-            *item = probability::apply(item, verdicts.probability(verdict));
-        }
-        verdict != Verdict::NotKept
-    });
-    Some(Kept { items: envelope.items(), body: envelope.to_body() })
+        (verdict != Verdict::NotKept).then(|| probability::apply(item, verdicts.probability(verdict)))
+    })
+    .filter(|_| index == batch.items as usize)?;
+    Some(Kept { items, body: body.into() })
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@
 //! The decision on a trace falls when the first batch with one of its spans has waited for the decision wait.
 //! It considers all spans that have arrived by then, and its verdict holds for an hour for those that come later.
 //! For a sink with the rule `logs`, the log records of a trace count as its spans do, and follow its verdict.
-//! No span is kept in memory: the batches are read twice.
+//! No span is kept in memory, only the ids of the traces of the batches that wait, up to a limit.
+//! Batches beyond it are read twice.
 //!
 //! Invariant: a verdict is committed before a sink gets the spans, so it is the same after a crash
 //! (`a_kill_changes_no_verdict`). Traces without a verdict are observed again.
@@ -22,6 +23,7 @@ mod policy;
 mod recent;
 mod rule;
 mod trace_key;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,14 +42,18 @@ use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::{OpenTrace, OpenTraces};
 pub(crate) use policy::SinkRules;
-use policy::{Policy, ResourceFacts, SpanFacts, TraceVerdict};
+use policy::{Matches, Policy, ResourceFacts, SpanFacts, TraceVerdict};
 use recent::Recent;
 pub use rule::Rule;
 use trace_key::{TraceKey, TraceKeys};
+use waiting::{Received, WaitingBatch, WaitingBatches};
 
 /// The maximum number of traces that are not decided yet: an index of 2^21 places has room for this many, and takes
 /// 11 MiB.
 const MAX_OPEN_TRACES: usize = 7 << 18;
+
+/// The decisions of a step, in bytes. More traces are decided by the next step.
+const MAX_STEP_BYTES: usize = 1 << 20;
 
 /// The pause between two steps, so that several commits of the outbox are read together.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -73,6 +79,7 @@ pub(crate) struct Decider {
     metrics: Arc<Metrics>,
     keys: TraceKeys,
     open: OpenTraces,
+    waiting: WaitingBatches,
     recent: Recent,
     new_routes: NewRoutes,
     /// The last batch whose spans are in `open`.
@@ -104,6 +111,7 @@ impl Decider {
             metrics,
             keys: TraceKeys::default(),
             open: OpenTraces::new(MAX_OPEN_TRACES),
+            waiting: WaitingBatches::default(),
             recent: Recent::default(),
             new_routes: NewRoutes::default(),
             observed: 0,
@@ -190,8 +198,8 @@ impl Decider {
         self.follow_the_file()?;
         let has_observed_all = self.observe()?;
         let now_ms = unix_millis();
-        let oldest_ms =
-            if self.decided < self.observed { self.log.received_after(self.decided)? } else { None };
+        let first = if self.decided < self.observed { self.log.first_after(self.decided)? } else { None };
+        let oldest_ms = first.map(|(_, received_ms)| received_ms);
         let waited_ms = oldest_ms.map_or(0, |oldest| now_ms - oldest - self.wait_ms);
         self.metrics.decision_delay.set(waited_ms.max(0) as f64 / 1000.);
         self.metrics.open_traces.set(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
@@ -212,20 +220,59 @@ impl Decider {
         };
         let mut decisions =
             Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
-        let signals = if self.policy.filters_logs() { Signals::ALL } else { Signals::TRACES };
-        for batch in self.log.read(self.decided, due, signals)? {
-            if batch.id > decisions.until + 1 {
-                self.open.forget_until(batch.id - 1);
-            }
-            decisions.until = batch.id;
-            match batch.signal() {
-                Signal::Traces => self.decide(&batch, &mut decisions),
-                Signal::Logs if self.policy.filters_logs() => self.decide_logs(&batch, &mut decisions),
-                Signal::Logs => {}
+        if let Some((first, _)) = first {
+            self.skip_until(first - 1, &mut decisions);
+        }
+        while decisions.until < due && decisions.traces.len() < MAX_STEP_BYTES {
+            if !self.decide_next(due, &mut decisions)? {
+                break;
             }
         }
         decisions.forget_until = self.recent.forgotten_until();
         Ok(if decisions.until > self.decided { Step::Decided(decisions) } else { Step::Waiting })
+    }
+
+    /// Decides the next batches until `due`. Returns false if there are none.
+    fn decide_next(&mut self, due: i64, decisions: &mut Decisions) -> anyhow::Result<bool> {
+        let until = match self.waiting.first_after(decisions.until).filter(|id| *id <= due) {
+            Some(id) if id == decisions.until + 1 => {
+                let batch = self.waiting.pop();
+                if batch.is_some_and(|batch| self.decide_waiting(&batch, decisions)) {
+                    return Ok(true);
+                }
+                id
+            }
+            Some(id) => id - 1,
+            None => due,
+        };
+        let signals = if self.policy.filters_logs() { Signals::ALL } else { Signals::TRACES };
+        let batches = self.log.read(decisions.until, until, signals)?;
+        if batches.is_empty() {
+            // The outbox has dropped them, unless it recovers a damaged file.
+            let are_dropped = until < due && until <= self.log.committed();
+            if are_dropped {
+                self.skip_until(until, decisions);
+            }
+            return Ok(are_dropped);
+        }
+        for batch in batches {
+            self.skip_until(batch.id - 1, decisions);
+            match batch.signal() {
+                Signal::Traces => self.decide(&batch, decisions),
+                Signal::Logs if self.policy.filters_logs() => self.decide_logs(&batch, decisions),
+                Signal::Logs => {}
+            }
+            decisions.until = batch.id;
+        }
+        Ok(true)
+    }
+
+    /// Skips batches that the outbox has dropped before they were decided.
+    fn skip_until(&mut self, batch: i64, decisions: &mut Decisions) {
+        if batch > decisions.until {
+            self.open.forget_until(batch);
+            decisions.until = batch;
+        }
     }
 
     /// Observes the next batches. Returns whether there are no more.
@@ -242,50 +289,89 @@ impl Decider {
 
     fn observe_batch(&mut self, batch: &Batch) {
         let mut resource = CurrentResource::default();
-        // The spans of a trace often follow each other.
-        let mut last: Option<(TraceKey, Option<TraceVerdict>)> = None;
+        let mut waiting = WaitingBatch::new(received(batch));
+        let mut is_known = true;
+        let mut run: Option<ObservedRun> = None;
         for_each_item(&batch.body, |of, span| {
             let facts = resource.get(&self.policy, of.number, of.bytes);
             let SpanFacts { frame, mut matches, route } = self.policy.span(facts, span);
-            let Some(id) = trace_id(frame.trace_id) else { return };
-            let (key, verdict) = match last {
-                Some((key, verdict)) if key.id == id => (key, verdict),
-                _ => {
-                    let key = self.keys.of(id);
-                    // An open trace has no verdict yet.
-                    let verdict = if self.open.contains(key) { None } else { self.recent.get(key) };
-                    (key, verdict)
+            let Some(id) = trace_id(frame.trace_id) else {
+                is_known = false;
+                return;
+            };
+            let run = match &mut run {
+                Some(run) if run.key.id == id => run,
+                other => {
+                    is_known &= other.take().is_none_or(|run| self.end_run(&run, &mut waiting));
+                    other.insert(self.begin_run(id))
                 }
             };
-            last = Some((key, verdict));
+            run.spans = run.spans.saturating_add(1);
             let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-            if let Some(verdict) = verdict {
+            if let Some(verdict) = run.verdict {
                 if self.policy.is_missed(verdict, &OpenTrace::new(id, start, end, matches, batch.id)) {
-                    self.count_not_considered("late");
+                    self.count_not_considered("late", 1);
                 }
                 return;
             }
             let new_route = self.policy.new_route;
             if new_route != 0
                 && let Some(route) = route
-                && self.open.matches(key).unwrap_or(0) & new_route == 0
+                && run.matches & new_route == 0
                 && self.new_routes.is_new(&facts.service, route, batch.received_ms)
             {
                 matches |= new_route;
             }
-            if !self.open.add(&self.keys, key, &OpenTrace::new(id, start, end, matches, batch.id)) {
-                self.count_not_considered("too many open traces");
-            }
+            run.add(&OpenTrace::new(id, start, end, matches, batch.id));
         });
+        is_known &= run.is_none_or(|run| self.end_run(&run, &mut waiting));
+        if is_known {
+            self.waiting.push(waiting);
+        }
+    }
+
+    fn begin_run(&self, id: u128) -> ObservedRun {
+        let key = self.keys.of(id);
+        let matches = self.open.matches(key);
+        // An open trace has no verdict yet.
+        let verdict = if matches.is_some() { None } else { self.recent.get(key) };
+        ObservedRun { key, spans: 0, verdict, matches: matches.unwrap_or(0), trace: None }
+    }
+
+    /// Returns false if the trace is not known, because there are too many.
+    fn end_run(&mut self, run: &ObservedRun, waiting: &mut WaitingBatch) -> bool {
+        waiting.push((run.key.id, run.spans));
+        let is_known = run.trace.is_none_or(|trace| self.open.add(&self.keys, run.key, &trace));
+        if !is_known {
+            self.count_not_considered("too many open traces", run.spans.into());
+        }
+        is_known
+    }
+
+    /// Decides a batch by what was observed of it. Returns false if its spans are needed.
+    fn decide_waiting(&mut self, batch: &WaitingBatch, decisions: &mut Decisions) -> bool {
+        let mut verdicts = BatchVerdicts::new(&self.policy);
+        for (id, spans) in batch.runs() {
+            let key = self.keys.of(id);
+            let verdict = match self.recent.get(key) {
+                Some(verdict) => verdict,
+                None => match self.open.remove(key) {
+                    Some(trace) => self.decide_trace(key, &trace, batch.batch, decisions),
+                    None => return false,
+                },
+            };
+            verdicts.push(verdict, spans);
+        }
+        verdicts.store(&self.policy, batch.batch.id, decisions);
+        decisions.until = batch.batch.id;
+        true
     }
 
     fn decide(&mut self, batch: &Batch, decisions: &mut Decisions) {
-        let mut of_sinks: Vec<Verdicts> =
-            self.policy.sinks.iter().map(|sink| Verdicts::new(sink.threshold())).collect();
+        let mut verdicts = BatchVerdicts::new(&self.policy);
         let mut resource = CurrentResource::default();
         // The spans of a trace often follow each other.
         let mut last: Option<(u128, TraceVerdict)> = None;
-        let mut index = 0;
         for_each_item(&batch.body, |of, span| {
             let id = trace_id(SpanFrame::trace_id(span)).unwrap_or_default();
             let verdict = match last {
@@ -301,19 +387,14 @@ impl Decider {
                             let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
                             OpenTrace::new(id, start, end, matches, batch.id)
                         });
-                        self.decide_trace(key, &trace, batch, decisions)
+                        self.decide_trace(key, &trace, received(batch), decisions)
                     })
                 }
             };
             last = Some((id, verdict));
-            for (number, verdicts) in of_sinks.iter_mut().enumerate() {
-                verdicts.push(index, verdict.of(number));
-            }
-            index += 1;
+            verdicts.push(verdict, 1);
         });
-        for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks) {
-            decisions.verdicts.push((batch.id, sink.index, verdicts));
-        }
+        verdicts.store(&self.policy, batch.id, decisions);
     }
 
     /// Decides the log records of a batch for the sinks with `logs`. Errors and what belongs to no trace are kept.
@@ -342,7 +423,7 @@ impl Decider {
             return verdict;
         }
         match self.open.remove(key) {
-            Some(trace) => self.decide_trace(key, &trace, batch, decisions),
+            Some(trace) => self.decide_trace(key, &trace, received(batch), decisions),
             // Spans that come later have a verdict of their own.
             None => self.policy.decide_by_share(id),
         }
@@ -352,7 +433,7 @@ impl Decider {
         &mut self,
         key: TraceKey,
         trace: &OpenTrace,
-        batch: &Batch,
+        batch: Received,
         decisions: &mut Decisions,
     ) -> TraceVerdict {
         let received_nanos = batch.received_ms.unsigned_abs().saturating_mul(1_000_000);
@@ -362,8 +443,8 @@ impl Decider {
         verdict
     }
 
-    fn count_not_considered(&self, reason: &'static str) {
-        self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc();
+    fn count_not_considered(&self, reason: &'static str, spans: u64) {
+        self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc_by(spans);
     }
 }
 
@@ -376,6 +457,57 @@ enum Step {
     Waiting,
     /// There is no batch without verdicts.
     Idle,
+}
+
+/// What was observed of spans of a trace that follow each other.
+#[derive(Debug, Clone, Copy)]
+struct ObservedRun {
+    key: TraceKey,
+    spans: u32,
+    /// The verdict on the trace, for spans that come late.
+    verdict: Option<TraceVerdict>,
+    /// The rules that the trace matches so far.
+    matches: Matches,
+    /// The spans, if they have no verdict.
+    trace: Option<OpenTrace>,
+}
+
+impl ObservedRun {
+    fn add(&mut self, span: &OpenTrace) {
+        self.matches |= span.matches;
+        match &mut self.trace {
+            Some(trace) => trace.add(span),
+            None => self.trace = Some(*span),
+        }
+    }
+}
+
+/// The verdicts on the items of a batch, for each sink with rules.
+struct BatchVerdicts {
+    of_sinks: Vec<Verdicts>,
+    items: usize,
+}
+
+impl BatchVerdicts {
+    fn new(policy: &Policy) -> Self {
+        Self { of_sinks: policy.sinks.iter().map(|sink| Verdicts::new(sink.threshold())).collect(), items: 0 }
+    }
+
+    /// Adds the verdict on the next items, which belong to one trace.
+    fn push(&mut self, verdict: TraceVerdict, items: u32) {
+        let end = self.items + items as usize;
+        for (number, verdicts) in self.of_sinks.iter_mut().enumerate() {
+            let of_sink = verdict.of(number);
+            (self.items..end).for_each(|index| verdicts.push(index, of_sink));
+        }
+        self.items = end;
+    }
+
+    fn store(self, policy: &Policy, batch: i64, decisions: &mut Decisions) {
+        for (sink, verdicts) in policy.sinks.iter().zip(self.of_sinks) {
+            decisions.verdicts.push((batch, sink.index, verdicts));
+        }
+    }
 }
 
 /// The resource of the last span: the spans of a resource follow each other.
@@ -393,6 +525,10 @@ impl CurrentResource {
         }
         &self.facts
     }
+}
+
+const fn received(batch: &Batch) -> Received {
+    Received { id: batch.id, received_ms: batch.received_ms }
 }
 
 fn is_error(record: &RecordRef<'_>) -> bool {

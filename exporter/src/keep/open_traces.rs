@@ -130,10 +130,6 @@ impl OpenTraces {
         }
     }
 
-    pub(super) fn contains(&self, key: TraceKey) -> bool {
-        self.get(key).is_some()
-    }
-
     /// Returns the rules that the trace matches so far, if it is open.
     pub(super) fn matches(&self, key: TraceKey) -> Option<Matches> {
         self.get(key).map(|slot| slot.matches)

@@ -129,11 +129,10 @@ impl Envelope {
     }
 
     /// Removes the items for which `is_kept` returns false, and the resources and scopes that are left without items.
-    /// `is_kept` can change an item.
-    pub(crate) fn retain_items(&mut self, mut is_kept: impl FnMut(&mut Bytes) -> bool) {
+    pub(crate) fn retain_items(&mut self, mut is_kept: impl FnMut(&Bytes) -> bool) {
         for resource_items in &mut self.resources {
             for scope_items in &mut resource_items.scopes {
-                scope_items.items.retain_mut(&mut is_kept);
+                scope_items.items.retain(&mut is_kept);
             }
             resource_items.scopes.retain(|scope_items| !scope_items.items.is_empty());
         }

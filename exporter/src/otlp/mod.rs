@@ -9,6 +9,7 @@
 //!  arrival     the time of spans and log records that have none
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
+//!  retain      a request with some of its items, without decoding it
 //!  any_value   attribute values as JSON and as text
 //!  in_place    stored spans without decoding them
 //!  probability the sampling probability of a span, in its tracestate
@@ -29,6 +30,7 @@ pub(crate) mod left_out;
 pub(crate) mod mend;
 mod output;
 pub(crate) mod probability;
+pub(crate) mod retain;
 mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;

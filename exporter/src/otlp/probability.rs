@@ -6,8 +6,6 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use bytes::Bytes;
-
 use super::wire::read_field;
 
 /// What a decision says about the probability with which a span was kept.
@@ -30,18 +28,18 @@ const MAX_MEMBERS: usize = 32;
 const MAX_VALUE_CHARS: usize = 256;
 
 /// Returns a `Span` with this probability in its tracestate.
-pub(crate) fn apply(span: &Bytes, probability: Probability) -> Bytes {
+pub(crate) fn apply(span: &[u8], probability: Probability) -> Cow<'_, [u8]> {
     if matches!(probability, Probability::Unchanged | Probability::Threshold(0)) {
-        return span.clone();
+        return span.into();
     }
     let mut out = Vec::with_capacity(span.len() + 32);
     let mut old: &str = "";
-    let mut rest = &span[..];
+    let mut rest = span;
     while !rest.is_empty() {
         let before = rest;
         let Ok((number, value)) = read_field(&mut rest) else {
             // Not a span; it stays as it is.
-            return span.clone();
+            return span.into();
         };
         match value {
             super::wire::Value::Bytes(text) if number == TRACE_STATE => {
@@ -50,7 +48,7 @@ pub(crate) fn apply(span: &Bytes, probability: Probability) -> Bytes {
             _ => out.extend_from_slice(before.get(..before.len() - rest.len()).unwrap_or_default()),
         }
     }
-    let Cow::Owned(new) = with_probability(old, probability) else { return span.clone() };
+    let Cow::Owned(new) = with_probability(old, probability) else { return span.into() };
     if !new.is_empty() {
         prost::encoding::string::encode(TRACE_STATE, &new, &mut out);
     }
@@ -168,14 +166,11 @@ mod tests {
             start_time_unix_nano: 5,
             ..Default::default()
         };
-        let changed = apply(&span.encode_to_vec().into(), QUARTER);
-        assert_eq!(
-            Span::decode(changed).unwrap(),
-            Span { trace_state: "ot=th:c,a=1".to_owned(), ..span.clone() }
-        );
-        let bytes: Bytes = span.encode_to_vec().into();
+        let bytes = span.encode_to_vec();
+        let changed = apply(&bytes, QUARTER);
+        let expected = Span { trace_state: "ot=th:c,a=1".to_owned(), ..span };
+        assert_eq!(Span::decode(&*changed).unwrap(), expected);
         assert_eq!(apply(&bytes, Probability::Unchanged), bytes);
-        let malformed = Bytes::from_static(b"\xff\xff");
-        assert_eq!(apply(&malformed, QUARTER), malformed);
+        assert_eq!(apply(b"\xff\xff", QUARTER), &b"\xff\xff"[..]);
     }
 }

@@ -112,13 +112,15 @@ impl DecisionLog {
         })
     }
 
-    /// Returns when the first batch after this one was received, in milliseconds since 1970. Blocks.
-    pub(crate) fn received_after(&mut self, id: i64) -> anyhow::Result<Option<i64>> {
+    /// Returns the first batch after this one: its id, and when it was received, in milliseconds since 1970. Blocks.
+    pub(crate) fn first_after(&mut self, id: i64) -> anyhow::Result<Option<(i64, i64)>> {
         let until = self.committed();
         self.with_file(|connection| {
             connection
-                .prepare_cached("SELECT received_ms FROM batch WHERE id > ? AND id <= ? ORDER BY id LIMIT 1")?
-                .query_row([id, until], |row| row.get(0))
+                .prepare_cached(
+                    "SELECT id, received_ms FROM batch WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
+                )?
+                .query_row([id, until], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()
         })
     }
