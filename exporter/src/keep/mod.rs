@@ -353,10 +353,11 @@ impl Decider {
         let mut verdicts = BatchVerdicts::new(&self.policy);
         for (id, spans) in batch.runs() {
             let key = self.keys.of(id);
-            let verdict = match self.recent.get(key) {
-                Some(verdict) => verdict,
-                None => match self.open.remove(key) {
-                    Some(trace) => self.decide_trace(key, &trace, batch.batch, decisions),
+            // An open trace has no verdict yet.
+            let verdict = match self.open.remove(key) {
+                Some(trace) => self.decide_trace(key, &trace, batch.batch, decisions),
+                None => match self.recent.get(key) {
+                    Some(verdict) => verdict,
                     None => return false,
                 },
             };
