@@ -208,6 +208,26 @@ fn a_draining_root_ends_although_clusters_are_unavailable() {
     assert!(token < 10, "{token}");
 }
 
+/// A stream that ends while the root drains leaves a span for a cluster without a callout.
+#[test]
+fn a_draining_root_sends_late_spans_to_every_cluster() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let host = host();
+        let names = ["late-a", "late-b"];
+        let mut root = root_of(&host, &names, r#""timeout": "1s""#);
+        let of = |shard| (0..).find(|number| shard_of(trace(*number), 2) == shard).unwrap();
+        request(&host, &root, of(first));
+        assert!(!root.on_done(&host));
+        request(&host, &root, of(second));
+        assert!(!root.on_response(&host, 7, Some(&ok())), "an unknown token");
+        assert_eq!(host.sent.borrow().len(), 1);
+        assert!(!root.on_response(&host, 0, Some(&ok())), "the late span is in flight");
+        assert_eq!(sent(&host, names[second], of(second)), 1, "{}", names[second]);
+        assert!(root.on_response(&host, 1, Some(&ok())));
+        assert_eq!((root.held_spans(), host.sent.borrow().len()), (0, 2));
+    }
+}
+
 /// The clusters that both configurations have take over what the old root had for them.
 #[test]
 fn a_replaced_root_leaves_the_spans_of_each_cluster() {
