@@ -112,9 +112,9 @@ impl Root {
     ) -> bool {
         let now = host.monotonic_nanos();
         let flush = if self.is_draining { Flush::All } else { Flush::Due };
-        let own = self.each().position(|(destination, _, buffer)| {
-            destination.on_response(host, buffer, token, response, now)
-        });
+        let own = self
+            .each()
+            .position(|(destination, _, buffer)| destination.on_response(host, buffer, token, response, now));
         let Some(own) = own else { return false };
         let is_draining = self.is_draining;
         for (index, (destination, plugin, buffer)) in self.each().enumerate() {

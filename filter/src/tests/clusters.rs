@@ -218,7 +218,9 @@ fn batches_of_large_buffers_are_bounded_over_all_clusters() {
     let mut root = root_of(&host, &names, r#""max_buffer_bytes": "64MiB", "max_batch_spans": 10000"#);
     // About 3 MiB for each cluster.
     for buffer in &root.plugin().buffers {
-        (0..100).for_each(|_| drop(lock(buffer).push(|out| out.extend([b'a'; 32 << 10]))));
+        for _ in 0..100 {
+            lock(buffer).push(|out| out.extend([b'a'; 32 << 10]));
+        }
     }
     host.now.set(2 * SECOND);
     root.on_tick(&host);

@@ -10,9 +10,7 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         |service: Value| json!({ "filter": { "mode": "native", "native": { "services": [service] } } });
     let gateway = |gateway: Value| json!({ "edge": { "enabled": true, "gateways": [gateway] } });
     let module = |module: Value| json!({ "filter": { "module": module } });
-    let one_cluster = |config: Value| {
-        json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "filter": { "config": config } })
-    };
+    let one_cluster = |config: Value| json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "filter": { "config": config } });
     vec![
         // Unknown keys.
         (json!({ "filtr": {} }), &["'filtr'"]),
