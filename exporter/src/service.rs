@@ -280,6 +280,7 @@ fn decider(
         .map(|(index, destination)| SinkRules {
             index,
             name: destination.sink.to_string(),
+            signals: destination.signals(),
             rules: destination.rules.clone(),
         })
         .collect();

@@ -23,6 +23,9 @@ mod recent;
 mod rule;
 mod trace_key;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,15 +215,15 @@ impl Decider {
         };
         let mut decisions =
             Decisions { until: self.decided, now_ms, policy: self.policy.hash(), ..Decisions::default() };
-        let signals = if self.policy.filters_logs() { Signals::ALL } else { Signals::TRACES };
-        for batch in self.log.read(self.decided, due, signals)? {
+        let logs = self.policy.filtered_logs();
+        for batch in self.log.read(self.decided, due, logs.or(Signals::TRACES))? {
             if batch.id > decisions.until + 1 {
                 self.open.forget_until(batch.id - 1);
             }
             decisions.until = batch.id;
             match batch.signal() {
                 Signal::Traces => self.decide(&batch, &mut decisions),
-                Signal::Logs if self.policy.filters_logs() => self.decide_logs(&batch, &mut decisions),
+                Signal::Logs if logs.take(batch.content) => self.decide_logs(&batch, &mut decisions),
                 Signal::Logs => {}
             }
         }
@@ -316,7 +319,7 @@ impl Decider {
         }
     }
 
-    /// Decides the log records of a batch for the sinks with `logs`. Errors and what belongs to no trace are kept.
+    /// Decides the log records of a batch for the sinks with `logs` that take them. Errors and what belongs to no trace are kept.
     fn decide_logs(&mut self, batch: &Batch, decisions: &mut Decisions) {
         let mut of_sinks: Vec<Verdicts> = self.policy.sinks.iter().map(|_| Verdicts::new(0)).collect();
         let mut index = 0;
@@ -330,8 +333,10 @@ impl Decider {
             }
             index += 1;
         });
-        for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks).filter(|(sink, _)| sink.filters_logs) {
-            decisions.verdicts.push((batch.id, sink.index, verdicts));
+        for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks) {
+            if sink.filtered_logs.take(batch.content) {
+                decisions.verdicts.push((batch.id, sink.index, verdicts));
+            }
         }
     }
 
