@@ -74,8 +74,8 @@ pub(super) fn may_append_tailed(
         .query_row(params![cursors.min().unwrap_or(watermarks.last_id), BatchContent::TailedLogs], |row| {
             Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
         })?;
-    let has_space = watermarks.bytes + needed <= max_bytes
-        || waiting + needed + eviction_step(max_bytes) <= max_bytes;
+    let has_space =
+        watermarks.bytes + needed <= max_bytes || waiting + needed + eviction_step(max_bytes) <= max_bytes;
     Ok(has_space && tailed + needed <= max_bytes / 2)
 }
 

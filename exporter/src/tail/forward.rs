@@ -192,8 +192,7 @@ mod tests {
 
     /// A line whose objects have this depth, as a request.
     fn nested(depth: usize) -> Bytes {
-        let json =
-            format!("{}{{\"leaf\":1}}{}", r#"{"object":"#.repeat(depth - 1), "}".repeat(depth - 1));
+        let json = format!("{}{{\"leaf\":1}}{}", r#"{"object":"#.repeat(depth - 1), "}".repeat(depth - 1));
         let line = parse(json.as_bytes(), 7).unwrap();
         let source = Source { path: b"log", head: b"", offset: 0 };
         let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);

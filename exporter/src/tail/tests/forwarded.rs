@@ -23,7 +23,8 @@ struct Sink {
 impl Sink {
     /// Opens the outbox, and makes the logs forward their lines to it.
     fn open(logs: &mut Logs, max_bytes: u64) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let subscription =
             |sink: &str, signals| Subscription { sink: sink.to_owned(), signals, has_rules: false };
         let sinks = [subscription("logs", Signals::ALL), subscription("store", Signals::STORE)];
@@ -60,8 +61,12 @@ impl Sink {
                 let before = records.len();
                 let request = ExportLogsServiceRequest::decode(batch.body.clone()).unwrap();
                 for logs in request.resource_logs {
-                    let service =
-                        logs.resource.unwrap_or_default().attributes.first().map(|name| text(name.value.as_ref()));
+                    let service = logs
+                        .resource
+                        .unwrap_or_default()
+                        .attributes
+                        .first()
+                        .map(|name| text(name.value.as_ref()));
                     let of_scopes = logs.scope_logs.into_iter().flat_map(|scope| scope.log_records);
                     records.extend(of_scopes.map(|record| (service.clone().unwrap_or_default(), record)));
                 }
