@@ -120,7 +120,11 @@ impl Metrics {
             ready: add(r, "ready", "1 if /readyz answers 200, otherwise 0"),
             received: Tally {
                 spans: add(r, "spans_received", "Spans in well-formed requests"),
-                log_records: add(r, "log_records_received", "Log records in well-formed requests"),
+                log_records: add(
+                    r,
+                    "log_records_received",
+                    "Log records in well-formed requests, and lines of --tail that were passed to the sinks",
+                ),
             },
             spans_rejected: add(r, "spans_rejected", "Invalid spans rejected from their request"),
             log_records_rejected: add(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -124,7 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         log::warn("--http or --grpc accepts requests without a token: set --token-file", &[]);
     }
 
-    // The order of the shutdown: first the requests, then the deliveries, then the outbox.
+    // The order of the shutdown: first the requests and the lines of stdin, then the deliveries, then the outbox.
     let (stop_serving, serving) = shutdown::channel();
     let (stop_working, working) = shutdown::channel();
     let mut servers = JoinSet::new();
@@ -147,9 +148,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("failed to start the sink {sink}"))?;
     }
+    let (tailing, tailed) = oneshot::channel::<()>();
     if !config.tails.is_empty() {
-        let (outbox, store, metrics) = (outbox.clone(), store.clone(), metrics.clone());
-        workers.spawn(tail::run(config.tails, outbox, store, metrics, working.clone()));
+        let (dir, outbox) = (data_dir.path().to_owned(), outbox.clone());
+        let stop = tail::Stop { reading: serving.clone(), storing: working.clone() };
+        let run = tail::run(config.tails, dir, outbox, store.clone(), metrics.clone(), stop);
+        workers.spawn(async move {
+            run.await;
+            drop(tailing);
+        });
+    } else {
+        drop(tailing);
     }
     let retention = Retention { max_age: config.retention_age, max_bytes: config.retention_bytes };
     let maintenance = Maintenance {
@@ -224,6 +233,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let deadline = Instant::now() + if leaves_outbox { Duration::ZERO } else { config.grace };
     let requests = timeout_at(deadline, async { while servers.join_next().await.is_some() {} }).await;
     servers.shutdown().await;
+    // An error says that the tail has ended.
+    let _ = timeout_at(deadline, tailed).await;
     let delivered = timeout_at(deadline, outbox.drained()).await;
     stop_working.pull();
     while workers.join_next().await.is_some() {}
@@ -269,6 +280,7 @@ fn decider(
         .map(|(index, destination)| SinkRules {
             index,
             name: destination.sink.to_string(),
+            signals: destination.signals(),
             rules: destination.rules.clone(),
         })
         .collect();

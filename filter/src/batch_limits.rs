@@ -3,6 +3,7 @@
 use logtracer_core::span_buffer::{Batch, SpanBuffer};
 
 use crate::config::Exporter;
+use crate::reporter::MAX_BATCHES;
 
 /// The limits of one batch.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,10 +14,12 @@ pub(crate) struct BatchLimits {
 
 impl BatchLimits {
     /// Limits a batch to half of the buffer of its cluster, so that spans can be buffered while it is in flight, and to less than
-    /// what exporters accept in one request.
+    /// what exporters accept in one request. Each cluster has at least one batch in flight: of more clusters than
+    /// [`MAX_BATCHES`], the batches are smaller, so that they take no more together.
     pub(crate) fn new(exporter: &Exporter) -> Self {
         const MAX_REQUEST_BYTES: usize = 2 << 20;
-        let max_bytes = (exporter.buffer_bytes() / 2).min(MAX_REQUEST_BYTES);
+        let max_request_bytes = MAX_REQUEST_BYTES * MAX_BATCHES / exporter.clusters.len().max(MAX_BATCHES);
+        let max_bytes = (exporter.buffer_bytes() / 2).min(max_request_bytes);
         Self { max_spans: exporter.max_batch_spans, max_bytes }
     }
 
@@ -70,5 +73,18 @@ mod tests {
         assert_eq!((of_two.max_spans, of_two.max_bytes), (512, 2048));
         let large = limits(r#"{"cluster": "c", "max_buffer_bytes": 67108864}"#);
         assert_eq!((large.max_spans, large.max_bytes), (512, 2 << 20));
+    }
+
+    #[test]
+    fn the_batches_in_flight_are_bounded_over_all_clusters() {
+        for clusters in 1..=Exporter::MAX_CLUSTERS {
+            let names: Vec<String> = (0..clusters).map(|number| format!("c{number}")).collect();
+            let names = serde_json::json!(names);
+            let limits = limits(&format!(r#"{{"cluster": {names}, "max_buffer_bytes": "64MiB"}}"#));
+            // Each cluster has as many as `Destination::all` lets it have.
+            let in_flight = clusters * (MAX_BATCHES / clusters).max(1);
+            assert!(in_flight * limits.max_bytes <= MAX_BATCHES * (2 << 20), "{clusters}: {limits:?}");
+            assert!(limits.max_bytes >= 512 << 10, "{clusters}: {limits:?}");
+        }
     }
 }

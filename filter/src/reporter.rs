@@ -131,6 +131,11 @@ impl Reporter {
         self.backoff.failures() > 0
     }
 
+    /// Returns whether nothing is in flight although the exporter is available, as far as is known.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && !self.is_failing()
+    }
+
     /// Returns when [`Self::flush`] can send the next batch; `None` if there is none to send or a response must come
     /// first.
     pub(crate) fn next_send(&self, has_full_batch: bool) -> Option<u64> {

@@ -112,17 +112,17 @@ impl Root {
     ) -> bool {
         let now = host.monotonic_nanos();
         let flush = if self.is_draining { Flush::All } else { Flush::Due };
-        let is_known = self.each().any(|(destination, plugin, buffer)| {
-            let is_own = destination.on_response(host, buffer, token, response, now);
-            if is_own {
-                // The next batch may be sent now. The others have responses of their own: otherwise two that are
-                // unavailable would keep a draining root alive.
+        let own = self
+            .each()
+            .position(|(destination, _, buffer)| destination.on_response(host, buffer, token, response, now));
+        let Some(own) = own else { return false };
+        let is_draining = self.is_draining;
+        for (index, (destination, plugin, buffer)) in self.each().enumerate() {
+            // The next batch may be sent now. A draining root also sends the late spans of clusters that wait for no
+            // response, but not to one that has failed: two that are unavailable would keep the root alive.
+            if index == own || (is_draining && destination.reporter.is_idle()) {
                 destination.send(host, plugin, buffer, flush, now);
             }
-            is_own
-        });
-        if !is_known {
-            return false;
         }
         let is_done = self.is_draining && self.in_flight() == 0;
         if !self.is_draining {

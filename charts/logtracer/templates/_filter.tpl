@@ -13,6 +13,13 @@ The cluster is Istio's name for the exporter's Service, or the list of those of 
 {{- $clusters = append $clusters (printf "outbound|4318||%s" (include "logtracer.exporter.shardHost" (dict "root" $root "shard" $shard))) -}}
 {{- end -}}
 {{- $config = merge $config (dict "exporter" (dict "cluster" $clusters)) -}}
+{{- range prepend ($config.overrides | default list) $config -}}
+{{- with .exporter -}}
+{{- if kindIs "string" .cluster -}}
+{{- fail (printf "exporter.shards: is %d, but exporter.cluster in the filter's configuration is one name, %s, which gets the spans of all shards; a list is needed, also for a single name" (int $root.Values.exporter.shards) .cluster) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- else -}}
 {{- $config = merge $config (dict "exporter" (dict "cluster" $cluster)) -}}
 {{- end -}}

@@ -52,7 +52,13 @@ mod tests {
     use super::super::{Chunk, Origin, Slice};
     use super::*;
     use crate::otlp::Signal;
+    use crate::outbox::BatchContent;
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
     use prost::Message;
 
     fn batch(verdicts: &[Verdict]) -> Batch {
@@ -87,6 +93,55 @@ mod tests {
         check([NotKept, Kept, NotKept], &["b"], &[""]);
         check([KeptByShare, NotKept, KeptWithinLimit], &["a", "c"], &["ot=th:c", ""]);
         check([NotKept, NotKept, NotKept], &[], &[]);
+    }
+
+    /// Records of two resources, each with an attribute.
+    fn log_body(messages: [&[&str]; 2]) -> Bytes {
+        let any = |text: &str| AnyValue { value: Some(Any::StringValue(text.to_owned())) };
+        let key = |text: &str| KeyValue { key: "key".to_owned(), value: Some(any(text)), key_strindex: 0 };
+        let record = |message: &&str| LogRecord {
+            body: Some(any(message)),
+            attributes: vec![key(message)],
+            severity_number: 9,
+            ..LogRecord::default()
+        };
+        let resource = |(service, messages): (&str, &[&str])| ResourceLogs {
+            resource: Some(Resource { attributes: vec![key(service)], ..Resource::default() }),
+            scope_logs: vec![ScopeLogs {
+                log_records: messages.iter().map(record).collect(),
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        };
+        let of_services = ["shop", "cart"].into_iter().zip(messages);
+        let resource_logs = of_services.filter(|(_, messages)| !messages.is_empty()).map(resource).collect();
+        ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn a_sink_gets_the_kept_log_records_unchanged() {
+        use Verdict::{Kept, NotKept};
+        let cases: [([Verdict; 3], [&[&str]; 2]); 5] = [
+            ([Kept, Kept, Kept], [&["a", "b"], &["c"]]),
+            ([Kept, NotKept, Kept], [&["a"], &["c"]]),
+            ([NotKept, Kept, NotKept], [&["b"], &[]]),
+            ([NotKept, NotKept, Kept], [&[], &["c"]]),
+            ([NotKept, NotKept, NotKept], [&[], &[]]),
+        ];
+        for content in [BatchContent::Logs, BatchContent::TailedLogs] {
+            for (verdicts, expected) in cases {
+                let batch = Batch { content, body: log_body([&["a", "b"], &["c"]]), ..batch(&verdicts) };
+                let items = expected.iter().map(|messages| messages.len() as u32).sum();
+                assert_eq!(kept(&batch), super::Kept { items, body: log_body(expected) }, "{verdicts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_records_without_verdicts_are_kept() {
+        let body = log_body([&["a", "b"], &["c"]]);
+        let batch = Batch { content: BatchContent::Logs, body: body.clone(), verdicts: None, ..batch(&[]) };
+        assert_eq!(kept(&batch), Kept { items: 3, body });
     }
 
     #[test]

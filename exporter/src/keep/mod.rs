@@ -17,7 +17,9 @@
 //! Invariant: a verdict is committed before a sink gets the spans, so it is the same after a crash
 //! (`a_kill_changes_no_verdict`). Traces without a verdict are observed again.
 
+mod decide;
 mod new_routes;
+mod observe;
 mod open_traces;
 mod policy;
 mod recent;
@@ -25,28 +27,28 @@ mod rule;
 mod trace_key;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use logtracer_core::Backoff;
-use logtracer_core::line::Severity;
 use tokio::time::sleep;
 
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Value};
-use crate::metrics::{Metrics, ReasonLabel};
-use crate::otlp::in_place::{RecordRef, SpanFrame, for_each_item};
-use crate::otlp::{Signal, severity};
-use crate::outbox::{Batch, DecisionLog, Decisions, Signals, Verdict, Verdicts};
+use crate::metrics::Metrics;
+use crate::outbox::{DecisionLog, Decisions};
 use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
-use open_traces::{OpenTrace, OpenTraces};
+use open_traces::OpenTraces;
+use policy::Policy;
 pub(crate) use policy::SinkRules;
-use policy::{Matches, Policy, ResourceFacts, SpanFacts, TraceVerdict};
 use recent::Recent;
 pub use rule::Rule;
-use trace_key::{TraceKey, TraceKeys};
-use waiting::{Received, WaitingBatch, WaitingBatches};
+use trace_key::TraceKeys;
+use waiting::WaitingBatches;
 
 /// The maximum number of traces that are not decided yet: an index of 2^21 places has room for this many, and takes
 /// 11 MiB.
@@ -231,222 +233,6 @@ impl Decider {
         decisions.forget_until = self.recent.forgotten_until();
         Ok(if decisions.until > self.decided { Step::Decided(decisions) } else { Step::Waiting })
     }
-
-    /// Decides the next batches until `due`. Returns false if there are none.
-    fn decide_next(&mut self, due: i64, decisions: &mut Decisions) -> anyhow::Result<bool> {
-        let until = match self.waiting.first_after(decisions.until).filter(|id| *id <= due) {
-            Some(id) if id == decisions.until + 1 => {
-                let batch = self.waiting.pop();
-                if batch.is_some_and(|batch| self.decide_waiting(&batch, decisions)) {
-                    return Ok(true);
-                }
-                id
-            }
-            Some(id) => id - 1,
-            None => due,
-        };
-        let signals = if self.policy.filters_logs() { Signals::ALL } else { Signals::TRACES };
-        let batches = self.log.read(decisions.until, until, signals)?;
-        if batches.is_empty() {
-            // The outbox has dropped them, unless it recovers a damaged file.
-            let are_dropped = until < due && until <= self.log.committed();
-            if are_dropped {
-                self.skip_until(until, decisions);
-            }
-            return Ok(are_dropped);
-        }
-        for batch in batches {
-            self.skip_until(batch.id - 1, decisions);
-            match batch.signal() {
-                Signal::Traces => self.decide(&batch, decisions),
-                Signal::Logs if self.policy.filters_logs() => self.decide_logs(&batch, decisions),
-                Signal::Logs => {}
-            }
-            decisions.until = batch.id;
-        }
-        Ok(true)
-    }
-
-    /// Skips batches that the outbox has dropped before they were decided.
-    fn skip_until(&mut self, batch: i64, decisions: &mut Decisions) {
-        if batch > decisions.until {
-            self.open.forget_until(batch);
-            decisions.until = batch;
-        }
-    }
-
-    /// Observes the next batches. Returns whether there are no more.
-    fn observe(&mut self) -> anyhow::Result<bool> {
-        let batches = self.log.read(self.observed, i64::MAX, Signals::TRACES)?;
-        for batch in &batches {
-            if batch.signal() == Signal::Traces {
-                self.observe_batch(batch);
-            }
-            (self.observed, self.observed_ms) = (batch.id, batch.received_ms);
-        }
-        Ok(batches.is_empty())
-    }
-
-    fn observe_batch(&mut self, batch: &Batch) {
-        let mut resource = CurrentResource::default();
-        let mut waiting = WaitingBatch::new(received(batch));
-        let mut is_known = true;
-        let mut run: Option<ObservedRun> = None;
-        for_each_item(&batch.body, |of, span| {
-            let facts = resource.get(&self.policy, of.number, of.bytes);
-            let SpanFacts { frame, mut matches, route } = self.policy.span(facts, span);
-            let Some(id) = trace_id(frame.trace_id) else {
-                is_known = false;
-                return;
-            };
-            let run = match &mut run {
-                Some(run) if run.key.id == id => run,
-                other => {
-                    is_known &= other.take().is_none_or(|run| self.end_run(&run, &mut waiting));
-                    other.insert(self.begin_run(id))
-                }
-            };
-            run.spans = run.spans.saturating_add(1);
-            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-            if let Some(verdict) = run.verdict {
-                if self.policy.is_missed(verdict, &OpenTrace::new(id, start, end, matches, batch.id)) {
-                    self.count_not_considered("late", 1);
-                }
-                return;
-            }
-            let new_route = self.policy.new_route;
-            if new_route != 0
-                && let Some(route) = route
-                && run.matches & new_route == 0
-                && self.new_routes.is_new(&facts.service, route, batch.received_ms)
-            {
-                matches |= new_route;
-            }
-            run.add(&OpenTrace::new(id, start, end, matches, batch.id));
-        });
-        is_known &= run.is_none_or(|run| self.end_run(&run, &mut waiting));
-        if is_known {
-            self.waiting.push(waiting);
-        }
-    }
-
-    fn begin_run(&self, id: u128) -> ObservedRun {
-        let key = self.keys.of(id);
-        let matches = self.open.matches(key);
-        // An open trace has no verdict yet.
-        let verdict = if matches.is_some() { None } else { self.recent.get(key) };
-        ObservedRun { key, spans: 0, verdict, matches: matches.unwrap_or(0), trace: None }
-    }
-
-    /// Returns false if the trace is not known, because there are too many.
-    fn end_run(&mut self, run: &ObservedRun, waiting: &mut WaitingBatch) -> bool {
-        waiting.push((run.key.id, run.spans));
-        let is_known = run.trace.is_none_or(|trace| self.open.add(&self.keys, run.key, &trace));
-        if !is_known {
-            self.count_not_considered("too many open traces", run.spans.into());
-        }
-        is_known
-    }
-
-    /// Decides a batch by what was observed of it. Returns false if its spans are needed.
-    fn decide_waiting(&mut self, batch: &WaitingBatch, decisions: &mut Decisions) -> bool {
-        let mut verdicts = BatchVerdicts::new(&self.policy);
-        for (id, spans) in batch.runs() {
-            let key = self.keys.of(id);
-            // An open trace has no verdict yet.
-            let verdict = match self.open.remove(key) {
-                Some(trace) => self.decide_trace(key, &trace, batch.batch, decisions),
-                None => match self.recent.get(key) {
-                    Some(verdict) => verdict,
-                    None => return false,
-                },
-            };
-            verdicts.push(verdict, spans);
-        }
-        verdicts.store(&self.policy, batch.batch.id, decisions);
-        decisions.until = batch.batch.id;
-        true
-    }
-
-    fn decide(&mut self, batch: &Batch, decisions: &mut Decisions) {
-        let mut verdicts = BatchVerdicts::new(&self.policy);
-        let mut resource = CurrentResource::default();
-        // The spans of a trace often follow each other.
-        let mut last: Option<(u128, TraceVerdict)> = None;
-        for_each_item(&batch.body, |of, span| {
-            let id = trace_id(SpanFrame::trace_id(span)).unwrap_or_default();
-            let verdict = match last {
-                Some((of_last, verdict)) if of_last == id => verdict,
-                _ => {
-                    let key = self.keys.of(id);
-                    let known = self.recent.get(key);
-                    known.unwrap_or_else(|| {
-                        let trace = self.open.remove(key).unwrap_or_else(|| {
-                            // The table was full, so this span decides for the whole trace.
-                            let facts = resource.get(&self.policy, of.number, of.bytes);
-                            let SpanFacts { frame, matches, .. } = self.policy.span(facts, span);
-                            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-                            OpenTrace::new(id, start, end, matches, batch.id)
-                        });
-                        self.decide_trace(key, &trace, received(batch), decisions)
-                    })
-                }
-            };
-            last = Some((id, verdict));
-            verdicts.push(verdict, 1);
-        });
-        verdicts.store(&self.policy, batch.id, decisions);
-    }
-
-    /// Decides the log records of a batch for the sinks with `logs`. Errors and what belongs to no trace are kept.
-    fn decide_logs(&mut self, batch: &Batch, decisions: &mut Decisions) {
-        let mut of_sinks: Vec<Verdicts> = self.policy.sinks.iter().map(|_| Verdicts::new(0)).collect();
-        let mut index = 0;
-        for_each_item(&batch.body, |_, record| {
-            let record = RecordRef::new(record);
-            let id = trace_id(record.trace_id).filter(|id| *id != 0 && !is_error(&record));
-            let verdict = id.map(|id| self.verdict_on_logs(id, batch, decisions));
-            for (number, verdicts) in of_sinks.iter_mut().enumerate() {
-                let is_kept = verdict.is_none_or(|verdict| verdict.of(number) != Verdict::NotKept);
-                verdicts.push(index, if is_kept { Verdict::Kept } else { Verdict::NotKept });
-            }
-            index += 1;
-        });
-        for (sink, verdicts) in self.policy.sinks.iter().zip(of_sinks).filter(|(sink, _)| sink.filters_logs) {
-            decisions.verdicts.push((batch.id, sink.index, verdicts));
-        }
-    }
-
-    /// Returns the verdict on a trace with a log record that has waited.
-    fn verdict_on_logs(&mut self, id: u128, batch: &Batch, decisions: &mut Decisions) -> TraceVerdict {
-        let key = self.keys.of(id);
-        if let Some(verdict) = self.recent.get(key) {
-            return verdict;
-        }
-        match self.open.remove(key) {
-            Some(trace) => self.decide_trace(key, &trace, received(batch), decisions),
-            // Spans that come later have a verdict of their own.
-            None => self.policy.decide_by_share(id),
-        }
-    }
-
-    fn decide_trace(
-        &mut self,
-        key: TraceKey,
-        trace: &OpenTrace,
-        batch: Received,
-        decisions: &mut Decisions,
-    ) -> TraceVerdict {
-        let received_nanos = batch.received_ms.unsigned_abs().saturating_mul(1_000_000);
-        let verdict = self.policy.decide(trace, received_nanos);
-        self.recent.add(key, verdict, batch.id, decisions.now_ms);
-        recent::store(&mut decisions.traces, key.id, verdict);
-        verdict
-    }
-
-    fn count_not_considered(&self, reason: &'static str, spans: u64) {
-        self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc_by(spans);
-    }
 }
 
 /// What a step did.
@@ -458,84 +244,4 @@ enum Step {
     Waiting,
     /// There is no batch without verdicts.
     Idle,
-}
-
-/// What was observed of spans of a trace that follow each other.
-#[derive(Debug, Clone, Copy)]
-struct ObservedRun {
-    key: TraceKey,
-    spans: u32,
-    /// The verdict on the trace, for spans that come late.
-    verdict: Option<TraceVerdict>,
-    /// The rules that the trace matches so far.
-    matches: Matches,
-    /// The spans, if they have no verdict.
-    trace: Option<OpenTrace>,
-}
-
-impl ObservedRun {
-    fn add(&mut self, span: &OpenTrace) {
-        self.matches |= span.matches;
-        match &mut self.trace {
-            Some(trace) => trace.add(span),
-            None => self.trace = Some(*span),
-        }
-    }
-}
-
-/// The verdicts on the items of a batch, for each sink with rules.
-struct BatchVerdicts {
-    of_sinks: Vec<Verdicts>,
-    items: usize,
-}
-
-impl BatchVerdicts {
-    fn new(policy: &Policy) -> Self {
-        Self { of_sinks: policy.sinks.iter().map(|sink| Verdicts::new(sink.threshold())).collect(), items: 0 }
-    }
-
-    /// Adds the verdict on the next items, which belong to one trace.
-    fn push(&mut self, verdict: TraceVerdict, items: u32) {
-        let end = self.items + items as usize;
-        for (number, verdicts) in self.of_sinks.iter_mut().enumerate() {
-            let of_sink = verdict.of(number);
-            (self.items..end).for_each(|index| verdicts.push(index, of_sink));
-        }
-        self.items = end;
-    }
-
-    fn store(self, policy: &Policy, batch: i64, decisions: &mut Decisions) {
-        for (sink, verdicts) in policy.sinks.iter().zip(self.of_sinks) {
-            decisions.verdicts.push((batch, sink.index, verdicts));
-        }
-    }
-}
-
-/// The resource of the last span: the spans of a resource follow each other.
-#[derive(Debug, Default)]
-struct CurrentResource {
-    number: Option<usize>,
-    facts: ResourceFacts,
-}
-
-impl CurrentResource {
-    fn get(&mut self, policy: &Policy, number: usize, bytes: &[u8]) -> &ResourceFacts {
-        if self.number != Some(number) {
-            self.facts = policy.resource(bytes);
-            self.number = Some(number);
-        }
-        &self.facts
-    }
-}
-
-const fn received(batch: &Batch) -> Received {
-    Received { id: batch.id, received_ms: batch.received_ms }
-}
-
-fn is_error(record: &RecordRef<'_>) -> bool {
-    severity::of(record.severity_number, record.severity_text) >= Severity::Error
-}
-
-fn trace_id(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().ok().map(u128::from_be_bytes)
 }

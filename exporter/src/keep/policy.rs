@@ -11,7 +11,7 @@ use super::Rule;
 use super::open_traces::OpenTrace;
 use crate::metrics::Metrics;
 use crate::otlp::in_place::{AnyRef, Attribute, ResourceRef, SpanFrame};
-use crate::outbox::Verdict;
+use crate::outbox::{Signals, Verdict};
 use crate::store::is_service;
 
 /// The maximum number of sinks with rules: each takes two bits of [`TraceVerdict`].
@@ -25,6 +25,8 @@ pub(crate) struct SinkRules {
     /// The index of the sink in the list of subscriptions.
     pub(crate) index: usize,
     pub(crate) name: String,
+    /// What the sink takes.
+    pub(crate) signals: Signals,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -84,8 +86,8 @@ pub(super) struct SpanFacts<'a> {
 pub(super) struct SinkPolicy {
     /// The index of the sink in the list of subscriptions.
     pub(super) index: usize,
-    /// The log records of a trace follow its verdict.
-    pub(super) filters_logs: bool,
+    /// The contents whose log records follow the verdict on their trace.
+    pub(super) filtered_logs: Signals,
     name: String,
     counters: Counters,
     /// Its rules on the content of spans.
@@ -191,7 +193,11 @@ impl Policy {
             });
             SinkPolicy {
                 index: sink.index,
-                filters_logs: sink.rules.contains(&Rule::Logs),
+                filtered_logs: if sink.rules.contains(&Rule::Logs) {
+                    sink.signals.and(Signals::LOGS)
+                } else {
+                    Signals::NONE
+                },
                 content: content.map(&bit).fold(0, |bits, bit| bits | bit),
                 slower_than: durations.min(),
                 ratio: ratios.max(),
@@ -340,9 +346,9 @@ impl Policy {
         verdict
     }
 
-    /// Returns whether the log records of a trace follow its verdict for a sink.
-    pub(super) fn filters_logs(&self) -> bool {
-        self.sinks.iter().any(|sink| sink.filters_logs)
+    /// Returns the contents whose log records follow the verdict on their trace for some sink.
+    pub(super) fn filtered_logs(&self) -> Signals {
+        self.sinks.iter().map(|sink| sink.filtered_logs).fold(Signals::NONE, Signals::or)
     }
 
     /// Returns whether a span that came after its verdict matches a rule of a sink that does not get it.
@@ -391,7 +397,7 @@ mod tests {
 
     fn policy(rules: &[&str], max_traces_per_second: Option<f64>) -> Policy {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        let sink = SinkRules { index: 0, name: "fake".to_owned(), rules };
+        let sink = SinkRules { index: 0, name: "fake".to_owned(), signals: Signals::ALL, rules };
         Policy::new(vec![sink], max_traces_per_second, &Metrics::new()).unwrap()
     }
 
@@ -474,6 +480,7 @@ mod tests {
             let sinks = (0..).zip(sinks).map(|(index, rules)| SinkRules {
                 index,
                 name: format!("sink {index}"),
+                signals: Signals::ALL,
                 rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
             });
             Policy::new(sinks.collect(), None, &Metrics::new()).unwrap().hash()
@@ -499,13 +506,15 @@ mod tests {
         let sink = |rules: &[&str]| SinkRules {
             index: 0,
             name: "stdout".to_owned(),
+            signals: Signals::ALL,
             rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
         };
         let error = Policy::new(vec![sink(&["logs"])], None, &Metrics::new()).unwrap_err().to_string();
         assert!(error.starts_with("the sink stdout has only keep=logs; it also needs a rule"), "{error}");
         let policy = Policy::new(vec![sink(&["error"]), sink(&["logs", "rate=0.5"])], None, &Metrics::new());
         let policy = policy.unwrap();
-        assert_eq!([0, 1].map(|number| policy.sinks[number].filters_logs), [false, true]);
+        let filtered = [0, 1].map(|number| policy.sinks[number].filtered_logs);
+        assert_eq!(filtered, [Signals::NONE, Signals::LOGS]);
         let by_share = |id| [0, 1].map(|number| policy.decide_by_share(id).of(number));
         assert_eq!(by_share(1), [Verdict::NotKept, Verdict::NotKept]);
         assert_eq!(by_share(1 << 55), [Verdict::NotKept, Verdict::KeptByShare]);
@@ -517,6 +526,7 @@ mod tests {
         let sinks = [("a", "error"), ("b", "rate=0.5"), ("c", "new-route")].map(|(name, rule)| SinkRules {
             index: 0,
             name: name.to_owned(),
+            signals: Signals::ALL,
             rules: vec![rule.parse().unwrap()],
         });
         Policy::new(sinks.into(), None, &metrics).unwrap();

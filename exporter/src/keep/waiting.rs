@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::outbox::Batch;
+
 /// The maximum size of all lists. The batches beyond it are read from the outbox once more.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -14,6 +16,12 @@ pub(super) struct Received {
     pub(super) id: i64,
     /// In milliseconds since 1970.
     pub(super) received_ms: i64,
+}
+
+impl Received {
+    pub(super) const fn of(batch: &Batch) -> Self {
+        Self { id: batch.id, received_ms: batch.received_ms }
+    }
 }
 
 /// The traces of a batch, in the order of its spans.

@@ -64,6 +64,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
+    pub(crate) const NONE: Self = Self { traces: false, logs: false, tailed_logs: false };
     pub(crate) const ALL: Self = Self { traces: true, logs: true, tailed_logs: true };
     pub(crate) const TRACES: Self = Self { traces: true, logs: false, tailed_logs: false };
     pub(crate) const LOGS: Self = Self { traces: false, logs: true, tailed_logs: true };
@@ -84,6 +85,15 @@ impl Signals {
             traces: self.traces && other.traces,
             logs: self.logs && other.logs,
             tailed_logs: self.tailed_logs && other.tailed_logs,
+        }
+    }
+
+    /// Returns the contents that are in one of the sets.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            traces: self.traces || other.traces,
+            logs: self.logs || other.logs,
+            tailed_logs: self.tailed_logs || other.tailed_logs,
         }
     }
 

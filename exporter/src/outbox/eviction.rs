@@ -1,6 +1,6 @@
 //! The limits of the outbox by bytes and by age: which batches are dropped to keep them.
 
-use rusqlite::Transaction;
+use rusqlite::{Transaction, params};
 
 use super::batch::{BatchContent, Subscription};
 use super::command::{Dropped, Outcome};
@@ -25,8 +25,7 @@ pub(super) fn free_space(
     if excess == 0 {
         return Ok(true);
     }
-    // More than the excess, so that the next batch does not have to free space again.
-    let target = excess.max(max_bytes / 64);
+    let target = excess.max(eviction_step(max_bytes));
     let farthest = watermarks.cursors.iter().copied().max().unwrap_or(0);
     let mut freed = 0;
     let mut until = None;
@@ -52,8 +51,8 @@ pub(super) fn free_space(
 
 /// Returns whether a batch of `--tail` may be appended.
 ///
-/// Half of the outbox is for the batches that wait for a sink of tailed lines. So no tailed line is dropped for another
-/// one, and requests, which cannot wait as the lines of a file can, have the other half.
+/// At most half of the outbox is for batches of `--tail` that wait for a sink of tailed lines. Nothing that waits for such a
+/// sink is dropped for another line: requests cannot wait as the lines of a file can.
 pub(super) fn may_append_tailed(
     transaction: &Transaction<'_>,
     watermarks: &Watermarks,
@@ -61,17 +60,28 @@ pub(super) fn may_append_tailed(
     needed: u64,
     max_bytes: u64,
 ) -> rusqlite::Result<bool> {
-    let max_bytes = max_bytes / 2;
-    if watermarks.bytes + needed <= max_bytes {
+    if watermarks.bytes + needed <= max_bytes / 2 {
         return Ok(true);
     }
     let sinks = subscriptions.iter().zip(&watermarks.cursors);
     let cursors =
         sinks.filter(|(sink, _)| sink.signals.take(BatchContent::TailedLogs)).map(|(_, cursor)| *cursor);
-    let waiting: i64 = transaction
-        .prepare_cached("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE id > ?")?
-        .query_row([cursors.min().unwrap_or(watermarks.last_id)], |row| row.get(0))?;
-    Ok(waiting.cast_unsigned() + needed <= max_bytes)
+    let (waiting, tailed) = transaction
+        .prepare_cached(
+            "SELECT coalesce(sum(length(body)), 0), coalesce(sum(length(body)) FILTER (WHERE signal = ?2), 0)
+             FROM batch WHERE id > ?1",
+        )?
+        .query_row(params![cursors.min().unwrap_or(watermarks.last_id), BatchContent::TailedLogs], |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
+        })?;
+    let has_space =
+        watermarks.bytes + needed <= max_bytes || waiting + needed + eviction_step(max_bytes) <= max_bytes;
+    Ok(has_space && tailed + needed <= max_bytes / 2)
+}
+
+/// Returns how much is dropped together, so that the next batch does not have to free space again.
+const fn eviction_step(max_bytes: u64) -> u64 {
+    max_bytes / 64
 }
 
 /// Drops the batches received before the cut-off.

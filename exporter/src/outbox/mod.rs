@@ -53,6 +53,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::metrics::Metrics;
 use crate::storage::quarantine;
 use crate::storage::{DataDir, DiskReserve};
+use batch::ContentItems;
 pub(crate) use batch::{Batch, BatchContent, Signals, Subscription};
 use command::Command;
 pub(crate) use command::{Decisions, Settled};
@@ -182,6 +183,21 @@ impl Outbox {
     pub(crate) fn takes(&self, content: impl Into<BatchContent>) -> bool {
         let content = content.into();
         self.state.subscriptions.iter().any(|subscription| subscription.signals.take(content))
+    }
+
+    /// Counts and logs items that are not in the outbox, for each sink that takes this content.
+    pub(crate) fn count_dropped(
+        &self,
+        metrics: &Metrics,
+        content: BatchContent,
+        items: u64,
+        reason: &'static str,
+    ) {
+        let mut dropped = ContentItems::default();
+        dropped.add(content, items);
+        for Subscription { sink, signals, .. } in &self.state.subscriptions {
+            eviction::count_dropped(metrics, sink, reason, dropped.taken_by(*signals));
+        }
     }
 
     /// Opens a reader for one sink. `sink` is the index of its subscription in the list passed to [`open`].

@@ -2,6 +2,7 @@
 
 mod allocate;
 mod data_dir;
+mod directory_id;
 mod disk_error;
 mod disk_reserve;
 mod open_files;
@@ -10,5 +11,6 @@ pub(crate) mod reattach;
 pub(crate) mod sqlite;
 
 pub(crate) use data_dir::DataDir;
+pub(crate) use directory_id::DirectoryId;
 pub(crate) use disk_reserve::{DISK_FULL, DiskReserve};
 pub(crate) use open_files::{Change, OpenFiles, is_at};

@@ -1,7 +1,9 @@
 //! The lines that are committed together, with the read positions after them.
 
 use crate::clock;
+use crate::log::{self, Value};
 use crate::metrics::{Metrics, ReasonLabel};
+use crate::storage::DirectoryId;
 use crate::store::{LogLine, ReadPositions, Store};
 
 use super::forward::{Blocked, Forward};
@@ -19,8 +21,10 @@ const LINE_OVERHEAD: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     lines: Vec<LogLine>,
-    /// The ids of the lines, if any sink takes the lines.
-    ids: Option<Vec<RecordId>>,
+    /// The id of the data directory, if any sink takes the lines.
+    directory: Option<DirectoryId>,
+    /// The ids of the lines, if any sink takes them.
+    ids: Vec<RecordId>,
     /// The number of lines that are in the outbox. They stay there if the store fails.
     appended: usize,
     bytes: usize,
@@ -42,7 +46,7 @@ pub(super) enum CommitError {
 impl Batch {
     /// A batch whose lines are stored, and forwarded to the sinks if any sink takes them.
     pub(super) fn new(forward: Option<&Forward>) -> Self {
-        Self { ids: forward.map(|_| Vec::new()), ..Self::default() }
+        Self { directory: forward.map(Forward::directory), ..Self::default() }
     }
 
     /// Parses a line.
@@ -55,9 +59,7 @@ impl Batch {
         match result {
             Ok(line) => {
                 self.bytes += line.line.len() + line.message.len() + LINE_OVERHEAD;
-                if let Some(ids) = &mut self.ids {
-                    ids.push(RecordId::of(source, &line));
-                }
+                self.ids.extend(self.directory.map(|directory| RecordId::of(directory, source, &line)));
                 self.lines.push(line);
             }
             Err(skip) => {
@@ -87,8 +89,8 @@ impl Batch {
         metrics: &Metrics,
         forward: Option<&Forward>,
     ) -> Result<(), CommitError> {
-        if let (Some(forward), Some(ids)) = (forward, &self.ids) {
-            let appended = forward.append(&self.lines, ids, &mut self.appended);
+        if let Some(forward) = forward {
+            let appended = forward.append(&self.lines, &self.ids, &mut self.appended);
             appended.map_err(|Blocked| CommitError::Blocked)?;
         }
         if !self.lines.is_empty() || !self.positions.is_empty() {
@@ -96,12 +98,34 @@ impl Batch {
                 .append_lines(&self.lines, &self.positions)
                 .map_err(|error| CommitError::Store(format!("failed to write to the store: {error}")))?;
         }
+        self.count(metrics);
+        *self = Self::new(forward);
+        Ok(())
+    }
+
+    /// Commits the lines for the last time, because the exporter ends: lines that the outbox does not take are only stored.
+    /// Counts and logs what is dropped.
+    pub(super) fn commit_last(mut self, store: &Store, metrics: &Metrics, forward: Option<&Forward>) {
+        let mut result = self.commit(store, metrics, forward);
+        if let (Err(CommitError::Blocked), Some(forward)) = (&result, forward) {
+            forward.count_dropped(self.lines.len().saturating_sub(self.appended));
+            result = self.commit(store, metrics, None);
+        }
+        if let Err(CommitError::Store(error)) = result {
+            self.count(metrics);
+            let lines = self.lines.len() as u64;
+            metrics.log_lines_skipped.get_or_create(&ReasonLabel { reason: "shutdown" }).inc_by(lines);
+            let fields = [("error", Value::Str(&error)), ("lines", Value::U64(lines))];
+            log::error("log lines dropped: the exporter ends before they are stored", &fields);
+        }
+    }
+
+    /// Counts the lines that were read.
+    fn count(&self, metrics: &Metrics) {
         metrics.log_lines_tailed.inc_by(self.read);
         for (reason, count) in Skip::ALL.into_iter().zip(self.skipped).filter(|(_, count)| *count > 0) {
             let label = ReasonLabel { reason: reason.as_str() };
             metrics.log_lines_skipped.get_or_create(&label).inc_by(count);
         }
-        *self = Self::new(forward);
-        Ok(())
     }
 }

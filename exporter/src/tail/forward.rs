@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,8 +21,11 @@ use super::log_record::{self, OVERHEAD_BYTES};
 use super::record_id::RecordId;
 use crate::clock;
 use crate::log::{self, Value};
+use crate::metrics::Metrics;
+use crate::otlp::Items;
 use crate::outbox::{AppendError, BatchContent, Outbox};
 use crate::shutdown::Shutdown;
+use crate::storage::DirectoryId;
 use crate::store::{LogLine, service_of_line};
 
 /// The maximum size of a request, unless it has one line only.
@@ -48,16 +52,41 @@ pub(super) struct Blocked;
 pub(crate) struct Forward {
     outbox: Outbox,
     runtime: Handle,
-    stop: Shutdown,
+    metrics: Arc<Metrics>,
+    directory: DirectoryId,
+    /// Nothing is appended after it has begun. `None` for lines that cannot be read again.
+    stop: Option<Shutdown>,
     /// The outage is logged.
     is_blocked: Arc<AtomicBool>,
 }
 
 impl Forward {
     /// Returns `None` if no sink takes the lines.
-    pub(super) fn new(outbox: Outbox, stop: Shutdown) -> Option<Self> {
+    pub(super) fn new(outbox: Outbox, dir: &Path, metrics: Arc<Metrics>, stop: Shutdown) -> Option<Self> {
         let is_taken = outbox.takes(BatchContent::TailedLogs);
-        is_taken.then(|| Self { outbox, runtime: Handle::current(), stop, is_blocked: Arc::default() })
+        is_taken.then(|| Self {
+            outbox,
+            runtime: Handle::current(),
+            metrics,
+            directory: DirectoryId::open(dir),
+            stop: Some(stop),
+            is_blocked: Arc::default(),
+        })
+    }
+
+    /// Returns a handle that also appends during the shutdown.
+    pub(super) fn until_the_end(&self) -> Self {
+        Self { stop: None, ..self.clone() }
+    }
+
+    /// Returns the id of the data directory.
+    pub(super) fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// Counts and logs lines that no sink gets, because the exporter ends before the outbox has taken them.
+    pub(super) fn count_dropped(&self, lines: usize) {
+        self.outbox.count_dropped(&self.metrics, BatchContent::TailedLogs, lines as u64, "shutdown");
     }
 
     /// Appends the lines that are not in the outbox yet, and adds their number to `appended`. Blocks.
@@ -70,7 +99,7 @@ impl Forward {
         let of_batch = lines.len();
         let mut max_bytes = MAX_RECORD_BYTES;
         while let (Some(lines @ [_, ..]), Some(ids)) = (lines.get(*appended..), ids.get(*appended..)) {
-            if self.stop.has_begun() {
+            if self.stop.as_ref().is_some_and(Shutdown::has_begun) {
                 return Err(Blocked);
             }
             let (body, items) = request(lines, ids, clock::unix_nanos(), max_bytes);
@@ -79,6 +108,7 @@ impl Forward {
             match self.runtime.block_on(appending) {
                 Ok(()) => {
                     *appended += items as usize;
+                    self.metrics.received.add(Items { spans: 0, log_records: items.into() });
                     max_bytes = MAX_RECORD_BYTES;
                     if *appended == of_batch {
                         self.report_resumed();
@@ -147,4 +177,46 @@ fn resource(service: Option<&str>) -> Resource {
         key_strindex: 0,
     };
     Resource { attributes: service.map(attribute).into_iter().collect(), ..Resource::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::KeyValueList;
+
+    use super::*;
+    use crate::otlp::Signal;
+    use crate::otlp::check::{CheckResult, check};
+    use crate::tail::json_value::MAX_DEPTH;
+    use crate::tail::line::parse;
+    use crate::tail::record_id::Source;
+
+    /// A line whose objects have this depth, as a request.
+    fn nested(depth: usize) -> Bytes {
+        let json = format!("{}{{\"leaf\":1}}{}", r#"{"object":"#.repeat(depth - 1), "}".repeat(depth - 1));
+        let line = parse(json.as_bytes(), 7).unwrap();
+        let source = Source { path: b"log", head: b"", offset: 0 };
+        let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);
+        request(&[line], &[id], 9, MAX_RECORD_BYTES).0
+    }
+
+    fn attributes(body: Bytes) -> usize {
+        let request = ExportLogsServiceRequest::decode(body).unwrap();
+        request.resource_logs[0].scope_logs[0].log_records[0].attributes.len()
+    }
+
+    #[test]
+    fn the_deepest_line_that_is_converted_is_accepted_by_a_receiver() {
+        let deepest = nested(MAX_DEPTH);
+        assert_eq!(check(Signal::Logs, &deepest), CheckResult::Valid { items: 1 });
+        assert_eq!(attributes(deepest.clone()), 2);
+        // One level more is not converted, and would not be accepted.
+        let deeper = nested(MAX_DEPTH + 1);
+        assert_eq!((check(Signal::Logs, &deeper), attributes(deeper)), (CheckResult::Valid { items: 1 }, 1));
+        let mut request = ExportLogsServiceRequest::decode(deepest).unwrap();
+        let record = &mut request.resource_logs[0].scope_logs[0].log_records[0];
+        let values = std::mem::take(&mut record.attributes);
+        let value = Some(AnyValue { value: Some(Any::KvlistValue(KeyValueList { values })) });
+        record.attributes.push(KeyValue { key: "object".to_owned(), value, key_strindex: 0 });
+        assert_eq!(check(Signal::Logs, &request.encode_to_vec()), CheckResult::Invalid);
+    }
 }

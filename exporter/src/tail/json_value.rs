@@ -10,8 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 /// A value takes about 100 bytes in memory, however short its text is.
 pub(super) const MAX_VALUES: usize = 4096;
 
-/// The depth of the object itself is 1.
-pub(super) const MAX_DEPTH: usize = 32;
+/// The depth of the object itself is 1. With more, receivers reject the record: an object is three messages of protobuf, one
+/// in the other, and this exporter as a receiver accepts 64.
+pub(super) const MAX_DEPTH: usize = 20;
 
 /// Reads a JSON object. Of members with the same name, the last counts. Returns `None` if the text is not a JSON object,
 /// has too many values, or is too deep.

@@ -247,6 +247,7 @@ mod tests {
 
     use super::*;
     use crate::otlp::any_value::{JsonObject, text as value_text};
+    use crate::storage::DirectoryId;
     use crate::tail::line::parse;
     use crate::tail::record_id::Source;
 
@@ -254,7 +255,8 @@ mod tests {
 
     fn converted(json: &str, max_bytes: usize) -> (LogRecord, String) {
         let line = parse(json.as_bytes(), 7).unwrap();
-        let id = RecordId::of(Source { path: b"log", head: b"", offset: 0 }, &line);
+        let source = Source { path: b"log", head: b"", offset: 0 };
+        let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);
         (convert(&line, id, 9, max_bytes), id.to_string())
     }
 

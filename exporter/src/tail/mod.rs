@@ -15,6 +15,7 @@
 //! If a sink takes log records, the lines of a batch are in the outbox before they are stored. A crash between the two
 //! repeats lines at the sinks, with the same ids. While the outbox is full, nothing is read.
 //! Rotated files are read to their end, even if they were rotated while the exporter was down.
+//! At the shutdown, the lines of stdin that were read are still stored: nothing else has them.
 
 mod batch;
 mod context;
@@ -58,34 +59,46 @@ const ROTATION_WAIT: Duration = Duration::from_secs(5);
 /// The pause before a batch that the outbox has not taken is appended again.
 const PAUSE_WHILE_BLOCKED: Duration = Duration::from_millis(500);
 
+/// The two steps of the shutdown.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    /// Nothing more is read. Lines of stdin, which cannot be read again, are still stored.
+    pub(crate) reading: Shutdown,
+    /// The last chance to store them.
+    pub(crate) storing: Shutdown,
+}
+
 /// Follows these files until the shutdown. The path `-` is stdin.
 pub(crate) async fn run(
     mut paths: Vec<PathBuf>,
+    dir: PathBuf,
     outbox: Outbox,
     store: Store,
     metrics: Arc<Metrics>,
-    mut stop: Shutdown,
+    mut stop: Stop,
 ) {
-    let tail = Tail { store, metrics, forward: Forward::new(outbox, stop.clone()) };
+    let forward = Forward::new(outbox, &dir, metrics.clone(), stop.reading.clone());
+    let tail = Tail { store, metrics, forward };
     let count = paths.len();
     paths.retain(|path| path.as_os_str() != "-");
     let has_stdin = paths.len() < count;
     paths.sort();
     paths.dedup();
+    let stop_of_stdin = stop.clone();
     let stdin = async {
         if has_stdin {
-            stdin::run(tail.clone()).await;
+            stdin::run(tail.clone(), tokio::io::stdin(), stop_of_stdin).await;
         }
     };
     let files = async {
         if !paths.is_empty() {
-            read_files(&tail, &paths).await;
+            tokio::select! {
+                () = stop.reading.begun() => {}
+                () = read_files(&tail, &paths) => {}
+            }
         }
     };
-    tokio::select! {
-        () = stop.begun() => {}
-        ((), ()) = async { tokio::join!(stdin, files) } => {}
-    }
+    tokio::join!(stdin, files);
 }
 
 #[derive(Debug, Clone)]

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::time::Instant;
 
 use super::batch::{Batch, CommitError};
+use super::forward::Forward;
 use super::lines::{MAX_LINE_BYTES, RawLine};
 use super::log_file::PAUSE_AFTER_ERROR;
 use super::record_id::Source;
-use super::{Tail, log_error};
+use super::{Stop, Tail, log_error};
 use crate::clock;
+use crate::shutdown::Shutdown;
 
 /// The maximum number of bytes of stdin that are stored together.
 const MAX_BYTES: usize = 256 << 10;
@@ -18,9 +20,12 @@ const MAX_BYTES: usize = 256 << 10;
 /// How long stdin waits for further lines that are stored together with the first.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// Reads stdin to its end. It has no read position, because it can be read only once.
-pub(super) async fn run(tail: Tail) {
-    let mut reader = BufReader::with_capacity(MAX_BYTES, tokio::io::stdin());
+/// Reads stdin, or another input, to its end or until the shutdown, and stores what was read. It has no read position,
+/// because it can be read only once.
+pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
+    let Stop { mut reading, mut storing } = stop;
+    let tail = Tail { forward: tail.forward.as_ref().map(Forward::until_the_end), ..tail };
+    let mut reader = BufReader::with_capacity(MAX_BYTES, input);
     let mut splitter = Splitter::default();
     let mut is_at_end = false;
     // Other than a file, stdin is not read again, so its lines need not get the same ids.
@@ -35,12 +40,11 @@ pub(super) async fn run(tail: Tail) {
         let mut bytes_read = 0;
         let mut deadline = None;
         while bytes_read < MAX_BYTES && !is_at_end && !batch.is_full(&tail.store) {
-            let filled = match deadline {
-                None => reader.fill_buf().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, reader.fill_buf()).await {
-                    Ok(filled) => filled,
-                    Err(_) => break,
-                },
+            let filled = tokio::select! {
+                biased;
+                filled = reader.fill_buf() => filled,
+                () = until(deadline) => break,
+                () = reading.begun() => Ok(&[][..]),
             };
             match filled {
                 Ok([]) => is_at_end = true,
@@ -50,6 +54,7 @@ pub(super) async fn run(tail: Tail) {
                     reader.consume(length);
                     bytes_read += length;
                     deadline.get_or_insert_with(|| Instant::now() + LINGER);
+                    is_at_end = reading.has_begun();
                 }
                 Err(error) => {
                     log_error("-".as_ref(), &error.to_string());
@@ -60,21 +65,34 @@ pub(super) async fn run(tail: Tail) {
         if is_at_end {
             splitter.finish(|line| push(&mut batch, line));
         }
-        store(&tail, batch).await;
+        store(&tail, batch, &mut storing).await;
     }
 }
 
-/// Stores lines that cannot be read again. Retries until they are stored.
-async fn store(tail: &Tail, mut batch: Batch) {
+/// Waits for a deadline, if there is one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stores lines that cannot be read again. Retries until they are stored, and a last time when the exporter ends.
+async fn store(tail: &Tail, mut batch: Batch, stop: &mut Shutdown) {
     loop {
-        let tail = tail.clone();
+        let is_last = stop.has_begun();
+        let Tail { store, metrics, forward } = tail.clone();
         let commit = move || {
-            let result = batch.commit(&tail.store, &tail.metrics, tail.forward.as_ref());
-            (batch, result)
+            if is_last {
+                batch.commit_last(&store, &metrics, forward.as_ref());
+                return None;
+            }
+            let result = batch.commit(&store, &metrics, forward.as_ref());
+            result.err().map(|error| (batch, error))
         };
         match tokio::task::spawn_blocking(commit).await {
-            Ok((_, Ok(()))) => return,
-            Ok((unstored, Err(error))) => {
+            Ok(None) => return,
+            Ok(Some((unstored, error))) => {
                 if let CommitError::Store(error) = error {
                     log_error("-".as_ref(), &error);
                 }
@@ -83,7 +101,10 @@ async fn store(tail: &Tail, mut batch: Batch) {
             // A panic of the store, which drops the lines.
             Err(error) => return log_error("-".as_ref(), &error.to_string()),
         }
-        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+            () = stop.begun() => {}
+        }
     }
 }
 
@@ -167,7 +188,8 @@ mod tests {
         for line in [&br#"{"trace":"463ac35c9f6413ad48485a3953bb6124","message":"kept"}"#[..], b"noise"] {
             batch.push(RawLine::Bytes(line), Source { path: b"-", head: b"", offset: 0 });
         }
-        let storing = tokio::spawn(async move { super::store(&tail, batch).await });
+        let (_trigger, mut stop) = crate::shutdown::channel();
+        let storing = tokio::spawn(async move { super::store(&tail, batch, &mut stop).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(!storing.is_finished());
         assert_eq!(metrics.log_lines_tailed.get(), 0);

@@ -24,6 +24,7 @@ mod hanging;
 mod harness;
 mod ingest;
 mod keep;
+mod keep_lines;
 mod layers;
 mod listening;
 mod load;

@@ -208,6 +208,48 @@ fn a_draining_root_ends_although_clusters_are_unavailable() {
     assert!(token < 10, "{token}");
 }
 
+/// The same with large buffers, of which a batch is not half.
+#[test]
+fn batches_of_large_buffers_are_bounded_over_all_clusters() {
+    const CLUSTERS: usize = 16;
+    let names: Vec<String> = (0..CLUSTERS).map(|number| format!("large{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let host = host();
+    let mut root = root_of(&host, &names, r#""max_buffer_bytes": "64MiB", "max_batch_spans": 10000"#);
+    // About 3 MiB for each cluster.
+    for buffer in &root.plugin().buffers {
+        for _ in 0..100 {
+            lock(buffer).push(|out| out.extend([b'a'; 32 << 10]));
+        }
+    }
+    host.now.set(2 * SECOND);
+    root.on_tick(&host);
+    let bodies = host.sent.borrow();
+    let in_flight: usize = bodies.iter().map(Vec::len).sum();
+    assert_eq!(bodies.len(), CLUSTERS);
+    assert!((4 << 20..=(8 << 20) + CLUSTERS * 200).contains(&in_flight), "{in_flight}");
+}
+
+/// A stream that ends while the root drains leaves a span for a cluster without a callout.
+#[test]
+fn a_draining_root_sends_late_spans_to_every_cluster() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let host = host();
+        let names = ["late-a", "late-b"];
+        let mut root = root_of(&host, &names, r#""timeout": "1s""#);
+        let of = |shard| (0..).find(|number| shard_of(trace(*number), 2) == shard).unwrap();
+        request(&host, &root, of(first));
+        assert!(!root.on_done(&host));
+        request(&host, &root, of(second));
+        assert!(!root.on_response(&host, 7, Some(&ok())), "an unknown token");
+        assert_eq!(host.sent.borrow().len(), 1);
+        assert!(!root.on_response(&host, 0, Some(&ok())), "the late span is in flight");
+        assert_eq!(sent(&host, names[second], of(second)), 1, "{}", names[second]);
+        assert!(root.on_response(&host, 1, Some(&ok())));
+        assert_eq!((root.held_spans(), host.sent.borrow().len()), (0, 2));
+    }
+}
+
 /// The clusters that both configurations have take over what the old root had for them.
 #[test]
 fn a_replaced_root_leaves_the_spans_of_each_cluster() {

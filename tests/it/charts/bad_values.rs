@@ -10,6 +10,7 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         |service: Value| json!({ "filter": { "mode": "native", "native": { "services": [service] } } });
     let gateway = |gateway: Value| json!({ "edge": { "enabled": true, "gateways": [gateway] } });
     let module = |module: Value| json!({ "filter": { "module": module } });
+    let one_cluster = |config: Value| json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "filter": { "config": config } });
     vec![
         // Unknown keys.
         (json!({ "filtr": {} }), &["'filtr'"]),
@@ -101,6 +102,11 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         (
             json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "autoscaling": { "enabled": true } }),
             &["exporter.shards: must be 1 with autoscaling.enabled"],
+        ),
+        (one_cluster(json!({ "exporter": { "cluster": "c" } })), &["exporter.shards: is 2", "one name, c,"]),
+        (
+            one_cluster(json!({ "overrides": [{ "service": "a", "exporter": { "cluster": "c" } }] })),
+            &["exporter.shards: is 2", "one name, c,"],
         ),
         (json!({ "extraArgs": ["--grace=5s"] }), &["extraArgs[0]: --grace=5s is set by exporter.grace"]),
         (json!({ "extraArgs": ["--json", "--sink=stdout"] }), &["extraArgs[1]", "exporter.sinks"]),

@@ -101,6 +101,45 @@ fn the_configuration_is_passed_through() {
     assert!(none.of(&["StatefulSet", "Service", "NetworkPolicy", "ServiceAccount"]).is_empty());
 }
 
+/// A list of clusters takes precedence over that of the shards, also a list of one.
+#[test]
+fn clusters_in_a_list_replace_those_of_the_shards() {
+    for clusters in [json!(["c"]), json!(["c", "d"])] {
+        let values = json!({
+            "exporter": { "sinks": ["cloud-trace"], "shards": 2 },
+            "filter": { "config": { "exporter": { "cluster": clusters }, "overrides": [{ "service": "a" }] } },
+        });
+        let plugin = &release(&values).of(&["WasmPlugin"])[0];
+        assert_eq!(plugin["spec"]["pluginConfig"]["exporter"]["cluster"], clusters);
+    }
+}
+
+/// The Service of a shard has what Istio reads, and nothing that can belong to one Service only.
+#[test]
+fn shards_have_only_the_annotations_of_istio() {
+    let annotations = json!({
+        "networking.istio.io/traffic-distribution": "PreferClose",
+        "networking.gke.io/load-balancer-ip-addresses": "spans-ip",
+        "external-dns.alpha.kubernetes.io/hostname": "spans.example",
+    });
+    let values = json!({
+        "exporter": { "sinks": ["cloud-trace"], "shards": 2 },
+        "service": { "annotations": annotations },
+    });
+    let services = release(&values).of(&["Service"]);
+    assert_eq!(services.len(), 3);
+    let export = ("networking.istio.io/exportTo", "*");
+    for service in &services {
+        let mut expected =
+            json!({ export.0: export.1, "networking.istio.io/traffic-distribution": "PreferClose" });
+        if service["metadata"]["name"] == "logtracer-exporter" {
+            expected = annotations.clone();
+            expected[export.0] = json!(export.1);
+        }
+        assert_eq!(service["metadata"]["annotations"], expected);
+    }
+}
+
 #[test]
 fn the_module_comes_from_where_the_values_say() {
     let (digest, sha256) = (format!("sha256:{}", "1".repeat(64)), "2".repeat(64));

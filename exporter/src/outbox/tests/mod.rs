@@ -145,6 +145,66 @@ async fn a_full_outbox_drops_only_batches_that_some_sink_has_acknowledged() {
     assert!(metrics.outbox_bytes.get() <= 1000);
 }
 
+/// Opens an outbox with two sinks, of which the first takes tailed lines.
+fn open_for_tail(dir: &Path) -> (Outbox, JoinHandle<()>, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let sinks = [subscription("lines"), Subscription { signals: Signals::STORE, ..subscription("store") }];
+    let (outbox, thread) =
+        open(&DataDir::unlocked(dir), &sinks, LIMITS, DiskReserve::open(dir), metrics.clone()).unwrap();
+    (outbox, thread, metrics)
+}
+
+#[tokio::test]
+async fn requests_that_wait_take_nothing_of_the_half_for_tailed_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_for_tail(dir.path());
+    for byte in 0..5 {
+        outbox.append(Signal::Traces, batch(byte), 1).await.unwrap();
+    }
+    for byte in 0..5 {
+        outbox.append(BatchContent::TailedLogs, batch(byte), 1).await.unwrap();
+    }
+    assert_eq!(metrics.outbox_bytes.get(), 1000);
+    let cursors = [outbox.reader(0).unwrap().cursor(), outbox.reader(1).unwrap().cursor()];
+    for cursor in &cursors {
+        cursor.advance(5, Vec::new()).await.unwrap();
+    }
+    // The half is full, although the requests are gone.
+    let full = outbox.append(BatchContent::TailedLogs, batch(0), 1).await;
+    assert_eq!(full, Err(AppendError::Full { waiting_bytes: 500 }));
+    cursors[0].advance(6, Vec::new()).await.unwrap();
+    outbox.append(BatchContent::TailedLogs, batch(0), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tailed_line_drops_nothing_that_waits_for_its_sinks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, _thread, metrics) = open_for_tail(dir.path());
+    outbox.append(BatchContent::TailedLogs, batch(0), 1).await.unwrap();
+    for byte in 1..10 {
+        outbox.append(Signal::Traces, batch(byte), 1).await.unwrap();
+    }
+    // The sink of the lines is behind: a request would drop its oldest batches.
+    let (lines, store) = (outbox.reader(0).unwrap().cursor(), outbox.reader(1).unwrap().cursor());
+    store.advance(9, Vec::new()).await.unwrap();
+    let full = outbox.append(BatchContent::TailedLogs, batch(0), 1).await;
+    assert_eq!(full, Err(AppendError::Full { waiting_bytes: 1000 }));
+    // Now the other one is behind, which delays no line.
+    lines.advance(10, Vec::new()).await.unwrap();
+    outbox.append(Signal::Traces, batch(11), 1).await.unwrap();
+    for byte in 12..20 {
+        outbox.append(Signal::Traces, batch(byte), 1).await.unwrap();
+    }
+    assert_eq!(metrics.outbox_bytes.get(), 1000);
+    lines.advance(19, Vec::new()).await.unwrap();
+    outbox.append(BatchContent::TailedLogs, batch(0), 1).await.unwrap();
+    let all_dropped = |sink| {
+        let dropped = metrics.dropped(sink, "outbox full");
+        dropped.spans.get() + dropped.log_records.get()
+    };
+    assert_eq!((all_dropped("lines"), all_dropped("store")), (0, 1));
+}
+
 #[tokio::test]
 async fn batches_that_exceed_the_maximum_age_are_dropped_and_counted() {
     let dir = tempfile::tempdir().unwrap();

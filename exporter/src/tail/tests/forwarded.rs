@@ -1,7 +1,7 @@
 //! Tests of the lines that sinks get.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs};
 use prost::Message;
 use tokio::runtime::Runtime;
 
@@ -17,12 +17,14 @@ struct Sink {
     outbox: Outbox,
     reader: outbox::Reader,
     stop: shutdown::Trigger,
+    stopping: shutdown::Shutdown,
 }
 
 impl Sink {
     /// Opens the outbox, and makes the logs forward their lines to it.
     fn open(logs: &mut Logs, max_bytes: u64) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let subscription =
             |sink: &str, signals| Subscription { sink: sink.to_owned(), signals, has_rules: false };
         let sinks = [subscription("logs", Signals::ALL), subscription("store", Signals::STORE)];
@@ -38,11 +40,11 @@ impl Sink {
         .unwrap();
         let (stop, stopping) = shutdown::channel();
         let entered = runtime.enter();
-        logs.forward = Forward::new(outbox.clone(), stopping);
+        logs.forward = Forward::new(outbox.clone(), dir, logs.metrics.clone(), stopping.clone());
         drop(entered);
         assert!(logs.forward.is_some());
         let reader = outbox.reader(0).unwrap();
-        Self { runtime, outbox, reader, stop }
+        Self { runtime, outbox, reader, stop, stopping }
     }
 
     fn has_more(&self) -> bool {
@@ -59,8 +61,12 @@ impl Sink {
                 let before = records.len();
                 let request = ExportLogsServiceRequest::decode(batch.body.clone()).unwrap();
                 for logs in request.resource_logs {
-                    let service =
-                        logs.resource.unwrap().attributes.first().map(|name| text(name.value.as_ref()));
+                    let service = logs
+                        .resource
+                        .unwrap_or_default()
+                        .attributes
+                        .first()
+                        .map(|name| text(name.value.as_ref()));
                     let of_scopes = logs.scope_logs.into_iter().flat_map(|scope| scope.log_records);
                     records.extend(of_scopes.map(|record| (service.clone().unwrap_or_default(), record)));
                 }
@@ -97,6 +103,9 @@ fn each_line_reaches_the_sinks_and_the_store_once() {
     );
     logs.check(&mut reader, &["shop - one", "cart - two", "shop - three"]);
     let records = sink.take();
+    // Both count a line once, so that none seems to be missing.
+    let metrics = &logs.metrics;
+    assert_eq!((metrics.received.log_records.get(), metrics.committed.log_records.get()), (4, 4));
     let got: Vec<_> = records.iter().map(|(service, record)| (service.as_str(), body(record))).collect();
     let expected =
         [("shop", "shop - one"), ("shop", "shop - three"), ("cart", "cart - two"), ("", "untraced")];
@@ -203,6 +212,89 @@ fn a_shutdown_does_not_wait_for_the_outbox() {
     sink.stop.pull();
     assert_eq!(reader.read(|_| true), Err(CommitError::Blocked));
     assert!(!sink.has_more());
+}
+
+/// Fills the half of the outbox that is for lines, with requests without records, and then reads a line of stdin.
+fn blocked_stdin(logs: &Logs, sink: &Sink, line: &str) -> (tokio::task::JoinHandle<()>, shutdown::Trigger) {
+    for bytes in [5000, 500, 10] {
+        let resource_logs = vec![ResourceLogs { schema_url: noise(bytes), ..ResourceLogs::default() }];
+        let filler = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+        let append = || sink.outbox.append(BatchContent::TailedLogs, filler.clone().into(), 0);
+        while sink.runtime.block_on(append()).is_ok() {}
+    }
+    let (storing, stop) = shutdown::channel();
+    let stop = Stop { reading: sink.stopping.clone(), storing: stop };
+    let input = std::io::Cursor::new(line.as_bytes().to_vec());
+    let tail = logs.tail();
+    let run = async move {
+        // The end of the input comes with the shutdown.
+        stdin::run(tail, tokio::io::AsyncReadExt::chain(input, Pending), stop).await;
+    };
+    (sink.runtime.spawn(run), storing)
+}
+
+/// Returns a text that hardly shrinks.
+fn noise(bytes: usize) -> String {
+    (0..bytes.div_ceil(8) as u64).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b9) as u32)).collect()
+}
+
+/// Returns the messages in the store.
+fn stored(logs: &Logs) -> Vec<String> {
+    let trace = logs.store.trace(TRACE.parse().unwrap()).unwrap();
+    trace.map_or(Vec::new(), |trace| trace.lines.into_iter().map(|line| line.message).collect())
+}
+
+/// An input that waits for ever.
+struct Pending;
+
+impl tokio::io::AsyncRead for Pending {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_line_of_stdin_that_waits_for_the_outbox_is_stored_during_the_shutdown() {
+    let mut logs = Logs::new();
+    let mut sink = Sink::open(&mut logs, 64 << 10);
+    let (stdin, _storing) = blocked_stdin(&logs, &sink, &line("last"));
+    std::thread::sleep(Duration::from_millis(200));
+    sink.stop.pull();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!stdin.is_finished());
+    sink.take();
+    sink.runtime.block_on(stdin).unwrap();
+    assert_eq!(sink.take().iter().map(|(_, record)| body(record)).collect::<Vec<_>>(), ["last"]);
+    assert_eq!(stored(&logs), ["last"]);
+    assert_eq!(logs.metrics.dropped("logs", "shutdown").log_records.get(), 0);
+}
+
+#[test]
+fn a_line_of_stdin_that_the_outbox_does_not_take_is_stored_and_counted_as_dropped() {
+    let mut logs = Logs::new();
+    let sink = Sink::open(&mut logs, 64 << 10);
+    let (stdin, storing) = blocked_stdin(&logs, &sink, &(line("last") + "noise\n"));
+    std::thread::sleep(Duration::from_millis(200));
+    sink.stop.pull();
+    storing.pull();
+    sink.runtime.block_on(stdin).unwrap();
+    assert_eq!(stored(&logs), ["last"]);
+    let dropped = |sink| logs.metrics.dropped(sink, "shutdown").log_records.get();
+    assert_eq!((dropped("logs"), dropped("store")), (1, 0));
+    assert_eq!((logs.metrics.log_lines_tailed.get(), logs.skipped("not json")), (2, 1));
+
+    // A store that fails, too.
+    let other = rusqlite::Connection::open(logs.dir.path().join("store.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON line BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
+    other.execute_batch(trigger).unwrap();
+    let (stdin, storing) = blocked_stdin(&logs, &sink, &line("lost"));
+    storing.pull();
+    sink.runtime.block_on(stdin).unwrap();
+    assert_eq!((logs.metrics.log_lines_tailed.get(), logs.skipped("shutdown")), (3, 1));
 }
 
 #[test]
