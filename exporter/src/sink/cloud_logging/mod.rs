@@ -92,7 +92,7 @@ impl Sink for CloudLogging {
         let (truncated, body) = self.budget.make(MAX_BODY_BYTES, || body(chunk, project)).await?;
         let adjusted = |error| self.google.adjust_access_denied(project, error);
         let reply = self.send(body).await.map_err(adjusted)?;
-        let failed = partial::errors(&reply.text(), chunk);
+        let failed = partial::errors(&reply.body, chunk);
         if failed.is_empty() {
             reply.success().map_err(adjusted)?;
         }
