@@ -38,7 +38,7 @@ use super::http;
 use super::json_body::{Frame, write_items};
 use super::time_limits::{self, DAY, TimeLimits};
 use crate::clock::unix_nanos;
-use crate::deliver::{Accepted, Chunk, DeliveryError, FailedItems, Pace, Sink};
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use entry::Converter;
 
 /// The sink `cloud-logging`.
@@ -92,13 +92,15 @@ impl Sink for CloudLogging {
         let (truncated, body) = self.budget.make(MAX_BODY_BYTES, || body(chunk, project)).await?;
         let adjusted = |error| self.google.adjust_access_denied(project, error);
         let reply = self.send(body).await.map_err(adjusted)?;
-        let failed = partial::errors(&reply.body, chunk);
+        let mut failed = partial::failed(&reply, chunk)?;
         if failed.is_empty() {
             reply.success().map_err(adjusted)?;
         }
         self.google.record_accepted();
-        let failed = failed.into_iter().map(|(error, chunk)| FailedItems { chunk, error: adjusted(error) });
-        Ok(Accepted { truncated, failed: failed.collect(), ..Default::default() })
+        for items in &mut failed {
+            items.error = adjusted(items.error.clone());
+        }
+        Ok(Accepted { truncated, failed, ..Default::default() })
     }
 }
 
@@ -106,7 +108,8 @@ impl CloudLogging {
     async fn send(&self, body: Bytes) -> Result<http::Reply, DeliveryError> {
         http::within_timeout(async {
             let call = self.google.post("/v2/entries:write").await?;
-            http::exchange(call.header(CONTENT_TYPE, "application/json").body(http::body(body))).await
+            let request = call.header(CONTENT_TYPE, "application/json").body(http::body(body));
+            http::exchange_within(request, partial::MAX_RESPONSE_BYTES).await
         })
         .await
     }

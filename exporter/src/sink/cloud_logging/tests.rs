@@ -368,33 +368,3 @@ fn large_entries_are_truncated() {
         }
     }
 }
-
-#[test]
-fn failed_entries_are_those_that_the_response_names() {
-    let records = (1..=5).map(|n| LogRecord { time_unix_nano: n, ..Default::default() }).collect();
-    let chunk = chunk(&json!({}), records);
-    let body = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT", "details": [
-        {"@type": "type.googleapis.com/google.rpc.Help"},
-        {"@type": "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors", "logEntryErrors": {
-            "1": {"code": 3, "message": "too old"}, "4": {"code": 3, "message": "too old"},
-            "2": {"code": 14, "message": "busy"}, "9": {"code": 7}
-        }}
-    ]}});
-    let times = |chunk: &Chunk| {
-        let request = ExportLogsServiceRequest::decode(chunk.body()).unwrap();
-        let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-        scopes.flat_map(|scope| scope.log_records).map(|record| record.time_unix_nano).collect::<Vec<_>>()
-    };
-    let failed: Vec<_> = partial::errors(body.to_string().as_bytes(), &chunk)
-        .into_iter()
-        .map(|(error, chunk)| (error, times(&chunk)))
-        .collect();
-    let expected = [
-        (DeliveryError::Undeliverable { reason: "gRPC code 3: too old".to_owned() }, vec![2, 5]),
-        (DeliveryError::Unavailable { reason: "gRPC code 14: busy".to_owned(), retry_after: None }, vec![3]),
-    ];
-    assert_eq!(failed, expected);
-    for body in [&b""[..], b"{}", b"<html>", br#"{"error":{"code":403,"message":"no"}}"#] {
-        assert_eq!(partial::errors(body, &chunk), []);
-    }
-}
