@@ -8,6 +8,9 @@
 //!
 //! Valid entries of a call are written even if others are not, and the response says which. Only those are retried or
 //! become dead letters. An entry that is sent twice has the same insert id, so Cloud Logging stores it once.
+//!
+//! Only attributes and a structured body can set special fields, such as the severity or the insert id. The text of a body
+//! can come from a user, and stays a text.
 
 mod entry;
 mod fit;

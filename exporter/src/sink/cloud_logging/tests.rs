@@ -126,29 +126,47 @@ fn bodies_and_attributes_are_fields_of_the_payload() {
         (none(), json!({"a": 1}), json!({"a": 1})),
         (json!({"message": "m", "n": 1}), json!({"n": 2}), json!({"message": "m", "n": 1, "fields.n": 2})),
         (
-            json!("{\"message\":\"m\",\"n\":18446744073709551615}"),
-            json!({}),
-            json!({"message": "m", "n": "18446744073709551615"}),
-        ),
-        (
             json!("{not json}"),
             json!({"message": "x"}),
             json!({"message": "{not json}", "fields.message": "x"}),
         ),
-        // The severity and the time of a line are those of the entry.
+        // The severity and the time of a structured body are those of the entry.
         (
-            json!("{\"message\":\"m\",\"severity\":\"error\",\"time\":\"1970-01-01T00:00:01Z\"}"),
+            json!({"message": "m", "severity": "error", "time": "1970-01-01T00:00:01Z"}),
             json!({}),
             json!({"message": "m"}),
         ),
-        (
-            json!("{\"severity\":\"INFO\",\"time\":\"noon\"}"),
-            json!({}),
-            json!({"severity": "INFO", "time": "noon"}),
-        ),
+        (json!({"severity": "INFO", "time": "noon"}), json!({}), json!({"severity": "INFO", "time": "noon"})),
     ] {
         check(body, given, "httpRequest", Value::Null, payload);
     }
+}
+
+/// A user can have written it.
+#[test]
+fn a_text_of_json_sets_no_field() {
+    let fields = json!({
+        "message": "m", "severity": "EMERGENCY", "time": "1970-01-01T00:00:02Z", "insertId": "i",
+        "logging.googleapis.com/insertId": "i", "log.record.uid": "i", "httpRequest": {"status": 500},
+        "logging.googleapis.com/trace": "463ac35c9f6413ad48485a3953bb6124",
+        "logging.googleapis.com/spanId": "00f067aa0ba902b7", "logging.googleapis.com/trace_sampled": true,
+        "logging.googleapis.com/labels": {"team": "x"}, "logging.googleapis.com/operation": {"id": "7"},
+        "logging.googleapis.com/sourceLocation": {"file": "a.rs"}, "gcp.log_name": "other"
+    });
+    let record = |body: Value| LogRecord { severity_number: 9, body: Some(any(&body)), ..Default::default() };
+    let text = fields.to_string();
+    let plain = entry(record(json!("m")));
+    let mut of_text = entry(record(json!(text)));
+    assert_eq!(of_text["jsonPayload"], json!({"message": text}));
+    assert_ne!(of_text["insertId"], plain["insertId"], "it is still a hash");
+    assert_eq!(of_text["insertId"].as_str().unwrap().len(), 32);
+    for member in ["jsonPayload", "insertId"] {
+        of_text[member] = plain[member].clone();
+    }
+    assert_eq!(of_text, plain);
+    // As a structured body, they are special.
+    let structured = entry(record(fields));
+    assert_eq!((&structured["insertId"], &structured["spanId"]), (&json!("i"), &json!("00f067aa0ba902b7")));
 }
 
 #[test]
