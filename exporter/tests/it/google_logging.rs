@@ -167,7 +167,7 @@ const RESOURCES: &[(&str, &[&str])] = &[
 fn check(Entry { typed, json }: &Entry) -> Result<(), &'static str> {
     let rule = |holds: bool, mistake| if holds { Ok(()) } else { Err(mistake) };
     rule(json.to_string().len() <= 256 << 10, "the entry is too large")?;
-    let (project, log) = typed
+    let (_, log) = typed
         .log_name
         .strip_prefix("projects/")
         .and_then(|rest| rest.split_once("/logs/"))
@@ -188,7 +188,9 @@ fn check(Entry { typed, json }: &Entry) -> Result<(), &'static str> {
     let is_id = |text: &str, len: usize| {
         text.is_empty() || (text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    let trace = typed.trace.strip_prefix(&format!("projects/{project}/traces/")).unwrap_or(&typed.trace);
+    // It can be in another project than the log.
+    let trace = typed.trace.strip_prefix("projects/").and_then(|rest| rest.split_once("/traces/"));
+    let trace = trace.map_or(&typed.trace[..], |(_, id)| id);
     rule(is_id(trace, 32) && is_id(&typed.span_id, 16), "the ids")?;
     rule(typed.payload.is_some(), "no payload")
 }

@@ -114,23 +114,30 @@ fn take_code(fields: &mut Map<String, Value>) -> Map<String, Value> {
 
 /// Takes the ids of the trace and of the span, if the record has none, and removes them if they are the same.
 fn take_ids(entry: &mut LogEntry, fields: &mut Map<String, Value>, project: &ProjectId) {
-    let trace = fields.get("logging.googleapis.com/trace").and_then(Value::as_str);
-    let trace = trace.and_then(|name| name.rsplit('/').next()?.parse::<TraceId>().ok());
-    let trace = trace.map(|id| trace_name(project, &id.to_string()));
-    let span = fields.get("logging.googleapis.com/spanId").and_then(Value::as_str);
-    let span = span.and_then(|id| id.parse::<SpanId>().ok()).map(|id| id.to_string());
-    for (name, found, place) in [
-        ("logging.googleapis.com/trace", trace, &mut entry.trace),
-        ("logging.googleapis.com/spanId", span, &mut entry.span_id),
-    ] {
-        let Some(found) = found else { continue };
-        if place.is_empty() {
-            place.clone_from(&found);
-        }
-        if *place == found {
-            fields.remove(name);
-        }
+    const TRACE: &str = "logging.googleapis.com/trace";
+    const SPAN_ID: &str = "logging.googleapis.com/spanId";
+    let id_of = |name: &str| name.rsplit('/').next()?.parse::<TraceId>().ok();
+    let trace = fields.get(TRACE).and_then(Value::as_str).and_then(|name| Some((name, id_of(name)?)));
+    if let Some((name, id)) = trace
+        && (entry.trace.is_empty() || id_of(&entry.trace) == Some(id))
+    {
+        // The trace can be in another project than the log.
+        let own = project_of_trace(name);
+        entry.trace = trace_name(own.as_ref().unwrap_or(project), &id.to_string());
+        fields.remove(TRACE);
     }
+    let span_id = fields.get(SPAN_ID).and_then(Value::as_str).and_then(|id| id.parse::<SpanId>().ok());
+    if let Some(span_id) = span_id.map(|id| id.to_string())
+        && (entry.span_id.is_empty() || entry.span_id == span_id)
+    {
+        entry.span_id = span_id;
+        fields.remove(SPAN_ID);
+    }
+}
+
+/// Returns the project of a name such as `projects/PROJECT/traces/ID`.
+fn project_of_trace(name: &str) -> Option<ProjectId> {
+    name.strip_prefix("projects/")?.rsplit_once("/traces/")?.0.parse().ok()
 }
 
 pub(super) fn trace_name(project: &ProjectId, trace_id: &str) -> String {

@@ -170,6 +170,32 @@ fn a_text_of_json_sets_no_field() {
 }
 
 #[test]
+fn a_trace_keeps_its_own_project() {
+    const ID: &str = "46464646464646464646464646464646";
+    let sink: &str = &format!("projects/shop-1/traces/{ID}");
+    let other: &str = &format!("projects/other-2/traces/{ID}");
+    let invalid: &str = &format!("projects/Not Valid/traces/{ID}");
+    let another = "projects/other-2/traces/463ac35c9f6413ad48485a3953bb6124";
+    for (of_record, field, expected, is_moved) in [
+        (vec![], other, other, true),
+        (vec![0x46; 16], other, other, true),
+        (vec![], ID, sink, true),
+        (vec![0x46; 16], ID, sink, true),
+        (vec![], invalid, sink, true),
+        (vec![0x46; 16], another, sink, false),
+    ] {
+        let record = LogRecord {
+            trace_id: of_record,
+            attributes: attributes(&json!({"logging.googleapis.com/trace": field})),
+            ..Default::default()
+        };
+        let entry = entry(record);
+        let left = &entry["jsonPayload"]["logging.googleapis.com/trace"];
+        assert_eq!((entry["trace"].as_str(), left.is_null()), (Some(expected), is_moved), "{field}");
+    }
+}
+
+#[test]
 fn special_fields_have_their_places() {
     let request = json!({"requestMethod": "GET", "status": 200, "latency": "0.5s", "requestSize": "7"});
     let location = json!({"file": "src/db.rs", "line": "7", "function": "db::open"});
@@ -236,7 +262,7 @@ fn special_fields_have_their_places() {
         (
             json!({"logging.googleapis.com/trace": "projects/p/traces/463ac35c9f6413ad48485a3953bb6124"}),
             "trace",
-            json!("projects/shop-1/traces/463ac35c9f6413ad48485a3953bb6124"),
+            json!("projects/p/traces/463ac35c9f6413ad48485a3953bb6124"),
             only(),
         ),
     ] {
