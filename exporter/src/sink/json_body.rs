@@ -27,7 +27,7 @@ pub(super) const TRUNCATED: &str = "logtracer.truncated";
 /// A part of a chunk that is larger than this is brought within the limits before it is written.
 const MAX_PART_BYTES: usize = MAX_BODY_BYTES / 2;
 
-/// What the items of a scope share.
+/// What an item is written with: what the items of a scope share, and its place.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) resource: Option<Resource>,
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) scope_schema_url: String,
     /// Changes whenever the resource changes.
     pub(super) resource_id: usize,
+    /// The index of the item in the chunk.
+    pub(super) index: usize,
     is_truncated: bool,
 }
 
@@ -89,7 +91,7 @@ pub(super) fn write_items<T: Item>(
 ) -> Result<JsonBody, DeliveryError> {
     let mut body =
         Buffer { bytes: frame.start.into(), max_bytes: MAX_BODY_BYTES - frame.end.len(), is_full: false };
-    let (mut truncated, mut resource_id) = (0, 0);
+    let (mut truncated, mut resource_id, mut index) = (0, 0, 0);
     for envelope in chunk.envelopes() {
         for resource_items in envelope.map_err(undecodable)?.resources {
             resource_id += STEPS.len();
@@ -103,6 +105,8 @@ pub(super) fn write_items<T: Item>(
                 shared.scope = decode(scope_items.scope)?;
                 shared.scope_schema_url = text(&scope_items.schema_url);
                 for item in scope_items.items {
+                    shared.index = index;
+                    index += 1;
                     let is_large = item.len() > MAX_PART_BYTES;
                     let mut item = T::decode(item).map_err(|error| undecodable(error.to_string()))?;
                     if is_large {

@@ -122,6 +122,18 @@ async fn an_entry_that_is_sent_twice_is_stored_once() {
     assert_eq!(counts, [2, 2, 2, 2], "each was written twice and stored once");
 }
 
+/// The batch is too large for one call.
+#[tokio::test]
+async fn equal_records_of_a_batch_are_all_stored() {
+    let server = CloudLogging::start(|_| None).await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_logging(dir.path(), &server));
+    send_logs(&exporter, &log_request("shop", vec![record("a"); 2500])).await;
+    exporter.wait_for_metric(DELIVERED, 2500.).await;
+    let counts: Vec<usize> = server.stored().iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [1; 2500]);
+}
+
 #[tokio::test]
 async fn only_the_entries_that_failed_are_retried_or_rejected() {
     let busy = AtomicUsize::new(0);

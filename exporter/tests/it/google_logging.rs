@@ -1,7 +1,8 @@
 //! A Cloud Logging on loopback, as strict as Google's documentation.
 //!
-//! Requests are read with Google's own types. An unknown field is an error. Of the entries with the same log, time and
-//! insert id, one is stored.
+//! Requests are read with Google's own types. An unknown field is an error. Of the entries of a project with the same time
+//! and insert id, one is stored, whatever their log is
+//! (<https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry>).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -89,7 +90,8 @@ fn write(entries: Vec<Entry>, judge: &impl Fn(&Entry) -> Verdict, stored: &Store
             continue;
         }
         let text = |name: &str| entry.json[name].as_str().unwrap().to_owned();
-        let key = (text("logName"), text("timestamp"), text("insertId"));
+        let project = text("logName").split("/logs/").next().unwrap().to_owned();
+        let key = (project, text("timestamp"), text("insertId"));
         stored.lock().unwrap().entry(key).or_insert((entry, 0)).1 += 1;
     }
     let Some((code, message)) = errors.values().next().cloned() else { return Answer::new(200, "{}") };

@@ -8,7 +8,6 @@ use serde_json::Map;
 use super::super::google::Time;
 use super::super::google::project::{self, ProjectId};
 use super::super::json_body::{self, Shared};
-use super::insert_id::InsertIds;
 use super::log_name::log_name;
 use super::model::{LogEntry, MonitoredResource};
 use super::payload::Payload;
@@ -33,7 +32,8 @@ const SAMPLED: u32 = 1;
 /// Converts the records of one call, and each resource once for all its records.
 pub(super) struct Converter<'a> {
     project: &'a ProjectId,
-    insert_ids: InsertIds,
+    /// Of the items of the chunk.
+    insert_ids: &'a [String],
     resource: Option<(usize, SharedParts)>,
 }
 
@@ -59,8 +59,8 @@ impl SharedParts {
 }
 
 impl<'a> Converter<'a> {
-    pub(super) fn new(project: &'a ProjectId) -> Self {
-        Self { project, insert_ids: InsertIds::default(), resource: None }
+    pub(super) fn new(project: &'a ProjectId, insert_ids: &'a [String]) -> Self {
+        Self { project, insert_ids, resource: None }
     }
 
     pub(super) fn convert(&mut self, shared: &Shared, record: &LogRecord) -> LogEntry {
@@ -88,7 +88,7 @@ impl<'a> Converter<'a> {
             resource: parts.monitored.clone(),
             timestamp: time.map(Time),
             severity: severity_of(record),
-            insert_id: self.insert_ids.of(shared, record),
+            insert_id: self.insert_ids.get(shared.index).cloned().unwrap_or_default(),
             labels: BTreeMap::new(),
             http_request: Map::new(),
             operation: Map::new(),

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  Chunk ──► one project? ──► entry ──► fit ──► JSON ──► http, with a token ──► partial: which entries failed
-//!               │ no: split     └► payload, special, http_request, resource, log_name, insert_id
+//!               │ no: split     └► payload, special, http_request, resource, log_name
+//!               └► insert_id: of each item, by its place in its batch
 //! ```
 //!
 //! Valid entries of a call are written even if others are not, and the response says which. Only those are retried or
@@ -43,6 +44,7 @@ use super::time_limits::{self, DAY, TimeLimits};
 use crate::clock::unix_nanos;
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use entry::Converter;
+use insert_id::insert_ids;
 
 /// The sink `cloud-logging`.
 #[derive(Debug)]
@@ -122,7 +124,8 @@ const FRAME: Frame = Frame { start: r#"{"partialSuccess":true,"entries":["#, sep
 
 /// Returns the body of a call, and the number of entries that are truncated.
 fn body(chunk: &Chunk, project: &ProjectId) -> Result<(u32, Bytes), DeliveryError> {
-    let mut converter = Converter::new(project);
+    let insert_ids = insert_ids(chunk)?;
+    let mut converter = Converter::new(project, &insert_ids);
     let mut truncated = 0;
     let body = write_items(chunk, FRAME, |out, shared, record: &LogRecord| {
         let mut entry = converter.convert(shared, record);

@@ -348,7 +348,7 @@ fn the_resource_says_where_the_service_runs() {
 }
 
 #[test]
-fn an_insert_id_depends_on_the_record_alone() {
+fn an_insert_id_depends_on_the_record_and_its_batch() {
     let record = |n: u64, text: &str| LogRecord {
         time_unix_nano: n,
         body: Some(any(&json!(text))),
@@ -363,7 +363,7 @@ fn an_insert_id_depends_on_the_record_alone() {
     let mut distinct = all.clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!(distinct.len(), 5, "equal records of one call are different lines");
+    assert_eq!(distinct.len(), 5, "equal records of one batch are different lines");
     assert_eq!(
         ids("shop", vec![record(1, "b"), record(1, "a"), record(1, "a")]),
         [all[2].clone(), all[0].clone(), all[3].clone()]
