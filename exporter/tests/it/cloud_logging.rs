@@ -85,7 +85,7 @@ async fn entries_are_within_the_limits_of_cloud_logging() {
     }
     assert!(of("large").message().len() > 200 << 10);
     let truncated = "logtracer_exporter_log_records_truncated_total{sink=\"cloud-logging\"}";
-    assert_eq!(exporter.metric(truncated).await, 4., "a long name is truncated, too");
+    assert_eq!(exporter.metric(truncated).await, 7., "all have the long name of the service");
     let entry = &of("odd 3").typed;
     assert_eq!(entry.http_request.as_ref().unwrap().status, 200);
     assert_eq!((entry.severity.name(), entry.trace_sampled), (Some("ERROR"), true));

@@ -25,6 +25,7 @@ mod resource;
 mod special;
 #[cfg(test)]
 mod tests;
+mod truncator;
 
 use std::time::Duration;
 
@@ -126,12 +127,10 @@ const FRAME: Frame = Frame { start: r#"{"partialSuccess":true,"entries":["#, sep
 fn body(chunk: &Chunk, project: &ProjectId) -> Result<(u32, Bytes), DeliveryError> {
     let insert_ids = insert_ids(chunk)?;
     let mut converter = Converter::new(project, &insert_ids);
-    let mut truncated = 0;
     let body = write_items(chunk, FRAME, |out, shared, record: &LogRecord| {
         let mut entry = converter.convert(shared, record);
         fit::fit(&mut entry);
-        truncated += u32::from(entry.is_truncated());
-        serde_json::to_writer(out, &entry)
+        serde_json::to_writer(out, &entry).map(|()| entry.is_truncated)
     })?;
-    Ok((truncated.max(body.truncated), body.bytes))
+    Ok((body.truncated, body.bytes))
 }

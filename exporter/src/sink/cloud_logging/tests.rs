@@ -412,3 +412,48 @@ fn large_entries_are_truncated() {
         }
     }
 }
+
+/// Each of these has one text that is too long for its place.
+#[test]
+fn each_truncated_text_is_marked_and_counted() {
+    let long = |len: usize| "x".repeat(len);
+    let service = || json!({"service.name": "shop"});
+    for (what, resource, record) in [
+        ("the name of the service", json!({"service.name": long(600)}), LogRecord::default()),
+        ("a label of the service", json!({"service.version": long(1025)}), LogRecord::default()),
+        ("a label of the resource", json!({"k8s.pod.name": long(513)}), LogRecord::default()),
+        ("the event", service(), LogRecord { event_name: long(1025), ..Default::default() }),
+        ("the severity", service(), LogRecord { severity_text: long(1025), ..Default::default() }),
+        ("the log", service(), with(json!({"gcp.log_name": long(512)}))),
+        ("a label", service(), with(json!({"logging.googleapis.com/labels": {"a": long((64 << 10) + 1)}}))),
+        ("a URL", service(), with(json!({"gcp.http_request": {"requestUrl": long((16 << 10) + 1)}}))),
+        (
+            "an attribute",
+            service(),
+            with(json!({"http.request.method": "GET", "url.full": long((16 << 10) + 1)})),
+        ),
+        ("a file", service(), with(json!({"code.file.path": long((16 << 10) + 1)}))),
+        ("a name", service(), with(json!({(long(257)): 1}))),
+    ] {
+        let (truncated, entries) = entries(&resource, vec![record]);
+        assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (1, &json!("true")), "{what}");
+    }
+    let (truncated, entries) = entries(&service(), vec![with(json!({"url.full": long(20 << 10)}))]);
+    assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (0, &Value::Null));
+}
+
+/// The record was truncated when its line was read. That is shown, and not counted for this sink.
+#[test]
+fn a_record_that_was_truncated_before_is_not_counted() {
+    for given in
+        [json!({"logtracer.truncated": true}), json!({"log.record.uid": "i", "logtracer.truncated": true})]
+    {
+        let (truncated, entries) = entries(&json!({}), vec![with(given)]);
+        assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (0, &json!("true")));
+        assert_eq!(entries[0]["jsonPayload"], json!({}));
+    }
+}
+
+fn with(given: Value) -> LogRecord {
+    LogRecord { attributes: attributes(&given), ..Default::default() }
+}
