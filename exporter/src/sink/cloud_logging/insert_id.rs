@@ -4,6 +4,8 @@
 //! An id is a hash of the record, its scope and its resource, as they are in the outbox. Records of one batch that are equal
 //! in all of these are different lines, so the second and later ones have a number. It counts the equal records before in
 //! the whole batch. So an entry has the same id in every call, however the batch is split.
+//! For that, each call of a batch reads the batch from its beginning. It has at most 16 MiB and 50,000 records, and only
+//! records that can be equal are hashed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -48,8 +50,9 @@ fn add(
                     return Ok(());
                 }
                 if own.contains(&item[..]) {
-                    let resource = resource.get_or_insert_with(|| hash(&[bytes(&resource_items.resource)]));
-                    let scope = scope.get_or_insert_with(|| hash(&[bytes(&scope_items.scope)]));
+                    let resource =
+                        resource.get_or_insert_with(|| hash(&[bytes(resource_items.resource.as_ref())]));
+                    let scope = scope.get_or_insert_with(|| hash(&[bytes(scope_items.scope.as_ref())]));
                     let digest = hash(&[&resource[..], &scope[..], item]);
                     let before = counts.entry(digest).or_default();
                     if slice.has(index) {
@@ -64,8 +67,8 @@ fn add(
     Ok(())
 }
 
-fn bytes(part: &Option<Bytes>) -> &[u8] {
-    part.as_deref().unwrap_or_default()
+fn bytes(part: Option<&Bytes>) -> &[u8] {
+    part.map(|part| &part[..]).unwrap_or_default()
 }
 
 fn id(digest: &Digest, before: u32) -> String {
@@ -116,11 +119,11 @@ mod tests {
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 7);
         // In each subset, as one call and as one for each half of the indices.
         for subset in 1..1 << 7_u32 {
-            let chunks = whole.by_index(|index| (subset >> index & 1 == 1).then_some(index / 4));
+            let chunks = whole.by_index(|index| ((subset >> index) & 1 == 1).then_some(index / 4));
             let ids: Vec<String> = chunks.values().flat_map(|chunk| insert_ids(chunk).unwrap()).collect();
-            let together = whole.by_index(|index| (subset >> index & 1 == 1).then_some(()));
+            let together = whole.by_index(|index| ((subset >> index) & 1 == 1).then_some(()));
             assert_eq!(insert_ids(&together[&()]).unwrap(), ids);
-            let expected = (0..7).filter(|index| subset >> index & 1 == 1).map(|index| all[index].clone());
+            let expected = (0..7).filter(|index| (subset >> index) & 1 == 1).map(|index| all[index].clone());
             assert_eq!(ids, expected.collect::<Vec<_>>(), "{subset:b}");
         }
     }
