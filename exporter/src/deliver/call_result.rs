@@ -58,6 +58,9 @@ impl<S: Sink> Delivery<S> {
     ) {
         let is_about_spans = attempt.chunk.signal() == Signal::Traces;
         match result {
+            Ok(accepted) if accepted.is_nothing_of(&attempt.chunk) => {
+                self.handle_failed(&attempt, round, accepted.failed).await;
+            }
             Ok(accepted) => {
                 self.accepts_spans |= is_about_spans;
                 self.has_accepted_logs |= !is_about_spans;
@@ -154,9 +157,13 @@ impl<S: Sink> Delivery<S> {
                 log::info("delivery resumed", &[("sink", Value::Str(&self.name))]);
             }
         }
-        for FailedItems { chunk, error } in accepted.failed {
-            let failed = Attempt { chunk, ..attempt.clone() };
-            self.handle_error(failed, round, error).await;
+        self.handle_failed(&attempt, round, accepted.failed).await;
+    }
+
+    /// Handles the items of a call that the sink did not accept, each group by its own error.
+    async fn handle_failed(&mut self, attempt: &Attempt, round: u64, failed: Vec<FailedItems>) {
+        for FailedItems { chunk, error } in failed {
+            self.handle_error(Attempt { chunk, ..attempt.clone() }, round, error).await;
         }
     }
 

@@ -1,90 +1,19 @@
 //! The content of one call to a sink, and how it is split.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::slice::Slice;
 use crate::otlp::Signal;
-use crate::otlp::check;
-use crate::otlp::envelope::{Envelope, Part};
+use crate::otlp::envelope::{Envelope, Part, ResourceItems};
 
 /// The items of one call, in one or more slices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
     signal: Signal,
     slices: Vec<Slice>,
-}
-
-/// A request or a part of one, and its origin.
-///
-/// A part shares the bytes of its request, and is encoded when it is sent: the parts of a request can be far larger
-/// than the request, because each repeats its resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Slice {
-    pub(crate) origin: Origin,
-    pub(crate) items: u32,
-    /// About the size of the body.
-    bytes: usize,
-    /// The request of the signal as protobuf.
-    request: Bytes,
-    /// The indices of the items in the request. `None` is the whole request.
-    range: Option<Range<u32>>,
-}
-
-impl Slice {
-    pub(crate) fn new(origin: Origin, items: u32, request: Bytes) -> Self {
-        Self { origin, items, bytes: request.len(), request, range: None }
-    }
-
-    /// Returns the request of the signal with the items of the slice, as protobuf.
-    pub(crate) fn body(&self) -> Bytes {
-        match &self.range {
-            None => self.request.clone(),
-            Some(_) => self.envelope().map_or_else(|_| self.request.clone(), |envelope| envelope.to_body()),
-        }
-    }
-
-    /// Returns about the size of the body.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Returns the indices of its items in the request, or `None` if they cannot be read.
-    pub(super) fn item_range(&self) -> Option<Range<u32>> {
-        let is_readable = || self.envelope().is_ok_and(|envelope| envelope.items() == self.items);
-        self.range.clone().or_else(|| is_readable().then_some(0..self.items))
-    }
-
-    fn envelope(&self) -> Result<Envelope, prost::DecodeError> {
-        let mut envelope = Envelope::from_body(&self.request)?;
-        if let Some(range) = &self.range {
-            envelope.retain_range(range);
-        }
-        Ok(envelope)
-    }
-
-    pub(super) fn part(&self, part: Part) -> Self {
-        let start = self.range.as_ref().map_or(0, |range| range.start);
-        let range = start + part.items.start..start + part.items.end;
-        Self {
-            origin: self.origin,
-            items: range.end - range.start,
-            bytes: part.bytes,
-            request: self.request.clone(),
-            range: Some(range),
-        }
-    }
-}
-
-/// The place where a slice is stored until it is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Origin {
-    /// A batch in the outbox, by id.
-    Batch(i64),
-    /// A dead letter for which a retry was requested, by id.
-    DeadLetter(i64),
 }
 
 /// The result of halving a chunk.
@@ -116,7 +45,7 @@ impl Chunk {
     /// Decodes the requests down to their items, one at a time.
     pub(crate) fn envelopes(&self) -> impl Iterator<Item = Result<Envelope, String>> {
         self.slices.iter().map(|slice| {
-            if slice.range.is_none() && check::is_too_large(self.signal, &slice.request) {
+            if slice.is_too_large(self.signal) {
                 return Err("it takes too much memory when decoded".to_owned());
             }
             slice.envelope().map_err(|error| error.to_string())
@@ -169,68 +98,54 @@ impl Chunk {
     }
 
     /// Groups the items by a key of their resource, a `Resource` as protobuf.
-    pub(crate) fn by_resource<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
-        let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
-        for slice in &self.slices {
-            let Some(envelope) = decode_slice(self.signal, slice) else { continue };
-            let mut by_key: BTreeMap<K, Envelope> = BTreeMap::new();
-            for resource_items in envelope.resources {
+    pub(crate) fn by_resource<K: Ord + Clone>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
+        self.group(|envelope, _| {
+            let of_resource = |resource_items: &ResourceItems| {
                 let key = key(resource_items.resource.as_deref().unwrap_or_default());
-                by_key.entry(key).or_default().resources.push(resource_items);
-            }
-            for (key, envelope) in by_key {
-                self.put_under(key, &mut chunks, slice.origin, &envelope);
-            }
-        }
-        chunks
+                let items = resource_items.scopes.iter().map(|scope_items| scope_items.items.len()).sum();
+                std::iter::repeat_n(Some(key), items)
+            };
+            envelope.resources.iter().flat_map(of_resource).collect()
+        })
     }
 
     /// Groups the items by a key of each item, a `Span` or `LogRecord` as protobuf.
     pub(crate) fn by_item<K: Ord>(&self, key: impl Fn(&[u8]) -> K) -> BTreeMap<K, Self> {
-        let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
-        for slice in &self.slices {
-            let Some(envelope) = decode_slice(self.signal, slice) else { continue };
-            let items = envelope.resources.iter().flat_map(|resource_items| &resource_items.scopes);
-            let keys: BTreeSet<K> =
-                items.flat_map(|scope_items| &scope_items.items).map(|item| key(item)).collect();
-            for wanted in keys {
-                let mut envelope = envelope.clone();
-                envelope.retain_items(|item| key(item) == wanted);
-                self.put_under(wanted, &mut chunks, slice.origin, &envelope);
-            }
-        }
-        chunks
+        self.group(|envelope, _| {
+            let scopes = envelope.resources.iter().flat_map(|resource_items| &resource_items.scopes);
+            scopes.flat_map(|scope_items| &scope_items.items).map(|item| Some(key(item))).collect()
+        })
     }
 
     /// Groups the items by a key of their index in the chunk. Items without a key are left out.
-    pub(crate) fn by_index<K: Ord + Clone>(&self, key: impl Fn(u32) -> Option<K>) -> BTreeMap<K, Self> {
+    pub(crate) fn by_index<K: Ord>(&self, key: impl Fn(u32) -> Option<K>) -> BTreeMap<K, Self> {
+        self.group(|envelope, start| (start..start + envelope.items()).map(&key).collect())
+    }
+
+    /// Groups the items of each slice by the keys that `keys` returns for them, in their order. It gets the index of the
+    /// first item in the chunk.
+    fn group<K: Ord>(&self, keys: impl Fn(&Envelope, u32) -> Vec<Option<K>>) -> BTreeMap<K, Self> {
         let mut chunks: BTreeMap<K, Self> = BTreeMap::new();
         let mut start = 0;
         for slice in &self.slices {
-            let keys: BTreeSet<K> = (start..start + slice.items).filter_map(&key).collect();
-            if let Some(envelope) = decode_slice(self.signal, slice).filter(|_| !keys.is_empty()) {
-                for wanted in keys {
-                    let mut envelope = envelope.clone();
-                    let mut index = start;
-                    envelope.retain_items(|_| {
-                        index += 1;
-                        key(index - 1).is_some_and(|key| key == wanted)
-                    });
-                    self.put_under(wanted, &mut chunks, slice.origin, &envelope);
+            let first = start;
+            start += slice.items;
+            let Some(envelope) = decode_slice(self.signal, slice) else { continue };
+            let mut indices: BTreeMap<K, Vec<u32>> = BTreeMap::new();
+            for (index, key) in (0..).zip(keys(&envelope, first)) {
+                if let Some(key) = key {
+                    indices.entry(key).or_default().push(index);
                 }
             }
-            start += slice.items;
-        }
-        chunks
-    }
-
-    fn put_under<K: Ord>(&self, key: K, chunks: &mut BTreeMap<K, Self>, origin: Origin, envelope: &Envelope) {
-        if let Some(slice) = slice_of(origin, envelope) {
-            match chunks.entry(key) {
-                Entry::Occupied(mut chunk) => chunk.get_mut().push(slice),
-                Entry::Vacant(free) => drop(free.insert(Self::new(self.signal, slice))),
+            for (key, indices) in indices {
+                let picked = slice.pick(&envelope, &indices);
+                match chunks.entry(key) {
+                    Entry::Occupied(mut chunk) => chunk.get_mut().push(picked),
+                    Entry::Vacant(free) => drop(free.insert(Self::new(self.signal, picked))),
+                }
             }
         }
+        chunks
     }
 }
 
@@ -263,20 +178,15 @@ pub(super) fn single_items(signal: Signal, slice: &Slice) -> Option<Vec<Part>> {
 /// Decodes a slice down to its items. Returns `None` if it is unreadable: the receivers put only readable requests into
 /// the outbox, but its file can contain anything.
 fn decode_slice(signal: Signal, slice: &Slice) -> Option<Envelope> {
-    // A part was checked with its request.
-    if slice.range.is_none() && check::is_too_large(signal, &slice.request) {
+    if slice.is_too_large(signal) {
         return None;
     }
     slice.envelope().ok().filter(|envelope| envelope.items() == slice.items)
 }
 
-fn slice_of(origin: Origin, envelope: &Envelope) -> Option<Slice> {
-    let items = envelope.items();
-    (items > 0).then(|| Slice::new(origin, items, envelope.to_body()))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::slice::Origin;
     use super::*;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::resource::v1::Resource;

@@ -25,13 +25,15 @@ mod kept;
 mod ledger;
 mod queue;
 mod sink;
+mod slice;
 mod trial;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chunk::{Chunk, Origin, Slice};
+pub(crate) use chunk::Chunk;
 pub(crate) use sink::{Accepted, DeliveryError, Denied, FailedItems, Pace, RejectedItems, Sink};
+pub(crate) use slice::{Origin, Slice};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::chunk::{Chunk, Origin, Slice, Split, split};
+use super::chunk::{Chunk, Split, split};
 use super::sink::Pace;
+use super::slice::{Origin, Slice};
 use crate::otlp::Signal;
 
 /// A chunk and its failures.

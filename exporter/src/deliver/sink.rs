@@ -37,8 +37,16 @@ pub(crate) struct Accepted {
     pub(crate) rejected: Option<RejectedItems>,
     /// The number of items that were truncated to get accepted.
     pub(crate) truncated: u32,
-    /// The items that the sink did not accept, if it reports which.
+    /// The items that the sink did not accept, if it reports which. A call of which all items failed is a failed call.
     pub(crate) failed: Vec<FailedItems>,
+}
+
+impl Accepted {
+    /// Returns true if all items of the chunk failed.
+    pub(super) fn is_nothing_of(&self, chunk: &Chunk) -> bool {
+        let failed: u64 = self.failed.iter().map(|failed| u64::from(failed.chunk.items())).sum();
+        failed > 0 && failed >= u64::from(chunk.items())
+    }
 }
 
 /// Items of an accepted chunk that the sink did not accept.

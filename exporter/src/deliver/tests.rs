@@ -298,6 +298,42 @@ async fn a_chunk_is_split_as_the_sink_requires() {
     assert_eq!(world.counted(), (3, 0));
 }
 
+/// Returns a response that names these spans as failed.
+fn failed(names: &[String], retry_after: Option<Duration>) -> Result<Accepted, DeliveryError> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let items = u32::try_from(names.len()).unwrap();
+    let chunk = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(1), items, body(&names)));
+    let error = DeliveryError::Unavailable { reason: "busy".to_owned(), retry_after };
+    Ok(Accepted { failed: vec![FailedItems { chunk, error }], ..Default::default() })
+}
+
+#[tokio::test]
+async fn a_call_of_which_all_items_failed_is_a_failed_call() {
+    let mut world = World::new();
+    world.append(&["a", "b"]).await;
+    world.deliver(PACE, move |names: Vec<String>| async move { failed(&names, None) });
+    // Each back-off is twice the one before: 0.2 s, 0.4 s, 0.8 s, each at least half of that.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let calls = world.calls.load(Ordering::Relaxed);
+    assert!((2..=5).contains(&calls), "{calls} calls");
+    assert_eq!(world.counted(), (0, 0));
+}
+
+#[tokio::test]
+async fn retry_after_is_respected_for_items() {
+    let mut world = World::new();
+    world.append(&["a", "b"]).await;
+    let (start, retry_after) = (Instant::now(), Duration::from_millis(700));
+    let is_first = Arc::new(AtomicUsize::new(1));
+    world.deliver(PACE, move |names: Vec<String>| {
+        let is_first = is_first.swap(0, Ordering::Relaxed) == 1;
+        async move { if is_first { failed(&names[1..], Some(retry_after)) } else { Ok(Accepted::default()) } }
+    });
+    world.drained().await;
+    assert!(start.elapsed() >= retry_after, "{:?}", start.elapsed());
+    assert_eq!(world.counted(), (2, 0));
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_delivered_on_request() {
     let mut world = World::new();

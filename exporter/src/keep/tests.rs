@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 
 use super::open_traces::OpenTrace;
+use super::policy::TraceVerdict;
 use super::*;
 use crate::outbox::{self, Batch, BatchContent, Limits, Outbox, Signals, Subscription, Verdict};
 use crate::storage::{DataDir, DiskReserve};

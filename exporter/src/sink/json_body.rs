@@ -27,7 +27,7 @@ pub(super) const TRUNCATED: &str = "logtracer.truncated";
 /// A part of a chunk that is larger than this is brought within the limits before it is written.
 const MAX_PART_BYTES: usize = MAX_BODY_BYTES / 2;
 
-/// What the items of a scope share.
+/// What an item is written with: what the items of a scope share, and its place.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) resource: Option<Resource>,
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) scope_schema_url: String,
     /// Changes whenever the resource changes.
     pub(super) resource_id: usize,
+    /// The index of the item in the chunk.
+    pub(super) index: usize,
     is_truncated: bool,
 }
 
@@ -81,15 +83,16 @@ impl Item for LogRecord {
     }
 }
 
-/// Writes the items of a chunk, which has the signal of this kind of item, with `write`.
+/// Writes the items of a chunk, which has the signal of this kind of item, with `write`, which returns whether it has
+/// truncated a text of the item itself.
 pub(super) fn write_items<T: Item>(
     chunk: &Chunk,
     frame: Frame,
-    mut write: impl FnMut(&mut Buffer, &Shared, &T) -> serde_json::Result<()>,
+    mut write: impl FnMut(&mut Buffer, &Shared, &T) -> serde_json::Result<bool>,
 ) -> Result<JsonBody, DeliveryError> {
     let mut body =
         Buffer { bytes: frame.start.into(), max_bytes: MAX_BODY_BYTES - frame.end.len(), is_full: false };
-    let (mut truncated, mut resource_id) = (0, 0);
+    let (mut truncated, mut resource_id, mut index) = (0, 0, 0);
     for envelope in chunk.envelopes() {
         for resource_items in envelope.map_err(undecodable)?.resources {
             resource_id += STEPS.len();
@@ -103,12 +106,8 @@ pub(super) fn write_items<T: Item>(
                 shared.scope = decode(scope_items.scope)?;
                 shared.scope_schema_url = text(&scope_items.schema_url);
                 for item in scope_items.items {
-                    let is_large = item.len() > MAX_PART_BYTES;
-                    let mut item = T::decode(item).map_err(|error| undecodable(error.to_string()))?;
-                    if is_large {
-                        item.limit(LARGE);
-                        mark(&mut item);
-                    }
+                    shared.index = index;
+                    index += 1;
                     truncated += u32::from(body.add(frame, &mut shared, item, &mut write)?);
                 }
             }
@@ -157,27 +156,34 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Adds an item. Returns whether it was truncated.
+    /// Adds an item, which is protobuf. Returns whether it was truncated.
     fn add<T: Item>(
         &mut self,
         frame: Frame,
         shared: &mut Shared,
-        mut item: T,
-        write: &mut impl FnMut(&mut Self, &Shared, &T) -> serde_json::Result<()>,
+        item: Bytes,
+        write: &mut impl FnMut(&mut Self, &Shared, &T) -> serde_json::Result<bool>,
     ) -> Result<bool, DeliveryError> {
+        let mut is_truncated = item.len() > MAX_PART_BYTES;
+        let mut item = T::decode(item).map_err(|error| undecodable(error.to_string()))?;
+        if is_truncated {
+            item.limit(LARGE);
+            mark(&mut item);
+        }
         let len = self.bytes.len();
         let is_first = len == frame.start.len();
         let mut steps = STEPS.into_iter();
         loop {
             if shared.is_truncated {
                 mark(&mut item);
+                is_truncated = true;
             }
             let separator = if is_first { "" } else { frame.separator };
             let written = io::Write::write_all(self, separator.as_bytes())
                 .map_err(serde_json::Error::io)
                 .and_then(|()| write(self, shared, &item));
             match written {
-                Ok(()) => return Ok(is_marked(&mut item)),
+                Ok(by_writer) => return Ok(is_truncated || by_writer),
                 Err(error) if !self.is_full => {
                     return Err(DeliveryError::Rejected { reason: error.to_string() });
                 }
@@ -190,6 +196,7 @@ impl Buffer {
                 Some((Target::Item, limits)) => {
                     item.limit(limits);
                     mark(&mut item);
+                    is_truncated = true;
                 }
                 Some((Target::Shared, limits)) => shared.limit(limits),
                 None => {
@@ -217,15 +224,12 @@ impl io::Write for Buffer {
 }
 
 fn mark(item: &mut impl Item) {
-    if !is_marked(item) {
+    let is_marked = item.attributes().first().is_some_and(|attribute| attribute.key == TRUNCATED);
+    if !is_marked {
         let value = Some(AnyValue { value: Some(Any::BoolValue(true)) });
         // First, so that no limit drops it.
         item.attributes().insert(0, KeyValue { key: TRUNCATED.to_owned(), value, key_strindex: 0 });
     }
-}
-
-fn is_marked(item: &mut impl Item) -> bool {
-    item.attributes().first().is_some_and(|attribute| attribute.key == TRUNCATED)
 }
 
 fn decode<M: Message + Default>(bytes: Option<Bytes>) -> Result<Option<M>, DeliveryError> {

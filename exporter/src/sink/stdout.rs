@@ -75,7 +75,7 @@ fn lines_of_log_records(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
         }];
         let body = record.body.as_ref().into_iter();
         let attributes = record.attributes.iter().filter_map(|attribute| attribute.value.as_ref());
-        write(out, non_finite(shared, body.chain(attributes)), &LogsData { resource_logs })
+        write(out, non_finite(shared, body.chain(attributes)), &LogsData { resource_logs }).map(|()| false)
     })?;
     Ok((body.truncated, body.bytes))
 }
@@ -96,7 +96,7 @@ fn lines_of_spans(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
         let links = span.links.iter().map(|link| &link.attributes);
         let attributes = [&span.attributes].into_iter().chain(events).chain(links).flatten();
         let values = attributes.filter_map(|attribute| attribute.value.as_ref());
-        write(out, non_finite(shared, values), &TracesData { resource_spans })
+        write(out, non_finite(shared, values), &TracesData { resource_spans }).map(|()| false)
     })?;
     Ok((body.truncated, body.bytes))
 }

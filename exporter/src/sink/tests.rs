@@ -341,7 +341,7 @@ async fn a_response_over_grpc_is_read_as_one_over_http() {
     }
 }
 
-/// Only log records that the receiver has no method for are unsupported. Every receiver takes spans.
+/// Only log records that the receiver has no method for are unsupported, over HTTP and over gRPC. Every receiver takes spans.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_without_log_records_says_so() {
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -361,6 +361,7 @@ async fn a_receiver_without_log_records_says_so() {
         ("405 Method Not Allowed", "", "unsupported", "denied"),
         ("501 Not Implemented", "", "unsupported", "denied"),
         ("404 Not Found", "retry-after: 5\r\n", "denied", "denied"),
+        ("501 Not Implemented", "retry-after: 5\r\n", "denied", "denied"),
         ("403 Forbidden", "", "denied", "denied"),
         ("503 Busy", "", "later", "later"),
     ] {
@@ -379,6 +380,12 @@ async fn a_receiver_without_log_records_says_so() {
     for (head, of_logs, of_spans) in [
         ((200, &[("content-type", "application/grpc"), ("grpc-status", "12")][..]), "unsupported", "denied"),
         ((404, &[][..]), "unsupported", "denied"),
+        ((405, &[][..]), "unsupported", "denied"),
+        ((501, &[][..]), "unsupported", "denied"),
+        ((404, &[("retry-after", "5")][..]), "denied", "denied"),
+        ((501, &[("retry-after", "5")][..]), "denied", "denied"),
+        ((403, &[][..]), "denied", "denied"),
+        ((503, &[][..]), "later", "later"),
         ((200, &[("content-type", "application/grpc"), ("grpc-status", "7")][..]), "denied", "denied"),
     ] {
         let address = grpc_server(head, async |_: Frames| {}).await;

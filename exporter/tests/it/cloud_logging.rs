@@ -85,7 +85,7 @@ async fn entries_are_within_the_limits_of_cloud_logging() {
     }
     assert!(of("large").message().len() > 200 << 10);
     let truncated = "logtracer_exporter_log_records_truncated_total{sink=\"cloud-logging\"}";
-    assert_eq!(exporter.metric(truncated).await, 4., "a long name is truncated, too");
+    assert_eq!(exporter.metric(truncated).await, 7., "all have the long name of the service");
     let entry = &of("odd 3").typed;
     assert_eq!(entry.http_request.as_ref().unwrap().status, 200);
     assert_eq!((entry.severity.name(), entry.trace_sampled), (Some("ERROR"), true));
@@ -122,6 +122,18 @@ async fn an_entry_that_is_sent_twice_is_stored_once() {
     assert_eq!(counts, [2, 2, 2, 2], "each was written twice and stored once");
 }
 
+/// The batch is too large for one call.
+#[tokio::test]
+async fn equal_records_of_a_batch_are_all_stored() {
+    let server = CloudLogging::start(|_| None).await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_logging(dir.path(), &server));
+    send_logs(&exporter, &log_request("shop", vec![record("a"); 2500])).await;
+    exporter.wait_for_metric(DELIVERED, 2500.).await;
+    let counts: Vec<usize> = server.stored().iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [1; 2500]);
+}
+
 #[tokio::test]
 async fn only_the_entries_that_failed_are_retried_or_rejected() {
     let busy = AtomicUsize::new(0);
@@ -143,10 +155,9 @@ async fn only_the_entries_that_failed_are_retried_or_rejected() {
     exporter.wait_for_metric("logtracer_exporter_outbox_bytes", 0.).await;
     assert!(server.stored().iter().all(|(_, count)| *count == 1), "the others are written once");
     let list = dead_letters(dir.path(), &["list"]);
-    for reason in ["this text is not allowed", "the timestamp is out of range"] {
-        assert!(list.contains(&format!("1 log records  gRPC code 3: {reason}")), "{list}");
-    }
-    assert_eq!(list.lines().count(), 2, "{list}");
+    // Both have the same code.
+    assert!(list.contains("2 log records  gRPC code 3: this text is not allowed"), "{list}");
+    assert_eq!(list.lines().count(), 1, "{list}");
 }
 
 #[tokio::test]
@@ -191,6 +202,31 @@ async fn a_quota_and_a_missing_permission_are_waited_for() {
         (server.receiver.answered(403), dead_letters(dir.path(), &["list"])),
         (1, "no dead letters\n".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_call_of_which_no_entry_was_written_is_waited_for() {
+    let server = CloudLogging::start_with(
+        |_| None,
+        |call, answer| {
+            let errors = serde_json::json!({
+                "0": {"code": 14, "message": "try again"}, "1": {"code": 8, "message": "Quota exceeded"}
+            });
+            let details = serde_json::json!([{ "logEntryErrors": errors }]);
+            let body = serde_json::json!({ "error": { "code": 503, "details": details } });
+            let headers = vec![("retry-after", "2".to_owned())];
+            if call == 1 { Answer { headers, ..Answer::new(503, body.to_string()) } } else { answer }
+        },
+    )
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::spawn(to_cloud_logging(dir.path(), &server));
+    send_logs(&exporter, &records(&["a", "b"])).await;
+    eventually("a refusal", async || (server.receiver.answered(503) == 1).then_some(())).await;
+    let start = Instant::now();
+    exporter.wait_for_metric(DELIVERED, 2.).await;
+    assert!(start.elapsed() >= Duration::from_millis(1800), "{:?}", start.elapsed());
+    assert_eq!(dead_letters(dir.path(), &["list"]), "no dead letters\n");
 }
 
 #[tokio::test]

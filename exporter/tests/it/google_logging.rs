@@ -1,7 +1,8 @@
 //! A Cloud Logging on loopback, as strict as Google's documentation.
 //!
-//! Requests are read with Google's own types. An unknown field is an error. Of the entries with the same log, time and
-//! insert id, one is stored.
+//! Requests are read with Google's own types. An unknown field is an error. Of the entries of a project with the same time
+//! and insert id, one is stored, whatever their log is
+//! (<https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry>).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -89,7 +90,8 @@ fn write(entries: Vec<Entry>, judge: &impl Fn(&Entry) -> Verdict, stored: &Store
             continue;
         }
         let text = |name: &str| entry.json[name].as_str().unwrap().to_owned();
-        let key = (text("logName"), text("timestamp"), text("insertId"));
+        let project = text("logName").split("/logs/").next().unwrap().to_owned();
+        let key = (project, text("timestamp"), text("insertId"));
         stored.lock().unwrap().entry(key).or_insert((entry, 0)).1 += 1;
     }
     let Some((code, message)) = errors.values().next().cloned() else { return Answer::new(200, "{}") };
@@ -167,7 +169,7 @@ const RESOURCES: &[(&str, &[&str])] = &[
 fn check(Entry { typed, json }: &Entry) -> Result<(), &'static str> {
     let rule = |holds: bool, mistake| if holds { Ok(()) } else { Err(mistake) };
     rule(json.to_string().len() <= 256 << 10, "the entry is too large")?;
-    let (project, log) = typed
+    let (_, log) = typed
         .log_name
         .strip_prefix("projects/")
         .and_then(|rest| rest.split_once("/logs/"))
@@ -188,7 +190,9 @@ fn check(Entry { typed, json }: &Entry) -> Result<(), &'static str> {
     let is_id = |text: &str, len: usize| {
         text.is_empty() || (text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    let trace = typed.trace.strip_prefix(&format!("projects/{project}/traces/")).unwrap_or(&typed.trace);
+    // It can be in another project than the log.
+    let trace = typed.trace.strip_prefix("projects/").and_then(|rest| rest.split_once("/traces/"));
+    let trace = trace.map_or(&typed.trace[..], |(_, id)| id);
     rule(is_id(trace, 32) && is_id(&typed.span_id, 16), "the ids")?;
     rule(typed.payload.is_some(), "no payload")
 }

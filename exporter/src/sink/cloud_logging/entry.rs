@@ -8,14 +8,13 @@ use serde_json::Map;
 use super::super::google::Time;
 use super::super::google::project::{self, ProjectId};
 use super::super::json_body::{self, Shared};
-use super::insert_id::InsertIds;
 use super::log_name::log_name;
 use super::model::{LogEntry, MonitoredResource};
 use super::payload::Payload;
 use super::resource::{monitored, text};
 use super::special::{lift, trace_name};
+use super::truncator::Truncator;
 use crate::otlp::severity;
-use crate::truncate::truncate;
 
 /// The attribute that names the log.
 const LOG_NAME: &str = "gcp.log_name";
@@ -33,7 +32,8 @@ const SAMPLED: u32 = 1;
 /// Converts the records of one call, and each resource once for all its records.
 pub(super) struct Converter<'a> {
     project: &'a ProjectId,
-    insert_ids: InsertIds,
+    /// Of the items of the chunk.
+    insert_ids: &'a [String],
     resource: Option<(usize, SharedParts)>,
 }
 
@@ -43,24 +43,28 @@ struct SharedParts {
     monitored: MonitoredResource,
     labels: BTreeMap<String, String>,
     service: Option<String>,
+    truncator: Truncator,
 }
 
 impl SharedParts {
     fn new(shared: &Shared, project: &ProjectId) -> Self {
         let attributes =
             shared.resource.as_ref().map(|resource| &resource.attributes[..]).unwrap_or_default();
-        let labels = SERVICE_LABELS.iter().filter_map(|key| label(key, text(attributes, key)?));
+        let mut truncator = Truncator::default();
+        let of_service = |key: &&str| label(key, text(attributes, key)?, &mut truncator);
+        let labels = SERVICE_LABELS.iter().filter_map(of_service).collect();
         Self {
-            monitored: monitored(attributes, project),
-            labels: labels.collect(),
+            monitored: monitored(attributes, project, &mut truncator),
+            labels,
             service: text(attributes, "service.name").map(str::to_owned),
+            truncator,
         }
     }
 }
 
 impl<'a> Converter<'a> {
-    pub(super) fn new(project: &'a ProjectId) -> Self {
-        Self { project, insert_ids: InsertIds::default(), resource: None }
+    pub(super) fn new(project: &'a ProjectId, insert_ids: &'a [String]) -> Self {
+        Self { project, insert_ids, resource: None }
     }
 
     pub(super) fn convert(&mut self, shared: &Shared, record: &LogRecord) -> LogEntry {
@@ -72,23 +76,25 @@ impl<'a> Converter<'a> {
         let time = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|time| *time > 0);
         let named = text(&record.attributes, LOG_NAME);
         let mut payload = Payload::of_body(record.body.as_ref());
-        let mut is_truncated = false;
+        let mut truncator = parts.truncator;
+        let mut was_truncated = false;
         for attribute in &record.attributes {
             match attribute.key.as_str() {
-                json_body::TRUNCATED => is_truncated = true,
+                // By the sender, or by `json_body`, which counts it.
+                json_body::TRUNCATED => was_truncated = true,
                 LOG_NAME if named.is_some() => {}
                 // The project is in the name of the log.
                 project::ATTRIBUTE => {}
                 key => payload.add(key, attribute.value.as_ref()),
             }
         }
-        is_truncated |= payload.is_cut;
+        truncator.has_truncated |= payload.is_cut;
         let mut entry = LogEntry {
-            log_name: log_name(project, named.or(parts.service.as_deref())),
+            log_name: log_name(project, named.or(parts.service.as_deref()), &mut truncator),
             resource: parts.monitored.clone(),
             timestamp: time.map(Time),
             severity: severity_of(record),
-            insert_id: self.insert_ids.of(shared, record),
+            insert_id: self.insert_ids.get(shared.index).cloned().unwrap_or_default(),
             labels: BTreeMap::new(),
             http_request: Map::new(),
             operation: Map::new(),
@@ -97,11 +103,15 @@ impl<'a> Converter<'a> {
             span_id: id(&record.span_id, 8).unwrap_or_default(),
             trace_sampled: record.flags & SAMPLED != 0,
             json_payload: payload.fields,
+            is_truncated: false,
         };
-        lift(&mut entry, project);
+        lift(&mut entry, project, &mut truncator);
         entry.labels.extend(parts.labels.clone());
-        entry.labels.extend(labels_of(shared, record));
-        if is_truncated {
+        entry.labels.extend(labels_of(shared, record, &mut truncator));
+        if was_truncated {
+            entry.label_truncated();
+        }
+        if truncator.has_truncated {
             entry.mark_truncated();
         }
         self.resource = Some((shared.resource_id, parts));
@@ -110,14 +120,19 @@ impl<'a> Converter<'a> {
 }
 
 /// Returns the labels of a scope and a record.
-fn labels_of(shared: &Shared, record: &LogRecord) -> impl Iterator<Item = (String, String)> {
-    let scope = shared.scope.clone().unwrap_or_default();
+fn labels_of(
+    shared: &Shared,
+    record: &LogRecord,
+    truncator: &mut Truncator,
+) -> impl Iterator<Item = (String, String)> {
+    let scope = shared.scope.as_ref();
+    let mut label = |key, value: &str| label(key, value, truncator);
     // The number says less than a name that is not one of the severities.
     let is_named = severity::from_text(&record.severity_text).is_some();
     let severity_text = if is_named { "" } else { record.severity_text.trim() };
     [
-        label("instrumentation_source", &scope.name),
-        label("instrumentation_version", &scope.version),
+        label("instrumentation_source", scope.map_or("", |scope| &scope.name)),
+        label("instrumentation_version", scope.map_or("", |scope| &scope.version)),
         label("event", &record.event_name),
         label("severity_text", severity_text),
     ]
@@ -125,8 +140,8 @@ fn labels_of(shared: &Shared, record: &LogRecord) -> impl Iterator<Item = (Strin
     .flatten()
 }
 
-fn label(key: &str, value: &str) -> Option<(String, String)> {
-    (!value.is_empty()).then(|| (key.to_owned(), truncate(value, MAX_LABEL_BYTES).to_owned()))
+fn label(key: &str, value: &str, truncator: &mut Truncator) -> Option<(String, String)> {
+    (!value.is_empty()).then(|| (key.to_owned(), truncator.truncate(value, MAX_LABEL_BYTES).to_owned()))
 }
 
 /// Returns the severity by number, or else by name.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::truncate::truncate;
+use super::truncator::Truncator;
 
 /// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +52,15 @@ pub(super) const OPERATION: &Members =
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
 /// Moves the members that have their type out of an object.
-pub(super) fn take(members: &Members, from: &mut Map<String, Value>) -> Map<String, Value> {
+pub(super) fn take(
+    members: &Members,
+    from: &mut Map<String, Value>,
+    truncator: &mut Truncator,
+) -> Map<String, Value> {
     let mut taken = Map::new();
     for (name, kind) in members {
         if let Some(value) = from.get(*name).and_then(|value| checked(*kind, value)) {
-            taken.insert((*name).to_owned(), value);
+            taken.insert((*name).to_owned(), shortened(value, truncator));
             from.remove(*name);
         }
     }
@@ -67,11 +71,19 @@ pub(super) fn take(members: &Members, from: &mut Map<String, Value>) -> Map<Stri
 pub(super) fn checked(kind: Kind, value: &Value) -> Option<Value> {
     let number = || value.as_i64().or_else(|| value.as_str()?.parse().ok()).filter(|number| *number >= 0);
     match kind {
-        Kind::Text => Some(truncate(value.as_str()?, MAX_TEXT_BYTES).into()),
+        Kind::Text => Some(value.as_str()?.into()),
         Kind::Bool => Some(value.as_bool()?.into()),
         Kind::Int64 => Some(number()?.to_string().into()),
         Kind::Status => number().filter(|status| *status < 1000).map(Into::into),
         Kind::Duration => is_duration(value.as_str()?).then(|| value.clone()),
+    }
+}
+
+/// Truncates a value that is a text.
+pub(super) fn shortened(value: Value, truncator: &mut Truncator) -> Value {
+    match value {
+        Value::String(text) => truncator.truncate(&text, MAX_TEXT_BYTES).into(),
+        other => other,
     }
 }
 
@@ -109,7 +121,10 @@ const CONVENTIONS: &[(&str, Kind, &[&str])] = &[
 ];
 
 /// Moves the attributes of an HTTP request out of the payload.
-pub(super) fn take_conventions(from: &mut Map<String, Value>) -> Map<String, Value> {
+pub(super) fn take_conventions(
+    from: &mut Map<String, Value>,
+    truncator: &mut Truncator,
+) -> Map<String, Value> {
     let mut taken = Map::new();
     if !(from.contains_key("http.request.method") || from.contains_key("http.method")) {
         return taken;
@@ -129,7 +144,7 @@ pub(super) fn take_conventions(from: &mut Map<String, Value>) -> Map<String, Val
             }
             _ => value,
         };
-        taken.insert((*member).to_owned(), value);
+        taken.insert((*member).to_owned(), shortened(value, truncator));
     }
     taken
 }

@@ -1,6 +1,7 @@
 //! The name of the log of an entry.
 
 use super::super::google::project::ProjectId;
+use super::truncator::Truncator;
 
 /// The log of records without a service.
 const DEFAULT: &str = "logtracer";
@@ -10,7 +11,7 @@ const DEFAULT: &str = "logtracer";
 const MAX_BYTES: usize = 511;
 
 /// Returns `projects/P/logs/NAME`. What a log id cannot have becomes `_`, and a slash is encoded.
-pub(super) fn log_name(project: &ProjectId, name: Option<&str>) -> String {
+pub(super) fn log_name(project: &ProjectId, name: Option<&str>, truncator: &mut Truncator) -> String {
     let mut encoded = String::new();
     for character in name.filter(|name| !name.is_empty()).unwrap_or(DEFAULT).chars() {
         let next = match character {
@@ -21,6 +22,7 @@ pub(super) fn log_name(project: &ProjectId, name: Option<&str>) -> String {
             _ => "_".to_owned(),
         };
         if encoded.len() + next.len() > MAX_BYTES {
+            truncator.has_truncated = true;
             break;
         }
         encoded.push_str(&next);

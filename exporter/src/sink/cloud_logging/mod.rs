@@ -3,11 +3,15 @@
 //!
 //! ```text
 //!  Chunk ──► one project? ──► entry ──► fit ──► JSON ──► http, with a token ──► partial: which entries failed
-//!               │ no: split     └► payload, special, http_request, resource, log_name, insert_id
+//!               │ no: split     └► payload, special, http_request, resource, log_name
+//!               └► insert_id: of each item, by its place in its batch
 //! ```
 //!
 //! Valid entries of a call are written even if others are not, and the response says which. Only those are retried or
 //! become dead letters. An entry that is sent twice has the same insert id, so Cloud Logging stores it once.
+//!
+//! Only attributes and a structured body can set special fields, such as the severity or the insert id. The text of a body
+//! can come from a user, and stays a text.
 
 mod entry;
 mod fit;
@@ -21,6 +25,7 @@ mod resource;
 mod special;
 #[cfg(test)]
 mod tests;
+mod truncator;
 
 use std::time::Duration;
 
@@ -38,8 +43,9 @@ use super::http;
 use super::json_body::{Frame, write_items};
 use super::time_limits::{self, DAY, TimeLimits};
 use crate::clock::unix_nanos;
-use crate::deliver::{Accepted, Chunk, DeliveryError, FailedItems, Pace, Sink};
+use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
 use entry::Converter;
+use insert_id::insert_ids;
 
 /// The sink `cloud-logging`.
 #[derive(Debug)]
@@ -92,13 +98,15 @@ impl Sink for CloudLogging {
         let (truncated, body) = self.budget.make(MAX_BODY_BYTES, || body(chunk, project)).await?;
         let adjusted = |error| self.google.adjust_access_denied(project, error);
         let reply = self.send(body).await.map_err(adjusted)?;
-        let failed = partial::errors(&reply.text(), chunk);
+        let mut failed = partial::failed(&reply, chunk)?;
         if failed.is_empty() {
             reply.success().map_err(adjusted)?;
         }
         self.google.record_accepted();
-        let failed = failed.into_iter().map(|(error, chunk)| FailedItems { chunk, error: adjusted(error) });
-        Ok(Accepted { truncated, failed: failed.collect(), ..Default::default() })
+        for items in &mut failed {
+            items.error = adjusted(items.error.clone());
+        }
+        Ok(Accepted { truncated, failed, ..Default::default() })
     }
 }
 
@@ -106,7 +114,8 @@ impl CloudLogging {
     async fn send(&self, body: Bytes) -> Result<http::Reply, DeliveryError> {
         http::within_timeout(async {
             let call = self.google.post("/v2/entries:write").await?;
-            http::exchange(call.header(CONTENT_TYPE, "application/json").body(http::body(body))).await
+            let request = call.header(CONTENT_TYPE, "application/json").body(http::body(body));
+            http::exchange_within(request, partial::MAX_RESPONSE_BYTES).await
         })
         .await
     }
@@ -116,13 +125,12 @@ const FRAME: Frame = Frame { start: r#"{"partialSuccess":true,"entries":["#, sep
 
 /// Returns the body of a call, and the number of entries that are truncated.
 fn body(chunk: &Chunk, project: &ProjectId) -> Result<(u32, Bytes), DeliveryError> {
-    let mut converter = Converter::new(project);
-    let mut truncated = 0;
+    let insert_ids = insert_ids(chunk)?;
+    let mut converter = Converter::new(project, &insert_ids);
     let body = write_items(chunk, FRAME, |out, shared, record: &LogRecord| {
         let mut entry = converter.convert(shared, record);
         fit::fit(&mut entry);
-        truncated += u32::from(entry.is_truncated());
-        serde_json::to_writer(out, &entry)
+        serde_json::to_writer(out, &entry).map(|()| entry.is_truncated)
     })?;
-    Ok((truncated.max(body.truncated), body.bytes))
+    Ok((body.truncated, body.bytes))
 }

@@ -33,6 +33,9 @@ pub(super) struct LogEntry {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) trace_sampled: bool,
     pub(super) json_payload: Map<String, Value>,
+    /// This sink has truncated it.
+    #[serde(skip)]
+    pub(super) is_truncated: bool,
 }
 
 /// The label of an entry whose texts are truncated, or that has not all of its record.
@@ -40,11 +43,13 @@ const TRUNCATED: &str = "logtracer.truncated";
 
 impl LogEntry {
     pub(super) fn mark_truncated(&mut self) {
-        self.labels.insert(TRUNCATED.to_owned(), "true".to_owned());
+        self.is_truncated = true;
+        self.label_truncated();
     }
 
-    pub(super) fn is_truncated(&self) -> bool {
-        self.labels.contains_key(TRUNCATED)
+    /// Sets the label for a record that was truncated before, which is not counted again.
+    pub(super) fn label_truncated(&mut self) {
+        self.labels.insert(TRUNCATED.to_owned(), "true".to_owned());
     }
 }
 

@@ -37,16 +37,13 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// A body that is a map, or a text with one JSON object, has the fields of the payload. Any other is its `message`.
+    /// A body that is a map has the fields of the payload. Any other is its `message`: a text of JSON, too, because a user may
+    /// have written it.
     pub(super) fn of_body(body: Option<&AnyValue>) -> Self {
         let mut payload = Self { fields: Map::new(), left: STRUCTURE_BYTES, is_cut: false };
         match body.and_then(|body| body.value.as_ref()) {
             None => {}
             Some(Any::KvlistValue(list)) => payload.fields = payload.object(&list.values, 1),
-            Some(Any::StringValue(text)) => match object_in(text) {
-                Some(fields) => payload.fields = payload.bounded(fields, 1),
-                None => payload.add("message", body),
-            },
             Some(_) => payload.add("message", body),
         }
         payload
@@ -100,35 +97,6 @@ impl Payload {
         Value::String(text)
     }
 
-    /// Bounds an object that was parsed from a text.
-    fn bounded(&mut self, object: Map<String, Value>, depth: usize) -> Map<String, Value> {
-        let mut kept = Map::new();
-        for (name, value) in object {
-            let Some(name) = self.name(&name) else { break };
-            let Some(value) = self.bounded_value(value, depth) else { break };
-            kept.insert(name, value);
-        }
-        kept
-    }
-
-    fn bounded_value(&mut self, value: Value, depth: usize) -> Option<Value> {
-        self.charge(VALUE_BYTES)?;
-        Some(match value {
-            Value::Array(items) if depth < MAX_DEPTH => Value::Array(
-                items.into_iter().map_while(|item| self.bounded_value(item, depth + 1)).collect(),
-            ),
-            Value::Object(object) if depth < MAX_DEPTH => Value::Object(self.bounded(object, depth + 1)),
-            nested @ (Value::Array(_) | Value::Object(_)) => Value::String(nested.to_string()),
-            Value::Number(number)
-                if number.as_i64().is_some_and(|it| it.unsigned_abs() > MAX_EXACT)
-                    || number.as_u64().is_some_and(|it| it > MAX_EXACT) =>
-            {
-                Value::String(number.to_string())
-            }
-            other => other,
-        })
-    }
-
     /// Returns the name of a field, if there is room for it. A character can take six bytes in JSON.
     fn name(&mut self, name: &str) -> Option<String> {
         self.is_cut |= name.len() > MAX_NAME_BYTES;
@@ -151,11 +119,4 @@ impl Payload {
             }
         }
     }
-}
-
-/// Returns the object in a text that is a line of JSON.
-fn object_in(text: &str) -> Option<Map<String, Value>> {
-    let text = text.trim();
-    let may_be = text.len() <= MAX_ENTRY_BYTES && text.starts_with('{') && text.ends_with('}');
-    may_be.then(|| serde_json::from_str(text).ok())?
 }

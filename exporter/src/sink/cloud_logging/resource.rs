@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 
 use super::super::google::project::ProjectId;
 use super::model::MonitoredResource;
-use crate::truncate::truncate;
+use super::truncator::Truncator;
 
 /// Longer values are truncated.
 const MAX_LABEL_BYTES: usize = 512;
@@ -24,7 +24,11 @@ pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str>
 
 /// Returns the resource for these attributes, as Google's exporters map them. A label of which the value is unknown is
 /// empty.
-pub(super) fn monitored(attributes: &[KeyValue], project: &ProjectId) -> MonitoredResource {
+pub(super) fn monitored(
+    attributes: &[KeyValue],
+    project: &ProjectId,
+    truncator: &mut Truncator,
+) -> MonitoredResource {
     let find = |key: &str| text(attributes, key);
     let zone = find("cloud.availability_zone");
     let location = zone.or_else(|| find("cloud.region"));
@@ -67,7 +71,7 @@ pub(super) fn monitored(attributes: &[KeyValue], project: &ProjectId) -> Monitor
     let project = find("cloud.account.id").filter(|_| is_google).unwrap_or(project.as_str());
     let labels = labels.into_iter().chain([("project_id", Some(project))]);
     let shown = |(label, value): (&'static str, Option<&str>)| {
-        (label, truncate(value.unwrap_or_default(), MAX_LABEL_BYTES).to_owned())
+        (label, truncator.truncate(value.unwrap_or_default(), MAX_LABEL_BYTES).to_owned())
     };
     MonitoredResource { kind, labels: labels.map(shown).collect::<BTreeMap<_, _>>() }
 }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::super::google::project::ProjectId;
 use super::http_request::{
-    HTTP_REQUEST, Kind, Members, OPERATION, SOURCE_LOCATION, checked, take, take_conventions,
+    HTTP_REQUEST, Kind, Members, OPERATION, SOURCE_LOCATION, checked, shortened, take, take_conventions,
 };
 use super::model::LogEntry;
+use super::truncator::Truncator;
 use crate::otlp::severity;
-use crate::truncate::truncate;
 
 /// The limits of labels (<https://cloud.google.com/logging/quotas>).
 const MAX_LABELS: usize = 64;
@@ -25,7 +25,7 @@ const OWN_LABELS: usize = 10;
 const MAX_INSERT_ID_BYTES: usize = 256;
 
 /// Moves the special fields of the payload to their places.
-pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId) {
+pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId, truncator: &mut Truncator) {
     let mut fields = std::mem::take(&mut entry.json_payload);
     for (place, members, names) in [
         (&mut entry.http_request, HTTP_REQUEST, ["gcp.http_request", "httpRequest"]),
@@ -38,15 +38,15 @@ pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId) {
     ] {
         for name in names.into_iter().filter(|_| place.is_empty()).collect::<Vec<_>>() {
             if place.is_empty() {
-                *place = take_object(&mut fields, name, members);
+                *place = take_object(&mut fields, name, members, truncator);
             }
         }
     }
     if entry.http_request.is_empty() {
-        entry.http_request = take_conventions(&mut fields);
+        entry.http_request = take_conventions(&mut fields, truncator);
     }
     if entry.source_location.is_empty() {
-        entry.source_location = take_code(&mut fields);
+        entry.source_location = take_code(&mut fields, truncator);
     }
     for name in ["log.record.uid", "logging.googleapis.com/insertId", "insertId"] {
         let is_id = |text: &str| (1..=MAX_INSERT_ID_BYTES).contains(&text.len());
@@ -63,14 +63,19 @@ pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId) {
         }
     }
     take_ids(entry, &mut fields, project);
-    take_labels(entry, &mut fields);
+    take_labels(entry, &mut fields, truncator);
     remove_repeated(entry, &mut fields);
     entry.json_payload = fields;
 }
 
 /// Moves the members of a field that is an object, or a text of one. The field stays if something is left in it: a text as
 /// a text, because the size of the payload counts it as one.
-fn take_object(fields: &mut Map<String, Value>, name: &str, members: &Members) -> Map<String, Value> {
+fn take_object(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    members: &Members,
+    truncator: &mut Truncator,
+) -> Map<String, Value> {
     // Some loggers write it as a text.
     let parsed = fields.get(name).and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
     let is_text = parsed.is_some();
@@ -79,7 +84,7 @@ fn take_object(fields: &mut Map<String, Value>, name: &str, members: &Members) -
         (None, Some(Value::Object(object))) => std::mem::take(object),
         _ => return Map::new(),
     };
-    let taken = take(members, &mut object);
+    let taken = take(members, &mut object, truncator);
     if object.is_empty() {
         fields.remove(name);
     } else {
@@ -90,7 +95,7 @@ fn take_object(fields: &mut Map<String, Value>, name: &str, members: &Members) -
 }
 
 /// Moves the attributes of a source location.
-fn take_code(fields: &mut Map<String, Value>) -> Map<String, Value> {
+fn take_code(fields: &mut Map<String, Value>, truncator: &mut Truncator) -> Map<String, Value> {
     let mut taken = Map::new();
     for (member, kind, names) in [
         ("file", Kind::Text, ["code.file.path", "code.filepath"]),
@@ -100,7 +105,7 @@ fn take_code(fields: &mut Map<String, Value>) -> Map<String, Value> {
         let found = names.into_iter().find_map(|name| Some((name, checked(kind, fields.get(name)?)?)));
         if let Some((name, value)) = found {
             fields.remove(name);
-            taken.insert(member.to_owned(), value);
+            taken.insert(member.to_owned(), shortened(value, truncator));
         }
     }
     if let (Some(Value::String(function)), Some(namespace)) =
@@ -114,23 +119,30 @@ fn take_code(fields: &mut Map<String, Value>) -> Map<String, Value> {
 
 /// Takes the ids of the trace and of the span, if the record has none, and removes them if they are the same.
 fn take_ids(entry: &mut LogEntry, fields: &mut Map<String, Value>, project: &ProjectId) {
-    let trace = fields.get("logging.googleapis.com/trace").and_then(Value::as_str);
-    let trace = trace.and_then(|name| name.rsplit('/').next()?.parse::<TraceId>().ok());
-    let trace = trace.map(|id| trace_name(project, &id.to_string()));
-    let span = fields.get("logging.googleapis.com/spanId").and_then(Value::as_str);
-    let span = span.and_then(|id| id.parse::<SpanId>().ok()).map(|id| id.to_string());
-    for (name, found, place) in [
-        ("logging.googleapis.com/trace", trace, &mut entry.trace),
-        ("logging.googleapis.com/spanId", span, &mut entry.span_id),
-    ] {
-        let Some(found) = found else { continue };
-        if place.is_empty() {
-            place.clone_from(&found);
-        }
-        if *place == found {
-            fields.remove(name);
-        }
+    const TRACE: &str = "logging.googleapis.com/trace";
+    const SPAN_ID: &str = "logging.googleapis.com/spanId";
+    let id_of = |name: &str| name.rsplit('/').next()?.parse::<TraceId>().ok();
+    let trace = fields.get(TRACE).and_then(Value::as_str).and_then(|name| Some((name, id_of(name)?)));
+    if let Some((name, id)) = trace
+        && (entry.trace.is_empty() || id_of(&entry.trace) == Some(id))
+    {
+        // The trace can be in another project than the log.
+        let own = project_of_trace(name);
+        entry.trace = trace_name(own.as_ref().unwrap_or(project), &id.to_string());
+        fields.remove(TRACE);
     }
+    let span_id = fields.get(SPAN_ID).and_then(Value::as_str).and_then(|id| id.parse::<SpanId>().ok());
+    if let Some(span_id) = span_id.map(|id| id.to_string())
+        && (entry.span_id.is_empty() || entry.span_id == span_id)
+    {
+        entry.span_id = span_id;
+        fields.remove(SPAN_ID);
+    }
+}
+
+/// Returns the project of a name such as `projects/PROJECT/traces/ID`.
+fn project_of_trace(name: &str) -> Option<ProjectId> {
+    name.strip_prefix("projects/")?.rsplit_once("/traces/")?.0.parse().ok()
 }
 
 pub(super) fn trace_name(project: &ProjectId, trace_id: &str) -> String {
@@ -138,7 +150,7 @@ pub(super) fn trace_name(project: &ProjectId, trace_id: &str) -> String {
 }
 
 /// Moves the texts of `logging.googleapis.com/labels` to the labels, as long as there is room.
-fn take_labels(entry: &mut LogEntry, fields: &mut Map<String, Value>) {
+fn take_labels(entry: &mut LogEntry, fields: &mut Map<String, Value>, truncator: &mut Truncator) {
     const NAME: &str = "logging.googleapis.com/labels";
     let Some(Value::Object(labels)) = fields.get_mut(NAME) else { return };
     let mut left = Map::new();
@@ -146,7 +158,7 @@ fn take_labels(entry: &mut LogEntry, fields: &mut Map<String, Value>) {
         let fits = entry.labels.len() < MAX_LABELS - OWN_LABELS && key.len() <= MAX_LABEL_KEY_BYTES;
         match value {
             Value::String(text) if fits => {
-                entry.labels.insert(key, truncate(&text, MAX_LABEL_BYTES).to_owned());
+                entry.labels.insert(key, truncator.truncate(&text, MAX_LABEL_BYTES).to_owned());
             }
             other => drop(left.insert(key, other)),
         }

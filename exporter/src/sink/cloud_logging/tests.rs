@@ -126,28 +126,72 @@ fn bodies_and_attributes_are_fields_of_the_payload() {
         (none(), json!({"a": 1}), json!({"a": 1})),
         (json!({"message": "m", "n": 1}), json!({"n": 2}), json!({"message": "m", "n": 1, "fields.n": 2})),
         (
-            json!("{\"message\":\"m\",\"n\":18446744073709551615}"),
-            json!({}),
-            json!({"message": "m", "n": "18446744073709551615"}),
-        ),
-        (
             json!("{not json}"),
             json!({"message": "x"}),
             json!({"message": "{not json}", "fields.message": "x"}),
         ),
-        // The severity and the time of a line are those of the entry.
+        // The severity and the time of a structured body are those of the entry.
         (
-            json!("{\"message\":\"m\",\"severity\":\"error\",\"time\":\"1970-01-01T00:00:01Z\"}"),
+            json!({"message": "m", "severity": "error", "time": "1970-01-01T00:00:01Z"}),
             json!({}),
             json!({"message": "m"}),
         ),
-        (
-            json!("{\"severity\":\"INFO\",\"time\":\"noon\"}"),
-            json!({}),
-            json!({"severity": "INFO", "time": "noon"}),
-        ),
+        (json!({"severity": "INFO", "time": "noon"}), json!({}), json!({"severity": "INFO", "time": "noon"})),
     ] {
         check(body, given, "httpRequest", Value::Null, payload);
+    }
+}
+
+/// A user can have written it.
+#[test]
+fn a_text_of_json_sets_no_field() {
+    let fields = json!({
+        "message": "m", "severity": "EMERGENCY", "time": "1970-01-01T00:00:02Z", "insertId": "i",
+        "logging.googleapis.com/insertId": "i", "log.record.uid": "i", "httpRequest": {"status": 500},
+        "logging.googleapis.com/trace": "463ac35c9f6413ad48485a3953bb6124",
+        "logging.googleapis.com/spanId": "00f067aa0ba902b7", "logging.googleapis.com/trace_sampled": true,
+        "logging.googleapis.com/labels": {"team": "x"}, "logging.googleapis.com/operation": {"id": "7"},
+        "logging.googleapis.com/sourceLocation": {"file": "a.rs"}, "gcp.log_name": "other"
+    });
+    let record = |body: Value| LogRecord { severity_number: 9, body: Some(any(&body)), ..Default::default() };
+    let text = fields.to_string();
+    let plain = entry(record(json!("m")));
+    let mut of_text = entry(record(json!(text)));
+    assert_eq!(of_text["jsonPayload"], json!({"message": text}));
+    assert_ne!(of_text["insertId"], plain["insertId"], "it is still a hash");
+    assert_eq!(of_text["insertId"].as_str().unwrap().len(), 32);
+    for member in ["jsonPayload", "insertId"] {
+        of_text[member] = plain[member].clone();
+    }
+    assert_eq!(of_text, plain);
+    // As a structured body, they are special.
+    let structured = entry(record(fields));
+    assert_eq!((&structured["insertId"], &structured["spanId"]), (&json!("i"), &json!("00f067aa0ba902b7")));
+}
+
+#[test]
+fn a_trace_keeps_its_own_project() {
+    const ID: &str = "46464646464646464646464646464646";
+    let sink: &str = &format!("projects/shop-1/traces/{ID}");
+    let other: &str = &format!("projects/other-2/traces/{ID}");
+    let invalid: &str = &format!("projects/Not Valid/traces/{ID}");
+    let another = "projects/other-2/traces/463ac35c9f6413ad48485a3953bb6124";
+    for (of_record, field, expected, is_moved) in [
+        (vec![], other, other, true),
+        (vec![0x46; 16], other, other, true),
+        (vec![], ID, sink, true),
+        (vec![0x46; 16], ID, sink, true),
+        (vec![], invalid, sink, true),
+        (vec![0x46; 16], another, sink, false),
+    ] {
+        let record = LogRecord {
+            trace_id: of_record,
+            attributes: attributes(&json!({"logging.googleapis.com/trace": field})),
+            ..Default::default()
+        };
+        let entry = entry(record);
+        let left = &entry["jsonPayload"]["logging.googleapis.com/trace"];
+        assert_eq!((entry["trace"].as_str(), left.is_null()), (Some(expected), is_moved), "{field}");
     }
 }
 
@@ -218,7 +262,7 @@ fn special_fields_have_their_places() {
         (
             json!({"logging.googleapis.com/trace": "projects/p/traces/463ac35c9f6413ad48485a3953bb6124"}),
             "trace",
-            json!("projects/shop-1/traces/463ac35c9f6413ad48485a3953bb6124"),
+            json!("projects/p/traces/463ac35c9f6413ad48485a3953bb6124"),
             only(),
         ),
     ] {
@@ -304,7 +348,7 @@ fn the_resource_says_where_the_service_runs() {
 }
 
 #[test]
-fn an_insert_id_depends_on_the_record_alone() {
+fn an_insert_id_depends_on_the_record_and_its_batch() {
     let record = |n: u64, text: &str| LogRecord {
         time_unix_nano: n,
         body: Some(any(&json!(text))),
@@ -319,7 +363,7 @@ fn an_insert_id_depends_on_the_record_alone() {
     let mut distinct = all.clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!(distinct.len(), 5, "equal records of one call are different lines");
+    assert_eq!(distinct.len(), 5, "equal records of one batch are different lines");
     assert_eq!(
         ids("shop", vec![record(1, "b"), record(1, "a"), record(1, "a")]),
         [all[2].clone(), all[0].clone(), all[3].clone()]
@@ -369,32 +413,47 @@ fn large_entries_are_truncated() {
     }
 }
 
+/// Each of these has one text that is too long for its place.
 #[test]
-fn failed_entries_are_those_that_the_response_names() {
-    let records = (1..=5).map(|n| LogRecord { time_unix_nano: n, ..Default::default() }).collect();
-    let chunk = chunk(&json!({}), records);
-    let body = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT", "details": [
-        {"@type": "type.googleapis.com/google.rpc.Help"},
-        {"@type": "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors", "logEntryErrors": {
-            "1": {"code": 3, "message": "too old"}, "4": {"code": 3, "message": "too old"},
-            "2": {"code": 14, "message": "busy"}, "9": {"code": 7}
-        }}
-    ]}});
-    let times = |chunk: &Chunk| {
-        let request = ExportLogsServiceRequest::decode(chunk.body()).unwrap();
-        let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-        scopes.flat_map(|scope| scope.log_records).map(|record| record.time_unix_nano).collect::<Vec<_>>()
-    };
-    let failed: Vec<_> = partial::errors(body.to_string().as_bytes(), &chunk)
-        .into_iter()
-        .map(|(error, chunk)| (error, times(&chunk)))
-        .collect();
-    let expected = [
-        (DeliveryError::Undeliverable { reason: "gRPC code 3: too old".to_owned() }, vec![2, 5]),
-        (DeliveryError::Unavailable { reason: "gRPC code 14: busy".to_owned(), retry_after: None }, vec![3]),
-    ];
-    assert_eq!(failed, expected);
-    for body in [&b""[..], b"{}", b"<html>", br#"{"error":{"code":403,"message":"no"}}"#] {
-        assert_eq!(partial::errors(body, &chunk), []);
+fn each_truncated_text_is_marked_and_counted() {
+    let long = |len: usize| "x".repeat(len);
+    let service = || json!({"service.name": "shop"});
+    for (what, resource, record) in [
+        ("the name of the service", json!({"service.name": long(600)}), LogRecord::default()),
+        ("a label of the service", json!({"service.version": long(1025)}), LogRecord::default()),
+        ("a label of the resource", json!({"k8s.pod.name": long(513)}), LogRecord::default()),
+        ("the event", service(), LogRecord { event_name: long(1025), ..Default::default() }),
+        ("the severity", service(), LogRecord { severity_text: long(1025), ..Default::default() }),
+        ("the log", service(), with(json!({"gcp.log_name": long(512)}))),
+        ("a label", service(), with(json!({"logging.googleapis.com/labels": {"a": long((64 << 10) + 1)}}))),
+        ("a URL", service(), with(json!({"gcp.http_request": {"requestUrl": long((16 << 10) + 1)}}))),
+        (
+            "an attribute",
+            service(),
+            with(json!({"http.request.method": "GET", "url.full": long((16 << 10) + 1)})),
+        ),
+        ("a file", service(), with(json!({"code.file.path": long((16 << 10) + 1)}))),
+        ("a name", service(), with(json!({(long(257)): 1}))),
+    ] {
+        let (truncated, entries) = entries(&resource, vec![record]);
+        assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (1, &json!("true")), "{what}");
     }
+    let (truncated, entries) = entries(&service(), vec![with(json!({"url.full": long(20 << 10)}))]);
+    assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (0, &Value::Null));
+}
+
+/// The record was truncated when its line was read. That is shown, and not counted for this sink.
+#[test]
+fn a_record_that_was_truncated_before_is_not_counted() {
+    for given in
+        [json!({"logtracer.truncated": true}), json!({"log.record.uid": "i", "logtracer.truncated": true})]
+    {
+        let (truncated, entries) = entries(&json!({}), vec![with(given)]);
+        assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (0, &json!("true")));
+        assert_eq!(entries[0]["jsonPayload"], json!({}));
+    }
+}
+
+fn with(given: Value) -> LogRecord {
+    LogRecord { attributes: attributes(&given), ..Default::default() }
 }

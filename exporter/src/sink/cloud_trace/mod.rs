@@ -139,13 +139,12 @@ const FRAME: Frame = Frame { start: r#"{"spans":["#, separator: ",", end: "]}" }
 /// Returns the body of a call, and the number of spans that are truncated more than by [`CURRENT`] limits.
 fn body(chunk: &Chunk, project: &ProjectId, limits: &Limits) -> Result<(u32, Bytes), DeliveryError> {
     let (mut within, mut current) = (Converter::new(project, limits), Converter::new(project, &CURRENT));
-    let mut shortened = 0;
     let body = write_items(chunk, FRAME, |out, shared, span: &OtlpSpan| {
         let converted = within.convert(shared, span);
-        shortened += u32::from(*limits != CURRENT && converted != current.convert(shared, span));
-        serde_json::to_writer(out, &converted)
+        let is_shortened = *limits != CURRENT && converted != current.convert(shared, span);
+        serde_json::to_writer(out, &converted).map(|()| is_shortened)
     })?;
-    Ok((body.truncated.max(shortened), body.bytes))
+    Ok((body.truncated, body.bytes))
 }
 
 /// Converts spans, and the resource once for all of them.

@@ -27,7 +27,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) const USER_AGENT: &str = concat!("logtracer-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// The size up to which a response is read.
+/// The size up to which a response is read, unless a sink needs more of it.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Returns a client with its own connections.
@@ -72,60 +72,82 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Success, DeliveryErr
 
 /// Sends a request, and returns the response with any status.
 pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, DeliveryError> {
+    exchange_within(request, MAX_RESPONSE_BYTES).await
+}
+
+/// Sends a request, and returns the response with any status. At most `max_bytes` of its body are read.
+pub(crate) async fn exchange_within(
+    request: RequestBuilder,
+    max_bytes: usize,
+) -> Result<Reply, DeliveryError> {
     let unavailable = |reason| DeliveryError::Unavailable { reason, retry_after: None };
     let response = request.send().await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let (body, is_cut) =
-        read(response).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
-    Ok(Reply { status, headers, body, is_cut })
+        read(response, max_bytes).await.map_err(|error| unavailable(error_chain(&error.without_url())))?;
+    Ok(Reply::new(status, &headers, body, is_cut, max_bytes))
 }
 
 /// A response with any status.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    is_cut: bool,
+    content: Content,
+    /// The beginning of the body, without its compression.
+    pub(crate) body: Bytes,
+    /// Set if the body is longer, or the rest cannot be read.
+    pub(crate) is_cut: bool,
+    /// Of the header `Retry-After`.
+    retry_after: Option<Duration>,
 }
 
 impl Reply {
+    /// Returns a response, of which at most `max_bytes` are kept after the decompression.
+    pub(crate) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        is_cut: bool,
+        max_bytes: usize,
+    ) -> Self {
+        let (content, body, is_cut) = decode(headers, body, is_cut, max_bytes);
+        Self { status, content, body, is_cut, retry_after: retry_after(headers, Timestamp::now()) }
+    }
+
     /// Returns the response if it is a success.
     pub(crate) fn success(self) -> Result<Success, DeliveryError> {
-        let Self { status, headers, body, is_cut } = self;
-        if !status.is_success() {
-            return Err(delivery_error(status, &headers, &body));
+        if !self.status.is_success() {
+            return Err(self.error());
         }
-        match Content::of(&headers) {
-            Content::Html => Err(no_response_of_the_sink(status, retry_after(&headers, Timestamp::now()))),
-            content => {
-                let (content, body, is_cut) = decode(content, &headers, body, is_cut);
-                Ok(Success { content, body, is_cut })
-            }
+        let Self { status, content, body, is_cut, retry_after } = self;
+        match content {
+            Content::Html => Err(no_response_of_the_sink(status, retry_after)),
+            content => Ok(Success { content, body, is_cut }),
         }
     }
 
-    /// Returns the beginning of the body without its compression.
-    pub(crate) fn text(&self) -> Bytes {
-        decode(Content::of(&self.headers), &self.headers, self.body.clone(), self.is_cut).1
+    /// Returns when to retry, by the header or by the body of an error.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.or_else(|| self.error_body().retry_after)
     }
 
-    /// Returns whether the server has nothing at this path, or not for this method.
+    /// Returns whether the server has nothing at this path, or not for this method. With `Retry-After`, it may have it later.
     pub(crate) fn is_without_method(&self) -> bool {
-        matches!(self.status.as_u16(), 404 | 405 | 501)
-            && retry_after(&self.headers, Timestamp::now()).is_none()
+        matches!(self.status.as_u16(), 404 | 405 | 501) && self.retry_after.is_none()
     }
-}
 
-/// Returns the meaning of an error response, whose body can be compressed, cut or anything else.
-pub(crate) fn delivery_error(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> DeliveryError {
-    let (content, body, _) = decode(Content::of(headers), headers, body.clone(), true);
-    let error = match content {
-        Content::Protobuf => ErrorBody::read_protobuf(&body),
-        _ => ErrorBody::read(&body),
-    };
-    let retry_after = retry_after(headers, Timestamp::now()).or(error.retry_after);
-    status::delivery_error(status, retry_after, &error.message)
+    /// Returns the meaning of an error response, whose body can be cut or anything else.
+    fn error(&self) -> DeliveryError {
+        let body = self.error_body();
+        status::delivery_error(self.status, self.retry_after.or(body.retry_after), &body.message)
+    }
+
+    fn error_body(&self) -> ErrorBody {
+        match self.content {
+            Content::Protobuf => ErrorBody::read_protobuf(&self.body),
+            _ => ErrorBody::read(&self.body),
+        }
+    }
 }
 
 /// Returns the error for a success with a page for people.
@@ -135,25 +157,27 @@ pub(crate) fn no_response_of_the_sink(status: StatusCode, retry_after: Option<Du
 }
 
 /// Decompresses a body. No compression was requested, and one that is not known leaves nothing to read.
-fn decode(content: Content, headers: &HeaderMap, body: Bytes, is_cut: bool) -> (Content, Bytes, bool) {
+fn decode(headers: &HeaderMap, body: Bytes, is_cut: bool, max_bytes: usize) -> (Content, Bytes, bool) {
+    let content = Content::of(headers);
     let encoding = headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
     match encoding.to_ascii_lowercase().as_slice() {
         b"identity" | b"" => (content, body, is_cut),
         b"gzip" | b"x-gzip" => {
-            let (body, is_cut) = gunzip(&body, is_cut);
+            let (body, is_cut) = gunzip(&body, is_cut, max_bytes);
             (content, body, is_cut)
         }
+        _ if content == Content::Html => (content, Bytes::new(), is_cut),
         _ => (Content::Other, Bytes::new(), is_cut),
     }
 }
 
 /// Decompresses the beginning of a body. Returns it, and whether there is more or the rest cannot be read.
-pub(crate) fn gunzip(body: &[u8], is_cut: bool) -> (Bytes, bool) {
+pub(crate) fn gunzip(body: &[u8], is_cut: bool, max_bytes: usize) -> (Bytes, bool) {
     let mut bytes = Vec::new();
-    let mut decoder = MultiGzDecoder::new(body).take(MAX_RESPONSE_BYTES as u64 + 1);
+    let mut decoder = MultiGzDecoder::new(body).take(max_bytes as u64 + 1);
     let result = decoder.read_to_end(&mut bytes);
-    let is_cut = is_cut || result.is_err() || bytes.len() > MAX_RESPONSE_BYTES;
-    bytes.truncate(MAX_RESPONSE_BYTES);
+    let is_cut = is_cut || result.is_err() || bytes.len() > max_bytes;
+    bytes.truncate(max_bytes);
     (bytes.into(), is_cut)
 }
 
@@ -192,14 +216,14 @@ impl Content {
 }
 
 /// Returns the beginning of the body, and whether there is more.
-async fn read(mut response: Response) -> reqwest::Result<(Bytes, bool)> {
+async fn read(mut response: Response, max_bytes: usize) -> reqwest::Result<(Bytes, bool)> {
     let mut body = BytesMut::new();
-    while body.len() <= MAX_RESPONSE_BYTES
+    while body.len() <= max_bytes
         && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
-    let is_cut = body.len() > MAX_RESPONSE_BYTES;
-    body.truncate(MAX_RESPONSE_BYTES);
+    let is_cut = body.len() > max_bytes;
+    body.truncate(max_bytes);
     Ok((body.freeze(), is_cut))
 }

@@ -19,10 +19,11 @@ use tonic_types::StatusExt;
 
 use super::super::body::BodyBudget;
 use super::super::http::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT, Content, MAX_RESPONSE_BYTES, Success, USER_AGENT, delivery_error, gunzip,
+    CALL_TIMEOUT, CONNECT_TIMEOUT, Content, MAX_RESPONSE_BYTES, Reply, Success, USER_AGENT, gunzip,
     install_crypto, no_response_of_the_sink, within_timeout,
 };
 use super::http::{not_otlp, read};
+use super::{success, without_method};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied};
 use crate::error_chain::error_chain;
 use crate::otlp::Signal;
@@ -67,13 +68,7 @@ impl Grpc {
     pub(super) async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         let ((), frame) = self.budget.make(PREFIX + chunk.bytes(), || Ok(((), frame(chunk)))).await?;
         // The endpoint's timeout ends with the headers of the response.
-        match within_timeout(self.call(chunk.signal(), frame)).await {
-            // Every receiver takes spans, so something else has answered.
-            Err(DeliveryError::Unsupported { reason }) if chunk.signal() == Signal::Traces => {
-                Err(DeliveryError::AccessDenied { reason, retry_after: None, denied: Denied::Resource })
-            }
-            result => result,
-        }
+        within_timeout(self.call(chunk.signal(), frame)).await
     }
 
     async fn call(&self, signal: Signal, frame: Bytes) -> Result<Accepted, DeliveryError> {
@@ -82,17 +77,14 @@ impl Grpc {
             .await
             .map_err(|error| DeliveryError::Unavailable { reason: error_chain(&error), retry_after: None })?;
         let response = channel.call(self.request(signal, frame)).await;
-        let response = response.map_err(|error| status_error(&Status::from_error(error.into())))?;
-        Response::read(response).await.map_err(|status| status_error(&status))?.accepted()
+        let response = response.map_err(|error| status_error(&Status::from_error(error.into()), signal))?;
+        Response::read(response).await.map_err(|status| status_error(&status, signal))?.accepted(signal)
     }
 
     fn request(&self, signal: Signal, frame: Bytes) -> http::Request<Body> {
         let mut request = http::Request::new(Body::new(Full::new(frame)));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = http::Uri::from_static(match signal {
-            Signal::Traces => EXPORT_TRACES,
-            Signal::Logs => EXPORT_LOGS,
-        });
+        *request.uri_mut() = http::Uri::from_static(path(signal));
         *request.headers_mut() = self.headers.clone();
         let timeout = format!("{}m", CALL_TIMEOUT.as_millis());
         for (name, value) in [
@@ -104,6 +96,13 @@ impl Grpc {
             request.headers_mut().insert(name, value);
         }
         request
+    }
+}
+
+fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => EXPORT_TRACES,
+        Signal::Logs => EXPORT_LOGS,
     }
 }
 
@@ -150,18 +149,18 @@ impl Response {
 
     /// Returns the meaning of the response. A success has the status 0, so something that has no status was not sent by
     /// the receiver.
-    fn accepted(self) -> Result<Accepted, DeliveryError> {
+    fn accepted(self, signal: Signal) -> Result<Accepted, DeliveryError> {
         let status =
             Status::from_header_map(&self.trailers).or_else(|| Status::from_header_map(&self.headers));
         match status {
             Some(status) if status.code() == Code::Ok => self.message(),
-            Some(status) => Err(status_error(&status)),
-            // A proxy that routes by path (<https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html>).
-            None if self.status == http::StatusCode::NOT_FOUND => {
-                Err(DeliveryError::Unsupported { reason: format!("HTTP {}", self.status) })
-            }
+            Some(status) => Err(status_error(&status, signal)),
+            // A proxy (<https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html>).
             None if self.status != http::StatusCode::OK => {
-                Err(delivery_error(self.status, &self.headers, &self.body))
+                let Self { status, headers, body, is_cut, .. } = self;
+                let reply = Reply::new(status, &headers, body, is_cut, MAX_RESPONSE_BYTES);
+                let error = success(reply, signal, path(signal)).err();
+                Err(error.unwrap_or_else(|| not_otlp("it has no grpc-status")))
             }
             None if Content::of(&self.headers) == Content::Html => {
                 Err(no_response_of_the_sink(self.status, None))
@@ -183,7 +182,7 @@ impl Response {
         let content = match (flag, headers.get(ENCODING)) {
             (0, _) => Content::Protobuf,
             (1, Some(encoding)) if encoding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
-                (body, is_cut) = gunzip(&body, is_cut);
+                (body, is_cut) = gunzip(&body, is_cut, MAX_RESPONSE_BYTES);
                 Content::Protobuf
             }
             (1, Some(_)) => Content::Other,
@@ -195,7 +194,7 @@ impl Response {
 }
 
 /// Returns the meaning of a status, by the OTLP/gRPC specification.
-fn status_error(status: &Status) -> DeliveryError {
+fn status_error(status: &Status, signal: Signal) -> DeliveryError {
     let name = format!("{:?}", status.code());
     let mut reason = if status.message().is_empty() {
         format!("gRPC {name}")
@@ -221,8 +220,10 @@ fn status_error(status: &Status) -> DeliveryError {
         | Code::Unavailable
         | Code::DataLoss => DeliveryError::Unavailable { reason, retry_after },
         Code::Unauthenticated => DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Token },
-        Code::Unimplemented => DeliveryError::Unsupported { reason },
-        Code::PermissionDenied | Code::NotFound => {
+        Code::Unimplemented if signal == Signal::Logs && retry_after.is_none() => {
+            without_method(path(signal), &reason)
+        }
+        Code::PermissionDenied | Code::NotFound | Code::Unimplemented => {
             DeliveryError::AccessDenied { reason, retry_after, denied: Denied::Resource }
         }
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition => {
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn each_code_has_its_error() {
-        let kind_of = |status: &Status| match status_error(status) {
+        let kind_of = |status: &Status| match status_error(status, Signal::Logs) {
             DeliveryError::Unavailable { retry_after, .. } => ("later", retry_after),
             DeliveryError::AccessDenied { retry_after, .. } => ("denied", retry_after),
             DeliveryError::Failed { retry_after, .. } => ("perhaps", retry_after),
@@ -268,7 +269,9 @@ mod tests {
             assert_eq!(kind_of(&Status::new(code, message)), (kind, None), "{code:?} {message}");
         }
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(7)));
-        let status = Status::with_error_details(Code::ResourceExhausted, "message size quota", details);
-        assert_eq!(kind_of(&status), ("later", Some(Duration::from_secs(7))));
+        for (code, kind) in [(Code::ResourceExhausted, "later"), (Code::Unimplemented, "denied")] {
+            let status = Status::with_error_details(code, "message size quota", details.clone());
+            assert_eq!(kind_of(&status), (kind, Some(Duration::from_secs(7))), "{code:?}");
+        }
     }
 }

@@ -42,11 +42,7 @@ impl Http {
         let request = self.client.post(url.clone()).headers(self.headers.clone());
         let ((), body) = self.budget.make(chunk.bytes(), || Ok(((), chunk.body()))).await?;
         let reply = http::exchange(with_body(request, body)).await?;
-        if chunk.signal() == Signal::Logs && reply.is_without_method() {
-            let reason = format!("no log records at {}: HTTP {}", url.path(), reply.status);
-            return Err(DeliveryError::Unsupported { reason });
-        }
-        read(reply.success()?)
+        read(super::success(reply, chunk.signal(), url.path())?)
     }
 }
 

@@ -13,7 +13,9 @@ use anyhow::Context;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
+use super::http::{Reply, Success};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
+use crate::otlp::Signal;
 use grpc::Grpc;
 use http::Http;
 
@@ -39,6 +41,19 @@ impl Otlp {
             _ => Ok(Self::Http(Http::new(url, headers)?)),
         }
     }
+}
+
+/// Returns the response to a call if it is a success. Every receiver takes spans, but some have no method for log records.
+fn success(reply: Reply, signal: Signal, path: &str) -> Result<Success, DeliveryError> {
+    if signal == Signal::Logs && reply.is_without_method() {
+        return Err(without_method(path, &format!("HTTP {}", reply.status)));
+    }
+    reply.success()
+}
+
+/// Returns the error for log records that a receiver has no method for.
+fn without_method(path: &str, answer: &str) -> DeliveryError {
+    DeliveryError::Unsupported { reason: format!("no log records at {path}: {answer}") }
 }
 
 impl Sink for Otlp {

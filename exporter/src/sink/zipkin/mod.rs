@@ -57,7 +57,7 @@ impl Sink for Zipkin {
 fn body(chunk: &Chunk) -> Result<(u32, Bytes), DeliveryError> {
     let body = write_items(chunk, FRAME, |out, shared, span: &Span| {
         let span = ZipkinSpan::new(span, shared.resource.as_ref(), shared.scope.as_ref());
-        serde_json::to_writer(out, &span)
+        serde_json::to_writer(out, &span).map(|()| false)
     })?;
     Ok((body.truncated, body.bytes))
 }
