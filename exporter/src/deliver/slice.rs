@@ -152,7 +152,7 @@ mod tests {
         let range = part(&slice, 1..5);
         let indices = pick(&range, &[0, 2, 3]);
         for (slice, expected, has, in_request) in [
-            (slice.clone(), "a b c d e f", vec![0, 1, 2, 3, 4, 5], 0..6),
+            (slice, "a b c d e f", vec![0, 1, 2, 3, 4, 5], 0..6),
             (range.clone(), "b c d e", vec![1, 2, 3, 4], 1..5),
             (part(&range, 2..4), "d e", vec![3, 4], 3..5),
             (indices.clone(), "b d e", vec![1, 3, 4], 1..5),
