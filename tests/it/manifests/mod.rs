@@ -41,6 +41,7 @@ fn every_manifest_matches_its_schema() {
     }
     for kind in [
         "WasmPlugin",
+        "TrafficExtension",
         "Telemetry",
         "EnvoyFilter",
         "Sidecar",
@@ -72,6 +73,8 @@ fn a_misspelt_field_is_found() {
         ("wasmplugin.yaml", "/spec/phase", json!("AUTH"), "phase"),
         ("wasmplugin.yaml", "/spec/failStrateggy", json!("FAIL_OPEN"), "failStrateggy"),
         ("wasmplugin.yaml", "/spec/match/0/mdoe", json!("CLIENT"), "mdoe"),
+        ("variants/trafficextension.yaml", "/spec/failStrategy", json!("FAIL_OPEN"), "failStrategy"),
+        ("variants/trafficextension.yaml", "/spec/wasm/match", json!([]), "match"),
         ("telemetry.yaml", "/spec/accessLogging/0/filter/expresion", json!(""), "expresion"),
         ("variants/sidecar.yaml", "/spec/egress/0/hosts", json!("./*"), "hosts"),
         ("variants/envoyfilter.yaml", "/spec/configPatches/0/applyTo", json!("HTTP_FILTERS"), "applyTo"),
