@@ -9,15 +9,23 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
     let native =
         |service: Value| json!({ "filter": { "mode": "native", "native": { "services": [service] } } });
     let gateway = |gateway: Value| json!({ "edge": { "enabled": true, "gateways": [gateway] } });
+    let config = |config: Value| json!({ "filter": { "config": config } });
     let module = |module: Value| json!({ "filter": { "module": module } });
-    let one_cluster = |config: Value| {
-        json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "filter": { "config": config } })
-    };
+    let one_cluster = |config: Value| json!({ "exporter": { "sinks": ["cloud-trace"], "shards": 2 }, "filter": { "config": config } });
     vec![
         // Unknown keys.
         (json!({ "filtr": {} }), &["'filtr'"]),
         (json!({ "image": { "repo": "r" } }), &["/image", "'repo'"]),
         (json!({ "filter": { "config": { "projct_id": "p" } } }), &["/filter/config", "'projct_id'"]),
+        (config(json!({ "sampling": { "rte": 1 } })), &["/filter/config/sampling", "'rte'"]),
+        (
+            config(json!({ "sampling": { "rules": [{ "path": "/", "rat": 1 }] } })),
+            &["/filter/config/sampling/rules/0", "'rat'"],
+        ),
+        (
+            config(json!({ "overrides": [{ "service": "a", "exporter": { "clustr": "c" } }] })),
+            &["/filter/config/overrides/0/exporter", "'clustr'"],
+        ),
         (module(json!({ "src": "oci" })), &["/filter/module", "'src'"]),
         (gateway(json!({ "name": "a", "labels": {} })), &["/edge/gateways/0", "'labels'"]),
         // Types.
@@ -30,6 +38,14 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         (json!({ "podLabels": { "a": 1 } }), &["/podLabels/a", "string"]),
         (json!({ "autoscaling": { "enabled": "yes" } }), &["/autoscaling/enabled", "boolean"]),
         (json!({ "filter": { "config": { "overrides": {} } } }), &["/filter/config/overrides", "array"]),
+        // A number of `--set` with a decimal point is a text.
+        (config(json!({ "sampling": { "rate": "0.1" } })), &["/filter/config/sampling/rate", "number"]),
+        (config(json!({ "exporter": { "timeout": 2 } })), &["/filter/config/exporter/timeout", "string"]),
+        (config(json!({ "exporter": { "headers": { "a": 1 } } })), &["/filter/config/exporter/headers/a"]),
+        (
+            config(json!({ "overrides": [{ "namespace": "a", "sampling": { "rate": "1" } }] })),
+            &["/filter/config/overrides/0/sampling/rate", "number"],
+        ),
         (json!({ "imagePullSecrets": ["secret"] }), &["/imagePullSecrets/0", "object"]),
         // Values.
         (json!({ "image": { "digest": "sha256:12" } }), &["/image/digest", "sha256:12"]),
@@ -44,6 +60,24 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         (json!({ "filter": { "mode": "wsm" } }), &["/filter/mode", "'wasm', 'file', 'native'"]),
         (json!({ "filter": { "namespace": "" } }), &["/filter/namespace"]),
         (json!({ "filter": { "config": { "query": "hide" } } }), &["/filter/config/query", "'redact'"]),
+        (config(json!({ "sampling": { "rate": 2 } })), &["/filter/config/sampling/rate", "maximum"]),
+        (config(json!({ "sampling": { "rules": [{ "rate": 1 }] } })), &["/filter/config/sampling/rules/0"]),
+        (
+            config(json!({ "overrides": [{ "query": "drop" }] })),
+            &["/filter/config/overrides/0", "'namespace'"],
+        ),
+        (config(json!({ "exporter": { "timeout": "2 days" } })), &["/filter/config/exporter/timeout"]),
+        (config(json!({ "exporter": { "cluster": [] } })), &["/filter/config/exporter/cluster"]),
+        (
+            config(json!({ "exporter": { "max_buffer_bytes": 100 } })),
+            &["/filter/config/exporter/max_buffer_bytes"],
+        ),
+        (
+            config(json!({ "propagation": { "extract": ["b4"] } })),
+            &["/filter/config/propagation/extract/0", "'b3'"],
+        ),
+        (config(json!({ "request_headers": ["cookie"] })), &["/filter/config/request_headers/0"]),
+        (config(json!({ "exclude": { "paths": ["healthz"] } })), &["/filter/config/exclude/paths/0"]),
         (module(json!({ "source": "http" })), &["/filter/module/source", "'exporter'"]),
         (module(json!({ "digest": "12" })), &["/filter/module/digest"]),
         (module(json!({ "sha256": "12" })), &["/filter/module/sha256"]),

@@ -130,7 +130,8 @@ fn shards_have_only_the_annotations_of_istio() {
     assert_eq!(services.len(), 3);
     let export = ("networking.istio.io/exportTo", "*");
     for service in &services {
-        let mut expected = json!({ export.0: export.1, "networking.istio.io/traffic-distribution": "PreferClose" });
+        let mut expected =
+            json!({ export.0: export.1, "networking.istio.io/traffic-distribution": "PreferClose" });
         if service["metadata"]["name"] == "logtracer-exporter" {
             expected = annotations.clone();
             expected[export.0] = json!(export.1);
