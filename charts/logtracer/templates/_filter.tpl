@@ -54,8 +54,8 @@ that is merged over `filter.config`.
 apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "logtracer.labels" .root | nindent 4 }}
 spec:
@@ -68,16 +68,16 @@ spec:
   targetRefs:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  url: {{ include "logtracer.filter.url" .root }}
+  url: {{ include "logtracer.filter.url" .root | quote }}
   {{- if ne $module.source "oci" }}
   sha256: {{ $module.sha256 | quote }}
   {{- end }}
   {{- if eq $module.source "oci" }}
   {{- with $module.imagePullSecret }}
-  imagePullSecret: {{ . }}
+  imagePullSecret: {{ . | quote }}
   {{- end }}
   {{- end }}
-  imagePullPolicy: {{ $module.imagePullPolicy }}
+  imagePullPolicy: {{ $module.imagePullPolicy | quote }}
   # Before authentication and authorization, so that requests that they reject are also traced and logged.
   phase: AUTHN
   priority: 1000
@@ -92,7 +92,7 @@ spec:
 
 {{/* Selects the HTTP connection managers of a context. */}}
 {{- define "logtracer.filter.match" -}}
-context: {{ . }}
+context: {{ . | quote }}
 listener:
   filterChain:
     filter:

@@ -24,19 +24,22 @@
 
 {{/* The labels of every object. */}}
 {{- define "logtracer.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ include "logtracer.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "logtracer.labels.with" (dict "root" . "more" dict) -}}
+{{- end -}}
+
+{{/* The labels of an object that has more of them. Takes a dict with `root` and `more`. Those of the chart win. */}}
+{{- define "logtracer.labels.with" -}}
+{{- $more := .more -}}
+{{- with .root -}}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/name" (include "logtracer.name" .) "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- merge $own $more .Values.commonLabels | toYaml -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The labels that select the exporter's pods. They cannot change. */}}
 {{- define "logtracer.exporter.selectorLabels" -}}
-app: {{ include "logtracer.exporter" . }}
+app: {{ include "logtracer.exporter" . | quote }}
 {{- end -}}
 
 {{- define "logtracer.exporter.serviceAccount" -}}

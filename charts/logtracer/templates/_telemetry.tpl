@@ -6,18 +6,18 @@ no line of the filter: requests, because the proxy has no module or replaces it,
 {{- $none := "!('wasm.logtracer' in filter_state) && !('wasm.logtracer_skipped' in filter_state)" -}}
 {{- with .Values.telemetry.providers -}}
 - providers:
-    - name: {{ .line }}
+    - name: {{ .line | quote }}
   filter:
     expression: "'wasm.logtracer' in filter_state"
 {{- with .fallbackHttp }}
 - providers:
-    - name: {{ . }}
+    - name: {{ . | quote }}
   filter:
     expression: "{{ $none }} && has(request.method)"
 {{- end }}
 {{- with .fallbackTcp }}
 - providers:
-    - name: {{ . }}
+    - name: {{ . | quote }}
   filter:
     expression: "{{ $none }} && !has(request.method)"
 {{- end }}

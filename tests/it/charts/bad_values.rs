@@ -144,6 +144,36 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
             one_cluster(json!({ "overrides": [{ "service": "a", "exporter": { "cluster": "c" } }] })),
             &["exporter.shards: is 2", "one name, c,"],
         ),
+        (json!({ "commonLabels": { "app": "a" } }), &["commonLabels: app is set by the chart"]),
+        (
+            json!({ "podLabels": { "app.kubernetes.io/name": "a" } }),
+            &["podLabels: app.kubernetes.io/name is set by the chart"],
+        ),
+        (
+            json!({ "monitoring": { "podMonitor": { "labels": { "helm.sh/chart": "a" } } } }),
+            &["monitoring.podMonitor.labels: helm.sh/chart is set by the chart"],
+        ),
+        (
+            json!({ "edge": { "gateways": [
+                { "name": "a", "matchLabels": { "istio": "a" } },
+                { "name": "a", "matchLabels": { "istio": "b" } },
+            ] } }),
+            &["edge.gateways[1].name: a is the name of another gateway"],
+        ),
+        (
+            json!({ "filter": { "native": { "services": [
+                { "name": "a", "namespace": "n", "matchLabels": { "app": "a" } },
+                { "name": "a", "namespace": "n", "matchLabels": { "app": "b" } },
+            ] } } }),
+            &["filter.native.services[1].name: a is the name of another service of n"],
+        ),
+        (
+            json!({ "exporter": { "sinks": ["stdout"] }, "autoscaling": { "enabled": true },
+                "resources": { "requests": { "cpu": null } } }),
+            &["autoscaling.enabled: needs resources.requests.cpu"],
+        ),
+        (json!({ "extraVolumes": [{ "name": "tls" }] }), &["extraVolumes[0]: tls"]),
+        (json!({ "extraEnv": [{ "name": "SQLITE_TMPDIR" }] }), &["extraEnv[0]: SQLITE_TMPDIR"]),
         (json!({ "extraArgs": ["--grace=5s"] }), &["extraArgs[0]: --grace=5s is set by exporter.grace"]),
         (json!({ "extraArgs": ["--json", "--sink=stdout"] }), &["extraArgs[1]", "exporter.sinks"]),
     ]

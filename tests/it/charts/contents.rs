@@ -252,6 +252,60 @@ fn conventional_values_reach_the_pod() {
     assert_eq!(account.of(&["StatefulSet"])[0]["spec"]["template"]["spec"]["serviceAccountName"], "mine");
 }
 
+/// Texts that YAML would read as something else arrive as texts.
+#[test]
+fn values_that_look_like_something_else_are_texts() {
+    let url = "https://files.example/a b #c";
+    let values = json!({
+        "fullnameOverride": "2024",
+        "commonLabels": { "number": "0x10", "truth": "true" },
+        "serviceAccount": { "name": "0x10" },
+        "priorityClassName": "true",
+        "filter": {
+            "namespace": "007",
+            "module": { "source": "url", "url": url, "sha256": "1".repeat(64) },
+        },
+        "telemetry": { "providers": { "line": "1e3", "fallbackHttp": "a: b", "fallbackTcp": "null" } },
+    });
+    let release = release(&values);
+    for object in &release.objects {
+        let labels = &object["metadata"]["labels"];
+        assert_eq!((&labels["number"], &labels["truth"]), (&json!("0x10"), &json!("true")), "{object}");
+        assert!(object["metadata"]["name"].is_string(), "{object}");
+    }
+    let plugin = &release.of(&["WasmPlugin"])[0];
+    assert_eq!(
+        (&plugin["metadata"]["name"], &plugin["metadata"]["namespace"]),
+        (&json!("2024"), &json!("007"))
+    );
+    assert_eq!(plugin["spec"]["url"], url);
+    let logging = &release.of(&["Telemetry"])[0]["spec"]["accessLogging"];
+    let names: Vec<&Value> =
+        logging.as_array().unwrap().iter().map(|it| &it["providers"][0]["name"]).collect();
+    assert_eq!(names, ["1e3", "a: b", "null"]);
+    let pod = &release.of(&["StatefulSet"])[0]["spec"]["template"]["spec"];
+    assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("0x10"), &json!("true")));
+}
+
+/// A label that the chart also has is written once: YAML with a duplicate key is an error.
+#[test]
+fn keys_of_values_and_of_the_chart_are_merged() {
+    let values = json!({
+        "commonLabels": { "team": "a" },
+        "podLabels": { "team": "b", "sidecar.istio.io/inject": "true" },
+        "exporter": { "sinks": ["cloud-trace"], "shards": 2 },
+        "service": { "annotations": { "networking.istio.io/exportTo": "shop" } },
+        "monitoring": { "dashboard": { "enabled": true, "labels": { "team": "c" } } },
+    });
+    let release = release(&values);
+    let labels = &release.of(&["StatefulSet"])[0]["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["team"], &labels["sidecar.istio.io/inject"]), (&json!("b"), &json!("true")));
+    assert_eq!(release.of(&["ConfigMap"])[0]["metadata"]["labels"]["team"], "c");
+    for service in release.of(&["Service"]) {
+        assert_eq!(service["metadata"]["annotations"], json!({ "networking.istio.io/exportTo": "shop" }));
+    }
+}
+
 /// The dashboard is JSON that Grafana's sidecar finds by its label, and the alerts are in the rule.
 #[test]
 fn monitoring_has_the_dashboard_and_the_alerts() {
