@@ -3,7 +3,8 @@ The filter's configuration as JSON. Takes a dict with `root`, and `over`, which 
 The cluster is Istio's name for the exporter's Service, or the list of those of its shards.
 */}}
 {{- define "logtracer.filter.config" -}}
-{{- $config := mergeOverwrite (deepCopy .root.Values.filter.config) (deepCopy .over) -}}
+{{- $config := deepCopy .root.Values.filter.config -}}
+{{- include "logtracer.merge" (dict "into" $config "over" (deepCopy .over)) -}}
 {{- if .root.Values.exporter.enabled -}}
 {{- $cluster := printf "outbound|4318||%s" (include "logtracer.exporter.host" .root) -}}
 {{- if gt (int .root.Values.exporter.shards) 1 -}}
@@ -28,6 +29,19 @@ The cluster is Istio's name for the exporter's Service, or the list of those of 
 {{- fail "filter.config.line_break: must be false, because Istio ends each line itself" -}}
 {{- end -}}
 {{- toPrettyJson $config -}}
+{{- end -}}
+
+{{/* Merges the dict `over` into the dict `into`. Unlike `mergeOverwrite`, also values that are false, 0 or empty. */}}
+{{- define "logtracer.merge" -}}
+{{- $into := .into -}}
+{{- range $key, $value := .over -}}
+{{- $known := get $into $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $known) -}}
+{{- include "logtracer.merge" (dict "into" $known "over" $value) -}}
+{{- else -}}
+{{- $_ := set $into $key $value -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The URL of the module. */}}

@@ -69,8 +69,3 @@ app: {{ include "logtracer.exporter" . | quote }}
 {{- define "logtracer.exporter.shardHost" -}}
 {{- printf "%s-%d.%s.svc.%s" (include "logtracer.exporter" .root) (int .shard) .root.Release.Namespace .root.Values.exporter.clusterDomain -}}
 {{- end -}}
-
-{{/* The namespace of the Telemetry. */}}
-{{- define "logtracer.telemetry.namespace" -}}
-{{- default .Values.filter.namespace .Values.telemetry.namespace -}}
-{{- end -}}

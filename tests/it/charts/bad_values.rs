@@ -116,8 +116,36 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         ),
         (gateway(json!({ "name": "a" })), &["edge.gateways[0]: needs either matchLabels or targetRefs"]),
         (
-            json!({ "edge": { "enabled": true }, "filter": { "enabled": false } }),
-            &["edge.enabled: needs filter.enabled"],
+            json!({ "edge": { "enabled": true }, "filter": { "mode": "file", "file": { "namespaces": ["a"] } } }),
+            &["edge.enabled: needs filter.mode wasm, found file"],
+        ),
+        (
+            json!({ "edge": { "enabled": true }, "filter": { "config": { "edge": "link" } } }),
+            &["filter.config.edge: not with edge.enabled"],
+        ),
+        (
+            gateway(json!({ "name": "a", "matchLabels": { "istio": "a" }, "edge": "link",
+                "config": { "edge": "resample" } })),
+            &["edge.gateways[0].edge: is link, but its config has resample"],
+        ),
+        (
+            json!({ "filter": { "mode": "file", "file": { "namespaces": ["a"] }, "matchLabels": { "a": "b" } } }),
+            &["filter.matchLabels: has no effect, because filter.mode is file"],
+        ),
+        (
+            json!({ "filter": { "matchLabels": { "a": "b" } } }),
+            &["telemetry.namespaces: is empty, but filter.matchLabels select pods of all namespaces"],
+        ),
+        (
+            json!({ "filter": { "mode": "file",
+                "file": { "namespaces": ["istio-system"], "matchLabels": { "a": "b" } } } }),
+            &["telemetry.namespaces: is empty, but filter.file.matchLabels select pods of all namespaces"],
+        ),
+        (
+            json!({ "telemetry": { "namespaces": ["a"] }, "filter": { "mode": "native", "native": { "services": [
+                { "name": "a", "namespace": "n", "matchLabels": { "app": "a" } },
+            ] } } }),
+            &["telemetry.namespaces: must be empty, because filter.mode is native"],
         ),
         (json!({ "autoscaling": { "enabled": true } }), &["autoscaling.enabled", "exporter.sinks"]),
         (json!({ "exporter": { "replicas": 2 } }), &["exporter.replicas", "exporter.sinks"]),

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use logtracer_harness::envoy::root;
 use logtracer_harness::process::sibling;
 use serde_json::{Value, json};
 
 use super::release;
 use super::releases;
 use super::render::{chart, render};
-use crate::manifests::documents::{list, read};
+use crate::manifests::documents::{list, parse, read};
 use crate::manifests::exporter::stderr_of;
 use crate::manifests::proxy::{error_of, hop, through_struct};
 
@@ -99,6 +100,42 @@ fn the_configuration_is_passed_through() {
         json!({ "sampling": { "rate": 1 } })
     );
     assert!(none.of(&["StatefulSet", "Service", "NetworkPolicy", "ServiceAccount"]).is_empty());
+}
+
+/// A value of a gateway takes precedence also if it is false, zero or empty.
+#[test]
+fn nothing_is_a_value_of_a_gateway() {
+    let general =
+        json!({ "sampling": { "rate": 0.5, "keep_errors": true }, "exclude": { "user_agents": ["a"] } });
+    let of_gateway = json!({ "sampling": { "rate": 0, "keep_errors": false }, "exclude": { "user_agents": [] },
+        "edge": "resample" });
+    let gateway = json!({ "name": "edge", "matchLabels": { "istio": "ingress" }, "config": of_gateway });
+    let values =
+        json!({ "filter": { "config": general }, "edge": { "enabled": true, "gateways": [gateway] } });
+    let config = through_struct(&release(&values).of(&["WasmPlugin"])[1]["spec"]["pluginConfig"]);
+    for key in ["sampling", "exclude", "edge"] {
+        assert_eq!(config[key], of_gateway[key], "{key}");
+    }
+}
+
+/// The example is the plugin of the page.
+#[test]
+fn the_gateway_behind_a_google_load_balancer_is_that_of_the_page() {
+    let page = std::fs::read_to_string(root().join("docs/google-load-balancer.md")).unwrap();
+    let plugin = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let expected = parse(plugin).unwrap().remove(0);
+    let text = std::fs::read_to_string(chart().join("examples/google-load-balancer.yaml")).unwrap();
+    let plugins = render(&[text]).remove(0).unwrap().of(&["WasmPlugin"]);
+    assert_eq!(plugins[1]["metadata"]["name"], expected["metadata"]["name"]);
+    assert_eq!(through_struct(&plugins[1]["spec"]), through_struct(&expected["spec"]));
+}
+
+/// Without the filter, a gateway has none, either: the first step of an installation with the module from the exporter.
+#[test]
+fn gateways_wait_for_the_filter() {
+    let release = release(&json!({ "edge": { "enabled": true }, "filter": { "enabled": false } }));
+    assert!(release.of(&["WasmPlugin", "Telemetry"]).is_empty());
+    assert!(!release.notes.contains("gateways"), "{}", release.notes);
 }
 
 /// A list of clusters takes precedence over that of the shards, also a list of one.
@@ -343,6 +380,10 @@ fn the_notes_say_what_to_do_next() {
         let notes = release(&values).notes;
         assert!(notes.contains(wanted), "{values}: {notes}");
     }
+    let file = json!({ "namespaces": ["a"], "path": "/modules/filter.wasm" });
+    let notes = release(&json!({ "filter": { "mode": "file", "file": file } })).notes;
+    assert!(notes.contains("--from-file=filter.wasm=build/plugin.wasm"), "{notes}");
+    assert!(notes.contains("\"mountPath\":\"/modules\""), "{notes}");
     for (name, release) in releases() {
         let wanted: &[&str] = match name.as_str() {
             "native" => &["  default/shop\n", "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"],

@@ -180,7 +180,7 @@ fn providers_can_have_other_names() {
 }
 
 /// Returns a block of YAML in the notes that starts with a key.
-fn printed(notes: &str, key: &str) -> Value {
+pub(super) fn printed(notes: &str, key: &str) -> Value {
     let start = notes.find(&format!("\n{key}:\n")).unwrap_or_else(|| panic!("no {key}: {notes}"));
     let end = notes[start..].find("\n\n").map_or(notes.len(), |end| start + end);
     parse(&notes[start..end]).unwrap().remove(0)
