@@ -30,7 +30,7 @@ fn every_manifest_matches_its_schema() {
         .filter(|file| !file.ends_with("kustomization.yaml"))
         .flat_map(|file| read(file))
         .collect();
-    for overlay in ["plain", "gke"] {
+    for overlay in ["plain", "gke", "gke-shards"] {
         documents.extend(build(&folder().join("exporter").join(overlay)).unwrap());
     }
     documents.extend(build(&folder().join("monitoring")).unwrap());
