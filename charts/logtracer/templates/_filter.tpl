@@ -6,6 +6,16 @@ The cluster is Istio's name for the exporter's Service, or the list of those of 
 {{- $config := deepCopy .root.Values.filter.config -}}
 {{- include "logtracer.merge" (dict "into" $config "over" (deepCopy .over)) -}}
 {{- if .root.Values.exporter.enabled -}}
+{{- $exporter := get $config "exporter" | default dict -}}
+{{- if and .root.Values.token.secretName (not $exporter.cluster) -}}
+{{- $names := list -}}
+{{- range $name, $value := $exporter.headers -}}
+{{- $names = append $names (lower $name) -}}
+{{- end -}}
+{{- if not (has "authorization" $names) -}}
+{{- fail "filter.config.exporter.headers: needs authorization, because token.secretName makes the exporter reject spans without a token" -}}
+{{- end -}}
+{{- end -}}
 {{- $cluster := printf "outbound|4318||%s" (include "logtracer.exporter.host" .root) -}}
 {{- if gt (int .root.Values.exporter.shards) 1 -}}
 {{- $root := .root -}}

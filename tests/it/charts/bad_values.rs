@@ -154,6 +154,40 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
             &["exporter.replicas", "exporter.sinks"],
         ),
         (
+            json!({ "exporter": { "sinks": [], "replicas": 2 } }),
+            &["exporter.replicas", "an empty exporter.sinks"],
+        ),
+        (
+            json!({ "exporter": { "sinks": ["cloud-trace,keep=rate=0.1,keep=error"], "replicas": 2 } }),
+            &["exporter.replicas: must be 1 with the rule error", "exporter.shards"],
+        ),
+        (
+            json!({ "exporter": { "sinks": ["cloud-trace"] }, "autoscaling": { "enabled": true },
+                "extraArgs": ["--keep=rate=0.1,slower-than=2s"] }),
+            &["autoscaling.enabled: not with the rule slower-than=2s"],
+        ),
+        (
+            json!({ "exporter": { "sinks": [], "replicas": 2 },
+                "extraEnv": [{ "name": "LOGTRACER_SINK", "value": "stdout,keep=new-route" }] }),
+            &["exporter.replicas: must be 1 with the rule new-route"],
+        ),
+        (json!({ "tls": { "secretName": "a" } }), &["tls.secretName: needs destinationRule.enabled"]),
+        (
+            json!({ "tls": { "secretName": "a" }, "destinationRule": { "enabled": true },
+                "filter": { "module": { "source": "exporter", "sha256": "0".repeat(64) } } }),
+            &["tls.caCertificates: is empty, but filter.module.source is exporter"],
+        ),
+        (
+            json!({ "tls": { "ca": { "secretName": "a", "configMapName": "b" } } }),
+            &["tls.ca.configMapName: cannot be combined with tls.ca.secretName"],
+        ),
+        (
+            json!({ "tls": { "secretName": "a", "ca": { "configMapName": "b" } },
+                "monitoring": { "podMonitoring": { "enabled": true } } }),
+            &["tls.ca.configMapName: a PodMonitoring reads a CA only from a Secret"],
+        ),
+        (json!({ "token": { "secretName": "a" } }), &["filter.config.exporter.headers: needs authorization"]),
+        (
             json!({ "exporter": { "sinks": ["stdout"] },
                 "autoscaling": { "enabled": true, "minReplicas": 3, "maxReplicas": 2 } }),
             &["autoscaling.minReplicas: is more than autoscaling.maxReplicas"],

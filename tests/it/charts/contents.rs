@@ -245,7 +245,85 @@ fn secrets_are_mounted_where_the_options_expect_them() {
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
     }
-    assert_eq!(release.of(&["DestinationRule"])[0]["spec"]["trafficPolicy"]["tls"]["mode"], "SIMPLE");
+    let tls = &release.of(&["DestinationRule"])[0]["spec"]["trafficPolicy"]["tls"];
+    assert_eq!(*tls, json!({ "mode": "SIMPLE", "caCertificates": "/etc/logtracer/ca/ca.crt" }));
+}
+
+/// What connects to an exporter with TLS has its CA, or a warning says what is missing.
+#[test]
+fn prometheus_has_the_ca() {
+    let with = |ca: Value, monitoring: Value| {
+        json!({ "destinationRule": { "enabled": true }, "monitoring": monitoring,
+            "tls": { "secretName": "tls", "caCertificates": "/ca.crt", "ca": ca } })
+    };
+    let monitor = || json!({ "podMonitor": { "enabled": true } });
+    for (ca, expected) in [
+        (json!({ "secretName": "a" }), json!({ "secret": { "name": "a", "key": "ca.crt" } })),
+        (
+            json!({ "configMapName": "b", "key": "root.pem" }),
+            json!({ "configMap": { "name": "b", "key": "root.pem" } }),
+        ),
+    ] {
+        let release = release(&with(ca, monitor()));
+        let endpoint = &release.of(&["PodMonitor"])[0]["spec"]["podMetricsEndpoints"][0];
+        assert_eq!(endpoint["tlsConfig"]["ca"], expected);
+        assert!(!release.notes.contains("WARNING: tls."), "{}", release.notes);
+    }
+    let managed = with(json!({ "secretName": "a" }), json!({ "podMonitoring": { "enabled": true } }));
+    let endpoint = &release(&managed).of(&["PodMonitoring"])[0]["spec"]["endpoints"][0];
+    assert_eq!(endpoint["tls"]["ca"], json!({ "secret": { "name": "a", "key": "ca.crt" } }));
+
+    let notes = release(&with(json!({}), monitor())).notes;
+    assert!(notes.contains("WARNING: tls.ca is empty"), "{notes}");
+    let without = json!({ "destinationRule": { "enabled": true }, "tls": { "secretName": "tls" } });
+    let notes = release(&without).notes;
+    assert!(notes.contains("WARNING: tls.caCertificates is empty"), "{notes}");
+}
+
+/// The exporter can reach its sinks, and nothing else.
+#[test]
+fn the_network_policy_allows_the_sinks() {
+    let ports = |values: &Value| -> Vec<u64> {
+        let policies = release(values).of(&["NetworkPolicy"]);
+        let rules = policies.iter().flat_map(|policy| list(&policy["spec"], "egress").to_vec());
+        let ports = rules.flat_map(|rule| list(&rule, "ports").to_vec());
+        ports.map(|port| port["port"].as_u64().unwrap()).filter(|port| *port != 53).collect()
+    };
+    let sinks = |sinks: Value| json!({ "exporter": { "sinks": sinks } });
+    let google = [443, 80, 8080, 988, 987];
+    for (values, expected) in [
+        (json!({}), &[][..]),
+        (sinks(json!(["stdout"])), &[]),
+        (sinks(json!(["otlp=http://collector.a.svc:4318", "otlp=grpc://b,keep=error"])), &[4318, 4317]),
+        (sinks(json!(["otlp=https://u:p@a.example/x", "zipkin=http://[::1]/api"])), &[443, 80]),
+        (sinks(json!(["cloud-trace", "otlp=http://a:4318"])), &[4318, 443, 80, 8080, 988, 987]),
+        (sinks(json!(["cloud-logging,signals=logs"])), &google),
+        (json!({ "exporter": { "sinks": ["telemetry"] }, "networkPolicy": { "google": true } }), &google),
+        // Rules of one's own replace them.
+        (
+            json!({ "exporter": { "sinks": ["otlp=http://a:4318"] },
+                "networkPolicy": { "egress": [{ "ports": [{ "port": 9 }] }] } }),
+            &[9],
+        ),
+    ] {
+        assert_eq!(ports(&values), expected, "{values}");
+    }
+    let hidden = json!({ "exporter": { "sinks": [] },
+        "extraEnv": [{ "name": "LOGTRACER_SINK", "valueFrom": { "secretKeyRef": { "name": "a", "key": "b" } } }] });
+    let notes = release(&hidden).notes;
+    assert!(notes.contains("WARNING: LOGTRACER_SINK"), "{notes}");
+}
+
+/// Replicas that a trace does not divide: those with the rule `rate` alone, and shards.
+#[test]
+fn replicas_can_have_rules_that_need_no_whole_trace() {
+    for exporter in [
+        json!({ "sinks": ["cloud-trace,keep=rate=0.1"], "replicas": 2 }),
+        json!({ "sinks": ["cloud-trace,keep=error"], "shards": 2 }),
+    ] {
+        let set = &release(&json!({ "exporter": exporter })).of(&["StatefulSet"])[0];
+        assert_eq!(set["spec"]["replicas"], 2);
+    }
 }
 
 /// Conventional values arrive where Kubernetes reads them.
