@@ -436,6 +436,47 @@ fn monitoring_has_the_dashboard_and_the_alerts() {
     assert_eq!(rule["spec"], read(&chart().join("files/alerts.yaml"))[0]);
 }
 
+/// The alert about silent filters is for the namespaces that have the filter, and the rest of the rules is the same.
+#[test]
+fn alerts_are_for_the_namespaces_of_the_filter() {
+    let service =
+        |namespace: &str| json!({ "name": "shop", "namespace": namespace, "matchLabels": { "app": "shop" } });
+    let chosen = |values: Value, namespaces: Value| {
+        let mut values = values;
+        values["monitoring"]["filterNamespaces"] = namespaces;
+        values
+    };
+    let team = || json!({ "filter": { "namespace": "team" } });
+    let file = json!({ "filter": { "mode": "file", "file": { "namespaces": ["a", "b"] } } });
+    let native =
+        json!({ "filter": { "mode": "native", "native": { "services": [service("a"), service("b")] } } });
+    for (mut values, expected) in [
+        (json!({}), None),
+        (json!({ "filter": { "enabled": false } }), None),
+        (chosen(json!({}), json!(["a", "b"])), Some("a|b")),
+        (team(), Some("team")),
+        (chosen(team(), json!(["team", "other"])), Some("team|other")),
+        (file, Some("a|b")),
+        (native, Some("a|b")),
+    ] {
+        values["monitoring"]["prometheusRule"] = json!({ "enabled": true });
+        let mut groups = release(&values).of(&["PrometheusRule"])[0]["spec"].clone();
+        let rule = groups["groups"][0]["rules"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .find(|it| it["alert"] == "LogtracerFilterIsSilent")
+            .unwrap();
+        if let Some(namespaces) = expected {
+            let selector = format!("{{namespace=~\"{namespaces}\"}}");
+            let text = rule["expr"].as_str().unwrap();
+            assert!(text.contains(&selector), "{values}: {text}");
+            rule["expr"] = json!(text.replace(&selector, ""));
+        }
+        assert_eq!(groups, read(&chart().join("files/alerts.yaml"))[0], "{values}");
+    }
+}
+
 /// What has to be done by hand is in the notes.
 #[test]
 fn the_notes_say_what_to_do_next() {
