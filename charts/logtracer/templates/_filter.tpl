@@ -3,7 +3,7 @@ The filter's configuration as JSON. Takes a dict with `root`, and `over`, which 
 The cluster is Istio's name for the exporter's Service, or the list of those of its shards.
 */}}
 {{- define "logtracer.filter.config" -}}
-{{- $config := deepCopy .root.Values.filter.config -}}
+{{- $config := deepCopy (default dict .root.Values.filter.config) -}}
 {{- include "logtracer.merge" (dict "into" $config "over" (deepCopy .over)) -}}
 {{- if .root.Values.exporter.enabled -}}
 {{- $exporter := get $config "exporter" | default dict -}}

@@ -33,7 +33,7 @@
 {{- with .root -}}
 {{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
 {{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/name" (include "logtracer.name" .) "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service -}}
-{{- merge $own $more .Values.commonLabels | toYaml -}}
+{{- merge $own (default dict $more) (default dict .Values.commonLabels) | toYaml -}}
 {{- end -}}
 {{- end -}}
 

@@ -14,7 +14,7 @@ that have the filter if it does not cover the mesh.
 
 {{/* The namespaces whose proxies have the filter, as JSON; an empty list means all. */}}
 {{- define "logtracer.filter.namespaces" -}}
-{{- $namespaces := .Values.monitoring.filterNamespaces -}}
+{{- $namespaces := default list .Values.monitoring.filterNamespaces -}}
 {{- if and .Values.filter.enabled (not $namespaces) -}}
 {{- if eq .Values.filter.mode "native" -}}
 {{- range .Values.filter.native.services -}}

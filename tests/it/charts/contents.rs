@@ -402,6 +402,20 @@ fn values_that_look_like_something_else_are_texts() {
     assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("0x10"), &json!("true")));
 }
 
+/// `null` removes a value, as `--set KEY=null` does.
+#[test]
+fn values_can_be_removed() {
+    for values in [
+        json!({ "podLabels": null, "commonLabels": null, "service": { "annotations": null } }),
+        json!({ "exporter": { "sinks": null }, "extraArgs": null, "extraEnv": null, "extraVolumes": null }),
+        json!({ "filter": { "config": null, "matchLabels": null }, "telemetry": { "namespaces": null } }),
+        json!({ "edge": { "enabled": true, "gateways": null }, "tls": { "ca": null } }),
+        json!({ "monitoring": { "filterNamespaces": null, "prometheusRule": { "enabled": true } } }),
+    ] {
+        assert!(!release(&values).objects.is_empty(), "{values}");
+    }
+}
+
 /// A label that the chart also has is written once: YAML with a duplicate key is an error.
 #[test]
 fn keys_of_values_and_of_the_chart_are_merged() {
