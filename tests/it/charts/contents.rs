@@ -39,21 +39,107 @@ fn configurations(object: &Value) -> Vec<(Value, bool)> {
 /// The filter accepts every configuration, with the default values and with each example.
 #[test]
 fn the_filter_accepts_every_configuration() {
-    let check = sibling("logtracer-check-config").unwrap();
     let (mut wasm, mut natives) = (0, 0);
     for (name, release) in releases() {
         for (config, is_native) in release.objects.iter().flat_map(configurations) {
-            let mut command = Command::new(&check);
-            command.args(is_native.then_some("--native")).arg("-");
-            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
-            let error = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{name}: {error}\n{config}");
+            let error = error_of_filter(&config, is_native.then_some("--native"));
+            assert_eq!(error, None, "{name}: {config}");
             if is_native { natives += 1 } else { wasm += 1 }
         }
     }
     assert!(wasm > 8 && natives == 3, "{wasm} {natives}");
+}
+
+/// Returns the error of the filter for a configuration, if it rejects it.
+fn error_of_filter(config: &Value, option: Option<&str>) -> Option<String> {
+    let mut command = Command::new(sibling("logtracer-check-config").unwrap());
+    command.args(option).arg("-");
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The schema rejects what the filter rejects, and nothing else.
+#[test]
+fn the_schema_and_the_filter_agree() {
+    let exporter = |key: &str, value: Value| {
+        let mut section = json!({ "cluster": "c" });
+        section[key] = value;
+        json!({ "exporter": section })
+    };
+    let sampling = |key: &str, value: Value| json!({ "sampling": { key: value } });
+    let rule = |rule: Value| json!({ "sampling": { "rules": [rule] } });
+    let accepted = [
+        json!({ "project_id": "example.com:shop", "service_name": "a b", "log_format": "off", "span_kind": null }),
+        json!({ "propagation": { "extract": [], "inject": ["b3"], "strip_hosts": ["*.a.b", "::1", "A_b"] } }),
+        sampling("rate", json!(0)),
+        sampling("max_per_second", json!(0.5)),
+        sampling("keep_slower_than", json!("1.5s")),
+        rule(json!({ "path_contains": "a", "method": "GET", "header": "x-debug: 1", "log": 0.5 })),
+        json!({ "exclude": { "paths": ["/"], "path_contains": ["b"], "user_agents": [], "log": true } }),
+        json!({ "request_headers": ["X-Tenant"], "response_header": ["x-trace-id", "server-timing"] }),
+        exporter("cluster", json!(["a", "b"])),
+        exporter("authority", json!("[::1]:4318")),
+        exporter("timeout", json!(" 500 ms ")),
+        exporter("max_batch_spans", json!(10_000)),
+        exporter("max_buffer_bytes", json!(4096)),
+        exporter("max_buffer_bytes", json!("1.5 MiB")),
+        exporter("headers", json!({ "x-a": "" })),
+        json!({ "overrides": [{ "label": "team=", "exporter": null, "sampling": { "rate": null } }] }),
+    ];
+    let rejected = [
+        json!({ "project_id": "a/b" }),
+        json!({ "service_name": "" }),
+        json!({ "log_format": "json" }),
+        json!({ "span_kind": "producer" }),
+        json!({ "query": true }),
+        json!({ "propagation": { "extract": "b3" } }),
+        json!({ "propagation": { "strip_hosts": ["a.b:80"] } }),
+        json!({ "edge": "deny" }),
+        json!({ "edge": true }),
+        sampling("rate", json!("1")),
+        sampling("rate", json!(1.1)),
+        sampling("max_per_second", json!(0)),
+        sampling("keep_slower_than", json!("1d")),
+        sampling("keep_errors", json!("true")),
+        rule(json!({ "method": "get", "rate": 1 })),
+        rule(json!({ "path": "a", "rate": 1 })),
+        rule(json!({ "header": "a b", "rate": 1 })),
+        rule(json!({ "host": "a" })),
+        rule(json!({ "rate": 1 })),
+        json!({ "exclude": { "path_contains": ["a?"] } }),
+        json!({ "exclude": { "user_agents": [""] } }),
+        json!({ "request_headers": ["authorization"] }),
+        json!({ "response_header": "a b" }),
+        exporter("cluster", json!("")),
+        exporter("cluster", json!(["a", "a"])),
+        exporter("cluster", json!(vec!["a"; 17])),
+        exporter("authority", json!("http://a")),
+        exporter("path", json!("v1")),
+        exporter("flush_interval", json!(1)),
+        exporter("max_batch_spans", json!(0)),
+        exporter("max_batch_spans", json!(1.5)),
+        exporter("max_buffer_bytes", json!(4095)),
+        exporter("max_buffer_bytes", json!("1GiB")),
+        exporter("headers", json!({ "a b": "" })),
+        exporter("headers", json!({ "x-a": "\n" })),
+        json!({ "overrides": [{ "query": "drop" }] }),
+        json!({ "overrides": [{ "label": "a b" }] }),
+        json!({ "overrides": [{ "service": "a", "overrides": [] }] }),
+    ];
+    let configs: Vec<&Value> = accepted.iter().chain(&rejected).collect();
+    let values = |config: &&Value| json!({ "filter": { "config": config } }).to_string();
+    let texts: Vec<String> = configs.iter().map(values).collect();
+    for (index, (config, result)) in configs.into_iter().zip(render(&texts)).enumerate() {
+        let is_accepted = index < accepted.len();
+        let error = error_of_filter(config, None);
+        assert_eq!(error.is_none(), is_accepted, "{config}: {error:?}");
+        assert_eq!(result.is_ok(), is_accepted, "{config}: {:?}", result.err());
+        if let Some(error) = result.err() {
+            assert!(error.contains("/filter/config/"), "{config}: {error}");
+        }
+    }
 }
 
 /// Envoy, with the module, accepts what Istio sends it.
