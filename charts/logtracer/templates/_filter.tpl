@@ -3,8 +3,19 @@ The filter's configuration as JSON. Takes a dict with `root`, and `over`, which 
 The cluster is Istio's name for the exporter's Service, or the list of those of its shards.
 */}}
 {{- define "logtracer.filter.config" -}}
-{{- $config := mergeOverwrite (deepCopy .root.Values.filter.config) (deepCopy .over) -}}
+{{- $config := deepCopy (default dict .root.Values.filter.config) -}}
+{{- include "logtracer.merge" (dict "into" $config "over" (deepCopy .over)) -}}
 {{- if .root.Values.exporter.enabled -}}
+{{- $exporter := get $config "exporter" | default dict -}}
+{{- if and .root.Values.token.secretName (not $exporter.cluster) -}}
+{{- $names := list -}}
+{{- range $name, $value := $exporter.headers -}}
+{{- $names = append $names (lower $name) -}}
+{{- end -}}
+{{- if not (has "authorization" $names) -}}
+{{- fail "filter.config.exporter.headers: needs authorization, because token.secretName makes the exporter reject spans without a token" -}}
+{{- end -}}
+{{- end -}}
 {{- $cluster := printf "outbound|4318||%s" (include "logtracer.exporter.host" .root) -}}
 {{- if gt (int .root.Values.exporter.shards) 1 -}}
 {{- $root := .root -}}
@@ -28,6 +39,19 @@ The cluster is Istio's name for the exporter's Service, or the list of those of 
 {{- fail "filter.config.line_break: must be false, because Istio ends each line itself" -}}
 {{- end -}}
 {{- toPrettyJson $config -}}
+{{- end -}}
+
+{{/* Merges the dict `over` into the dict `into`. Unlike `mergeOverwrite`, also values that are false, 0 or empty. */}}
+{{- define "logtracer.merge" -}}
+{{- $into := .into -}}
+{{- range $key, $value := .over -}}
+{{- $known := get $into $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $known) -}}
+{{- include "logtracer.merge" (dict "into" $known "over" $value) -}}
+{{- else -}}
+{{- $_ := set $into $key $value -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The URL of the module. */}}
@@ -54,8 +78,8 @@ that is merged over `filter.config`.
 apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "logtracer.labels" .root | nindent 4 }}
 spec:
@@ -68,16 +92,16 @@ spec:
   targetRefs:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  url: {{ include "logtracer.filter.url" .root }}
+  url: {{ include "logtracer.filter.url" .root | quote }}
   {{- if ne $module.source "oci" }}
   sha256: {{ $module.sha256 | quote }}
   {{- end }}
   {{- if eq $module.source "oci" }}
   {{- with $module.imagePullSecret }}
-  imagePullSecret: {{ . }}
+  imagePullSecret: {{ . | quote }}
   {{- end }}
   {{- end }}
-  imagePullPolicy: {{ $module.imagePullPolicy }}
+  imagePullPolicy: {{ $module.imagePullPolicy | quote }}
   # Before authentication and authorization, so that requests that they reject are also traced and logged.
   phase: AUTHN
   priority: 1000
@@ -92,7 +116,7 @@ spec:
 
 {{/* Selects the HTTP connection managers of a context. */}}
 {{- define "logtracer.filter.match" -}}
-context: {{ . }}
+context: {{ . | quote }}
 listener:
   filterChain:
     filter:

@@ -33,6 +33,12 @@ fn cases() -> Vec<(Value, &'static [&'static str], Manifests)> {
         "networkPolicy": { "google": true },
         "monitoring": { "podMonitoring": { "enabled": true } },
     });
+    let shards = json!({
+        "exporter": { "sinks": ["cloud-trace"], "shards": 2 },
+        "extraArgs": ["--keep=error,slower-than=2s,rate=0.05"],
+        "networkPolicy": { "google": true },
+        "monitoring": { "podMonitoring": { "enabled": true } },
+    });
     let native = json!({ "filter": { "mode": "native", "native": { "services": [
         { "name": "shop", "namespace": "default", "matchLabels": { "app": "shop" } },
     ] } } });
@@ -40,6 +46,7 @@ fn cases() -> Vec<(Value, &'static [&'static str], Manifests)> {
     vec![
         (json!({}), &OF_EXPORTER, Kustomization("exporter/plain")),
         (gke, &OF_EXPORTER, Kustomization("exporter/gke")),
+        (shards, &OF_EXPORTER, Kustomization("exporter/gke-shards")),
         (json!({}), &OF_FILTER, Kustomization("")),
         (json!({}), &["WasmPlugin"], File("wasmplugin.yaml")),
         (json!({}), &["Telemetry"], File("telemetry.yaml")),
@@ -56,6 +63,12 @@ fn cases() -> Vec<(Value, &'static [&'static str], Manifests)> {
             json!({ "destinationRule": { "enabled": true } }),
             &["DestinationRule"],
             File("variants/destinationrule.yaml"),
+        ),
+        (
+            json!({ "destinationRule": { "enabled": true },
+                "tls": { "secretName": "logtracer-tls", "caCertificates": "/etc/logtracer/ca/ca.crt" } }),
+            &["DestinationRule"],
+            File("variants/destinationrule-tls.yaml"),
         ),
         (
             json!({ "monitoring": { "prometheusRule": { "enabled": true } } }),
@@ -180,7 +193,7 @@ fn providers_can_have_other_names() {
 }
 
 /// Returns a block of YAML in the notes that starts with a key.
-fn printed(notes: &str, key: &str) -> Value {
+pub(super) fn printed(notes: &str, key: &str) -> Value {
     let start = notes.find(&format!("\n{key}:\n")).unwrap_or_else(|| panic!("no {key}: {notes}"));
     let end = notes[start..].find("\n\n").map_or(notes.len(), |end| start + end);
     parse(&notes[start..end]).unwrap().remove(0)

@@ -6,6 +6,7 @@ mod contents;
 mod equality;
 mod readme;
 pub(crate) mod render;
+mod telemetry;
 
 use render::{chart, examples, package, release, render, render_chart};
 use serde_json::{Value, json};

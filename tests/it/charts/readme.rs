@@ -97,16 +97,64 @@ fn the_schema_has_every_value() {
     }
 }
 
-/// The schema knows the keys of the filter's documentation.
+/// The schema has the keys of the filter's documentation with their paths, and no others.
 #[test]
 fn the_schema_has_every_key_of_the_filter() {
     let page = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let table = page.split("| key | default | meaning |").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let documented: BTreeSet<&str> = names.filter_map(|name| name.split(['.', '[']).next()).collect();
+    let mut documented = BTreeSet::new();
+    for cell in table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()) {
+        let Some(first) = cell.split('`').nth(1) else { continue };
+        // The other names of a row are beside the first one.
+        let section = first.rfind('.').map_or("", |dot| &first[..=dot]);
+        documented.insert(first.to_owned());
+        documented.extend(cell.split('`').skip(3).step_by(2).map(|name| format!("{section}{name}")));
+    }
     let schema = schema();
-    let known = schema["definitions"]["filterConfig"]["properties"].as_object().unwrap();
-    assert_eq!(known.keys().map(String::as_str).collect::<BTreeSet<_>>(), documented);
+    let mut known = BTreeSet::new();
+    add_keys(&schema, &schema["definitions"]["filterConfig"], "", &mut known);
+    let (of_overrides, known): (BTreeSet<String>, _) =
+        known.into_iter().partition(|key| key.starts_with("overrides[]."));
+    let is_of_override = |key: &&String| key.starts_with("overrides[].");
+    let conditions: BTreeSet<String> = documented.iter().filter(is_of_override).cloned().collect();
+    let mut of_table = documented;
+    of_table.retain(|key| !key.starts_with("overrides[]."));
+    // A section is not a row of its own.
+    let rows: BTreeSet<String> = known.iter().filter(|key| !is_section(key, &known)).cloned().collect();
+    assert_eq!(rows, of_table);
+
+    // An override has the conditions, and every other key.
+    let keys = known.iter().filter(|key| *key != "overrides").map(|key| format!("overrides[].{key}"));
+    assert_eq!(of_overrides, conditions.into_iter().chain(keys).collect());
+}
+
+/// Returns true for an object that has keys of its own, unlike a list of objects.
+fn is_section(key: &str, keys: &BTreeSet<String>) -> bool {
+    keys.iter().any(|it| it.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Adds the paths of all keys of an object in the schema. A section is closed: it rejects other keys.
+fn add_keys(schema: &Value, object: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    assert_eq!(object["additionalProperties"], false, "{path}");
+    for (name, value) in object["properties"].as_object().unwrap() {
+        let key = format!("{path}{name}");
+        let value = resolved(schema, value);
+        let items = resolved(schema, &value["items"]);
+        if value["properties"].is_object() {
+            add_keys(schema, value, &format!("{key}."), keys);
+        } else if items["properties"].is_object() {
+            add_keys(schema, items, &format!("{key}[]."), keys);
+        } else {
+            let has_type = ["type", "enum"].iter().any(|it| !value[it].is_null());
+            assert!(has_type, "{key} can be anything");
+        }
+        keys.insert(key);
+    }
+}
+
+/// Follows a reference inside the schema.
+fn resolved<'a>(schema: &'a Value, value: &'a Value) -> &'a Value {
+    value["$ref"].as_str().map_or(value, |path| schema.pointer(path.trim_start_matches('#')).unwrap())
 }
 
 fn schema() -> Value {

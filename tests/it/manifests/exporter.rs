@@ -11,7 +11,8 @@ use super::documents::{build, folder, list, one, read};
 const NAME: &str = "logtracer-exporter";
 
 /// Every overlay and its sink.
-const OVERLAYS: [(&str, &str); 2] = [("plain", "--sink=store"), ("gke", "--sink=cloud-trace")];
+const OVERLAYS: [(&str, &str); 3] =
+    [("plain", "--sink=store"), ("gke", "--sink=cloud-trace"), ("gke-shards", "--sink=cloud-trace")];
 
 fn overlay(name: &str) -> Vec<Value> {
     build(&folder().join("exporter").join(name)).unwrap()
@@ -222,16 +223,8 @@ fn proxies_find_it() {
 /// The shards that the filter names are the pods of the StatefulSet, in their order.
 #[test]
 fn shards_are_pods_of_the_exporter() {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["base", "shards"] {
-        std::os::unix::fs::symlink(folder().join("exporter").join(name), dir.path().join(name)).unwrap();
-    }
-    let own = dir.path().join("own");
-    std::fs::create_dir(&own).unwrap();
-    let overlay = "kind: Kustomization\nresources: [../base]\ncomponents: [../shards]\n";
-    std::fs::write(own.join("kustomization.yaml"), overlay).unwrap();
-    let documents = build(&own).unwrap();
-
+    let documents = overlay("gke-shards");
+    assert!(documents.iter().all(|it| it["kind"] != "HorizontalPodAutoscaler"));
     let set = one(&documents, "StatefulSet", NAME);
     let plugin = &read(&folder().join("variants/shards.yaml"))[0]["spec"];
     let clusters = list(&plugin["pluginConfig"]["exporter"], "cluster");

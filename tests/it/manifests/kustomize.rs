@@ -28,7 +28,9 @@ fn overlays_are_built_as_by_kubectl() {
             compared.push(overlay.strip_prefix(folder()).unwrap().to_str().unwrap().to_owned());
         }
     }
-    for expected in ["", "exporter/base", "exporter/gke", "exporter/plain", "monitoring"] {
+    for expected in
+        ["", "exporter/base", "exporter/gke", "exporter/gke-shards", "exporter/plain", "monitoring"]
+    {
         assert!(compared.iter().any(|path| path == expected), "{expected:?} is not in {compared:?}");
     }
 }

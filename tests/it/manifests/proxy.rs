@@ -159,6 +159,17 @@ fn the_filter_is_pinned_and_fails_open() {
     check_pinned(&gateway["code"]["image"]["url"]);
 }
 
+/// The kind of newer versions of Istio has the same fields, some of them in the section `wasm`.
+#[test]
+fn the_traffic_extension_is_the_plugin() {
+    let plugin = read(&folder().join("wasmplugin.yaml")).remove(0);
+    let extension = read(&folder().join("variants/trafficextension.yaml")).remove(0);
+    assert_eq!(extension["metadata"], plugin["metadata"]);
+    let mut spec = extension["spec"].as_object().unwrap().clone();
+    spec.extend(spec.remove("wasm").unwrap().as_object().unwrap().clone());
+    assert_eq!(Value::Object(spec), plugin["spec"]);
+}
+
 /// The plugin for sidecars replaces the general one with the same settings. The plugin for gateways trusts no caller.
 #[test]
 fn at_the_edge_one_filter_runs_and_trusts_no_caller() {

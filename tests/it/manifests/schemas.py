@@ -6,12 +6,16 @@ Reads a JSON list of manifests from stdin, and prints a JSON list of problems in
 import importlib
 import json
 import sys
+from pathlib import Path
 
+import jsonschema
 import kubernetes_validate
 from kubernetes_validate.utils import SchemaNotFoundError
 
 # The newest Kubernetes that the oldest supported Istio supports, and the newest version.
 VERSIONS = ["1.31", kubernetes_validate.latest_version()]
+# A kind that the oldest supported Istio does not have.
+TRAFFIC_EXTENSION = json.loads((Path(__file__).parent / "trafficextension.json").read_text())
 
 
 def first_difference(given, known, path=""):
@@ -55,9 +59,11 @@ def kubernetes(manifest):
 
 def problem(manifest):
     try:
+        if manifest["kind"] == "TrafficExtension":
+            return jsonschema.validate(manifest, TRAFFIC_EXTENSION)
         name = module_of(manifest)
         return extension(manifest, name) if name else kubernetes(manifest)
-    except kubernetes_validate.ValidationError as error:
+    except (kubernetes_validate.ValidationError, jsonschema.ValidationError) as error:
         return f"{'.'.join(str(step) for step in error.path)}: {error.message}"
     except SchemaNotFoundError as error:
         return error.message
