@@ -176,6 +176,14 @@ impl Record {
         }
     }
 
+    /// Records the length that the body names, which hyper sends as `content-length` if there is none.
+    pub(super) fn set_body_length(&mut self, length: Option<u64>) {
+        // A gRPC call is complete only with its status.
+        if !self.protocol.is_grpc() {
+            self.response_length = self.response_length.or(length);
+        }
+    }
+
     /// Records data of the response body.
     pub(crate) fn add_data(&mut self, bytes: usize) {
         self.response_size += bytes as u64;
@@ -190,12 +198,15 @@ impl Record {
         if let Some(data) = frame.data_ref() {
             self.add_data(data.remaining());
         }
-        let code = frame.trailers_ref().and_then(|trailers| self.read_grpc_status(trailers));
+        let Some(trailers) = frame.trailers_ref() else { return };
+        let code = self.read_grpc_status(trailers);
         if let (Some(code), Progress::Sending { grpc, .. } | Progress::Complete { grpc, .. }) =
             (code, &mut self.progress)
         {
             *grpc = Some(code);
         }
+        // Trailers end a message (RFC 9110, section 6.5): hyper polls no further.
+        self.mark_complete();
     }
 
     /// Returns the status code of a gRPC call, and keeps its message.

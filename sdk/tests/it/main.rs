@@ -26,3 +26,4 @@ mod shop_rpc;
 mod span_carrier;
 mod time_limits;
 mod upgrades;
+mod trailers;
