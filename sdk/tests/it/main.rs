@@ -4,6 +4,7 @@ mod actix;
 mod allowed_headers;
 mod caught_panics;
 mod client_errors;
+mod changing_levels;
 mod compiler_messages;
 mod events;
 mod fields;
