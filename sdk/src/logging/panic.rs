@@ -1,4 +1,4 @@
-//! Panics as log lines: the hook, and the count of panics that have a line.
+//! Panics as log lines: the hook, and the count of panics that it has logged.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -20,15 +20,14 @@ thread_local! {
     static LOGGED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Returns the number of panics of this thread that have a line, from the hook or from a layer.
+/// Returns the number of panics of this thread that have a line of the hook.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub(crate) fn logged() -> u64 {
+pub(crate) fn logged_by_hook() -> u64 {
     LOGGED.get()
 }
 
-/// Counts a panic of this thread that has a line with this text.
-pub(crate) fn add_logged(text: &str) {
-    LOGGED.set(LOGGED.get() + 1);
+/// Remembers a panic of this thread that has a line with this text.
+pub(crate) fn expect_caught(text: &str) {
     caught_panic::expect(text);
 }
 
@@ -46,7 +45,8 @@ pub(super) fn install_hook(service: Arc<Service>, output: Output) {
         if !output.write_and_wait(line_of(&service, panic), TIMEOUT) {
             let _ = writeln!(std::io::stderr(), "{panic}");
         }
-        add_logged(panic_text(panic.payload()));
+        LOGGED.set(LOGGED.get() + 1);
+        expect_caught(panic_text(panic.payload()));
     }));
 }
 

@@ -23,6 +23,7 @@ mod request_fields;
 mod requests;
 mod serving;
 #[path = "../../examples/shop_rpc/mod.rs"]
+mod separate_errors;
 mod shop_rpc;
 mod span_carrier;
 mod time_limits;
