@@ -89,21 +89,19 @@ fn place(number: u64) -> usize {
     (number % REMEMBERED as u64) as usize
 }
 
-/// Runs a poll of a handler or a body, in the trace of its request. If it panics, the panic is logged and continues.
+/// Runs a poll of a handler, a call or a body, in the trace of its request. If it panics, the request ends, and the
+/// panic is logged and continues.
 ///
 /// Only a server logs it: a client runs within a server's handler.
 pub(super) fn log_panics<R>(side: Side, record: &mut Option<Box<Record>>, poll: impl FnOnce() -> R) -> R {
-    if side == Side::Client {
-        return poll();
-    }
     let (errors, logged_by_hook) = (ErrorLog::new(side), logged_by_hook());
     catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
         let text = panic_text(&*payload);
-        if logged_by_hook == self::logged_by_hook() {
+        if side == Side::Server && logged_by_hook == self::logged_by_hook() {
             log_panic(errors, text);
         }
         if let Some(mut record) = record.take() {
-            record.mark_panicked();
+            record.mark_panicked(text);
         }
         resume_unwind(payload)
     })

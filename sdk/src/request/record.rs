@@ -239,9 +239,16 @@ impl Record {
         }
     }
 
-    /// Records a panic.
-    pub(super) fn mark_panicked(&mut self) {
+    /// Records a panic with this text.
+    pub(super) fn mark_panicked(&mut self, text: &str) {
         self.progress.mark_failed();
+        let text = format!("panicked: {text}");
+        self.failure.get_or_insert(KeptFailure { text, error_type: "panic".into(), is_timeout: false });
+    }
+
+    /// Returns true for a call that is dropped before its response.
+    fn is_cancelled(&self, is_timed_out: bool) -> bool {
+        self.options.side == Side::Client && self.progress == Progress::Waiting && !is_timed_out
     }
 
     /// Returns true if the request ends because of a time limit.
@@ -283,11 +290,15 @@ impl Record {
 
     fn error(&self, is_timed_out: bool) -> EndError<'_> {
         let failure = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
-        let timeout = is_timed_out.then_some("timeout");
-        EndError {
-            text: failure.map(|failure| failure.text.as_str()),
-            error_type: timeout.or_else(|| failure.map(|failure| &*failure.error_type)),
-        }
+        let error_type = if is_timed_out {
+            Some("timeout")
+        } else if self.is_cancelled(is_timed_out) && !self.protocol.is_grpc() {
+            // For gRPC it is the code.
+            Some("cancelled")
+        } else {
+            failure.map(|failure| &*failure.error_type)
+        };
+        EndError { text: failure.map(|failure| failure.text.as_str()), error_type }
     }
 
     /// Returns the fields that the application has added.
@@ -308,6 +319,7 @@ impl Drop for Record {
         let (mut scope, span) = (self.scope.take(), self.span.take());
         let elapsed = self.start.elapsed();
         let is_timed_out = self.is_timed_out(elapsed);
+        let is_cancelled = self.is_cancelled(is_timed_out);
         let mut exchange = self.exchange(elapsed, is_timed_out);
         // The framework knows the route better than the application.
         if exchange.route.is_empty() {
@@ -323,6 +335,7 @@ impl Drop for Record {
             message: message.and_then(RequestMessage::text),
             error,
             is_timed_out,
+            is_cancelled,
             has_response: !matches!(self.progress, Progress::Waiting | Progress::Failed { status: None, .. }),
             is_grpc: self.protocol.is_grpc(),
             fields: &fields.fields,
@@ -337,7 +350,7 @@ impl Drop for Record {
                 side: self.options.side,
                 is_grpc: self.protocol.is_grpc(),
                 name: self.span_name.as_deref(),
-                is_failed: is_failed || is_timed_out,
+                is_failed: is_failed || is_timed_out || is_cancelled,
                 error,
             }
             .end(span);

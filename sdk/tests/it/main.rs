@@ -2,6 +2,7 @@
 
 mod actix;
 mod allowed_headers;
+mod cancelled_calls;
 mod caught_panics;
 mod client_errors;
 mod changing_levels;
