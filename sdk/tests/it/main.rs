@@ -18,6 +18,7 @@ mod logs;
 mod mesh;
 mod messages;
 mod messaging;
+mod not_ready;
 mod opentelemetry;
 mod outbound;
 mod request_fields;
