@@ -8,6 +8,7 @@ use super::credentials::{Headers, Secret};
 use super::details::Key;
 use super::endpoint::{EndpointUrl, PathRule, Scheme};
 use super::queue::{self, Queue};
+use super::resource::with_telemetry_sdk;
 use super::sender::{Sender, SenderThread, Timing};
 #[cfg(feature = "_spans-rustls")]
 use super::tls::{Tls, TlsFiles};
@@ -267,7 +268,7 @@ impl SpanExport {
         let thread = SenderThread::start().map_err(SpanExportError::Thread)?;
         let queue = Queue::new(sampling, self.max_buffer_bytes, LOG_INTERVAL);
         let queue = queue::install(queue).ok_or(SpanExportError::AlreadyInstalled)?;
-        thread.run(Sender::new(queue, transport, self.resource, timing));
+        thread.run(Sender::new(queue, transport, with_telemetry_sdk(self.resource), timing));
         Ok(SpanExporter { queue: Some(queue) })
     }
 

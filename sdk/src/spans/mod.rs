@@ -51,6 +51,7 @@ mod open;
 mod queue;
 #[cfg(any(feature = "server", feature = "client"))]
 mod request;
+mod resource;
 mod response;
 mod sampler;
 mod sender;
