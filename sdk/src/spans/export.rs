@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connect::Connector;
 use super::credentials::{Headers, Secret};
 use super::details::Key;
 use super::endpoint::{EndpointUrl, PathRule, Scheme};
@@ -285,6 +286,7 @@ impl SpanExport {
         }
         Ok(Transport {
             endpoint,
+            connector: Connector::default(),
             headers: Headers::new(&self.headers, self.token_file.clone())?,
             // Without a retry time, there is one attempt, and it would have no time at all.
             timeout: self.timeout.or(Some(self.max_retry_time).filter(|time| !time.is_zero())),

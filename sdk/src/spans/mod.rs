@@ -36,6 +36,7 @@
 //! ```
 
 mod attribute;
+mod connect;
 mod credentials;
 mod details;
 mod dropped;
