@@ -1,5 +1,6 @@
 //! What `.layer()` and `.build()` give: panics and records of `log`, in a separate process.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use logtracer_sdk::{Format, Logging, LoggingError, Project};
@@ -18,8 +19,9 @@ fn a_layer_logs_panics_and_records() {
     let panics = || std::panic::catch_unwind(|| panic!("on purpose")).is_err();
 
     // The layer is in no subscriber yet.
-    let _ = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
+    let of_another_crate = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&of_another_crate);
+    std::panic::set_hook(Box::new(move |_| _ = count.fetch_add(1, Ordering::Relaxed)));
     assert!(panics());
     assert_eq!(take(), [] as [serde_json::Value; 0]);
 
@@ -27,6 +29,18 @@ fn a_layer_logs_panics_and_records() {
     assert!(panics());
     let written = take();
     assert_eq!((written.len(), &written[0]["message"]), (1, &"shop - panicked: on purpose".into()));
+    assert_eq!(of_another_crate.load(Ordering::Relaxed), 2);
+
+    // Of two layers, the newer one writes the line.
+    let (logging, newer) = (Logging::new(Project::none(), "newer"), Arc::new(Mutex::new(Vec::new())));
+    let sink = Arc::clone(&newer);
+    let logging = logging.ignore_environment().log_panics(true).output(move |line| {
+        sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+    });
+    let second = tracing_subscriber::registry().with(logging.layer().unwrap());
+    tracing::subscriber::with_default(second, || assert!(panics()));
+    assert_eq!((take().len(), newer.lock().unwrap().len()), (0, 1));
+    assert_eq!(of_another_crate.load(Ordering::Relaxed), 3);
     let _ = std::panic::take_hook();
 
     log::info!("not forwarded");

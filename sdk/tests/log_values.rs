@@ -42,6 +42,16 @@ enum Role {
     In { team: &'static str },
 }
 
+/// A type whose `Debug` differs from what it serializes to.
+#[derive(Debug, Serialize)]
+struct OrderId(String);
+
+#[derive(Debug, Serialize)]
+enum Stock {
+    #[serde(rename = "in-stock")]
+    InStock,
+}
+
 /// A list in itself, many times.
 struct Deep;
 
@@ -110,6 +120,16 @@ fn key_values_of_records() {
     assert_eq!(line["user"], serde_json::to_value(&user).unwrap());
     assert_eq!((&line["number"], &line["text"], &line["none"]), (&json!(7), &json!("plain"), &Value::Null));
     assert_eq!(line["numbers"], json!([1, 2]));
+
+    // A value that serializes to a text is that text, also as a label.
+    let id = OrderId("a \"7\"".to_owned());
+    log::info!(id:serde = id, stock:serde = Stock::InStock, letter:serde = 'c', coupon:serde = Some("X1"), "labels.id":serde = id; "hi");
+    let line = next();
+    assert_eq!((&line["id"], &line["stock"]), (&json!("a \"7\""), &json!("in-stock")));
+    assert_eq!((&line["letter"], &line["coupon"]), (&json!("c"), &json!("X1")));
+    assert_eq!(line["labels"]["id"], "a \"7\"");
+    log::info!(long:serde = OrderId("x".repeat(20_000)); "cut");
+    assert!(next()["long"].as_str().unwrap().ends_with(" bytes cut]…"));
 
     // A structure without an end is cut, and stays valid.
     log::info!(deep:serde = Deep, many:serde = (0..100_000).collect::<Vec<u32>>(); "cut");

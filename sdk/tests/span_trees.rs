@@ -1,8 +1,8 @@
 //! The spans of a trace and their parents; all tests share the export of the process.
 
+mod exported;
 mod received;
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,8 +13,8 @@ use axum::routing::get;
 use logtracer_sdk::client::{self, traced, try_traced};
 use logtracer_sdk::prelude::*;
 use logtracer_sdk::server::{Excluded, Routes, TraceLayer};
-use logtracer_sdk::spans::{SpanEvent, SpanExport, SpanExporter, SpanKind, SpanLink, current_span, span};
-use logtracer_sdk::{Sampling, TraceContext, TraceId, current_trace};
+use logtracer_sdk::spans::{SpanEvent, SpanKind, SpanLink, current_span, span};
+use logtracer_sdk::{Sampling, TraceContext, current_trace};
 use opentelemetry::Context as OtelContext;
 use opentelemetry::trace::{FutureExt as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -23,38 +23,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tower::{Layer, ServiceExt};
 
-use received::{Received, names};
-
-/// Returns the export of the process, and its receiver.
-fn export() -> &'static (SpanExporter, Received) {
-    static EXPORT: OnceLock<(SpanExporter, Received)> = OnceLock::new();
-    EXPORT.get_or_init(|| {
-        let (url, is_served) = std::sync::mpsc::channel();
-        let received = Received::default();
-        let serving = received.clone();
-        // The receiver outlives the tests.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                url.send(serving.serve().await).unwrap();
-                std::future::pending::<()>().await;
-            });
-        });
-        (SpanExport::new("shop", is_served.recv().unwrap()).install().unwrap(), received)
-    })
-}
-
-/// Returns the ended spans of a trace.
-async fn spans_of(trace_id: TraceId) -> Vec<Span> {
-    let (exporter, received) = export();
-    tokio::task::spawn_blocking(|| exporter.flush(Duration::from_secs(30))).await.unwrap().unwrap();
-    received.of_trace(trace_id.to_bytes())
-}
-
-fn sampled() -> TraceContext {
-    export();
-    TraceContext::new_root().with_sampling(Sampling::Accept)
-}
+use exported::{export, sampled, spans_of};
+use received::names;
 
 fn request(path: &str, context: TraceContext) -> Request<Body> {
     let b3 = format!("{}-{}-1", context.trace_id, context.span_id);

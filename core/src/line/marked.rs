@@ -5,12 +5,15 @@ use core::fmt;
 use super::json::{self, Text};
 use super::keys::Keys;
 use super::value::write_name;
-use super::{Format, Line, MAX_TEXT_BYTES, Value, report};
+use super::{Format, Line, MAX_TEXT_BYTES, Value, exact, report};
 use crate::decimal;
 
 /// A field of a line. A text above [`MAX_TEXT_BYTES`] ends in the number of bytes that were cut: `[1048576 bytes cut]…`.
 ///
 /// [`Line::field`] marks it with `…` only.
+///
+/// In the format `stackdriver` an integer beyond 2⁵³ is a text, also within [`Value::Json`], because Cloud Logging
+/// stores numbers as doubles.
 ///
 /// ```
 /// use logtracer_core::line::{Format, Line, MarkedField, Value};
@@ -53,10 +56,10 @@ impl MarkedField<'_> {
     /// assert_eq!(out, br#""fields.time":-1"#);
     /// ```
     pub fn render(&self, out: &mut Vec<u8>, format: Format) {
-        self.write(out, Keys::of(format).is_reserved(self.name), MAX_TEXT_BYTES);
+        self.write(out, format, Keys::of(format).is_reserved(self.name), MAX_TEXT_BYTES);
     }
 
-    fn write(&self, out: &mut Vec<u8>, is_reserved: bool, max: usize) {
+    fn write(&self, out: &mut Vec<u8>, format: Format, is_reserved: bool, max: usize) {
         write_name(out, is_reserved || self.reserved.contains(&self.name), self.name);
         let max = max.min(MAX_TEXT_BYTES);
         match self.value {
@@ -65,6 +68,7 @@ impl MarkedField<'_> {
                 // The caller's `Display` or `Debug` may return an error. What it wrote before stays.
                 let _ = fmt::Write::write_fmt(text, value);
             }),
+            other if format == Format::Stackdriver => exact::write(out, other, max),
             other => other.write(out, max),
         }
     }
@@ -93,7 +97,7 @@ impl Line<'_> {
             self.comma();
             let is_reserved = self.keys.is_reserved(field.name)
                 || (self.is_report && report::RESERVED.contains(&field.name));
-            field.write(self.out, is_reserved, free_bytes);
+            field.write(self.out, self.format, is_reserved, free_bytes);
         }
         self
     }

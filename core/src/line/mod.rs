@@ -43,6 +43,7 @@
 //! ```
 
 mod entry;
+mod exact;
 mod format;
 mod http_request;
 mod json;

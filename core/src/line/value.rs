@@ -26,7 +26,8 @@ pub enum Value<'a> {
     Str(&'a str),
     /// A text that may not be UTF-8.
     Bytes(&'a [u8]),
-    /// A number. Cloud Logging stores numbers as doubles, which are exact up to 2⁵³: log larger ids as texts.
+    /// A number. Cloud Logging stores numbers as doubles, which are exact up to 2⁵³:
+    /// [`MarkedField`](super::MarkedField) writes larger ones as texts.
     I64(i64),
     /// A number, see [`Value::I64`].
     U64(u64),

@@ -75,6 +75,50 @@ impl SpanDetails<'_> {
         Attributes { out: self.out, field: span::ATTRIBUTES }
     }
 
+    /// Writes attributes, without those whose keys are excluded: in OTLP each key of a span is unique.
+    ///
+    /// ```
+    /// use logtracer_core::otlp::write_span_with;
+    /// # use logtracer_core::span::{Span, SpanKind, SpanStatus};
+    /// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
+    /// #
+    /// # let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
+    /// # let span = Span {
+    /// #     context: TraceContext::root(trace_id, span_id, Sampling::Accept),
+    /// #     tracestate: "",
+    /// #     name: b"basket",
+    /// #     kind: SpanKind::Internal,
+    /// #     start_unix_nanos: 1_000,
+    /// #     end_unix_nanos: 2_500,
+    /// #     status: SpanStatus::Unset,
+    /// #     link: None,
+    /// # };
+    /// let (mut except, mut alone) = (Vec::new(), Vec::new());
+    /// write_span_with(&mut except, &span, |details| {
+    ///     details.attributes_except(|key| key == "error.type", |attributes| {
+    ///         attributes.text("error.type", "500");
+    ///         attributes.number("items", 3);
+    ///     });
+    /// });
+    /// write_span_with(&mut alone, &span, |details| details.attributes().number("items", 3));
+    /// assert_eq!(except, alone);
+    /// ```
+    pub fn attributes_except(
+        &mut self,
+        is_excluded: impl Fn(&str) -> bool,
+        write: impl FnOnce(&mut Attributes<'_>),
+    ) {
+        let mut all = Vec::new();
+        write(&mut Attributes { out: &mut all, field: span::ATTRIBUTES });
+        let mut rest = all.as_slice();
+        while let Some((attribute, after)) = split_attribute(rest) {
+            if !key_of(attribute).is_some_and(&is_excluded) {
+                self.out.extend_from_slice(attribute);
+            }
+            rest = after;
+        }
+    }
+
     /// Writes an event at this time, in nanoseconds since 1970. `attributes` writes its attributes.
     pub fn event(&mut self, name: &str, unix_nanos: u64, attributes: impl FnOnce(&mut Attributes<'_>)) {
         message(self.out, span::EVENTS, |out| {
@@ -114,6 +158,30 @@ impl SpanDetails<'_> {
     }
 }
 
+/// Splits off the first attribute of a span, with its tag and its length.
+fn split_attribute(attributes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_tag, rest) = read_varint(attributes)?;
+    let (length, rest) = read_varint(rest)?;
+    attributes.split_at_checked(attributes.len() - rest.len() + length)
+}
+
+/// Returns the key of an attribute, which is its first field.
+fn key_of(attribute: &[u8]) -> Option<&str> {
+    let (_tag, rest) = read_varint(attribute)?;
+    let (_length, rest) = read_varint(rest)?;
+    let (_tag, rest) = read_varint(rest)?;
+    let (length, rest) = read_varint(rest)?;
+    core::str::from_utf8(rest.get(..length)?).ok()
+}
+
+/// Reads a tag or a length.
+fn read_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte < 0x80)?;
+    let (number, rest) = bytes.split_at_checked(end + 1)?;
+    let value = number.iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
+    Some((value, rest))
+}
+
 /// The numbers of details that were dropped because a span had too many.
 ///
 /// ```
@@ -136,6 +204,33 @@ mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Lengths of one and of more bytes, at each place.
+    #[test]
+    fn excluded_attributes_are_not_written() {
+        let long = "x".repeat(300);
+        let write = |attributes: &mut Attributes<'_>, keys: &[&str]| {
+            for key in keys {
+                attributes.text(key, "short");
+                attributes.value(key, Value::Integer(-1));
+                attributes.text(key, &long);
+            }
+        };
+        let written = |keys: &[&str]| {
+            let mut out = Vec::new();
+            write(&mut SpanDetails { out: &mut out }.attributes(), keys);
+            out
+        };
+        let all = ["a", &*long, "b"];
+        for (excluded, expected) in
+            [("", &all[..]), ("a", &[&*long, "b"]), (&*long, &["a", "b"]), ("b", &["a", &*long])]
+        {
+            let mut out = Vec::new();
+            SpanDetails { out: &mut out }
+                .attributes_except(|key| key == excluded, |attributes| write(attributes, &all));
+            assert_eq!(out, written(expected), "{excluded}");
+        }
+    }
 
     /// A reader cannot tell a zero from an absent number, so it is not written.
     #[test]

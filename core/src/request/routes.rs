@@ -67,9 +67,10 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
-    /// Returns true if the host matches, in any case and with or without a port.
+    /// Returns true if the host matches: in any case, with or without a port, and with or without the dot of the
+    /// root of DNS (`example.com.`).
     pub fn matches(&self, authority: &[u8]) -> bool {
-        let host = url::without_port(authority);
+        let host = without_root(url::without_port(authority));
         let tail = if self.is_suffix {
             host.len().checked_sub(self.text.len()).filter(|at| *at > 0).and_then(|at| host.get(at..))
         } else {
@@ -79,11 +80,17 @@ impl HostPattern {
     }
 }
 
+/// Returns the host without the dot of the root of DNS: `example.com.` and `example.com` are one host.
+fn without_root(host: &[u8]) -> &[u8] {
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
 impl FromStr for HostPattern {
     type Err = InvalidHost;
 
     /// Parses a host without a port: a pattern matches a host with any port. An IPv6 address has no brackets.
     fn from_str(pattern: &str) -> Result<Self, InvalidHost> {
+        let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
         let host = pattern.strip_prefix("*.").unwrap_or(pattern);
         let is_in_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
         // A single colon is that of a port.
@@ -162,6 +169,13 @@ mod tests {
             ("*.example.com", "badexample.com", false),
             ("*.example.com", "com", false),
             ("::1", "[::1]:80", true),
+            ("example.com", "example.com.", true),
+            ("example.com", "example.com.:80", true),
+            ("example.com.", "example.com", true),
+            ("example.com", "example.com..", false),
+            ("*.example.com", "a.example.com.", true),
+            ("*.example.com.", "a.example.com:80", true),
+            ("*.example.com", "example.com.", false),
         ] {
             let pattern: HostPattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches(host.as_bytes()), expected, "{pattern:?} {host}");
@@ -174,8 +188,8 @@ mod tests {
             assert!(host.parse::<HostPattern>().is_ok(), "{host}");
         }
         for host in [
-            "", "*", "*.", "*x", "a b", "*.*.x", "http://x", "x/y", "x?y", "[::1]", "me@x", "x:80", "*.x:80",
-            "x:",
+            "", ".", "*", "*.", "*..", "*x", "a b", "*.*.x", "http://x", "x/y", "x?y", "[::1]", "me@x",
+            "x:80", "*.x:80", "x:",
         ] {
             assert_eq!(host.parse::<HostPattern>(), Err(InvalidHost), "{host}");
         }

@@ -8,7 +8,8 @@ use logtracer_core::request::{HostPattern, InvalidHost};
 /// A list of hosts, for [`TraceLayer::hosts`](super::TraceLayer::hosts): `stock`, or `*.shop.svc.cluster.local` for all
 /// hosts below one.
 ///
-/// The rules are those of the filter's `propagation.strip_hosts`: in any case, and with any port.
+/// The rules are those of the filter's `propagation.strip_hosts`: in any case, with any port, and with or without the
+/// final dot of a full DNS name.
 ///
 /// ```
 /// use logtracer_sdk::client::Hosts;
@@ -94,6 +95,8 @@ mod tests {
             ("api.shop.local", true),
             ("api.shop.local:80", true),
             ("[::1]:80", true),
+            ("api.shop.local.", true),
+            ("stock.:80", true),
             ("https://evil.example/x.shop.local", false),
             ("evil.example?x.shop.local", false),
             ("evil.example#x.shop.local", false),

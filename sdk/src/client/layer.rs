@@ -10,7 +10,7 @@ use tower_layer::Layer;
 
 use super::{Hosts, RequestLog, TraceService};
 use crate::errors::KnownErrors;
-use crate::request::{LogOptions, Side};
+use crate::request::{LogOptions, ReadyLog, Side};
 
 /// The name of [`ClientTraceLayer`] for code that uses the path: `client::TraceLayer`.
 ///
@@ -61,6 +61,7 @@ pub(super) struct Options {
     /// The server, for requests whose URL is only a path.
     pub(super) peer: Option<Uri>,
     pub(super) known_errors: KnownErrors,
+    pub(super) ready: Arc<ReadyLog>,
     pub(super) writes_b3_values: bool,
 }
 
@@ -73,6 +74,7 @@ impl Default for Options {
             baggage_keys: None,
             peer: None,
             known_errors: KnownErrors::default(),
+            ready: Arc::default(),
             writes_b3_values: false,
         }
     }

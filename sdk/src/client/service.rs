@@ -2,7 +2,7 @@
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
-use super::ClientTraceLayer;
+use super::{ClientTraceLayer, RequestLog, ServiceError};
 use crate::current::{Scope, current_trace};
 use crate::request::{Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
 
@@ -55,6 +55,13 @@ impl StartRequest for ClientTraceLayer {
         let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
         let template = UrlTemplate::of(request.extensions());
         self.start_call(&method, &uri, version, request.headers_mut(), template)
+    }
+
+    fn log_not_ready<E: ServiceError>(&self, error: &E) {
+        // Without lines, the error is left to the caller, as that of a call.
+        if self.options.log.requests != RequestLog::Off {
+            self.options.ready.log(Side::Client, error, &self.options.known_errors);
+        }
     }
 }
 

@@ -237,9 +237,11 @@ impl Logging {
     /// If stdout does not take it, the text of the panic goes to stderr.
     ///
     /// The line has the trace of the request, and with `RUST_BACKTRACE=1` a stack trace.
-    /// This replaces the panic hook of the process: with [`install`](Self::install) and
+    /// This sets the panic hook of the process: with [`install`](Self::install) and
     /// [`install_with`](Self::install_with) at once, with [`layer`](Self::layer) and [`build`](Self::build) as soon as a
     /// subscriber contains the layer.
+    /// A hook that was set before, such as that of a crash reporter, is called after the line is written. To discard it,
+    /// call [`std::panic::take_hook`] first.
     pub fn log_panics(mut self, log: bool) -> Self {
         self.log_panics = log;
         self

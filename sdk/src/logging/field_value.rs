@@ -55,7 +55,7 @@ impl<F: FnMut(&Field, Value<'_>)> Visit for EachField<F> {
     fn record_value(&mut self, field: &Field, value: valuable::Value<'_>) {
         match value {
             valuable::Value::String(text) => self.record_str(field, text),
-            other => (self.0)(field, Value::Json(&super::valuable_value::to_json(other))),
+            other => (self.0)(field, super::valuable_value::render(other).as_value()),
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Interest, LevelFilter, Metadata, Subscriber, callsite};
@@ -42,7 +42,7 @@ pub(super) struct Levels(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     carriers: CarrierFilter,
-    filter: RwLock<EnvFilter>,
+    filter: RwLock<Arc<EnvFilter>>,
     /// Held during a change.
     changing: Mutex<()>,
     /// The [`verbosity`] up to which all targets are enabled: for most events, this decides without the filter.
@@ -61,7 +61,7 @@ impl Levels {
         let directives = Directives::parse(directives)?;
         Ok(Self(Arc::new(Shared {
             carriers,
-            filter: RwLock::new(directives.filter),
+            filter: RwLock::new(Arc::new(directives.filter)),
             changing: Mutex::new(()),
             enabled_everywhere: AtomicU8::new(directives.enabled_everywhere),
             has_span_directives: AtomicBool::new(directives.has_spans),
@@ -75,7 +75,7 @@ impl Levels {
         let directives = Directives::parse(directives)?;
         // Of two changes at once, one is applied after the other as a whole.
         let _changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = directives.filter;
+        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(directives.filter);
         self.0.enabled_everywhere.store(directives.enabled_everywhere, Ordering::Relaxed);
         self.0.has_span_directives.store(directives.has_spans, Ordering::Relaxed);
         callsite::rebuild_interest_cache();
@@ -110,8 +110,9 @@ impl Levels {
         self.0.is_exclusive.store(true, Ordering::Relaxed);
     }
 
-    fn filter(&self) -> RwLockReadGuard<'_, EnvFilter> {
-        self.0.filter.read().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the filter without the lock: a filter formats fields of spans, which may log or set the levels.
+    fn filter(&self) -> Arc<EnvFilter> {
+        Arc::clone(&self.0.filter.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn with_span_directives(&self, notify: impl FnOnce(&EnvFilter)) {

@@ -56,9 +56,8 @@ impl Pair<'_> {
 impl<'v> VisitValue<'v> for Pair<'_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
         #[cfg(feature = "log-serde")]
-        if let Some(json) = super::serde_value::to_json(&value) {
-            return self.add(Value::Json(&json));
-        }
+        return self.add(super::serde_value::render(&value).as_value());
+        #[cfg(not(feature = "log-serde"))]
         self.add(Value::Fmt(format_args!("{value}")))
     }
 

@@ -2,6 +2,8 @@
 
 use logtracer_core::line::{MAX_NAME_BYTES, MAX_TEXT_BYTES, Value, render_value};
 
+use super::field_value::write_text;
+
 /// The maximum number of arrays and objects inside one another.
 const MAX_DEPTH: usize = 16;
 
@@ -14,9 +16,29 @@ const MIN_ITEM_BYTES: usize = 64;
 /// What takes the place of a value that exceeds a bound, and of its name.
 const CUT: &str = "…";
 
+/// A value that was written by [`Nested`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rendered {
+    /// A plain text, without quotes and without a bound.
+    Text(String),
+    /// Everything else, as JSON.
+    Json(String),
+}
+
+impl Rendered {
+    pub(super) fn as_value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Str(text),
+            Self::Json(json) => Value::Json(json),
+        }
+    }
+}
+
 /// A writer of one JSON value of at most 16 KiB. It stays valid where it is cut: `[1,2,"…"]`.
 #[derive(Debug)]
 pub(super) struct Nested {
+    /// The value, if it is a text.
+    text: Option<String>,
     out: Vec<u8>,
     /// The ends of the open arrays and objects.
     ends: Vec<u8>,
@@ -26,11 +48,18 @@ pub(super) struct Nested {
 
 impl Nested {
     pub(super) fn new() -> Self {
-        Self { out: Vec::new(), ends: Vec::new(), items: 0, is_full: false }
+        Self { text: None, out: Vec::new(), ends: Vec::new(), items: 0, is_full: false }
     }
 
     /// Writes a value that has no others in it.
     pub(super) fn scalar(&mut self, value: Value<'_>) {
+        if self.ends.is_empty() && matches!(value, Value::Str(_) | Value::Fmt(_)) {
+            let mut text = String::new();
+            // The caller's `Display` may fail; the text before the failure stays.
+            let _ = write_text(&mut text, value);
+            self.text = Some(text);
+            return;
+        }
         let max_bytes = self.free_bytes();
         render_value(&mut self.out, value, max_bytes);
     }
@@ -91,14 +120,17 @@ impl Nested {
     }
 
     /// Returns the value. It ends what is open; `"…"` takes the place of a value that began and failed.
-    pub(super) fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> Rendered {
+        if let Some(text) = self.text {
+            return Rendered::Text(text);
+        }
         if matches!(self.out.last(), Some(b':' | b',')) {
             self.scalar(Value::Str(CUT));
         }
         while !self.ends.is_empty() {
             self.end();
         }
-        String::from_utf8(self.out).unwrap_or_default()
+        Rendered::Json(String::from_utf8(self.out).unwrap_or_default())
     }
 
     fn has_space(&mut self, name_bytes: usize) -> bool {
@@ -122,12 +154,27 @@ impl Nested {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn json_of(nested: Nested) -> String {
+        match nested.finish() {
+            Rendered::Json(json) => json,
+            text @ Rendered::Text(_) => panic!("{text:?}"),
+        }
+    }
+
+    #[test]
+    fn a_text_has_no_quotes() {
+        let mut nested = Nested::new();
+        nested.scalar(Value::Str("a \"quote\""));
+        assert_eq!(nested.finish(), Rendered::Text("a \"quote\"".to_owned()));
+    }
+
     #[test]
     fn a_value_that_failed_is_cut() {
         let cut = |write: &dyn Fn(&mut Nested)| {
             let mut nested = Nested::new();
             write(&mut nested);
-            nested.finish()
+            json_of(nested)
         };
         assert_eq!(cut(&|it| assert!(it.begin_object() && it.member("file"))), r#"{"file":"…"}"#);
         let second_item = |it: &mut Nested| {
@@ -158,12 +205,12 @@ mod tests {
             has_space
         });
         assert_eq!(written.count(), MAX_ITEMS);
-        assert!(many.finish().ends_with(r#",1022,1023,"…"]"#));
+        assert!(json_of(many).ends_with(r#",1022,1023,"…"]"#));
 
         let mut deep = Nested::new();
         let depth = (0..100).take_while(|_| deep.begin_object() && deep.member("in")).count();
         assert_eq!(depth, MAX_DEPTH);
-        assert_eq!(deep.finish(), format!("{}\"…\"{}", r#"{"in":"#.repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH)));
+        assert_eq!(json_of(deep), format!("{}\"…\"{}", r#"{"in":"#.repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH)));
 
         let mut long = Nested::new();
         long.begin_object();
@@ -176,7 +223,7 @@ mod tests {
             has_space
         });
         assert_eq!(written.count(), 3);
-        let json = long.finish();
+        let json = json_of(long);
         assert!(json.ends_with(r#"…","…":"…"}"#) && json.len() <= MAX_TEXT_BYTES, "{}", json.len());
         assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
     }

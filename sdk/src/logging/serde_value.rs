@@ -7,20 +7,17 @@ use logtracer_core::line::{MAX_NAME_BYTES, Value};
 use serde_core::ser::{self, Serialize, Serializer};
 
 use super::field_value::write_bounded_text;
-use super::nested::Nested;
+use super::nested::{Nested, Rendered};
 
-/// Returns a value with a structure as JSON within bounds, and `None` for a plain text.
-pub(super) fn to_json(value: &kv::Value<'_>) -> Option<String> {
-    let json = render(value);
-    (!json.starts_with('"')).then_some(json)
-}
-
-fn render(value: &(impl Serialize + ?Sized)) -> String {
+/// Returns a value as what it serializes to: a text, such as that of a newtype, or JSON within bounds.
+pub(super) fn render(value: &kv::Value<'_>) -> Rendered {
     let mut nested = Nested::new();
     // A value that fails, or that is too long, ends there.
     let _ = value.serialize(Json(&mut nested));
-    let json = nested.finish();
-    if json.is_empty() { "null".to_owned() } else { json }
+    match nested.finish() {
+        Rendered::Json(json) if json.is_empty() => Rendered::Json("null".to_owned()),
+        rendered => rendered,
+    }
 }
 
 /// The bounds are reached, or the value failed.

@@ -5,11 +5,11 @@ use valuable::{Fields, NamedValues, Slice, Valuable, Value as Other, Visit};
 use logtracer_core::line::{MAX_NAME_BYTES, Value};
 
 use super::field_value::write_bounded_text;
-use super::nested::Nested;
+use super::nested::{Nested, Rendered};
 use crate::errors::Chain;
 
-/// Returns a value as JSON within bounds.
-pub(super) fn to_json(value: Other<'_>) -> String {
+/// Returns a value as a text or as JSON within bounds.
+pub(super) fn render(value: Other<'_>) -> Rendered {
     let mut nested = Nested::new();
     write(&mut nested, value);
     nested.finish()

@@ -88,6 +88,9 @@ where
                     response.headers_mut().insert(name, value);
                 }
                 pending.record_head(response.status(), response.headers(), !response.body().is_end_stream());
+                if let Some(record) = &mut pending.record {
+                    record.set_body_length(response.body().size_hint().exact());
+                }
                 Ok(response.map(|body| pending.wrap_body(body)))
             }
             Err(error) => {

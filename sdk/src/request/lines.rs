@@ -38,6 +38,8 @@ pub(super) struct End<'a> {
     pub(super) message: Option<&'a str>,
     pub(super) error: EndError<'a>,
     pub(super) is_timed_out: bool,
+    /// True for a call that was dropped before its response.
+    pub(super) is_cancelled: bool,
     /// False if the call failed or was dropped before its response.
     pub(super) has_response: bool,
     pub(super) is_grpc: bool,
@@ -112,7 +114,7 @@ impl End<'_> {
                         request = self.message,
                     },
                     concat!($prefix, "{}"),
-                    SingleLine(self.exchange)
+                    SingleLine(self)
                 )
             };
         }
@@ -128,6 +130,7 @@ impl End<'_> {
             // A failed call need not fail the request that makes it.
             (Severity::Error, Side::Client) => Level::WARN,
             _ if self.is_timed_out && self.side == Side::Server => Level::ERROR,
+            _ if self.is_cancelled => Level::INFO,
             _ if outcome.status() == 0 => Level::WARN,
             (Severity::Error, Side::Server) => Level::ERROR,
             (Severity::Warning, _) => options.client_errors,
@@ -160,14 +163,21 @@ impl End<'_> {
 }
 
 /// `GET - http://shop/basket - 200 OK`, or `/demo.Shop/Buy - OK`.
-struct SingleLine<'a>(&'a Exchange<'a>);
+struct SingleLine<'a>(&'a End<'a>);
 
 impl fmt::Display for SingleLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write_message(f);
+        let Self(End { exchange, is_cancelled, is_grpc, .. }) = self;
+        if *is_cancelled && !is_grpc {
+            return write!(f, "{} - {} - {CANCELLED}", Lossy(exchange.method), Lossy(exchange.url));
+        }
+        exchange.write_message(f);
         Ok(())
     }
 }
+
+/// What takes the place of the status of a call that was dropped before its response.
+const CANCELLED: &str = "cancelled";
 
 /// The last line of a [`RequestLog::Pair`]: `200 OK - http://shop/basket`.
 ///
@@ -177,8 +187,11 @@ struct LastLine<'a>(&'a End<'a>);
 
 impl fmt::Display for LastLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(End { exchange, side, has_response, .. }) = self;
+        let Self(End { exchange, side, has_response, is_cancelled, .. }) = self;
         let Outcome::Grpc { code, .. } = exchange.outcome else {
+            if *is_cancelled {
+                return write!(f, "{CANCELLED} - {}", Lossy(exchange.url));
+            }
             exchange.write_status(f);
             exchange.write_incomplete(f);
             return write!(f, " - {}", Lossy(exchange.url));

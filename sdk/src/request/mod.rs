@@ -18,6 +18,7 @@ mod lines;
 mod message;
 mod pending;
 mod progress;
+mod ready;
 mod record;
 mod service;
 mod span;
@@ -38,6 +39,7 @@ use logtracer_core::span::SpanKind;
 #[cfg(feature = "server")]
 pub(crate) use message::RequestMessage;
 pub(crate) use pending::Pending;
+pub(crate) use ready::ReadyLog;
 pub(crate) use record::{Parts, Record};
 pub(crate) use service::{StartRequest, TraceService};
 pub(crate) use span::RequestSpan;

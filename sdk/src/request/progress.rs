@@ -26,6 +26,9 @@ pub(super) enum Progress {
     },
 }
 
+/// The status of a call without a response.
+const NO_STATUS: u16 = 0;
+
 /// The status of a request that a time limit ended before its response. What an outer layer sends is unknown.
 const TIMED_OUT: u16 = 504;
 
@@ -57,15 +60,17 @@ impl Progress {
 
     fn outcome_of_http(self, side: Side, is_timed_out: bool) -> Outcome {
         match (self, side) {
-            (Self::Waiting, _) if is_timed_out => Outcome::Http(TIMED_OUT),
-            (Self::Waiting, _) => Outcome::Aborted,
+            // Whether a time limit or the caller ended the call, there is no status.
+            (Self::Waiting, Side::Client) => Outcome::Http(NO_STATUS),
+            (Self::Waiting, Side::Server) if is_timed_out => Outcome::Http(TIMED_OUT),
+            (Self::Waiting, Side::Server) => Outcome::Aborted,
             // A client need not read the whole body.
             (Self::Sending { status, .. }, Side::Client) => Outcome::Http(status.as_u16()),
             (Self::Sending { .. }, Side::Server) => Outcome::Aborted,
             (Self::Complete { status, .. }, _) => Outcome::Http(status.as_u16()),
             // The status of a server that fails, even if it has sent another one before.
             (Self::Failed { .. }, Side::Server) => Outcome::Http(500),
-            (Self::Failed { status: None, .. }, Side::Client) => Outcome::Http(0),
+            (Self::Failed { status: None, .. }, Side::Client) => Outcome::Http(NO_STATUS),
             (Self::Failed { status: Some(status), .. }, Side::Client) => {
                 let cause = if is_timed_out { IncompleteCause::Timeout } else { IncompleteCause::Disconnect };
                 Outcome::Incomplete { status: status.as_u16(), cause }
@@ -94,8 +99,13 @@ impl Progress {
     }
 
     fn outcome_of_grpc_call(self, protocol: Protocol, is_timed_out: bool) -> Outcome {
-        let Self::Failed { status, grpc } = self else {
-            return self.outcome_of_grpc(protocol, is_timed_out);
+        let (status, grpc) = match self {
+            Self::Failed { status, grpc } => (status, grpc),
+            Self::Waiting => {
+                let code = if is_timed_out { grpc::DEADLINE_EXCEEDED } else { grpc::CANCELLED };
+                return Outcome::Grpc { code, http: NO_STATUS };
+            }
+            other => return other.outcome_of_grpc(protocol, is_timed_out),
         };
         let code = match (grpc.filter(|code| *code != grpc::OK), status) {
             (Some(code), _) => code,
@@ -103,6 +113,6 @@ impl Progress {
             (None, None) => grpc::UNAVAILABLE,
             (None, Some(_)) => grpc::UNKNOWN,
         };
-        Outcome::Grpc { code, http: status.map_or(0, |status| status.as_u16()) }
+        Outcome::Grpc { code, http: status.map_or(NO_STATUS, |status| status.as_u16()) }
     }
 }

@@ -176,6 +176,14 @@ impl Record {
         }
     }
 
+    /// Records the length that the body names, which hyper sends as `content-length` if there is none.
+    pub(super) fn set_body_length(&mut self, length: Option<u64>) {
+        // A gRPC call is complete only with its status.
+        if !self.protocol.is_grpc() {
+            self.response_length = self.response_length.or(length);
+        }
+    }
+
     /// Records data of the response body.
     pub(crate) fn add_data(&mut self, bytes: usize) {
         self.response_size += bytes as u64;
@@ -190,12 +198,15 @@ impl Record {
         if let Some(data) = frame.data_ref() {
             self.add_data(data.remaining());
         }
-        let code = frame.trailers_ref().and_then(|trailers| self.read_grpc_status(trailers));
+        let Some(trailers) = frame.trailers_ref() else { return };
+        let code = self.read_grpc_status(trailers);
         if let (Some(code), Progress::Sending { grpc, .. } | Progress::Complete { grpc, .. }) =
             (code, &mut self.progress)
         {
             *grpc = Some(code);
         }
+        // Trailers end a message (RFC 9110, section 6.5): hyper polls no further.
+        self.mark_complete();
     }
 
     /// Returns the status code of a gRPC call, and keeps its message.
@@ -228,9 +239,16 @@ impl Record {
         }
     }
 
-    /// Records a panic.
-    pub(super) fn mark_panicked(&mut self) {
+    /// Records a panic with this text.
+    pub(super) fn mark_panicked(&mut self, text: &str) {
         self.progress.mark_failed();
+        let text = format!("panicked: {text}");
+        self.failure.get_or_insert(KeptFailure { text, error_type: "panic".into(), is_timeout: false });
+    }
+
+    /// Returns true for a call that is dropped before its response.
+    fn is_cancelled(&self, is_timed_out: bool) -> bool {
+        self.options.side == Side::Client && self.progress == Progress::Waiting && !is_timed_out
     }
 
     /// Returns true if the request ends because of a time limit.
@@ -272,11 +290,15 @@ impl Record {
 
     fn error(&self, is_timed_out: bool) -> EndError<'_> {
         let failure = self.failure.as_ref().filter(|_| self.options.side == Side::Client);
-        let timeout = is_timed_out.then_some("timeout");
-        EndError {
-            text: failure.map(|failure| failure.text.as_str()),
-            error_type: timeout.or_else(|| failure.map(|failure| &*failure.error_type)),
-        }
+        let error_type = if is_timed_out {
+            Some("timeout")
+        } else if self.is_cancelled(is_timed_out) && !self.protocol.is_grpc() {
+            // For gRPC it is the code.
+            Some("cancelled")
+        } else {
+            failure.map(|failure| &*failure.error_type)
+        };
+        EndError { text: failure.map(|failure| failure.text.as_str()), error_type }
     }
 
     /// Returns the fields that the application has added.
@@ -297,6 +319,7 @@ impl Drop for Record {
         let (mut scope, span) = (self.scope.take(), self.span.take());
         let elapsed = self.start.elapsed();
         let is_timed_out = self.is_timed_out(elapsed);
+        let is_cancelled = self.is_cancelled(is_timed_out);
         let mut exchange = self.exchange(elapsed, is_timed_out);
         // The framework knows the route better than the application.
         if exchange.route.is_empty() {
@@ -312,6 +335,7 @@ impl Drop for Record {
             message: message.and_then(RequestMessage::text),
             error,
             is_timed_out,
+            is_cancelled,
             has_response: !matches!(self.progress, Progress::Waiting | Progress::Failed { status: None, .. }),
             is_grpc: self.protocol.is_grpc(),
             fields: &fields.fields,
@@ -326,7 +350,7 @@ impl Drop for Record {
                 side: self.options.side,
                 is_grpc: self.protocol.is_grpc(),
                 name: self.span_name.as_deref(),
-                is_failed: is_failed || is_timed_out,
+                is_failed: is_failed || is_timed_out || is_cancelled,
                 error,
             }
             .end(span);

@@ -11,6 +11,9 @@ use super::{Pending, ResponseBody, ResponseFuture, ServiceError, TraceBody};
 pub(crate) trait StartRequest {
     /// Finds the trace of a request, logs its first line and begins its record.
     fn start<B>(&self, request: &mut Request<B>) -> Pending;
+
+    /// Logs why the service is not ready.
+    fn log_not_ready<E: ServiceError>(&self, error: &E);
 }
 
 /// A service whose requests have a trace; its name is `TraceService` in [`server`](crate::server) and
@@ -46,7 +49,10 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(|error| {
+            self.layer.log_not_ready(&error);
+            error
+        })
     }
 
     fn call(&mut self, mut request: Request<R>) -> Self::Future {

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 
 use super::service::{Outer, Started};
 use super::{ResponseFuture, ServerTraceLayer, TraceBody, TraceService};
-use crate::request::{Parts, Pending, Record, RequestHeaders};
+use crate::request::{Parts, Pending, Record, RequestHeaders, StartRequest};
 
 impl<S, B> Transform<S, ServiceRequest> for ServerTraceLayer
 where
@@ -44,7 +44,10 @@ where
     type Future = ActixResponse<S::Future>;
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(|error| {
+            self.layer.log_not_ready(&error);
+            error
+        })
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {

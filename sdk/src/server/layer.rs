@@ -13,7 +13,7 @@ use tracing::Level;
 
 use super::{RequestLog, TraceService};
 use crate::errors::KnownErrors;
-use crate::request::{LogOptions, Side};
+use crate::request::{LogOptions, ReadyLog, Side};
 
 /// The name of [`ServerTraceLayer`] for code that uses the path: `server::TraceLayer`.
 ///
@@ -81,6 +81,7 @@ pub(super) struct Options {
     pub(super) response_header: Option<HeaderName>,
     pub(super) log: LogOptions,
     pub(super) known_errors: KnownErrors,
+    pub(super) ready: Arc<ReadyLog>,
     /// True if there is an inner [`MessageLayer`](super::MessageLayer).
     pub(super) reads_messages: bool,
 }
@@ -94,6 +95,7 @@ impl Default for Options {
             response_header: None,
             log: LogOptions::new(Side::Server),
             known_errors: KnownErrors::default(),
+            ready: Arc::default(),
             reads_messages: false,
         }
     }

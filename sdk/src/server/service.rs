@@ -12,8 +12,8 @@ use super::{Excluded, RequestLog, ServerTraceLayer};
 use crate::TraceContext;
 use crate::current::Scope;
 use crate::request::{
-    LogOptions, Parts, Pending, Record, RequestFields, RequestHeaders, RequestMessage, RequestSpan, Side,
-    StartRequest,
+    LogOptions, Parts, Pending, Record, RequestFields, RequestHeaders, RequestMessage, RequestSpan,
+    ServiceError, Side, StartRequest,
 };
 
 /// A service whose requests have a trace; made by [`TraceLayer`](super::TraceLayer).
@@ -57,6 +57,10 @@ impl StartRequest for ServerTraceLayer {
             extensions.insert(message);
         }
         pending
+    }
+
+    fn log_not_ready<E: ServiceError>(&self, error: &E) {
+        self.options.ready.log(Side::Server, error, &self.options.known_errors);
     }
 }
 

@@ -82,6 +82,11 @@ impl Details {
         self.dropped.links = self.dropped.links.saturating_add(other.dropped.links);
     }
 
+    /// Returns true if the span has an attribute with this key.
+    pub(super) fn has_attribute(&self, key: &str) -> bool {
+        self.attributes.iter().any(|(other, _)| *other == *key)
+    }
+
     pub(super) fn write(&self, to: &mut SpanDetails<'_>) {
         write_all(&self.attributes, &mut to.attributes());
         for (time, event) in &self.events {
@@ -97,6 +102,12 @@ impl Details {
 
 pub(super) fn write_all(values: &[(Key, AttributeValue)], attributes: &mut Attributes<'_>) {
     values.iter().for_each(|(key, value)| attributes.value(key, value.as_otlp()));
+}
+
+/// Sets an attribute of a list in which each key is unique, as OTLP requires.
+fn replace(attributes: &mut Vec<(Key, AttributeValue)>, key: Key, value: AttributeValue) {
+    attributes.retain(|(other, _)| *other != key);
+    attributes.push((key, value));
 }
 
 fn size_of_all(attributes: &[(Key, AttributeValue)]) -> usize {
@@ -129,10 +140,10 @@ impl SpanEvent {
         Self { name: name.into(), attributes: Vec::new() }
     }
 
-    /// Adds an attribute.
+    /// Sets an attribute. A later value replaces an earlier one with the same key.
     #[must_use]
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
-        self.attributes.push((key.into(), value.into().truncated()));
+        replace(&mut self.attributes, key.into(), value.into().truncated());
         self
     }
 }
@@ -174,10 +185,10 @@ impl SpanLink {
         Self { context, attributes: Vec::new() }
     }
 
-    /// Adds an attribute.
+    /// Sets an attribute. A later value replaces an earlier one with the same key.
     #[must_use]
     pub fn attribute(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue>) -> Self {
-        self.attributes.push((key.into(), value.into().truncated()));
+        replace(&mut self.attributes, key.into(), value.into().truncated());
         self
     }
 }
@@ -201,6 +212,14 @@ mod tests {
         details.set("a".into(), 3.into());
         assert_eq!(details.attributes, [("b".into(), 2.into()), ("a".into(), 3.into())]);
         assert_eq!(details.bytes, 2 * (BASE_BYTES + 1 + 8));
+    }
+
+    #[test]
+    fn the_keys_of_events_and_links_are_unique() {
+        let event = SpanEvent::new("retry").attribute("a", 1).attribute("b", 2).attribute("a", 3);
+        assert_eq!(event.attributes, [("b".into(), 2.into()), ("a".into(), 3.into())]);
+        let link = SpanLink::new(TraceContext::new_root()).attribute("a", 1).attribute("a", 2);
+        assert_eq!(link.attributes, [("a".into(), 2.into())]);
     }
 
     #[test]

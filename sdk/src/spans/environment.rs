@@ -1,4 +1,4 @@
-//! The environment variables of OpenTelemetry.
+//! The environment variables of OpenTelemetry. Values of a fixed set, such as the name of a sampler, match in any case.
 //!
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
@@ -64,26 +64,30 @@ impl Environment<'_> {
     fn read_state(&self, export: &mut SpanExport) {
         let is_disabled =
             self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        match self.get("OTEL_TRACES_EXPORTER").as_deref() {
+        match self.get("OTEL_TRACES_EXPORTER") {
             _ if is_disabled => export.state = ExportState::Disabled,
-            Some("none") => export.state = ExportState::Disabled,
-            None | Some("otlp") => {}
-            Some(other) => export.warnings.push(ignored("OTEL_TRACES_EXPORTER", other, "otlp or none")),
+            Some(value) if value.eq_ignore_ascii_case("none") => export.state = ExportState::Disabled,
+            Some(value) if !value.eq_ignore_ascii_case("otlp") => {
+                export.warnings.push(ignored("OTEL_TRACES_EXPORTER", &value, "otlp or none"));
+            }
+            _ => {}
         }
     }
 
     fn read_protocol(&self, export: &mut SpanExport) -> Result<(), SpanExportError> {
         match self.first(PROTOCOL) {
-            Some((variable, value)) if value == "grpc" => {
+            Some((variable, value)) if value.eq_ignore_ascii_case("grpc") => {
                 let problem = "grpc is not supported; expected http/protobuf, and the port of OTLP over HTTP";
                 return Err(SpanExportError::Environment { variable, problem: problem.into() });
             }
-            Some((variable, value)) if value != "http/protobuf" => {
+            Some((variable, value)) if !value.eq_ignore_ascii_case("http/protobuf") => {
                 export.warnings.push(ignored(variable, &value, "http/protobuf"));
             }
             _ => {}
         }
-        if let Some((variable, value)) = self.first(COMPRESSION).filter(|(_, value)| value != "none") {
+        let compression = self.first(COMPRESSION);
+        if let Some((variable, value)) = compression.filter(|(_, value)| !value.eq_ignore_ascii_case("none"))
+        {
             export.warnings.push(ignored(variable, &value, "none"));
         }
         Ok(())
@@ -144,17 +148,17 @@ impl Environment<'_> {
     fn read_sampler(&self, export: &mut SpanExport) {
         const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
         let Some(name) = self.get(SAMPLER) else { return };
-        export.sampler = match name.as_str() {
+        export.sampler = match name.to_ascii_lowercase().as_str() {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
             "traceidratio" => Sampler::TraceIdRatio(self.read_ratio(export)),
             "parentbased_always_on" => Sampler::ParentBasedAlwaysOn,
             "parentbased_always_off" => Sampler::ParentBasedAlwaysOff,
             "parentbased_traceidratio" => Sampler::ParentBasedTraceIdRatio(self.read_ratio(export)),
-            other => {
+            _ => {
                 let expected =
                     "always_on, always_off, traceidratio, or one of these with the prefix parentbased_";
-                return export.warnings.push(ignored(SAMPLER, other, expected));
+                return export.warnings.push(ignored(SAMPLER, &name, expected));
             }
         };
     }

@@ -86,6 +86,8 @@ fn samplers() {
     for (name, argument, expected, warnings) in [
         ("always_on", "", Sampler::AlwaysOn, 0),
         ("always_off", "", Sampler::AlwaysOff, 0),
+        ("ALWAYS_OFF", "", Sampler::AlwaysOff, 0),
+        ("ParentBased_TraceIdRatio", "0.5", Sampler::ParentBasedTraceIdRatio(0.5), 0),
         ("traceidratio", "0.25", Sampler::TraceIdRatio(0.25), 0),
         ("traceidratio", "", Sampler::TraceIdRatio(1.), 0),
         ("parentbased_always_on", "", Sampler::ParentBasedAlwaysOn, 0),
@@ -143,11 +145,13 @@ fn protocols() {
     let [traces, all] = PROTOCOL;
     let error = read_from(&[(all, "grpc")]).unwrap_err().to_string();
     assert!(error.starts_with("OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not supported"), "{error}");
-    for (value, warnings) in [("http/protobuf", 0), ("http/json", 1)] {
+    let error = read_from(&[(all, "gRPC")]).unwrap_err().to_string();
+    assert!(error.starts_with("OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not supported"), "{error}");
+    for (value, warnings) in [("http/protobuf", 0), ("HTTP/Protobuf", 0), ("http/json", 1)] {
         assert_eq!(read_from(&[(all, "grpc"), (traces, value)]).unwrap().warnings.len(), warnings);
     }
     let [_, compression] = COMPRESSION;
-    for (value, warnings) in [("none", 0), ("gzip", 1)] {
+    for (value, warnings) in [("none", 0), ("None", 0), ("gzip", 1)] {
         assert_eq!(read_from(&[(compression, value)]).unwrap().warnings.len(), warnings);
     }
 }
@@ -158,7 +162,9 @@ fn a_disabled_export() {
         ("OTEL_SDK_DISABLED", "TRUE", ExportState::Disabled, 0),
         ("OTEL_SDK_DISABLED", "1", ExportState::Enabled, 0),
         ("OTEL_TRACES_EXPORTER", "none", ExportState::Disabled, 0),
+        ("OTEL_TRACES_EXPORTER", "None", ExportState::Disabled, 0),
         ("OTEL_TRACES_EXPORTER", "otlp", ExportState::Enabled, 0),
+        ("OTEL_TRACES_EXPORTER", "OTLP", ExportState::Enabled, 0),
         ("OTEL_TRACES_EXPORTER", "console", ExportState::Enabled, 1),
     ] {
         let export = read_from(&[(name, value)]).unwrap();

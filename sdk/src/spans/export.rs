@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connect::Connector;
 use super::credentials::{Headers, Secret};
 use super::details::Key;
 use super::endpoint::{EndpointUrl, PathRule, Scheme};
 use super::queue::{self, Queue};
+use super::resource::with_telemetry_sdk;
 use super::sender::{Sender, SenderThread, Timing};
 #[cfg(feature = "_spans-rustls")]
 use super::tls::{Tls, TlsFiles};
@@ -267,7 +269,7 @@ impl SpanExport {
         let thread = SenderThread::start().map_err(SpanExportError::Thread)?;
         let queue = Queue::new(sampling, self.max_buffer_bytes, LOG_INTERVAL);
         let queue = queue::install(queue).ok_or(SpanExportError::AlreadyInstalled)?;
-        thread.run(Sender::new(queue, transport, self.resource, timing));
+        thread.run(Sender::new(queue, transport, with_telemetry_sdk(self.resource), timing));
         Ok(SpanExporter { queue: Some(queue) })
     }
 
@@ -284,6 +286,7 @@ impl SpanExport {
         }
         Ok(Transport {
             endpoint,
+            connector: Connector::default(),
             headers: Headers::new(&self.headers, self.token_file.clone())?,
             // Without a retry time, there is one attempt, and it would have no time at all.
             timeout: self.timeout.or(Some(self.max_retry_time).filter(|time| !time.is_zero())),

@@ -36,6 +36,7 @@
 //! ```
 
 mod attribute;
+mod connect;
 mod credentials;
 mod details;
 mod dropped;
@@ -51,6 +52,7 @@ mod open;
 mod queue;
 #[cfg(any(feature = "server", feature = "client"))]
 mod request;
+mod resource;
 mod response;
 mod sampler;
 mod sender;

@@ -69,9 +69,13 @@ impl RequestSpan {
             link: None,
         };
         queue::record(&span, |to| {
-            attributes(&mut to.attributes());
-            if let Some(details) = &details {
-                details.write(to);
+            match &details {
+                // A value of the application has precedence over that of the layer.
+                Some(details) => {
+                    to.attributes_except(|key| details.has_attribute(key), attributes);
+                    details.write(to);
+                }
+                None => attributes(&mut to.attributes()),
             }
         });
     }

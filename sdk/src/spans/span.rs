@@ -333,8 +333,22 @@ impl<F: Future> Future for InSpan<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let output = ready!(this.inner.poll(cx));
+        let panic = EndOnPanic(this.span);
+        let poll = this.inner.poll(cx);
+        std::mem::forget(panic);
+        let output = ready!(poll);
         *this.span = None;
         Poll::Ready(output)
+    }
+}
+
+/// Ends a span as failed when it is dropped: the future may be dropped after its panic was caught.
+struct EndOnPanic<'a>(&'a mut Option<OpenSpan>);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.0.take() {
+            span.builder.details.failed = true;
+        }
     }
 }

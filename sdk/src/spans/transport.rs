@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::connect::Connector;
 use super::credentials::{Headers, Secrets};
 use super::dropped::{DropReason, Failure};
 use super::endpoint::Endpoint;
@@ -24,6 +25,7 @@ use crate::errors::Chain;
 #[derive(Debug)]
 pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
+    pub(super) connector: Connector,
     pub(super) headers: Headers,
     /// How long one attempt may take; `None` is no limit.
     pub(super) timeout: Option<Duration>,
@@ -54,11 +56,22 @@ impl Transport {
 
     async fn connect_and_send(&self, headers: &HeaderMap, body: Bytes) -> Result<Outcome, Failure> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await;
-        let stream = stream.map_err(|error| self.unreachable("cannot connect to", &error))?;
+        let connected = self.connector.connect(host, *port, self.timeout).await;
+        let (stream, address) = connected.map_err(|error| self.unreachable("cannot connect to", &error))?;
+        let outcome = self.send_over(stream, headers, body).await?;
+        self.connector.works(address);
+        Ok(outcome)
+    }
+
+    async fn send_over(
+        &self,
+        stream: TcpStream,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Outcome, Failure> {
         #[cfg(feature = "_spans-rustls")]
         if let Some(tls) = &self.tls {
-            let stream = tls.connect(host, stream).await;
+            let stream = tls.connect(&self.endpoint.host, stream).await;
             let stream = stream.map_err(|error| self.unreachable("TLS handshake failed with", &error))?;
             return self.exchange(stream, headers, body).await;
         }

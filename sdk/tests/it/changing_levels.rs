@@ -1,0 +1,47 @@
+//! Levels that change while fields are formatted.
+
+use std::fmt;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use logtracer_sdk::{Logging, LoggingHandle};
+use tracing_subscriber::prelude::*;
+
+const LEVELS: &str = "warn,[job{id=noisy}]=debug";
+
+/// A value whose `Debug` logs while another thread sets the levels.
+struct Noisy<'a>(&'a LoggingHandle);
+
+impl fmt::Debug for Noisy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (done, is_done) = channel();
+        let handle = self.0.clone();
+        std::thread::spawn(move || {
+            handle.set_level(LEVELS).unwrap();
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(10)).expect("the levels wait for the value");
+        tracing::warn!("in a value");
+        f.write_str("noisy")
+    }
+}
+
+/// The filter formats a field of a span that a directive names.
+#[test]
+fn levels_change_while_a_field_is_formatted() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let logging = Logging::new("p", "shop").level(LEVELS).ignore_environment().output(move |line| {
+        let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+        sink.lock().unwrap().push(line["message"].as_str().unwrap().to_owned());
+    });
+    let (layer, handle) = logging.build().unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        drop(tracing::info_span!("job", id = ?Noisy(&handle)));
+        let span = tracing::info_span!("job", id = tracing::field::Empty);
+        span.record("id", tracing::field::debug(Noisy(&handle)));
+    });
+    assert!(lines.lock().unwrap().iter().all(|line| line == "shop - in a value"));
+    assert!(!lines.lock().unwrap().is_empty());
+}
