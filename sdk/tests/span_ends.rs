@@ -129,7 +129,7 @@ async fn a_cancelled_call_has_no_status() {
         service_fn(async |_: Request<()>| pending::<Result<Response<Full<Bytes>>, Infallible>>().await);
     for content_type in ["text/plain", "application/grpc"] {
         let request = Request::get("http://stock/demo.Stock/Get").header("content-type", content_type);
-        let client = client::TraceLayer::new().layer(endless.clone());
+        let client = client::TraceLayer::new().layer(endless);
         let call = client.oneshot(request.body(()).unwrap()).in_trace(context);
         assert!(call.now_or_never().is_none());
     }

@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logtracer_sdk::{Logging, LoggingHandle};
+use tracing::Dispatch;
 use tracing_subscriber::prelude::*;
 
 const LEVELS: &str = "warn,[job{id=noisy}]=debug";
 
 /// A value whose `Debug` logs while another thread sets the levels.
-struct Noisy<'a>(&'a LoggingHandle);
+struct Noisy<'a>(&'a LoggingHandle, &'a Dispatch);
 
 impl fmt::Debug for Noisy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (done, is_done) = channel();
-        let handle = self.0.clone();
+        let (handle, dispatch) = (self.0.clone(), self.1.clone());
         std::thread::spawn(move || {
-            handle.set_level(LEVELS).unwrap();
+            tracing::dispatcher::with_default(&dispatch, || handle.set_level(LEVELS).unwrap());
             let _ = done.send(());
         });
         is_done.recv_timeout(Duration::from_secs(10)).expect("the levels wait for the value");
@@ -37,10 +38,11 @@ fn levels_change_while_a_field_is_formatted() {
         sink.lock().unwrap().push(line["message"].as_str().unwrap().to_owned());
     });
     let (layer, handle) = logging.build().unwrap();
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-        drop(tracing::info_span!("job", id = ?Noisy(&handle)));
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+    tracing::dispatcher::with_default(&dispatch, || {
+        drop(tracing::info_span!("job", id = ?Noisy(&handle, &dispatch)));
         let span = tracing::info_span!("job", id = tracing::field::Empty);
-        span.record("id", tracing::field::debug(Noisy(&handle)));
+        span.record("id", tracing::field::debug(Noisy(&handle, &dispatch)));
     });
     assert!(lines.lock().unwrap().iter().all(|line| line == "shop - in a value"));
     assert!(!lines.lock().unwrap().is_empty());

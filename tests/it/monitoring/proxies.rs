@@ -61,7 +61,7 @@ fn managed_prometheus_collects_what_is_read() {
     let is_kept = |name: &str| {
         let matches =
             |of: &&str| of.strip_suffix(".*").map_or(name == *of, |prefix| name.starts_with(prefix));
-        alternatives.iter().any(|of| matches(of))
+        alternatives.iter().any(matches)
     };
     let dashboard = dashboard();
     let targets = panels(&dashboard).flat_map(|panel| panel["targets"].as_array().unwrap());
