@@ -166,7 +166,8 @@ fn the_traffic_extension_is_the_plugin() {
     let extension = read(&folder().join("variants/trafficextension.yaml")).remove(0);
     assert_eq!(extension["metadata"], plugin["metadata"]);
     let mut spec = extension["spec"].as_object().unwrap().clone();
-    spec.extend(spec.remove("wasm").unwrap().as_object().unwrap().clone());
+    let wasm = spec.remove("wasm").unwrap();
+    spec.extend(wasm.as_object().unwrap().clone());
     assert_eq!(Value::Object(spec), plugin["spec"]);
 }
 
