@@ -15,6 +15,7 @@
 //!  probability the sampling probability of a span, in its tracestate
 //!  severity    severity numbers and names to Cloud Logging's severities
 //!  shared_span the id of the server's half of a span of Zipkin
+//!  text        doubles and bytes as text
 //! ```
 //!
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
@@ -35,6 +36,7 @@ mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;
 mod signal;
+pub(crate) mod text;
 mod times;
 mod wire;
 
