@@ -6,6 +6,7 @@
 //!  check       one pass over a request: its schema, its ids, its size when decoded
 //!  mend        a request without the parts that the check rejects
 //!  json        a request in JSON to protobuf
+//!  merge       fields that occur twice, as protobuf merges them
 //!  arrival     the time of spans and log records that have none
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
@@ -29,6 +30,7 @@ pub(crate) mod in_place;
 pub(crate) mod json;
 pub(crate) mod left_out;
 pub(crate) mod mend;
+pub(crate) mod merge;
 mod output;
 pub(crate) mod probability;
 pub(crate) mod retain;

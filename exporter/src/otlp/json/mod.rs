@@ -20,6 +20,7 @@ pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes};
 pub(crate) use scalar::{boolean, double, integer};
 
 use super::check::MAX_DEPTH;
+use super::ids::check_of_record;
 use super::left_out::{LeftOut, Reason};
 use super::output::{Open, Output};
 use super::schema::{Field, Kind, MessageType, Role};
@@ -175,8 +176,9 @@ impl Converter<'_> {
             Kind::Id => {
                 let from = out.len();
                 scalar::hex(*text, out)?;
-                open.ids.record(owner.role, number, out.get(from..).unwrap_or_default());
-                Ok(())
+                let id = out.get(from..).unwrap_or_default();
+                open.ids.record(owner.role, number, id);
+                check_of_record(owner.role, number, id)
             }
             _ => {
                 text.for_each_part(|part| out.extend_from_slice(part.as_bytes()));
