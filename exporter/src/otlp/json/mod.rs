@@ -4,12 +4,15 @@
 //!  reader (tokens) ──► the type of each field (schema) ──► scalar ──► output (protobuf)
 //! ```
 //!
+//! [`any`] reads a JSON object of any other program as attributes.
+//!
 //! Keys can be in lowerCamelCase or as in the definition of the message. Unknown keys are ignored, and `null` is the
 //! default. A repeated key is read as a repeated field of protobuf: the last scalar counts, and lists are joined.
 //!
 //! A value that is invalid costs as little as possible ([`Field::can_be_left_out_of`]): its attribute, event, link, span
 //! or log record is left out and counted.
 
+pub(crate) mod any;
 pub(crate) mod escape;
 mod reader;
 mod scalar;
