@@ -16,7 +16,7 @@ use super::index::{BlockContent, BlockId, BlockWriter, resource_terms, span_term
 use super::items::{Item, Row};
 use super::log_records::{level, severity};
 use super::origins::{Emitter, Newest, Origin, Origins, digest};
-use super::query::LineCursor;
+use super::query::{LineCursor, unescaped};
 use super::summary::{TraceKey, TraceRow, short};
 use crate::otlp::in_place::{RecordRef, ResourceRef, SpanRef};
 
@@ -252,6 +252,9 @@ pub(super) fn insert_lines(
             changes.blocks.add(tx, block, |content| {
                 content.add_text(message.as_bytes());
                 content.add_text(line.as_bytes());
+                if let Some(line) = unescaped(line.as_bytes()) {
+                    content.add_text(line.as_bytes());
+                }
             })?;
         }
     }

@@ -19,7 +19,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes};
+pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes, unescaped};
 pub(crate) use scalar::{boolean, double, integer};
 
 use super::check::MAX_DEPTH;
