@@ -16,6 +16,7 @@
 //!  probability the sampling probability of a span, in its tracestate
 //!  severity    severity numbers and names to Cloud Logging's severities
 //!  shared_span the id of the server's half of a span of Zipkin
+//!  span_parts  a span that was sent in several parts
 //!  text        doubles and bytes as text
 //! ```
 //!
@@ -38,6 +39,7 @@ mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;
 mod signal;
+pub(crate) mod span_parts;
 pub(crate) mod text;
 mod times;
 mod wire;
