@@ -1,16 +1,19 @@
 //! Converting attribute values of OTLP to JSON and to text.
 
+use std::collections::HashMap;
 use std::io;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use serde::{Serialize, Serializer};
 
+use super::text::{Base64, not_finite};
+
 /// Attributes that are serialized as a JSON object.
 #[derive(Debug)]
 pub(crate) struct JsonObject<'a>(pub(crate) &'a [KeyValue]);
 
-/// A value that is serialized as JSON. Bytes become hexadecimal digits; NaN and the infinities become strings.
+/// A value that is serialized as JSON. Bytes become Base64; NaN and the infinities become strings.
 #[derive(Debug)]
 pub(crate) struct Json<'a>(pub(crate) Option<&'a AnyValue>);
 
@@ -29,15 +32,24 @@ impl Serialize for Json<'_> {
             Some(Any::BoolValue(boolean)) => serializer.serialize_bool(*boolean),
             Some(Any::IntValue(number)) => serializer.serialize_i64(*number),
             Some(Any::DoubleValue(number)) if number.is_finite() => serializer.serialize_f64(*number),
-            Some(Any::DoubleValue(number)) => serializer.collect_str(number),
+            Some(Any::DoubleValue(number)) => serializer.serialize_str(not_finite(*number)),
             Some(Any::ArrayValue(array)) => {
                 serializer.collect_seq(array.values.iter().map(|value| Json(Some(value))))
             }
             Some(Any::KvlistValue(list)) => JsonObject(&list.values).serialize(serializer),
-            Some(Any::BytesValue(bytes)) => serializer.serialize_str(&hex::encode(bytes)),
+            Some(Any::BytesValue(bytes)) => serializer.collect_str(&Base64(bytes)),
             Some(Any::StringValueStrindex(index)) => serializer.serialize_i32(*index),
         }
     }
+}
+
+/// Returns the attributes, each key once: the last of equal ones counts.
+pub(crate) fn unique(attributes: &[KeyValue]) -> impl Iterator<Item = &KeyValue> {
+    let last: HashMap<&str, usize> =
+        (0..).zip(attributes).map(|(index, attribute)| (attribute.key.as_str(), index)).collect();
+    (0..).zip(attributes).filter_map(move |(index, attribute)| {
+        (last.get(attribute.key.as_str()) == Some(&index)).then_some(attribute)
+    })
 }
 
 /// Converts a value to text: a string without quotes, anything else as JSON.
@@ -53,10 +65,10 @@ pub(crate) fn write_text(value: Option<&AnyValue>, out: &mut impl io::Write) -> 
     match value.and_then(|value| value.value.as_ref()) {
         None => Ok(()),
         Some(Any::StringValue(text)) => out.write_all(text.as_bytes()),
-        Some(Any::DoubleValue(number)) if !number.is_finite() => write!(out, "{number}"),
-        Some(Any::BytesValue(bytes)) => {
-            bytes.chunks(4096).try_for_each(|part| out.write_all(hex::encode(part).as_bytes()))
+        Some(Any::DoubleValue(number)) if !number.is_finite() => {
+            out.write_all(not_finite(*number).as_bytes())
         }
+        Some(Any::BytesValue(bytes)) => write!(out, "{}", Base64(bytes)),
         Some(_) => serde_json::to_writer(out, &Json(value)).map_err(io::Error::from),
     }
 }
@@ -109,8 +121,9 @@ mod tests {
             (Any::IntValue(i64::MIN), "-9223372036854775808"),
             (Any::DoubleValue(1.5), "1.5"),
             (Any::DoubleValue(f64::NAN), r#""NaN""#),
-            (Any::DoubleValue(f64::NEG_INFINITY), r#""-inf""#),
-            (Any::BytesValue(vec![0, 255]), r#""00ff""#),
+            (Any::DoubleValue(f64::NEG_INFINITY), r#""-Infinity""#),
+            (Any::DoubleValue(f64::INFINITY), r#""Infinity""#),
+            (Any::BytesValue(vec![0, 255]), r#""AP8=""#),
             (
                 Any::ArrayValue(ArrayValue { values: vec![any(Any::IntValue(1)), AnyValue { value: None }] }),
                 "[1,null]",

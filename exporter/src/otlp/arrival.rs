@@ -118,11 +118,13 @@ mod tests {
             let scope_spans = vec![ScopeSpans { spans: vec![span.clone()], ..Default::default() }];
             let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
             let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-            let (result, lacks_times) = check::examine(Signal::Traces, &body);
+            let (result, needs) = check::examine(Signal::Traces, &body);
+            let lacks_times = needs.times;
             assert_eq!((result, lacks_times), (CheckResult::Valid { items: 1 }, expected.2.is_some()));
             let completed = complete(Signal::Traces, &body, 9);
             assert!(completed.len() <= completed_bytes(Signal::Traces, &body));
-            assert_eq!(check::examine(Signal::Traces, &completed), (CheckResult::Valid { items: 1 }, false));
+            let (result, needs) = check::examine(Signal::Traces, &completed);
+            assert_eq!((result, needs.times), (CheckResult::Valid { items: 1 }, false));
             let got = ExportTraceServiceRequest::decode(&completed[..]).unwrap();
             let got = &got.resource_spans[0].scope_spans[0].spans[0];
             let source = got.attributes.first().map(|attribute| {

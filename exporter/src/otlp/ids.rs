@@ -23,6 +23,15 @@ impl Default for Id {
     }
 }
 
+/// Checks the length of a field if it is an id of a log record. An empty one is absent.
+pub(super) fn check_of_record(role: Role, number: u32, bytes: &[u8]) -> Result<(), Reason> {
+    match (role, number, bytes.len()) {
+        (Role::LogRecord, 9, 1..=15 | 17..) => Err(Reason::TraceIdLength),
+        (Role::LogRecord, 10, 1..=7 | 9..) => Err(Reason::SpanIdLength),
+        _ => Ok(()),
+    }
+}
+
 impl Ids {
     /// Records a field if it is an id of a span.
     pub(super) fn record(&mut self, role: Role, number: u32, bytes: &[u8]) {

@@ -6,6 +6,7 @@
 //!  check       one pass over a request: its schema, its ids, its size when decoded
 //!  mend        a request without the parts that the check rejects
 //!  json        a request in JSON to protobuf
+//!  merge       fields that occur twice, as protobuf merges them
 //!  arrival     the time of spans and log records that have none
 //!  left_out    what mend and json left out, by reason
 //!  envelope    a request as a list of items, which stay bytes
@@ -15,6 +16,8 @@
 //!  probability the sampling probability of a span, in its tracestate
 //!  severity    severity numbers and names to Cloud Logging's severities
 //!  shared_span the id of the server's half of a span of Zipkin
+//!  span_parts  a span that was sent in several parts
+//!  text        doubles and bytes as text
 //! ```
 //!
 //! Invariant: this module is the lowest layer; it imports no other module (`layers_import_only_downward`).
@@ -28,6 +31,7 @@ pub(crate) mod in_place;
 pub(crate) mod json;
 pub(crate) mod left_out;
 pub(crate) mod mend;
+pub(crate) mod merge;
 mod output;
 pub(crate) mod probability;
 pub(crate) mod retain;
@@ -35,6 +39,8 @@ mod schema;
 pub(crate) mod severity;
 pub(crate) mod shared_span;
 mod signal;
+pub(crate) mod span_parts;
+pub(crate) mod text;
 mod times;
 mod wire;
 

@@ -8,7 +8,8 @@ use super::positions::{self, ReadPositions};
 use super::write::{self, LogLine, WriteError};
 use super::{Store, StoreWriter, schema};
 use crate::clock::unix_millis;
-use crate::otlp::Signal;
+use crate::log::{self, Value};
+use crate::otlp::{Items, Signal};
 use crate::storage::sqlite;
 
 impl Store {
@@ -33,12 +34,12 @@ impl Store {
         }
         let previous = [None].into_iter().chain(items.iter().map(Some));
         let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
-        let result = self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
-            *written = None;
+        let result = self.write(bytes, |StoreWriter { connection, origins, written, dropped, .. }| {
+            (*written, *dropped) = (None, 0);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result =
                 write::insert_items(&transaction, origins, items, unix_millis(), self.0.feed.notes())
-                    .map(|changes| *written = changes)
+                    .map(|inserted| (*written, *dropped) = (inserted.written, inserted.dropped))
                     .and_then(|()| transaction.commit());
             if result.is_err() {
                 // The rollback may have removed the rows of these ids.
@@ -73,13 +74,13 @@ impl Store {
         positions: &[ReadPositions],
     ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
-        self.write(bytes, |StoreWriter { connection, origins, written, .. }| {
-            *written = None;
+        self.write(bytes, |StoreWriter { connection, origins, written, dropped, .. }| {
+            (*written, *dropped) = (None, 0);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let save = |positions| positions::save(&transaction, positions);
             let result =
                 write::insert_lines(&transaction, origins, lines, unix_millis(), self.0.feed.notes())
-                    .map(|changes| *written = changes)
+                    .map(|inserted| (*written, *dropped) = (inserted.written, inserted.dropped))
                     .and_then(|()| positions.iter().try_for_each(save))
                     .and_then(|()| transaction.commit());
             if result.is_err() {
@@ -99,14 +100,25 @@ impl Store {
         let mut writer = self.writer();
         self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
         let result = self.write_or_evict(&mut writer, bytes, write);
-        let written = writer.written.take();
+        let (written, dropped) = (writer.written.take(), std::mem::take(&mut writer.dropped));
         if result.is_ok() {
             self.0.feed.publish(written);
+            self.count_dropped(dropped);
         }
         result.map_err(|error| {
             let reason = self.0.reserve.reason(&error);
             if sqlite::is_full(&error) { WriteError::DiskFull(reason) } else { WriteError::Database(reason) }
         })
+    }
+
+    /// Counts and logs spans whose ids two other spans have already.
+    fn count_dropped(&self, spans: u64) {
+        if spans > 0 {
+            const REASON: &str = "span id of another span";
+            self.0.metrics.dropped(schema::KIND.name, REASON).add(Items { spans, log_records: 0 });
+            let fields = [("reason", Value::Str(REASON)), ("count", Value::U64(spans))];
+            log::warn("dropped spans that cannot be stored", &fields);
+        }
     }
 
     fn write_or_evict(

@@ -15,10 +15,12 @@ use prost::Message;
 
 use super::origins::Emitter;
 use super::service_name::service_name as named;
-use super::summary::{SpanSummary, TraceKey};
+use super::span_summary::SpanSummary;
+use super::summary::TraceKey;
 use super::write::WriteError;
 use crate::clock;
 use crate::otlp::envelope::Envelope;
+use crate::otlp::in_place::SpanRef;
 use crate::otlp::{Signal, check};
 
 /// A span or a log record, ready to be inserted.
@@ -90,7 +92,7 @@ pub(super) fn decode(signal: Signal, index: usize, body: &Bytes) -> Result<Vec<I
                 let (key, row) = match signal {
                     Signal::Traces => {
                         let span = Span::decode(&item[..]).map_err(failed)?;
-                        span_row(&span).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
+                        span_row(&span, &item).ok_or_else(|| undecodable(index, "invalid ids of a span"))?
                     }
                     Signal::Logs => record_row(&LogRecord::decode(&item[..]).map_err(failed)?),
                 };
@@ -105,10 +107,10 @@ fn undecodable(index: usize, reason: impl fmt::Display) -> WriteError {
     WriteError::Undecodable(format!("request {} of the chunk: {reason}", index + 1))
 }
 
-fn span_row(span: &Span) -> Option<(TraceKey, Row)> {
+fn span_row(span: &Span, body: &[u8]) -> Option<(TraceKey, Row)> {
     let span_id = SpanId::from_bytes(span.span_id.as_slice().try_into().ok()?)?;
     let key = TraceKey::Trace(trace_id(&span.trace_id)?);
-    Some((key, Row::Span { span_id, summary: SpanSummary::new(span) }))
+    Some((key, Row::Span { span_id, summary: SpanSummary::new(&SpanRef::new(body)) }))
 }
 
 fn record_row(record: &LogRecord) -> (TraceKey, Row) {

@@ -12,7 +12,8 @@
 //! lines are clustered by it. Inserts therefore go to the end of the tables, and evictions delete from their beginning.
 //!
 //! Invariant: a row is at most a constant larger than the item that it stores. What many items share is stored once.
-//! Invariant: a span is stored once, however often it is delivered, because its key is trace id and span id.
+//! Invariant: a span is stored once, however often it is delivered, because its key is trace id and span id. Another
+//! span with the same ids is not lost (`same_id`).
 //! Invariant: a log line of a file is stored once, because the read position is committed with it.
 //! Invariant: a log record is stored once: a record that equals a stored one of its trace in every field, including the
 //! time in nanoseconds, is a duplicate.
@@ -28,13 +29,17 @@ mod origins;
 mod positions;
 mod query;
 mod retention;
+mod same_id;
 mod schema;
 mod service_name;
+mod span_summary;
 mod summary;
 mod write;
 
 #[cfg(test)]
 mod growth;
+#[cfg(test)]
+mod same_id_tests;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
@@ -101,6 +106,8 @@ struct StoreWriter {
     shrink_backoff: ShrinkBackoff,
     /// What the last transaction has stored, until it is published. `None` if nobody has subscribed.
     written: Option<Written>,
+    /// The spans that the last transaction has dropped.
+    dropped: u64,
 }
 
 /// Further idle connections are closed.
@@ -121,6 +128,7 @@ impl Store {
             origins: Origins::default(),
             shrink_backoff: ShrinkBackoff::new(),
             written: None,
+            dropped: 0,
         });
         let (data_dir, readers) = (dir.clone(), Mutex::default());
         let store =

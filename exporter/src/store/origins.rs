@@ -8,6 +8,9 @@ use bytes::Bytes;
 use rusqlite::{OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
 
+use super::service_name::name_of;
+use crate::otlp::in_place::ResourceRef;
+
 /// A resource and an instrumentation scope as protobuf, and the name of the service.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Emitter {
@@ -72,6 +75,18 @@ impl Origins {
             }
         };
         Ok(Origin { id, resource, scope, service })
+    }
+
+    /// Returns the service of a stored origin: the row of its name in the table `content`, and the name.
+    pub(super) fn service_of(
+        &mut self,
+        tx: &Transaction<'_>,
+        origin: i64,
+    ) -> rusqlite::Result<(i64, String)> {
+        let name = tx
+            .prepare_cached("SELECT body FROM content WHERE id = (SELECT resource FROM origin WHERE id = ?)")?
+            .query_row([origin], |row| Ok(name_of(ResourceRef(row.get_ref(0)?.as_blob()?)).into_owned()))?;
+        Ok((self.content(tx, name.as_bytes())?, name))
     }
 
     /// Returns the row id of this content, and inserts the row if it does not exist.

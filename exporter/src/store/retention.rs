@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::summary::is_error;
 use super::{index, origins};
 use crate::clock::millis;
 use crate::log::{self, Severity, Value};
 use crate::metrics::{Metrics, ReasonLabel};
+use crate::otlp::in_place::SpanRef;
 use crate::storage::{DISK_FULL, sqlite};
 
 /// The limits of the store.
@@ -210,7 +209,7 @@ fn delete_part(tx: &Transaction<'_>, trace: i64, max_bytes: i64) -> rusqlite::Re
         let mut last = (i64::MAX, i64::MAX);
         while let Some(row) = rows.next()? {
             let body = row.get_ref(2)?.as_blob()?;
-            let is_failed_span = table == "span" && Span::decode(body).is_ok_and(|span| is_error(&span));
+            let is_failed_span = table == "span" && SpanRef::new(body).status() == StatusCode::Error;
             errors += i64::from(is_failed_span);
             left -= body.len() as i64 + ROW_BYTES;
             if left < 0 {

@@ -3,19 +3,21 @@
 use std::borrow::Cow;
 
 use super::summary::short;
+use crate::otlp::in_place::{AnyRef, ResourceRef};
 
 /// The name of a service whose resource does not name it.
-const UNKNOWN: &str = "unknown_service";
+pub(super) const UNKNOWN: &str = "unknown_service";
 
 /// Returns the name of the service of a resource with these text attributes: `NAMESPACE/NAME`, or `NAME` without a
 /// namespace. A long name is truncated.
 pub(crate) fn service_name<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> Cow<'a, str> {
     let (mut name, mut namespace, mut of_kubernetes) = ("", "", "");
     for (key, value) in attributes {
+        // Of attributes with the same key, the last counts.
         match key {
-            "service.name" if name.is_empty() => name = value,
-            "service.namespace" if namespace.is_empty() => namespace = value,
-            "k8s.namespace.name" if of_kubernetes.is_empty() => of_kubernetes = value,
+            "service.name" => name = value,
+            "service.namespace" => namespace = value,
+            "k8s.namespace.name" => of_kubernetes = value,
             _ => {}
         }
     }
@@ -25,6 +27,14 @@ pub(crate) fn service_name<'a>(attributes: impl Iterator<Item = (&'a str, &'a st
         ("", name) => short(name),
         (namespace, name) => short(&format!("{namespace}/{name}")).into_owned().into(),
     }
+}
+
+/// Returns the name of the service of a stored resource.
+pub(super) fn name_of(resource: ResourceRef<'_>) -> Cow<'_, str> {
+    service_name(resource.attributes().iter().filter_map(|(key, value)| match value {
+        AnyRef::Text(text) => Some((key, text)),
+        _ => None,
+    }))
 }
 
 /// Returns the name without its namespace.
@@ -59,6 +69,8 @@ mod tests {
             (&[("service.namespace", ""), ("service.name", "cart")], "cart"),
             (&[("service.namespace", "shop")], "unknown_service"),
             (&[("service.name", "")], "unknown_service"),
+            (&[("service.name", "first"), ("service.name", "last")], "last"),
+            (&[("service.namespace", "a"), ("service.name", "x"), ("service.namespace", "b")], "b/x"),
             (&[], "unknown_service"),
         ] {
             assert_eq!(service_name(attributes.iter().copied()), expected, "{attributes:?}");

@@ -1,15 +1,16 @@
 //! The row of a trace in the list, updated with every span and line.
 
 use std::borrow::Cow;
-
+use std::collections::HashMap;
 use std::time::Duration;
 
 use logtracer_core::TraceId;
-use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use super::index::{BlockId, BlockWriter, SpanFacts};
+use super::origins::Origins;
+use super::span_summary::SpanSummary;
 use crate::clock::nanos;
 use crate::otlp::in_place::SpanRef;
 
@@ -150,17 +151,57 @@ impl TraceRow {
     /// Adds a new span. `service` is the row of the service's name in the table `content`, and `body` is the span as
     /// protobuf.
     pub(super) fn add_span(&mut self, span: &SpanSummary, service: i64, body: &[u8]) {
-        let (start, end) = (span.start_ns, span.end_ns);
         if self.span_count == 0 {
             // Until now, the times are those of log lines.
-            (self.start_ns, self.end_ns) = (start, end);
+            (self.start_ns, self.end_ns) = (span.start_ns, span.end_ns);
         }
-        self.start_ns = start.min(self.start_ns);
-        self.end_ns = end.max(self.end_ns);
         self.span_count += 1;
-        if span.is_error {
-            self.error_count += 1;
+        self.error_count += i64::from(span.is_error);
+        self.describe(span, service, body);
+        self.add_service(service);
+    }
+
+    /// Removes a span from the counts. What it says about the trace stays until [`TraceRow::describe_again`].
+    pub(super) fn remove_span(&mut self, span: &SpanSummary) {
+        self.span_count -= 1;
+        self.error_count -= i64::from(span.is_error);
+    }
+
+    /// Reads the times and the name of the trace from its spans again, unless they are many.
+    pub(super) fn describe_again(
+        &mut self,
+        tx: &Transaction<'_>,
+        origins: &mut Origins,
+    ) -> rusqlite::Result<()> {
+        const MAX_SPANS: usize = 1000;
+        const MAX_BYTES: usize = 4 << 20;
+        let mut row = Self { root_rank: RANK_NONE, start_ns: i64::MAX, end_ns: i64::MIN, ..self.clone() };
+        let (mut spans, mut bytes) = (0, 0);
+        let mut services = HashMap::new();
+        let mut statement = tx.prepare_cached("SELECT origin, body FROM span WHERE trace = ?")?;
+        let mut stored = statement.query([self.seq])?;
+        while let Some(span) = stored.next()? {
+            let (origin, body): (i64, _) = (span.get(0)?, span.get_ref(1)?.as_blob()?);
+            (spans, bytes) = (spans + 1, bytes + body.len());
+            if spans > MAX_SPANS || bytes > MAX_BYTES {
+                return Ok(());
+            }
+            let service = match services.get(&origin) {
+                Some(service) => *service,
+                None => origins.service_of(tx, origin)?.0,
+            };
+            services.insert(origin, service);
+            row.describe(&SpanSummary::new(&SpanRef::new(body)), service, body);
         }
+        *self = row;
+        Ok(())
+    }
+
+    /// Adds what a span says about the times and the name of the trace.
+    fn describe(&mut self, span: &SpanSummary, service: i64, body: &[u8]) {
+        let start = span.start_ns;
+        self.start_ns = start.min(self.start_ns);
+        self.end_ns = span.end_ns.max(self.end_ns);
         let rank = if span.has_parent { RANK_ORPHAN } else { RANK_ROOT };
         if rank > self.root_rank || (rank == self.root_rank && start < self.root_start_ns) {
             self.root_rank = rank;
@@ -171,7 +212,6 @@ impl TraceRow {
             self.root_status = short(&facts.status).into_owned();
             self.root_service = service;
         }
-        self.add_service(service);
     }
 
     fn add_service(&mut self, service: i64) {
@@ -229,47 +269,12 @@ impl TraceRow {
     }
 }
 
-/// What a span adds to the row of its trace.
-#[derive(Debug)]
-pub(super) struct SpanSummary {
-    pub(super) start_ns: i64,
-    end_ns: i64,
-    is_error: bool,
-    has_parent: bool,
-    /// Truncated.
-    name: String,
-}
-
-impl SpanSummary {
-    pub(super) fn new(span: &Span) -> Self {
-        let (start_ns, end_ns) = interval(span);
-        Self {
-            start_ns,
-            end_ns,
-            is_error: is_error(span),
-            has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
-            name: short(&span.name).into_owned(),
-        }
-    }
-}
-
 /// Truncates a name of a trace or a service. A truncated one ends with an ellipsis.
 pub(super) fn short(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(MAX_NAME_CHARS).and_then(|(end, _)| name.get(..end)) {
         Some(start) => format!("{start}…").into(),
         None => name.into(),
     }
-}
-
-/// Returns the start and the end in the form of the database. An end before the start is replaced by the start.
-fn interval(span: &Span) -> (i64, i64) {
-    let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-    let start = nanos(span.start_time_unix_nano);
-    (start, nanos(span.end_time_unix_nano).max(start))
-}
-
-pub(super) fn is_error(span: &Span) -> bool {
-    span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
 /// Parses the column `services`: ids of contents, and names in rows of version 1.

@@ -16,7 +16,8 @@ use super::index::{BlockContent, BlockId, BlockWriter, resource_terms, span_term
 use super::items::{Item, Row};
 use super::log_records::{level, severity};
 use super::origins::{Emitter, Newest, Origin, Origins, digest};
-use super::query::LineCursor;
+use super::query::{LineCursor, unescaped};
+use super::same_id::{self, Arriving, INSERT_SPAN, Placed};
 use super::summary::{TraceKey, TraceRow, short};
 use crate::otlp::in_place::{RecordRef, ResourceRef, SpanRef};
 
@@ -75,6 +76,16 @@ struct Changes {
     newest: Newest,
     /// `None` if nobody wants to know.
     written: Option<Written>,
+    /// The spans that are not stored.
+    dropped: u64,
+}
+
+/// What a transaction has done with its items.
+#[derive(Debug, Default)]
+pub(super) struct Inserted {
+    pub(super) written: Option<Written>,
+    /// The spans that are not stored.
+    pub(super) dropped: u64,
 }
 
 impl Changes {
@@ -94,7 +105,7 @@ impl Changes {
         }
     }
 
-    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Option<Written>> {
+    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Inserted> {
         self.newest.save(tx)?;
         self.blocks.save(tx)?;
         self.rows.values().try_for_each(|row| row.save(tx))?;
@@ -103,7 +114,7 @@ impl Changes {
             written.traces.extend(traces.map(|(_, row)| row.seq));
             written.traces.sort_unstable();
         }
-        Ok(self.written)
+        Ok(Inserted { written: self.written, dropped: self.dropped })
     }
 }
 
@@ -114,12 +125,12 @@ pub(super) fn insert_items(
     items: &[Item],
     now_ms: i64,
     written: Option<Written>,
-) -> rusqlite::Result<Option<Written>> {
+) -> rusqlite::Result<Inserted> {
     let mut changes = Changes { written, ..Changes::default() };
     let mut last: Option<(&Arc<Emitter>, Origin)> = None;
     // The block that has the terms of the last emitter.
     let mut described: Option<(Origin, BlockId)> = None;
-    let mut insert_span = tx.prepare_cached("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?)")?;
+    let mut insert_span = tx.prepare_cached(INSERT_SPAN)?;
     for item in items {
         let origin = match last {
             Some((emitter, origin)) if Arc::ptr_eq(emitter, &item.emitter) => origin,
@@ -129,15 +140,34 @@ pub(super) fn insert_items(
         let row = changes.trace(tx, item.key, now_ms)?;
         let (seq, block) = (row.seq, row.block);
         let body = &item.body[..];
+        let mut merged = None;
         let is_new = match &item.row {
             Row::Span { span_id, summary } => {
                 let key = span_id.get().cast_signed();
-                let inserted =
-                    insert_span.execute(params![seq, key, origin.id, summary.start_ns, body])? == 1;
-                if inserted {
+                if insert_span.execute(params![seq, key, origin.id, summary.start_ns, body])? == 1 {
                     row.add_span(summary, origin.service, body);
+                    true
+                } else {
+                    let span = Arriving {
+                        span_id: *span_id,
+                        origin: origin.id,
+                        service: origin.service,
+                        service_name: &item.emitter.service_name,
+                        body,
+                    };
+                    match same_id::place(tx, origins, row, &span)? {
+                        Placed::New => true,
+                        Placed::Merged { body, service_name } => {
+                            merged = Some((body, service_name));
+                            true
+                        }
+                        Placed::Known => false,
+                        Placed::Dropped => {
+                            changes.dropped += 1;
+                            false
+                        }
+                    }
                 }
-                inserted
             }
             Row::Record { span_id, time_ns } => {
                 let inserted = insert_record(tx, seq, origin, *span_id, *time_ns, body)?;
@@ -159,7 +189,10 @@ pub(super) fn insert_items(
                 if described != Some((origin, block)) {
                     resource_terms(ResourceRef(&item.emitter.resource), |term| content.add_term(term));
                 }
-                index_item(item, content);
+                match &merged {
+                    Some((body, service_name)) => index_span(body, service_name, content),
+                    None => index_item(item, content),
+                }
             })?;
             described = Some((origin, block));
         }
@@ -170,14 +203,18 @@ pub(super) fn insert_items(
 fn index_item(item: &Item, content: &mut BlockContent<'_>) {
     match item.row {
         Row::Span { .. } => {
-            let span = SpanRef::new(&item.body);
-            span_terms(&span, &item.emitter.service_name, |term| content.add_term(term));
-            content.add_text(span_text(&span).as_bytes());
+            index_span(&item.body, &item.emitter.service_name, content);
         }
         Row::Record { .. } => {
             content.add_text(&item.body);
         }
     }
+}
+
+fn index_span(body: &[u8], service_name: &str, content: &mut BlockContent<'_>) {
+    let span = SpanRef::new(body);
+    span_terms(&span, service_name, |term| content.add_term(term));
+    content.add_text(span_text(&span).as_bytes());
 }
 
 /// Inserts a line with its number among the lines of the same time.
@@ -225,7 +262,7 @@ pub(super) fn insert_lines(
     lines: &[LogLine],
     now_ms: i64,
     written: Option<Written>,
-) -> rusqlite::Result<Option<Written>> {
+) -> rusqlite::Result<Inserted> {
     let mut changes = Changes { written, ..Changes::default() };
     let mut insert = tx.prepare_cached(INSERT_LINE)?;
     for line in lines {
@@ -252,6 +289,9 @@ pub(super) fn insert_lines(
             changes.blocks.add(tx, block, |content| {
                 content.add_text(message.as_bytes());
                 content.add_text(line.as_bytes());
+                if let Some(line) = unescaped(line.as_bytes()) {
+                    content.add_text(line.as_bytes());
+                }
             })?;
         }
     }

@@ -2,11 +2,8 @@
 //! no more memory than its text.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use crate::otlp::json::escape;
+use crate::otlp::json::{Reader, Token, escape};
 
 /// The value of a member that is read.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +16,41 @@ pub(super) enum Field {
 }
 
 impl Field {
+    /// Reads a member to its end.
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let token = reader.token();
+        if token != Token::Object {
+            return Self::scalar(reader, token);
+        }
+        let (mut seconds, mut nanos) = (Self::Other, Self::Number(0));
+        while let Some(key) = reader.key() {
+            match &*key.word() {
+                "seconds" => seconds = Self::next_scalar(reader),
+                "nanos" => nanos = Self::next_scalar(reader),
+                _ => reader.skip(),
+            }
+        }
+        Self::Time(Box::new((seconds, nanos)))
+    }
+
+    fn next_scalar(reader: &mut Reader<'_>) -> Self {
+        let token = reader.token();
+        Self::scalar(reader, token)
+    }
+
+    /// Reads the rest of a value that is a text or a number, or neither.
+    fn scalar(reader: &mut Reader<'_>, token: Token<'_>) -> Self {
+        match token {
+            Token::Text(text) => Self::Text(text.text().into_owned()),
+            Token::Number(number) => number.parse().map_or(Self::Other, Self::Number),
+            Token::Object | Token::Array => {
+                reader.leave();
+                Self::Other
+            }
+            Token::Null | Token::Bool(_) => Self::Other,
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -44,13 +76,22 @@ pub(super) struct Fields<const N: usize> {
 }
 
 impl<const N: usize> Fields<N> {
-    /// Reads a JSON object.
-    pub(super) fn read(names: &'static [&'static str; N], text: &str) -> serde_json::Result<Self> {
+    /// Reads a JSON object. Returns `None` if the text is not one.
+    pub(super) fn read(names: &'static [&'static str; N], text: &str) -> Option<Self> {
         let mut fields = Self { names, values: [const { Field::Other }; N] };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        deserializer.deserialize_map(&mut fields)?;
-        deserializer.end()?;
-        Ok(fields)
+        let mut reader = Reader::new(text).ok()?;
+        if reader.token() != Token::Object {
+            return None;
+        }
+        while let Some(key) = reader.key() {
+            let key = key.word();
+            let index = names.iter().position(|known| *known == key);
+            match index.and_then(|index| fields.values.get_mut(index)) {
+                Some(value) => *value = Field::read(&mut reader),
+                None => reader.skip(),
+            }
+        }
+        Some(fields)
     }
 
     pub(super) fn get(&self, name: &str) -> &Field {
@@ -61,109 +102,6 @@ impl<const N: usize> Fields<N> {
     /// Returns the first of these members that can be read.
     pub(super) fn first<'a, T>(&'a self, names: &[&str], read: impl Fn(&'a str) -> Option<T>) -> Option<T> {
         names.iter().find_map(|name| read(self.get(name).text()?))
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for &mut Fields<N> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Name(name)) = map.next_key()? {
-            match self
-                .names
-                .iter()
-                .position(|known| *known == name)
-                .and_then(|index| self.values.get_mut(index))
-            {
-                Some(value) => *value = map.next_value()?,
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A name, borrowed if it has no escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor { is_member: false })
-    }
-}
-
-/// A member of a [`Field::Time`].
-struct Part(Field);
-
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor { is_member: true }).map(Part)
-    }
-}
-
-struct FieldVisitor {
-    is_member: bool,
-}
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Field, E> {
-        Ok(Field::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Field, E> {
-        Ok(Field::Text(text))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Field, E> {
-        Ok(Field::Number(number))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Field, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Field, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Field, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Field, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field, A::Error> {
-        let (mut seconds, mut nanos) = (Field::Other, Field::Number(0));
-        while let Some(Name(name)) = map.next_key()? {
-            match &*name {
-                "seconds" if !self.is_member => seconds = map.next_value::<Part>()?.0,
-                "nanos" if !self.is_member => nanos = map.next_value::<Part>()?.0,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(if self.is_member { Field::Other } else { Field::Time(Box::new((seconds, nanos))) })
     }
 }
 
@@ -193,9 +131,58 @@ pub(super) fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     Cow::Owned(replaced)
 }
 
+/// Writes `NaN`, `Infinity` and `-Infinity` as texts. Python writes them for such numbers, and they are not JSON.
+pub(super) fn quote_non_numbers(text: &str) -> Cow<'_, str> {
+    const WORDS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+    let mut quoted = String::new();
+    let (mut done, mut at, mut is_in_text) = (0, 0, false);
+    while let Some(byte) = text.as_bytes().get(at) {
+        at += match byte {
+            b'\\' => 2,
+            b'"' => {
+                is_in_text = !is_in_text;
+                1
+            }
+            b'N' | b'I' | b'-' if !is_in_text => {
+                let rest = text.get(at..).unwrap_or_default();
+                match WORDS.iter().find(|word| rest.starts_with(**word)) {
+                    Some(word) => {
+                        quoted.push_str(text.get(done..at).unwrap_or_default());
+                        quoted.extend(["\"", word, "\""]);
+                        done = at + word.len();
+                        word.len()
+                    }
+                    None => 1,
+                }
+            }
+            _ => 1,
+        };
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    quoted.push_str(text.get(done..).unwrap_or_default());
+    Cow::Owned(quoted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_python_that_are_not_json_are_quoted() {
+        for (text, expected) in [
+            (
+                r#"{"a":NaN,"b":[-Infinity, Infinity],"c":-1}"#,
+                r#"{"a":"NaN","b":["-Infinity", "Infinity"],"c":-1}"#,
+            ),
+            (r#"{"a":"NaN \" Infinity","ä":NaN}"#, r#"{"a":"NaN \" Infinity","ä":"NaN"}"#),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            (r"\", r"\"),
+        ] {
+            assert_eq!(quote_non_numbers(text), expected);
+        }
+    }
 
     #[test]
     fn halves_of_surrogate_pairs_are_replaced() {

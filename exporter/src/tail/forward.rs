@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::otlp::Signal;
     use crate::otlp::check::{CheckResult, check};
-    use crate::tail::json_value::MAX_DEPTH;
+    use crate::otlp::json::any::MAX_DEPTH;
     use crate::tail::line::parse;
     use crate::tail::record_id::Source;
 

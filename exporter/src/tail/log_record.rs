@@ -18,9 +18,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
 
-use super::json_value;
 use super::line::{rfc3339, trace_id};
 use super::record_id::RecordId;
+use crate::otlp::json::any;
 use crate::store::LogLine;
 use crate::truncate::truncate;
 
@@ -76,7 +76,7 @@ pub(super) fn convert(line: &LogLine, id: RecordId, now: u64, max_bytes: usize) 
             .unwrap_or_default(),
         ..LogRecord::default()
     };
-    if let Some(members) = json_value::members(&line.line) {
+    if let Some(members) = any::members(&line.line) {
         let record = of_members(Members(members), line, id, base.clone());
         if record.encoded_len() <= max_bytes {
             return record;

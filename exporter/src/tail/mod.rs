@@ -26,7 +26,6 @@ mod file;
 mod fingerprint;
 mod forward;
 mod generation;
-mod json_value;
 mod line;
 mod lines;
 mod log_file;

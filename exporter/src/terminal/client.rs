@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use prost::Message;
 use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::Value;
 
@@ -70,12 +72,17 @@ impl Client {
         self.success(self.send(self.client.get(url)).await?).await
     }
 
-    /// Sends a JSON document, and returns the JSON of the response. Retries while the exporter is busy.
-    pub(super) async fn post_json(&self, path: &str, body: String) -> anyhow::Result<Value> {
+    /// Sends a message in protobuf, and returns that of the response. Retries while the exporter is busy. The inner error
+    /// is the receiver's: it has rejected the message.
+    pub(super) async fn post_protobuf(
+        &self,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<anyhow::Result<Bytes>> {
         let url = self.url(path)?;
         let mut retries = 0;
         loop {
-            let post = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json");
+            let post = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/x-protobuf");
             let response = self.send(post.body(body.clone())).await?;
             let is_busy =
                 [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&response.status());
@@ -84,9 +91,15 @@ impl Client {
                 tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             }
-            let text = self.success(response).await?.text().await.context("the response is incomplete")?;
-            return serde_json::from_str(&text)
-                .with_context(|| format!("{} did not respond with JSON", self.server));
+            let is_of_request = matches!(
+                response.status(),
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+            );
+            return match self.success(response).await {
+                Ok(response) => response.bytes().await.context("the response is incomplete").map(Ok),
+                Err(error) if is_of_request => Ok(Err(error)),
+                Err(error) => Err(error),
+            };
         }
     }
 
@@ -110,9 +123,11 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let text = response.text().await.unwrap_or_default();
-        let reason = serde_json::from_str::<Value>(&text).ok();
-        let reason = reason.as_ref().and_then(|json| json["error"].as_str().or(json["message"].as_str()));
-        bail!("{}", reason.map_or_else(|| format!("{} responded {status}", self.server), str::to_owned))
+        let body = response.bytes().await.unwrap_or_default();
+        let json = serde_json::from_slice::<Value>(&body).ok();
+        let of_json = json.as_ref().and_then(|json| json["error"].as_str().or(json["message"].as_str()));
+        let status_message = || tonic_types::pb::Status::decode(&body[..]).ok().map(|status| status.message);
+        let reason = of_json.map(str::to_owned).or_else(status_message).filter(|reason| !reason.is_empty());
+        bail!("{}", reason.unwrap_or_else(|| format!("{} responded {status}", self.server)))
     }
 }

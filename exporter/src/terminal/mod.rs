@@ -7,6 +7,7 @@
 //! The commands ask a running exporter, because its store is open in one process only.
 
 mod client;
+mod documents;
 mod logs;
 mod open;
 mod text;

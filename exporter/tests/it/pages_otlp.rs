@@ -129,6 +129,30 @@ async fn check_command(document: &str, expected: Value) {
         (&json!(2), &json!(0), &json!(format!("{}/trace/{:032x}", exporter.view, 2)))
     );
 
+    // What the receiver accepts, and lines that cost no other.
+    let odd = span(4, "00f067aa0ba902b9").to_string();
+    let odd =
+        odd.replace("\"a\"", &format!("\"cut \\ud83d\",\"new\":{}1e999{}", "[".repeat(150), "]".repeat(150)));
+    let twice = r#"{"resourceSpans":[],"resourceSpans":[null]}"#;
+    let cut = &span(6, "00f067aa0ba902b7").to_string()[..60];
+    let mixed = dir.path().join("mixed");
+    let text = [
+        &b"\xef\xbb\xbf"[..],
+        odd.as_bytes(),
+        b"\n{\"resourceSpans\":{}}\n",
+        span(5, "00f067aa0ba902ba").to_string().replace("\"a\"", "\"\u{e9}\"").as_bytes(),
+        b"\n{\"resourceSpans\":[],\"other\":\"\xff\"}\n",
+        twice.as_bytes(),
+        b"\n",
+        cut.as_bytes(),
+    ]
+    .concat();
+    std::fs::write(&mixed, text).unwrap();
+    let (is_success, out, errors) = open(&mixed, &[]);
+    assert!(!is_success && out.contains("accepted 2 spans and 0 log records"), "{out} {errors}");
+    let refused = [2, 5, 6].map(|line| errors.contains(&format!("{}:{line}: ", mixed.display())));
+    assert_eq!((refused, errors.matches("mixed:").count()), ([true; 3], 3), "{errors}");
+
     for (file, expected) in [
         (file("text", "not JSON"), "it is not OTLP/JSON: expected"),
         (file("other", r#"{"traces": []}"#), "no \"resourceSpans\" and no \"resourceLogs\""),

@@ -9,9 +9,9 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use super::ids::Ids;
+use super::ids::{Ids, check_of_record};
 use super::left_out::Reason;
-use super::schema::{Kind, MessageType, Role};
+use super::schema::{Field, Kind, MessageType, Role};
 use super::signal::Signal;
 use super::times::Times;
 use super::wire::{Value, read_field};
@@ -45,8 +45,17 @@ pub(crate) fn check(signal: Signal, body: &[u8]) -> CheckResult {
     examine(signal, body).0
 }
 
-/// Checks a request as [`check`] does. Also returns whether a span or a log record lacks a time.
-pub(crate) fn examine(signal: Signal, body: &[u8]) -> (CheckResult, bool) {
+/// What a valid request still needs before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    /// A span or a log record lacks a time.
+    pub(crate) times: bool,
+    /// A field that is not a list occurs twice, or a value has two.
+    pub(crate) merge: bool,
+}
+
+/// Checks a request as [`check`] does. Also returns what it needs.
+pub(crate) fn examine(signal: Signal, body: &[u8]) -> (CheckResult, Needs) {
     let mut totals = Totals::new(body);
     let result = check_message(signal.request_type(), body, 0, &mut totals);
     let result = match result {
@@ -57,7 +66,7 @@ pub(crate) fn examine(signal: Signal, body: &[u8]) -> (CheckResult, bool) {
         Err(Stop::TooLarge) => CheckResult::TooLarge,
         Ok(()) | Err(Stop::Invalid) => CheckResult::Invalid,
     };
-    (result, totals.lacks_times)
+    (result, totals.needs)
 }
 
 /// Returns true if decoding a body takes too much memory.
@@ -77,8 +86,7 @@ struct Totals {
     is_request: bool,
     /// True if there is something invalid after which prost continues.
     is_invalid: bool,
-    /// True if a span or a log record lacks a time.
-    lacks_times: bool,
+    needs: Needs,
 }
 
 /// The size of a small allocation, or of a text as an element of a list.
@@ -98,12 +106,37 @@ impl From<Reason> for Stop {
 
 impl Totals {
     fn new(body: &[u8]) -> Self {
-        Self { items: 0, decoded_bytes: body.len(), is_request: false, is_invalid: false, lacks_times: false }
+        Self {
+            items: 0,
+            decoded_bytes: body.len(),
+            is_request: false,
+            is_invalid: false,
+            needs: Needs::default(),
+        }
     }
 
     fn add(&mut self, bytes: usize) -> Result<(), Stop> {
         self.decoded_bytes += bytes;
         if self.decoded_bytes > MAX_DECODED_BYTES { Err(Stop::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// The fields of a message that are not lists, as far as they were seen.
+#[derive(Default)]
+struct Seen(u32);
+
+impl Seen {
+    /// Returns whether a field must not be here a second time.
+    #[inline]
+    fn is_repeated(&mut self, message: &MessageType, field: &Field, number: u32) -> bool {
+        if field.is_repeated || matches!(field.kind, Kind::Any) {
+            return false;
+        }
+        // A value has one field. The number of a known field is below 32.
+        let bit = if message.role == Role::Value { 1 } else { 1_u32.wrapping_shl(number) };
+        let is_repeated = self.0 & bit != 0;
+        self.0 |= bit;
+        is_repeated
     }
 }
 
@@ -117,10 +150,11 @@ fn check_message(
     if depth > MAX_DEPTH {
         return Err(Stop::Invalid);
     }
-    let (mut ids, mut times) = (Ids::default(), Times::default());
+    let (mut ids, mut times, mut seen) = (Ids::default(), Times::default(), Seen::default());
     while !rest.is_empty() {
         let (number, value) = read_field(&mut rest)?;
         let field = message.field(number);
+        totals.needs.merge |= seen.is_repeated(message, field, number);
         totals.is_request |= depth == 0 && number == 1;
         if !value.is_of(field.kind) {
             return Err(Stop::Invalid);
@@ -139,6 +173,7 @@ fn check_message(
             (Value::Bytes(bytes), Kind::Bytes | Kind::Id) => {
                 totals.add(TEXT_BYTES)?;
                 ids.record(message.role, number, bytes);
+                totals.is_invalid |= check_of_record(message.role, number, bytes).is_err();
             }
             _ => {}
         }
@@ -149,7 +184,7 @@ fn check_message(
             return Err(Stop::TooLarge);
         }
     }
-    totals.lacks_times |= times.is_incomplete(message.role);
+    totals.needs.times |= times.is_incomplete(message.role);
     if message.role == Role::Span {
         totals.is_invalid |= ids.check().is_err();
     }

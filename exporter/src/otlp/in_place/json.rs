@@ -3,12 +3,11 @@
 //! The definitions of the messages ([`super::super::schema`]) are those by which JSON is received, so what is written here
 //! is read back (`a_message_reads_back`).
 
-use std::fmt;
-
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::super::check::MAX_DEPTH;
 use super::super::schema::{self, Field, Kind, MessageType};
+use super::super::text::{Base64, not_finite};
 use super::{Fields, Value, low_i32, low_u32, text};
 
 /// A message, which is serialized as OTLP/JSON.
@@ -110,33 +109,12 @@ impl Serialize for Element<'_> {
             (Kind::Fixed32, Value::Fixed32(number)) => serializer.serialize_u32(number),
             (Kind::Double, Value::Fixed64(bits)) => match f64::from_bits(bits) {
                 number if number.is_finite() => serializer.serialize_f64(number),
-                number if number.is_nan() => serializer.serialize_str("NaN"),
-                number if number > 0. => serializer.serialize_str("Infinity"),
-                _ => serializer.serialize_str("-Infinity"),
+                number => serializer.serialize_str(not_finite(number)),
             },
             (Kind::Fixed64, Value::Fixed64(number)) => serializer.collect_str(&number),
             // A field of another type than its definition was never accepted.
             _ => serializer.serialize_unit(),
         }
-    }
-}
-
-/// Bytes that are displayed as base64.
-struct Base64<'a>(&'a [u8]);
-
-impl fmt::Display for Base64<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        for chunk in self.0.chunks(3) {
-            let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-            for digit in 0..4_usize {
-                let value = (bits >> (18 - 6 * digit)) & 63;
-                let character = DIGITS.get(value as usize).copied().map_or('=', char::from);
-                fmt::Write::write_char(f, if digit <= chunk.len() { character } else { '=' })?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -210,14 +188,5 @@ mod tests {
         let (body, left_out) = to_protobuf(Signal::Traces, &document).unwrap();
         let read = ExportTraceServiceRequest::decode(&body[..]).unwrap();
         assert_eq!(read.resource_spans[0].scope_spans[0].spans, [sent], "{left_out:?}");
-    }
-
-    #[test]
-    fn base64_is_padded() {
-        for (bytes, expected) in
-            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
-        {
-            assert_eq!(Base64(bytes).to_string(), expected);
-        }
     }
 }

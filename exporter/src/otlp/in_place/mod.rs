@@ -139,7 +139,8 @@ impl<'a> SpanRef<'a> {
     }
 
     pub(crate) fn events(&self) -> impl Iterator<Item = EventRef<'a>> + Clone + use<'a> {
-        messages(self.body, 11).map(EventRef::new)
+        let start = self.start_time_unix_nano;
+        messages(self.body, 11).map(move |body| EventRef::new(body, start))
     }
 
     pub(crate) fn links(&self) -> impl Iterator<Item = LinkRef<'a>> + Clone + use<'a> {
@@ -151,16 +152,17 @@ impl<'a> SpanRef<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct EventRef<'a> {
     body: &'a [u8],
+    /// That of the start of the span if the event has none.
     pub(crate) time_unix_nano: u64,
     pub(crate) name: &'a str,
 }
 
 impl<'a> EventRef<'a> {
-    fn new(body: &'a [u8]) -> Self {
-        let mut event = Self { body, time_unix_nano: 0, name: "" };
+    fn new(body: &'a [u8], start: u64) -> Self {
+        let mut event = Self { body, time_unix_nano: start, name: "" };
         for field in Fields(body) {
             match field {
-                (1, Value::Fixed64(time)) => event.time_unix_nano = time,
+                (1, Value::Fixed64(time)) if time > 0 => event.time_unix_nano = time,
                 (2, Value::Bytes(bytes)) => event.name = text(bytes),
                 _ => {}
             }

@@ -19,6 +19,7 @@ fn attributes() -> Vec<KeyValue> {
         attribute("int", Any::IntValue(-3)),
         attribute("double", Any::DoubleValue(0.5)),
         attribute("nan", Any::DoubleValue(f64::NAN)),
+        attribute("infinite", Any::DoubleValue(f64::NEG_INFINITY)),
         attribute("bytes", Any::BytesValue(vec![0, 255])),
         attribute("array", Any::ArrayValue(array)),
         attribute(
@@ -74,6 +75,15 @@ fn a_span_reads_as_its_decoded_form() {
         assert!(start.len() <= 1 && (is_all || value.json_within(1).is_none()), "{key} {start}");
     }
     assert_eq!((read.events().count(), read.links().count()), (2, 2));
+}
+
+#[test]
+fn an_event_without_a_time_is_at_the_start_of_its_span() {
+    let at = |time_unix_nano| span::Event { time_unix_nano, ..Default::default() };
+    let body =
+        Span { start_time_unix_nano: 5, events: vec![at(0), at(7)], ..Default::default() }.encode_to_vec();
+    let times: Vec<u64> = SpanRef::new(&body).events().map(|event| event.time_unix_nano).collect();
+    assert_eq!(times, [5, 7]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Attributes and their values, as JSON and as text.
 
-use std::fmt;
 use std::io;
 
 use serde::ser::{Serialize, Serializer};
 
 use super::super::check::MAX_DEPTH;
+use super::super::text::{Base64, not_finite};
 use super::{Fields, Value, low_i32, messages, text};
 
 /// A list of attributes, which is serialized as a JSON object.
@@ -124,9 +124,9 @@ impl<'a> AnyRef<'a> {
         let result = match self {
             Self::Null => Ok(()),
             Self::Double(number) if !number.is_finite() => {
-                io::Write::write_fmt(&mut out, format_args!("{number}"))
+                io::Write::write_all(&mut out, not_finite(*number).as_bytes())
             }
-            Self::Bytes(bytes) => io::Write::write_fmt(&mut out, format_args!("{}", Hex(bytes))),
+            Self::Bytes(bytes) => io::Write::write_fmt(&mut out, format_args!("{}", Base64(bytes))),
             value => serde_json::to_writer(&mut out, value).map_err(io::Error::from),
         };
         (text(&out.bytes).to_owned(), result.is_ok())
@@ -167,20 +167,11 @@ impl Serialize for AnyRef<'_> {
             Self::Bool(boolean) => serializer.serialize_bool(*boolean),
             Self::Int(number) => serializer.serialize_i64(*number),
             Self::Double(number) if number.is_finite() => serializer.serialize_f64(*number),
-            Self::Double(number) => serializer.collect_str(number),
+            Self::Double(number) => serializer.serialize_str(not_finite(*number)),
             Self::Array(elements) => serializer
                 .collect_seq(messages(elements.message, 1).map(|body| Self::new(body, elements.depth + 1))),
             Self::Object(attributes) => attributes.serialize(serializer),
-            Self::Bytes(bytes) => serializer.collect_str(&Hex(bytes)),
+            Self::Bytes(bytes) => serializer.collect_str(&Base64(bytes)),
         }
-    }
-}
-
-/// Bytes that are displayed as hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

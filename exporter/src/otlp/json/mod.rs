@@ -4,22 +4,26 @@
 //!  reader (tokens) ──► the type of each field (schema) ──► scalar ──► output (protobuf)
 //! ```
 //!
+//! [`any`] reads a JSON object of any other program as attributes.
+//!
 //! Keys can be in lowerCamelCase or as in the definition of the message. Unknown keys are ignored, and `null` is the
 //! default. A repeated key is read as a repeated field of protobuf: the last scalar counts, and lists are joined.
 //!
 //! A value that is invalid costs as little as possible ([`Field::can_be_left_out_of`]): its attribute, event, link, span
 //! or log record is left out and counted.
 
+pub(crate) mod any;
 pub(crate) mod escape;
 mod reader;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes};
+pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes, unescaped};
 pub(crate) use scalar::{boolean, double, integer};
 
 use super::check::MAX_DEPTH;
+use super::ids::check_of_record;
 use super::left_out::{LeftOut, Reason};
 use super::output::{Open, Output};
 use super::schema::{Field, Kind, MessageType, Role};
@@ -175,8 +179,9 @@ impl Converter<'_> {
             Kind::Id => {
                 let from = out.len();
                 scalar::hex(*text, out)?;
-                open.ids.record(owner.role, number, out.get(from..).unwrap_or_default());
-                Ok(())
+                let id = out.get(from..).unwrap_or_default();
+                open.ids.record(owner.role, number, id);
+                check_of_record(owner.role, number, id)
             }
             _ => {
                 text.for_each_part(|part| out.extend_from_slice(part.as_bytes()));

@@ -76,6 +76,11 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// Returns a JSON text without the escapes in its texts, to search in it.
+pub(crate) fn unescaped(json: &str) -> Cow<'_, str> {
+    Raw(json).text()
+}
+
 /// Returns an upper limit for the memory that [`Reader::new`] takes: it keeps a byte for each object and array around a
 /// value, in a buffer that doubles.
 pub(crate) fn check_bytes(body: &[u8]) -> usize {

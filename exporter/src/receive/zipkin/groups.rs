@@ -2,6 +2,9 @@
 //!
 //! A service whose caller shares the id of the span gets a new id for its own span, which is derived from the shared one.
 //! The calls below have the shared id as their parent, so they are moved to the new id if the service is the same.
+//!
+//! Some clients do not send `shared`, so the span of a server is also the shared half if a client's span has its id, as
+//! in Zipkin (`zipkin2.internal.Trace.merge`).
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,18 +13,19 @@ use std::mem::size_of;
 use logtracer_core::{SpanId, TraceId};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use super::span::{ZipkinSpan, string_attribute};
+use super::span::{Ids, ZipkinSpan, string_attribute};
 use crate::otlp::left_out::Reason;
 use crate::otlp::shared_span::server_span_id;
 
 #[derive(Default)]
 pub(super) struct Groups<'a> {
     indexes: HashMap<Group<'a>, u32>,
-    /// The spans in protobuf, without their parents, in pieces: adding a span does not copy the others.
+    /// The spans in protobuf, without their own ids and those of their parents, in pieces: adding a span does not copy the others.
     pieces: Vec<Vec<u8>>,
     /// The capacity of all pieces, and the bytes in them.
     pieces_bytes: usize,
@@ -29,6 +33,8 @@ pub(super) struct Groups<'a> {
     spans: Vec<Entry>,
     /// The spans of servers that share their id: the trace, the shared id and the service.
     shared: HashSet<SharedSpan<'a>>,
+    /// The spans of clients.
+    clients: HashSet<(TraceId, SpanId)>,
     /// The texts in `indexes` and `shared`: as they are written, and as copies if they had escapes.
     texts_bytes: usize,
 }
@@ -49,12 +55,24 @@ struct Entry {
     start: u32,
     end: u32,
     trace_id: TraceId,
+    /// As it was received.
+    span_id: SpanId,
     parent: Option<SpanId>,
-    is_shared_server: bool,
+    half: Half,
 }
 
-/// The size of a parent id with its key and its length.
-const PARENT_BYTES: usize = 10;
+/// What is known of the other half of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    None,
+    /// The span of a server. The client's can have the same id.
+    Server,
+    /// The span of a server with the id of the client's.
+    SharedServer,
+}
+
+/// The size of a span id with its key and its length.
+const ID_BYTES: usize = 10;
 
 /// The usual size of a piece. A larger span gets one of its own.
 const PIECE_BYTES: usize = 64 << 10;
@@ -66,14 +84,20 @@ impl<'a> Groups<'a> {
     /// Converts and adds a span.
     pub(super) fn push(&mut self, mut span: ZipkinSpan<'a>, now: u64) -> Result<(), Reason> {
         let ids = span.ids()?;
-        let is_shared_server = span.is_shared_server();
-        let service = span.local.service_name.take().unwrap_or_default();
-        let (span_id, parent) = if is_shared_server {
-            self.shared.insert((ids.trace_id, ids.span_id, service.clone()));
-            (server_span_id(ids.span_id), Some(ids.span_id))
+        let half = if span.is_shared_server() {
+            Half::SharedServer
+        } else if span.kind() == SpanKind::Server {
+            Half::Server
         } else {
-            (ids.span_id, ids.parent)
+            Half::None
         };
+        if span.kind() == SpanKind::Client {
+            self.clients.insert((ids.trace_id, ids.span_id));
+        }
+        let service = span.local.service_name.take().unwrap_or_default();
+        if half == Half::SharedServer {
+            self.shared.insert((ids.trace_id, ids.span_id, service.clone()));
+        }
         let mut tag = |name: &str, old_name: &str| {
             span.tags.remove(name).or_else(|| span.tags.remove(old_name)).unwrap_or_default()
         };
@@ -83,8 +107,9 @@ impl<'a> Groups<'a> {
         self.texts_bytes += 3 * (service.len() + scope.len() + version.len());
         let next = u32::try_from(self.indexes.len()).unwrap_or(u32::MAX);
         let group = *self.indexes.entry(Group { service, scope, version }).or_insert(next);
-        let (piece, start, end) = self.encode(&span.into_otlp(ids.trace_id, span_id, now));
-        self.spans.push(Entry { group, piece, start, end, trace_id: ids.trace_id, parent, is_shared_server });
+        let (piece, start, end) = self.encode(&span.into_otlp(ids.trace_id, now));
+        let Ids { trace_id, span_id, parent } = ids;
+        self.spans.push(Entry { group, piece, start, end, trace_id, span_id, parent, half });
         Ok(())
     }
 
@@ -116,6 +141,7 @@ impl<'a> Groups<'a> {
                 * (self.spans.capacity() * size_of::<Entry>()
                     + self.indexes.capacity() * size_of::<(Group<'_>, u32)>()
                     + self.shared.capacity() * size_of::<SharedSpan<'_>>()
+                    + self.clients.capacity() * size_of::<(TraceId, SpanId)>()
                     + self.pieces.capacity() * size_of::<Vec<u8>>())
     }
 
@@ -123,6 +149,7 @@ impl<'a> Groups<'a> {
     pub(super) fn into_request(mut self) -> Vec<u8> {
         let mut groups: Vec<_> = self.indexes.drain().collect();
         groups.sort_unstable_by_key(|(_, index)| *index);
+        self.find_shared(&groups);
         self.spans.sort_by_key(|span| span.group);
         let frames = (self.spans.len() + groups.len()) * FRAME_BYTES;
         let mut out = Vec::with_capacity(self.spans_bytes + frames + self.texts_bytes / 3);
@@ -134,6 +161,18 @@ impl<'a> Groups<'a> {
         }
         out.shrink_to_fit();
         out
+    }
+
+    /// Finds the spans of servers that have the id of a client's.
+    fn find_shared(&mut self, groups: &[(Group<'a>, u32)]) {
+        for span in &mut self.spans {
+            if span.half == Half::Server && self.clients.contains(&(span.trace_id, span.span_id)) {
+                span.half = Half::SharedServer;
+                if let Some((group, _)) = groups.get(span.group as usize) {
+                    self.shared.insert((span.trace_id, span.span_id, group.service.clone()));
+                }
+            }
+        }
     }
 
     fn write(&self, group: &Group<'_>, spans: &[Entry], out: &mut Vec<u8>) {
@@ -157,25 +196,33 @@ impl<'a> Groups<'a> {
             start(2, span.bytes(), out);
             let piece = self.pieces.get(span.piece as usize).map(Vec::as_slice).unwrap_or_default();
             out.extend_from_slice(piece.get(span.start as usize..span.end as usize).unwrap_or_default());
-            if let Some(parent) = self.parent(span, &group.service) {
-                start(4, 8, out);
-                out.extend_from_slice(&parent.to_bytes());
+            let (span_id, parent) = self.ids(span, &group.service);
+            for (number, id) in [(2, Some(span_id)), (4, parent)] {
+                if let Some(id) = id {
+                    start(number, 8, out);
+                    out.extend_from_slice(&id.to_bytes());
+                }
             }
         }
     }
 
-    fn parent(&self, span: &Entry, service: &str) -> Option<SpanId> {
-        let parent = span.parent?;
-        let server = (span.trace_id, parent, Cow::Borrowed(service));
-        let is_below_server = !span.is_shared_server && self.shared.contains(&server);
-        Some(if is_below_server { server_span_id(parent) } else { parent })
+    /// Returns the id of a span and that of its parent.
+    fn ids(&self, span: &Entry, service: &str) -> (SpanId, Option<SpanId>) {
+        if span.half == Half::SharedServer {
+            return (server_span_id(span.span_id), Some(span.span_id));
+        }
+        let is_below_server = |parent| self.shared.contains(&(span.trace_id, parent, Cow::Borrowed(service)));
+        let parent =
+            span.parent.map(|parent| if is_below_server(parent) { server_span_id(parent) } else { parent });
+        (span.span_id, parent)
     }
 }
 
 impl Entry {
     const fn bytes(&self) -> usize {
-        let parent = if self.parent.is_some() { PARENT_BYTES } else { 0 };
-        (self.end - self.start) as usize + parent
+        let has_parent = self.parent.is_some() || matches!(self.half, Half::SharedServer);
+        let ids = if has_parent { 2 * ID_BYTES } else { ID_BYTES };
+        (self.end - self.start) as usize + ids
     }
 }
 

@@ -4,9 +4,9 @@
 //! texts and texts numbers, ids can be short, a negative time is absent. An invalid span is left out and counted.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use super::groups::Groups;
+use super::scalar::{micros, port, text};
 use super::span::{Endpoint, ZipkinSpan};
 use crate::otlp::check::MAX_ITEMS;
 use crate::otlp::json::{self, Reader, Token};
@@ -97,11 +97,12 @@ impl<'a> Converter<'a> {
                 "kind" => span.kind = self.text(),
                 "timestamp" => span.timestamp = self.micros(),
                 "duration" => span.duration = self.micros(),
-                "localEndpoint" => span.local = self.endpoint(),
-                "remoteEndpoint" => span.remote = self.endpoint(),
+                "localEndpoint" => span.local = self.endpoint(&mut span.dropped_attributes),
+                "remoteEndpoint" => span.remote = self.endpoint(&mut span.dropped_attributes),
                 "annotations" => self.annotations(&mut span)?,
-                "tags" => self.tags(&mut span.tags)?,
+                "tags" => self.tags(&mut span)?,
                 "shared" => span.is_shared = self.boolean(),
+                "binaryAnnotations" => return Err(is_v1("binaryAnnotations")),
                 _ => self.reader.skip(),
             }
         }
@@ -109,121 +110,156 @@ impl<'a> Converter<'a> {
         Ok(Ok(span))
     }
 
-    fn tags(&mut self, tags: &mut BTreeMap<Cow<'a, str>, Cow<'a, str>>) -> Result<(), ConvertError> {
-        if !self.enter(&Token::Object) {
-            return Ok(());
+    fn tags(&mut self, span: &mut ZipkinSpan<'a>) -> Result<(), ConvertError> {
+        match self.enter(&Token::Object) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(reason) => {
+                self.leave_out(&mut span.dropped_attributes, reason);
+                return Ok(());
+            }
         }
         while let Some(key) = self.reader.key() {
-            if let Some(value) = self.text() {
-                self.parts += 1;
-                self.check_size()?;
-                tags.insert(key.text(), value);
+            match self.scalar(text) {
+                Ok(Some(value)) => {
+                    self.parts += 1;
+                    self.check_size()?;
+                    span.tags.insert(key.text(), value);
+                }
+                // A tag without a value is no attribute.
+                Ok(None) => self.leave_out(&mut span.dropped_attributes, Reason::WrongType),
+                Err(reason) => self.leave_out(&mut span.dropped_attributes, reason),
             }
         }
         Ok(())
     }
 
     fn annotations(&mut self, span: &mut ZipkinSpan<'a>) -> Result<(), ConvertError> {
-        if !self.enter(&Token::Array) {
-            return Ok(());
+        match self.enter(&Token::Array) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(reason) => {
+                self.leave_out(&mut span.dropped_events, reason);
+                return Ok(());
+            }
         }
         while self.reader.has_element() {
-            let (mut timestamp, mut value) = (None, None);
-            if self.enter(&Token::Object) {
-                while let Some(key) = self.reader.key() {
-                    match key.word().as_ref() {
-                        "timestamp" => timestamp = self.micros(),
-                        "value" => value = self.text(),
-                        _ => self.reader.skip(),
-                    }
-                }
-            }
-            match (timestamp, value) {
-                (Some(timestamp), Some(value)) => {
+            match self.annotation()? {
+                Ok(annotation) => {
                     self.parts += 1;
                     self.check_size()?;
-                    span.annotations.push((timestamp, value));
+                    span.annotations.push(annotation);
                 }
-                _ => self.left_out.count_part(Reason::Malformed),
+                Err(reason) => self.leave_out(&mut span.dropped_events, reason),
             }
         }
         Ok(())
     }
 
-    fn endpoint(&mut self) -> Endpoint<'a> {
+    /// Reads an annotation to its end. The outer error is that of the whole list.
+    fn annotation(&mut self) -> Result<Result<(u64, Cow<'a, str>), Reason>, ConvertError> {
+        match self.enter(&Token::Object) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Reason::Malformed)),
+            Err(reason) => return Ok(Err(reason)),
+        }
+        let (mut timestamp, mut value) = (Ok(None), Ok(None));
+        while let Some(key) = self.reader.key() {
+            match key.word().as_ref() {
+                "timestamp" => timestamp = self.scalar(micros),
+                "value" => value = self.scalar(text),
+                "endpoint" => return Err(is_v1("endpoint")),
+                _ => self.reader.skip(),
+            }
+        }
+        Ok(match (timestamp, value) {
+            (Ok(timestamp), Ok(value)) => timestamp.flatten().zip(value).ok_or(Reason::Malformed),
+            (Err(reason), _) | (_, Err(reason)) => Err(reason),
+        })
+    }
+
+    fn endpoint(&mut self, dropped: &mut u32) -> Endpoint<'a> {
         let mut endpoint = Endpoint::default();
-        if self.enter(&Token::Object) {
-            while let Some(key) = self.reader.key() {
-                match key.word().as_ref() {
-                    "serviceName" => endpoint.service_name = self.text().filter(|name| !name.is_empty()),
-                    "ipv4" => endpoint.ipv4 = self.text().filter(|ip| !ip.is_empty()),
-                    "ipv6" => endpoint.ipv6 = self.text().filter(|ip| !ip.is_empty()),
-                    "port" => endpoint.port = self.port(),
-                    _ => self.reader.skip(),
+        match self.enter(&Token::Object) {
+            Ok(true) => {}
+            Ok(false) => return endpoint,
+            Err(reason) => {
+                self.leave_out(dropped, reason);
+                return endpoint;
+            }
+        }
+        while let Some(key) = self.reader.key() {
+            let key = key.word();
+            let result = match key.as_ref() {
+                "serviceName" | "ipv4" | "ipv6" => self.scalar(text).map(|value| {
+                    let value = value.filter(|value| !value.is_empty());
+                    match key.as_ref() {
+                        "serviceName" => endpoint.service_name = value,
+                        "ipv4" => endpoint.ipv4 = value,
+                        _ => endpoint.ipv6 = value,
+                    }
+                }),
+                "port" => self.scalar(port).map(|port| endpoint.port = port.flatten()),
+                _ => {
+                    self.reader.skip();
+                    Ok(())
                 }
+            };
+            if let Err(reason) = result {
+                self.leave_out(dropped, reason);
             }
         }
         endpoint
     }
 
-    /// Enters an object or an array. Any other value is skipped, and counted unless it is `null`.
-    fn enter(&mut self, expected: &Token<'_>) -> bool {
+    /// Enters an object or an array, and returns false for `null`. Any other value is skipped.
+    fn enter(&mut self, expected: &Token<'_>) -> Result<bool, Reason> {
         let token = self.reader.token();
         if token == *expected {
-            return true;
+            return Ok(true);
         }
         if matches!(token, Token::Object | Token::Array) {
             self.reader.leave();
         }
-        if token != Token::Null {
-            self.left_out.count_part(Reason::WrongType);
-        }
-        false
+        if token == Token::Null { Ok(false) } else { Err(Reason::WrongType) }
     }
 
-    /// Reads a text, or the text of a number or a boolean.
+    /// Counts a part of the current span that is left out, also in the span.
+    fn leave_out(&mut self, dropped: &mut u32, reason: Reason) {
+        *dropped = dropped.saturating_add(1);
+        self.left_out.count_part(reason);
+    }
+
     fn text(&mut self) -> Option<Cow<'a, str>> {
-        self.scalar(|token| match token {
-            Token::Text(text) => Ok(text.text()),
-            Token::Number(number) => Ok(number.into()),
-            Token::Bool(boolean) => Ok(if boolean { "true" } else { "false" }.into()),
-            _ => Err(Reason::WrongType),
-        })
+        self.field(text)
     }
 
-    /// Reads a number of microseconds. A number that is not positive is absent, and a fraction is cut off.
     fn micros(&mut self) -> Option<u64> {
-        let micros = self.scalar(|token| match json::integer::<i128>(&token) {
-            Err(_) => json::double(&token).map(|number| number as i128),
-            integer => integer,
-        })?;
-        (micros > 0).then(|| u64::try_from(micros).unwrap_or(u64::MAX))
-    }
-
-    fn port(&mut self) -> Option<u16> {
-        let port = self.scalar(|token| match json::integer::<i64>(&token)? {
-            port @ 0..=65_535 => Ok(port),
-            port if port < 0 => Ok(0),
-            _ => Err(Reason::OutOfRange),
-        })?;
-        u16::try_from(port).ok().filter(|port| *port > 0)
+        self.field(micros).flatten()
     }
 
     fn boolean(&mut self) -> bool {
-        self.scalar(|token| json::boolean(&token)).unwrap_or(false)
+        self.field(|token| json::boolean(&token)).unwrap_or(false)
     }
 
-    /// Reads a scalar. A value of another type is skipped, and counted unless it is `null`.
-    fn scalar<T>(&mut self, read: impl FnOnce(Token<'a>) -> Result<T, Reason>) -> Option<T> {
-        let result = match self.reader.token() {
-            Token::Null => return None,
+    /// Reads a field of a span. An invalid one is absent, and counted.
+    fn field<T>(&mut self, read: impl FnOnce(Token<'a>) -> Result<T, Reason>) -> Option<T> {
+        self.scalar(read).unwrap_or_else(|reason| {
+            self.left_out.count_part(reason);
+            None
+        })
+    }
+
+    /// Reads a scalar, or nothing for `null`. A value of another type is skipped.
+    fn scalar<T>(&mut self, read: impl FnOnce(Token<'a>) -> Result<T, Reason>) -> Result<Option<T>, Reason> {
+        match self.reader.token() {
+            Token::Null => Ok(None),
             Token::Object | Token::Array => {
                 self.reader.leave();
                 Err(Reason::WrongType)
             }
-            token => read(token),
-        };
-        result.map_err(|reason| self.left_out.count_part(reason)).ok()
+            token => read(token).map(Some),
+        }
     }
 
     /// Fails if the current span takes too much memory.
@@ -238,6 +274,11 @@ impl<'a> Converter<'a> {
         let bytes = PART_BYTES * self.parts + COPIES * text_bytes + DERIVED_BYTES;
         if bytes > self.max_bytes { Err(ConvertError::TooLarge) } else { Ok(()) }
     }
+}
+
+/// The error of a list in Zipkin's first format, which has this key. Read as v2, it would lose most of its content.
+fn is_v1(key: &str) -> ConvertError {
+    ConvertError::Malformed(format!("it has \"{key}\", so its spans are those of Zipkin v1: send Zipkin v2"))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! See <https://zipkin.io/zipkin-api/#/default/post_spans> for the format, and
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/> for the conversion.
 //!
-//! With `shared`, a client and a server use the same id for their two spans. A store and most backends keep one span
-//! per id, so the server's span gets a new id, derived from the shared one, and the client's span as its parent.
+//! A client and a server can use the same id for their two spans, with or without `shared`. A store and most backends
+//! keep one span per id, so the server's span gets a new id, derived from the shared one, and the client's span as its
+//! parent.
 //! Spans of the same list and the same service that are below the shared id are moved below the server's span.
 //!
 //! ```text
@@ -13,6 +14,7 @@
 
 mod groups;
 pub(super) mod json;
+mod scalar;
 mod span;
 
 use axum::extract::{Request, State};

@@ -32,6 +32,9 @@ pub(super) struct ZipkinSpan<'a> {
     pub(super) annotations: Vec<(u64, Cow<'a, str>)>,
     pub(super) tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     pub(super) is_shared: bool,
+    /// The tags and values of endpoints, and the annotations, that were left out.
+    pub(super) dropped_attributes: u32,
+    pub(super) dropped_events: u32,
 }
 
 #[derive(Default)]
@@ -66,13 +69,13 @@ impl ZipkinSpan<'_> {
         })
     }
 
-    /// Returns true if the client's span has the same id.
+    /// Returns true if the client's span has the same id. A later part of the server's span can have no kind.
     pub(super) fn is_shared_server(&self) -> bool {
-        self.is_shared && self.kind() == span::SpanKind::Server
+        self.is_shared && matches!(self.kind(), span::SpanKind::Server | span::SpanKind::Internal)
     }
 
     /// Returns the kind. An unknown kind is none.
-    fn kind(&self) -> span::SpanKind {
+    pub(super) fn kind(&self) -> span::SpanKind {
         let kind = self.kind.as_deref().unwrap_or_default();
         let kinds = [
             ("CLIENT", span::SpanKind::Client),
@@ -84,8 +87,8 @@ impl ZipkinSpan<'_> {
         found.map_or(span::SpanKind::Internal, |(_, kind)| kind)
     }
 
-    /// Converts the span. Its parent is left open: it can depend on the other spans of the list.
-    pub(super) fn into_otlp(mut self, trace_id: TraceId, span_id: SpanId, now: u64) -> Span {
+    /// Converts the span. Its id and its parent are left open: they can depend on the other spans of the list.
+    pub(super) fn into_otlp(mut self, trace_id: TraceId, now: u64) -> Span {
         let kind = self.kind();
         // As in Zipkin, a time of zero is absent.
         let earliest =
@@ -107,6 +110,11 @@ impl ZipkinSpan<'_> {
             attributes.push(string_attribute("peer.service", service));
         }
         endpoint(&mut attributes, &self.remote, "network.peer.address", "network.peer.port");
+        let has_two_addresses = |endpoint: &Endpoint<'_>| endpoint.ipv4.is_some() && endpoint.ipv6.is_some();
+        let dropped_attributes_count = [&self.local, &self.remote]
+            .into_iter()
+            .filter(|endpoint| has_two_addresses(endpoint))
+            .fold(self.dropped_attributes, |sum, _| sum.saturating_add(1));
         let event = |(timestamp, value): (u64, Cow<'_, str>)| span::Event {
             time_unix_nano: nanos(timestamp),
             name: value.into_owned(),
@@ -114,13 +122,14 @@ impl ZipkinSpan<'_> {
         };
         Span {
             trace_id: trace_id.to_bytes().to_vec(),
-            span_id: span_id.to_bytes().to_vec(),
             flags: 1, // Zipkin clients send only sampled spans
             name: self.name.unwrap_or_default().into_owned(),
             kind: kind.into(),
             start_time_unix_nano: start,
             end_time_unix_nano: start.saturating_add(nanos(self.duration.unwrap_or(0))),
             attributes,
+            dropped_attributes_count,
+            dropped_events_count: self.dropped_events,
             events: self.annotations.into_iter().map(event).collect(),
             status,
             ..Default::default()
@@ -149,17 +158,17 @@ fn status(tags: &mut BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Option<Status> {
     if is_known {
         tags.remove("otel.status_code");
     }
-    let description = tags.remove("otel.status_description");
-    match tags.get("error") {
-        _ if is_ok => Some(Status { code: status::StatusCode::Ok.into(), message: String::new() }),
-        error if is_error || error.is_some() => {
-            let message = description.as_ref().or(error).map(Cow::as_ref).unwrap_or_default();
-            // Without a message, the tag is only a flag.
-            let message = if message == "true" { "" } else { message };
-            Some(Status { code: status::StatusCode::Error.into(), message: message.to_owned() })
-        }
-        _ => None,
+    if is_ok {
+        return Some(Status { code: status::StatusCode::Ok.into(), message: String::new() });
     }
+    if !is_error && !tags.contains_key("error") {
+        return None;
+    }
+    let description = tags.remove("otel.status_description");
+    let message = description.as_ref().or(tags.get("error")).map(Cow::as_ref).unwrap_or_default();
+    // Without a message, the tag is only a flag.
+    let message = if message == "true" { "" } else { message };
+    Some(Status { code: status::StatusCode::Error.into(), message: message.to_owned() })
 }
 
 fn endpoint(attributes: &mut Vec<KeyValue>, endpoint: &Endpoint<'_>, address: &str, port: &str) {

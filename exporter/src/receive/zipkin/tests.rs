@@ -79,6 +79,88 @@ fn a_shared_id_becomes_two_ids() {
     assert_eq!(spans[1].parent_span_id, spans[0].span_id);
 }
 
+#[test]
+fn a_server_with_the_id_of_a_client_shares_it_without_saying_so() {
+    let span = |service: &str, id: u8, parent: u8, rest: &str| {
+        format!(
+            r#"{{"traceId":"1","id":"{id:016x}","parentId":"{parent:016x}","localEndpoint":{{"serviceName":"{service}"}}{rest}}}"#
+        )
+    };
+    let server = 2 ^ 0x5e4e_d50b_0a7a_11ed;
+    for of_server in [r#","kind":"SERVER""#, r#","shared":true"#, r#","kind":"SERVER","shared":false"#] {
+        let spans = [
+            span("a", 2, 1, r#","kind":"CLIENT""#),
+            span("b", 2, 1, of_server),
+            span("b", 3, 2, r#","kind":"CLIENT""#),
+        ];
+        for rotation in 0..spans.len() {
+            let mut spans = spans.clone();
+            spans.rotate_left(rotation);
+            let request = read(&format!("[{}]", spans.join(","))).0;
+            let id = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+            let all = request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
+            let mut links: Vec<_> = all.map(|span| (id(&span.span_id), id(&span.parent_span_id))).collect();
+            links.sort_unstable();
+            assert_eq!(links, [(2, 1), (3, server), (server, 2)], "{of_server}");
+        }
+    }
+    // Without a client's span in the list, it is not known.
+    let request = read(&format!("[{}]", span("b", 2, 1, r#","kind":"SERVER""#))).0;
+    assert_eq!(request.resource_spans[0].scope_spans[0].spans[0].span_id, 2_u64.to_be_bytes());
+}
+
+#[test]
+fn what_is_left_out_is_counted_in_the_span() {
+    for (members, attributes, events) in [
+        (r#""tags":{"a":"1"},"annotations":[{"timestamp":1,"value":"x"}]"#, 0, 0),
+        (r#""tags":{"a":{},"b":null,"c":[1],"d":"x"}"#, 3, 0),
+        (r#""tags":7,"annotations":{}"#, 1, 1),
+        (r#""tags":null,"annotations":null,"localEndpoint":null"#, 0, 0),
+        (
+            r#""annotations":[{"value":"no time"},7,null,{"timestamp":"x","value":{}},{"timestamp":1,"value":"x"}]"#,
+            0,
+            4,
+        ),
+        (r#""localEndpoint":{"port":70000,"serviceName":{}},"remoteEndpoint":7"#, 3, 0),
+        (r#""localEndpoint":{"ipv4":"10.0.0.1","ipv6":"::1"}"#, 1, 0),
+        (r#""timestamp":"yesterday""#, 0, 0),
+    ] {
+        let (span, left_out) = read_beside_a_good_one(members);
+        let span = span.unwrap();
+        assert_eq!(
+            (span.dropped_attributes_count, span.dropped_events_count),
+            (attributes, events),
+            "{members}"
+        );
+        let counted: u32 = left_out.parts.values().sum();
+        let has_two_addresses = members.contains("ipv6");
+        assert!(has_two_addresses || counted >= attributes + events, "{members}");
+    }
+}
+
+#[test]
+fn a_status_description_without_an_error_stays_a_tag() {
+    let (span, _) = read_beside_a_good_one(r#""timestamp":1,"tags":{"otel.status_description":"slow"}"#);
+    let span = span.unwrap();
+    assert_eq!((attributes(&span), span.status), (vec!["otel.status_description=slow".to_owned()], None));
+}
+
+#[test]
+fn a_list_of_version_1_is_refused() {
+    for members in [
+        r#""binaryAnnotations":[{"key":"http.method","value":"GET"}]"#,
+        r#""binaryAnnotations":null"#,
+        r#""annotations":[{"timestamp":1,"value":"cs","endpoint":{"serviceName":"a"}}]"#,
+    ] {
+        let body = format!("[{SPAN},{}]", SPAN.replace('}', &format!(",{members}}}")));
+        let error = convert(&body, NOW, MAX_DECODED_BYTES);
+        assert!(
+            matches!(&error, Err(ConvertError::Malformed(reason)) if reason.contains("Zipkin v1")),
+            "{members}: {error:?}"
+        );
+    }
+}
+
 /// Converts a good span and one with these members, which come after the ids. Returns the second one if it is there.
 #[track_caller]
 fn read_beside_a_good_one(members: &str) -> (Option<Span>, LeftOut) {
@@ -95,7 +177,7 @@ fn read_beside_a_good_one(members: &str) -> (Option<Span>, LeftOut) {
 fn values_are_read_as_zipkin_reads_them() {
     for (members, expected) in [
         (r#""tags":{"otel.status_code":2}"#, "otel.status_code=2"),
-        (r#""tags":{"a":1.5,"b":true,"c":null,"d":"x"}"#, "a=1.5 b=true d=x"),
+        (r#""tags":{"a":1.5,"b":true,"d":"x"}"#, "a=1.5 b=true d=x"),
         (r#""tags":null,"annotations":null,"remoteEndpoint":null,"kind":null,"shared":null,"name":null"#, ""),
         (r#""remoteEndpoint":{"serviceName":"x","port":"443"}"#, "peer.service=x network.peer.port=443"),
         (r#""localEndpoint":{"port":80.0,"ipv4":null}"#, "network.local.port=80"),

@@ -88,7 +88,7 @@ fn integer(event: &OtlpEvent, key: &str) -> i64 {
 }
 
 fn any<'e>(event: &'e OtlpEvent, key: &str) -> Option<&'e Any> {
-    event.attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
+    event.attributes.iter().rfind(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
 }
 
 fn count(number: usize) -> u32 {

@@ -85,7 +85,7 @@ const NAMES: [&str; 17] = [
 
 fn attribute<'s>(span: &'s Span, keys: &[&str]) -> Option<&'s Any> {
     let attribute =
-        keys.iter().find_map(|key| span.attributes.iter().find(|attribute| attribute.key == *key))?;
+        keys.iter().find_map(|key| span.attributes.iter().rfind(|attribute| attribute.key == *key))?;
     attribute.value.as_ref()?.value.as_ref()
 }
 

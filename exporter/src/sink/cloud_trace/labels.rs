@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use super::model::{Attributes, Value};
 use super::resource::ResourceLabels;
 use super::text::{Limits, is_key, truncated, value};
+use crate::otlp::any_value::unique;
 
 const MAX_ATTRIBUTES: usize = 32;
 
@@ -70,7 +71,7 @@ pub(super) fn of(
     let is_http = is_http(span);
     let (mut named, mut others) = (Vec::new(), Vec::new());
     let mut has_agent = resource.has_agent;
-    for attribute in &span.attributes {
+    for attribute in unique(&span.attributes) {
         has_agent |= attribute.key == AGENT_LABEL;
         match label(&attribute.key, is_http) {
             Some((rank, is_old, label)) => named.push((rank, is_old, label, attribute)),
@@ -126,7 +127,7 @@ fn shown(label: &str, attribute: &KeyValue, limits: &Limits) -> Value {
 fn exception(span: &Span, limits: &Limits) -> impl Iterator<Item = (&'static str, Value)> {
     let event = span.events.iter().find(|event| event.name == "exception");
     let attributes = event.map(|event| &event.attributes[..]).unwrap_or_default();
-    attributes.iter().filter_map(|attribute| {
+    unique(attributes).filter_map(|attribute| {
         let label = match attribute.key.as_str() {
             "exception.type" => "/error/name",
             "exception.message" => "/error/message",
@@ -209,6 +210,15 @@ mod tests {
     fn the_current_name_precedes_the_old_one() {
         let both = vec![text("http.method", "_OTHER"), text("http.request.method", "GET")];
         assert_eq!(labels(both, vec![]), ["/http/method=GET"]);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let span = ["GET", "PUT"].map(|method| text("http.method", method));
+        let other = ["1", "2"].map(|value| text("a", value));
+        let resource = ["x", "y"].map(|name| text("service.name", name));
+        let labels = labels([&span[..], &other[..]].concat(), resource.to_vec());
+        assert_eq!(labels, ["/component=y", "/http/method=PUT", "a=2", "service.name=y"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::labels::AGENT_LABEL;
 use super::model::Value;
 use super::text::{Limits, is_key, truncated, value};
 use super::{ProjectId, project};
+use crate::otlp::any_value::unique;
 
 /// The labels of a resource, computed once for all its spans.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl ResourceLabels {
             dropped: 0,
             has_agent: false,
         };
-        for attribute in attributes {
+        for attribute in unique(attributes) {
             let value = value(attribute.value.as_ref(), limits);
             match attribute.key.as_str() {
                 "service.name" => {
@@ -55,7 +56,7 @@ impl ResourceLabels {
 /// (<https://cloud.google.com/monitoring/api/resources>).
 fn monitored(attributes: &[KeyValue], project: &ProjectId, limits: &Limits) -> Vec<(String, Value)> {
     let find = |key: &str| {
-        let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+        let attribute = attributes.iter().rfind(|attribute| attribute.key == key)?;
         match attribute.value.as_ref()?.value.as_ref()? {
             Any::StringValue(text) if !text.is_empty() => Some(text.as_str()),
             _ => None,

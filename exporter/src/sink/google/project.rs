@@ -60,7 +60,7 @@ pub(crate) fn of_resource(resource: &[u8]) -> Option<ProjectId> {
 
 /// Returns the project that a resource names.
 pub(crate) fn named(resource: &Resource) -> Option<ProjectId> {
-    let attribute = resource.attributes.iter().find(|attribute| attribute.key == ATTRIBUTE)?;
+    let attribute = resource.attributes.iter().rfind(|attribute| attribute.key == ATTRIBUTE)?;
     match attribute.value.as_ref()?.value.as_ref()? {
         Any::StringValue(name) => name.parse().ok(),
         _ => None,

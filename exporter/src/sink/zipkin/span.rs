@@ -88,7 +88,11 @@ impl ZipkinSpan {
             duration: duration(span),
             local_endpoint: Endpoint { service_name, ..Default::default() },
             remote_endpoint: if calls_another { remote(&span.attributes) } else { None },
-            annotations: span.events.iter().map(annotation).collect(),
+            annotations: span
+                .events
+                .iter()
+                .map(|event| annotation(event, span.start_time_unix_nano))
+                .collect(),
             tags: tags(span, resource_attributes, scope),
         }
     }
@@ -128,7 +132,7 @@ fn remote(attributes: &[KeyValue]) -> Option<Endpoint> {
 }
 
 /// Returns the name of the event, and its attributes as JSON.
-fn annotation(event: &Event) -> Annotation {
+fn annotation(event: &Event, start: u64) -> Annotation {
     let value = if event.attributes.is_empty() {
         event.name.clone()
     } else {
@@ -136,8 +140,9 @@ fn annotation(event: &Event) -> Annotation {
         // Cannot fail: the keys are strings.
         serde_json::to_string(&attributes).unwrap_or_default()
     };
-    // An event without a time stays at 0.
-    Annotation { timestamp: event.time_unix_nano / 1000, value }
+    // An event without a time is put at the start of its span.
+    let time = if event.time_unix_nano == 0 { start } else { event.time_unix_nano };
+    Annotation { timestamp: time / 1000, value }
 }
 
 fn tags(
@@ -203,7 +208,7 @@ fn json(attributes: &[KeyValue]) -> String {
 
 /// Returns an attribute as text, unless it is empty.
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
-    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    let attribute = attributes.iter().rfind(|attribute| attribute.key == key)?;
     Some(any_value::text(attribute.value.as_ref())).filter(|text| !text.is_empty())
 }
 
@@ -301,6 +306,22 @@ mod tests {
                 r#"{"traceId":"46464646464646464646464646464646","id":"0101010101010101","name":"GET /orders","timestamp":1700000000000000,"duration":1,"localEndpoint":{"serviceName":"shop"},"annotations":[{"timestamp":1700000000001000,"value":"retry"},{"timestamp":1700000000002000,"value":"{\"exception\":{\"exception.type\":\"Gone\"}}"}],"tags":{"error":"no stock","k8s.pod.name":"shop-1","otel.dropped_events_count":"2","otel.scope.name":"logtracer","otel.status_code":"ERROR","otlp.link.0":"03030303030303030303030303030303|0404040404040404||{}"}}"#
             ]],
         );
+    }
+
+    #[test]
+    fn an_event_without_a_time_is_at_the_start_of_its_span() {
+        let event = Event { name: "retry".to_owned(), ..Default::default() };
+        let span = Span { events: vec![event], ..span() };
+        assert_eq!(ZipkinSpan::new(&span, None, None).annotations[0].timestamp, 1_700_000_000_000_000);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let span =
+            Span { attributes: vec![string("peer.service", "a"), string("peer.service", "b")], ..span() };
+        let span = ZipkinSpan::new(&span, None, None);
+        assert_eq!(span.tags["peer.service"], "b");
+        assert_eq!(span.remote_endpoint.unwrap().service_name, "b");
     }
 
     #[test]

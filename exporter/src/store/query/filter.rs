@@ -7,6 +7,7 @@ use logtracer_core::TraceId;
 
 use super::Snapshot;
 use crate::otlp::in_place::{AnyRef, Attributes, SpanRef};
+use crate::otlp::json;
 use crate::store::index::{SpanFacts, Term, contains_text, span_text};
 use crate::store::service_name::is_service;
 use crate::store::summary::short;
@@ -166,13 +167,12 @@ impl<'a> Evaluation<'a> {
         if !has_span || has_text {
             return Ok(has_span);
         }
-        let text = self.filter.text.as_deref().unwrap_or_default().as_bytes();
-        let mut lines = snapshot.0.prepare_cached("SELECT message, line FROM line WHERE trace = ?")?;
+        let text = self.filter.text.as_deref().unwrap_or_default();
+        let mut lines =
+            snapshot.0.prepare_cached("SELECT message, line, origin FROM line WHERE trace = ?")?;
         let mut rows = lines.query([trace])?;
         while let Some(row) = rows.next()? {
-            if contains_text(row.get_ref(0)?.as_bytes()?, text)
-                || contains_text(row.get_ref(1)?.as_bytes()?, text)
-            {
+            if line_contains(row, text)? {
                 return Ok(true);
             }
         }
@@ -234,19 +234,33 @@ impl<'a> Evaluation<'a> {
     }
 }
 
+/// Returns whether a text is in a line, from its columns `message`, `line` and `origin`. The JSON of a line of a file is
+/// searched as it is written, and without its escapes.
+pub(super) fn line_contains(row: &rusqlite::Row<'_>, searched: &str) -> rusqlite::Result<bool> {
+    let (message, line) = (row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_bytes()?);
+    if contains_text(message, searched.as_bytes()) || contains_text(line, searched.as_bytes()) {
+        return Ok(true);
+    }
+    let is_of_file = row.get_ref(2)?.as_i64_or_null()?.is_none();
+    Ok(is_of_file && unescaped(line).is_some_and(|line| is_in(&line, searched)))
+}
+
+/// Returns the JSON of a line without its escapes, or `None` if it has none.
+pub(in crate::store) fn unescaped(line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(line).ok().filter(|line| line.contains('\\'))?;
+    Some(json::unescaped(line).into_owned())
+}
+
 fn is_in(text: &str, searched: &str) -> bool {
     contains_text(text.as_bytes(), searched.as_bytes())
 }
 
 fn has_attribute(attributes: Attributes<'_>, (key, value): &(String, String)) -> bool {
-    attributes.iter().any(|(found, text)| {
-        found == key
-            && match text {
-                AnyRef::Text(text) => text == value,
-                other => {
-                    let (text, is_whole) = other.text_within(value.len() + 1);
-                    is_whole && text == *value
-                }
-            }
+    attributes.iter().filter(|(found, _)| found == key).last().is_some_and(|(_, text)| match text {
+        AnyRef::Text(text) => text == value,
+        other => {
+            let (text, is_whole) = other.text_within(value.len() + 1);
+            is_whole && text == *value
+        }
     })
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use logtracer_core::TraceId;
 use rusqlite::OptionalExtension;
 
-use super::filter::LineFilter;
+use super::filter::{LineFilter, line_contains};
 use super::{LineKey, LineRow, Snapshot, TraceSeq};
 use crate::clock::nanos;
-use crate::store::index::{BlockReader, contains_text};
+use crate::store::index::BlockReader;
 use crate::store::service_name::is_service_of_line;
 use crate::store::summary::short;
 
@@ -231,7 +231,7 @@ impl WantedService {
 struct Search<'a> {
     snapshot: &'a Snapshot<'a>,
     blocks: BlockReader,
-    text: &'a [u8],
+    text: &'a str,
     level: i64,
     service: Option<WantedService>,
     trace: Option<i64>,
@@ -257,8 +257,8 @@ impl<'a> Search<'a> {
                 return Ok(None);
             }
         }
-        let text = filter.text.as_deref().unwrap_or_default().as_bytes();
-        let texts = if text.is_empty() { Vec::new() } else { vec![text.to_vec()] };
+        let text = filter.text.as_deref().unwrap_or_default();
+        let texts = if text.is_empty() { Vec::new() } else { vec![text.as_bytes().to_vec()] };
         let blocks = BlockReader::new(Vec::new(), texts);
         let level = filter.level;
         Ok(Some(Self { snapshot, blocks, text, level, service, trace, deadline, limit, read: 0, last: None }))
@@ -329,13 +329,11 @@ impl<'a> Search<'a> {
         if !self.blocks.may_contain(&self.snapshot.0, line.trace)? {
             return Ok(false);
         }
-        let mut statement = self
-            .snapshot
-            .0
-            .prepare_cached("SELECT message, line FROM line WHERE trace = ? AND time_ns = ? AND n = ?")?;
+        let mut statement = self.snapshot.0.prepare_cached(
+            "SELECT message, line, origin FROM line WHERE trace = ? AND time_ns = ? AND n = ?",
+        )?;
         let mut rows = statement.query([line.trace, line.time_ns, line.n])?;
         let Some(row) = rows.next()? else { return Ok(false) };
-        Ok(contains_text(row.get_ref(0)?.as_bytes()?, self.text)
-            || contains_text(row.get_ref(1)?.as_bytes()?, self.text))
+        line_contains(row, self.text)
     }
 }

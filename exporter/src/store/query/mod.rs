@@ -39,6 +39,7 @@ mod traces;
 
 use rusqlite::{Connection, Transaction};
 
+pub(super) use filter::unescaped;
 pub(crate) use filter::{LineFilter, Sort, StatusFilter, TraceFilter};
 pub(crate) use find_lines::{FoundLines, LineCursor, LineOrigin, LinesCursor};
 pub(crate) use find_traces::{FoundTraces, TraceCursor};

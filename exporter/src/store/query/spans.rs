@@ -10,9 +10,9 @@ use logtracer_core::SpanId;
 use rusqlite::OptionalExtension;
 
 use super::{Snapshot, TraceSeq, sql_limit};
-use crate::otlp::in_place::{AnyRef, ResourceRef, ScopeRef, SpanRef};
+use crate::otlp::in_place::{ResourceRef, ScopeRef, SpanRef};
 use crate::otlp::shared_span::server_span_id;
-use crate::store::service_name::service_name;
+use crate::store::service_name::name_of;
 
 /// The place of a span in its trace: by start time, then by id. As text, `START-SPANID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +52,7 @@ pub(crate) struct EmitterRow<'a> {
 impl<'a> EmitterRow<'a> {
     /// Returns the name of the service. A long name is truncated, as the store does.
     pub(crate) fn service_name(&self) -> Cow<'a, str> {
-        service_name(self.resource.attributes().iter().filter_map(|(key, value)| match value {
-            AnyRef::Text(text) => Some((key, text)),
-            _ => None,
-        }))
+        name_of(self.resource)
     }
 }
 

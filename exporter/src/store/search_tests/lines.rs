@@ -141,6 +141,23 @@ fn lines_are_found_with_a_trace_and_without_one() {
     assert_eq!(search(&it, &with_text, Sort::Newest, 10, LONG).0, [trace_id(3)]);
 }
 
+#[test]
+fn a_text_is_found_without_the_escapes_of_json() {
+    let (_dir, it, _) = open();
+    let json = r#"{"message":"m","user":"No\u00ebl","path":"a\/b","said":"\"hi\"","tab":"x\ty"}"#;
+    let escaped = |trace| LogLine { line: json.to_owned(), ..line(trace, unix_nanos(), "INFO", "m") };
+    it.append_lines(&[escaped(None), escaped(Some(1))], &[]).unwrap();
+    for (wanted, expected) in
+        [("no\u{eb}l", 2), ("a/b", 2), ("\"hi\"", 2), ("x\ty", 2), (r"no\u00ebl", 2), ("a//b", 0)]
+    {
+        let filter = LineFilter { text: Some(wanted.to_owned()), ..Default::default() };
+        assert_eq!(messages(&it, &filter, 10, LONG).len(), expected, "{wanted}");
+        let filter = TraceFilter { text: Some(wanted.to_owned()), ..Default::default() };
+        let traces = search(&it, &filter, Sort::Newest, 10, LONG).0;
+        assert_eq!(traces.len(), expected / 2, "{wanted}");
+    }
+}
+
 /// A record without any time is kept as long as others that arrive at its time.
 #[test]
 fn a_record_without_a_time_has_that_of_its_arrival() {

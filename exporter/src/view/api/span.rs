@@ -191,7 +191,7 @@ impl Key {
         read: impl FnOnce(AnyRef<'_>) -> T,
     ) -> ReadResult<Option<T>> {
         let value = |attributes: Attributes<'_>, wanted: &str| {
-            attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| read(value))
+            attributes.iter().filter(|(key, _)| *key == wanted).last().map(|(_, value)| read(value))
         };
         let found = snapshot.span(trace, span_id, |row| match self {
             Self::Attribute(key) => Ok(value(row.span.attributes(), key)),

@@ -3,6 +3,7 @@
 use logtracer_core::SpanId;
 
 use crate::otlp::in_place::{AnyRef, Attributes, RecordRef, SpanRef};
+use crate::otlp::json;
 use crate::store::{LineContent, LineRow};
 
 /// A longer number, list or object is searched up to here.
@@ -30,6 +31,8 @@ impl Search {
         match row.content {
             LineContent::File { severity, message, line } => {
                 [severity, message, line].into_iter().any(|text| self.is_in(text))
+                    // The JSON can have escapes.
+                    || (line.contains('\\') && self.is_in(&json::unescaped(line)))
             }
             LineContent::Record { body, .. } => {
                 let record = RecordRef::new(body);
@@ -79,5 +82,15 @@ mod tests {
             assert_eq!(Search::new(wanted).unwrap().is_in(text), expected, "{wanted} in {text}");
         }
         assert!(Search::new("  ").is_none());
+    }
+
+    #[test]
+    fn a_line_is_searched_without_the_escapes_of_json() {
+        let line = r#"{"user":"No\u00ebl","path":"a\/b","said":"\"hi\""}"#;
+        let content = LineContent::File { severity: "INFO", message: "m", line };
+        let row = LineRow { key: "7-1".parse().unwrap(), span_id: None, content };
+        for (wanted, expected) in [("no\u{eb}l", true), ("A/b", true), ("\"hi\"", true), ("a//b", false)] {
+            assert_eq!(Search::new(wanted).unwrap().finds_line(&row), expected, "{wanted}");
+        }
     }
 }

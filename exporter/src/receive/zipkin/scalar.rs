@@ -1,0 +1,33 @@
+//! Scalars as Zipkin's own reader reads them.
+
+use std::borrow::Cow;
+
+use crate::otlp::json::{self, Token};
+use crate::otlp::left_out::Reason;
+
+/// Reads a text, or the text of a number or a boolean.
+pub(super) fn text(token: Token<'_>) -> Result<Cow<'_, str>, Reason> {
+    match token {
+        Token::Text(text) => Ok(text.text()),
+        Token::Number(number) => Ok(number.into()),
+        Token::Bool(boolean) => Ok(if boolean { "true" } else { "false" }.into()),
+        _ => Err(Reason::WrongType),
+    }
+}
+
+/// Reads a number of microseconds. A number that is not positive is absent, and a fraction is cut off.
+pub(super) fn micros(token: Token<'_>) -> Result<Option<u64>, Reason> {
+    let micros = match json::integer::<i128>(&token) {
+        Err(_) => json::double(&token)? as i128,
+        Ok(integer) => integer,
+    };
+    Ok((micros > 0).then(|| u64::try_from(micros).unwrap_or(u64::MAX)))
+}
+
+/// Reads a port. One that is not positive is absent.
+pub(super) fn port(token: Token<'_>) -> Result<Option<u16>, Reason> {
+    match json::integer::<i64>(&token)? {
+        port if port <= 0 => Ok(None),
+        port => u16::try_from(port).map(Some).map_err(|_| Reason::OutOfRange),
+    }
+}
