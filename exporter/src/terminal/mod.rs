@@ -12,6 +12,7 @@ mod open;
 mod text;
 mod trace;
 mod traces;
+mod tree;
 
 use std::io::Write;
 use std::num::NonZeroUsize;

@@ -10,6 +10,7 @@
 
 mod axis;
 mod detail;
+mod found;
 mod handlers;
 mod heading;
 mod hits;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use logtracer_core::{SpanId, TraceId};
 
 use super::axis::Axis;
-use super::hits::{Hits, Target};
+use super::found::{error_lines, failed_count, is_error, is_match, target};
+use super::hits::Hits;
 use super::marks;
 use super::row::{Above, Fold, LineItem, Row, SpanRow, Window};
 use super::shown::{Shown, expand_to_open, line_index};
@@ -283,37 +284,5 @@ fn lines_beside(tree: &Tree, state: &State, listed: &[usize]) -> Window<LineItem
         items: shown.iter().filter_map(|line| line_item(tree, *line, 0)).collect(),
         first,
         total: listed.len(),
-    }
-}
-
-/// Returns the number of failed spans of the whole trace, of which the tree may have a part.
-fn failed_count(tree: &Tree, summary: &TraceSummary) -> u64 {
-    let failed = tree.spans.iter().filter(|span| span.is_failed).count() as u64;
-    let is_part = summary.span_count > tree.spans.len() as u64;
-    if is_part { failed.max(summary.error_count) } else { failed }
-}
-
-fn error_lines(tree: &Tree) -> u64 {
-    tree.lines.iter().filter(|line| line.level == tree::Level::Error).count() as u64
-}
-
-fn is_error(tree: &Tree, entry: Entry) -> bool {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).is_some_and(|span| span.is_failed),
-        Entry::Line(line) => tree.lines.get(line).is_some_and(|line| line.level == tree::Level::Error),
-    }
-}
-
-fn is_match(tree: &Tree, entry: Entry) -> bool {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).is_some_and(|span| span.is_match),
-        Entry::Line(line) => tree.lines.get(line).is_some_and(|line| line.is_match),
-    }
-}
-
-fn target(tree: &Tree, entry: Entry) -> Option<Target> {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).map(|span| Target::Span(span.id)),
-        Entry::Line(line) => tree.lines.get(line).map(|line| Target::Line(line.key)),
     }
 }
