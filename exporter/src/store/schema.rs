@@ -110,7 +110,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             seq           INTEGER PRIMARY KEY,  -- ascending in the order in which traces were first seen
             trace_id      BLOB NOT NULL UNIQUE, -- 16 bytes; 8 bytes for lines without a trace, see TraceKey
             seen_ms       INTEGER NOT NULL,     -- when it was first seen, since 1970
-            start_ns      INTEGER NOT NULL,     -- of the spans, or of the lines if there are no spans
+            start_ns      INTEGER NOT NULL,     -- of the spans whose times can be right, else of all spans, or of the lines if there are no spans
             end_ns        INTEGER NOT NULL,
             span_count    INTEGER NOT NULL,
             error_count   INTEGER NOT NULL,
@@ -120,7 +120,7 @@ pub(super) const KIND: DatabaseKind = DatabaseKind {
             root_start_ns INTEGER NOT NULL,
             services      TEXT NOT NULL,        -- JSON array of content.id; of names in rows of version 1
             order_ns      INTEGER NOT NULL DEFAULT 0, -- the place in the list: start_ns, or if that is implausible seen_ms
-            duration_ns   INTEGER NOT NULL DEFAULT 0,
+            duration_ns   INTEGER NOT NULL DEFAULT 0, -- 0 if the times cannot be right
             untraced      INTEGER NOT NULL DEFAULT 0, -- 1 for lines without a trace
             root_service  INTEGER NOT NULL DEFAULT 0, -- content.id of the service of the span that names the trace; 0 if unknown
             root_status   TEXT NOT NULL DEFAULT ''    -- of the span that names the trace: an HTTP status code, or the name of a gRPC one

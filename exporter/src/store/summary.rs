@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::index::{BlockId, BlockWriter, SpanFacts};
 use super::origins::Origins;
 use super::span_summary::SpanSummary;
-use crate::clock::nanos;
+use crate::clock::{nanos, plausible};
 use crate::otlp::in_place::SpanRef;
 
 /// What the rows of the table `trace` stand for.
@@ -49,6 +49,8 @@ pub(super) struct TraceRow {
     pub(super) block: Option<BlockId>,
     is_untraced: bool,
     seen_ns: i64,
+    /// When what is added to the row has arrived.
+    now_ns: i64,
     start_ns: i64,
     end_ns: i64,
     span_count: i64,
@@ -99,6 +101,7 @@ impl TraceRow {
                     block: None,
                     is_untraced,
                     seen_ns: row.get::<_, i64>(10)?.saturating_mul(1_000_000),
+                    now_ns: now_ms.saturating_mul(1_000_000),
                     root_service: row.get(11)?,
                     root_status: row.get(12)?,
                     start_ns: row.get(1)?,
@@ -134,6 +137,7 @@ impl TraceRow {
             block: blocks.block_of(tx, seq, true)?,
             is_untraced,
             seen_ns: now_ms.saturating_mul(1_000_000),
+            now_ns: now_ms.saturating_mul(1_000_000),
             root_service: 0,
             root_status: String::new(),
             start_ns: 0,
@@ -151,13 +155,11 @@ impl TraceRow {
     /// Adds a new span. `service` is the row of the service's name in the table `content`, and `body` is the span as
     /// protobuf.
     pub(super) fn add_span(&mut self, span: &SpanSummary, service: i64, body: &[u8]) {
-        if self.span_count == 0 {
-            // Until now, the times are those of log lines.
-            (self.start_ns, self.end_ns) = (span.start_ns, span.end_ns);
-        }
+        // Until the first span, the times are those of log lines.
+        let is_first = self.span_count == 0;
         self.span_count += 1;
         self.error_count += i64::from(span.is_error);
-        self.describe(span, service, body);
+        self.describe(span, service, body, is_first);
         self.add_service(service);
     }
 
@@ -175,7 +177,7 @@ impl TraceRow {
     ) -> rusqlite::Result<()> {
         const MAX_SPANS: usize = 1000;
         const MAX_BYTES: usize = 4 << 20;
-        let mut row = Self { root_rank: RANK_NONE, start_ns: i64::MAX, end_ns: i64::MIN, ..self.clone() };
+        let mut row = Self { root_rank: RANK_NONE, ..self.clone() };
         let (mut spans, mut bytes) = (0, 0);
         let mut services = HashMap::new();
         let mut statement = tx.prepare_cached("SELECT origin, body FROM span WHERE trace = ?")?;
@@ -191,27 +193,51 @@ impl TraceRow {
                 None => origins.service_of(tx, origin)?.0,
             };
             services.insert(origin, service);
-            row.describe(&SpanSummary::new(&SpanRef::new(body)), service, body);
+            row.describe(&SpanSummary::new(&SpanRef::new(body)), service, body, spans == 1);
         }
         *self = row;
         Ok(())
     }
 
     /// Adds what a span says about the times and the name of the trace.
-    fn describe(&mut self, span: &SpanSummary, service: i64, body: &[u8]) {
-        let start = span.start_ns;
-        self.start_ns = start.min(self.start_ns);
-        self.end_ns = span.end_ns.max(self.end_ns);
+    fn describe(&mut self, span: &SpanSummary, service: i64, body: &[u8], is_first: bool) {
+        let (start, end) = (span.start_ns, span.end_ns);
+        self.add_times(start, end, is_first);
         let rank = if span.has_parent { RANK_ORPHAN } else { RANK_ROOT };
-        if rank > self.root_rank || (rank == self.root_rank && start < self.root_start_ns) {
+        // A span with a time that cannot be right comes after all others.
+        let root_start = if self.is_plausible(start, end) { start } else { i64::MAX };
+        if rank > self.root_rank || (rank == self.root_rank && root_start < self.root_start_ns) {
             self.root_rank = rank;
-            self.root_start_ns = start;
+            self.root_start_ns = root_start;
             self.root_name.clone_from(&span.name);
             // Read only here, because few spans name their trace.
             let facts = SpanFacts::new(&SpanRef::new(body), "".into());
             self.root_status = short(&facts.status).into_owned();
             self.root_service = service;
         }
+    }
+
+    /// Extends the times of the trace. As long as there are times that can be right, others do not count.
+    fn add_times(&mut self, start: i64, end: i64, is_first: bool) {
+        match (self.is_plausible(self.start_ns, self.end_ns), self.is_plausible(start, end)) {
+            _ if is_first => (self.start_ns, self.end_ns) = (start, end),
+            (false, true) => (self.start_ns, self.end_ns) = (start, end),
+            (true, false) => {}
+            _ => (self.start_ns, self.end_ns) = (start.min(self.start_ns), end.max(self.end_ns)),
+        }
+    }
+
+    /// Returns whether these are times that the clock of a sender can show.
+    fn is_plausible(&self, start: i64, end: i64) -> bool {
+        let plausible = plausible(self.now_ns.max(0).cast_unsigned());
+        plausible.contains(&start) && plausible.contains(&end)
+    }
+
+    /// Returns the duration, or 0 if a clock was set between the start and the end.
+    fn duration_ns(&self) -> i64 {
+        let plausible = plausible(self.now_ns.max(0).cast_unsigned());
+        let side = |time: i64| (time < *plausible.start(), time > *plausible.end());
+        if side(self.start_ns) == side(self.end_ns) { self.end_ns.saturating_sub(self.start_ns) } else { 0 }
     }
 
     fn add_service(&mut self, service: i64) {
@@ -227,9 +253,7 @@ impl TraceRow {
             self.add_service(service);
         }
         if self.span_count == 0 {
-            let is_first = self.log_count == 0;
-            self.start_ns = if is_first { time_ns } else { time_ns.min(self.start_ns) };
-            self.end_ns = if is_first { time_ns } else { time_ns.max(self.end_ns) };
+            self.add_times(time_ns, time_ns, self.log_count == 0);
         }
         self.log_count += 1;
     }
@@ -259,7 +283,7 @@ impl TraceRow {
             self.root_start_ns,
             Value::from(self.services.clone()).to_string(),
             self.order_ns(),
-            self.end_ns.saturating_sub(self.start_ns),
+            self.duration_ns(),
             self.root_service,
             self.root_status,
             self.is_untraced,

@@ -90,6 +90,8 @@ fn the_summary_does_not_depend_on_the_order_of_the_spans() {
             start_unix_nano: 5,
             duration_nano: 35,
             order_unix_nano: summary(&store).order_unix_nano,
+            has_wrong_times: false,
+            key: summary(&store).key,
         }
     );
 }

@@ -79,12 +79,9 @@ fn print(line: &Value, options: &LogsOptions, paint: Paint, out: &mut impl Write
 }
 
 /// Formats a line of the API for a terminal.
-pub(super) fn format(line: &Value, paint: Paint) -> String {
-    let service = text(line, "service");
-    let message = text(line, "message");
-    let message = message.strip_prefix(service).and_then(|rest| rest.strip_prefix(" - ")).unwrap_or(message);
+fn format(line: &Value, paint: Paint) -> String {
+    let (service, message) = service_and_message(line);
     let trace = text(line, "trace_id").get(..8).map(|id| paint.paint(Colour::Dim, &format!(" [{id}]")));
-    let service = if service.is_empty() { "-" } else { service };
     format!(
         "{}  {} {}  {}{}",
         paint.paint(Colour::Dim, &time(nanos(line, "time_unix_nano"))),
@@ -93,4 +90,11 @@ pub(super) fn format(line: &Value, paint: Paint) -> String {
         clean(message, 2000),
         trace.unwrap_or_default(),
     )
+}
+
+/// Returns the service of a line, or a dash, and the message without the service before it.
+pub(super) fn service_and_message(line: &Value) -> (&str, &str) {
+    let (service, message) = (text(line, "service"), text(line, "message"));
+    let rest = message.strip_prefix(service).and_then(|rest| rest.strip_prefix(" - "));
+    (if service.is_empty() { "-" } else { service }, rest.unwrap_or(message))
 }

@@ -13,6 +13,7 @@ mod open;
 mod text;
 mod trace;
 mod traces;
+mod tree;
 
 use std::io::Write;
 use std::num::NonZeroUsize;

@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::view::visible::characters;
+
 /// Whether the output has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Paint(bool);
@@ -51,19 +53,15 @@ impl Paint {
 /// Makes a text safe for a terminal: control characters and overrides of the direction become visible. A longer text is
 /// cut.
 pub(super) fn clean(text: &str, max_chars: usize) -> String {
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut cleaned = String::new();
-    for (index, c) in text.chars().enumerate() {
+    for (index, (c, is_hidden)) in characters(text).enumerate() {
         if index >= max_chars {
             cleaned.push('…');
             break;
         }
         match c {
             '\n' | '\t' | '\r' => cleaned.push(' '),
-            c if is_hidden(c) => cleaned.extend(c.escape_unicode()),
+            c if is_hidden => cleaned.extend(c.escape_unicode()),
             c => cleaned.push(c),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::TracesOptions;
 use super::client::Client;
 use super::text::{Colour, Paint, clean, nanos, text, time};
-use crate::view::format::duration;
+use crate::view::format::{count, duration};
 
 pub(super) async fn run(
     client: &Client,
@@ -70,9 +70,9 @@ fn print(trace: &Value, paint: Paint, out: &mut impl Write) -> anyhow::Result<()
         paint.paint(
             Colour::Dim,
             &format!(
-                "{} spans, {} lines",
-                trace["span_count"].as_u64().unwrap_or(0),
-                trace["log_count"].as_u64().unwrap_or(0)
+                "{}, {}",
+                count(trace["span_count"].as_u64().unwrap_or(0), "span"),
+                count(trace["log_count"].as_u64().unwrap_or(0), "line")
             )
         ),
     )?;

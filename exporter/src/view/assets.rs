@@ -4,10 +4,12 @@ use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("list.css", "text/css; charset=utf-8", include_str!("assets/list.css")),
     ("list.js", "text/javascript; charset=utf-8", include_str!("assets/list.js")),
+    ("live.js", "text/javascript; charset=utf-8", include_str!("assets/live.js")),
+    ("arrival.js", "text/javascript; charset=utf-8", include_str!("assets/arrival.js")),
     ("trace.css", "text/css; charset=utf-8", include_str!("assets/trace.css")),
     ("trace.js", "text/javascript; charset=utf-8", include_str!("assets/trace.js")),
     ("trace-rows.js", "text/javascript; charset=utf-8", include_str!("assets/trace-rows.js")),

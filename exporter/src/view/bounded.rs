@@ -1,7 +1,5 @@
 //! Texts of any length on a page: cut by their size in HTML, where one character can take six bytes.
 
-use maud::{Markup, html};
-
 /// Returns the beginning of a text that takes at most `max_bytes` in HTML, and whether that is all of it.
 pub(super) fn start(text: &str, max_bytes: usize) -> (&str, bool) {
     let mut bytes = 0;
@@ -57,28 +55,10 @@ impl Allowance {
     }
 }
 
-/// The part of a name that is shown, and the part that its tooltip has, as sizes in HTML.
-pub(super) const SHOWN_BYTES: usize = 240;
-const TITLE_BYTES: usize = 2048;
-
-/// Shows a name in one line, whatever it contains. A longer one ends with an ellipsis and has a tooltip.
-pub(super) fn name(text: &str) -> Markup {
-    let (shown, is_all) = start(text, SHOWN_BYTES);
-    // A direction of the text or an override of it ends with the element.
-    html! {
-        @if is_all { bdi { (shown) } } @else { bdi title=(title(text)) { (shown) "…" } }
-    }
-}
-
-/// Returns the text of a tooltip.
-pub(super) fn title(text: &str) -> String {
-    let (start, is_all) = start(text, TITLE_BYTES);
-    format!("{start}{}", if is_all { "" } else { "…" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use maud::html;
 
     #[test]
     fn texts_are_cut_by_their_size_in_html() {
@@ -98,13 +78,5 @@ mod tests {
         let mut allowance = Allowance::new(10);
         assert_eq!((allowance.take("<<<", 100), allowance.left()), (("<<", false), 2));
         assert!(allowance.spend(2) && !allowance.spend(1));
-    }
-
-    #[test]
-    fn a_long_name_has_a_tooltip() {
-        assert_eq!(name("shop").into_string(), "<bdi>shop</bdi>");
-        let long = "x".repeat(10_000);
-        let html = name(&long).into_string();
-        assert!(html.contains("…</bdi>") && html.len() < SHOWN_BYTES + TITLE_BYTES + 100, "{html}");
     }
 }

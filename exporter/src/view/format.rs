@@ -51,7 +51,7 @@ pub(crate) fn duration(nanos: u64) -> String {
 }
 
 /// Formats a count: `1 span`, `2 spans`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! Pages are rendered on the server, and work without scripts and without any other host. They show the content of
 //! spans and lines as text only.
+//! Invariant: what a page shows of a span or a line has passed [`visible`].
 //! Invariant: no page has an inline script or style, and the Content-Security-Policy allows none
 //! (`nothing_in_a_span_or_line_is_markup` in `tests/it/`).
 
@@ -25,7 +26,7 @@ mod pages;
 pub(crate) mod parameters;
 mod respond;
 mod tree;
-mod visible;
+pub(crate) mod visible;
 mod window;
 
 use std::net::IpAddr;

@@ -85,7 +85,7 @@ async fn the_terminal_shows_traces_and_lines() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = filled(dir.path(), &[]).await;
     let traces = text(&run(&exporter, &["traces", "--status", "5xx", "--attribute", "user.id=4711"]));
-    for part in [TRACE, "502", "250 ms", "shop", "GET /basket/{id}", "✕1", "2 spans, 1 lines"] {
+    for part in [TRACE, "502", "250 ms", "shop", "GET /basket/{id}", "✕1", "2 spans, 1 line"] {
         assert!(traces.contains(part), "{part}: {traces}");
     }
     assert_eq!(text(&run(&exporter, &["traces", "--service", "nobody"])), "no traces\n");
@@ -97,7 +97,11 @@ async fn the_terminal_shows_traces_and_lines() {
     let lines: Vec<&str> = tree.lines().collect();
     assert!(lines[1].contains("shop GET /basket/{id} ✕ error"), "{tree}");
     assert!(lines[2].contains("    payments POST /pay"), "{tree}");
-    assert!(lines[3].contains("ERROR    payments - card \\u{1b}[31mdeclined"), "{tree}");
+    assert!(lines[3].contains("ERROR    payments card \\u{1b}[31mdeclined"), "{tree}");
+    // A line of a trace names its service as in the list of lines.
+    let trace = exporter.json(&format!("/api/traces/{TRACE}")).await;
+    assert_eq!(trace["logs"][0]["service"], "payments");
+    assert_eq!(exporter.json("/api/logs?q=declined").await["logs"][0]["service"], "payments");
 
     let logs = text(&run(&exporter, &["logs", "--severity", "error"]));
     assert!(logs.contains("payments  card \\u{1b}[31mdeclined [463ac35c]"), "{logs}");

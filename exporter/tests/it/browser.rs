@@ -22,8 +22,18 @@ impl Browser {
 
     /// Starts the browser with further options.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
+        Self::start_as(options, &[]).await
+    }
+
+    /// Starts the browser of somebody who lives in this time zone.
+    pub(crate) async fn start_in_zone(zone: &str) -> Self {
+        Self::start_as(&[], &[("TZ", zone)]).await
+    }
+
+    async fn start_as(options: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

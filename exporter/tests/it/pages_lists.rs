@@ -262,7 +262,7 @@ async fn lines_lead_to_their_traces_and_services_to_theirs() {
     .await;
     browser.open(&format!("{}/services", exporter.view)).await;
     let map = browser.run("return document.querySelector('.map').textContent").await;
-    assert!(map.as_str().unwrap().contains("shop → cart: 1 requests"), "{map}");
+    assert!(map.as_str().unwrap().contains("shop → cart: 1 request,"), "{map}");
     let routes = "return document.querySelectorAll('.numbers')[1].innerText";
     assert!(browser.run(routes).await.as_str().unwrap().contains("GET /cart"));
 }
@@ -301,6 +301,11 @@ async fn an_open_trace_fills_in_and_two_can_be_compared() {
         (browser.run("return location.pathname").await == "/compare").then_some(())
     })
     .await;
+    // One of the same name is chosen, or the id of any other is pasted.
+    let others =
+        "return [...document.querySelectorAll('.numbers a')].map((link) => link.getAttribute('href'))";
+    assert_eq!(browser.run(others).await, json!([format!("/compare?a={}&b={}", trace(1), trace(2))]));
+    assert_eq!(browser.run("return document.querySelector('.notice')").await, Value::Null);
     let compare = format!(
         "const form = document.querySelector('.filters'); form.elements.b.value = '{}'; form.requestSubmit()",
         trace(2)
@@ -319,6 +324,13 @@ async fn an_open_trace_fills_in_and_two_can_be_compared() {
     for (query, status) in [("a=1", 400), ("a=1&c=2", 400), ("", 200)] {
         assert_eq!(exporter.get(&format!("/compare?{query}")).await.status(), status, "{query}");
     }
+    browser.open(&exporter.view).await;
+    let compare =
+        "return [...document.querySelectorAll('.traces .compare')].map((link) => link.getAttribute('href'))";
+    assert_eq!(
+        browser.run(compare).await,
+        json!([format!("/compare?a={}", trace(2)), format!("/compare?a={}", trace(1))])
+    );
     let missing = format!("/compare?a={}&b={}", trace(1), trace(9));
     assert_eq!(exporter.get(&missing).await.status(), 404);
 }

@@ -99,7 +99,7 @@ async fn the_heading_is_that_of_the_whole_trace() {
     {
         let page = page(&exporter, query).await;
         let facts = ["Started", "Duration", "Extent", "Errors"].map(|name| fact(&page, name));
-        assert_eq!(facts, ["2023-11-14T22:13:20Z", "100 ms", "200 ms", "3"], "{query}");
+        assert_eq!(facts, ["2023-11-14T22:13:20Z", "100 ms", "200 ms", "3 (2 spans, 1 line)"], "{query}");
     }
 }
 

@@ -26,7 +26,10 @@ async fn copies_are_visible_and_folded_values_are_texts() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::start(dir.path());
     let mut one = span(TRACE, 1, 0, "GET /", 0, 10);
-    one.attributes = vec![string("exception.stacktrace", &"at f (a.js:1)\n".repeat(60))];
+    one.attributes = vec![
+        string("exception.stacktrace", &"at f (a.js:1)\n".repeat(60)),
+        string("long", &"x".repeat(100_000)),
+    ];
     exporter.send(&request("shop", vec![one])).await;
     exporter.trace(TRACE, 1, 0).await;
     let browser = Browser::start().await;
@@ -37,6 +40,12 @@ async fn copies_are_visible_and_folded_values_are_texts() {
     assert_eq!(browser.run("return document.querySelectorAll('.copy').length > 5").await, true);
     let more = "return getComputedStyle(document.querySelector('.value .more')).display";
     assert_eq!(browser.run(more).await, "block");
+    // A value that is cut is copied as a whole.
+    let whole = "let copied = null; navigator.clipboard.writeText = async (text) => { copied = text; };
+        document.querySelector('[data-whole]').click();
+        for (let n = 0; n < 50 && copied === null; n++) await new Promise((done) => setTimeout(done, 100));
+        return copied.length";
+    assert_eq!(browser.run(whole).await, 100_000);
     // Without the clipboard of secure pages, a copy keeps the focus.
     let copy = "navigator.clipboard.writeText = async () => { throw new Error('not secure'); };
         const button = document.querySelector('.ids .copy'); button.focus(); button.click();

@@ -98,7 +98,8 @@ async fn nothing_in_a_span_or_line_is_markup() {
         let scripts = match (path.contains("s/"), is_trace) {
             (true, _) => 0,
             (false, true) => 5,
-            (false, false) => 1,
+            (false, false) if path == "/services" => 2,
+            (false, false) => 3,
         };
         assert_eq!(page.matches("<script").count(), scripts, "only those of the page");
         assert!(!page.contains(" style=") && !page.contains(" onerror=alert(2)>\""), "{path}");
@@ -113,6 +114,8 @@ async fn assets_are_part_of_the_program() {
         ("style.css", "text/css; charset=utf-8"),
         ("list.css", "text/css; charset=utf-8"),
         ("list.js", "text/javascript; charset=utf-8"),
+        ("live.js", "text/javascript; charset=utf-8"),
+        ("arrival.js", "text/javascript; charset=utf-8"),
         ("trace.css", "text/css; charset=utf-8"),
         ("trace.js", "text/javascript; charset=utf-8"),
         ("trace-rows.js", "text/javascript; charset=utf-8"),

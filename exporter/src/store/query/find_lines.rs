@@ -83,6 +83,11 @@ impl FromStr for LinesCursor {
 }
 
 impl LinesCursor {
+    /// Returns the latest time that is not in the future for a list that is opened now.
+    pub(crate) fn present(now: i64) -> i64 {
+        now.saturating_add(nanos(MAX_EARLY))
+    }
+
     /// Returns the time up to which the search has come, in nanoseconds since 1970.
     pub(crate) fn time_unix_nano(&self) -> u64 {
         self.last.time_ns.max(0).cast_unsigned()
@@ -129,7 +134,7 @@ impl Snapshot<'_> {
         let mut found = FoundLines { lines: Vec::new(), next: None, is_interrupted: false };
         let Some(mut search) = Search::new(self, filter, limit, deadline)? else { return Ok(found) };
         let (from, to) = (filter.from.unwrap_or(i64::MIN), filter.to.unwrap_or(i64::MAX));
-        let present = after.map_or(now.saturating_add(nanos(MAX_EARLY)), |after| after.present);
+        let present = after.map_or_else(|| LinesCursor::present(now), |after| after.present);
         let last = after.map(|after| after.last);
         let is_in_future = last.is_some_and(|last| last.time_ns > present);
         let ranges = [(from, to.min(present)), (from.max(present.saturating_add(1)), to)];

@@ -156,8 +156,8 @@ impl Snapshot<'_> {
                 statistics.is_complete = false;
                 break;
             }
-            let nodes = self.nodes(row.get(0)?, &mut names)?;
-            statistics.is_complete &= nodes.len() < MAX_SPANS;
+            let (nodes, has_all) = self.nodes(row.get(0)?, &mut names)?;
+            statistics.is_complete &= has_all;
             statistics.traces += 1;
             statistics.add(&nodes);
         }
@@ -166,8 +166,7 @@ impl Snapshot<'_> {
 
     /// Returns the operations of a trace, and whether all of its spans are in them.
     pub(crate) fn operations(&self, trace: TraceSeq) -> rusqlite::Result<(Vec<Operation>, bool)> {
-        let nodes = self.nodes(trace.0, &mut ServiceNames::default())?;
-        let is_complete = nodes.len() < MAX_SPANS;
+        let (nodes, is_complete) = self.nodes(trace.0, &mut ServiceNames::default())?;
         let mut operations: HashMap<(String, String), Operation> = HashMap::new();
         for node in nodes {
             let key = (node.service.to_string(), node.name);
@@ -181,12 +180,16 @@ impl Snapshot<'_> {
         Ok((operations.into_values().collect(), is_complete))
     }
 
-    fn nodes(&self, trace: i64, names: &mut ServiceNames) -> rusqlite::Result<Vec<Node>> {
+    /// Returns the first spans of a trace, and whether they are all.
+    fn nodes(&self, trace: i64, names: &mut ServiceNames) -> rusqlite::Result<(Vec<Node>, bool)> {
         let mut spans =
             self.0.prepare_cached("SELECT span_id, origin, body FROM span WHERE trace = ? LIMIT ?")?;
-        let mut rows = spans.query([trace, sql_limit(MAX_SPANS)])?;
+        let mut rows = spans.query([trace, sql_limit(MAX_SPANS + 1)])?;
         let mut nodes = Vec::new();
         while let Some(row) = rows.next()? {
+            if nodes.len() == MAX_SPANS {
+                return Ok((nodes, false));
+            }
             let Some(span_id) = SpanId::new(row.get::<_, i64>(0)?.cast_unsigned()) else { continue };
             let service = names.of_origin(self, row.get(1)?)?;
             let span = SpanRef::new(row.get_ref(2)?.as_blob()?);
@@ -206,7 +209,7 @@ impl Snapshot<'_> {
                 name: short(span.name).into_owned(),
             });
         }
-        Ok(nodes)
+        Ok((nodes, true))
     }
 }
 

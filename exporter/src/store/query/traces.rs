@@ -26,6 +26,9 @@ pub(crate) struct TraceSummary {
     pub(crate) duration_nano: u64,
     /// The place in the list: the start, or the arrival of a trace whose start is implausible.
     pub(crate) order_unix_nano: u64,
+    /// A clock was set between the start and the end, so the duration is unknown and 0.
+    pub(crate) has_wrong_times: bool,
+    pub(crate) key: ListKey,
 }
 
 /// The place of a trace in the list.
@@ -48,7 +51,7 @@ pub(crate) struct TraceDot {
 
 const SUMMARY: &str =
     "seq, trace_id, start_ns, end_ns, span_count, error_count, log_count, root_name, services,
-     root_status, (SELECT body FROM content WHERE id = root_service), order_ns FROM trace";
+     root_status, (SELECT body FROM content WHERE id = root_service), order_ns, duration_ns FROM trace";
 
 impl Snapshot<'_> {
     /// Returns the names of the services of the newest traces, in their order.
@@ -117,10 +120,14 @@ impl Snapshot<'_> {
         let trace_id =
             TraceId::from_bytes(row.get(1)?).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
         let (start, end) = (unsigned(row, 2)?, unsigned(row, 3)?);
+        let duration = unsigned(row, 12)?;
+        let seq = row.get(0)?;
         let summary = TraceSummary {
             trace_id,
             start_unix_nano: start,
-            duration_nano: end.saturating_sub(start),
+            duration_nano: duration,
+            has_wrong_times: duration != end.saturating_sub(start),
+            key: ListKey { seq, order_ns: row.get(11)?, duration_nano: duration },
             span_count: unsigned(row, 4)?,
             error_count: unsigned(row, 5)?,
             log_count: unsigned(row, 6)?,
@@ -133,7 +140,7 @@ impl Snapshot<'_> {
                 .map_or_else(String::new, |name| String::from_utf8_lossy(name).into_owned()),
             order_unix_nano: unsigned(row, 11)?,
         };
-        Ok((TraceSeq(row.get(0)?), summary))
+        Ok((TraceSeq(seq), summary))
     }
 
     /// Returns the names in the column `services`, each once.

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
-use super::super::tests::{open, resource, span, trace_id};
+use super::super::tests::{open, request, resource, span, trace_id};
 use super::super::*;
 use super::{LONG, SECOND, attribute, search, text};
 use crate::clock::unix_nanos;
@@ -226,4 +226,46 @@ fn traces_are_found_after_the_store_was_empty() {
         let found = search(&it, &filter, Sort::Oldest, 100, LONG).0;
         assert!(found.contains(&trace_id(stored.trace)), "{user}");
     }
+}
+
+#[test]
+fn one_wrong_clock_does_not_spoil_a_trace() {
+    const YEAR: u64 = 365 * 86_400 * SECOND;
+    let now = unix_nanos();
+    let right = |id| span(1, id, u64::from(id > 1), "right", now + id, now + 100);
+    let wrong = |id, start, end| span(1, id, 1, "wrong", start, end);
+    let of_trace_1 = [
+        right(1),
+        right(2),
+        wrong(3, 5, 6),
+        wrong(4, now + 80 * YEAR, now + 80 * YEAR + 1),
+        wrong(5, now, i64::MAX as u64),
+    ];
+    // In any order of arrival.
+    for first in 0..of_trace_1.len() {
+        let (_dir, store, _) = open();
+        for offset in 0..of_trace_1.len() {
+            let span = of_trace_1[(first + offset) % of_trace_1.len()].clone();
+            store.append(Signal::Traces, &[request("a", vec![span])]).unwrap();
+        }
+        let summary = store.newest(1).unwrap().remove(0);
+        assert_eq!(
+            (summary.start_unix_nano, summary.duration_nano, summary.has_wrong_times),
+            (now + 1, 99, false)
+        );
+        assert_eq!((summary.root_name.as_str(), summary.span_count), ("right", 5));
+        assert_eq!(summary.order_unix_nano, now + 1);
+    }
+    let (_dir, store, _) = open();
+    store.append(Signal::Traces, &[request("a", of_trace_1.to_vec())]).unwrap();
+    // A clock that is wrong all the time shows the right duration, and one that was set in between does not.
+    let others = vec![span(2, 1, 0, "1970", 1000, 3000), span(3, 1, 0, "set", 5, now)];
+    store.append(Signal::Traces, &[request("a", others)]).unwrap();
+    let (longest, _) = search(&store, &TraceFilter::default(), Sort::Longest, 10, LONG);
+    assert_eq!(longest, [2, 1, 3].map(trace_id));
+    let long = TraceFilter { min_duration_nano: Some(SECOND), ..TraceFilter::default() };
+    assert_eq!(search(&store, &long, Sort::Newest, 10, LONG).0, []);
+    let summaries = store.newest(10).unwrap();
+    let set = summaries.iter().find(|summary| summary.root_name == "set").unwrap();
+    assert!(set.has_wrong_times && set.duration_nano == 0);
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::otlp::in_place::RecordRef;
 use crate::store::{
     LineContent, LineCursor, LineKey, LineOrigin, LineRow, ReadResult, Snapshot, TraceSeq, convert_record,
+    service_of_line,
 };
 use crate::view::respond::{LARGE_PIECE_BYTES, Pieces, Progress};
 use crate::view::window::Window;
@@ -25,9 +26,8 @@ struct JsonLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<Option<String>>,
     span_id: Option<String>,
-    /// `null` if it is unknown. Absent in the lines of a trace.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<Option<&'a str>>,
+    /// `null` if it is unknown.
+    service: Option<&'a str>,
     /// The unchanged object, with its members in their order.
     line: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,17 +63,15 @@ pub(super) fn write(
     row: &LineRow<'_>,
     out: &mut Window<'_>,
 ) -> ReadResult<()> {
-    let mut write = |severity: &str, message: &str, line: &str, is_cut: bool| {
+    let mut write = |severity: &str, message: &str, line: &str, is_cut: bool, service: Option<&str>| {
         let whole = || match of {
             Of::Trace(trace_id) => path(trace_id, row.key),
             Of::All(_, cursor) => format!("/api/logs/{cursor}"),
         };
         let truncated = is_cut.then(|| Truncated { whole: whole() });
-        let (trace_id, service) = match of {
-            Of::Trace(_) => (None, None),
-            Of::All(origin, _) => {
-                (Some(origin.trace_id.map(|id| id.to_string())), Some(origin.service.as_deref()))
-            }
+        let trace_id = match of {
+            Of::Trace(_) => None,
+            Of::All(origin, _) => Some(origin.trace_id.map(|id| id.to_string())),
         };
         let json = JsonLine {
             time_unix_nano: row.time_unix_nano().to_string(),
@@ -89,14 +87,18 @@ pub(super) fn write(
         let _ = serde_json::to_writer(&mut *out, &json);
     };
     match row.content {
-        LineContent::File { severity, message, line } => write(severity, message, line, false),
+        LineContent::File { severity, message, line } => {
+            write(severity, message, line, false, service_of_line(message).as_deref());
+        }
         LineContent::Record { body, origin } => {
             let converted = snapshot.emitter(origin, |emitter| {
-                let names = (&*emitter.service_name(), emitter.scope.name);
-                convert_record(&RecordRef::new(body), of.trace_id(), names, MAX_RECORD_BYTES)
+                let service = emitter.service_name();
+                let names = (&*service, emitter.scope.name);
+                let line = convert_record(&RecordRef::new(body), of.trace_id(), names, MAX_RECORD_BYTES);
+                (line, service.into_owned())
             })?;
-            if let Some(line) = converted {
-                write(line.severity, &line.message, &line.line, line.is_cut);
+            if let Some((line, service)) = converted {
+                write(line.severity, &line.message, &line.line, line.is_cut, Some(&service));
             }
         }
     }

@@ -42,6 +42,13 @@ function parentOf(row) {
   return above;
 }
 
+/** Returns the address of the parent of a row if it is on an earlier page. The first row below it has the address. */
+function parentBefore(row) {
+  let first = row;
+  while (first && !(level(first) === level(row) && first.dataset.parent)) first = first.previousElementSibling;
+  return first?.dataset.parent;
+}
+
 // === what is collapsed ===
 
 function isCollapsed(row) {

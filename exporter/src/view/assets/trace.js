@@ -36,10 +36,11 @@ let silentSince = null;
 /** Shows in words that there is no connection. */
 function showConnection() {
   const output = document.querySelector(".connection");
-  const since = silentSince && new Date(silentSince).toLocaleTimeString("en-GB");
+  const since = silentSince && clockText(silentSince);
   const text = since ? `No connection since ${since}` : isOffline ? "No connection" : "";
-  if (output && output.textContent !== text) output.textContent = text;
+  if (output) setText(output, text);
 }
+document.addEventListener("zone", showConnection);
 
 async function fetchText(address, signal) {
   const response = await fetch(address, { signal });
@@ -91,7 +92,7 @@ function showMain(fresh) {
 }
 
 function begin() {
-  document.querySelectorAll(".zone, .help").forEach((tool) => { tool.hidden = false; });
+  document.querySelector(".help").hidden = false;
   enhance(document);
   showConnection();
   // The server expands what is above the open row.
@@ -137,12 +138,21 @@ async function openDetails(row) {
   if (signal.aborted || !row.isConnected) return;
   if (!panel) return showError();
   setParameters(state);
-  removePanel();
-  row.classList.add("open");
-  opener(row).setAttribute("aria-expanded", "true");
-  for (const name of row.classList) if (/^c\d$/.test(name)) panel.classList.add(name);
-  row.after(panel);
-  enhance(panel);
+  keepInPlace(row, () => {
+    removePanel();
+    row.classList.add("open");
+    opener(row).setAttribute("aria-expanded", "true");
+    for (const name of row.classList) if (/^c\d$/.test(name)) panel.classList.add(name);
+    row.after(panel);
+    enhance(panel);
+  });
+}
+
+/** Changes what is around a row, which stays where it is in the window. */
+function keepInPlace(row, change) {
+  const before = row.getBoundingClientRect().top;
+  change();
+  scrollBy({ top: row.getBoundingClientRect().top - before, behavior: "instant" });
 }
 
 /** Opens the details of a row that was reached by a key, unless another key follows. */
@@ -175,16 +185,7 @@ document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   const element = event.target instanceof Element ? event.target : null;
   const button = element?.closest("button");
-  if (button?.matches(".copy")) return void copy(button);
   if (button?.matches(".help")) return document.querySelector(".keys").showModal();
-  if (button?.dataset.zone) {
-    try {
-      localStorage.setItem(ZONE, button.dataset.zone);
-    } catch {
-      // Without storage, the choice is for this page: there is none.
-    }
-    return showTimes(document);
-  }
   const link = element?.closest("a");
   if (!link) return;
   const row = link.closest(".row[id]");
@@ -237,6 +238,7 @@ const isOpenParent = (row) => row.getAttribute("aria-expanded") === "true";
 const toParent = (row) => {
   const parent = parentOf(row);
   if (parent) focusRow(parent);
+  else if (parentBefore(row)) visit(parentBefore(row));
 };
 const loadNext = () => {
   const next = document.querySelector(".card.spans .pages .next");

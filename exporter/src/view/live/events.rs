@@ -11,6 +11,7 @@ use crate::store::{Change, LineCursor, ReadResult, Snapshot};
 use crate::view::api::{line_json, trace_json};
 use crate::view::pages::{LineRows, Rows};
 use crate::view::parameters::{LinesQuery, Parameters, TracesQuery};
+use crate::view::visible;
 
 /// How long a batch is searched. What is left then counts as skipped.
 const SEARCH_TIME: Duration = Duration::from_millis(30);
@@ -21,9 +22,6 @@ const MAX_ROWS: usize = 100;
 
 /// The size of the events. A row that does not fit is skipped.
 const MAX_BYTES: usize = 256 << 10;
-
-/// The rows of the page have bars as long as if this were the longest.
-const LONGEST_NANO: u64 = 10_000_000_000;
 
 /// What the data of an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +98,12 @@ impl Events {
         let (found, more) = newest(found, MAX_ROWS);
         skipped += unread + more;
         let mut batch = Batch { skipped, ..Batch::default() };
-        let rows =
-            Rows { parameters: self.parameters.clone(), longest: LONGEST_NANO, now: clock::unix_nanos() };
+        // The script draws the bars on the scale of its rows.
+        let rows = Rows { parameters: self.parameters.clone(), longest: 0, now: clock::unix_nanos() };
         for trace in &found {
             let data = match self.form {
                 Form::Json => trace_json(trace),
-                Form::Html => row(&format!("t-{}", trace.trace_id), &rows.row(trace)),
+                Form::Html => row(&format!("t-{}", trace.trace_id), rows.read(snapshot, trace)?),
             };
             batch.add("trace", &data);
         }
@@ -132,7 +130,7 @@ impl Events {
         for line in &found {
             let data = match self.form {
                 Form::Json => line_json(snapshot, line, MAX_BYTES)?,
-                Form::Html => rows.read(snapshot, line)?.map(|markup| row(&format!("l-{line}"), &markup)),
+                Form::Html => rows.read(snapshot, line)?.map(|markup| row(&format!("l-{line}"), markup)),
             };
             match data {
                 Some(data) => batch.add("line", &data),
@@ -159,8 +157,8 @@ fn newest<T>(mut all: Vec<T>, max: usize) -> (Vec<T>, usize) {
     (all.split_off(skipped), skipped)
 }
 
-fn row(id: &str, markup: &Markup) -> String {
-    json!({ "id": id, "html": markup.0 }).to_string()
+fn row(id: &str, markup: Markup) -> String {
+    json!({ "id": id, "html": visible::guarded(markup).0 }).to_string()
 }
 
 /// Adds an event. JSON has no line breaks.

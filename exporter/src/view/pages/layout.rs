@@ -2,12 +2,15 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::time;
+use crate::view::visible;
+
 /// How a page is refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refresh {
     /// It is not refreshed.
     No,
-    /// The script adds new rows. Without scripts, the page reloads.
+    /// The script adds new rows. Without scripts, there is a link that loads the page again.
     Live,
 }
 
@@ -37,7 +40,7 @@ pub(super) fn frame(title: &str, section: Section, refresh: Refresh) -> (String,
 }
 
 pub(super) fn page(title: &str, section: Section, refresh: Refresh, main: &Markup) -> Markup {
-    html! {
+    visible::guarded(html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -48,10 +51,9 @@ pub(super) fn page(title: &str, section: Section, refresh: Refresh, main: &Marku
                 link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
                 link rel="stylesheet" href="/assets/style.css";
                 link rel="stylesheet" href="/assets/list.css";
+                script src="/assets/values.js" defer {}
                 script src="/assets/list.js" defer {}
-                @if refresh == Refresh::Live {
-                    noscript { meta http-equiv="refresh" content="5"; }
-                }
+                @if refresh == Refresh::Live { script src="/assets/live.js" defer {} }
             }
             body {
                 header.top {
@@ -67,12 +69,14 @@ pub(super) fn page(title: &str, section: Section, refresh: Refresh, main: &Marku
                     form.find action="/" role="search" {
                         input type="search" name="find" placeholder="Paste a trace id or a trace header" aria-label="Find a trace by id" autocomplete="off" spellcheck="false";
                     }
+                    (time::switch())
                     @if refresh == Refresh::Live {
                         button.live type="button" hidden title="Pause or resume live rows" { "Live" }
+                        noscript { a.button href="" { "Refresh" } }
                     }
                 }
                 main { (main) }
             }
         }
-    }
+    })
 }

@@ -7,16 +7,19 @@ use maud::{Markup, html};
 use super::layout::{self, Refresh, Section};
 use super::list::{OF_LINES, form};
 use super::palette::Palette;
+use super::time;
+use super::trace::{copy, members};
 use crate::otlp::in_place::RecordRef;
+use crate::otlp::severity;
 use crate::store::{
     FoundLines, LineContent, LineCursor, LineOrigin, LineRow, LinesCursor, ReadResult, Snapshot,
     convert_record,
 };
 use crate::view::api::SEARCH_TIME;
-use crate::view::bounded;
-use crate::view::format::{clock_time, count, rfc3339};
+use crate::view::format::count;
 use crate::view::parameters::{LinesQuery, Parameters};
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
+use crate::view::visible;
 
 /// The part of a message that a row shows, and the part of a line that its details show, as sizes in HTML.
 const MESSAGE_BYTES: usize = 1024;
@@ -28,6 +31,9 @@ pub(super) struct LogsPage {
     services: Vec<String>,
     lines: std::vec::IntoIter<LineCursor>,
     next: Option<LinesCursor>,
+    limit: usize,
+    /// Later lines are in the future, and come last.
+    present: i64,
     is_interrupted: bool,
     is_begun: bool,
 }
@@ -58,6 +64,8 @@ impl LogsPage {
             services: snapshot.services()?,
             lines: lines.into_iter(),
             next,
+            limit: *limit,
+            present: LinesCursor::present(i64::try_from(now).unwrap_or(i64::MAX)),
             is_interrupted,
             is_begun: false,
         })
@@ -68,13 +76,12 @@ impl LogsPage {
         let has_filter = self.rows.parameters.iter().any(|(name, _)| name != "limit");
         html! {
             (form("/logs", &OF_LINES, &self.rows.parameters, &self.services))
-            @if lines > 0 {
-                div.bar {
-                    h1 { "Log lines" }
-                    span.muted { (count(lines, "line")) ", newest first" }
-                    span.news hidden role="status" {}
-                }
-            } @else {
+            div.bar hidden[lines == 0] {
+                h1 { "Log lines" }
+                span.muted { span.count data-noun="line" { (count(lines, "line")) } ", newest first, times in " (time::zone()) }
+                span role="status" { button.news type="button" hidden {} }
+            }
+            @if lines == 0 {
                 div.empty {
                     @if self.is_interrupted { h1 { "Nothing found yet" } }
                     @else if has_filter { h1 { "No line passes this filter" } p { a href="/logs" { "All lines" } } }
@@ -92,7 +99,7 @@ impl LogsPage {
             @if let Some(next) = self.next {
                 p.more {
                     @if self.is_interrupted {
-                        span.muted { "The search took long and has stopped at " (clock_time(next.time_unix_nano(), self.rows.now)) ". " }
+                        span.muted { "The search took long and has stopped at " (time::clock(next.time_unix_nano(), self.rows.now)) " " (time::zone()) ". " }
                     }
                     a.button rel="next" href=(self.rows.parameters.with("cursor", &next.to_string()).link("/logs")) {
                         @if self.is_interrupted { "Search further" } @else { "Older lines" }
@@ -114,7 +121,8 @@ impl Pieces for LogsPage {
             let source = self.rows.parameters.with("logs", "true").link("/live");
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(self.before_rows().into_string().as_bytes());
-            let list = html! { div.log.all #rows data-live=[is_live.then_some(source)] {} };
+            let now = self.rows.now.to_string();
+            let list = html! { div.log.all #rows data-live=[is_live.then_some(source)] data-now=(now) data-limit=(self.limit) data-present=(self.present) data-next="Older lines" {} };
             out.extend_from_slice(list.into_string().trim_end_matches("</div>").as_bytes());
         }
         while out.len() < PIECE_BYTES {
@@ -141,7 +149,7 @@ impl LineRows {
     ) -> ReadResult<Option<Markup>> {
         let row = snapshot.listed_line(line, |origin, row| match row.content {
             LineContent::File { severity, message, line: text } => {
-                Ok(Some(self.row(line, origin, &row, (severity, message, text))))
+                Ok(Some(self.row(line, origin, &row, (severity, message, text), false)))
             }
             LineContent::Record { body, origin: emitter } => {
                 let converted = snapshot.emitter(emitter, |emitter| {
@@ -149,7 +157,8 @@ impl LineRows {
                     convert_record(&RecordRef::new(body), origin.trace_id, names, LINE_BYTES)
                 })?;
                 let row = converted.map(|converted| {
-                    self.row(line, origin, &row, (converted.severity, &converted.message, &converted.line))
+                    let texts = (converted.severity, &*converted.message, &*converted.line);
+                    self.row(line, origin, &row, texts, converted.is_cut)
                 });
                 Ok(row)
             }
@@ -163,41 +172,63 @@ impl LineRows {
         origin: &LineOrigin,
         row: &LineRow<'_>,
         (severity, message, text): (&str, &str, &str),
+        is_cut: bool,
     ) -> Markup {
         let service = origin.service.as_deref();
         let message =
             service.and_then(|service| message.strip_prefix(service)?.strip_prefix(" - ")).unwrap_or(message);
-        let (shown, is_whole) = bounded::start(message, MESSAGE_BYTES);
-        let (text, has_all) = bounded::start(text, LINE_BYTES);
+        let shown = visible::line(message, MESSAGE_BYTES);
+        let whole = format!("/api/logs/{line}");
+        let (members, has_all) = members(text, &whole, LINE_BYTES);
         let time = row.time_unix_nano();
         let (_, key) = line.key();
+        let in_trace = origin.trace_id.map(|id| format!("/trace/{id}?line={key}#l-{key}"));
         html! {
-            div class={ "line " (severity_class(severity)) } id={ "l-" (line) } {
+            div class={ "line " (severity_class(severity)) } id={ "l-" (line) } data-cursor=(line) {
                 details {
                     summary {
-                        time datetime=(rfc3339(time)) title=(rfc3339(time)) { (clock_time(time, self.now)) }
-                        span.severity { (severity) }
-                        @match service {
-                            Some(service) => { span class={ "service " (Palette::default().class(service)) } title=(service) { i {} (bounded::name(service)) } }
-                            None => { span.service.muted { "–" } }
-                        }
-                        span.message dir="auto" { (shown) @if !is_whole { "…" } }
+                        (time::clock(time, self.now))
+                        span.message dir="auto" { (shown) }
                     }
                     div.body {
-                        pre { (text) @if !has_all { "…" } }
-                        p {
-                            a href={ "/api/logs/" (line) } { "The whole line" }
-                            @if let Some(service) = service {
-                                " · " a href=(self.parameters.with("service", service).link("/logs")) { "Only lines of " (bounded::name(service)) }
+                        @if is_cut || !has_all { p.notice { "Only a part of this line is shown. " a href=(whole) { "The whole line" } "." } }
+                        dl.facts {
+                            div { dt { "Time" } dd { (time::full(time)) } }
+                            div { dt { "Severity" } dd { (self.severity(severity)) } }
+                            @if let Some(service) = service { div { dt { "Service" } dd { (self.service(service)) } } }
+                            @if let Some(id) = origin.trace_id { div { dt { "Trace id" } dd.mono { a href=[&in_trace] { (id) } (copy("trace id", Some(&id.to_string()))) } } }
+                            @if let (Some(id), Some(span)) = (origin.trace_id, row.span_id) {
+                                div { dt { "Span id" } dd.mono { a href={ "/trace/" (id) "?span=" (span) "#s-" (span) } { (span) } (copy("span id", Some(&span.to_string()))) } }
                             }
-                            " · " a href=(self.parameters.with("severity", severity).link("/logs")) { "Only " (severity) " and graver" }
                         }
+                        p.actions { a.button href=(whole) { "Stored line" } }
+                        (members)
                     }
                 }
-                @if let Some(id) = origin.trace_id {
-                    a.of-trace href={ "/trace/" (id) "?line=" (key) "#l-" (key) } title={ "The line in its trace " (id) } { "trace" }
-                }
+                (self.severity(severity))
+                @match service { Some(service) => { (self.service(service)) } None => { span.service.muted { "–" } } }
+                @if let Some(href) = &in_trace { a.of-trace href=(href) title="The line in its trace" { "trace" } }
             }
+        }
+    }
+
+    /// Renders a severity as a link that adds it to the filter, if it can be one.
+    fn severity(&self, severity: &str) -> Markup {
+        let shown = visible::line(severity, 60);
+        let href =
+            severity::from_text(severity).map(|_| self.parameters.with("severity", severity).link("/logs"));
+        html! {
+            @match href {
+                Some(href) => { a.severity href=(href) title="Only lines of this severity or a graver one" { (shown) } }
+                None => { span.severity { (shown) } }
+            }
+        }
+    }
+
+    /// Renders a service as a link that adds it to the filter.
+    fn service(&self, service: &str) -> Markup {
+        html! {
+            a class={ "service " (Palette::default().class(service)) } title=(visible::title(service)) href=(self.parameters.with("service", service).link("/logs")) { i {} (visible::name(service)) }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The pages: the lists of traces and of log lines, the services, and one trace.
 
+mod brief;
 mod compare;
 mod layout;
 mod list;
 mod logs;
 mod palette;
 mod services;
+mod time;
 mod trace;
 
 use axum::extract::{Extension, Query, State};
@@ -16,11 +18,12 @@ use maud::Markup;
 
 use super::api::{Given, statistics};
 use super::parameters::{LinesQuery, ParameterError, Parameters, RangeQuery, TracesQuery};
-use super::respond::{Text, ViewError, Views};
+use super::respond::{Pieces, Progress, Text, View, ViewError, Views};
+use super::visible;
 use crate::clock;
 use crate::listen::Closer;
-use crate::store::ReadResult;
-use compare::Side;
+use crate::store::{ReadResult, Snapshot};
+use compare::{Choices, Side};
 use list::ListPage;
 pub(super) use list::Rows;
 pub(super) use logs::LineRows;
@@ -28,6 +31,23 @@ use logs::LogsPage;
 pub(super) use trace::{line, span, trace};
 
 const HTML: &str = "text/html; charset=utf-8";
+
+/// HTML in pieces, in which nothing is hidden.
+struct Html<P>(P);
+
+impl<P: Pieces> Pieces for Html<P> {
+    fn next(&mut self, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) -> ReadResult<Progress> {
+        let start = out.len();
+        let progress = self.0.next(snapshot, out)?;
+        visible::guard(out, start);
+        Ok(progress)
+    }
+}
+
+/// Sends rows of HTML as the client takes them.
+fn respond(view: View, rows: impl Pieces, closer: Option<Extension<Closer>>) -> Response {
+    view.respond(HTML, Html(rows), closer)
+}
 
 /// Returns the parameters of a request.
 fn parameters(given: Given) -> Result<Parameters, PageError> {
@@ -53,7 +73,7 @@ pub(super) async fn list(
     let query = TracesQuery::parse(&parameters, now)?;
     let view = views.admit().await?;
     let page = view.read(move |snapshot| ListPage::open(snapshot, parameters, &query, find, now)).await?;
-    Ok(view.respond(HTML, page, closer))
+    Ok(respond(view, page, closer))
 }
 
 /// `GET /logs`: the list of log lines.
@@ -67,7 +87,7 @@ pub(super) async fn logs(
     let query = LinesQuery::parse(&parameters, now)?;
     let view = views.admit().await?;
     let page = view.read(move |snapshot| LogsPage::open(snapshot, parameters, &query, now)).await?;
-    Ok(view.respond(HTML, page, closer))
+    Ok(respond(view, page, closer))
 }
 
 /// `GET /services`: the services, the calls between them, and their routes.
@@ -97,6 +117,13 @@ pub(super) async fn compare(
     let parameters = parameters(given)?;
     parameters.check(&["a", "b"])?;
     let ids = ["a", "b"].map(|name| parameters.get(name).unwrap_or_default().to_owned());
+    if let (Some(a), "") = (id_in(&ids[0]), ids[1].as_str()) {
+        let view = views.admit().await?;
+        if let Some(choices) = view.read(move |snapshot| Choices::read(snapshot, a)).await? {
+            let page = compare::choice(&choices, clock::unix_nanos());
+            return Ok(view.respond(HTML, Text::new(page.into_string()), closer));
+        }
+    }
     let mut parsed = Vec::new();
     for (name, id) in ["a", "b"].into_iter().zip(&ids) {
         let Some(id) = id_in(id) else {
@@ -104,7 +131,7 @@ pub(super) async fn compare(
             let is_absent = id.is_empty();
             let main = maud::html! {
                 (compare::form(&ids))
-                p.notice { @if is_absent { "Paste the id of another trace." } @else { (name) ": expected a trace id" } }
+                @if is_absent { p.muted { "Paste the id of another trace." } } @else { p.notice { (name) ": expected a trace id" } }
             };
             let page = layout::page("Two traces", layout::Section::Traces, layout::Refresh::No, &main);
             let status = if is_absent { StatusCode::OK } else { StatusCode::BAD_REQUEST };

@@ -1,18 +1,12 @@
 //! Times that no clock of today can show: a span of 1970 or 2100 must not squash the others.
 
 use super::{Node, Tree};
-
-/// The start of the year 2000. Earlier times are those of a clock that was never set.
-const EARLIEST: i64 = 946_684_800_000_000_000;
-
-/// A time is plausible if it is no later than a day from now.
-const DAY: i64 = 86_400_000_000_000;
+use crate::clock;
 
 impl Node {
     /// Returns this span, with a mark if its times are not plausible.
     pub(in crate::view) fn checked(self, now: u64) -> Self {
-        let latest = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(DAY);
-        let plausible = EARLIEST..=latest;
+        let plausible = clock::plausible(now);
         let has_wrong_start = !plausible.contains(&self.start);
         Self { has_wrong_start, is_plausible: !has_wrong_start && plausible.contains(&self.end), ..self }
     }

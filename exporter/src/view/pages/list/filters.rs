@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use crate::otlp::severity;
-use crate::view::bounded;
 use crate::view::parameters::Parameters;
+use crate::view::visible;
 
 /// A field of the form.
 pub(in crate::view) struct Field {
@@ -34,8 +34,9 @@ const MAX_SUGGESTIONS: usize = 200;
 const AGES: &[&str] = &["-15m", "-1h", "-6h", "-1d", "-3d"];
 
 const SERVICE: Field = Field { name: "service", label: "Service", placeholder: "any", input: Input::Service };
-const FROM: Field = Field { name: "from", label: "From", placeholder: "-15m", input: Input::Suggested(AGES) };
-const TO: Field = Field { name: "to", label: "To", placeholder: "now", input: Input::Suggested(AGES) };
+const FROM: Field =
+    Field { name: "from", label: "From (UTC)", placeholder: "-15m", input: Input::Suggested(AGES) };
+const TO: Field = Field { name: "to", label: "To (UTC)", placeholder: "now", input: Input::Suggested(AGES) };
 
 pub(super) const OF_TRACES: [Field; 11] = [
     text("q", "Text", "in span names and log lines"),
@@ -45,7 +46,7 @@ pub(super) const OF_TRACES: [Field; 11] = [
     Field {
         name: "status",
         label: "Status",
-        placeholder: "404, 5xx, error",
+        placeholder: "5xx, error",
         input: Input::Suggested(&["error", "5xx", "4xx", "500", "503", "404"]),
     },
     text("attribute", "Attribute", "key=value"),
@@ -101,7 +102,7 @@ pub(in crate::view) fn form(
             @for field in fields { (field.label(parameters, services)) }
             // The other attributes stay.
             @for (name, value) in parameters.iter() {
-                @if name == "attribute" || name == "limit" { input type="hidden" name=(name) value=(value); }
+                @if name == "attribute" || name == "limit" { input type="hidden" name=(name) value=(visible::attribute(value)); }
             }
             div.actions { button type="submit" { "Search" } }
         }
@@ -109,7 +110,7 @@ pub(in crate::view) fn form(
             p.chips {
                 @for (name, value) in &given {
                     a.chip href=(parameters.without(name, value).link(path)) title={ "Remove " (name) } {
-                        span.muted { (name) } " " (bounded::name(value)) " ✕"
+                        span.muted { (name) } " " (visible::name(value)) " ✕"
                     }
                 }
                 a href=(path) { "Clear all" }
@@ -121,7 +122,8 @@ pub(in crate::view) fn form(
 impl Field {
     fn label(&self, parameters: &Parameters, services: &[String]) -> Markup {
         // A form adds an attribute to the others.
-        let value = if self.name == "attribute" { None } else { parameters.get(self.name) };
+        let given = if self.name == "attribute" { None } else { parameters.get(self.name) };
+        let value = given.map(visible::attribute);
         let list = format!("of-{}", self.name);
         html! {
             label class={ "f-" (self.name) } {
@@ -130,7 +132,7 @@ impl Field {
                     Input::Choice(values) => {
                         select name=(self.name) {
                             @for choice in *values {
-                                option value=(choice) selected[value.is_some_and(|value| is_chosen(value, choice))] { @if choice.is_empty() { "any" } @else { (choice) } }
+                                option value=(choice) selected[given.is_some_and(|value| is_chosen(value, choice))] { @if choice.is_empty() { "any" } @else { (choice) } }
                             }
                         }
                     }
@@ -144,11 +146,17 @@ impl Field {
             }
             @match &self.input {
                 Input::Suggested(values) => { datalist id=(list) { @for value in *values { option value=(value) {} } } }
-                Input::Service => { datalist id=(list) { @for value in services.iter().take(MAX_SUGGESTIONS) { option value=(value) {} } } }
+                Input::Service => { datalist id=(list) { @for name in suggested(services) { option value=(name) {} } } }
                 Input::Text | Input::Choice(_) => {}
             }
         }
     }
+}
+
+/// Returns the services that a field suggests. A suggestion cannot show what is hidden in a name.
+fn suggested(services: &[String]) -> impl Iterator<Item = &String> {
+    let is_visible = |name: &&String| visible::characters(name).all(|(_, is_hidden)| !is_hidden);
+    services.iter().filter(is_visible).take(MAX_SUGGESTIONS)
 }
 
 /// Returns whether a value is a choice, or another name of a severity.

@@ -15,9 +15,11 @@ use maud::{Markup, html};
 use super::layout::{self, Refresh, Section};
 use crate::store::{FoundTraces, ListKey, ReadResult, Snapshot, Sort, TraceCursor};
 use crate::view::api::SEARCH_TIME;
-use crate::view::format::{clock_time, count};
+use crate::view::format::count;
+use crate::view::pages::time;
 use crate::view::parameters::{Parameters, TracesQuery};
 use crate::view::respond::{PIECE_BYTES, Pieces, Progress};
+use crate::view::visible;
 pub(in crate::view) use filters::{OF_LINES, OF_RANGE, form};
 pub(in crate::view) use row::Rows;
 
@@ -33,6 +35,7 @@ pub(super) struct ListPage {
     next: Option<TraceCursor>,
     is_interrupted: bool,
     is_begun: bool,
+    limit: usize,
     /// What was searched for, if it has no id.
     find: String,
 }
@@ -71,6 +74,7 @@ impl ListPage {
             next,
             is_interrupted,
             is_begun: false,
+            limit: *limit,
             find,
         })
     }
@@ -80,15 +84,13 @@ impl ListPage {
         html! {
             (form("/", &filters::OF_TRACES, &self.rows.parameters, &self.services))
             @if !self.find.trim().is_empty() {
-                p.notice { "No trace id found in “" (self.find.chars().take(100).collect::<String>()) "”." }
+                p.notice { "No trace id found in “" (visible::line(&self.find, 400)) "”." }
             }
-            @if rows > 0 {
-                (self.overview)
-                div.bar {
-                    h1 { "Traces" }
-                    span.muted { (count(rows, "trace")) ", " (self.order()) }
-                    span.news hidden role="status" {}
-                }
+            @if rows > 0 { (self.overview) }
+            div.bar hidden[rows == 0] {
+                h1 { "Traces" }
+                span.muted { span.count data-noun="trace" { (count(rows, "trace")) } ", " (self.order()) }
+                span role="status" { button.news type="button" hidden {} }
             }
         }
     }
@@ -123,15 +125,15 @@ impl ListPage {
     fn after_rows(&self) -> Markup {
         let next = self.next.map(|next| {
             let link = self.rows.parameters.with("cursor", &next.to_string()).link("/");
-            (link, clock_time(next.time_unix_nano(), self.rows.now), next.sort())
+            (link, time::clock(next.time_unix_nano(), self.rows.now), next.sort())
         });
         html! {
-            @if let Some((link, time, sort)) = next {
+            @if let Some((link, stopped, sort)) = next {
                 p.more {
                     @if self.is_interrupted {
                         span.muted {
                             @if sort == Sort::Longest { "The search took long and has stopped. " }
-                            @else { "The search took long and has stopped at " (time) ". " }
+                            @else { "The search took long and has stopped at " (stopped) " " (time::zone()) ". " }
                         }
                         a.button rel="next" href=(link) { "Search further" }
                     } @else {
@@ -165,7 +167,8 @@ impl Pieces for ListPage {
             if self.traces.len() == 0 {
                 out.extend_from_slice(self.empty().into_string().as_bytes());
             }
-            let table = html! { table.traces #rows data-live=[is_live.then_some(source)] hidden[self.traces.len() == 0] { (row::head()) } };
+            let now = self.rows.now.to_string();
+            let table = html! { table.traces #rows data-live=[is_live.then_some(source)] data-now=(now) data-limit=(self.limit) data-next="Older traces" hidden[self.traces.len() == 0] { (row::head()) } };
             out.extend_from_slice(table.into_string().trim_end_matches("</table>").as_bytes());
             out.extend_from_slice(b"<tbody>");
         }
@@ -177,7 +180,7 @@ impl Pieces for ListPage {
                 return Ok(Progress::Complete);
             };
             if let Some(trace) = snapshot.listed(key)? {
-                out.extend_from_slice(self.rows.row(&trace).into_string().as_bytes());
+                out.extend_from_slice(self.rows.read(snapshot, &trace)?.into_string().as_bytes());
             }
         }
         Ok(Progress::More)

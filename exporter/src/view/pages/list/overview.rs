@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use crate::store::TraceDot;
-use crate::view::bounded;
-use crate::view::format::{clock_time, duration, rfc3339};
+use crate::view::format::{duration, rfc3339};
+use crate::view::pages::time;
+use crate::view::visible;
 
 /// The size of the drawing in its own units. It is stretched to the width of the page.
 const WIDTH: f64 = 1000.;
@@ -66,7 +67,7 @@ pub(super) fn draw(drawn: &[TraceDot], now: u64) -> Markup {
             }
             div.durations aria-hidden="true" { span { (duration(axes.longest as u64)) } span { (duration(axes.shortest as u64)) } }
             div.times aria-hidden="true" {
-                @for time in [axes.first, middle, axes.last] { time datetime=(rfc3339(time)) { (clock_time(time, now)) } }
+                @for time in [axes.first, middle, axes.last] { span { (time::clock(time, now)) " " (time::zone()) } }
             }
         }
     }
@@ -79,7 +80,7 @@ fn dot(axes: &Axes, trace: &TraceDot) -> Markup {
         a href={ "/trace/" (trace.trace_id) } tabindex="-1" {
             // A line without length is round and as wide as its stroke, however the drawing is stretched.
             path class=(if trace.has_failed { "dot failed" } else { "dot" }) d={ "M" (fixed(x)) " " (fixed(y)) "h0" } {
-                title { (bounded::title(&trace.root_name)) ", " (duration(trace.duration_nano)) @if trace.has_failed { ", failed" } }
+                title { (visible::title(&trace.root_name)) ", " (duration(trace.duration_nano)) @if trace.has_failed { ", failed" } }
             }
         }
     }

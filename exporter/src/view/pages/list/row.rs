@@ -3,10 +3,12 @@
 use maud::{Markup, html};
 
 use super::super::palette::Palette;
-use crate::store::TraceSummary;
-use crate::view::bounded;
-use crate::view::format::{ago, clock_time, duration, rfc3339};
+use crate::store::{ReadResult, Snapshot, Sort, TraceCursor, TraceSummary};
+use crate::view::format::{count, duration, rfc3339};
+use crate::view::pages::brief::Brief;
+use crate::view::pages::time;
 use crate::view::parameters::{Parameters, is_status};
+use crate::view::visible;
 
 /// What all rows of a list share.
 pub(in crate::view) struct Rows {
@@ -36,7 +38,17 @@ pub(super) fn head() -> Markup {
 }
 
 impl Rows {
-    pub(in crate::view) fn row(&self, trace: &TraceSummary) -> Markup {
+    /// Renders the row of a trace. A trace that has only lines is named by the first one.
+    pub(in crate::view) fn read(&self, snapshot: &Snapshot<'_>, trace: &TraceSummary) -> ReadResult<Markup> {
+        if trace.span_count > 0 {
+            return Ok(self.row(trace, &visible::name(&trace.root_name)));
+        }
+        let first = Brief::first(snapshot, trace.trace_id)?;
+        let name = first.map(|first| first.name_of_trace()).unwrap_or_default();
+        Ok(self.row(trace, &html! { (visible::name(&name)) span.badge { "lines only" } }))
+    }
+
+    fn row(&self, trace: &TraceSummary, name: &Markup) -> Markup {
         let has_failed = trace.error_count > 0;
         let id = trace.trace_id.to_string();
         let services = &trace.service_names;
@@ -45,42 +57,45 @@ impl Rows {
         let palette = Palette::of_trace(services.iter().map(String::as_str));
         let others = services.iter().filter(|other| Some(*other) != service).count();
         let started = trace.start_unix_nano;
-        let is_misplaced = trace.order_unix_nano != started;
+        let is_misplaced = trace.order_unix_nano != started || trace.has_wrong_times;
         html! {
-            tr.failed[has_failed] id={ "t-" (id) } {
+            tr.failed[has_failed] id={ "t-" (id) } data-cursor=(TraceCursor::after(Sort::Newest, trace.key)) {
                 td.state {
                     @if is_status(&trace.root_status) {
-                        a class={ "code " (class(&trace.root_status)) } href=(self.parameters.with("status", &trace.root_status).link("/")) { (bounded::name(&trace.root_status)) }
+                        a class={ "code " (class(&trace.root_status)) } href=(self.parameters.with("status", &trace.root_status).link("/")) { (visible::name(&trace.root_status)) }
                     } @else if !trace.root_status.is_empty() {
-                        span class={ "code " (class(&trace.root_status)) } { (bounded::name(&trace.root_status)) }
+                        span class={ "code " (class(&trace.root_status)) } { (visible::name(&trace.root_status)) }
                     } @else if has_failed {
                         a.code.bad href=(self.parameters.with("status", "error").link("/")) { "error" }
                     }
                 }
                 td.what {
                     a href={ "/trace/" (id) } title=(id) {
-                        @if !trace.root_name.is_empty() { (bounded::name(&trace.root_name)) }
-                        @else if trace.span_count == 0 { span.muted { "log lines only" } }
-                        @else { span.muted { "unnamed span" } }
+                        @if trace.root_name.is_empty() && trace.span_count > 0 { span.muted { "unnamed span" } } @else { (name) }
                     }
                     @if has_failed {
-                        span.errors title={ (trace.error_count) " failed spans" } { "✕ " (trace.error_count) }
+                        span.errors title=(count(trace.error_count, "failed span")) { "✕ " (trace.error_count) }
                     }
-                    button.copy type="button" hidden data-copy=(id) title={ "Copy the trace id " (id) } aria-label="Copy the trace id" { "⧉" }
+                    span.quick {
+                        button.copy type="button" hidden data-copy=(id) title={ "Copy the trace id " (id) } aria-label="Copy the trace id" { "⧉" }
+                        a.compare href={ "/compare?a=" (id) } title="Compare it with another trace" aria-label="Compare it with another trace" { "⇄" }
+                    }
                 }
                 td.of {
                     @if let Some(service) = service {
-                        a class={ "service " (palette.class(service)) } href=(self.parameters.with("service", service).link("/")) title=(service) { i {} (bounded::name(service)) }
+                        a class={ "service " (palette.class(service)) } href=(self.parameters.with("service", service).link("/")) title=(visible::title(service)) { i {} (visible::name(service)) }
                     }
                     @if others > 0 {
-                        span.muted title=(bounded::title(&services.join(", "))) { " +" (others) }
+                        span.muted title=(visible::title(&services.join(", "))) { " +" (others) }
                     }
                 }
                 td.num.spans { (number(trace.span_count)) }
                 td.num.lines { (number(trace.log_count)) }
                 td.took {
-                    @if trace.span_count > 0 {
-                        svg.share width="100%" height="6" aria-hidden="true" {
+                    @if trace.has_wrong_times {
+                        span.muted title="Its times cannot be right" { "–" }
+                    } @else if trace.span_count > 0 {
+                        svg.share data-nano=(trace.duration_nano) width="100%" height="6" aria-hidden="true" {
                             rect.back width="100%" height="6" rx="3" {}
                             rect.front width={ (format!("{:.1}", self.share(trace.duration_nano) * 100.)) "%" } height="6" rx="3" {}
                         }
@@ -88,9 +103,9 @@ impl Rows {
                     }
                 }
                 td.num.when {
-                    time datetime=(rfc3339(started)) title=(clock_time(started, self.now)) { (ago(trace.order_unix_nano, self.now)) }
+                    (time::age(started, trace.order_unix_nano, self.now))
                     @if is_misplaced {
-                        span.badge.warn title={ "Its spans start at " (rfc3339(started)) ". It is listed by its arrival." } { "clock" }
+                        " " span.badge.warn title={ "Its spans start at " (rfc3339(started)) ". It is listed by its arrival." } { "clock" }
                     }
                 }
             }

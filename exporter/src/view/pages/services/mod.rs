@@ -7,11 +7,11 @@ use maud::{Markup, html};
 use super::layout::{self, Refresh, Section};
 use super::list::{OF_RANGE, form};
 use super::palette::Palette;
-use crate::store::{Route, Statistics, Totals};
+use crate::store::{Route, Statistics, Totals, is_service};
 use crate::view::api::statistics::sorted;
-use crate::view::bounded;
 use crate::view::format::{count, duration};
 use crate::view::parameters::{Parameters, RangeQuery};
+use crate::view::visible;
 
 /// Further rows of a table are counted.
 const MAX_ROWS: usize = 200;
@@ -31,16 +31,21 @@ pub(super) fn page(statistics: &Statistics, query: &RangeQuery, parameters: &Par
         @if statistics.traces == 0 {
             div.empty { h1 { "No traces in this time" } p { a href="/services" { "All services" } } }
         } @else {
-            (map::draw(statistics))
-            (services(statistics, parameters))
+            (map::draw(statistics, query.service.as_deref(), &in_range(parameters)))
+            (services(statistics, query, parameters))
             (routes(statistics, query, parameters))
         }
     };
     layout::page("Services", Section::Services, Refresh::No, &main)
 }
 
-fn services(statistics: &Statistics, parameters: &Parameters) -> Markup {
-    let all = sorted(statistics.services.iter());
+/// Returns whether the filter passes a service.
+fn is_wanted(query: &RangeQuery, service: &str) -> bool {
+    query.service.as_deref().is_none_or(|wanted| is_service(service, wanted))
+}
+
+fn services(statistics: &Statistics, query: &RangeQuery, parameters: &Parameters) -> Markup {
+    let all = sorted(statistics.services.iter().filter(|(service, _)| is_wanted(query, service)));
     html! {
         table.numbers {
             caption { "Services" }
@@ -48,7 +53,7 @@ fn services(statistics: &Statistics, parameters: &Parameters) -> Markup {
             tbody {
                 @for (service, totals) in all.iter().take(MAX_ROWS) {
                     tr.failed[totals.errors > 0] {
-                        td { a class={ "service " (Palette::default().class(service)) } href=(in_range(parameters).with("service", service).link("/")) { i {} (bounded::name(service)) } }
+                        td { a class={ "service " (Palette::default().class(service)) } href=(in_range(parameters).with("service", service).link("/")) { i {} (visible::name(service)) } }
                         (cells(totals, &in_range(parameters).with("service", service)))
                     }
                 }
@@ -59,19 +64,18 @@ fn services(statistics: &Statistics, parameters: &Parameters) -> Markup {
 }
 
 fn routes(statistics: &Statistics, query: &RangeQuery, parameters: &Parameters) -> Markup {
-    let is_wanted = |key: &&(String, Route)| query.service.as_ref().is_none_or(|service| key.0 == *service);
-    let all = sorted(statistics.routes.iter().filter(|(key, _)| is_wanted(key)));
+    let all = sorted(statistics.routes.iter().filter(|((service, _), _)| is_wanted(query, service)));
     html! {
         table.numbers {
-            caption { "Routes" @if let Some(service) = &query.service { " of " (bounded::name(service)) } }
+            caption { "Routes" @if let Some(service) = &query.service { " of " (visible::name(service)) } }
             thead { tr { th scope="col" { "Route" } th scope="col" { "Service" } (head()) } }
             tbody {
                 @for ((service, route), totals) in all.iter().take(MAX_ROWS) {
                     @let filter = in_range(parameters).with("service", service);
                     @let filter = of_route(filter, route);
                     tr.failed[totals.errors > 0] {
-                        td { a href=(filter.link("/")) { (bounded::name(route.as_str())) } }
-                        td { span class={ "service " (Palette::default().class(service)) } { i {} (bounded::name(service)) } }
+                        td { a href=(filter.link("/")) { (visible::name(route.as_str())) } }
+                        td { span class={ "service " (Palette::default().class(service)) } { i {} (visible::name(service)) } }
                         (cells(totals, &filter))
                     }
                 }

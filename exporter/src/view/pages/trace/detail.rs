@@ -4,12 +4,13 @@ use logtracer_core::{SpanId, TraceId};
 use maud::{Markup, PreEscaped, html};
 
 use super::state::{Lines, State};
-use super::value::{Filter, Value, copy, service_title};
+use super::value::{Filter, Value, Whole, copy, service_title};
 use crate::otlp::in_place::{AnyRef, Attributes, EventRef, LinkRef, SpanRef};
 use crate::store::{EmitterRow, ReadResult, Snapshot};
 use crate::view::api;
 use crate::view::bounded::Allowance;
-use crate::view::format::{duration, rfc3339};
+use crate::view::format::duration;
+use crate::view::pages::time;
 use crate::view::visible::{self, Breaks};
 
 /// The size of the details of one span, of what they show of its emitter, and of one value.
@@ -77,7 +78,7 @@ impl Detail<'_> {
             dl.facts {
                 div { dt { "Service" } dd.clip title=(service_title(&service)) { a href=[Filter::Service.link("", &service)] { bdi { (visible::line(&service, 2048)) } } } }
                 div { dt { "Kind" } dd { (api::kind(span)) } }
-                div { dt { "Start" } dd { (time(start)) " " span.muted { (offset(start, self.trace_start)) } } }
+                div { dt { "Start" } dd { (time::full(start)) " " span.muted { (offset(start, self.trace_start)) } } }
                 div { dt { "Duration" } dd { @if end < start { "ends before it starts" } @else { (duration(span.duration_nano())) } } }
                 div { dt { "Self time" } dd { (duration(self.self_time)) } }
                 @if self.offset != 0 {
@@ -104,12 +105,6 @@ impl Detail<'_> {
             (attributes) (events) (links) (resource)
         }
     }
-}
-
-/// Renders a time that the script can show as a local time.
-pub(super) fn time(unix_nano: u64) -> Markup {
-    let text = rfc3339(unix_nano);
-    html! { time.at datetime=(text) { (text) } }
 }
 
 /// Returns how far a time is after another.
@@ -194,8 +189,8 @@ impl<'a> Parts<'a> {
         let max_bytes = MAX_VALUE_BYTES.min(self.allowance.left());
         let (text, is_all) = value.text_within(max_bytes);
         let has_address = has_address && key.len() <= 1024;
-        let whole =
-            has_address.then(|| format!("{}?{}={}", self.json, self.parameter, super::state::encode(key)));
+        let address = || format!("{}?{}={}", self.json, self.parameter, super::state::encode(key));
+        let whole = has_address.then(|| Whole::Value(address()));
         let filter = Some(Filter::of_attribute(key)).filter(|_| has_address && key.len() <= 200);
         let (markup, is_all) = Value { key, text: &text, is_all, whole, filter }.render(max_bytes);
         self.is_cut |= !is_all;

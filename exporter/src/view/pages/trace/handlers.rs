@@ -4,7 +4,7 @@ use axum::extract::{Extension, Path, RawQuery, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use logtracer_core::{SpanId, TraceId};
-use maud::Markup;
+use maud::{Markup, html};
 
 use super::detail::Detail;
 use super::heading::project;
@@ -15,7 +15,7 @@ use crate::clock;
 use crate::listen::Closer;
 use crate::store::{LineKey, ReadResult, Snapshot};
 use crate::view::api::parse_trace_id;
-use crate::view::pages::{HTML, PageError, error_page};
+use crate::view::pages::{PageError, error_page, layout, respond};
 use crate::view::respond::{Pieces, Progress, Views};
 use crate::view::tree::{self, Entry};
 
@@ -34,11 +34,9 @@ pub(in crate::view) async fn trace(
     let found =
         view.read(move |snapshot| TracePage::open(snapshot, trace_id, state, clock::unix_nanos())).await?;
     let Some(page) = found else {
-        let text = "It has not arrived yet, was not sampled, or was evicted from the store.";
-        let page = error_page(&format!("Trace {trace_id} not found"), text);
-        return Ok((StatusCode::NOT_FOUND, page).into_response());
+        return Ok((StatusCode::NOT_FOUND, not_found(trace_id)).into_response());
     };
-    Ok(view.respond(HTML, page, closer))
+    Ok(respond(view, page, closer))
 }
 
 /// `GET /trace/{trace_id}/spans/{span_id}`: the details of a span, as a part of the page.
@@ -61,7 +59,7 @@ pub(in crate::view) async fn span(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| span_panel(snapshot, trace_id, span_id, &state)).await?;
     match found {
-        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer)),
+        Some(markup) => Ok(respond(view, Whole(markup), closer)),
         None => {
             Ok((StatusCode::NOT_FOUND, error_page("Span not found", "It is not stored, or was evicted."))
                 .into_response())
@@ -88,9 +86,24 @@ pub(in crate::view) async fn line(
     let view = views.admit().await?;
     let found = view.read(move |snapshot| line_panel(snapshot, trace_id, key, &state)).await?;
     match found {
-        Some(markup) => Ok(view.respond(HTML, Whole(markup), closer)),
+        Some(markup) => Ok(respond(view, Whole(markup), closer)),
         None => Ok(not_found()),
     }
+}
+
+/// Returns the page of a trace that is not stored. The script notices its arrival.
+fn not_found(trace_id: TraceId) -> Markup {
+    let title = format!("Trace {trace_id} not found");
+    let main = html! {
+        script src="/assets/arrival.js" defer {}
+        div.empty data-trace=(trace_id) {
+            h1 { (title) }
+            p { "It has not arrived yet, was not sampled, or was evicted from the store." }
+            p.muted.waiting hidden role="status" { "This page shows it when it arrives." }
+            p { a href="/" { "All traces" } }
+        }
+    };
+    layout::page(&title, layout::Section::Traces, layout::Refresh::No, &main)
 }
 
 /// Reads an address. The error is a response that names what is wrong.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::TracePage;
-use super::detail::{clock, time};
+use super::detail::clock;
 use super::hits::target;
 use super::open::Opened;
 use super::state::Path;
@@ -11,6 +11,8 @@ use super::value::{Filter, copy};
 use crate::otlp::in_place::AnyRef;
 use crate::store::{EmitterRow, ReadResult, Snapshot};
 use crate::view::format::{count, duration};
+use crate::view::pages::brief::Brief;
+use crate::view::pages::time;
 use crate::view::tree::Node;
 use crate::view::visible::{self, Breaks};
 
@@ -58,8 +60,8 @@ impl Root {
     }
 
     /// The name and the service of a trace that has only lines are those of the first one.
-    pub(super) fn of_line(service: Option<String>, message: &str) -> Self {
-        Self { name: visible::plain(message, Breaks::Show, 120), service, ..Self::default() }
+    pub(super) fn of_line(first: &Brief) -> Self {
+        Self { name: first.name_of_trace(), service: first.service.clone(), ..Self::default() }
     }
 }
 
@@ -104,9 +106,11 @@ impl TracePage {
                         Some(first) => { a.bad href=(target(&self.state, first)) { (opened.error_count) } }
                         None => { (opened.error_count) }
                     }
+                    @let lines = opened.error_count - opened.failed_count;
+                    @if lines > 0 { span.muted { " (" (count(opened.failed_count, "span")) ", " (count(lines, "line")) ")" } }
                 } }
                 div { dt { "Lines" } dd { (trace.log_count) } }
-                div { dt { "Started" } dd { (time(opened.trace_start)) } }
+                div { dt { "Started" } dd { (time::full(opened.trace_start)) } }
                 div { dt { "Trace id" } dd.mono { (id) (copy("trace id", Some(&id))) } }
                 @if !service_names.is_empty() {
                     div.wide { dt { "Services" } dd.services {

@@ -3,14 +3,14 @@
 use logtracer_core::{SpanId, TraceId};
 use maud::{Markup, html};
 
-use super::detail::time;
 use super::line_text::LineText;
 use super::state::State;
-use super::value::{Value, copy};
+use super::value::{Value, Whole, copy};
 use crate::otlp::in_place::RecordRef;
 use crate::store::{LineContent, LineRow, ReadResult, Snapshot, convert_record};
 use crate::view::api;
 use crate::view::bounded::Allowance;
+use crate::view::pages::time;
 use crate::view::visible::{self, Breaks};
 
 /// The size of the details of a line, and of one of its values.
@@ -66,25 +66,13 @@ impl LineDetail<'_> {
         is_cut: bool,
     ) -> Markup {
         let whole = api::line_path(self.trace_id, row.key);
-        let text = LineText::new(line, MAX_LINE_BYTES);
-        let mut allowance = Allowance::new(MAX_BYTES);
-        let mut is_cut = is_cut || text.is_cut;
-        let mut members = Vec::new();
-        for (name, value) in &text.members {
-            let max_bytes = MAX_VALUE_BYTES.min(allowance.left());
-            let value =
-                Value { key: name, text: value, is_all: true, whole: Some(whole.clone()), filter: None };
-            let (markup, is_all) = value.render(max_bytes);
-            let (name, _) = visible::text(name, Breaks::Show, 1024.min(allowance.left()));
-            is_cut |= !is_all;
-            allowance.spend(markup.0.len() + name.0.len() + 64);
-            members.push((name, markup));
-        }
+        let (members, has_all) = members(line, &whole, MAX_BYTES);
+        let is_cut = is_cut || !has_all;
         html! {
             h2 { bdi { (visible::line(message.trim_end(), 600)) } }
             @if is_cut { p.notice { "Only a part of this line is shown. " a href=(whole) { "The whole line" } "." } }
             dl.facts {
-                div { dt { "Time" } dd { (time(row.time_unix_nano())) } }
+                div { dt { "Time" } dd { (time::full(row.time_unix_nano())) } }
                 div { dt { "Severity" } dd { (visible::line(severity, 200)) } }
                 @match span {
                     Some((id, true)) => { div { dt { "Span" } dd.mono { a href={ (self.state.opening(Some(id), None)) "#s-" (id) } { (id) } } } }
@@ -96,13 +84,40 @@ impl LineDetail<'_> {
                 a.button href=(whole) { "Stored line" }
                 (copy("query for the Logs Explorer", Some(&logs_explorer_query(self.project, self.trace_id))))
             }
-            table.attributes {
-                @for (name, value) in &members {
-                    tr { th scope="row" { bdi { (name) } } td { (value) } }
-                }
-            }
+            (members)
         }
     }
+}
+
+/// Renders the members of a line, and returns whether they are all. `whole` is the address of the whole line.
+pub(in crate::view::pages) fn members(line: &str, whole: &str, max_bytes: usize) -> (Markup, bool) {
+    let text = LineText::new(line, MAX_LINE_BYTES.min(max_bytes));
+    let mut allowance = Allowance::new(max_bytes);
+    let mut has_all = !text.is_cut;
+    let mut members = Vec::new();
+    for (name, value) in &text.members {
+        let max_bytes = MAX_VALUE_BYTES.min(allowance.left());
+        let value = Value {
+            key: name,
+            text: value,
+            is_all: true,
+            whole: Some(Whole::Line(whole.to_owned())),
+            filter: None,
+        };
+        let (markup, is_all) = value.render(max_bytes);
+        let (name, _) = visible::text(name, Breaks::Show, 1024.min(allowance.left()));
+        has_all &= is_all;
+        allowance.spend(markup.0.len() + name.0.len() + 64);
+        members.push((name, markup));
+    }
+    let table = html! {
+        table.attributes {
+            @for (name, value) in &members {
+                tr { th scope="row" { bdi { (name) } } td { (value) } }
+            }
+        }
+    };
+    (table, has_all)
 }
 
 /// Returns the query of Google's Logs Explorer for the lines of a trace.

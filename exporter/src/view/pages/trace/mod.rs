@@ -10,6 +10,7 @@
 
 mod axis;
 mod detail;
+mod found;
 mod handlers;
 mod heading;
 mod hits;
@@ -29,6 +30,7 @@ mod value;
 use logtracer_core::TraceId;
 use maud::{Markup, html};
 
+use super::brief::Brief;
 use super::layout::{self, Refresh, Section};
 use super::palette::Palette;
 use crate::store::{LineKey, ReadResult, ServiceNames, Snapshot};
@@ -39,9 +41,11 @@ use detail::Detail;
 pub(in crate::view) use handlers::{line, span, trace};
 use heading::Root;
 use line_detail::LineDetail;
+pub(super) use line_detail::members;
 use open::Opened;
 use row::Row;
 use state::State;
+pub(super) use value::copy;
 
 /// What the marks and the critical path of a page may take.
 const MAX_DECORATION_BYTES: usize = 256 << 10;
@@ -89,9 +93,13 @@ impl TracePage {
         let has_open_row = has_open_row || opened.lines.items.iter().any(|item| is_open_line(item.node.key));
         let names = opened.summary.service_names.iter().map(String::as_str);
         let palette = Palette::of_trace(names);
-        let first_line = opened.first_line.filter(|_| opened.summary.span_count == 0);
-        let mut page = Self {
-            root: Root::default(),
+        if opened.summary.span_count == 0
+            && let Some(first) = Brief::first(snapshot, trace_id)?
+        {
+            root = Root::of_line(&first);
+        }
+        Ok(Some(Self {
+            root,
             palette,
             names: ServiceNames::default(),
             decorations: Allowance::new(MAX_DECORATION_BYTES),
@@ -100,13 +108,7 @@ impl TracePage {
             sent: 0,
             state,
             opened,
-        };
-        if let Some(key) = first_line {
-            let brief = snapshot.line_at(page.opened.seq, key, |row| page.brief(snapshot, &row, None))?;
-            root = brief.map_or(root, |brief| Root::of_line(brief.service, &brief.message));
-        }
-        page.root = root;
-        Ok(Some(page))
+        }))
     }
 
     fn title(&self) -> &str {
@@ -118,7 +120,7 @@ impl TracePage {
         let total = axis.duration();
         html! {
             link rel="stylesheet" href="/assets/trace.css";
-            @for name in ["values", "trace-rows", "trace", "trace-live"] { script src={ "/assets/" (name) ".js" } defer {} }
+            @for name in ["trace-rows", "trace", "trace-live"] { script src={ "/assets/" (name) ".js" } defer {} }
             (self.heading())
             (self.toolbar())
             (self.notices())

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use logtracer_core::{SpanId, TraceId};
 
 use super::axis::Axis;
-use super::hits::{Hits, Target};
+use super::found::{error_lines, failed_count, is_error, is_match, target};
+use super::hits::Hits;
 use super::marks;
-use super::row::{Fold, LineItem, Row, SpanRow, Window};
+use super::row::{Above, Fold, LineItem, Row, SpanRow, Window};
 use super::shown::{Shown, expand_to_open, line_index};
 use super::state::{State, Time};
-use crate::store::{LineKey, ReadResult, Snapshot, TraceSeq, TraceSummary};
+use crate::store::{ReadResult, Snapshot, TraceSeq, TraceSummary};
 use crate::view::tree::{self, Entry, Loaded, Node, Placed, Search, Segment, Tree};
 
 /// The number of rows of one page, and of lines beside the spans. There are links to the next ones.
@@ -40,12 +41,13 @@ pub(super) struct Opened {
     pub(super) subtree: Option<Node>,
     /// The failed spans and the lines of errors of the whole trace.
     pub(super) error_count: u64,
+    /// The failed spans of the whole trace.
+    pub(super) failed_count: u64,
     pub(super) errors: Hits,
     pub(super) matches: Hits,
     /// The spans of the list with a time that is not plausible, and whether there are others.
     pub(super) implausible: u64,
     pub(super) has_plausible: bool,
-    pub(super) first_line: Option<LineKey>,
 }
 
 /// Returns `None` if nothing of the trace is stored. What is collapsed above the open row is expanded in the state.
@@ -96,8 +98,8 @@ pub(super) fn open(
         root: root.and_then(|root| tree.spans.get(root).copied()),
         subtree: subtree.and_then(|subtree| tree.spans.get(subtree).copied()),
         extent: Axis::of_all(&tree).duration(),
-        error_count: error_count(&tree, &summary),
-        first_line: tree.lines.first().map(|line| line.key),
+        error_count: failed_count(&tree, &summary) + error_lines(&tree),
+        failed_count: failed_count(&tree, &summary),
         rows: Window { items: rows, first, total: shown.rows.len() },
         implausible,
         has_plausible,
@@ -133,14 +135,18 @@ impl Page<'_> {
         let tree = self.tree;
         let outside = outside(tree);
         let mut rows = Vec::with_capacity(window.len());
+        let (begin, mut least_depth) = (window.start, u32::MAX);
         for index in window {
             let Some(row) = self.shown.rows.get(index) else { break };
+            let above = if row.depth < least_depth { self.above(begin, row.depth) } else { None };
+            least_depth = least_depth.min(row.depth);
             rows.push(match row.entry {
                 Entry::Span(span) => {
                     let Some(node) = tree.spans.get(span).copied() else { continue };
                     let lines = tree.below(Some(span)).filter(|entry| matches!(entry, Entry::Line(_)));
                     Row::Span(Box::new(SpanRow {
                         depth: row.depth,
+                        above,
                         parent: super::row::parent(snapshot, seq, &node, outside)?,
                         fold: self.fold(index, span),
                         has_open: self.above_open.contains(&span),
@@ -152,12 +158,20 @@ impl Page<'_> {
                     }))
                 }
                 Entry::Line(line) => match line_item(tree, line, row.depth) {
-                    Some(item) => Row::Line(item),
+                    Some(item) => Row::Line(LineItem { above, ..item }),
                     None => continue,
                 },
             });
         }
         Ok(rows)
+    }
+
+    /// Returns the row above one with this depth, before the rows of the page.
+    fn above(&self, begin: usize, depth: u32) -> Option<Above> {
+        let before = self.shown.rows.get(..begin)?;
+        let row = before.iter().rposition(|row| row.depth < depth)?;
+        let Entry::Span(span) = before.get(row)?.entry else { return None };
+        Some(Above { first: row / WINDOW * WINDOW, span: self.tree.spans.get(span)?.id })
     }
 
     /// Returns what is below a row. The rows below it follow it, and are deeper.
@@ -252,7 +266,12 @@ fn segments(path: &[Segment], span: usize, axis: &Axis) -> Vec<(i64, i64)> {
 
 fn line_item(tree: &Tree, line: usize, depth: u32) -> Option<LineItem> {
     let span = tree.span_of_line(line).and_then(|span| tree.spans.get(span));
-    Some(LineItem { node: *tree.lines.get(line)?, depth, service: span.map(|span| span.service) })
+    Some(LineItem {
+        node: *tree.lines.get(line)?,
+        depth,
+        above: None,
+        service: span.map(|span| span.service),
+    })
 }
 
 /// Returns the part of the lines beside the spans that is on the page.
@@ -265,34 +284,5 @@ fn lines_beside(tree: &Tree, state: &State, listed: &[usize]) -> Window<LineItem
         items: shown.iter().filter_map(|line| line_item(tree, *line, 0)).collect(),
         first,
         total: listed.len(),
-    }
-}
-
-/// Returns the number of errors of the whole trace, of which the tree may have a part.
-fn error_count(tree: &Tree, summary: &TraceSummary) -> u64 {
-    let failed = tree.spans.iter().filter(|span| span.is_failed).count() as u64;
-    let is_part = summary.span_count > tree.spans.len() as u64;
-    let failed = if is_part { failed.max(summary.error_count) } else { failed };
-    failed + tree.lines.iter().filter(|line| line.level == tree::Level::Error).count() as u64
-}
-
-fn is_error(tree: &Tree, entry: Entry) -> bool {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).is_some_and(|span| span.is_failed),
-        Entry::Line(line) => tree.lines.get(line).is_some_and(|line| line.level == tree::Level::Error),
-    }
-}
-
-fn is_match(tree: &Tree, entry: Entry) -> bool {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).is_some_and(|span| span.is_match),
-        Entry::Line(line) => tree.lines.get(line).is_some_and(|line| line.is_match),
-    }
-}
-
-fn target(tree: &Tree, entry: Entry) -> Option<Target> {
-    match entry {
-        Entry::Span(span) => tree.spans.get(span).map(|span| Target::Span(span.id)),
-        Entry::Line(line) => tree.lines.get(line).map(|line| Target::Line(line.key)),
     }
 }

@@ -12,6 +12,7 @@ use crate::view::tree::{LineNode, Node};
 pub(super) struct SpanRow {
     pub(super) node: Node,
     pub(super) depth: u32,
+    pub(super) above: Option<Above>,
     pub(super) parent: Parent,
     pub(super) fold: Fold,
     /// The row whose details are open is below it.
@@ -21,6 +22,14 @@ pub(super) struct SpanRow {
     pub(super) marks: Vec<Mark>,
     /// The parts of the critical path in this span.
     pub(super) critical: Vec<(i64, i64)>,
+}
+
+/// The row of the span above a row, if it is on an earlier page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Above {
+    /// The first row of that page.
+    pub(super) first: usize,
+    pub(super) span: SpanId,
 }
 
 /// What the row of a span says of its parent.
@@ -73,6 +82,7 @@ pub(super) enum Fold {
 pub(super) struct LineItem {
     pub(super) node: LineNode,
     pub(super) depth: u32,
+    pub(super) above: Option<Above>,
     /// The index of the service of its span.
     pub(super) service: Option<u16>,
 }

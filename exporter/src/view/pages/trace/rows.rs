@@ -5,10 +5,13 @@ use maud::{Markup, PreEscaped, html};
 use super::TracePage;
 use super::hits::target;
 use super::marks::Mark;
-use super::row::{Fold, Parent, SpanRow};
+use super::row::{Above, Fold, Parent, SpanRow};
 use super::value::service_title;
+use crate::otlp::arrival::TIME_SOURCE;
+use crate::otlp::in_place::{AnyRef, SpanRef};
 use crate::store::{ReadResult, Snapshot};
 use crate::view::format::{count, duration, rfc3339};
+use crate::view::pages::brief::Brief;
 use crate::view::tree::{Level, Node};
 use crate::view::visible::{self, Breaks};
 
@@ -33,9 +36,10 @@ impl TracePage {
             let title = visible::plain(stored.span.name, Breaks::Show, TITLE_CHARS);
             let (start, end) = (stored.span.start_time_unix_nano, stored.span.end_time_unix_nano);
             let length = (end < start, stored.span.duration_nano());
-            Ok((service, name, title, length, wrong_time(&row.node, start, end)))
+            let wrong = (wrong_time(&row.node, start, end), missing_time(&stored.span));
+            Ok((service, name, title, length, wrong))
         })?;
-        let Some((service, name, title, (ends_early, length), wrong_time)) = found else {
+        let Some((service, name, title, (ends_early, length), (wrong_time, missing_time))) = found else {
             return Ok(html! {});
         };
         let marks = self.marks(snapshot, &row.marks)?;
@@ -44,7 +48,7 @@ impl TracePage {
         let indent = format!("d{}", row.depth.min(MAX_INDENT));
         let is_folded = matches!(row.fold, Fold::Collapsed { .. });
         let markup = html! {
-            div.row.span.(class).(indent).failed[row.node.is_failed].match[row.node.is_match].open[is_open] id={ "s-" (id) } role="row" aria-level=(row.depth + 1) aria-expanded=[(row.fold != Fold::Nothing).then_some(if is_folded { "false" } else { "true" })] {
+            div.row.span.(class).(indent).failed[row.node.is_failed].match[row.node.is_match].open[is_open] id={ "s-" (id) } role="row" aria-level=(row.depth + 1) data-parent=[row.above.map(|above| self.above(above))] aria-expanded=[(row.fold != Fold::Nothing).then_some(if is_folded { "false" } else { "true" })] {
                 div.name role="gridcell" {
                     (self.fold(row, &title))
                     i.dot {}
@@ -56,6 +60,7 @@ impl TracePage {
                         span.hidden-rows data-error=[error.map(|hit| target(&self.state, hit))] data-found=[found.map(|hit| target(&self.state, hit))] { "+" (rows) }
                     }
                     @if let Some((what, time)) = &wrong_time { span.badge.warn title={ "The " (what) " is " (time) ", so the clock was wrong" } { (time.get(..10).unwrap_or_default()) } }
+                    @if let Some((badge, what)) = missing_time { span.badge.warn title=(what) { (badge) } }
                     @if ends_early { span.badge.warn title="The end is before the start" { "no duration" } }
                     span.from title=(service_title(&service)) { bdi { (visible::line(&service, 600)) } }
                 }
@@ -69,6 +74,13 @@ impl TracePage {
     /// Returns the address that opens the details of a span, or closes them.
     fn href(&self, id: logtracer_core::SpanId, is_open: bool) -> String {
         self.state.opening((!is_open).then_some(id), None)
+    }
+
+    /// Returns the address of the row above one, which is on an earlier page.
+    pub(super) fn above(&self, above: Above) -> String {
+        let first = Some(above.first).filter(|first| *first > 0);
+        let page = self.state.with(|state| (state.row, state.span, state.line) = (first, None, None));
+        format!("{page}#s-{}", above.span)
     }
 
     fn fold(&self, row: &SpanRow, title: &str) -> Markup {
@@ -133,8 +145,9 @@ impl TracePage {
             if !self.decorations.spend(MARK_BYTES) {
                 break;
             }
-            let message =
-                snapshot.line_at(self.opened.seq, mark.key, |row| self.brief(snapshot, &row, None))?;
+            let message = snapshot.line_at(self.opened.seq, mark.key, |row| {
+                Brief::read(snapshot, self.opened.summary.trace_id, &row, None)
+            })?;
             let message = message
                 .map(|brief| visible::plain(&brief.message, Breaks::Show, TITLE_CHARS))
                 .unwrap_or_default();
@@ -172,6 +185,19 @@ fn wrong_time(node: &Node, start: u64, end: u64) -> Option<(&'static str, String
         return None;
     }
     Some(if node.has_wrong_start { ("start", rfc3339(start)) } else { ("end", rfc3339(end)) })
+}
+
+/// Returns which times of a span are made up, because it was sent without them.
+fn missing_time(span: &SpanRef<'_>) -> Option<(&'static str, &'static str)> {
+    let is_source = |(key, _): &(&str, AnyRef<'_>)| *key == TIME_SOURCE;
+    match span.attributes().iter().find(is_source)?.1 {
+        AnyRef::Text("arrival") => {
+            Some(("no times", "It was sent without times: these are those of its arrival"))
+        }
+        AnyRef::Text("start") => Some(("no end", "It was sent without an end: this is its start")),
+        AnyRef::Text("end") => Some(("no start", "It was sent without a start: this is its end")),
+        _ => None,
+    }
 }
 
 fn percent(fraction: f64) -> String {

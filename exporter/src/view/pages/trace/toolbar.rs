@@ -24,7 +24,7 @@ impl TracePage {
             div.tools {
                 form.find-in role="search" {
                     (hidden(state, &["find", "span", "line", "row", "first"]))
-                    input type="search" name="find" value=(state.find) placeholder="Find in this trace" aria-label="Find in this trace" maxlength="200" autocomplete="off" spellcheck="false";
+                    input type="search" name="find" value=(visible::attribute(&state.find)) placeholder="Find in this trace" aria-label="Find in this trace" maxlength="200" autocomplete="off" spellcheck="false";
                     button type="submit" { "Find" }
                 }
                 @if !state.find.is_empty() { (hits(state, &opened.matches, "match", "matches", "found")) }
@@ -49,10 +49,6 @@ impl TracePage {
                 }
                 @if opened.services.len() > 1 || !state.services.is_empty() { (self.service_menu()) }
                 span.grow {}
-                span.switch.zone hidden role="group" aria-label="Time zone" {
-                    button type="button" data-zone="utc" { "UTC" }
-                    button type="button" data-zone="local" { "Local" }
-                }
                 span.connection role="status" {}
                 button.help type="button" hidden aria-haspopup="dialog" title="Keys" { "?" }
             }
@@ -72,7 +68,7 @@ impl TracePage {
                 form {
                     (hidden(state, &["services", "row", "first"]))
                     @for name in services.iter().take(MAX_SERVICES) {
-                        label class=(self.palette.class(name)) { input type="checkbox" name="services" value=(name) checked[is_chosen(name)]; i {} bdi { (visible::line(name, 1300)) } }
+                        label class=(self.palette.class(name)) { input type="checkbox" name="services" value=(visible::attribute(name)) checked[is_chosen(name)]; i {} bdi { (visible::line(name, 1300)) } }
                     }
                     @if services.len() > MAX_SERVICES { p.muted { "and " (services.len() - MAX_SERVICES) " more" } }
                     p { button type="submit" { "Show only these" } " " a href=(state.with(|state| { state.services.clear(); state.row = None; })) { "All services" } }
@@ -139,7 +135,7 @@ fn hidden(state: &State, without: &[&str]) -> Markup {
     html! {
         @for (name, values) in state.pairs() {
             @if !without.contains(&name) {
-                @for value in values { input type="hidden" name=(name) value=(value); }
+                @for value in values { input type="hidden" name=(name) value=(visible::attribute(&value)); }
             }
         }
     }

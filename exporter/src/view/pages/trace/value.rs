@@ -13,10 +13,18 @@ pub(super) struct Value<'a> {
     /// The text, or the beginning of a long one.
     pub(super) text: &'a str,
     pub(super) is_all: bool,
-    /// The address of the whole value.
-    pub(super) whole: Option<String>,
+    pub(super) whole: Option<Whole>,
     /// The name of the parameter of the list that finds spans with this value.
     pub(super) filter: Option<Filter>,
+}
+
+/// The address of what a value is cut from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// The value as text.
+    Value(String),
+    /// The line that has it.
+    Line(String),
 }
 
 /// The parameter of the list that finds what has a value.
@@ -68,7 +76,9 @@ impl Filter {
 impl Value<'_> {
     /// Renders the value in at most about `max_bytes`, and as much again for a copy. Returns whether that is all of it.
     pub(super) fn render(&self, max_bytes: usize) -> (Markup, bool) {
-        let formatted = if self.is_all { self.formatted() } else { None };
+        // A copy of what is indented comes from an attribute.
+        let is_exact = self.text.chars().all(visible::has_reference);
+        let formatted = if self.is_all && is_exact { self.formatted() } else { None };
         let shown = formatted.as_deref().unwrap_or(self.text);
         let (markup, fits) = self.text(shown, max_bytes);
         let is_all = fits && self.is_all;
@@ -89,13 +99,16 @@ impl Value<'_> {
                 @if !is_all {
                     p.cut {
                         "Only the beginning is shown. "
-                        @if let Some(whole) = &self.whole { a href=(whole) { "Show all" } }
+                        @if let Some(Whole::Value(whole) | Whole::Line(whole)) = &self.whole { a href=(whole) { "Show all" } }
                     }
                 }
                 @if is_url {
                     @if let Some(filter) = &filter { a.filter href=(filter) title="Traces with this value" aria-label={ "Traces with this " (visible::plain(self.key, Breaks::Show, 80)) } { "≡" } }
                 }
                 @if is_all && !self.text.is_empty() { (copy(self.key, original)) }
+                @if !is_all && let Some(Whole::Value(whole)) = &self.whole {
+                    button.copy type="button" hidden data-whole=(whole) aria-label={ "Copy " (visible::plain(self.key, Breaks::Show, 80)) } { "Copy" }
+                }
             }
         };
         (markup, is_all)
@@ -145,9 +158,9 @@ pub(super) fn service_title(service: &str) -> String {
 }
 
 /// Renders a button that copies a text, or else the text of the value before it. The script shows it.
-pub(super) fn copy(what: &str, text: Option<&str>) -> Markup {
+pub(in crate::view::pages) fn copy(what: &str, text: Option<&str>) -> Markup {
     html! {
-        button.copy type="button" hidden data-copy=[text] aria-label={ "Copy " (visible::plain(what, Breaks::Show, 80)) } { "Copy" }
+        button.copy type="button" hidden data-copy=[text.map(visible::attribute)] aria-label={ "Copy " (visible::plain(what, Breaks::Show, 80)) } { "Copy" }
     }
 }
 
@@ -174,7 +187,7 @@ mod tests {
 
     fn value<'a>(key: &'a str, text: &'a str) -> Value<'a> {
         let filter = Some(Filter::of_attribute(key));
-        Value { key, text, is_all: true, whole: Some("/whole".to_owned()), filter }
+        Value { key, text, is_all: true, whole: Some(Whole::Value("/whole".to_owned())), filter }
     }
 
     fn rendered(key: &str, text: &str) -> String {
@@ -225,7 +238,11 @@ mod tests {
         assert!(rendered("text", &"line\n".repeat(13)).contains("7 more lines"));
         assert!(rendered("text", &"x".repeat(2000)).contains("<summary>more</summary>"));
         assert!(!rendered("text", "one\ntwo").contains("<details"));
-        assert!(rendered("text", &"x".repeat(10_000)).contains("Only the beginning is shown"));
+        let cut = rendered("text", &"x".repeat(10_000));
+        assert!(
+            cut.contains("Only the beginning is shown") && cut.contains("data-whole=\"/whole\""),
+            "{cut}"
+        );
     }
 
     #[test]
