@@ -32,6 +32,7 @@ mod retention;
 mod same_id;
 mod schema;
 mod service_name;
+mod short_name;
 mod span_summary;
 mod summary;
 mod write;

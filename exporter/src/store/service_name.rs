@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::summary::short;
+use super::short_name::short;
 use crate::otlp::in_place::{AnyRef, ResourceRef};
 
 /// The name of a service whose resource does not name it.

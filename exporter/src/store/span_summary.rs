@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
-use super::summary::short;
+use super::short_name::short;
 use crate::otlp::in_place::SpanRef;
 
 /// What a span adds to the row of its trace.

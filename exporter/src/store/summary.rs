@@ -1,6 +1,5 @@
 //! The row of a trace in the list, updated with every span and line.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use super::index::{BlockId, BlockWriter, SpanFacts};
 use super::origins::Origins;
+pub(super) use super::short_name::short;
 use super::span_summary::SpanSummary;
 use crate::clock::{nanos, plausible};
 use crate::otlp::in_place::SpanRef;
@@ -76,9 +76,6 @@ const RANK_ROOT: i64 = 2;
 
 /// Further services are not listed.
 const MAX_SERVICES: usize = 64;
-
-/// Longer names of traces and services are truncated.
-const MAX_NAME_CHARS: usize = 200;
 
 impl TraceRow {
     /// Reads the row of a trace, or inserts it if the trace is new.
@@ -290,14 +287,6 @@ impl TraceRow {
             self.seq,
         ])?;
         Ok(())
-    }
-}
-
-/// Truncates a name of a trace or a service. A truncated one ends with an ellipsis.
-pub(super) fn short(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(MAX_NAME_CHARS).and_then(|(end, _)| name.get(..end)) {
-        Some(start) => format!("{start}…").into(),
-        None => name.into(),
     }
 }
 
