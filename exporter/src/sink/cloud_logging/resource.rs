@@ -13,9 +13,9 @@ use super::truncator::Truncator;
 /// Longer values are truncated.
 const MAX_LABEL_BYTES: usize = 512;
 
-/// Returns a text attribute that is not empty.
+/// Returns a text attribute that is not empty. Of equal keys, the last counts.
 pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
-    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    let attribute = attributes.iter().rfind(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
         Any::StringValue(text) if !text.is_empty() => Some(text),
         _ => None,
