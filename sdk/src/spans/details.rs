@@ -83,6 +83,7 @@ impl Details {
     }
 
     /// Returns true if the span has an attribute with this key.
+    #[cfg(any(feature = "server", feature = "client"))]
     pub(super) fn has_attribute(&self, key: &str) -> bool {
         self.attributes.iter().any(|(other, _)| *other == *key)
     }
