@@ -2,11 +2,14 @@
 //! same as the manifests in `istio/`.
 
 mod bad_values;
-mod contents;
+mod configurations;
 mod equality;
+mod exporter;
+mod monitoring;
 mod readme;
 pub(crate) mod render;
 mod telemetry;
+mod values;
 
 use render::{chart, examples, package, release, render, render_chart};
 use serde_json::{Value, json};
