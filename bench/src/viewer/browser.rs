@@ -1,73 +1,45 @@
-//! A Chromium without a window, driven over [WebDriver](https://www.w3.org/TR/webdriver2/), that measures how long a page
-//! takes until it can be used.
+//! A Chromium that measures how long a page takes until it can be used.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
+use logtracer_harness::webdriver::{self, Driver};
 use logtracer_harness::{Error, HttpClient, Result, envoy};
 use serde_json::{Value, json};
 
 /// A running browser. It is closed when dropped.
 pub(super) struct Browser {
-    driver: Child,
+    _driver: Driver,
     session: String,
     client: HttpClient,
 }
 
 impl Browser {
     pub(super) fn start() -> Result<Self> {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(Error::when("chromedriver is required: apt-get install chromium chromium-driver"))?;
-        let stdout = driver.stdout.take().ok_or_else(|| Error::new("chromedriver has no stdout"))?;
-        let mut browser = Self { driver, session: String::new(), client: envoy::client()? };
-        let mut lines = BufReader::new(stdout).lines().map_while(std::result::Result::ok);
-        let port = lines
-            .find_map(|line| {
-                Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
-            })
-            .ok_or_else(|| Error::new("chromedriver did not start"))?;
-        // The driver must not block when it writes more lines.
-        std::thread::spawn(move || lines.for_each(drop));
-        let sessions = format!("http://127.0.0.1:{port}/session");
-        let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
-        let options = json!({ "goog:chromeOptions": { "args": args } });
-        let session = browser.post(&sessions, &json!({ "capabilities": { "alwaysMatch": options } }))?;
-        let id = session["sessionId"].as_str().ok_or_else(|| Error::new("chromedriver has no session"))?;
-        browser.session = format!("{sessions}/{id}");
-        Ok(browser)
+        let mut driver = Driver::start(&[])?;
+        let client = envoy::client()?;
+        let opened = post(&client, &driver.new_session_url(), &webdriver::new_session(&[]))?;
+        let session = driver.opened(&opened)?;
+        Ok(Self { _driver: driver, session, client })
     }
 
     /// Loads a page. Returns the milliseconds from the navigation to the end of its load event: the page is drawn, and
     /// its scripts have run.
     pub(super) fn load(&self, url: &str) -> Result<f64> {
-        self.post(&format!("{}/url", self.session), &json!({ "url": url }))?;
+        self.call("url", &json!({ "url": url }))?;
         let script = "return performance.getEntriesByType('navigation')[0].loadEventEnd";
-        let body = json!({ "script": script, "args": [] });
-        let millis = self.post(&format!("{}/execute/sync", self.session), &body)?;
+        let millis = self.call("execute/sync", &json!({ "script": script, "args": [] }))?;
         millis.as_f64().filter(|millis| *millis > 0.).ok_or_else(|| Error::new("the page is not loaded"))
     }
 
-    fn post(&self, url: &str, body: &Value) -> Result<Value> {
-        let response = self.client.post(url).json(body).send().and_then(|response| response.json::<Value>());
-        let value = response.map_err(Error::when(url))?["value"].take();
-        match value.get("error") {
-            None => Ok(value),
-            Some(_) => Err(Error::new(format!("{url}: {value}"))),
-        }
+    fn call(&self, command: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/{command}", self.session);
+        Ok(post(&self.client, &url, body)?["value"].take())
     }
 }
 
-impl Drop for Browser {
-    /// Ends the browser, and then the driver.
-    fn drop(&mut self) {
-        if !self.session.is_empty() {
-            let _ = self.client.delete(&self.session).send();
-        }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+fn post(client: &HttpClient, url: &str, body: &Value) -> Result<Value> {
+    let response = client.post(url).json(body).send().and_then(|response| response.json::<Value>());
+    let response = response.map_err(Error::when(url))?;
+    match response["value"].get("error") {
+        None => Ok(response),
+        Some(_) => Err(Error::new(format!("{url}: {response}"))),
     }
 }

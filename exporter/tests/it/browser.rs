@@ -1,15 +1,11 @@
 //! A real browser: Chromium without a window, driven over WebDriver.
-//!
-//! See <https://www.w3.org/TR/webdriver2/>.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-
+use logtracer_harness::webdriver::{self, Driver};
 use serde_json::{Value, json};
 
 /// A running browser. It is closed when dropped.
 pub(crate) struct Browser {
-    driver: Child,
+    _driver: Driver,
     session: String,
     client: reqwest::Client,
 }
@@ -31,35 +27,13 @@ impl Browser {
     }
 
     async fn start_as(options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is required: apt-get install chromium chromium-driver");
-        let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| {
-            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
-        });
-        let url = format!("http://127.0.0.1:{}/session", port.expect("a line with the port"));
-        // The driver must not block when it writes more lines.
-        std::thread::spawn(move || lines.for_each(drop));
-        let mut args = vec![
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=1280,900",
-            "--host-resolver-rules=MAP *.example 127.0.0.1",
-        ];
+        let mut driver = Driver::start(environment).expect("chromedriver");
+        let mut args = vec!["--window-size=1280,900", "--host-resolver-rules=MAP *.example 127.0.0.1"];
         args.extend(options);
-        let capabilities = json!({ "alwaysMatch": { "goog:chromeOptions": { "args": args } } });
-        let mut browser = Self { driver, session: url, client: reqwest::Client::new() };
-        let session = browser.call("", json!({ "capabilities": capabilities })).await;
-        let id = session["sessionId"].as_str().expect("an id").to_owned();
-        browser.session = format!("{}/{id}", browser.session);
-        browser
+        let client = reqwest::Client::new();
+        let opened = post(&client, &driver.new_session_url(), &webdriver::new_session(&args)).await;
+        let session = driver.opened(&opened).expect("a session");
+        Self { _driver: driver, session, client }
     }
 
     /// Opens a page, and waits until it is loaded.
@@ -99,30 +73,15 @@ impl Browser {
     }
 
     async fn call(&self, command: &str, body: Value) -> Value {
-        let post = self.client.post(format!("{}{command}", self.session));
-        let response = post.header("content-type", "application/json").body(body.to_string()).send().await;
-        let text = response.expect("a response").text().await.expect("a body");
-        let response: Value = serde_json::from_str(&text).expect("JSON");
-        let value = response["value"].clone();
-        assert!(value.get("error").is_none(), "{command}: {value}");
-        value
+        let mut response = post(&self.client, &format!("{}{command}", self.session), &body).await;
+        response["value"].take()
     }
 }
 
-impl Drop for Browser {
-    /// Ends the browser, and then the driver. The driver ends the browser before it responds.
-    fn drop(&mut self) {
-        let end = || {
-            let rest = self.session.strip_prefix("http://")?;
-            let (address, path) = rest.split_once('/')?;
-            let mut stream = std::net::TcpStream::connect(address).ok()?;
-            let request = format!("DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-            std::io::Write::write_all(&mut stream, request.as_bytes()).ok()?;
-            // The driver keeps the connection open.
-            stream.read(&mut [0; 1024]).ok()
-        };
-        end();
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
-    }
+async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
+    let request = client.post(url).header("content-type", "application/json").body(body.to_string());
+    let text = request.send().await.expect("a response").text().await.expect("a body");
+    let response: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(response["value"].get("error").is_none(), "{url}: {response}");
+    response
 }

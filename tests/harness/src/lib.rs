@@ -7,6 +7,7 @@
 //!            lines    exporter ──► store            echo       a service that returns its request headers
 //!                                                   rotel      another OpenTelemetry collector
 //!                                                   prometheus scrapes them and evaluates rules
+//!                                                   webdriver  a Chromium that opens the exporter's pages
 //! ```
 //!
 //! For tables of cases there is [`hop`], one Envoy in front of the echo service, and [`proxy`], one Envoy with many
@@ -38,6 +39,7 @@ pub mod shell;
 pub mod signals;
 pub mod store;
 pub mod wait;
+pub mod webdriver;
 pub mod wire;
 
 pub use error::{Error, Result};
