@@ -298,7 +298,7 @@ fn decider(
         decision_wait: config.decision_wait,
         max_traces_per_second: config.max_traces_per_second,
     };
-    Decider::open(outbox.decision_log()?, options, metrics.clone()).map(Some)
+    Decider::open(outbox, options, metrics.clone()).map(Some)
 }
 
 /// Starts the delivery to a sink.

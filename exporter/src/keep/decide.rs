@@ -2,15 +2,15 @@
 
 use logtracer_core::line::Severity;
 
-use super::observe::{CurrentResource, trace_id};
 use super::open_traces::OpenTrace;
-use super::policy::{Policy, SpanFacts, TraceVerdict};
+use super::policy::{Policy, TraceVerdict};
+use super::rules::trace_id;
 use super::trace_key::TraceKey;
 use super::waiting::{Received, WaitingBatch};
 use super::{Decider, recent};
-use crate::otlp::in_place::{RecordRef, SpanFrame, for_each_item};
+use crate::otlp::in_place::{RecordRef, for_each_item};
 use crate::otlp::{Signal, severity};
-use crate::outbox::{Batch, Decisions, Signals, Verdict, Verdicts};
+use crate::outbox::{Batch, Decisions, Observe, Signals, Verdict, Verdicts};
 
 impl Decider {
     /// Decides the next batches until `due`. Returns false if there are none.
@@ -76,33 +76,18 @@ impl Decider {
         true
     }
 
+    /// Decides a batch that was read again.
     fn decide(&mut self, batch: &Batch, decisions: &mut Decisions) {
         let mut verdicts = BatchVerdicts::new(&self.policy);
-        let mut resource = CurrentResource::default();
-        // The spans of a trace often follow each other.
-        let mut last: Option<(u128, TraceVerdict)> = None;
-        for_each_item(&batch.body, |of, span| {
-            let id = trace_id(SpanFrame::trace_id(span)).unwrap_or_default();
-            let verdict = match last {
-                Some((of_last, verdict)) if of_last == id => verdict,
-                _ => {
-                    let key = self.keys.of(id);
-                    let known = self.recent.get(key);
-                    known.unwrap_or_else(|| {
-                        let trace = self.open.remove(key).unwrap_or_else(|| {
-                            // The table was full, so this span decides for the whole trace.
-                            let facts = resource.get(&self.policy, of.number, of.bytes);
-                            let SpanFacts { frame, matches, .. } = self.policy.span(facts, span);
-                            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-                            OpenTrace::new(id, start, end, matches, batch.id)
-                        });
-                        self.decide_trace(key, &trace, Received::of(batch), decisions)
-                    })
-                }
-            };
-            last = Some((id, verdict));
-            verdicts.push(verdict, 1);
-        });
+        for run in self.policy.rules.observe(&batch.body) {
+            let key = self.keys.of(run.trace_id);
+            let verdict = self.recent.get(key).unwrap_or_else(|| {
+                // If the table was full, these spans decide for the whole trace.
+                let trace = self.open.remove(key).unwrap_or_else(|| OpenTrace::of(&run, batch.id));
+                self.decide_trace(key, &trace, Received::of(batch), decisions)
+            });
+            verdicts.push(verdict, run.spans);
+        }
         verdicts.store(&self.policy, batch.id, decisions);
     }
 

@@ -1,9 +1,9 @@
 //! Tail sampling: which traces the sinks with rules get, decided when the spans are known.
 //!
 //! ```text
-//!  outbox ──► observe: every batch ──► OpenTraces (at most 64 bytes a trace)
-//!    │                                      │
-//!    └──► decide: a batch after the wait ◄──┘ ──► verdicts in the outbox ──► deliver: what is kept
+//!  append ──► Rules: the spans of a batch ──► observe ──► OpenTraces (at most 64 bytes a trace)
+//!    ▼                                                      │
+//!  outbox            decide: a batch after the wait ◄───────┘ ──► verdicts in the outbox ──► deliver: what is kept
 //!                       ▲  │
 //!                       └──┴ Recent: the verdicts of the last hour
 //! ```
@@ -11,8 +11,8 @@
 //! The decision on a trace falls when the first batch with one of its spans has waited for the decision wait.
 //! It considers all spans that have arrived by then, and its verdict holds for an hour for those that come later.
 //! For a sink with the rule `logs`, the log records of a trace count as its spans do, and follow its verdict.
-//! No span is kept in memory, only the ids of the traces of the batches that wait, up to a limit.
-//! Batches beyond it are read twice.
+//! No span is kept in memory, only the ids of the traces of the batches that wait, up to a limit. The batches beyond it,
+//! and those of an earlier process, are read from the outbox.
 //!
 //! Invariant: a verdict is committed before a sink gets the spans, so it is the same after a crash
 //! (`a_kill_changes_no_verdict`). Traces without a verdict are observed again.
@@ -24,6 +24,7 @@ mod open_traces;
 mod policy;
 mod recent;
 mod rule;
+mod rules;
 mod trace_key;
 mod waiting;
 
@@ -39,7 +40,7 @@ use tokio::time::sleep;
 use crate::clock::{millis, unix_millis};
 use crate::log::{self, Value};
 use crate::metrics::Metrics;
-use crate::outbox::{DecisionLog, Decisions};
+use crate::outbox::{DecisionLog, Decisions, Outbox};
 use crate::shutdown::Shutdown;
 use new_routes::NewRoutes;
 use open_traces::OpenTraces;
@@ -98,8 +99,9 @@ impl Decider {
     /// # Errors
     ///
     /// Fails if there are too many rules, or if the outbox cannot be read.
-    pub(crate) fn open(log: DecisionLog, options: Options, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(crate) fn open(outbox: &Outbox, options: Options, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let policy = Policy::new(options.sinks, options.max_traces_per_second, &metrics)?;
+        let log = outbox.decision_log(policy.rules.clone())?;
         if policy.slower_than().is_some_and(|limit| limit >= options.decision_wait) {
             log::warn(
                 "slower-than is not shorter than --decision-wait: slow traces are decided before they end",

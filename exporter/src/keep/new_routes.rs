@@ -1,7 +1,6 @@
 //! [`NewRoutes`]: the first traces of each route in an hour.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
 /// The number of traces that are kept of each route.
 const TRACES: u8 = 3;
@@ -18,7 +17,6 @@ pub(super) struct NewRoutes {
     routes: HashMap<u64, Seen>,
     /// When old routes were last forgotten.
     swept_ms: i64,
-    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -28,9 +26,8 @@ struct Seen {
 }
 
 impl NewRoutes {
-    /// Counts a trace of a route. Returns whether it is one of the first.
-    pub(super) fn is_new(&mut self, service: &str, route: &str, now_ms: i64) -> bool {
-        let key = self.hasher.hash_one((service, route));
+    /// Counts a trace of a route, by the hash of the service and the route. Returns whether it is one of the first.
+    pub(super) fn is_new(&mut self, key: u64, now_ms: i64) -> bool {
         if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&key) {
             if !(0..SWEEP_MS).contains(&(now_ms - self.swept_ms)) {
                 self.swept_ms = now_ms;
@@ -63,21 +60,19 @@ mod tests {
     #[test]
     fn the_first_traces_of_a_route_in_an_hour_are_new() {
         let mut routes = NewRoutes::default();
-        let kept = |routes: &mut NewRoutes, service, route, now_ms| {
-            (0..10).filter(|_| routes.is_new(service, route, now_ms)).count()
-        };
-        assert_eq!(kept(&mut routes, "shop", "/a", 0), 3);
-        assert_eq!(kept(&mut routes, "shop", "/b", 0), 3);
-        assert_eq!(kept(&mut routes, "other", "/a", 0), 3);
-        assert_eq!(kept(&mut routes, "shop", "/a", HOUR_MS - 1), 0);
-        assert_eq!(kept(&mut routes, "shop", "/a", HOUR_MS), 3);
+        let kept =
+            |routes: &mut NewRoutes, key, now_ms| (0..10).filter(|_| routes.is_new(key, now_ms)).count();
+        assert_eq!(kept(&mut routes, 1, 0), 3);
+        assert_eq!(kept(&mut routes, 2, 0), 3);
+        assert_eq!(kept(&mut routes, 1, HOUR_MS - 1), 0);
+        assert_eq!(kept(&mut routes, 1, HOUR_MS), 3);
     }
 
     #[test]
     fn the_number_of_routes_is_bounded() {
         let mut routes = NewRoutes::default();
-        let new = (0..2 * MAX_ROUTES).filter(|n| routes.is_new("shop", &format!("/{n}"), 0)).count();
+        let new = (0..2 * MAX_ROUTES as u64).filter(|key| routes.is_new(*key, 0)).count();
         assert_eq!((new, routes.routes.len()), (MAX_ROUTES, MAX_ROUTES));
-        assert!(routes.is_new("shop", "/later", HOUR_MS), "the old routes are forgotten");
+        assert!(routes.is_new(u64::MAX, HOUR_MS), "the old routes are forgotten");
     }
 }

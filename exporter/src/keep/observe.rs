@@ -2,133 +2,74 @@
 
 use super::Decider;
 use super::open_traces::OpenTrace;
-use super::policy::{Matches, Policy, ResourceFacts, SpanFacts, TraceVerdict};
-use super::trace_key::TraceKey;
 use super::waiting::{Received, WaitingBatch};
 use crate::metrics::ReasonLabel;
-use crate::otlp::Signal;
-use crate::otlp::in_place::for_each_item;
-use crate::outbox::{Batch, Signals};
+use crate::outbox::{ObservedBatch, ObservedRun};
 
 impl Decider {
     /// Observes the next batches. Returns whether there are no more.
     pub(super) fn observe(&mut self) -> anyhow::Result<bool> {
-        let batches = self.log.read(self.observed, i64::MAX, Signals::TRACES)?;
-        for batch in &batches {
-            if batch.signal() == Signal::Traces {
-                self.observe_batch(batch);
-            }
+        let batches = self.log.observed_after(self.observed)?;
+        let has_observed_all = batches.is_empty();
+        for batch in batches {
             (self.observed, self.observed_ms) = (batch.id, batch.received_ms);
+            if !batch.runs.is_empty() {
+                self.observe_batch(&batch);
+            }
         }
-        Ok(batches.is_empty())
+        Ok(has_observed_all)
     }
 
-    fn observe_batch(&mut self, batch: &Batch) {
-        let mut resource = CurrentResource::default();
-        let mut waiting = WaitingBatch::new(Received::of(batch));
+    fn observe_batch(&mut self, batch: &ObservedBatch) {
+        let received = Received { id: batch.id, received_ms: batch.received_ms };
+        let mut waiting = WaitingBatch::new(received);
         let mut is_known = true;
-        let mut run: Option<ObservedRun> = None;
-        for_each_item(&batch.body, |of, span| {
-            let facts = resource.get(&self.policy, of.number, of.bytes);
-            let SpanFacts { frame, mut matches, route } = self.policy.span(facts, span);
-            let Some(id) = trace_id(frame.trace_id) else {
-                is_known = false;
-                return;
-            };
-            let run = match &mut run {
-                Some(run) if run.key.id == id => run,
-                other => {
-                    is_known &= other.take().is_none_or(|run| self.end_run(&run, &mut waiting));
-                    other.insert(self.begin_run(id))
-                }
-            };
-            run.spans = run.spans.saturating_add(1);
-            let (start, end) = (frame.start_time_unix_nano, frame.end_time_unix_nano);
-            if let Some(verdict) = run.verdict {
-                if self.policy.is_missed(verdict, &OpenTrace::new(id, start, end, matches, batch.id)) {
-                    self.count_not_considered("late", 1);
-                }
-                return;
+        for runs in batch.runs.chunk_by(|run, next| run.trace_id == next.trace_id) {
+            let spans = runs.iter().fold(0_u32, |spans, run| spans.saturating_add(run.spans));
+            is_known &= self.observe_trace(received, runs, spans);
+            if let Some(run) = runs.first() {
+                waiting.push((run.trace_id, spans));
             }
-            let new_route = self.policy.new_route;
-            if new_route != 0
-                && let Some(route) = route
-                && run.matches & new_route == 0
-                && self.new_routes.is_new(&facts.service, route, batch.received_ms)
-            {
-                matches |= new_route;
-            }
-            run.add(&OpenTrace::new(id, start, end, matches, batch.id));
-        });
-        is_known &= run.is_none_or(|run| self.end_run(&run, &mut waiting));
+        }
         if is_known {
             self.waiting.push(waiting);
         }
     }
 
-    fn begin_run(&self, id: u128) -> ObservedRun {
-        let key = self.keys.of(id);
-        let matches = self.open.matches(key);
+    /// Adds spans of one trace. Returns false if the trace is not known, because there are too many.
+    fn observe_trace(&mut self, batch: Received, runs: &[ObservedRun], spans: u32) -> bool {
+        let Some(first) = runs.first() else { return true };
+        let key = self.keys.of(first.trace_id);
+        let open = self.open.matches(key);
         // An open trace has no verdict yet.
-        let verdict = if matches.is_some() { None } else { self.recent.get(key) };
-        ObservedRun { key, spans: 0, verdict, matches: matches.unwrap_or(0), trace: None }
-    }
-
-    /// Returns false if the trace is not known, because there are too many.
-    fn end_run(&mut self, run: &ObservedRun, waiting: &mut WaitingBatch) -> bool {
-        waiting.push((run.key.id, run.spans));
-        let is_known = run.trace.is_none_or(|trace| self.open.add(&self.keys, run.key, &trace));
+        if open.is_none()
+            && let Some(verdict) = self.recent.get(key)
+        {
+            let missed =
+                runs.iter().filter(|run| self.policy.is_missed(verdict, &OpenTrace::of(run, batch.id)));
+            let missed = missed.map(|run| u64::from(run.spans)).sum();
+            self.count_not_considered("late", missed);
+            return true;
+        }
+        let new_route = self.policy.rules.new_route;
+        let mut trace = OpenTrace::of(first, batch.id);
+        for run in runs {
+            trace.add(&OpenTrace::of(run, batch.id));
+            let has_new_route = (trace.matches | open.unwrap_or(0)) & new_route != 0;
+            if run.route != 0 && !has_new_route && self.new_routes.is_new(run.route, batch.received_ms) {
+                trace.matches |= new_route;
+            }
+        }
+        let is_known = self.open.add(&self.keys, key, &trace);
         if !is_known {
-            self.count_not_considered("too many open traces", run.spans.into());
+            self.count_not_considered("too many open traces", spans.into());
         }
         is_known
     }
 
     fn count_not_considered(&self, reason: &'static str, spans: u64) {
-        self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc_by(spans);
-    }
-}
-
-/// What was observed of spans of a trace that follow each other.
-#[derive(Debug, Clone, Copy)]
-struct ObservedRun {
-    key: TraceKey,
-    spans: u32,
-    /// The verdict on the trace, for spans that come late.
-    verdict: Option<TraceVerdict>,
-    /// The rules that the trace matches so far.
-    matches: Matches,
-    /// The spans, if they have no verdict.
-    trace: Option<OpenTrace>,
-}
-
-impl ObservedRun {
-    fn add(&mut self, span: &OpenTrace) {
-        self.matches |= span.matches;
-        match &mut self.trace {
-            Some(trace) => trace.add(span),
-            None => self.trace = Some(*span),
+        if spans > 0 {
+            self.metrics.spans_not_considered.get_or_create(&ReasonLabel { reason }).inc_by(spans);
         }
     }
-}
-
-/// The resource of the last span: the spans of a resource follow each other.
-#[derive(Debug, Default)]
-pub(super) struct CurrentResource {
-    number: Option<usize>,
-    facts: ResourceFacts,
-}
-
-impl CurrentResource {
-    pub(super) fn get(&mut self, policy: &Policy, number: usize, bytes: &[u8]) -> &ResourceFacts {
-        if self.number != Some(number) {
-            self.facts = policy.resource(bytes);
-            self.number = Some(number);
-        }
-        &self.facts
-    }
-}
-
-pub(super) fn trace_id(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().ok().map(u128::from_be_bytes)
 }

@@ -5,8 +5,9 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::policy::Matches;
+use super::rules::Matches;
 use super::trace_key::{TraceKey, TraceKeys};
+use crate::outbox::ObservedRun;
 
 /// What is known of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,12 @@ pub(super) struct OpenTrace {
 }
 
 impl OpenTrace {
+    /// Returns the trace of these spans alone.
+    pub(super) const fn of(run: &ObservedRun, batch: i64) -> Self {
+        let (start, end) = (run.start_time_unix_nano, run.end_time_unix_nano);
+        Self::new(run.trace_id, start, end, run.matches, batch)
+    }
+
     /// Returns the trace of one span.
     pub(super) const fn new(id: u128, start: u64, end: u64, matches: Matches, batch: i64) -> Self {
         Self { id, start_unix_nano: start, end_unix_nano: end, matches, batch }

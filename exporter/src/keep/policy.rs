@@ -1,6 +1,7 @@
 //! [`Policy`]: the rules of all sinks, and what they make of a span and of a trace.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use logtracer_core::TraceId;
@@ -9,10 +10,9 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::Rule;
 use super::open_traces::OpenTrace;
+use super::rules::{Matches, Rules, bit};
 use crate::metrics::Metrics;
-use crate::otlp::in_place::{AnyRef, Attribute, ResourceRef, SpanFrame};
 use crate::outbox::{Signals, Verdict};
-use crate::store::is_service;
 
 /// The maximum number of sinks with rules: each takes two bits of [`TraceVerdict`].
 pub(crate) const MAX_SINKS: usize = 16;
@@ -29,9 +29,6 @@ pub(crate) struct SinkRules {
     pub(crate) signals: Signals,
     pub(crate) rules: Vec<Rule>,
 }
-
-/// The rules that spans of a trace match, as bits: the indices in [`Policy`]'s list.
-pub(super) type Matches = u32;
 
 /// The verdicts on a trace for each sink with rules, two bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,33 +49,10 @@ impl TraceVerdict {
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) sinks: Vec<SinkPolicy>,
-    /// The bit of `error`.
-    error: Matches,
-    /// The bit of `new-route`.
-    pub(super) new_route: Matches,
-    services: Vec<(String, Matches)>,
-    routes: Vec<(String, Matches)>,
-    attributes: Vec<AttributeRule>,
+    /// The rules on single spans, which the outbox applies when a batch is appended.
+    pub(super) rules: Arc<Rules>,
     /// A hash of the sinks and their rules.
     hash: u64,
-}
-
-/// A rule `attribute=KEY=VALUE`.
-#[derive(Debug)]
-struct AttributeRule {
-    key: String,
-    value: String,
-    bit: Matches,
-}
-
-/// What the rules read of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpanFacts<'a> {
-    pub(super) frame: SpanFrame<'a>,
-    /// The rules that the span matches without regard to other spans.
-    pub(super) matches: Matches,
-    /// Its route, if a rule needs it.
-    pub(super) route: Option<&'a str>,
 }
 
 /// The rules of one sink.
@@ -146,13 +120,6 @@ impl SinkPolicy {
     }
 }
 
-/// What the rules read of a resource.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ResourceFacts {
-    pub(super) service: String,
-    matches: Matches,
-}
-
 impl Policy {
     /// Checks the rules.
     pub(super) fn new(
@@ -175,9 +142,7 @@ impl Policy {
             }
         }
         anyhow::ensure!(rules.len() <= MAX_RULES, "at most {MAX_RULES} different rules are possible");
-        let bit = |rule: &Rule| -> Matches {
-            rules.iter().position(|known| known == rule).map_or(0, |index| 1 << index)
-        };
+        let bit = |rule: &Rule| bit(&rules, rule);
         let sinks = sinks.into_iter().map(|sink| {
             let content = sink
                 .rules
@@ -207,101 +172,12 @@ impl Policy {
             }
         });
         let sinks: Vec<SinkPolicy> = sinks.collect();
-        let mut policy = Self {
-            error: bit(&Rule::Error),
-            new_route: bit(&Rule::NewRoute),
-            services: Vec::new(),
-            routes: Vec::new(),
-            attributes: Vec::new(),
-            hash: hash(&sinks, &rules),
-            sinks,
-        };
-        for rule in &rules {
-            match rule {
-                Rule::Service(name) => policy.services.push((name.clone(), bit(rule))),
-                Rule::Route(route) => policy.routes.push((route.clone(), bit(rule))),
-                Rule::Attribute { key, value } => {
-                    let (key, value) = (key.clone(), value.clone());
-                    policy.attributes.push(AttributeRule { key, value, bit: bit(rule) });
-                }
-                Rule::Error | Rule::SlowerThan(_) | Rule::Rate(_) | Rule::NewRoute | Rule::Logs => {}
-            }
-        }
-        Ok(policy)
+        Ok(Self { rules: Arc::new(Rules::new(&rules)), hash: hash(&sinks, &rules), sinks })
     }
 
     /// Returns a hash of the sinks and their rules. Decisions of other rules are not used after a restart.
     pub(super) const fn hash(&self) -> u64 {
         self.hash
-    }
-
-    fn reads_route(&self) -> bool {
-        self.new_route != 0 || !self.routes.is_empty()
-    }
-
-    /// Reads a resource.
-    pub(super) fn resource(&self, resource: &[u8]) -> ResourceFacts {
-        let reads_service = self.new_route != 0 || !self.services.is_empty();
-        let mut facts = ResourceFacts::default();
-        let attributes = ResourceRef(resource).attributes();
-        if reads_service {
-            let texts = attributes.iter().filter_map(|(key, value)| match value {
-                AnyRef::Text(text) => Some((key, text)),
-                _ => None,
-            });
-            facts.service = crate::store::service_name(texts).into_owned();
-            for (wanted, bit) in &self.services {
-                if is_service(&facts.service, wanted) {
-                    facts.matches |= bit;
-                }
-            }
-        }
-        if !self.attributes.is_empty() {
-            attributes.refs().for_each(|attribute| facts.matches |= self.attribute(attribute));
-        }
-        facts
-    }
-
-    /// Reads a span once.
-    pub(super) fn span<'a>(&self, resource: &ResourceFacts, span: &'a [u8]) -> SpanFacts<'a> {
-        let mut matches = resource.matches;
-        let reads_route = self.reads_route();
-        if !reads_route && self.attributes.is_empty() {
-            let frame = SpanFrame::read(span, |_| {});
-            return SpanFacts { frame, matches: matches | self.of_error(frame), route: None };
-        }
-        let (mut route, mut is_rpc) = (None, false);
-        let frame = SpanFrame::read(span, |attribute| {
-            matches |= self.attribute(attribute);
-            match attribute.key {
-                b"http.route" => match attribute.value() {
-                    AnyRef::Text(text) if !text.is_empty() => route = Some(text),
-                    _ => {}
-                },
-                b"rpc.system" | b"rpc.system.name" => is_rpc = true,
-                _ => {}
-            }
-        });
-        matches |= self.of_error(frame);
-        if !reads_route {
-            return SpanFacts { frame, matches, route: None };
-        }
-        let route = route.or_else(|| is_rpc.then(|| frame.name()));
-        for (wanted, bit) in &self.routes {
-            if Some(wanted.as_str()) == route {
-                matches |= bit;
-            }
-        }
-        SpanFacts { frame, matches, route }
-    }
-
-    const fn of_error(&self, frame: SpanFrame<'_>) -> Matches {
-        if frame.is_error { self.error } else { 0 }
-    }
-
-    fn attribute(&self, attribute: Attribute<'_>) -> Matches {
-        let rules = self.attributes.iter().filter(|rule| rule.key.as_bytes() == attribute.key);
-        rules.filter(|rule| has_text(attribute.value(), &rule.value)).fold(0, |bits, rule| bits | rule.bit)
     }
 
     /// Decides a trace for all sinks, and counts the decision.
@@ -351,11 +227,11 @@ impl Policy {
         self.sinks.iter().map(|sink| sink.filtered_logs).fold(Signals::NONE, Signals::or)
     }
 
-    /// Returns whether a span that came after its verdict matches a rule of a sink that does not get it.
-    pub(super) fn is_missed(&self, verdict: TraceVerdict, span: &OpenTrace) -> bool {
+    /// Returns whether spans that came after their verdict match a rule of a sink that does not get them.
+    pub(super) fn is_missed(&self, verdict: TraceVerdict, spans: &OpenTrace) -> bool {
         self.sinks.iter().enumerate().any(|(number, sink)| {
             verdict.of(number) == Verdict::NotKept
-                && (sink.content & span.matches != 0 || sink.slow(span.duration_nanos()) != 0)
+                && (sink.content & spans.matches != 0 || sink.slow(spans.duration_nanos()) != 0)
         })
     }
 
@@ -376,81 +252,14 @@ fn hash(sinks: &[SinkPolicy], rules: &[Rule]) -> u64 {
     hasher.finish()
 }
 
-/// Returns whether a value is this text, or has it as its JSON.
-fn has_text(value: AnyRef<'_>, text: &str) -> bool {
-    match value {
-        AnyRef::Text(value) => value == text,
-        AnyRef::Bool(value) => text == if value { "true" } else { "false" },
-        AnyRef::Int(number) => text.parse() == Ok(number),
-        AnyRef::Double(number) => text.parse() == Ok(number),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-    use opentelemetry_proto::tonic::resource::v1::Resource;
-    use opentelemetry_proto::tonic::trace::v1::Span;
-    use prost::Message;
 
     fn policy(rules: &[&str], max_traces_per_second: Option<f64>) -> Policy {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
         let sink = SinkRules { index: 0, name: "fake".to_owned(), signals: Signals::ALL, rules };
         Policy::new(vec![sink], max_traces_per_second, &Metrics::new()).unwrap()
-    }
-
-    fn attributes(pairs: &[(&str, Value)]) -> Vec<KeyValue> {
-        let of = |(key, value): &(&str, Value)| KeyValue {
-            key: (*key).to_owned(),
-            value: Some(AnyValue { value: Some(value.clone()) }),
-            key_strindex: 0,
-        };
-        pairs.iter().map(of).collect()
-    }
-
-    fn text(value: &str) -> Value {
-        Value::StringValue(value.to_owned())
-    }
-
-    #[test]
-    fn attributes_of_spans_and_resources_are_matched_as_text() {
-        let policy = policy(
-            &[
-                "attribute=a=1",
-                "attribute=b=true",
-                "attribute=c=x y",
-                "attribute=d=2.5",
-                "service=cart",
-                "route=/r",
-            ],
-            None,
-        );
-        #[track_caller]
-        fn check(policy: &Policy, resource: &[(&str, Value)], span: &[(&str, Value)], expected: Matches) {
-            let resource =
-                Resource { attributes: attributes(resource), ..Default::default() }.encode_to_vec();
-            let span = Span { attributes: attributes(span), name: "/r".to_owned(), ..Default::default() }
-                .encode_to_vec();
-            assert_eq!(policy.span(&policy.resource(&resource), &span).matches, expected);
-        }
-        check(&policy, &[], &[], 0);
-        check(&policy, &[], &[("a", Value::IntValue(1))], 1);
-        check(&policy, &[], &[("a", text("1"))], 1);
-        check(&policy, &[("a", text("1"))], &[], 1);
-        check(&policy, &[], &[("a", Value::IntValue(11)), ("A", Value::IntValue(1))], 0);
-        check(&policy, &[], &[("b", Value::BoolValue(true)), ("c", text("x y"))], 0b110);
-        check(&policy, &[], &[("b", Value::BoolValue(false)), ("d", Value::DoubleValue(2.5))], 0b1000);
-        check(
-            &policy,
-            &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))],
-            &[],
-            0b1_0000,
-        );
-        check(&policy, &[("service.name", text("carts"))], &[], 0);
-        check(&policy, &[], &[("http.route", text("/r"))], 0b10_0000);
-        check(&policy, &[], &[("rpc.system", text("grpc"))], 0b10_0000);
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! Tests of the decisions on log records.
+//! Tests of the decisions on batches.
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
 use super::open_traces::OpenTrace;
 use super::policy::TraceVerdict;
 use super::*;
-use crate::outbox::{self, Batch, BatchContent, Limits, Outbox, Signals, Subscription, Verdict};
+use crate::otlp::Signal;
+use crate::outbox::{self, Batch, BatchContent, Limits, Signals, Subscription, Verdict, Verdicts};
 use crate::storage::{DataDir, DiskReserve};
 
 /// What a sink takes of log records without those of `--tail`.
@@ -20,24 +25,34 @@ struct Deciding {
     decider: Decider,
 }
 
-impl Deciding {
-    /// Opens a decider of sinks with these rules, which decides at once.
-    fn new(sinks: &[(&[&str], Signals)]) -> Self {
+/// An outbox and its metrics.
+struct Opened {
+    dir: tempfile::TempDir,
+    outbox: Outbox,
+    metrics: Arc<Metrics>,
+}
+
+impl Opened {
+    /// Opens an outbox for sinks that take these contents.
+    fn new(sinks: &[Signals]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let name = |index: usize| format!("sink {index}");
-        let subscriptions: Vec<_> = (0..)
-            .zip(sinks)
-            .map(|(index, (_, signals))| Subscription {
-                sink: name(index),
-                signals: *signals,
-                has_rules: true,
-            })
-            .collect();
+        let subscription = |(index, signals): (usize, &Signals)| Subscription {
+            sink: name(index),
+            signals: *signals,
+            has_rules: true,
+        };
+        let subscriptions: Vec<_> = sinks.iter().enumerate().map(subscription).collect();
         let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) };
         let reserve = DiskReserve::small(dir.path());
         let data_dir = DataDir::unlocked(dir.path());
         let (outbox, _) = outbox::open(&data_dir, &subscriptions, limits, reserve, metrics.clone()).unwrap();
+        Self { dir, outbox, metrics }
+    }
+
+    /// Opens a decider of sinks with these rules, which decides at once.
+    fn decide(self, sinks: &[(&[&str], Signals)]) -> Deciding {
+        let Self { dir, outbox, metrics } = self;
         let sinks = (0..).zip(sinks).map(|(index, (rules, signals))| SinkRules {
             index,
             name: name(index),
@@ -46,8 +61,20 @@ impl Deciding {
         });
         let options =
             Options { sinks: sinks.collect(), decision_wait: Duration::ZERO, max_traces_per_second: None };
-        let decider = Decider::open(outbox.decision_log().unwrap(), options, metrics).unwrap();
-        Self { _dir: dir, outbox, decider }
+        let decider = Decider::open(&outbox, options, metrics).unwrap();
+        Deciding { _dir: dir, outbox, decider }
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("sink {index}")
+}
+
+impl Deciding {
+    /// Opens an outbox and a decider of sinks with these rules.
+    fn new(sinks: &[(&[&str], Signals)]) -> Self {
+        let signals: Vec<Signals> = sinks.iter().map(|(_, signals)| *signals).collect();
+        Opened::new(&signals).decide(sinks)
     }
 
     /// Adds a trace with a span, which is not decided yet.
@@ -154,4 +181,60 @@ async fn log_records_that_no_sink_with_rules_takes_are_not_decided() {
         assert_eq!((decisions.until, decisions.verdicts.len()), (1, count), "{signals:?} {content:?}");
         assert_eq!(deciding.decider.open.len(), 1 - count, "the trace of {content:?}");
     }
+}
+
+fn span(trace_id: &[u8], start: u64, name: &str) -> Span {
+    Span {
+        trace_id: trace_id.to_vec(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 10,
+        name: name.to_owned(),
+        ..Span::default()
+    }
+}
+
+fn spans(spans: Vec<Span>) -> (Bytes, u32) {
+    let items = spans.len() as u32;
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    (ExportTraceServiceRequest { resource_spans }.encode_to_vec().into(), items)
+}
+
+/// A batch is observed when it is appended. One of an earlier process, and one without room for what was observed, is read.
+#[tokio::test]
+async fn a_batch_that_is_read_is_decided_like_one_that_was_observed() {
+    let failed = |span: Span| Span {
+        status: Some(Status { code: StatusCode::Error.into(), ..Status::default() }),
+        ..span
+    };
+    let batches = [
+        spans(vec![span(&[1; 16], 5, "a"), span(&[1; 16], 7, "b"), span(&[2; 16], 1, "c")]),
+        spans(vec![failed(span(&[2; 16], 3, "d")), span(&[3; 16], 5, "e"), span(&[1; 16], 2_000, "f")]),
+        spans(vec![span(&[4; 16], 5, "g"), span(&[9; 3], 5, "h"), span(&[4; 16], 5, "i")]),
+    ];
+    let mut found = Vec::new();
+    for is_read in [[false; 3], [true; 3], [true, false, false], [true, true, false]] {
+        let opened = Opened::new(&[Signals::ALL]);
+        let append = async |wanted: bool, outbox: &Outbox| {
+            for ((body, items), _) in batches.iter().zip(is_read).filter(|(_, is_read)| *is_read == wanted) {
+                outbox.append(Signal::Traces, body.clone(), *items).await.unwrap();
+            }
+        };
+        append(true, &opened.outbox).await;
+        let mut deciding = opened.decide(&[(&["error", "slower-than=1us"], Signals::ALL)]);
+        append(false, &deciding.outbox).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut verdicts = Vec::new();
+        while verdicts.len() < batches.len() {
+            let Ok(Step::Decided(decisions)) = deciding.decider.step() else { panic!("{is_read:?}") };
+            verdicts.extend(decisions.verdicts.iter().cloned());
+            deciding.decider.store(decisions, &mut Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF)).await;
+        }
+        let kept =
+            |(_, _, of): &(i64, usize, Verdicts)| [0, 1, 2].map(|index| of.get(index) != Verdict::NotKept);
+        found.push(verdicts.iter().map(kept).collect::<Vec<_>>());
+        assert_eq!(deciding.decider.open.len(), 0);
+    }
+    assert!(found.iter().all(|of| *of == found[0]), "{found:?}");
+    assert_eq!(found[0], [[true, true, true], [true, false, true], [false; 3]]);
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::AppendError;
 use super::batch::{BatchContent, ContentItems};
 use super::compression::Compressed;
+use super::observation::{ObservedBatch, ObservedRun};
 use super::schema::PAGE_BYTES;
 use super::verdict::Verdicts;
 use crate::metrics::Tally;
@@ -18,6 +19,8 @@ pub(super) enum Command {
     Append {
         content: BatchContent,
         body: Compressed,
+        /// What was observed of its spans, if there is an observer.
+        runs: Option<Vec<ObservedRun>>,
         items: u32,
         reply: oneshot::Sender<Result<(), AppendError>>,
     },
@@ -87,6 +90,8 @@ pub(crate) struct Settled {
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) appended: Vec<oneshot::Sender<Result<(), AppendError>>>,
+    /// The appended batches, if there is an observer.
+    pub(super) observed: Vec<ObservedBatch>,
     pub(super) items: Items,
     /// An estimate of the bytes written to the WAL.
     pub(super) bytes: u64,

@@ -10,9 +10,6 @@ use super::schema::PAGE_BYTES;
 /// Shorter bodies share a page with others and are stored as they are.
 const MIN_BYTES: usize = 1024;
 
-/// Longer bodies are compressed on a blocking thread, because they would delay other requests.
-const MAX_INLINE_BYTES: usize = 256 << 10;
-
 /// A body as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Compressed {
@@ -23,33 +20,28 @@ pub(super) struct Compressed {
 
 impl Compressed {
     /// Compresses a body, unless that saves less than an eighth of it.
-    pub(super) async fn new(body: Bytes) -> Self {
-        if body.len() <= MAX_INLINE_BYTES {
-            return Self::compress(body);
-        }
-        let copy = body.clone();
-        // If the thread fails, the body is stored as it is.
-        let compressed = tokio::task::spawn_blocking(move || Self::compress(copy)).await;
-        compressed.unwrap_or(Self { bytes: body, unpacked_len: 0 })
-    }
-
-    /// Estimates the bytes that the body takes in the WAL: whole pages, unless it shares one.
-    pub(super) fn wal_bytes(&self) -> u64 {
-        let bytes = self.bytes.len() as u64;
-        if bytes < PAGE_BYTES / 4 { bytes } else { (bytes / PAGE_BYTES + 2) * PAGE_BYTES }
-    }
-
-    fn compress(body: Bytes) -> Self {
+    pub(super) fn new(body: Bytes) -> Self {
         match u32::try_from(body.len()) {
             Ok(unpacked_len) if body.len() >= MIN_BYTES => {
                 let compressed = lz4_flex::block::compress(&body);
                 if compressed.len() < body.len() - body.len() / 8 {
                     return Self { bytes: Bytes::from(compressed), unpacked_len };
                 }
-                Self { bytes: body, unpacked_len: 0 }
+                Self::none(body)
             }
-            _ => Self { bytes: body, unpacked_len: 0 },
+            _ => Self::none(body),
         }
+    }
+
+    /// Returns the body as it is.
+    pub(super) const fn none(body: Bytes) -> Self {
+        Self { bytes: body, unpacked_len: 0 }
+    }
+
+    /// Estimates the bytes that the body takes in the WAL: whole pages, unless it shares one.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        let bytes = self.bytes.len() as u64;
+        if bytes < PAGE_BYTES / 4 { bytes } else { (bytes / PAGE_BYTES + 2) * PAGE_BYTES }
     }
 }
 
@@ -66,8 +58,8 @@ pub(super) fn decompress(bytes: Vec<u8>, unpacked_len: u32) -> Bytes {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_compressed_body_is_decompressed() {
+    #[test]
+    fn a_compressed_body_is_decompressed() {
         let noise: Vec<u8> = (0..5000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for (body, is_compressed) in [
             (vec![], false),
@@ -76,7 +68,7 @@ mod tests {
             (b"GET /orders".repeat(100_000), true),
             (noise, false),
         ] {
-            let stored = Compressed::new(Bytes::from(body.clone())).await;
+            let stored = Compressed::new(Bytes::from(body.clone()));
             assert_eq!(
                 (stored.unpacked_len > 0, stored.bytes.len() < body.len()),
                 (is_compressed, is_compressed)
@@ -87,7 +79,7 @@ mod tests {
 
     #[test]
     fn corrupt_bytes_are_returned_unchanged() {
-        let stored = Compressed::compress(Bytes::from(vec![7; 5000]));
+        let stored = Compressed::new(Bytes::from(vec![7; 5000]));
         for (bytes, length) in [(&stored.bytes[..5], 5000), (b"", 5000), (&stored.bytes[..], 10)] {
             assert_eq!(decompress(bytes.to_vec(), length), bytes);
         }

@@ -9,7 +9,9 @@ use super::Outbox;
 use super::batch::{Batch, Signals, Subscription};
 use super::command::{Command, Decisions};
 use super::file::File;
+use super::observation::{Observe, ObservedBatch};
 use super::reader::read_batches;
+use crate::otlp::Signal;
 use crate::storage::sqlite;
 
 /// Stores the verdicts. Those of an earlier process stay.
@@ -45,6 +47,7 @@ pub(super) fn store(
 /// Reads the batches for the decisions, and stores these.
 pub(crate) struct DecisionLog {
     outbox: Outbox,
+    observer: Arc<dyn Observe>,
     file: File,
 }
 
@@ -58,9 +61,9 @@ pub(crate) struct DecidedTraces<'a> {
 }
 
 impl DecisionLog {
-    pub(super) fn open(outbox: Outbox) -> anyhow::Result<Self> {
+    pub(super) fn open(outbox: Outbox, observer: Arc<dyn Observe>) -> anyhow::Result<Self> {
         let file = File::open(&outbox.state)?;
-        Ok(Self { outbox, file })
+        Ok(Self { outbox, observer, file })
     }
 
     /// Returns the id of the last batch that is decided.
@@ -85,6 +88,29 @@ impl DecisionLog {
         let until = until.min(self.committed());
         let subscription = Subscription { sink: String::new(), signals, has_rules: false };
         self.with_file(|connection| read_batches(connection, after, until, &subscription))
+    }
+
+    /// Returns what was observed of the next batches after this one. Those of an earlier process, and those whose
+    /// observations found no room, are read. Blocks.
+    pub(crate) fn observed_after(&mut self, id: i64) -> anyhow::Result<Vec<ObservedBatch>> {
+        let first = self.outbox.state.observations.first_after(id);
+        let until = first.map_or_else(|| self.committed(), |first| first - 1);
+        if id < until {
+            let batches = self.read(id, until, Signals::TRACES)?;
+            // Observations are added before their batches are published.
+            if !batches.is_empty() || self.committed() < until {
+                return Ok(batches.iter().map(|batch| self.observe(batch)).collect());
+            }
+        }
+        Ok(self.outbox.state.observations.take(self.committed()))
+    }
+
+    fn observe(&self, batch: &Batch) -> ObservedBatch {
+        let runs = match batch.signal() {
+            Signal::Traces => self.observer.observe(&batch.body),
+            Signal::Logs => Vec::new(),
+        };
+        ObservedBatch { id: batch.id, received_ms: batch.received_ms, runs }
     }
 
     /// Returns the last of the next batches after this one that were received until then, or in the future. Blocks.

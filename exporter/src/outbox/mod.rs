@@ -27,6 +27,7 @@ mod decision;
 mod eviction;
 mod file;
 mod maintenance;
+mod observation;
 mod reader;
 mod recovery;
 mod rejection;
@@ -42,7 +43,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::metrics::Metrics;
+use crate::otlp::Signal;
 use crate::storage::quarantine;
 use crate::storage::{DataDir, DiskReserve};
 use batch::ContentItems;
@@ -60,6 +62,8 @@ pub(crate) use command::{Decisions, Settled};
 use commit_mark::MarkFile;
 use compression::Compressed;
 pub(crate) use decision::{DecidedTraces, DecisionLog};
+use observation::Observations;
+pub(crate) use observation::{Observe, ObservedBatch, ObservedRun};
 pub(crate) use reader::{Cursor, Reader};
 pub(crate) use verdict::{Verdict, Verdicts};
 use writer::{Directory, Writer};
@@ -124,7 +128,14 @@ struct State {
     oldest_ms: Mutex<Option<i64>>,
     /// The number of times that the file was replaced. Readers open the new file when it changes.
     replacements: watch::Sender<u64>,
+    /// Set if some sink has rules.
+    observer: OnceLock<Arc<dyn Observe>>,
+    /// What it has observed of the committed batches.
+    observations: Observations,
 }
+
+/// Longer bodies are prepared on a blocking thread, because they would delay other requests.
+const MAX_INLINE_BYTES: usize = 256 << 10;
 
 /// The maximum number of commands that wait for the writer.
 const MAX_QUEUED_COMMANDS: usize = 1024;
@@ -152,6 +163,8 @@ pub(crate) fn open(
         problem: Mutex::new(None),
         oldest_ms: Mutex::new(None),
         replacements: watch::Sender::new(0),
+        observer: OnceLock::new(),
+        observations: Observations::default(),
     });
     let directory = Directory { data_dir: dir.clone(), mark_file, reserve };
     let writer = Writer::new(connection, corruption, limits, directory, state.clone(), metrics)
@@ -173,8 +186,23 @@ impl Outbox {
     ) -> Result<(), AppendError> {
         let content = content.into();
         let (reply, done) = oneshot::channel();
-        let body = Compressed::new(body).await;
-        let command = Command::Append { content, body, items, reply };
+        let observer = self.state.observer.get().cloned();
+        let prepare = move |body: Bytes| {
+            let runs = observer.map(|observer| match content.signal() {
+                Signal::Traces => observer.observe(&body),
+                Signal::Logs => Vec::new(),
+            });
+            (Compressed::new(body), runs)
+        };
+        let (body, runs) = if body.len() <= MAX_INLINE_BYTES {
+            prepare(body)
+        } else {
+            let copy = body.clone();
+            let prepared = tokio::task::spawn_blocking(move || prepare(copy)).await;
+            // If the thread fails, the body is stored as it is.
+            prepared.unwrap_or((Compressed::none(body), None))
+        };
+        let command = Command::Append { content, body, runs, items, reply };
         self.commands.send(command).await.map_err(|_| AppendError::Closed)?;
         done.await.map_err(|_| AppendError::Closed)?
     }
@@ -206,9 +234,10 @@ impl Outbox {
             .with_context(|| format!("failed to read the outbox {}", self.state.path.display()))
     }
 
-    /// Opens the log of decisions, for the one task that decides.
-    pub(crate) fn decision_log(&self) -> anyhow::Result<DecisionLog> {
-        DecisionLog::open(self.clone())
+    /// Opens the log of decisions, for the one task that decides. From now on, the observer reads the appended batches.
+    pub(crate) fn decision_log(&self, observer: Arc<dyn Observe>) -> anyhow::Result<DecisionLog> {
+        let observer = self.state.observer.get_or_init(|| observer).clone();
+        DecisionLog::open(self.clone(), observer)
             .with_context(|| format!("failed to read the outbox {}", self.state.path.display()))
     }
 

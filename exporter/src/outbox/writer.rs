@@ -13,6 +13,7 @@ use super::command::{Command, Outcome};
 use super::commit_mark::MarkFile;
 use super::corruption::{Corruption, Detached};
 use super::eviction::{count_dropped, drop_expired, free_space, may_append_tailed};
+use super::observation::ObservedBatch;
 use super::rejection::{answer_path_checks, reject, reject_new};
 use super::schema::{self, PAGE_BYTES};
 use super::watermarks::Watermarks;
@@ -210,6 +211,7 @@ impl Writer {
                     items.add(settled.signal, settled.items);
                     settled.tally.add(items);
                 }
+                self.state.observations.add(mem::take(&mut outcome.observed));
                 self.publish();
                 self.files.record_growth();
                 self.check_files();
@@ -260,7 +262,7 @@ impl Writer {
         let mut has_advanced = false;
         while let Some(command) = group.pop_front() {
             match command {
-                Command::Append { content, body, items, reply } => {
+                Command::Append { content, body, runs, items, reply } => {
                     let needed = body.bytes.len() as u64;
                     let is_tailed = content == BatchContent::TailedLogs;
                     let max_bytes = if is_tailed { limits.max_bytes / 2 } else { limits.max_bytes };
@@ -294,6 +296,10 @@ impl Writer {
                             &body.bytes[..]
                         ])?;
                     watermarks.last_id += 1;
+                    if let Some(runs) = runs {
+                        let id = watermarks.last_id;
+                        outcome.observed.push(ObservedBatch { id, received_ms: now_ms, runs });
+                    }
                     watermarks.bytes += needed;
                     outcome.bytes += body.wal_bytes();
                     watermarks.oldest_ms.get_or_insert(now_ms);

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::Exporter;
+use crate::harness::{Exporter, command};
 
 /// In MiB.
 const MAX_MEMORY: u64 = 256;
@@ -108,7 +108,10 @@ fn worst() -> Vec<Bad> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_worst_bodies_from_many_clients_take_bounded_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let exporter = Exporter::start(dir.path());
+    // With rules, each batch is observed as well.
+    let mut command = command(dir.path());
+    command.args(["--sink", "store,keep=error,keep=new-route"]);
+    let exporter = Exporter::spawn(command);
     let bodies = std::sync::Arc::new(worst());
     // Connections with headers that never end.
     let mut silent = Vec::new();
