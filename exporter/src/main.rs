@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use logtracer_exporter::{Config, run};
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -11,5 +10,5 @@ mod glibc;
 fn main() -> ExitCode {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::return_freed_memory();
-    run(Config::parse())
+    run(Config::from_args())
 }

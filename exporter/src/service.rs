@@ -95,6 +95,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     metrics.outbox_max_bytes.set(i64::try_from(config.outbox_max_bytes).unwrap_or(i64::MAX));
     metrics.store_max_bytes.set(i64::try_from(config.retention_bytes).unwrap_or(i64::MAX));
     let destinations = config.destinations()?;
+    for warning in config.warnings(&destinations) {
+        log::warn(warning, &[]);
+    }
     let sinks: Arc<[String]> = destinations.iter().map(|destination| destination.sink.to_string()).collect();
     let subscriptions: Vec<_> = destinations.iter().map(subscription).collect();
     let limits = Limits { max_bytes: config.outbox_max_bytes, max_age: config.outbox_max_age };

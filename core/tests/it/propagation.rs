@@ -220,6 +220,7 @@ fn bounds_of_tracestate() {
         (vec![members(31), members(1)], true),
         (vec![members(32), members(1)], false),
         (vec![members(32), String::new()], true),
+        (vec![" , ".to_owned(), String::new()], false),
         (vec![bytes(8_191)], true),
         (vec![bytes(8_192)], false),
         (vec![bytes(4_095), bytes(4_095)], true),

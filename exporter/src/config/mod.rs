@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytesize::ByteSize;
-use clap::builder::TypedValueParser;
+use clap::builder::{Resettable, TypedValueParser};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 use reqwest::Url;
 
 use crate::clock;
@@ -199,6 +200,8 @@ pub struct Config {
 pub(crate) struct Destination {
     pub(crate) sink: SinkSpec,
     pub(crate) rules: Vec<Rule>,
+    /// The rules are those of `--keep`.
+    inherits_rules: bool,
     /// The signal of `signals=SIGNAL`.
     signal: Option<SinkSignal>,
 }
@@ -224,6 +227,15 @@ impl Destination {
 }
 
 impl Config {
+    /// Parses the command line and the environment. An empty variable counts as one that is not set, because templates
+    /// write one for a value that they do not have.
+    ///
+    /// Ends the process with a message if an option is invalid.
+    pub fn from_args() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Returns the sinks with their rules.
     ///
     /// # Errors
@@ -238,7 +250,12 @@ impl Config {
                     if destinations.iter().any(|known| known.sink.to_string() == sink.to_string()) {
                         bail!("duplicate --sink {sink}");
                     }
-                    destinations.push(Destination { sink: sink.clone(), rules: Vec::new(), signal: None });
+                    destinations.push(Destination {
+                        sink: sink.clone(),
+                        rules: Vec::new(),
+                        inherits_rules: false,
+                        signal: None,
+                    });
                 }
                 SinkPart::Keep(rule) => match destinations.last_mut() {
                     Some(destination) => destination.rules.push(rule.clone()),
@@ -274,19 +291,45 @@ impl Config {
             if destination.rules.is_empty() && destination.sink != SinkSpec::Store && is_ruled {
                 let rules = self.keep.iter().filter(|rule| takes_logs || **rule != Rule::Logs);
                 destination.rules = rules.cloned().collect();
+                destination.inherits_rules = !self.keep.is_empty();
             }
         }
         if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
         {
             bail!("--keep is for sinks other than store; for the store, use --sink store,keep=RULE");
         }
-        if self.decision_wait >= self.outbox_max_age
-            && destinations.iter().any(|destination| !destination.rules.is_empty())
-        {
+        let has_rules = destinations.iter().any(|destination| !destination.rules.is_empty());
+        if self.decision_wait >= self.outbox_max_age && has_rules {
             bail!("--decision-wait must be shorter than --outbox-max-age");
         }
         Ok(destinations)
     }
+
+    /// Returns what is wrong with options that have no effect on these sinks.
+    pub(crate) fn warnings(&self, destinations: &[Destination]) -> Vec<&'static str> {
+        let is_keep_unused = !self.keep.is_empty() && !destinations.iter().any(|it| it.inherits_rules);
+        let is_limit_unused =
+            self.max_traces_per_second.is_some() && destinations.iter().all(|it| it.rules.is_empty());
+        let warnings = [
+            (
+                is_keep_unused,
+                "--keep applies to no sink: each has rules of its own, or gets only log records (add logs)",
+            ),
+            (
+                is_limit_unused,
+                "--max-traces-per-second limits what rules keep, and no sink has rules: add --keep RULE",
+            ),
+        ];
+        warnings.into_iter().filter_map(|(is_wrong, warning)| is_wrong.then_some(warning)).collect()
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let without = |option: clap::Arg| {
+        let value = option.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { option.env(Resettable::Reset) } else { option }
+    };
+    command.mut_args(without).mut_subcommands(without_empty_variables)
 }
 
 /// A command to run instead of the service.
@@ -368,7 +411,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_valid() {
-        use clap::CommandFactory;
         Config::command().debug_assert();
     }
 
@@ -408,8 +450,13 @@ mod tests {
                 &["otlp=http://tempo:4318 (traces): ", "otlp=http://loki:3100/otlp (logs): "],
             ),
             (
-                &["--sink", "stdout,signals=traces,keep=error,cloud-logging", "--keep", "new-route"],
-                &["stdout (traces): error", "cloud-logging: "],
+                &[
+                    "--sink",
+                    "stdout,signals=traces,keep=error,cloud-logging,cloud-trace",
+                    "--keep",
+                    "new-route",
+                ],
+                &["stdout (traces): error", "cloud-logging: ", "cloud-trace: new-route"],
             ),
         ] {
             assert_eq!(config(arguments).unwrap(), expected);
@@ -456,6 +503,31 @@ mod tests {
         ] {
             let error = config(arguments).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_without_effect_are_warned_about() {
+        let warnings = |arguments: &[&str]| {
+            let arguments = ["logtracer-exporter"].iter().chain(arguments);
+            let config = <Config as clap::Parser>::try_parse_from(arguments).unwrap();
+            config.warnings(&config.destinations().unwrap())
+        };
+        let (keep, limit) = ("--keep applies to no sink", "--max-traces-per-second limits what rules keep");
+        for (arguments, expected) in [
+            (&["--sink", "stdout,signals=logs", "--keep", "error"][..], &[keep][..]),
+            (&["--sink", "cloud-logging", "--keep", "error"], &[keep]),
+            (&["--sink", "stdout,keep=error", "--keep", "rate=0.5"], &[keep]),
+            (&["--sink", "stdout", "--max-traces-per-second", "5"], &[limit]),
+            (&["--sink", "stdout,signals=logs", "--keep", "error,logs"], &[]),
+            (&["--sink", "stdout,keep=error,cloud-trace", "--keep", "rate=0.5"], &[]),
+            (&["--sink", "stdout", "--keep", "error", "--max-traces-per-second", "5"], &[]),
+            (&["--sink", "stdout,keep=error", "--max-traces-per-second", "5"], &[]),
+            (&[], &[]),
+        ] {
+            let found = warnings(arguments);
+            assert_eq!(found.len(), expected.len(), "{arguments:?}: {found:?}");
+            assert!(found.iter().zip(expected).all(|(found, start)| found.starts_with(start)), "{found:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::clock::unix_millis;
 use crate::log::{self, Value};
 use crate::metrics::Tally;
 use crate::otlp::Signal;
-use crate::outbox::Settled;
+use crate::outbox::{BatchContent, Settled};
 
 /// After this many failures while others were accepted, the chunk itself is the cause, not the sink.
 const SUSPICIOUS_FAILURES: u32 = 8;
@@ -114,13 +114,18 @@ impl<S: Sink> Delivery<S> {
 
     /// Stores log records as dead letters, because the sink takes only spans, so that the spans do not wait.
     ///
-    /// While the sink does not accept spans either, its address may be wrong, or something else may have answered. The same
-    /// holds if it has accepted log records before. Then these are retried.
+    /// While the sink does not accept spans either, its address may be wrong, or something else may have answered. If no
+    /// spans have come yet, a call without any finds out. If it has accepted log records before, it is an outage, too.
+    /// Then these are retried.
     async fn handle_unsupported(&mut self, mut attempt: Attempt, round: u64, reason: &str) {
         if !self.has_accepted_logs {
             warn(&self.name, "the sink seems to take no log records: set --sink NAME,signals=traces", reason);
         }
         if !self.accepts_spans || self.has_accepted_logs {
+            if !self.has_accepted_logs && self.cursor.takes(BatchContent::Traces) {
+                // For the next call: the sink may have become available between the two.
+                self.accepts_spans = self.sink.accepts_spans().await;
+            }
             attempt.fail(self.accepted, Instant::now());
             return self.requeue(attempt, round, reason, None);
         }

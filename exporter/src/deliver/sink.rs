@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::Chunk;
+use bytes::Bytes;
+
+use super::{Chunk, Origin, Slice};
+use crate::otlp::Signal;
 
 /// A destination of spans, and of log records if it takes them.
 pub(crate) trait Sink: Send + Sync + 'static {
@@ -15,6 +18,12 @@ pub(crate) trait Sink: Send + Sync + 'static {
     /// The same items can be delivered again, after a crash or if a response was lost, so a sink has to deduplicate or
     /// tolerate that. The future can be dropped at shutdown, which counts as not accepted.
     fn deliver(&self, chunk: &Chunk) -> impl Future<Output = Result<Accepted, DeliveryError>> + Send;
+
+    /// Returns whether the destination accepts spans now, by a call without any.
+    fn accepts_spans(&self) -> impl Future<Output = bool> + Send {
+        let nothing = Chunk::new(Signal::Traces, Slice::new(Origin::Batch(0), 0, Bytes::new()));
+        async move { self.deliver(&nothing).await.is_ok() }
+    }
 }
 
 /// The limits of the calls to a sink.

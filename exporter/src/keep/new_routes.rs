@@ -19,16 +19,18 @@ pub(super) struct NewRoutes {
     swept_ms: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Seen {
     since_ms: i64,
+    /// The number of traces, and the last one, of which more spans can come.
     traces: u8,
+    last: u128,
 }
 
 impl NewRoutes {
     /// Counts a trace of a route, by the hash of the service and the route. Returns whether it is one of the first.
-    pub(super) fn is_new(&mut self, key: u64, now_ms: i64) -> bool {
-        if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&key) {
+    pub(super) fn is_new(&mut self, route: u64, trace: u128, now_ms: i64) -> bool {
+        if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&route) {
             if !(0..SWEEP_MS).contains(&(now_ms - self.swept_ms)) {
                 self.swept_ms = now_ms;
                 self.routes.retain(|_, seen| !seen.is_old(now_ms));
@@ -37,13 +39,16 @@ impl NewRoutes {
                 return false;
             }
         }
-        let seen = self.routes.entry(key).or_insert(Seen { since_ms: now_ms, traces: 0 });
+        let none = Seen { since_ms: now_ms, traces: 0, last: trace };
+        let seen = self.routes.entry(route).or_insert(none);
         if seen.is_old(now_ms) {
-            *seen = Seen { since_ms: now_ms, traces: 0 };
+            *seen = none;
         }
-        let is_new = seen.traces < TRACES;
-        seen.traces = seen.traces.saturating_add(1);
-        is_new
+        if seen.traces == 0 || seen.last != trace {
+            seen.traces = seen.traces.saturating_add(1);
+            seen.last = trace;
+        }
+        seen.traces <= TRACES
     }
 }
 
@@ -60,8 +65,9 @@ mod tests {
     #[test]
     fn the_first_traces_of_a_route_in_an_hour_are_new() {
         let mut routes = NewRoutes::default();
-        let kept =
-            |routes: &mut NewRoutes, key, now_ms| (0..10).filter(|_| routes.is_new(key, now_ms)).count();
+        let kept = |routes: &mut NewRoutes, route, now_ms| {
+            (0..10).filter(|trace| routes.is_new(route, *trace, now_ms)).count()
+        };
         assert_eq!(kept(&mut routes, 1, 0), 3);
         assert_eq!(kept(&mut routes, 2, 0), 3);
         assert_eq!(kept(&mut routes, 1, HOUR_MS - 1), 0);
@@ -69,10 +75,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_of_several_batches_counts_once() {
+        let mut routes = NewRoutes::default();
+        let traces = [1, 1, 2, 2, 2, 3, 3, 4, 4];
+        let new = traces.map(|trace| routes.is_new(7, trace, 0));
+        assert_eq!(new, [true, true, true, true, true, true, true, false, false]);
+    }
+
+    #[test]
     fn the_number_of_routes_is_bounded() {
         let mut routes = NewRoutes::default();
-        let new = (0..2 * MAX_ROUTES as u64).filter(|key| routes.is_new(*key, 0)).count();
+        let new = (0..2 * MAX_ROUTES as u64).filter(|route| routes.is_new(*route, 1, 0)).count();
         assert_eq!((new, routes.routes.len()), (MAX_ROUTES, MAX_ROUTES));
-        assert!(routes.is_new(u64::MAX, HOUR_MS), "the old routes are forgotten");
+        assert!(routes.is_new(u64::MAX, 1, HOUR_MS), "the old routes are forgotten");
     }
 }

@@ -40,9 +40,8 @@ impl Decider {
     fn observe_trace(&mut self, batch: Received, runs: &[ObservedRun], spans: u32) -> bool {
         let Some(first) = runs.first() else { return true };
         let key = self.keys.of(first.trace_id);
-        let open = self.open.matches(key);
         // An open trace has no verdict yet.
-        if open.is_none()
+        if !self.open.contains(key)
             && let Some(verdict) = self.recent.get(key)
         {
             let missed =
@@ -51,13 +50,12 @@ impl Decider {
             self.count_not_considered("late", missed);
             return true;
         }
-        let new_route = self.policy.rules.new_route;
         let mut trace = OpenTrace::of(first, batch.id);
         for run in runs {
             trace.add(&OpenTrace::of(run, batch.id));
-            let has_new_route = (trace.matches | open.unwrap_or(0)) & new_route != 0;
-            if run.route != 0 && !has_new_route && self.new_routes.is_new(run.route, batch.received_ms) {
-                trace.matches |= new_route;
+            // Each route of the trace counts, also if another one is new.
+            if run.route != 0 && self.new_routes.is_new(run.route, run.trace_id, batch.received_ms) {
+                trace.matches |= self.policy.rules.new_route;
             }
         }
         let is_known = self.open.add(&self.keys, key, &trace);

@@ -137,16 +137,10 @@ impl OpenTraces {
         }
     }
 
-    /// Returns the rules that the trace matches so far, if it is open.
-    pub(super) fn matches(&self, key: TraceKey) -> Option<Matches> {
-        self.get(key).map(|slot| slot.matches)
-    }
-
-    fn get(&self, key: TraceKey) -> Option<&Slot> {
-        let found = self
-            .index
-            .find(key.hash, |number| slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id));
-        found.and_then(|number| slot(&self.blocks, *number))
+    /// Returns whether a trace is open.
+    pub(super) fn contains(&self, key: TraceKey) -> bool {
+        let is_same = |number: &u32| slot(&self.blocks, *number).is_some_and(|slot| slot.id() == key.id);
+        self.index.find(key.hash, is_same).is_some()
     }
 
     /// Removes a trace.
@@ -230,7 +224,7 @@ mod tests {
         for part in [span(7, 100, 200, 1), span(9, 5, 6, 0), span(7, 50, 120, 4)] {
             assert!(add(&mut open, &keys, &part));
         }
-        assert_eq!((open.len(), open.matches(keys.of(7)), open.matches(keys.of(8))), (2, Some(5), None));
+        assert_eq!((open.len(), open.contains(keys.of(7)), open.contains(keys.of(8))), (2, true, false));
         let trace = open.remove(keys.of(7)).unwrap();
         assert_eq!((trace.duration_nanos(), trace.matches), (150, 5));
         assert_eq!(open.remove(keys.of(7)), None);
@@ -279,7 +273,7 @@ mod tests {
         }
         add(&mut open, &keys, &OpenTrace::new(0, 0, 1, 0, first + 9));
         open.forget_until(first + 6);
-        let left: Vec<u128> = (0..10).filter(|id| open.matches(keys.of(*id)).is_some()).collect();
+        let left: Vec<u128> = (0..10).filter(|id| open.contains(keys.of(*id))).collect();
         assert_eq!(left, [0, 7, 8, 9]);
     }
 

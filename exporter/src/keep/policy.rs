@@ -235,9 +235,9 @@ impl Policy {
         })
     }
 
-    /// Returns the shortest duration for which a trace counts as slow.
+    /// Returns the longest duration that a sink waits for to count a trace as slow.
     pub(super) fn slower_than(&self) -> Option<Duration> {
-        self.sinks.iter().filter_map(|sink| sink.slower_than.map(|(duration, _)| duration)).min()
+        self.sinks.iter().filter_map(|sink| sink.slower_than.map(|(duration, _)| duration)).max()
     }
 }
 

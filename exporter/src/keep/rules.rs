@@ -89,19 +89,21 @@ impl Rules {
             }
         }
         if !self.attributes.is_empty() {
-            attributes.refs().for_each(|attribute| facts.matches |= self.attribute(attribute));
+            let mut own = 0;
+            attributes.refs().for_each(|attribute| own = self.with_attribute(own, attribute));
+            facts.matches |= own;
         }
         facts
     }
 
     /// Reads a span once.
     fn span(&self, resource: &ResourceFacts, span: &[u8]) -> ObservedRun {
-        let mut matches = resource.matches;
+        let mut own = 0;
         let reads_route = self.reads_route();
         let (mut route, mut is_rpc) = (None, false);
         let frame = if reads_route || !self.attributes.is_empty() {
             SpanFrame::read(span, |attribute| {
-                matches |= self.attribute(attribute);
+                own = self.with_attribute(own, attribute);
                 match attribute.key {
                     b"http.route" => match attribute.value() {
                         AnyRef::Text(text) if !text.is_empty() => route = Some(text),
@@ -114,7 +116,7 @@ impl Rules {
         } else {
             SpanFrame::read(span, |_| {})
         };
-        matches |= self.of_error(frame);
+        let mut matches = resource.matches | own | self.of_error(frame);
         let route = route.or_else(|| is_rpc.then(|| frame.name())).filter(|_| reads_route);
         if let Some(route) = route {
             let known = self.routes.iter().filter(|(wanted, _)| wanted == route);
@@ -138,9 +140,13 @@ impl Rules {
         if frame.is_error { self.error } else { 0 }
     }
 
-    fn attribute(&self, attribute: Attribute<'_>) -> Matches {
+    /// Returns the rules that are matched with this attribute. Of attributes with the same key, the last counts.
+    fn with_attribute(&self, matches: Matches, attribute: Attribute<'_>) -> Matches {
         let rules = self.attributes.iter().filter(|rule| rule.key.as_bytes() == attribute.key);
-        rules.filter(|rule| has_text(attribute.value(), &rule.value)).fold(0, |bits, rule| bits | rule.bit)
+        rules.fold(matches, |bits, rule| {
+            let is_matched = has_text(attribute.value(), &rule.value);
+            if is_matched { bits | rule.bit } else { bits & !rule.bit }
+        })
     }
 }
 
@@ -238,6 +244,11 @@ mod tests {
         check(&rules, &[], &[("b", Value::BoolValue(false)), ("d", Value::DoubleValue(2.5))], 0b1000);
         check(&rules, &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))], &[], 0b1_0000);
         check(&rules, &[("service.name", text("carts"))], &[], 0);
+        // The last of equal keys counts, and that of the resource counts whatever the span has.
+        check(&rules, &[], &[("a", text("1")), ("a", text("2"))], 0);
+        check(&rules, &[], &[("a", text("2")), ("a", text("1"))], 1);
+        check(&rules, &[("a", text("1"))], &[("a", text("2"))], 1);
+        check(&rules, &[("a", text("1")), ("a", text("2"))], &[], 0);
         check(&rules, &[], &[("http.route", text("/r"))], 0b10_0000);
         check(&rules, &[], &[("rpc.system", text("grpc"))], 0b10_0000);
     }

@@ -223,10 +223,14 @@ async fn a_batch_that_is_read_is_decided_like_one_that_was_observed() {
         append(true, &opened.outbox).await;
         let mut deciding = opened.decide(&[(&["error", "slower-than=1us"], Signals::ALL)]);
         append(false, &deciding.outbox).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // The first batch is decided when the others are observed.
+        deciding.decider.wait_ms = 100;
         let mut verdicts = Vec::new();
         while verdicts.len() < batches.len() {
-            let Ok(Step::Decided(decisions)) = deciding.decider.step() else { panic!("{is_read:?}") };
+            let Step::Decided(decisions) = deciding.decider.step().unwrap() else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
             verdicts.extend(decisions.verdicts.iter().cloned());
             deciding.decider.store(decisions, &mut Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF)).await;
         }

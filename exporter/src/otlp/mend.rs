@@ -4,7 +4,7 @@
 //! in JSON ([`super::json`]). Known messages are only nested and copied, never decoded.
 
 use super::check::{MAX_DECODED_BYTES, MAX_DEPTH};
-use super::ids::check_of_record;
+use super::ids::check_reference;
 use super::json::text_bytes;
 use super::left_out::{LeftOut, Reason};
 use super::output::{Open, Output};
@@ -119,7 +119,7 @@ impl Mender {
                 self.output.close(start);
             }
             Value::Bytes(bytes) => {
-                check_of_record(owner.role, number, bytes)?;
+                check_reference(owner.role, number, bytes)?;
                 open.ids.record(owner.role, number, bytes);
                 self.output.delimited(number, bytes);
             }

@@ -42,6 +42,6 @@ mod signal;
 pub(crate) mod span_parts;
 pub(crate) mod text;
 mod times;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use signal::{Items, Signal};

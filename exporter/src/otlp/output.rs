@@ -114,7 +114,8 @@ impl Output {
             Err(reason) if !field.can_be_left_out_of(owner) => Err(reason),
             Err(reason) => {
                 match role {
-                    Some(Role::Span | Role::LogRecord) => self.left_out.count_item(reason),
+                    // What encloses items is counted as one, because nobody knows how many it has.
+                    Some(Role::Span | Role::LogRecord | Role::Envelope) => self.left_out.count_item(reason),
                     _ => self.left_out.count_part(reason),
                 }
                 if let Some(dropped) = field.dropped {

@@ -26,8 +26,10 @@ pub(super) enum Role {
     Span,
     /// An item, as above, but an invalid id is left out.
     LogRecord,
-    /// An attribute, an event, a link, or a part of one. It costs the nearest element that can be left out.
+    /// An attribute, an event, or a part of one. It costs the nearest element that can be left out.
     Part,
+    /// A link, as above. It has ids.
+    Link,
     /// An `AnyValue`, as above. It has one field at most.
     Value,
 }
@@ -66,16 +68,12 @@ pub(super) enum Kind {
 }
 
 use Kind::{Any, Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int32, Int64, Message, Text, Uint32};
-use Role::{Envelope, LogRecord, Origin, Part, Span, Value};
+use Role::{Envelope, Link, LogRecord, Origin, Part, Span, Value};
 
 impl Field {
     /// The name as ProtoJSON writes it, in lowerCamelCase.
     pub(super) fn json_name(&self) -> impl Iterator<Item = u8> {
-        let mut bytes = self.name.bytes();
-        std::iter::from_fn(move || match bytes.next()? {
-            b'_' => bytes.next().map(|byte| byte.to_ascii_uppercase()),
-            byte => Some(byte),
-        })
+        json_name(self.name)
     }
 
     /// Returns true if an invalid value of this field is left out of its message, and does not make that invalid.
@@ -83,11 +81,28 @@ impl Field {
         match owner.role {
             Envelope | Origin => true,
             LogRecord if matches!(self.kind, Id) => true,
-            Span | LogRecord | Part => self.dropped.is_some(),
+            Span | LogRecord | Part | Link => self.dropped.is_some(),
             Value => false,
         }
     }
 }
+
+/// Returns a name in lowerCamelCase.
+fn json_name(name: &str) -> impl Iterator<Item = u8> {
+    let mut bytes = name.bytes();
+    std::iter::from_fn(move || match bytes.next()? {
+        b'_' => bytes.next().map(|byte| byte.to_ascii_uppercase()),
+        byte => Some(byte),
+    })
+}
+
+/// The names of fields before OTLP 0.15, and the names that they have now. In protobuf, their numbers are the same.
+const EARLIER_NAMES: [(&str, &str); 4] = [
+    ("instrumentation_library_spans", "scope_spans"),
+    ("instrumentation_library_logs", "scope_logs"),
+    ("instrumentation_library", "scope"),
+    ("logs", "log_records"),
+];
 
 impl MessageType {
     /// Returns the field with this number.
@@ -97,9 +112,15 @@ impl MessageType {
 
     /// Returns the number of the field with this name, as ProtoJSON writes it or as the definition has it.
     pub(super) fn number(&self, key: &str) -> Option<u32> {
-        let is_named = |field: &Field| field.name == key || field.json_name().eq(key.bytes());
-        let number = self.fields.iter().position(|field| !field.name.is_empty() && is_named(field))?;
-        u32::try_from(number).ok()
+        let is_named = |name: &str| name == key || json_name(name).eq(key.bytes());
+        let of_name = |wanted: &dyn Fn(&str) -> bool| {
+            self.fields.iter().position(|field| !field.name.is_empty() && wanted(field.name))
+        };
+        let number = of_name(&is_named).or_else(|| {
+            let (_, name) = EARLIER_NAMES.iter().find(|(earlier, _)| is_named(earlier))?;
+            of_name(&|field| field == *name)
+        });
+        u32::try_from(number?).ok()
     }
 }
 
@@ -208,7 +229,7 @@ static EVENT: MessageType = element::<trace::span::Event>(
     ],
 );
 static LINK: MessageType = element::<trace::span::Link>(
-    Part,
+    Link,
     &[
         RESERVED,
         field("trace_id", Id),

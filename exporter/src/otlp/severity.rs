@@ -17,6 +17,7 @@ const NAMES: &[(Severity, &[&str])] = &[
             "trce",
             "trace_int",
             "verbose",
+            "http",
             "vrb",
             "silly",
             "finest",
@@ -58,10 +59,22 @@ pub(crate) const fn from_number(number: i32) -> Option<Severity> {
     })
 }
 
-/// Converts the name of a severity, in upper or lower case. A digit from 1 to 4 at its end is OTLP's: `ERROR2`.
+/// Converts the number of a `LogSeverity` of Cloud Logging: 200 is INFO. A number between two counts as the lower, and
+/// one of less than 100, as the levels of other loggers are, is unknown.
+pub(crate) fn from_log_severity(number: u64) -> Option<Severity> {
+    let step = number / 100;
+    let index = usize::try_from(step.min(Severity::ALL.len() as u64 - 1)).ok()?;
+    if step == 0 { None } else { Severity::ALL.get(index).copied() }
+}
+
+/// Converts the name of a severity, in upper or lower case, or the number of a `LogSeverity`. A digit at the end of a name
+/// is that of OTLP (`ERROR2`), PostgreSQL (`DEBUG5`) or Apache (`trace8`).
 pub(crate) fn from_text(text: &str) -> Option<Severity> {
     let text = text.trim();
-    let name = text.strip_suffix(['1', '2', '3', '4']).unwrap_or(text);
+    if let Ok(number) = text.parse() {
+        return from_log_severity(number);
+    }
+    let name = text.strip_suffix(|last| matches!(last, '1'..='8')).unwrap_or(text);
     let is_named = |severity: &Severity, names: &[&str]| {
         name.eq_ignore_ascii_case(severity.as_str()) || names.iter().any(|one| name.eq_ignore_ascii_case(one))
     };
@@ -78,12 +91,12 @@ mod tests {
             (Severity::Default, "DEFAULT default UNSPECIFIED NotSet"),
             (
                 Severity::Debug,
-                "DEBUG Debug debug TRACE Trace trace TRACE2 debug4 Verbose VRB FINE finer FINEST CONFIG silly D",
+                "DEBUG Debug debug TRACE Trace trace TRACE2 debug4 Verbose VRB FINE finer FINEST CONFIG silly D http DEBUG5 trace8 100",
             ),
             (Severity::Info, "INFO Info info INFO3 Information INFORMATIONAL inf success I"),
             (Severity::Notice, "NOTICE Notice notice N"),
             (Severity::Warning, "WARN Warn warn WARN2 WARNING Warning warning wrn W"),
-            (Severity::Error, "ERROR Error error ERROR2 err ERR SEVERE fail Exception E"),
+            (Severity::Error, "ERROR Error error ERROR2 err ERR SEVERE fail Exception E 500"),
             (Severity::Critical, "FATAL Fatal fatal FATAL4 CRITICAL Critical crit CRIT dpanic F"),
             (Severity::Alert, "ALERT alert A"),
             (Severity::Emergency, "EMERGENCY emerg EMERG panic Panic"),
@@ -93,10 +106,41 @@ mod tests {
             }
         }
         assert_eq!(from_text(" warn\n"), Some(Severity::Warning));
-        for unknown in
-            ["", " ", "2", "ERROR5", "ERROR22", "WARNINGS", "info error", "AUDIT", "\u{fffd}", "ınfo"]
-        {
+        for unknown in [
+            "",
+            " ",
+            "2",
+            "99",
+            "-100",
+            "ERROR0",
+            "ERROR22",
+            "WARNINGS",
+            "info error",
+            "AUDIT",
+            "\u{fffd}",
+            "ınfo",
+        ] {
             assert_eq!(from_text(unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_cloud_logging_are_hundreds() {
+        for (numbers, expected) in [
+            (0..=99, None),
+            (100..=199, Some(Severity::Debug)),
+            (200..=299, Some(Severity::Info)),
+            (300..=399, Some(Severity::Notice)),
+            (400..=499, Some(Severity::Warning)),
+            (500..=599, Some(Severity::Error)),
+            (600..=699, Some(Severity::Critical)),
+            (700..=799, Some(Severity::Alert)),
+            (800..=1000, Some(Severity::Emergency)),
+            (u64::MAX..=u64::MAX, Some(Severity::Emergency)),
+        ] {
+            for number in numbers {
+                assert_eq!(from_log_severity(number), expected, "{number}");
+            }
         }
     }
 

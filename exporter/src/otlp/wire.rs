@@ -6,7 +6,7 @@ use super::schema::Kind;
 
 /// The value of a field.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
@@ -33,7 +33,7 @@ impl Value<'_> {
 
 /// Reads a field: its number and its value. Inlined, because all of the exporter reads spans with it.
 #[inline(always)]
-pub(super) fn read_field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Reason> {
+pub(crate) fn read_field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Reason> {
     let (number, wire_type) = key(rest).ok_or(Reason::Malformed)?;
     let value = if wire_type == 3 {
         skip_group(rest, number, 1)?;

@@ -207,10 +207,12 @@ impl Outbox {
         done.await.map_err(|_| AppendError::Closed)?
     }
 
-    /// Returns whether any sink takes this content.
+    /// Returns whether any sink takes this content, or has rules that need it.
     pub(crate) fn takes(&self, content: impl Into<BatchContent>) -> bool {
         let content = content.into();
-        self.state.subscriptions.iter().any(|subscription| subscription.signals.take(content))
+        self.state.subscriptions.iter().any(|subscription| {
+            subscription.signals.take(content) || (subscription.has_rules && content == BatchContent::Traces)
+        })
     }
 
     /// Counts and logs items that are not in the outbox, for each sink that takes this content.

@@ -93,11 +93,12 @@ pub(super) fn accepted(signal: Signal, encoding: Encoding, left_out: &LeftOut) -
     let body = match encoding {
         Encoding::Protobuf => encode_response(signal, left_out),
         Encoding::Json if left_out.is_empty() => b"{}".to_vec(),
-        Encoding::Json => json!({ "partialSuccess": {
-            rejected: left_out.items().to_string(),
-            "errorMessage": message(signal, left_out),
-        }})
-        .to_string()
+        // In the order of the fields: a client that cuts the body still has the number.
+        Encoding::Json => format!(
+            r#"{{"partialSuccess":{{"{rejected}":"{}","errorMessage":{}}}}}"#,
+            left_out.items(),
+            serde_json::Value::from(message(signal, left_out))
+        )
         .into_bytes(),
     };
     (content_type(encoding), body).into_response()

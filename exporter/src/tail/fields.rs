@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::otlp::json::{Reader, Token, escape};
+use crate::otlp::json::{Reader, Token, escape, integer};
 
 /// The value of a member that is read.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Field {
     fn scalar(reader: &mut Reader<'_>, token: Token<'_>) -> Self {
         match token {
             Token::Text(text) => Self::Text(text.text().into_owned()),
-            Token::Number(number) => number.parse().map_or(Self::Other, Self::Number),
+            token @ Token::Number(_) => integer(&token).map_or(Self::Other, Self::Number),
             Token::Object | Token::Array => {
                 reader.leave();
                 Self::Other

@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use logtracer_core::line::Severity;
 use logtracer_core::{SpanId, TraceId};
 
 use super::cri;
 use super::fields::{Field, Fields, quote_non_numbers, replace_lone_surrogates};
+use crate::otlp::json::escape_control_characters;
 use crate::otlp::severity;
 use crate::store::LogLine;
 
@@ -52,15 +54,14 @@ const NAMES: [&str; 10] = [
 ///
 /// What is not a character, in UTF-8 or in an escape, becomes U+FFFD, so that it does not cost the line.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let (text, now) = match cri::split(bytes) {
+    let (text, now) = match cri::split(without_mark(bytes)) {
         Some(prefixed) => {
             let time = std::str::from_utf8(prefixed.time).ok().and_then(rfc3339);
             (prefixed.content, time.unwrap_or(now))
         }
         None => (bytes, now),
     };
-    let text = text.trim_ascii();
+    let text = without_mark(text).trim_ascii();
     if text.is_empty() {
         return Err(Skip::Empty);
     }
@@ -68,6 +69,10 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
         return Err(Skip::NotJson);
     }
     let text = String::from_utf8_lossy(text);
+    let text = match escape_control_characters(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => Cow::Owned(escaped),
+    };
     let text = match replace_lone_surrogates(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(replaced) => Cow::Owned(replaced),
@@ -85,15 +90,25 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
         trace_id: fields.first(&["logging.googleapis.com/trace", "trace"], trace_id),
         span_id: fields.first(&["logging.googleapis.com/spanId", "spanId"], |id| id.parse::<SpanId>().ok()),
         time_unix_nano: time(&fields).unwrap_or(now),
-        severity: text_of("severity").and_then(severity::from_text).unwrap_or_default().to_string(),
+        severity: severity_of(fields.get("severity")).unwrap_or_default().to_string(),
         message: text_of("message").unwrap_or_default().to_owned(),
         line: text.into_owned(),
     })
 }
 
+/// Removes a byte order mark: of a file, or of what a container has written.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
 /// Reads the trace id: `projects/P/traces/T`, or only `T`.
 pub(super) fn trace_id(name: &str) -> Option<TraceId> {
     name.rsplit('/').next()?.parse().ok()
+}
+
+/// Reads the name of a severity, or the number of a `LogSeverity`.
+fn severity_of(field: &Field) -> Option<Severity> {
+    field.text().map_or_else(|| severity::from_log_severity(field.number()?), severity::from_text)
 }
 
 /// Reads the first valid time: RFC 3339, or seconds and nanoseconds in one of the two forms that logging agents accept.

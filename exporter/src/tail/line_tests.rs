@@ -29,6 +29,9 @@ fn the_prefix_of_the_kubelet_contains_the_time() {
     let parsed = parse(line.as_bytes(), 7).unwrap();
     assert_eq!((parsed.time_unix_nano, parsed.message.as_str()), (1_000_000_005, "a"));
     assert_eq!(parse(format!("{prefix}no json").as_bytes(), 7), Err(Skip::NotJson));
+    // What a container has written begins with a byte order mark.
+    let marked = parse(format!("{prefix}\u{feff}{{\"message\":\"b\"}}").as_bytes(), 7).unwrap();
+    assert_eq!(marked.message, "b");
 }
 
 #[test]
@@ -56,6 +59,8 @@ fn all_time_formats_are_read() {
         (r#""time":"1970-01-01T00:00:01Z","timestamp":"bad""#, 1_000_000_000),
         (r#""time":"bad","timestamp":{"seconds":3,"nanos":4}"#, 3_000_000_004),
         (r#""timestamp":{"seconds":3}"#, 3_000_000_000),
+        (r#""timestamp":{"nanos":4.0,"seconds":3.0}"#, 3_000_000_004),
+        (r#""timestampSeconds":5.0,"timestampNanos":"6""#, 5_000_000_006),
         (r#""time":{"seconds":3,"other":[{}],"nanos":"4"}"#, 3_000_000_004),
         (r#""timestamp":"bad","timestampSeconds":5,"timestampNanos":6"#, 5_000_000_006),
         (r#""timestamp":{"seconds":"x"},"timestampSeconds":5"#, 5_000_000_000),
@@ -75,7 +80,7 @@ fn other_lines_are_skipped() {
         (b"[info] starting", Skip::NotJson),
         (b"{\"trace\":", Skip::NotJson),
         (b"{} {}", Skip::NotJson),
-        (b"{\"a\":\"\n\"}", Skip::NotJson),
+        (b"{\"a\":\"\\\n\"}", Skip::NotJson),
         (b"[]", Skip::NotJson),
     ] {
         assert_eq!(parse(text, 0), Err(reason), "{}", String::from_utf8_lossy(text));
@@ -130,6 +135,10 @@ fn what_is_no_character_does_not_cost_the_line() {
         (br#""message":"a","other":"\ud83d","\ud83d":{"\udfff":["\ud800"]}"#, "a", "DEFAULT"),
         (br#""message":"\ud83d\ude00 \\ud83d""#, "\u{1f600} \\ud83d", "DEFAULT"),
         (b"\"message\":\"caf\xe9\",\"\xff\":\"\xff\"", "caf\u{fffd}", "DEFAULT"),
+        (b"\"message\":\"\x1b[1ma\tb\",\"\t\":\"\\\"\x01\"", "\u{1b}[1ma\tb", "DEFAULT"),
+        (br#""message":"a","severity":400"#, "a", "WARNING"),
+        (br#""message":"a","severity":"500""#, "a", "ERROR"),
+        (br#""message":"a","severity":30"#, "a", "DEFAULT"),
     ] {
         let text = [b"{\"trace\":\"", TRACE.as_bytes(), b"\",", members, b"}"].concat();
         for text in [text.clone(), [b"\xef\xbb\xbf", &text[..], b"\r\n"].concat()] {

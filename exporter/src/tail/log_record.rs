@@ -21,6 +21,7 @@ use prost::Message;
 use super::line::{rfc3339, trace_id};
 use super::record_id::RecordId;
 use crate::otlp::json::any;
+use crate::otlp::severity;
 use crate::store::LogLine;
 use crate::truncate::truncate;
 
@@ -94,8 +95,10 @@ pub(super) fn convert(line: &LogLine, id: RecordId, now: u64, max_bytes: usize) 
 
 fn of_members(mut members: Members, line: &LogLine, id: RecordId, mut record: LogRecord) -> LogRecord {
     record.body = members.take("message", |value| text(value).map(|_| value.clone()));
-    let severity = members.take("severity", |value| {
-        text(value).filter(|text| text.len() <= MAX_SEVERITY_BYTES).map(str::to_owned)
+    let severity = members.take("severity", |value| match value.value.as_ref()? {
+        Any::StringValue(text) => (text.len() <= MAX_SEVERITY_BYTES).then(|| text.clone()),
+        // A `LogSeverity` of Cloud Logging.
+        _ => severity::from_log_severity(number(value)?).map(|severity| severity.to_string()),
     });
     record.severity_text = severity.unwrap_or_default();
     if line.trace_id.is_some() {
@@ -109,8 +112,9 @@ fn of_members(mut members: Members, line: &LogLine, id: RecordId, mut record: Lo
             });
         }
         for name in ["logging.googleapis.com/trace_sampled", "traceSampled"] {
-            let is_sampled = members.take(name, |value| match value.value {
-                Some(Any::BoolValue(truth)) => Some(truth),
+            let is_sampled = members.take(name, |value| match value.value.as_ref()? {
+                Any::BoolValue(truth) => Some(*truth),
+                Any::StringValue(text) => text.parse().ok(),
                 _ => None,
             });
             record.flags |= u32::from(is_sampled == Some(true));
@@ -146,22 +150,21 @@ fn of_members(mut members: Members, line: &LogLine, id: RecordId, mut record: Lo
 
 /// Removes the members with the time of the record. One with another time, or an invalid one, stays.
 fn take_times(members: &mut Members, time: u64) {
+    let zero = AnyValue { value: Some(Any::IntValue(0)) };
     for name in ["time", "timestamp"] {
         members.take(name, |value| {
             let nanos = match object(value) {
                 None => rfc3339(text(value)?),
-                Some([seconds, nanos])
-                    if (seconds.key.as_str(), nanos.key.as_str()) == ("seconds", "nanos") =>
-                {
-                    sum(seconds.value.as_ref(), nanos.value.as_ref())
+                Some(parts) if parts.iter().all(|part| ["seconds", "nanos"].contains(&part.key.as_str())) => {
+                    let of = |name| parts.iter().find(|part| part.key == name)?.value.as_ref();
+                    sum(of("seconds"), of("nanos").or(Some(&zero)))
                 }
                 Some(_) => None,
             };
             (nanos == Some(time)).then_some(())
         });
     }
-    let zero = AnyValue { value: Some(Any::IntValue(0)) };
-    let nanos = members.get("timestampNanos").cloned().unwrap_or(zero);
+    let nanos = members.get("timestampNanos").filter(|nanos| nanos.value.is_some()).cloned().unwrap_or(zero);
     let is_taken = members
         .take("timestampSeconds", |seconds| (sum(Some(seconds), Some(&nanos)) == Some(time)).then_some(()));
     if is_taken.is_some() {
@@ -170,12 +173,20 @@ fn take_times(members: &mut Members, time: u64) {
 }
 
 fn sum(seconds: Option<&AnyValue>, nanos: Option<&AnyValue>) -> Option<u64> {
-    let number = |value: Option<&AnyValue>| match value?.value.as_ref()? {
+    number(seconds?)?.checked_mul(1_000_000_000)?.checked_add(number(nanos?)?)
+}
+
+/// Returns an integer, which can be written as a text or with a fraction of zeros.
+fn number(value: &AnyValue) -> Option<u64> {
+    match value.value.as_ref()? {
         Any::IntValue(number) => u64::try_from(*number).ok(),
         Any::StringValue(text) => text.parse().ok(),
+        // As far as a double holds all integers.
+        Any::DoubleValue(number) if number.fract() == 0. && (0. ..=9e15).contains(number) => {
+            Some(*number as u64)
+        }
         _ => None,
-    };
-    number(seconds)?.checked_mul(1_000_000_000)?.checked_add(number(nanos)?)
+    }
 }
 
 /// The members of a line that are not in the record yet.
@@ -338,6 +349,26 @@ mod tests {
             let mut got = serde_json::to_value(JsonObject(&record.attributes)).unwrap();
             assert_eq!(got.as_object_mut().unwrap().remove("log.record.uid"), Some(id.into()), "{json}");
             assert_eq!((value_text(record.body.as_ref()).as_str(), got), (body, attributes), "{json}");
+        }
+    }
+
+    /// Also if it has another form than the SDK's.
+    #[test]
+    fn what_a_record_has_is_no_attribute() {
+        for (members, nanos, flags, severity) in [
+            (r#""timestamp":{"nanos":4,"seconds":3}"#, 3_000_000_004, 0, (0, "")),
+            (r#""timestamp":{"seconds":3}"#, 3_000_000_000, 0, (0, "")),
+            (r#""timestampSeconds":5.0,"timestampNanos":null"#, 5_000_000_000, 0, (0, "")),
+            (r#""timestampSeconds":"5","timestampNanos":6.0"#, 5_000_000_006, 0, (0, "")),
+            (r#""logging.googleapis.com/trace_sampled":"true""#, 7, 1, (0, "")),
+            (r#""traceSampled":"false""#, 7, 0, (0, "")),
+            (r#""severity":400"#, 7, 0, (13, "WARNING")),
+        ] {
+            let (record, id) = converted(&format!(r#"{{"trace":"{TRACE}",{members}}}"#), 1 << 20);
+            let attributes = serde_json::to_value(JsonObject(&record.attributes)).unwrap();
+            assert_eq!(attributes, json!({ "log.record.uid": id }), "{members}");
+            assert_eq!((record.time_unix_nano, record.flags), (nanos, flags), "{members}");
+            assert_eq!((record.severity_number, record.severity_text.as_str()), severity, "{members}");
         }
     }
 

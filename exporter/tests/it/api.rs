@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use opentelemetry_proto::tonic::trace::v1::span::Link;
 use serde_json::{Value, json};
 
 use crate::harness::{Exporter, command, failed, number, request, span, string};
@@ -316,4 +317,16 @@ async fn services_of_two_namespaces_stay_apart() {
     assert_eq!(trace["spans"][0]["service_name"], "shop/cart");
     assert_eq!(get("/api/routes?service=cart").await["routes"].as_array().unwrap().len(), 2);
     assert_eq!(get("/api/routes?service=shop/cart").await["routes"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_ids_of_links_are_hexadecimal_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    let mut linked = span(TRACE, 1, 0, "linked", 0, 1);
+    linked.links = vec![Link { trace_id: vec![0xab; 16], span_id: vec![0xcd; 8], ..Link::default() }];
+    exporter.send(&request("shop", vec![linked])).await;
+    let trace = exporter.json(&format!("/api/traces/{TRACE}")).await;
+    let link = &trace["spans"][0]["links"][0];
+    assert_eq!((&link["trace_id"], &link["span_id"]), (&json!("ab".repeat(16)), &json!("cd".repeat(8))));
 }

@@ -13,7 +13,7 @@ use crate::harness::{
     Exporter, START, command, eventually, failed, number, request, run_to_exit, span, string,
 };
 use crate::receiver::{Answer, Receiver, Request, otlp};
-use crate::sink_logs::{both, log_request, messages, send_logs};
+use crate::sink_logs::{both, log_request, messages, send_logs, spans as delivered_spans};
 
 /// A receiver of OTLP, which can be down.
 struct Backend {
@@ -302,23 +302,29 @@ async fn log_records_follow_the_verdict_on_their_trace() {
     assert!(exporter.metric(&backend.metric("log_records_not_kept_total", "")).await >= 1.);
 }
 
-/// A sink without spans follows the verdicts, too.
+/// A sink without spans follows the verdicts, too, also if no other sink gets the spans.
 #[tokio::test]
 async fn a_sink_of_log_records_gets_those_of_kept_traces() {
-    let dir = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start(both).await;
-    let mut command = command(dir.path());
-    let sink = format!("otlp={},signals=logs", receiver.url);
-    command.args(["--sink", &sink, "--sink", "store", "--keep", "error,logs"]).args(SOON);
-    let exporter = Exporter::spawn(command);
-    let (kept, not_kept) = (trace(0.5, 1), trace(0.5, 2));
-    let records = vec![record(Some(&kept), 9, "kept"), record(Some(&not_kept), 9, "dropped")];
-    send_logs(&exporter, &log_request("shop", records)).await;
-    let spans = vec![failed(span(&kept, 1, 0, "kept", 0, 1), ""), span(&not_kept, 1, 0, "not kept", 0, 1)];
-    exporter.send(&request("shop", spans)).await;
-    let dropped = format!("logtracer_exporter_log_records_not_kept_total{{sink=\"otlp={}\"}}", receiver.url);
-    exporter.wait_for_metric(&dropped, 1.).await;
-    eventually("the line", async || (messages(&receiver) == ["kept"]).then_some(())).await;
+    for other in [&["--sink", "store"][..], &[]] {
+        let dir = tempfile::tempdir().unwrap();
+        let receiver = Receiver::start(both).await;
+        let mut command = command(dir.path());
+        let sink = format!("otlp={},signals=logs", receiver.url);
+        command.args(["--sink", &sink]).args(other).args(["--keep", "error,logs"]).args(SOON);
+        let exporter = Exporter::spawn(command);
+        let (kept, not_kept) = (trace(0.5, 1), trace(0.5, 2));
+        let records = vec![record(Some(&kept), 9, "kept"), record(Some(&not_kept), 9, "dropped")];
+        send_logs(&exporter, &log_request("shop", records)).await;
+        let spans =
+            vec![failed(span(&kept, 1, 0, "kept", 0, 1), ""), span(&not_kept, 1, 0, "not kept", 0, 1)];
+        exporter.send(&request("shop", spans)).await;
+        let dropped =
+            format!("logtracer_exporter_log_records_not_kept_total{{sink=\"otlp={}\"}}", receiver.url);
+        exporter.wait_for_metric(&dropped, 1.).await;
+        eventually("the line", async || (messages(&receiver) == ["kept"]).then_some(())).await;
+        exporter.wait_for_metric("logtracer_exporter_outbox_bytes", 0.).await;
+        assert_eq!(delivered_spans(&receiver), 0);
+    }
 }
 
 #[tokio::test]

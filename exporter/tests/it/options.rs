@@ -39,6 +39,22 @@ fn exactly_the_existing_options_are_documented() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logtracer-exporter"));
+    let of_traces = Config::command().find_subcommand("traces").cloned().expect("a command");
+    for option in Config::command().get_arguments().chain(of_traces.get_arguments()) {
+        if let Some(name) = option.get_env() {
+            command.env(name, "");
+        }
+    }
+    // The command asks an exporter that is not there.
+    let output =
+        command.args(["traces", "--server", "http://127.0.0.1:9"]).output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("127.0.0.1:9") && !error.contains("invalid value"), "{error}");
+}
+
+#[test]
 fn help_shows_each_option_with_its_default_and_its_variable() {
     let help = output_of("--help").split_whitespace().collect::<Vec<_>>().join(" ");
     for option in Config::command().get_arguments().filter(|option| option.get_env().is_some()) {

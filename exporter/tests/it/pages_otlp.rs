@@ -139,7 +139,7 @@ async fn check_command(document: &str, expected: Value) {
     let text = [
         &b"\xef\xbb\xbf"[..],
         odd.as_bytes(),
-        b"\n{\"resourceSpans\":{}}\n",
+        b"\n{\"resourceSpans\":{\"a\":1}}\n",
         span(5, "00f067aa0ba902ba").to_string().replace("\"a\"", "\"\u{e9}\"").as_bytes(),
         b"\n{\"resourceSpans\":[],\"other\":\"\xff\"}\n",
         twice.as_bytes(),

@@ -80,7 +80,7 @@ pub(crate) fn messages(receiver: &Receiver) -> Vec<String> {
     messages
 }
 
-fn spans(receiver: &Receiver) -> usize {
+pub(crate) fn spans(receiver: &Receiver) -> usize {
     receiver.accepted().iter().filter(|request| request.uri.path() == "/v1/traces").count()
 }
 
@@ -186,6 +186,27 @@ async fn a_receiver_without_log_records_does_not_hold_up_spans() {
     takes_logs.store(true, Ordering::SeqCst);
     exporter.wait_for_metric("logtracer_exporter_outbox_bytes", 0.).await;
     assert_eq!(exporter.metric(&unsupported).await, 18.);
+}
+
+/// The spans that come at last do not wait behind log records that have failed for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_records_alone_find_out_that_a_receiver_takes_only_spans() {
+    let receiver = Receiver::start(|request: &Request| {
+        // An empty request is a success (https://opentelemetry.io/docs/specs/otlp/#full-success-1).
+        let is_empty = request.uri.path() == "/v1/traces" && request.body.is_empty();
+        if is_empty { Answer::ok() } else { only_traces(request) }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let sink = format!("otlp={}", receiver.url);
+    let exporter = exporter(dir.path(), &[&sink]);
+    send_logs(&exporter, &log_request("shop", lines(3))).await;
+    let unsupported = metric("log_records_dropped_total", &sink, ",reason=\"unsupported\"");
+    exporter.wait_for_metric(&unsupported, 3.).await;
+    assert!(receiver.answered(404) <= 2, "{} calls", receiver.answered(404));
+    send_both(&exporter, 1, 2).await;
+    exporter.wait_for_metric(&metric("spans_delivered_total", &sink, ""), 1.).await;
+    exporter.wait_for_metric(&unsupported, 5.).await;
 }
 
 /// Something else that answers 404 to everything does not cost the log records.

@@ -9,7 +9,7 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use super::ids::{Ids, check_of_record};
+use super::ids::{Ids, check_reference};
 use super::left_out::Reason;
 use super::schema::{Field, Kind, MessageType, Role};
 use super::signal::Signal;
@@ -173,7 +173,7 @@ fn check_message(
             (Value::Bytes(bytes), Kind::Bytes | Kind::Id) => {
                 totals.add(TEXT_BYTES)?;
                 ids.record(message.role, number, bytes);
-                totals.is_invalid |= check_of_record(message.role, number, bytes).is_err();
+                totals.is_invalid |= check_reference(message.role, number, bytes).is_err();
             }
             _ => {}
         }

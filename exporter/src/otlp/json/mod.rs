@@ -19,11 +19,11 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use reader::{Reader, Token, check_bytes, text, text_bytes, unescaped};
+pub(crate) use reader::{Reader, Token, check_bytes, escape_control_characters, text, text_bytes, unescaped};
 pub(crate) use scalar::{boolean, double, integer};
 
 use super::check::MAX_DEPTH;
-use super::ids::check_of_record;
+use super::ids::check_reference;
 use super::left_out::{LeftOut, Reason};
 use super::output::{Open, Output};
 use super::schema::{Field, Kind, MessageType, Role};
@@ -81,10 +81,12 @@ impl Converter<'_> {
 
     /// Converts a message. Its value is read to the end, even if it is invalid.
     fn message(&mut self, message: &MessageType, depth: u32) -> Result<(), Reason> {
-        match self.reader.token() {
-            Token::Object if depth <= MAX_DEPTH => {}
+        let is_empty = match self.reader.token() {
+            Token::Object if depth <= MAX_DEPTH => false,
             // An element of a list cannot be absent, so it is empty.
             Token::Null if message.role == Role::Value => return Ok(()),
+            // PHP writes an empty object like an empty list.
+            Token::Array if !self.reader.has_element() => true,
             token => {
                 if matches!(token, Token::Object | Token::Array) {
                     self.reader.leave();
@@ -92,11 +94,11 @@ impl Converter<'_> {
                 let is_too_deep = matches!(token, Token::Object);
                 return Err(if is_too_deep { Reason::TooDeep } else { Reason::WrongType });
             }
-        }
+        };
         let mut open = Open::default();
         let mut result = Ok(());
         let mut value = None;
-        while let Some(key) = self.reader.key() {
+        while !is_empty && let Some(key) = self.reader.key() {
             match message.number(&key.word()) {
                 Some(number) if result.is_ok() && !self.reader.skip_null() => {
                     if message.role == Role::Value && value.replace(number).is_some_and(|old| old != number) {
@@ -125,6 +127,10 @@ impl Converter<'_> {
             Token::Null => return Ok(()),
             token => {
                 if token == Token::Object {
+                    if self.reader.key().is_none() {
+                        // Lua writes an empty list like an empty object.
+                        return Ok(());
+                    }
                     self.reader.leave();
                 }
                 let costs_request = depth == 0;
@@ -181,7 +187,7 @@ impl Converter<'_> {
                 scalar::hex(*text, out)?;
                 let id = out.get(from..).unwrap_or_default();
                 open.ids.record(owner.role, number, id);
-                check_of_record(owner.role, number, id)
+                check_reference(owner.role, number, id)
             }
             _ => {
                 text.for_each_part(|part| out.extend_from_slice(part.as_bytes()));

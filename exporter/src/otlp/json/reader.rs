@@ -1,14 +1,16 @@
 //! [`Reader`]: a cursor over a JSON text, which reads what other readers of JSON refuse.
 //!
-//! The halves of surrogate pairs in texts become U+FFFD, and numbers stay text.
+//! The halves of surrogate pairs in texts become U+FFFD, numbers stay text, and control characters in texts need no
+//! escape.
 
 use std::borrow::Cow;
+use std::io;
 
 use serde::de::IgnoredAny;
 
 use super::escape;
 
-/// A cursor over a text that is valid JSON.
+/// A cursor over a text that is valid JSON, except for control characters in its texts.
 ///
 /// Because the text is valid, commas and colons can be skipped like spaces.
 pub(crate) struct Reader<'a> {
@@ -113,7 +115,12 @@ pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
 impl<'a> Reader<'a> {
     /// Checks the syntax of the whole text, however deeply it is nested.
     pub(crate) fn new(text: &'a str) -> serde_json::Result<Self> {
-        serde_json::from_str::<IgnoredAny>(text).map(|_| Self { text, at: 0 })
+        let checked = serde_json::from_str::<IgnoredAny>(text).or_else(|error| {
+            // Zipkin and other readers of JSON accept control characters in texts.
+            let masked = Masked { rest: text.as_bytes(), place: Place::Outside };
+            serde_json::from_reader::<_, IgnoredAny>(masked).map_err(|_| error)
+        });
+        checked.map(|_| Self { text, at: 0 })
     }
 
     /// Reads a scalar, or enters an object or an array.
@@ -237,6 +244,63 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A JSON text with spaces in place of the control characters in its texts.
+struct Masked<'a> {
+    rest: &'a [u8],
+    place: Place,
+}
+
+/// Where a byte of JSON is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    InText,
+    AfterBackslash,
+}
+
+impl Place {
+    /// Returns the place after a byte.
+    const fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Outside | Self::AfterBackslash, b'"') | (Self::AfterBackslash, _) => Self::InText,
+            (Self::InText, b'"') => Self::Outside,
+            (Self::InText, b'\\') => Self::AfterBackslash,
+            (place, _) => place,
+        }
+    }
+}
+
+impl io::Read for Masked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.rest.len().min(buffer.len());
+        let (now, rest) = self.rest.split_at(length);
+        for (from, to) in now.iter().zip(buffer) {
+            *to = if self.place == Place::InText && from.is_ascii_control() { b' ' } else { *from };
+            self.place = self.place.after(*from);
+        }
+        self.rest = rest;
+        Ok(length)
+    }
+}
+
+/// Escapes the control characters in the texts of JSON.
+pub(crate) fn escape_control_characters(json: &str) -> Cow<'_, str> {
+    if !json.contains(|char: char| char.is_ascii_control()) {
+        return Cow::Borrowed(json);
+    }
+    let (mut escaped, mut place) = (String::with_capacity(json.len() + 64), Place::Outside);
+    for char in json.chars() {
+        if place == Place::InText && char < ' ' {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            escaped.push(char);
+        }
+        // No byte of a longer character is one of ASCII.
+        place = place.after(u8::try_from(char).unwrap_or(b'.'));
+    }
+    Cow::Owned(escaped)
+}
+
 /// Reads the rest of the escape `\u` at the start of a text.
 fn escaped_char(rest: &mut &str) -> char {
     let (unescaped, length) = escape::unicode(rest).unwrap_or((char::REPLACEMENT_CHARACTER, 0));
@@ -292,7 +356,7 @@ mod tests {
             reader.skip();
             assert_eq!(reader.token(), Token::Number("7"), "{text} is skipped");
         }
-        for text in ["", "[", "{\"a\"}", "[1 2]", "\"\\x\"", "\"\n\"", "01", "nul", "[1],"] {
+        for text in ["", "[", "{\"a\"}", "[1 2]", "\"\\x\"", "\"\\\n\"", "\u{1}1", "01", "nul", "[1],"] {
             assert!(Reader::new(text).is_err(), "{text}");
         }
     }
@@ -316,6 +380,21 @@ mod tests {
             let Token::Text(text) = reader.token() else { panic!("a text") };
             assert_eq!((text.text(), text.word()), (expected.into(), expected.into()));
         }
+    }
+
+    #[test]
+    fn control_characters_in_texts_need_no_escape() {
+        let text = "{\"a\tb\":\"\u{1b}[1m\n\\\"é\u{7f}\u{0}\",\n\t\"c\":[1]}";
+        let mut reader = Reader::new(text).unwrap();
+        assert_eq!(reader.token(), Token::Object);
+        assert_eq!(reader.key().unwrap().text(), "a\tb");
+        let Token::Text(value) = reader.token() else { panic!("a text") };
+        assert_eq!(value.text(), "\u{1b}[1m\n\"é\u{7f}\u{0}");
+        assert_eq!(reader.key().unwrap().text(), "c");
+        let escaped = escape_control_characters(text);
+        let value: Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(value, serde_json::json!({ "a\tb": "\u{1b}[1m\n\"é\u{7f}\u{0}", "c": [1] }));
+        assert!(matches!(escape_control_characters("{\"a\":\"é\"}"), Cow::Borrowed(_)));
     }
 
     #[test]

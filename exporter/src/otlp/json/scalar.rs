@@ -93,13 +93,17 @@ pub(crate) fn boolean(token: &Token<'_>) -> Result<bool, Reason> {
     }
 }
 
-/// Reads the number or the name of a value of an enum. An unknown name is 0, because a newer version can define it.
+/// Reads the number or the name of a value of an enum, also without the prefix that all its names have: `ERROR` is
+/// `STATUS_CODE_ERROR`. An unknown name is 0, because a newer version can define it.
 pub(crate) fn enum_value(token: &Token<'_>, names: &[&str]) -> Result<i32, Reason> {
     if let Token::Text(text) = token
         && let text = text.word()
         && !text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
     {
-        let position = names.iter().position(|name| *name == text).unwrap_or(0);
+        let prefix = names.first().and_then(|first| first.rfind('_').and_then(|at| first.get(..=at)));
+        let is_named =
+            |name: &&str| *name == text || prefix.and_then(|prefix| name.strip_prefix(prefix)) == Some(&text);
+        let position = names.iter().position(is_named).unwrap_or(0);
         return Ok(i32::try_from(position).unwrap_or(0));
     }
     integer(token)

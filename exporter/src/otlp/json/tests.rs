@@ -80,7 +80,7 @@ fn forms(field: &Field) -> Vec<(String, String)> {
         Kind::Enum(names) => {
             let named = names.iter().enumerate();
             let mut forms: Vec<_> = named.map(|(n, name)| (format!("\"{name}\""), n.to_string())).collect();
-            forms.extend(of(&[("\"1\"", "1"), ("1.0", "1"), ("\"A_NEW_NAME\"", "0")]));
+            forms.extend(of(&[("\"1\"", "1"), ("1.0", "1"), ("\"A_NEW_NAME\"", "0"), ("\"CODE_OK\"", "0")]));
             forms
         }
         Kind::Text => of(&[(r#""cut \ud83d""#, "\"cut \u{fffd}\""), (r#""\ude00\u0041""#, "\"\u{fffd}A\"")]),
@@ -89,12 +89,12 @@ fn forms(field: &Field) -> Vec<(String, String)> {
             of(&[("\"463AC35C9F6413AD48485A3953BB6124\"", "\"463ac35c9f6413ad48485a3953bb6124\"")])
         }
         Kind::Id => of(&[("\"00F067AA0BA902B7\"", "\"00f067aa0ba902b7\"")]),
-        Kind::Message(_) => of(&[("{}", "{ }"), ("{\"unknown\":[null]}", "{}")]),
+        Kind::Message(_) => of(&[("{}", "{ }"), ("{\"unknown\":[null]}", "{}"), ("[ ]", "{}")]),
         Kind::Any => Vec::new(),
     };
     if field.is_repeated {
         let list = |(form, canonical): (String, String)| (format!("[{form}]"), format!("[{canonical}]"));
-        return forms.into_iter().map(list).chain(of(&[("[]", "[]")])).collect();
+        return forms.into_iter().map(list).chain(of(&[("[]", "[]"), ("{}", "[]"), ("{ }", "[]")])).collect();
     }
     forms
 }
@@ -127,6 +127,58 @@ fn every_field_is_read_by_the_rules_of_protojson() {
         }
     });
     assert!(checked > 1000, "{checked}");
+}
+
+#[test]
+fn names_of_enums_need_no_prefix() {
+    let span = |members: &str| {
+        let own = r#""traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"00f067aa0ba902b7""#;
+        let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{own},{members}}}]}}]}}]}}"#);
+        let (bytes, left_out) = to_protobuf(Signal::Traces, &text).unwrap();
+        assert!(left_out.is_empty());
+        let mut request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+        request.resource_spans[0].scope_spans[0].spans.remove(0)
+    };
+    assert_eq!(span(r#""kind":"SERVER""#).kind, 2);
+    assert_eq!(span(r#""status":{"code":"ERROR"}"#).status.unwrap().code, 2);
+    for unknown in ["", "R", "ROR", "CODE_ERROR", "error"] {
+        assert_eq!(span(&format!(r#""status":{{"code":"{unknown}"}}"#)).status.unwrap().code, 0, "{unknown}");
+    }
+}
+
+/// As OTLP named them before version 0.15.
+#[test]
+fn earlier_names_are_read() {
+    let spans = request(2);
+    let text = serde_json::to_string(&spans).unwrap();
+    let earlier = text
+        .replace("\"scopeSpans\"", "\"instrumentationLibrarySpans\"")
+        .replace("\"scope\":{", "\"instrumentationLibrary\":{");
+    assert_ne!(text, earlier);
+    let (bytes, left_out) = to_protobuf(Signal::Traces, &earlier).unwrap();
+    assert_eq!(ExportTraceServiceRequest::decode(&bytes[..]).unwrap(), spans);
+    assert!(left_out.is_empty());
+    let logs = log_request(2);
+    let text = serde_json::to_string(&logs).unwrap();
+    let earlier = text
+        .replace("\"scopeLogs\"", "\"instrumentation_library_logs\"")
+        .replace("\"logRecords\"", "\"logs\"");
+    let (bytes, left_out) = to_protobuf(Signal::Logs, &earlier).unwrap();
+    assert_eq!(ExportLogsServiceRequest::decode(&bytes[..]).unwrap(), logs);
+    assert!(left_out.is_empty());
+}
+
+#[test]
+fn a_list_that_is_none_is_counted_as_an_item() {
+    for text in [
+        r#"{"resourceSpans":[{"scopeSpans":{"spans":[]}}]}"#,
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":{"name":"a"}}]}]}"#,
+        r#"{"resourceSpans":[{"scopeSpans":[7]}]}"#,
+        r#"{"resourceSpans":[7]}"#,
+    ] {
+        let (bytes, left_out) = to_protobuf(Signal::Traces, text).unwrap();
+        assert_eq!((bytes, left_out.items(), left_out.parts.len()), (vec![], 1, 0), "{text}");
+    }
 }
 
 #[test]
@@ -255,7 +307,9 @@ fn a_repeated_key_joins_lists_and_the_last_scalar_counts() {
 
 #[test]
 fn a_body_that_stores_nothing_is_an_error_unless_it_is_empty() {
-    for text in ["{}", r#"{"resourceSpans":[]}"#, r#"{"resource_spans":null}"#, " { } "] {
+    for text in
+        ["{}", r#"{"resourceSpans":[]}"#, r#"{"resourceSpans":{}}"#, r#"{"resource_spans":null}"#, " { } "]
+    {
         assert_eq!(to_protobuf(Signal::Traces, text), Ok((Vec::new(), LeftOut::default())), "{text}");
     }
     for (text, expected) in [
@@ -265,7 +319,7 @@ fn a_body_that_stores_nothing_is_an_error_unless_it_is_empty() {
         (r#"{"resourceLogs":[]}"#, "the object has no resourceSpans"),
         (r#"{"ResourceSpans":[]}"#, "the object has no resourceSpans"),
         (r#"{"resourceSpans":7}"#, "resourceSpans: value of the wrong type"),
-        (r#"{"resourceSpans":{}}"#, "resourceSpans: value of the wrong type"),
+        (r#"{"resourceSpans":{"a":[]}}"#, "resourceSpans: value of the wrong type"),
         (r#"{"resourceSpans":[}"#, "expected value at line 1"),
     ] {
         let error = to_protobuf(Signal::Traces, text).unwrap_err();

@@ -102,7 +102,12 @@ impl<'a> Converter<'a> {
                 "annotations" => self.annotations(&mut span)?,
                 "tags" => self.tags(&mut span)?,
                 "shared" => span.is_shared = self.boolean(),
-                "binaryAnnotations" => return Err(is_v1("binaryAnnotations")),
+                // Read as v2, it would lose most of its content. Zipkin rejects such a list, too.
+                "binaryAnnotations" => {
+                    let reason =
+                        "it has \"binaryAnnotations\", so its spans are those of Zipkin v1: send Zipkin v2";
+                    return Err(ConvertError::Malformed(reason.to_owned()));
+                }
                 _ => self.reader.skip(),
             }
         }
@@ -144,7 +149,7 @@ impl<'a> Converter<'a> {
             }
         }
         while self.reader.has_element() {
-            match self.annotation()? {
+            match self.annotation() {
                 Ok(annotation) => {
                     self.parts += 1;
                     self.check_size()?;
@@ -156,26 +161,20 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 
-    /// Reads an annotation to its end. The outer error is that of the whole list.
-    fn annotation(&mut self) -> Result<Result<(u64, Cow<'a, str>), Reason>, ConvertError> {
-        match self.enter(&Token::Object) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Err(Reason::Malformed)),
-            Err(reason) => return Ok(Err(reason)),
+    /// Reads an annotation to its end.
+    fn annotation(&mut self) -> Result<(u64, Cow<'a, str>), Reason> {
+        if !self.enter(&Token::Object)? {
+            return Err(Reason::Malformed);
         }
         let (mut timestamp, mut value) = (Ok(None), Ok(None));
         while let Some(key) = self.reader.key() {
             match key.word().as_ref() {
                 "timestamp" => timestamp = self.scalar(micros),
                 "value" => value = self.scalar(text),
-                "endpoint" => return Err(is_v1("endpoint")),
                 _ => self.reader.skip(),
             }
         }
-        Ok(match (timestamp, value) {
-            (Ok(timestamp), Ok(value)) => timestamp.flatten().zip(value).ok_or(Reason::Malformed),
-            (Err(reason), _) | (_, Err(reason)) => Err(reason),
-        })
+        timestamp?.flatten().zip(value?).ok_or(Reason::Malformed)
     }
 
     fn endpoint(&mut self, dropped: &mut u32) -> Endpoint<'a> {
@@ -274,11 +273,6 @@ impl<'a> Converter<'a> {
         let bytes = PART_BYTES * self.parts + COPIES * text_bytes + DERIVED_BYTES;
         if bytes > self.max_bytes { Err(ConvertError::TooLarge) } else { Ok(()) }
     }
-}
-
-/// The error of a list in Zipkin's first format, which has this key. Read as v2, it would lose most of its content.
-fn is_v1(key: &str) -> ConvertError {
-    ConvertError::Malformed(format!("it has \"{key}\", so its spans are those of Zipkin v1: send Zipkin v2"))
 }
 
 #[cfg(test)]

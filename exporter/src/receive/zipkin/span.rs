@@ -53,7 +53,8 @@ pub(super) struct Ids {
 }
 
 impl ZipkinSpan<'_> {
-    /// Parses the ids. As in Zipkin, a short id is read as if it had zeros in front, and a parent id of zeros is absent.
+    /// Parses the ids. As in Zipkin, a short id is read as if it had zeros in front, and a parent id is absent if it has
+    /// only zeros or is that of the span.
     pub(super) fn ids(&self) -> Result<Ids, Reason> {
         let trace_id = hex(self.trace_id.as_deref(), 32, Reason::TraceIdLength)?;
         let span_id = hex(self.id.as_deref(), 16, Reason::SpanIdLength)?;
@@ -61,6 +62,7 @@ impl ZipkinSpan<'_> {
             None | Some("") => 0,
             parent => hex(parent, 16, Reason::ParentSpanIdLength)?,
         };
+        let parent = if parent == span_id { 0 } else { parent };
         let short = |id: u128| u64::try_from(id).ok().and_then(SpanId::new);
         Ok(Ids {
             trace_id: TraceId::new(trace_id).ok_or(Reason::TraceIdZero)?,

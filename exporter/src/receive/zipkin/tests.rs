@@ -147,11 +147,9 @@ fn a_status_description_without_an_error_stays_a_tag() {
 
 #[test]
 fn a_list_of_version_1_is_refused() {
-    for members in [
-        r#""binaryAnnotations":[{"key":"http.method","value":"GET"}]"#,
-        r#""binaryAnnotations":null"#,
-        r#""annotations":[{"timestamp":1,"value":"cs","endpoint":{"serviceName":"a"}}]"#,
-    ] {
+    for members in
+        [r#""binaryAnnotations":[{"key":"http.method","value":"GET"}]"#, r#""binaryAnnotations":null"#]
+    {
         let body = format!("[{SPAN},{}]", SPAN.replace('}', &format!(",{members}}}")));
         let error = convert(&body, NOW, MAX_DECODED_BYTES);
         assert!(
@@ -184,6 +182,8 @@ fn values_are_read_as_zipkin_reads_them() {
         (r#""localEndpoint":{"port":-1}"#, ""),
         (r#""tags":{"cut":"\ud83d","\ude00":"x"}"#, "cut=\u{fffd} \u{fffd}=x"),
         (r#""tags":{"a":"1","a":"2"},"unknown":[{"a":{}}]"#, "a=2"),
+        (r#""annotations":[{"timestamp":1,"value":"ws","endpoint":{"serviceName":"a"}}]"#, ""),
+        ("\"tags\":{\"a\":\"1\t2\"}", "a=1\t2"),
     ] {
         let (span, left_out) = read_beside_a_good_one(&format!("\"timestamp\":1,{members}"));
         assert_eq!(attributes(&span.unwrap()).join(" "), expected, "{members}");
@@ -220,10 +220,17 @@ fn times_are_read_as_zipkin_reads_them() {
 }
 
 #[test]
-fn parents_of_zeros_are_absent_and_short_ids_are_padded() {
-    for (id, expected) in
-        [("0000000000000000", None), ("0", None), ("", None), ("7", Some(7)), ("000000000000000A", Some(10))]
-    {
+fn a_parent_of_zeros_or_the_span_itself_is_absent_and_short_ids_are_padded() {
+    for (id, expected) in [
+        ("0000000000000000", None),
+        ("0", None),
+        ("", None),
+        ("7", Some(7)),
+        ("000000000000000A", Some(10)),
+        // The span itself.
+        ("2", None),
+        ("0000000000000002", None),
+    ] {
         let (span, _) = read_beside_a_good_one(&format!("\"parentId\":\"{id}\""));
         let expected: Vec<u8> = expected.map(|id: u64| id.to_be_bytes().to_vec()).unwrap_or_default();
         assert_eq!(span.unwrap().parent_span_id, expected, "{id:?}");

@@ -2,21 +2,23 @@
 //!
 //! The responses to spans and to log records are the same in protobuf, so both are read as one to spans.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
-use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, RequestBuilder, Url};
-use serde::Deserialize;
 
 use super::super::body::BodyBudget;
 use super::super::http;
 use super::super::http::{Content, Success};
 use crate::deliver::{Accepted, Chunk, DeliveryError, Denied, RejectedItems};
 use crate::otlp::Signal;
+use crate::otlp::json::{self, Reader, Token};
+use crate::otlp::wire::{Value, read_field};
 use crate::truncate::truncate;
 
 #[derive(Debug)]
@@ -62,8 +64,8 @@ pub(super) fn read(Success { content, body, is_cut }: Success) -> Result<Accepte
         // Without its end, it cannot be decoded. The items are delivered nevertheless.
         Content::Protobuf if is_cut => Ok(protobuf_prefix(&body)),
         Content::Json if is_cut => Ok(json_prefix(&body)),
-        Content::Protobuf => ExportTraceServiceResponse::decode(body).map_err(|error| error.to_string()),
-        Content::Json => from_json(&body).map_err(|error| error.to_string()),
+        Content::Protobuf => from_protobuf(&body).ok_or_else(|| "malformed protobuf".to_owned()),
+        Content::Json => from_json(&body),
         Content::Html | Content::Other => Ok(ExportTraceServiceResponse::default()),
     };
     response.map(accepted).map_err(|error| not_otlp(&error))
@@ -80,6 +82,43 @@ fn partial(rejected_spans: i64, error_message: &str) -> ExportTraceServiceRespon
     ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess { rejected_spans, error_message }),
     }
+}
+
+/// Reads an `ExportTraceServiceResponse` or `ExportLogsServiceResponse`. A message that is not UTF-8, such as one that was
+/// cut, gets U+FFFD: the items are delivered whatever it says.
+fn from_protobuf(body: &[u8]) -> Option<ExportTraceServiceResponse> {
+    let mut response = ExportTraceServiceResponse::default();
+    for_each_field(body, |number, value| match (number, value) {
+        (1, Value::Bytes(fields)) => {
+            let (mut rejected, mut message) = (0, Cow::Borrowed(""));
+            for_each_field(fields, |number, value| {
+                match (number, value) {
+                    (1, Value::Varint(number)) => rejected = number.cast_signed(),
+                    (2, Value::Bytes(text)) => message = String::from_utf8_lossy(text),
+                    (1 | 2, _) => return None,
+                    _ => {}
+                }
+                Some(())
+            })?;
+            response = partial(rejected, &message);
+            Some(())
+        }
+        (1, _) => None,
+        _ => Some(()),
+    })?;
+    Some(response)
+}
+
+/// Calls `each` with the fields of a message. Returns `None` if it is malformed, or if `each` does.
+fn for_each_field<'a>(
+    mut message: &'a [u8],
+    mut each: impl FnMut(u32, Value<'a>) -> Option<()>,
+) -> Option<()> {
+    while !message.is_empty() {
+        let (number, value) = read_field(&mut message).ok()?;
+        each(number, value)?;
+    }
+    Some(())
 }
 
 /// Reads the number of rejected items from the beginning of a response, and the message as far as it is there.
@@ -108,8 +147,8 @@ fn protobuf_prefix(mut body: &[u8]) -> ExportTraceServiceResponse {
 /// Reads the number of rejected items from the beginning of a response as JSON.
 fn json_prefix(body: &[u8]) -> ExportTraceServiceResponse {
     let text = String::from_utf8_lossy(body);
-    let after = |name| text.split_once(name).map(|(_, rest)| rest);
-    let value = after("\"rejectedSpans\"").or_else(|| after("\"rejectedLogRecords\"")).unwrap_or("");
+    let after = |name: String| text.split_once(&name).map(|(_, rest)| rest);
+    let value = REJECTED.iter().find_map(|name| after(format!("\"{name}\""))).unwrap_or("");
     let digits: String =
         value.trim_start_matches([':', ' ', '"']).chars().take_while(char::is_ascii_digit).collect();
     partial(digits.parse().unwrap_or(0), "the response is too long")
@@ -118,32 +157,57 @@ fn json_prefix(body: &[u8]) -> ExportTraceServiceResponse {
 /// The message of a partial success is truncated to this length.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
-/// Reads an `ExportTraceServiceResponse` or `ExportLogsServiceResponse` as JSON, in which a 64-bit number is a string or a number.
-fn from_json(body: &[u8]) -> serde_json::Result<ExportTraceServiceResponse> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Response {
-        partial_success: Option<PartialSuccess>,
+/// The names of the number of rejected items: those of ProtoJSON, and those in the definition of the messages.
+const REJECTED: [&str; 4] = ["rejectedSpans", "rejected_spans", "rejectedLogRecords", "rejected_log_records"];
+
+/// Reads an `ExportTraceServiceResponse` or `ExportLogsServiceResponse` by the rules of ProtoJSON. A text is mended, as in
+/// protobuf.
+fn from_json(body: &[u8]) -> Result<ExportTraceServiceResponse, String> {
+    let text = json::text(body);
+    let mut reader = Reader::new(&text).map_err(|error| error.to_string())?;
+    let mut response = ExportTraceServiceResponse::default();
+    match reader.token() {
+        Token::Object => {}
+        Token::Null => return Ok(response),
+        _ => return Err("expected an object".to_owned()),
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    #[derive(Default)]
-    struct PartialSuccess {
-        #[serde(alias = "rejectedLogRecords")]
-        rejected_spans: serde_json::Value,
-        error_message: Option<String>,
-    }
-    let response: Option<Response> = serde_json::from_slice(body)?;
-    let partial_success = response.and_then(|response| response.partial_success);
-    let partial_success = partial_success.map(|partial| {
-        let rejected = &partial.rejected_spans;
-        let number = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
-        ExportTracePartialSuccess {
-            rejected_spans: number.unwrap_or(0),
-            error_message: partial.error_message.unwrap_or_default(),
+    while let Some(key) = reader.key() {
+        if !matches!(&*key.word(), "partialSuccess" | "partial_success") {
+            reader.skip();
+        } else if let Some(partial) = partial_success(&mut reader)? {
+            response = partial;
         }
-    });
-    Ok(ExportTraceServiceResponse { partial_success })
+    }
+    Ok(response)
+}
+
+/// Reads a partial success, or nothing for `null`.
+fn partial_success(reader: &mut Reader<'_>) -> Result<Option<ExportTraceServiceResponse>, String> {
+    match reader.token() {
+        Token::Object => {}
+        Token::Null => return Ok(None),
+        _ => return Err("the partial success is no object".to_owned()),
+    }
+    let (mut rejected, mut message) = (0, Cow::Borrowed(""));
+    while let Some(key) = reader.key() {
+        let key = key.word();
+        if REJECTED.contains(&&*key) {
+            let token = reader.token();
+            if matches!(token, Token::Object | Token::Array) {
+                reader.leave();
+            }
+            rejected = json::integer(&token).unwrap_or(0);
+        } else if matches!(&*key, "errorMessage" | "error_message") {
+            match reader.token() {
+                Token::Text(text) => message = text.text(),
+                Token::Object | Token::Array => reader.leave(),
+                _ => {}
+            }
+        } else {
+            reader.skip();
+        }
+    }
+    Ok(Some(partial(rejected, &message)))
 }
 
 /// Returns what the receiver has accepted and rejected.
@@ -171,6 +235,7 @@ fn url_of(signal: Signal, url: &Url) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
 
     #[test]
     fn a_success_has_to_be_an_otlp_response() {
@@ -186,9 +251,13 @@ mod tests {
         for body in [&b""[..], b"{}", b"null", br#"{"partialSuccess":{}}"#, nothing] {
             assert_eq!(response(Content::Json, body), Ok(Accepted::default()));
         }
-        for (name, number) in
-            [("rejectedSpans", "\"7\""), ("rejectedSpans", "7"), ("rejectedLogRecords", "7")]
-        {
+        for (name, number) in [
+            ("rejectedSpans", "\"7\""),
+            ("rejectedSpans", "7"),
+            ("rejectedLogRecords", "7"),
+            ("rejected_spans", "7.0"),
+            ("rejected_log_records", "\"7e0\""),
+        ] {
             let body = format!(r#"{{"partialSuccess":{{"{name}":{number},"errorMessage":"no"}}}}"#);
             assert_eq!(response(Content::Json, body.as_bytes()), rejected(7, "no"));
         }
@@ -197,6 +266,15 @@ mod tests {
         let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
         assert_eq!(response(Content::Protobuf, &body), rejected(3, "no"));
         assert_eq!(response(Content::Other, b"accepted"), Ok(Accepted::default()));
+        // A message that was cut within a character, or that repeats what is no text.
+        for (content, body) in [
+            (Content::Protobuf, &b"\x0a\x09\x08\x03\x12\x05cut \xc3"[..]),
+            (Content::Protobuf, b"\x0a\x09\x12\x05cut \xff\x08\x03"),
+            (Content::Json, br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"cut \ud83d"}}"#),
+            (Content::Json, b"{\"partial_success\":{\"rejected_spans\":3,\"error_message\":\"cut \xff\"}}"),
+        ] {
+            assert_eq!(response(content, body), rejected(3, "cut \u{fffd}"));
+        }
         let partial_success =
             Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "x".repeat(100_000) });
         let long = ExportTraceServiceResponse { partial_success }.encode_to_vec();
@@ -212,7 +290,14 @@ mod tests {
         for garbage in [&b"\xff\xff\xff"[..], b"{", b"\x0a", b"\x0a\x05\x1d"] {
             assert_eq!(read(Content::Protobuf, garbage, true), Ok(Accepted::default()));
         }
-        for (content, body) in [(Content::Protobuf, b"<html>"), (Content::Json, b"<html>")] {
+        for (content, body) in [
+            (Content::Protobuf, &b"<html>"[..]),
+            (Content::Protobuf, b"\x08\x01"),
+            (Content::Protobuf, b"\x0a\x02\x0d\x01"),
+            (Content::Json, b"<html>"),
+            (Content::Json, b"[]"),
+            (Content::Json, br#"{"partialSuccess":7}"#),
+        ] {
             assert!(matches!(
                 response(content, body),
                 Err(DeliveryError::AccessDenied { denied: Denied::Call, .. })

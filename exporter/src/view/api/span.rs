@@ -80,15 +80,24 @@ impl Serialize for Links<'_> {
 
 #[derive(Serialize)]
 struct JsonLink<'a> {
-    trace_id: AnyRef<'a>,
-    span_id: AnyRef<'a>,
+    trace_id: Id<'a>,
+    span_id: Id<'a>,
     attributes: Attributes<'a>,
 }
 
 impl<'a> From<LinkRef<'a>> for JsonLink<'a> {
     fn from(link: LinkRef<'a>) -> Self {
-        let (trace_id, span_id) = (AnyRef::Bytes(link.trace_id), AnyRef::Bytes(link.span_id));
+        let (trace_id, span_id) = (Id(link.trace_id), Id(link.span_id));
         Self { trace_id, span_id, attributes: link.attributes() }
+    }
+}
+
+/// An id in hexadecimal digits, as all ids of the API.
+struct Id<'a>(&'a [u8]);
+
+impl Serialize for Id<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(self.0))
     }
 }
 
