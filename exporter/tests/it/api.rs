@@ -326,7 +326,7 @@ async fn the_ids_of_links_are_hexadecimal_digits() {
     let mut linked = span(TRACE, 1, 0, "linked", 0, 1);
     linked.links = vec![Link { trace_id: vec![0xab; 16], span_id: vec![0xcd; 8], ..Link::default() }];
     exporter.send(&request("shop", vec![linked])).await;
-    let trace = exporter.json(&format!("/api/traces/{TRACE}")).await;
+    let trace = exporter.trace(TRACE, 1, 0).await;
     let link = &trace["spans"][0]["links"][0];
     assert_eq!((&link["trace_id"], &link["span_id"]), (&json!("ab".repeat(16)), &json!("cd".repeat(8))));
 }
