@@ -301,6 +301,30 @@ proptest! {
     }
 }
 
+/// The lengths of attributes are varints of one to three bytes, also with a byte of zeros.
+#[test]
+fn excluded_attributes_are_left_out_whatever_their_length() {
+    for length in (0..300).chain(16_250..16_400) {
+        let value = "v".repeat(length);
+        let (mut except, mut alone) = (Vec::new(), Vec::new());
+        otlp::write_span_with(&mut except, &span(), |details| {
+            details.attributes_except(
+                |key| key == "out",
+                |attributes| {
+                    for key in ["a", "out", "b"] {
+                        attributes.text(key, &value);
+                    }
+                },
+            );
+        });
+        otlp::write_span_with(&mut alone, &span(), |details| {
+            details.attributes().text("a", &value);
+            details.attributes().text("b", &value);
+        });
+        assert!(except == alone, "{length}");
+    }
+}
+
 // === helpers ===
 
 fn span() -> Span<'static> {

@@ -97,6 +97,18 @@ fn errors_name_the_override() {
         let json = format!(r#"{{"overrides": {overrides}}}"#);
         assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), expected, "{overrides}");
     }
+    for (label, is_valid) in [
+        ("team", true),
+        ("app.kubernetes.io/name=a_b-c", true),
+        ("team=", true),
+        ("=payments", false),
+        ("te am=payments", false),
+        ("team=pay ments", false),
+        ("team=a=b", false),
+    ] {
+        let json = format!(r#"{{"overrides": [{{"label": "{label}"}}]}}"#);
+        assert_eq!(Config::parse(json.as_bytes()).is_ok(), is_valid, "{label}");
+    }
     let many = format!(r#"{{"overrides": [{}]}}"#, vec![r#"{"service": "a"}"#; 201].join(","));
     let error = Config::parse(many.as_bytes()).unwrap_err().to_string();
     assert_eq!(error, "overrides: expected at most 200 overrides, found 201");
