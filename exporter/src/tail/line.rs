@@ -68,15 +68,13 @@ pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
     if text.first() != Some(&b'{') {
         return Err(Skip::NotJson);
     }
-    let text = String::from_utf8_lossy(text);
-    let text = match escape_control_characters(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(escaped) => Cow::Owned(escaped),
-    };
-    let text = match replace_lone_surrogates(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(replaced) => Cow::Owned(replaced),
-    };
+    let mut text = String::from_utf8_lossy(text);
+    for mend in [escape_control_characters, replace_lone_surrogates] {
+        text = match mend(&text) {
+            Cow::Borrowed(_) => continue,
+            Cow::Owned(mended) => Cow::Owned(mended),
+        };
+    }
     let (text, fields) = match Fields::read(&NAMES, &text) {
         Some(fields) => (text, fields),
         None => {

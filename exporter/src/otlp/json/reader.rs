@@ -115,10 +115,9 @@ pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
 impl<'a> Reader<'a> {
     /// Checks the syntax of the whole text, however deeply it is nested.
     pub(crate) fn new(text: &'a str) -> serde_json::Result<Self> {
-        let checked = serde_json::from_str::<IgnoredAny>(text).or_else(|error| {
-            // Zipkin and other readers of JSON accept control characters in texts.
-            let masked = Masked { rest: text.as_bytes(), place: Place::Outside };
-            serde_json::from_reader::<_, IgnoredAny>(masked).map_err(|_| error)
+        let checked = serde_json::from_str::<IgnoredAny>(text).or_else(|_| {
+            // Zipkin and other readers of JSON accept control characters in texts. The error is that of the rest.
+            serde_json::from_reader(Masked { rest: text.as_bytes(), place: Place::Outside })
         });
         checked.map(|_| Self { text, at: 0 })
     }
@@ -391,6 +390,8 @@ mod tests {
         let Token::Text(value) = reader.token() else { panic!("a text") };
         assert_eq!(value.text(), "\u{1b}[1m\n\"é\u{7f}\u{0}");
         assert_eq!(reader.key().unwrap().text(), "c");
+        let error = Reader::new("{\"a\":\"\t\",]").err().unwrap().to_string();
+        assert!(error.starts_with("key must be a string"), "{error}");
         let escaped = escape_control_characters(text);
         let value: Value = serde_json::from_str(&escaped).unwrap();
         assert_eq!(value, serde_json::json!({ "a\tb": "\u{1b}[1m\n\"é\u{7f}\u{0}", "c": [1] }));
