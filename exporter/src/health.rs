@@ -18,10 +18,15 @@ struct Problems {
 }
 
 impl Health {
+    /// Returns the failure that only a restart clears.
+    pub(crate) fn permanent_failure(&self) -> Option<&str> {
+        self.0.permanent.get().map(String::as_str)
+    }
+
     /// Returns the failure that only a restart clears, or the problem of the files.
     pub(crate) fn problem(&self) -> Option<String> {
         let files = || self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.0.permanent.get().cloned().or_else(files)
+        self.permanent_failure().map(str::to_owned).or_else(files)
     }
 
     /// Sets or clears the problem of the files in the data directory.
@@ -60,8 +65,11 @@ mod tests {
         tasks.spawn(async {});
         watch(&mut tasks).await;
         assert_eq!(health.problem(), None);
+        health.set_problem_of_files(Some("removed".to_owned()));
+        assert_eq!((health.permanent_failure(), health.problem().as_deref()), (None, Some("removed")));
         tasks.spawn(async { panic!("on purpose") });
         watch(&mut tasks).await;
         assert!(health.problem().unwrap().contains("panicked"));
+        assert_eq!(health.permanent_failure().map(str::to_owned), health.problem());
     }
 }

@@ -48,7 +48,9 @@ impl Maintenance {
                 }
             }
             // An error other than a full disk may have prevented the reserve, and may be gone now.
-            self.reserve.try_restore();
+            let reserve = self.reserve.clone();
+            // A panic in it is logged, and the next round tries again.
+            let _ = tokio::task::spawn_blocking(move || reserve.try_restore()).await;
             self.outbox.drop_expired(unix_millis()).await;
             self.log_growing_backlogs(&mut backlogs);
             let (store, retention) = (self.store.clone(), self.retention);

@@ -215,7 +215,7 @@ impl Metrics {
             sink_last_delivery: add_with_unit(
                 r,
                 "sink_last_delivery_timestamp",
-                "When a sink last accepted a request, or was started",
+                "When a sink was started, last accepted a request, or had nothing to accept in what came",
                 Unit::Seconds,
             ),
             log_lines_tailed: add(r, "log_lines_tailed", "Log lines read from files"),

@@ -84,11 +84,12 @@ impl Heirs {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::live::ConfigId;
     use crate::node::Node;
 
     fn handover(json: &str) -> Handover {
         let config = Config::parse(json.as_bytes()).unwrap();
-        let plugin = Plugin::new(config, Node::default());
+        let plugin = Plugin::new(config, ConfigId::of(json.as_bytes()), Node::default());
         let exporter = plugin.config.exporter.as_ref().unwrap();
         Handover::of(&plugin, exporter, &exporter.clusters[0])
     }

@@ -59,6 +59,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use live::ConfigId;
 pub use metrics::{Metric, MetricType};
 pub use node::Node;
 pub use plugin::Plugin;

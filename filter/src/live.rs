@@ -18,6 +18,18 @@ use logtracer_core::SpanId;
 use crate::host::StreamHost;
 use crate::shared::lock;
 
+/// What distinguishes the configurations of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigId(pub u64);
+
+impl ConfigId {
+    /// Returns the id of a configuration by its text: its hash by FNV-1a.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(text.iter().fold(0xcbf2_9ce4_8422_2325, add))
+    }
+}
+
 /// The instance that handles a stream.
 #[derive(Debug, Clone)]
 struct Owner {
@@ -36,18 +48,21 @@ struct Live {
     last_logged: Option<Owner>,
 }
 
-/// The names of the plugins of this process.
-static NAMES: Mutex<Vec<Weak<str>>> = Mutex::new(Vec::new());
+/// The name and the configuration of each plugin of this process.
+static PLUGINS: Mutex<Vec<(Weak<str>, ConfigId)>> = Mutex::new(Vec::new());
 /// Whether they differ. With one plugin, no stream has a second instance, and the search would cost host calls.
 static HAS_SEVERAL: AtomicBool = AtomicBool::new(false);
 
-/// Registers the name of a plugin.
-pub(crate) fn register(name: &Arc<str>) {
-    let mut names = lock(&NAMES);
-    names.retain(|known| known.strong_count() > 0);
-    let has_several = names.iter().filter_map(Weak::upgrade).any(|known| known != *name);
+/// Registers a plugin. Two of the same name are different ones if their configurations differ.
+pub(crate) fn register(name: &Arc<str>, config: ConfigId) {
+    let mut plugins = lock(&PLUGINS);
+    plugins.retain(|(name, _)| name.strong_count() > 0);
+    let is_other = |known_name: &Weak<str>, known: ConfigId| {
+        known_name.upgrade().is_some_and(|known_name| known_name != *name || known != config)
+    };
+    let has_several = plugins.iter().any(|(known_name, known)| is_other(known_name, *known));
     HAS_SEVERAL.store(has_several, Ordering::Relaxed);
-    names.push(Arc::downgrade(name));
+    plugins.push((Arc::downgrade(name), config));
 }
 
 thread_local! {

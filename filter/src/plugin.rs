@@ -15,7 +15,7 @@ use logtracer_core::{TraceId, shard_of};
 use crate::batch_limits::BatchLimits;
 use crate::config::{Config, Exporter};
 use crate::host::{Host, LogHost, LogLevel};
-use crate::live;
+use crate::live::{self, ConfigId};
 use crate::metrics::{self, Metric};
 use crate::node::Node;
 use crate::shared::lock;
@@ -40,11 +40,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    pub(crate) fn new(config: Config, node: Node) -> Self {
+    pub(crate) fn new(config: Config, id: ConfigId, node: Node) -> Self {
         let service_name =
             config.service_name.clone().or(node.service_name).unwrap_or_else(|| "envoy".into());
         let name: Arc<str> = node.plugin_name.unwrap_or_else(|| service_name.clone()).into();
-        live::register(&name);
+        live::register(&name, id);
         let new_buffer = |exporter: &Exporter| Mutex::new(SpanBuffer::new(exporter.buffer_bytes()));
         let buffers = config
             .exporter
@@ -71,10 +71,12 @@ impl Plugin {
     pub(crate) fn report_duplicate(&self, host: &impl Host, owner: &str) {
         metrics::count(Metric::Duplicates);
         if !self.has_reported_duplicate.swap(true, Ordering::Relaxed) {
+            let name = &*self.name;
+            // Equal names are those of one service, with different configurations.
+            let (first, second) = if owner == name { ("the first", "the second") } else { (owner, name) };
             let message = format!(
-                "logtracer: {owner} and {} are both in this proxy: {owner} comes first and handles the requests, {} \
-                 ignores them",
-                self.name, self.name
+                "logtracer: {owner} and {name} are both in this proxy: {first} comes first and handles the requests, \
+                 {second} ignores them"
             );
             host.log(LogLevel::Warn, &message);
         }

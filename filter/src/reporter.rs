@@ -85,10 +85,11 @@ pub(crate) struct Reporter {
     max_batches: usize,
     /// Counts the outages since the last success.
     backoff: Backoff,
-    /// Nothing is sent before this time,
+    /// The end of the current pause.
     backoff_until: u64,
-    /// except after this time, if the buffer holds this number of bytes. It would overflow during the whole pause.
+    /// From this time on, a buffer of `retry_mark` bytes ends the pause early.
     earliest: u64,
+    /// The size of the buffer at which it would overflow during the whole pause.
     retry_mark: usize,
     /// When the last outage was counted.
     failed_at: u64,

@@ -34,7 +34,7 @@ pub(crate) struct Request {
     /// The bytes of the names and values of the caller's headers.
     pub(crate) header_bytes: u64,
     /// While it exists, another instance of the filter in this stream does nothing.
-    _live: Option<LiveSpan>,
+    pub(crate) live: Option<LiveSpan>,
 }
 
 /// Another instance of the filter handles the request.
@@ -48,13 +48,13 @@ impl Request {
             let config = &plugin.config.propagation;
             propagation::forward(host, config, lines, headers, authority, decision, extracted);
         })?;
-        request._live = Some(live::start(host, request.decision.context.span_id, &plugin.name));
+        request.live = Some(live::start(host, request.decision.context.span_id, &plugin.name));
         Ok(request)
     }
 
     /// Reads the headers of a completed request that was not forwarded, decides about its trace, and counts the
     /// decision.
-    pub(crate) fn completed(host: &impl LogHost, plugin: &Plugin) -> Result<Self, Duplicate> {
+    pub(crate) fn not_forwarded(host: &impl LogHost, plugin: &Plugin) -> Result<Self, Duplicate> {
         if let Some(owner) = live::owner_of_logged(host) {
             plugin.report_duplicate(host, &owner);
             return Err(Duplicate);
@@ -109,7 +109,7 @@ impl Request {
             response_start: 0,
             grpc_status: None,
             header_bytes: header_bytes as u64,
-            _live: None,
+            live: None,
         })
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct RequestHead<'h> {
     pub(crate) user_agent: &'h [u8],
     pub(crate) referer: &'h [u8],
     pub(crate) protocol: Protocol,
-    /// The caller asks for another protocol, for example WebSocket.
+    /// The request has an `upgrade` header, for example to WebSocket.
     pub(crate) is_upgrade: bool,
     /// The captured headers: an index into the configuration for each header line, and its value.
     pub(crate) captured: Vec<(usize, &'h [u8])>,

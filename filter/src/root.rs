@@ -8,6 +8,7 @@ use logtracer_core::span_buffer::SpanBuffer;
 use crate::config::Config;
 use crate::destination::{Destination, random};
 use crate::host::{ExportResponse, Host, LogLevel, NodeHost, RootHost};
+use crate::live::ConfigId;
 use crate::metrics::{self, Metric, SharedGauge};
 use crate::node::Node;
 use crate::plugin::Plugin;
@@ -40,7 +41,7 @@ impl Root {
             Ok(config) => {
                 let node = Node::read(host);
                 let config = config.for_node(&node, |key| Node::label(host, key));
-                Some(Self::new(host, config, node))
+                Some(Self::new(host, config, ConfigId::of(json), node))
             }
             Err(error) => {
                 host.log(LogLevel::Error, &format!("logtracer: configuration rejected: {error}"));
@@ -50,8 +51,8 @@ impl Root {
     }
 
     /// Starts to send spans in intervals.
-    pub fn new(host: &impl RootHost, config: Config, node: Node) -> Self {
-        let plugin = Plugin::new(config, node);
+    pub fn new(host: &impl RootHost, config: Config, id: ConfigId, node: Node) -> Self {
+        let plugin = Plugin::new(config, id, node);
         // Rule 76: workers and proxies that are configured at the same time flush at different times.
         let first = plugin.flush_interval().mul_f64(0.5 + (random(host) % 512) as f64 / 1024.0);
         let now = host.monotonic_nanos();

@@ -49,6 +49,13 @@ impl Stream {
         self.is_duplicate
     }
 
+    /// Ends the time in which another instance of the filter in this stream would do nothing.
+    pub fn end_live(&mut self) {
+        if let Some(request) = &mut self.request {
+            request.live = None;
+        }
+    }
+
     /// Adds the trace id to the response's headers if that is configured.
     pub fn on_response_headers(&mut self, host: &impl ForwardingHost) {
         let Some(request) = &mut self.request else { return };
@@ -77,9 +84,12 @@ impl Stream {
         let plugin = &*self.plugin;
         // Rule 54: an earlier filter may have responded before this one read the request's headers, which are still
         // available.
-        let completed = || Request::completed(host, plugin);
-        let request =
-            if self.is_duplicate { Err(Duplicate) } else { self.request.take().map_or_else(completed, Ok) };
+        let not_forwarded = || Request::not_forwarded(host, plugin);
+        let request = if self.is_duplicate {
+            Err(Duplicate)
+        } else {
+            self.request.take().map_or_else(not_forwarded, Ok)
+        };
         let Ok(request) = request else { return };
         live::note_logged(host, &plugin.name);
         let may_be_exported = span::may_be_exported(&plugin.config, &request);

@@ -47,7 +47,9 @@ struct Readme;
 
 mod queue;
 pub mod stdout;
+mod whole_batches;
 mod whole_lines;
 
 pub use queue::{QueuedWriter, WaitError};
+pub use whole_batches::WholeBatches;
 pub use whole_lines::{WholeLines, WriteError};

@@ -50,7 +50,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 pub struct WholeLines {
     /// What is missing of the last line.
     rest: Vec<u8>,
-    /// True if the last attempt waited in vain.
+    /// True if the last attempt timed out.
     is_blocked: bool,
 }
 
@@ -134,7 +134,7 @@ fn is_would_block(error: &io::Error) -> bool {
 }
 
 /// Returns true if nobody reads what was written before.
-fn is_closed(error: &io::Error) -> bool {
+pub(crate) fn is_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected

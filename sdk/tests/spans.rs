@@ -96,6 +96,8 @@ async fn a_pause_ends_before_the_queue_overflows(exporter: &Arc<SpanExporter>, r
     received.set_down(true);
     drop(span("first").enter());
     wait_for_failures(received, received.failures() + 8).await;
+    // The pause has begun when the sender has read the response.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let failures = received.failures();
     let start = Instant::now();
     // Far more than half of the queue, and less than all of it.

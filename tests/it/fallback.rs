@@ -100,10 +100,12 @@ fn each_request_and_each_connection_has_one_line() {
         };
         *counts.entry(key).or_default() += 1;
     }
+    // A later connection can have the address of an earlier one.
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
     for key in paths.iter().chain(&connections) {
-        assert_eq!(counts.remove(key), Some(1), "{key}");
+        *expected.entry(key.clone()).or_default() += 1;
     }
-    assert_eq!(counts, BTreeMap::new());
+    assert_eq!(counts, expected);
     assert!(by_logger.iter().all(|count| *count > 4), "{by_logger:?} of {} requests", paths.len());
 }
 

@@ -118,6 +118,21 @@ fn an_end_waits_for_an_absent_exporter_for_a_limited_time() {
     assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
 }
 
+/// Envoy goes on to read its configuration while it waits. Without a filter there is nothing to wait for.
+#[test]
+fn an_end_does_not_wait_for_a_filter_that_is_removed_meanwhile() {
+    shell::select(Shell::Native);
+    let exporter = json!({ "cluster": EXPORTER });
+    let mut proxy = start_with_extension(exporter, ports::reserve().unwrap());
+    get(&proxy);
+    proxy.envoy.terminate();
+    std::thread::sleep(Duration::from_millis(500));
+    proxy.replace(&[]).unwrap();
+    assert!(proxy.envoy.stop_within(Duration::from_secs(30)), "{}", proxy.envoy.errors());
+    let errors = proxy.envoy.errors();
+    assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
+}
+
 /// An Envoy of one hop whose stdout is a file that a test chooses.
 struct Stdout {
     envoy: Envoy,

@@ -1,5 +1,6 @@
 {{/*
-The rules of files/alerts.yaml. LogtracerFilterIsSilent is limited to `monitoring.filterNamespaces`, by default the namespaces
+The rules of files/alerts.yaml about what this release has: a release without the exporter has none about it, and one
+without the filter only those of `monitoring.filterNamespaces`. LogtracerFilterIsSilent is limited to `monitoring.filterNamespaces`, by default the namespaces
 that have the filter if it does not cover the mesh.
 */}}
 {{- define "logtracer.alerts" -}}
@@ -9,7 +10,14 @@ that have the filter if it does not cover the mesh.
 {{- $some := printf "logtracer:proxy_requests:rate5m{namespace=~%q} > 0" (join "|" .) -}}
 {{- $rules = replace $all $some $rules -}}
 {{- end -}}
-{{- fromYaml $rules | toYaml -}}
+{{- $groups := list -}}
+{{- range (fromYaml $rules).groups -}}
+{{- $isFilter := eq .name "logtracer-filter" -}}
+{{- if ternary (or $.Values.filter.enabled $.Values.monitoring.filterNamespaces) $.Values.exporter.enabled $isFilter -}}
+{{- $groups = append $groups . -}}
+{{- end -}}
+{{- end -}}
+{{- dict "groups" $groups | toYaml -}}
 {{- end -}}
 
 {{/* The namespaces whose proxies have the filter, as JSON; an empty list means all. */}}

@@ -51,7 +51,7 @@ pub struct Operation<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpCache {
-    /// A cache was asked.
+    /// A cache was queried.
     pub lookup: bool,
     /// The response came from a cache.
     pub hit: bool,

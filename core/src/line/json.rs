@@ -177,6 +177,11 @@ impl Escape {
     }
 }
 
+/// Returns whether no character of a text is escaped.
+pub(super) fn is_plain(text: &str) -> bool {
+    first_to_escape(text.as_bytes()).is_none()
+}
+
 /// Returns the index of the first byte that JSON requires to be escaped: a quote, a backslash or a control character.
 ///
 /// Checks eight bytes at a time. The last eight overlap with those before them.

@@ -66,6 +66,7 @@ pub use labels::Labels;
 pub use marked::MarkedField;
 pub use report::ErrorReport;
 pub use severity::Severity;
+pub use time::TimeText;
 pub use value::{Value, render_value};
 
 use crate::TraceContext;
@@ -158,6 +159,15 @@ impl<'a> Line<'a> {
         self.key(self.keys.time);
         self.out.push(b'"');
         self.out.extend_from_slice(&time::rfc3339(unix_nanos));
+        self.out.push(b'"');
+        self
+    }
+
+    /// Adds `time`, as [`time`](Self::time) does, and faster if the last time of `text` is in the same second.
+    pub fn time_with(&mut self, text: &mut TimeText, unix_nanos: u64) -> &mut Self {
+        self.key(self.keys.time);
+        self.out.push(b'"');
+        self.out.extend_from_slice(text.set(unix_nanos));
         self.out.push(b'"');
         self
     }

@@ -21,6 +21,51 @@ pub(super) fn rfc3339(unix_nanos: u64) -> [u8; 30] {
     ]
 }
 
+/// The text of a time, and of the later times in the same second: most lines of a thread follow each other so closely that
+/// only the fraction differs.
+///
+/// ```
+/// use logtracer_core::line::{Format, Line, TimeText};
+///
+/// let (mut out, mut time) = (Vec::new(), TimeText::new());
+/// Line::new(&mut out, Format::Local, None).time_with(&mut time, 1_500_000_000).time_with(&mut time, 1_500_000_001);
+/// assert_eq!(out, br#"{"time":"1970-01-01T00:00:01.500000000Z","time":"1970-01-01T00:00:01.500000001Z""#);
+/// ```
+#[derive(Debug, Clone)]
+pub struct TimeText {
+    second: u64,
+    text: [u8; 30],
+}
+
+impl TimeText {
+    /// Creates the text of no time.
+    pub const fn new() -> Self {
+        Self { second: u64::MAX, text: [b' '; 30] }
+    }
+
+    /// Changes the text to that of a time.
+    pub(super) fn set(&mut self, unix_nanos: u64) -> &[u8] {
+        let second = unix_nanos / NANOS_PER_SECOND;
+        if self.second == second {
+            let nanos = (unix_nanos % NANOS_PER_SECOND) as u32;
+            let [.., n1, n2] = eight_digits(nanos / 10_000_000);
+            let [_, n3, n4, n5, n6, n7, n8, n9] = eight_digits(nanos % 10_000_000);
+            let [.., f1, f2, f3, f4, f5, f6, f7, f8, f9, _] = &mut self.text;
+            (*f1, *f2, *f3, *f4, *f5) = (n1, n2, n3, n4, n5);
+            (*f6, *f7, *f8, *f9) = (n6, n7, n8, n9);
+        } else {
+            (self.second, self.text) = (second, rfc3339(unix_nanos));
+        }
+        &self.text
+    }
+}
+
+impl Default for TimeText {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Returns the digits of a number below 10⁸. It splits the number into lanes of four, two and one digits in a word.
 fn eight_digits(number: u32) -> [u8; 8] {
     // Each multiplication replaces a division by a power of ten, and is exact for the numbers of its lane.
@@ -71,6 +116,16 @@ mod tests {
         check(951_868_800 * NANOS_PER_SECOND, "2000-03-01T00:00:00.000000000Z");
         check(4_107_542_400 * NANOS_PER_SECOND, "2100-03-01T00:00:00.000000000Z");
         check(u64::MAX, "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn the_text_of_the_same_second_is_reused() {
+        let mut text = TimeText::new();
+        let start = 1_532_527_565_000_000_000;
+        for nanos in [0, 1, 999_999_999, 123_456_789, 1_000_000_000, 500, 10_000_000, 86_400_000_000_000] {
+            assert_eq!(text.set(start + nanos), rfc3339(start + nanos), "{nanos}");
+        }
+        assert_eq!(TimeText::default().set(0), rfc3339(0));
     }
 
     /// Counts the days year by year and month by month.

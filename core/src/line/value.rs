@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::json::MIN_TEXT_BYTES;
 use super::keys::RESERVED_NAME_PREFIX;
 use super::{MAX_NAME_BYTES, MAX_TEXT_BYTES, json};
 use crate::decimal;
@@ -55,6 +56,13 @@ pub(super) fn write_field(out: &mut Vec<u8>, is_reserved: bool, name: &str, valu
 
 /// Writes `"name":`. A reserved name gets a prefix.
 pub(super) fn write_name(out: &mut Vec<u8>, is_reserved: bool, name: &str) {
+    // Most names are short and have nothing to escape.
+    if !is_reserved && name.len() <= MAX_NAME_BYTES - MIN_TEXT_BYTES && json::is_plain(name) {
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        return;
+    }
     json::text(out, MAX_NAME_BYTES, |text| {
         if is_reserved {
             text.push(RESERVED_NAME_PREFIX);

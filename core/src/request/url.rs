@@ -190,8 +190,12 @@ pub fn split_port(address: &[u8]) -> (&[u8], Option<u16>) {
     match (before, port(digits)) {
         ([b'[', inner @ .., b']', b':'], port @ Some(_)) => (inner, port),
         ([b'[', inner @ .., b']'], None) => (inner, None),
+        // A port can be empty (RFC 3986, section 3.2.3).
+        ([b'[', inner @ .., b']', b':'], None) if digits.is_empty() => (inner, None),
         // An IPv6 address without brackets has no port.
-        ([host @ .., b':'], port @ Some(_)) if !host.contains(&b':') => (host, port),
+        ([host @ .., b':'], port) if !host.contains(&b':') && (port.is_some() || digits.is_empty()) => {
+            (host, port)
+        }
         _ => (address, None),
     }
 }
@@ -319,7 +323,10 @@ mod tests {
             ("[::1]", "::1", None),
             ("::1", "::1", None),
             ("fe80::1:80", "fe80::1:80", None),
-            ("shop:", "shop:", None),
+            ("shop:", "shop", None),
+            ("[::1]:", "::1", None),
+            ("fe80::", "fe80::", None),
+            (":", "", None),
             ("shop:+80", "shop:+80", None),
             ("shop:65535", "shop", Some(65535)),
             ("shop:65536", "shop:65536", None),

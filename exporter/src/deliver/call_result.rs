@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::chunk::Halves;
 use super::queue::Attempt;
-use super::sink::{Accepted, DeliveryError, FailedItems, RejectedItems, Sink};
+use super::sink::{Accepted, DeliveryError, DroppedItems, FailedItems, RejectedItems, Sink};
 use super::{Chunk, Delivery, Origin, warn};
 use crate::clock::unix_millis;
 use crate::log::{self, Value};
@@ -138,7 +138,10 @@ impl<S: Sink> Delivery<S> {
 
     async fn accept(&mut self, attempt: Attempt, round: u64, accepted: Accepted) {
         match accepted.rejected {
-            None => self.settle_accepted(&attempt.chunk, &accepted.failed),
+            None => match accepted.dropped {
+                None => self.settle_accepted(&attempt.chunk, &accepted.failed),
+                Some(DroppedItems { items, reason }) => self.settle_with(&attempt.chunk, items, reason),
+            },
             Some(rejected) if rejected.items >= attempt.chunk.items() => {
                 return self.halve(attempt, &rejected.reason).await;
             }

@@ -32,7 +32,9 @@ mod trial;
 mod tests;
 
 pub(crate) use chunk::Chunk;
-pub(crate) use sink::{Accepted, DeliveryError, Denied, FailedItems, Pace, RejectedItems, Sink};
+pub(crate) use sink::{
+    Accepted, DeliveryError, Denied, DroppedItems, FailedItems, Pace, RejectedItems, Sink,
+};
 pub(crate) use slice::{Origin, Slice};
 
 use std::collections::HashMap;
@@ -294,6 +296,10 @@ impl<S: Sink> Delivery<S> {
                 tokio::time::sleep(self.backoff.next(fastrand::u64(..))).await;
             }
             self.sink_calls.forget_until(to);
+            // A sink that works can have nothing to accept: other items, or none that its rules keep.
+            if self.paused_until.is_none() && self.dead_letters_in_a_row == 0 {
+                self.metrics.set_last_delivery(&self.name, unix_millis());
+            }
         }
     }
 }

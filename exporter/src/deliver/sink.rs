@@ -48,6 +48,15 @@ pub(crate) struct Accepted {
     pub(crate) truncated: u32,
     /// The items that the sink did not accept, if it reports which. A call of which all items failed is a failed call.
     pub(crate) failed: Vec<FailedItems>,
+    /// Set if the sink dropped some of the items for good.
+    pub(crate) dropped: Option<DroppedItems>,
+}
+
+/// Items of an accepted chunk that the sink dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DroppedItems {
+    pub(crate) items: u32,
+    pub(crate) reason: &'static str,
 }
 
 impl Accepted {

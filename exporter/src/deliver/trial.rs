@@ -41,9 +41,9 @@ pub(super) struct Trials {
     has_failed: bool,
 }
 
-/// The parts of a suspect.
+/// What is done with a part of a suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Treatment {
     Innocent,
     /// Tried in parts of at most this many items.
     Trial(u32),
@@ -113,11 +113,11 @@ impl<S: Sink> Delivery<S> {
         if let Some(size) = group_size(&records).filter(|_| fits) {
             return self.trials.add_to_group(signal, slice, size);
         }
-        for (verdict, part) in parts(signal, &slice, &records, pace) {
-            match verdict {
-                Verdict::Innocent => self.queue.add(signal, part, now),
-                Verdict::Killer => self.trials.killers.push(Chunk::new(signal, part)),
-                Verdict::Trial(_) => self.trials.add(signal, part),
+        for (treatment, part) in parts(signal, &slice, &records, pace) {
+            match treatment {
+                Treatment::Innocent => self.queue.add(signal, part, now),
+                Treatment::Killer => self.trials.killers.push(Chunk::new(signal, part)),
+                Treatment::Trial(_) => self.trials.add(signal, part),
             }
         }
     }
@@ -192,50 +192,50 @@ fn group_size(records: &[Record]) -> Option<u64> {
 }
 
 /// Divides a suspect into parts by these records.
-fn parts(signal: Signal, slice: &Slice, records: &[Record], pace: Pace) -> Vec<(Verdict, Slice)> {
+fn parts(signal: Signal, slice: &Slice, records: &[Record], pace: Pace) -> Vec<(Treatment, Slice)> {
     let Some(items) = single_items(signal, slice) else {
         // It cannot be divided.
         let is_killer = records.iter().any(|record| is_killer(record, slice));
-        return vec![(if is_killer { Verdict::Killer } else { Verdict::Trial(u32::MAX) }, slice.clone())];
+        return vec![(if is_killer { Treatment::Killer } else { Treatment::Trial(u32::MAX) }, slice.clone())];
     };
-    let mut parts: Vec<(Verdict, Part)> = Vec::new();
+    let mut parts: Vec<(Treatment, Part)> = Vec::new();
     for item in items {
-        let verdict = verdict(slice, &item, records);
+        let treatment = treatment(slice, &item, records);
         match parts.last_mut() {
-            Some((last, part)) if *last == verdict && fits(verdict, part, &item, pace) => {
+            Some((last, part)) if *last == treatment && fits(treatment, part, &item, pace) => {
                 part.items.end = item.items.end;
                 part.bytes += item.bytes;
             }
-            _ => parts.push((verdict, item)),
+            _ => parts.push((treatment, item)),
         }
     }
-    parts.into_iter().map(|(verdict, part)| (verdict, slice.part(part))).collect()
+    parts.into_iter().map(|(treatment, part)| (treatment, slice.part(part))).collect()
 }
 
-fn verdict(slice: &Slice, item: &Part, records: &[Record]) -> Verdict {
+fn treatment(slice: &Slice, item: &Part, records: &[Record]) -> Treatment {
     let is_about = |record: &&Record| record.items.is_empty() || record.items.contains(&item.items.start);
     let about = records.iter().filter(is_about);
     if about
         .clone()
         .any(|record| record.state == State::Killer && is_killer(record, &slice.part(item.clone())))
     {
-        return Verdict::Killer;
+        return Treatment::Killer;
     }
     let len = |record: &Record| if record.items.is_empty() { slice.items } else { record.items.len() as u32 };
     let smallest = about.filter(|record| record.state == State::Twice).map(len).min();
-    smallest.map_or(Verdict::Innocent, |items| Verdict::Trial(items.div_ceil(PARTS)))
+    smallest.map_or(Treatment::Innocent, |items| Treatment::Trial(items.div_ceil(PARTS)))
 }
 
 fn is_killer(record: &Record, slice: &Slice) -> bool {
     record.state == State::Killer && record.digest == digest(slice)
 }
 
-fn fits(verdict: Verdict, part: &Part, item: &Part, pace: Pace) -> bool {
-    match verdict {
+fn fits(treatment: Treatment, part: &Part, item: &Part, pace: Pace) -> bool {
+    match treatment {
         // The queue splits it.
-        Verdict::Innocent => true,
-        Verdict::Killer => false,
-        Verdict::Trial(max_items) => {
+        Treatment::Innocent => true,
+        Treatment::Killer => false,
+        Treatment::Trial(max_items) => {
             let items = item.items.end - part.items.start;
             items <= max_items.min(pace.items) && part.bytes + item.bytes <= pace.bytes
         }
@@ -258,14 +258,14 @@ mod tests {
         let slice = Slice::new(Origin::Batch(1), 200, body(&names));
         let of_item = |n: u32| digest(&slice.part(Part { items: n..n + 1, bytes: 0 }));
         let divide = |records: &[Record]| {
-            let mut kinds: Vec<(Verdict, u32, u32)> = Vec::new();
-            for (verdict, part) in parts(Signal::Traces, &slice, records, PACE) {
+            let mut kinds: Vec<(Treatment, u32, u32)> = Vec::new();
+            for (treatment, part) in parts(Signal::Traces, &slice, records, PACE) {
                 match kinds.last_mut() {
-                    Some((last, count, items)) if *last == verdict => {
+                    Some((last, count, items)) if *last == treatment => {
                         *count += 1;
                         *items += part.items;
                     }
-                    _ => kinds.push((verdict, 1, part.items)),
+                    _ => kinds.push((treatment, 1, part.items)),
                 }
             }
             kinds
@@ -273,21 +273,26 @@ mod tests {
         let whole = Record::of_batches(State::Twice, 1, 0..0, 0);
         let part = Record::of_batches(State::Twice, 1, 40..44, 0);
         let killer = Record::of_batches(State::Killer, 1, 41..42, of_item(41));
-        assert_eq!(divide(std::slice::from_ref(&whole)), [(Verdict::Trial(4), 50, 200)]);
-        let expected = [(Verdict::Trial(4), 10, 40), (Verdict::Trial(1), 4, 4), (Verdict::Trial(4), 39, 156)];
+        assert_eq!(divide(std::slice::from_ref(&whole)), [(Treatment::Trial(4), 50, 200)]);
+        let expected =
+            [(Treatment::Trial(4), 10, 40), (Treatment::Trial(1), 4, 4), (Treatment::Trial(4), 39, 156)];
         assert_eq!(divide(&[whole.clone(), part.clone()]), expected);
         let expected = [
-            (Verdict::Trial(4), 10, 40),
-            (Verdict::Trial(1), 1, 1),
-            (Verdict::Killer, 1, 1),
-            (Verdict::Trial(1), 2, 2),
-            (Verdict::Trial(4), 39, 156),
+            (Treatment::Trial(4), 10, 40),
+            (Treatment::Trial(1), 1, 1),
+            (Treatment::Killer, 1, 1),
+            (Treatment::Trial(1), 2, 2),
+            (Treatment::Trial(4), 39, 156),
         ];
         assert_eq!(divide(&[whole, part, killer.clone()]), expected);
-        let expected = [(Verdict::Innocent, 1, 41), (Verdict::Killer, 1, 1), (Verdict::Innocent, 1, 158)];
+        let expected =
+            [(Treatment::Innocent, 1, 41), (Treatment::Killer, 1, 1), (Treatment::Innocent, 1, 158)];
         assert_eq!(divide(&[killer]), expected);
         // The batch of another outbox has the same id.
-        assert_eq!(divide(&[Record::of_batches(State::Killer, 1, 41..42, 7)]), [(Verdict::Innocent, 1, 200)]);
+        assert_eq!(
+            divide(&[Record::of_batches(State::Killer, 1, 41..42, 7)]),
+            [(Treatment::Innocent, 1, 200)]
+        );
     }
 
     #[test]
@@ -295,10 +300,10 @@ mod tests {
         let slice = Slice::new(Origin::Batch(1), 3, bytes::Bytes::from_static(b"\xff"));
         let whole = Record::of_batches(State::Twice, 1, 0..0, 0);
         let killer = Record::of_batches(State::Killer, 1, 0..1, digest(&slice));
-        for (records, verdict) in
-            [(vec![whole.clone()], Verdict::Trial(u32::MAX)), (vec![whole, killer], Verdict::Killer)]
+        for (records, treatment) in
+            [(vec![whole.clone()], Treatment::Trial(u32::MAX)), (vec![whole, killer], Treatment::Killer)]
         {
-            assert_eq!(parts(Signal::Traces, &slice, &records, PACE), [(verdict, slice.clone())]);
+            assert_eq!(parts(Signal::Traces, &slice, &records, PACE), [(treatment, slice.clone())]);
         }
     }
 

@@ -56,7 +56,7 @@ use waiting::WaitingBatches;
 const MAX_OPEN_TRACES: usize = 7 << 18;
 
 /// The decisions of a step, in bytes. More traces are decided by the next step.
-const MAX_STEP_BYTES: usize = 1 << 20;
+const MAX_STEP_BYTES: u64 = 1 << 20;
 
 /// The pause between two steps, so that several commits of the outbox are read together.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -227,7 +227,7 @@ impl Decider {
         if let Some((first, _)) = first {
             self.skip_until(first - 1, &mut decisions);
         }
-        while decisions.until < due && decisions.traces.len() < MAX_STEP_BYTES {
+        while decisions.until < due && decisions.wal_bytes() < MAX_STEP_BYTES {
             if !self.decide_next(due, &mut decisions)? {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// The number of traces that are kept of each route.
-const TRACES: u8 = 3;
+const TRACES: usize = 3;
 /// How long a route is known.
 const HOUR_MS: i64 = 3600 * 1000;
 /// How often a full table forgets old routes.
@@ -22,9 +22,9 @@ pub(super) struct NewRoutes {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     since_ms: i64,
-    /// The number of traces, and the last one, of which more spans can come.
-    traces: u8,
-    last: u128,
+    /// The number of its first traces, and their ids: more of their spans can come.
+    traces: usize,
+    first: [u128; TRACES],
 }
 
 impl NewRoutes {
@@ -39,16 +39,18 @@ impl NewRoutes {
                 return false;
             }
         }
-        let none = Seen { since_ms: now_ms, traces: 0, last: trace };
+        let none = Seen { since_ms: now_ms, traces: 0, first: [0; TRACES] };
         let seen = self.routes.entry(route).or_insert(none);
         if seen.is_old(now_ms) {
             *seen = none;
         }
-        if seen.traces == 0 || seen.last != trace {
-            seen.traces = seen.traces.saturating_add(1);
-            seen.last = trace;
+        if seen.first.iter().take(seen.traces).any(|known| *known == trace) {
+            return true;
         }
-        seen.traces <= TRACES
+        let Some(next) = seen.first.get_mut(seen.traces) else { return false };
+        *next = trace;
+        seen.traces += 1;
+        true
     }
 }
 
@@ -65,8 +67,9 @@ mod tests {
     #[test]
     fn the_first_traces_of_a_route_in_an_hour_are_new() {
         let mut routes = NewRoutes::default();
-        let kept = |routes: &mut NewRoutes, route, now_ms| {
-            (0..10).filter(|trace| routes.is_new(route, *trace, now_ms)).count()
+        let kept = |routes: &mut NewRoutes, route, now_ms: i64| {
+            let traces = (0_u128..10).map(|trace| trace << 64 | u128::from(now_ms.unsigned_abs()));
+            traces.filter(|trace| routes.is_new(route, *trace, now_ms)).count()
         };
         assert_eq!(kept(&mut routes, 1, 0), 3);
         assert_eq!(kept(&mut routes, 2, 0), 3);
@@ -77,9 +80,9 @@ mod tests {
     #[test]
     fn a_trace_of_several_batches_counts_once() {
         let mut routes = NewRoutes::default();
-        let traces = [1, 1, 2, 2, 2, 3, 3, 4, 4];
+        let traces = [1, 1, 2, 1, 2, 3, 2, 4, 3, 4];
         let new = traces.map(|trace| routes.is_new(7, trace, 0));
-        assert_eq!(new, [true, true, true, true, true, true, true, false, false]);
+        assert_eq!(new, traces.map(|trace| trace < 4));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{Base64, not_finite};
 
-/// Attributes that are serialized as a JSON object.
+/// Attributes that are serialized as a JSON object. Of equal keys, the last counts.
 #[derive(Debug)]
 pub(crate) struct JsonObject<'a>(pub(crate) &'a [KeyValue]);
 
@@ -20,7 +20,7 @@ pub(crate) struct Json<'a>(pub(crate) Option<&'a AnyValue>);
 impl Serialize for JsonObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer
-            .collect_map(self.0.iter().map(|attribute| (&attribute.key, Json(attribute.value.as_ref()))))
+            .collect_map(unique(self.0).map(|attribute| (&attribute.key, Json(attribute.value.as_ref()))))
     }
 }
 
@@ -110,7 +110,16 @@ impl io::Write for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::ArrayValue;
+    use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
+
+    fn object(members: &[(&str, i64)]) -> Any {
+        let of = |(key, number): &(&str, i64)| KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue { value: Some(Any::IntValue(*number)) }),
+            key_strindex: 0,
+        };
+        Any::KvlistValue(KeyValueList { values: members.iter().map(of).collect() })
+    }
 
     #[test]
     fn values_are_converted_to_json() {
@@ -128,6 +137,8 @@ mod tests {
                 Any::ArrayValue(ArrayValue { values: vec![any(Any::IntValue(1)), AnyValue { value: None }] }),
                 "[1,null]",
             ),
+            (object(&[("a", 1), ("b", 2), ("a", 3)]), r#"{"b":2,"a":3}"#),
+            (object(&[]), "{}"),
         ] {
             let value = any(value);
             assert_eq!(serde_json::to_string(&Json(Some(&value))).unwrap(), expected);

@@ -56,7 +56,7 @@ pub(crate) fn merge(mut span: Span, part: Span) -> Span {
     span
 }
 
-/// Returns the start and the end. The time of an arrival is none, but the duration beside it is one.
+/// Returns the start and the end. A span with the time of its arrival has no start of its own, but its duration counts.
 fn interval(span: &Span, part: &Span) -> (u64, u64) {
     let duration = |span: &Span| span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
     let of = |stated: &Span| {

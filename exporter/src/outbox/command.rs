@@ -69,7 +69,7 @@ pub(crate) struct Decisions {
 
 impl Decisions {
     /// Estimates the bytes that they take in the WAL.
-    pub(super) fn wal_bytes(&self) -> u64 {
+    pub(crate) fn wal_bytes(&self) -> u64 {
         let verdicts: usize = self.verdicts.iter().map(|(_, _, of_sink)| of_sink.as_bytes().len() + 64).sum();
         (verdicts + 2 * self.traces.len()) as u64 + PAGE_BYTES
     }

@@ -64,6 +64,10 @@ impl Watermarks {
             [],
             |row| row.get(0),
         )?;
+        // Rows that no rule reads any more would stay for ever.
+        if !subscriptions.iter().any(|subscription| subscription.has_rules) {
+            connection.execute("DELETE FROM decided", [])?;
+        }
         let positions = || known.iter().map(|(_, position)| *position);
         let last_id = positions().fold(last_batch, i64::max);
         let first_position = positions().min().unwrap_or(0);

@@ -47,11 +47,14 @@ pub(crate) fn services(receiver: Receiver, address: IpAddr) -> Router {
 }
 
 /// Responds to another method, and to requests that are not gRPC.
-async fn unknown_method(request: Request) -> Response {
+async fn unknown_method(State(receiver): State<Receiver>, request: Request) -> Response {
     if !is_grpc(request.method(), request.headers()) {
+        let got = media_type(request.headers());
+        receiver.count(&RequestError::ContentType { got, expected: "application/grpc" });
         let text = "this is a gRPC endpoint: send OTLP/HTTP and Zipkin to the address of --http\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     }
+    receiver.count(&RequestError::NotFound);
     let method = request.uri().path();
     Status::unimplemented(format!("unknown method {method:?}: use {TRACES} or {LOGS}")).into_http()
 }
@@ -63,7 +66,7 @@ fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
 
 async fn export(receiver: Receiver, signal: Signal, request: Request) -> Response {
     if !is_grpc(request.method(), request.headers()) {
-        return unknown_method(request).await;
+        return unknown_method(State(receiver), request).await;
     }
     let mut response = match receive(&receiver, signal, request).await {
         Ok(left_out) => accepted(&encode_response(signal, &left_out)),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::deliver::{Accepted, Chunk, DeliveryError, Pace, Sink};
-use crate::store::{Store, WriteError};
+use crate::deliver::{Accepted, Chunk, DeliveryError, DroppedItems, Pace, Sink};
+use crate::store::{ID_IS_TAKEN, Store, WriteError};
 
 impl Sink for Store {
     /// One writer, one call.
@@ -18,7 +18,14 @@ impl Sink for Store {
         let written = tokio::task::spawn_blocking(move || store.append(signal, &bodies)).await;
         let failed = |reason| DeliveryError::Unavailable { reason, retry_after: None };
         match written {
-            Ok(Ok(())) => Ok(Accepted::default()),
+            Ok(Ok(0)) => Ok(Accepted::default()),
+            Ok(Ok(dropped)) => {
+                let items = u32::try_from(dropped).unwrap_or(u32::MAX);
+                Ok(Accepted {
+                    dropped: Some(DroppedItems { items, reason: ID_IS_TAKEN }),
+                    ..Default::default()
+                })
+            }
             Ok(Err(WriteError::Undecodable(reason))) => Err(DeliveryError::Rejected { reason }),
             Ok(Err(error)) => Err(failed(format!("failed to write to the store: {error}"))),
             Err(error) => Err(failed(error.to_string())),

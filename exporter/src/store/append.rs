@@ -9,28 +9,39 @@ use super::write::{self, LogLine, WriteError};
 use super::{Store, StoreWriter, schema};
 use crate::clock::unix_millis;
 use crate::log::{self, Value};
-use crate::otlp::{Items, Signal};
+use crate::otlp::Signal;
 use crate::storage::sqlite;
 
+/// The reason why a span is dropped: two other spans have its ids already, or it is a part that would make a span too long.
+pub(crate) const ID_IS_TAKEN: &str = "span id of another span";
+
+fn log_dropped(spans: u64) {
+    if spans > 0 {
+        let fields = [("reason", Value::Str(ID_IS_TAKEN)), ("count", Value::U64(spans))];
+        log::warn("dropped spans that cannot be stored", &fields);
+    }
+}
+
 impl Store {
-    /// Stores the items of these requests of one signal. After an error, some may be stored.
-    pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<(), WriteError> {
-        let mut group = Group::default();
+    /// Stores the items of these requests of one signal. After an error, some may be stored. Returns the number of spans
+    /// that are dropped, because other spans have their ids ([`ID_IS_TAKEN`]).
+    pub(crate) fn append(&self, signal: Signal, bodies: &[Bytes]) -> Result<u64, WriteError> {
+        let (mut group, mut dropped) = (Group::default(), 0);
         for (index, body) in bodies.iter().enumerate() {
             for item in items::decode(signal, index, body)? {
                 group.push(item);
                 if group.bytes >= self.max_transaction_bytes() {
-                    self.append_items(&std::mem::take(&mut group).items)?;
+                    dropped += self.append_items(&std::mem::take(&mut group).items)?;
                 }
             }
         }
-        self.append_items(&group.items)
+        Ok(dropped + self.append_items(&group.items)?)
     }
 
     /// Stores these items in one transaction, or in smaller ones if a full disk has no space for it.
-    fn append_items(&self, items: &[Item]) -> Result<(), WriteError> {
+    fn append_items(&self, items: &[Item]) -> Result<u64, WriteError> {
         if items.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let previous = [None].into_iter().chain(items.iter().map(Some));
         let bytes = items.iter().zip(previous).map(|(item, previous)| item.stored_bytes(previous)).sum();
@@ -50,8 +61,7 @@ impl Store {
         match result {
             Err(WriteError::DiskFull(_)) if items.len() > 1 => {
                 let (first, second) = items.split_at(items.len() / 2);
-                self.append_items(first)?;
-                self.append_items(second)
+                Ok(self.append_items(first)? + self.append_items(second)?)
             }
             result => result,
         }
@@ -74,7 +84,7 @@ impl Store {
         positions: &[ReadPositions],
     ) -> Result<(), WriteError> {
         let bytes = lines.iter().map(|line| line.line.len() + line.message.len()).sum();
-        self.write(bytes, |StoreWriter { connection, origins, written, dropped, .. }| {
+        let written = self.write(bytes, |StoreWriter { connection, origins, written, dropped, .. }| {
             (*written, *dropped) = (None, 0);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let save = |positions| positions::save(&transaction, positions);
@@ -88,37 +98,29 @@ impl Store {
                 origins.clear();
             }
             result
-        })
+        });
+        written.map(|_| ())
     }
 
-    /// Writes about `bytes` bytes. On a full disk, the oldest traces are evicted first.
+    /// Writes about `bytes` bytes. On a full disk, the oldest traces are evicted first. Returns the number of spans that are
+    /// dropped.
     fn write(
         &self,
         bytes: usize,
         write: impl Fn(&mut StoreWriter) -> rusqlite::Result<()>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<u64, WriteError> {
         let mut writer = self.writer();
         self.reattach_if_detached(&mut writer).map_err(WriteError::Detached)?;
         let result = self.write_or_evict(&mut writer, bytes, write);
         let (written, dropped) = (writer.written.take(), std::mem::take(&mut writer.dropped));
         if result.is_ok() {
             self.0.feed.publish(written);
-            self.count_dropped(dropped);
+            log_dropped(dropped);
         }
-        result.map_err(|error| {
+        result.map(|()| dropped).map_err(|error| {
             let reason = self.0.reserve.reason(&error);
             if sqlite::is_full(&error) { WriteError::DiskFull(reason) } else { WriteError::Database(reason) }
         })
-    }
-
-    /// Counts and logs spans whose ids two other spans have already.
-    fn count_dropped(&self, spans: u64) {
-        if spans > 0 {
-            const REASON: &str = "span id of another span";
-            self.0.metrics.dropped(schema::KIND.name, REASON).add(Items { spans, log_records: 0 });
-            let fields = [("reason", Value::Str(REASON)), ("count", Value::U64(spans))];
-            log::warn("dropped spans that cannot be stored", &fields);
-        }
     }
 
     fn write_or_evict(

@@ -62,7 +62,9 @@ use eviction::ShrinkBackoff;
 use feed::{Feed, Written};
 use origins::Origins;
 
+pub(crate) use append::ID_IS_TAKEN;
 pub(crate) use feed::{Change, Subscription};
+pub(crate) use index::contains_text;
 pub(crate) use log_records::line as convert_record;
 pub(crate) use positions::{ReadPosition, ReadPositions};
 pub(crate) use query::{

@@ -55,11 +55,11 @@ impl Evicted {
     /// Counts and logs the eviction.
     pub(super) fn report(&self, metrics: &Metrics) {
         let Self { traces, partial, reason } = self;
+        // An eviction by age or size is normal operation.
+        let severity = if *reason == DISK_FULL { Severity::Warning } else { Severity::Info };
         if *traces > 0 {
             let label = ReasonLabel { reason };
             metrics.store_traces_evicted.get_or_create(&label).inc_by(*traces as u64);
-            // An eviction by age or size is normal operation.
-            let severity = if *reason == DISK_FULL { Severity::Warning } else { Severity::Info };
             log::rate_limited(
                 severity,
                 "evicted traces",
@@ -69,7 +69,8 @@ impl Evicted {
         if partial.spans + partial.lines > 0 {
             metrics.store_spans_evicted.inc_by(partial.spans as u64);
             metrics.store_log_lines_evicted.inc_by(partial.lines as u64);
-            log::warn(
+            log::rate_limited(
+                severity,
                 "evicted part of a trace: it is large",
                 &[
                     ("reason", Value::Str(reason)),

@@ -103,7 +103,6 @@ fn make_room(
     let placed = place_half(tx, origins, trace, &half)?;
     replace(tx, trace.seq, client.span_id, client.origin, client.body)?;
     trace.add_span(&SpanSummary::new(&SpanRef::new(client.body)), client.service, client.body);
-    trace.describe_again(tx, origins)?;
     Ok(if placed == Placed::Dropped { Placed::Dropped } else { Placed::New })
 }
 
@@ -162,7 +161,6 @@ fn merge_or_ignore(
     replace(tx, trace.seq, span.span_id, origin, &merged)?;
     trace.remove_span(&SpanSummary::new(&SpanRef::new(&stored.body)));
     trace.add_span(&SpanSummary::new(&SpanRef::new(&merged)), service, &merged);
-    trace.describe_again(tx, origins)?;
     let is_named = stored_service != UNKNOWN;
     let service_name = if is_named { stored_service } else { span.service_name.to_owned() };
     Ok(Some(Placed::Merged { body: merged, service_name }))

@@ -62,6 +62,8 @@ pub(super) struct TraceRow {
     root_service: i64,
     root_status: String,
     services: Vec<Value>,
+    /// Its spans have to be read again before it is saved.
+    is_outdated: bool,
 }
 
 /// A trace whose start differs more from its arrival has the place of its arrival in the list. Its clock is wrong, or it
@@ -110,6 +112,7 @@ impl TraceRow {
                     root_rank: row.get(7)?,
                     root_start_ns: row.get(8)?,
                     services: parse_services(&row.get::<_, String>(9)?),
+                    is_outdated: false,
                 })
             })
             .optional()?;
@@ -146,6 +149,7 @@ impl TraceRow {
             root_rank: RANK_NONE,
             root_start_ns: 0,
             services: Vec::new(),
+            is_outdated: false,
         })
     }
 
@@ -160,18 +164,24 @@ impl TraceRow {
         self.add_service(service);
     }
 
-    /// Removes a span from the counts. What it says about the trace stays until [`TraceRow::describe_again`].
+    /// Removes a span from the counts. What it says about the trace stays until the row is saved.
     pub(super) fn remove_span(&mut self, span: &SpanSummary) {
         self.span_count -= 1;
         self.error_count -= i64::from(span.is_error);
+        self.is_outdated = true;
     }
 
-    /// Reads the times and the name of the trace from its spans again, unless they are many.
-    pub(super) fn describe_again(
+    /// Reads the times and the name of the trace from its spans again if some were removed, unless they are many.
+    ///
+    /// A transaction does it once for each trace, however many spans it replaces.
+    pub(super) fn update_description(
         &mut self,
         tx: &Transaction<'_>,
         origins: &mut Origins,
     ) -> rusqlite::Result<()> {
+        if !std::mem::take(&mut self.is_outdated) {
+            return Ok(());
+        }
         const MAX_SPANS: usize = 1000;
         const MAX_BYTES: usize = 4 << 20;
         let mut row = Self { root_rank: RANK_NONE, ..self.clone() };

@@ -105,10 +105,13 @@ impl Changes {
         }
     }
 
-    fn save(mut self, tx: &Transaction<'_>) -> rusqlite::Result<Inserted> {
+    fn save(mut self, tx: &Transaction<'_>, origins: &mut Origins) -> rusqlite::Result<Inserted> {
         self.newest.save(tx)?;
         self.blocks.save(tx)?;
-        self.rows.values().try_for_each(|row| row.save(tx))?;
+        for row in self.rows.values_mut() {
+            row.update_description(tx, origins)?;
+            row.save(tx)?;
+        }
         if let Some(written) = &mut self.written {
             let traces = self.rows.iter().filter(|(key, _)| matches!(key, TraceKey::Trace(_)));
             written.traces.extend(traces.map(|(_, row)| row.seq));
@@ -197,7 +200,7 @@ pub(super) fn insert_items(
             described = Some((origin, block));
         }
     }
-    changes.save(tx)
+    changes.save(tx, origins)
 }
 
 fn index_item(item: &Item, content: &mut BlockContent<'_>) {
@@ -295,5 +298,5 @@ pub(super) fn insert_lines(
             })?;
         }
     }
-    changes.save(tx)
+    changes.save(tx, origins)
 }

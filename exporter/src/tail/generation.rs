@@ -31,7 +31,7 @@ pub(super) struct Generation {
     pub(super) id: FileId,
     /// Where the file is.
     pub(super) location: PathBuf,
-    /// Where the file was before it was rotated. FoundFile files are beside it.
+    /// Where the file was before it was rotated. Its rotated files are beside it.
     pub(super) target: PathBuf,
     /// It is at the path of the log.
     pub(super) is_current: bool,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use logtracer_core::line::Severity;
 use logtracer_core::{SpanId, TraceId};
 
-use super::cri;
+use super::container;
 use super::fields::{Field, Fields, quote_non_numbers, replace_lone_surrogates};
 use crate::otlp::json::escape_control_characters;
 use crate::otlp::severity;
@@ -49,19 +49,19 @@ const NAMES: [&str; 10] = [
     "message",
 ];
 
-/// Parses a line with or without the prefix of the kubelet. If neither the line nor the prefix contains a time, the
-/// line gets the time `now`.
+/// Parses a line, also as a container runtime writes it. If neither the line nor the runtime states a time, the line gets
+/// the time `now`.
 ///
 /// What is not a character, in UTF-8 or in an escape, becomes U+FFFD, so that it does not cost the line.
 pub(super) fn parse(bytes: &[u8], now: u64) -> Result<LogLine, Skip> {
-    let (text, now) = match cri::split(without_mark(bytes)) {
-        Some(prefixed) => {
-            let time = std::str::from_utf8(prefixed.time).ok().and_then(rfc3339);
-            (prefixed.content, time.unwrap_or(now))
+    let (text, now) = match container::parse(without_mark(bytes)) {
+        Some(printed) => {
+            let time = std::str::from_utf8(&printed.time).ok().and_then(rfc3339);
+            (printed.content, time.unwrap_or(now))
         }
-        None => (bytes, now),
+        None => (Cow::Borrowed(bytes), now),
     };
-    let text = without_mark(text).trim_ascii();
+    let text = without_mark(&text).trim_ascii();
     if text.is_empty() {
         return Err(Skip::Empty);
     }

@@ -23,6 +23,22 @@ fn both_formats_are_read() {
 }
 
 #[test]
+fn a_line_of_docker_is_what_the_container_printed() {
+    let line = |time: &str| {
+        format!(
+            r#"{{"log":"{{\"message\":\"m\"{time}}}\n","stream":"stdout","time":"1970-01-01T00:00:02.5Z"}}"#
+        )
+    };
+    let of = |time| parse(line(time).as_bytes(), 7).unwrap();
+    let printed = of("");
+    assert_eq!((printed.message.as_str(), printed.time_unix_nano), ("m", 2_500_000_000));
+    assert_eq!(printed.line, r#"{"message":"m"}"#);
+    assert_eq!(of(r#",\"time\":\"1970-01-01T00:00:01Z\""#).time_unix_nano, 1_000_000_000);
+    let text = r#"{"log":"plain text\n","stream":"stdout","time":"1970-01-01T00:00:02Z"}"#;
+    assert_eq!(parse(text.as_bytes(), 7), Err(Skip::NotJson));
+}
+
+#[test]
 fn the_prefix_of_the_kubelet_contains_the_time() {
     let prefix = "1970-01-01T00:00:01.000000005Z stdout F ";
     let line = format!("{prefix}{{\"trace\":\"{TRACE}\",\"message\":\"a\"}}\n");

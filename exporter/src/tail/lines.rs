@@ -2,7 +2,7 @@
 //!
 //! A part of a file is read again until its lines are complete, so an incomplete line takes no memory between reads.
 
-use super::cri::{self, Assembler, Prefixed, Streams};
+use super::container::{self, Assembler, Printed, Streams};
 
 /// Longer lines are skipped.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
@@ -77,8 +77,8 @@ pub(super) fn split(
             emit(RawLine::TooLong, consumed);
             continue;
         }
-        match cri::split(text) {
-            Some(Prefixed { stream, is_partial, .. }) if state.skipped.contains(stream) => {
+        match container::parse(text) {
+            Some(Printed { stream, is_partial, .. }) if state.skipped.contains(stream) => {
                 state.skipped.set(stream, is_partial);
             }
             _ if text.is_empty() => {}
@@ -114,7 +114,7 @@ fn complete_bytes(bytes: &[u8], mut state: State) -> usize {
         }
         end += line.len();
         if !std::mem::take(&mut state.is_inside_line)
-            && let Some(Prefixed { stream, is_partial, .. }) = cri::split(text)
+            && let Some(Printed { stream, is_partial, .. }) = container::parse(text)
         {
             if state.skipped.contains(stream) {
                 state.skipped.set(stream, is_partial);

@@ -18,8 +18,8 @@
 //! At the shutdown, the lines of stdin that were read are still stored: nothing else has them.
 
 mod batch;
+mod container;
 mod context;
-mod cri;
 mod discovery;
 mod fields;
 mod file;

@@ -10,7 +10,7 @@ use crate::otlp::json::{Reader, Token};
 pub(super) struct Document<'a> {
     /// The line where it begins. The first line is 1.
     pub(super) line: usize,
-    /// The document, or the reason why it is none.
+    /// The document, or the reason why the text is not one.
     pub(super) text: Result<&'a str, String>,
 }
 

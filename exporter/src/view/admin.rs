@@ -8,14 +8,18 @@ use super::View;
 use crate::clock::unix_millis;
 use crate::metrics::SinkLabel;
 
-/// `GET /healthz`: 200 if the process responds.
-pub(super) async fn health() -> &'static str {
-    "ok"
+/// `GET /healthz`: 200 if the process responds, or 503 with the reason if only a restart helps.
+pub(super) async fn health(State(view): State<View>) -> impl IntoResponse {
+    status(view.health.permanent_failure().map(str::to_owned))
 }
 
 /// `GET /readyz`: 200 if spans can be committed and no task has failed, otherwise 503 with the reason.
 pub(super) async fn ready(State(view): State<View>) -> impl IntoResponse {
-    match problem(&view).await {
+    status(problem(&view).await)
+}
+
+fn status(problem: Option<String>) -> (StatusCode, String) {
+    match problem {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{eventually, request, span};
+use crate::harness::{Exporter, command, eventually, request, span};
 use crate::receiver::{Receiver, strict_otlp};
 use crate::sinks::{TRACE, exporter};
 
@@ -25,4 +25,23 @@ async fn a_sink_that_accepts_nothing_is_seen_in_the_metrics() {
     assert!(metric("last_delivery_timestamp_seconds", &good_name).await > started);
     assert_eq!(metric("last_delivery_timestamp_seconds", down_name).await, started);
     assert_eq!(metric("lag_batches", down_name).await, 1.);
+}
+
+/// A sink that gets nothing, because of its rules or its signal, is no sink that accepts nothing.
+#[tokio::test]
+async fn a_sink_with_nothing_to_accept_is_not_late() {
+    let receiver = Receiver::start(strict_otlp).await;
+    let dir = tempfile::tempdir().unwrap();
+    let of_failed = format!("otlp={},keep=error", receiver.url);
+    let of_logs = format!("otlp={}/logs,signals=logs", receiver.url);
+    let mut command = command(dir.path());
+    command.args(["--decision-wait", "100ms", "--sink", &of_failed, "--sink", &of_logs]);
+    let exporter = Exporter::spawn(command);
+    for name in [format!("otlp={}", receiver.url), format!("otlp={}/logs", receiver.url)] {
+        let metric = format!("logtracer_exporter_sink_last_delivery_timestamp_seconds{{sink=\"{name}\"}}");
+        let started = exporter.metric(&metric).await;
+        exporter.send(&request("shop", vec![span(TRACE, 1, 0, "work", 0, 1)])).await;
+        eventually("a later time", async || (exporter.metric(&metric).await > started).then_some(())).await;
+    }
+    assert_eq!(receiver.accepted().len(), 0);
 }

@@ -220,6 +220,10 @@ callbacks! {
     fn logger_attribute_int(
         logger: EnvoyPtr, attribute: u32, out: *mut u64
     ) -> bool = "access_logger_get_attribute_int";
+    fn bootstrap_scheduler_new(config: EnvoyPtr) -> usize = "bootstrap_extension_config_scheduler_new";
+    fn bootstrap_scheduler_commit(
+        scheduler: EnvoyPtr, event: u64
+    ) = "bootstrap_extension_config_scheduler_commit";
     fn bootstrap_signal_init_complete(config: EnvoyPtr) = "bootstrap_extension_config_signal_init_complete";
 }
 

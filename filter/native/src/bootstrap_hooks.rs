@@ -32,8 +32,20 @@ extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_new(
         }
         // SAFETY: this is the hook that creates a configuration. Envoy waits for the call before it starts its workers.
         unsafe { abi::bootstrap_signal_init_complete(config) };
+        // SAFETY: the same. An Envoy has one bootstrap, so the scheduler is never deleted.
+        process::set_exit_scheduler(unsafe { abi::bootstrap_scheduler_new(config) });
         &raw const EXTENSION
     })
+}
+
+/// Runs when the last filter configuration has ended while Envoy exits.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_scheduled(
+    _: EnvoyPtr,
+    _: *const Extension,
+    _: u64,
+) {
+    guard((), process::run);
 }
 
 /// Envoy exits. It serves requests and runs callouts until the extension calls `completion`.
@@ -78,8 +90,6 @@ mod unused {
         envoy_dynamic_module_on_bootstrap_extension_worker_thread_initialized(
             envoy: EnvoyPtr, extension: *const Extension);
         envoy_dynamic_module_on_bootstrap_extension_drain_started(envoy: EnvoyPtr, extension: *const Extension);
-        envoy_dynamic_module_on_bootstrap_extension_config_scheduled(
-            envoy: EnvoyPtr, config: *const Extension, event: u64);
         envoy_dynamic_module_on_bootstrap_extension_http_callout_done(
             envoy: EnvoyPtr, config: *const Extension, id: u64, result: u32, headers: *const EnvoyHeader,
             headers_length: usize, chunks: *const EnvoyBuffer, chunks_length: usize);

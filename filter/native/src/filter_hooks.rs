@@ -13,7 +13,7 @@ use logtracer_filter::host::HeadersHost as _;
 use logtracer_filter::host::{ExportResponse, HeadersOf, LogLevel};
 
 use crate::abi::{self, CONTINUE, EnvoyBuffer, EnvoyHeader, EnvoyPtr};
-use crate::completed::{self, Completed};
+use crate::awaiting_log::{self, AwaitingLog};
 use crate::filter_host::FilterHost;
 use crate::guard::guard;
 use crate::instance::{Instance, Worker};
@@ -254,11 +254,13 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
     guard((), || {
         // SAFETY: Envoy passes the result of `filter_new`.
         let Some(module) = (unsafe { borrow(existing(module)) }) else { return };
-        let Some(stream) = module.stream.take().filter(|stream| !stream.is_duplicate()) else { return };
+        let Some(mut stream) = module.stream.take().filter(|stream| !stream.is_duplicate()) else { return };
+        // Without an access logger, the stream stays while its address becomes that of another one.
+        stream.end_live();
         // SAFETY: this is a hook for the filter.
         let path = unsafe { FilterHost::new(filter) }.envoy_header(HeadersOf::Request, ":path").data as usize;
         let (worker, instance) = (module.worker.clone(), module.instance.clone());
-        let has_logger = completed::hand_over(Completed { path, stream, worker, _instance: instance });
+        let has_logger = awaiting_log::put(AwaitingLog { path, stream, worker, _instance: instance });
         static IS_LOGGED: AtomicBool = AtomicBool::new(false);
         if !has_logger && !IS_LOGGED.swap(true, Ordering::Relaxed) {
             let message =

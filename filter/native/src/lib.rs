@@ -2,7 +2,7 @@
 //! access logger that Envoy calls in this library.
 //!
 //! ```text
-//!  worker thread   filter_hooks ─► Stream ─► completed (handed over at the end) ─► logger_hooks ─► lines ─► stdout
+//!  worker thread   filter_hooks ─► Stream ─► awaiting_log (from its end) ─► logger_hooks ─► lines ─► stdout
 //!                                                                                        └─► buffer of the worker's Root
 //!  main thread     filter_hooks (scheduled, response) ─► process ─► Root ─► callout to the exporter
 //!                        ▲
@@ -21,10 +21,10 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abi;
+mod awaiting_log;
 mod bootstrap_hooks;
 mod buffers;
 mod clock;
-mod completed;
 mod filter_hooks;
 mod filter_host;
 mod guard;

@@ -8,7 +8,6 @@
 //! Invariant: [`write`] never waits for stdout.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::sync::{Condvar, Mutex, Once};
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use logtracer_filter::Metric;
 use logtracer_filter::host::LogLevel;
+use logtracer_output::WholeBatches;
 
 use crate::clock;
 use crate::sync::lock;
@@ -79,14 +79,15 @@ fn start() {
 fn run() {
     // SAFETY: the descriptor is never closed, because the file is not dropped.
     let mut stdout = ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDOUT_FILENO) });
+    let mut batches = WholeBatches::new(DELAY);
     let mut spare = Vec::new();
     loop {
         let mut buffer = wait_for_lines();
         core::mem::swap(&mut buffer.bytes, &mut spare);
         buffer.is_writing = true;
         drop(buffer);
-        let written = write_all(&mut stdout, &spare);
-        Metric::LinesDropped.add(lines_after(&spare, written));
+        let dropped = batches.write(&mut *stdout, &spare);
+        Metric::LinesDropped.add(i64::try_from(dropped).unwrap_or(i64::MAX));
         spare.clear();
         let mut buffer = lock(&BUFFER);
         buffer.is_writing = false;
@@ -94,28 +95,6 @@ fn run() {
             EMPTIED.notify_all();
         }
     }
-}
-
-/// Writes until an error that does not pass, such as a closed pipe, and returns the number of bytes written.
-fn write_all(stdout: &mut File, bytes: &[u8]) -> usize {
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match stdout.write(rest) {
-            Ok(0) => break,
-            Ok(count) => written += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another program has made the descriptor non-blocking, and nobody reads.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(DELAY),
-            Err(_) => break,
-        }
-    }
-    written
-}
-
-/// Returns the number of lines that end after `written` bytes.
-fn lines_after(bytes: &[u8], written: usize) -> i64 {
-    let rest = bytes.get(written..).unwrap_or_default();
-    i64::try_from(rest.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(i64::MAX)
 }
 
 /// Waits for the first line, and then for others.

@@ -10,7 +10,7 @@ use logtracer_filter::host::HeadersHost as _;
 use logtracer_filter::host::HeadersOf;
 
 use crate::abi::{DOWNSTREAM_END, EnvoyBuffer, EnvoyPtr};
-use crate::completed;
+use crate::awaiting_log;
 use crate::filter_hooks::{check_name, reject};
 use crate::guard::guard;
 use crate::instance::Instance;
@@ -115,8 +115,8 @@ extern "C" fn envoy_dynamic_module_on_access_logger_log(logger: EnvoyPtr, module
     guard((), || {
         // SAFETY: this is a hook for the logger.
         let path = unsafe { envoy_header(logger, HeadersOf::Request, ":path") }.data as usize;
-        let (mut stream, worker) = if let Some(completed) = completed::take(path) {
-            (completed.stream, completed.worker)
+        let (mut stream, worker) = if let Some(waiting) = awaiting_log::take(path) {
+            (waiting.stream, waiting.worker)
         } else {
             // SAFETY: Envoy passes the result of `config_new`, and the configuration outlives its loggers.
             let Some(Logger { instance: Some(instance), .. }) = (unsafe { module.as_ref() }) else { return };

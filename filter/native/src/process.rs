@@ -4,14 +4,15 @@
 //! every configuration can make a callout to every cluster.
 //!
 //! Envoy destroys a configuration in any thread, while it is scheduled on, for example. The lock of this module is
-//! therefore never held while Envoy is asked to schedule.
+//! therefore never held during a call of Envoy's scheduler.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use logtracer_filter::Root;
 use logtracer_filter::host::{ExportResponse, RootHost};
+use logtracer_filter::{ConfigId, Root};
 
 use crate::abi::{self, EnvoyPtr, ModuleBuffer, ModuleHeader};
 use crate::instance::{self, Instance, Worker};
@@ -75,7 +76,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
 
 impl Handle {
     /// Schedules [`run`] on the main thread.
-    pub(crate) fn schedule(&self) {
+    fn schedule(&self) {
         // SAFETY: the scheduler exists until this handle is dropped. Every thread may call it, also after the end of
         // its configuration.
         unsafe { abi::scheduler_commit(self.scheduler as EnvoyPtr, 0) };
@@ -138,15 +139,36 @@ pub(crate) fn remove_handle(handle: &Handle) {
     process.handles.retain(|known| known.id != handle.id);
     if process.handles.is_empty() {
         process.end();
-        return;
+        if process.completions.is_empty() {
+            return;
+        }
     }
     drop(process);
     ticker::wake();
 }
 
-/// Returns the configuration that was added last.
-pub(crate) fn newest_handle() -> Option<Arc<Handle>> {
-    lock(&PROCESS).handles.last().cloned()
+/// The scheduler of the bootstrap extension; 0 without one.
+static EXIT_SCHEDULER: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets the scheduler that lets Envoy exit if it has no filter configuration any more.
+pub(crate) fn set_exit_scheduler(scheduler: usize) {
+    EXIT_SCHEDULER.store(scheduler, Ordering::Relaxed);
+}
+
+/// Schedules [`run`] on the main thread, in any thread.
+pub(crate) fn schedule() {
+    let process = lock(&PROCESS);
+    let (newest, is_exiting) = (process.handles.last().cloned(), !process.completions.is_empty());
+    // Scheduling can end a configuration.
+    drop(process);
+    match (newest, EXIT_SCHEDULER.load(Ordering::Relaxed)) {
+        (Some(handle), _) => handle.schedule(),
+        // SAFETY: the scheduler is never deleted, every thread may call it, and Envoy runs until the completions are called.
+        (None, scheduler) if is_exiting && scheduler != 0 => unsafe {
+            abi::bootstrap_scheduler_commit(scheduler as EnvoyPtr, 0);
+        },
+        (None, _) => {}
+    }
 }
 
 /// Creates the root of a worker.
@@ -154,7 +176,8 @@ pub(crate) fn start_root(instance: &Arc<Instance>) -> Arc<Worker> {
     let mut process = lock(&PROCESS);
     let id = process.next_id();
     let host = MainHost { handle: None, callouts: &process.callouts, root: id, interval: Cell::new(None) };
-    let root = Root::new(&host, instance.config.clone(), instance::node().clone());
+    let config = ConfigId(Arc::as_ptr(instance) as usize as u64);
+    let root = Root::new(&host, instance.config.clone(), config, instance::node().clone());
     let interval = host.interval.get().unwrap_or_default();
     let worker = Arc::new(Worker::new(root.plugin()));
     let due_at = after(clock::monotonic_nanos(), interval);

@@ -41,10 +41,7 @@ fn start() {
 fn run() {
     loop {
         wait_until_due();
-        // The lock is released: scheduling can end a configuration.
-        if let Some(handle) = process::newest_handle() {
-            handle.schedule();
-        }
+        process::schedule();
     }
 }
 

@@ -11,7 +11,9 @@ const USAGE: &str = "usage: logtracer-check-config [--native[=VERSION]] FILE
 
 FILE                 JSON as in pluginConfig; - for stdin
 --native             also demand what the native module demands, in every Envoy that it supports
---native=VERSION     the same for this Envoy and newer ones, for example 1.40";
+--native=VERSION     the same for this Envoy and newer ones, for example 1.40
+
+With --native, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are read as from Envoy's environment.";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -58,5 +60,8 @@ fn direction(rest: &str) -> Option<Direction> {
 
 fn check(json: &[u8], native: Option<Direction>) -> Result<(), ConfigError> {
     let config = Config::parse(json)?;
-    native.map_or(Ok(()), |direction| config.check_native(direction, &Node::default()))
+    let variable = |name| std::env::var(name).ok();
+    let (name, attributes) = (variable("OTEL_SERVICE_NAME"), variable("OTEL_RESOURCE_ATTRIBUTES"));
+    let node = Node::from_environment(name.as_deref(), attributes.as_deref());
+    native.map_or(Ok(()), |direction| config.check_native(direction, &node))
 }

@@ -152,7 +152,8 @@ fn read_headers(section: &Section<'_>) -> Result<Vec<(String, String)>, ConfigEr
             section.error_at(&format!("headers.{}", truncated(name)), format!("expected {expected}"))
         })
     };
-    headers.iter().map(read_header).collect()
+    // As for every key, null is no value: an override removes a header with it.
+    headers.iter().filter(|(_, value)| !value.is_null()).map(read_header).collect()
 }
 
 fn header_value(name: &str, value: &Value) -> Result<String, Expected> {

@@ -17,7 +17,7 @@ pub struct Sampling {
     pub rate: Ratio,
     /// Treat `;o=0` in `x-cloud-trace-context` as "not decided".
     pub defer_cloud_trace_zero: bool,
-    /// The maximum number of new sampled traces per second, in one worker.
+    /// The maximum number of traces that the filter decides to sample per second, in one worker.
     pub max_per_second: Option<f64>,
     /// Export the span of a failed request even if its trace is not sampled.
     pub keep_errors: bool,

@@ -6,7 +6,7 @@
 //!     └──► report: the tables of the documents
 //! ```
 //!
-//! `cargo run --release -p logtracer-sdk-bench --features peers`; without the feature it prints only the figures of the SDK.
+//! `cargo run --profile service -p logtracer-sdk-bench --features peers`; without the feature it prints only the figures of the SDK.
 
 mod case;
 mod measure;

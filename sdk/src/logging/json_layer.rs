@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
 
-use logtracer_core::line::{ErrorReport, Line, MarkedField, Severity, Value};
+use logtracer_core::line::{ErrorReport, Line, MarkedField, Severity, TimeText, Value};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -47,11 +47,12 @@ struct Buffers {
     /// The names of the fields that the line has.
     names: Vec<&'static str>,
     collected: Collected,
+    time: TimeText,
 }
 
 impl Buffers {
     const fn new() -> Self {
-        Self { line: Vec::new(), names: Vec::new(), collected: Collected::new() }
+        Self { line: Vec::new(), names: Vec::new(), collected: Collected::new(), time: TimeText::new() }
     }
 }
 
@@ -75,7 +76,7 @@ impl JsonLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let service = &*self.service;
-        let Buffers { line: out, names, collected } = buffers;
+        let Buffers { line: out, names, collected, time } = buffers;
         out.clear();
         names.clear();
         #[cfg(feature = "log")]
@@ -115,7 +116,7 @@ impl JsonLayer {
                     text.push(metadata.target());
                 }
             })
-            .time(system::unix_nanos());
+            .time_with(time, system::unix_nanos());
         location.write(&mut line);
         let context = match event.parent() {
             None => current_trace(),

@@ -20,8 +20,8 @@ use super::level_names::translate;
 use crate::span_carrier::CarrierFilter;
 
 thread_local! {
-    /// The answer of exclusive levels, while `is_enabled` runs.
-    static ANSWER: Cell<Option<bool>> = const { Cell::new(None) };
+    /// What exclusive levels have returned, while `is_enabled` runs.
+    static ENABLED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 /// Returns true if the subscriber and the exclusive levels enable a record.
@@ -29,9 +29,9 @@ thread_local! {
 /// The answer of a subscriber alone is not exact, because [`Levels`] accept every event there.
 #[cfg(feature = "log")]
 pub(super) fn is_enabled(subscriber: impl FnOnce() -> bool) -> bool {
-    let before = ANSWER.replace(Some(true));
+    let before = ENABLED.replace(Some(true));
     let by_subscriber = subscriber();
-    let by_levels = ANSWER.replace(before);
+    let by_levels = ENABLED.replace(before);
     by_subscriber && by_levels != Some(false)
 }
 
@@ -166,8 +166,8 @@ impl<S: Subscriber> Filter<S> for Levels {
         if metadata.is_span() {
             return self.0.carriers.enables(metadata) || is_enabled();
         }
-        if ANSWER.get().is_some() && self.0.is_exclusive.load(Ordering::Relaxed) {
-            ANSWER.set(Some(is_enabled()));
+        if ENABLED.get().is_some() && self.0.is_exclusive.load(Ordering::Relaxed) {
+            ENABLED.set(Some(is_enabled()));
         }
         true
     }

@@ -36,7 +36,7 @@ fn project_id_from(host: String, max_time: Duration) -> Option<String> {
     let (to, id) = mpsc::sync_channel(1);
     let request = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let id = runtime.block_on(async { timeout(max_time, request_until_answered(&host)).await });
+        let id = runtime.block_on(async { timeout(max_time, request_until_final(&host)).await });
         // The resolution of a name may still run.
         runtime.shutdown_background();
         id.ok().flatten()
@@ -46,7 +46,7 @@ fn project_id_from(host: String, max_time: Duration) -> Option<String> {
     id.recv_timeout(max_time).ok().flatten()
 }
 
-enum Answer {
+enum Response {
     Id(String),
     /// No server of Google, or a project without a valid id.
     Absent,
@@ -54,31 +54,31 @@ enum Answer {
     Later,
 }
 
-async fn request_until_answered(host: &str) -> Option<String> {
+async fn request_until_final(host: &str) -> Option<String> {
     loop {
-        match ask(host).await {
-            Answer::Id(id) => return Some(id),
-            Answer::Absent => return None,
-            Answer::Later => sleep(PAUSE).await,
+        match request_once(host).await {
+            Response::Id(id) => return Some(id),
+            Response::Absent => return None,
+            Response::Later => sleep(PAUSE).await,
         }
     }
 }
 
-async fn ask(host: &str) -> Answer {
-    let Ok(addresses) = lookup_host(with_port(host)).await else { return Answer::Absent };
+async fn request_once(host: &str) -> Response {
+    let Ok(addresses) = lookup_host(with_port(host)).await else { return Response::Absent };
     let addresses: Vec<_> = addresses.collect();
-    let Ok(stream) = TcpStream::connect(addresses.as_slice()).await else { return Answer::Later };
+    let Ok(stream) = TcpStream::connect(addresses.as_slice()).await else { return Response::Later };
     let (name, google) = FLAVOR;
     let request = Request::get(PATH).header(header::HOST, host).header(&name, &google);
-    let Ok(request) = request.body(Full::<Bytes>::default()) else { return Answer::Absent };
-    let Ok((head, body)) = http1::send(stream, request).await else { return Answer::Later };
+    let Ok(request) = request.body(Full::<Bytes>::default()) else { return Response::Absent };
+    let Ok((head, body)) = http1::send(stream, request).await else { return Response::Later };
     if head.headers.get(name) != Some(&google) {
-        return Answer::Absent;
+        return Response::Absent;
     }
     match (head.status, read_id(&body.bytes)) {
-        (StatusCode::OK, Some(id)) => Answer::Id(id),
-        (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Answer::Later,
-        _ => Answer::Absent,
+        (StatusCode::OK, Some(id)) => Response::Id(id),
+        (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Response::Later,
+        _ => Response::Absent,
     }
 }
 

@@ -29,7 +29,7 @@ use opentelemetry_sdk::trace::{SamplingResult, ShouldSample};
 pub struct RootSampler<S>(S);
 
 impl<S> RootSampler<S> {
-    /// Asks `sampler`, without the parent if nobody has decided on the trace.
+    /// Calls `sampler`, without the parent if the trace is undecided.
     pub fn new(sampler: S) -> Self {
         Self(sampler)
     }

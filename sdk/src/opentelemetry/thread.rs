@@ -50,7 +50,7 @@ pub(super) fn is_usable() -> bool {
 
 #[cold]
 fn first_use() -> bool {
-    // If this panics, the panic hook may log a line, which asks again.
+    // If this panics, the panic hook may log a line, which calls this function again.
     STATE.set(State::Unusable);
     let is_usable =
         panic::catch_unwind(|| Context::map_current(|_| ())).is_ok() && LAST.try_with(|_| ()).is_ok();

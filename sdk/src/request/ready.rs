@@ -7,7 +7,7 @@ use super::{ServiceError, Side};
 use crate::errors::{Failure, KnownErrors};
 use crate::targets;
 
-/// The time between two lines of a layer: a service that is not ready is asked for each request.
+/// The time between two lines of a layer: `poll_ready` is called for each request.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Logs errors of `poll_ready`, at most once a minute.

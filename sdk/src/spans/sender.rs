@@ -22,7 +22,7 @@ use crate::system;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How often a pause looks whether the queue has become nearly full.
 const FULL_CHECK: Duration = Duration::from_millis(500);
-/// A refused request does not make batches smaller than this.
+/// A response of 413 does not make batches smaller than this.
 const MIN_BATCH_BYTES: usize = 16 * 1024;
 
 /// The times of the sender; tests use shorter ones.
@@ -176,6 +176,7 @@ impl Sender {
         let queue = self.queue;
         let mut backoff = Backoff::new(self.timing.first_backoff, self.timing.longest_backoff);
         let mut pause = backoff.next(system::random());
+        let mut short_pause = self.timing.flush_backoff;
         let mut is_shortened = false;
         loop {
             let (failure, retry_after) = match self.transport.send(body.clone()).await {
@@ -203,7 +204,7 @@ impl Sender {
             let pause_now = match retry_after {
                 // A shorter time would be no back-off at all.
                 Some(requested) if requested >= pause => {
-                    // A receiver that has asked for time gets it, however long a flush waits.
+                    // `Retry-After` is respected, even if a flush waits.
                     let by = if is_shortened { Event::Close } else { Event::Flush };
                     Pause::requested(requested, self.timing.first_backoff, by)
                 }
@@ -211,16 +212,22 @@ impl Sender {
                     Pause { length: pause, full_at: Some(queue.retry_mark()), is_shortened_by: Event::Flush }
                 }
             };
-            match self.wait(pause_now, left).await {
+            match self.wait(pause_now, short_pause, left).await {
                 Waited::WholePause => pause = backoff.next(system::random()),
-                // An early attempt does not make the next pause longer.
-                Waited::LessThanPause => is_shortened |= retry_after.is_some(),
+                // An early attempt does not make the next pause longer, but the attempts of a long flush back off, too.
+                Waited::LessThanPause => {
+                    is_shortened |= retry_after.is_some();
+                    short_pause *= 2;
+                    if short_pause > pause {
+                        pause = backoff.next(system::random());
+                    }
+                }
             }
         }
     }
 
-    /// Waits for a pause, at most for `left`, or for a shorter time if a flush begins meanwhile.
-    async fn wait(&self, pause: Pause, left: Duration) -> Waited {
+    /// Waits for a pause, at most for `left`, or only for `short_pause` once a flush has begun.
+    async fn wait(&self, pause: Pause, short_pause: Duration, left: Duration) -> Waited {
         let queue = self.queue;
         let until_flush = async {
             while !match pause.is_shortened_by {
@@ -229,7 +236,7 @@ impl Sender {
             } {
                 queue.wake.notified().await;
             }
-            sleep(self.timing.flush_backoff).await;
+            sleep(short_pause).await;
         };
         let until_full = async {
             let Some(full) = pause.full_at else { return std::future::pending().await };

@@ -84,6 +84,11 @@ impl Envoy {
         self.process.stop();
     }
 
+    /// Sends SIGTERM, and does not wait.
+    pub fn terminate(&mut self) {
+        self.process.terminate();
+    }
+
     /// Stops Envoy, and kills it if it does not end within `grace`. Returns whether it ended by itself.
     pub fn stop_within(&mut self, grace: Duration) -> bool {
         self.process.stop_within(grace).is_some_and(|status| status.success())

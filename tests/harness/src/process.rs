@@ -82,6 +82,13 @@ impl Process {
         self.stop_within(GRACE)
     }
 
+    /// Sends SIGTERM, and does not wait.
+    pub fn terminate(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            os::terminate(&self.child);
+        }
+    }
+
     /// Stops the program (SIGTERM), and kills it if it does not end within `grace`.
     pub fn stop_within(&mut self, grace: Duration) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {

@@ -48,6 +48,7 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         ),
         (json!({ "imagePullSecrets": ["secret"] }), &["/imagePullSecrets/0", "object"]),
         // Values.
+        (json!({ "fullnameOverride": "1a" }), &["/fullnameOverride", "1a"]),
         (json!({ "image": { "digest": "sha256:12" } }), &["/image/digest", "sha256:12"]),
         (json!({ "image": { "repository": "r/e:1" } }), &["/image/repository", "r/e:1"]),
         (json!({ "image": { "tag": "a b" } }), &["/image/tag", "a b"]),
@@ -236,6 +237,7 @@ fn cases() -> Vec<(Value, &'static [&'static str])> {
         ),
         (json!({ "extraVolumes": [{ "name": "tls" }] }), &["extraVolumes[0]: tls"]),
         (json!({ "extraEnv": [{ "name": "SQLITE_TMPDIR" }] }), &["extraEnv[0]: SQLITE_TMPDIR"]),
+        (json!({ "extraEnv": [{ "name": "LOGTRACER_DATA_DIR" }] }), &["extraEnv[0]: LOGTRACER_DATA_DIR"]),
         (json!({ "extraArgs": ["--grace=5s"] }), &["extraArgs[0]: --grace=5s is set by exporter.grace"]),
         (json!({ "extraArgs": ["--json", "--sink=stdout"] }), &["extraArgs[1]", "exporter.sinks"]),
     ]

@@ -85,6 +85,11 @@ fn cases() -> Vec<(Value, &'static [&'static str], Manifests)> {
             &["ClusterRules"],
             File("monitoring/gke/clusterrules.yaml"),
         ),
+        (
+            json!({ "monitoring": { "clusterPodMonitoring": { "enabled": true } } }),
+            &["ClusterPodMonitoring"],
+            File("monitoring/gke/clusterpodmonitoring.yaml"),
+        ),
     ]
 }
 

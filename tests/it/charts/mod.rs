@@ -37,6 +37,7 @@ fn every_object_matches_its_schema() {
     kinds.sort();
     kinds.dedup();
     let all = [
+        "ClusterPodMonitoring",
         "ClusterRules",
         "ConfigMap",
         "DestinationRule",
@@ -84,7 +85,8 @@ fn objects_belong_to_their_release() {
             let metadata = &object["metadata"];
             assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "logtracer", "{name}: {id}");
             assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "Helm", "{name}: {id}");
-            let is_of_cluster = object["kind"] == "ClusterRules";
+            let is_of_cluster =
+                ["ClusterPodMonitoring", "ClusterRules"].map(Value::from).contains(&object["kind"]);
             assert_eq!(metadata["namespace"].is_null(), is_of_cluster, "{name}: {id}");
         }
         ids.sort();

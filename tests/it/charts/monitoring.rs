@@ -68,7 +68,7 @@ fn alerts_are_for_the_namespaces_of_the_filter() {
         json!({ "filter": { "mode": "native", "native": { "services": [service("a"), service("b")] } } });
     for (mut values, expected) in [
         (json!({}), None),
-        (json!({ "filter": { "enabled": false } }), None),
+        (chosen(json!({ "filter": { "enabled": false } }), json!(["a"])), Some("a")),
         (chosen(json!({}), json!(["a", "b"])), Some("a|b")),
         (team(), Some("team")),
         (chosen(team(), json!(["team", "other"])), Some("team|other")),
@@ -90,5 +90,19 @@ fn alerts_are_for_the_namespaces_of_the_filter() {
             rule["expr"] = json!(text.replace(&selector, ""));
         }
         assert_eq!(groups, read(&chart().join("files/alerts.yaml"))[0], "{values}");
+    }
+}
+
+#[test]
+fn the_rules_are_about_what_the_release_has() {
+    for (part, groups) in
+        [("filter", json!(["logtracer-exporter"])), ("exporter", json!(["logtracer-filter"]))]
+    {
+        let enabled = json!({ "prometheusRule": { "enabled": true } });
+        let values = json!({ part: { "enabled": false }, "monitoring": enabled });
+        let spec = &release(&values).of(&["PrometheusRule"])[0]["spec"];
+        let names: Value =
+            spec["groups"].as_array().unwrap().iter().map(|group| group["name"].clone()).collect();
+        assert_eq!(names, groups, "without the {part}");
     }
 }

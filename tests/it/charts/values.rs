@@ -85,6 +85,18 @@ fn the_notes_say_what_to_do_next() {
             json!({ "monitoring": { "podMonitoring": { "enabled": true } } }),
             "WARNING: monitoring.podMonitoring.enabled is true and networkPolicy.google is false",
         ),
+        (
+            json!({ "monitoring": { "clusterRules": { "enabled": true } } }),
+            "WARNING: monitoring.clusterRules.enabled is true and monitoring.clusterPodMonitoring.enabled is false",
+        ),
+        (
+            json!({ "monitoring": { "prometheusRule": { "enabled": true } } }),
+            "The alerts about the filter need the metrics of the proxies",
+        ),
+        (
+            json!({ "extraEnv": [{ "name": "HTTPS_PROXY", "value": "http://proxy:3128" }] }),
+            "WARNING: extraEnv has HTTPS_PROXY and networkPolicy.egress is empty",
+        ),
         (json!({ "edge": { "enabled": true } }), "istio-system/edge: {\"istio\":\"ingressgateway\"}"),
     ];
     for (values, wanted) in cases {

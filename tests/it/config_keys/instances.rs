@@ -30,9 +30,16 @@ fn the_second_instance_does_nothing() {
         let first = json!({ "service_name": "first", "exporter": exporter, "propagation": propagation });
         Listener { name, filter: Some(first), ..both(&["logtracer", "second"]) }
     };
+    let of_one_service = Listener {
+        name: "same",
+        second: Some(json!({ "service_name": "same", "exporter": exporter, "query": "drop" })),
+        ..silent("same", json!({ "inject": [] }))
+    };
+    let first = json!({ "service_name": "same", "exporter": exporter, "propagation": { "inject": [] } });
     let listeners = [
         both(&["rbac", "logtracer", "second"]),
         apart,
+        Listener { filter: Some(first), ..of_one_service },
         silent("stripped", json!({ "strip_hosts": ["shop"] })),
         silent("nothing", json!({ "inject": [] })),
     ];
@@ -47,16 +54,21 @@ fn the_second_instance_does_nothing() {
         ("both", "/origin/500", true),
         ("stripped", "/origin/ok", true),
         ("nothing", "/origin/ok", true),
+        ("same", "/origin/ok", true),
     ];
     for (number, (listener, path, is_first)) in cases.into_iter().enumerate() {
         let number = number as u128;
         let done = keys.get(listener, path, &[("b3", &format!("{}-{CALLER}-1", trace(number)))]);
         let (line, span) = keys.line_and_span(&trace(number));
-        let name = if is_first { "first" } else { "second" };
+        let name = match (listener, is_first) {
+            ("same", _) => "same",
+            (_, true) => "first",
+            (_, false) => "second",
+        };
         assert_eq!(span.service_name, name, "{listener} {path}");
         assert!(line["message"].as_str().unwrap().starts_with(name), "{listener} {path}: {line}");
         assert_eq!(span.parent_span_id, CALLER, "{listener} {path}");
-        if ["stripped", "nothing"].contains(&listener) {
+        if ["stripped", "nothing", "same"].contains(&listener) {
             let names = done.names();
             assert!(!names.contains(&"x-b3-traceid") && !names.contains(&"traceparent"), "{names:?}");
         } else if path == "/origin/ok" {
@@ -64,14 +76,14 @@ fn the_second_instance_does_nothing() {
         }
     }
     let duplicates = || keys.proxy.envoy.stat(&shell::metric("duplicates")).unwrap();
-    let least = if shell::shell() == shell::Shell::Native { 6 } else { 8 };
+    let least = if shell::shell() == shell::Shell::Native { 7 } else { 9 };
     wait::until("the counter", || Some(()).filter(|()| duplicates() >= least)).unwrap();
     let requests = || keys.proxy.envoy.stat(&shell::metric("requests")).unwrap();
     assert_eq!(requests(), cases.len() as u64);
 
     let errors = keys.proxy.envoy.errors();
     let warnings: Vec<_> = errors.lines().filter(|line| line.contains("are both in this proxy")).collect();
-    assert!(!warnings.is_empty() && warnings.len() <= 8, "{errors}");
+    assert!(!warnings.is_empty() && warnings.len() <= 9, "{errors}");
     let owner = if shell::shell() == shell::Shell::Native { "first" } else { "logtracer" };
     assert!(warnings[0].contains(&format!("{owner} comes first")), "{warnings:?}");
 }

@@ -20,12 +20,13 @@ use super::dashboard::{dashboard, panels};
 use super::{files, metrics, rules, text};
 
 /// The metrics without a series in this test.
-const ABSENT: [(&str, &str); 5] = [
+const ABSENT: [(&str, &str); 6] = [
     ("istio_requests_total", "only Istio's proxies have it"),
     ("logtracer_exporter_log_records_rejected_total", "no log record is invalid"),
     ("logtracer_exporter_dead_letters_evicted_total", "they take more than --dead-letters-max-bytes"),
     ("logtracer_exporter_store_traces_evicted_total", "the store is neither old nor large"),
     ("logtracer_exporter_log_file_gaps_total", "no log file is truncated"),
+    ("logtracer_exporter_spans_not_considered_total", "no span comes after the decision"),
 ];
 
 /// The programs that Prometheus scrapes. The proxy of `shop-3` has no filter.
@@ -38,7 +39,7 @@ struct Mesh {
 
 impl Mesh {
     fn start(dir: &Path) -> Mesh {
-        // One sink delivers, one is rejected, and one is absent.
+        // One sink delivers, one is rejected, and two are absent.
         let backend = Collector::start().unwrap();
         backend.respond(Response::Status(400));
         let log = dir.join("app.log");
@@ -46,6 +47,9 @@ impl Mesh {
             ("--sink", "store".to_owned()),
             ("--sink", format!("otlp=http://127.0.0.1:{}", backend.port())),
             ("--sink", "zipkin=http://127.0.0.1:9".to_owned()),
+            // With rules that keep some of the traces.
+            ("--sink", "zipkin=http://127.0.0.1:9/kept,keep=rate=0.5".to_owned()),
+            ("--decision-wait", "200ms".to_owned()),
             ("--tail", log.display().to_string()),
         ];
         let options: Vec<String> =

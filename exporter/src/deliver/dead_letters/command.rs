@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use rusqlite::{Connection, params, params_from_iter};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Letter, SELECT, letter, path, schema};
 use crate::otlp::Signal;
+use crate::otlp::in_place::MessageJson;
 use crate::storage::sqlite;
 
 /// List, retry or discard the items that sinks have rejected permanently
@@ -114,10 +114,23 @@ fn page(connection: &Connection, sink: Option<&str>, after: i64) -> rusqlite::Re
         .collect()
 }
 
+/// Returns the names of the sinks that have dead letters.
+fn sinks(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT DISTINCT sink FROM letter ORDER BY sink")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
 /// Applies the statement to the selected letters, and returns their number.
 fn change(connection: &Connection, statement: &str, which: &Which) -> anyhow::Result<usize> {
     if let Some(sink) = &which.sink {
-        return Ok(connection.execute(&format!("{statement} WHERE sink = ?"), [sink])?);
+        let changed = connection.execute(&format!("{statement} WHERE sink = ?"), [sink])?;
+        let others = if changed == 0 { sinks(connection)? } else { Vec::new() };
+        if !others.is_empty() {
+            bail!("no dead letter of the sink {sink:?}, but of {}; nothing was changed", others.join(", "));
+        }
+        return Ok(changed);
     }
     if which.all {
         return Ok(connection.execute(statement, [])?);
@@ -166,14 +179,7 @@ fn content(letter: &Letter) -> String {
 }
 
 fn object(letter: &Letter) -> Value {
-    let request = match letter.signal {
-        Signal::Traces => ExportTraceServiceRequest::decode(&letter.body[..])
-            .ok()
-            .and_then(|request| serde_json::to_value(request).ok()),
-        Signal::Logs => ExportLogsServiceRequest::decode(&letter.body[..])
-            .ok()
-            .and_then(|request| serde_json::to_value(request).ok()),
-    };
+    let request = serde_json::to_value(MessageJson::request(letter.signal, &letter.body)).ok();
     json!({
         "id": letter.id,
         "sink": letter.sink,

@@ -78,12 +78,19 @@ async fn they_are_listed_retried_and_discarded() {
     letters.remove(&[1]).await.unwrap();
     assert_eq!(letters.to_retry("zipkin").await, []);
 
+    for command in ["retry", "discard"] {
+        assert_eq!(
+            run_command(dir.path(), &[command, "--sink", "zipkin"]).unwrap_err(),
+            "no dead letter of the sink \"zipkin\", but of cloud-trace; nothing was changed"
+        );
+    }
     assert_eq!(
         run_command(dir.path(), &["retry", "--sink", "cloud-trace"]).unwrap(),
         "1 queued for a retry\n"
     );
     assert_eq!(run_command(dir.path(), &["discard", "--all"]).unwrap(), "1 discarded\n");
     assert_eq!(run_command(dir.path(), &["list"]).unwrap(), "no dead letters\n");
+    assert_eq!(run_command(dir.path(), &["retry", "--sink", "zipkin"]).unwrap(), "0 queued for a retry\n");
 }
 
 #[tokio::test]

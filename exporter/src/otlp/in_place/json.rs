@@ -5,6 +5,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::super::Signal;
 use super::super::check::MAX_DEPTH;
 use super::super::schema::{self, Field, Kind, MessageType};
 use super::super::text::{Base64, not_finite};
@@ -19,6 +20,11 @@ pub(crate) struct MessageJson<'a> {
 }
 
 impl<'a> MessageJson<'a> {
+    /// The export request of a signal.
+    pub(crate) const fn request(signal: Signal, body: &'a [u8]) -> Self {
+        Self { message: signal.request_type(), body, depth: 0 }
+    }
+
     pub(crate) const fn span(body: &'a [u8]) -> Self {
         Self { message: &schema::SPAN, body, depth: 0 }
     }

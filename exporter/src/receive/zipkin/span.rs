@@ -76,7 +76,7 @@ impl ZipkinSpan<'_> {
         self.is_shared && matches!(self.kind(), span::SpanKind::Server | span::SpanKind::Internal)
     }
 
-    /// Returns the kind. An unknown kind is none.
+    /// Returns the kind. A missing or unknown kind is `INTERNAL`.
     pub(super) fn kind(&self) -> span::SpanKind {
         let kind = self.kind.as_deref().unwrap_or_default();
         let kinds = [

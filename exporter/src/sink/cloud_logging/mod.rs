@@ -36,8 +36,7 @@ use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use super::body::{BodyBudget, MAX_BODY_BYTES};
-use super::cloud_trace::project_of;
-use super::google::project::ProjectId;
+use super::google::project::{ProjectId, project_of};
 use super::google::{Access, Google, Service};
 use super::http;
 use super::json_body::{Frame, write_items};

@@ -29,7 +29,7 @@ use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use super::body::{BodyBudget, MAX_BODY_BYTES};
-use super::google::project::{self, ProjectId};
+use super::google::project::{ProjectId, project_of};
 use super::google::{Access, Google, Service};
 use super::http;
 use super::json_body::{Frame, Shared, write_items};
@@ -112,28 +112,6 @@ impl CloudTrace {
     }
 }
 
-/// Returns the project of all resources that have items. A chunk with several projects has to be split.
-pub(in crate::sink) fn project_of(chunk: &Chunk, default: &ProjectId) -> Result<ProjectId, DeliveryError> {
-    let mut project = None;
-    for envelope in chunk.envelopes() {
-        let envelope = envelope.map_err(|reason| DeliveryError::Rejected { reason })?;
-        for resource_items in envelope.resources.iter().filter(|items| items.has_items()) {
-            let resource = resource_items.resource.as_deref().unwrap_or_default();
-            let named = project::of_resource(resource).unwrap_or_else(|| default.clone());
-            if project.get_or_insert_with(|| named.clone()) != &named {
-                return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) });
-            }
-        }
-    }
-    Ok(project.unwrap_or_else(|| default.clone()))
-}
-
-/// Splits a chunk into one for each project.
-pub(in crate::sink) fn split_by_project(chunk: &Chunk, default: &ProjectId) -> Vec<Chunk> {
-    let key = |resource: &[u8]| project::of_resource(resource).unwrap_or_else(|| default.clone());
-    chunk.by_resource(key).into_values().collect()
-}
-
 const FRAME: Frame = Frame { start: r#"{"spans":["#, separator: ",", end: "]}" };
 
 /// Returns the body of a call, and the number of spans that are truncated more than by [`CURRENT`] limits.
@@ -184,7 +162,7 @@ mod tests {
 
     fn of(project: &str, spans: usize) -> ResourceSpans {
         let value = Some(AnyValue { value: Some(Any::StringValue(project.to_owned())) });
-        let attribute = KeyValue { key: project::ATTRIBUTE.to_owned(), value, key_strindex: 0 };
+        let attribute = KeyValue { key: google::project::ATTRIBUTE.to_owned(), value, key_strindex: 0 };
         ResourceSpans {
             resource: Some(Resource { attributes: vec![attribute], ..Default::default() }),
             scope_spans: vec![ScopeSpans { spans: vec![Span::default(); spans], ..Default::default() }],

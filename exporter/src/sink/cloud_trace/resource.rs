@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use super::labels::AGENT_LABEL;
 use super::model::Value;
 use super::text::{Limits, is_key, truncated, value};
-use super::{ProjectId, project};
 use crate::otlp::any_value::unique;
+use crate::sink::google::project::{self, ProjectId};
 
 /// The labels of a resource, computed once for all its spans.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::credentials::Auth;
+use crate::deliver::{Chunk, DeliveryError};
 use crate::log::{self, Value};
 use crate::reload::{check_file, read_file};
 
@@ -181,6 +182,28 @@ pub(super) fn is_user_without_quota_project() -> bool {
     credentials_file().is_some_and(|file| {
         file.kind.as_deref() == Some("authorized_user") && file.quota_project_id.is_none()
     })
+}
+
+/// Returns the project of all resources that have items. A chunk with several projects has to be split.
+pub(in crate::sink) fn project_of(chunk: &Chunk, default: &ProjectId) -> Result<ProjectId, DeliveryError> {
+    let mut project = None;
+    for envelope in chunk.envelopes() {
+        let envelope = envelope.map_err(|reason| DeliveryError::Rejected { reason })?;
+        for resource_items in envelope.resources.iter().filter(|items| items.has_items()) {
+            let resource = resource_items.resource.as_deref().unwrap_or_default();
+            let named = of_resource(resource).unwrap_or_else(|| default.clone());
+            if project.get_or_insert_with(|| named.clone()) != &named {
+                return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) });
+            }
+        }
+    }
+    Ok(project.unwrap_or_else(|| default.clone()))
+}
+
+/// Splits a chunk into one for each project.
+pub(in crate::sink) fn split_by_project(chunk: &Chunk, default: &ProjectId) -> Vec<Chunk> {
+    let key = |resource: &[u8]| of_resource(resource).unwrap_or_else(|| default.clone());
+    chunk.by_resource(key).into_values().collect()
 }
 
 #[cfg(test)]

@@ -16,8 +16,7 @@ use prost::Message;
 use reqwest::Url;
 
 use super::body::BodyBudget;
-use super::cloud_trace::split_by_project;
-use super::google::project::{self, ProjectId};
+use super::google::project::{self, ProjectId, split_by_project};
 use super::google::{Access, Google, Service};
 use super::http::within_timeout;
 use super::limits::LARGE;

@@ -76,8 +76,9 @@ impl ZipkinSpan {
             SpanKind::Consumer => (Some("CONSUMER"), false),
             SpanKind::Internal | SpanKind::Unspecified => (None, false),
         };
-        // A zero id is absent.
-        let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
+        // A zero id is absent, and no span is its own parent.
+        let has_parent =
+            span.parent_span_id.iter().any(|byte| *byte != 0) && span.parent_span_id != span.span_id;
         Self {
             trace_id: hex::encode(&span.trace_id),
             parent_id: if has_parent { hex::encode(&span.parent_span_id) } else { String::new() },
@@ -272,8 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_parent_is_absent() {
-        for (parent, expected) in [(vec![], ""), (vec![0; 8], ""), (vec![2; 8], "0202020202020202")] {
+    fn a_zero_parent_and_an_own_id_as_parent_are_absent() {
+        let parents = [(vec![], ""), (vec![0; 8], ""), (vec![1; 8], ""), (vec![2; 8], "0202020202020202")];
+        for (parent, expected) in parents {
             let span = Span { parent_span_id: parent, ..span() };
             assert_eq!(ZipkinSpan::new(&span, None, None).parent_id, expected);
         }

@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(crate) struct DiskReserve(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     bytes: u64,
+    /// Beside the state, so that nobody waits for a reserve that is being created.
+    is_full: AtomicBool,
     state: Mutex<State>,
     /// Replaces the free bytes of the real disk.
     #[cfg(test)]
@@ -91,6 +94,7 @@ impl DiskReserve {
         let reserve = Self(Arc::new(Inner {
             path: dir.join("reserve"),
             bytes,
+            is_full: AtomicBool::new(false),
             state,
             #[cfg(test)]
             simulated_free_bytes: Mutex::default(),
@@ -124,7 +128,7 @@ impl DiskReserve {
 
     /// Returns whether the disk is full: true from the release of the reserve until it is created again.
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self.state().problem, Some(Problem::DiskFull))
+        self.0.is_full.load(Ordering::Acquire)
     }
 
     /// Returns how many bytes must be free before the reserve is created again.
@@ -146,8 +150,8 @@ impl DiskReserve {
 
     fn release(&self, database: &str) {
         let mut state = self.state();
-        state.problem = Some(Problem::DiskFull);
         state.last_try = Instant::now();
+        self.set_problem(&mut state, Some(Problem::DiskFull));
         // If the removal fails, so does the next commit, which reports the error.
         let _ = fs::remove_file(&self.0.path);
         drop(state);
@@ -173,7 +177,7 @@ impl DiskReserve {
                 log::info("disk has free space again", &[("path", Value::Fmt(format_args!("{path}")))]);
             }
         }
-        !matches!(state.problem, Some(Problem::DiskFull))
+        !self.is_full()
     }
 
     /// Creates the reserve again if another program has removed or truncated the file.
@@ -191,7 +195,7 @@ impl DiskReserve {
     /// Creates the reserve and records the result. The caller holds the lock, so that a concurrent release is not lost.
     fn restore(&self, state: &mut State) {
         state.last_try = Instant::now();
-        state.problem = self.create().err().map(|error| {
+        let problem = self.create().err().map(|error| {
             let _ = fs::remove_file(&self.0.path);
             if is_lack_of_space(&error) {
                 Problem::DiskFull
@@ -199,9 +203,15 @@ impl DiskReserve {
                 Problem::Other(format!("failed to create {}: {error}", self.0.path.display()))
             }
         });
+        self.set_problem(state, problem);
         if let Some(problem) = &state.problem {
             log::error("failed to create the disk reserve", &[("error", Value::Str(problem.reason()))]);
         }
+    }
+
+    fn set_problem(&self, state: &mut State, problem: Option<Problem>) {
+        self.0.is_full.store(matches!(problem, Some(Problem::DiskFull)), Ordering::Release);
+        state.problem = problem;
     }
 
     fn create(&self) -> io::Result<()> {

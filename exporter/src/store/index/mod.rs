@@ -18,4 +18,5 @@ mod blocks;
 mod terms;
 
 pub(in crate::store) use blocks::{BlockContent, BlockId, BlockReader, BlockWriter, delete_before};
-pub(in crate::store) use terms::{SpanFacts, Term, contains_text, resource_terms, span_terms, span_text};
+pub(crate) use terms::contains_text;
+pub(in crate::store) use terms::{SpanFacts, Term, resource_terms, span_terms, span_text};

@@ -200,14 +200,36 @@ fn is_success(status: &str) -> bool {
     status.starts_with(['1', '2', '3']) || status == "OK"
 }
 
+/// The length up to which a searched text is compared at each place. With a longer one, that would take too long in a text
+/// that repeats its beginning.
+const MAX_COMPARED_BYTES: usize = 32;
+
 /// Returns whether a text contains another one. Letters of ASCII are equal in upper and lower case.
-pub(in crate::store) fn contains_text(text: &[u8], searched: &[u8]) -> bool {
+pub(crate) fn contains_text(text: &[u8], searched: &[u8]) -> bool {
+    if searched.len() > MAX_COMPARED_BYTES {
+        return contains_long_text(text, searched);
+    }
     let Some((first, rest)) = searched.split_first() else { return true };
     let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
     memchr::memchr2_iter(lower, upper, text).any(|position| {
         let after = text.get(position + 1..position + 1 + rest.len());
         after.is_some_and(|after| after.eq_ignore_ascii_case(rest))
     })
+}
+
+/// Converts the text to lower case in parts that overlap, so that it takes little memory.
+fn contains_long_text(text: &[u8], searched: &[u8]) -> bool {
+    let finder = memchr::memmem::Finder::new(&searched.to_ascii_lowercase()).into_owned();
+    let part_bytes = 16 * searched.len();
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= searched.len()) {
+        let part = rest.get(..part_bytes).unwrap_or(rest);
+        if finder.find(&part.to_ascii_lowercase()).is_some() {
+            return true;
+        }
+        at += part.len() - (searched.len() - 1);
+    }
+    false
 }
 
 #[cfg(test)]
@@ -308,6 +330,13 @@ mod tests {
             ("x", false),
         ] {
             assert_eq!(contains_text(b"Card Declined", searched.as_bytes()), expected, "{searched}");
+        }
+        // Long ones, at every place of the parts.
+        let searched = [b"a".repeat(MAX_COMPARED_BYTES), b"B".to_vec()].concat();
+        for before in 0..2000 {
+            let text = [b"a".repeat(before), searched.to_ascii_uppercase(), b"a".repeat(7)].concat();
+            assert!(contains_text(&text, &searched), "{before}");
+            assert!(!contains_text(&text[..before + MAX_COMPARED_BYTES], &searched), "{before}");
         }
     }
 }

@@ -117,8 +117,10 @@ impl Live {
                 () = stop.begun() => return,
                 // A client that takes nothing has to make way for others.
                 sent = tokio::time::timeout(STALL, live.sender.send(event)) => {
-                    if !matches!(sent, Ok(Ok(()))) {
-                        return;
+                    match sent {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return,
+                        Err(_) => return live.views.count_cut_off("slow"),
                     }
                 }
             }

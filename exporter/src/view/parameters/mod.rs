@@ -23,6 +23,9 @@ pub(crate) struct ParameterError(pub(crate) String);
 
 type Result<T> = std::result::Result<T, ParameterError>;
 
+/// More parameters are an error, because each is compared with all others.
+const MAX_PARAMETERS: usize = 64;
+
 /// Names and values, in the order in which they were given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parameters(Vec<(String, String)>);
@@ -34,6 +37,9 @@ impl Parameters {
 
     /// Rejects all but these names, and more than one value of each. `attribute` may have several.
     pub(crate) fn check(&self, names: &[&str]) -> Result<()> {
+        if self.0.len() > MAX_PARAMETERS {
+            return Err(ParameterError(format!("more than {MAX_PARAMETERS} parameters")));
+        }
         for (index, (name, value)) in self.0.iter().enumerate() {
             if !names.contains(&name.as_str()) {
                 let name: String = name.chars().take(100).collect();

@@ -93,10 +93,15 @@ impl Views {
     /// Waits for a slot.
     pub(super) async fn admit(&self) -> Result<View, ViewError> {
         let Ok(admission) = self.slots.admit().await else {
-            self.metrics.views_cut_off.get_or_create(&ReasonLabel { reason: "busy" }).inc();
+            self.count_cut_off("busy");
             return Err(ViewError::Busy);
         };
         Ok(View { admission, views: self.clone() })
+    }
+
+    /// Counts a view that is rejected, or ends before it is complete.
+    pub(super) fn count_cut_off(&self, reason: &'static str) {
+        self.metrics.views_cut_off.get_or_create(&ReasonLabel { reason }).inc();
     }
 }
 
@@ -116,7 +121,10 @@ impl LiveSubscription {
 impl Views {
     /// Subscribes a live view to changes. Returns `None` if there are too many.
     pub(super) fn subscribe(&self) -> Option<LiveSubscription> {
-        let place = self.live.clone().try_acquire_owned().ok()?;
+        let Ok(place) = self.live.clone().try_acquire_owned() else {
+            self.count_cut_off("busy");
+            return None;
+        };
         Some(LiveSubscription { changes: self.store.subscribe(), _place: place })
     }
 

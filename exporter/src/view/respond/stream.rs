@@ -11,14 +11,13 @@ use tokio::sync::mpsc;
 use super::{LARGE_PIECE_BYTES, PIECE_BYTES, Pieces, Progress, View};
 use crate::listen::Closer;
 use crate::log::{self, Severity, Value};
-use crate::metrics::ReasonLabel;
 
 /// Starts rendering, and returns the body.
 pub(super) fn body(view: View, pieces: Box<dyn Pieces>, closer: Option<Closer>) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         if send(&view, pieces, &sender).await == End::Slow {
-            view.views.metrics.views_cut_off.get_or_create(&ReasonLabel { reason: "slow" }).inc();
+            view.views.count_cut_off("slow");
             log::rate_limited(
                 Severity::Info,
                 "closed the connection of a client that reads a view slowly",

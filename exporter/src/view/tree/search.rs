@@ -4,7 +4,7 @@ use logtracer_core::SpanId;
 
 use crate::otlp::in_place::{AnyRef, Attributes, RecordRef, SpanRef};
 use crate::otlp::json;
-use crate::store::{LineContent, LineRow};
+use crate::store::{LineContent, LineRow, contains_text};
 
 /// A longer number, list or object is searched up to here.
 const MAX_VALUE_BYTES: usize = 4096;
@@ -56,13 +56,7 @@ impl Search {
     }
 
     fn is_in(&self, text: &str) -> bool {
-        let (text, wanted) = (text.as_bytes(), self.0.as_bytes());
-        let Some((first, _)) = wanted.split_first() else { return true };
-        let starts = text.windows(wanted.len());
-        starts.into_iter().any(|part| {
-            part.first().is_some_and(|byte| byte.eq_ignore_ascii_case(first))
-                && part.eq_ignore_ascii_case(wanted)
-        })
+        contains_text(text.as_bytes(), self.0.as_bytes())
     }
 }
 

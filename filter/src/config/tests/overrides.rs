@@ -50,6 +50,25 @@ fn the_first_override_that_matches_applies() {
     assert!(of("", "gateway", &[]).overrides.is_empty());
 }
 
+/// Null removes a key, also one of a map (RFC 7396).
+#[test]
+fn an_override_removes_headers() {
+    let json = br#"{
+        "exporter": { "cluster": "c", "headers": { "authorization": "Bearer x", "x-tenant": "a" } },
+        "overrides": [
+            { "namespace": "a", "exporter": { "headers": { "authorization": null, "x-other": null } } },
+            { "namespace": "b", "exporter": { "headers": null } }
+        ]
+    }"#;
+    for (namespace, expected) in [("a", &["x-tenant"][..]), ("b", &[]), ("c", &["authorization", "x-tenant"])]
+    {
+        let node = Node { namespace: Some(namespace.to_owned()), ..Node::default() };
+        let exporter = Config::parse(json).unwrap().for_node(&node, |_| None).exporter.unwrap();
+        let names: Vec<&str> = exporter.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, expected, "{namespace}");
+    }
+}
+
 /// The configured name of the service comes before the one of the node.
 #[test]
 fn a_service_has_its_configured_name() {

@@ -12,7 +12,7 @@ use logtracer_filter::Stream;
 use crate::instance::{Instance, Worker};
 
 /// A stream between the end of its filter and its line.
-pub(crate) struct Completed {
+pub(crate) struct AwaitingLog {
     /// The address of the bytes of `:path`; 0 without headers.
     pub(crate) path: usize,
     pub(crate) stream: Stream,
@@ -25,32 +25,32 @@ pub(crate) struct Completed {
 const MAX_WAITING: usize = 256;
 
 thread_local! {
-    static WAITING: RefCell<VecDeque<Completed>> = const { RefCell::new(VecDeque::new()) };
+    static WAITING: RefCell<VecDeque<AwaitingLog>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Hands a stream over. Returns false if it replaces one that waits for too long.
 ///
 /// A stream without headers is dropped if another filter of it has handed it over already.
-pub(crate) fn hand_over(completed: Completed) -> bool {
+pub(crate) fn put(added: AwaitingLog) -> bool {
     WAITING.with_borrow_mut(|waiting| {
-        let is_other = |known: &Completed| known.path == completed.path && known.path != 0;
-        if !completed.stream.has_headers() && waiting.iter().any(is_other) {
+        let is_other = |known: &AwaitingLog| known.path == added.path && known.path != 0;
+        if !added.stream.has_headers() && waiting.iter().any(is_other) {
             return true;
         }
         let is_full = waiting.len() >= MAX_WAITING;
         if is_full {
             waiting.pop_front();
         }
-        waiting.push_back(completed);
+        waiting.push_back(added);
         !is_full
     })
 }
 
 /// Takes the stream with this path.
-pub(crate) fn take(path: usize) -> Option<Completed> {
+pub(crate) fn take(path: usize) -> Option<AwaitingLog> {
     WAITING.with_borrow_mut(|waiting| {
         // The last one, because an address can be that of an earlier stream that was never taken.
-        let index = waiting.iter().rposition(|completed| completed.path == path)?;
+        let index = waiting.iter().rposition(|known| known.path == path)?;
         waiting.remove(index)
     })
 }

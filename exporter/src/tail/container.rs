@@ -1,22 +1,34 @@
-//! The log format of the kubelet: each line has a prefix, and a long line is split into parts
-//! (<https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>).
+//! The files in which container runtimes write what a container prints. A long line is split into parts.
+//!
+//! The format of the kubelet
+//! (<https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>):
 //!
 //! ```text
 //! 2026-11-22T23:00:00.123456789Z stdout F {"message":"a whole line"}
 //! 2026-11-22T23:00:01.123456789Z stdout P {"message":"the beginning of
 //! 2026-11-22T23:00:01.123456790Z stdout F  a long one"}
 //! ```
+//!
+//! The format of Docker's log driver `json-file` (<https://docs.docker.com/engine/logging/drivers/json-file/>), where the
+//! last part has the line break:
+//!
+//! ```text
+//! {"log":"{\"message\":\"a whole line\"}\n","stream":"stdout","time":"2026-11-22T23:00:00.123456789Z"}
+//! ```
 
+use std::borrow::Cow;
+
+use super::fields::Fields;
 use super::lines::{MAX_LINE_BYTES, RawLine};
 
-/// A line with the prefix of the kubelet.
+/// A line of a container, or a part of one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Prefixed<'a> {
-    pub(super) time: &'a [u8],
+pub(super) struct Printed<'a> {
+    pub(super) time: Cow<'a, [u8]>,
     pub(super) stream: Stream,
     /// The next line of the stream continues this one.
     pub(super) is_partial: bool,
-    pub(super) content: &'a [u8],
+    pub(super) content: Cow<'a, [u8]>,
 }
 
 /// The stream of a container.
@@ -24,6 +36,16 @@ pub(super) struct Prefixed<'a> {
 pub(super) enum Stream {
     Stdout,
     Stderr,
+}
+
+impl Stream {
+    fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"stdout" => Some(Self::Stdout),
+            b"stderr" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
 }
 
 /// A set of streams.
@@ -58,11 +80,30 @@ impl Streams {
     }
 }
 
-/// Parses a line. Returns `None` if it has no prefix.
-pub(super) fn split(line: &[u8]) -> Option<Prefixed<'_>> {
-    if !line.first()?.is_ascii_digit() {
-        return None;
+/// Parses a line. Returns `None` if no container runtime wrote it.
+pub(super) fn parse(line: &[u8]) -> Option<Printed<'_>> {
+    match line.first()? {
+        b'{' => of_docker(line),
+        first if first.is_ascii_digit() => of_kubelet(line),
+        _ => None,
     }
+}
+
+fn of_docker(line: &[u8]) -> Option<Printed<'_>> {
+    // The driver writes the members in this order.
+    let line = line.strip_prefix(b"{\"log\":\"").and(std::str::from_utf8(line).ok())?;
+    let members = Fields::read(&["log", "stream", "time"], line)?;
+    let [log, stream, time] = ["log", "stream", "time"].map(|name| members.get(name).text());
+    let (log, stream, time) = (log?, Stream::from_name(stream?.as_bytes())?, time?);
+    Some(Printed {
+        time: Cow::Owned(time.as_bytes().to_vec()),
+        stream,
+        is_partial: !log.ends_with('\n'),
+        content: Cow::Owned(log.as_bytes().to_vec()),
+    })
+}
+
+fn of_kubelet(line: &[u8]) -> Option<Printed<'_>> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
     let (time, stream, tags, content) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let is_partial = match tags.split(|byte| *byte == b':').next()? {
@@ -70,25 +111,21 @@ pub(super) fn split(line: &[u8]) -> Option<Prefixed<'_>> {
         b"F" => false,
         _ => return None,
     };
-    let stream = match stream {
-        b"stdout" => Stream::Stdout,
-        b"stderr" => Stream::Stderr,
-        _ => return None,
-    };
-    Some(Prefixed { time, stream, is_partial, content })
+    let stream = Stream::from_name(stream)?;
+    Some(Printed { time: Cow::Borrowed(time), stream, is_partial, content: Cow::Borrowed(content) })
 }
 
 /// Joins the parts of lines.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    /// The incomplete line of each stream: its parts so far, after the prefix of a complete line.
+    /// The incomplete line of each stream: its parts so far, after the kubelet's prefix of a complete line.
     incomplete: Vec<(Stream, Vec<u8>)>,
 }
 
 impl Assembler {
-    /// Adds a line, and passes it on if it is complete. A line without a prefix is complete.
+    /// Adds a line, and passes it on if it is complete. A line that is not of a container is complete.
     pub(super) fn push(&mut self, line: &[u8], emit: &mut impl FnMut(RawLine<'_>)) {
-        let Some(Prefixed { time, stream, is_partial, content }) = split(line) else {
+        let Some(Printed { time, stream, is_partial, content }) = parse(line) else {
             return emit(RawLine::of(line));
         };
         let index = self.incomplete.iter().position(|(other, _)| *other == stream);
@@ -99,11 +136,11 @@ impl Assembler {
             Some(index) => self.incomplete.swap_remove(index).1,
             None => {
                 let name: &[u8] = if stream == Stream::Stdout { b"stdout" } else { b"stderr" };
-                [time, name, b"F "].join(&b' ')
+                [&time, name, b"F "].join(&b' ')
             }
         };
         if joined.len() <= MAX_LINE_BYTES {
-            joined.extend_from_slice(if is_partial { without_line_break(content) } else { content });
+            joined.extend_from_slice(if is_partial { without_line_break(&content) } else { &content });
         }
         if is_partial {
             self.incomplete.push((stream, joined));
@@ -160,6 +197,20 @@ mod tests {
             ("2026-11-22T23:00:05Z stdout F:x  \n", "2026-11-22T23:00:05Z stdout F \t \n"),
         ] {
             assert_eq!(push(line), expected, "{line}");
+        }
+        // Docker's driver, with other members, and what only looks like it.
+        let docker =
+            |log: &str, stream: &str| format!(r#"{{"log":"{log}","stream":"{stream}","time":"T"}}{}"#, '\n');
+        let whole = docker(r"{\u003c}\n", "stdout");
+        assert_eq!(push(&whole), whole);
+        assert_eq!(push(&docker(r#"{\"a "#, "stdout")), "");
+        assert_eq!(push(&docker("e", "stderr")), "");
+        assert_eq!(push(&docker(r#"\ud83d\ude00\":1}\n"#, "stdout")), "T stdout F {\"a \u{1f600}\":1}\n");
+        let attributes =
+            r#"{"log":"r\n","stream":"stderr","attrs":{"tag":"x"},"time":"T"}"#.to_owned() + "\n";
+        assert_eq!(push(&attributes), "T stderr F er\n");
+        for other in [docker("x", "file"), r#"{"log":"x","stream":"stdout"}"#.to_owned()] {
+            assert_eq!(push(&other), other);
         }
         assert_eq!(assembler.into_streams().count(), 0);
     }
