@@ -141,6 +141,39 @@ async fn new_rows_wait_while_the_list_is_in_use() {
     assert_eq!(found, json!(expected));
 }
 
+/// What arrives between the page and its connection is not missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_and_a_trace_catch_up_when_they_connect() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = Exporter::start(dir.path());
+    send(&exporter, 1, "first", 1).await;
+    exporter.trace(&trace(1), 1, 0).await;
+    for page in ["/".to_owned(), format!("/trace/{}", trace(1))] {
+        // Others have all places of live views.
+        let mut others = Vec::new();
+        loop {
+            let view = exporter.get("/api/live").await;
+            if view.status() != 200 {
+                break;
+            }
+            others.push(view);
+        }
+        let browser = Browser::start().await;
+        browser.open(&format!("{}{page}", exporter.view)).await;
+        let text = "return document.querySelector('#rows').innerText";
+        let name = format!("second of {page}");
+        exporter.send(&request("shop", vec![span(&trace(1), page.len() as u64 + 1, 1, &name, 1, 1)])).await;
+        let new = page.len() as u64 + 100;
+        send(&exporter, new, &name, 1).await;
+        exporter.trace(&trace(new), 1, 0).await;
+        drop(others);
+        eventually("what has arrived", async || {
+            browser.run(text).await.as_str().is_some_and(|text| text.contains(&name)).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_list_says_since_when_there_is_no_connection() {
     let dir = tempfile::tempdir().unwrap();

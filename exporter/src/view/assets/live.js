@@ -17,7 +17,6 @@ if (rows && button) {
   const waiting = new Map();
   // The server has skipped rows, or more have arrived without a connection than a page has.
   let isIncomplete = false;
-  let wasOpen = false;
 
   const show = () => {
     setText(button, isPaused ? "Paused" : isSilent ? `No connection since ${clockText(lastEvent)}` : "Live");
@@ -115,22 +114,29 @@ if (rows && button) {
       row.remove();
       insert(row);
     }
-    scale();
   };
-  const receive = (event) => {
-    heard();
-    const { id, html } = JSON.parse(event.data);
+  /** Takes a row from the server. `update` shows it. */
+  const take = (id, html) => {
     const old = document.getElementById(id);
     if (!old) {
       waiting.delete(id);
       waiting.set(id, html);
       // The oldest of too many make way: they are on the next page.
       if (waiting.size > limit) waiting.delete(waiting.keys().next().value);
-      if (!isInUse()) add();
     } else if (!old.contains(document.activeElement) && !old.querySelector("details[open]") && !isSelecting(old)) {
       replace(old, html);
     }
+  };
+  const update = () => {
+    if (waiting.size && !isInUse()) return add();
+    scale();
     show();
+  };
+  const receive = (event) => {
+    heard();
+    const { id, html } = JSON.parse(event.data);
+    take(id, html);
+    update();
   };
 
   // === connection ===
@@ -143,7 +149,7 @@ if (rows && button) {
     source?.close();
     source = null;
   };
-  /** Adds what has arrived without a connection. */
+  /** Adds what has arrived without a connection, also what has since the page was made. */
   const catchUp = async () => {
     let fresh;
     try {
@@ -156,8 +162,9 @@ if (rows && button) {
     const found = [...((fresh?.tBodies?.[0] ?? fresh)?.children ?? [])].filter((row) => row.id);
     // More rows than the page has are missing.
     if (found.length && body.children.length && !found.some((row) => document.getElementById(row.id))) isIncomplete = true;
-    for (const row of found.reverse()) receive({ data: JSON.stringify({ id: row.id, html: row.outerHTML }) });
-    show();
+    for (const row of found.reverse()) take(row.id, row.outerHTML);
+    heard();
+    update();
   };
   const open = () => {
     close();
@@ -172,10 +179,7 @@ if (rows && button) {
       isIncomplete = true;
       show();
     });
-    events.addEventListener("open", () => {
-      if (wasOpen) catchUp();
-      wasOpen = true;
-    });
+    events.addEventListener("open", catchUp);
     events.addEventListener("alive", (event) => {
       heard();
       serverOffset = Number(JSON.parse(event.data).unix_nano) / 1e6 - Date.now();

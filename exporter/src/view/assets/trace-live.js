@@ -81,7 +81,8 @@ function connect() {
   const source = new EventSource(`/live?trace=${path.split("/")[2]}`);
   changes = source;
   for (const name of ["trace", "skipped", "alive"]) source.addEventListener(name, heard);
-  source.addEventListener("trace", () => fillSoon());
+  // Spans can have arrived since the page was made.
+  for (const name of ["open", "trace"]) source.addEventListener(name, () => fillSoon());
   source.addEventListener("skipped", () => fillSoon(SKIPPED_DELAY));
   source.addEventListener("error", () => {
     fallSilent();
