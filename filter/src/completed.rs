@@ -44,7 +44,10 @@ impl<'c> Completed<'c> {
             protocol: properties.protocol,
             user_agent: head.user_agent(),
             referer: head.referer(),
-            remote_ip: url::without_port(properties.remote),
+            // The address of a Unix socket is a path.
+            remote_ip: Some(url::without_port(properties.remote))
+                .filter(|ip| !ip.contains(&b'/'))
+                .unwrap_or_default(),
             server_ip: url::without_port(properties.upstream),
             request_size: request_size(request, properties),
             response_size: properties.response_size,

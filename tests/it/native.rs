@@ -133,6 +133,53 @@ fn an_end_does_not_wait_for_a_filter_that_is_removed_meanwhile() {
     assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
 }
 
+/// A stream that an access log filter excludes waits for a logger that Envoy never calls. Its memory becomes that of a
+/// request without the filter, which must not get its line.
+#[test]
+fn a_request_that_is_not_logged_is_no_other_one() {
+    shell::select(Shell::Native);
+    let route = |prefix: &str| json!({ "match": { "prefix": prefix }, "route": { "cluster": "service", "prefix_rewrite": "/origin/" } });
+    let mut off = route("/off/");
+    off["typed_per_filter_config"] = json!({ "logtracer": {
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "disabled": true,
+        "config": { "@type": "type.googleapis.com/google.protobuf.Empty" },
+    } });
+    let failed =
+        json!({ "comparison": { "op": "GE", "value": { "default_value": 400, "runtime_key": "failed" } } });
+    let log = json!({ "name": "logtracer", "filter": { "status_code_filter": failed }, "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog",
+        "dynamic_module_config": shell::native_module(),
+        "logger_name": "logtracer",
+    } });
+    let manager = json!({
+        "access_log": [log],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [off, route("/on/")] }] },
+    });
+    let listener = Listener { manager, ..Listener::new("inbound", json!({})) };
+    let mut proxy = Proxy::start(node(), &[listener], ports::reserve().unwrap()).unwrap();
+    let get = |path: &str, status: u16| {
+        let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+        connection.send(format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).unwrap();
+        assert_eq!(connection.response().unwrap().status(), status);
+    };
+    for _ in 0..40 {
+        get("/on/ok", 200);
+    }
+    for _ in 0..10 {
+        get("/off/500", 500);
+    }
+    for _ in 0..10 {
+        get("/on/500", 500);
+    }
+    proxy.envoy.stop();
+    // Those without the filter have no line, because the logger has no configuration.
+    let lines = proxy.envoy.lines(0).unwrap();
+    let urls: Vec<&str> =
+        lines.iter().map(|line| line["httpRequest"]["requestUrl"].as_str().unwrap()).collect();
+    assert_eq!(urls, ["http://shop/on/500"; 10]);
+}
+
 /// An Envoy of one hop whose stdout is a file that a test chooses.
 struct Stdout {
     envoy: Envoy,

@@ -69,12 +69,12 @@ impl Severity {
         }
     }
 
-    /// Returns the severity of a request with this status: `Error` for 5xx and `Warning` for 4xx, except for 499 (the
+    /// Returns the severity of a request with this status: `Error` from 500 and `Warning` for 4xx, except for 499 (the
     /// client closed the request), which is `Info` like all others.
     pub const fn from_http_status(status: u16) -> Self {
         match status {
             400..=498 => Self::Warning,
-            500..=599 => Self::Error,
+            500.. => Self::Error,
             _ => Self::Info,
         }
     }

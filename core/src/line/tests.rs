@@ -166,7 +166,7 @@ fn severities_of_statuses() {
         (499, Severity::Info),
         (500, Severity::Error),
         (599, Severity::Error),
-        (600, Severity::Info),
+        (600, Severity::Error),
     ] {
         assert_eq!(Severity::from_http_status(status), expected, "{status}");
     }

@@ -7,7 +7,7 @@ use super::{Exchange, Outcome, grpc, url};
 use crate::otlp::Attributes;
 use crate::span::{SpanKind, SpanStatus};
 
-const METHODS: [&[u8]; 9] =
+pub(super) const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 impl Exchange<'_> {

@@ -1,5 +1,6 @@
 //! The span name of a request, of low cardinality.
 
+use super::attributes::METHODS;
 use super::{Exchange, Outcome};
 
 /// The maximum length of a name: Cloud Trace's limit for a display name.
@@ -8,7 +9,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_SEGMENTS: usize = 6;
 
 impl Exchange<'_> {
-    /// Appends the span name: `METHOD route`, or the path for gRPC.
+    /// Appends the span name: `METHOD route`, or the path for gRPC. An unknown method is `HTTP`.
     ///
     /// Without a route name it is `METHOD path`, with `*` for each segment that looks like an id.
     pub fn write_span_name(&self, out: &mut Vec<u8>) {
@@ -16,7 +17,8 @@ impl Exchange<'_> {
         if matches!(self.outcome, Outcome::Grpc { .. }) {
             out.extend_from_slice(self.path());
         } else {
-            out.extend_from_slice(if self.method.is_empty() { b"HTTP" } else { self.method });
+            // Callers could otherwise create any number of names.
+            out.extend_from_slice(if METHODS.contains(&self.method) { self.method } else { b"HTTP" });
             let route = self.named_route();
             if !route.is_empty() {
                 out.push(b' ');
@@ -94,6 +96,8 @@ mod tests {
         check(get("/a/b/c/d/e/f/g/h"), "GET /a/b/c/d/e/f/*");
         check(get("/files/my%20name"), "GET /files/*");
         check(get("*"), "GET");
+        check(Exchange { method: b"BREW", ..get("/pot") }, "HTTP /pot");
+        check(Exchange { method: b"", ..get("/") }, "HTTP /");
         for (segment, is_id) in [
             ("a".repeat(40).as_str(), false),
             ("a".repeat(41).as_str(), true),

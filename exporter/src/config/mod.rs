@@ -24,6 +24,9 @@ use crate::sink::google::{self, Auth, ProjectId};
 use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
 
 /// The end of `--help`.
+/// The default of `--decision-wait`.
+const DECISION_WAIT: &str = "10s";
+
 const ENVIRONMENT: &str = "\
 Other environment variables:
   GOOGLE_APPLICATION_CREDENTIALS  the credentials file for Google Cloud
@@ -118,7 +121,7 @@ pub struct Config {
     pub keep: Vec<Rule>,
 
     /// How long a sink with rules waits for the spans of a trace before it is decided
-    #[arg(long, env = "LOGTRACER_DECISION_WAIT", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "LOGTRACER_DECISION_WAIT", value_name = "TIME", default_value = DECISION_WAIT, value_parser = duration)]
     pub decision_wait: Duration,
 
     /// The maximum number of traces that the rules other than `rate` keep for a sink in a second
@@ -310,7 +313,10 @@ impl Config {
         let is_keep_unused = !self.keep.is_empty() && !destinations.iter().any(|it| it.inherits_rules);
         let is_limit_unused =
             self.max_traces_per_second.is_some() && destinations.iter().all(|it| it.rules.is_empty());
+        let is_wait_unused = Ok(self.decision_wait) != duration(DECISION_WAIT)
+            && destinations.iter().all(|it| it.rules.is_empty());
         let warnings = [
+            (is_wait_unused, "--decision-wait is for rules, and no sink has any: add --keep RULE"),
             (
                 is_keep_unused,
                 "--keep applies to no sink: each has rules of its own, or gets only log records (add logs)",

@@ -43,10 +43,10 @@ pub(crate) fn merge(mut span: Span, part: Span) -> Span {
         span.trace_state = part.trace_state;
     }
     span.flags |= part.flags;
-    if !(has_arrival_time(&span.attributes) && has_arrival_time(&part.attributes)) {
-        span.attributes.retain(|attribute| !is_arrival(attribute));
-    }
+    let source = time_source(&span.attributes, &part.attributes);
+    span.attributes.retain(|attribute| attribute.key != TIME_SOURCE);
     add_attributes(&mut span.attributes, part.attributes);
+    span.attributes.extend(source);
     add_new(&mut span.events, part.events);
     add_new(&mut span.links, part.links);
     span.dropped_attributes_count = span.dropped_attributes_count.max(part.dropped_attributes_count);
@@ -74,6 +74,16 @@ fn interval(span: &Span, part: &Span) -> (u64, u64) {
     }
 }
 
+/// Returns what still says that a time is missing: nothing if one part has the start and the other the end.
+fn time_source(first: &[KeyValue], second: &[KeyValue]) -> Option<KeyValue> {
+    let of = |attributes: &[KeyValue]| attributes.iter().find(|it| it.key == TIME_SOURCE).cloned();
+    let (first, second) = (of(first)?, of(second)?);
+    if first == second || is_arrival(&second) {
+        return Some(first);
+    }
+    is_arrival(&first).then_some(second)
+}
+
 fn has_arrival_time(attributes: &[KeyValue]) -> bool {
     attributes.iter().any(is_arrival)
 }
@@ -86,7 +96,7 @@ fn is_arrival(attribute: &KeyValue) -> bool {
 /// Adds the attributes whose keys are new.
 fn add_attributes(attributes: &mut Vec<KeyValue>, part: Vec<KeyValue>) {
     let known: HashSet<&str> = attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-    let is_new = |attribute: &KeyValue| !known.contains(&attribute.key[..]) && !is_arrival(attribute);
+    let is_new = |attribute: &KeyValue| !known.contains(&attribute.key[..]) && attribute.key != TIME_SOURCE;
     let new: Vec<KeyValue> = part.into_iter().filter(is_new).collect();
     attributes.extend(new);
 }

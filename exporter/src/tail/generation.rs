@@ -19,6 +19,9 @@ use crate::store::ReadPosition;
 /// The size of one read, unless a longer line needs [`MAX_WINDOW_BYTES`].
 const READ_BYTES: usize = 512 << 10;
 
+/// A container runtime writes the parts of a line at once. The rest of a line that has not come after this time does not come.
+const PARTS_WAIT: Duration = Duration::from_secs(5);
+
 /// A rotated file that has not grown for so long is closed, and looked at less often.
 const DORMANT_AFTER: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,8 @@ pub(super) struct Generation {
     file: Option<File>,
     /// The metadata for which everything was read.
     read: Option<Stamp>,
+    /// The metadata for which the parts of a line were read, whose rest does not come.
+    read_parts: Option<Stamp>,
     /// When the file last changed.
     changed: Instant,
     /// When the file was last looked at.
@@ -117,6 +122,7 @@ impl Generation {
             state: State::default(),
             file: None,
             read: None,
+            read_parts: None,
             changed: now,
             checked: now,
         }
@@ -209,9 +215,14 @@ impl Generation {
             return Ok(Poll::Displaced);
         }
         let is_quiet = self.read == Some(stamp);
+        let mut last = None;
         if is_quiet {
             let is_over = !self.is_current && self.changed.elapsed() >= context.rotation_wait;
-            if !(is_over && stamp.length > self.offset) {
+            if stamp.length > self.offset {
+                let has_waited = self.changed.elapsed() >= PARTS_WAIT && self.read_parts != Some(stamp);
+                last = if is_over { Some(Extent::All) } else { has_waited.then_some(Extent::Broken) };
+            }
+            if last.is_none() {
                 if is_dormant || (context.is_short_of_files() && self.changed.elapsed() >= DORMANT_AFTER) {
                     self.close(context);
                 }
@@ -231,7 +242,10 @@ impl Generation {
                 (file, context.may_keep_open())
             }
         };
-        let result = self.read(&file, stamp, is_quiet, context);
+        if last == Some(Extent::Broken) {
+            self.read_parts = Some(stamp);
+        }
+        let result = self.read(&file, stamp, last, context);
         if matches!(result, Ok(Poll::Displaced)) {
             context.closed(keeps_open);
         } else if keeps_open {
@@ -245,12 +259,12 @@ impl Generation {
         context.closed(self.file.take().is_some());
     }
 
-    /// Reads from the offset. If `is_complete`, the last line is read without its line break.
+    /// Reads the complete lines from the offset, or if there is none, up to the last extent.
     fn read(
         &mut self,
         file: &File,
         stamp: Stamp,
-        is_complete: bool,
+        last: Option<Extent>,
         context: &mut Context<'_>,
     ) -> io::Result<Poll> {
         if stamp.length < self.offset {
@@ -283,8 +297,7 @@ impl Generation {
                 match size {
                     READ_BYTES if is_full => continue,
                     _ if is_full => consumed = split(Extent::Some),
-                    _ if is_complete => consumed = split(Extent::All),
-                    _ => {}
+                    _ => consumed = last.map_or(0, &mut split),
                 }
             }
             let is_hole = is_full && consumed == new.len() && new.iter().all(|byte| *byte == 0);

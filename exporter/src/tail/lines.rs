@@ -41,6 +41,8 @@ pub(super) enum Extent {
     Complete,
     /// At least something: what does not fit into the bytes is a line that is too long.
     Some,
+    /// The lines with a line break: the rest of a line that a container runtime has split does not come.
+    Broken,
     /// Everything: nothing follows the last line.
     All,
 }
@@ -54,6 +56,7 @@ pub(super) fn split(
 ) -> usize {
     let end = match extent {
         Extent::Complete => complete_bytes(bytes, *state),
+        Extent::Broken => bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
         Extent::Some | Extent::All => bytes.len(),
     };
     let bytes = bytes.get(..end).unwrap_or_default();
@@ -93,7 +96,7 @@ pub(super) fn split(
                 state.skipped.set(stream, true);
             }
         }
-        Extent::All => assembler.finish(&mut |line| emit(line, consumed)),
+        Extent::Broken | Extent::All => assembler.finish(&mut |line| emit(line, consumed)),
     }
     consumed
 }
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn lines_are_split() {
-        use Extent::{All, Complete};
+        use Extent::{All, Broken, Complete};
         for (text, state, extent, lines, consumed, after) in [
             ("", START, Complete, &[][..], 0, START),
             ("a\nb\r\n\nc", START, Complete, &["a\n", "b\r\n", "\n"], 6, START),
@@ -176,6 +179,16 @@ mod tests {
             ("2T stdout P a\nb\n", START, Complete, &[], 0, START),
             ("c\n2T stdout P a\nb\n2T stderr P e\n2T stdout F d\n", START, Complete, &["c\n"], 2, START),
             ("2T stdout P a\n2T stdout F b\nc", START, Complete, &["2T stdout F ab\n"], 28, START),
+            ("2T stdout P a\n2T stderr F e\nb", START, Complete, &[], 0, START),
+            (
+                "2T stdout P a\n2T stderr F e\nb",
+                START,
+                Broken,
+                &["2T stderr F e\n", "2T stdout F a"],
+                28,
+                START,
+            ),
+            ("b", START, Broken, &[], 0, START),
             ("2T stdout P a\nb\n", START, All, &["b\n", "2T stdout F a"], 16, START),
         ] {
             check(text.as_bytes(), state, extent, lines, consumed, after);

@@ -1,5 +1,6 @@
 //! Reads all logs in turn.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use super::context::Context;
 use super::forward::Forward;
 use super::log_file::{LogFile, key};
 use super::rotation::Names;
+use crate::log::{self, Value};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -39,9 +41,16 @@ impl Reader {
     /// Continues at the committed positions.
     pub(super) fn open(paths: &[PathBuf], rotation_wait: Duration, tail: Tail) -> Result<Self, CommitError> {
         let Tail { store, metrics, forward } = tail;
-        let mut logs = Vec::new();
+        let (mut logs, mut files) = (Vec::new(), HashSet::new());
         for path in paths {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let is_twice = path.canonicalize().map(|file| !files.insert(file));
+            let fields = [("file", Value::Fmt(format_args!("{}", path.display())))];
+            match is_twice {
+                Ok(true) => log::warn("two paths lead to one log file: its lines are read twice", &fields),
+                Ok(false) => {}
+                Err(_) => log::info("the log file does not exist yet", &fields),
+            }
             let positions = store.positions(&key(&path));
             let positions = positions
                 .map_err(|error| CommitError::Store(format!("failed to read the store: {error}")))?;

@@ -15,6 +15,8 @@ use crate::instance::{Instance, Worker};
 pub(crate) struct AwaitingLog {
     /// The address of the bytes of `:path`; 0 without headers.
     pub(crate) path: usize,
+    /// When its filter was created, in nanoseconds since 1970.
+    pub(crate) created_at: u64,
     pub(crate) stream: Stream,
     pub(crate) worker: Arc<Worker>,
     /// Keeps the root alive until the stream is logged.
@@ -46,11 +48,13 @@ pub(crate) fn put(added: AwaitingLog) -> bool {
     })
 }
 
-/// Takes the stream with this path.
-pub(crate) fn take(path: usize) -> Option<AwaitingLog> {
+/// Takes the stream with this path that started at this time, in nanoseconds since 1970.
+///
+/// The address of a path can be that of an earlier stream that was never taken, because Envoy did not log it. The filter of
+/// that one was created before this stream started.
+pub(crate) fn take(path: usize, started_at: u64) -> Option<AwaitingLog> {
     WAITING.with_borrow_mut(|waiting| {
-        // The last one, because an address can be that of an earlier stream that was never taken.
-        let index = waiting.iter().rposition(|known| known.path == path)?;
+        let index = waiting.iter().rposition(|known| known.path == path && known.created_at >= started_at)?;
         waiting.remove(index)
     })
 }

@@ -38,6 +38,8 @@ struct Filter {
     stream: RefCell<Option<Stream>>,
     worker: Arc<Worker>,
     instance: Arc<Instance>,
+    /// In nanoseconds since 1970.
+    created_at: u64,
 }
 
 /// Borrows an object that Envoy owns.
@@ -190,7 +192,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(
         let worker = config.instance.worker();
         let stream = RefCell::new(Some(Stream::new(worker.plugin.clone())));
         let instance = config.instance.clone();
-        Some(Box::into_raw(Box::new(Filter { stream, worker, instance })).cast_const())
+        let created_at = clock::unix_nanos();
+        Some(Box::into_raw(Box::new(Filter { stream, worker, instance, created_at })).cast_const())
     };
     // Without a filter Envoy would close the stream, so a failed one is a filter that does nothing.
     guard(None, new).unwrap_or(ptr::dangling())
@@ -260,11 +263,17 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
         // SAFETY: this is a hook for the filter.
         let path = unsafe { FilterHost::new(filter) }.envoy_header(HeadersOf::Request, ":path").data as usize;
         let (worker, instance) = (module.worker.clone(), module.instance.clone());
-        let has_logger = awaiting_log::put(AwaitingLog { path, stream, worker, _instance: instance });
+        let has_logger = awaiting_log::put(AwaitingLog {
+            path,
+            created_at: module.created_at,
+            stream,
+            worker,
+            _instance: instance,
+        });
         static IS_LOGGED: AtomicBool = AtomicBool::new(false);
         if !has_logger && !IS_LOGGED.swap(true, Ordering::Relaxed) {
-            let message =
-                "logtracer: no access logger with logger_name logtracer: requests have no line and no span";
+            let message = "logtracer: no access logger with logger_name logtracer: requests have no line and no span. A filter of the logger \
+                 has the same effect";
             clock::log(LogLevel::Error, message);
         }
     });

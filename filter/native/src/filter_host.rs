@@ -50,9 +50,11 @@ impl HeadersHost for FilterHost {
 }
 
 impl StreamHost for FilterHost {
-    /// The address of `:path`, which all filters of a stream share.
+    /// The addresses of `:path` and `:method`, which all filters of a stream share. A filter can replace a path by a longer
+    /// one, and another stream then gets its address, but nothing replaces a method by a text that does not fit.
     fn stream_key(&self) -> u64 {
-        self.envoy_header(HeadersOf::Request, ":path").data as u64
+        let address = |name| self.envoy_header(HeadersOf::Request, name).data as u64;
+        address(":path") ^ address(":method").rotate_left(32)
     }
 
     fn is_in_stream_of(&self, key: u64) -> bool {

@@ -14,7 +14,7 @@ use crate::awaiting_log;
 use crate::filter_hooks::{check_name, reject};
 use crate::guard::guard;
 use crate::instance::Instance;
-use crate::logger_host::{LoggerHost, envoy_header};
+use crate::logger_host::{LoggerHost, envoy_header, timing};
 use crate::sync::lock;
 use crate::{lines, main_thread, metrics, process};
 
@@ -115,7 +115,9 @@ extern "C" fn envoy_dynamic_module_on_access_logger_log(logger: EnvoyPtr, module
     guard((), || {
         // SAFETY: this is a hook for the logger.
         let path = unsafe { envoy_header(logger, HeadersOf::Request, ":path") }.data as usize;
-        let (mut stream, worker) = if let Some(waiting) = awaiting_log::take(path) {
+        // SAFETY: the same.
+        let started_at = u64::try_from(unsafe { timing(logger) }.start_unix).unwrap_or(0);
+        let (mut stream, worker) = if let Some(waiting) = awaiting_log::take(path, started_at) {
             (waiting.stream, waiting.worker)
         } else {
             // SAFETY: Envoy passes the result of `config_new`, and the configuration outlives its loggers.

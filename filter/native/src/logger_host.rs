@@ -73,10 +73,8 @@ impl<'w> LoggerHost<'w> {
     }
 
     fn timing(&self) -> TimingInfo {
-        let mut timing = TimingInfo::UNKNOWN;
-        // SAFETY: the logger is valid (`new`), and Envoy writes the whole structure.
-        unsafe { abi::logger_timing_info(self.logger, &mut timing) };
-        timing
+        // SAFETY: the logger is valid (`new`).
+        unsafe { timing(self.logger) }
     }
 }
 
@@ -96,6 +94,18 @@ impl HeadersHost for LoggerHost<'_> {
         // SAFETY: Envoy filled the buffer, and no header changes.
         (!value.data.is_null()).then(|| unsafe { value.as_slice() }.to_vec())
     }
+}
+
+/// Returns when the stream did what.
+///
+/// # Safety
+///
+/// The logger is valid.
+pub(crate) unsafe fn timing(logger: EnvoyPtr) -> TimingInfo {
+    let mut timing = TimingInfo::UNKNOWN;
+    // SAFETY: the caller promises it, and Envoy writes the whole structure.
+    unsafe { abi::logger_timing_info(logger, &mut timing) };
+    timing
 }
 
 /// Returns the first line of a header as Envoy has it; absent if there is none.

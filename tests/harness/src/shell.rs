@@ -92,7 +92,7 @@ pub(crate) fn native_folder() -> Result<PathBuf> {
 }
 
 /// Returns the configuration of the native module that Envoy loads.
-pub(crate) fn native_module() -> Value {
+pub fn native_module() -> Value {
     json!({ "name": "logtracer", "do_not_close": true })
 }
 

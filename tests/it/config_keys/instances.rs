@@ -136,3 +136,61 @@ fn a_request_that_comes_back_is_another_one() {
     assert_eq!(spans[1].parent_span_id, spans[0].span_id);
     assert_eq!(keys.proxy.envoy.stat(&shell::metric("duplicates")).unwrap(), 0);
 }
+
+/// A route can replace a path by a longer one. Its memory then becomes the path of a request that comes back meanwhile.
+#[test]
+fn a_request_with_the_memory_of_another_ones_path_is_another_one() {
+    const LENGTHS: [usize; 5] = [60, 260, 280, 900, 1000];
+    let path = |length: usize| format!("/rw/{}", "p".repeat(length));
+    let collector = Collector::start().unwrap();
+    let config = json!({ "exporter": { "cluster": "logtracer-exporter", "flush_interval": "100ms" } });
+    let rewrite = format!("/{}/", "z".repeat(600));
+    let routes = json!([{ "match": { "prefix": "/rw/" },
+        "route": { "cluster": "service", "prefix_rewrite": rewrite } }]);
+    let manager = json!({ "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] } });
+    let listener = Listener { manager, ..Listener::new("inbound", config) };
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let services =
+        [("service", service.local_addr().unwrap().port()), ("logtracer-exporter", collector.port())];
+    let proxy = Proxy::start_before(shop(), &[listener], &services).unwrap();
+    let address = proxy.address("inbound");
+    // Calls the proxy back before it responds.
+    let server = thread::spawn(move || {
+        let accept = || {
+            let (stream, _) = service.accept().unwrap();
+            let request = wire::read(&mut BufReader::new(stream.try_clone().unwrap())).unwrap().unwrap();
+            (stream, request)
+        };
+        let respond = |stream: &mut TcpStream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        };
+        for length in LENGTHS {
+            let (mut outer, request) = accept();
+            let context = request.header("traceparent").unwrap();
+            let mut back = Connection::open(address).unwrap();
+            back.send(format!(
+                "GET {} HTTP/1.1\r\nhost: shop\r\ntraceparent: {context}\r\n\r\n",
+                path(length)
+            ))
+            .unwrap();
+            let (mut inner, _) = accept();
+            respond(&mut inner).unwrap();
+            assert_eq!(back.response().unwrap().status(), 200);
+            respond(&mut outer).unwrap();
+        }
+    });
+    let keys = Keys { proxy, collector };
+    for (number, length) in (1..).zip(LENGTHS) {
+        keys.get("inbound", &path(length), &[("b3", &format!("{}-{CALLER}-1", trace(number)))]);
+        let spans = wait::until("two spans", || {
+            let mut spans = keys.collector.spans();
+            spans.retain(|span| span.trace_id == trace(number));
+            Some(spans).filter(|spans| spans.len() == 2)
+        });
+        let spans = spans.unwrap();
+        let is_below = |one: usize, other: usize| spans[one].parent_span_id == spans[other].span_id;
+        assert!(is_below(0, 1) || is_below(1, 0), "{length}: {spans:?}");
+    }
+    server.join().unwrap();
+    assert_eq!(keys.proxy.envoy.stat(&shell::metric("duplicates")).unwrap(), 0);
+}

@@ -41,7 +41,7 @@ pub(crate) const fn written_bytes(text_bytes: usize) -> usize {
 ///
 /// The text is not JSON, or not an object, or has none of the fields of a request.
 pub(crate) fn to_protobuf(signal: Signal, text: &str) -> Result<(Vec<u8>, LeftOut), String> {
-    let reader = Reader::new(text).map_err(|error| error.to_string())?;
+    let reader = Reader::with_non_numbers(text).map_err(|error| error.to_string())?;
     let mut converter = Converter { reader, output: Output::with_capacity(written_bytes(text.len())) };
     converter.request(signal.request_type())?;
     let Output { mut bytes, left_out, .. } = converter.output;

@@ -117,9 +117,18 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a str) -> serde_json::Result<Self> {
         let checked = serde_json::from_str::<IgnoredAny>(text).or_else(|_| {
             // Zipkin and other readers of JSON accept control characters in texts. The error is that of the rest.
-            serde_json::from_reader(Masked { rest: text.as_bytes(), place: Place::Outside })
+            serde_json::from_reader(Masked::new(text, false))
         });
         checked.map(|_| Self { text, at: 0 })
+    }
+
+    /// As [`Self::new`], but `NaN`, `Infinity` and `-Infinity` are numbers, as Python writes them. Other words that begin
+    /// like these are read as numbers as well, and are none.
+    pub(crate) fn with_non_numbers(text: &'a str) -> serde_json::Result<Self> {
+        Self::new(text).or_else(|error| {
+            let checked = serde_json::from_reader::<_, IgnoredAny>(Masked::new(text, true));
+            checked.map(|_| Self { text, at: 0 }).map_err(|_| error)
+        })
     }
 
     /// Reads a scalar, or enters an object or an array.
@@ -243,10 +252,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A JSON text with spaces in place of the control characters in its texts.
+/// A JSON text with spaces in place of the control characters in its texts, and digits in place of words such as `NaN`.
 struct Masked<'a> {
     rest: &'a [u8],
     place: Place,
+    masks_words: bool,
+    is_in_word: bool,
+}
+
+impl<'a> Masked<'a> {
+    const fn new(text: &'a str, masks_words: bool) -> Self {
+        Self { rest: text.as_bytes(), place: Place::Outside, masks_words, is_in_word: false }
+    }
 }
 
 /// Where a byte of JSON is.
@@ -274,7 +291,13 @@ impl io::Read for Masked<'_> {
         let length = self.rest.len().min(buffer.len());
         let (now, rest) = self.rest.split_at(length);
         for (from, to) in now.iter().zip(buffer) {
-            *to = if self.place == Place::InText && from.is_ascii_control() { b' ' } else { *from };
+            let is_word = matches!(from, b'N' | b'I') || (self.is_in_word && from.is_ascii_alphabetic());
+            self.is_in_word = self.masks_words && self.place == Place::Outside && is_word;
+            *to = match self.place {
+                Place::InText if from.is_ascii_control() => b' ',
+                _ if self.is_in_word => b'1',
+                _ => *from,
+            };
             self.place = self.place.after(*from);
         }
         self.rest = rest;
@@ -378,6 +401,28 @@ mod tests {
             assert_eq!(reader.key().unwrap().text(), expected);
             let Token::Text(text) = reader.token() else { panic!("a text") };
             assert_eq!((text.text(), text.word()), (expected.into(), expected.into()));
+        }
+    }
+
+    #[test]
+    fn words_of_python_are_numbers() {
+        let text = r#"{"a":[NaN,-Infinity , Infinity],"NaN":"Infinity","b":null,"c":false}"#;
+        assert!(Reader::new(text).is_err());
+        let mut reader = Reader::with_non_numbers(text).unwrap();
+        assert_eq!(reader.token(), Token::Object);
+        assert_eq!(reader.key().unwrap().text(), "a");
+        assert_eq!(reader.token(), Token::Array);
+        for word in ["NaN", "-Infinity", "Infinity"] {
+            assert!(reader.has_element());
+            assert_eq!(reader.token(), Token::Number(word));
+        }
+        assert!(!reader.has_element());
+        assert_eq!(reader.key().unwrap().text(), "NaN");
+        let Token::Text(value) = reader.token() else { panic!("a text") };
+        assert_eq!(value.text(), "Infinity");
+        for wrong in ["{\"a\":nan}", "{\"a\":NaN", "[undefined]"] {
+            let error = Reader::with_non_numbers(wrong).err().unwrap().to_string();
+            assert_eq!(error, Reader::new(wrong).err().unwrap().to_string());
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use logtracer_core::TraceId;
 
 use super::Snapshot;
-use crate::otlp::in_place::{AnyRef, Attributes, SpanRef};
+use crate::otlp::in_place::{AnyRef, Attributes, RecordRef, SpanRef};
 use crate::otlp::json;
 use crate::store::index::{SpanFacts, Term, contains_text, span_text};
 use crate::store::service_name::is_service;
@@ -238,11 +238,28 @@ impl<'a> Evaluation<'a> {
 /// searched as it is written, and without its escapes.
 pub(super) fn line_contains(row: &rusqlite::Row<'_>, searched: &str) -> rusqlite::Result<bool> {
     let (message, line) = (row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_bytes()?);
-    if contains_text(message, searched.as_bytes()) || contains_text(line, searched.as_bytes()) {
+    if contains_text(message, searched.as_bytes()) {
         return Ok(true);
     }
-    let is_of_file = row.get_ref(2)?.as_i64_or_null()?.is_none();
-    Ok(is_of_file && unescaped(line).is_some_and(|line| is_in(&line, searched)))
+    let (is_in_line, is_of_file) =
+        (contains_text(line, searched.as_bytes()), row.get_ref(2)?.as_i64_or_null()?.is_none());
+    Ok(if is_of_file {
+        is_in_line || unescaped(line).is_some_and(|line| is_in(&line, searched))
+    } else {
+        // The bytes of ids and times can look like a text.
+        is_in_line && record_contains(&RecordRef::new(line), searched)
+    })
+}
+
+fn record_contains(record: &RecordRef<'_>, searched: &str) -> bool {
+    let is_in_value = |value: AnyRef<'_>| match value {
+        AnyRef::Text(text) => is_in(text, searched),
+        value => is_in(&value.text_within(usize::MAX).0, searched),
+    };
+    is_in_value(record.body)
+        || is_in(record.severity_text, searched)
+        || is_in(record.event_name, searched)
+        || record.attributes().iter().any(|(key, value)| is_in(key, searched) || is_in_value(value))
 }
 
 /// Returns the JSON of a line without its escapes, or `None` if it has none.

@@ -218,14 +218,15 @@ impl Statistics {
     fn add(&mut self, nodes: &[Node]) {
         let by_id: HashMap<SpanId, &Node> = nodes.iter().map(|node| (node.span_id, node)).collect();
         for node in nodes {
-            let parent = node.parent.and_then(|parent| {
+            // A span that is its own parent has none.
+            let parent = node.parent.filter(|parent| *parent != node.span_id).and_then(|parent| {
                 // The server's half of a call, if both halves have one id.
                 let server = server_span_id(parent);
-                let halves = [by_id.get(&server), by_id.get(&parent)];
-                let of_service = halves.iter().flatten().find(|half| half.service == node.service);
-                let called =
-                    if node.span_id == server { halves[1] } else { halves.into_iter().flatten().next() };
-                of_service.copied().or(called)
+                if node.span_id == server {
+                    return by_id.get(&parent);
+                }
+                let halves = [by_id.get(&server), by_id.get(&parent)].into_iter().flatten();
+                halves.clone().find(|half| half.service == node.service).or(halves.clone().next())
             });
             let caller = parent.filter(|parent| parent.service != node.service);
             if parent.is_some() && caller.is_none() {
@@ -261,6 +262,40 @@ fn add<K: std::hash::Hash + Eq>(totals: &mut HashMap<K, Totals>, key: K, node: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The client's and the server's half of a call can have one id.
+    #[test]
+    fn a_call_with_one_id_is_a_request() {
+        let node = |id: SpanId, parent: Option<SpanId>, service: &str, kind| Node {
+            span_id: id,
+            parent,
+            service: service.into(),
+            kind,
+            duration_nano: 1,
+            is_error: false,
+            route: Route::Name("get".to_owned()),
+            name: "get".to_owned(),
+        };
+        const SERVER: i32 = 2;
+        const CLIENT: i32 = 3;
+        let [call, below] = [1, 2].map(|id| SpanId::new(id).unwrap());
+        let served = server_span_id(call);
+        let mut statistics = Statistics::default();
+        statistics.add(&[
+            node(call, None, "front", CLIENT),
+            node(served, Some(call), "back", SERVER),
+            node(below, Some(call), "back", CLIENT),
+            node(server_span_id(below), Some(below), "db", SERVER),
+        ]);
+        let calls = statistics.calls.iter().map(|((from, to), totals)| (&from[..], &to[..], totals.count));
+        assert_eq!(
+            calls.collect::<std::collections::BTreeSet<_>>(),
+            [("front", "back", 1), ("back", "db", 1)].into()
+        );
+        let mut own = Statistics::default();
+        own.add(&[node(call, Some(call), "back", SERVER)]);
+        assert_eq!(own.services["back"].count, 1);
+    }
 
     #[test]
     fn a_bucket_is_exact_to_6_percent() {
