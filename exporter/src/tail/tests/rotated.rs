@@ -139,3 +139,17 @@ fn the_files_behind_a_symbolic_link_are_read() {
         logs.check_gaps(&[]);
     }
 }
+
+/// A program can end in the middle of a line. What its other stream has printed does not wait for ever.
+#[test]
+fn the_rest_of_a_split_line_is_awaited_for_a_limited_time() {
+    let mut logs = Logs::new();
+    let mut reader = logs.reader(&["0.log"]);
+    logs.check(&mut reader, &[]);
+    logs.append("0.log", "2026-01-01T00:00:00Z stdout P half\n");
+    logs.append("0.log", &format!("2026-01-01T00:00:00Z stderr F {}", line("whole")));
+    logs.check(&mut reader, &[]);
+    std::thread::sleep(Duration::from_millis(5200));
+    logs.check(&mut reader, &["whole"]);
+    assert_eq!(logs.skipped("not json"), 1);
+}
