@@ -23,10 +23,10 @@ use crate::outbox::Signals;
 use crate::sink::google::{self, Auth, ProjectId};
 use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
 
-/// The end of `--help`.
 /// The default of `--decision-wait`.
 const DECISION_WAIT: &str = "10s";
 
+/// The end of `--help`.
 const ENVIRONMENT: &str = "\
 Other environment variables:
   GOOGLE_APPLICATION_CREDENTIALS  the credentials file for Google Cloud

@@ -38,7 +38,7 @@ struct Filter {
     stream: RefCell<Option<Stream>>,
     worker: Arc<Worker>,
     instance: Arc<Instance>,
-    /// In nanoseconds since 1970.
+    /// When it was created, in nanoseconds since 1970.
     created_at: u64,
 }
 
@@ -272,8 +272,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
         });
         static IS_LOGGED: AtomicBool = AtomicBool::new(false);
         if !has_logger && !IS_LOGGED.swap(true, Ordering::Relaxed) {
-            let message = "logtracer: no access logger with logger_name logtracer: requests have no line and no span. A filter of the logger \
-                 has the same effect";
+            let message = "logtracer: no access logger with logger_name logtracer: requests have no line and no \
+                           span. A filter of the logger has the same effect";
             clock::log(LogLevel::Error, message);
         }
     });

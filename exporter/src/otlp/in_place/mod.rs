@@ -283,4 +283,12 @@ impl<'a> RecordRef<'a> {
     pub(crate) const fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, 6)
     }
+
+    /// Returns whether the body, the severity, the event name or an attribute passes, see [`AnyRef::has_text`].
+    pub(crate) fn has_text(&self, max_bytes: usize, is_match: impl Fn(&str) -> bool) -> bool {
+        self.body.has_text(max_bytes, &is_match)
+            || is_match(self.severity_text)
+            || is_match(self.event_name)
+            || self.attributes().has_text(max_bytes, &is_match)
+    }
 }

@@ -30,6 +30,11 @@ impl<'a> Attributes<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, AnyRef<'a>)> {
         messages(self.message, self.number).map(move |body| key_value(body, self.depth))
     }
+
+    /// Returns whether a key or a value passes, see [`AnyRef::has_text`].
+    pub(crate) fn has_text(self, max_bytes: usize, is_match: impl Fn(&str) -> bool) -> bool {
+        self.iter().any(|(key, value)| is_match(key) || value.has_text(max_bytes, &is_match))
+    }
 }
 
 impl Serialize for Attributes<'_> {
@@ -130,6 +135,14 @@ impl<'a> AnyRef<'a> {
             value => serde_json::to_writer(&mut out, value).map_err(io::Error::from),
         };
         (text(&out.bytes).to_owned(), result.is_ok())
+    }
+
+    /// Returns whether a string, or the JSON of another value up to this many bytes, passes.
+    pub(crate) fn has_text(&self, max_bytes: usize, is_match: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Text(text) => is_match(text),
+            value => is_match(&value.text_within(max_bytes).0),
+        }
     }
 
     /// Returns the value as JSON, unless it has more bytes.

@@ -247,19 +247,8 @@ pub(super) fn line_contains(row: &rusqlite::Row<'_>, searched: &str) -> rusqlite
         is_in_line || unescaped(line).is_some_and(|line| is_in(&line, searched))
     } else {
         // The bytes of ids and times can look like a text.
-        is_in_line && record_contains(&RecordRef::new(line), searched)
+        is_in_line && RecordRef::new(line).has_text(usize::MAX, |text| is_in(text, searched))
     })
-}
-
-fn record_contains(record: &RecordRef<'_>, searched: &str) -> bool {
-    let is_in_value = |value: AnyRef<'_>| match value {
-        AnyRef::Text(text) => is_in(text, searched),
-        value => is_in(&value.text_within(usize::MAX).0, searched),
-    };
-    is_in_value(record.body)
-        || is_in(record.severity_text, searched)
-        || is_in(record.event_name, searched)
-        || record.attributes().iter().any(|(key, value)| is_in(key, searched) || is_in_value(value))
 }
 
 /// Returns the JSON of a line without its escapes, or `None` if it has none.

@@ -2,7 +2,7 @@
 
 use logtracer_core::SpanId;
 
-use crate::otlp::in_place::{AnyRef, Attributes, RecordRef, SpanRef};
+use crate::otlp::in_place::{Attributes, RecordRef, SpanRef};
 use crate::otlp::json;
 use crate::store::{LineContent, LineRow, contains_text};
 
@@ -35,24 +35,13 @@ impl Search {
                     || (line.contains('\\') && self.is_in(&json::unescaped(line)))
             }
             LineContent::Record { body, .. } => {
-                let record = RecordRef::new(body);
-                self.is_in_value(record.body)
-                    || self.is_in(record.severity_text)
-                    || self.is_in(record.event_name)
-                    || self.is_in_attributes(record.attributes())
+                RecordRef::new(body).has_text(MAX_VALUE_BYTES, |text| self.is_in(text))
             }
         }
     }
 
     fn is_in_attributes(&self, attributes: Attributes<'_>) -> bool {
-        attributes.iter().any(|(key, value)| self.is_in(key) || self.is_in_value(value))
-    }
-
-    fn is_in_value(&self, value: AnyRef<'_>) -> bool {
-        match value {
-            AnyRef::Text(text) => self.is_in(text),
-            value => self.is_in(&value.text_within(MAX_VALUE_BYTES).0),
-        }
+        attributes.has_text(MAX_VALUE_BYTES, |text| self.is_in(text))
     }
 
     fn is_in(&self, text: &str) -> bool {
