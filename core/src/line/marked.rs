@@ -59,8 +59,34 @@ impl MarkedField<'_> {
         self.write(out, format, Keys::of(format).is_reserved(self.name), MAX_TEXT_BYTES);
     }
 
+    /// Renders the name, `"name":`, for [`Line::named_field`].
+    ///
+    /// ```
+    /// use logtracer_core::line::{Format, Line, MarkedField, Value};
+    ///
+    /// let mut name = Vec::new();
+    /// MarkedField { name: "time", ..MarkedField::default() }.render_name(&mut name, Format::Local);
+    ///
+    /// let mut out = Vec::new();
+    /// let mut line = Line::new(&mut out, Format::Local, None);
+    /// line.named_field(&name, Value::U64(7), 0);
+    /// line.finish();
+    /// assert_eq!(out, br#"{"fields.time":7}"#);
+    /// ```
+    pub fn render_name(&self, out: &mut Vec<u8>, format: Format) {
+        self.write_name(out, Keys::of(format).is_reserved(self.name));
+    }
+
     fn write(&self, out: &mut Vec<u8>, format: Format, is_reserved: bool, max: usize) {
+        self.write_name(out, is_reserved);
+        self.write_value(out, format, max);
+    }
+
+    fn write_name(&self, out: &mut Vec<u8>, is_reserved: bool) {
         write_name(out, is_reserved || self.reserved.contains(&self.name), self.name);
+    }
+
+    fn write_value(&self, out: &mut Vec<u8>, format: Format, max: usize) {
         let max = max.min(MAX_TEXT_BYTES);
         match self.value {
             Value::Str(value) => self.write_text(out, max, |text| text.push(value)),
@@ -98,6 +124,18 @@ impl Line<'_> {
             let is_reserved = self.keys.is_reserved(field.name)
                 || (self.is_report && report::RESERVED.contains(&field.name));
             field.write(self.out, self.format, is_reserved, free_bytes);
+        }
+        self
+    }
+
+    /// Adds a field as [`marked_field`](Self::marked_field) does, with a name that [`MarkedField::render_name`] rendered
+    /// for this format.
+    pub fn named_field(&mut self, name: &[u8], value: Value<'_>, cut_bytes: usize) -> &mut Self {
+        if let Some(free_bytes) = self.free_bytes(value.min_len()) {
+            self.comma();
+            self.rendered(name);
+            let field = MarkedField { value, cut_bytes, ..MarkedField::default() };
+            field.write_value(self.out, self.format, free_bytes);
         }
         self
     }

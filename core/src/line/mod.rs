@@ -156,20 +156,12 @@ impl<'a> Line<'a> {
 
     /// Adds `time`, in RFC 3339 and UTC.
     pub fn time(&mut self, unix_nanos: u64) -> &mut Self {
-        self.key(self.keys.time);
-        self.out.push(b'"');
-        self.out.extend_from_slice(&time::rfc3339(unix_nanos));
-        self.out.push(b'"');
-        self
+        self.time_text(&time::rfc3339(unix_nanos))
     }
 
     /// Adds `time`, as [`time`](Self::time) does, and faster if the last time of `text` is in the same second.
     pub fn time_with(&mut self, text: &mut TimeText, unix_nanos: u64) -> &mut Self {
-        self.key(self.keys.time);
-        self.out.push(b'"');
-        self.out.extend_from_slice(text.set(unix_nanos));
-        self.out.push(b'"');
-        self
+        self.time_text(text.set(unix_nanos))
     }
 
     /// Adds `message`, the text that `write` pushes. It is truncated to [`MAX_MESSAGE_BYTES`].
@@ -256,14 +248,7 @@ impl<'a> Line<'a> {
     pub fn rendered_field(&mut self, rendered: &[u8]) -> &mut Self {
         if !rendered.is_empty() && self.free_bytes(rendered.len()).is_some() {
             self.comma();
-            match rendered.strip_prefix(b"\"") {
-                Some(rest) if self.is_report && report::is_reserved(rendered) => {
-                    self.out.push(b'"');
-                    self.raw(keys::RESERVED_NAME_PREFIX);
-                    self.out.extend_from_slice(rest);
-                }
-                _ => self.out.extend_from_slice(rendered),
-            }
+            self.rendered(rendered);
         }
         self
     }
@@ -289,11 +274,30 @@ impl Line<'_> {
         }
     }
 
+    fn time_text(&mut self, text: &[u8]) -> &mut Self {
+        self.key(self.keys.time);
+        self.out.push(b'"');
+        self.out.extend_from_slice(text);
+        self.out.push(b'"');
+        self
+    }
+
     /// Writes a string that needs no escaping.
     fn quoted(&mut self, text: &str) {
         self.out.push(b'"');
         self.raw(text);
         self.out.push(b'"');
+    }
+
+    /// Writes a rendered field, or its name. A name that is reserved in a report gets a prefix.
+    fn rendered(&mut self, rendered: &[u8]) {
+        let mut rest = rendered;
+        if self.is_report && report::is_reserved(rendered) {
+            self.out.push(b'"');
+            self.raw(keys::RESERVED_NAME_PREFIX);
+            rest = rendered.strip_prefix(b"\"").unwrap_or(rendered);
+        }
+        self.out.extend_from_slice(rest);
     }
 
     fn raw(&mut self, text: &str) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  known_fields: the role of each name ──┐
-//!  event + key_values ──► EventFields ───┼──► Line::marked_field (core/src/line/marked.rs): value.rs writes the JSON,
+//!  callsite: the rendered names ─────────┤
+//!  event + key_values ──► EventFields ───┼──► Line::named_field (core/src/line/marked.rs): value.rs writes the JSON,
 //!                                        │    keys.rs and report.rs reserve names, which get the prefix `fields.`
 //!                                        ├──► http_request, entry_fields
 //!                                        ├──► labels
@@ -13,6 +14,7 @@ use logtracer_core::line::{Line, MarkedField, Severity, Text, Value};
 use tracing_core::Event;
 use tracing_core::field::Field;
 
+use super::callsite::Callsite;
 use super::entry_fields::EntryFields;
 use super::error_text::ErrorText;
 use super::field_value::{EachField, name_of, write_text};
@@ -28,8 +30,9 @@ const MESSAGE: &str = "message";
 #[derive(Clone, Copy)]
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event<'a>,
+    pub(super) callsite: &'a Callsite,
     pub(super) key_values: &'a [KeyValue],
-    /// Names that a field cannot have besides those of the format.
+    /// Names that a key-value cannot have besides those of the format.
     pub(super) reserved: &'a [&'a str],
 }
 
@@ -159,7 +162,6 @@ impl EventFields<'_> {
         names: &mut Vec<&'static str>,
         collected: &mut Collected,
     ) {
-        let reserved = self.reserved;
         let mut has_message = false;
         self.event.record(&mut EachField(|field: &Field, value: Value<'_>| {
             if field.name() == MESSAGE && !std::mem::replace(&mut has_message, true) {
@@ -172,7 +174,7 @@ impl EventFields<'_> {
             };
             // Of two fields with one name, the first one stays: a key cannot be there twice.
             if !names.contains(&name) {
-                line.marked_field(&MarkedField { name, value, cut_bytes, reserved });
+                line.named_field(self.callsite.name(field), value, cut_bytes);
                 names.push(name);
             }
         }));
@@ -186,7 +188,7 @@ impl EventFields<'_> {
                 collected.take(known.role_of_key_value(name, value), name, value)
             {
                 let cut_bytes = cut_bytes + pair.cut_bytes();
-                line.marked_field(&MarkedField { name, value, cut_bytes, reserved });
+                line.marked_field(&MarkedField { name, value, cut_bytes, reserved: self.reserved });
             }
         }
     }

@@ -9,10 +9,10 @@ use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{ExtensionsMut, LookupSpan};
 
+use super::callsite::Callsites;
 use super::caught_panic;
 use super::event_fields::{Collected, EventFields};
 use super::key_values::{self, Owner};
-use super::known_fields::KnownFields;
 #[cfg(feature = "log")]
 use super::log_record;
 use super::output::Output;
@@ -48,11 +48,18 @@ struct Buffers {
     names: Vec<&'static str>,
     collected: Collected,
     time: TimeText,
+    callsites: Callsites,
 }
 
 impl Buffers {
     const fn new() -> Self {
-        Self { line: Vec::new(), names: Vec::new(), collected: Collected::new(), time: TimeText::new() }
+        Self {
+            line: Vec::new(),
+            names: Vec::new(),
+            collected: Collected::new(),
+            time: TimeText::new(),
+            callsites: Callsites::new(),
+        }
     }
 }
 
@@ -76,7 +83,7 @@ impl JsonLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let service = &*self.service;
-        let Buffers { line: out, names, collected, time } = buffers;
+        let Buffers { line: out, names, collected, time, callsites } = buffers;
         out.clear();
         names.clear();
         #[cfg(feature = "log")]
@@ -90,23 +97,19 @@ impl JsonLayer {
         };
         let key_values = owner.and_then(key_values::current);
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let callsite = callsites.get(event.metadata(), service);
         let fields = EventFields {
             event,
+            callsite,
             key_values: key_values.as_deref().unwrap_or_default(),
             reserved: service.reserved_names(),
         };
-        let mut known = KnownFields::of(event.metadata(), normalized.is_some(), fields.key_values);
+        let mut known = callsite.known().with(normalized.is_some(), fields.key_values);
         let named_severity = fields.severity(known);
         // An unknown name stays visible as a plain field.
         known.has_severity = named_severity.is_some();
         collected.clear(known);
-        // The source of a line about a request is the SDK, not the service.
-        let is_own = targets::is_own(metadata.target());
-        let location = SourceLocation {
-            target: metadata.target(),
-            file: metadata.file().filter(|_| !is_own),
-            line: metadata.line().filter(|_| !is_own),
-        };
+        let location = SourceLocation::of(metadata);
 
         let mut line = Line::new(out, service.format, service.project_id.as_deref());
         line.severity(named_severity.unwrap_or_else(|| severity_of(*metadata.level())))
@@ -117,7 +120,11 @@ impl JsonLayer {
                 }
             })
             .time_with(time, system::unix_nanos());
-        location.write(&mut line);
+        if normalized.is_some() {
+            location.write(&mut line);
+        } else {
+            line.rendered_field(callsite.source_location());
+        }
         let context = match event.parent() {
             None => current_trace(),
             named_parent => scope_under(named_parent, ctx).as_ref().map(Scope::context),

@@ -35,7 +35,7 @@ pub(super) enum FieldRole<'n> {
 }
 
 /// Which known fields an event has, according to the names of the fields of its callsite and of its key-values.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct KnownFields {
     pub(super) has_http_request: bool,
     pub(super) has_severity: bool,
@@ -46,11 +46,26 @@ pub(super) struct KnownFields {
 }
 
 impl KnownFields {
-    pub(super) fn of(metadata: &Metadata<'_>, is_log_record: bool, key_values: &[KeyValue]) -> Self {
-        let mut known = Self { is_log_record, ..Self::default() };
+    pub(super) const NONE: Self = Self {
+        has_http_request: false,
+        has_severity: false,
+        has_error: false,
+        has_entry: false,
+        has_labels: false,
+        is_log_record: false,
+    };
+
+    pub(super) fn of(metadata: &Metadata<'_>) -> Self {
+        let mut known = Self::NONE;
         metadata.fields().iter().for_each(|field| known.add(field.name()));
-        key_values.iter().for_each(|pair| known.add(&pair.name));
         known
+    }
+
+    /// Returns what an event of the callsite has with these key-values.
+    pub(super) fn with(mut self, is_log_record: bool, key_values: &[KeyValue]) -> Self {
+        self.is_log_record = is_log_record;
+        key_values.iter().for_each(|pair| self.add(&pair.name));
+        self
     }
 
     fn add(&mut self, name: &str) {

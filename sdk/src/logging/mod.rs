@@ -49,6 +49,7 @@
 //! ```
 
 mod builder;
+mod callsite;
 mod caught_panic;
 mod entry_fields;
 mod environment;

@@ -60,7 +60,18 @@ pub(super) struct SourceLocation<'a> {
     pub(super) line: Option<u32>,
 }
 
-impl SourceLocation<'_> {
+impl<'a> SourceLocation<'a> {
+    /// The source of a line about a request is the SDK, not the service: it is left out.
+    pub(super) fn of(metadata: &Metadata<'a>) -> Self {
+        let target = metadata.target();
+        let is_own = targets::is_own(target);
+        Self {
+            target,
+            file: metadata.file().filter(|_| !is_own),
+            line: metadata.line().filter(|_| !is_own),
+        }
+    }
+
     pub(super) fn write(&self, line: &mut Line<'_>) {
         if let Some(file) = self.file {
             line.source_location(file, self.line, None);
@@ -127,13 +138,16 @@ impl Service {
             LoggerNames::PerModule if !targets::is_own(target) => target,
             _ => "",
         };
-        if !self.name.is_empty() && !module.is_empty() {
-            text.push(".");
+        match (self.name.is_empty(), module.is_empty()) {
+            (true, true) => return,
+            (_, true) => {}
+            (true, false) => text.push(module),
+            (false, false) => {
+                text.push(".");
+                text.push(module);
+            }
         }
-        text.push(module);
-        if !self.name.is_empty() || !module.is_empty() {
-            text.push(" - ");
-        }
+        text.push(" - ");
     }
 
     /// Returns true if a line is an event of Error Reporting.
