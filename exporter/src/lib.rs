@@ -48,7 +48,7 @@ mod view;
 
 pub use config::{Command, Config, SinkPart, SinkSignal, SinkSpec};
 pub use deliver::dead_letters::command::{DeadLettersCommand, Which};
-pub use keep::Rule;
+pub use keep::{Rule, RuleList};
 pub use service::run;
 pub use sink::google::{Auth, ProjectId};
 pub use terminal::{LogsOptions, OpenOptions, Output, TraceOptions, TracesOptions};

@@ -26,7 +26,7 @@ use crate::outbox::{Limits, Outbox, Subscription};
 use crate::receive::Receiver;
 use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
-use crate::sink::google::Access;
+use crate::sink::google::{Access, Auth};
 use crate::sink::{CloudLogging, CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::{DataDir, DiskReserve};
 use crate::store::{Retention, Store};
@@ -155,9 +155,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if !config.tails.is_empty() {
         let (dir, outbox) = (data_dir.path().to_owned(), outbox.clone());
         let stop = tail::Stop { reading: serving.clone(), storing: working.clone() };
-        let run = tail::run(config.tails, dir, outbox, store.clone(), metrics.clone(), stop);
+        let may_be_in_google_cloud = may_be_in_google_cloud(&config, &destinations);
+        let (tails, project) = (config.tails, config.project);
+        let (store, metrics) = (store.clone(), metrics.clone());
         workers.spawn(async move {
-            run.await;
+            let host = tail::Host::detect(project, may_be_in_google_cloud).await;
+            tail::run(tails, host, dir, outbox, store, metrics, stop).await;
             drop(tailing);
         });
     } else {
@@ -302,6 +305,16 @@ fn decider(
         max_traces_per_second: config.max_traces_per_second,
     };
     Decider::open(outbox, options, metrics.clone()).map(Some)
+}
+
+/// Returns whether Google Cloud gets log records, with credentials or from a machine with a metadata server.
+fn may_be_in_google_cloud(config: &Config, destinations: &[Destination]) -> bool {
+    let gets_logs = |destination: &Destination| {
+        let is_google = matches!(destination.sink, SinkSpec::CloudLogging | SinkSpec::Telemetry);
+        is_google && destination.signals().has_logs()
+    };
+    let has_server = config.auth != Auth::None || std::env::var_os("GCE_METADATA_HOST").is_some();
+    has_server && destinations.iter().any(gets_logs)
 }
 
 /// Starts the delivery to a sink.

@@ -77,7 +77,10 @@ impl Request {
                 header_bytes += name.len() + value.len();
             }
             match Header::from_lower_case(name) {
-                Some(header) => headers.push(header, value),
+                Some(header) => {
+                    headers.push(header, value);
+                    head.capture(name, value, &config.request_headers);
+                }
                 None => head.read(name, value, &config.request_headers),
             }
         }

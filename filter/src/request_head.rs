@@ -49,6 +49,15 @@ impl<'h> RequestHead<'h> {
             b"content-type" if grpc::is_content_type(value) => self.protocol = Protocol::Grpc,
             _ => {}
         }
+        match name {
+            // Envoy's name of it.
+            b":authority" => self.capture(b"host", self.authority, to_capture),
+            _ => self.capture(name, value, to_capture),
+        }
+    }
+
+    /// Captures a header line if the configuration says so.
+    pub(crate) fn capture(&mut self, name: &[u8], value: &'h [u8], to_capture: &[CapturedHeader]) {
         if let Some(index) = CapturedHeader::index_of(to_capture, name) {
             self.captured.push((index, value));
         }
@@ -68,7 +77,7 @@ mod tests {
 
     #[test]
     fn each_header_is_read() {
-        let config = Config::parse(br#"{"request_headers": ["x-tenant", "user-agent"]}"#).unwrap();
+        let config = Config::parse(br#"{"request_headers": ["x-tenant", "user-agent", "host"]}"#).unwrap();
         let mut head = RequestHead::default();
         for (name, value) in [
             (":method", "GET"),
@@ -87,7 +96,8 @@ mod tests {
         assert_eq!((head.authority, head.target), (&b"shop:8443"[..], &b"/a?x=1?y"[..]));
         assert_eq!((head.user_agent, head.referer), (&b"curl/8"[..], &b"http://shop/"[..]));
         assert_eq!((head.protocol, head.is_upgrade), (Protocol::Http, false));
-        assert_eq!(head.captured, [(1, &b"curl/8"[..]), (0, b"7"), (0, b"9")]);
+        let captured = [(2, &b"shop:8443"[..]), (1, b"curl/8"), (0, b"7"), (0, b"9")];
+        assert_eq!(head.captured, captured);
         let parts = head.parts();
         assert_eq!((parts.method, parts.authority, parts.path), (&b"GET"[..], &b"shop:8443"[..], &b"/a"[..]));
     }

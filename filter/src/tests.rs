@@ -196,6 +196,20 @@ fn line_of(host: &FakeHost, json: &str) -> Option<serde_json::Value> {
 }
 
 /// The ids of the caller, whose decision, baggage and other contexts are not taken.
+/// A setting without effect would be an error (rule 84): Envoy has `host` as `:authority`, and headers of traces are read
+/// on a path of their own.
+#[test]
+fn every_header_can_be_captured_and_matched() {
+    let host = host();
+    let json = r#"{"request_headers": ["host", "traceparent"], "edge": "restart",
+        "sampling": {"rate": 0, "rules": [{"header": "host: shop", "rate": 1}]}}"#;
+    let line = line_of(&host, json).unwrap();
+    assert_eq!(line["logging.googleapis.com/trace_sampled"], true, "the rule matches");
+    let labels = &line["logging.googleapis.com/labels"];
+    assert_eq!(labels["http.request.header.host"], "shop");
+    assert_eq!(labels["http.request.header.traceparent"], TRACEPARENT);
+}
+
 #[test]
 fn an_edge_that_resamples_keeps_the_ids_only() {
     let caller = [

@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use logtracer_harness::envoy::Envoy;
 use logtracer_harness::shell::Shell;
-use logtracer_harness::{Error, Result, ports};
+use logtracer_harness::{Error, Result, ports, shell};
 
 use super::setup::Surroundings;
 use super::{Setup, Traffic, Work};
 use crate::folder;
+use crate::h2load::Load;
 use crate::service::Service;
 
 /// The requests between two calls of the progress.
 const CHUNK: u64 = 10_000;
+
+/// Envoy itself responds to all chunks but one of so many: that is faster, and the filter does the same but for the
+/// response headers and properties of the service.
+const CHUNKS_OF_SERVICE: u64 = 4;
 
 /// What memcheck found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +37,15 @@ pub fn run(requests: u64, empty_filter: &Path, mut progress: impl FnMut(u64)) ->
     let (port, admin) = (ports::reserve()?, ports::reserve()?);
     let setup = Setup::Logtracer(Shell::Native, Work::Span);
     let config = setup.configuration(port, admin, &Surroundings::new(service.port, empty_filter))?;
+    let config = format!("{config}\nbootstrap_extensions: {}\n", shell::native_bootstrap());
     let report = dir.path().join("memcheck.xml");
     let folder = folder(dir.path(), "envoy")?;
     let mut envoy = Envoy::start_under(memcheck(&report), &config, admin, &folder)?;
     let mut sent = 0;
     while sent < requests {
         let chunk = CHUNK.min(requests - sent);
-        Traffic::Busy.load().send(port, chunk)?;
+        let is_direct = sent / CHUNK % CHUNKS_OF_SERVICE > 0;
+        Load { is_direct, ..Traffic::Busy.load() }.send(port, chunk)?;
         sent += chunk;
         progress(sent);
     }

@@ -18,7 +18,7 @@ use reqwest::Url;
 
 use crate::clock;
 use crate::deliver::dead_letters::command::DeadLettersCommand;
-use crate::keep::Rule;
+use crate::keep::{Rule, RuleList};
 use crate::outbox::Signals;
 use crate::sink::google::{self, Auth, ProjectId};
 use crate::terminal::{LogsOptions, OpenOptions, TerminalCommand, TraceOptions, TracesOptions};
@@ -116,9 +116,10 @@ pub struct Config {
 
     /// A rule that keeps traces (repeatable), for all sinks but `store` that have none of their own: `error`,
     /// `slower-than=TIME`, `route=ROUTE`, `service=NAME`, `attribute=KEY=VALUE`, `rate=SHARE` (0 to 1), `new-route`;
-    /// with `logs`, log records follow the verdict on their trace; without rules, all traces are kept
+    /// with `logs`, log records follow the verdict on their trace; `@FILE` is a file with a rule in each line; without
+    /// rules, all traces are kept
     #[arg(long = "keep", env = "LOGTRACER_KEEP", value_name = "RULE", value_delimiter = ',')]
-    pub keep: Vec<Rule>,
+    pub keep: Vec<RuleList>,
 
     /// How long a sink with rules waits for the spans of a trace before it is decided
     #[arg(long, env = "LOGTRACER_DECISION_WAIT", value_name = "TIME", default_value = DECISION_WAIT, value_parser = duration)]
@@ -260,9 +261,9 @@ impl Config {
                         signal: None,
                     });
                 }
-                SinkPart::Keep(rule) => match destinations.last_mut() {
-                    Some(destination) => destination.rules.push(rule.clone()),
-                    None => bail!("--sink keep={rule} needs a sink before it: --sink NAME,keep={rule}"),
+                SinkPart::Keep(list) => match destinations.last_mut() {
+                    Some(destination) => destination.rules.extend_from_slice(list.rules()),
+                    None => bail!("--sink keep={list} needs a sink before it: --sink NAME,keep={list}"),
                 },
                 SinkPart::Signals(signal) => match destinations.last_mut() {
                     Some(destination) => destination.set_signal(*signal)?,
@@ -272,7 +273,9 @@ impl Config {
                 },
             }
         }
-        if self.keep.contains(&Rule::Logs) && self.keep.iter().all(|rule| *rule == Rule::Logs) {
+        let keep: Vec<&Rule> = self.keep.iter().flat_map(RuleList::rules).collect();
+        let has_logs = keep.contains(&&Rule::Logs);
+        if has_logs && keep.iter().all(|rule| **rule == Rule::Logs) {
             bail!("--keep has only logs; it also needs a rule on traces, for example error");
         }
         for destination in destinations.iter().filter(|it| !it.rules.is_empty()) {
@@ -290,14 +293,14 @@ impl Config {
         for destination in &mut destinations {
             let signals = destination.signals();
             let takes_logs = signals.has_logs();
-            let is_ruled = signals.traces || takes_logs && self.keep.contains(&Rule::Logs);
+            let is_ruled = signals.traces || takes_logs && has_logs;
             if destination.rules.is_empty() && destination.sink != SinkSpec::Store && is_ruled {
-                let rules = self.keep.iter().filter(|rule| takes_logs || **rule != Rule::Logs);
-                destination.rules = rules.cloned().collect();
-                destination.inherits_rules = !self.keep.is_empty();
+                let rules = keep.iter().filter(|rule| takes_logs || ***rule != Rule::Logs);
+                destination.rules = rules.copied().cloned().collect();
+                destination.inherits_rules = !keep.is_empty();
             }
         }
-        if !self.keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
+        if !keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
         {
             bail!("--keep is for sinks other than store; for the store, use --sink store,keep=RULE");
         }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-use crate::keep::Rule;
+use crate::keep::{Rule, RuleList};
 use crate::outbox::Signals;
 
 /// A sink and its address.
@@ -34,8 +34,8 @@ pub enum SinkSpec {
 pub enum SinkPart {
     /// A sink.
     Sink(SinkSpec),
-    /// `keep=RULE`.
-    Keep(Rule),
+    /// `keep=RULE` or `keep=@FILE`.
+    Keep(RuleList),
     /// `signals=SIGNAL`.
     Signals(SinkSignal),
 }
@@ -87,7 +87,11 @@ impl FromStr for SinkPart {
         match text.split_once('=') {
             Some(("keep", rule)) => rule.parse().map(Self::Keep),
             Some(("signals", signal)) => signal.parse().map(Self::Signals),
-            _ => text.parse().map(Self::Sink),
+            None if text == "keep" => Err("keep needs a rule, for example keep=error".to_owned()),
+            _ => text.parse().map(Self::Sink).map_err(|error| match text.parse::<Rule>() {
+                Ok(_) => format!("{error}; a rule of the sink before it is keep={text}"),
+                Err(_) => error,
+            }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::otlp::Signal;
 use crate::otlp::probability::{self, Probability};
 use crate::otlp::retain::retain_items;
 use crate::outbox::{Batch, Verdict, Verdicts};
@@ -28,10 +29,14 @@ fn filtered(batch: &Batch, verdicts: &Verdicts) -> Option<Kept> {
     if of_items().all(|verdict| verdict == Verdict::NotKept) {
         return Some(Kept { items: 0, body: Bytes::new() });
     }
+    let probability = |verdict| match batch.signal() {
+        Signal::Traces => verdicts.probability(verdict),
+        // A log record has no tracestate.
+        Signal::Logs => Probability::Unchanged,
+    };
     let is_unchanged = |verdict| {
-        let probability = verdicts.probability(verdict);
         verdict != Verdict::NotKept
-            && matches!(probability, Probability::Unchanged | Probability::Threshold(0))
+            && matches!(probability(verdict), Probability::Unchanged | Probability::Threshold(0))
     };
     if of_items().all(is_unchanged) {
         return None;
@@ -40,7 +45,7 @@ fn filtered(batch: &Batch, verdicts: &Verdicts) -> Option<Kept> {
     let (items, body) = retain_items(&batch.body, |item| {
         let verdict = verdicts.get(index);
         index += 1;
-        (verdict != Verdict::NotKept).then(|| probability::apply(item, verdicts.probability(verdict)))
+        (verdict != Verdict::NotKept).then(|| probability::apply(item, probability(verdict)))
     })
     .filter(|_| index == batch.items as usize)?;
     Some(Kept { items, body: body.into() })
@@ -51,7 +56,6 @@ mod tests {
     use super::super::chunk::tests::{body, names};
     use super::super::{Chunk, Origin, Slice};
     use super::*;
-    use crate::otlp::Signal;
     use crate::outbox::BatchContent;
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -89,8 +93,8 @@ mod tests {
     #[test]
     fn a_sink_gets_the_kept_items_with_their_probability() {
         use Verdict::{Kept, KeptByShare, KeptWithinLimit, NotKept};
-        check([Kept, Kept, Kept], &["a", "b", "c"], &["", "", ""]);
-        check([NotKept, Kept, NotKept], &["b"], &[""]);
+        check([Kept, Kept, Kept], &["a", "b", "c"], &["ot=th:0", "ot=th:0", "ot=th:0"]);
+        check([NotKept, Kept, NotKept], &["b"], &["ot=th:0"]);
         check([KeptByShare, NotKept, KeptWithinLimit], &["a", "c"], &["ot=th:c", ""]);
         check([NotKept, NotKept, NotKept], &[], &[]);
     }

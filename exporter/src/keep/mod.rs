@@ -24,6 +24,7 @@ mod open_traces;
 mod policy;
 mod recent;
 mod rule;
+mod rule_list;
 mod rules;
 mod trace_key;
 mod waiting;
@@ -32,7 +33,7 @@ mod waiting;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use logtracer_core::Backoff;
 use tokio::time::sleep;
@@ -48,6 +49,7 @@ use policy::Policy;
 pub(crate) use policy::SinkRules;
 use recent::Recent;
 pub use rule::Rule;
+pub use rule_list::RuleList;
 use trace_key::TraceKeys;
 use waiting::WaitingBatches;
 
@@ -78,7 +80,9 @@ pub(crate) struct Options {
 pub(crate) struct Decider {
     log: DecisionLog,
     policy: Policy,
+    wait: Duration,
     wait_ms: i64,
+    opened: Instant,
     metrics: Arc<Metrics>,
     keys: TraceKeys,
     open: OpenTraces,
@@ -111,7 +115,9 @@ impl Decider {
         let mut decider = Self {
             log,
             policy,
+            wait: options.decision_wait,
             wait_ms: millis(options.decision_wait),
+            opened: Instant::now(),
             metrics,
             keys: TraceKeys::default(),
             open: OpenTraces::new(MAX_OPEN_TRACES),
@@ -214,6 +220,10 @@ impl Decider {
             // The outbox may have dropped batches before they were decided.
             self.open.forget_until(self.observed);
             return Ok(Step::Idle);
+        }
+        // The senders of the rest of a trace could not reach an exporter that was down.
+        if self.opened.elapsed() < self.wait {
+            return Ok(if has_observed_all { Step::Waiting } else { Step::Observed });
         }
         // The batches of this time have waited, and everything that came meanwhile is observed.
         let until_ms = if has_observed_all { now_ms } else { now_ms.min(self.observed_ms) } - self.wait_ms;

@@ -187,8 +187,10 @@ impl Policy {
         for (number, sink) in self.sinks.iter_mut().enumerate() {
             let matches = trace.matches & sink.content | sink.slow(trace.duration_nanos());
             let is_in_share = sink.ratio.is_some_and(|ratio| id.is_some_and(|id| ratio.keeps(id)));
-            let is_within_limit =
-                matches == 0 || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
+            // The limit is for what the rules add to the share.
+            let is_within_limit = matches == 0
+                || is_in_share
+                || sink.limiter.as_mut().is_none_or(|limiter| limiter.try_acquire(now_nanos));
             let of_sink = match (matches != 0, is_within_limit, is_in_share) {
                 (true, true, _) if sink.limiter.is_none() => Verdict::Kept,
                 (true, true, _) | (true, false, true) => Verdict::KeptWithinLimit,

@@ -174,8 +174,15 @@ pub(super) fn trace_id(bytes: &[u8]) -> Option<u128> {
     bytes.try_into().ok().map(u128::from_be_bytes)
 }
 
-/// Returns whether a value is this text, or has it as its JSON.
+/// Returns whether a value, or an element of a list, is this text or has it as its JSON.
 fn has_text(value: AnyRef<'_>, text: &str) -> bool {
+    match value {
+        AnyRef::Array(elements) => elements.iter().any(|element| is_text(element, text)),
+        value => is_text(value, text),
+    }
+}
+
+fn is_text(value: AnyRef<'_>, text: &str) -> bool {
     match value {
         AnyRef::Text(value) => value == text,
         AnyRef::Bool(value) => text == if value { "true" } else { "false" },
@@ -189,7 +196,7 @@ fn has_text(value: AnyRef<'_>, text: &str) -> bool {
 mod tests {
     use super::*;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     use prost::Message;
@@ -244,6 +251,13 @@ mod tests {
         check(&rules, &[], &[("b", Value::BoolValue(false)), ("d", Value::DoubleValue(2.5))], 0b1000);
         check(&rules, &[("service.name", text("cart")), ("k8s.namespace.name", text("shop"))], &[], 0b1_0000);
         check(&rules, &[("service.name", text("carts"))], &[], 0);
+        // An element of a list, as the filter records headers.
+        let list = |values: Vec<Value>| {
+            let values = values.into_iter().map(|value| AnyValue { value: Some(value) }).collect();
+            Value::ArrayValue(ArrayValue { values })
+        };
+        check(&rules, &[], &[("c", list(vec![text("x"), text("x y")])), ("a", list(vec![]))], 0b100);
+        check(&rules, &[], &[("a", list(vec![Value::IntValue(1)])), ("c", list(vec![list(vec![text("x y")])]))], 1);
         // The last of equal keys counts, and that of the resource counts whatever the span has.
         check(&rules, &[], &[("a", text("1")), ("a", text("2"))], 0);
         check(&rules, &[], &[("a", text("2")), ("a", text("1"))], 1);

@@ -16,6 +16,7 @@ pub(crate) enum Reason {
     OutOfRange,
     SeveralValues,
     TooDeep,
+    UnknownFields,
 }
 
 impl Reason {
@@ -32,6 +33,7 @@ impl Reason {
             Self::OutOfRange => "number out of range",
             Self::SeveralValues => "several values for one attribute",
             Self::TooDeep => "values are nested too deeply",
+            Self::UnknownFields => "unknown fields instead of spans or log records",
         }
     }
 }

@@ -11,8 +11,10 @@ use super::wire::read_field;
 /// What a decision says about the probability with which a span was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probability {
-    /// All spans like it were kept: the probability stays as it was.
+    /// Nothing was decided about it.
     Unchanged,
+    /// All spans like it were kept: the threshold is 0, unless the span has one.
+    Certain,
     /// Spans whose random bits are at least this threshold were kept.
     Threshold(u64),
     /// The probability is not known.
@@ -68,6 +70,8 @@ fn with_probability(tracestate: &str, probability: Probability) -> Cow<'_, str> 
     let old_threshold = old.split(';').find_map(|pair| pair.strip_prefix("th:")).and_then(read_threshold);
     let threshold = match probability {
         Probability::Unchanged => return tracestate.into(),
+        Probability::Certain if old_threshold.is_some() => return tracestate.into(),
+        Probability::Certain => Some(0),
         Probability::Threshold(new) if old_threshold.is_some_and(|old| old >= new) => {
             return tracestate.into();
         }
@@ -143,6 +147,10 @@ mod tests {
             ("ot=th:8;rv:6e6d1a75832a2f,a=1", Probability::Unknown, "ot=rv:6e6d1a75832a2f,a=1"),
             ("ot=th:8", Probability::Unknown, ""),
             (" a=1 , b=2 ", Probability::Unchanged, " a=1 , b=2 "),
+            ("", Probability::Certain, "ot=th:0"),
+            ("a=1", Probability::Certain, "ot=th:0,a=1"),
+            ("ot=th:8", Probability::Certain, "ot=th:8"),
+            ("ot=rv:6e6d1a75832a2f", Probability::Certain, "ot=th:0;rv:6e6d1a75832a2f"),
         ] {
             assert_eq!(with_probability(tracestate, probability), expected, "{tracestate} {probability:?}");
         }

@@ -76,6 +76,11 @@ impl Field {
         json_name(self.name)
     }
 
+    /// Returns true for the list of an envelope: its items, or the envelopes of them.
+    pub(super) fn has_items(&self) -> bool {
+        matches!(self.kind, Message(inner) if matches!(inner.role, Envelope | Span | LogRecord))
+    }
+
     /// Returns true if an invalid value of this field is left out of its message, and does not make that invalid.
     pub(super) fn can_be_left_out_of(&self, owner: &MessageType) -> bool {
         match owner.role {

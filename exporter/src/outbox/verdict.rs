@@ -88,7 +88,8 @@ impl Verdicts {
                 Probability::Threshold(threshold)
             }
             Verdict::KeptWithinLimit => Probability::Unknown,
-            Verdict::Kept | Verdict::NotKept => Probability::Unchanged,
+            Verdict::Kept => Probability::Certain,
+            Verdict::NotKept => Probability::Unchanged,
         }
     }
 }

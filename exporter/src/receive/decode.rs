@@ -147,7 +147,7 @@ pub(super) fn check_body(format: Format, body: &[u8]) -> Result<Checked, Request
     })
 }
 
-/// Converts a result other than [`CheckResult::Valid`].
+/// Converts a result other than [`CheckResult::Valid`]. What is written here is valid, unless it is too large.
 fn request_error(result: CheckResult) -> RequestError {
     match result {
         CheckResult::TooManyItems => RequestError::TooManyItems,

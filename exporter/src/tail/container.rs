@@ -149,6 +149,14 @@ impl Assembler {
         }
     }
 
+    /// Adds a line, as [`push`](Self::push) does, unless it is too long.
+    pub(super) fn push_raw(&mut self, line: RawLine<'_>, emit: &mut impl FnMut(RawLine<'_>)) {
+        match line {
+            RawLine::Bytes(line) => self.push(line, emit),
+            RawLine::TooLong => emit(line),
+        }
+    }
+
     /// Passes on the lines that are still incomplete.
     pub(super) fn finish(self, emit: &mut impl FnMut(RawLine<'_>)) {
         self.incomplete.iter().for_each(|(_, joined)| emit(RawLine::of(joined)));

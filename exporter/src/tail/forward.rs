@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::runtime::Handle;
 
+use super::host::{Host, attribute};
 use super::log_record::{self, OVERHEAD_BYTES};
 use super::record_id::RecordId;
 use crate::clock;
@@ -54,6 +53,7 @@ pub(crate) struct Forward {
     runtime: Handle,
     metrics: Arc<Metrics>,
     directory: DirectoryId,
+    host: Arc<Host>,
     /// Nothing is appended after it has begun. `None` for lines that cannot be read again.
     stop: Option<Shutdown>,
     /// The outage is logged.
@@ -62,13 +62,20 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// Returns `None` if no sink takes the lines.
-    pub(super) fn new(outbox: Outbox, dir: &Path, metrics: Arc<Metrics>, stop: Shutdown) -> Option<Self> {
+    pub(super) fn new(
+        outbox: Outbox,
+        dir: &Path,
+        host: Host,
+        metrics: Arc<Metrics>,
+        stop: Shutdown,
+    ) -> Option<Self> {
         let is_taken = outbox.takes(BatchContent::TailedLogs);
         is_taken.then(|| Self {
             outbox,
             runtime: Handle::current(),
             metrics,
             directory: DirectoryId::open(dir),
+            host: Arc::new(host),
             stop: Some(stop),
             is_blocked: Arc::default(),
         })
@@ -102,7 +109,7 @@ impl Forward {
             if self.stop.as_ref().is_some_and(Shutdown::has_begun) {
                 return Err(Blocked);
             }
-            let (body, items) = request(lines, ids, clock::unix_nanos(), max_bytes);
+            let (body, items) = request(lines, ids, &self.host, clock::unix_nanos(), max_bytes);
             let length = body.len();
             let appending = self.outbox.append(BatchContent::TailedLogs, body, items);
             match self.runtime.block_on(appending) {
@@ -142,23 +149,31 @@ impl Forward {
 }
 
 /// Returns a request with the first of these lines, at least one, and their number. A record is at most `max_bytes` long.
-fn request(lines: &[LogLine], ids: &[RecordId], now: u64, max_bytes: usize) -> (Bytes, u32) {
+fn request(
+    lines: &[LogLine],
+    ids: &[RecordId],
+    host: &Host,
+    now: u64,
+    max_bytes: usize,
+) -> (Bytes, u32) {
+    let host_bytes: usize = host.attributes.iter().map(|attribute| attribute.encoded_len() + 4).sum();
     let mut request = ExportLogsServiceRequest::default();
     let mut indexes: HashMap<Option<Cow<'_, str>>, usize> = HashMap::new();
     let (mut bytes, mut items) = (0, 0);
     for (line, id) in lines.iter().zip(ids).take(MAX_RECORDS) {
         let service = service_of_line(&line.message);
-        let record = log_record::convert(line, *id, now, max_bytes.saturating_sub(MIN_REQUEST_BYTES / 2));
+        let max_record_bytes = max_bytes.saturating_sub(MIN_REQUEST_BYTES / 2);
+        let record = log_record::convert(line, *id, host.project.as_ref(), now, max_record_bytes);
         let name_bytes = service.as_ref().map_or(0, |name| name.len());
         let is_new = !indexes.contains_key(&service);
-        bytes += record.encoded_len() + 8 + if is_new { name_bytes + RESOURCE_BYTES } else { 0 };
+        bytes += record.encoded_len() + 8 + if is_new { name_bytes + RESOURCE_BYTES + host_bytes } else { 0 };
         if items > 0 && bytes > max_bytes.min(MAX_REQUEST_BYTES) {
             break;
         }
         items += 1;
         let index = *indexes.entry(service.clone()).or_insert(request.resource_logs.len());
         if is_new {
-            let resource = Some(resource(service.as_deref()));
+            let resource = Some(resource(service.as_deref(), host));
             let scope_logs = vec![ScopeLogs::default()];
             request.resource_logs.push(ResourceLogs { resource, scope_logs, ..ResourceLogs::default() });
         }
@@ -170,18 +185,16 @@ fn request(lines: &[LogLine], ids: &[RecordId], now: u64, max_bytes: usize) -> (
     (request.encode_to_vec().into(), items)
 }
 
-fn resource(service: Option<&str>) -> Resource {
-    let attribute = |name: &str| KeyValue {
-        key: "service.name".to_owned(),
-        value: Some(AnyValue { value: Some(Any::StringValue(name.to_owned())) }),
-        key_strindex: 0,
-    };
-    Resource { attributes: service.map(attribute).into_iter().collect(), ..Resource::default() }
+fn resource(service: Option<&str>, host: &Host) -> Resource {
+    let service = service.map(|name| attribute("service.name", name.to_owned()));
+    let attributes = service.into_iter().chain(host.attributes.iter().cloned()).collect();
+    Resource { attributes, ..Resource::default() }
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::common::v1::KeyValueList;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList};
 
     use super::*;
     use crate::otlp::Signal;
@@ -196,7 +209,7 @@ mod tests {
         let line = parse(json.as_bytes(), 7).unwrap();
         let source = Source { path: b"log", head: b"", offset: 0 };
         let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);
-        request(&[line], &[id], 9, MAX_RECORD_BYTES).0
+        request(&[line], &[id], &Host::default(), 9, MAX_RECORD_BYTES).0
     }
 
     fn attributes(body: Bytes) -> usize {

@@ -22,6 +22,7 @@ use super::line::{rfc3339, trace_id};
 use super::record_id::RecordId;
 use crate::otlp::json::any;
 use crate::otlp::severity;
+use crate::sink::google::ProjectId;
 use crate::store::LogLine;
 use crate::truncate::truncate;
 
@@ -63,7 +64,15 @@ const LABELS: &str = "logging.googleapis.com/labels";
 ///
 /// The body of a record has the whole text of the line if the line has too many values or too deep ones. If the record is
 /// too large, it has the beginning of the text.
-pub(super) fn convert(line: &LogLine, id: RecordId, now: u64, max_bytes: usize) -> LogRecord {
+///
+/// `project` is the project of the sinks, if it is known: a trace in another one keeps its name.
+pub(super) fn convert(
+    line: &LogLine,
+    id: RecordId,
+    project: Option<&ProjectId>,
+    now: u64,
+    max_bytes: usize,
+) -> LogRecord {
     let base = LogRecord {
         time_unix_nano: line.time_unix_nano,
         observed_time_unix_nano: now,
@@ -78,7 +87,7 @@ pub(super) fn convert(line: &LogLine, id: RecordId, now: u64, max_bytes: usize) 
         ..LogRecord::default()
     };
     if let Some(members) = any::members(&line.line) {
-        let record = of_members(Members(members), line, id, base.clone());
+        let record = of_members(Members(members), line, id, project, base.clone());
         if record.encoded_len() <= max_bytes {
             return record;
         }
@@ -93,7 +102,13 @@ pub(super) fn convert(line: &LogLine, id: RecordId, now: u64, max_bytes: usize) 
     record
 }
 
-fn of_members(mut members: Members, line: &LogLine, id: RecordId, mut record: LogRecord) -> LogRecord {
+fn of_members(
+    mut members: Members,
+    line: &LogLine,
+    id: RecordId,
+    project: Option<&ProjectId>,
+    mut record: LogRecord,
+) -> LogRecord {
     record.body = members.take("message", |value| text(value).map(|_| value.clone()));
     let severity = members.take("severity", |value| match value.value.as_ref()? {
         Any::StringValue(text) => (text.len() <= MAX_SEVERITY_BYTES).then(|| text.clone()),
@@ -103,7 +118,12 @@ fn of_members(mut members: Members, line: &LogLine, id: RecordId, mut record: Lo
     record.severity_text = severity.unwrap_or_default();
     if line.trace_id.is_some() {
         for name in ["logging.googleapis.com/trace", "trace"] {
-            members.take(name, |value| (trace_id(text(value)?) == line.trace_id).then_some(()));
+            members.take(name, |value| {
+                let name = text(value)?;
+                let of_name = name.strip_prefix("projects/").and_then(|rest| rest.split_once("/traces/"));
+                let is_elsewhere = of_name.is_some_and(|(own, _)| project.is_none_or(|it| it.as_str() != own));
+                (!is_elsewhere && trace_id(name) == line.trace_id).then_some(())
+            });
         }
         for name in ["logging.googleapis.com/spanId", "spanId"] {
             members.take(name, |value| {
@@ -268,7 +288,20 @@ mod tests {
         let line = parse(json.as_bytes(), 7).unwrap();
         let source = Source { path: b"log", head: b"", offset: 0 };
         let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);
-        (convert(&line, id, 9, max_bytes), id.to_string())
+        (convert(&line, id, Some(&"p".parse().unwrap()), 9, max_bytes), id.to_string())
+    }
+
+    #[test]
+    fn a_trace_in_another_project_keeps_its_name() {
+        for (project, is_kept) in [("p", false), ("other-2", true)] {
+            let name = format!("projects/{project}/traces/{TRACE}");
+            let json = format!(r#"{{"message":"m","logging.googleapis.com/trace":"{name}"}}"#);
+            let (record, _) = converted(&json, 1 << 20);
+            assert_eq!(hex::encode(&record.trace_id), TRACE);
+            let attributes = serde_json::to_value(JsonObject(&record.attributes)).unwrap();
+            let expected = if is_kept { json!(name) } else { json!(null) };
+            assert_eq!(attributes["logging.googleapis.com/trace"], expected, "{project}");
+        }
     }
 
     #[test]

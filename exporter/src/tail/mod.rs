@@ -26,6 +26,7 @@ mod file;
 mod fingerprint;
 mod forward;
 mod generation;
+mod host;
 mod line;
 mod lines;
 mod log_file;
@@ -49,6 +50,7 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use batch::CommitError;
 use forward::Forward;
+pub(crate) use host::Host;
 use log_file::PAUSE_AFTER_ERROR;
 use reader::Reader;
 
@@ -70,13 +72,14 @@ pub(crate) struct Stop {
 /// Follows these files until the shutdown. The path `-` is stdin.
 pub(crate) async fn run(
     mut paths: Vec<PathBuf>,
+    host: Host,
     dir: PathBuf,
     outbox: Outbox,
     store: Store,
     metrics: Arc<Metrics>,
     mut stop: Stop,
 ) {
-    let forward = Forward::new(outbox, &dir, metrics.clone(), stop.reading.clone());
+    let forward = Forward::new(outbox, &dir, host, metrics.clone(), stop.reading.clone());
     let tail = Tail { store, metrics, forward };
     let count = paths.len();
     paths.retain(|path| path.as_os_str() != "-");

@@ -120,10 +120,11 @@ fn without_compression(name: &[u8]) -> (Kind, &[u8]) {
     }
 }
 
-/// Returns true for the end of a name that a rotation adds: `.1`, `-20261122`, `.20261122-230000`.
+/// Returns true for the end of a name that a rotation adds: `.1`, `-20261122`, `.20261122-230000`, `.2026-11-22_23-00`.
 fn is_rotation_suffix(suffix: &[u8]) -> bool {
     let [b'.' | b'-', first, rest @ ..] = suffix else { return false };
-    first.is_ascii_digit() && rest.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'T'))
+    let is_of_date = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'_' | b'.' | b':' | b'T');
+    first.is_ascii_digit() && rest.iter().all(is_of_date)
 }
 
 #[cfg(test)]
@@ -152,6 +153,9 @@ mod tests {
             ("app.log-20261121", 15),
             ("app.log.20261122-230000", 17),
             ("app.log-2026-11-23T10", 18),
+            // Python's TimedRotatingFileHandler, and a date with an index.
+            ("app.log.2026-11-22_10-30", 12),
+            ("app.log.2026-11-22.1", 11),
         ];
         for (name, seconds) in names {
             write(name, seconds);

@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::time::Instant;
 
 use super::batch::{Batch, CommitError};
+use super::container::Assembler;
 use super::forward::Forward;
 use super::lines::{MAX_LINE_BYTES, RawLine};
 use super::log_file::PAUSE_AFTER_ERROR;
@@ -27,6 +28,7 @@ pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
     let tail = Tail { forward: tail.forward.as_ref().map(Forward::until_the_end), ..tail };
     let mut reader = BufReader::with_capacity(MAX_BYTES, input);
     let mut splitter = Splitter::default();
+    let mut assembler = Assembler::default();
     let mut is_at_end = false;
     // Other than a file, stdin is not read again, so its lines need not get the same ids.
     let start = clock::unix_nanos().to_be_bytes();
@@ -49,7 +51,7 @@ pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
             match filled {
                 Ok([]) => is_at_end = true,
                 Ok(bytes) => {
-                    splitter.push(bytes, |line| push(&mut batch, line));
+                    splitter.push(bytes, |line| assembler.push_raw(line, &mut |line| push(&mut batch, line)));
                     let length = bytes.len();
                     reader.consume(length);
                     bytes_read += length;
@@ -63,7 +65,8 @@ pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
             }
         }
         if is_at_end {
-            splitter.finish(|line| push(&mut batch, line));
+            splitter.finish(|line| assembler.push_raw(line, &mut |line| push(&mut batch, line)));
+            std::mem::take(&mut assembler).finish(&mut |line| push(&mut batch, line));
         }
         store(&tail, batch, &mut storing).await;
     }

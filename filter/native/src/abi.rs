@@ -224,6 +224,11 @@ callbacks! {
     fn bootstrap_scheduler_commit(
         scheduler: EnvoyPtr, event: u64
     ) = "bootstrap_extension_config_scheduler_commit";
+    fn bootstrap_scheduler_delete(scheduler: EnvoyPtr) = "bootstrap_extension_config_scheduler_delete";
+    fn bootstrap_http_callout(
+        config: EnvoyPtr, id: *mut u64, cluster: ModuleBuffer, headers: *const ModuleHeader,
+        headers_length: usize, body: ModuleBuffer, timeout_millis: u64
+    ) -> u32 = "bootstrap_extension_http_callout";
     fn bootstrap_signal_init_complete(config: EnvoyPtr) = "bootstrap_extension_config_signal_init_complete";
 }
 

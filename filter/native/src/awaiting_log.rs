@@ -31,14 +31,8 @@ thread_local! {
 }
 
 /// Hands a stream over. Returns false if it replaces one that waits for too long.
-///
-/// A stream without headers is dropped if another filter of it has handed it over already.
 pub(crate) fn put(added: AwaitingLog) -> bool {
     WAITING.with_borrow_mut(|waiting| {
-        let is_other = |known: &AwaitingLog| known.path == added.path && known.path != 0;
-        if !added.stream.has_headers() && waiting.iter().any(is_other) {
-            return true;
-        }
         let is_full = waiting.len() >= MAX_WAITING;
         if is_full {
             waiting.pop_front();
@@ -51,10 +45,17 @@ pub(crate) fn put(added: AwaitingLog) -> bool {
 /// Takes the stream with this path that started at this time, in nanoseconds since 1970.
 ///
 /// The address of a path can be that of an earlier stream that was never taken, because Envoy did not log it. The filter of
-/// that one was created before this stream started.
+/// that one was created before this stream started. Of several filters of a stream, the one that has seen its headers
+/// counts.
 pub(crate) fn take(path: usize, started_at: u64) -> Option<AwaitingLog> {
     WAITING.with_borrow_mut(|waiting| {
-        let index = waiting.iter().rposition(|known| known.path == path && known.created_at >= started_at)?;
-        waiting.remove(index)
+        let is_it = |known: &AwaitingLog| known.path == path && known.created_at >= started_at;
+        let with_headers = waiting.iter().rposition(|known| is_it(known) && known.stream.has_headers());
+        let index = with_headers.or_else(|| waiting.iter().rposition(is_it))?;
+        let taken = waiting.remove(index);
+        if path != 0 {
+            waiting.retain(|known| !is_it(known));
+        }
+        taken
     })
 }

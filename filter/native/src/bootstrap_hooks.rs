@@ -1,10 +1,10 @@
 //! The hooks of the bootstrap extension, which Envoy finds by their names. The extension is optional: with it, Envoy
-//! delivers the spans that the filter holds before it exits.
+//! delivers the spans that the filter holds before it exits, and the filter's configuration can come through ECDS.
 
 use core::ptr;
 
 use crate::abi::{self, EnvoyBuffer, EnvoyHeader, EnvoyPtr};
-use crate::filter_hooks::{check_name, reject};
+use crate::filter_hooks::{check_name, reject, response};
 use crate::guard::guard;
 use crate::process;
 
@@ -32,13 +32,35 @@ extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_new(
         }
         // SAFETY: this is the hook that creates a configuration. Envoy waits for the call before it starts its workers.
         unsafe { abi::bootstrap_signal_init_complete(config) };
-        // SAFETY: the same. An Envoy has one bootstrap, so the scheduler is never deleted.
-        process::set_exit_scheduler(unsafe { abi::bootstrap_scheduler_new(config) });
+        // SAFETY: the same.
+        unsafe { process::set_bootstrap(config) };
         &raw const EXTENSION
     })
 }
 
-/// Runs when the last filter configuration has ended while Envoy exits.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_destroy(_: *const Extension) {
+    guard((), process::remove_bootstrap);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_bootstrap_extension_http_callout_done(
+    _: EnvoyPtr,
+    _: *const Extension,
+    id: u64,
+    result: u32,
+    headers: *const EnvoyHeader,
+    headers_length: usize,
+    chunks: *const EnvoyBuffer,
+    chunks_length: usize,
+) {
+    guard((), || {
+        // SAFETY: Envoy keeps the headers and the body until the hook returns.
+        let response = unsafe { response(result, (headers, headers_length), (chunks, chunks_length)) };
+        process::respond(process::BOOTSTRAP, id, response.as_ref());
+    });
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_bootstrap_extension_config_scheduled(
     _: EnvoyPtr,
@@ -71,7 +93,7 @@ extern "C" fn envoy_dynamic_module_on_bootstrap_extension_new(
 mod unused {
     #![allow(unused_variables, reason = "the names are those of Envoy's documentation")]
 
-    use super::{EnvoyBuffer, EnvoyHeader, EnvoyPtr, Extension};
+    use super::{EnvoyBuffer, EnvoyPtr, Extension};
 
     /// Defines hooks that do nothing.
     macro_rules! unused {
@@ -84,15 +106,11 @@ mod unused {
     }
 
     unused! {
-        envoy_dynamic_module_on_bootstrap_extension_config_destroy(config: *const Extension);
         envoy_dynamic_module_on_bootstrap_extension_destroy(extension: *const Extension);
         envoy_dynamic_module_on_bootstrap_extension_server_initialized(envoy: EnvoyPtr, extension: *const Extension);
         envoy_dynamic_module_on_bootstrap_extension_worker_thread_initialized(
             envoy: EnvoyPtr, extension: *const Extension);
         envoy_dynamic_module_on_bootstrap_extension_drain_started(envoy: EnvoyPtr, extension: *const Extension);
-        envoy_dynamic_module_on_bootstrap_extension_http_callout_done(
-            envoy: EnvoyPtr, config: *const Extension, id: u64, result: u32, headers: *const EnvoyHeader,
-            headers_length: usize, chunks: *const EnvoyBuffer, chunks_length: usize);
         envoy_dynamic_module_on_bootstrap_extension_timer_fired(
             envoy: EnvoyPtr, config: *const Extension, timer: EnvoyPtr);
         envoy_dynamic_module_on_bootstrap_extension_file_changed(

@@ -142,8 +142,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
         // SAFETY: Envoy passes the result of `config_new`.
         let Some(config) = (unsafe { borrow(config) }) else { return };
         // SAFETY: Envoy keeps the headers and the body until the hook returns.
-        let (headers, chunks) = unsafe { (array(headers, headers_length), array(chunks, chunks_length)) };
-        let response = (result == abi::SUCCESS).then(|| response(headers, chunks));
+        let response = unsafe { response(result, (headers, headers_length), (chunks, chunks_length)) };
         process::respond(config.handle.id, id, response.as_ref());
     });
 }
@@ -161,7 +160,21 @@ const unsafe fn array<'a, T>(elements: *const T, length: usize) -> &'a [T] {
     unsafe { core::slice::from_raw_parts(elements, length) }
 }
 
-fn response(headers: &[EnvoyHeader], chunks: &[EnvoyBuffer]) -> ExportResponse {
+/// Reads the response to a callout. Returns `None` for one that has failed.
+///
+/// # Safety
+///
+/// The pointers and lengths are those of a hook for a callout, which has not returned.
+pub(crate) unsafe fn response(
+    result: u32,
+    headers: (*const EnvoyHeader, usize),
+    chunks: (*const EnvoyBuffer, usize),
+) -> Option<ExportResponse> {
+    if result != abi::SUCCESS {
+        return None;
+    }
+    // SAFETY: the caller promises it.
+    let (headers, chunks) = unsafe { (array(headers.0, headers.1), array(chunks.0, chunks.1)) };
     let header = |name: &[u8]| {
         // SAFETY: Envoy keeps the headers until the hook returns.
         let mut lines = headers.iter().map(|line| unsafe { (line.key.as_slice(), line.value.as_slice()) });
@@ -174,11 +187,11 @@ fn response(headers: &[EnvoyHeader], chunks: &[EnvoyBuffer]) -> ExportResponse {
         let length = chunk.len().min(MAX_RESPONSE_BYTES - body.len());
         body.extend_from_slice(chunk.get(..length).unwrap_or_default());
     }
-    ExportResponse {
+    Some(ExportResponse {
         status: header(b":status").and_then(|status| core::str::from_utf8(status).ok()?.parse().ok()),
         retry_after: header(b"retry-after").map(<[u8]>::to_vec),
         body,
-    }
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -18,7 +18,7 @@ use crate::logger_host::{LoggerHost, envoy_header, timing};
 use crate::sync::lock;
 use crate::{lines, main_thread, metrics, process};
 
-/// How long the end of the last logger waits for stdout.
+/// How long Envoy's exit waits for stdout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A configuration of the logger, which is also the logger in each thread. Envoy owns it.
@@ -83,10 +83,11 @@ extern "C" fn envoy_dynamic_module_on_access_logger_new(logger: *const Logger, _
     logger
 }
 
-/// Writes the last lines, and ends the roots when Envoy exits: the workers end first, and after that Envoy publishes its
+/// Writes the last lines and ends the roots when Envoy exits: the workers end first, and after that Envoy publishes its
 /// metrics for the last time.
 ///
-/// If Envoy removes a logger while it runs, the one of the main thread ends first.
+/// Without the bootstrap extension, the exit is recognized by the logger of the main thread, which ends first if Envoy
+/// removes a logger while it runs.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {
     guard((), || {
@@ -96,12 +97,11 @@ extern "C" fn envoy_dynamic_module_on_access_logger_destroy(_: *const Logger) {
             return;
         }
         loggers.of_workers = loggers.of_workers.saturating_sub(1);
-        let (is_last, is_exit) = (loggers.of_workers == 0, loggers.of_main > 0);
+        let (is_last, has_main) = (loggers.of_workers == 0, loggers.of_main > 0);
         drop(loggers);
-        if is_last {
+        // A worker of an Envoy that runs does not wait for stdout.
+        if is_last && process::is_exiting().unwrap_or(has_main) {
             lines::flush(FLUSH_TIMEOUT);
-        }
-        if is_last && is_exit {
             process::end();
         }
     });

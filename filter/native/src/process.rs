@@ -1,13 +1,15 @@
-//! The roots of the process, and the filter configurations through which they reach Envoy.
+//! The roots of the process, and the handles through which they reach Envoy: the bootstrap extension, or else the newest
+//! filter configuration.
 //!
 //! A root outlives its configuration until its spans are delivered, as long as Envoy has another filter of this library:
-//! every configuration can make a callout to every cluster.
+//! every handle can make a callout to every cluster.
 //!
-//! Envoy destroys a configuration in any thread, while it is scheduled on, for example. The lock of this module is
-//! therefore never held during a call of Envoy's scheduler.
+//! Envoy destroys a filter configuration in any thread, while it is scheduled on, for example. The lock of this module is
+//! therefore never held during a call of its scheduler. Envoy also cancels the callouts of the configuration in that
+//! thread, although they belong to the main thread. Streams hold a configuration that is replaced through ECDS, so its end
+//! in a worker with a callout in flight is an invalid access of Envoy's. The bootstrap extension lives as long as Envoy.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -20,13 +22,23 @@ use crate::main_host::MainHost;
 use crate::sync::lock;
 use crate::{clock, ticker};
 
-/// A filter configuration of Envoy. Its pointers are numbers, because other threads hold them.
+/// A filter configuration of Envoy, or the bootstrap extension. Its pointers are numbers, because other threads hold them.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) id: u64,
+    kind: Kind,
     config: usize,
     scheduler: usize,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Filter,
+    Bootstrap,
+}
+
+/// The id of the bootstrap extension, of which there is one.
+pub(crate) const BOOTSTRAP: u64 = 0;
 
 /// A callout without a response: who made it, and for whom.
 #[derive(Debug)]
@@ -46,7 +58,8 @@ const SHUTDOWN_INTERVAL: Duration = Duration::from_millis(100);
 type Completion = (extern "C" fn(EnvoyPtr), usize);
 
 struct Process {
-    /// The newest is the last.
+    bootstrap: Option<Arc<Handle>>,
+    /// Those of filter configurations. The newest is the last.
     handles: Vec<Arc<Handle>>,
     roots: Vec<Entry>,
     callouts: RefCell<Vec<Callout>>,
@@ -54,6 +67,7 @@ struct Process {
     /// Envoy exits when these are called, at this time at the latest.
     completions: Vec<Completion>,
     exit_at: u64,
+    is_exiting: bool,
 }
 
 struct Entry {
@@ -66,20 +80,28 @@ struct Entry {
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
+    bootstrap: None,
     handles: Vec::new(),
     roots: Vec::new(),
     callouts: RefCell::new(Vec::new()),
     last_id: 0,
     completions: Vec::new(),
     exit_at: u64::MAX,
+    is_exiting: false,
 });
 
 impl Handle {
     /// Schedules [`run`] on the main thread.
     fn schedule(&self) {
+        let scheduler = self.scheduler as EnvoyPtr;
         // SAFETY: the scheduler exists until this handle is dropped. Every thread may call it, also after the end of
         // its configuration.
-        unsafe { abi::scheduler_commit(self.scheduler as EnvoyPtr, 0) };
+        unsafe {
+            match self.kind {
+                Kind::Filter => abi::scheduler_commit(scheduler, 0),
+                Kind::Bootstrap => abi::bootstrap_scheduler_commit(scheduler, 0),
+            }
+        }
     }
 
     /// Makes a callout and returns its id. Returns `None` if it fails at once.
@@ -93,9 +115,13 @@ impl Handle {
         timeout: Duration,
     ) -> Option<u64> {
         let mut id = 0;
+        let callout = match self.kind {
+            Kind::Filter => abi::config_http_callout,
+            Kind::Bootstrap => abi::bootstrap_http_callout,
+        };
         // SAFETY: Envoy has not ended the configuration, all arguments outlive the call, and Envoy writes one number.
         let result = unsafe {
-            abi::config_http_callout(
+            callout(
                 self.config as EnvoyPtr,
                 &mut id,
                 ModuleBuffer::new(cluster.as_bytes()),
@@ -111,8 +137,14 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let scheduler = self.scheduler as EnvoyPtr;
         // SAFETY: nobody uses the scheduler any more, and every thread may delete it.
-        unsafe { abi::scheduler_delete(self.scheduler as EnvoyPtr) };
+        unsafe {
+            match self.kind {
+                Kind::Filter => abi::scheduler_delete(scheduler),
+                Kind::Bootstrap => abi::bootstrap_scheduler_delete(scheduler),
+            }
+        }
     }
 }
 
@@ -126,9 +158,34 @@ pub(crate) unsafe fn add_handle(config: EnvoyPtr) -> Arc<Handle> {
     let scheduler = unsafe { abi::scheduler_new(config) };
     let mut process = lock(&PROCESS);
     let id = process.next_id();
-    let handle = Arc::new(Handle { id, config: config as usize, scheduler });
+    let handle = Arc::new(Handle { id, kind: Kind::Filter, config: config as usize, scheduler });
     process.handles.push(handle.clone());
     handle
+}
+
+/// Adds the bootstrap extension, in the main thread.
+///
+/// # Safety
+///
+/// The pointer is the argument of the hook that creates its configuration.
+pub(crate) unsafe fn set_bootstrap(config: EnvoyPtr) {
+    // SAFETY: the caller promises it.
+    let scheduler = unsafe { abi::bootstrap_scheduler_new(config) };
+    let handle = Handle { id: BOOTSTRAP, kind: Kind::Bootstrap, config: config as usize, scheduler };
+    lock(&PROCESS).bootstrap = Some(Arc::new(handle));
+}
+
+/// Ends the use of the bootstrap extension, in the main thread.
+pub(crate) fn remove_bootstrap() {
+    let mut process = lock(&PROCESS);
+    process.is_exiting = true;
+    process.bootstrap = None;
+}
+
+/// Returns whether Envoy exits; `None` without the bootstrap extension, which would know.
+pub(crate) fn is_exiting() -> Option<bool> {
+    let process = lock(&PROCESS);
+    (process.bootstrap.is_some() || process.is_exiting).then_some(process.is_exiting)
 }
 
 /// Ends the use of a configuration. Envoy reports no response of its callouts any more.
@@ -147,27 +204,21 @@ pub(crate) fn remove_handle(handle: &Handle) {
     ticker::wake();
 }
 
-/// The scheduler of the bootstrap extension; 0 without one.
-static EXIT_SCHEDULER: AtomicUsize = AtomicUsize::new(0);
-
-/// Sets the scheduler that lets Envoy exit if it has no filter configuration any more.
-pub(crate) fn set_exit_scheduler(scheduler: usize) {
-    EXIT_SCHEDULER.store(scheduler, Ordering::Relaxed);
-}
-
 /// Schedules [`run`] on the main thread, in any thread.
 pub(crate) fn schedule() {
     let process = lock(&PROCESS);
-    let (newest, is_exiting) = (process.handles.last().cloned(), !process.completions.is_empty());
+    if let Some(bootstrap) = &process.bootstrap {
+        // Envoy runs until the completions are called, which this lock prevents.
+        if !process.is_exiting || !process.completions.is_empty() {
+            bootstrap.schedule();
+        }
+        return;
+    }
+    let newest = process.handles.last().cloned();
     // Scheduling can end a configuration.
     drop(process);
-    match (newest, EXIT_SCHEDULER.load(Ordering::Relaxed)) {
-        (Some(handle), _) => handle.schedule(),
-        // SAFETY: the scheduler is never deleted, every thread may call it, and Envoy runs until the completions are called.
-        (None, scheduler) if is_exiting && scheduler != 0 => unsafe {
-            abi::bootstrap_scheduler_commit(scheduler as EnvoyPtr, 0);
-        },
-        (None, _) => {}
+    if let Some(handle) = newest {
+        handle.schedule();
     }
 }
 
@@ -210,6 +261,7 @@ pub(crate) fn shut_down(completion: extern "C" fn(EnvoyPtr), context: EnvoyPtr) 
     if process.completions.is_empty() {
         process.exit_at = after(now, SHUTDOWN_TIMEOUT);
     }
+    process.is_exiting = true;
     process.completions.push((completion, context as usize));
     process.run(now);
     finish(process);
@@ -253,9 +305,12 @@ impl Process {
 
     fn run(&mut self, now: u64) {
         let is_shutdown = !self.completions.is_empty();
-        let Self { handles, .. } = self;
+        let Self { bootstrap, handles, .. } = self;
         let ended: Vec<u64> = {
-            let is_ended = |callout: &&Callout| handles.iter().all(|handle| handle.id != callout.handle);
+            let is_ended = |callout: &&Callout| {
+                let mut known = bootstrap.iter().chain(handles.iter());
+                known.all(|handle| handle.id != callout.handle)
+            };
             self.callouts.borrow().iter().filter(is_ended).map(|callout| callout.handle).collect()
         };
         for handle in ended {
@@ -290,10 +345,10 @@ impl Process {
 
     /// Runs something for each root. A root for which it returns false is done.
     fn each_root(&mut self, mut run: impl FnMut(&mut Entry, &MainHost<'_>) -> bool) {
-        let Self { handles, roots, callouts, .. } = self;
+        let Self { bootstrap, handles, roots, callouts, .. } = self;
         let now = clock::monotonic_nanos();
         roots.retain_mut(|entry| {
-            let handle = handles.last().map(Arc::as_ref);
+            let handle = bootstrap.as_ref().or(handles.last()).map(Arc::as_ref);
             let host = MainHost { handle, callouts, root: entry.id, interval: Cell::new(None) };
             let stays = run(entry, &host);
             if !stays {

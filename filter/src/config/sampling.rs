@@ -136,5 +136,8 @@ fn header_condition(value: &Value) -> Result<HeaderCondition, Expected> {
     if !header_names::is_valid(name) {
         return Err(EXPECTED);
     }
-    Ok(HeaderCondition { name: name.to_ascii_lowercase(), value })
+    let name = name.to_ascii_lowercase();
+    // Envoy's name of it.
+    let name = if name == "host" { ":authority".to_owned() } else { name };
+    Ok(HeaderCondition { name, value })
 }

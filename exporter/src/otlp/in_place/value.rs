@@ -95,6 +95,12 @@ pub(crate) struct Elements<'a> {
     depth: u32,
 }
 
+impl<'a> Elements<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = AnyRef<'a>> {
+        messages(self.message, 1).map(move |body| AnyRef::new(body, self.depth + 1))
+    }
+}
+
 impl<'a> AnyRef<'a> {
     fn new_or_null(body: Option<&'a [u8]>, depth: u32) -> Self {
         body.map_or(Self::Null, |body| Self::new(body, depth))
@@ -181,8 +187,7 @@ impl Serialize for AnyRef<'_> {
             Self::Int(number) => serializer.serialize_i64(*number),
             Self::Double(number) if number.is_finite() => serializer.serialize_f64(*number),
             Self::Double(number) => serializer.serialize_str(not_finite(*number)),
-            Self::Array(elements) => serializer
-                .collect_seq(messages(elements.message, 1).map(|body| Self::new(body, elements.depth + 1))),
+            Self::Array(elements) => serializer.collect_seq(elements.iter()),
             Self::Object(attributes) => attributes.serialize(serializer),
             Self::Bytes(bytes) => serializer.collect_str(&Base64(bytes)),
         }

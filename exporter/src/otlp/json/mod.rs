@@ -81,25 +81,30 @@ impl Converter<'_> {
 
     /// Converts a message. Its value is read to the end, even if it is invalid.
     fn message(&mut self, message: &MessageType, depth: u32) -> Result<(), Reason> {
-        let is_empty = match self.reader.token() {
-            Token::Object if depth <= MAX_DEPTH => false,
+        let token = self.reader.token();
+        let is_too_deep = depth > MAX_DEPTH;
+        let is_empty = match token {
+            Token::Object if !is_too_deep => false,
             // An element of a list cannot be absent, so it is empty.
-            Token::Null if message.role == Role::Value => return Ok(()),
+            Token::Null if message.role == Role::Value && !is_too_deep => return Ok(()),
             // PHP writes an empty object like an empty list.
-            Token::Array if !self.reader.has_element() => true,
+            Token::Array if !is_too_deep && !self.reader.has_element() => true,
             token => {
                 if matches!(token, Token::Object | Token::Array) {
                     self.reader.leave();
                 }
-                let is_too_deep = matches!(token, Token::Object);
                 return Err(if is_too_deep { Reason::TooDeep } else { Reason::WrongType });
             }
         };
         let mut open = Open::default();
+        let (mut has_unknown, mut has_list) = (false, false);
         let mut result = Ok(());
         let mut value = None;
         while !is_empty && let Some(key) = self.reader.key() {
-            match message.number(&key.word()) {
+            let number = message.number(&key.word());
+            has_unknown |= number.is_none();
+            has_list |= number.is_some_and(|number| message.field(number).has_items());
+            match number {
                 Some(number) if result.is_ok() && !self.reader.skip_null() => {
                     if message.role == Role::Value && value.replace(number).is_some_and(|old| old != number) {
                         result = Err(Reason::SeveralValues);
@@ -113,6 +118,10 @@ impl Converter<'_> {
             }
         }
         result?;
+        // What the other names mean cannot be stored, and the sender does not notice that.
+        if message.role == Role::Envelope && has_unknown && !has_list {
+            return Err(Reason::UnknownFields);
+        }
         self.output.complete(message, &open)
     }
 

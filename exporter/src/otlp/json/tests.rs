@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::otlp::check::tests::{log_request, request};
+use crate::otlp::check::{CheckResult, check};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -19,10 +20,17 @@ fn names_and_numbers_are_those_of_the_messages() {
 }
 
 /// The members that make a message valid.
-fn required(message: &MessageType) -> &'static str {
+fn required(message: &MessageType) -> String {
+    let unknown = r#""unknownField":[{"a":null}]"#;
     match message.role {
-        Role::Span => r#""traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"00f067aa0ba902b7""#,
-        _ => r#""unknownField":[{"a":null}]"#,
+        Role::Span => {
+            r#""traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"00f067aa0ba902b7""#.to_owned()
+        }
+        Role::Envelope => {
+            let list = message.fields.iter().find(|field| field.has_items()).unwrap();
+            format!("{unknown},\"{}\":[]", list.name)
+        }
+        _ => unknown.to_owned(),
     }
 }
 
@@ -45,7 +53,10 @@ fn walk(
         let wrap = |members: &str| {
             let object = format!("{{{},{members}}}", required(inner));
             let value = if field.is_repeated { format!("[{object}]") } else { object };
-            let own = if message.role == Role::Span { required(message) } else { "\"unknownField\":1" };
+            let own = match message.role {
+                Role::Span => required(message),
+                _ => "\"unknownField\":1".to_owned(),
+            };
             into_request(&format!("{own},\"{name}\":{value}"))
         };
         walk(inner, &format!("{path}.{}", field.name), &wrap, check);
@@ -89,7 +100,13 @@ fn forms(field: &Field) -> Vec<(String, String)> {
             of(&[("\"463AC35C9F6413AD48485A3953BB6124\"", "\"463ac35c9f6413ad48485a3953bb6124\"")])
         }
         Kind::Id => of(&[("\"00F067AA0BA902B7\"", "\"00f067aa0ba902b7\"")]),
-        Kind::Message(_) => of(&[("{}", "{ }"), ("{\"unknown\":[null]}", "{}"), ("[ ]", "{}")]),
+        Kind::Message(inner) => {
+            let mut forms: Vec<_> = of(&[("{}", "{ }"), ("[ ]", "{}")]);
+            if inner.role != Role::Envelope {
+                forms.extend(of(&[("{\"unknown\":[null]}", "{}")]));
+            }
+            forms
+        }
         Kind::Any => Vec::new(),
     };
     if field.is_repeated {
@@ -111,7 +128,7 @@ fn every_field_is_read_by_the_rules_of_protojson() {
             to_protobuf(signal, &into_request(members))
                 .unwrap_or_else(|error| panic!("{path} {members}: {error}"))
         };
-        let absent = convert(required(message));
+        let absent = convert(&required(message));
         for field in message.fields.iter().filter(|field| !field.name.is_empty()) {
             let name: String = field.json_name().map(char::from).collect();
             let with =
@@ -200,13 +217,21 @@ fn doubles_that_json_cannot_write_are_texts() {
 }
 
 #[test]
-fn an_invalid_value_costs_no_other_span() {
-    let good = r#"{"scopeSpans":[{"spans":[{"traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"0000000000000001"}]}]}"#;
+fn an_invalid_value_costs_no_other_item() {
     let mut checked = 0;
     walk_all(&mut |signal, message, path, into_request| {
-        if signal == Signal::Logs || path.is_empty() {
+        if path.is_empty() {
             return;
         }
+        let (good, of_items) = match signal {
+            Signal::Traces => (
+                r#"{"scopeSpans":[{"spans":[{"traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"0000000000000001","name":"good"}]}]}"#,
+                ".spans",
+            ),
+            Signal::Logs => {
+                (r#"{"scopeLogs":[{"logRecords":[{"severityText":"good"}]}]}"#, ".log_records")
+            }
+        };
         for field in message.fields.iter().filter(|field| !field.name.is_empty()) {
             for invalid in [
                 "{}",
@@ -229,15 +254,10 @@ fn an_invalid_value_costs_no_other_span() {
                 let text = format!("{},{good}]}}", text.strip_suffix("]}").unwrap());
                 let (bytes, left_out) =
                     to_protobuf(signal, &text).unwrap_or_else(|error| panic!("{text}: {error}"));
-                let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
-                let ids = request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
-                let ids: Vec<_> = ids.map(|span| span.span_id[7]).collect();
-                assert_eq!(ids.last(), Some(&1), "{text}");
+                let names = names_of_items(signal, &bytes);
+                assert_eq!(names.last().map(String::as_str), Some("good"), "{text}");
                 assert!(
-                    ids.len() > 1
-                        || path == ".resource_spans"
-                        || !path.contains(".spans")
-                        || !left_out.items.is_empty(),
+                    names.len() > 1 || !path.contains(of_items) || !left_out.items.is_empty(),
                     "{text}"
                 );
                 checked += 1;
@@ -245,6 +265,45 @@ fn an_invalid_value_costs_no_other_span() {
         }
     });
     assert!(checked > 1000, "{checked}");
+}
+
+/// Returns the names of spans, or the severities of log records.
+fn names_of_items(signal: Signal, bytes: &[u8]) -> Vec<String> {
+    match signal {
+        Signal::Traces => {
+            let request = ExportTraceServiceRequest::decode(bytes).unwrap();
+            let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+            scopes.flat_map(|scope| scope.spans).map(|span| span.name).collect()
+        }
+        Signal::Logs => {
+            let request = ExportLogsServiceRequest::decode(bytes).unwrap();
+            let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+            scopes.flat_map(|scope| scope.log_records).map(|record| record.severity_text).collect()
+        }
+    }
+}
+
+/// Values around the maximum depth are accepted or left out, and what was written is valid.
+#[test]
+fn a_value_that_is_too_deep_costs_only_itself() {
+    for lists in MAX_DEPTH / 2 - 4..=MAX_DEPTH / 2 + 2 {
+        for innermost in ["null", "[]", "{}", "[7]", "7", r#"{"arrayValue":[]}"#, r#"{"kvlistValue":[]}"#] {
+            let lists = lists as usize;
+            let deep = r#"{"arrayValue":{"values":["#.repeat(lists) + innermost + &"]}}".repeat(lists);
+            for members in [
+                format!(r#""attributes":[{{"key":"k","value":{deep}}}]"#),
+                format!(r#""events":[{{"attributes":[{{"key":"k","value":{deep}}}]}}]"#),
+            ] {
+                let own = r#""traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"0000000000000001""#;
+                let text =
+                    format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{own},{members}}}]}}]}}]}}"#);
+                let (bytes, left_out) = to_protobuf(Signal::Traces, &text).unwrap();
+                let valid = CheckResult::Valid { items: 1 };
+                assert_eq!(check(Signal::Traces, &bytes), valid, "{lists} {innermost}");
+                assert_eq!(left_out.items(), 0, "{lists} {innermost}");
+            }
+        }
+    }
 }
 
 /// Reads one span with these members.
@@ -327,6 +386,21 @@ fn a_body_that_stores_nothing_is_an_error_unless_it_is_empty() {
     }
     let (bytes, left_out) = to_protobuf(Signal::Traces, r#"{"resourceSpans":[7]}"#).unwrap();
     assert!(bytes.is_empty() && !left_out.is_empty());
+    // The names of another version, of another signal, or with a typing error.
+    for (signal, envelope, is_empty) in [
+        (Signal::Traces, r#"{"spans":[{}]}"#, false),
+        (Signal::Traces, r#"{"resource":{},"ScopeSpans":[{}]}"#, false),
+        (Signal::Traces, r#"{"scopeSpans":[{"logRecords":[{}]}]}"#, false),
+        (Signal::Logs, r#"{"scopeSpans":[{"spans":[{}]}]}"#, false),
+        (Signal::Traces, r#"{"resource":{},"scopeSpans":[],"aNewField":1}"#, true),
+        (Signal::Traces, r#"{"resource":{},"schemaUrl":"x"}"#, true),
+        (Signal::Logs, r#"{"scopeLogs":null,"aNewField":1}"#, true),
+    ] {
+        let name = if signal == Signal::Traces { "resourceSpans" } else { "resourceLogs" };
+        let (bytes, left_out) = to_protobuf(signal, &format!("{{\"{name}\":[{envelope}]}}")).unwrap();
+        let expected = if is_empty { [].into() } else { [(Reason::UnknownFields, 1)].into() };
+        assert_eq!((bytes.len(), left_out.items), (0, expected), "{envelope}");
+    }
 }
 
 #[test]

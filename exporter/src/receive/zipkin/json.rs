@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::groups::Groups;
-use super::scalar::{micros, port, text};
+use super::scalar::{address, micros, port, text};
 use super::span::{Endpoint, ZipkinSpan};
 use crate::otlp::check::MAX_ITEMS;
 use crate::otlp::json::{self, Reader, Token};
@@ -37,7 +37,7 @@ pub(in crate::receive) fn convert(
     now: u64,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, LeftOut), ConvertError> {
-    let reader = Reader::new(text).map_err(|error| ConvertError::Malformed(error.to_string()))?;
+    let reader = Reader::with_non_numbers(text).map_err(|error| ConvertError::Malformed(error.to_string()))?;
     let mut converter = Converter { reader, left_out: LeftOut::default(), max_bytes, start: 0, parts: 0 };
     if converter.reader.token() != Token::Array {
         return Err(ConvertError::Malformed("expected a list of spans".to_owned()));
@@ -190,14 +190,11 @@ impl<'a> Converter<'a> {
         while let Some(key) = self.reader.key() {
             let key = key.word();
             let result = match key.as_ref() {
-                "serviceName" | "ipv4" | "ipv6" => self.scalar(text).map(|value| {
-                    let value = value.filter(|value| !value.is_empty());
-                    match key.as_ref() {
-                        "serviceName" => endpoint.service_name = value,
-                        "ipv4" => endpoint.ipv4 = value,
-                        _ => endpoint.ipv6 = value,
-                    }
+                "serviceName" => self.scalar(text).map(|name| {
+                    endpoint.service_name = name.filter(|name| !name.is_empty());
                 }),
+                "ipv4" => self.scalar(address).map(|address| endpoint.ipv4 = address.flatten()),
+                "ipv6" => self.scalar(address).map(|address| endpoint.ipv6 = address.flatten()),
                 "port" => self.scalar(port).map(|port| endpoint.port = port.flatten()),
                 _ => {
                     self.reader.skip();
@@ -211,16 +208,24 @@ impl<'a> Converter<'a> {
         endpoint
     }
 
-    /// Enters an object or an array, and returns false for `null`. Any other value is skipped.
+    /// Enters an object or an array, and returns false for `null`, or for an empty one of the other kind, which PHP and
+    /// Lua write. Any other value is skipped.
     fn enter(&mut self, expected: &Token<'_>) -> Result<bool, Reason> {
         let token = self.reader.token();
         if token == *expected {
             return Ok(true);
         }
-        if matches!(token, Token::Object | Token::Array) {
-            self.reader.leave();
+        let is_empty = match token {
+            Token::Null => return Ok(false),
+            Token::Array => !self.reader.has_element(),
+            Token::Object => self.reader.key().is_none(),
+            _ => return Err(Reason::WrongType),
+        };
+        if is_empty {
+            return Ok(false);
         }
-        if token == Token::Null { Ok(false) } else { Err(Reason::WrongType) }
+        self.reader.leave();
+        Err(Reason::WrongType)
     }
 
     /// Counts a part of the current span that is left out, also in the span.

@@ -14,6 +14,9 @@ use crate::otlp::any_value::unique;
 
 const MAX_ATTRIBUTES: usize = 32;
 
+/// The name that OpenTelemetry's mapping to Zipkin has for it.
+const TRACE_STATE: &str = "w3c.tracestate";
+
 const AGENT: &str = concat!("logtracer-exporter ", env!("CARGO_PKG_VERSION"));
 pub(super) const AGENT_LABEL: &str = "g.co/agent";
 
@@ -88,6 +91,10 @@ pub(super) fn of(
     }
     for (label, value) in exception(span, limits) {
         labels.add(label, || value);
+    }
+    if !span.trace_state.is_empty() {
+        // The API has no field for it.
+        labels.add(TRACE_STATE, || Value::Text(truncated(&span.trace_state, limits.value)));
     }
     for (label, value) in &resource.first {
         labels.add(label, || value.clone());
@@ -255,6 +262,14 @@ mod tests {
             found,
             ["g.co/r/cloud_run_revision/project_id=p2", "g.co/r/cloud_run_revision/service_name=shop"]
         );
+    }
+
+    #[test]
+    fn the_probability_of_a_span_is_in_its_tracestate() {
+        let span = Span { trace_state: "ot=th:f3333333333333,a=1".to_owned(), ..Default::default() };
+        let resource = ResourceLabels::new(None, &"mesh-project".parse().unwrap(), &CURRENT);
+        let labels = of(&span, &resource, None, &CURRENT);
+        assert_eq!(labels.attribute_map[TRACE_STATE], Value::Text(truncated(&span.trace_state, CURRENT.value)));
     }
 
     #[test]

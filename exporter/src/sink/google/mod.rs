@@ -1,6 +1,7 @@
 //! The parts that the sinks of Google Cloud share: credentials, the project, and the meaning of errors.
 
 mod credentials;
+pub(crate) mod metadata_server;
 pub(super) mod project;
 mod time;
 

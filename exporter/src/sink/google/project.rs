@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::credentials::Auth;
+use super::metadata_server;
 use crate::deliver::{Chunk, DeliveryError};
 use crate::log::{self, Value};
 use crate::reload::{check_file, read_file};
@@ -102,7 +103,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
     let deadline = Instant::now() + METADATA_TIMEOUT;
     loop {
-        match project_from_metadata_server(client).await {
+        let project = metadata_server::value(client, "project/project-id").await;
+        match project.and_then(|project| project.parse().map_err(anyhow::Error::msg)) {
             Err(error) if Instant::now() + RETRY_INTERVAL < deadline => {
                 log::warn(
                     "metadata server unavailable, retrying",
@@ -113,24 +115,6 @@ async fn wait_for_metadata_server(client: &Client) -> anyhow::Result<ProjectId> 
             result => return result,
         }
     }
-}
-
-/// <https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>
-async fn project_from_metadata_server(client: &Client) -> anyhow::Result<ProjectId> {
-    let host = std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned());
-    let response = client
-        .get(format!("http://{host}/computeMetadata/v1/project/project-id"))
-        .header("metadata-flavor", "Google")
-        .timeout(Duration::from_secs(5))
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .context("no metadata server")?;
-    if response.headers().get("metadata-flavor").is_none_or(|value| value != "Google") {
-        bail!("the server at {host} is not a metadata server");
-    }
-    let text = response.text().await.context("failed to read the response of the metadata server")?;
-    text.trim().parse().map_err(anyhow::Error::msg)
 }
 
 /// The fields that are read from a credentials file.

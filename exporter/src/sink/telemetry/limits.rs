@@ -1,10 +1,13 @@
 //! Bringing encoded spans and log records within the limits of the Telemetry API.
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
+use super::super::json_body::TRUNCATED;
 use super::super::limits::{LARGE, Limits};
 
 /// In a span of this size, every text is within its limit, because the limit of a key is the smallest. Only links
@@ -42,14 +45,18 @@ pub(super) fn log_record(bytes: &Bytes) -> Option<Bytes> {
     OF_LARGE_BODY.log_record(&mut body);
     OF_LARGE_RECORD.log_record(&mut record);
     record.body = body.body;
+    // After the limits, so that none drops it.
+    record.attributes.push(KeyValue {
+        key: TRUNCATED.to_owned(),
+        value: Some(AnyValue { value: Some(Any::BoolValue(true)) }),
+        key_strindex: 0,
+    });
     Some(record.encode_to_vec().into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 
@@ -121,6 +128,7 @@ mod tests {
         let cut = log_record(&given.encode_to_vec().into()).unwrap();
         assert!(cut.len() <= MAX_RECORD_BYTES);
         let cut = LogRecord::decode(cut).unwrap();
+        assert_eq!(cut.attributes.last().map(|attribute| attribute.key.as_str()), Some(TRUNCATED));
         assert_eq!((cut.body, cut.dropped_attributes_count), (text(96 << 10), 300 - 64));
     }
 

@@ -51,7 +51,7 @@ impl Sink for Telemetry {
     async fn deliver(&self, chunk: &Chunk) -> Result<Accepted, DeliveryError> {
         // A resource gets a project.
         let max_bytes = 2 * chunk.bytes();
-        let (project, body) = self.budget.make(max_bytes, || self.prepare(chunk)).await?;
+        let ((project, truncated), body) = self.budget.make(max_bytes, || self.prepare(chunk)).await?;
         let path = match chunk.signal() {
             Signal::Traces => "/v1/traces",
             Signal::Logs => "/v1/logs",
@@ -59,6 +59,7 @@ impl Sink for Telemetry {
         let call = async { otlp::http::send(self.google.post(path).await?, body).await };
         let sent = within_timeout(call).await;
         sent.inspect(|_| self.google.record_accepted())
+            .map(|accepted| Accepted { truncated, ..accepted })
             .map_err(|error| about_logs(chunk.signal(), self.google.adjust_access_denied(&project, error)))
     }
 }
@@ -74,8 +75,8 @@ fn about_logs(signal: Signal, error: DeliveryError) -> DeliveryError {
 }
 
 impl Telemetry {
-    /// Returns the project and the body of a call.
-    fn prepare(&self, chunk: &Chunk) -> Result<(ProjectId, Bytes), DeliveryError> {
+    /// Returns the project, the number of items that are truncated, and the body of a call.
+    fn prepare(&self, chunk: &Chunk) -> Result<((ProjectId, u32), Bytes), DeliveryError> {
         let undecodable = |error: prost::DecodeError| DeliveryError::Rejected { reason: error.to_string() };
         let default = &self.google.project;
         let mut whole = Envelope::default();
@@ -87,6 +88,7 @@ impl Telemetry {
         // The project of a resource without items does not matter.
         whole.resources.retain(ResourceItems::has_items);
         let mut project = None;
+        let mut truncated = 0;
         for resource_items in &mut whole.resources {
             let named = set_project(resource_items, default).map_err(undecodable)?;
             for item in resource_items.scopes.iter_mut().flat_map(|scope_items| &mut scope_items.items) {
@@ -96,6 +98,7 @@ impl Telemetry {
                 };
                 if let Some(within) = within {
                     *item = within;
+                    truncated += 1;
                 }
             }
             match &project {
@@ -105,7 +108,7 @@ impl Telemetry {
                 Some(_) => return Err(DeliveryError::Split { chunks: split_by_project(chunk, default) }),
             }
         }
-        Ok((project.unwrap_or_else(|| default.clone()), whole.to_body()))
+        Ok(((project.unwrap_or_else(|| default.clone()), truncated), whole.to_body()))
     }
 }
 

@@ -1,0 +1,73 @@
+//! The metadata server of a machine in Google Cloud
+//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>).
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::Client;
+use tokio::time::{sleep, timeout};
+
+/// Returns a value, without white space around it.
+///
+/// # Errors
+///
+/// There is no metadata server, or it does not have the value.
+pub(super) async fn value(client: &Client, path: &str) -> anyhow::Result<String> {
+    let host = std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned());
+    let response = client
+        .get(format!("http://{host}/computeMetadata/v1/{path}"))
+        .header("metadata-flavor", "Google")
+        .timeout(Duration::from_secs(5))
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .context("no metadata server")?;
+    if response.headers().get("metadata-flavor").is_none_or(|value| value != "Google") {
+        bail!("the server at {host} is not a metadata server");
+    }
+    let text = response.text().await.context("failed to read the response of the metadata server")?;
+    Ok(text.trim().to_owned())
+}
+
+/// Returns the attributes of this machine as OpenTelemetry names them
+/// (<https://opentelemetry.io/docs/specs/semconv/resource/cloud/>), or none within `max_wait`.
+pub(crate) async fn attributes(client: &Client, max_wait: Duration) -> Vec<(&'static str, String)> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    let read = async {
+        loop {
+            match machine(client).await {
+                Ok(attributes) => return attributes,
+                // It can start after the pod.
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    };
+    timeout(max_wait, read).await.unwrap_or_default()
+}
+
+async fn machine(client: &Client) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let id = value(client, "instance/id").await?;
+    // `projects/123/zones/europe-west1-b`
+    let zone = value(client, "instance/zone").await?;
+    let zone = zone.rsplit('/').next().unwrap_or_default();
+    let region = zone.rsplit_once('-').map_or(zone, |(region, _)| region);
+    let name = value(client, "instance/name").await.unwrap_or_default();
+    let project = value(client, "project/project-id").await?;
+    // Only a node of GKE has one.
+    let cluster = value(client, "instance/attributes/cluster-name").await.unwrap_or_default();
+    let node = if cluster.is_empty() { "" } else { &name };
+    let platform = if cluster.is_empty() { "gcp_compute_engine" } else { "gcp_kubernetes_engine" };
+    let attributes = [
+        ("cloud.provider", "gcp"),
+        ("cloud.platform", platform),
+        ("cloud.account.id", &project),
+        ("cloud.region", region),
+        ("cloud.availability_zone", zone),
+        ("host.id", &id),
+        ("host.name", &name),
+        ("k8s.cluster.name", &cluster),
+        ("k8s.node.name", node),
+    ];
+    let known = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+    Ok(known.map(|(key, value)| (key, value.to_owned())).collect())
+}
