@@ -77,11 +77,33 @@ async fn spawned_calls_and_failed_calls() {
     let fails = try_traced("fails", async { Err::<(), _>("no route") }).in_trace(context);
     assert!(fails.await.is_err());
     assert!(try_traced("returns", async { Ok::<_, String>(7) }).in_trace(context).await.is_ok());
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let refused = std::io::Error::other(refused);
+    assert!(try_traced("refused", async { Err::<(), _>(refused) }).in_trace(context).await.is_err());
+    let dropped = context.run(|| traced("dropped", std::future::pending::<()>()));
+    let dropped = tokio::time::timeout(Duration::from_millis(5), dropped).await;
+    assert!(dropped.is_err());
+    let own = async {
+        current_span().unwrap().attribute("error.type", "out_of_stock");
+        Err::<(), _>("no eggs")
+    };
+    assert!(try_traced("own", own).in_trace(context).await.is_err());
     let spans = spans_of(context.trace_id).await;
-    assert_eq!(names(&spans), ["spawned", "fails", "returns"]);
-    let failed: Vec<_> =
-        spans.iter().map(|span| span.status.as_ref().is_some_and(|it| it.code == 2)).collect();
-    assert_eq!(failed, [false, true, false]);
+    let expected = [
+        ("spawned", false, None, None),
+        ("fails", true, Some("_OTHER"), Some("no route")),
+        ("returns", false, None, None),
+        ("refused", true, Some("connection_refused"), Some("connection refused")),
+        ("dropped", true, Some("cancelled"), None),
+        ("own", true, Some("out_of_stock"), Some("no eggs")),
+    ];
+    assert_eq!(names(&spans), expected.map(|(name, ..)| name));
+    for (span, (name, is_failed, error_type, message)) in spans.iter().zip(expected) {
+        let texts = texts(span);
+        let text = |key| texts.get(key).map(String::as_str);
+        let actual = (has_failed(span), text("error.type"), text("error.message"));
+        assert_eq!(actual, (is_failed, error_type, message), "{name}");
+    }
     assert!(spans.iter().all(|span| span.parent_span_id == context.span_id.to_bytes()));
 }
 
