@@ -226,6 +226,37 @@ async fn the_span_of_a_call() {
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
 }
 
+/// A client layer inside another one adds no second span. An attempt of a retry between them is no call of its own.
+#[tokio::test]
+async fn nested_client_layers_have_one_span() {
+    let context = sampled();
+    let answer = async |request: Request<Body>| {
+        let parent = request.headers()["x-b3-spanid"].to_str().unwrap().to_owned();
+        Ok::<_, std::convert::Infallible>(Response::new(parent))
+    };
+    let inner = client::TraceLayer::new().layer(tower::service_fn(answer));
+    let twice = tower::service_fn(move |request: Request<Body>| {
+        let inner = inner.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let first = Request::from_parts(parts.clone(), Body::empty());
+            inner.clone().oneshot(first).await?;
+            inner.oneshot(Request::from_parts(parts, body)).await
+        }
+    });
+    let client = client::TraceLayer::new().layer(twice);
+    let call = client.oneshot(Request::get("http://stock/").body(Body::empty()).unwrap());
+    let response = call.in_trace(context).await.unwrap();
+    let parent = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET"]);
+    assert_eq!(parent, hex(&spans[0].span_id));
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn pairs(attributes: &[KeyValue]) -> Vec<(&str, Any)> {
     let value = |attribute: &KeyValue| attribute.value.clone().unwrap().value.unwrap();
     attributes.iter().map(|attribute| (attribute.key.as_str(), value(attribute))).collect()

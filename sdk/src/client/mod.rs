@@ -25,6 +25,7 @@ mod inject;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod outer_call;
 mod peer_call;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -39,6 +40,8 @@ pub use inject::{inject, inject_with, trace_headers};
 pub use layer::{ClientTraceLayer, TraceLayer};
 #[doc(inline)]
 pub use logtracer_core::request::url::Query;
+#[cfg(feature = "server")]
+pub(crate) use outer_call::OuterCall;
 pub use peer_call::{PeerCall, peer};
 pub use service::{TraceService, UrlTemplate};
 pub use traced::{traced, try_traced};
