@@ -38,6 +38,7 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
         kind: SpanKind::Internal,
         details: Details::default(),
         export: Export::Yes,
+        is_root: false,
         call: None,
     }
 }
@@ -58,6 +59,8 @@ pub struct SpanBuilder {
     kind: SpanKind,
     details: Details,
     export: Export,
+    /// True if the current context has no span and was made for this one.
+    is_root: bool,
     /// The end of the call whose span this is.
     call: Option<CallEnd>,
 }
@@ -129,6 +132,12 @@ impl SpanBuilder {
         self
     }
 
+    /// Makes this the root of the current trace, whose context names no span yet.
+    pub(crate) fn root(mut self) -> Self {
+        self.is_root = true;
+        self
+    }
+
     /// Makes this the span of a call to another service, which sets its end.
     #[cfg(feature = "client")]
     pub(crate) fn client(mut self, end: CallEnd) -> Self {
@@ -177,7 +186,7 @@ impl SpanBuilder {
             let root = if is_recorded { context.with_sampling(Sampling::Deny) } else { context };
             return (parent.is_none().then_some(root), None);
         }
-        let context = if parent.is_some() { context.child() } else { context };
+        let context = if parent.is_some() && !self.is_root { context.child() } else { context };
         let span = OpenSpan {
             builder: self,
             open: Some(Open::new(context.span_id)),
