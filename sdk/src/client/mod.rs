@@ -39,7 +39,7 @@ pub use hosts::{Hosts, HostsError};
 pub use inject::{inject, inject_with, trace_headers};
 pub use layer::{ClientTraceLayer, TraceLayer};
 #[doc(inline)]
-pub use logtracer_core::request::url::Query;
+pub use logtracer_core::request::url::{Query, UnknownQuery};
 #[cfg(feature = "server")]
 pub(crate) use outer_call::OuterCall;
 pub use peer_call::{PeerCall, peer};
