@@ -8,8 +8,7 @@ use crate::{SpanId, TraceId};
 /// Ids are created and propagated for every decision, so that the log lines of an unsampled trace are still linked.
 ///
 /// ```
-/// use logtracer_core::Sampling;
-///
+/// # use logtracer_core::Sampling;
 /// assert_eq!(Sampling::default(), Sampling::Defer);
 /// assert!(Sampling::Debug.is_sampled() && !Sampling::Defer.is_sampled());
 /// assert!(Sampling::Deny.is_decided() && !Sampling::Defer.is_decided());
@@ -48,8 +47,7 @@ impl Sampling {
 /// The context of one span: its id, the id of its parent, their trace, and the sampling decision.
 ///
 /// ```
-/// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
-///
+/// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 /// let (trace_id, span_id) = (TraceId::new(7).unwrap(), SpanId::new(74).unwrap());
 /// let root = TraceContext { trace_id, span_id, parent_span_id: None, sampling: Sampling::Accept, random_trace_id: false };
 /// assert_eq!(root, TraceContext::root(trace_id, span_id, Sampling::Accept));
@@ -107,9 +105,8 @@ impl TraceContext {
 /// Unlike a [`TraceContext`] it may have a trace without a span: Google's load balancers send `T/0` and `T`.
 ///
 /// ```
-/// use logtracer_core::propagation::{Propagator, TraceHeaders};
-/// use logtracer_core::{RemoteContext, SpanId};
-///
+/// # use logtracer_core::propagation::{Propagator, TraceHeaders};
+/// # use logtracer_core::{RemoteContext, SpanId};
 /// let headers = TraceHeaders::collect([("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/0;o=1")]);
 /// let remote = Propagator::default().extract(&headers).parent.unwrap();
 /// assert_eq!(remote.span_id, None);

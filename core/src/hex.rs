@@ -5,8 +5,7 @@ use core::fmt;
 /// The error of parsing an id. It names what was expected and does not repeat the (foreign) input.
 ///
 /// ```
-/// use logtracer_core::SpanId;
-///
+/// # use logtracer_core::SpanId;
 /// let error = "secret".parse::<SpanId>().unwrap_err();
 /// assert_eq!(error.to_string(), "expected a span id of 16 hexadecimal digits that are not all zero");
 /// ```
@@ -59,8 +58,7 @@ pub(crate) fn is_lower_case(digits: &[u8]) -> bool {
 /// `N` lower-case hexadecimal digits on the stack.
 ///
 /// ```
-/// use logtracer_core::SpanId;
-///
+/// # use logtracer_core::SpanId;
 /// let digits = SpanId::new(74).unwrap().to_hex();
 /// assert_eq!(digits.as_str(), "000000000000004a");
 /// assert_eq!(digits.as_bytes(), b"000000000000004a");

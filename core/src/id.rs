@@ -11,8 +11,7 @@ use crate::hex::{self, HexError, HexText};
 /// A 64-bit id of an older B3 tracer is the same number: its high half is zero.
 ///
 /// ```
-/// use logtracer_core::TraceId;
-///
+/// # use logtracer_core::TraceId;
 /// let id: TraceId = "48485a3953bb6124".parse()?;
 /// assert_eq!(id.to_string(), "000000000000000048485a3953bb6124");
 /// assert_eq!(TraceId::from_bytes(id.to_bytes()), Some(id));
@@ -26,8 +25,7 @@ pub struct TraceId(NonZeroU128);
 /// The 64-bit id of a span. It is never zero.
 ///
 /// ```
-/// use logtracer_core::SpanId;
-///
+/// # use logtracer_core::SpanId;
 /// let id: SpanId = "00f067aa0ba902b7".parse()?;
 /// assert_eq!(id.get(), 67667974448284343); // the decimal form in X-Cloud-Trace-Context
 /// assert_eq!(id.to_string(), "00f067aa0ba902b7");

@@ -14,8 +14,7 @@ impl TraceContext {
     /// <https://www.w3.org/TR/trace-context-2/#traceparent-header>
     ///
     /// ```
-    /// use logtracer_core::TraceContext;
-    ///
+    /// # use logtracer_core::TraceContext;
     /// let value = "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01";
     /// let context: TraceContext = value.parse()?;
     /// assert_eq!(context.to_traceparent(), value);
@@ -41,8 +40,7 @@ impl FromStr for TraceContext {
 /// The error of parsing a `traceparent`: names the part that is invalid, and does not repeat the (foreign) input.
 ///
 /// ```
-/// use logtracer_core::{TraceContext, TraceparentError};
-///
+/// # use logtracer_core::{TraceContext, TraceparentError};
 /// for (text, expected) in [
 ///     ("00-463ac35c9f6413ad48485a3953bb6124", TraceparentError::Length),
 ///     ("ff-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01", TraceparentError::Version),

@@ -180,9 +180,11 @@ pub use job::job;
 #[cfg(feature = "logging")]
 pub use logging::{Logging, LoggingError, LoggingHandle, Project};
 #[doc(inline)]
-pub use logtracer_core::line::Format;
+pub use logtracer_core::line::{Format, FormatError};
 #[doc(inline)]
-pub use logtracer_core::{Sampling, SpanId, TraceContext, TraceId, TraceparentError, propagation};
+pub use logtracer_core::{
+    HexError, RemoteContext, Sampling, SpanId, TraceContext, TraceId, TraceparentError, propagation,
+};
 pub use random_id::RandomId;
 #[cfg(feature = "logging")]
 pub use span_carrier::carry_traces;

@@ -117,7 +117,8 @@ fn the_layers_add_few_allocations() {
             let mut client = client::TraceLayer::new().layer(Respond);
             check_at_most(8.0, "a client", &mut || exchange(&mut client));
             let mut client = client::TraceLayer::new().requests(RequestLog::Single).layer(Respond);
-            check_at_most(10.0, "a client with lines", &mut || exchange(&mut client));
+            // Three of them are the extension for the layers within, in a request without other extensions.
+            check_at_most(13.0, "a client with lines", &mut || exchange(&mut client));
         });
     });
 }

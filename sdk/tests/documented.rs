@@ -35,6 +35,47 @@ fn every_public_type_and_function_has_an_example_that_asserts() {
     assert!(missing.is_empty(), "no example that asserts:\n{}", missing.join("\n"));
 }
 
+/// The context and the errors that re-exported items name.
+#[test]
+fn what_the_api_names_is_exported() {
+    use logtracer_sdk::propagation::{Extracted, Propagator, TraceHeaders};
+    use logtracer_sdk::{Format, FormatError, HexError, RemoteContext, SpanId, client, server};
+    fn parent(extracted: &Extracted<'_>) -> Option<RemoteContext> {
+        extracted.parent
+    }
+    assert_eq!(parent(&Propagator::default().extract(&TraceHeaders::default())), None);
+    let errors: (HexError, FormatError, client::UnknownQuery) = (
+        "x".parse::<SpanId>().unwrap_err(),
+        "x".parse::<Format>().unwrap_err(),
+        "x".parse::<server::Query>().unwrap_err(),
+    );
+    assert!(!errors.0.to_string().is_empty());
+}
+
+/// A user of this crate cannot compile `use logtracer_core::…`, so that the examples of what it re-exports hide it.
+#[test]
+fn no_example_shows_a_path_of_core() {
+    const PATH: &str = "/// use logtracer_core::";
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
+    let mut files = vec![];
+    let whole = ["context.rs", "hex.rs", "id.rs", "line/format.rs", "propagation", "traceparent.rs"];
+    whole.iter().for_each(|part| sources(&core.join(part), &mut files));
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(!fs::read_to_string(&file).unwrap().contains(PATH), "{}", file.display());
+    }
+    for (file, name) in [
+        ("request/routes.rs", "pub struct Routes "),
+        ("request/url.rs", "pub enum Query "),
+        ("request/url.rs", "pub struct UnknownQuery"),
+    ] {
+        let text = fs::read_to_string(core.join(file)).unwrap();
+        let items = public_items(&text);
+        let (.., docs) = items.iter().find(|(_, item, _)| item.starts_with(name)).unwrap();
+        assert!(docs.contains("```") && !docs.contains(PATH), "{name}");
+    }
+}
+
 /// `sdk/tests/oldest` has the oldest version of each framework in the table of docs/sdk.md.
 #[test]
 fn the_oldest_documented_versions_are_compiled() {

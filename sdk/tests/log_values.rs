@@ -32,6 +32,7 @@ struct User<'a> {
     limits: std::collections::BTreeMap<u32, f64>,
     nothing: (),
     raw: (bool, char, i128),
+    price: f32,
 }
 
 #[derive(Serialize)]
@@ -114,10 +115,14 @@ fn key_values_of_records() {
         limits: [(7, 0.5)].into(),
         nothing: (),
         raw: (true, 'é', -1),
+        price: 9.99,
     };
     log::info!(user:serde = user, number:serde = 7, text:serde = "plain", none:serde = None::<u8>, numbers:sval = Numbers; "hi");
     let line = next();
-    assert_eq!(line["user"], serde_json::to_value(&user).unwrap());
+    // `to_value` makes an `f64` of an `f32`.
+    let expected: Value = serde_json::from_str(&serde_json::to_string(&user).unwrap()).unwrap();
+    assert_eq!(line["user"], expected);
+    assert!(line["user"].to_string().contains("\"price\":9.99,"), "{}", line["user"]);
     assert_eq!((&line["number"], &line["text"], &line["none"]), (&json!(7), &json!("plain"), &Value::Null));
     assert_eq!(line["numbers"], json!([1, 2]));
 

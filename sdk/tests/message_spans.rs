@@ -77,11 +77,25 @@ async fn messages_and_jobs() {
     let start = async { consume(&none, async { current_trace().unwrap() }).await };
     let started = start.in_trace(one).await;
     let run = async { job("nightly", async { current_trace().unwrap() }).await }.in_trace(one).await;
+    // A trace without a span.
+    let only_trace = TraceContext::new_root();
+    for value in [only_trace.trace_id.to_string(), format!("{}/0", only_trace.trace_id)] {
+        let headers = [("x-cloud-trace-context", value)];
+        let continued = consume(&headers, async { current_trace().unwrap() }).await;
+        assert_eq!((continued.trace_id, continued.parent_span_id), (only_trace.trace_id, None));
+        orders.process_batch([headers], async {}).await;
+    }
     let of_denied = orders.process(&unsampled, async { current_trace().unwrap() }).await;
     assert_eq!((of_denied.trace_id, of_denied.span_id), (denied.trace_id, denied.span_id));
 
     tokio::task::spawn_blocking(|| drop(exporter)).await.unwrap();
-    let spans = received.take();
+    let mut spans = received.take();
+    let without_sender = spans.split_off(7);
+    assert_eq!(names(&without_sender), ["process", "process orders", "process", "process orders"]);
+    for span in &without_sender {
+        assert_eq!((&*span.parent_span_id, links(span)), (&[][..], vec![]));
+    }
+    assert!(without_sender.iter().step_by(2).all(|span| span.trace_id == only_trace.trace_id.to_bytes()));
     assert_eq!(
         names(&spans),
         ["send orders", "send orders", "process orders", "process orders", "process", "process", "nightly"]

@@ -72,6 +72,7 @@ async fn a_caught_panic_fails_the_span() {
     let spans = spans_of(context.trace_id).await;
     assert_eq!(names(&spans), ["in a span", "traced", "peer"]);
     assert!(spans.iter().all(is_failed), "{spans:?}");
+    assert_eq!(unique(&spans[1].attributes)["error.type"], &text("panic"));
     let peer = unique(&spans[2].attributes);
     assert_eq!((peer["error.type"], peer["error.message"]), (&text("panic"), &text("panicked: on purpose")));
     assert!(!peer.contains_key("http.response.status_code"));

@@ -77,11 +77,33 @@ async fn spawned_calls_and_failed_calls() {
     let fails = try_traced("fails", async { Err::<(), _>("no route") }).in_trace(context);
     assert!(fails.await.is_err());
     assert!(try_traced("returns", async { Ok::<_, String>(7) }).in_trace(context).await.is_ok());
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let refused = std::io::Error::other(refused);
+    assert!(try_traced("refused", async { Err::<(), _>(refused) }).in_trace(context).await.is_err());
+    let dropped = context.run(|| traced("dropped", std::future::pending::<()>()));
+    let dropped = tokio::time::timeout(Duration::from_millis(5), dropped).await;
+    assert!(dropped.is_err());
+    let own = async {
+        current_span().unwrap().attribute("error.type", "out_of_stock");
+        Err::<(), _>("no eggs")
+    };
+    assert!(try_traced("own", own).in_trace(context).await.is_err());
     let spans = spans_of(context.trace_id).await;
-    assert_eq!(names(&spans), ["spawned", "fails", "returns"]);
-    let failed: Vec<_> =
-        spans.iter().map(|span| span.status.as_ref().is_some_and(|it| it.code == 2)).collect();
-    assert_eq!(failed, [false, true, false]);
+    let expected = [
+        ("spawned", false, None, None),
+        ("fails", true, Some("_OTHER"), Some("no route")),
+        ("returns", false, None, None),
+        ("refused", true, Some("connection_refused"), Some("connection refused")),
+        ("dropped", true, Some("cancelled"), None),
+        ("own", true, Some("out_of_stock"), Some("no eggs")),
+    ];
+    assert_eq!(names(&spans), expected.map(|(name, ..)| name));
+    for (span, (name, is_failed, error_type, message)) in spans.iter().zip(expected) {
+        let texts = texts(span);
+        let text = |key| texts.get(key).map(String::as_str);
+        let actual = (has_failed(span), text("error.type"), text("error.message"));
+        assert_eq!(actual, (is_failed, error_type, message), "{name}");
+    }
     assert!(spans.iter().all(|span| span.parent_span_id == context.span_id.to_bytes()));
 }
 
@@ -202,6 +224,37 @@ async fn the_span_of_a_call() {
     assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
     let address = spans[0].attributes.iter().find(|attribute| attribute.key == "server.address").unwrap();
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
+}
+
+/// A client layer inside another one adds no second span. An attempt of a retry between them is no call of its own.
+#[tokio::test]
+async fn nested_client_layers_have_one_span() {
+    let context = sampled();
+    let answer = async |request: Request<Body>| {
+        let parent = request.headers()["x-b3-spanid"].to_str().unwrap().to_owned();
+        Ok::<_, std::convert::Infallible>(Response::new(parent))
+    };
+    let inner = client::TraceLayer::new().layer(tower::service_fn(answer));
+    let twice = tower::service_fn(move |request: Request<Body>| {
+        let inner = inner.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let first = Request::from_parts(parts.clone(), Body::empty());
+            inner.clone().oneshot(first).await?;
+            inner.oneshot(Request::from_parts(parts, body)).await
+        }
+    });
+    let client = client::TraceLayer::new().layer(twice);
+    let call = client.oneshot(Request::get("http://stock/").body(Body::empty()).unwrap());
+    let response = call.in_trace(context).await.unwrap();
+    let parent = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let spans = spans_of(context.trace_id).await;
+    assert_eq!(names(&spans), ["GET"]);
+    assert_eq!(parent, hex(&spans[0].span_id));
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pairs(attributes: &[KeyValue]) -> Vec<(&str, Any)> {

@@ -8,8 +8,7 @@ use super::keys::Keys;
 /// The format of a line.
 ///
 /// ```
-/// use logtracer_core::line::Format;
-///
+/// # use logtracer_core::line::Format;
 /// assert_eq!("stackdriver".parse(), Ok(Format::Stackdriver));
 /// assert_eq!(Format::Local.as_str(), "local");
 /// assert!(Format::Local.is_reserved("spanId") && !Format::Stackdriver.is_reserved("spanId"));
@@ -67,8 +66,7 @@ impl FromStr for Format {
 /// The error of parsing a [`Format`]. It lists the two names.
 ///
 /// ```
-/// use logtracer_core::line::Format;
-///
+/// # use logtracer_core::line::Format;
 /// assert!("json".parse::<Format>().unwrap_err().to_string().starts_with("expected the log format"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

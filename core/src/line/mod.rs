@@ -52,6 +52,7 @@ mod labels;
 mod marked;
 mod report;
 mod severity;
+mod severity_names;
 mod time;
 mod value;
 

@@ -49,7 +49,8 @@ impl Severity {
         Self::Emergency,
     ];
 
-    /// Returns the severity of this name in Google's spelling, which is case-sensitive.
+    /// Returns the severity of this name in Google's spelling, which is case-sensitive. [`from_text`](Self::from_text)
+    /// accepts others.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| severity.as_str() == name)
     }

@@ -6,8 +6,7 @@ use core::str::FromStr;
 /// The short name of [`PropagationFormat`], for code that uses no log format.
 ///
 /// ```
-/// use logtracer_core::propagation::{Format, PropagationFormat};
-///
+/// # use logtracer_core::propagation::{Format, PropagationFormat};
 /// assert_eq!(Format::B3, PropagationFormat::B3);
 /// ```
 pub type Format = PropagationFormat;
@@ -15,8 +14,7 @@ pub type Format = PropagationFormat;
 /// A propagation format. The names follow OpenTelemetry's propagators.
 ///
 /// ```
-/// use logtracer_core::propagation::PropagationFormat;
-///
+/// # use logtracer_core::propagation::PropagationFormat;
 /// assert_eq!("b3multi".parse(), Ok(PropagationFormat::B3Multi));
 /// assert_eq!(PropagationFormat::TraceContext.as_str(), "tracecontext");
 /// ```
@@ -72,8 +70,7 @@ impl FromStr for PropagationFormat {
 /// The error of parsing a [`PropagationFormat`]. It lists the names.
 ///
 /// ```
-/// use logtracer_core::propagation::Format;
-///
+/// # use logtracer_core::propagation::Format;
 /// assert_eq!(
 ///     "jaeger".parse::<Format>().unwrap_err().to_string(),
 ///     "expected one of b3, b3multi, tracecontext, cloud-trace, grpc-trace-bin",
@@ -98,8 +95,7 @@ impl std::error::Error for UnknownFormat {}
 /// An ordered list of formats without duplicates.
 ///
 /// ```
-/// use logtracer_core::propagation::{Format, Formats};
-///
+/// # use logtracer_core::propagation::{Format, Formats};
 /// let formats = Formats::of(&[Format::TraceContext, Format::B3, Format::TraceContext]);
 /// assert_eq!(formats.iter().collect::<Vec<_>>(), [Format::TraceContext, Format::B3]);
 /// assert_eq!(Formats::default().iter().count(), 0);
@@ -141,8 +137,7 @@ impl Formats {
 /// A set of formats.
 ///
 /// ```
-/// use logtracer_core::propagation::{Format, FormatSet};
-///
+/// # use logtracer_core::propagation::{Format, FormatSet};
 /// let mut set = FormatSet::default();
 /// set.insert(Format::CloudTrace);
 /// set.insert(Format::B3);

@@ -3,8 +3,7 @@
 /// A header of one of the propagation formats.
 ///
 /// ```
-/// use logtracer_core::propagation::Header;
-///
+/// # use logtracer_core::propagation::Header;
 /// assert_eq!(Header::XB3TraceId.name(), "x-b3-traceid");
 /// assert_eq!(Header::from_name(b"X-B3-TraceId"), Some(Header::XB3TraceId));
 /// assert_eq!(Header::from_name(b"x-b3"), None);
@@ -66,8 +65,7 @@ impl Header {
     /// Returns the trace header with this name in lower case, as HTTP/2 and Envoy write all names.
     ///
     /// ```
-    /// use logtracer_core::propagation::Header;
-    ///
+    /// # use logtracer_core::propagation::Header;
     /// assert_eq!(Header::from_lower_case(b"x-b3-traceid"), Some(Header::XB3TraceId));
     /// assert_eq!(Header::from_lower_case(b"X-B3-TraceId"), None);
     /// ```
@@ -96,8 +94,7 @@ impl Header {
 /// A set of trace headers.
 ///
 /// ```
-/// use logtracer_core::propagation::{Header, HeaderSet};
-///
+/// # use logtracer_core::propagation::{Header, HeaderSet};
 /// let mut set = HeaderSet::default();
 /// set.insert(Header::B3);
 /// assert!(set.contains(Header::B3) && !set.contains(Header::Traceparent));
@@ -143,8 +140,7 @@ const MAX_LIST_BYTES: usize = 1024;
 /// dropped.
 ///
 /// ```
-/// use logtracer_core::propagation::{Header, TraceHeaders};
-///
+/// # use logtracer_core::propagation::{Header, TraceHeaders};
 /// let headers = TraceHeaders::collect([("Host", "shop"), ("B3", "0"), ("b3", "1")]);
 /// assert!(headers.present().contains(Header::B3));
 /// assert!(headers.repeated().contains(Header::B3));

@@ -29,8 +29,7 @@ use crate::{RemoteContext, Sampling, TraceContext};
 /// Extracts the caller's context from headers, and injects the context of this hop into them.
 ///
 /// ```
-/// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
-///
+/// # use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
 /// let headers = TraceHeaders::collect([
 ///     ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/1;o=1"),
 ///     ("b3", "not a b3 header"),
@@ -66,8 +65,7 @@ impl Default for Propagator {
 /// The result of extracting the headers of a request.
 ///
 /// ```
-/// use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
-///
+/// # use logtracer_core::propagation::{Format, Propagator, TraceHeaders};
 /// let headers = TraceHeaders::collect([
 ///     ("b3", "463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-1"),
 ///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
@@ -125,9 +123,9 @@ struct Found {
 /// and insert them in lower case.
 ///
 /// ```
+/// # use logtracer_core::propagation::{Propagator, TraceState};
+/// # use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 /// use std::collections::HashMap;
-/// use logtracer_core::propagation::{Propagator, TraceState};
-/// use logtracer_core::{Sampling, SpanId, TraceContext, TraceId};
 ///
 /// let context = TraceContext::root(TraceId::new(7).unwrap(), SpanId::new(74).unwrap(), Sampling::Accept);
 /// let mut headers = HashMap::from([("Host".to_owned(), "shop".to_owned()), ("B3".to_owned(), "0".to_owned())]);

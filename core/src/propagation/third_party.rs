@@ -51,8 +51,7 @@ const MAX_NAME_BYTES: usize = 64;
 /// name as `-`, so a name with `_` is compared as if it had `-`, also with the names that the filter reads.
 ///
 /// ```
-/// use logtracer_core::propagation::is_third_party;
-///
+/// # use logtracer_core::propagation::is_third_party;
 /// assert!(is_third_party(b"uber-trace-id") && is_third_party(b"x-datadog-sampling-priority"));
 /// assert!(is_third_party(b"x_b3_flags"));
 /// assert!(!is_third_party(b"x-request-id") && !is_third_party(b"traceparent"));

@@ -20,8 +20,7 @@ const MAX_LENGTH: usize = 8192;
 /// A valid `tracestate`, borrowed from the headers of the request, or an empty one.
 ///
 /// ```
-/// use logtracer_core::propagation::{Propagator, TraceHeaders, TraceState};
-///
+/// # use logtracer_core::propagation::{Propagator, TraceHeaders, TraceState};
 /// let headers = TraceHeaders::collect([
 ///     ("traceparent", "00-463ac35c9f6413ad48485a3953bb6124-00f067aa0ba902b7-01"),
 ///     ("tracestate", "a=1"),

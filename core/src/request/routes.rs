@@ -8,8 +8,7 @@ use super::url;
 /// A set of request paths, given as whole paths or as parts that a path contains. Paths have no query.
 ///
 /// ```
-/// use logtracer_core::request::Routes;
-///
+/// # use logtracer_core::request::Routes;
 /// let routes = Routes::new().exact("/healthz").contains("/app-config/");
 /// assert!(routes.matches(b"/healthz"));
 /// assert!(routes.matches(b"/v1/app-config/x"));

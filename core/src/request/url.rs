@@ -8,8 +8,7 @@ use core::str::FromStr;
 /// It also applies to the fragment, which can contain a token (`#access_token=…`): only `Keep` keeps it.
 ///
 /// ```
-/// use logtracer_core::request::url::Query;
-///
+/// # use logtracer_core::request::url::Query;
 /// assert_eq!(Query::default(), Query::Redact);
 /// assert_eq!("keep".parse(), Ok(Query::Keep));
 /// ```
@@ -42,8 +41,7 @@ impl FromStr for Query {
 /// The error of parsing a [`Query`]. It lists the names.
 ///
 /// ```
-/// use logtracer_core::request::url::Query;
-///
+/// # use logtracer_core::request::url::Query;
 /// assert_eq!("hide".parse::<Query>().unwrap_err().to_string(), "expected one of redact, keep, drop");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

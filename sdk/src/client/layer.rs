@@ -26,6 +26,7 @@ pub type TraceLayer = ClientTraceLayer;
 /// middleware for `reqwest-middleware`.
 ///
 /// Without a current trace nothing is sent.
+/// A layer within another one adds neither a second line nor a second span to a call.
 ///
 /// ```
 /// use http_body_util::Empty;

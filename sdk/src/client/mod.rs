@@ -25,6 +25,7 @@ mod inject;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod outer_call;
 mod peer_call;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -38,7 +39,9 @@ pub use hosts::{Hosts, HostsError};
 pub use inject::{inject, inject_with, trace_headers};
 pub use layer::{ClientTraceLayer, TraceLayer};
 #[doc(inline)]
-pub use logtracer_core::request::url::Query;
+pub use logtracer_core::request::url::{Query, UnknownQuery};
+#[cfg(feature = "server")]
+pub(crate) use outer_call::OuterCall;
 pub use peer_call::{PeerCall, peer};
 pub use service::{TraceService, UrlTemplate};
 pub use traced::{traced, try_traced};

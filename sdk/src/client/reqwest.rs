@@ -5,6 +5,7 @@ use std::future::Future;
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response};
 
+use super::outer_call::OuterCall;
 use super::{ClientTraceLayer, RequestLog, ServiceError};
 use crate::current::current_trace;
 use crate::targets;
@@ -139,7 +140,7 @@ impl WithTrace for RequestBuilder {
 
     async fn send_through(self, layer: &ClientTraceLayer) -> reqwest::Result<Response> {
         let (client, request) = self.build_split();
-        layer.send(request?, "", |request| client.execute(request)).await
+        layer.send(request?, "", OuterCall::default(), |request, _| client.execute(request)).await
     }
 }
 
@@ -148,14 +149,15 @@ fn uri_of(request: &Request) -> Uri {
 }
 
 impl ClientTraceLayer {
-    /// Sends a request with the trace.
+    /// Sends a request with the trace; `send` also takes what the layers within this one need to know.
     ///
     /// It is complete once its headers are there, because the body has reqwest's own type.
     pub(super) async fn send<F, E>(
         &self,
         mut request: Request,
         template: &str,
-        send: impl FnOnce(Request) -> F,
+        outer: OuterCall,
+        send: impl FnOnce(Request, Option<OuterCall>) -> F,
     ) -> Result<Response, E>
     where
         F: Future<Output = Result<Response, E>>,
@@ -164,8 +166,9 @@ impl ClientTraceLayer {
         let method = request.method().clone();
         let uri = uri_of(&request);
         let version = request.version();
-        let pending = self.start_call(&method, &uri, version, request.headers_mut(), template);
-        let (output, mut pending) = pending.call(|| send(request)).output().await;
+        let headers = request.headers_mut();
+        let (pending, call) = self.start_call(&method, &uri, version, headers, template, outer);
+        let (output, mut pending) = pending.call(|| send(request, call)).output().await;
         match &output {
             Ok(response) => pending.record_head(response.status(), response.headers(), false),
             Err(error) => pending.fail(error),

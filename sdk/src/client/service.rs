@@ -2,9 +2,10 @@
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
+use super::outer_call::OuterCall;
 use super::{ClientTraceLayer, RequestLog, ServiceError};
 use crate::current::{Scope, current_trace};
-use crate::request::{Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
+use crate::request::{LogOptions, Parts, Pending, Record, RequestHeaders, RequestSpan, Side, StartRequest};
 
 /// A client whose requests carry the trace; made by [`TraceLayer`](super::TraceLayer).
 ///
@@ -54,7 +55,12 @@ impl StartRequest for ClientTraceLayer {
     fn start<B>(&self, request: &mut Request<B>) -> Pending {
         let (method, uri, version) = (request.method().clone(), request.uri().clone(), request.version());
         let template = UrlTemplate::of(request.extensions());
-        self.start_call(&method, &uri, version, request.headers_mut(), template)
+        let outer = OuterCall::of(request.extensions());
+        let (pending, call) = self.start_call(&method, &uri, version, request.headers_mut(), template, outer);
+        if let Some(call) = call {
+            request.extensions_mut().insert(call);
+        }
+        pending
     }
 
     fn log_not_ready<E: ServiceError>(&self, error: &E) {
@@ -66,7 +72,8 @@ impl StartRequest for ClientTraceLayer {
 }
 
 impl ClientTraceLayer {
-    /// Starts a call: injects the trace into its headers and logs its first line.
+    /// Starts a call: injects the trace into its headers and logs its first line. What an outer layer does is left to
+    /// it. Returns what the layers within this one need to know, if it logs or records the call.
     pub(super) fn start_call(
         &self,
         method: &Method,
@@ -74,9 +81,10 @@ impl ClientTraceLayer {
         version: Version,
         headers: &mut HeaderMap,
         template: &str,
-    ) -> Pending {
+        outer: OuterCall,
+    ) -> (Pending, Option<OuterCall>) {
         let options = &*self.options;
-        let (mut scope, span) = start_span();
+        let (mut scope, span) = if outer.has_span { (Scope::current(), None) } else { start_span() };
         {
             let _entered = scope.as_mut().map(Scope::enter);
             options.inject(uri, headers);
@@ -92,8 +100,15 @@ impl ClientTraceLayer {
             caller_ip: None,
             server_uri: options.peer.as_ref(),
         };
-        let record = Record::start(options.log, scope.as_ref(), span, None, &parts);
-        Pending::new(Side::Client, scope, record, None, options.known_errors.clone())
+        let requests = if outer.has_lines { RequestLog::Off } else { options.log.requests };
+        let log = LogOptions { requests, ..options.log };
+        let call = OuterCall {
+            has_lines: outer.has_lines || requests != RequestLog::Off,
+            has_span: outer.has_span || span.is_some(),
+        };
+        let record = Record::start(log, scope.as_ref(), span, None, &parts);
+        let pending = Pending::new(Side::Client, scope, record, None, options.known_errors.clone());
+        (pending, (call != outer).then_some(call))
     }
 }
 

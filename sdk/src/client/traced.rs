@@ -14,7 +14,8 @@ use crate::targets;
 /// The span shows the time of a call that the peer does not record. It needs the feature `spans` and an exporter.
 /// The future itself is not changed: `traced` adds no headers to its requests.
 ///
-/// The second line is `returned`, whatever the output is, or `cancelled` if the future is dropped before.
+/// The second line is `returned`, whatever the output is. If the future is dropped before, it is `cancelled`, which is
+/// also the `error.type` of the span.
 /// For an output that is a `Result` use [`try_traced`], and for lines with a URL and a status [`peer`](super::peer).
 ///
 /// ```
@@ -32,8 +33,8 @@ pub fn traced<F: Future>(name: impl Into<Cow<'static, str>>, call: F) -> impl Fu
     log_call(name.into(), call, |_| Ok(()))
 }
 
-/// Does what [`traced()`] does for a call that can fail: for an `Err` the second line is a `WARNING` with the error
-/// and its causes, and the span is marked as failed.
+/// Does what [`traced()`] does for a call that can fail: for an `Err` the second line is a `WARNING` with the fields
+/// `error` (the error and its causes) and `error.type`, and the span fails with the same.
 ///
 /// ```
 /// use logtracer_sdk::client::try_traced;
@@ -45,6 +46,7 @@ pub fn traced<F: Future>(name: impl Into<Cow<'static, str>>, call: F) -> impl Fu
 /// assert!(output.is_err());
 /// assert_eq!(lines[1]["severity"], "WARNING");
 /// assert_eq!(lines[1]["message"], "test - failed - payments: connection refused");
+/// assert_eq!(lines[1]["error"], "connection refused");
 /// # });
 /// ```
 pub fn try_traced<F, T, E>(name: impl Into<Cow<'static, str>>, call: F) -> impl Future<Output = Result<T, E>>
@@ -53,28 +55,49 @@ where
     E: ServiceError,
 {
     log_call(name.into(), call, |output| {
-        output.as_ref().map(|_| ()).map_err(|error| Failure::new(error, &KnownErrors::default()).to_string())
+        output.as_ref().map(|_| ()).map_err(|error| {
+            let failure = Failure::new(error, &KnownErrors::default());
+            CallError { text: failure.to_string(), error_type: failure.error_type() }
+        })
     })
+}
+
+/// The error of a call.
+struct CallError {
+    /// The error with its causes.
+    text: String,
+    /// The value of `error.type`.
+    error_type: Cow<'static, str>,
 }
 
 fn log_call<F: Future>(
     name: Cow<'static, str>,
     call: F,
-    check: impl FnOnce(&F::Output) -> Result<(), String>,
+    check: impl FnOnce(&F::Output) -> Result<(), CallError>,
 ) -> impl Future<Output = F::Output> {
     #[cfg(feature = "spans")]
-    let (span, failure) = crate::spans::span(name.clone()).client();
+    let end = crate::spans::CallEnd::default();
+    #[cfg(feature = "spans")]
+    let span = crate::spans::span(name.clone()).client(end.clone());
     let call = async move {
         tracing::info!(target: targets::CLIENT, "OUTBOUND - {name}");
         let cancellation = LogCancellation(&name);
         let output = call.await;
         std::mem::forget(cancellation);
         match check(&output) {
-            Ok(()) => tracing::info!(target: targets::CLIENT, "returned - {name}"),
-            Err(error) => {
+            Ok(()) => {
                 #[cfg(feature = "spans")]
-                failure.store(true, std::sync::atomic::Ordering::Relaxed);
-                tracing::warn!(target: targets::CLIENT, "failed - {name}: {error}");
+                end.set_returned();
+                tracing::info!(target: targets::CLIENT, "returned - {name}");
+            }
+            Err(CallError { text, error_type }) => {
+                #[cfg(feature = "spans")]
+                end.set_failed(error_type.clone(), &text);
+                tracing::warn!(
+                    target: targets::CLIENT,
+                    { error = text.as_str(), "error.type" = &*error_type },
+                    "failed - {name}: {text}"
+                );
             }
         }
         output
@@ -107,7 +130,7 @@ impl Drop for LogCancellation<'_> {
     fn drop(&mut self) {
         // A panic has its own line.
         if !std::thread::panicking() {
-            tracing::info!(target: targets::CLIENT, "cancelled - {}", self.0);
+            tracing::info!(target: targets::CLIENT, { "error.type" = "cancelled" }, "cancelled - {}", self.0);
         }
     }
 }

@@ -7,8 +7,12 @@ use super::field_value::write_bounded_text;
 /// What `anyhow` and similar crates write before the backtrace in the output of `{:?}`.
 const BEFORE_BACKTRACE: &str = "\n\nStack backtrace:\n";
 
-/// What `std` writes for a [`Backtrace`](std::backtrace::Backtrace) that was not captured.
-const NOT_CAPTURED: [&str; 2] = ["disabled backtrace", "unsupported backtrace"];
+/// What `std` writes for a [`Backtrace`](std::backtrace::Backtrace) that was not captured, with `%` and with `?`.
+const NOT_CAPTURED: [&str; 4] =
+    ["disabled backtrace", "unsupported backtrace", "<disabled>", "<unsupported>"];
+
+/// What `std` writes before the frames of a backtrace with `?`, which are on one line.
+const DEBUG_START: &str = "Backtrace [";
 
 /// The error of one event, and its backtrace; the buffers are reused.
 #[derive(Debug, Default)]
@@ -55,10 +59,13 @@ impl ErrorText {
         let start = self.backtrace.len();
         write_bounded_text(&mut self.backtrace, MAX_MESSAGE_BYTES, value);
         let text = self.backtrace.get(start..).unwrap_or_default();
+        let is_debug = text.starts_with(DEBUG_START);
         // The number of the first frame.
-        let is_backtrace = text.trim_start().starts_with("0: ");
+        let is_backtrace = is_debug || text.trim_start().starts_with("0: ");
         let is_empty = NOT_CAPTURED.contains(&text.trim());
-        if is_backtrace {
+        if is_debug {
+            self.backtrace = text.replace("}, { fn: ", "},\n{ fn: ");
+        } else if is_backtrace {
             self.backtrace.drain(..start);
         } else {
             self.backtrace.truncate(start);

@@ -123,16 +123,16 @@ pub(super) fn is_error(name: &str) -> bool {
     matches!(name, "error" | "err")
 }
 
-/// Reads the name of a severity, from a text or from the output of `%` or `?`.
+/// Reads a severity as log libraries name it, from a text or from the output of `%` or `?`.
 pub(super) fn read_severity(value: Value<'_>) -> Option<Severity> {
     let mut name = ShortText { bytes: [0; 16], length: 0 };
     write_text(&mut name, value).ok()?;
     let name = name.bytes.get(..name.length)?.trim_ascii();
     let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-    Severity::ALL.into_iter().find(|severity| name.eq_ignore_ascii_case(severity.as_str().as_bytes()))
+    Severity::from_text(std::str::from_utf8(name).ok()?)
 }
 
-/// A text that fits the longest severity; a longer one fails.
+/// A text that fits the longest name of a severity; a longer one fails.
 struct ShortText {
     bytes: [u8; 16],
     length: usize,

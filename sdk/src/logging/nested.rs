@@ -42,13 +42,15 @@ pub(super) struct Nested {
     out: Vec<u8>,
     /// The ends of the open arrays and objects.
     ends: Vec<u8>,
+    /// The number of open newtypes, which have no text of their own.
+    newtypes: usize,
     items: usize,
     is_full: bool,
 }
 
 impl Nested {
     pub(super) fn new() -> Self {
-        Self { text: None, out: Vec::new(), ends: Vec::new(), items: 0, is_full: false }
+        Self { text: None, out: Vec::new(), ends: Vec::new(), newtypes: 0, items: 0, is_full: false }
     }
 
     /// Writes a value that has no others in it.
@@ -64,6 +66,32 @@ impl Nested {
         render_value(&mut self.out, value, max_bytes);
     }
 
+    /// Writes a number in the shortest form that this type needs: `9.99`, and not `9.989999771118164`.
+    #[cfg_attr(
+        not(any(feature = "log-serde", all(tracing_unstable, feature = "valuable"))),
+        allow(dead_code)
+    )]
+    pub(super) fn f32(&mut self, value: f32) {
+        self.scalar(Value::F64(value.to_string().parse().unwrap_or(value.into())));
+    }
+
+    /// Begins a value that has one other value in it and is written as this one. Returns false if it is too deep.
+    #[cfg_attr(not(all(tracing_unstable, feature = "valuable")), allow(dead_code))]
+    pub(super) fn begin_newtype(&mut self) -> bool {
+        let is_allowed = self.has_depth();
+        if is_allowed {
+            self.newtypes += 1;
+        } else {
+            self.scalar(Value::Str(CUT));
+        }
+        is_allowed
+    }
+
+    #[cfg_attr(not(all(tracing_unstable, feature = "valuable")), allow(dead_code))]
+    pub(super) fn end_newtype(&mut self) {
+        self.newtypes = self.newtypes.saturating_sub(1);
+    }
+
     /// Begins an array. Returns false if it cannot have items, because it is too deep.
     pub(super) fn begin_array(&mut self) -> bool {
         self.begin(b'[', b']')
@@ -75,7 +103,7 @@ impl Nested {
     }
 
     fn begin(&mut self, start: u8, end: u8) -> bool {
-        let is_allowed = self.ends.len() < MAX_DEPTH;
+        let is_allowed = self.has_depth();
         if is_allowed {
             self.out.push(start);
             self.ends.push(end);
@@ -131,6 +159,10 @@ impl Nested {
             self.end();
         }
         Rendered::Json(String::from_utf8(self.out).unwrap_or_default())
+    }
+
+    fn has_depth(&self) -> bool {
+        self.ends.len() + self.newtypes < MAX_DEPTH
     }
 
     fn has_space(&mut self, name_bytes: usize) -> bool {

@@ -137,7 +137,8 @@ impl<'n> Serializer for Json<'n> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Stopped> {
-        self.scalar(Value::F64(value.into()))
+        self.0.f32(value);
+        Ok(())
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Stopped> {

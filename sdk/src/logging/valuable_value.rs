@@ -19,7 +19,7 @@ fn write(nested: &mut Nested, value: Other<'_>) {
     match value {
         Other::Bool(value) => nested.scalar(Value::Bool(value)),
         Other::Char(value) => nested.scalar(Value::Fmt(format_args!("{value}"))),
-        Other::F32(value) => nested.scalar(Value::F64(value.into())),
+        Other::F32(value) => nested.f32(value),
         Other::F64(value) => nested.scalar(Value::F64(value)),
         Other::I8(value) => nested.scalar(Value::I64(value.into())),
         Other::I16(value) => nested.scalar(Value::I64(value.into())),
@@ -63,10 +63,22 @@ fn write(nested: &mut Nested, value: Other<'_>) {
 }
 
 fn fields(nested: &mut Nested, names: &Fields<'_>, value: &(impl Valuable + ?Sized)) {
-    if names.is_named() {
-        object(nested, value);
-    } else {
-        array(nested, value);
+    match names {
+        Fields::Named(_) => object(nested, value),
+        Fields::Unnamed(1) => newtype(nested, value),
+        Fields::Unnamed(_) => array(nested, value),
+    }
+}
+
+/// Writes a value with one unnamed field as this field, as serde does.
+fn newtype(nested: &mut Nested, value: &(impl Valuable + ?Sized)) {
+    if nested.begin_newtype() {
+        let mut field = OnlyField { nested, is_written: false };
+        value.visit(&mut field);
+        if !field.is_written {
+            field.nested.scalar(Value::Json("null"));
+        }
+        nested.end_newtype();
     }
 }
 
@@ -81,6 +93,24 @@ fn object(nested: &mut Nested, value: &(impl Valuable + ?Sized)) {
     if nested.begin_object() {
         value.visit(&mut Items(nested));
         nested.end();
+    }
+}
+
+/// A visitor of the field of a newtype. Further ones are ignored.
+struct OnlyField<'n> {
+    nested: &'n mut Nested,
+    is_written: bool,
+}
+
+impl Visit for OnlyField<'_> {
+    fn visit_value(&mut self, value: Other<'_>) {
+        if !std::mem::replace(&mut self.is_written, true) {
+            write(self.nested, value);
+        }
+    }
+
+    fn visit_unnamed_fields(&mut self, values: &[Other<'_>]) {
+        values.iter().for_each(|value| self.visit_value(*value));
     }
 }
 

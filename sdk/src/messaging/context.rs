@@ -12,6 +12,8 @@ const GOOGLE_TRACESTATE: &str = "googclient_tracestate";
 
 /// Returns the context of the span that sent a message, or `None` if the message has no valid trace.
 ///
+/// A trace without a span, as in `x-cloud-trace-context: <trace id>`, gets a new span id.
+///
 /// It reads `traceparent`, `b3`, the headers `x-b3-*`, `x-cloud-trace-context` and `grpc-trace-bin`, and
 /// `googclient_traceparent`, which Google's Pub/Sub clients write.
 ///
@@ -64,7 +66,8 @@ pub fn inject<H: HeadersMut + ?Sized>(headers: &mut H) {
 /// A received message's trace.
 pub(super) struct Received {
     /// The span of the sender. A trace without a span gets a new one.
-    pub(super) context: Option<TraceContext>,
+    context: Option<TraceContext>,
+    has_span: bool,
     sampling: Sampling,
     tracestate: Option<Box<str>>,
 }
@@ -97,14 +100,20 @@ impl Received {
         let extracted = Propagator::default().extract(lines);
         Self {
             context: extracted.parent.map(join),
+            has_span: extracted.parent.is_some_and(|parent| parent.span_id.is_some()),
             sampling: extracted.sampling,
             tracestate: extracted.tracestate.with_line(|line| Box::from(line)),
         }
     }
 
+    /// Returns the span of the sender, which a trace without a span does not have.
+    pub(super) fn sender(&self) -> Option<TraceContext> {
+        self.context.filter(|_| self.has_span)
+    }
+
     /// Returns the scope of the sender's span. A message without a trace has none, unless its sender denied sampling.
     pub(super) fn scope(self) -> Option<Scope> {
-        let Self { context, sampling, tracestate } = self;
+        let Self { context, sampling, tracestate, .. } = self;
         match context {
             Some(context) => {
                 let trace_id = context.trace_id;

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::context::Received;
 use super::span::{MessageSpan, Operation};
-use super::{Headers, MessageFuture, extract};
+use super::{Headers, MessageFuture};
 use crate::current::detached;
 
 /// Runs a future for a received message, in the trace of its sender.
@@ -33,8 +33,11 @@ where
 }
 
 fn process<F: Future>(received: Received, span: MessageSpan, future: F) -> MessageFuture<F> {
-    // The conventions want the link to the sender also where it is the parent.
-    let span = received.context.into_iter().fold(span, MessageSpan::link);
+    let span = match received.sender() {
+        // The conventions want the link to the sender also where it is the parent.
+        Some(sender) => span.link(sender),
+        None => span.root(),
+    };
     match received.scope() {
         Some(scope) => scope.run(|| span.around(future)),
         None => detached(|| span.around(future)),
@@ -88,7 +91,8 @@ impl Destination {
     /// Runs a future for a received message, in the trace of its sender, and in a span `process <name>` of the kind
     /// `CONSUMER`.
     ///
-    /// The span is a child of the sender's span, and has a link to it. A message without a trace starts one.
+    /// The span is a child of the sender's span, and has a link to it. If the message names a trace and no span, it is a
+    /// root of this trace. A message without a trace starts one.
     pub fn process<H, F>(&self, headers: &H, future: F) -> MessageFuture<F>
     where
         H: Headers + ?Sized,
@@ -123,7 +127,8 @@ impl Destination {
     {
         let span = MessageSpan::new(Operation::Process, Some(self));
         let (span, count) = messages.into_iter().fold((span, 0), |(span, count), headers| {
-            (extract(&headers).into_iter().fold(span, MessageSpan::link), count + 1)
+            let sender = Received::from_headers(&headers).sender();
+            (sender.into_iter().fold(span, MessageSpan::link), count + 1)
         });
         span.message_count(count).around(future)
     }

@@ -44,6 +44,11 @@ impl MessageSpan {
         Self(self.0.link(sender))
     }
 
+    /// Makes this the root of the current trace, whose context names no span yet.
+    pub(super) fn root(self) -> Self {
+        Self(self.0.root())
+    }
+
     /// Sets the number of messages in a batch.
     pub(super) fn message_count(self, count: usize) -> Self {
         Self(self.0.attribute("messaging.batch.message_count", count))
@@ -65,6 +70,10 @@ impl MessageSpan {
     }
 
     pub(super) fn link(self, _sender: TraceContext) -> Self {
+        self
+    }
+
+    pub(super) fn root(self) -> Self {
         self
     }
 

@@ -14,6 +14,8 @@ const MAX_FIELDS: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 /// The maximum length of a text and of a route. A longer one is truncated.
 const MAX_TEXT_BYTES: usize = 1024;
+/// The most bytes of a text that is cut, so that the mark fits.
+const MAX_CUT_TEXT_BYTES: usize = MAX_TEXT_BYTES - " [18446744073709551615 bytes cut]…".len();
 
 /// Adds a field to the line and the span of the request that the calling code works for.
 ///
@@ -24,7 +26,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// A later value of the same name replaces the earlier one.
 /// Names like `labels.tenant` have the same meaning as in events.
 ///
-/// A request keeps 32 fields. A name is truncated to 128 bytes, a text to 1,024.
+/// A request keeps 32 fields. A name is truncated to 128 bytes. A text of more than 1,024 bytes is cut, and ends in the
+/// number of bytes that are missing: `… [3000 bytes cut]…`.
 /// Outside of a request, after its end, or if the request has neither a line nor a span, the call does nothing.
 ///
 /// ```
@@ -197,7 +200,7 @@ impl RequestFields {
     fn set(&self, mut name: Cow<'static, str>, mut value: FieldValue) {
         truncate(&mut name, MAX_NAME_BYTES);
         if let FieldValue::Text(text) = &mut value {
-            truncate(text, MAX_TEXT_BYTES);
+            cut(text);
         }
         self.update(|FieldsSnapshot { fields, .. }| {
             if let Some((_, known)) = fields.iter_mut().find(|(known, _)| *known == name) {
@@ -226,6 +229,14 @@ fn truncate(text: &mut Cow<'static, str>, max_bytes: usize) {
     }
 }
 
+/// Cuts a long text, with the mark that texts of lines have.
+fn cut(text: &mut Cow<'static, str>) {
+    if text.len() > MAX_TEXT_BYTES {
+        let kept = logtracer_core::truncate(text, MAX_CUT_TEXT_BYTES);
+        *text = format!("{kept} [{} bytes cut]…", text.len() - kept.len()).into();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,12 +247,15 @@ mod tests {
         for number in 0..100 {
             fields.set(format!("field{number}").into(), number.into());
         }
-        fields.set("field7".into(), format!("{}\u{e9}", "x".repeat(1023)).into());
+        fields.set("field6".into(), "x".repeat(1024).into());
+        fields.set("field7".into(), "\u{e9}".repeat(2000).into());
         fields.set("field8".into(), "short".into());
         fields.set_route("/x".repeat(1000).into());
         let recorded = fields.get();
         assert_eq!(recorded.fields.len(), 32);
-        assert_eq!(recorded.fields[7].1, FieldValue::Text("x".repeat(1023).into()));
+        assert_eq!(recorded.fields[6].1, FieldValue::Text("x".repeat(1024).into()));
+        let cut = format!("{} [3012 bytes cut]…", "\u{e9}".repeat(494));
+        assert_eq!(recorded.fields[7].1, FieldValue::Text(cut.into()));
         assert_eq!(recorded.fields[8].1, FieldValue::Text("short".into()));
         assert_eq!(recorded.route.len(), 1024);
         let fields = RequestFields::default();

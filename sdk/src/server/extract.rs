@@ -97,12 +97,11 @@ fn baggage(headers: &HeaderMap) -> Option<Box<str>> {
     let members = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty());
     let mut joined = String::new();
     for member in members.take(MAX_BAGGAGE_MEMBERS) {
-        if joined.len() + member.len() + 1 > MAX_BAGGAGE_BYTES {
+        let comma = if joined.is_empty() { "" } else { "," };
+        if joined.len() + comma.len() + member.len() > MAX_BAGGAGE_BYTES {
             break;
         }
-        if !joined.is_empty() {
-            joined.push(',');
-        }
+        joined.push_str(comma);
         joined.push_str(member);
     }
     (!joined.is_empty()).then(|| joined.into())
@@ -223,5 +222,10 @@ mod tests {
         assert_eq!(carried("a=1, b=2,,"), Some("a=1,b=2".to_owned()));
         assert_eq!(carried(&"a=1,".repeat(100)).unwrap().split(',').count(), 64);
         assert_eq!(carried(&format!("a=1,b={}", "x".repeat(9000))), Some("a=1".to_owned()));
+        for (before, without_last) in [("a=", None), ("a=1,b=", Some("a=1".to_owned()))] {
+            let longest = format!("{before}{}", "x".repeat(MAX_BAGGAGE_BYTES - before.len()));
+            assert_eq!(carried(&format!("{longest}x")), without_last);
+            assert_eq!(carried(&longest), Some(longest));
+        }
     }
 }

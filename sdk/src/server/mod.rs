@@ -52,7 +52,7 @@ pub use layer::{Excluded, ServerTraceLayer, TraceLayer};
 #[doc(inline)]
 pub use logtracer_core::request::Routes;
 #[doc(inline)]
-pub use logtracer_core::request::url::Query;
+pub use logtracer_core::request::url::{Query, UnknownQuery};
 #[cfg(feature = "tonic")]
 pub use message_layer::{MessageBody, MessageLayer, MessageService};
 #[cfg(feature = "tonic")]

@@ -49,6 +49,9 @@ impl StartRequest for ServerTraceLayer {
         };
         let Started { pending, context, recorded } = self.options.start(&parts, &trace, outer);
         let extensions = request.extensions_mut();
+        // A handler may send the same request on.
+        #[cfg(feature = "client")]
+        extensions.remove::<crate::client::OuterCall>();
         extensions.insert(context);
         if let Some(recorded) = recorded {
             extensions.insert(recorded);

@@ -45,6 +45,13 @@ impl Details {
         }
     }
 
+    /// Sets an attribute unless the span has one with this key.
+    pub(super) fn set_default(&mut self, key: &'static str, value: AttributeValue) {
+        if !self.has_attribute(key) {
+            self.set(key.into(), value.truncated());
+        }
+    }
+
     /// Adds an event at this time, in nanoseconds since 1970.
     pub(super) fn add_event(&mut self, unix_nanos: u64, event: SpanEvent) {
         if self.reserve(self.events.len(), BASE_BYTES + event.name.len() + size_of_all(&event.attributes)) {
@@ -83,7 +90,6 @@ impl Details {
     }
 
     /// Returns true if the span has an attribute with this key.
-    #[cfg(any(feature = "server", feature = "client"))]
     pub(super) fn has_attribute(&self, key: &str) -> bool {
         self.attributes.iter().any(|(other, _)| *other == *key)
     }

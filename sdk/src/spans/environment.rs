@@ -62,8 +62,7 @@ impl Environment<'_> {
     }
 
     fn read_state(&self, export: &mut SpanExport) {
-        let is_disabled =
-            self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let is_disabled = self.read_boolean("OTEL_SDK_DISABLED", export);
         match self.get("OTEL_TRACES_EXPORTER") {
             _ if is_disabled => export.state = ExportState::Disabled,
             Some(value) if value.eq_ignore_ascii_case("none") => export.state = ExportState::Disabled,
@@ -72,6 +71,18 @@ impl Environment<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Returns true only for `true`; all else is false.
+    ///
+    /// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#boolean>
+    fn read_boolean(&self, variable: &str, export: &mut SpanExport) -> bool {
+        let Some(value) = self.get(variable) else { return false };
+        let is_true = value.eq_ignore_ascii_case("true");
+        if !is_true && !value.eq_ignore_ascii_case("false") {
+            export.warnings.push(ignored(variable, &value, "true or false"));
+        }
+        is_true
     }
 
     fn read_protocol(&self, export: &mut SpanExport) -> Result<(), SpanExportError> {

@@ -160,7 +160,9 @@ fn protocols() {
 fn a_disabled_export() {
     for (name, value, expected, warnings) in [
         ("OTEL_SDK_DISABLED", "TRUE", ExportState::Disabled, 0),
-        ("OTEL_SDK_DISABLED", "1", ExportState::Enabled, 0),
+        ("OTEL_SDK_DISABLED", "False", ExportState::Enabled, 0),
+        ("OTEL_SDK_DISABLED", "1", ExportState::Enabled, 1),
+        ("OTEL_SDK_DISABLED", "yes", ExportState::Enabled, 1),
         ("OTEL_TRACES_EXPORTER", "none", ExportState::Disabled, 0),
         ("OTEL_TRACES_EXPORTER", "None", ExportState::Disabled, 0),
         ("OTEL_TRACES_EXPORTER", "otlp", ExportState::Enabled, 0),

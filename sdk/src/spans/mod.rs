@@ -36,6 +36,7 @@
 //! ```
 
 mod attribute;
+mod call;
 mod connect;
 mod credentials;
 mod details;
@@ -69,6 +70,8 @@ mod tls_tests;
 mod transport;
 
 pub use attribute::AttributeValue;
+#[cfg(feature = "client")]
+pub(crate) use call::CallEnd;
 pub use details::{SpanEvent, SpanLink};
 pub use dropped::{DropReason, DroppedSpans};
 pub use error::SpanExportError;

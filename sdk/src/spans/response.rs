@@ -5,7 +5,7 @@
 //! Beyond the specification, a wrong token or a wrong endpoint is retried as well, because it is wrong for all spans
 //! and an operator can correct it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 use logtracer_core::otlp;
@@ -41,7 +41,8 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &BodyPrefix, s
         return read_success(status, headers, body, secrets);
     }
     let failure = |reason| Failure { reason, error: describe(status, headers, body, secrets) };
-    let retry = |reason| Outcome::Retry { failure: failure(reason), after: retry_after(headers) };
+    let retry =
+        |reason| Outcome::Retry { failure: failure(reason), after: retry_after(headers, SystemTime::now()) };
     match status.as_u16() {
         300..=399 => Outcome::Rejected(Failure {
             reason: DropReason::Redirected,
@@ -144,10 +145,18 @@ fn describe_redirect(status: StatusCode, headers: &HeaderMap, secrets: &Secrets)
     }
 }
 
-/// Returns the `Retry-After` if it is a number of seconds; a date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Returns the time until the `Retry-After`, which is a number of seconds or a date; zero for a date that has passed.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            Some(date.duration_since(now).unwrap_or_default())
+        }
+    }
 }
 
 /// Returns the number in `"rejectedSpans": "3"`, which may also be without quotes.
@@ -214,6 +223,32 @@ mod tests {
             };
             assert_eq!(outcome(status, content_type, body), expected);
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_450);
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(30)),
+            ("Wednesday, 21-Oct-15 07:28:00 GMT", Some(30)),
+            ("Wed Oct 21 07:28:00 2015", Some(30)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(&date).unwrap())]);
+        let outcome =
+            read(StatusCode::SERVICE_UNAVAILABLE, &headers, &BodyPrefix::default(), &Secrets::default());
+        let Outcome::Retry { after: Some(after), .. } = outcome else { panic!("{outcome:?}") };
+        assert!((50..=60).contains(&after.as_secs()), "{after:?}");
     }
 
     #[test]

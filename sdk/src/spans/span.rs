@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use logtracer_core::span::{Span, SpanKind, SpanStatus};
 use logtracer_core::{Sampling, TraceContext};
 use pin_project_lite::pin_project;
 
+use super::call::CallEnd;
 use super::details::Details;
 use super::open::Open;
 use super::{AttributeValue, SpanEvent, SpanLink, queue};
@@ -38,7 +38,8 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> SpanBuilder {
         kind: SpanKind::Internal,
         details: Details::default(),
         export: Export::Yes,
-        failure: None,
+        is_root: false,
+        call: None,
     }
 }
 
@@ -58,8 +59,10 @@ pub struct SpanBuilder {
     kind: SpanKind,
     details: Details,
     export: Export,
-    /// Set by the work in the span if it fails.
-    failure: Option<Arc<AtomicBool>>,
+    /// True if the current context has no span and was made for this one.
+    is_root: bool,
+    /// The end of the call whose span this is.
+    call: Option<CallEnd>,
 }
 
 impl<N: Into<Cow<'static, str>>> From<N> for SpanBuilder {
@@ -129,13 +132,18 @@ impl SpanBuilder {
         self
     }
 
-    /// Makes this the span of a call to another service; returns a flag to set if the call fails.
+    /// Makes this the root of the current trace, whose context names no span yet.
+    pub(crate) fn root(mut self) -> Self {
+        self.is_root = true;
+        self
+    }
+
+    /// Makes this the span of a call to another service, which sets its end.
     #[cfg(feature = "client")]
-    pub(crate) fn client(mut self) -> (Self, Arc<AtomicBool>) {
-        let failure = Arc::default();
+    pub(crate) fn client(mut self, end: CallEnd) -> Self {
         self.kind = SpanKind::Client;
-        self.failure = Some(Arc::clone(&failure));
-        (self, failure)
+        self.call = Some(end);
+        self
     }
 
     /// Starts the span. It ends when the guard is dropped, and fails if a panic drops it.
@@ -178,7 +186,7 @@ impl SpanBuilder {
             let root = if is_recorded { context.with_sampling(Sampling::Deny) } else { context };
             return (parent.is_none().then_some(root), None);
         }
-        let context = if parent.is_some() { context.child() } else { context };
+        let context = if parent.is_some() && !self.is_root { context.child() } else { context };
         let span = OpenSpan {
             builder: self,
             open: Some(Open::new(context.span_id)),
@@ -217,12 +225,12 @@ impl Drop for OpenSpan {
         if let Some(added) = self.open.take().and_then(Open::close) {
             self.builder.details.append(*added);
         }
+        if let Some(call) = &self.builder.call {
+            call.write(&mut self.builder.details);
+        }
         let details = &self.builder.details;
         let tracestate = self.carried.as_ref().and_then(|carried| carried.tracestate.as_deref());
-        let failure = self.builder.failure.as_ref();
-        let failed = details.failed
-            || failure.is_some_and(|failure| failure.load(Ordering::Relaxed))
-            || std::thread::panicking();
+        let failed = details.failed || std::thread::panicking();
         let span = Span {
             context: self.context,
             tracestate: tracestate.unwrap_or_default(),
@@ -349,6 +357,9 @@ impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
         if let Some(mut span) = self.0.take() {
             span.builder.details.failed = true;
+            if let Some(call) = &span.builder.call {
+                call.set_panicked();
+            }
         }
     }
 }

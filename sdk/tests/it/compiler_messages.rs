@@ -1,4 +1,4 @@
-//! What the compiler says about a service that does not fit into a layer.
+//! What the compiler says about a service that does not fit into a layer, and about other headers of messages.
 //!
 //! The traits are compiled alone, with a stand-in for `http-body`, so that no other build is needed.
 
@@ -35,6 +35,28 @@ fn the_compiler_explains_what_a_service_lacks() {
         "the error `NoText` does not implement `std::fmt::Display`",
         "`NoBody` is no response body that a `TraceLayer` can pass on",
         "see the table of versions in the guide",
+    ] {
+        assert!(errors.contains(text), "no {text:?} in:\n{errors}");
+    }
+}
+
+#[test]
+fn the_compiler_explains_what_headers_are() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiler_messages_of_headers");
+    std::fs::create_dir_all(&dir).unwrap();
+    let headers = concat!(env!("CARGO_MANIFEST_DIR"), "/src/messaging/headers.rs");
+    let source = format!(
+        "#[path = {headers:?}] pub mod headers;
+        pub struct Record;
+        pub fn read<H: headers::Headers>() {{}}
+        pub fn write<H: headers::HeadersMut>() {{}}
+        pub fn test() {{ read::<Record>(); write::<Record>(); }}"
+    );
+    let errors = compile(&dir, "message", &source, &["--check-cfg=cfg(feature, values(any()))"]);
+    for text in [
+        "`Record` is no type of the headers or attributes of a message",
+        "`Record` is no type of the headers or attributes of a message that is sent",
+        "for the headers of another type implement `fn get(&self, name: &str) -> Option<&[u8]>`",
     ] {
         assert!(errors.contains(text), "no {text:?} in:\n{errors}");
     }

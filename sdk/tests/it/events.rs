@@ -285,7 +285,7 @@ fn messages_that_are_not_text() {
     assert_eq!(messages, ["test - 5", "test - true", "test - 0.5"]);
 }
 
-/// A severity can be a text, or the output of `%` or `?`. An unknown name stays a field.
+/// A severity can be a text, or the output of `%` or `?`, with the names of log libraries. An unknown name stays a field.
 #[test]
 fn severities_in_all_forms() {
     #[derive(Debug)]
@@ -298,10 +298,21 @@ fn severities_in_all_forms() {
         info!(logtracer.severity = ?Severity::Notice, "debug of a name");
         info!(logtracer.severity = "loud", "unknown");
         info!(logtracer.severity = "far too long to be the name of one", "unknown");
+        info!(logtracer.severity = "WARN", "another name");
+        info!(logtracer.severity = "Err", "another name");
+        info!(logtracer.severity = ?"fatal", "another name");
+        info!(logtracer.severity = "TRACE", "another name");
+        info!(logtracer.severity = 500, "a number of Cloud Logging");
     });
     let severities: Vec<_> = lines.iter().map(|line| line["severity"].as_str().unwrap()).collect();
-    assert_eq!(severities, ["ALERT", "CRITICAL", "NOTICE", "INFO", "INFO"]);
-    assert!(lines[..3].iter().all(|line| line.get("logtracer.severity").is_none()), "{lines:?}");
+    assert_eq!(
+        severities,
+        ["ALERT", "CRITICAL", "NOTICE", "INFO", "INFO", "WARNING", "ERROR", "CRITICAL", "DEBUG", "ERROR"]
+    );
+    assert!(
+        lines[..3].iter().chain(&lines[5..]).all(|line| line.get("logtracer.severity").is_none()),
+        "{lines:?}"
+    );
     assert_eq!(lines[3]["logtracer.severity"], "loud");
 }
 

@@ -317,6 +317,9 @@ fn a_backtrace_is_the_stack_trace() {
         error!(backtrace = %disabled, "not captured");
         error!(backtrace = "mine", "another meaning");
         error!(backtrace = 7, "a number");
+        error!(error = &error as &dyn Error, ?backtrace, "failed");
+        error!(backtrace = ?disabled, "not captured");
+        error!(backtrace = "<unsupported>", "not captured");
     });
     check_stack_trace(&lines[0], "disk gone: os error 5");
     assert_eq!((&lines[0]["error"], lines[0].get("backtrace")), (&json!("disk gone: os error 5"), None));
@@ -324,6 +327,16 @@ fn a_backtrace_is_the_stack_trace() {
     assert_eq!((lines[2].get("stack_trace"), lines[2].get("backtrace")), (None, None));
     assert_eq!((lines[3].get("stack_trace"), &lines[3]["backtrace"]), (None, &json!("mine")));
     assert_eq!(lines[4]["backtrace"], 7);
+    let (first, frames) = lines[5]["stack_trace"].as_str().unwrap().split_once('\n').unwrap();
+    assert!(first == "disk gone: os error 5" && frames.starts_with("Backtrace [{ fn: "), "{frames}");
+    assert!(
+        frames.lines().count() > 3 && frames.lines().skip(1).all(|it| it.starts_with("{ fn: ")),
+        "{frames}"
+    );
+    for line in &lines[5..] {
+        assert_eq!(line.get("backtrace"), None, "{line}");
+    }
+    assert!(lines[6..].iter().all(|line| line.get("stack_trace").is_none()), "{lines:?}");
 }
 
 /// `anyhow` captures a backtrace if `RUST_BACKTRACE` is set, so the test runs itself with it.

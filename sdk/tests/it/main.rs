@@ -18,6 +18,7 @@ mod logs;
 mod mesh;
 mod messages;
 mod messaging;
+mod nested_calls;
 mod not_ready;
 mod opentelemetry;
 mod outbound;

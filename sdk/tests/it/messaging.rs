@@ -38,6 +38,9 @@ fn headers_that_are_read() {
     check_read(&[("googclient_traceparent", valid), ("traceparent", "nonsense")], accepted);
     // Of several, the last one counts, as in Kafka.
     check_read(&[("traceparent", other), ("traceparent", valid)], accepted);
+    check_read(&[("traceparent", other), ("TraceParent", valid)], accepted);
+    // Names are in any case.
+    check_read(&[("X-B3-TraceId", TRACE), ("X-B3-SpanId", SPAN), ("X-B3-Sampled", "1")], accepted);
     check_read(&[("traceparent", &traceparent("00"))], Some((TRACE, SPAN, Sampling::Deny)));
     for nonsense in ["", "00", "nonsense", "\u{0}", &"x".repeat(100_000)] {
         for name in ["traceparent", "googclient_traceparent", "b3", "tracestate", "x-cloud-trace-context"] {
@@ -77,6 +80,31 @@ fn an_injected_context_is_extracted() {
     check_round_trip(BTreeMap::<String, String>::from([pair()]));
     check_round_trip::<Vec<(String, String)>>(vec![pair()]);
     check_round_trip::<Vec<(String, Vec<u8>)>>(vec![bytes()]);
+    check_round_trip(http::HeaderMap::from_iter([("region".parse().unwrap(), "eu".parse().unwrap())]));
+}
+
+/// Names are found in any case, and none is there twice.
+#[test]
+fn names_in_any_case() {
+    fn check<H: Headers + HeadersMut>(mut headers: H, names: impl Fn(&H) -> Vec<String>) {
+        assert_eq!(extract(&headers).unwrap().span_id.to_string(), SPAN);
+        let context = TraceContext::new_root().with_sampling(Sampling::Accept);
+        context.run(|| inject(&mut headers));
+        assert_eq!(extract(&headers), Some(context));
+        assert_eq!(names(&headers), ["traceparent"]);
+    }
+    let pairs = || {
+        [("Traceparent", traceparent("01")), ("X-B3-TraceId", TRACE.to_owned()), ("B3", "0".to_owned())]
+            .map(|(name, value)| (name.to_owned(), value))
+    };
+    check(HashMap::from(pairs()), |headers| headers.keys().cloned().collect());
+    check(BTreeMap::from(pairs()), |headers| headers.keys().cloned().collect());
+    check(Vec::from(pairs()), |headers| headers.iter().map(|(name, _)| name.clone()).collect());
+    let mut headers = http::HeaderMap::new();
+    headers.insert("Traceparent", traceparent("00").parse().unwrap());
+    headers.append("Traceparent", traceparent("01").parse().unwrap());
+    assert_eq!(extract(&headers).unwrap().sampling, Sampling::Accept);
+    check(headers, |headers| headers.keys().map(ToString::to_string).collect());
 }
 
 /// The lines of the consumer have the trace and the span of the producer, whether it is sampled or not.

@@ -14,6 +14,7 @@ use logtracer_sdk::propagation::{Format, Formats, Propagator};
 use logtracer_sdk::server::TraceLayer;
 use logtracer_sdk::testing::Capture;
 use logtracer_sdk::{TraceContext, current_trace};
+use serde_json::json;
 use tower::{Layer, ServiceExt};
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
@@ -254,7 +255,12 @@ async fn calls_to_peers_are_logged() {
             ("INFO".into(), "test - OUTBOUND - panics".to_owned()),
         ]
     );
-    assert!(capture.lines().iter().all(|line| line["trace"] == context.trace_id.to_string()));
+    let lines = capture.lines();
+    assert!(lines.iter().all(|line| line["trace"] == context.trace_id.to_string()));
+    let (cancelled, failed) = (&lines[3], &lines[5]);
+    assert_eq!((&cancelled["error"], &cancelled["error.type"]), (&json!(null), &json!("cancelled")));
+    let error_type = &json!("std::io::error::Error");
+    assert_eq!((&failed["error"], &failed["error.type"]), (&json!("connection refused"), error_type));
 }
 
 /// An error that repeats the text of its cause, as `#[error(transparent)]` and `#[error("cannot pay: {0}")]` do.
@@ -297,6 +303,7 @@ async fn urls_in_client_errors_are_redacted() {
     assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
     let texts = [
         &lines[1]["message"],
+        &lines[1]["error"],
         &lines[2]["error"],
         &lines[4]["message"],
         &lines[6]["message"],
