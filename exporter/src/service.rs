@@ -26,7 +26,7 @@ use crate::outbox::{Limits, Outbox, Subscription};
 use crate::receive::Receiver;
 use crate::reload::check_file;
 use crate::shutdown::{self, Shutdown};
-use crate::sink::google::{Access, Auth};
+use crate::sink::google::{Access, Auth, metadata_server};
 use crate::sink::{CloudLogging, CloudTrace, Otlp, Stdout, Telemetry, Zipkin, otlp};
 use crate::storage::{DataDir, DiskReserve};
 use crate::store::{Retention, Store};
@@ -159,7 +159,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let (tails, project) = (config.tails, config.project);
         let (store, metrics) = (store.clone(), metrics.clone());
         workers.spawn(async move {
-            let host = tail::Host::detect(project, may_be_in_google_cloud).await;
+            let attributes =
+                if may_be_in_google_cloud { metadata_server::attributes().await } else { Vec::new() };
+            let host = tail::Host::new(attributes, project.map(|project| project.to_string()));
             tail::run(tails, host, dir, outbox, store, metrics, stop).await;
             drop(tailing);
         });

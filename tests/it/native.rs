@@ -1,6 +1,7 @@
 //! What only the native module does. The other stories run with it, too: `LOGTRACER_SHELL=native`.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use logtracer_harness::collector::{Collector, Response};
@@ -133,6 +134,110 @@ fn an_end_does_not_wait_for_a_filter_that_is_removed_meanwhile() {
     assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
 }
 
+/// Rule 75: streams hold the configuration that an update through ECDS replaces, so it ends in a worker, at times while the
+/// response to a callout is awaited.
+#[test]
+fn updates_through_ecds_lose_nothing() {
+    const UPDATES: u32 = 60;
+    const UPDATED: &str = "extension_config_discovery.http_filter.logtracer.config_reload";
+    shell::select(Shell::Native);
+    let collector = Collector::start().unwrap();
+    collector.respond(Response::Delayed(Duration::from_millis(100)));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("filter.json");
+    let filter_type =
+        "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter";
+    let write = |number: u32| {
+        let exporter = json!({ "cluster": EXPORTER, "flush_interval": "1ms", "timeout": format!("{}ms", 2000 + number) });
+        let config =
+            json!({ "service_name": "shop", "span_kind": "server", "exporter": exporter }).to_string();
+        let resource = json!({
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "logtracer",
+            "typed_config": {
+                "@type": filter_type,
+                "dynamic_module_config": shell::native_module(),
+                "filter_name": "logtracer",
+                "filter_config": { "@type": "type.googleapis.com/google.protobuf.StringValue", "value": config },
+            },
+        });
+        let new = file.with_extension("new");
+        std::fs::write(&new, json!({ "resources": [resource] }).to_string()).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    write(0);
+    let source = json!({ "path_config_source": { "path": file }, "resource_api_version": "V3" });
+    let manager = json!({ "http_filters": [
+        { "name": "logtracer", "config_discovery": { "config_source": source, "type_urls": [filter_type] } },
+        { "name": "envoy.filters.http.router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        } },
+    ] });
+    let listener = Listener { manager, ..Listener::new("inbound", json!({})) };
+    let bootstrap = json!({ "bootstrap_extensions": shell::native_bootstrap() });
+    let mut proxy = Proxy::start_with(node(), &[listener], collector.port(), bootstrap).unwrap();
+    let is_over = AtomicBool::new(false);
+    let requests: usize = std::thread::scope(|scope| {
+        let send = || {
+            let mut requests = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                get(&proxy);
+                requests += 1;
+            }
+            requests
+        };
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(send)).collect();
+        for number in 1..=UPDATES {
+            let before = proxy.envoy.stat(UPDATED).unwrap();
+            write(number);
+            wait::until("the new configuration", || {
+                Some(()).filter(|()| proxy.envoy.stat(UPDATED).unwrap() > before)
+            })
+            .unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    proxy.envoy.stop();
+    assert_eq!(proxy.envoy.lines(0).unwrap().len(), requests, "{}", proxy.envoy.errors());
+    assert_eq!(collector.spans().len(), requests, "{}", proxy.envoy.errors());
+}
+
+/// A logger with an access log filter and without a configuration: the requests that an earlier filter answers have their
+/// lines, although streams that are not logged had the same memory.
+#[test]
+fn responses_of_earlier_filters_are_logged_beside_streams_that_are_not() {
+    const CONNECTIONS: usize = 40;
+    shell::select(Shell::Native);
+    let listener = Listener {
+        manager: json!({ "access_log": [log_of_failures()] }),
+        ..Listener::new("inbound", json!({}))
+    };
+    let mut proxy = Proxy::start(node(), &[listener], ports::reserve().unwrap()).unwrap();
+    for _ in 0..CONNECTIONS {
+        let mut connection = Connection::open(proxy.address("inbound")).unwrap();
+        for (path, status) in [("/origin/ok", 200), ("/forbidden", 403)] {
+            connection.send(format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).unwrap();
+            assert_eq!(connection.response().unwrap().status(), status);
+        }
+    }
+    proxy.envoy.stop();
+    let lines = proxy.envoy.lines(0).unwrap();
+    let statuses: Vec<_> = lines.iter().map(|line| line["httpRequest"]["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(403); CONNECTIONS]);
+}
+
+/// Returns an access log with the logger, without a configuration, of the failed requests.
+fn log_of_failures() -> Value {
+    let failed =
+        json!({ "comparison": { "op": "GE", "value": { "default_value": 400, "runtime_key": "failed" } } });
+    json!({ "name": "logtracer", "filter": { "status_code_filter": failed }, "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog",
+        "dynamic_module_config": shell::native_module(),
+        "logger_name": "logtracer",
+    } })
+}
+
 /// A stream that an access log filter excludes waits for a logger that Envoy never calls. Its memory becomes that of a
 /// request without the filter, which must not get its line.
 #[test]
@@ -145,15 +250,8 @@ fn a_request_that_is_not_logged_is_no_other_one() {
         "disabled": true,
         "config": { "@type": "type.googleapis.com/google.protobuf.Empty" },
     } });
-    let failed =
-        json!({ "comparison": { "op": "GE", "value": { "default_value": 400, "runtime_key": "failed" } } });
-    let log = json!({ "name": "logtracer", "filter": { "status_code_filter": failed }, "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog",
-        "dynamic_module_config": shell::native_module(),
-        "logger_name": "logtracer",
-    } });
     let manager = json!({
-        "access_log": [log],
+        "access_log": [log_of_failures()],
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [off, route("/on/")] }] },
     });
     let listener = Listener { manager, ..Listener::new("inbound", json!({})) };

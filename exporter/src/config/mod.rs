@@ -300,8 +300,7 @@ impl Config {
                 destination.inherits_rules = !keep.is_empty();
             }
         }
-        if !keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store)
-        {
+        if !keep.is_empty() && destinations.iter().all(|destination| destination.sink == SinkSpec::Store) {
             bail!("--keep is for sinks other than store; for the store, use --sink store,keep=RULE");
         }
         let has_rules = destinations.iter().any(|destination| !destination.rules.is_empty());

@@ -224,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_without_keep_is_recognized() {
+        let error = |text: &str| text.parse::<SinkPart>().unwrap_err();
+        assert_eq!(error("keep"), "keep needs a rule, for example keep=error");
+        for rule in ["error", "slower-than=2s"] {
+            let hint = format!("a rule of the sink before it is keep={rule}");
+            assert!(error(rule).ends_with(&hint), "{}", error(rule));
+        }
+        assert!(error("errors").ends_with("stdout"), "{}", error("errors"));
+    }
+
+    #[test]
     fn invalid_names_are_rejected_with_what_was_expected() {
         for (text, message) in [
             ("kafka", "unknown sink \"kafka\"; expected one of store, cloud-trace, cloud-logging, telemetry"),

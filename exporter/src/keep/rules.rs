@@ -257,7 +257,12 @@ mod tests {
             Value::ArrayValue(ArrayValue { values })
         };
         check(&rules, &[], &[("c", list(vec![text("x"), text("x y")])), ("a", list(vec![]))], 0b100);
-        check(&rules, &[], &[("a", list(vec![Value::IntValue(1)])), ("c", list(vec![list(vec![text("x y")])]))], 1);
+        check(
+            &rules,
+            &[],
+            &[("a", list(vec![Value::IntValue(1)])), ("c", list(vec![list(vec![text("x y")])]))],
+            1,
+        );
         // The last of equal keys counts, and that of the resource counts whatever the span has.
         check(&rules, &[], &[("a", text("1")), ("a", text("2"))], 0);
         check(&rules, &[], &[("a", text("2")), ("a", text("1"))], 1);

@@ -30,8 +30,6 @@ mod zipkin;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use http::client as http_client;
-
 pub(crate) use cloud_logging::CloudLogging;
 pub(crate) use cloud_trace::CloudTrace;
 pub(crate) use otlp::Otlp;

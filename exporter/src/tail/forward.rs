@@ -149,13 +149,7 @@ impl Forward {
 }
 
 /// Returns a request with the first of these lines, at least one, and their number. A record is at most `max_bytes` long.
-fn request(
-    lines: &[LogLine],
-    ids: &[RecordId],
-    host: &Host,
-    now: u64,
-    max_bytes: usize,
-) -> (Bytes, u32) {
+fn request(lines: &[LogLine], ids: &[RecordId], host: &Host, now: u64, max_bytes: usize) -> (Bytes, u32) {
     let host_bytes: usize = host.attributes.iter().map(|attribute| attribute.encoded_len() + 4).sum();
     let mut request = ExportLogsServiceRequest::default();
     let mut indexes: HashMap<Option<Cow<'_, str>>, usize> = HashMap::new();
@@ -163,7 +157,7 @@ fn request(
     for (line, id) in lines.iter().zip(ids).take(MAX_RECORDS) {
         let service = service_of_line(&line.message);
         let max_record_bytes = max_bytes.saturating_sub(MIN_REQUEST_BYTES / 2);
-        let record = log_record::convert(line, *id, host.project.as_ref(), now, max_record_bytes);
+        let record = log_record::convert(line, *id, host.project.as_deref(), now, max_record_bytes);
         let name_bytes = service.as_ref().map_or(0, |name| name.len());
         let is_new = !indexes.contains_key(&service);
         bytes += record.encoded_len() + 8 + if is_new { name_bytes + RESOURCE_BYTES + host_bytes } else { 0 };

@@ -22,7 +22,6 @@ use super::line::{rfc3339, trace_id};
 use super::record_id::RecordId;
 use crate::otlp::json::any;
 use crate::otlp::severity;
-use crate::sink::google::ProjectId;
 use crate::store::LogLine;
 use crate::truncate::truncate;
 
@@ -69,7 +68,7 @@ const LABELS: &str = "logging.googleapis.com/labels";
 pub(super) fn convert(
     line: &LogLine,
     id: RecordId,
-    project: Option<&ProjectId>,
+    project: Option<&str>,
     now: u64,
     max_bytes: usize,
 ) -> LogRecord {
@@ -106,7 +105,7 @@ fn of_members(
     mut members: Members,
     line: &LogLine,
     id: RecordId,
-    project: Option<&ProjectId>,
+    project: Option<&str>,
     mut record: LogRecord,
 ) -> LogRecord {
     record.body = members.take("message", |value| text(value).map(|_| value.clone()));
@@ -121,7 +120,7 @@ fn of_members(
             members.take(name, |value| {
                 let name = text(value)?;
                 let of_name = name.strip_prefix("projects/").and_then(|rest| rest.split_once("/traces/"));
-                let is_elsewhere = of_name.is_some_and(|(own, _)| project.is_none_or(|it| it.as_str() != own));
+                let is_elsewhere = of_name.is_some_and(|(own, _)| project != Some(own));
                 (!is_elsewhere && trace_id(name) == line.trace_id).then_some(())
             });
         }
@@ -288,7 +287,7 @@ mod tests {
         let line = parse(json.as_bytes(), 7).unwrap();
         let source = Source { path: b"log", head: b"", offset: 0 };
         let id = RecordId::of(DirectoryId::OF_TESTS, source, &line);
-        (convert(&line, id, Some(&"p".parse().unwrap()), 9, max_bytes), id.to_string())
+        (convert(&line, id, Some("p"), 9, max_bytes), id.to_string())
     }
 
     #[test]

@@ -171,6 +171,8 @@ mod tests {
             listing.forget();
         };
         let mut expected = vec![
+            "app.log.2026-11-22.1",
+            "app.log.2026-11-22_10-30",
             "app.log-20261121",
             "app.log.20261122-230000",
             "app.log-2026-11-23T10",

@@ -176,6 +176,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn parts_of_a_line_from_a_container_runtime_are_joined() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let reserve = crate::storage::DiskReserve::small(dir.path());
+        let store =
+            Store::open(&crate::storage::DataDir::unlocked(dir.path()), reserve, metrics.clone()).unwrap();
+        let tail = Tail { store: store.clone(), metrics: metrics.clone(), forward: None };
+        let lines = concat!(
+            "2026-11-22T23:00:01Z stdout P {\"trace\":\"463ac35c9f6413ad48485a3953bb6124\",\n",
+            "2026-11-22T23:00:01Z stdout F \"message\":\"whole\"}\n",
+        );
+        let ((_reading, reading), (_storing, storing)) =
+            (crate::shutdown::channel(), crate::shutdown::channel());
+        run(tail, lines.as_bytes(), Stop { reading, storing }).await;
+        let trace = store.trace("463ac35c9f6413ad48485a3953bb6124".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(trace.lines.len(), 1);
+        assert_eq!(metrics.log_lines_tailed.get(), 1);
+    }
+
+    #[tokio::test]
     async fn a_line_of_stdin_is_retried_until_it_is_stored() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new());

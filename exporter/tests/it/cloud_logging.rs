@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::json;
 
-use crate::google::error;
+use crate::google::{MetadataServer, error};
 use crate::google_logging::CloudLogging;
 use crate::harness::{Exporter, command, eventually, number, string};
 use crate::receiver::Answer;
@@ -53,6 +54,25 @@ async fn messages(server: &CloudLogging, expected: &[&str]) {
 const DELIVERED: &str = "logtracer_exporter_log_records_delivered_total{sink=\"cloud-logging\"}";
 const REJECTED: &str =
     "logtracer_exporter_log_records_dropped_total{sink=\"cloud-logging\",reason=\"rejected\"}";
+
+/// The lines of a machine without an agent belong to the machine, and their traces to their own projects.
+#[tokio::test]
+async fn tailed_lines_have_their_machine() {
+    let (server, metadata_server) = (CloudLogging::start(|_| None).await, MetadataServer::start(3600).await);
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("app.log");
+    let trace = "projects/other-2/traces/463ac35c9f6413ad48485a3953bb6124";
+    let line =
+        json!({ "message": "shop - started", "severity": "INFO", "logging.googleapis.com/trace": trace });
+    std::fs::write(&log, format!("{line}\n")).unwrap();
+    let mut command = to_cloud_logging(dir.path(), &server);
+    command.env("GCE_METADATA_HOST", metadata_server.host()).arg("--tail").arg(&log);
+    let _exporter = Exporter::spawn(command);
+    let (entry, _) = eventually("the entry", async || server.stored().pop()).await;
+    let labels = json!({ "project_id": "mesh-project", "instance_id": "4567", "zone": "europe-west1-b" });
+    assert_eq!(entry.json["resource"], json!({ "type": "gce_instance", "labels": labels }));
+    assert_eq!(entry.json["trace"], trace);
+}
 
 #[tokio::test]
 async fn entries_are_within_the_limits_of_cloud_logging() {

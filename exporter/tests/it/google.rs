@@ -220,6 +220,9 @@ impl MetadataServer {
                     return Answer::new(503, "not yet");
                 }
                 "/computeMetadata/v1/project/project-id" => "mesh-project".to_owned(),
+                "/computeMetadata/v1/instance/id" => "4567".to_owned(),
+                "/computeMetadata/v1/instance/name" => "vm-1".to_owned(),
+                "/computeMetadata/v1/instance/zone" => "projects/123/zones/europe-west1-b".to_owned(),
                 "/computeMetadata/v1/instance/service-accounts/default/token" => {
                     *asked.lock().unwrap() = request.uri.query().unwrap_or_default().to_owned();
                     let n = count.fetch_add(1, Ordering::SeqCst) + 1;

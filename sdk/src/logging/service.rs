@@ -65,11 +65,7 @@ impl<'a> SourceLocation<'a> {
     pub(super) fn of(metadata: &Metadata<'a>) -> Self {
         let target = metadata.target();
         let is_own = targets::is_own(target);
-        Self {
-            target,
-            file: metadata.file().filter(|_| !is_own),
-            line: metadata.line().filter(|_| !is_own),
-        }
+        Self { target, file: metadata.file().filter(|_| !is_own), line: metadata.line().filter(|_| !is_own) }
     }
 
     pub(super) fn write(&self, line: &mut Line<'_>) {

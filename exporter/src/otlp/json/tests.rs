@@ -228,9 +228,7 @@ fn an_invalid_value_costs_no_other_item() {
                 r#"{"scopeSpans":[{"spans":[{"traceId":"463ac35c9f6413ad48485a3953bb6124","spanId":"0000000000000001","name":"good"}]}]}"#,
                 ".spans",
             ),
-            Signal::Logs => {
-                (r#"{"scopeLogs":[{"logRecords":[{"severityText":"good"}]}]}"#, ".log_records")
-            }
+            Signal::Logs => (r#"{"scopeLogs":[{"logRecords":[{"severityText":"good"}]}]}"#, ".log_records"),
         };
         for field in message.fields.iter().filter(|field| !field.name.is_empty()) {
             for invalid in [
@@ -256,10 +254,7 @@ fn an_invalid_value_costs_no_other_item() {
                     to_protobuf(signal, &text).unwrap_or_else(|error| panic!("{text}: {error}"));
                 let names = names_of_items(signal, &bytes);
                 assert_eq!(names.last().map(String::as_str), Some("good"), "{text}");
-                assert!(
-                    names.len() > 1 || !path.contains(of_items) || !left_out.items.is_empty(),
-                    "{text}"
-                );
+                assert!(names.len() > 1 || !path.contains(of_items) || !left_out.items.is_empty(), "{text}");
                 checked += 1;
             }
         }

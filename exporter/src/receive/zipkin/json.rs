@@ -37,7 +37,8 @@ pub(in crate::receive) fn convert(
     now: u64,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, LeftOut), ConvertError> {
-    let reader = Reader::with_non_numbers(text).map_err(|error| ConvertError::Malformed(error.to_string()))?;
+    let reader =
+        Reader::with_non_numbers(text).map_err(|error| ConvertError::Malformed(error.to_string()))?;
     let mut converter = Converter { reader, left_out: LeftOut::default(), max_bytes, start: 0, parts: 0 };
     if converter.reader.token() != Token::Array {
         return Err(ConvertError::Malformed("expected a list of spans".to_owned()));

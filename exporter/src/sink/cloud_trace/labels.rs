@@ -269,7 +269,10 @@ mod tests {
         let span = Span { trace_state: "ot=th:f3333333333333,a=1".to_owned(), ..Default::default() };
         let resource = ResourceLabels::new(None, &"mesh-project".parse().unwrap(), &CURRENT);
         let labels = of(&span, &resource, None, &CURRENT);
-        assert_eq!(labels.attribute_map[TRACE_STATE], Value::Text(truncated(&span.trace_state, CURRENT.value)));
+        assert_eq!(
+            labels.attribute_map[TRACE_STATE],
+            Value::Text(truncated(&span.trace_state, CURRENT.value))
+        );
     }
 
     #[test]

@@ -7,6 +7,11 @@ use anyhow::{Context, bail};
 use reqwest::Client;
 use tokio::time::{sleep, timeout};
 
+use super::super::http;
+
+/// How long the attributes of this machine are waited for.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
 /// Returns a value, without white space around it.
 ///
 /// # Errors
@@ -30,19 +35,20 @@ pub(super) async fn value(client: &Client, path: &str) -> anyhow::Result<String>
 }
 
 /// Returns the attributes of this machine as OpenTelemetry names them
-/// (<https://opentelemetry.io/docs/specs/semconv/resource/cloud/>), or none within `max_wait`.
-pub(crate) async fn attributes(client: &Client, max_wait: Duration) -> Vec<(&'static str, String)> {
+/// (<https://opentelemetry.io/docs/specs/semconv/resource/cloud/>), or none if no metadata server responds in time.
+pub(crate) async fn attributes() -> Vec<(&'static str, String)> {
     const PAUSE: Duration = Duration::from_millis(500);
+    let Ok(client) = http::client() else { return Vec::new() };
     let read = async {
         loop {
-            match machine(client).await {
+            match machine(&client).await {
                 Ok(attributes) => return attributes,
                 // It can start after the pod.
                 Err(_) => sleep(PAUSE).await,
             }
         }
     };
-    timeout(max_wait, read).await.unwrap_or_default()
+    timeout(MAX_WAIT, read).await.unwrap_or_default()
 }
 
 async fn machine(client: &Client) -> anyhow::Result<Vec<(&'static str, String)>> {

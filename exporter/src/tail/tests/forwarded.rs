@@ -6,11 +6,11 @@ use prost::Message;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::tail::Host;
 use crate::otlp::any_value::text;
 use crate::outbox::{self, Batch, BatchContent, Limits, Signals, Subscription};
 use crate::shutdown;
 use crate::storage::DataDir;
+use crate::tail::Host;
 
 /// An outbox with one sink that takes the lines of files.
 struct Sink {
@@ -41,7 +41,8 @@ impl Sink {
         .unwrap();
         let (stop, stopping) = shutdown::channel();
         let entered = runtime.enter();
-        logs.forward = Forward::new(outbox.clone(), dir, Host::default(), logs.metrics.clone(), stopping.clone());
+        logs.forward =
+            Forward::new(outbox.clone(), dir, Host::default(), logs.metrics.clone(), stopping.clone());
         drop(entered);
         assert!(logs.forward.is_some());
         let reader = outbox.reader(0).unwrap();
