@@ -200,7 +200,8 @@ fn updates_through_ecds_lose_nothing() {
     });
     proxy.envoy.stop();
     assert_eq!(proxy.envoy.lines(0).unwrap().len(), requests, "{}", proxy.envoy.errors());
-    assert_eq!(collector.spans().len(), requests, "{}", proxy.envoy.errors());
+    let spans: usize = collector.batches().iter().map(|batch| batch.spans.len()).sum();
+    assert_eq!(spans, requests, "{}", proxy.envoy.errors());
 }
 
 /// A logger with an access log filter and without a configuration: the requests that an earlier filter answers have their
