@@ -208,7 +208,7 @@ fn updates_through_ecds_lose_nothing() {
 /// lines, although streams that are not logged had the same memory.
 #[test]
 fn responses_of_earlier_filters_are_logged_beside_streams_that_are_not() {
-    const CONNECTIONS: usize = 40;
+    const CONNECTIONS: usize = 400;
     shell::select(Shell::Native);
     let listener = Listener {
         manager: json!({ "access_log": [log_of_failures()] }),

@@ -44,7 +44,7 @@ pub fn run(requests: u64, empty_filter: &Path, mut progress: impl FnMut(u64)) ->
     let mut sent = 0;
     while sent < requests {
         let chunk = CHUNK.min(requests - sent);
-        let is_direct = sent / CHUNK % CHUNKS_OF_SERVICE > 0;
+        let is_direct = !(sent / CHUNK).is_multiple_of(CHUNKS_OF_SERVICE);
         Load { is_direct, ..Traffic::Busy.load() }.send(port, chunk)?;
         sent += chunk;
         progress(sent);
