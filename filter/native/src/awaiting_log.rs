@@ -46,12 +46,14 @@ pub(crate) fn put(added: AwaitingLog) -> bool {
 ///
 /// The address of a path can be that of an earlier stream that was never taken, because Envoy did not log it. The filter of
 /// that one was created before this stream started. Of several filters of a stream, the one that has seen its headers
-/// counts.
+/// counts, or else the first.
 pub(crate) fn take(path: usize, started_at: u64) -> Option<AwaitingLog> {
     WAITING.with_borrow_mut(|waiting| {
         let is_it = |known: &AwaitingLog| known.path == path && known.created_at >= started_at;
         let with_headers = waiting.iter().rposition(|known| is_it(known) && known.stream.has_headers());
-        let index = with_headers.or_else(|| waiting.iter().rposition(is_it))?;
+        let other =
+            || if path == 0 { waiting.iter().rposition(is_it) } else { waiting.iter().position(is_it) };
+        let index = with_headers.or_else(other)?;
         let taken = waiting.remove(index);
         if path != 0 {
             waiting.retain(|known| !is_it(known));
