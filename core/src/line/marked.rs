@@ -213,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn named_fields_equal_marked_fields() {
+        let long = "x".repeat(20_000);
+        for (name, value, cut_bytes) in
+            [("user", Value::Str("a"), 0), ("time", Value::U64(7), 0), ("query", Value::Str(&long), 100)]
+        {
+            for format in [Format::Local, Format::Stackdriver] {
+                let field = MarkedField { name, value, cut_bytes, reserved: &[] };
+                let mut rendered_name = Vec::new();
+                field.render_name(&mut rendered_name, format);
+                let (mut marked, mut named) = (Vec::new(), Vec::new());
+                Line::new(&mut marked, format, None).marked_field(&field);
+                Line::new(&mut named, format, None).named_field(&rendered_name, value, cut_bytes);
+                assert_eq!(String::from_utf8(named), String::from_utf8(marked), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn rendered_fields() {
         for (name, value, expected) in [
             ("user", Value::Str("a \"quote\""), r#""user":"a \"quote\"""#),
