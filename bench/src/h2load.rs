@@ -27,13 +27,11 @@ pub(crate) struct Load {
     pub(crate) connections: u16,
     /// The lines of each request's headers, at least [`HEADERS`].
     pub(crate) headers: usize,
-    /// Envoy itself responds.
-    pub(crate) is_direct: bool,
 }
 
 impl Load {
     pub(crate) const fn of(connections: u16) -> Self {
-        Self { connections, headers: HEADERS, is_direct: false }
+        Self { connections, headers: HEADERS }
     }
 
     /// Sends requests, each with a B3 context, and waits for the responses.
@@ -41,7 +39,7 @@ impl Load {
         let others = (HEADERS..self.headers).map(|n| format!("x-other-{n}: value-of-another-header-{n}"));
         let others: Vec<String> = others.collect();
         let headers: Vec<&str> = CONTEXT.into_iter().chain(others.iter().map(String::as_str)).collect();
-        run(port, self.connections, requests, &headers, if self.is_direct { "/direct" } else { PATH })
+        run(port, self.connections, requests, &headers)
     }
 }
 
@@ -53,19 +51,16 @@ pub(crate) fn send(port: u16, connections: u16, requests: u64) -> Result<()> {
 
 /// Sends requests without a context: each starts a new trace.
 pub(crate) fn send_new_traces(port: u16, connections: u16, requests: u64) -> Result<()> {
-    run(port, connections, requests, &[], PATH)
+    run(port, connections, requests, &[])
 }
 
-/// The path of requests that the service responds to.
-const PATH: &str = "/items/42?page=2";
-
-fn run(port: u16, connections: u16, requests: u64, headers: &[&str], path: &str) -> Result<()> {
+fn run(port: u16, connections: u16, requests: u64, headers: &[&str]) -> Result<()> {
     let mut command = Command::new("h2load");
     command.args(["--h1", "-c", &connections.to_string(), "-t", "1", "-n", &requests.to_string()]);
     for header in headers.iter().chain(&BROWSER) {
         command.args(["-H", header]);
     }
-    command.arg(format!("http://127.0.0.1:{port}{path}"));
+    command.arg(format!("http://127.0.0.1:{port}/items/42?page=2"));
     let output = command.output().map_err(Error::when("h2load (apt-get install nghttp2-client)"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && text.contains(&format!("{requests} succeeded, 0 failed, 0 errored")) {

@@ -11,15 +11,10 @@ use logtracer_harness::{Error, Result, ports, shell};
 use super::setup::Surroundings;
 use super::{Setup, Traffic, Work};
 use crate::folder;
-use crate::h2load::Load;
 use crate::service::Service;
 
 /// The requests between two calls of the progress.
 const CHUNK: u64 = 10_000;
-
-/// Envoy itself responds to all chunks but one of so many: that is faster, and the filter does the same but for the
-/// response headers and properties of the service.
-const CHUNKS_OF_SERVICE: u64 = 4;
 
 /// What memcheck found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +39,7 @@ pub fn run(requests: u64, empty_filter: &Path, mut progress: impl FnMut(u64)) ->
     let mut sent = 0;
     while sent < requests {
         let chunk = CHUNK.min(requests - sent);
-        let is_direct = !(sent / CHUNK).is_multiple_of(CHUNKS_OF_SERVICE);
-        Load { is_direct, ..Traffic::Busy.load() }.send(port, chunk)?;
+        Traffic::Busy.load().send(port, chunk)?;
         sent += chunk;
         progress(sent);
     }

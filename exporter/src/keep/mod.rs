@@ -80,7 +80,6 @@ pub(crate) struct Options {
 pub(crate) struct Decider {
     log: DecisionLog,
     policy: Policy,
-    wait: Duration,
     wait_ms: i64,
     opened: Instant,
     metrics: Arc<Metrics>,
@@ -115,7 +114,6 @@ impl Decider {
         let mut decider = Self {
             log,
             policy,
-            wait: options.decision_wait,
             wait_ms: millis(options.decision_wait),
             opened: Instant::now(),
             metrics,
@@ -222,7 +220,7 @@ impl Decider {
             return Ok(Step::Idle);
         }
         // The senders of the rest of a trace could not reach an exporter that was down.
-        if self.opened.elapsed() < self.wait {
+        if millis(self.opened.elapsed()) < self.wait_ms {
             return Ok(if has_observed_all { Step::Waiting } else { Step::Observed });
         }
         // The batches of this time have waited, and everything that came meanwhile is observed.

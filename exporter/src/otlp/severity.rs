@@ -4,7 +4,7 @@ use logtracer_core::line::Severity;
 
 /// Returns the severity of a log record: that of its number, or else of its text.
 pub(crate) fn of(number: i32, text: &str) -> Severity {
-    from_number(number).or_else(|| from_text(text)).unwrap_or_default()
+    from_number(number).or_else(|| Severity::from_text(text)).unwrap_or_default()
 }
 
 /// Converts a severity number: 1 to 4 are TRACE, 5 to 8 DEBUG, …, 21 to 24 FATAL. The higher ones of INFO and FATAL are
@@ -21,16 +21,6 @@ pub(crate) const fn from_number(number: i32) -> Option<Severity> {
         24 => Severity::Emergency,
         _ => return None,
     })
-}
-
-/// Converts the number of a `LogSeverity` of Cloud Logging.
-pub(crate) fn from_log_severity(number: u64) -> Option<Severity> {
-    Severity::from_log_severity(number)
-}
-
-/// Converts the name of a severity, or the number of a `LogSeverity`.
-pub(crate) fn from_text(text: &str) -> Option<Severity> {
-    Severity::from_text(text)
 }
 
 #[cfg(test)]

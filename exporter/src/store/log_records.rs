@@ -70,7 +70,7 @@ const FIELD_BYTES: usize = 8;
 /// Returns the severity by number, or else by name, and the name if it says something else.
 pub(super) fn severity<'a>(record: &RecordRef<'a>) -> (Severity, Option<&'a str>) {
     let text = record.severity_text.trim();
-    let named = severity::from_text(text);
+    let named = Severity::from_text(text);
     let severity = severity::of(record.severity_number, text);
     (severity, (named != Some(severity) && !text.is_empty()).then_some(text))
 }

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use tokio::runtime::Handle;
 
-use super::host::{Host, attribute};
+use super::host::Host;
 use super::log_record::{self, OVERHEAD_BYTES};
 use super::record_id::RecordId;
 use crate::clock;
@@ -180,7 +180,7 @@ fn request(lines: &[LogLine], ids: &[RecordId], host: &Host, now: u64, max_bytes
 }
 
 fn resource(service: Option<&str>, host: &Host) -> Resource {
-    let service = service.map(|name| attribute("service.name", name.to_owned()));
+    let service = service.map(|name| log_record::string("service.name", name.to_owned()));
     let attributes = service.into_iter().chain(host.attributes.iter().cloned()).collect();
     Resource { attributes, ..Resource::default() }
 }

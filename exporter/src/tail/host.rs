@@ -1,7 +1,8 @@
 //! [`Host`]: the machine whose log files are read, which sinks need to know.
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+
+use super::log_record::string;
 
 /// The machine whose log files are read.
 #[derive(Debug, Clone, Default)]
@@ -19,12 +20,7 @@ impl Host {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
             attributes.extend((!name.is_empty()).then_some(("host.name", name)));
         }
-        let attributes = attributes.into_iter().map(|(key, value)| attribute(key, value)).collect();
+        let attributes = attributes.into_iter().map(|(key, value)| string(key, value)).collect();
         Self { attributes, project }
     }
-}
-
-pub(super) fn attribute(key: &str, value: String) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Any::StringValue(value)) });
-    KeyValue { key: key.to_owned(), value, key_strindex: 0 }
 }

@@ -12,7 +12,6 @@ use logtracer_core::{SpanId, TraceId};
 use super::container;
 use super::fields::{Field, Fields, quote_non_numbers, replace_lone_surrogates};
 use crate::otlp::json::escape_control_characters;
-use crate::otlp::severity;
 use crate::store::LogLine;
 
 /// The reason why a line is skipped.
@@ -106,7 +105,7 @@ pub(super) fn trace_id(name: &str) -> Option<TraceId> {
 
 /// Reads the name of a severity, or the number of a `LogSeverity`.
 fn severity_of(field: &Field) -> Option<Severity> {
-    field.text().map_or_else(|| severity::from_log_severity(field.number()?), severity::from_text)
+    field.text().map_or_else(|| Severity::from_log_severity(field.number()?), Severity::from_text)
 }
 
 /// Reads the first valid time: RFC 3339, or seconds and nanoseconds in one of the two forms that logging agents accept.

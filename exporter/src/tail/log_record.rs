@@ -21,7 +21,6 @@ use prost::Message;
 use super::line::{rfc3339, trace_id};
 use super::record_id::RecordId;
 use crate::otlp::json::any;
-use crate::otlp::severity;
 use crate::store::LogLine;
 use crate::truncate::truncate;
 
@@ -112,7 +111,7 @@ fn of_members(
     let severity = members.take("severity", |value| match value.value.as_ref()? {
         Any::StringValue(text) => (text.len() <= MAX_SEVERITY_BYTES).then(|| text.clone()),
         // A `LogSeverity` of Cloud Logging.
-        _ => severity::from_log_severity(number(value)?).map(|severity| severity.to_string()),
+        _ => Severity::from_log_severity(number(value)?).map(|severity| severity.to_string()),
     });
     record.severity_text = severity.unwrap_or_default();
     if line.trace_id.is_some() {
@@ -251,7 +250,7 @@ fn object(value: &AnyValue) -> Option<&[KeyValue]> {
     }
 }
 
-fn string(key: &str, value: String) -> KeyValue {
+pub(super) fn string(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(Any::StringValue(value)) });
     KeyValue { key: key.to_owned(), value, key_strindex: 0 }
 }

@@ -1,5 +1,6 @@
 //! A log record as a log entry.
 
+use logtracer_core::line::Severity;
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -128,7 +129,7 @@ fn labels_of(
     let scope = shared.scope.as_ref();
     let mut label = |key, value: &str| label(key, value, truncator);
     // The number says less than a name that is not one of the severities.
-    let is_named = severity::from_text(&record.severity_text).is_some();
+    let is_named = Severity::from_text(&record.severity_text).is_some();
     let severity_text = if is_named { "" } else { record.severity_text.trim() };
     [
         label("instrumentation_source", scope.map_or("", |scope| &scope.name)),

@@ -2,6 +2,7 @@
 //! structured logging (`logging.googleapis.com/…`), and those of OpenTelemetry's conventions.
 
 use jiff::Timestamp;
+use logtracer_core::line::Severity;
 use logtracer_core::{SpanId, TraceId};
 use serde_json::{Map, Value};
 
@@ -11,7 +12,6 @@ use super::http_request::{
 };
 use super::model::LogEntry;
 use super::truncator::Truncator;
-use crate::otlp::severity;
 
 /// The limits of labels (<https://cloud.google.com/logging/quotas>).
 const MAX_LABELS: usize = 64;
@@ -172,7 +172,7 @@ fn take_labels(entry: &mut LogEntry, fields: &mut Map<String, Value>, truncator:
 
 /// Removes the severity and the time of a line of JSON, if the entry has the same.
 fn remove_repeated(entry: &LogEntry, fields: &mut Map<String, Value>) {
-    let named = fields.get("severity").and_then(Value::as_str).and_then(severity::from_text);
+    let named = fields.get("severity").and_then(Value::as_str).and_then(Severity::from_text);
     if named.is_some_and(|severity| severity.as_str() == entry.severity) {
         fields.remove("severity");
     }

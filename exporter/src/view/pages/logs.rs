@@ -1,5 +1,6 @@
 //! The log lines of all services, newest first.
 
+use logtracer_core::line::Severity;
 use std::time::Instant;
 
 use maud::{Markup, html};
@@ -10,7 +11,6 @@ use super::palette::Palette;
 use super::time;
 use super::trace::{copy, members};
 use crate::otlp::in_place::RecordRef;
-use crate::otlp::severity;
 use crate::store::{
     FoundLines, LineContent, LineCursor, LineOrigin, LineRow, LinesCursor, ReadResult, Snapshot,
     convert_record,
@@ -216,7 +216,7 @@ impl LineRows {
     fn severity(&self, severity: &str) -> Markup {
         let shown = visible::line(severity, 60);
         let href =
-            severity::from_text(severity).map(|_| self.parameters.with("severity", severity).link("/logs"));
+            Severity::from_text(severity).map(|_| self.parameters.with("severity", severity).link("/logs"));
         html! {
             @match href {
                 Some(href) => { a.severity href=(href) title="Only lines of this severity or a graver one" { (shown) } }

@@ -7,7 +7,6 @@ use logtracer_core::line::Severity;
 
 use super::values::{DURATION, STATUS, attribute, duration, status, time};
 use super::{ParameterError, Parameters, Result};
-use crate::otlp::severity;
 use crate::store::{LineFilter, LinesCursor, Sort, TraceCursor, TraceFilter};
 
 /// The number of rows of a list without the parameter `limit`.
@@ -96,7 +95,7 @@ impl LinesQuery {
     pub(crate) fn parse(parameters: &Parameters, now: u64) -> Result<Self> {
         parameters.check(&Self::NAMES)?;
         let level = parameters.parse("severity", "a severity such as WARNING", |value| {
-            let severity = severity::from_text(value)?;
+            let severity = Severity::from_text(value)?;
             Severity::ALL.iter().position(|known| *known == severity)
         })?;
         let (from, to) = range(parameters, now)?;

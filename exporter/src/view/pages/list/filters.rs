@@ -1,8 +1,8 @@
 //! The form of a filter: a field for each parameter, and a link that removes each value.
 
+use logtracer_core::line::Severity;
 use maud::{Markup, html};
 
-use crate::otlp::severity;
 use crate::view::parameters::Parameters;
 use crate::view::visible;
 
@@ -161,6 +161,6 @@ fn suggested(services: &[String]) -> impl Iterator<Item = &String> {
 
 /// Returns whether a value is a choice, or another name of a severity.
 fn is_chosen(value: &str, choice: &str) -> bool {
-    let severity = severity::from_text(value).map(logtracer_core::line::Severity::as_str);
+    let severity = Severity::from_text(value).map(Severity::as_str);
     value.eq_ignore_ascii_case(choice) || severity == Some(choice)
 }
