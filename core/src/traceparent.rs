@@ -1,4 +1,4 @@
-//! [`TraceContext`] as the value of a W3C `traceparent`, for messages, jobs and other text that is no HTTP header.
+//! [`TraceContext`] as the value of a W3C `traceparent`, for messages, jobs and other text that is not an HTTP header.
 
 use core::fmt;
 use core::str::FromStr;

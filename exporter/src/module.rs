@@ -34,7 +34,7 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// It cannot be read, is too large, or is no WebAssembly module.
+    /// It cannot be read, is too large, or is not a WebAssembly module.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         Self::read(path).with_context(|| format!("cannot use --module {}", path.display()))
     }
@@ -61,7 +61,7 @@ impl Module {
         Ok(Self { bytes: bytes.into(), sha256 })
     }
 
-    /// Returns the routes. They need no token, because a proxy has none when it starts, and the module is no secret.
+    /// Returns the routes. They need no token, because a proxy has none when it starts, and the module is not a secret.
     pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/plugin.wasm", get(module))

@@ -315,7 +315,8 @@ fn may_be_in_google_cloud(config: &Config, destinations: &[Destination]) -> bool
         let is_google = matches!(destination.sink, SinkSpec::CloudLogging | SinkSpec::Telemetry);
         is_google && destination.signals().has_logs()
     };
-    let has_server = config.auth != Auth::None || std::env::var_os("GCE_METADATA_HOST").is_some();
+    let has_server = config.auth != Auth::None
+        || std::env::var_os("GCE_METADATA_HOST").is_some_and(|host| !host.is_empty());
     has_server && destinations.iter().any(gets_logs)
 }
 

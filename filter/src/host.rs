@@ -14,7 +14,7 @@ use crate::properties::Properties;
 /// The level of a message in the proxy's own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Something changed for the better.
+    /// A recovery, such as resumed delivery.
     Info,
     /// Spans are late or were dropped.
     Warn,

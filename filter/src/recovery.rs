@@ -1,4 +1,5 @@
-//! [`Recovery`]: lets the roots of a process that use the same exporter know that it accepts spans again.
+//! [`Recovery`]: lets the roots of a process that use the same exporter know that it accepts spans again. With
+//! WebAssembly, the process is the VM of one worker.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

@@ -95,7 +95,7 @@ pub(crate) struct Reporter {
     failed_at: u64,
     /// The number of batches that the exporter accepted.
     successes: u64,
-    /// Shared with the other roots of the worker.
+    /// Shared with the other roots of the process that use the same exporter.
     recovery: Recovery,
 }
 

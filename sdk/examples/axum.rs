@@ -81,7 +81,7 @@ async fn count(Path(item): Path<String>) -> Result<&'static str, StatusCode> {
     if item == "bread" { Ok("3") } else { Err(StatusCode::SERVICE_UNAVAILABLE) }
 }
 
-// === the customer: a program that is no server ===
+// === the customer: a program that is not a server ===
 
 async fn customer() -> Result<(), Box<dyn Error>> {
     let mut services = Services::new().await?;

@@ -74,7 +74,7 @@ async fn deliver(_request: Request<BuyRequest>) -> Result<Response<BuyReply>, St
     Ok(Response::new(BuyReply { order: 7 }))
 }
 
-// === the customer: a program that is no server ===
+// === the customer: a program that is not a server ===
 
 async fn customer() -> Result<(), Box<dyn Error>> {
     let mut services = Services::new().await?;

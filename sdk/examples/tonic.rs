@@ -78,7 +78,7 @@ async fn count(item: &str) -> u32 {
     if item == "bread" { 3 } else { 0 }
 }
 
-// === the customer: a program that is no server ===
+// === the customer: a program that is not a server ===
 
 async fn customer() -> Result<(), Box<dyn Error>> {
     let mut services = Services::new().await?;

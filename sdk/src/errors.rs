@@ -192,7 +192,7 @@ mod failure {
         }
 
         /// Returns true for an error of a time limit. Most types of such errors are private to their crates, or of
-        /// crates that are no dependency, but their texts are stable.
+        /// crates that are not a dependency, but their texts are stable.
         pub(crate) fn is_timeout(&self) -> bool {
             self.is_timeout_with(|text| TIMEOUT_TEXTS.iter().any(|part| text.contains(part)))
         }

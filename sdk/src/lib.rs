@@ -178,7 +178,7 @@ pub use current::{TraceContextExt, TraceGuard, current_trace};
 pub use future::{FutureExt, InTrace};
 pub use job::job;
 #[cfg(feature = "logging")]
-pub use logging::{Logging, LoggingError, LoggingHandle, Project};
+pub use logging::{FormatExt, Logging, LoggingError, LoggingHandle, Project};
 #[doc(inline)]
 pub use logtracer_core::line::{Format, FormatError};
 #[doc(inline)]

@@ -95,8 +95,8 @@ fn the_current_trace_allocates_nothing() {
     });
 }
 
-/// The most allocations that a layer may add. Most of them are the values of headers, which `http` allocates, and the
-/// contexts of OpenTelemetry with the feature `opentelemetry`, which all tests have.
+/// The maximum number of allocations that a layer may add. Most of them are the values of headers, which `http`
+/// allocates, and the contexts of OpenTelemetry with the feature `opentelemetry`, which all tests have.
 #[test]
 fn the_layers_add_few_allocations() {
     let bare = measure(|| exchange(&mut Respond)).allocations;

@@ -226,7 +226,7 @@ async fn the_span_of_a_call() {
     assert!(format!("{:?}", address.value).contains("\"shop\""), "{address:?}");
 }
 
-/// A client layer inside another one adds no second span. An attempt of a retry between them is no call of its own.
+/// A client layer inside another one adds no second span. An attempt of a retry between them is not a call of its own.
 #[tokio::test]
 async fn nested_client_layers_have_one_span() {
     let context = sampled();

@@ -134,6 +134,29 @@ fn an_end_does_not_wait_for_a_filter_that_is_removed_meanwhile() {
     assert!(errors.contains("logtracer: dropped 1 spans: shutdown"), "{errors}");
 }
 
+/// Rule 75: the bootstrap extension delivers the spans of a filter that no listener has any more.
+#[test]
+fn the_spans_of_a_removed_filter_are_delivered() {
+    const REQUESTS: usize = 20;
+    shell::select(Shell::Native);
+    let collector = Collector::start().unwrap();
+    collector.respond(Response::Delayed(Duration::from_millis(300)));
+    let exporter = json!({ "cluster": EXPORTER, "flush_interval": "30m", "timeout": "5s" });
+    let mut proxy = start_with_extension(exporter, collector.port());
+    for _ in 0..REQUESTS {
+        get(&proxy);
+    }
+    assert!(collector.batches().is_empty(), "they wait for the interval");
+    proxy.replace(&[]).unwrap();
+    wait::until("the spans", || {
+        let sent: usize = collector.batches().iter().map(|batch| batch.spans.len()).sum();
+        Some(()).filter(|()| sent == REQUESTS)
+    })
+    .unwrap();
+    proxy.envoy.stop();
+    assert!(!proxy.envoy.errors().contains("dropped"), "{}", proxy.envoy.errors());
+}
+
 /// Rule 75: streams hold the configuration that an update through ECDS replaces, so it ends in a worker, at times while the
 /// response to a callout is awaited.
 #[test]

@@ -28,7 +28,7 @@ pub(super) struct Outcome {
     pub(super) exporter_kib: u64,
 }
 
-/// The most memory that the exporter may use.
+/// The maximum amount of memory that the exporter may use.
 const EXPORTER_MAX_KIB: u64 = 256 * 1024;
 /// The number of differences of one kind that are listed.
 const EXAMPLES: usize = 5;

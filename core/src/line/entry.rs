@@ -94,7 +94,7 @@ impl Line<'_> {
         })
     }
 
-    /// Adds `serviceContext`, where Error Reporting looks for the service of a line that is no
+    /// Adds `serviceContext`, where Error Reporting looks for the service of a line that is not an
     /// [`error_report`](Self::error_report).
     pub fn service_context(&mut self, service: &str, version: &str) -> &mut Self {
         super::report::write_service(self, service, version);

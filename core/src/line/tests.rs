@@ -408,7 +408,7 @@ fn names_of_an_error_report_are_free_on_other_lines() {
     assert!(text.ends_with(r#","fields.context":1,"user":3}"#), "{text}");
 }
 
-/// `error_report` reserves its keys for rendered fields as well. A line that is no report does not reserve them.
+/// `error_report` reserves its keys for rendered fields as well. A line that is not a report does not reserve them.
 #[test]
 fn rendered_fields_of_an_error_report() {
     let names = ["user", "context", "@type", "serviceContext", "stack_trace", "contexts", "\"context"];

@@ -93,7 +93,7 @@ fn responses_are_read() {
         let read = otlp::read_partial_success(&body);
         let read = read.map(|it| (it.rejected_spans, std::str::from_utf8(it.error_message).unwrap()));
         assert_eq!(read, expected, "{body:?}");
-        // A truncated body is no other message.
+        // A truncated body is not another message.
         for length in 0..body.len() {
             let _ = otlp::read_partial_success(&body[..length]);
             let _ = otlp::read_error_message(&body[..length]);

@@ -1,4 +1,4 @@
-// Log lines with the trace of the request, and headers that hand it on. Needs only Node (18 or newer).
+// Log lines with the trace of the request, and headers that pass it on. Needs only Node (18 or newer).
 
 import { AsyncLocalStorage } from "node:async_hooks";
 

@@ -1,4 +1,4 @@
-"""Log lines with the trace of the request, and headers that hand it on. Needs only the standard library."""
+"""Log lines with the trace of the request, and headers that pass it on. Needs only the standard library."""
 
 import contextvars
 import datetime

@@ -30,7 +30,7 @@ const DECISION_WAIT: &str = "10s";
 const ENVIRONMENT: &str = "\
 Other environment variables:
   GOOGLE_APPLICATION_CREDENTIALS  the credentials file for Google Cloud
-  GOOGLE_CLOUD_PROJECT            the project, without --project
+  GOOGLE_CLOUD_PROJECT, GCLOUD_PROJECT  the project, without --project
   GOOGLE_CLOUD_QUOTA_PROJECT      the project that is charged for calls with user credentials
   GCE_METADATA_HOST               another host of the metadata server
   OTEL_EXPORTER_OTLP_HEADERS      headers for the sink otlp=URL: name=value,name=value
@@ -121,7 +121,7 @@ pub struct Config {
     #[arg(long = "keep", env = "LOGTRACER_KEEP", value_name = "RULE", value_delimiter = ',')]
     pub keep: Vec<RuleList>,
 
-    /// How long a sink with rules waits for the spans of a trace before it is decided
+    /// How long a sink with rules waits for the spans of a trace before it decides on the trace
     #[arg(long, env = "LOGTRACER_DECISION_WAIT", value_name = "TIME", default_value = DECISION_WAIT, value_parser = duration)]
     pub decision_wait: Duration,
 

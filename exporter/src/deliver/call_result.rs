@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::chunk::Halves;
 use super::queue::Attempt;
@@ -33,8 +33,11 @@ const UNSUPPORTED: &str = "unsupported";
 /// The longest back-off that a sink can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Returns true if a sink that accepts other chunks seems unavailable for this one: a proxy answers the call, say, or the call
-/// always times out.
+/// How long a call without spans may take. No other call is settled meanwhile.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns true if a sink that accepts other chunks seems unavailable for this one, for example because a proxy answers
+/// the call or the call always times out.
 fn is_stuck(attempt: &Attempt, accepted: u64, now: Instant) -> bool {
     let others = accepted.saturating_sub(attempt.accepted_before);
     attempt.failures >= SUSPICIOUS_FAILURES
@@ -124,7 +127,7 @@ impl<S: Sink> Delivery<S> {
         if !self.accepts_spans || self.has_accepted_logs {
             if !self.has_accepted_logs && self.cursor.takes(BatchContent::Traces) {
                 // For the next call: the sink may have become available between the two.
-                self.accepts_spans = self.sink.accepts_spans().await;
+                self.accepts_spans = timeout(PROBE_TIMEOUT, self.sink.accepts_spans()).await.unwrap_or(false);
             }
             attempt.fail(self.accepted, Instant::now());
             return self.requeue(attempt, round, reason, None);

@@ -291,9 +291,11 @@ impl<S: Sink> Delivery<S> {
     /// Advances the cursor over all batches that are settled.
     async fn advance_cursor(&mut self) {
         while let Some((to, settled)) = self.ledger.take_settled() {
+            // The outbox fails here, not the sink.
+            let mut backoff = backoff();
             while let Err(reason) = self.cursor.advance(to, settled.clone()).await {
                 warn(&self.name, "failed to commit delivery progress", &reason);
-                tokio::time::sleep(self.backoff.next(fastrand::u64(..))).await;
+                tokio::time::sleep(backoff.next(fastrand::u64(..))).await;
             }
             self.sink_calls.forget_until(to);
             // A sink that works can have nothing to accept: other items, or none that its rules keep.

@@ -15,7 +15,7 @@ use crate::outbox::{Batch, Decisions, Observe, Signals, Verdict, Verdicts};
 impl Decider {
     /// Decides the next batches until `due`. Returns false if there are none.
     pub(super) fn decide_next(&mut self, due: i64, decisions: &mut Decisions) -> anyhow::Result<bool> {
-        let until = match self.waiting.first_after(decisions.until).filter(|id| *id <= due) {
+        let until = match self.waiting.discard_until(decisions.until).filter(|id| *id <= due) {
             Some(id) if id == decisions.until + 1 => {
                 let batch = self.waiting.pop();
                 if batch.is_some_and(|batch| self.decide_waiting(&batch, decisions)) {

@@ -8,7 +8,7 @@
 //!                       └──┴ Recent: the verdicts of the last hour
 //! ```
 //!
-//! The decision on a trace falls when the first batch with one of its spans has waited for the decision wait.
+//! A trace is decided when the first batch with one of its spans has waited for the decision wait.
 //! It considers all spans that have arrived by then, and its verdict holds for an hour for those that come later.
 //! For a sink with the rule `logs`, the log records of a trace count as its spans do, and follow its verdict.
 //! No span is kept in memory, only the ids of the traces of the batches that wait, up to a limit. The batches beyond it,

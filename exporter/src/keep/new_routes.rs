@@ -29,7 +29,7 @@ struct Seen {
 
 impl NewRoutes {
     /// Counts a trace of a route, by the hash of the service and the route. Returns whether it is one of the first.
-    pub(super) fn is_new(&mut self, route: u64, trace: u128, now_ms: i64) -> bool {
+    pub(super) fn register(&mut self, route: u64, trace: u128, now_ms: i64) -> bool {
         if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&route) {
             if !(0..SWEEP_MS).contains(&(now_ms - self.swept_ms)) {
                 self.swept_ms = now_ms;
@@ -69,7 +69,7 @@ mod tests {
         let mut routes = NewRoutes::default();
         let kept = |routes: &mut NewRoutes, route, now_ms: i64| {
             let traces = (0_u128..10).map(|trace| trace << 64 | u128::from(now_ms.unsigned_abs()));
-            traces.filter(|trace| routes.is_new(route, *trace, now_ms)).count()
+            traces.filter(|trace| routes.register(route, *trace, now_ms)).count()
         };
         assert_eq!(kept(&mut routes, 1, 0), 3);
         assert_eq!(kept(&mut routes, 2, 0), 3);
@@ -81,15 +81,15 @@ mod tests {
     fn a_trace_of_several_batches_counts_once() {
         let mut routes = NewRoutes::default();
         let traces = [1, 1, 2, 1, 2, 3, 2, 4, 3, 4];
-        let new = traces.map(|trace| routes.is_new(7, trace, 0));
+        let new = traces.map(|trace| routes.register(7, trace, 0));
         assert_eq!(new, traces.map(|trace| trace < 4));
     }
 
     #[test]
     fn the_number_of_routes_is_bounded() {
         let mut routes = NewRoutes::default();
-        let new = (0..2 * MAX_ROUTES as u64).filter(|route| routes.is_new(*route, 1, 0)).count();
+        let new = (0..2 * MAX_ROUTES as u64).filter(|route| routes.register(*route, 1, 0)).count();
         assert_eq!((new, routes.routes.len()), (MAX_ROUTES, MAX_ROUTES));
-        assert!(routes.is_new(u64::MAX, 1, HOUR_MS), "the old routes are forgotten");
+        assert!(routes.register(u64::MAX, 1, HOUR_MS), "the old routes are forgotten");
     }
 }

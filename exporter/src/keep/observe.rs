@@ -54,7 +54,7 @@ impl Decider {
         for run in runs {
             trace.add(&OpenTrace::of(run, batch.id));
             // Each route of the trace counts, also if another one is new.
-            if run.route != 0 && self.new_routes.is_new(run.route, run.trace_id, batch.received_ms) {
+            if run.route != 0 && self.new_routes.register(run.route, run.trace_id, batch.received_ms) {
                 trace.matches |= self.policy.rules.new_route;
             }
         }

@@ -42,6 +42,43 @@ struct ResourceFacts {
     matches: Matches,
 }
 
+/// What the rules read of a route of a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct RouteFacts {
+    /// A hash of the service and the route, if a rule needs it, else 0.
+    hash: u64,
+    matches: Matches,
+}
+
+/// The route of a span. The next span of the same resource often has the same one, and then it is not read again.
+#[derive(Debug, Default)]
+struct LastRoute<'a> {
+    /// The attribute that holds the route, and its text unless that is empty.
+    attribute: &'a [u8],
+    text: Option<&'a str>,
+    facts: Option<(&'a str, RouteFacts)>,
+}
+
+impl<'a> LastRoute<'a> {
+    fn text_of(&mut self, attribute: Attribute<'a>) -> Option<&'a str> {
+        if self.attribute != attribute.body() {
+            self.attribute = attribute.body();
+            self.text = match attribute.value() {
+                AnyRef::Text(text) if !text.is_empty() => Some(text),
+                _ => None,
+            };
+        }
+        self.text
+    }
+
+    fn facts_of(&mut self, route: &'a str, read: impl FnOnce() -> RouteFacts) -> RouteFacts {
+        match self.facts {
+            Some((last, facts)) if last == route => facts,
+            _ => self.facts.insert((route, read())).1,
+        }
+    }
+}
+
 impl Rules {
     /// `rules` are all rules, without repetition.
     pub(super) fn new(rules: &[Rule]) -> Self {
@@ -96,8 +133,8 @@ impl Rules {
         facts
     }
 
-    /// Reads a span once.
-    fn span(&self, resource: &ResourceFacts, span: &[u8]) -> ObservedRun {
+    /// Reads a span once. `last` is the route of the span before it.
+    fn span<'a>(&self, resource: &ResourceFacts, span: &'a [u8], last: &mut LastRoute<'a>) -> ObservedRun {
         let mut own = 0;
         let reads_route = self.reads_route();
         let (mut route, mut is_rpc) = (None, false);
@@ -105,10 +142,7 @@ impl Rules {
             SpanFrame::read(span, |attribute| {
                 own = self.with_attribute(own, attribute);
                 match attribute.key {
-                    b"http.route" => match attribute.value() {
-                        AnyRef::Text(text) if !text.is_empty() => route = Some(text),
-                        _ => {}
-                    },
+                    b"http.route" => route = last.text_of(attribute).or(route),
                     b"rpc.system" | b"rpc.system.name" => is_rpc = true,
                     _ => {}
                 }
@@ -116,24 +150,32 @@ impl Rules {
         } else {
             SpanFrame::read(span, |_| {})
         };
-        let mut matches = resource.matches | own | self.of_error(frame);
-        let route = route.or_else(|| is_rpc.then(|| frame.name())).filter(|_| reads_route);
-        if let Some(route) = route {
-            let known = self.routes.iter().filter(|(wanted, _)| wanted == route);
-            matches |= known.fold(0, |bits, (_, bit)| bits | bit);
-        }
-        ObservedRun {
+        let mut run = ObservedRun {
             trace_id: trace_id(frame.trace_id).unwrap_or(0),
             start_time_unix_nano: frame.start_time_unix_nano,
             end_time_unix_nano: frame.end_time_unix_nano,
-            route: route.filter(|_| self.new_route != 0).map_or(0, |route| self.route_hash(resource, route)),
-            matches,
+            route: 0,
+            matches: resource.matches | own | self.of_error(frame),
             spans: 1,
+        };
+        let route = route.or_else(|| is_rpc.then(|| frame.name())).filter(|_| reads_route);
+        if let Some(route) = route {
+            let facts = last.facts_of(route, || self.route(resource, route));
+            run.route = facts.hash;
+            run.matches |= facts.matches;
         }
+        run
     }
 
-    fn route_hash(&self, resource: &ResourceFacts, route: &str) -> u64 {
-        self.route_hasher.hash_one((&resource.service, route)).max(1)
+    /// Reads a route.
+    fn route(&self, resource: &ResourceFacts, route: &str) -> RouteFacts {
+        let known = self.routes.iter().filter(|(wanted, _)| wanted == route);
+        let matches = known.fold(0, |bits, (_, bit)| bits | bit);
+        let hash = match self.new_route {
+            0 => 0,
+            _ => self.route_hasher.hash_one((&resource.service, route)).max(1),
+        };
+        RouteFacts { hash, matches }
     }
 
     const fn of_error(&self, frame: SpanFrame<'_>) -> Matches {
@@ -141,6 +183,7 @@ impl Rules {
     }
 
     /// Returns the rules that are matched with this attribute. Of attributes with the same key, the last counts.
+    #[inline]
     fn with_attribute(&self, matches: Matches, attribute: Attribute<'_>) -> Matches {
         let rules = self.attributes.iter().filter(|rule| rule.key.as_bytes() == attribute.key);
         rules.fold(matches, |bits, rule| {
@@ -154,11 +197,13 @@ impl Observe for Rules {
     fn observe(&self, body: &[u8]) -> Vec<ObservedRun> {
         let mut runs: Vec<ObservedRun> = Vec::new();
         let (mut number, mut resource) = (None, ResourceFacts::default());
+        let mut route = LastRoute::default();
         for_each_item(body, |of, span| {
             if number != Some(of.number) {
                 (number, resource) = (Some(of.number), self.resource(of.bytes));
+                route = LastRoute::default();
             }
-            let span = self.span(&resource, span);
+            let span = self.span(&resource, span, &mut route);
             match runs.last_mut() {
                 Some(run) if run.can_take(&span) => run.add(&span),
                 _ => runs.push(span),
@@ -240,7 +285,10 @@ mod tests {
                 ..Default::default()
             }
             .encode_to_vec();
-            assert_eq!(rules.span(&rules.resource(&resource), &span).matches, expected);
+            assert_eq!(
+                rules.span(&rules.resource(&resource), &span, &mut LastRoute::default()).matches,
+                expected
+            );
         }
         check(&rules, &[], &[], 0);
         check(&rules, &[], &[("a", Value::IntValue(1))], 1);
@@ -304,5 +352,43 @@ mod tests {
         assert_eq!(seen(&["route=/b"], request.clone(), vec![1; 16]), by_route);
         let by_hash = by_route.map(|(id, spans, start, end, _)| (id, spans, start, end, 0));
         assert_eq!(seen(&["new-route"], request, vec![1; 16]), by_hash);
+    }
+
+    /// A route is read again if it, its service or its attribute changes.
+    #[test]
+    fn each_span_has_its_own_route() {
+        let span = |name: &str, attribute: (&str, Value)| Span {
+            name: name.to_owned(),
+            attributes: attributes(&[attribute]),
+            ..Default::default()
+        };
+        let route = |route: &str| span("", ("http.route", text(route)));
+        let rpc = |name: &str| span(name, ("rpc.system", text("grpc")));
+        let of_service = |service: &str, spans: Vec<Span>| ResourceSpans {
+            resource: Some(Resource {
+                attributes: attributes(&[("service.name", text(service))]),
+                ..Default::default()
+            }),
+            scope_spans: vec![ScopeSpans { spans, ..Default::default() }],
+            ..Default::default()
+        };
+        let none = span("", ("http.route", Value::IntValue(1)));
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![
+                of_service("shop", vec![route("/a"), route("/b"), none, route("/b"), route("/a"), rpc("/b")]),
+                of_service("cart", vec![rpc("/b"), route("/a"), route("")]),
+            ],
+        };
+        let runs = rules(&["new-route", "route=/b"]).observe(&request.encode_to_vec());
+        let matches: Vec<(Matches, u32)> = runs.iter().map(|run| (run.matches, run.spans)).collect();
+        let expected = [(0, 1), (2, 1), (0, 1), (2, 1), (0, 1), (2, 1), (2, 1), (0, 1), (0, 1)];
+        assert_eq!(matches, expected);
+        let hashes: Vec<u64> = runs.iter().map(|run| run.route).collect();
+        let [a, b, none, again_b, again_a, rpc_b, cart_b, cart_a, cart_none] = hashes[..] else { panic!() };
+        assert_eq!((none, cart_none), (0, 0));
+        assert_eq!((again_a, again_b, rpc_b), (a, b, b));
+        let mut all = [a, b, cart_a, cart_b];
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[0] != pair[1]) && all[0] != 0, "{all:?}");
     }
 }

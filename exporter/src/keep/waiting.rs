@@ -70,8 +70,8 @@ impl WaitingBatches {
         }
     }
 
-    /// Returns the id of the first batch after this one, and drops those until it.
-    pub(super) fn first_after(&mut self, id: i64) -> Option<i64> {
+    /// Drops the batches until this one. Returns the id of the first after it.
+    pub(super) fn discard_until(&mut self, id: i64) -> Option<i64> {
         while self.batches.front().is_some_and(|waiting| waiting.batch.id <= id) {
             self.pop();
         }
@@ -103,10 +103,10 @@ mod tests {
         waiting.push(batch(3, &runs));
         waiting.push(batch(5, &[]));
         waiting.push(batch(6, &[(1, 1)]));
-        assert_eq!(waiting.first_after(2), Some(3));
+        assert_eq!(waiting.discard_until(2), Some(3));
         assert_eq!(waiting.pop().unwrap().runs().collect::<Vec<_>>(), runs);
-        assert_eq!(waiting.first_after(5), Some(6));
-        assert_eq!(waiting.first_after(6), None);
+        assert_eq!(waiting.discard_until(5), Some(6));
+        assert_eq!(waiting.discard_until(6), None);
         assert_eq!((waiting.bytes, waiting.pop()), (0, None));
     }
 
@@ -119,7 +119,7 @@ mod tests {
         });
         assert_eq!(waiting.batches.len(), 2);
         assert!(waiting.bytes <= MAX_BYTES);
-        assert_eq!(waiting.first_after(1), Some(2));
+        assert_eq!(waiting.discard_until(1), Some(2));
         waiting.push(batch(6, &[]));
         assert_eq!(waiting.batches.back().unwrap().batch.id, 6, "there is room again");
     }

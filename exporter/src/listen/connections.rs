@@ -23,7 +23,7 @@ const HTTP_2_BYTES: usize = 30 << 10;
 /// What TLS adds to that: the buffers and the keys of rustls.
 const TLS_BYTES: usize = 14 << 10;
 
-/// The most that one connection buffers before a request reads it: headers, and the flow-control window of HTTP/2.
+/// The maximum that one connection buffers before a request reads it: headers, and the flow-control window of HTTP/2.
 const MAX_BUFFERED_BYTES: usize = 128 << 10;
 
 /// The memory of a request, and of each of its headers beside their text.

@@ -10,7 +10,7 @@ use super::schema::{Kind, MessageType, Role};
 use super::signal::Signal;
 use super::wire::{Value, read_field};
 
-/// The most parts of messages that are merged in one request. More are no request of a client.
+/// The maximum number of parts of messages that are merged in one request. No client sends more.
 const MAX_PARTS: usize = 1 << 15;
 
 /// Returns how much memory [`merge`] takes for a valid body.

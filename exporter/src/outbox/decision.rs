@@ -93,7 +93,7 @@ impl DecisionLog {
     /// Returns what was observed of the next batches after this one. Those of an earlier process, and those whose
     /// observations found no room, are read. Blocks.
     pub(crate) fn observed_after(&mut self, id: i64) -> anyhow::Result<Vec<ObservedBatch>> {
-        let first = self.outbox.state.observations.first_after(id);
+        let first = self.outbox.state.observations.discard_until(id);
         let until = first.map_or_else(|| self.committed(), |first| first - 1);
         if id < until {
             let batches = self.read(id, until, Signals::TRACES)?;

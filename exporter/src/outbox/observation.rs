@@ -88,7 +88,7 @@ impl Observations {
     }
 
     /// Removes the observations until this batch. Returns the id of the first after it.
-    pub(super) fn first_after(&self, id: i64) -> Option<i64> {
+    pub(super) fn discard_until(&self, id: i64) -> Option<i64> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while waiting.batches.front().is_some_and(|batch| batch.id <= id) {
             waiting.pop();
@@ -144,12 +144,12 @@ mod tests {
     fn observations_are_taken_up_to_a_missing_batch() {
         let waiting = Observations::default();
         waiting.add(vec![batch(3, 1), batch(4, 0), batch(6, 2)]);
-        assert_eq!(waiting.first_after(2), Some(3));
+        assert_eq!(waiting.discard_until(2), Some(3));
         assert_eq!(ids(&waiting.take(3)), [3]);
         assert_eq!(ids(&waiting.take(9)), [4]);
         waiting.add(vec![batch(7, 1)]);
-        assert_eq!((waiting.first_after(6), ids(&waiting.take(9))), (Some(7), vec![7]));
-        assert_eq!((waiting.first_after(7), ids(&waiting.take(9))), (None, vec![]));
+        assert_eq!((waiting.discard_until(6), ids(&waiting.take(9))), (Some(7), vec![7]));
+        assert_eq!((waiting.discard_until(7), ids(&waiting.take(9))), (None, vec![]));
         assert_eq!(waiting.0.lock().unwrap().bytes, 0);
     }
 
@@ -160,6 +160,6 @@ mod tests {
         waiting.add((1..=5).map(|id| batch(id, runs)).collect());
         assert_eq!(ids(&waiting.take(9)), [1, 2]);
         waiting.add(vec![batch(6, runs)]);
-        assert_eq!(waiting.first_after(2), Some(6), "there is room again");
+        assert_eq!(waiting.discard_until(2), Some(6), "there is room again");
     }
 }

@@ -114,6 +114,8 @@ pub(super) fn write_items<T: Item>(
         }
     }
     body.bytes.extend_from_slice(frame.end.as_bytes());
+    // The budget of the sink counts the bytes, not the capacity.
+    body.bytes.shrink_to_fit();
     Ok(JsonBody { bytes: body.bytes.into(), truncated })
 }
 

@@ -24,11 +24,11 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns whether a file that was opened is kept open.
-    pub(super) fn may_keep_open(&mut self) -> bool {
-        let may = *self.open_files < MAX_OPEN_FILES;
-        *self.open_files += usize::from(may);
-        may
+    /// Counts a file that was opened if there is room for it. Returns whether it may stay open.
+    pub(super) fn reserve_open_file(&mut self) -> bool {
+        let has_room = *self.open_files < MAX_OPEN_FILES;
+        *self.open_files += usize::from(has_room);
+        has_room
     }
 
     pub(super) fn is_short_of_files(&self) -> bool {

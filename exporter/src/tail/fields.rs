@@ -105,7 +105,7 @@ impl<const N: usize> Fields<N> {
     }
 }
 
-/// Replaces escapes of half a surrogate pair, which is no character, by U+FFFD. Node writes them for a text that was
+/// Replaces escapes of half a surrogate pair, which is not a character, by U+FFFD. Node writes them for a text that was
 /// cut inside a pair.
 pub(super) fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     let mut replaced = String::new();

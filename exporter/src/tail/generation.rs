@@ -239,7 +239,7 @@ impl Generation {
                 if FileId::of(&file.metadata()?) != self.id {
                     return Ok(Poll::Displaced);
                 }
-                (file, context.may_keep_open())
+                (file, context.reserve_open_file())
             }
         };
         if last == Some(Extent::Broken) {

@@ -132,7 +132,7 @@ fn complete_bytes(bytes: &[u8], mut state: State) -> usize {
     complete
 }
 
-/// Zeros before a line are no part of it. A file begins with them if it was truncated while its program, which does
+/// Zeros before a line are not part of it. A file begins with them if it was truncated while its program, which does
 /// not append, writes on at its old position.
 fn without_nul(line: &[u8]) -> &[u8] {
     let start = line.iter().position(|byte| *byte != 0).unwrap_or(line.len());

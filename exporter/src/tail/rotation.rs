@@ -44,7 +44,7 @@ impl Names {
     pub(super) fn siblings(&mut self, target: &Path) -> io::Result<Vec<FoundFile>> {
         let mut rotated = Vec::new();
         self.each(target, |path, kind| {
-            // A file that is gone, or cannot be read, is no file to continue with.
+            // A file that is gone, or cannot be read, is not a file to continue with.
             if kind == Kind::Plain
                 && let Ok(Some(metadata)) = metadata_of(&path)
             {

@@ -58,6 +58,10 @@ pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
                     deadline.get_or_insert_with(|| Instant::now() + LINGER);
                     is_at_end = reading.has_begun();
                 }
+                // Another process has made the descriptor non-blocking.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await
+                }
                 Err(error) => {
                     log_error("-".as_ref(), &error.to_string());
                     is_at_end = true;

@@ -27,7 +27,7 @@ async fn a_sink_that_accepts_nothing_is_seen_in_the_metrics() {
     assert_eq!(metric("lag_batches", down_name).await, 1.);
 }
 
-/// A sink that gets nothing, because of its rules or its signal, is no sink that accepts nothing.
+/// A sink that gets nothing, because of its rules or its signal, is not a sink that accepts nothing.
 #[tokio::test]
 async fn a_sink_with_nothing_to_accept_is_not_late() {
     let receiver = Receiver::start(strict_otlp).await;

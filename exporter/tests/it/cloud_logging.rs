@@ -66,7 +66,10 @@ async fn tailed_lines_have_their_machine() {
         json!({ "message": "shop - started", "severity": "INFO", "logging.googleapis.com/trace": trace });
     std::fs::write(&log, format!("{line}\n")).unwrap();
     let mut command = to_cloud_logging(dir.path(), &server);
-    command.env("GCE_METADATA_HOST", metadata_server.host()).arg("--tail").arg(&log);
+    command.env("GCE_METADATA_HOST", metadata_server.host().replace("127.0.0.1", "localhost"));
+    // The metadata server of a proxy's machine would describe that machine.
+    command.env("HTTP_PROXY", "http://127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
+    command.arg("--tail").arg(&log);
     let _exporter = Exporter::spawn(command);
     let (entry, _) = eventually("the entry", async || server.stored().pop()).await;
     let labels = json!({ "project_id": "mesh-project", "instance_id": "4567", "zone": "europe-west1-b" });

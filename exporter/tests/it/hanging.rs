@@ -33,6 +33,17 @@ fn a_metadata_server_that_hangs_is_reported_at_the_start() {
     }
 }
 
+#[test]
+fn an_empty_path_of_credentials_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--sink", "cloud-trace", "--project", "mesh-project"]);
+    command.env("GOOGLE_APPLICATION_CREDENTIALS", "");
+    let (code, error) = run_to_exit(command);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("GOOGLE_APPLICATION_CREDENTIALS is empty"), "{error}");
+}
+
 /// The exporter starts with its credentials file, and the other sinks go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_endpoint_that_hangs_delays_only_its_sink() {

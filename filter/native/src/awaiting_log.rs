@@ -23,7 +23,7 @@ pub(crate) struct AwaitingLog {
     pub(crate) _instance: Arc<Instance>,
 }
 
-/// The most streams of a thread that wait. Without an access logger none is ever taken.
+/// The maximum number of streams of a thread that wait. Without an access logger, none is ever taken.
 const MAX_WAITING: usize = 256;
 
 thread_local! {

@@ -23,7 +23,7 @@ use crate::{clock, main_thread};
 /// The names of the filter and of the logger in Envoy's configuration.
 pub(crate) const NAME: &[u8] = b"logtracer";
 
-/// The most bytes of a response's body that are read.
+/// The maximum number of bytes that are read of a response's body.
 const MAX_RESPONSE_BYTES: usize = 4096;
 
 /// A configuration of the filter. Envoy owns it.
@@ -276,7 +276,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
         // SAFETY: this is a hook for the filter.
         let path = unsafe { FilterHost::new(filter) }.envoy_header(HeadersOf::Request, ":path").data as usize;
         let (worker, instance) = (module.worker.clone(), module.instance.clone());
-        let has_logger = awaiting_log::put(AwaitingLog {
+        let has_room = awaiting_log::put(AwaitingLog {
             path,
             created_at: module.created_at,
             stream,
@@ -284,7 +284,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: EnvoyP
             _instance: instance,
         });
         static IS_LOGGED: AtomicBool = AtomicBool::new(false);
-        if !has_logger && !IS_LOGGED.swap(true, Ordering::Relaxed) {
+        if !has_room && !IS_LOGGED.swap(true, Ordering::Relaxed) {
             let message = "logtracer: no access logger with logger_name logtracer: requests have no line and no \
                            span. A filter of the logger has the same effect";
             clock::log(LogLevel::Error, message);

@@ -20,7 +20,7 @@ use logtracer_output::WholeBatches;
 use crate::clock;
 use crate::sync::lock;
 
-/// The most bytes that wait for stdout.
+/// The maximum number of bytes that wait for stdout.
 const MAX_BYTES: usize = 4 << 20;
 
 /// The number of bytes that are written at once.

@@ -1,8 +1,8 @@
 //! The roots of the process, and the handles through which they reach Envoy: the bootstrap extension, or else the newest
 //! filter configuration.
 //!
-//! A root outlives its configuration until its spans are delivered, as long as Envoy has another filter of this library:
-//! every handle can make a callout to every cluster.
+//! A root outlives its configuration until its spans are delivered, as long as Envoy has the bootstrap extension or another
+//! filter of this library: every handle can make a callout to every cluster.
 //!
 //! Envoy destroys a filter configuration in any thread, while it is scheduled on, for example. The lock of this module is
 //! therefore never held during a call of its scheduler. Envoy also cancels the callouts of the configuration in that
@@ -180,6 +180,9 @@ pub(crate) fn remove_bootstrap() {
     let mut process = lock(&PROCESS);
     process.is_exiting = true;
     process.bootstrap = None;
+    if process.handles.is_empty() {
+        process.end();
+    }
 }
 
 /// Returns whether Envoy exits; `None` without the bootstrap extension, which would know.
@@ -190,11 +193,13 @@ pub(crate) fn is_exiting() -> Option<bool> {
 
 /// Ends the use of a configuration. Envoy reports no response of its callouts any more.
 ///
-/// The last one ends all roots, because nothing can be sent without a configuration.
+/// The last one ends all roots, because nothing can be sent any more. With the bootstrap extension they still send, and only
+/// Envoy's exit does not wait for them.
 pub(crate) fn remove_handle(handle: &Handle) {
     let mut process = lock(&PROCESS);
     process.handles.retain(|known| known.id != handle.id);
-    if process.handles.is_empty() {
+    let can_send = process.bootstrap.is_some() && process.completions.is_empty();
+    if process.handles.is_empty() && !can_send {
         process.end();
         if process.completions.is_empty() {
             return;
@@ -299,7 +304,7 @@ impl Process {
 
     /// Takes the completions if no span is held any more, or at their time.
     fn take_completions(&mut self, now: u64) -> Vec<Completion> {
-        let is_done = self.handles.is_empty() || self.roots.iter().all(|entry| entry.root.held_spans() == 0);
+        let is_done = self.roots.iter().all(|entry| entry.root.held_spans() == 0);
         if is_done || now >= self.exit_at { std::mem::take(&mut self.completions) } else { Vec::new() }
     }
 

@@ -51,7 +51,7 @@ impl Exporter {
         "max_buffer_bytes",
         "headers",
     ];
-    /// The most clusters.
+    /// The maximum number of clusters.
     pub const MAX_CLUSTERS: usize = 16;
     /// The smallest buffer of one cluster.
     const MIN_BUFFER_BYTES: usize = 4 << 10;
@@ -152,7 +152,7 @@ fn read_headers(section: &Section<'_>) -> Result<Vec<(String, String)>, ConfigEr
             section.error_at(&format!("headers.{}", truncated(name)), format!("expected {expected}"))
         })
     };
-    // As for every key, null is no value: an override removes a header with it.
+    // As for every key, null is not a value: an override removes a header with it.
     headers.iter().filter(|(_, value)| !value.is_null()).map(read_header).collect()
 }
 

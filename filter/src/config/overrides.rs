@@ -31,7 +31,8 @@ pub struct Label {
 }
 
 impl Override {
-    /// The most overrides of a configuration. Each is checked as a configuration of its own, in every worker.
+    /// The maximum number of overrides of a configuration. Each is checked as a configuration of its own, in every
+    /// worker.
     const MAX: usize = 200;
     /// The keys that are conditions.
     pub(crate) const CONDITIONS: [&str; 3] = ["namespace", "label", "service"];

@@ -224,7 +224,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the text of a property, which can be empty; `None` if it is of another type, whose bytes are no text.
+/// Returns the text of a property, which can be empty; `None` if it is of another type, whose bytes are not text.
 pub(crate) fn text_property(path: &str) -> Option<String> {
     let mut is_found = false;
     let bytes = take_result(|data, size| {

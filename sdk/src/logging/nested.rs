@@ -120,7 +120,7 @@ impl Nested {
 
     /// Begins an item of an array. Returns false if there is no space for this item and those after it.
     pub(super) fn item(&mut self) -> bool {
-        if self.has_space(0) {
+        if self.take_item(0) {
             self.comma();
             return true;
         }
@@ -133,7 +133,7 @@ impl Nested {
 
     /// Begins a member of an object. Returns false if there is no space for this member and those after it.
     pub(super) fn member(&mut self, name: &str) -> bool {
-        let has_space = self.has_space(name.len().min(MAX_NAME_BYTES) * 6);
+        let has_space = self.take_item(name.len().min(MAX_NAME_BYTES) * 6);
         let is_written = has_space || !self.is_full;
         if is_written {
             self.comma();
@@ -165,7 +165,8 @@ impl Nested {
         self.ends.len() + self.newtypes < MAX_DEPTH
     }
 
-    fn has_space(&mut self, name_bytes: usize) -> bool {
+    /// Counts an item. Returns whether there is room for it and its name.
+    fn take_item(&mut self, name_bytes: usize) -> bool {
         self.items += 1;
         !self.is_full && self.items <= MAX_ITEMS && self.free_bytes() >= MIN_ITEM_BYTES + name_bytes
     }

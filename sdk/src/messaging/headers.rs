@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no type of the headers or attributes of a message",
+    message = "`{Self}` is not a type of the headers or attributes of a message",
     label = "`{Self}` does not implement `logtracer_sdk::messaging::Headers`",
     note = "maps and lists of pairs do, with texts or bytes as values, and `http::HeaderMap` of `http` 1",
     note = "for the headers of another type implement `fn get(&self, name: &str) -> Option<&[u8]>`"
@@ -40,7 +40,7 @@ pub trait Headers {
 }
 
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no type of the headers or attributes of a message that is sent",
+    message = "`{Self}` is not a type of the headers or attributes of a message that is sent",
     label = "`{Self}` does not implement `logtracer_sdk::messaging::HeadersMut`",
     note = "maps and lists of pairs do whose names are `String` and whose values are texts or bytes that own their memory, such as `String` and `Vec<u8>`, and `http::HeaderMap` of `http` 1",
     note = "for the headers of another type implement `set` and `remove`"

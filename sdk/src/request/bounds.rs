@@ -22,7 +22,7 @@ use http_body::Body;
 /// assert_eq!(text(&std::io::Error::other("out of eggs")), "out of eggs");
 /// ```
 ///
-/// A service with another error is no service within the layer:
+/// A service with another error is not a service within the layer:
 ///
 /// ```compile_fail,E0277
 /// use logtracer_sdk::server::TraceLayer;
@@ -41,7 +41,7 @@ pub trait ServiceError: fmt::Display + 'static {}
 impl<E: fmt::Display + 'static> ServiceError for E {}
 
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no response body that a `TraceLayer` can pass on",
+    message = "`{Self}` is not a response body that a `TraceLayer` can pass on",
     label = "`{Self}` does not implement `http_body::Body` of `http-body` 1, or its error has no `Display`",
     note = "bodies of `hyper` 1, `axum` 0.7 and 0.8 and `tonic` 0.12 to 0.14 do; `http_body_util::Full` makes one of bytes",
     note = "versions of these crates that use `http` 0.2 do not fit, see the table of versions in the guide"
@@ -58,7 +58,7 @@ impl<E: fmt::Display + 'static> ServiceError for E {}
 /// assert_eq!(size(&Full::new(&b"hello"[..])), Some(5));
 /// ```
 ///
-/// A service whose response has another body is no service within the layer:
+/// A service whose response has another body is not a service within the layer:
 ///
 /// ```compile_fail,E0277
 /// use logtracer_sdk::server::TraceLayer;

@@ -14,7 +14,7 @@ const MAX_FIELDS: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 /// The maximum length of a text and of a route. A longer one is truncated.
 const MAX_TEXT_BYTES: usize = 1024;
-/// The most bytes of a text that is cut, so that the mark fits.
+/// The maximum number of bytes that are kept of a text that is cut, so that the mark fits.
 const MAX_CUT_TEXT_BYTES: usize = MAX_TEXT_BYTES - " [18446744073709551615 bytes cut]…".len();
 
 /// Adds a field to the line and the span of the request that the calling code works for.
@@ -27,7 +27,7 @@ const MAX_CUT_TEXT_BYTES: usize = MAX_TEXT_BYTES - " [18446744073709551615 bytes
 /// Names like `labels.tenant` have the same meaning as in events.
 ///
 /// A request keeps 32 fields. A name is truncated to 128 bytes. A text of more than 1,024 bytes is cut, and ends in the
-/// number of bytes that are missing: `… [3000 bytes cut]…`.
+/// number of bytes that are missing: `[3012 bytes cut]…`.
 /// Outside of a request, after its end, or if the request has neither a line nor a span, the call does nothing.
 ///
 /// ```

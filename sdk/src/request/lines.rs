@@ -63,7 +63,7 @@ pub(super) fn end(options: &LogOptions, end: &End<'_>) {
     write();
 }
 
-/// Logs an event with the fields of a request that are no part of `httpRequest`.
+/// Logs an event with the fields of a request that are not part of `httpRequest`.
 macro_rules! line {
     ($end:expr, $level:expr, $target:expr, { $($field:tt)* }, $($message:tt)+) => {
         at_level!(
@@ -151,7 +151,7 @@ impl End<'_> {
     /// Returns the method of a gRPC call as in the attribute of its span.
     fn rpc_method(&self) -> Option<Cow<'_, str>> {
         let path = self.exchange.path();
-        self.is_grpc.then(|| String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(path)))
+        self.is_grpc.then(|| lossy(path.strip_prefix(b"/").unwrap_or(path)))
     }
 
     fn rpc_status(&self) -> Option<&'static str> {
@@ -209,7 +209,13 @@ impl fmt::Display for LastLine<'_> {
 
 /// Returns the bytes as text, or `None` if there are none.
 fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes))
+    (!bytes.is_empty()).then(|| lossy(bytes))
+}
+
+/// Returns the bytes as text, with U+FFFD for what is not UTF-8. Nearly all bytes are, and `from_utf8` is the faster way for
+/// those.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Displays bytes as text, with U+FFFD for what is not UTF-8.
@@ -217,6 +223,6 @@ struct Lossy<'a>(&'a [u8]);
 
 impl fmt::Display for Lossy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(self.0))
+        f.write_str(&lossy(self.0))
     }
 }

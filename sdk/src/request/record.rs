@@ -231,7 +231,7 @@ impl Record {
         if self.failure.is_none() {
             let is_timeout = match self.options.side {
                 Side::Client => failure.is_timeout(),
-                // The failure of a call that the handler makes is no time limit of the request.
+                // The failure of a call that the handler makes is not a time limit of the request.
                 Side::Server => failure.is_time_limit(),
             };
             self.failure =

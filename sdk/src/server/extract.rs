@@ -76,7 +76,7 @@ impl Extracted {
     pub(super) fn span_of_outer_layer(&self, outer: Option<TraceContext>) -> Option<TraceContext> {
         let trace_id = outer.map(|outer| outer.trace_id).or(self.parent.map(|parent| parent.trace_id));
         let is_layer = |span: &TraceContext| {
-            // A propagator that only attaches the caller's span is no layer with a span.
+            // A propagator that only attaches the caller's span is not a layer with a span.
             let is_caller = self.parent.and_then(|parent| parent.span_id) == Some(span.span_id);
             !is_caller && trace_id.is_none_or(|trace_id| trace_id == span.trace_id)
         };

@@ -101,7 +101,7 @@ impl Secrets {
         for value in headers.values().filter(|value| value.is_sensitive()) {
             let value = String::from_utf8_lossy(value.as_bytes());
             secrets.add(&value);
-            // A scheme such as `Bearer` is no secret.
+            // A scheme such as `Bearer` is not a secret.
             value
                 .split_whitespace()
                 .skip(usize::from(value.contains(' ')))
@@ -118,7 +118,7 @@ impl Secrets {
     }
 
     fn add(&mut self, secret: &str) {
-        /// A shorter value is no secret, and could be a part of many words.
+        /// A shorter value is not a secret, and could be a part of many words.
         const MIN_BYTES: usize = 6;
         if secret.len() >= MIN_BYTES {
             self.0.push(Secret(secret.to_owned()));

@@ -101,7 +101,7 @@ impl SpanExport {
     /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | the URL to which `/v1/traces` is appended; the default is `http://localhost:4318` |
     /// | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | the URL, used unchanged |
     /// | `OTEL_EXPORTER_OTLP_HEADERS` | [`header`](Self::header): `name=value,name=value`, percent-encoded |
-    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | [`timeout`](Self::timeout) in milliseconds; 0 is no limit but the retry time |
+    /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | [`timeout`](Self::timeout) in milliseconds; 0 means no limit but the retry time |
     /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | PEM files (feature `spans-tls` or `spans-tls-aws-lc`) |
     /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`; `grpc` is an error |
     /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none`; spans are not compressed |

@@ -175,7 +175,7 @@ fn a_flush_respects_retry_after() {
     assert!((1..=2).contains(&attempts), "{attempts}");
 }
 
-/// `Retry-After: 0` is no reason to send without a pause.
+/// `Retry-After: 0` is not a reason to send without a pause.
 #[test]
 fn retry_after_zero_backs_off() {
     let receiver = Receiver::new(&[Reply::Status(503, &[("retry-after", "0")], b"")]);

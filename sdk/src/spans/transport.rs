@@ -27,7 +27,7 @@ pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
     pub(super) connector: Connector,
     pub(super) headers: Headers,
-    /// How long one attempt may take; `None` is no limit.
+    /// How long one attempt may take; `None` means no limit.
     pub(super) timeout: Option<Duration>,
     /// Present if the scheme is `https`.
     #[cfg(feature = "_spans-rustls")]

@@ -33,7 +33,7 @@ fn the_compiler_explains_what_a_service_lacks() {
     for text in [
         "the error `NoText` of a service or a body within a `TraceLayer` has no text to log",
         "the error `NoText` does not implement `std::fmt::Display`",
-        "`NoBody` is no response body that a `TraceLayer` can pass on",
+        "`NoBody` is not a response body that a `TraceLayer` can pass on",
         "see the table of versions in the guide",
     ] {
         assert!(errors.contains(text), "no {text:?} in:\n{errors}");
@@ -54,8 +54,8 @@ fn the_compiler_explains_what_headers_are() {
     );
     let errors = compile(&dir, "message", &source, &["--check-cfg=cfg(feature, values(any()))"]);
     for text in [
-        "`Record` is no type of the headers or attributes of a message",
-        "`Record` is no type of the headers or attributes of a message that is sent",
+        "`Record` is not a type of the headers or attributes of a message",
+        "`Record` is not a type of the headers or attributes of a message that is sent",
         "for the headers of another type implement `fn get(&self, name: &str) -> Option<&[u8]>`",
     ] {
         assert!(errors.contains(text), "no {text:?} in:\n{errors}");

@@ -71,7 +71,7 @@ fn a_member_of_a_request_that_is_set_twice() {
     assert_eq!(lines[0]["httpRequest"]["requestMethod"], "GET");
 }
 
-/// What is no part of `httpRequest` stays a field.
+/// What is not part of `httpRequest` stays a field.
 #[test]
 fn fields_of_a_request_that_are_no_part_of_it() {
     let lines = capture(|| {
@@ -150,7 +150,7 @@ fn insert_ids_and_operations() {
         assert_eq!(lines[0]["logging.googleapis.com/insertId"], "a-1");
         assert_eq!(lines[1].get("logging.googleapis.com/insertId"), None);
         assert_eq!(lines[0]["step"], 1);
-        // What is no part of the entry stays a field.
+        // What is not part of the entry stays a field.
         assert_eq!(
             (&lines[3]["logtracer.operation.last"], &lines[3]["logtracer.unknown"]),
             (&json!("perhaps"), &json!(1))

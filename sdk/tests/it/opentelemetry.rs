@@ -364,7 +364,7 @@ async fn opentelemetry_between_two_layers() {
     }
 }
 
-/// OpenTelemetry's span of a connection is no layer of the request: the trace of the caller has precedence.
+/// OpenTelemetry's span of a connection is not a layer of the request: the trace of the caller has precedence.
 #[tokio::test]
 async fn a_request_keeps_the_callers_trace_within_another_one() {
     let _turn = TURN.lock().await;

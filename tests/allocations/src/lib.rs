@@ -75,7 +75,7 @@ pub fn count(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
-/// Returns the result of `work`, and the most bytes that it had allocated at a time on this thread.
+/// Returns the result of `work`, and the maximum number of bytes that it had allocated at a time on this thread.
 ///
 /// A block that grows counts twice, because it may be copied.
 pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {

@@ -12,7 +12,7 @@ use super::{Expected, SUCCESS, Table, exporter};
 
 const HTTP3: Expected = Expected { protocol: "HTTP/3", ..SUCCESS };
 
-/// The most streams that Envoy allows at a time.
+/// The maximum number of streams that Envoy allows at a time.
 const AT_ONCE: usize = 90;
 
 fn start() -> Table {

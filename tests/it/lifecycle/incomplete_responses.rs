@@ -104,7 +104,7 @@ fn responses_that_end_with_the_connection() {
     table.check();
 }
 
-/// The service resets the stream of HTTP/2, which is no response to a call of gRPC.
+/// The service resets the stream of HTTP/2, which is not a response to a gRPC call.
 #[test]
 fn streams_that_are_reset() {
     let web = Listener { filters: &["logtracer"], ..Listener::new("web", exporter()) };

@@ -1,4 +1,4 @@
-//! Headers of a request, the ids in the lines of a service, and the headers that it hands on.
+//! Headers of a request, the ids in the lines of a service, and the headers that it passes on.
 
 use crate::{CALLER, Headers, TRACE};
 
@@ -121,7 +121,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(&[("x-cloud-trace-context", "00000000000000000000000000000000/74;o=1")], None),
     case(&[("x-cloud-trace-context", "463ac35c9f6413ad48485a3953bb6124/00f067aa0ba902b7;o=1")], None),
-    // Handed on, not read.
+    // Passed on, not read.
     case(&[("grpc-trace-bin", "AABGOsNcn2QTrUhIWjlTu2EkAQDwZ6oLqQK3AgE")], None),
     // No client can send these.
     Case { incoming: &[("tracestate", "a=caf\u{e9}"), ("baggage", TOO_LONG)], ids: None, forwarded: &[] },

@@ -1,4 +1,4 @@
-//! The services of `docs/services.md`: log lines with the trace of the request, and headers that hand it on.
+//! The services of `docs/services.md`: log lines with the trace of the request, and headers that pass it on.
 //!
 //! ```text
 //! caller ──► service "first" ──► service "second" ──► peer, which records the headers and holds responses

@@ -1,4 +1,4 @@
-// Package tracelog writes log lines with the trace of the request, and hands the trace on. It needs only the standard
+// Package tracelog writes log lines with the trace of the request, and passes the trace on. It needs only the standard
 // library.
 package tracelog
 

@@ -126,9 +126,9 @@ impl Totals {
 struct Seen(u32);
 
 impl Seen {
-    /// Returns whether a field must not be here a second time.
+    /// Records a field. Returns whether it was here before and must not be here a second time.
     #[inline]
-    fn is_repeated(&mut self, message: &MessageType, field: &Field, number: u32) -> bool {
+    fn mark_seen(&mut self, message: &MessageType, field: &Field, number: u32) -> bool {
         if field.is_repeated || matches!(field.kind, Kind::Any) {
             return false;
         }
@@ -154,7 +154,7 @@ fn check_message(
     while !rest.is_empty() {
         let (number, value) = read_field(&mut rest)?;
         let field = message.field(number);
-        totals.needs.merge |= seen.is_repeated(message, field, number);
+        totals.needs.merge |= seen.mark_seen(message, field, number);
         totals.is_request |= depth == 0 && number == 1;
         if !value.is_of(field.kind) {
             return Err(Stop::Invalid);

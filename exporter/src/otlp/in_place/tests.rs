@@ -78,6 +78,28 @@ fn a_span_reads_as_its_decoded_form() {
 }
 
 #[test]
+fn an_attribute_is_read_whatever_its_form() {
+    let long = "k".repeat(200);
+    for key in ["", "k", &"k".repeat(127), &"k".repeat(128), &long] {
+        let sent = attribute(key, Any::IntValue(7));
+        let key_first = sent.encode_to_vec();
+        let value_at = KeyValue { value: None, ..sent }.encoded_len();
+        let (of_key, of_value) = key_first.split_at(value_at);
+        for body in [key_first.clone(), [of_value, of_key].concat()] {
+            let read = Attribute::new(&body);
+            assert_eq!((read.key, matches!(read.value(), AnyRef::Int(7))), (key.as_bytes(), true), "{key}");
+        }
+        let without_value = Attribute::new(of_key);
+        assert_eq!(without_value.key, key.as_bytes());
+        assert!(matches!(without_value.value(), AnyRef::Null));
+        for end in 0..key_first.len() {
+            let damaged = Attribute::new(&key_first[..end]);
+            assert!(key.as_bytes() == damaged.key || damaged.key.is_empty(), "{key} {end}");
+        }
+    }
+}
+
+#[test]
 fn an_event_without_a_time_is_at_the_start_of_its_span() {
     let at = |time_unix_nano| span::Event { time_unix_nano, ..Default::default() };
     let body =

@@ -45,33 +45,51 @@ impl Serialize for Attributes<'_> {
 
 fn key_value(body: &[u8], depth: u32) -> (&str, AnyRef<'_>) {
     let attribute = Attribute::new(body);
-    (text(attribute.key), AnyRef::new_or_null(attribute.value, depth + 1))
+    (text(attribute.key), AnyRef::new_or_null(bytes_of(body, 2), depth + 1))
 }
 
 /// An attribute, of which the key is compared before the value is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attribute<'a> {
     pub(crate) key: &'a [u8],
-    value: Option<&'a [u8]>,
+    body: &'a [u8],
 }
 
 impl<'a> Attribute<'a> {
-    #[inline]
+    // As `read_field`: this reads each attribute of each span that arrives.
+    #[inline(always)]
     pub(super) fn new(body: &'a [u8]) -> Self {
-        let mut attribute = Self { key: &[], value: None };
-        for field in Fields(body) {
-            match field {
-                (1, Value::Bytes(bytes)) => attribute.key = bytes,
-                (2, Value::Bytes(bytes)) => attribute.value = Some(bytes),
-                _ => {}
-            }
-        }
-        attribute
+        let key = match first_key(body) {
+            Some(key) => key,
+            None => bytes_of(body, 1).unwrap_or_default(),
+        };
+        Self { key, body }
+    }
+
+    /// Returns the stored bytes. Attributes with the same bytes are equal.
+    pub(crate) const fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     pub(crate) fn value(&self) -> AnyRef<'a> {
-        AnyRef::new_or_null(self.value, 1)
+        AnyRef::new_or_null(bytes_of(self.body, 2), 1)
     }
+}
+
+/// Returns the key if it comes first and is short, as nearly all keys are. There is no second one: the check of the
+/// receiver finds it, and the request is merged.
+#[inline(always)]
+fn first_key(body: &[u8]) -> Option<&[u8]> {
+    const KEY: u8 = 1 << 3 | 2;
+    match body {
+        [KEY, length @ 0..0x80, rest @ ..] => rest.get(..usize::from(*length)),
+        _ => None,
+    }
+}
+
+/// Returns the last field with this number.
+fn bytes_of(body: &[u8], number: u32) -> Option<&[u8]> {
+    messages(body, number).last()
 }
 
 /// An `AnyValue`, which is serialized as [`super::any_value::Json`] is.

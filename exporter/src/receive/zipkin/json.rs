@@ -132,7 +132,7 @@ impl<'a> Converter<'a> {
                     self.check_size()?;
                     span.tags.insert(key.text(), value);
                 }
-                // A tag without a value is no attribute.
+                // A tag without a value is not an attribute.
                 Ok(None) => self.leave_out(&mut span.dropped_attributes, Reason::WrongType),
                 Err(reason) => self.leave_out(&mut span.dropped_attributes, reason),
             }

@@ -15,6 +15,7 @@ use super::payload::Payload;
 use super::resource::{monitored, text};
 use super::special::{lift, trace_name};
 use super::truncator::Truncator;
+use crate::otlp::any_value::unique;
 use crate::otlp::severity;
 
 /// The attribute that names the log.
@@ -76,16 +77,17 @@ impl<'a> Converter<'a> {
         };
         let time = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|time| *time > 0);
         let named = text(&record.attributes, LOG_NAME);
+        let own_project = text(&record.attributes, project::ATTRIBUTE);
         let mut payload = Payload::of_body(record.body.as_ref());
         let mut truncator = parts.truncator;
         let mut was_truncated = false;
-        for attribute in &record.attributes {
+        for attribute in unique(&record.attributes) {
             match attribute.key.as_str() {
                 // By the sender, or by `json_body`, which counts it.
                 json_body::TRUNCATED => was_truncated = true,
                 LOG_NAME if named.is_some() => {}
-                // The project is in the name of the log.
-                project::ATTRIBUTE => {}
+                // The name of the log has it.
+                project::ATTRIBUTE if own_project == Some(project.as_str()) => {}
                 key => payload.add(key, attribute.value.as_ref()),
             }
         }

@@ -13,9 +13,9 @@ use super::http_request::{
 use super::model::LogEntry;
 use super::truncator::Truncator;
 
-/// The limits of labels (<https://cloud.google.com/logging/quotas>).
+/// The limits of labels (<https://cloud.google.com/logging/quotas>). A key has at most 512 bytes; those in a payload are
+/// shorter.
 const MAX_LABELS: usize = 64;
-const MAX_LABEL_KEY_BYTES: usize = 512;
 const MAX_LABEL_BYTES: usize = 64 << 10;
 
 /// The number of labels that are reserved for those of the resource and the scope.
@@ -36,7 +36,7 @@ pub(super) fn lift(entry: &mut LogEntry, project: &ProjectId, truncator: &mut Tr
         ),
         (&mut entry.operation, OPERATION, ["gcp.operation", "logging.googleapis.com/operation"]),
     ] {
-        for name in names.into_iter().filter(|_| place.is_empty()).collect::<Vec<_>>() {
+        for name in names {
             if place.is_empty() {
                 *place = take_object(&mut fields, name, members, truncator);
             }
@@ -155,7 +155,7 @@ fn take_labels(entry: &mut LogEntry, fields: &mut Map<String, Value>, truncator:
     let Some(Value::Object(labels)) = fields.get_mut(NAME) else { return };
     let mut left = Map::new();
     for (key, value) in std::mem::take(labels) {
-        let fits = entry.labels.len() < MAX_LABELS - OWN_LABELS && key.len() <= MAX_LABEL_KEY_BYTES;
+        let fits = entry.labels.len() < MAX_LABELS - OWN_LABELS;
         match value {
             Value::String(text) if fits => {
                 entry.labels.insert(key, truncator.truncate(&text, MAX_LABEL_BYTES).to_owned());

@@ -442,6 +442,30 @@ fn each_truncated_text_is_marked_and_counted() {
     assert_eq!((truncated, &entries[0]["labels"]["logtracer.truncated"]), (0, &Value::Null));
 }
 
+#[test]
+fn of_attributes_with_the_same_key_the_last_one_counts() {
+    let pairs = [
+        ("k", json!("a")),
+        ("gcp.http_request", json!({"status": 200})),
+        ("log.record.uid", json!("first")),
+        ("gcp.project_id", json!("shop-1")),
+        ("k", json!("b")),
+        ("gcp.http_request", json!({"status": 500})),
+        ("log.record.uid", json!("last")),
+    ];
+    let attributes = pairs.iter().map(|(key, value)| attribute(key, value)).collect();
+    let entry = entry(LogRecord { attributes, ..Default::default() });
+    assert_eq!(entry["jsonPayload"], json!({"k": "b"}));
+    assert_eq!((&entry["httpRequest"]["status"], &entry["insertId"]), (&json!(500), &json!("last")));
+}
+
+/// The name of the log has the project of the resource.
+#[test]
+fn another_project_of_a_record_stays_a_field() {
+    assert_eq!(entry(with(json!({"gcp.project_id": "shop-1"})))["jsonPayload"], json!({}));
+    assert_eq!(entry(with(json!({"gcp.project_id": "b"})))["jsonPayload"], json!({"gcp.project_id": "b"}));
+}
+
 /// The record was truncated when its line was read. That is shown, and not counted for this sink.
 #[test]
 fn a_record_that_was_truncated_before_is_not_counted() {

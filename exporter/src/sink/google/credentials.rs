@@ -97,14 +97,17 @@ impl Credentials {
     /// Returns the headers for a call. They are part of the call, whose time is limited.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, DeliveryError> {
         let Some(source) = &self.source else { return Ok(HeaderMap::new()) };
-        let adc = source.opened.lock().unwrap_or_else(PoisonError::into_inner).adc.clone();
+        let (adc, opened_at) = {
+            let opened = source.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            (opened.adc.clone(), opened.at)
+        };
         let error = match adc.headers(Default::default()).await {
             Ok(CacheableResource::New { data, .. }) => return Ok(data),
             Ok(CacheableResource::NotModified) => CredentialsError::from_msg(true, "no new token"),
             Err(error) => error,
         };
         if !error.is_transient() {
-            source.reopen();
+            source.reopen_if_opened_at(opened_at);
         }
         let reason = format!("no token for Google Cloud: {}", error_chain(&error));
         Err(DeliveryError::Unavailable { reason, retry_after: None })
@@ -133,6 +136,18 @@ impl TokenSource {
             return;
         }
         opened.min_age = (2 * opened.min_age).min(MAX_MIN_AGE);
+        opened.at = Instant::now();
+        drop(opened);
+        self.reopen();
+    }
+
+    /// Reopens the credentials that were opened then. Of many calls that fail with them, the first reopens them.
+    fn reopen_if_opened_at(&self, at: Instant) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.at != at {
+            return;
+        }
+        opened.at = Instant::now();
         drop(opened);
         self.reopen();
     }

@@ -1,9 +1,11 @@
 //! The metadata server of a machine in Google Cloud
 //! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>).
+//!
+//! No call to it uses a proxy: that of another machine would describe that machine.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use reqwest::Client;
 use tokio::time::{sleep, timeout};
 
@@ -12,13 +14,17 @@ use super::super::http;
 /// How long the attributes of this machine are waited for.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
+/// The size of a value. Names and numbers are shorter.
+const MAX_VALUE_BYTES: usize = 4096;
+
 /// Returns a value, without white space around it.
 ///
 /// # Errors
 ///
 /// There is no metadata server, or it does not have the value.
 pub(super) async fn value(client: &Client, path: &str) -> anyhow::Result<String> {
-    let host = std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned());
+    let host = std::env::var("GCE_METADATA_HOST").ok().filter(|host| !host.is_empty());
+    let host = host.as_deref().unwrap_or("metadata.google.internal");
     let response = client
         .get(format!("http://{host}/computeMetadata/v1/{path}"))
         .header("metadata-flavor", "Google")
@@ -30,7 +36,13 @@ pub(super) async fn value(client: &Client, path: &str) -> anyhow::Result<String>
     if response.headers().get("metadata-flavor").is_none_or(|value| value != "Google") {
         bail!("the server at {host} is not a metadata server");
     }
-    let text = response.text().await.context("failed to read the response of the metadata server")?;
+    let (text, is_cut) = http::read(response, MAX_VALUE_BYTES)
+        .await
+        .context("failed to read the response of the metadata server")?;
+    if is_cut {
+        return Err(anyhow!("the metadata server has more than {MAX_VALUE_BYTES} bytes at {path}"));
+    }
+    let text = std::str::from_utf8(&text).context("invalid response of the metadata server")?;
     Ok(text.trim().to_owned())
 }
 
@@ -38,7 +50,7 @@ pub(super) async fn value(client: &Client, path: &str) -> anyhow::Result<String>
 /// (<https://opentelemetry.io/docs/specs/semconv/resource/cloud/>), or none if no metadata server responds in time.
 pub(crate) async fn attributes() -> Vec<(&'static str, String)> {
     const PAUSE: Duration = Duration::from_millis(500);
-    let Ok(client) = http::client() else { return Vec::new() };
+    let Ok(client) = http::direct_client() else { return Vec::new() };
     let read = async {
         loop {
             match machine(&client).await {

@@ -49,7 +49,7 @@ impl Google {
     /// Fails if there are none. The error says how to provide them.
     pub(crate) async fn open(service: Service<'_>, access: &Access) -> anyhow::Result<Self> {
         let client = http::client()?;
-        let project = project::find(access.project.as_ref(), access.auth, &client).await?;
+        let project = project::find(access.project.as_ref(), access.auth).await?;
         let credentials = Credentials::open(access.auth, service.scope, &project).await?;
         Ok(Self { client, endpoint: service.endpoint.clone(), credentials, project })
     }

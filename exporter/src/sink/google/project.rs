@@ -13,6 +13,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::super::http;
 use super::credentials::Auth;
 use super::metadata_server;
 use crate::deliver::{Chunk, DeliveryError};
@@ -70,11 +71,7 @@ pub(crate) fn named(resource: &Resource) -> Option<ProjectId> {
 }
 
 /// Finds the project in the option, the environment, the credentials file, or the metadata server, in this order.
-pub(super) async fn find(
-    option: Option<&ProjectId>,
-    auth: Auth,
-    client: &Client,
-) -> anyhow::Result<ProjectId> {
+pub(super) async fn find(option: Option<&ProjectId>, auth: Auth) -> anyhow::Result<ProjectId> {
     if let Some(project) = option {
         return Ok(project.clone());
     }
@@ -92,7 +89,7 @@ pub(super) async fn find(
     let in_file = credentials_file().and_then(|file| file.project_id.or(file.quota_project_id)?.parse().ok());
     match in_file {
         Some(project) => Ok(project),
-        None => wait_for_metadata_server(client).await.context(UNKNOWN),
+        None => wait_for_metadata_server(&http::direct_client()?).await.context(UNKNOWN),
     }
 }
 
@@ -151,6 +148,9 @@ fn credentials_file() -> Option<CredentialsFile> {
 /// Checks the files that Google's crate reads: the credentials, and the token that they name.
 pub(super) fn check_credentials_file() -> anyhow::Result<()> {
     if let Some(path) = credentials_path() {
+        if path.as_os_str().is_empty() {
+            bail!("GOOGLE_APPLICATION_CREDENTIALS is empty: set it to the path of a file, or unset it");
+        }
         check_file(&path)?;
     }
     let token = credentials_file().and_then(|file| file.credential_source?.file);

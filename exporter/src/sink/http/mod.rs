@@ -13,7 +13,7 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 
 use crate::deliver::{DeliveryError, Denied};
 use crate::error_chain::error_chain;
@@ -32,6 +32,15 @@ pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Returns a client with its own connections.
 pub(crate) fn client() -> anyhow::Result<Client> {
+    builder().build().context("failed to start the HTTP client of a sink")
+}
+
+/// Returns a client that uses no proxy.
+pub(crate) fn direct_client() -> anyhow::Result<Client> {
+    builder().no_proxy().build().context("failed to start an HTTP client")
+}
+
+fn builder() -> ClientBuilder {
     install_crypto();
     Client::builder()
         .user_agent(USER_AGENT)
@@ -39,8 +48,6 @@ pub(crate) fn client() -> anyhow::Result<Client> {
         .timeout(CALL_TIMEOUT)
         // A redirect could send the body to someone else.
         .redirect(Policy::none())
-        .build()
-        .context("failed to start the HTTP client of a sink")
 }
 
 /// Installs the cryptography that the process uses for TLS.
@@ -216,7 +223,7 @@ impl Content {
 }
 
 /// Returns the beginning of the body, and whether there is more.
-async fn read(mut response: Response, max_bytes: usize) -> reqwest::Result<(Bytes, bool)> {
+pub(crate) async fn read(mut response: Response, max_bytes: usize) -> reqwest::Result<(Bytes, bool)> {
     let mut body = BytesMut::new();
     while body.len() <= max_bytes
         && let Some(chunk) = response.chunk().await?

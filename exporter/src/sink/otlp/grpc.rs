@@ -1,7 +1,8 @@
 //! OTLP/gRPC: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
 //!
-//! The message stays bytes, and its response is read as one over HTTP: up to the same length, with the same meaning of
-//! what is no OTLP response. A client of tonic would reject a long response to spans that the receiver has accepted.
+//! The message stays bytes, and its response is read as one over HTTP: up to the same length, and with the same
+//! meaning of a response that is not OTLP. A client of tonic would reject a long response to spans that the receiver has
+//! accepted.
 
 use std::future::poll_fn;
 use std::time::Duration;

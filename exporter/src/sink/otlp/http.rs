@@ -186,7 +186,7 @@ fn partial_success(reader: &mut Reader<'_>) -> Result<Option<ExportTraceServiceR
     match reader.token() {
         Token::Object => {}
         Token::Null => return Ok(None),
-        _ => return Err("the partial success is no object".to_owned()),
+        _ => return Err("the partial success is not an object".to_owned()),
     }
     let (mut rejected, mut message) = (0, Cow::Borrowed(""));
     while let Some(key) = reader.key() {
@@ -266,7 +266,7 @@ mod tests {
         let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
         assert_eq!(response(Content::Protobuf, &body), rejected(3, "no"));
         assert_eq!(response(Content::Other, b"accepted"), Ok(Accepted::default()));
-        // A message that was cut within a character, or that repeats what is no text.
+        // A message that was cut within a character, or that repeats what is not text.
         for (content, body) in [
             (Content::Protobuf, &b"\x0a\x09\x08\x03\x12\x05cut \xc3"[..]),
             (Content::Protobuf, b"\x0a\x09\x12\x05cut \xff\x08\x03"),

@@ -202,7 +202,7 @@ impl Snapshot<'_> {
     }
 }
 
-/// The most services that a search remembers.
+/// The maximum number of services that a search remembers.
 const MAX_SERVICES: usize = 1024;
 
 /// The service that lines must have, and which rows of the table `content` name it.

@@ -134,7 +134,7 @@ fn lines_are_found_with_a_trace_and_without_one() {
         assert_eq!(messages(&it, &filter, 100, LONG), expected, "{name}");
         assert_eq!(messages(&it, &filter, 1, LONG), expected, "{name}, one by one");
     }
-    // Lines without a trace are no traces.
+    // Lines without a trace are not traces.
     let traces = search(&it, &TraceFilter::default(), Sort::Newest, 10, LONG).0;
     assert_eq!(traces.len(), 3);
     let with_text = TraceFilter { text: some("ACCEPTED"), ..Default::default() };

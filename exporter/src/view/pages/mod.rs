@@ -205,10 +205,13 @@ fn error_page(title: &str, text: &str) -> Markup {
     )
 }
 
-/// Returns the first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header.
+/// Returns the first trace id in a text such as a `traceparent` or an `X-Cloud-Trace-Context` header. Without one of 128
+/// bits, it is the first of 64 bits, as in B3.
 fn id_in(text: &str) -> Option<TraceId> {
-    let words = text.split(|c: char| !c.is_ascii_hexdigit());
-    words.filter(|word| word.len() == 32).find_map(|word| word.parse().ok())
+    let words_of =
+        |digits| text.split(|c: char| !c.is_ascii_hexdigit()).filter(move |word: &&str| word.len() == digits);
+    let long = words_of(32).find_map(|word| word.parse().ok());
+    long.or_else(|| words_of(16).find_map(|word| format!("{word:0>32}").parse().ok()))
 }
 
 #[cfg(test)]
@@ -228,7 +231,11 @@ mod tests {
         ] {
             assert_eq!(id_in(&text).map(|id| id.to_string()).as_deref(), Some(ID), "{text}");
         }
-        for text in ["", "463ac3", "GET /basket", "00000000000000000000000000000000"] {
+        for text in ["463ac35c9f6413ad", "b3: 463ac35c9f6413ad-00f067aa0ba902b7-1"] {
+            let id = id_in(text).map(|id| id.to_string());
+            assert_eq!(id.as_deref(), Some("0000000000000000463ac35c9f6413ad"), "{text}");
+        }
+        for text in ["", "463ac3", "0000000000000000", "GET /basket", "00000000000000000000000000000000"] {
             assert_eq!(id_in(text), None, "{text}");
         }
     }

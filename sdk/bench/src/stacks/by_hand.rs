@@ -1,6 +1,6 @@
 //! Request lines by `tower_http::trace`, and trace headers without a crate for traces.
 //!
-//! A span holds the ids of the request, so that all lines in it have them. The client hands on the `traceparent` of the
+//! A span holds the ids of the request, so that all lines in it have them. The client passes on the `traceparent` of the
 //! request that is being served.
 
 use std::convert::Infallible;

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 use crate::measure::Meter;
 
-/// A way to log JSON lines and to hand on the trace of a request.
+/// A way to log JSON lines and to pass on the trace of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stack {
     Logtracer,

@@ -1,4 +1,4 @@
-//! The crates that only write lines. Trace headers are read and handed on [by hand](super::by_hand).
+//! The crates that only write lines. Trace headers are read and passed on [by hand](super::by_hand).
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};

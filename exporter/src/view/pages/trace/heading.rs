@@ -19,7 +19,7 @@ use crate::view::visible::{self, Breaks};
 /// The services that the heading names. Further ones are counted.
 const MAX_SERVICES: usize = 30;
 
-/// The size of a method, a route or a status. A longer one is no filter of the list.
+/// The size of a method, a route or a status. A longer one is not a filter of the list.
 const MAX_FACT_BYTES: usize = 1100;
 
 /// What the heading shows of the root, or of the first line of a trace without spans.

@@ -75,7 +75,8 @@ struct Nested<'t, 'n> {
 }
 
 impl Nested<'_, '_> {
-    fn is_full(&mut self) -> bool {
+    /// Marks the text as cut if nothing more fits. Returns whether that is so.
+    fn cut_if_full(&mut self) -> bool {
         let is_full = self.text.members.len() >= MAX_MEMBERS || self.text.allowance.left() == 0;
         self.text.is_cut |= is_full;
         is_full
@@ -99,7 +100,7 @@ impl<'de> Visitor<'de> for Nested<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Text<'de>>()? {
-            if self.is_full() {
+            if self.cut_if_full() {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
@@ -114,7 +115,7 @@ impl<'de> Visitor<'de> for Nested<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         let mut index = 0;
         while let Some(value) = elements.next_element::<&RawValue>()? {
-            if !self.is_full() {
+            if !self.cut_if_full() {
                 self.text.value(&format!("{}[{index}]", self.name), value.get(), self.depth + 1);
             }
             index += 1;

@@ -43,7 +43,7 @@ const FOLDED_LINES: usize = 12;
 /// The lines of a stack trace, and of another long text, before the fold.
 const STACK_LINES: usize = 3;
 
-/// A longer value is no filter.
+/// A longer value is not a filter.
 const MAX_FILTER_BYTES: usize = 200;
 
 impl Filter {
