@@ -60,7 +60,7 @@ pub(super) async fn run(tail: Tail, input: impl AsyncRead + Unpin, stop: Stop) {
                 }
                 // Another process has made the descriptor non-blocking.
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    tokio::time::sleep(PAUSE_AFTER_ERROR).await
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
                 Err(error) => {
                     log_error("-".as_ref(), &error.to_string());

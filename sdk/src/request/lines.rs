@@ -215,7 +215,7 @@ fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
 /// Returns the bytes as text, with U+FFFD for what is not UTF-8. Nearly all bytes are, and `from_utf8` is the faster way for
 /// those.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Displays bytes as text, with U+FFFD for what is not UTF-8.
