@@ -40,8 +40,16 @@ fn set_nonblocking() {
 }
 
 fn log_many() {
+    log_each(|| {});
+}
+
+/// Logs as [`log_many`] does, and does something after each line.
+fn log_each(mut after: impl FnMut()) {
     let padding = "x".repeat(6000);
-    (0..MANY).for_each(|step| tracing::info!(step, padding, "line"));
+    for step in 0..MANY {
+        tracing::info!(step, padding, "line");
+        after();
+    }
 }
 
 /// Sends a message to the test.
@@ -324,8 +332,10 @@ fn a_full_pipe_behind_a_queue() {
     service(
         |logging| logging.non_blocking_lines(4),
         |handle| {
-            log_many();
-            assert!(!handle.flush(Duration::from_millis(10)));
+            // Until the pipe is full, the queue is not.
+            let mut is_blocked = false;
+            log_each(|| is_blocked = is_blocked || !handle.flush(Duration::from_millis(200)));
+            assert!(is_blocked);
             report(handle.dropped_lines());
             wait();
             assert!(handle.flush(LONG));
